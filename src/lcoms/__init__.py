@@ -1,0 +1,3 @@
+"""Crystal structure prediction by latent conservative objective models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,33 @@
+"""The exceptions we raise: each message says what was wrong and what to do instead."""
+
+
+class LcomsError(Exception):
+    """Base of every error that a user can cause and mend; the command line shows its text and exits with 2."""
+
+
+class FormulaError(LcomsError):
+    """A chemical formula that cannot be read or that no model here can handle."""
+
+
+class CrystalError(LcomsError):
+    """A structure that is not a crystal: wrong shapes, non-finite numbers or a cell without volume."""
+
+
+class FileFormatError(LcomsError):
+    """A file that cannot be read as what its name or content says it is."""
+
+
+class DataError(LcomsError):
+    """A data set or store that is missing, damaged or unfit for what was asked."""
+
+
+class DownloadError(LcomsError):
+    """A download that failed, was cut short or does not match its checksum."""
+
+
+class WeightsError(LcomsError):
+    """A weights file or checkpoint that is missing, damaged or of another version."""
+
+
+class ConfigError(LcomsError):
+    """An option that does not exist or has a value that cannot be used."""

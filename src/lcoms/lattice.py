@@ -1,0 +1,106 @@
+"""Lattice arithmetic on row vectors: a, b, c are the rows of a (3, 3) array in angstrom.
+
+Cartesian = fractional @ lattice, as in ASE and pymatgen. Angles are in degrees.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def lattice_from_parameters(lengths: Array, angles: Array) -> Array:
+    """Rows a, b, c from cell lengths and angles, a in the xz plane and c along z.
+
+    Args:
+        lengths: (..., 3) in angstrom.
+        angles: (..., 3) alpha, beta, gamma in degrees.
+
+    Returns:
+        (..., 3, 3) lattices. Cells that cannot exist give non-finite or flat rows: see `is_valid_lattice`.
+    """
+    a, b, c = np.moveaxis(np.asarray(lengths, dtype=float), -1, 0)
+    cos_alpha, cos_beta, cos_gamma = np.moveaxis(np.cos(np.radians(angles)), -1, 0)
+    sin_alpha, sin_beta = np.sqrt(1 - cos_alpha**2), np.sqrt(1 - cos_beta**2)
+    cos_gamma_star = np.clip((cos_alpha * cos_beta - cos_gamma) / (sin_alpha * sin_beta), -1.0, 1.0)
+    sin_gamma_star = np.sqrt(1 - cos_gamma_star**2)
+    zero = np.zeros_like(a)
+    return np.stack(
+        [
+            np.stack([a * sin_beta, zero, a * cos_beta], axis=-1),
+            np.stack([-b * sin_alpha * cos_gamma_star, b * sin_alpha * sin_gamma_star, b * cos_alpha], axis=-1),
+            np.stack([zero, zero, c], axis=-1),
+        ],
+        axis=-2,
+    )
+
+
+def parameters_from_lattice(lattice: Array) -> tuple[Array, Array]:
+    """Cell lengths (..., 3) in angstrom and angles (..., 3) in degrees of row-vector lattices (..., 3, 3)."""
+    lattice = np.asarray(lattice, dtype=float)
+    lengths = np.linalg.norm(lattice, axis=-1)
+    unit = lattice / np.maximum(lengths, 1e-12)[..., None]
+    cosines = np.stack([np.sum(unit[..., i, :] * unit[..., j, :], axis=-1) for i, j in ((1, 2), (0, 2), (0, 1))], -1)
+    return lengths, np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
+
+
+def volume(lattice: Array) -> Array:
+    """Cell volumes in cubic angstrom, never negative, of lattices (..., 3, 3)."""
+    return np.abs(np.linalg.det(np.asarray(lattice, dtype=float)))
+
+
+def plane_spacings(lattice: Array) -> Array:
+    """Distances (..., 3) in angstrom between neighbouring lattice planes normal to each reciprocal vector."""
+    return 1.0 / np.linalg.norm(np.linalg.inv(np.asarray(lattice, dtype=float)), axis=-2)
+
+
+def is_valid_lattice(lattice: Array) -> bool:
+    """Whether one (3, 3) lattice is finite and spans a volume, its rows at least a degree or so from a plane."""
+    lattice = np.asarray(lattice, dtype=float)
+    if lattice.shape != (3, 3) or not np.isfinite(lattice).all():
+        return False
+    box = float(np.prod(np.linalg.norm(lattice, axis=-1)))
+    return box > 1e-6 and float(volume(lattice)) > 1e-3 * box
+
+
+def wrap(frac_coords: Array) -> Array:
+    """Fractional coordinates moved into [0, 1)."""
+    wrapped = np.asarray(frac_coords, dtype=float) % 1.0
+    return np.where(wrapped >= 1.0, 0.0, wrapped)
+
+
+def niggli_reduce(lattice: Array, frac_coords: Array) -> tuple[Array, Array, bool]:
+    """The Niggli-reduced cell of a crystal, rebuilt in the standard orientation.
+
+    The tolerance is widened step by step; if every one fails, an LLL-like (Minkowski) reduction is used instead.
+
+    Returns:
+        lattice (3, 3), frac_coords (n, 3) in [0, 1), and whether the Niggli reduction itself succeeded. A mirror
+        image may be returned: distances and energies do not change.
+    """
+    import spglib
+
+    cart_coords = np.asarray(frac_coords, dtype=float) @ lattice
+    reduced, succeeded = None, False
+    for tolerance in (1e-5, 1e-4, 1e-3, 1e-2):
+        reduced = _quiet(spglib.niggli_reduce, lattice, tolerance)
+        if reduced is not None and is_valid_lattice(reduced) and np.isclose(volume(reduced), volume(lattice), 1e-4):
+            succeeded = True
+            break
+    if not succeeded:
+        from ase.geometry import minkowski_reduce
+
+        reduced = minkowski_reduce(np.asarray(lattice, dtype=float))[0]
+    reduced = np.asarray(reduced, dtype=float)
+    frac = wrap(cart_coords @ np.linalg.inv(reduced))
+    return lattice_from_parameters(*parameters_from_lattice(reduced)), frac, succeeded
+
+
+def _quiet(function, lattice: Array, tolerance: float):  # type: ignore[no-untyped-def]
+    """spglib either returns None or raises, depending on its version's error handling; both mean failure."""
+    try:
+        return function(np.asarray(lattice, dtype=float), eps=tolerance)
+    except Exception:  # spglib's exception types differ between its releases
+        return None
