@@ -1,0 +1,1 @@
+"""Networks over crystals: encoder, decoder and the energy surrogate."""

@@ -1,0 +1,54 @@
+"""What a network sees of a composition: the fraction of each element.
+
+Fractions do not know how many formula units the cell holds, so neither does anything computed from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcoms.crystal import Composition
+from lcoms.elements import N_ELEMENTS
+from lcoms.errors import CrystalError
+
+
+def element_fractions(compositions: Composition | Sequence[Composition]) -> Float[Tensor, "n_crystals 103"]:
+    """Element fractions in float32; column Z - 1 belongs to the element with atomic number Z.
+
+    Args:
+        compositions: one or many; a single one gives one row.
+
+    Raises:
+        CrystalError: an element beyond the table of elements.
+    """
+    if isinstance(compositions, Composition):
+        compositions = [compositions]
+    features = np.zeros((len(compositions), N_ELEMENTS), dtype=np.float32)
+    for row, composition in zip(features, compositions, strict=True):
+        numbers = np.asarray(composition.atomic_numbers) - 1
+        if numbers.min() < 0 or numbers.max() >= N_ELEMENTS:
+            raise CrystalError(f"atomic numbers must lie between 1 and {N_ELEMENTS}, not {composition.atomic_numbers}.")
+        row[numbers] = np.asarray(composition.counts) / composition.n_atoms
+    return torch.from_numpy(features)
+
+
+def batch_element_fractions(
+    atomic_numbers: Int[Tensor, " n_atoms"], crystal_idx: Int[Tensor, " n_atoms"], n_crystals: int
+) -> Float[Tensor, "n_crystals 103"]:
+    """The same from the flat atoms of a CrystalBatch, on their device."""
+    index = crystal_idx * N_ELEMENTS + (atomic_numbers - 1)
+    counts = torch.bincount(index, minlength=n_crystals * N_ELEMENTS).view(n_crystals, N_ELEMENTS).float()
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
+def composition_keys(features: Float[Tensor, "n_crystals 103"]) -> NDArray[np.int64]:
+    """(n_crystals,) labels, equal where the element fractions are equal: groups by composition."""
+    rounded = np.round(features.detach().cpu().numpy().astype(np.float64), 5)
+    _, labels = np.unique(rounded, axis=0, return_inverse=True)
+    return labels.reshape(-1).astype(np.int64)

@@ -1,0 +1,1 @@
+"""Finding crystals of a composition: latent descent and the library of starts."""
