@@ -48,7 +48,7 @@ def parameters_from_lattice(lattice: Array) -> tuple[Array, Array]:
 
 def volume(lattice: Array) -> Array:
     """Cell volumes in cubic angstrom, never negative, of lattices (..., 3, 3)."""
-    return np.abs(np.linalg.det(np.asarray(lattice, dtype=float)))
+    return np.asarray(np.abs(np.linalg.det(np.asarray(lattice, dtype=float))))
 
 
 def plane_spacings(lattice: Array) -> Array:
