@@ -1,0 +1,45 @@
+# Each command makes its own environment in .venv on first use. Needed: make and Python 3.11 or newer.
+#   make predict FORMULA=NaCl     predict a crystal structure
+#   make test                     run the tests
+#   make lint                     run the linters and the type checker
+
+FORMULA ?=
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first Python on the path that is new enough.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help predict test lint
+
+help:
+	@echo "make predict FORMULA=NaCl     predict the crystal structure of a compound"
+	@echo "make test                     run the tests"
+	@echo "make lint                     run the linters and the type checker"
+
+predict: $(VENV)/.ready
+	@test -n "$(strip $(FORMULA))" || { echo "Say which compound: make predict FORMULA=NaCl"; exit 2; }
+	@$(BIN)/lcoms predict $(foreach formula,$(FORMULA),'$(formula)') $(ARGS)
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The stamps say what is installed; they are made anew when the list of dependencies changes.
+$(VENV)/.ready: pyproject.toml scripts/setup_env.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; install it, or name it: make PYTHON=/path/to/python"; exit 2; }
+	@$(PYTHON) scripts/setup_env.py $(VENV)
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml scripts/setup_env.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; install it, or name it: make PYTHON=/path/to/python"; exit 2; }
+	@$(PYTHON) scripts/setup_env.py $(VENV) --extra dev
+	@touch $(VENV)/.ready $@

@@ -1,0 +1,121 @@
+"""The command `lcoms`: finds the sub-command, loads it, and turns every error of the user into one sentence.
+
+Sub-commands stand in `COMMANDS` and are imported only when called, so that `lcoms --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+from lcoms import __version__
+from lcoms.errors import LcomsError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class LazyCommand(NamedTuple):
+    """Where a sub-command is found: a Typer app (a group of commands) or a function (one command)."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS = {
+    "predict": LazyCommand("lcoms.cli.predict", "predict", "Predict the crystal structures of formulas."),
+    "data": LazyCommand("lcoms.cli.data", "app", "Fetch, ingest and describe data sets."),
+    "train": LazyCommand("lcoms.cli.train", "app", "Train the autoencoder and the surrogate."),
+    "evaluate": LazyCommand("lcoms.cli.evaluate", "app", "Measure how well trained weights do."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists its sub-commands from `COMMANDS` and imports one only to run it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, lazy in COMMANDS.items():
+            self.add_command(TyperCommand(name=name, help=lazy.help))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that the first argument names, loaded now, and the arguments left for it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name in COMMANDS else command, rest
+
+
+def load_command(name: str) -> Any:
+    """Import the sub-command `name` of `COMMANDS` and make it ready to run."""
+    lazy = COMMANDS[name]
+    target = getattr(import_module(lazy.module), lazy.attribute)
+    if isinstance(target, typer.Typer):
+        return get_group(target)
+    single = typer.Typer(add_completion=False)
+    single.command(name)(target)
+    return get_command(single)
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lcoms {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Predict crystal structures from formulas, by latent conservative objective models."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process: 0 done, 2 an error of the user, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code; errors of the user go to stderr as one sentence."""
+    try:
+        # Anything but a whole number is what a command returned, not how it ended.
+        result = get_group(app).main(args=arguments, prog_name="lcoms", standalone_mode=False)
+    except LcomsError as error:
+        return _fail(str(error))
+    except typer.TyperException as error:
+        # A command without arguments has printed its help instead and has no message.
+        return _fail(_usage_sentence(error)) if error.format_message() else EXIT_USER_ERROR
+    except typer.Abort:
+        return _fail("stopped before it was done.", EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {(error.strerror or str(error)).lower()}.")
+    if result == EXIT_INTERRUPTED:
+        return _fail("stopped before it was done.", EXIT_INTERRUPTED)
+    return result if type(result) is int else 0
+
+
+def _usage_sentence(error: typer.TyperException) -> str:
+    """Typer's message as one sentence; where it gives no hint, the command whose help tells more."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "lcoms"
+    message = error.format_message().rstrip(". ").replace(". Did you mean", "; did you mean")
+    message = message[:1].lower() + message[1:]
+    return message if message.endswith("?") else f"{message}; type {path} --help to see what there is."
+
+
+def _fail(sentence: str, code: int = EXIT_USER_ERROR) -> int:
+    typer.echo(f"lcoms: {' '.join(sentence.split())}", err=True)
+    return code
