@@ -1,0 +1,311 @@
+"""The conservative surrogate: formation energy from a latent and a composition, safe to descend.
+
+Latents and energies are z-scored with the statistics of the training data (conservative objective models do both),
+so step sizes are in standard deviations of a latent and tau is in standard deviations of the energy.
+Source: Trabucco et al., Conservative Objective Models (2021), with the sign turned for energies, which are minimised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lcoms.elements import N_ELEMENTS
+from lcoms.errors import ConfigError, DataError
+
+MIN_LATENT_STD = 0.05  # a dimension whose means spread less is collapsed: the decoder ignores it
+LOG_ALPHA_LIMIT = 10.0
+
+
+@dataclass(frozen=True)
+class SurrogateConfig:
+    """Sizes and settings of the surrogate and of its training.
+
+    Attributes:
+        hidden, layers: width and number of the hidden layers.
+        negative_slope: of the leaky ReLU.
+        composition_scale: element fractions are multiplied by it before they enter the network.
+        residual: learn what a ridge regression on element fractions leaves of the energy.
+        ridge: strength of that regression, in units of the number of training crystals.
+        learning_rate, batch_size, epochs: of Adam on the network.
+        final_lr_fraction: the learning rate falls along a cosine to this share of itself; 1 keeps it constant.
+        latent_noise: Gaussian noise on the normalised latents during training.
+        conservatism: off gives plain regression, the paper's SL baseline.
+        inner_steps, step_size: of the adversary, in normalised latent space.
+        tau: how far the adversary may lower the energy, in normalised units.
+        initial_alpha, alpha_learning_rate: of the dual variable.
+        precision: of the matrix products in training; weights stay in float32.
+
+    Raises:
+        ConfigError: a value that cannot be used.
+    """
+
+    hidden: int = 2048
+    layers: int = 2
+    negative_slope: float = 0.3
+    composition_scale: float = 1.0
+    residual: bool = False
+    ridge: float = 1e-5
+    learning_rate: float = 3e-5
+    batch_size: int = 128
+    epochs: int = 50
+    final_lr_fraction: float = 1.0
+    latent_noise: float = 0.0
+    conservatism: Literal["on", "off"] = "on"
+    inner_steps: int = 1
+    step_size: float = 0.2
+    tau: float = 1.0
+    initial_alpha: float = 0.1
+    alpha_learning_rate: float = 0.01
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "layers", "batch_size", "epochs", "inner_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"surrogate option {name} must be at least 1, not {getattr(self, name)}.")
+        for name in (
+            "learning_rate",
+            "step_size",
+            "initial_alpha",
+            "alpha_learning_rate",
+            "composition_scale",
+            "ridge",
+        ):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"surrogate option {name} must be positive, not {getattr(self, name)}.")
+        for name, values in (("conservatism", ("on", "off")), ("precision", ("float32", "bfloat16"))):
+            if getattr(self, name) not in values:
+                raise ConfigError(
+                    f"surrogate option {name} must be {' or '.join(values)}, not {getattr(self, name)!r}."
+                )
+        if not 0 <= self.final_lr_fraction <= 1 or self.latent_noise < 0:
+            raise ConfigError("surrogate option final_lr_fraction must lie in [0, 1] and latent_noise not be negative.")
+
+
+class ConservativeSurrogate(nn.Module):
+    """E(z, c), the formation energy in eV/atom of the crystal with latent z and composition c.
+
+    Conservative means: energies away from the training data are **not underestimated**. Descent looks for low
+    energies, so a surrogate that promises too low an energy off the data would be exploited; this one is trained
+    to raise its energy where gradient descent leads. (It does not mean that forces derive from a potential.)
+
+    The composition is given by element fractions: the energy per atom does not depend on the number of formula
+    units in the cell. Collapsed latent dimensions are masked: they change neither the energy nor the gradient.
+    """
+
+    latent_mean: Tensor
+    latent_std: Tensor
+    latent_mask: Tensor
+    energy_mean: Tensor
+    energy_std: Tensor
+    baseline: Tensor
+
+    def __init__(self, latent_dim: int, config: SurrogateConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or SurrogateConfig()
+        self.latent_dim = latent_dim
+        sizes = [latent_dim + N_ELEMENTS] + [self.config.hidden] * self.config.layers
+        self.hidden = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
+        self.head = nn.Linear(self.config.hidden, 1)
+        self.register_buffer("latent_mean", torch.zeros(latent_dim))
+        self.register_buffer("latent_std", torch.ones(latent_dim))
+        self.register_buffer("latent_mask", torch.ones(latent_dim))
+        self.register_buffer("energy_mean", torch.zeros(()))
+        self.register_buffer("energy_std", torch.ones(()))
+        self.register_buffer("baseline", torch.zeros(N_ELEMENTS))
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw fresh weights, uniform within 1 / sqrt(inputs) of a layer."""
+        for layer in [*self.hidden, self.head]:
+            assert isinstance(layer, nn.Linear)
+            bound = layer.in_features**-0.5
+            for parameter in (layer.weight, layer.bias):
+                parameter.copy_((torch.rand(parameter.shape, generator=generator) * 2 - 1) * bound)
+
+    @torch.no_grad()
+    def fit_normalisation(
+        self,
+        z: Float[Tensor, "n_crystals latent"],
+        composition_features: Float[Tensor, "n_crystals 103"],
+        energies: Float[Tensor, " n_crystals"],
+    ) -> None:
+        """Take the statistics of the training data into the buffers.
+
+        Args:
+            energies: formation energies in eV/atom.
+
+        Raises:
+            DataError: too few crystals, values that are not finite, or energies that are all equal.
+        """
+        if len(z) < 2 or not bool(torch.isfinite(z).all() and torch.isfinite(energies).all()):
+            raise DataError("the surrogate needs at least two training crystals with finite latents and energies.")
+        std = z.double().std(dim=0, unbiased=False)
+        self.latent_mask.copy_(std >= MIN_LATENT_STD)
+        self.latent_mean.copy_(z.double().mean(dim=0))
+        self.latent_std.copy_(torch.where(std >= MIN_LATENT_STD, std, 1.0))
+        if self.config.residual:
+            self.baseline.copy_(_ridge(composition_features.double(), energies.double(), self.config.ridge))
+        residual = energies.double() - composition_features.double() @ self.baseline.double()
+        if not float(residual.std(unbiased=False)) > 0:
+            raise DataError("all training energies are equal: there is nothing for the surrogate to learn.")
+        self.energy_mean.copy_(residual.mean())
+        self.energy_std.copy_(residual.std(unbiased=False))
+
+    def normalise(self, z: Float[Tensor, "*n latent"]) -> Float[Tensor, "*n latent"]:
+        """Latents in standard deviations of the training latents; collapsed dimensions become 0."""
+        return (z - self.latent_mean) / self.latent_std * self.latent_mask
+
+    def denormalise(
+        self, normalised: Float[Tensor, "*n latent"], z0: Float[Tensor, "*n latent"]
+    ) -> Float[Tensor, "*n latent"]:
+        """Back to latents; collapsed dimensions are taken from z0."""
+        live = normalised * self.latent_std + self.latent_mean
+        return torch.where(self.latent_mask.bool(), live, z0)
+
+    def normalise_energies(
+        self, energies: Float[Tensor, " n"], composition_features: Float[Tensor, "n 103"]
+    ) -> Float[Tensor, " n"]:
+        """From eV/atom to the units the network predicts."""
+        return (energies - composition_features @ self.baseline - self.energy_mean) / self.energy_std
+
+    def normalised_energy(
+        self, normalised: Float[Tensor, "n latent"], composition_features: Float[Tensor, "n 103"]
+    ) -> Float[Tensor, " n"]:
+        """What the network predicts: z-scored energies from normalised latents. The last layer stays in float32."""
+        h = torch.cat([normalised, composition_features * self.config.composition_scale], dim=-1)
+        for layer in self.hidden:
+            h = functional.leaky_relu(layer(h), self.config.negative_slope)
+        energy: Tensor = (h.to(self.head.weight.dtype) * self.head.weight[0]).sum(dim=-1) + self.head.bias
+        return energy
+
+    def forward(
+        self, z: Float[Tensor, "n latent"], composition_features: Float[Tensor, "n 103"]
+    ) -> Float[Tensor, " n"]:
+        """Formation energy in eV/atom from latents as the encoder gives them."""
+        return self.in_ev(self.normalised_energy(self.normalise(z), composition_features), composition_features)
+
+    def in_ev(
+        self, normalised_energies: Float[Tensor, "*steps n"], composition_features: Float[Tensor, "n 103"]
+    ) -> Float[Tensor, "*steps n"]:
+        """From the units the network predicts to eV/atom."""
+        return normalised_energies * self.energy_std + self.energy_mean + composition_features @ self.baseline
+
+    def descent_step(
+        self,
+        normalised: Float[Tensor, "n latent"],
+        composition_features: Float[Tensor, "n 103"],
+        step_size: float,
+    ) -> tuple[Float[Tensor, "n latent"], Float[Tensor, " n"]]:
+        """One plain gradient step z - eta dE/dz of the normalised energy, detached, and the energy before it.
+
+        Energies are summed, not averaged, before they are differentiated: each sample follows its own gradient,
+        whatever else is in the batch. The composition is never changed.
+        """
+        with torch.enable_grad():
+            at = normalised.detach().requires_grad_(True)
+            energy = self.normalised_energy(at, composition_features)
+            (gradient,) = torch.autograd.grad(energy.sum(), at)
+        return normalised.detach() - step_size * gradient * self.latent_mask, energy.detach()
+
+
+def _ridge(features: Float[Tensor, "n 103"], energies: Float[Tensor, " n"], strength: float) -> Float[Tensor, " 103"]:
+    """Weights of a ridge regression with an intercept, w = (X'X + n strength I)^-1 X'y on centred data."""
+    x, y = features - features.mean(dim=0), energies - energies.mean()
+    gram = x.T @ x + len(x) * strength * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    weights: Tensor = torch.linalg.solve(gram, x.T @ y)
+    return weights
+
+
+@dataclass(frozen=True)
+class ConservativeLosses:
+    """Losses of one batch.
+
+    Attributes:
+        model: to be minimised over the network's weights.
+        alpha: to be minimised over log alpha.
+        squared_error, absolute_error: means, in normalised units, detached.
+        overestimation: mean of E(z) - E(z-), how far the adversary lowers the energy, in normalised units, detached.
+    """
+
+    model: Float[Tensor, ""]
+    alpha: Float[Tensor, ""]
+    squared_error: Float[Tensor, ""]
+    absolute_error: Float[Tensor, ""]
+    overestimation: Float[Tensor, ""]
+
+
+def adversarial_latents(
+    surrogate: ConservativeSurrogate,
+    normalised: Float[Tensor, "n latent"],
+    composition_features: Float[Tensor, "n 103"],
+    *,
+    steps: int,
+    step_size: float,
+) -> Float[Tensor, "n latent"]:
+    """Where descent leads from the data, z-, in normalised space; every step stops the gradient."""
+    for _ in range(steps):
+        normalised, _ = surrogate.descent_step(normalised, composition_features, step_size)
+    return normalised.detach()
+
+
+def conservative_losses(
+    surrogate: ConservativeSurrogate,
+    normalised: Float[Tensor, "n latent"],
+    composition_features: Float[Tensor, "n 103"],
+    targets: Float[Tensor, " n"],
+    log_alpha: Float[Tensor, ""],
+) -> ConservativeLosses:
+    """Losses of conservative objective models, for energies that are minimised.
+
+    over = E(z, c) - E(z-, c); model: mean((y - E(z, c))^2 + alpha over); alpha: mean(alpha (tau - over)).
+    Minimising the first raises the energy where descent leads relative to the data. The gradient reaches the
+    weights through both energies and not through z-. With conservatism off only the squared error remains.
+
+    Args:
+        normalised: latents by `ConservativeSurrogate.normalise`.
+        targets: energies by `ConservativeSurrogate.normalise_energies`.
+    """
+    config = surrogate.config
+    if config.conservatism == "off":
+        error = surrogate.normalised_energy(normalised, composition_features) - targets
+        nothing = torch.zeros_like(targets[0])
+        squared_error = (error**2).mean()
+        return ConservativeLosses(
+            squared_error, nothing, squared_error.detach(), error.detach().abs().mean(), overestimation=nothing
+        )
+    adversary = adversarial_latents(
+        surrogate, normalised, composition_features, steps=config.inner_steps, step_size=config.step_size
+    )
+    both = surrogate.normalised_energy(torch.cat([normalised, adversary]), composition_features.repeat(2, 1))
+    energy, lowered = both.chunk(2)
+    over = energy - lowered
+    error = energy - targets
+    squared_error = (error**2).mean()
+    alpha = log_alpha.exp()
+    return ConservativeLosses(
+        model=squared_error + alpha.detach() * over.mean(),
+        alpha=(alpha * (config.tau - over.detach())).mean(),
+        squared_error=squared_error.detach(),
+        absolute_error=error.detach().abs().mean(),
+        overestimation=over.detach().mean(),
+    )
+
+
+@torch.no_grad()
+def predict_energies(
+    surrogate: ConservativeSurrogate,
+    z: Float[Tensor, "n latent"],
+    composition_features: Float[Tensor, "n 103"],
+    *,
+    chunk: int = 4096,
+) -> Float[Tensor, " n"]:
+    """Energies in eV/atom of any number of latents, a chunk at a time."""
+    pairs = zip(z.split(chunk), composition_features.split(chunk), strict=True)
+    return torch.cat([surrogate(some, features) for some, features in pairs])

@@ -1,0 +1,91 @@
+"""A surrogate as one safetensors file: weights and normalisation as tensors, the rest as JSON in the header."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lcoms.errors import ConfigError, WeightsError
+from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
+
+KIND = "lcoms-surrogate"
+VERSION = 1
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write a safetensors file with a JSON header, whole or not at all: to a .part first, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, part, {"lcoms": json.dumps(header)})
+    os.replace(part, path)
+
+
+def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON header of a file written by `write_tensors`.
+
+    Raises:
+        WeightsError: no such file, damaged, of another kind or of another version.
+    """
+    if not path.is_file():
+        raise WeightsError(f"there is no file {path}; check the name, or train first.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("lcoms", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is damaged and cannot be read; copy or train it again.") from error
+    if header.get("kind") != kind:
+        raise WeightsError(f"{path} is not a {kind} file but {header.get('kind', 'something else')}.")
+    if header.get("version") != version:
+        raise WeightsError(f"{path} has format version {header.get('version')}; this program reads version {version}.")
+    return tensors, header
+
+
+def save_surrogate(
+    surrogate: ConservativeSurrogate,
+    path: Path | str,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Save a surrogate for use; weights may be stored in half precision, the normalisation stays as it is.
+
+    Args:
+        metadata: facts to keep with it, such as figures and the data's fingerprint; must fit into JSON.
+    """
+    weights = {name for name, _ in surrogate.named_parameters()}
+    state = surrogate.state_dict()
+    tensors = {name: t.to(dtype) if name in weights else t for name, t in state.items()}
+    header = {
+        "kind": KIND,
+        "version": VERSION,
+        "latent_dim": surrogate.latent_dim,
+        "config": asdict(surrogate.config),
+        "metadata": dict(metadata or {}),
+    }
+    write_tensors(Path(path), tensors, header)
+
+
+def load_surrogate(path: Path | str) -> tuple[ConservativeSurrogate, dict[str, Any]]:
+    """A saved surrogate in float32, ready for use, and its metadata.
+
+    Raises:
+        WeightsError: the file is missing, damaged, of another version or does not fit its own config.
+    """
+    tensors, header = read_tensors(Path(path), KIND, VERSION)
+    try:
+        surrogate = ConservativeSurrogate(int(header["latent_dim"]), SurrogateConfig(**header["config"]))
+        surrogate.load_state_dict({name: t.float() for name, t in tensors.items()})
+    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+        raise WeightsError(f"{path}: weights and config do not fit together; copy or train it again.") from error
+    surrogate.requires_grad_(False).eval()
+    return surrogate, header["metadata"]

@@ -1,0 +1,273 @@
+"""A compact library of the training crystals' latents, searched for chemically similar crystals of a stoichiometry.
+
+Similarity is the sum over the elements of the formula of |difference of Mendeleev numbers| (Pettifor's chemical
+scale), with elements of equal counts paired so that the sum is smallest. On a line that pairing is the sorted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcoms.crystal import Composition
+from lcoms.elements import N_ELEMENTS, mendeleev_number
+from lcoms.errors import DataError
+from lcoms.models.surrogate_file import read_tensors, write_tensors
+
+KIND = "lcoms-latent-library"
+VERSION = 1
+_MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryStarts:
+    """Library entries for a composition, nearest first.
+
+    Attributes:
+        latents: (n, d) in float32.
+        n_formula_units: (n,) formula units in the entry's cell.
+        distances: (n,) chemical distance, without any penalty.
+        indices: (n,) rows of the library.
+        ids: the entries' ids.
+        atomic_numbers: (k,) elements of the composition asked for, ascending.
+        replaces: (n, k) which element of the entry stands for each of them.
+    """
+
+    latents: Float[Tensor, "n latent"]
+    n_formula_units: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    indices: NDArray[np.int64]
+    ids: tuple[str, ...]
+    atomic_numbers: NDArray[np.int64]
+    replaces: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def mapping(self, i: int) -> dict[int, int]:
+        """From the elements of entry i to those of the composition asked for."""
+        return dict(zip(self.replaces[i].tolist(), self.atomic_numbers.tolist(), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class LatentLibrary:
+    """Latents, compositions and energies of the training crystals, small enough to ship with the weights.
+
+    Attributes:
+        codes: (n, d) int8; a latent is offset + scale * code.
+        scale, offset: (d,) float32.
+        offsets: (n + 1,) where each crystal's elements start in the two flat arrays below.
+        atomic_numbers, counts: elements of each cell, ascending by atomic number, and how many atoms of each.
+        formation_energies: (n,) float32, eV/atom.
+        e_above_hull: (n,) float16, eV/atom, NaN where unknown.
+        space_groups: (n,) uint8 numbers, 0 where unknown.
+        id_bytes: all ids as UTF-8, each ended by a line feed.
+        metadata: where it came from.
+    """
+
+    codes: NDArray[np.int8]
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    offsets: NDArray[np.int32]
+    atomic_numbers: NDArray[np.uint8]
+    counts: NDArray[np.int16]
+    formation_energies: NDArray[np.float32]
+    e_above_hull: NDArray[np.float16]
+    space_groups: NDArray[np.uint8]
+    id_bytes: NDArray[np.uint8]
+    metadata: Mapping[str, Any]
+
+    @classmethod
+    def build(
+        cls,
+        latents: Float[Tensor, "n latent"],
+        compositions: Iterable[Composition],
+        formation_energies: NDArray[np.floating],
+        ids: Iterable[str],
+        *,
+        e_above_hull: NDArray[np.floating] | None = None,
+        space_groups: NDArray[np.integer] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Pack crystals; latents are rounded to 255 levels a dimension.
+
+        Args:
+            compositions: of the whole cells, so that formula units are known.
+
+        Raises:
+            DataError: nothing to pack, lengths that differ, latents that are not finite, or an id with a line feed.
+        """
+        compositions, ids = list(compositions), list(ids)
+        z = latents.detach().cpu().numpy().astype(np.float64)
+        n = len(z)
+        hull = np.full(n, np.nan) if e_above_hull is None else np.asarray(e_above_hull)
+        groups = np.zeros(n, dtype=np.uint8) if space_groups is None else np.asarray(space_groups)
+        lengths = {len(compositions), len(ids), len(formation_energies), len(hull), len(groups)}
+        if not n or lengths != {n}:
+            raise DataError(f"a library needs as many compositions, ids and energies as latents, {n}, not {lengths}.")
+        if not np.isfinite(z).all():
+            raise DataError("latents of a library must be finite numbers.")
+        if any("\n" in name for name in ids):
+            raise DataError("ids of a library must not hold line feeds.")
+        low, high = z.min(axis=0), z.max(axis=0)
+        offset, scale = (low + high) / 2, np.maximum((high - low) / 254, 1e-12)
+        return cls(
+            codes=np.round((z - offset) / scale).astype(np.int8),
+            scale=scale.astype(np.float32),
+            offset=offset.astype(np.float32),
+            offsets=np.cumsum([0] + [len(c.counts) for c in compositions]).astype(np.int32),
+            atomic_numbers=np.concatenate([c.atomic_numbers for c in compositions]).astype(np.uint8),
+            counts=np.concatenate([c.counts for c in compositions]).astype(np.int16),
+            formation_energies=np.asarray(formation_energies).astype(np.float32),
+            e_above_hull=hull.astype(np.float16),
+            space_groups=groups.astype(np.uint8),
+            id_bytes=np.frombuffer("".join(name + "\n" for name in ids).encode(), dtype=np.uint8).copy(),
+            metadata=dict(metadata or {}),
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write one safetensors file with the metadata in its header."""
+        tensors = {f.name: torch.from_numpy(getattr(self, f.name)) for f in fields(self) if f.name != "metadata"}
+        write_tensors(Path(path), tensors, {"kind": KIND, "version": VERSION, "metadata": dict(self.metadata)})
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read it back.
+
+        Raises:
+            WeightsError: the file is missing, damaged or of another version.
+        """
+        tensors, header = read_tensors(Path(path), KIND, VERSION)
+        return cls(**{name: t.numpy() for name, t in tensors.items()}, metadata=header["metadata"])
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def latents(self, indices: NDArray[np.integer] | None = None) -> Float[Tensor, "n latent"]:
+        """Latents in float32, of all entries or of some."""
+        codes = self.codes if indices is None else self.codes[indices]
+        return torch.from_numpy(self.offset + self.scale * codes.astype(np.float32))
+
+    def composition(self, index: int) -> Composition:
+        """What the cell of an entry holds."""
+        part = slice(self.offsets[index], self.offsets[index + 1])
+        return Composition(tuple(self.atomic_numbers[part].tolist()), tuple(self.counts[part].tolist()))
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self.id_bytes.tobytes().decode().split("\n")[:-1])
+
+    def nearest(
+        self,
+        composition: Composition,
+        n: int,
+        *,
+        hull_weight: float = 0.0,
+        exclude: Collection[Composition] = (),
+        max_per_composition: int | None = None,
+        max_atoms: int | None = None,
+    ) -> LibraryStarts:
+        """Entries of the same stoichiometry, chemically nearest first; ties go to the more stable, then to the earlier.
+
+        Args:
+            n: at most so many; fewer where the library has no more.
+            hull_weight: Mendeleev numbers that 1 eV/atom above the hull counts for; unknown energies count as 0.
+            exclude: compositions whose entries are left out, whatever their number of formula units.
+            max_per_composition: at most so many polymorphs of one composition.
+            max_atoms: leave out entries with larger cells.
+        """
+        target = composition.reduced
+        order = _scale_order(np.array(target.counts), np.array(target.atomic_numbers))
+        elements = np.array(target.atomic_numbers)[order]
+        family = self._families.get(target.stoichiometry, _empty_family(len(elements)))
+        distances = np.abs(_MENDELEEV[family.elements] - _MENDELEEV[elements]).sum(axis=1)
+        hull = np.nan_to_num(self.e_above_hull[family.indices].astype(np.float64), nan=0.0)
+        ranking = np.lexsort((hull, distances + hull_weight * hull))
+        ranking = ranking[self._allowed(family, target, exclude, max_atoms)[ranking]]
+        if max_per_composition is not None:
+            ranking = _first_of_each(ranking, family.elements, max_per_composition)
+        chosen = ranking[:n]
+        indices = family.indices[chosen]
+        back = np.argsort(elements, kind="stable")
+        return LibraryStarts(
+            latents=self.latents(indices),
+            n_formula_units=family.n_formula_units[chosen],
+            distances=distances[chosen],
+            indices=indices,
+            ids=tuple(self.ids[i] for i in indices),
+            atomic_numbers=elements[back],
+            replaces=family.elements[chosen][:, back],
+        )
+
+    @staticmethod
+    def _allowed(
+        family: _Family, target: Composition, exclude: Collection[Composition], max_atoms: int | None
+    ) -> NDArray[np.bool_]:
+        allowed = np.ones(len(family.indices), dtype=bool)
+        if max_atoms is not None:
+            allowed &= family.n_formula_units * target.n_atoms <= max_atoms
+        for other in exclude:
+            reduced = other.reduced
+            if reduced.stoichiometry == target.stoichiometry:
+                order = _scale_order(np.array(reduced.counts), np.array(reduced.atomic_numbers))
+                allowed &= (family.elements != np.array(reduced.atomic_numbers)[order]).any(axis=1)
+        return allowed
+
+    @cached_property
+    def _families(self) -> dict[tuple[int, ...], _Family]:
+        """Entries by stoichiometry."""
+        families: dict[tuple[int, ...], _Family] = {}
+        n_elements = np.diff(self.offsets)
+        for k in np.unique(n_elements):
+            rows = np.flatnonzero(n_elements == k)
+            flat = self.offsets[rows, None] + np.arange(k)
+            counts, elements = self.counts[flat].astype(np.int64), self.atomic_numbers[flat].astype(np.int64)
+            units = np.gcd.reduce(counts, axis=1)
+            counts //= units[:, None]
+            order = _scale_order(counts, elements)
+            counts, elements = np.take_along_axis(counts, order, 1), np.take_along_axis(elements, order, 1)
+            kinds, kind = np.unique(counts, axis=0, return_inverse=True)
+            for i, stoichiometry in enumerate(kinds.tolist()):
+                some = np.flatnonzero(kind.reshape(-1) == i)
+                families[tuple(stoichiometry)] = _Family(rows[some], elements[some], units[some])
+        return families
+
+
+@dataclass(frozen=True, eq=False)
+class _Family:
+    """Entries of one stoichiometry; elements stand by count, then along the chemical scale."""
+
+    indices: NDArray[np.int64]
+    elements: NDArray[np.int64]
+    n_formula_units: NDArray[np.int64]
+
+
+def _empty_family(n_elements: int) -> _Family:
+    nothing = np.zeros(0, dtype=np.int64)
+    return _Family(nothing, np.zeros((0, n_elements), dtype=np.int64), nothing)
+
+
+def _scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Order of the elements (last axis) by count, then by Mendeleev number."""
+    return np.argsort(counts * 1000 + _MENDELEEV[elements], axis=-1, kind="stable")
+
+
+def _first_of_each(ranking: NDArray[np.int64], elements: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """Of a ranking, the first few of each composition."""
+    _, label = np.unique(elements[ranking], axis=0, return_inverse=True)
+    label = label.reshape(-1)
+    by_label = np.argsort(label, kind="stable")
+    starts = np.flatnonzero(np.diff(label[by_label], prepend=-1))
+    run = np.diff(np.append(starts, len(label)))
+    place = np.empty(len(label), dtype=np.int64)
+    place[by_label] = np.arange(len(label)) - np.repeat(starts, run)
+    return ranking[place < limit]

@@ -1,0 +1,34 @@
+"""How well predicted energies order the polymorphs of one composition."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+MIN_MEMBERS = 3
+
+
+def within_composition_spearman(
+    energies: NDArray[np.floating], predictions: NDArray[np.floating], groups: NDArray[np.integer]
+) -> tuple[float, int]:
+    """Mean Spearman correlation over compositions, and how many compositions it is a mean over.
+
+    Counted are compositions with at least three members and energies that are not all equal. Where all predictions
+    of a composition are equal its correlation counts as 0. Without any such composition the mean is NaN.
+
+    Args:
+        energies: (n,) true energies, eV/atom.
+        predictions: (n,) predicted energies.
+        groups: (n,) labels, equal for equal compositions.
+    """
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order][:1] - 1))
+    correlations = []
+    for members in np.split(order, starts[1:]):
+        if len(members) < MIN_MEMBERS or np.ptp(energies[members]) == 0:
+            continue
+        truth, guess = (rankdata(values[members]) - (len(members) + 1) / 2 for values in (energies, predictions))
+        norm = np.sqrt((truth @ truth) * (guess @ guess))
+        correlations.append(truth @ guess / norm if norm > 0 else 0.0)
+    return (float(np.mean(correlations)) if correlations else float("nan")), len(correlations)
