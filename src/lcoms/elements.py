@@ -37,3 +37,8 @@ def mendeleev_number(atomic_number: int) -> float:
 def covalent_radius(atomic_number: int) -> float:
     """Covalent radius in angstrom (Cordero et al. 2008); 1.5 where none is known."""
     return float(_table()["covalent_radius"][atomic_number])
+
+
+def atomic_volume(atomic_number: int) -> float:
+    """Volume of an atom in a crystal, cubic angstrom: a non-negative fit to Materials Project cells (training rows)."""
+    return float(_table()["atomic_volume"][atomic_number])

@@ -1,0 +1,1 @@
+"""Neural network layers: bases, encoders and denoisers."""
