@@ -170,7 +170,7 @@ def test_bad_overrides_get_one_sentence(override: str, message: str) -> None:
         ({"name": 1}, "option name: expected a text, not 1."),
         ({"weights": "1,2"}, "option weights: expected several values, not '1,2'."),
         ({"encoder": 3}, "option encoder: expected a group of options, not 3."),
-        ([], "the configuration: expected a group of options, not []."),
+        ({"encoder": []}, "option encoder: expected a group of options, not []."),
     ],
 )
 def test_bad_mappings_get_one_sentence(mapping: Any, message: str) -> None:

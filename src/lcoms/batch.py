@@ -35,8 +35,9 @@ class CrystalBatch:
         shapes = tuple(self.lattice.shape), tuple(self.frac_coords.shape), tuple(self.crystal_idx.shape)
         if shapes != ((n_crystals, 3, 3), (n_atoms, 3), (n_atoms,)):
             raise CrystalError(f"a batch needs lattice (n_crystals, 3, 3) and frac_coords (n_atoms, 3), not {shapes}.")
-        steps = torch.diff(self.crystal_idx, prepend=self.crystal_idx.new_full((1,), -1))
-        if n_atoms and bool(((steps < 0) | (steps > 1)).any() or self.crystal_idx[-1] != n_crystals - 1):
+        steps = torch.diff(self.crystal_idx)
+        ends = self.crystal_idx[[0, -1]].tolist() if n_atoms else [0, -1]
+        if ends != [0, n_crystals - 1] or bool(((steps < 0) | (steps > 1)).any()):
             raise CrystalError("crystal_idx must count 0, 1, 2, ... without gaps, each crystal having atoms.")
 
     @classmethod
@@ -69,10 +70,11 @@ class CrystalBatch:
 
     def replace(self, **changes: Tensor) -> CrystalBatch:
         """A new batch with some tensors exchanged."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return replace(self, **changes)
 
     def to(self, device: torch.device | str) -> CrystalBatch:
-        return CrystalBatch(*(t.to(device) for t in (self.lattice, self.frac_coords, self.atomic_numbers, self.crystal_idx)))
+        tensors = self.lattice, self.frac_coords, self.atomic_numbers, self.crystal_idx
+        return CrystalBatch(*(tensor.to(device) for tensor in tensors))
 
     def by_size(self) -> Iterator[tuple[int, Int[Tensor, " n_group"], Int[Tensor, " n_group_atoms"]]]:
         """Groups of crystals with equally many atoms: (atoms in each, which crystals, which atoms)."""

@@ -39,6 +39,8 @@ class Composition:
             raise FormulaError("a composition needs at least one element and one count for each element.")
         if list(self.atomic_numbers) != sorted(set(self.atomic_numbers)) or min(self.counts) < 1:
             raise FormulaError("elements of a composition must be distinct and ascending, and counts positive.")
+        if self.atomic_numbers[0] < 1 or self.atomic_numbers[-1] >= len(SYMBOLS):
+            raise FormulaError(f"atomic numbers must lie between 1 and {len(SYMBOLS) - 1}.")
 
     @classmethod
     def from_formula(cls, formula: str) -> Composition:
@@ -112,10 +114,11 @@ def _parse(formula: str) -> Counter[int]:
     while position < len(text):
         match = token.match(text, position)
         if match is None:
-            raise FormulaError(f"{formula!r}: cannot read {text[position:]!r}; type a formula such as SrTiO3 or Ca(OH)2.")
+            hint = _suggestion(text) or "type a formula such as SrTiO3 or Ca(OH)2."
+            raise FormulaError(f"{formula!r}: cannot read {text[position:]!r}; {hint}")
         symbol, count, opening, closing, outer = match.groups()
         if symbol:
-            stack[-1][_element(symbol, text, formula)] += _count(count, formula)
+            stack[-1][_element(symbol, text)] += _count(count, formula)
         elif opening:
             stack.append(Counter())
             opened.append(opening)
@@ -131,23 +134,49 @@ def _parse(formula: str) -> Counter[int]:
     if not stack[0]:
         raise FormulaError(f"{formula!r} holds no element; type one such as NaCl.")
     if sum(stack[0].values()) > MAX_FORMULA_ATOMS:
-        raise FormulaError(f"{formula!r} has {sum(stack[0].values())} atoms; at most {MAX_FORMULA_ATOMS} can be handled.")
+        raise FormulaError(f"{formula!r} has too many atoms; at most {MAX_FORMULA_ATOMS} can be handled.")
     return stack[0]
 
 
-def _element(symbol: str, text: str, formula: str) -> int:
+def _element(symbol: str, text: str) -> int:
     number = number_of(symbol)
     if number is None:
-        tail = text[1:] if len(text) == len(formula.strip()) else ""
-        parts = re.findall(r"[a-z]+", tail)
-        hint = ""
-        for part in parts:
-            guess = text.replace(part, part.capitalize(), 1)
-            if all(number_of(s) for s in re.findall(r"[A-Z][a-z]?", guess)):
-                hint = f"; did you mean {guess}?"
-                break
-        raise FormulaError(f"{formula!r}: {symbol} is not an element{hint or ', check the spelling and the capitals.'}")
+        hint = _suggestion(text) or "check the spelling and the capitals."
+        raise FormulaError(f"{text!r}: {symbol} is not an element; {hint}")
     return number
+
+
+def _suggestion(text: str) -> str:
+    """A question with the formulas that other capitals would make of the text; empty where there are none or many."""
+    bare = "".join(text.split())
+    if not re.fullmatch(r"[A-Za-z0-9()\[\]]{1,40}", bare):
+        return ""
+    readings = _readings(bare)
+    # A capital that was typed begins an element, unless no reading has it so.
+    kept = [r for r in readings if all(new.isupper() for old, new in zip(bare, r, strict=True) if old.isupper())]
+    choices = [choice for choice in kept or readings if choice != text and _is_formula(choice)]
+    return f"did you mean {' or '.join(choices)}?" if 1 <= len(choices) <= 3 else ""
+
+
+def _is_formula(text: str) -> bool:
+    try:
+        return bool(_parse(text))
+    except FormulaError:
+        return False
+
+
+def _readings(text: str) -> list[str]:
+    """All ways to set capitals so that the letters are element symbols, at most a few hundred; digits stay."""
+    tails: list[list[str]] = [*([] for _ in text), [""]]
+    for start in reversed(range(len(text))):
+        if not text[start].isalpha():
+            tails[start] = [text[start] + tail for tail in tails[start + 1]]
+            continue
+        for length in (1, 2):
+            symbol = text[start : start + length].capitalize()
+            if len(symbol) == length and symbol.isalpha() and number_of(symbol):
+                tails[start] += [symbol + tail for tail in tails[start + length]][:200]
+    return tails[0]
 
 
 def _count(text: str, formula: str) -> int:
@@ -196,7 +225,8 @@ class Crystal:
             raise CrystalError("the lattice vectors must be finite and span a volume.")
         if atomic_numbers.min() < 1 or atomic_numbers.max() >= len(SYMBOLS):
             raise CrystalError(f"atomic numbers must lie between 1 and {len(SYMBOLS) - 1}.")
-        for name, value in (("lattice", lattice), ("frac_coords", wrap(frac_coords)), ("atomic_numbers", atomic_numbers)):
+        values = {"lattice": lattice, "frac_coords": wrap(frac_coords), "atomic_numbers": atomic_numbers}
+        for name, value in values.items():
             value.flags.writeable = False
             object.__setattr__(self, name, value)
 

@@ -31,6 +31,7 @@ def from_pymatgen(structure: Structure) -> Crystal:
 
 
 def to_pymatgen(crystal: Crystal) -> Structure:
+    """The same cell and atoms, in the same order."""
     from pymatgen.core import Lattice, Structure
 
     return Structure(Lattice(crystal.lattice), crystal.atomic_numbers.tolist(), crystal.frac_coords)
@@ -44,6 +45,7 @@ def from_ase(atoms: Atoms) -> Crystal:
 
 
 def to_ase(crystal: Crystal) -> Atoms:
+    """The same cell and atoms, in the same order, periodic in all directions."""
     from ase import Atoms
 
     return Atoms(crystal.atomic_numbers, scaled_positions=crystal.frac_coords, cell=crystal.lattice, pbc=True)
@@ -94,6 +96,7 @@ def from_poscar(text: str) -> Crystal:
 
 
 def to_poscar(crystal: Crystal) -> str:
+    """POSCAR text; the atoms are sorted by element."""
     from pymatgen.io.vasp import Poscar
 
     return str(Poscar(to_pymatgen(crystal).get_sorted_structure()))
@@ -124,6 +127,7 @@ def read_crystals(path: str | Path) -> list[Crystal]:
 
 
 def to_extxyz(crystals: list[Crystal]) -> str:
+    """Extended XYZ text, one frame a crystal."""
     from ase.io import write
 
     buffer = StringIO()

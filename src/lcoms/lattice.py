@@ -57,7 +57,7 @@ def plane_spacings(lattice: Array) -> Array:
 
 
 def is_valid_lattice(lattice: Array) -> bool:
-    """Whether one (3, 3) lattice is finite and spans a volume, its rows at least a degree or so from a plane."""
+    """Whether one (3, 3) lattice is finite and spans a volume, its volume over a thousandth of its box's."""
     lattice = np.asarray(lattice, dtype=float)
     if lattice.shape != (3, 3) or not np.isfinite(lattice).all():
         return False
