@@ -142,6 +142,8 @@ def _read_extxyz(text: str) -> list[Crystal]:
         frames = read(StringIO(text), index=":", format="extxyz")
     except Exception as error:  # ASE raises many kinds for malformed text
         raise FileFormatError(f"not an extxyz file that can be read: {_first_line(error)}") from error
+    if not frames:
+        raise FileFormatError("not an extxyz file that can be read: it is empty")
     return [from_ase(atoms) for atoms in frames]
 
 

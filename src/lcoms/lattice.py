@@ -53,7 +53,7 @@ def volume(lattice: Array) -> Array:
 
 def plane_spacings(lattice: Array) -> Array:
     """Distances (..., 3) in angstrom between neighbouring lattice planes normal to each reciprocal vector."""
-    return 1.0 / np.linalg.norm(np.linalg.inv(np.asarray(lattice, dtype=float)), axis=-2)
+    return np.asarray(1.0 / np.linalg.norm(np.linalg.inv(np.asarray(lattice, dtype=float)), axis=-2))
 
 
 def is_valid_lattice(lattice: Array) -> bool:
