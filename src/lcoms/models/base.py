@@ -1,7 +1,7 @@
 """The interface of every CD-VAE, and what all of them share: KL term, composition features, lattice head targets.
 
-A lattice is predicted as six numbers: log(length / v^(1/3)) of a, b, c and the three angles in degrees, z-scored, with v a
-reference volume of the cell, either its number of atoms (CDVAE) or a sum of atomic volumes.
+A lattice is predicted as six numbers: log(length / v^(1/3)) of a, b, c and the three angles in degrees, z-scored, with
+v a reference volume of the cell, either its number of atoms (CDVAE) or a sum of atomic volumes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lcoms.batch import CrystalBatch
 from lcoms.crystal import Composition, Crystal
-from lcoms.elements import N_ELEMENTS, covalent_radius
+from lcoms.elements import N_ELEMENTS, atomic_volume
 from lcoms.errors import DataError
 from lcoms.lattice import lattice_from_parameters, volume
 from lcoms.models.composition import batch_element_fractions, element_fractions
@@ -67,8 +67,8 @@ def sample_latent(
     mu: Float[Tensor, "n latent"], logvar: Float[Tensor, "n latent"], generator: torch.Generator
 ) -> Float[Tensor, "n latent"]:
     """mu + exp(logvar / 2) eps with eps from N(0, I) (reparametrisation; CDVAE)."""
-    noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
-    return mu + torch.exp(0.5 * clamp_logvar(logvar)) * noise
+    noise = torch.randn(mu.shape, generator=generator, device=generator.device, dtype=mu.dtype)
+    return mu + torch.exp(0.5 * clamp_logvar(logvar)) * noise.to(mu.device)
 
 
 def clamp_logvar(logvar: Float[Tensor, "n latent"]) -> Float[Tensor, "n latent"]:
@@ -97,15 +97,14 @@ def batch_composition_features(batch: CrystalBatch) -> Float[Tensor, "n_crystals
 class VolumeBaseline(nn.Module):
     """Cell volume expected of a composition: the sum of one volume per element.
 
-    Until `fit` is called the volumes are those of spheres 0.4 angstrom wider than the covalent radius: a rough guess.
+    The volumes start from the table in `elements`.
     """
 
     atomic_volumes: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        radii = torch.tensor([covalent_radius(z) for z in range(1, N_ELEMENTS + 1)])
-        self.register_buffer("atomic_volumes", 4.0 / 3.0 * torch.pi * (radii + 0.4) ** 3)
+        self.register_buffer("atomic_volumes", torch.tensor([atomic_volume(z) for z in range(1, N_ELEMENTS + 1)]))
 
     @torch.no_grad()
     def fit(self, features: Float[Tensor, "n 104"], volumes: Float[Tensor, " n"], *, ridge: float = 1.0) -> None:
