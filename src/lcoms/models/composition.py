@@ -15,7 +15,6 @@ from torch import Tensor
 
 from lcoms.crystal import Composition
 from lcoms.elements import N_ELEMENTS
-from lcoms.errors import CrystalError
 
 
 def element_fractions(compositions: Composition | Sequence[Composition]) -> Float[Tensor, "n_crystals 103"]:
@@ -23,17 +22,12 @@ def element_fractions(compositions: Composition | Sequence[Composition]) -> Floa
 
     Args:
         compositions: one or many; a single one gives one row.
-
-    Raises:
-        CrystalError: an element beyond the table of elements.
     """
     if isinstance(compositions, Composition):
         compositions = [compositions]
     features = np.zeros((len(compositions), N_ELEMENTS), dtype=np.float32)
     for row, composition in zip(features, compositions, strict=True):
         numbers = np.asarray(composition.atomic_numbers) - 1
-        if numbers.min() < 0 or numbers.max() >= N_ELEMENTS:
-            raise CrystalError(f"atomic numbers must lie between 1 and {N_ELEMENTS}, not {composition.atomic_numbers}.")
         row[numbers] = np.asarray(composition.counts) / composition.n_atoms
     return torch.from_numpy(features)
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ class LatentLibrary:
         e_above_hull: NDArray[np.floating] | None = None,
         space_groups: NDArray[np.integer] | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Self:
+    ) -> LatentLibrary:
         """Pack crystals; latents are rounded to 255 levels a dimension.
 
         Args:
@@ -140,7 +140,7 @@ class LatentLibrary:
         write_tensors(Path(path), tensors, {"kind": KIND, "version": VERSION, "metadata": dict(self.metadata)})
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
+    def load(cls, path: Path | str) -> LatentLibrary:
         """Read it back.
 
         Raises:

@@ -1,0 +1,144 @@
+"""The library ranks by chemistry in exact cases, keeps the element mapping and stays small."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from lcoms.crystal import Composition
+from lcoms.elements import mendeleev_number
+from lcoms.errors import DataError, WeightsError
+from lcoms.search.library import LatentLibrary
+
+FORMULAS = ["CsI", "ZnS", "Na4Br4", "KCl", "NaBr", "MgF2", "SrTiO3", "Ba2Ti2O6", "TiSrO3", "Si2", "LaAlO3", "Li2O"]
+HULL = [0.0, 0.0, 0.0, 0.05, 0.2, 0.0, 0.0, 0.1, 0.3, 0.0, np.nan, np.nan]
+
+
+def make(dim: int = 4) -> tuple[LatentLibrary, torch.Tensor]:
+    latents = torch.randn(len(FORMULAS), dim, generator=torch.Generator().manual_seed(0))
+    library = LatentLibrary.build(
+        latents,
+        [Composition.from_formula(f) for f in FORMULAS],
+        np.linspace(-3, 0, len(FORMULAS)),
+        [f"mp-{i}" for i in range(len(FORMULAS))],
+        e_above_hull=np.array(HULL),
+        metadata={"source": "made here"},
+    )
+    return library, latents
+
+
+def names(library: LatentLibrary, formula: str, n: int = 10, **options) -> list[str]:
+    starts = library.nearest(Composition.from_formula(formula), n, **options)
+    return [FORMULAS[i] for i in starts.indices]
+
+
+def test_rock_salts_come_before_zinc_blende() -> None:
+    library, _ = make()
+    assert names(library, "NaCl") == ["Na4Br4", "KCl", "NaBr", "CsI", "ZnS"]
+    starts = library.nearest(Composition.from_formula("Na3Cl3"), 4)
+    assert starts.distances.tolist() == [1, 1, 1, 5]
+    assert starts.n_formula_units.tolist() == [4, 1, 1, 1]
+    assert starts.ids == ("mp-2", "mp-3", "mp-4", "mp-0")
+    assert starts.mapping(0) == {11: 11, 35: 17}
+    assert starts.mapping(1) == {19: 11, 17: 17}
+
+
+def test_zinc_selenide_is_nearest_to_zinc_sulphide() -> None:
+    library, _ = make()
+    assert names(library, "ZnSe", 1) == ["ZnS"]
+
+
+def test_only_the_same_stoichiometry_is_found() -> None:
+    library, _ = make()
+    assert names(library, "CaF2") == ["MgF2", "Li2O"]
+    assert names(library, "C") == ["Si2"]
+    nothing = library.nearest(Composition.from_formula("Al2O3"), 5)
+    assert len(nothing) == 0
+    assert nothing.latents.shape == (0, 4)
+    assert nothing.replaces.shape == (0, 2)
+
+
+def test_elements_of_equal_counts_are_paired_for_the_smallest_distance() -> None:
+    library, _ = make()
+    starts = library.nearest(Composition.from_formula("CaZrO3"), 4)
+    assert [FORMULAS[i] for i in starts.indices] == ["SrTiO3", "TiSrO3", "Ba2Ti2O6", "LaAlO3"]
+    assert starts.mapping(0) == {38: 20, 22: 40, 8: 8}
+    assert starts.atomic_numbers.tolist() == [8, 20, 40]
+
+
+def test_pairing_is_the_best_of_all_permutations() -> None:
+    rng = np.random.default_rng(0)
+    pool = [Composition.from_counts(dict(zip(rng.choice(np.arange(1, 104), 4, False).tolist(), (2, 1, 2, 2), strict=True)))
+            for _ in range(40)]  # fmt: skip
+    library = LatentLibrary.build(torch.zeros(40, 1), pool, np.zeros(40), [str(i) for i in range(40)])
+    for target in pool[:10]:
+        starts = library.nearest(target, 40, max_atoms=7)
+        assert starts.indices[0] == pool.index(target)
+        wanted = dict(zip(target.atomic_numbers, target.counts, strict=True))
+        for i, distance in zip(starts.indices, starts.distances, strict=True):
+            entry = dict(zip(pool[i].atomic_numbers, pool[i].counts, strict=True))
+            best = min(
+                sum(abs(mendeleev_number(a) - mendeleev_number(b)) for a, b in zip(wanted, order, strict=True))
+                for order in itertools.permutations(entry)
+                if all(entry[b] == wanted[a] for a, b in zip(wanted, order, strict=True))
+            )
+            assert distance == best
+        for row in range(len(starts)):
+            entry = dict(zip(pool[starts.indices[row]].atomic_numbers, pool[starts.indices[row]].counts, strict=True))
+            assert all(entry[old] == wanted[new] for old, new in starts.mapping(row).items())
+        assert (np.diff(starts.distances) >= 0).all()
+
+
+def test_penalty_exclusion_and_limits() -> None:
+    library, _ = make()
+    assert names(library, "NaCl", hull_weight=100.0) == ["Na4Br4", "CsI", "KCl", "NaBr", "ZnS"]
+    assert names(library, "NaCl", exclude=[Composition.from_formula("NaBr"), Composition.from_formula("Zn2S2")]) == [
+        "KCl",
+        "CsI",
+    ]
+    assert names(library, "NaCl", max_per_composition=1) == ["Na4Br4", "KCl", "CsI", "ZnS"]
+    assert names(library, "CaZrO3", max_per_composition=1) == ["SrTiO3", "Ba2Ti2O6", "LaAlO3"]
+    assert names(library, "NaCl", max_atoms=2) == ["KCl", "NaBr", "CsI", "ZnS"]
+    assert names(library, "NaCl", 2) == ["Na4Br4", "KCl"]
+
+
+def test_file_gives_everything_back_and_latents_within_half_a_level(tmp_path) -> None:
+    library, latents = make()
+    library.save(tmp_path / "library.safetensors")
+    loaded = LatentLibrary.load(tmp_path / "library.safetensors")
+    assert loaded.metadata == {"source": "made here"}
+    assert loaded.ids == tuple(f"mp-{i}" for i in range(len(FORMULAS)))
+    assert [loaded.composition(i).n_atoms for i in (2, 7)] == [8, 10]
+    assert loaded.formation_energies[0] == -3
+    assert torch.equal(loaded.latents(), library.latents())
+    level = (latents.max(dim=0).values - latents.min(dim=0).values) / 254
+    assert ((loaded.latents() - latents).abs() <= 0.51 * level).all()
+    starts = loaded.nearest(Composition.from_formula("NaCl"), 3)
+    assert torch.equal(starts.latents, loaded.latents()[torch.from_numpy(starts.indices)])
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "library.safetensors").read_bytes()[:200])
+    with pytest.raises(WeightsError, match="damaged"):
+        LatentLibrary.load(tmp_path / "cut.safetensors")
+
+
+def test_thirty_thousand_crystals_fit_into_three_megabytes(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    n = 30_000
+    elements = np.sort(rng.permuted(np.tile(np.arange(1, 90), (n, 1)), axis=1)[:, :3], axis=1)
+    compositions = [Composition(tuple(row), (1, 1, 3)) for row in elements.tolist()]
+    latents = torch.randn(n, 64, generator=torch.Generator().manual_seed(0))
+    ids = [f"mp-{1_000_000 + i}" for i in range(n)]
+    library = LatentLibrary.build(latents, compositions, np.zeros(n), ids, e_above_hull=np.zeros(n))
+    library.save(tmp_path / "big.safetensors")
+    assert (tmp_path / "big.safetensors").stat().st_size < 3_000_000
+    assert library.nearest(compositions[77], 1).ids == (ids[77],)
+
+
+def test_build_refuses_what_does_not_fit() -> None:
+    salt = [Composition.from_formula("NaCl")]
+    with pytest.raises(DataError, match="as many"):
+        LatentLibrary.build(torch.zeros(2, 3), salt, np.zeros(2), ["a", "b"])
+    with pytest.raises(DataError, match="finite"):
+        LatentLibrary.build(torch.full((1, 3), torch.nan), salt, np.zeros(1), ["a"])
+    with pytest.raises(DataError, match="line feeds"):
+        LatentLibrary.build(torch.zeros(1, 3), salt, np.zeros(1), ["a\nb"])
