@@ -71,6 +71,37 @@ def wrap(frac_coords: Array) -> Array:
     return np.where(wrapped >= 1.0, 0.0, wrapped)
 
 
+def shortest_distance(lattice: Array, frac_coords: Array) -> float:
+    """Shortest distance in angstrom between atoms of a crystal, periodic copies of the same atom included.
+
+    Every image that can be nearer than the best one so far is searched, however thin or skewed the cell. Reduced cells
+    (`niggli_reduce`) are fastest.
+
+    Args:
+        lattice: (3, 3) in angstrom.
+        frac_coords: (n, 3), wrapped or not.
+    """
+    lattice, frac = np.asarray(lattice, dtype=float), np.asarray(frac_coords, dtype=float)
+    spacings = plane_spacings(lattice)
+    best = float(np.linalg.norm(lattice, axis=1).min())  # to the copy of the same atom one cell on
+    first, second = np.triu_indices(len(frac), k=1)
+    pairs = frac[second] - frac[first]
+    pairs -= np.round(pairs)
+    if len(pairs):
+        best = min(best, float(np.linalg.norm(pairs @ lattice, axis=1).min()))
+    # A vector shorter than `best` has fractional components below best / spacing; those of `pairs` are up to a half.
+    reach = np.floor(best / spacings + 0.5).astype(int)
+    images = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+    copies = np.linalg.norm(images[np.any(images != 0, axis=1)] @ lattice, axis=1)
+    best = min(best, float(copies.min(initial=best)))
+    for image in images:
+        # Pairs whose component along some axis is out of reach for this image need no look.
+        chosen = pairs[np.all(np.abs(pairs + image) <= best / spacings, axis=1)] if len(pairs) else pairs
+        if len(chosen):
+            best = min(best, float(np.linalg.norm((chosen + image) @ lattice, axis=1).min()))
+    return best
+
+
 def niggli_reduce(lattice: Array, frac_coords: Array) -> tuple[Array, Array, bool]:
     """The Niggli-reduced cell of a crystal, rebuilt in the standard orientation.
 
