@@ -65,10 +65,11 @@ def load_command(name: str) -> Any:
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False)
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"lcoms {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
