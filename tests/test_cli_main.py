@@ -82,7 +82,7 @@ def test_a_missing_argument_names_the_commands_help(
 
     add_command(target)
     assert run(["try"]) == 2
-    assert capsys.readouterr().err == "lcoms: missing argument 'FORMULA'; type lcoms try --help to see what there is.\n"
+    assert capsys.readouterr().err == "lcoms: missing argument 'formula'; type lcoms try --help to see what there is.\n"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Composition", "Crystal", "__version__"]
 
-# Where the names of the front page live: they are loaded when asked for, so that `import lcoms` costs nothing.
+# Where the names of the front page live: they are loaded when asked for, so that `import lcoms` stays quick.
 _HOMES = {"Composition": "lcoms.crystal", "Crystal": "lcoms.crystal"}
 
 

@@ -99,6 +99,8 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(_usage_sentence(error)) if error.format_message() else EXIT_USER_ERROR
     except typer.Abort:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        return _fail("stopped before it was done.", EXIT_INTERRUPTED)
     except OSError as error:
         if error.filename is None:
             raise
