@@ -1,7 +1,7 @@
 """DimeNet++ encoder: one invariant vector per crystal, from the nearest neighbours of every atom.
 
 Gasteiger et al. 2020 (2011.14115) in the form of CDVAE, with two changes. The graph is the symmetric list of nearest
-neighbours, and angles are left out only for an edge with its own reverse, so that cells of one or two atoms keep theirs.
+neighbours, and angles are left out only for an edge with its own reverse: cells of one or two atoms keep theirs.
 The sum over neighbours k of edge j->i is taken with the angular part last,
 
     sum_k x_kj sum_ln W_ln b_ln(d_kj) Y_l(angle) = sum_l sum_k Y_l(angle) [x_kj sum_n W_ln b_ln(d_kj)],
@@ -149,7 +149,8 @@ class _Interaction(nn.Module):
         summed = torch.bmm(graph.angular.flatten(2), table.flatten(1, 2))
         # The edge j->i is, seen from j, the reverse of the edge i->j which stands in a slot of j.
         x = self.own(m) + self.up(graph.slots.gather(summed)[graph.reverse])
-        return self.after(self.skip(self.before(x)) + m)
+        result: Tensor = self.after(self.skip(self.before(x)) + m)
+        return result
 
 
 class _Output(nn.Module):

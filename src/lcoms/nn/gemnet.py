@@ -124,7 +124,7 @@ class _Graph:
     target: Int[Tensor, " n_edges"]
     reverse: Int[Tensor, " n_edges"]
     slots: Slots
-    angular: Float[Tensor, "n_atoms n_slots*n_spherical n_slots"]
+    angular: Float[Tensor, "n_atoms slots_by_l n_slots"]
     radial_triplet: Float[Tensor, "n_edges basis"]
     radial_atom: Float[Tensor, "n_edges basis"]
     circular: Float[Tensor, "n_edges basis n_spherical"]
@@ -152,7 +152,8 @@ class _Triplets(nn.Module):
         mixed = torch.bmm(graph.circular, summed)  # n_edges, basis, triplet
         weight = self.bilinear.transpose(0, 1).flatten(0, 1)
         x = mixed.flatten(1) @ weight * self.sum_scale
-        return (self.up(x) + self.up_reverse(x)[graph.reverse]) * INV_SQRT_2
+        result: Tensor = (self.up(x) + self.up_reverse(x)[graph.reverse]) * INV_SQRT_2
+        return result
 
 
 class _Block(nn.Module):

@@ -33,7 +33,7 @@ def spherical_bessel_zeros(n_spherical: int, n_radial: int) -> NDArray[np.float6
     return np.stack([row[:n_radial] for row in rows])
 
 
-def spherical_bessel(x: Float[Tensor, "..."], order: int) -> Float[Tensor, "..."]:
+def spherical_bessel(x: Float[Tensor, "*shape"], order: int) -> Float[Tensor, "*shape"]:
     """j_l of x >= 0 for one order l, in float64.
 
     Upward recursion j_(l+1) = (2l+1)/x j_l - j_(l-1); where it would lose digits (x < l) the power series, whose 14
@@ -57,8 +57,8 @@ def _bessel_series(x: Tensor, order: int) -> Tensor:
     return total * x**order / math.prod(range(1, 2 * order + 2, 2))
 
 
-def polynomial_envelope(x: Float[Tensor, "..."], exponent: int) -> Float[Tensor, "..."]:
-    """1 + a x^p + b x^(p+1) + c x^(p+2) for x < 1, else 0: one at 0, with two vanishing derivatives at 1 (DimeNet eq. 8).
+def polynomial_envelope(x: Float[Tensor, "*shape"], exponent: int) -> Float[Tensor, "*shape"]:
+    """1 + a x^p + b x^(p+1) + c x^(p+2) for x < 1, else 0, with two vanishing derivatives at 1 (DimeNet eq. 8).
 
     a = -(p+1)(p+2)/2, b = p(p+2), c = -p(p+1)/2.
     """
@@ -67,7 +67,7 @@ def polynomial_envelope(x: Float[Tensor, "..."], exponent: int) -> Float[Tensor,
     return torch.where(x < 1.0, 1.0 + x**p * (a + x * (b + x * c)), torch.zeros_like(x))
 
 
-def legendre_harmonics(cosine: Float[Tensor, "..."], n_spherical: int) -> Float[Tensor, "... n_spherical"]:
+def legendre_harmonics(cosine: Float[Tensor, "*shape"], n_spherical: int) -> Float[Tensor, "*shape n_spherical"]:
     """Real spherical harmonics Y_l0 of the cosine of an angle: sqrt((2l+1) / 4 pi) P_l(cosine)."""
     values = [torch.ones_like(cosine), cosine]
     for order in range(1, n_spherical - 1):
@@ -93,7 +93,7 @@ def angular_table(
 
 
 class SineBasis(nn.Module):
-    """DimeNet's radial basis sin(f_n x) / x times the envelope, x = d / cutoff, f_n trained from n pi (DimeNet eq. 7)."""
+    """Radial basis sin(f_n x) / x times the envelope, x = d / cutoff, f_n trained from n pi (DimeNet eq. 7)."""
 
     def __init__(self, n_radial: int, cutoff: float, *, exponent: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class SineBasis(nn.Module):
 
 
 class SphericalBesselBasis(nn.Module):
-    """The radial part of DimeNet's 2D basis: normalised j_l(z_ln x) times envelope / x, x = d / cutoff (DimeNet eq. 6)."""
+    """Radial part of the 2D basis: normalised j_l(z_ln x) times envelope / x, x = d / cutoff (DimeNet eq. 6)."""
 
     zeros: Tensor
     norms: Tensor
@@ -142,8 +142,7 @@ class GaussianBasis(nn.Module):
         return polynomial_envelope(x, self.exponent) * torch.exp(-0.5 * ((x - self.centres) / self.width).square())
 
 
-@torch.no_grad()
-def he_orthogonal_(weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def he_orthogonal_(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Random orthogonal matrix with rows of zero mean and unit variance, over sqrt(fan in) (GemNet).
 
     The last axis is the fan in; for a three-axis tensor the first two are.
@@ -151,23 +150,26 @@ def he_orthogonal_(weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     nn.init.orthogonal_(weight)
     axes = tuple(range(weight.dim() - 1)) if weight.dim() == 3 else (1,)
     fan_in = math.prod(weight.shape[axis] for axis in axes)
-    if fan_in > 1:
-        variance, mean = torch.var_mean(weight, dim=axes, keepdim=True, correction=1)
-        weight.sub_(mean).div_((variance + 1e-6).sqrt())
-    return weight.mul_(fan_in**-0.5)
+    with torch.no_grad():
+        if fan_in > 1:
+            variance, mean = torch.var_mean(weight, dim=axes, keepdim=True, correction=1)
+            weight.sub_(mean).div_((variance + 1e-6).sqrt())
+        weight.mul_(fan_in**-0.5)
+    return weight
 
 
-@torch.no_grad()
 def glorot_orthogonal_(weight: Float[Tensor, "n_out n_in"], scale: float = 2.0) -> Float[Tensor, "n_out n_in"]:
     """Random orthogonal matrix with the variance scale / (fan in + fan out) (DimeNet)."""
     nn.init.orthogonal_(weight)
-    return weight.mul_((scale / (sum(weight.shape) * weight.var())).sqrt())
+    with torch.no_grad():
+        weight.mul_((scale / (sum(weight.shape) * weight.var())).sqrt())
+    return weight
 
 
 class ScaledSiLU(nn.Module):
     """SiLU over 0.6, so that the variance of its output stays near that of its input (GemNet)."""
 
-    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return nn.functional.silu(x) * SILU_GAIN
 
 
@@ -186,7 +188,8 @@ class ScaledResidual(nn.Module):
         self.inner = nn.Sequential(dense(width, width, activation=True), dense(width, width, activation=True))
 
     def forward(self, x: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
-        return (x + self.inner(x)) * INV_SQRT_2
+        result: Tensor = (x + self.inner(x)) * INV_SQRT_2
+        return result
 
 
 class Residual(nn.Module):
@@ -197,7 +200,8 @@ class Residual(nn.Module):
         self.inner = nn.Sequential(glorot_linear(width, width), nn.SiLU(), glorot_linear(width, width), nn.SiLU())
 
     def forward(self, x: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
-        return x + self.inner(x)
+        result: Tensor = x + self.inner(x)
+        return result
 
 
 def glorot_linear(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:

@@ -1,0 +1,93 @@
+"""Noise levels and annealed Langevin dynamics of atoms over any denoiser (Song & Ermon 2019; CDVAE).
+
+The denoiser answers s = (clean - noisy) / sigma in Cartesian coordinates; the score is s / sigma. One step at level
+sigma, with r the step size, is x <- x + r sigma s + sqrt(2 r) sigma N(0, I). CDVAE writes r sigma^2 as
+step_lr (sigma / sigma_min)^2, which is r = 1 with its constants.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lcoms.batch import CrystalBatch
+from lcoms.errors import ConfigError
+
+Denoiser = Callable[[CrystalBatch, float], Tensor]
+
+
+@dataclass(frozen=True)
+class LangevinConfig:
+    """Levels and steps of the sampler.
+
+    Attributes:
+        sigma_max: first and largest noise, angstrom.
+        sigma_min: last and smallest noise, angstrom.
+        n_levels: levels from one to the other, in geometric order.
+        steps_per_level: denoiser calls at each level; CDVAE takes 100.
+        step_size: r in units of sigma squared.
+    """
+
+    sigma_max: float = 10.0
+    sigma_min: float = 0.01
+    n_levels: int = 50
+    steps_per_level: int = 10
+    step_size: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_min < self.sigma_max or self.n_levels < 2 or self.steps_per_level < 1:
+            raise ConfigError("sampling needs 0 < sigma_min < sigma_max, two levels or more and one step per level.")
+        if not 0 < self.step_size < 2:
+            raise ConfigError(f"the Langevin step size must lie between 0 and 2, not {self.step_size}.")
+
+
+def noise_levels(config: LangevinConfig) -> Float[Tensor, " n_levels"]:
+    """Standard deviations in angstrom, largest first."""
+    log_max, log_min = math.log(config.sigma_max), math.log(config.sigma_min)
+    return torch.linspace(log_max, log_min, config.n_levels, dtype=torch.float64).exp().float()
+
+
+@torch.no_grad()
+def anneal(
+    batch: CrystalBatch, denoiser: Denoiser, config: LangevinConfig, generator: torch.Generator
+) -> tuple[CrystalBatch, Bool[Tensor, " n_crystals"]]:
+    """Atoms of the batch led from noise to structure; lattices stay. The last step adds no noise.
+
+    Args:
+        batch: crystals whose coordinates are the start.
+        denoiser: called with the crystals and sigma in angstrom, answers s (n_atoms, 3).
+        config: levels and steps.
+        generator: source of the noise.
+
+    Returns:
+        The crystals, wrapped into their cells, and which of them had finite answers throughout. Others stand still
+        wherever their answers are not finite.
+    """
+    inverse = torch.linalg.inv(batch.lattice)[batch.crystal_idx]
+    finite = torch.ones(batch.n_crystals, dtype=torch.bool, device=batch.lattice.device)
+    sigmas = noise_levels(config).tolist()
+    for sigma in sigmas:
+        for _ in range(config.steps_per_level):
+            step, finite = _answer(denoiser, batch, sigma, finite)
+            noise = torch.randn(step.shape, generator=generator, device=generator.device, dtype=step.dtype)
+            step = config.step_size * sigma * step + math.sqrt(2.0 * config.step_size) * sigma * noise.to(step.device)
+            batch = _moved(batch, step, inverse)
+    step, finite = _answer(denoiser, batch, sigmas[-1], finite)
+    return _moved(batch, sigmas[-1] * step, inverse), finite
+
+
+def _answer(denoiser: Denoiser, batch: CrystalBatch, sigma: float, finite: Tensor) -> tuple[Tensor, Tensor]:
+    """The denoiser's answer with zeros for crystals where it is not finite, and which were finite so far."""
+    answer = denoiser(batch, sigma)
+    broken = torch.bincount(batch.crystal_idx[~answer.isfinite().all(dim=1)], minlength=batch.n_crystals) > 0
+    return torch.where(broken[batch.crystal_idx, None], 0.0, answer), finite & ~broken
+
+
+def _moved(batch: CrystalBatch, step: Tensor, inverse: Tensor) -> CrystalBatch:
+    """Atoms moved by Cartesian steps and wrapped."""
+    return batch.replace(frac_coords=(batch.frac_coords + torch.einsum("ni,nij->nj", step, inverse)) % 1.0)

@@ -1,0 +1,166 @@
+"""The paper preset: losses fall on a few crystals, latents are invariant, decoding obeys seed and composition."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from symmetry_cases import as_batch, other_cell, random_rotation, shuffled, some_crystals, supercell
+
+from lcoms.batch import CrystalBatch
+from lcoms.config import from_dict, to_dict
+from lcoms.crystal import Composition
+from lcoms.errors import ConfigError
+from lcoms.models.langevin import LangevinConfig
+from lcoms.models.paper import PaperCDVAE, PaperConfig
+from lcoms.nn.dimenet import DimeNetConfig
+from lcoms.nn.gemnet import GemNetConfig
+
+SMALL = PaperConfig(
+    latent_dim=8,
+    condition=8,
+    head=32,
+    encoder=DimeNetConfig(hidden=16, n_blocks=1, triplet=8, basis=4, output=16, n_spherical=3, n_radial=3),
+    decoder=GemNetConfig(
+        atom=16, edge=24, n_blocks=1, triplet=8, bilinear=8, basis=8, n_radial=24, n_spherical=4, n_neighbors=12
+    ),
+    langevin=LangevinConfig(n_levels=12, steps_per_level=1),
+)
+
+
+def new_model(seed: int = 0) -> PaperCDVAE:
+    torch.manual_seed(seed)
+    model = PaperCDVAE(SMALL)
+    model.fit_statistics(CrystalBatch.from_crystals(some_crystals()))
+    return model
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[PaperCDVAE, list[dict[str, float]]]:
+    model, generator = new_model(), torch.Generator().manual_seed(0)
+    batch = CrystalBatch.from_crystals(some_crystals() * 4)
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    history = []
+    for _ in range(150):
+        losses = model.losses(batch, generator)
+        optimiser.zero_grad()
+        losses["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        history.append({name: value.item() for name, value in losses.items()})
+    return model, history
+
+
+def test_total_is_the_weighted_sum_of_finite_scalars() -> None:
+    losses = new_model().losses(CrystalBatch.from_crystals(some_crystals()), torch.Generator().manual_seed(0))
+    assert set(losses) == {"loss", "coord", "lattice", "kl"}
+    assert all(value.shape == () and value.isfinite() for value in losses.values())
+    total = 10 * losses["coord"] + 10 * losses["lattice"] + 0.01 * losses["kl"]
+    assert torch.allclose(losses["loss"], total)
+
+
+def test_losses_repeat_with_the_seed_and_only_with_it() -> None:
+    model, batch = new_model(), CrystalBatch.from_crystals(some_crystals())
+    first, again, other = (model.losses(batch, torch.Generator().manual_seed(s))["coord"] for s in (4, 4, 5))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("teacher_forcing", [True, False])
+def test_every_parameter_gets_a_finite_gradient(
+    trained: tuple[PaperCDVAE, list[dict[str, float]]], teacher_forcing: bool
+) -> None:
+    model = new_model()
+    model.load_state_dict(trained[0].state_dict())
+    model.teacher_forcing = teacher_forcing
+    model.losses(CrystalBatch.from_crystals(some_crystals()), torch.Generator().manual_seed(0))["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_perfect_denoiser_has_no_coordinate_loss() -> None:
+    """The target is (clean - noisy) / sigma: at one tiny level a denoiser that answers it must reach zero."""
+    model = new_model()
+    batch = CrystalBatch.from_crystals(some_crystals())
+    sigma = 0.05
+    model.config = dataclasses.replace(
+        SMALL, langevin=LangevinConfig(sigma_max=sigma * (1 + 1e-6), sigma_min=sigma, n_levels=2)
+    )
+
+    def perfect(noisy: CrystalBatch, condition: torch.Tensor) -> torch.Tensor:
+        assert condition.shape == (batch.n_crystals, 16)
+        shift = batch.frac_coords - noisy.frac_coords
+        shift = shift - shift.round()  # sigma is far below half a cell
+        return torch.einsum("ni,nij->nj", shift, batch.lattice[batch.crystal_idx]) / sigma
+
+    object.__setattr__(model, "denoiser", perfect)
+    del model._modules["denoiser"]
+    assert model.losses(batch, torch.Generator().manual_seed(0))["coord"] < 1e-6
+
+
+def test_overfit_lowers_the_losses(trained: tuple[PaperCDVAE, list[dict[str, float]]]) -> None:
+    history = trained[1]
+    first, last = history[0], {k: sum(h[k] for h in history[-20:]) / 20 for k in history[0]}
+    assert last["lattice"] < 0.2 * first["lattice"]
+    assert last["coord"] < 0.8 * first["coord"]
+
+
+def test_latents_do_not_depend_on_how_the_crystal_is_told(trained: tuple[PaperCDVAE, list[dict[str, float]]]) -> None:
+    model = new_model().double()
+    model.load_state_dict(trained[0].state_dict())
+    crystals = some_crystals()
+    batch = as_batch(crystals)
+    mu, _ = model.encode(batch)
+    assert torch.pdist(mu).min() > 1e-2
+    rotated = batch.replace(lattice=batch.lattice @ random_rotation(), frac_coords=batch.frac_coords + 0.21)
+    others = [rotated, *(as_batch(c) for c in (shuffled(crystals)[0], other_cell(crystals), supercell(crystals)))]
+    for other in others:
+        assert torch.allclose(model.encode(other)[0], mu, atol=1e-8)
+
+
+def test_decoding_keeps_composition_and_seed(trained: tuple[PaperCDVAE, list[dict[str, float]]]) -> None:
+    model = trained[0]
+    crystals = some_crystals()
+    batch = CrystalBatch.from_crystals(crystals)
+    mu = model.encode(batch)[0].detach()
+    contents = batch.compositions()
+    first, again, other = (model.decode(mu, contents, torch.Generator().manual_seed(s)) for s in (7, 7, 8))
+    for a, b, c, true in zip(first, again, other, crystals, strict=True):
+        assert a is not None
+        assert b is not None
+        assert c is not None
+        assert a.composition == true.composition
+        assert (a.frac_coords == b.frac_coords).all()
+        assert (a.frac_coords != c.frac_coords).any()
+        assert a.volume == pytest.approx(true.volume, rel=0.35)
+
+
+def test_latents_that_are_not_finite_give_none_and_spare_the_others(
+    trained: tuple[PaperCDVAE, list[dict[str, float]]],
+) -> None:
+    model = trained[0]
+    batch = CrystalBatch.from_crystals(some_crystals())
+    z = model.encode(batch)[0].detach()
+    z[1] = torch.nan
+    decoded = model.decode(z, batch.compositions(), torch.Generator().manual_seed(0))
+    assert [crystal is None for crystal in decoded] == [False, True, False, False, False]
+
+
+def test_decode_wants_one_composition_per_latent() -> None:
+    with pytest.raises(ConfigError, match="one composition per latent"):
+        new_model().decode(torch.zeros(2, 8), [Composition.from_formula("NaCl")], torch.Generator())
+    assert new_model().decode(torch.zeros(0, 8), [], torch.Generator()) == []
+
+
+def test_many_atoms_are_decoded_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcoms.models.paper.MAX_ATOMS", 5)
+    contents = [Composition.from_formula(f) for f in ("Na4Cl4", "Cu", "NaCl", "Si2", "K3")]
+    decoded = new_model().decode(torch.zeros(5, 8), contents, torch.Generator().manual_seed(0))
+    assert [c.composition for c in decoded if c is not None] == contents
+
+
+def test_config_goes_through_plain_dicts() -> None:
+    assert from_dict(PaperConfig, to_dict(SMALL)) == SMALL

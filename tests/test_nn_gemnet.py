@@ -1,0 +1,88 @@
+"""Vectors of the denoiser turn with the crystal and do not care for anything else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from symmetry_cases import as_batch, other_cell, random_rotation, shuffled, some_crystals, supercell
+from torch import Tensor
+
+from lcoms.batch import CrystalBatch
+from lcoms.crystal import Crystal
+from lcoms.nn.gemnet import GemNetConfig, GemNetDenoiser
+
+SMALL = GemNetConfig(atom=12, edge=14, n_blocks=2, triplet=6, bilinear=5, basis=4, n_radial=16, n_spherical=4)
+CONDITION = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> GemNetDenoiser:
+    torch.manual_seed(0)
+    return GemNetDenoiser(SMALL, 3).double()
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    return bool(((a - b).abs() < 1e-8 * (1 + a.abs().max())).all())
+
+
+def test_vectors_rotate_and_do_not_translate(denoiser: GemNetDenoiser) -> None:
+    batch, rotation = as_batch(some_crystals()), random_rotation()
+    vectors = denoiser(batch, CONDITION)
+    moved = batch.replace(lattice=batch.lattice @ rotation, frac_coords=batch.frac_coords + 0.37)
+    assert vectors[4:].norm(dim=1).min() > 1e-3
+    assert same(vectors @ rotation, denoiser(moved, CONDITION))
+
+
+def test_vectors_vanish_where_symmetry_says_so(denoiser: GemNetDenoiser) -> None:
+    """Rock salt and one-atom cells have inversion centres on their atoms."""
+    assert denoiser(as_batch(some_crystals()), CONDITION)[:4].abs().max() < 1e-8
+
+
+def test_order_of_atoms(denoiser: GemNetDenoiser) -> None:
+    crystals = some_crystals()
+    others, orders = shuffled(crystals)
+    batch = as_batch(crystals)
+    starts = np.cumsum([0, *(c.n_atoms for c in crystals[:-1])])
+    order = np.concatenate([start + o for start, o in zip(starts, orders, strict=True)])
+    assert same(denoiser(batch, CONDITION)[torch.from_numpy(order)], denoiser(as_batch(others), CONDITION))
+
+
+def test_choice_of_cell_and_supercell(denoiser: GemNetDenoiser) -> None:
+    crystals = some_crystals()
+    vectors = denoiser(as_batch(crystals), CONDITION)
+    assert same(vectors, denoiser(as_batch(other_cell(crystals)), CONDITION))
+    parts = vectors.split([c.n_atoms for c in crystals])
+    doubled = torch.cat([torch.cat([part, part]) for part in parts])
+    assert same(doubled, denoiser(as_batch(supercell(crystals)), CONDITION))
+
+
+def test_condition_and_element_matter(denoiser: GemNetDenoiser) -> None:
+    batch = as_batch(some_crystals())
+    vectors = denoiser(batch, CONDITION)
+    assert (denoiser(batch, CONDITION.flip(0)) - vectors)[4:].norm(dim=1).min() > 1e-4
+    other = batch.replace(atomic_numbers=batch.atomic_numbers % 90 + 5)
+    assert (denoiser(other, CONDITION) - vectors)[4:].norm(dim=1).min() > 1e-4
+
+
+def test_angles_are_seen(denoiser: GemNetDenoiser) -> None:
+    batch = as_batch(some_crystals())
+    blind = GemNetDenoiser(SMALL, 3).double()
+    blind.load_state_dict(denoiser.state_dict())
+    for block in blind.blocks:
+        torch.nn.init.zeros_(block.triplets.bilinear)
+    assert (blind(batch, CONDITION) - denoiser(batch, CONDITION))[4:].norm(dim=1).min() > 1e-4
+
+
+def test_full_size_starts_with_outputs_of_order_one() -> None:
+    torch.manual_seed(0)
+    crystals = some_crystals()[3:]
+    vectors = GemNetDenoiser(GemNetConfig(), 8)(CrystalBatch.from_crystals(crystals), torch.randn(2, 8))
+    assert 0.01 < vectors.square().mean().sqrt() < 20
+
+
+def test_gradients_are_finite_even_for_atoms_on_top_of_each_other() -> None:
+    denoiser = GemNetDenoiser(SMALL, 3)
+    crystal = Crystal(np.eye(3) * 9.0, np.array([[0.1, 0.1, 0.1], [0.1, 0.1, 0.1]]), np.array([3, 8]))
+    denoiser(CrystalBatch.from_crystals([crystal]), torch.zeros(1, 3)).square().sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in denoiser.parameters())
