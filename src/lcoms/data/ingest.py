@@ -1,0 +1,249 @@
+"""From raw files to a store: every row is read, checked, reduced and given a split, or counted with a reason.
+
+Work is cut into chunks of rows. A shard is written whenever enough crystals have come together, and its header says how
+many rows were read up to it, so that a killed ingest goes on after the last shard and ends with the identical store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from lcoms import __version__
+from lcoms.data.checks import Chunk, IngestOptions, process_chunk
+from lcoms.data.formats import open_reader
+from lcoms.data.records import Reader
+from lcoms.data.store import (
+    MANIFEST,
+    VERSION,
+    Manifest,
+    Shard,
+    Store,
+    digest,
+    read_manifest,
+    shard_name,
+    write_manifest,
+    write_shard,
+)
+from lcoms.errors import DataError
+
+CHUNK_ROWS = 256
+_STATE_KEY = "lcoms"
+_HASHED_BYTES = 1 << 20
+
+
+@dataclass
+class Progress:
+    """How far an ingest has come; handed to the callback after every chunk.
+
+    Attributes:
+        n_total: rows of all sources, None where it is not known.
+    """
+
+    n_total: int | None = None
+    n_chunks: int = 0
+    n_read: int = 0
+    n_kept: int = 0
+    n_fallbacks: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, chunk: Chunk) -> None:
+        self.n_chunks += 1
+        self.n_read += chunk.n_rows
+        self.n_kept += chunk.kept.num_rows
+        self.n_fallbacks += chunk.n_fallbacks
+        self.dropped.update(chunk.dropped)
+
+
+def ingest(
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    options: IngestOptions | None = None,
+    file_format: str | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    report: Callable[[Progress], None] | None = None,
+) -> Store:
+    """Read, check and store crystals. Run again after an interruption it goes on where it stopped.
+
+    Args:
+        sources: files and folders of the formats in `lcoms.data.formats`.
+        out: folder of the store.
+        file_format: reads all sources as this format, whatever their names.
+        workers: processes that parse and check; the result does not depend on their number.
+        overwrite: replace a store that is there already.
+        report: called after every chunk of rows.
+
+    Raises:
+        DataError: a source cannot be read, no crystal is left, or `out` holds something else.
+    """
+    options, out = options or IngestOptions(), Path(out)
+    if not sources:
+        raise DataError("nothing to ingest: name at least one file or folder.")
+    readers = [open_reader(Path(source), file_format) for source in sources]
+    job = _job(readers, options, file_format)
+    if overwrite:
+        _clear(out)
+    elif (out / MANIFEST).exists():
+        if read_manifest(out).provenance.get("job") == job["job"]:
+            return Store.open(out)
+        raise DataError(f"{out} holds another store already; give another --out, or --overwrite to replace it.")
+    out.mkdir(parents=True, exist_ok=True)
+    shards, progress = _resume(out, str(job["job"]))
+    counts = [reader.n_rows for reader in readers]
+    progress.n_total = None if None in counts else sum(n for n in counts if n is not None)
+    tasks = islice(_tasks(readers), progress.n_chunks, None)
+    for shard in _write_shards(_process(tasks, options, workers), out, len(shards), progress, options, job, report):
+        shards.append(shard)
+    if not shards:
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in progress.dropped.most_common())
+        raise DataError(f"none of the {progress.n_read} rows could be kept ({reasons or 'the sources are empty'}).")
+    provenance = {**job, "lcoms": __version__, "n_fallbacks": progress.n_fallbacks}
+    write_manifest(out, Manifest(tuple(shards), progress.n_read, dict(sorted(progress.dropped.items())), provenance))
+    return Store.open(out)
+
+
+def _tasks(readers: Sequence[Reader]) -> Iterator[tuple[Reader, list[Any]]]:
+    """Chunks of raw rows; none reaches over the end of a source."""
+    for reader in readers:
+        rows = reader.rows()
+        while chunk := list(islice(rows, CHUNK_ROWS)):
+            yield reader, chunk
+
+
+def _process(tasks: Iterator[tuple[Reader, list[Any]]], options: IngestOptions, workers: int) -> Iterator[Chunk]:
+    """The chunks, checked, in their order; a few are under way at a time."""
+    if workers <= 1:
+        for reader, rows in tasks:
+            yield process_chunk(reader.parse, rows, options)
+        return
+    waiting: deque[Future[Chunk]] = deque()
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            for reader, rows in tasks:
+                waiting.append(pool.submit(process_chunk, reader.parse, rows, options))
+                if len(waiting) >= 3 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataError("a worker process was ended; run the same ingest again with --workers 1.") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write_shards(
+    chunks: Iterator[Chunk],
+    out: Path,
+    index: int,
+    progress: Progress,
+    options: IngestOptions,
+    job: dict[str, Any],
+    report: Callable[[Progress], None] | None,
+) -> Iterator[Shard]:
+    """Gather chunks into shards of at least `shard_rows` crystals, the last one smaller."""
+    pending: list[pa.RecordBatch] = []
+    for chunk in chunks:
+        progress.add(chunk)
+        pending.append(chunk.kept)
+        if sum(batch.num_rows for batch in pending) >= options.shard_rows:
+            yield _write(pending, out, index, progress, job)
+            index, pending = index + 1, []
+        if report is not None:
+            report(progress)
+    if sum(batch.num_rows for batch in pending):
+        yield _write(pending, out, index, progress, job)
+
+
+def _write(batches: list[pa.RecordBatch], out: Path, index: int, progress: Progress, job: dict[str, Any]) -> Shard:
+    batch = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+    state = {
+        "job": job["job"],
+        "digest": digest(batch),
+        "n_chunks": progress.n_chunks,
+        "n_read": progress.n_read,
+        "n_kept": progress.n_kept,
+        "n_fallbacks": progress.n_fallbacks,
+        "dropped": dict(sorted(progress.dropped.items())),
+    }
+    return write_shard(out, index, batch, {_STATE_KEY: json.dumps(state)})
+
+
+def _resume(out: Path, job: str) -> tuple[list[Shard], Progress]:
+    """The shards that an interrupted ingest has finished, and how far it had come.
+
+    Raises:
+        DataError: they are of another ingest.
+    """
+    shards: list[Shard] = []
+    progress = Progress()
+    for leftover in out.glob(".*.part"):
+        leftover.unlink()
+    while (path := out / shard_name(len(shards))).exists():
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            state = json.loads(table.schema.metadata[_STATE_KEY.encode()])
+            intact = digest(table.to_batches()[0]) == state["digest"]
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError):
+            break
+        if state["job"] != job:
+            raise DataError(
+                f"{out} holds an ingest begun with other files or options; "
+                "repeat those, give another --out, or --overwrite to begin anew."
+            )
+        if not intact:
+            break
+        n_atoms = len(table.column("atomic_numbers").combine_chunks().flatten())
+        shards.append(Shard(path.name, table.num_rows, n_atoms, path.stat().st_size, state["digest"]))
+        progress = Progress(
+            None, state["n_chunks"], state["n_read"], state["n_kept"], state["n_fallbacks"], Counter(state["dropped"])
+        )
+    for path in out.glob("crystals-*.arrow"):
+        if path.name >= shard_name(len(shards)):
+            path.unlink()
+    return shards, progress
+
+
+def _clear(out: Path) -> None:
+    """Remove the files of a store, and nothing else."""
+    for path in (out / MANIFEST, *out.glob("crystals-*.arrow"), *out.glob(".*.part")):
+        path.unlink(missing_ok=True)
+
+
+def _job(readers: Sequence[Reader], options: IngestOptions, file_format: str | None) -> dict[str, Any]:
+    """Sources and options, and a hash of them all under `job`: equal for runs that must give the same store."""
+    job = {
+        "sources": [_identify(reader.path) for reader in readers],
+        "options": {**asdict(options), "exclude": sorted(options.exclude)},
+        "format": file_format,
+    }
+    text = json.dumps([job, VERSION, CHUNK_ROWS], sort_keys=True)
+    return {**job, "job": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _identify(path: Path) -> dict[str, Any]:
+    """Name, size and a hash of the beginning and the end of a file, or of the names and sizes in a folder."""
+    state = hashlib.sha256()
+    if path.is_dir():
+        files = sorted(path.iterdir())
+        for file in files:
+            state.update(f"{file.name}:{file.stat().st_size}\n".encode())
+        return {"name": path.name, "size": len(files), "sha256": state.hexdigest()}
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        state.update(file.read(_HASHED_BYTES))
+        file.seek(max(size - _HASHED_BYTES, 0))
+        state.update(file.read(_HASHED_BYTES))
+    return {"name": path.name, "size": size, "ends_sha256": state.hexdigest()}
