@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from lcoms.batch import CrystalBatch
 from lcoms.crystal import Crystal
+from lcoms.neighbors import neighbor_list, triplets
 from lcoms.nn.dimenet import DimeNetConfig, DimeNetEncoder
+from lcoms.nn.layers import legendre_harmonics, segment_sum
 
 SMALL = DimeNetConfig(hidden=12, n_blocks=2, triplet=6, basis=4, output=10, n_spherical=4, n_radial=3)
 
@@ -60,6 +62,30 @@ def test_angles_are_seen(encoder: DimeNetEncoder) -> None:
     for interaction in blind.interactions:
         nn.init.zeros_(interaction.up[0].weight)
     assert (blind(batch) - encoder(batch)).abs().min(dim=1).values.max() > 1e-3
+
+
+def test_sum_over_angles_equals_the_sum_over_triplets(encoder: DimeNetEncoder) -> None:
+    """sum over edges k->j, other than the reverse of j->i, of x_kj W2 W1 b_ln(d_kj) Y_l(angle kji)."""
+    batch, block = as_batch(some_crystals()), encoder.interactions[0]
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        block.register_forward_pre_hook(lambda _, inputs: seen.update(m=inputs[0], radial=inputs[1], bessel=inputs[2])),
+        block.up.register_forward_pre_hook(lambda _, inputs: seen.update(summed=inputs[0])),
+    ]
+    encoder(batch)
+    for hook in hooks:
+        hook.remove()
+    edges = neighbor_list(batch, k=SMALL.n_neighbors, symmetric=True)
+    pairs = triplets(edges)  # k->j and i->j; the latter is the reverse of j->i
+    unit = edges.vectors(batch)
+    unit = unit / unit.norm(dim=1, keepdim=True)
+    angular = legendre_harmonics((unit[pairs[0]] * unit[pairs[1]]).sum(1), SMALL.n_spherical)
+    basis = (seen["bessel"][pairs[0]] * angular[:, :, None]).flatten(1)
+    x = block.down(block.neighbor(seen["m"]) * block.gate(seen["radial"]))[pairs[0]]
+    messages = x * block.basis_out(block.basis_in(basis))
+    expected = segment_sum(messages, edges.reverse()[pairs[1]], len(unit))
+    assert expected.abs().max() > 1e-3
+    assert same(expected, seen["summed"])
 
 
 def test_full_size_has_the_published_number_of_parameters() -> None:

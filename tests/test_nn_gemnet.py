@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,9 @@ from torch import Tensor
 
 from lcoms.batch import CrystalBatch
 from lcoms.crystal import Crystal
+from lcoms.neighbors import neighbor_list, triplets
 from lcoms.nn.gemnet import GemNetConfig, GemNetDenoiser
+from lcoms.nn.layers import legendre_harmonics, segment_sum
 
 SMALL = GemNetConfig(atom=12, edge=14, n_blocks=2, triplet=6, bilinear=5, basis=4, n_radial=16, n_spherical=4)
 CONDITION = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -72,6 +76,28 @@ def test_angles_are_seen(denoiser: GemNetDenoiser) -> None:
     for block in blind.blocks:
         torch.nn.init.zeros_(block.triplets.bilinear)
     assert (blind(batch, CONDITION) - denoiser(batch, CONDITION))[4:].norm(dim=1).min() > 1e-4
+
+
+def test_sum_over_angles_equals_the_sum_over_triplets(denoiser: GemNetDenoiser) -> None:
+    """sum over b of W[t, b', u] x_ba[t] (sum_lr C[l, r, b'] g_r(d_ca) Y_l(angle cab)), and its swap of the two ends."""
+    batch, layer = as_batch(some_crystals()), denoiser.blocks[0].triplets
+    seen: dict[str, Any] = {}
+    hook = layer.register_forward_hook(lambda _, inputs, output: seen.update(m=inputs[0], graph=inputs[1], out=output))
+    denoiser(batch, CONDITION)
+    hook.remove()
+    edges = neighbor_list(batch, cutoff=SMALL.cutoff, k=SMALL.n_neighbors, symmetric=True)
+    other, own = triplets(edges)  # b->a and c->a
+    vectors = edges.vectors(batch)
+    unit = vectors / vectors.norm(dim=1, keepdim=True)
+    angular = legendre_harmonics((unit[other] * unit[own]).sum(1), SMALL.n_spherical)
+    gaussians = denoiser.radial(vectors.norm(dim=1))
+    basis = torch.einsum("pr,pl,lrb->pb", gaussians[own], angular, denoiser.circular)
+    x = layer.down(layer.source(seen["m"]) * layer.gate(seen["graph"].radial_triplet) * layer.gate_scale)
+    messages = torch.einsum("pt,pb,tbu->pu", x[other], basis, layer.bilinear)
+    summed = segment_sum(messages, own, len(unit)) * layer.sum_scale
+    expected = (layer.up(summed) + layer.up_reverse(summed)[edges.reverse()]) / 2**0.5
+    assert expected.abs().max() > 1e-3
+    assert same(expected, seen["out"])
 
 
 def test_full_size_starts_with_outputs_of_order_one() -> None:
