@@ -1,53 +1,45 @@
 """Readers of the formats that `lcoms data ingest` takes; each streams its rows and holds a few of them at a time.
 
-| what | how it is recognised | columns |
+| what | how it is recognised | the structure of a row |
 | --- | --- | --- |
-| Parquet | `.parquet` | numbers, frac_coords (n x 3), lattice (3 x 3), flattened; or cif |
-| CSV | `.csv`, `.csv.gz` | cif; or unit_cell and sites, as in OQMD |
-| JSON | `.json`, `.json.gz`, `.jsonl`, `.jsonl.gz` | see `lcoms.data.formats_json` |
-| extended XYZ | `.xyz`, `.extxyz` | Lattice and pbc; formation_energy_per_atom and others from the comment line |
-| folder of CIFs | a folder with `id_prop.csv` | id and formation energy (eV/atom), no header; files `ID.cif` |
+| Parquet | `.parquet` | columns numbers, frac_coords (n x 3) and lattice (3 x 3), flattened; or cif |
+| CSV | `.csv`, `.csv.gz` | a column cif (as in CDVAE); or unit_cell and sites (OQMD) |
+| JSON | `.json`, `.json.gz`, `.jsonl`, `.jsonl.gz` | MatBench, OQMD and JARVIS layouts: see `lcoms.data.formats_json` |
+| extended XYZ | `.xyz`, `.extxyz`, also with `.gz` | one frame; energies from the comment line |
+| folder | a folder of CIF files | `ID.cif`; `id_prop.csv` gives ID and formation energy (eV/atom) of each, no header |
 
-Beside the structure all of them may give material_id (or mp_id, id, entry_id, jid), formation_energy_per_atom (or
-e_form, delta_e, formation_energy_peratom), energy_per_atom, e_above_hull (or ehull, stability), source and split.
+Beside the structure all of them may give the values of `lcoms.data.records.ALIASES`, and `source` and `split`.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import sys
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, cast
 
 from lcoms import io as door
-from lcoms.crystal import Crystal
-from lcoms.data.records import NAN, Reader, Reason, Record, RowError
-from lcoms.elements import N_ELEMENTS
-from lcoms.errors import CrystalError, DataError, FileFormatError
-from lcoms.lattice import is_valid_lattice
+from lcoms.data.formats_json import json_reader, open_text, parse_row
+from lcoms.data.records import ALIASES, Reader, Reason, Record, RowError, crystal_from_cif, make_record
+from lcoms.errors import DataError
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 ID_PROP = "id_prop.csv"
 _BATCH_ROWS = 1024
-_ALIASES = {
-    "material_id": ("material_id", "mp_id", "entry_id", "jid", "id"),
-    "formation_energy_per_atom": ("formation_energy_per_atom", "e_form", "delta_e", "formation_energy_peratom"),
-    "energy_per_atom": ("energy_per_atom",),
-    "e_above_hull": ("e_above_hull", "ehull", "stability"),
-}
-_PARQUET_COLUMNS = ("numbers", "frac_coords", "lattice", "cif", "source", "split", *sum(_ALIASES.values(), ()))
+_SPLIT_NAMES = ("train", "val", "test")
 
 
 def open_reader(path: Path, file_format: str | None = None) -> Reader:
     """The reader of a file or folder, by its name unless a format is given.
 
     Raises:
-        DataError: it is missing, empty or of an unknown kind.
+        DataError: it is missing, of an unknown kind, or cannot be read at all.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.")
@@ -59,107 +51,143 @@ def open_reader(path: Path, file_format: str | None = None) -> Reader:
 
 def _format_of(path: Path) -> str | None:
     if path.is_dir():
-        return "cif-folder"
+        return "folder"
     name = path.name.lower().removesuffix(".gz")
     return next((kind for ending, kind in ENDINGS.items() if name.endswith(ending)), None)
 
 
-def make_crystal(lattice: Any, frac_coords: Any, atomic_numbers: Any) -> Crystal:
-    """A crystal from anything array-like: lattice rows (3, 3), frac_coords (n, 3) or flattened, atomic numbers (n,).
-
-    Raises:
-        RowError: with the reason why these are no crystal.
-    """
-    try:
-        lattice = np.asarray(lattice, dtype=float).reshape(3, 3)
-        frac_coords = np.asarray(frac_coords, dtype=float).reshape(-1, 3)
-        atomic_numbers = np.asarray(atomic_numbers, dtype=np.int64)
-    except (TypeError, ValueError):
-        raise RowError(Reason.UNREADABLE) from None
-    if atomic_numbers.ndim != 1 or len(atomic_numbers) != len(frac_coords) or not len(atomic_numbers):
-        raise RowError(Reason.UNREADABLE)
-    if atomic_numbers.min() < 1 or atomic_numbers.max() > N_ELEMENTS:
-        raise RowError(Reason.UNKNOWN_ELEMENT)
-    if not (np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
-        raise RowError(Reason.NOT_FINITE)
-    if not is_valid_lattice(lattice):
-        raise RowError(Reason.NO_VOLUME)
-    return Crystal(lattice, frac_coords, atomic_numbers)
-
-
-def make_record(row: Mapping[str, Any], crystal: Crystal, material_id: str, source: str) -> Record:
-    """A record from a crystal and the named values beside it; `material_id` and `source` stand in for missing ones."""
-    values = {name: _first(row, names) for name, names in _ALIASES.items()}
-    found_id = values.pop("material_id")
-    return Record(
-        material_id if found_id in (None, "") else str(found_id),
-        crystal,
-        source=str(row.get("source") or source),
-        split=str(row.get("split") or ""),
-        **{name: _number(value) for name, value in values.items()},
-    )
-
-
-def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((row[name] for name in names if row.get(name) is not None), None)
-
-
-def _number(value: Any) -> float:
-    """A number, NaN where there is none; text that is no number counts as none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return NAN
-
-
-def crystal_from_cif(text: str) -> Crystal:
-    """As `lcoms.io.from_cif`, with a reason in place of a message."""
-    try:
-        return door.from_cif(text)
-    except CrystalError as error:
-        reason = Reason.PARTLY_OCCUPIED if "partly occupied" in str(error) else Reason.UNREADABLE
-        raise RowError(reason) from None
-    except FileFormatError:
-        raise RowError(Reason.UNREADABLE) from None
-
-
 def parquet_reader(path: Path) -> Reader:
-    """Rows of a Parquet file, a thousand at a time."""
+    """Rows of a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        with pq.ParquetFile(path) as file:
+            names, n_rows = file.schema_arrow.names, file.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as a Parquet file.") from error
-    columns = [name for name in file.schema_arrow.names if name in _PARQUET_COLUMNS]
+    wanted = {"numbers", "frac_coords", "lattice", "cif", "source", "split"}.union(*ALIASES.values())
+    columns = [name for name in names if name in wanted]
     if not ({"numbers", "frac_coords", "lattice"} <= set(columns) or "cif" in columns):
         raise DataError(f"{path} needs the columns numbers, frac_coords and lattice, or cif.")
-    return Reader(path, partial(_parquet_rows, path, columns), _parse_table_row, file.metadata.num_rows)
+    return Reader(path, partial(_parquet_rows, path, columns), parse_row, n_rows)
 
 
 def _parquet_rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, memory_map=True) as file:
-        n_read = 0
-        for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
-            for row in batch.to_pylist():
-                row["row_name"] = f"{path.stem}-{n_read}"
-                n_read += 1
-                yield row
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            batches = file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False)
+            rows = (row for batch in batches for row in batch.to_pylist())
+            for number, row in enumerate(rows):
+                yield _named(row, path, number)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} is damaged; the rows before are kept.") from error
 
 
-def _parse_table_row(row: Mapping[str, Any]) -> Record:
-    """A row of a table, as a Parquet or CSV file gives it."""
-    if row.get("cif"):
-        crystal = crystal_from_cif(row["cif"])
-    else:
-        crystal = make_crystal(row["lattice"], row["frac_coords"], row["numbers"])
-    return make_record(row, crystal, row["row_name"], row["row_name"].rpartition("-")[0])
+def csv_reader(path: Path) -> Reader:
+    """Rows of a CSV file with a header; files called train, val or test give that split where no column does."""
+    with open_text(path) as handle:
+        header: list[str] = next(_guarded(iter(csv.reader(handle)), path), [])
+    if not ("cif" in header or {"unit_cell", "sites"} <= set(header)):
+        raise DataError(f"{path} needs a column cif, or the columns unit_cell and sites.")
+    return Reader(path, partial(_csv_rows, path), parse_row)
 
 
-READERS = {"parquet": parquet_reader}
+def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(sys.maxsize)
+    stem = path.name.partition(".")[0]
+    with open_text(path) as handle:
+        for number, row in enumerate(_guarded(csv.DictReader(handle, restkey="rest"), path)):
+            row = _named(dict(row), path, number)
+            if stem in _SPLIT_NAMES:
+                row["split"] = row.get("split") or stem
+                row["source"] = row.get("source") or path.resolve().parent.name
+            yield row
+
+
+def _guarded(rows: Iterator[Any], path: Path) -> Iterator[Any]:
+    try:
+        yield from rows
+    except (csv.Error, EOFError, OSError, zlib.error) as error:
+        raise DataError(f"{path} is damaged or cut short; fetch it again.") from error
+
+
+def extxyz_reader(path: Path) -> Reader:
+    """Frames of an extended XYZ file, cut apart here so that a bad one does not end the rest."""
+    return Reader(path, partial(_extxyz_rows, path), _parse_frame)
+
+
+def _extxyz_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with open_text(path) as handle:
+        lines = _guarded(handle, path)
+        for number, first in enumerate(line for line in lines if line.strip()):
+            if not first.strip().isdigit():
+                raise DataError(f"{path}: frame {number} does not begin with its number of atoms.")
+            frame = [first, *(next(lines, "") for _ in range(int(first) + 1))]
+            yield _named({"frame": "".join(frame)}, path, number)
+
+
+def _parse_frame(row: Mapping[str, Any]) -> Record:
+    from ase.io import read
+
+    try:
+        atoms = cast("Atoms", read(io.StringIO(row["frame"]), format="extxyz"))
+        crystal = door.from_ase(atoms)
+    except Exception:  # CrystalError, and ASE raises many kinds for malformed text
+        raise RowError(Reason.UNREADABLE) from None
+    values = {**row, **atoms.info}
+    if atoms.calc is not None and "energy" in atoms.calc.results:
+        values.setdefault("energy_per_atom", atoms.calc.results["energy"] / len(atoms))
+    return make_record(values, crystal, row["row_name"], row["source_name"])
+
+
+def folder_reader(path: Path) -> Reader:
+    """CIF files of a folder: those that `id_prop.csv` names, in its order, or else all, by name."""
+    rows = _listed(path) if (path / ID_PROP).exists() else [(file.stem, "") for file in sorted(path.glob("*.cif"))]
+    if not rows:
+        raise DataError(f"{path} holds neither {ID_PROP} nor CIF files.")
+    return Reader(path, partial(_folder_rows, path, rows), _parse_file, len(rows))
+
+
+def _listed(path: Path) -> list[tuple[str, str]]:
+    with (path / ID_PROP).open(newline="", encoding="utf-8", errors="replace") as handle:
+        return [
+            (row[0].strip(), row[1] if len(row) > 1 else "") for row in csv.reader(handle) if row and row[0].strip()
+        ]
+
+
+def _folder_rows(path: Path, rows: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    for name, value in rows:
+        file = path / (name if name.endswith(".cif") else f"{name}.cif")
+        row_name = name.removesuffix(".cif")
+        yield {"file": str(file), "e_form": value, "row_name": row_name, "source_name": path.resolve().name}
+
+
+def _parse_file(row: Mapping[str, Any]) -> Record:
+    try:
+        text = Path(row["file"]).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        raise RowError(Reason.UNREADABLE) from None
+    return make_record(row, crystal_from_cif(text), row["row_name"], row["source_name"])
+
+
+def _named(row: dict[str, Any], path: Path, number: int) -> dict[str, Any]:
+    """The row with names that stand in for a missing id and source."""
+    stem = path.name.partition(".")[0]
+    row["row_name"], row["source_name"] = f"{stem}-{number}", stem
+    return row
+
+
+READERS: dict[str, Callable[[Path], Reader]] = {
+    "parquet": parquet_reader,
+    "csv": csv_reader,
+    "json": json_reader,
+    "extxyz": extxyz_reader,
+    "folder": folder_reader,
+}
 ENDINGS = {
     ".parquet": "parquet",
     ".csv": "csv",

@@ -237,13 +237,13 @@ def _identify(path: Path) -> dict[str, Any]:
     """Name, size and a hash of the beginning and the end of a file, or of the names and sizes in a folder."""
     state = hashlib.sha256()
     if path.is_dir():
-        files = sorted(path.iterdir())
-        for file in files:
-            state.update(f"{file.name}:{file.stat().st_size}\n".encode())
-        return {"name": path.name, "size": len(files), "sha256": state.hexdigest()}
+        members = sorted(path.iterdir())
+        for member in members:
+            state.update(f"{member.name}:{member.stat().st_size}\n".encode())
+        return {"name": path.name, "size": len(members), "sha256": state.hexdigest()}
     size = path.stat().st_size
     with path.open("rb") as file:
         state.update(file.read(_HASHED_BYTES))
         file.seek(max(size - _HASHED_BYTES, 0))
         state.update(file.read(_HASHED_BYTES))
-    return {"name": path.name, "size": size, "ends_sha256": state.hexdigest()}
+    return {"name": path.name, "size": size, "sha256_of_ends": state.hexdigest()}

@@ -1,16 +1,37 @@
-"""What a reader hands on: raw rows that are cheap to move between processes, and the records made of them."""
+"""What a reader hands on: raw rows that are cheap to move between processes, and the records made of them.
+
+Sources name the same things differently; `ALIASES` says which names are understood.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from lcoms import io as door
 from lcoms.crystal import Crystal
+from lcoms.elements import N_ELEMENTS
+from lcoms.errors import CrystalError, FileFormatError
+from lcoms.lattice import is_valid_lattice
 
 NAN = float("nan")
+ALIASES = {
+    "material_id": ("material_id", "mp_id", "entry_id", "_oqmd_entry_id", "jid", "id"),
+    "formation_energy_per_atom": (
+        "formation_energy_per_atom",
+        "e_form",
+        "delta_e",
+        "_oqmd_delta_e",
+        "formation_energy_peratom",
+    ),
+    "energy_per_atom": ("energy_per_atom",),
+    "e_above_hull": ("e_above_hull", "ehull", "stability", "_oqmd_stability"),
+}
 
 
 class Reason(StrEnum):
@@ -65,3 +86,62 @@ class Reader:
     rows: Callable[[], Iterator[Any]]
     parse: Callable[[Any], Record]
     n_rows: int | None = None
+
+
+def make_crystal(lattice: Any, frac_coords: Any, atomic_numbers: Any) -> Crystal:
+    """A crystal from anything array-like: lattice rows (3, 3), frac_coords (n, 3) or flattened, atomic numbers (n,).
+
+    Raises:
+        RowError: with the reason why these are no crystal.
+    """
+    try:
+        lattice = np.asarray(lattice, dtype=float).reshape(3, 3)
+        frac_coords = np.asarray(frac_coords, dtype=float).reshape(-1, 3)
+        atomic_numbers = np.asarray(atomic_numbers, dtype=np.int64)
+    except (TypeError, ValueError):
+        raise RowError(Reason.UNREADABLE) from None
+    if atomic_numbers.ndim != 1 or len(atomic_numbers) != len(frac_coords) or not len(atomic_numbers):
+        raise RowError(Reason.UNREADABLE)
+    if atomic_numbers.min() < 1 or atomic_numbers.max() > N_ELEMENTS:
+        raise RowError(Reason.UNKNOWN_ELEMENT)
+    if not (np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
+        raise RowError(Reason.NOT_FINITE)
+    if not is_valid_lattice(lattice):
+        raise RowError(Reason.NO_VOLUME)
+    return Crystal(lattice, frac_coords, atomic_numbers)
+
+
+def make_record(row: Mapping[str, Any], crystal: Crystal, material_id: str, source: str) -> Record:
+    """A record from a crystal and the named values beside it; `material_id` and `source` stand in for missing ones."""
+    values = {name: _first(row, names) for name, names in ALIASES.items()}
+    found_id = values.pop("material_id")
+    return Record(
+        material_id if found_id in (None, "") else str(found_id),
+        crystal,
+        source=str(row.get("source") or source),
+        split=str(row.get("split") or ""),
+        **{name: _number(value) for name, value in values.items()},
+    )
+
+
+def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def _number(value: Any) -> float:
+    """A number, NaN where there is none; text that is no number counts as none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return NAN
+
+
+def crystal_from_cif(text: str) -> Crystal:
+    """As `lcoms.io.from_cif`, with a reason in place of a message."""
+    try:
+        return door.from_cif(text)
+    except CrystalError as error:
+        reason = Reason.PARTLY_OCCUPIED if "partly occupied" in str(error) else Reason.UNREADABLE
+        raise RowError(reason) from None
+    except FileFormatError:
+        raise RowError(Reason.UNREADABLE) from None

@@ -101,7 +101,8 @@ class CrystalArrays:
 
     def __getitem__(self, index: int) -> Crystal:
         atoms = slice(*self.offsets[index : index + 2])
-        return Crystal(self.lattice[index], self.frac_coords[atoms], self.atomic_numbers[atoms])
+        frac_coords, numbers = self.frac_coords[atoms], self.atomic_numbers[atoms]
+        return Crystal(self.lattice[index], frac_coords.astype(np.float64), numbers.astype(np.int64))
 
     def take(self, indices: NDArray[np.int64] | Sequence[int]) -> CrystalArrays:
         """The chosen crystals, in the order asked for."""
@@ -148,8 +149,8 @@ class Store:
         lattice, frac, numbers = (row.column(name).chunk(0) for name in ("lattice", "frac_coords", "atomic_numbers"))
         return Crystal(
             lattice.flatten().to_numpy().reshape(3, 3),
-            frac.flatten().to_numpy().reshape(-1, 3),
-            numbers.flatten().to_numpy(),
+            frac.flatten().to_numpy().reshape(-1, 3).astype(np.float64),
+            numbers.flatten().to_numpy().astype(np.int64),
         )
 
     @property

@@ -1,0 +1,257 @@
+"""Rows of JSON files of any size, read piece by piece, and the layouts of structures that they hold.
+
+A file is a list of rows, or an object with a list of rows (`data` as in MatBench and the OQMD API), or an object of
+rows by id, or one row a line (`.jsonl`). A row is an object, or a list whose names stand in `columns`. Its structure is
+
+- `structure`: a pymatgen structure (MatBench);
+- `atoms`: lattice_mat, coords, elements and cartesian (JARVIS, and its copy of OQMD);
+- `unit_cell` and `sites`: three rows in angstrom, or a, b, c, alpha, beta, gamma, and sites `Na @ 0 0 0` in fractional
+  coordinates (OQMD API and exports, also as text in a CSV file);
+- `cif`: CIF text;
+- `numbers`, `frac_coords` and `lattice`: arrays.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import numpy as np
+
+from lcoms.crystal import Crystal
+from lcoms.data.records import Reader, Reason, Record, RowError, crystal_from_cif, make_crystal, make_record
+from lcoms.elements import number_of
+from lcoms.errors import DataError
+from lcoms.lattice import lattice_from_parameters
+
+_CHUNK = 1 << 20
+_LARGEST_ITEM = 1 << 28
+_STRUCTURE_KEYS = ("structure", "atoms", "unit_cell", "cif", "numbers")
+_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+_SITE = re.compile(rf"([A-Z][a-z]?)[\d+-]*\s*@\s*{_NUMBER}[\s,]+{_NUMBER}[\s,]+{_NUMBER}")
+
+
+def json_reader(path: Path) -> Reader:
+    """Rows of a JSON file."""
+    if ".jsonl" in path.name.lower():
+        return Reader(path, partial(_lines, path), parse_line)
+    with open_text(path) as handle:
+        start = _Stream(path, handle).peek()
+    if start not in ("[", "{"):
+        raise DataError(f"{path} is not a JSON file of rows.")
+    return Reader(path, partial(_rows, path), parse_row)
+
+
+def open_text(path: Path) -> TextIO:
+    """A text file with its line ends as they are, unpacked on the way if its name ends in .gz."""
+    opener = cast(Callable[..., TextIO], gzip.open if path.name.endswith(".gz") else open)
+    return opener(path, "rt", encoding="utf-8", errors="replace", newline="")
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    stem = path.name.partition(".")[0]
+    with open_text(path) as handle:
+        try:
+            for number, line in enumerate(line for line in handle if line.strip()):
+                yield {"line": line, "row_name": f"{stem}-{number}", "source_name": stem}
+        except (EOFError, OSError, zlib.error) as error:
+            raise DataError(f"{path} is damaged or cut short; fetch it again.") from error
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows as objects, whatever the layout; each carries a name to stand in for a missing id."""
+    stem = path.name.partition(".")[0]
+    index: list[Any] = []
+    columns: list[Any] = []
+    number = 0
+    for key, item in stream_items(path):
+        if key == "index":
+            index.append(item)
+        elif key == "columns":
+            columns.append(item)
+        elif isinstance(item, list) or (isinstance(item, dict) and (_is_row(item) or key in (None, "data"))):
+            row = (
+                dict(item)
+                if isinstance(item, dict)
+                else dict(zip(columns or ("structure", "e_form"), item, strict=False))
+            )
+            by_id = isinstance(item, dict) and key not in (None, "data")
+            name = key if by_id else index[number] if number < len(index) else f"{stem}-{number}"
+            row["row_name"], row["source_name"] = str(name), stem
+            number += 1
+            yield row
+
+
+def _is_row(item: Mapping[str, Any]) -> bool:
+    return any(key in item for key in _STRUCTURE_KEYS)
+
+
+def stream_items(path: Path) -> Iterator[tuple[str | None, Any]]:
+    """The items of a JSON file, one at a time: elements of lists with their key, other values with theirs.
+
+    Raises:
+        DataError: the file is cut short or no JSON.
+    """
+    with open_text(path) as handle:
+        stream = _Stream(path, handle)
+        if stream.peek() == "[":
+            yield from ((None, item) for item in stream.elements())
+            return
+        stream.expect("{")
+        while stream.peek() != "}":
+            key = stream.value()
+            stream.expect(":")
+            if stream.peek() == "[":
+                for item in stream.elements():
+                    yield key, item
+            else:
+                yield key, stream.value()
+            if stream.peek() == ",":
+                stream.expect(",")
+        stream.expect("}")
+
+
+class _Stream:
+    """A window on a JSON text that is moved on as values are read."""
+
+    def __init__(self, path: Path, handle: TextIO) -> None:
+        self.path, self.handle = path, handle
+        self.text, self.position = "", 0
+        self.decoder = json.JSONDecoder()
+
+    def more(self) -> bool:
+        """Read on; False at the end of the file."""
+        try:
+            piece = self.handle.read(max(_CHUNK, len(self.text) - self.position))
+        except (EOFError, OSError, zlib.error) as error:
+            raise DataError(f"{self.path} is damaged or cut short; fetch it again.") from error
+        self.text, self.position = self.text[self.position :] + piece, 0
+        return bool(piece)
+
+    def peek(self) -> str:
+        """The next character that is no space; empty at the end."""
+        while True:
+            while self.position < len(self.text):
+                if not self.text[self.position].isspace():
+                    return self.text[self.position]
+                self.position += 1
+            if not self.more():
+                return ""
+
+    def expect(self, character: str) -> None:
+        found = self.peek()
+        if found != character:
+            what = "is cut short" if found == "" else f"is not valid JSON: {character} expected, {found} found"
+            raise DataError(f"{self.path} {what}; fetch it again.")
+        self.position += 1
+
+    def value(self) -> Any:
+        """The next value as a whole."""
+        self.peek()
+        while True:
+            try:
+                item, end = self.decoder.raw_decode(self.text, self.position)
+            except json.JSONDecodeError as error:
+                # Text that merely ends too early fails at its end, or at the start of a string that does not close.
+                early = error.pos < len(self.text) - 64 and not error.msg.startswith("Unterminated")
+                if early or len(self.text) - self.position > _LARGEST_ITEM:
+                    raise DataError(f"{self.path} is not valid JSON: {error.msg.lower()}.") from None
+                if not self.more():
+                    raise DataError(f"{self.path} is cut short; fetch it again.") from None
+                continue
+            if end == len(self.text) and self.more():
+                continue  # a number may go on in the next piece
+            self.position = end
+            return item
+
+    def elements(self) -> Iterator[Any]:
+        """The elements of the list that begins here."""
+        self.expect("[")
+        while self.peek() != "]":
+            yield self.value()
+            if self.peek() == ",":
+                self.expect(",")
+        self.expect("]")
+
+
+def parse_line(row: Mapping[str, Any]) -> Record:
+    """A row that is still JSON text."""
+    try:
+        content = json.loads(row["line"])
+    except json.JSONDecodeError:
+        raise RowError(Reason.UNREADABLE) from None
+    if not isinstance(content, dict):
+        raise RowError(Reason.UNREADABLE)
+    return parse_row({**content, "row_name": row["row_name"], "source_name": row["source_name"]})
+
+
+def parse_row(row: Mapping[str, Any]) -> Record:
+    """A row whose structure has one of the layouts above.
+
+    Raises:
+        RowError: with the reason to drop it.
+    """
+    try:
+        crystal = _crystal(row)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, np.linalg.LinAlgError):
+        raise RowError(Reason.UNREADABLE) from None
+    return make_record(row, crystal, row["row_name"], row["source_name"])
+
+
+def _crystal(row: Mapping[str, Any]) -> Crystal:
+    if row.get("structure"):
+        return _from_structure(row["structure"])
+    if row.get("atoms"):
+        return _from_jarvis(row["atoms"])
+    if row.get("unit_cell"):
+        return _from_oqmd(row["unit_cell"], row["sites"])
+    if row.get("cif"):
+        return crystal_from_cif(row["cif"])
+    return make_crystal(row["lattice"], row["frac_coords"], row["numbers"])
+
+
+def _from_structure(structure: Any) -> Crystal:
+    """A pymatgen structure as a dict; read here because building the object takes many times as long."""
+    numbers, frac_coords = [], []
+    for site in structure["sites"]:
+        species = site["species"]
+        if len(species) != 1 or abs(species[0].get("occu", 1) - 1) > 1e-3:
+            raise RowError(Reason.PARTLY_OCCUPIED)
+        numbers.append(_atomic_number(species[0]["element"]))
+        frac_coords.append(site["abc"])
+    return make_crystal(structure["lattice"]["matrix"], frac_coords, numbers)
+
+
+def _from_jarvis(atoms: Mapping[str, Any]) -> Crystal:
+    lattice, coords = np.asarray(atoms["lattice_mat"], dtype=float), np.asarray(atoms["coords"], dtype=float)
+    if str(atoms.get("cartesian", False)).lower() == "true":
+        coords = coords @ np.linalg.inv(lattice)
+    return make_crystal(lattice, coords, [_atomic_number(symbol) for symbol in atoms["elements"]])
+
+
+def _from_oqmd(unit_cell: Any, sites: Any) -> Crystal:
+    """Unit cell as nested lists or text of nine numbers or six; sites as a list of, or one text of, `El @ x y z`."""
+    cell = np.array([float(number) for number in re.findall(_NUMBER, str(unit_cell))])
+    lattice = lattice_from_parameters(cell[:3], cell[3:]) if len(cell) == 6 else cell.reshape(3, 3)
+    listed = sites if isinstance(sites, str) else "\n".join(str(site) for site in sites)
+    found = _SITE.findall(listed)
+    if len(found) != listed.count("@"):
+        raise RowError(Reason.UNREADABLE)
+    frac_coords = [[float(number) for number in site[1:]] for site in found]
+    return make_crystal(lattice, frac_coords, [_atomic_number(site[0]) for site in found])
+
+
+def _atomic_number(symbol: str) -> int:
+    """Atomic number of a symbol, with or without an oxidation state; deuterium and tritium are hydrogen."""
+    letters = re.match(r"[A-Za-z]*", symbol.strip())
+    name = letters.group() if letters else ""
+    number = 1 if name in ("D", "T") else number_of(name)
+    if number is None:
+        raise RowError(Reason.UNKNOWN_ELEMENT)
+    return number
