@@ -69,8 +69,10 @@ def test_elements_of_equal_counts_are_paired_for_the_smallest_distance() -> None
 
 def test_pairing_is_the_best_of_all_permutations() -> None:
     rng = np.random.default_rng(0)
-    pool = [Composition.from_counts(dict(zip(rng.choice(np.arange(1, 104), 4, False).tolist(), (2, 1, 2, 2), strict=True)))
-            for _ in range(40)]  # fmt: skip
+    pool = []
+    for _ in range(40):
+        elements = rng.choice(np.arange(1, 104), 4, replace=False).tolist()
+        pool.append(Composition.from_counts(dict(zip(elements, (2, 1, 2, 2), strict=True))))
     library = LatentLibrary.build(torch.zeros(40, 1), pool, np.zeros(40), [str(i) for i in range(40)])
     for target in pool[:10]:
         starts = library.nearest(target, 40, max_atoms=7)
@@ -101,6 +103,17 @@ def test_penalty_exclusion_and_limits() -> None:
     assert names(library, "CaZrO3", max_per_composition=1) == ["SrTiO3", "Ba2Ti2O6", "LaAlO3"]
     assert names(library, "NaCl", max_atoms=2) == ["KCl", "NaBr", "CsI", "ZnS"]
     assert names(library, "NaCl", 2) == ["Na4Br4", "KCl"]
+
+
+def test_unknown_hull_energies_are_the_least_they_can_be() -> None:
+    compositions = [Composition.from_formula(f) for f in ("NaCl", "Na2Cl2", "NaN", "NaN", "KBr", "NaClO3")]
+    energies = np.array([-2.0, -1.5, 0.5, 0.75, -1.0, -1.0])
+    library = LatentLibrary.build(
+        torch.zeros(6, 1), compositions, energies, list("abcdef"), e_above_hull=np.array([np.nan] * 4 + [0.25, np.nan])
+    )
+    assert library.least_e_above_hull.tolist() == [0, 0.5, 0.5, 0.75, 0.25, 0]
+    assert library.nearest(Composition.from_formula("NaF"), 5).ids == ("c", "d", "a", "b", "e")
+    assert library.nearest(Composition.from_formula("NaF"), 5, hull_weight=10.0).ids == ("a", "c", "e", "b", "d")
 
 
 def test_file_gives_everything_back_and_latents_within_half_a_level(tmp_path) -> None:

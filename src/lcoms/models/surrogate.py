@@ -30,7 +30,7 @@ class SurrogateConfig:
     Attributes:
         hidden, layers: width and number of the hidden layers.
         negative_slope: of the leaky ReLU.
-        composition_scale: element fractions are multiplied by it before they enter the network.
+        composition_scale: element fractions, small beside z-scored latents, enter the network multiplied by it.
         residual: learn what a ridge regression on element fractions leaves of the energy.
         ridge: strength of that regression, in units of the number of training crystals.
         learning_rate, batch_size, epochs: of Adam on the network.
@@ -49,7 +49,7 @@ class SurrogateConfig:
     hidden: int = 2048
     layers: int = 2
     negative_slope: float = 0.3
-    composition_scale: float = 1.0
+    composition_scale: float = 8.0
     residual: bool = False
     ridge: float = 1e-5
     learning_rate: float = 3e-5

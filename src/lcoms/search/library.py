@@ -166,6 +166,22 @@ class LatentLibrary:
     def ids(self) -> tuple[str, ...]:
         return tuple(self.id_bytes.tobytes().decode().split("\n")[:-1])
 
+    @cached_property
+    def least_e_above_hull(self) -> NDArray[np.float64]:
+        """(n,) e_above_hull in eV/atom where known, else the least it can be.
+
+        That is the height above the elements, or above the best entry of the same composition, if that is more.
+        """
+        energies = self.formation_energies.astype(np.float64)
+        least = np.maximum(energies, 0.0)
+        for family in self._families.values():
+            _, label = np.unique(family.elements, axis=0, return_inverse=True)
+            best = np.full(label.max() + 1, np.inf)
+            np.minimum.at(best, label.reshape(-1), energies[family.indices])
+            above = energies[family.indices] - best[label.reshape(-1)]
+            least[family.indices] = np.maximum(least[family.indices], above)
+        return np.where(np.isnan(self.e_above_hull), least, self.e_above_hull.astype(np.float64))
+
     def nearest(
         self,
         composition: Composition,
@@ -180,7 +196,8 @@ class LatentLibrary:
 
         Args:
             n: at most so many; fewer where the library has no more.
-            hull_weight: Mendeleev numbers that 1 eV/atom above the hull counts for; unknown energies count as 0.
+            hull_weight: Mendeleev numbers that 1 eV/atom above the hull counts for. Where that energy is unknown the
+                least it can be is taken, see `least_e_above_hull`.
             exclude: compositions whose entries are left out, whatever their number of formula units.
             max_per_composition: at most so many polymorphs of one composition.
             max_atoms: leave out entries with larger cells.
@@ -190,7 +207,7 @@ class LatentLibrary:
         elements = np.array(target.atomic_numbers)[order]
         family = self._families.get(target.stoichiometry, _empty_family(len(elements)))
         distances = np.abs(_MENDELEEV[family.elements] - _MENDELEEV[elements]).sum(axis=1)
-        hull = np.nan_to_num(self.e_above_hull[family.indices].astype(np.float64), nan=0.0)
+        hull = self.least_e_above_hull[family.indices]
         ranking = np.lexsort((hull, distances + hull_weight * hull))
         ranking = ranking[self._allowed(family, target, exclude, max_atoms)[ranking]]
         if max_per_composition is not None:
