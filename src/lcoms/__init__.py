@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lcoms.api import predict
     from lcoms.crystal import Composition, Crystal
 
 __version__ = "0.1.0"
-__all__ = ["Composition", "Crystal", "__version__"]
+__all__ = ["Composition", "Crystal", "__version__", "predict"]
 
 # Where the names of the front page live: they are loaded when asked for, so that `import lcoms` stays quick.
-_HOMES = {"Composition": "lcoms.crystal", "Crystal": "lcoms.crystal"}
+_HOMES = {"Composition": "lcoms.crystal", "Crystal": "lcoms.crystal", "predict": "lcoms.api"}
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,8 @@ from lcoms.errors import CrystalError
 class CrystalBatch:
     """Crystals as tensors: lattice rows in angstrom, fractional coordinates, atomic numbers.
 
+    `formation_energy` (eV/atom, NaN where unknown) comes along where the data has it.
+
     Raises:
         CrystalError: shapes do not fit, or the atoms of one crystal do not stand together in order.
     """
@@ -29,6 +31,7 @@ class CrystalBatch:
     frac_coords: Float[Tensor, "n_atoms 3"]
     atomic_numbers: Int[Tensor, " n_atoms"]
     crystal_idx: Int[Tensor, " n_atoms"]
+    formation_energy: Float[Tensor, " n_crystals"] | None = None
 
     def __post_init__(self) -> None:
         n_atoms, n_crystals = len(self.atomic_numbers), len(self.lattice)

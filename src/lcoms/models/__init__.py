@@ -1,1 +1,1 @@
-"""Networks over crystals: encoder, decoder and the energy surrogate."""
+"""Crystal variational autoencoders and the conservative surrogate."""

@@ -1,0 +1,1 @@
+"""Measurements: how well trained weights do, always with their intervals."""

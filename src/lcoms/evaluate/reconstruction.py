@@ -1,0 +1,73 @@
+"""How often a CD-VAE gets a crystal back from its latent, number of atoms and species.
+
+Match rate and RMSE as CDVAE and DiffCSP define them: StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10), displacements over
+(volume / atom)^(1/3), RMSE over matches only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lcoms.batch import CrystalBatch
+from lcoms.crystal import Crystal
+from lcoms.evaluate.statistics import Share
+from lcoms.match import LOOSE, rmsd
+from lcoms.models.base import CDVAE
+
+SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """Outcome for each crystal.
+
+    Attributes:
+        n_atoms: (n,) atoms in each cell.
+        rmsds: (n, k) of k independent decodes, NaN where they do not match.
+    """
+
+    n_atoms: NDArray[np.int64]
+    rmsds: NDArray[np.float64]
+
+    def bands(self) -> Iterator[tuple[str, Share, Share, float]]:
+        """For each range of cell sizes: its name, match@1, match@k and the RMSE of first decodes."""
+        for low, high in SIZE_BANDS:
+            inside = (self.n_atoms >= low) & (self.n_atoms <= high)
+            found = ~np.isnan(self.rmsds[inside])
+            if not len(found):
+                continue
+            first = self.rmsds[inside, 0]
+            yield (
+                f"{low}-{high}",
+                Share(int(found[:, 0].sum()), len(found)),
+                Share(int(found.any(1).sum()), len(found)),
+                float(first[found[:, 0]].mean()) if found[:, 0].any() else float("nan"),
+            )
+
+
+def reconstruct(
+    model: CDVAE, crystals: Sequence[Crystal], generator: torch.Generator, *, k: int = 3, batch_size: int = 128
+) -> Reconstruction:
+    """Encode crystals, decode each k times from mu, and compare.
+
+    Args:
+        k: independent decodes of each.
+    """
+    order = np.argsort([crystal.n_atoms for crystal in crystals], kind="stable")
+    rmsds = np.full((len(crystals), k), np.nan)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        some = [crystals[row] for row in rows]
+        with torch.no_grad():
+            mu, _ = model.encode(CrystalBatch.from_crystals(some))
+        for attempt in range(k):
+            decoded = model.decode(mu, [crystal.composition for crystal in some], generator)
+            for row, truth, guess in zip(rows, some, decoded, strict=True):
+                distance = None if guess is None else rmsd(guess, truth, LOOSE)
+                rmsds[row, attempt] = np.nan if distance is None else distance
+    return Reconstruction(np.array([crystal.n_atoms for crystal in crystals]), rmsds)

@@ -1,0 +1,45 @@
+"""Shares with their uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+Z_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Share:
+    """A number of successes among trials, with its 95 % Wilson interval.
+
+    Attributes:
+        value: successes / trials; NaN without trials.
+        low, high: ends of the interval (Wilson 1927).
+    """
+
+    successes: int
+    trials: int
+
+    @property
+    def value(self) -> float:
+        return self.successes / self.trials if self.trials else float("nan")
+
+    @property
+    def low(self) -> float:
+        return self._interval()[0]
+
+    @property
+    def high(self) -> float:
+        return self._interval()[1]
+
+    def _interval(self) -> tuple[float, float]:
+        n = self.trials
+        if not n:
+            return 0.0, 1.0
+        p, z2 = self.value, Z_95**2
+        centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+        half = Z_95 * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"

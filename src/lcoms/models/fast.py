@@ -1,0 +1,292 @@
+"""The fast preset: a composition-conditional CD-VAE of density layers that trains on a CPU and decodes in tens of steps.
+
+Encoder: density layers, mean over atoms, (mu, logvar). Lattice: an MLP on [z, c] gives log lengths over a composition
+volume and angles. Denoiser: noise sigma is log-uniform and the target is the displacement to the nearest same-species
+assignment, divided by s(sigma) = sigma / sqrt(1 + (sigma / cap)^2), the size such displacements have in a crystal: denoising
+score matching (Song & Ermon 2019; CD-VAE, Xie et al. 2022, eq. 8) whose target stays bounded at large noise.
+
+Work is done on groups of crystals with equally many atoms: frac_coords (b, n, 3), lattice (b, 3, 3), numbers (b, n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lcoms.batch import CrystalBatch
+from lcoms.crystal import Composition, Crystal
+from lcoms.elements import N_ELEMENTS
+from lcoms.errors import CrystalError
+from lcoms.models.assignment import assigned_displacements
+from lcoms.models.base import (
+    CDVAE,
+    LatticeTransform,
+    VolumeBaseline,
+    clamp_logvar,
+    kl_divergence,
+    sample_latent,
+)
+from lcoms.models.schedule import NoiseSchedule, anneal
+from lcoms.nn.density import DensityTrunk, PairReadout
+from lcoms.nn.geometry import DensityBasis, densities
+
+N_WAVES = 8
+LATTICE_SIX = 6
+
+
+@dataclass(frozen=True)
+class FastConfig:
+    """Sizes, noise and loss weights of the fast preset.
+
+    Attributes:
+        filters: neighbour features that pass through a radial filter.
+        vectors: vector channels.
+        noise: levels in angstrom.
+        assign_above: angstrom of noise above which atoms of a species may trade places in the target.
+        noises_per_crystal: denoiser samples for each encoded crystal.
+        strain: standard deviation of the random strain on training cells, so that an imperfect lattice is no surprise.
+        steps: denoiser calls of one decode.
+        tries: decodes of each latent, of which the one that encodes nearest to the latent is kept.
+    """
+
+    latent_dim: int = 64
+    channels: int = 192
+    filters: int = 32
+    vectors: int = 48
+    encoder_layers: int = 3
+    decoder_layers: int = 5
+    condition: int = 128
+    basis: DensityBasis = field(default_factory=DensityBasis)
+    noise: NoiseSchedule = field(default_factory=NoiseSchedule)
+    assign_above: float = 0.4
+    noises_per_crystal: int = 2
+    strain: float = 0.01
+    kl_weight: float = 5e-4
+    lattice_weight: float = 1.0
+    energy_weight: float = 0.1
+    steps: int = 24
+    tries: int = 3
+
+
+class FastCDVAE(CDVAE):
+    """Encoder, lattice head and denoiser; bf16 inside the layers where `mixed` is set, float32 in all geometry."""
+
+    def __init__(self, config: FastConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.latent_dim = c.latent_dim
+        self.mixed = False
+        sizes = {"channels": c.channels, "filters": c.filters, "vectors": c.vectors, "condition": c.condition}
+        self.embed_composition = _mlp(N_ELEMENTS, c.condition, c.condition)
+        self.embed = nn.Embedding(N_ELEMENTS + 1, c.channels)
+        self.encoder = DensityTrunk(c.basis, layers=c.encoder_layers, **sizes)
+        self.encoder_norm = nn.LayerNorm(c.channels)
+        self.to_latent = _mlp(2 * c.channels, c.channels, 2 * c.latent_dim)
+        self.lattice_head = _mlp(c.latent_dim + c.condition + 1, 256, 256, LATTICE_SIX)
+        self.energy_head = _mlp(c.latent_dim + c.condition, 256, 1)
+        self.to_condition = _mlp(c.latent_dim + c.condition + 1 + LATTICE_SIX + 2 * N_WAVES, 256, c.condition)
+        self.embed_site = nn.Embedding(N_ELEMENTS + 1, c.channels)
+        self.start = nn.Linear(c.condition, c.channels)
+        self.decoder = DensityTrunk(c.basis, layers=c.decoder_layers, **sizes)
+        self.readout = PairReadout(c.basis, channels=c.channels, filters=c.filters, vectors=c.vectors)
+        self.volumes = VolumeBaseline()
+        self.lattice_transform = LatticeTransform()
+        self.register_buffer("energy_mean", torch.zeros(()))
+        self.register_buffer("energy_std", torch.ones(()))
+
+    def encode(self, batch: CrystalBatch) -> tuple[Tensor, Tensor]:
+        mu = batch.lattice.new_zeros(batch.n_crystals, self.latent_dim)
+        logvar = torch.zeros_like(mu)
+        for size, crystals, atoms in batch.by_size():
+            frac_coords = batch.frac_coords[atoms].view(-1, size, 3)
+            numbers = batch.atomic_numbers[atoms].view(-1, size)
+            mu[crystals], logvar[crystals] = self._encode(frac_coords, batch.lattice[crystals], numbers)
+        return mu, logvar
+
+    @torch.no_grad()
+    def decode(
+        self, z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
+    ) -> list[Crystal | None]:
+        sizes = torch.tensor([c.n_atoms for c in compositions])
+        crystals: list[Crystal | None] = [None] * len(compositions)
+        for size in torch.unique(sizes).tolist():
+            rows = torch.nonzero(sizes == size).squeeze(1).tolist()
+            numbers = torch.stack([torch.from_numpy(compositions[row].expand()) for row in rows]).to(z.device)
+            for row, crystal in zip(rows, self._decode(z[rows], numbers, generator), strict=True):
+                crystals[row] = crystal
+        return crystals
+
+    def losses(self, batch: CrystalBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        totals: dict[str, Tensor] = {}
+        for size, crystals, atoms in batch.by_size():
+            energy = None if batch.formation_energy is None else batch.formation_energy[crystals]
+            parts = self._losses(
+                batch.frac_coords[atoms].view(-1, size, 3),
+                batch.lattice[crystals],
+                batch.atomic_numbers[atoms].view(-1, size),
+                energy,
+                generator,
+            )
+            share = len(crystals) / batch.n_crystals
+            for name, value in parts.items():
+                totals[name] = totals.get(name, value.new_zeros(())) + share * value
+        return totals
+
+    @torch.no_grad()
+    def fit_scales(self, batch: CrystalBatch) -> None:
+        """Take the scales of lattices and energies from training crystals."""
+        lattice, numbers = batch.lattice.double(), batch.atomic_numbers
+        volumes = torch.zeros(batch.n_crystals, dtype=torch.float64)
+        volumes.index_add_(0, batch.crystal_idx, self.volumes.atomic_volumes.double()[numbers - 1])
+        self.lattice_transform.fit(lattice, volumes)
+        if batch.formation_energy is not None:
+            self.energy_mean.copy_(batch.formation_energy.nanmean())
+            known = batch.formation_energy[~batch.formation_energy.isnan()]
+            self.energy_std.copy_(known.std().clamp_min(1e-3))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.mixed)
+
+    def _densities(self, frac_coords: Tensor, lattice: Tensor):  # type: ignore[no-untyped-def]
+        g = densities(frac_coords, lattice, self.config.basis)
+        return g.to(torch.bfloat16) if self.mixed else g
+
+    def _composition(self, numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b c"]:
+        return self.embed_composition(functional.one_hot(numbers - 1, N_ELEMENTS).float().mean(1))
+
+    def _cell_volume(self, numbers: Int[Tensor, "b n"]) -> Float[Tensor, " b"]:
+        return self.volumes.atomic_volumes[numbers - 1].sum(1)
+
+    def _encode(self, frac_coords: Tensor, lattice: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        g = self._densities(frac_coords, lattice)
+        composition = self._composition(numbers)
+        with self._autocast():
+            h, _ = self.encoder(self.embed(numbers), g, composition)
+        h = self.encoder_norm(h.float())
+        mu, logvar = self.to_latent(torch.cat([h.mean(1), h.square().mean(1)], -1)).chunk(2, -1)
+        return mu, clamp_logvar(logvar)
+
+    def _lattice_vector(self, z: Tensor, numbers: Tensor) -> Float[Tensor, "b 6"]:
+        return self.lattice_head(torch.cat([z, self._composition(numbers), _size_feature(numbers)], -1))
+
+    def _energy(self, z: Tensor, numbers: Tensor) -> Float[Tensor, " b"]:
+        return self.energy_head(torch.cat([z, self._composition(numbers)], -1)).squeeze(-1)
+
+    def denoise(
+        self,
+        z: Float[Tensor, "b latent"],
+        frac_coords: Float[Tensor, "b n 3"],
+        lattice: Float[Tensor, "b 3 3"],
+        numbers: Int[Tensor, "b n"],
+        sigma: Float[Tensor, " b"],
+    ) -> Float[Tensor, "b n 3"]:
+        """Predicted displacement (angstrom) of every atom to its clean site, without a common translation."""
+        condition = self.to_condition(
+            torch.cat(
+                [
+                    z,
+                    self._composition(numbers),
+                    _size_feature(numbers),
+                    self.lattice_transform(lattice, self._cell_volume(numbers)),
+                    _waves(sigma),
+                ],
+                -1,
+            )
+        )
+        g = self._densities(frac_coords, lattice)
+        h = self.embed_site(numbers) + self.start(condition)[:, None, :]
+        with self._autocast():
+            h, v = self.decoder(h, g, condition)
+            moves = self.readout(h, v, g).float()
+        moves = moves - moves.mean(1, keepdim=True)
+        return moves * self.config.noise.scale(sigma)[:, None, None]
+
+    def _losses(
+        self, frac_coords: Tensor, lattice: Tensor, numbers: Tensor, energy: Tensor | None, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        c = self.config
+        mu, logvar = self._encode(frac_coords, lattice, numbers)
+        z = sample_latent(mu, logvar, generator)
+        target = self.lattice_transform(lattice, self._cell_volume(numbers))
+        parts = {
+            "coord": self._coordinate_loss(z, frac_coords, lattice, numbers, generator),
+            "lattice": functional.smooth_l1_loss(self._lattice_vector(z, numbers), target, beta=0.1) * 2,
+            "kl": kl_divergence(mu, logvar),
+        }
+        loss = parts["coord"] + c.lattice_weight * parts["lattice"] + c.kl_weight * parts["kl"]
+        if energy is not None:
+            known = ~energy.isnan()
+            error = self._energy(z, numbers)[known] - (energy[known] - self.energy_mean) / self.energy_std
+            parts["energy"] = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="sum") / len(energy)
+            loss = loss + c.energy_weight * parts["energy"]
+        return {"loss": loss, **parts}
+
+    def _coordinate_loss(
+        self, z: Tensor, frac_coords: Tensor, lattice: Tensor, numbers: Tensor, generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        c = self.config
+        if numbers.shape[1] == 1:
+            return 0.0 * z.sum()
+        z, frac_coords, lattice, numbers = (
+            t.repeat_interleave(c.noises_per_crystal, 0) for t in (z, frac_coords, lattice, numbers)
+        )
+        strain = torch.randn(lattice.shape, generator=generator) * c.strain
+        lattice = lattice + lattice @ (strain + strain.transpose(1, 2)) / 2
+        sigma = c.noise.sample(len(z), generator)
+        noise = torch.randn(frac_coords.shape, generator=generator) * sigma[:, None, None]
+        noise = noise - noise.mean(1, keepdim=True)
+        noisy = frac_coords + noise @ torch.linalg.inv(lattice)
+        moves = -noise
+        far = sigma > c.assign_above
+        moves[far] = assigned_displacements(noisy[far], frac_coords[far], lattice[far], numbers[far], rounds=2)
+        error = (self.denoise(z, noisy, lattice, numbers, sigma) - moves) / c.noise.scale(sigma)[:, None, None]
+        return error.square().sum(-1).mean()
+
+    def _decode(self, z: Tensor, numbers: Tensor, generator: torch.Generator) -> list[Crystal | None]:
+        tries = self.config.tries if numbers.shape[1] > 1 else 1
+        z, numbers = z.repeat_interleave(tries, 0), numbers.repeat_interleave(tries, 0)
+        lattice, valid = self.lattice_transform.to_lattice(self._lattice_vector(z, numbers), self._cell_volume(numbers))
+        frac_coords = torch.rand((*numbers.shape, 3), generator=generator)
+        if numbers.shape[1] > 1:
+            frac_coords = anneal(
+                lambda x, sigma: self.denoise(z, x, lattice, numbers, sigma),
+                frac_coords,
+                lattice,
+                self.config.noise,
+                steps=self.config.steps,
+            )
+        finite = valid & frac_coords.isfinite().all((1, 2))
+        mu, _ = self._encode(torch.where(finite[:, None, None], frac_coords, 0.0), lattice, numbers)
+        distance = torch.where(finite, (mu - z).square().sum(-1), torch.inf).view(-1, tries)
+        best = distance.argmin(1) + tries * torch.arange(len(distance))
+        return [
+            _crystal(lattice[row], frac_coords[row], numbers[row]) if finite[row] else None for row in best.tolist()
+        ]
+
+
+def _crystal(lattice: Tensor, frac_coords: Tensor, numbers: Tensor) -> Crystal | None:
+    try:
+        return Crystal(lattice.double().numpy(), frac_coords.double().numpy(), numbers.numpy())
+    except CrystalError:
+        return None
+
+
+def _size_feature(numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b 1"]:
+    return torch.full((len(numbers), 1), float(numbers.shape[1])).log() - 2.0
+
+
+def _waves(sigma: Float[Tensor, " b"]) -> Float[Tensor, "b waves"]:
+    phase = 0.35 * torch.log(sigma)[:, None] * torch.arange(1, N_WAVES + 1)
+    return torch.cat([phase.sin(), phase.cos()], -1)
+
+
+def _mlp(*sizes: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(n_in, n_out), nn.SiLU()]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,67 @@
+"""Noise levels of the fast preset and its annealed few-step sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import exp, log
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """Log-uniform noise between two levels.
+
+    Attributes:
+        sigma_min: angstrom.
+        sigma_max: angstrom; atoms are all over the cell by then.
+        cap: angstrom; displacements to the nearest site do not grow much beyond it.
+    """
+
+    sigma_min: float = 0.05
+    sigma_max: float = 4.0
+    cap: float = 0.8
+
+    def scale(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Typical displacement (angstrom) to the nearest clean site at noise sigma."""
+        return sigma / torch.sqrt(1 + (sigma / self.cap) ** 2)
+
+    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, " b"]:
+        """Random levels, uniform in the logarithm."""
+        low, high = log(self.sigma_min), log(self.sigma_max)
+        return torch.exp(low + (high - low) * torch.rand(n, generator=generator))
+
+    def levels(self, steps: int) -> Float[Tensor, " steps"]:
+        """Descending levels from sigma_max to sigma_min, geometric."""
+        return torch.logspace(log(self.sigma_max), log(self.sigma_min), steps, base=exp(1))
+
+
+def anneal(
+    denoise: Callable[[Float[Tensor, "b n 3"], Float[Tensor, " b"]], Float[Tensor, "b n 3"]],
+    frac_coords: Float[Tensor, "b n 3"],
+    lattice: Float[Tensor, "b 3 3"],
+    schedule: NoiseSchedule,
+    *,
+    steps: int,
+) -> Float[Tensor, "b n 3"]:
+    """Deterministic annealing: at each level every atom goes the part of its way that the level loses in scale.
+
+    The last step goes the whole way and adds nothing, so the result carries no residual noise.
+
+    Args:
+        denoise: (fractional coordinates, sigma) to displacements in angstrom.
+        frac_coords: where the atoms start, usually anywhere.
+
+    Returns:
+        Fractional coordinates in [0, 1).
+    """
+    inverse = torch.linalg.inv(lattice)
+    levels = schedule.levels(steps)
+    scales = torch.cat([schedule.scale(levels), torch.zeros(1)])
+    for level, now, then in zip(levels, scales[:-1], scales[1:], strict=True):
+        moves = denoise(frac_coords, level.expand(len(frac_coords)))
+        frac_coords = frac_coords + (1 - then / now) * moves @ inverse
+    return frac_coords % 1.0

@@ -1,0 +1,148 @@
+"""Trained weights on disk: one safetensors file a model, with its preset, configuration and history in the header."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lcoms.config import from_dict, to_dict
+from lcoms.errors import ConfigError, WeightsError
+from lcoms.models.base import CDVAE
+from lcoms.models.fast import FastCDVAE, FastConfig
+from lcoms.models.paper import PaperCDVAE, PaperConfig
+from lcoms.models.surrogate import ConservativeSurrogate
+from lcoms.models.surrogate_file import load_surrogate, read_tensors, write_tensors
+
+KIND = "lcoms-cdvae"
+VERSION = 1
+CDVAE_FILE = "cdvae.safetensors"
+SURROGATE_FILE = "surrogate.safetensors"
+LIBRARY_FILE = "library.safetensors"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A kind of CD-VAE: its configuration and its network."""
+
+    config: type[Any]
+    model: type[CDVAE]
+
+
+PRESETS: Mapping[str, Preset] = {
+    "fast": Preset(FastConfig, FastCDVAE),
+    "paper": Preset(PaperConfig, PaperCDVAE),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What prediction needs.
+
+    Attributes:
+        elements: atomic numbers that occur in the training data.
+        max_atoms: largest cell of the training data.
+        digest: SHA-256 over the files, to say which weights made a prediction.
+        folder: where they were read from; the library of latents stands there too.
+    """
+
+    cdvae: CDVAE
+    surrogate: ConservativeSurrogate
+    elements: frozenset[int]
+    max_atoms: int
+    digest: str
+    folder: Path
+
+
+def preset_of(model: CDVAE) -> str:
+    """Name of the preset a model belongs to."""
+    return next(name for name, preset in PRESETS.items() if isinstance(model, preset.model))
+
+
+def new_cdvae(preset: str, config: Any = None) -> CDVAE:
+    """An untrained model of a preset.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
+    return PRESETS[preset].model(PRESETS[preset].config() if config is None else config)
+
+
+def save_cdvae(
+    model: CDVAE, path: Path | str, *, metadata: Mapping[str, Any], dtype: torch.dtype = torch.float32
+) -> None:
+    """Save for use: parameters in `dtype`, normalisation in full.
+
+    Args:
+        metadata: facts that must fit into JSON, among them `elements` and `max_atoms` of the training data.
+    """
+    parameters = {name for name, _ in model.named_parameters()}
+    state = {name: t.to(dtype) if name in parameters else t for name, t in model.state_dict().items()}
+    header = {
+        "kind": KIND,
+        "version": VERSION,
+        "preset": preset_of(model),
+        "config": to_dict(model.config),
+        "metadata": dict(metadata),
+    }
+    write_tensors(Path(path), state, header)
+
+
+def load_cdvae(path: Path | str) -> tuple[CDVAE, dict[str, Any]]:
+    """A saved model in float32, ready to encode and decode, and its metadata.
+
+    Raises:
+        WeightsError: the file is missing, damaged, of another version, or its tensors do not fit its configuration.
+    """
+    state, header = read_tensors(Path(path), KIND, VERSION)
+    try:
+        preset = PRESETS[header["preset"]]
+        model = preset.model(from_dict(preset.config, header["config"]))
+        model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
+    except (KeyError, ConfigError, RuntimeError) as error:
+        raise WeightsError(f"{path} does not fit this version of the program; train or copy it again.") from error
+    model.requires_grad_(False)
+    return _for_inference(model), dict(header["metadata"])
+
+
+@lru_cache(maxsize=2)
+def load_weights(folder: Path | None = None) -> Weights:
+    """The weights that ship with the package, or those of a folder.
+
+    Raises:
+        WeightsError: a file is missing or damaged.
+    """
+    if folder is None:
+        with as_file(files("lcoms").joinpath("weights")) as shipped:
+            return load_weights(Path(shipped))
+    cdvae, metadata = load_cdvae(folder / CDVAE_FILE)
+    surrogate, _ = load_surrogate(folder / SURROGATE_FILE)
+    digest = hashlib.sha256()
+    for name in (CDVAE_FILE, SURROGATE_FILE, LIBRARY_FILE):
+        if not (folder / name).is_file():
+            raise WeightsError(f"there is no file {folder / name}; check the folder, or train first.")
+        digest.update((folder / name).read_bytes())
+    return Weights(
+        cdvae=cdvae,
+        surrogate=surrogate,
+        elements=frozenset(metadata["elements"]),
+        max_atoms=int(metadata["max_atoms"]),
+        digest=digest.hexdigest()[:16],
+        folder=folder,
+    )
+
+
+def _for_inference(model: CDVAE) -> CDVAE:
+    """Half precision inside the layers where the processor multiplies it natively; elsewhere it would be slower."""
+    if isinstance(model, FastCDVAE) and not torch.cuda.is_available():
+        model.mixed = bool(torch.cpu._is_avx512_bf16_supported())
+    model.eval()
+    return model

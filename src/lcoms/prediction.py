@@ -1,0 +1,295 @@
+"""From a formula to ranked crystals: starts, latent descent, decoding, symmetry, duplicates, ranking.
+
+Source: Qi et al., Latent Conservative Objective Models (2023), with starts taken from the latents of training crystals of
+the same stoichiometry, so that a formula alone is enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lcoms.batch import CrystalBatch
+from lcoms.crystal import Composition, Crystal
+from lcoms.elements import SYMBOLS
+from lcoms.errors import ConfigError, FormulaError
+from lcoms.lattice import shortest_distance
+from lcoms.match import STRICT, matches
+from lcoms.models.composition import element_fractions
+from lcoms.models.weights import LIBRARY_FILE, Weights
+from lcoms.search.latent import descend
+from lcoms.search.library import LatentLibrary
+from lcoms.symmetry import symmetrise
+
+logger = logging.getLogger(__name__)
+
+MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
+MAX_PRIOR_UNITS = 4
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Options of a prediction.
+
+    Attributes:
+        n_candidates: at most so many distinct crystals are returned.
+        n_starts: latents to descend from.
+        formula_units: smallest and largest number of formula units in the cell; None allows what the starts have.
+        steps: of latent descent; 0 decodes the starts themselves.
+        step_size: in normalised latent space; None takes the one the surrogate was trained against.
+        hull_weight: Mendeleev numbers that 1 eV/atom above the hull costs a start.
+        max_polymorphs: starts taken from one composition of the library.
+        exclude_same: leave library entries of the very composition out, as a benchmark must.
+        seed: of every random number drawn.
+    """
+
+    n_candidates: int = 10
+    n_starts: int = 48
+    formula_units: tuple[int, int] | None = None
+    steps: int = 50
+    step_size: float | None = None
+    hull_weight: float = 20.0
+    max_polymorphs: int = 3
+    exclude_same: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_candidates", "n_starts", "max_polymorphs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.steps < 0:
+            raise ConfigError(f"descent needs 0 or more steps, not {self.steps}.")
+        if self.formula_units is not None and not 1 <= self.formula_units[0] <= self.formula_units[1]:
+            low, high = self.formula_units
+            raise ConfigError(f"formula units {low}-{high} make no range; write for instance 1-4.")
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a descent began.
+
+    Attributes:
+        source: id of a library entry, `prior`, or `given`.
+        formula: of the library entry; empty otherwise.
+        distance: chemical distance of the entry, in Mendeleev numbers; NaN where there is none.
+        n_formula_units: in the cell to be decoded.
+    """
+
+    source: str
+    formula: str
+    distance: float
+    n_formula_units: int
+    latent: Float[Tensor, " latent"]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One predicted crystal.
+
+    Attributes:
+        crystal: primitive cell on exact symmetry.
+        energy_per_atom: formation energy predicted by the surrogate for this crystal, eV/atom.
+        latent_energy: formation energy the surrogate promised where descent ended, eV/atom.
+        start_energy: formation energy predicted at the start, eV/atom.
+        space_group: number in the International Tables.
+        symprec: angstrom; tolerance at which the symmetry was found.
+        shortest_distance: angstrom.
+        count: how many starts led to this crystal.
+    """
+
+    crystal: Crystal
+    energy_per_atom: float
+    latent_energy: float
+    start_energy: float
+    space_group: int
+    symprec: float
+    shortest_distance: float
+    start: Start
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """All candidates for one composition, best first, and what became of the rest.
+
+    Attributes:
+        n_invalid: decodes without a valid crystal.
+        n_too_close: crystals whose atoms come closer than 0.7 angstrom.
+        n_duplicates: crystals equal to a better candidate.
+    """
+
+    composition: Composition
+    candidates: tuple[Candidate, ...]
+    config: PredictConfig
+    weights_digest: str
+    n_starts: int
+    n_invalid: int
+    n_too_close: int
+    n_duplicates: int
+
+
+@lru_cache(maxsize=2)
+def load_library(folder: Path) -> LatentLibrary:
+    """The library of latents that belongs to the weights of a folder."""
+    return LatentLibrary.load(folder / LIBRARY_FILE)
+
+
+def check_composition(composition: Composition, weights: Weights) -> None:
+    """Whether these weights can handle a composition.
+
+    Raises:
+        FormulaError: a formula unit too large, or an element that the training data lack.
+    """
+    reduced = composition.reduced
+    if reduced.n_atoms > weights.max_atoms:
+        raise FormulaError(
+            f"{composition.formula} has {reduced.n_atoms} atoms in its formula unit; these weights were trained on "
+            f"cells of up to {weights.max_atoms}."
+        )
+    unseen = [SYMBOLS[z] for z in reduced.atomic_numbers if z not in weights.elements]
+    if unseen:
+        raise FormulaError(
+            f"{composition.formula}: the training data hold no crystal with {' or '.join(unseen)}, so nothing can be "
+            "predicted for it."
+        )
+
+
+def predict_crystals(
+    composition: Composition,
+    weights: Weights,
+    config: PredictConfig,
+    *,
+    structure: Crystal | None = None,
+) -> Prediction:
+    """Ranked crystals of one composition; the same seed gives the same answer whatever else is predicted beside it.
+
+    Args:
+        structure: start from this crystal instead of the library.
+
+    Raises:
+        FormulaError: the weights cannot handle the composition, or no cell size is left to try.
+    """
+    check_composition(composition, weights)
+    generator = torch.Generator().manual_seed(_seed(config.seed, composition))
+    starts = (
+        [_given_start(structure, weights)] if structure is not None else find_starts(composition, weights, config, generator)
+    )
+    z0 = torch.stack([start.latent for start in starts])
+    features = element_fractions(composition).expand(len(starts), -1)
+    descent = descend(weights.surrogate, z0, features, steps=config.steps, step_size=config.step_size)
+    cells = [composition.scaled(start.n_formula_units) for start in starts]
+    decoded = weights.cdvae.decode(descent.z, cells, generator)
+    kept = [(row, crystal) for row, crystal in enumerate(decoded) if crystal is not None]
+    apart = [(row, c) for row, c in kept if shortest_distance(c.lattice, c.frac_coords) >= MIN_DISTANCE]
+    symmetric = [(row, symmetrise(crystal)) for row, crystal in apart]
+    energies = crystal_energies([s.crystal for _, s in symmetric], weights)
+    found = [
+        Candidate(
+            crystal=s.crystal,
+            energy_per_atom=energy,
+            latent_energy=float(descent.energies[row]),
+            start_energy=float(descent.energy_path[0, row]),
+            space_group=s.space_group,
+            symprec=s.symprec,
+            shortest_distance=shortest_distance(s.crystal.lattice, s.crystal.frac_coords),
+            start=starts[row],
+            count=1,
+        )
+        for (row, s), energy in zip(symmetric, energies, strict=True)
+    ]
+    distinct = drop_duplicates(sorted(found, key=lambda candidate: candidate.energy_per_atom))
+    return Prediction(
+        composition=composition.reduced,
+        candidates=tuple(distinct[: config.n_candidates]),
+        config=config,
+        weights_digest=weights.digest,
+        n_starts=len(starts),
+        n_invalid=len(decoded) - len(kept),
+        n_too_close=len(kept) - len(apart),
+        n_duplicates=len(found) - len(distinct),
+    )
+
+
+def find_starts(
+    composition: Composition, weights: Weights, config: PredictConfig, generator: torch.Generator
+) -> list[Start]:
+    """Latents of chemically near training crystals, filled up with samples of the prior.
+
+    Raises:
+        FormulaError: no number of formula units fits into the largest cell.
+    """
+    unit = composition.reduced.n_atoms
+    low, high = config.formula_units or (1, weights.max_atoms)
+    high = min(high, weights.max_atoms // unit)
+    if low > high:
+        raise FormulaError(
+            f"{composition.reduced_formula}: {low} formula units make {low * unit} atoms; cells of up to "
+            f"{weights.max_atoms} can be handled."
+        )
+    library = load_library(weights.folder)
+    nearest = library.nearest(
+        composition,
+        4 * config.n_starts if config.formula_units else config.n_starts,
+        hull_weight=config.hull_weight,
+        exclude=[composition] if config.exclude_same else [],
+        max_per_composition=config.max_polymorphs,
+        max_atoms=high * unit,
+    )
+    starts = [
+        Start(
+            nearest.ids[i],
+            library.composition(int(nearest.indices[i])).reduced_formula,
+            float(nearest.distances[i]),
+            int(nearest.n_formula_units[i]),
+            nearest.latents[i],
+        )
+        for i in range(len(nearest))
+        if low <= nearest.n_formula_units[i] <= high
+    ][: config.n_starts]
+    units = list(range(low, min(high, max(low, MAX_PRIOR_UNITS)) + 1))
+    while len(starts) < config.n_starts:
+        latent = torch.randn(weights.cdvae.latent_dim, generator=generator)
+        starts.append(Start("prior", "", float("nan"), units[len(starts) % len(units)], latent))
+    return starts
+
+
+def crystal_energies(crystals: Sequence[Crystal], weights: Weights) -> list[float]:
+    """Formation energies (eV/atom) that the surrogate gives to crystals, encoded as they are."""
+    if not crystals:
+        return []
+    with torch.no_grad():
+        mu, _ = weights.cdvae.encode(CrystalBatch.from_crystals(crystals))
+        energies: list[float] = weights.surrogate(mu, element_fractions([c.composition for c in crystals])).tolist()
+    return energies
+
+
+def drop_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Candidates without those that are the same structure as an earlier one; the earlier one counts them."""
+    distinct: list[Candidate] = []
+    for candidate in candidates:
+        for place, other in enumerate(distinct):
+            if candidate.space_group == other.space_group and matches(candidate.crystal, other.crystal, STRICT):
+                distinct[place] = replace(other, count=other.count + candidate.count)
+                break
+        else:
+            distinct.append(candidate)
+    return distinct
+
+
+def _given_start(structure: Crystal, weights: Weights) -> Start:
+    with torch.no_grad():
+        mu, _ = weights.cdvae.encode(CrystalBatch.from_crystals([structure]))
+    return Start("given", "", float("nan"), structure.composition.n_formula_units, mu[0])
+
+
+def _seed(seed: int, composition: Composition) -> int:
+    text = f"{seed}:{composition.reduced_formula}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

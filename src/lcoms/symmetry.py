@@ -1,0 +1,96 @@
+"""Space groups, and crystals moved onto the symmetry they nearly have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lcoms.crystal import Crystal
+from lcoms.errors import CrystalError
+from lcoms.lattice import shortest_distance
+
+TOLERANCE_LADDER = (0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
+STANDARD_SYMPREC = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetrised:
+    """A crystal on exact symmetry.
+
+    Attributes:
+        crystal: its primitive standardised cell, as close to the original as the symmetry allows.
+        space_group: number in the International Tables.
+        symprec: angstrom; the tolerance at which the symmetry was found.
+    """
+
+    crystal: Crystal
+    space_group: int
+    symprec: float
+
+
+def space_group_number(crystal: Crystal, *, symprec: float = STANDARD_SYMPREC) -> int:
+    """Number in the International Tables at a tolerance in angstrom; 1 where the search fails."""
+    dataset = _dataset(crystal, symprec)
+    return 1 if dataset is None else int(dataset.number)
+
+
+def space_group_symbol(number: int) -> str:
+    """Short Hermann-Mauguin symbol, such as Fm-3m."""
+    from pymatgen.symmetry.groups import SpaceGroup
+
+    return str(SpaceGroup.from_int_number(number).symbol)
+
+
+def symmetrise(
+    crystal: Crystal, *, ladder: tuple[float, ...] = TOLERANCE_LADDER, closest: float = 0.8, strain: float = 0.12
+) -> Symmetrised:
+    """Move atoms and cell onto the highest symmetry found within a tolerance of the ladder, loosest first.
+
+    A rung is passed over where the search fails, atoms would come too close, or the volume per atom changes too much.
+    Without any rung the crystal is returned as P1.
+
+    Args:
+        ladder: tolerances in angstrom, descending.
+        closest: the least allowed ratio of the shortest distance after to that before.
+        strain: largest relative change of the volume per atom.
+    """
+    shortest = shortest_distance(crystal.lattice, crystal.frac_coords)
+    per_atom = crystal.volume / crystal.n_atoms
+    for symprec in ladder:
+        dataset = _dataset(crystal, symprec)
+        if dataset is None:
+            continue
+        cell = dataset.prim_std_cell
+        try:
+            refined = Crystal(np.array(cell.basis), np.array(cell.positions), np.array(cell.numbers))
+        except CrystalError:
+            continue
+        if refined.composition.reduced != crystal.composition.reduced:
+            continue
+        if abs(refined.volume / refined.n_atoms / per_atom - 1) > strain:
+            continue
+        if shortest_distance(refined.lattice, refined.frac_coords) < closest * shortest:
+            continue
+        return Symmetrised(refined, int(dataset.number), symprec)
+    return Symmetrised(crystal, 1, 0.0)
+
+
+def _dataset(crystal: Crystal, symprec: float):  # type: ignore[no-untyped-def]
+    """moyopy's data set, or None where the search fails."""
+    import moyopy
+
+    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
+    try:
+        return moyopy.MoyoDataset(cell, symprec=symprec)
+    except Exception:  # moyopy raises its own untyped errors where no group is consistent with the tolerance
+        return None
+
+
+def conventional(crystal: Crystal, *, symprec: float = 0.01) -> Crystal:
+    """The conventional standardised cell; the crystal itself where no symmetry is found."""
+    dataset = _dataset(crystal, symprec)
+    if dataset is None:
+        return crystal
+    cell = dataset.std_cell
+    return Crystal(np.array(cell.basis), np.array(cell.positions), np.array(cell.numbers))
