@@ -36,14 +36,15 @@ def add_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 
 
 def test_help_lists_every_command_within_its_budget() -> None:
-    seconds = []
-    for _ in range(3):
+    for _ in range(5):  # other work on the machine may slow down some calls, but not all
         started = time.perf_counter()
         result = call("--help")
-        seconds.append(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        if seconds < HELP_BUDGET:
+            break
     assert result.returncode == 0
     assert all(name in result.stdout and lazy.help in result.stdout for name, lazy in COMMANDS.items())
-    assert min(seconds) < HELP_BUDGET
+    assert seconds < HELP_BUDGET
 
 
 def test_version() -> None:
