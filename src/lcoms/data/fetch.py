@@ -7,6 +7,7 @@ what later downloads are compared with.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
@@ -26,7 +27,8 @@ from lcoms.errors import DownloadError
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60.0
-_GONE = (401, 403, 404, 410)
+_RETRIED = (408, 429)  # below 500 all others mean that asking again is of no use
+_LOCAL_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
 Report = Callable[[str, int, int | None], None]
 
 
@@ -119,10 +121,12 @@ def _download_part(file: SourceFile, part: Path, retries: int, wait: float, repo
         try:
             return _transfer(file, part, report)
         except urllib.error.HTTPError as error:
-            if error.code in _GONE or error.code < 500:
+            if error.code < 500 and error.code not in _RETRIED:
                 raise DownloadError(f"{file.url}: the server answers {error.code} ({error.reason}).") from error
             problem = f"the server answers {error.code} ({error.reason})"
-        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
+                raise DownloadError(f"{part} cannot be written: {str(error.strerror).lower()}.") from error
             problem = str(getattr(error, "reason", "") or error or type(error).__name__)
         after = part.stat().st_size if part.exists() else 0
         failures = 1 if after > before else failures + 1  # whoever makes headway may go on
@@ -138,14 +142,14 @@ def _transfer(file: SourceFile, part: Path, report: Report | None) -> int | None
     start = part.stat().st_size if part.exists() else 0
     etag_path = _etag_path(part)
     headers = {"User-Agent": "lcoms", "Accept-Encoding": "identity"}
-    if start:
+    if start and (etag_path.exists() or file.sha256):  # else nothing would tell that the file has changed since
         headers["Range"] = f"bytes={start}-"
         if etag_path.exists():
             headers["If-Range"] = etag_path.read_text()
     try:
         response = urllib.request.urlopen(urllib.request.Request(file.url, headers=headers), timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # nothing is left to send, or the file has become shorter
+        if error.code == 416 and "Range" in headers:  # nothing is left to send, or the file has become shorter
             total = _number_after_slash(error.headers.get("Content-Range"))
             error.close()
             if total == start:
@@ -159,8 +163,9 @@ def _transfer(file: SourceFile, part: Path, report: Report | None) -> int | None
             start = 0
         length = response.headers.get("Content-Length")
         total = start + int(length) if length is not None else None
-        if response.headers.get("ETag"):
-            etag_path.write_text(response.headers["ETag"])
+        etag = response.headers.get("ETag") or response.headers.get("Last-Modified")
+        if etag:
+            etag_path.write_text(etag)
         with part.open("ab" if start else "wb") as sink:
             done = start
             while chunk := response.read(_CHUNK):

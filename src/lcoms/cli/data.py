@@ -1,0 +1,214 @@
+"""`lcoms data`: fetch public data sets, ingest files into a store, and say what a store holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from lcoms.data.info import Spread, StoreInfo
+    from lcoms.data.store import Store
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Fetch, ingest and describe data sets.")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="mp_e_form, mp_20, oqmd, jarvis_dft_3d, perov_5 or carbon_24.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to download into.")] = Path(),
+) -> None:
+    """Download a public data set; an interrupted download goes on where it stopped."""
+    from rich.console import Console
+
+    from lcoms.data.fetch import fetch as fetch_files
+    from lcoms.data.sources import find_source
+
+    source = find_source(name)
+    console = Console(soft_wrap=True)
+    console.print(source.title, highlight=False)
+    with _download_bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def report(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bar.add_task(file, total=total)
+            bar.update(tasks[file], completed=done, total=total)
+
+        fetched = fetch_files(source, out, report=report)
+    for one in fetched:
+        was_there = ", was there already" if one.was_there else ""
+        checked = (
+            "equals the published checksum"
+            if one.verified
+            else "no checksum was published, so this one is recorded for later downloads"
+        )
+        typer.echo(f"{one.path}: {one.size:,} bytes{was_there}\n  SHA-256 {one.sha256}: {checked}.")
+    typer.echo(f"Licence: {source.licence}.")
+    typer.echo("Please cite:\n" + "\n".join(f"  {citation}" for citation in source.citations))
+    names = " ".join(str(one.path) for one in fetched)
+    typer.echo(f"Next: lcoms data ingest {names} --out {out / (source.name + '-store')}")
+
+
+@app.command()
+def ingest(
+    files: Annotated[list[Path], typer.Argument(help="Parquet, CSV, JSON, extxyz, or a folder of CIF files.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the store.")],
+    max_atoms: Annotated[int, typer.Option(help="Largest cell kept.")] = 200,
+    min_distance: Annotated[float, typer.Option(help="Shortest distance allowed, angstrom.")] = 0.5,
+    volume_range: Annotated[
+        tuple[float, float], typer.Option(help="Smallest and largest volume per atom, cubic angstrom.")
+    ] = (2.0, 200.0),
+    max_formation_energy: Annotated[float, typer.Option(help="Largest absolute formation energy, eV/atom.")] = 5.0,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="A composition to leave out, or a text file of them; repeat for more.")
+    ] = None,
+    val_fraction: Annotated[float, typer.Option(help="Share of compositions for validation.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of the split by composition.")] = 0,
+    keep_split: Annotated[bool, typer.Option("--keep-split", help="Keep the split that the files give.")] = False,
+    niggli: Annotated[bool, typer.Option(help="Reduce cells to their Niggli form.")] = True,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="parquet, csv, json, extxyz or folder, whatever the names.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that parse and check.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there.")] = False,
+) -> None:
+    """Check crystals and put them into a store; run again after an interruption, it goes on where it stopped."""
+    from lcoms.data.checks import IngestOptions
+    from lcoms.data.ingest import Progress
+    from lcoms.data.ingest import ingest as ingest_files
+
+    options = IngestOptions(
+        max_atoms=max_atoms,
+        min_distance=min_distance,
+        min_volume=volume_range[0],
+        max_volume=volume_range[1],
+        max_formation_energy=max_formation_energy,
+        exclude=_excluded(exclude or []),
+        reduce=niggli,
+        val_fraction=val_fraction,
+        seed=seed,
+        keep_split=keep_split,
+    )
+    with _rows_bar() as bar:
+        task = bar.add_task("reading", total=None, kept=0)
+
+        def report(progress: Progress) -> None:
+            bar.update(task, completed=progress.n_read, total=progress.n_total, kept=progress.n_kept)
+
+        store = ingest_files(
+            files, out, options=options, file_format=file_format, workers=workers, overwrite=overwrite, report=report
+        )
+    _print_kept(store)
+    typer.echo(f"Next: lcoms train cdvae {out}")
+
+
+@app.command()
+def info(
+    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+) -> None:
+    """Say what a store holds: counts, elements, atoms per cell, energies, polymorphs."""
+    from lcoms.data.info import describe
+    from lcoms.data.store import Store
+
+    figures = describe(Store.open(store))
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps(_without_nan(asdict(figures))))
+    else:
+        _print_info(store, figures)
+
+
+def _without_nan(value: Any) -> Any:
+    """The same with None for NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and value != value else value
+
+
+def _excluded(values: list[str]) -> frozenset[str]:
+    """Reduced formulas named on the command line or in files."""
+    from lcoms.data.checks import read_formulas
+
+    lines: list[str] = []
+    for value in values:
+        path = Path(value)
+        lines += path.read_text(encoding="utf-8").splitlines() if path.is_file() else [value]
+    return read_formulas(lines)
+
+
+def _rows_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    kept = TextColumn("rows, {task.fields[kept]:,} kept")
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), kept, TimeElapsedColumn()
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _download_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _print_kept(store: Store) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    manifest = store.manifest
+    table = Table("rows", "number", "share", title=str(store.path), title_justify="left")
+    rows = [("read", manifest.n_read), ("kept", manifest.n_crystals)]
+    rows += [(f"dropped: {reason}", n) for reason, n in sorted(manifest.dropped.items(), key=lambda item: -item[1])]
+    for name, number in rows:
+        table.add_row(name, f"{number:,}", f"{number / max(manifest.n_read, 1):.2%}")
+    Console().print(table)
+    fallbacks = manifest.provenance.get("n_fallbacks", 0)
+    if fallbacks:
+        typer.echo(f"{fallbacks:,} cells have no Niggli form within tolerance and were Minkowski-reduced.")
+
+
+def _print_info(path: Path, figures: StoreInfo) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False)
+    size = f"{figures.size / 1e6:.1f} MB"
+    console.print(
+        f"{path}: {figures.n_crystals:,} crystals, {figures.n_atoms:,} atoms, "
+        f"{figures.n_compositions:,} compositions, {len(figures.elements)} elements, {size}"
+    )
+    console.print(f"fingerprint: {figures.fingerprint}")
+    console.print("splits: " + _listed(figures.splits))
+    console.print("sources: " + _listed(figures.sources))
+    console.print("elements: " + _listed(figures.elements))
+    table = Table("", "known", "min", "5 %", "median", "95 %", "max")
+    _add_spread(table, "atoms per cell", figures.atoms, "{:.0f}")
+    _add_spread(table, "volume, cubic angstrom/atom", figures.volume_per_atom, "{:.2f}")
+    _add_spread(table, "formation energy, eV/atom", figures.formation_energy, "{:.3f}")
+    _add_spread(table, "total energy, eV/atom", figures.energy, "{:.3f}")
+    _add_spread(table, "energy above hull, eV/atom", figures.e_above_hull, "{:.3f}")
+    console.print(table)
+    structures = _listed({f"{n} structure{'s'[: n > 1]}": count for n, count in figures.polymorphs.items() if n <= 5})
+    more = sum(count for n, count in figures.polymorphs.items() if n > 5)
+    console.print(f"compositions with {structures}" + (f", more than 5: {more:,}" if more else ""))
+    console.print("most polymorphs: " + _listed(figures.most_polymorphs))
+    console.print(f"dropped at ingest, of {figures.n_read:,} rows: " + (_listed(figures.dropped) or "none"))
+
+
+def _add_spread(table: Any, name: str, spread: Spread, pattern: str) -> None:
+    values = spread.minimum, spread.low, spread.median, spread.high, spread.maximum
+    shown = [pattern.format(value) for value in values] if spread.count else ["-"] * 5
+    table.add_row(name, f"{spread.count:,}", *shown)
+
+
+def _listed(counts: Any) -> str:
+    return ", ".join(f"{name}: {count:,}" for name, count in counts.items())

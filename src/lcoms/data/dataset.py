@@ -1,0 +1,96 @@
+"""Training batches from a store: every step's crystals follow from the seed and the number of the step alone.
+
+So a run that is killed goes on exactly where it was, without any state of a data loader.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from lcoms.batch import CrystalBatch
+from lcoms.data.store import CrystalArrays
+from lcoms.elements import atomic_volume
+from lcoms.errors import DataError
+
+VOLUME_RANGE = (0.4, 4.0)
+
+
+class TrainingSteps(Dataset[list[CrystalBatch]]):
+    """Item number `step` is the list of batches of that step; crystals of one batch have equally many atoms.
+
+    Args:
+        crystals: what to train on.
+        atoms_per_batch: about so many atoms in a batch.
+        max_crystals: in a batch of small cells.
+        batches_per_step: gradients of so many batches are added up.
+    """
+
+    def __init__(
+        self,
+        crystals: CrystalArrays,
+        *,
+        n_steps: int,
+        seed: int,
+        atoms_per_batch: int = 1024,
+        max_crystals: int = 192,
+        batches_per_step: int = 2,
+    ) -> None:
+        if not len(crystals):
+            raise DataError("there is no crystal to train on; check the split and the largest cell.")
+        self.crystals = crystals
+        self.n_steps = n_steps
+        self.seed = seed
+        self.batches_per_step = batches_per_step
+        self._sizes = np.diff(crystals.offsets)
+        self._limits = {
+            int(size): max(1, min(max_crystals, atoms_per_batch // int(size))) for size in np.unique(self._sizes)
+        }
+        counts = {size: int((self._sizes == size).sum()) for size in self._limits}
+        n_batches = sum(-(-counts[size] // limit) for size, limit in self._limits.items())
+        self.steps_per_epoch = max(1, n_batches // batches_per_step)
+        self._plan = lru_cache(maxsize=1)(self._plan_epoch)
+
+    def __len__(self) -> int:
+        return self.n_steps
+
+    def __getitem__(self, step: int) -> list[CrystalBatch]:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        plan = self._plan(epoch)
+        first = position * self.batches_per_step
+        return [to_batch(self.crystals.take(rows)) for rows in plan[first : first + self.batches_per_step]]
+
+    def _plan_epoch(self, epoch: int) -> list[NDArray[np.int64]]:
+        random = np.random.default_rng([self.seed, epoch])
+        batches = []
+        for size, limit in self._limits.items():
+            rows = random.permutation(np.flatnonzero(self._sizes == size))
+            batches += [rows[i : i + limit] for i in range(0, len(rows), limit)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+
+def to_batch(crystals: CrystalArrays) -> CrystalBatch:
+    """All of them as one batch in float32, with their formation energies."""
+    sizes = torch.from_numpy(np.diff(crystals.offsets))
+    return CrystalBatch(
+        lattice=torch.from_numpy(crystals.lattice).float(),
+        frac_coords=torch.from_numpy(crystals.frac_coords).float(),
+        atomic_numbers=torch.from_numpy(crystals.atomic_numbers.astype(np.int64)),
+        crystal_idx=torch.repeat_interleave(torch.arange(len(sizes)), sizes),
+        formation_energy=torch.from_numpy(crystals.formation_energy).float(),
+    )
+
+
+def plausible_volume(crystals: CrystalArrays) -> NDArray[np.bool_]:
+    """Which cells have a volume within 0.4 to 4 times the sum of their atoms' usual volumes.
+
+    Cells far outside are usually symmetrised files from which most atoms of the cell are missing.
+    """
+    table = np.array([0.0] + [atomic_volume(z) for z in range(1, 104)])
+    expected = np.add.reduceat(table[crystals.atomic_numbers], crystals.offsets[:-1])
+    ratio = np.abs(np.linalg.det(crystals.lattice)) / expected
+    return (ratio > VOLUME_RANGE[0]) & (ratio < VOLUME_RANGE[1])
