@@ -19,6 +19,7 @@ from lcoms.errors import LcomsError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+PLAIN = None  # help without boxes: what draws them takes longer to load than all the rest
 
 
 class LazyCommand(NamedTuple):
@@ -56,13 +57,14 @@ def load_command(name: str) -> Any:
     lazy = COMMANDS[name]
     target = getattr(import_module(lazy.module), lazy.attribute)
     if isinstance(target, typer.Typer):
+        target.rich_markup_mode = PLAIN
         return get_group(target)
-    single = typer.Typer(add_completion=False)
+    single = typer.Typer(add_completion=False, rich_markup_mode=PLAIN)
     single.command(name)(target)
     return get_command(single)
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False)
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=PLAIN)
 
 
 def _show_version(wanted: bool) -> bool:
@@ -95,8 +97,7 @@ def run(arguments: Sequence[str]) -> int:
     except LcomsError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        # A command without arguments has printed its help instead and has no message.
-        return _fail(_usage_sentence(error)) if error.format_message() else EXIT_USER_ERROR
+        return _usage_error(error)
     except typer.Abort:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
     except KeyboardInterrupt:
@@ -110,13 +111,16 @@ def run(arguments: Sequence[str]) -> int:
     return result if type(result) is int else 0
 
 
-def _usage_sentence(error: typer.TyperException) -> str:
+def _usage_error(error: typer.TyperException) -> int:
     """Typer's message as one sentence; where it gives no hint, the command whose help tells more."""
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "lcoms"
-    message = error.format_message().rstrip(". ").replace(". Did you mean", "; did you mean")
+    context, message = getattr(error, "ctx", None), error.format_message()
+    if context is not None and message == context.get_help():  # a group called without a command
+        typer.echo(message)
+        return EXIT_USER_ERROR
+    message = message.rstrip(". ").replace(". Did you mean", "; did you mean")
     message = message[:1].lower() + message[1:]
-    return message if message.endswith("?") else f"{message}; type {path} --help to see what there is."
+    path = context.command_path if context is not None else "lcoms"
+    return _fail(message if message.endswith("?") else f"{message}; type {path} --help to see what there is.")
 
 
 def _fail(sentence: str, code: int = EXIT_USER_ERROR) -> int:
