@@ -81,6 +81,15 @@ def test_every_parameter_gets_a_finite_gradient(
         assert parameter.grad.abs().max() > 0, name
 
 
+def test_mixed_precision_stays_close() -> None:
+    model, batch = new_model(), CrystalBatch.from_crystals(some_crystals())
+    exact = model.losses(batch, torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model.losses(batch, torch.Generator().manual_seed(0))
+    for name, value in exact.items():
+        assert mixed[name].item() == pytest.approx(value.item(), rel=0.03), name
+
+
 def test_perfect_denoiser_has_no_coordinate_loss() -> None:
     """The target is (clean - noisy) / sigma: at one tiny level a denoiser that answers it must reach zero."""
     model = new_model()

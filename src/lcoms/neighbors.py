@@ -45,7 +45,7 @@ class Edges:
     def vectors(self, batch: CrystalBatch) -> Float[Tensor, "n_edges 3"]:
         """From each target to its neighbour, in angstrom."""
         frac = batch.frac_coords[self.source] - batch.frac_coords[self.target] + self.edge_images.to(batch.frac_coords)
-        return torch.einsum("ei,eij->ej", frac, batch.lattice[batch.crystal_idx[self.target]])
+        return row_products(frac, batch.lattice[batch.crystal_idx[self.target]])
 
     def reverse(self) -> Int[Tensor, " n_edges"]:
         """Position of the reversed edge of each edge.
@@ -105,14 +105,19 @@ def minimum_image(frac_difference: Float[Tensor, "n 3"], lattice: Float[Tensor, 
     All images that can be shorter than the rounded one are tried, so that skewed cells need no reduction.
     """
     nearest = frac_difference - frac_difference.round()
-    length = torch.einsum("pi,pij->pj", nearest, lattice).norm(dim=1)
+    length = row_products(nearest, lattice).norm(dim=1)
     reach = length[:, None] / _plane_spacings(lattice) * (1.0 + 1e-5) + 1e-5
     row, image = _images_in_reach(nearest, reach)
-    vectors = torch.einsum("pi,pij->pj", nearest[row] + image, lattice[row])
+    vectors = row_products(nearest[row] + image, lattice[row])
     by_length = torch.argsort(vectors.norm(dim=1))
     order = by_length[torch.argsort(row[by_length], stable=True)]
     first = torch.diff(row[order], prepend=row.new_full((1,), -1)) != 0
     return vectors[order[first]]
+
+
+def row_products(rows: Float[Tensor, "n 3"], matrices: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3"]:
+    """Each row times its matrix, without a matrix product, so that mixed precision leaves geometry alone."""
+    return (rows[:, :, None] * matrices).sum(dim=1)
 
 
 def triplets(edges: Edges) -> Int[Tensor, "2 n_triplets"]:
@@ -215,7 +220,7 @@ def _images_within(
     reach = (radius[:, None] / _plane_spacings(lattice) * (1.0 + 1e-9) + 1e-9)[crystal]
     difference = frac[source] - frac[target]
     pair, image = _images_in_reach(difference, reach)
-    vector = torch.einsum("pi,pij->pj", difference[pair] + image, lattice[crystal[pair]])
+    vector = row_products(difference[pair] + image, lattice[crystal[pair]])
     distance = vector.norm(dim=1)
     keep = (distance <= radius[crystal[pair]]) & ((source != target)[pair] | (image != 0).any(dim=1))
     return pair[keep], image[keep], distance[keep]

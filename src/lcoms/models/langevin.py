@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lcoms.batch import CrystalBatch
 from lcoms.errors import ConfigError
+from lcoms.neighbors import row_products
 
 Denoiser = Callable[[CrystalBatch, float], Tensor]
 
@@ -90,4 +91,4 @@ def _answer(denoiser: Denoiser, batch: CrystalBatch, sigma: float, finite: Tenso
 
 def _moved(batch: CrystalBatch, step: Tensor, inverse: Tensor) -> CrystalBatch:
     """Atoms moved by Cartesian steps and wrapped."""
-    return batch.replace(frac_coords=(batch.frac_coords + torch.einsum("ni,nij->nj", step, inverse)) % 1.0)
+    return batch.replace(frac_coords=(batch.frac_coords + row_products(step, inverse)) % 1.0)

@@ -29,7 +29,7 @@ from lcoms.models.base import (
     sample_latent,
 )
 from lcoms.models.langevin import LangevinConfig, anneal, noise_levels
-from lcoms.neighbors import minimum_image
+from lcoms.neighbors import minimum_image, row_products
 from lcoms.nn.dimenet import DimeNetConfig, DimeNetEncoder
 from lcoms.nn.gemnet import GemNetConfig, GemNetDenoiser
 from lcoms.nn.layers import mlp, segment_mean
@@ -99,7 +99,8 @@ class PaperCDVAE(CDVAE):
     ) -> tuple[Float[Tensor, "n_crystals latent"], Float[Tensor, "n_crystals latent"]]:
         """Mean and log-variance of the latent of each crystal."""
         hidden = self.encoder(batch)
-        return self.to_mu(hidden), clamp_logvar(self.to_logvar(hidden))
+        mu, logvar = (layer(hidden).to(batch.lattice.dtype) for layer in (self.to_mu, self.to_logvar))
+        return mu, clamp_logvar(logvar)
 
     def losses(self, batch: CrystalBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Weighted total and its parts: `loss`, `coord`, `lattice`, `kl`."""
@@ -107,7 +108,7 @@ class PaperCDVAE(CDVAE):
         features = batch_composition_features(batch).to(mu)
         condition = self._condition(sample_latent(mu, logvar, generator), features)
         volumes = self.volume_baseline(features)
-        six = self.lattice_head(condition)
+        six = self.lattice_head(condition).to(batch.lattice.dtype)
         parts = {
             "coord": self._coord_loss(batch, self._noise_lattice(batch, six, volumes), condition, generator),
             "lattice": nn.functional.mse_loss(six, self.lattice_transform(batch.lattice, volumes)),
@@ -123,7 +124,7 @@ class PaperCDVAE(CDVAE):
     ) -> tuple[Float[Tensor, "n 3 3"], Tensor]:
         """Rows of the lattices in angstrom, and which (n,) of them are cells that can exist."""
         return self.lattice_transform.to_lattice(
-            self.lattice_head(self._condition(z, features)), self.volume_baseline(features)
+            self.lattice_head(self._condition(z, features)).to(z.dtype), self.volume_baseline(features)
         )
 
     @torch.no_grad()
@@ -185,10 +186,10 @@ class PaperCDVAE(CDVAE):
         level = torch.randint(len(sigmas), (batch.n_crystals,), generator=generator, device=generator.device)
         sigma = sigmas.to(batch.lattice)[level.to(device)][idx, None]
         noise = torch.randn(batch.frac_coords.shape, generator=generator, device=generator.device).to(batch.frac_coords)
-        step = torch.einsum("ni,nij->nj", sigma * noise, torch.linalg.inv(lattice)[idx])
+        step = row_products(sigma * noise, torch.linalg.inv(lattice)[idx])
         noisy = batch.replace(lattice=lattice, frac_coords=(batch.frac_coords + step) % 1.0)
         target = minimum_image(batch.frac_coords - noisy.frac_coords, batch.lattice[idx]) / sigma
-        error = 0.5 * (target - self.denoiser(noisy, condition)).square().sum(dim=1)
+        error = 0.5 * (target - self.denoiser(noisy, condition).to(target)).square().sum(dim=1)
         return segment_mean(error, idx, batch.n_crystals).mean()
 
 

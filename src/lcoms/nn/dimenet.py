@@ -166,4 +166,4 @@ class _Output(nn.Module):
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, m: Tensor, radial: Tensor, target: Tensor, n_atoms: int) -> Float[Tensor, "n_atoms output"]:
-        return self.layers(segment_sum(self.gate(radial) * m, target, n_atoms))  # type: ignore[no-any-return]
+        return self.layers(segment_sum(self.gate(radial) * m, target, n_atoms))

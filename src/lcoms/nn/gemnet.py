@@ -195,7 +195,7 @@ class _Output(nn.Module):
         self.force = dense(c.edge, 1)
 
     def forward(self, m: Tensor, radial: Tensor) -> Float[Tensor, "n_edges 1"]:
-        return self.force(self.stack(m) * self.gate(radial) * self.scale)  # type: ignore[no-any-return]
+        return self.force(self.stack(m) * self.gate(radial) * self.scale)
 
 
 def _pick(scales: tuple[float, ...], number: int) -> float:

@@ -88,7 +88,8 @@ def angular_table(
     unit = slots.scatter(vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-6))
     pairs = slots.filled[:, :, None] & slots.filled[:, None, :]
     pairs &= ~torch.eye(slots.filled.shape[1], dtype=torch.bool, device=unit.device)
-    cosine = (unit @ unit.transpose(1, 2)).clamp(-1.0, 1.0)
+    with torch.autocast(unit.device.type, enabled=False):  # geometry keeps its precision
+        cosine = (unit @ unit.transpose(1, 2)).clamp(-1.0, 1.0)
     return legendre_harmonics(cosine, n_spherical) * pairs[..., None]
 
 
