@@ -19,8 +19,9 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -48,9 +49,9 @@ def json_reader(path: Path) -> Reader:
     return Reader(path, partial(_rows, path), parse_row)
 
 
-def open_text(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIOWrapper:
     """A text file with its line ends as they are, unpacked on the way if its name ends in .gz."""
-    opener = cast(Callable[..., TextIO], gzip.open if path.name.endswith(".gz") else open)
+    opener = cast(Callable[..., TextIOWrapper], gzip.open if path.name.endswith(".gz") else open)
     return opener(path, "rt", encoding="utf-8", errors="replace", newline="")
 
 
@@ -120,7 +121,7 @@ def stream_items(path: Path) -> Iterator[tuple[str | None, Any]]:
 class _Stream:
     """A window on a JSON text that is moved on as values are read."""
 
-    def __init__(self, path: Path, handle: TextIO) -> None:
+    def __init__(self, path: Path, handle: TextIOWrapper) -> None:
         self.path, self.handle = path, handle
         self.text, self.position = "", 0
         self.decoder = json.JSONDecoder()
@@ -131,7 +132,8 @@ class _Stream:
             piece = self.handle.read(max(_CHUNK, len(self.text) - self.position))
         except (EOFError, OSError, zlib.error) as error:
             raise DataError(f"{self.path} is damaged or cut short; fetch it again.") from error
-        self.text, self.position = self.text[self.position :] + piece, 0
+        if piece:
+            self.text, self.position = self.text[self.position :] + piece, 0
         return bool(piece)
 
     def peek(self) -> str:
@@ -165,8 +167,8 @@ class _Stream:
                 if not self.more():
                     raise DataError(f"{self.path} is cut short; fetch it again.") from None
                 continue
-            if end == len(self.text) and self.more():
-                continue  # a number may go on in the next piece
+            if len(self.text) - end < 4 and isinstance(item, int | float) and self.more():
+                continue  # the number may go on in the next piece: 3 of 3.5, 1 of 1e-5
             self.position = end
             return item
 
