@@ -13,15 +13,17 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help predict test lint
+.PHONY: help predict formula test lint
 
 help:
 	@echo "make predict FORMULA=NaCl     predict the crystal structure of a compound"
 	@echo "make test                     run the tests"
 	@echo "make lint                     run the linters and the type checker"
 
-predict: $(VENV)/.ready
+formula:
 	@test -n "$(strip $(FORMULA))" || { echo "Say which compound: make predict FORMULA=NaCl"; exit 2; }
+
+predict: formula $(VENV)/.ready
 	@$(BIN)/lcoms predict $(foreach formula,$(FORMULA),'$(formula)') $(ARGS)
 
 test: $(VENV)/.ready-dev
