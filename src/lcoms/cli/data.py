@@ -48,7 +48,8 @@ def fetch(
     typer.echo(f"Licence: {source.licence}.")
     typer.echo("Please cite:\n" + "\n".join(f"  {citation}" for citation in source.citations))
     names = " ".join(str(one.path) for one in fetched)
-    typer.echo(f"Next: lcoms data ingest {names} --out {out / (source.name + '-store')}")
+    keep = " --keep-split" if source.has_splits else ""
+    typer.echo(f"Next: lcoms data ingest {names} --out {out / (source.name + '-store')}{keep}")
 
 
 @app.command()

@@ -216,14 +216,10 @@ def _inside(folder: Path, name: str) -> Path:
     """
     pure = PurePosixPath(name.replace("\\", "/"))
     if pure.is_absolute() or ".." in pure.parts or ":" in name or not pure.parts:
-        raise DownloadError(
-            f"the archive holds a file named {name!r} that would leave its folder; it was not unpacked."
-        )
+        raise DownloadError(f"a file named {name!r} would leave {folder}; nothing was written.")
     target = folder.joinpath(*pure.parts)
     if not target.resolve().is_relative_to(folder.resolve()):
-        raise DownloadError(
-            f"the archive holds a file named {name!r} that would leave its folder; it was not unpacked."
-        )
+        raise DownloadError(f"a file named {name!r} would leave {folder}; nothing was written.")
     return target
 
 

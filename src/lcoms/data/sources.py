@@ -36,13 +36,14 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its files, the terms it comes under, and what to cite."""
+    """A data set: its files, the terms it comes under, what to cite, and whether it comes with splits of its own."""
 
     name: str
     title: str
     files: tuple[SourceFile, ...]
     licence: str
     citations: tuple[str, ...]
+    has_splits: bool = False
 
 
 @cache
@@ -56,6 +57,7 @@ def sources() -> Mapping[str, Source]:
             tuple(SourceFile(**file) for file in entry["files"]),
             entry["licence"],
             tuple(entry["citations"]),
+            entry.get("has_splits", False),
         )
         for name, entry in content.items()
     }

@@ -1,0 +1,166 @@
+"""`lcoms data` as a user calls it: what it prints, where it stops, and with which exit code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lcoms.cli.main import run
+from lcoms.data import sources as sources_module
+from lcoms.data.sources import Source, SourceFile
+from lcoms.data.store import Store
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Three good crystals, two of them polymorphs, and one without volume."""
+    face_centred, simple = 2.8 * (1 - np.eye(3)), 3.4 * np.eye(3)
+    salts = {
+        "material_id": ["rock salt", "CsCl type", "other", "flat"],
+        "numbers": [[11, 17], [11, 17], [7, 7, 7, 11], [11, 17]],
+        "frac_coords": [[0.0] * 3 + [0.5] * 3] * 2 + [[0, 0, 0, 0.3, 0, 0, 0.6, 0, 0, 0.5, 0.5, 0.5], [0.0] * 6],
+        "lattice": [lattice.ravel().tolist() for lattice in (face_centred, simple, simple, 0 * simple)],
+        "formation_energy_per_atom": [-2.0, -1.9, None, 0.0],
+        "split": ["train", "val", "train", "train"],
+    }
+    path = tmp_path / "salts.parquet"
+    pq.write_table(pa.table(salts), path)
+    return path
+
+
+def ingest(table: Path, out: Path, *options: str) -> int:
+    return run(["data", "ingest", str(table), "--out", str(out), *options])
+
+
+def test_ingest_prints_a_table_of_reasons(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "store"
+    assert ingest(table, out, "--keep-split") == 0
+    printed = capsys.readouterr()
+    lines = {line.split("│")[1].strip(): line for line in printed.out.splitlines() if line.startswith("│")}
+    assert {"read", "kept", "dropped: cell without volume"} == set(lines)
+    assert "25.00%" in lines["dropped: cell without volume"]
+    assert printed.out.splitlines()[-1] == f"Next: lcoms train cdvae {out}"
+    assert printed.err == ""  # no progress bar where nobody looks
+    store = Store.open(out)
+    assert store.columns("split")["split"].tolist() == ["train", "val", "train"]
+
+
+def test_ingest_options_reach_the_checks(table: Path, tmp_path: Path) -> None:
+    formulas = tmp_path / "formulas.txt"
+    formulas.write_text("KCl\nNaCl # rock salt\n")
+    assert ingest(table, tmp_path / "a", "--exclude", str(formulas)) == 0
+    assert ingest(table, tmp_path / "b", "--exclude", "N3Na") == 0
+    assert ingest(table, tmp_path / "c", "--max-atoms", "2", "--seed", "5", "--val-fraction", "0.5") == 0
+    assert ingest(table, tmp_path / "d", "--volume-range", "20", "30", "--no-niggli") == 0
+    ids = [Store.open(tmp_path / name).columns("material_id")["material_id"].tolist() for name in "abcd"]
+    assert ids == [["other"], ["rock salt", "CsCl type"], ["rock salt", "CsCl type"], ["rock salt"]]
+    options = Store.open(tmp_path / "c").manifest.provenance["options"]
+    assert (options["seed"], options["val_fraction"], options["reduce"]) == (5, 0.5, True)
+    assert Store.open(tmp_path / "d").manifest.provenance["options"]["reduce"] is False
+
+
+def test_info(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "store"
+    ingest(table, out, "--keep-split")
+    capsys.readouterr()
+    assert run(["data", "info", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "3 crystals, 8 atoms, 2 compositions, 3 elements" in printed
+    assert "splits: train: 2, val: 1" in printed
+    assert "elements: Na: 3, Cl: 2, N: 1" in printed
+    assert "compositions with 1 structure: 1, 2 structures: 1" in printed
+    assert "cell without volume: 1" in printed
+    assert run(["data", "info", str(out), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert figures["formation_energy"] == {
+        "count": 2, "minimum": -2.0, "low": pytest.approx(-1.995), "median": pytest.approx(-1.95),
+        "high": pytest.approx(-1.905), "maximum": -1.9,
+    }  # fmt: skip
+    assert figures["energy"]["median"] is None
+    assert figures["polymorphs"] == {"1": 1, "2": 1}
+    assert figures["most_polymorphs"] == {"NaCl": 2, "NaN3": 1}
+    assert figures["volume_per_atom"]["maximum"] == pytest.approx(2 * 2.8**3 / 2)
+    assert figures["atoms"]["maximum"] == 4
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Any:
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server.server_port, folder
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_fetch_prints_licence_and_citation(
+    table: Path, tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port, served = server
+    content = table.read_bytes()
+    (served / "salts.parquet").write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    url = f"http://127.0.0.1:{port}/salts.parquet"
+    files = SourceFile("one/salts.parquet", url, sha256), SourceFile("two/salts.parquet", url)
+    known = {"salts": Source("salts", "Salts", files, "CC0", ("A. Nobody, Journal of Salts 1, 1 (2000)",), True)}
+    monkeypatch.setattr(sources_module, "sources", lambda: known)
+    out = tmp_path / "fetched"
+    assert run(["data", "fetch", "Salts", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert f"SHA-256 {sha256}: equals the published checksum." in printed
+    assert f"SHA-256 {sha256}: no checksum was published, so this one is recorded for later downloads." in printed
+    assert "Licence: CC0." in printed
+    assert "A. Nobody" in printed
+    (next_line,) = (line for line in printed.splitlines() if line.startswith("Next: lcoms "))
+    assert run(next_line.removeprefix("Next: lcoms ").split()) == 0  # the command it names works
+    splits = Store.open(out / "salts-store").columns("split")["split"].tolist()
+    assert splits == ["train", "val", "train"] * 2  # splits of its own are kept
+    capsys.readouterr()
+    (out / "one" / "salts.parquet").unlink()
+    (served / "salts.parquet").write_bytes(b"changed")
+    assert run(["data", "fetch", "salts", "--out", str(out)]) == 2
+    assert "checksum" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "nowhere"], "not a store of crystals"),
+        (["fetch", "mp_21"], "did you mean mp_20?"),
+        (["ingest", "nowhere.parquet", "--out", "store"], "nowhere.parquet does not exist"),
+        (["ingest", "salts.parquet", "--out", "store", "--exclude", "Nacl"], "Nacl"),
+        (["ingest", "salts.parquet", "--out", "store", "--val-fraction", "2"], "must lie in [0, 1)"),
+        (["ingest", "salts.parquet", "--out", "store", "--format", "csv"], "needs a column cif"),
+    ],
+)
+def test_errors_are_one_sentence(
+    table: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(table.parent)
+    assert run(["data", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+    assert "Traceback" not in printed.err
