@@ -12,7 +12,7 @@ N_ELEMENTS = 103
 
 @cache
 def _table() -> dict[str, list[Any]]:
-    return json.loads(files("lcoms").joinpath("elements.json").read_text())  # type: ignore[no-any-return]
+    return json.loads(files("lcoms").joinpath("elements.json").read_text())
 
 
 SYMBOLS: tuple[str, ...] = tuple(_table()["symbol"])
