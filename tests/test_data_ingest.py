@@ -116,6 +116,9 @@ def test_shortest_distance_equals_brute_force() -> None:
         assert shortest_distance(lattice, frac) == pytest.approx(distances.min(), abs=1e-9)
         outside = frac + rng.integers(-2, 3, frac.shape)
         assert shortest_distance(lattice, outside) == pytest.approx(distances.min(), abs=1e-9)
+        for limit in (0.3, 1.0, 2.0):
+            rough = shortest_distance(lattice, frac, up_to=limit)
+            assert rough == pytest.approx(distances.min(), abs=1e-9) or min(rough, distances.min()) >= limit
         tried += 1
     assert tried > 40
 

@@ -61,7 +61,7 @@ def is_valid_lattice(lattice: Array) -> bool:
     lattice = np.asarray(lattice, dtype=float)
     if lattice.shape != (3, 3) or not np.isfinite(lattice).all():
         return False
-    box = float(np.prod(np.linalg.norm(lattice, axis=-1)))
+    box = float(np.sqrt((lattice * lattice).sum(axis=1).prod()))
     return box > 1e-6 and float(volume(lattice)) > 1e-3 * box
 
 
@@ -71,7 +71,7 @@ def wrap(frac_coords: Array) -> Array:
     return np.where(wrapped >= 1.0, 0.0, wrapped)
 
 
-def shortest_distance(lattice: Array, frac_coords: Array) -> float:
+def shortest_distance(lattice: Array, frac_coords: Array, *, up_to: float = np.inf) -> float:
     """Shortest distance in angstrom between atoms of a crystal, periodic copies of the same atom included.
 
     Every image that can be nearer than the best one so far is searched, however thin or skewed the cell. Reduced cells
@@ -80,6 +80,7 @@ def shortest_distance(lattice: Array, frac_coords: Array) -> float:
     Args:
         lattice: (3, 3) in angstrom.
         frac_coords: (n, 3), wrapped or not.
+        up_to: distances beyond it, in angstrom, need not be exact, only beyond it; a small one saves the search.
     """
     lattice, frac = np.asarray(lattice, dtype=float), np.asarray(frac_coords, dtype=float)
     spacings = plane_spacings(lattice)
@@ -90,7 +91,9 @@ def shortest_distance(lattice: Array, frac_coords: Array) -> float:
     if len(pairs):
         best = min(best, float(np.linalg.norm(pairs @ lattice, axis=1).min()))
     # A vector shorter than `best` has fractional components below best / spacing; those of `pairs` are up to a half.
-    reach = np.floor(best / spacings + 0.5).astype(int)
+    reach = np.floor(min(best, up_to) / spacings + 0.5).astype(int)
+    if not reach.any():
+        return best
     images = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     copies = np.linalg.norm(images[np.any(images != 0, axis=1)] @ lattice, axis=1)
     best = min(best, float(copies.min(initial=best)))
@@ -117,7 +120,11 @@ def niggli_reduce(lattice: Array, frac_coords: Array) -> tuple[Array, Array, boo
     reduced, succeeded = None, False
     for tolerance in (1e-5, 1e-4, 1e-3, 1e-2):
         reduced = _quiet(spglib.niggli_reduce, lattice, tolerance)
-        if reduced is not None and is_valid_lattice(reduced) and np.isclose(volume(reduced), volume(lattice), 1e-4):
+        if (
+            reduced is not None
+            and is_valid_lattice(reduced)
+            and abs(volume(reduced) - volume(lattice)) < 1e-4 * volume(lattice)
+        ):
             succeeded = True
             break
     if not succeeded:

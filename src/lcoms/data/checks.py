@@ -88,7 +88,8 @@ def check(record: Record, options: IngestOptions) -> tuple[Crystal, bool]:
             crystal, fell_back = Crystal(lattice, frac_coords, crystal.atomic_numbers), not succeeded
         except (CrystalError, RuntimeError, ValueError, np.linalg.LinAlgError):
             raise RowError(Reason.NO_REDUCTION) from None
-    if shortest_distance(crystal.lattice, crystal.frac_coords) < options.min_distance:
+    limit = options.min_distance
+    if shortest_distance(crystal.lattice, crystal.frac_coords, up_to=limit) < limit:
         raise RowError(Reason.TOO_CLOSE)
     return crystal, fell_back
 
