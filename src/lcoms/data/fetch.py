@@ -52,7 +52,7 @@ class Fetched:
 
 
 def fetch(
-    name: str | Source, folder: str | Path, *, retries: int = 5, wait: float = 2.0, report: Report | None = None
+    name: str | Source, folder: str | Path, *, retries: int = 4, wait: float = 1.0, report: Report | None = None
 ) -> list[Fetched]:
     """Download a data set into a folder; what is there already and intact is not downloaded again.
 
@@ -81,7 +81,7 @@ def fetch(
 
 
 def download(
-    file: SourceFile, target: Path, *, retries: int = 5, wait: float = 2.0, report: Report | None = None
+    file: SourceFile, target: Path, *, retries: int = 4, wait: float = 1.0, report: Report | None = None
 ) -> Fetched:
     """Download one file; see `fetch`."""
     record = _read_record(target)

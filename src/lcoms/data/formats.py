@@ -84,7 +84,7 @@ def _parquet_rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
             for number, row in enumerate(rows):
                 yield _named(row, path, number)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is damaged; the rows before are kept.") from error
+        raise DataError(f"{path} is damaged or cut short; fetch it again.") from error
 
 
 def csv_reader(path: Path) -> Reader:
