@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def predict(formula: str, *, weights: str | Path | None = None, **options: object) -> list[Structure]:
     """Ranked crystals of a formula as pymatgen structures, best first.
 
-    Each structure has `properties`: energy_per_atom (formation energy predicted by the surrogate, eV/atom), space_group,
-    rank and start.
+    Each structure has `properties`: energy_per_atom (formation energy predicted by the surrogate, eV/atom),
+    space_group, rank and start.
 
     Args:
         formula: such as SrTiO3.

@@ -1,7 +1,7 @@
 """From a formula to ranked crystals: starts, latent descent, decoding, symmetry, duplicates, ranking.
 
-Source: Qi et al., Latent Conservative Objective Models (2023), with starts taken from the latents of training crystals of
-the same stoichiometry, so that a formula alone is enough.
+Source: Qi et al., Latent Conservative Objective Models (2023), with starts taken from the latents of training
+crystals of the same stoichiometry, so that a formula alone is enough.
 """
 
 from __future__ import annotations
@@ -180,7 +180,9 @@ def predict_crystals(
     check_composition(composition, weights)
     generator = torch.Generator().manual_seed(_seed(config.seed, composition))
     starts = (
-        [_given_start(structure, weights)] if structure is not None else find_starts(composition, weights, config, generator)
+        [_given_start(structure, weights)]
+        if structure is not None
+        else find_starts(composition, weights, config, generator)
     )
     z0 = torch.stack([start.latent for start in starts])
     features = element_fractions(composition).expand(len(starts), -1)

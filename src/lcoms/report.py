@@ -40,11 +40,14 @@ def write_prediction(prediction: Prediction, out: Path) -> Path:
             _write(folder / cif_name(rank), to_cif(conventional(candidate.crystal), symprec=CIF_SYMPREC))
         _write(folder / RESULTS, json.dumps(results(prediction), indent=1, allow_nan=False) + "\n")
     except OSError as error:
-        raise LcomsError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out.") from error
+        raise LcomsError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder with --out."
+        ) from error
     return folder
 
 
 def cif_name(rank: int) -> str:
+    """File name of a candidate."""
     return f"rank-{rank:02d}.cif"
 
 

@@ -67,7 +67,9 @@ def _gather(formulas: list[str] | None, from_file: Path | None) -> list[str]:
         try:
             lines = from_file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise FormulaError(f"{from_file}: cannot be read as a text file of formulas ({type(error).__name__}).") from error
+            raise FormulaError(
+                f"{from_file}: cannot be read as a text file of formulas ({type(error).__name__})."
+            ) from error
         texts += [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
     if not texts:
         raise FormulaError("no formula was given; type for instance: lcoms predict NaCl")
@@ -136,7 +138,9 @@ def _predict_all(
             console.print(table(prediction))
             folders.append(folder)
         else:
-            failures.append(f"{composition.reduced_formula}: no valid crystal came out of {prediction.n_starts} starts.")
+            failures.append(
+                f"{composition.reduced_formula}: no valid crystal came out of {prediction.n_starts} starts."
+            )
     if folders:
         console.print(f"{ENERGY_NOTE} {time.perf_counter() - clock:.1f} s.", style="dim")
         console.print(f"Next: open {folders[0] / 'rank-01.cif'} in a crystal viewer.", soft_wrap=True)

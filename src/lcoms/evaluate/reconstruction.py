@@ -1,7 +1,7 @@
 """How often a CD-VAE gets a crystal back from its latent, number of atoms and species.
 
-Match rate and RMSE as CDVAE and DiffCSP define them: StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10), displacements over
-(volume / atom)^(1/3), RMSE over matches only.
+Match rate and RMSE as CDVAE and DiffCSP define them: StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10),
+displacements over (volume / atom)^(1/3), RMSE over matches only.
 """
 
 from __future__ import annotations

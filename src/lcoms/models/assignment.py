@@ -1,10 +1,15 @@
-"""Which atom goes where: same-species assignment between noise and data, free of a common translation."""
+"""Which atom goes where: the nearest equivalent of a clean crystal, seen from a noisy one.
+
+Equivalent are permutations of atoms of a species, translations of the whole crystal and its inversion: none of them
+changes a latent. A denoiser trained towards the nearest of them has a target that is nearly a function of what it sees.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -19,34 +24,59 @@ def assigned_displacements(
     clean: Float[Tensor, "b n 3"],
     lattice: Float[Tensor, "b 3 3"],
     atomic_numbers: Int[Tensor, "b n"],
+    generator: torch.Generator,
     *,
-    rounds: int,
+    candidates: int,
 ) -> Float[Tensor, "b n 3"]:
-    """Cartesian moves (angstrom) that take each noisy atom to a clean site of its species.
+    """Cartesian moves (angstrom), without common translation, that take each noisy atom to a clean site of its species.
 
-    The sum of squared moves is minimised over permutations within a species and, alternately, over a translation of
-    the whole crystal; the moves returned have no common translation. Coordinates are fractional.
-
-    Args:
-        rounds: how often permutation and translation are optimised in turn; 0 keeps the order of atoms given.
+    The crystal as given and `candidates` equivalents of it are tried, each laid so that one random atom of the scarcest
+    species comes to lie on a noisy one, half of them inverted; atoms are assigned so that the sum of squared moves is
+    smallest (Hungarian algorithm); the best is kept. Coordinates are fractional.
     """
-    n = noisy.shape[1]
-    moves = nearest_displacements(noisy, clean, lattice)
-    order = torch.arange(n, device=noisy.device).expand(len(noisy), n)
-    translation = noisy.new_zeros(len(noisy), 3)
-    inverse = torch.linalg.inv(lattice)
-    other = (atomic_numbers[:, :, None] != atomic_numbers[:, None, :]) * FORBIDDEN
-    chosen = _pick(moves, order)
-    for _ in range(rounds):
-        cost = (moves.square().sum(-1) + other).cpu().numpy()
-        order = torch.from_numpy(np.stack([linear_sum_assignment(c)[1] for c in cost])).to(noisy.device)
-        chosen = _pick(moves, order)
-        translation = translation - chosen.mean(1)
-        shifted = clean + torch.einsum("bc,bcd->bd", translation, inverse)[:, None, :]
-        moves = nearest_displacements(noisy, shifted, lattice)
-        chosen = _pick(moves, order)
+    b = len(atomic_numbers)
+    images = [clean] + [
+        _equivalent(noisy, clean, atomic_numbers, generator, turn % 2 == 0) for turn in range(candidates)
+    ]
+    every = torch.stack(images, 1).flatten(0, 1)
+    k = len(images)
+
+    def repeated(t: Tensor) -> Tensor:
+        return t.repeat_interleave(k, 0)
+
+    moves, cost = _assign(repeated(noisy), every, repeated(lattice), repeated(atomic_numbers))
+    best = cost.view(b, k).argmin(1) + k * torch.arange(b)
+    chosen = moves[best]
+    shift = chosen.mean(1, keepdim=True) @ torch.linalg.inv(lattice)
+    chosen, _ = _assign(noisy, every[best] - shift, lattice, atomic_numbers)
     return chosen - chosen.mean(1, keepdim=True)
 
 
-def _pick(moves: Float[Tensor, "b n n 3"], order: Int[Tensor, "b n"]) -> Float[Tensor, "b n 3"]:
-    return torch.gather(moves, 2, order[:, :, None, None].expand(-1, -1, 1, 3)).squeeze(2)
+def _equivalent(
+    noisy: Tensor, clean: Tensor, atomic_numbers: Tensor, generator: torch.Generator, inverted: bool
+) -> Float[Tensor, "b n 3"]:
+    """The clean crystal moved so that a random pair of atoms of the scarcest species coincides."""
+    count = (atomic_numbers[:, :, None] == atomic_numbers[:, None, :]).sum(-1)
+    scarce = (count == count.amin(1, keepdim=True)).float()
+    rows = torch.arange(len(noisy))
+    first = torch.multinomial(scarce, 1, generator=generator).squeeze(1)
+    same = (atomic_numbers == atomic_numbers[rows, first][:, None]).float()
+    second = torch.multinomial(same, 1, generator=generator).squeeze(1)
+    source = -clean if inverted else clean
+    return source + (noisy[rows, first] - source[rows, second])[:, None, :]
+
+
+def _assign(
+    noisy: Tensor, clean: Tensor, lattice: Tensor, atomic_numbers: Tensor
+) -> tuple[Float[Tensor, "b n 3"], Float[Tensor, " b"]]:
+    """Moves under the best assignment within species, and what they cost once their mean is taken off."""
+    moves = nearest_displacements(noisy, clean, lattice)
+    other = atomic_numbers[:, :, None] != atomic_numbers[:, None, :]
+    costs = (moves.square().sum(-1) + other * FORBIDDEN).numpy()
+    order = torch.from_numpy(_solve(costs))
+    chosen = torch.gather(moves, 2, order[:, :, None, None].expand(-1, -1, 1, 3)).squeeze(2)
+    return chosen, (chosen - chosen.mean(1, keepdim=True)).square().sum((1, 2))
+
+
+def _solve(costs: NDArray[np.float32]) -> NDArray[np.int64]:
+    return np.stack([linear_sum_assignment(cost)[1] for cost in costs])

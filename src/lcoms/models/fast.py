@@ -1,9 +1,9 @@
-"""The fast preset: a composition-conditional CD-VAE of density layers that trains on a CPU and decodes in tens of steps.
+"""The fast preset: a composition-conditional CD-VAE of density layers.
 
-Encoder: density layers, mean over atoms, (mu, logvar). Lattice: an MLP on [z, c] gives log lengths over a composition
-volume and angles. Denoiser: noise sigma is log-uniform and the target is the displacement to the nearest same-species
-assignment, divided by s(sigma) = sigma / sqrt(1 + (sigma / cap)^2), the size such displacements have in a crystal: denoising
-score matching (Song & Ermon 2019; CD-VAE, Xie et al. 2022, eq. 8) whose target stays bounded at large noise.
+It trains on a CPU and decodes in tens of steps. Encoder: density layers, mean over atoms, (mu, logvar). Lattice: an MLP on
+[z, c] gives log lengths over a composition volume and angles. Denoiser: the target is the displacement to the nearest
+equivalent of the clean crystal over s(sigma) = sigma / sqrt(1 + (sigma / cap)^2), the size such displacements have in a
+crystal: denoising score matching (Song & Ermon 2019; CD-VAE, Xie et al. 2022, eq. 8) whose target stays bounded.
 
 Work is done on groups of crystals with equally many atoms: frac_coords (b, n, 3), lattice (b, 3, 3), numbers (b, n).
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -48,6 +49,8 @@ class FastConfig:
         vectors: vector channels.
         noise: levels in angstrom.
         assign_above: angstrom of noise above which atoms of a species may trade places in the target.
+        move_above: angstrom of noise above which the crystal as a whole may be moved and inverted, too.
+        equivalents: equivalents of the clean crystal among which the target is the nearest.
         noises_per_crystal: denoiser samples for each encoded crystal.
         strain: standard deviation of the random strain on training cells, so that an imperfect lattice is no surprise.
         steps: denoiser calls of one decode.
@@ -64,6 +67,8 @@ class FastConfig:
     basis: DensityBasis = field(default_factory=DensityBasis)
     noise: NoiseSchedule = field(default_factory=NoiseSchedule)
     assign_above: float = 0.4
+    move_above: float = 1.0
+    equivalents: int = 4
     noises_per_crystal: int = 2
     strain: float = 0.01
     kl_weight: float = 5e-4
@@ -138,7 +143,7 @@ class FastCDVAE(CDVAE):
         return totals
 
     @torch.no_grad()
-    def fit_scales(self, batch: CrystalBatch) -> None:
+    def fit_statistics(self, batch: CrystalBatch) -> None:
         """Take the scales of lattices and energies from training crystals."""
         lattice, numbers = batch.lattice.double(), batch.atomic_numbers
         volumes = torch.zeros(batch.n_crystals, dtype=torch.float64)
@@ -242,8 +247,15 @@ class FastCDVAE(CDVAE):
         noise = noise - noise.mean(1, keepdim=True)
         noisy = frac_coords + noise @ torch.linalg.inv(lattice)
         moves = -noise
-        far = sigma > c.assign_above
-        moves[far] = assigned_displacements(noisy[far], frac_coords[far], lattice[far], numbers[far], rounds=2)
+        for low, high, candidates in (
+            (c.assign_above, c.move_above, 0),
+            (c.move_above, float("inf"), c.equivalents),
+        ):
+            far = (sigma > low) & (sigma <= high)
+            if far.any():
+                moves[far] = assigned_displacements(
+                    noisy[far], frac_coords[far], lattice[far], numbers[far], generator, candidates=candidates
+                )
         error = (self.denoise(z, noisy, lattice, numbers, sigma) - moves) / c.noise.scale(sigma)[:, None, None]
         return error.square().sum(-1).mean()
 
@@ -287,6 +299,6 @@ def _waves(sigma: Float[Tensor, " b"]) -> Float[Tensor, "b waves"]:
 
 def _mlp(*sizes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.SiLU()]
     return nn.Sequential(*layers[:-1])

@@ -13,15 +13,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """Log-uniform noise between two levels.
+    """Noise between two levels, in training uniform in the logarithm below and above a middle level.
 
     Attributes:
         sigma_min: angstrom.
+        sigma_mid: angstrom; below it atoms know where they belong.
+        share_below: share of the training samples below sigma_mid.
         sigma_max: angstrom; atoms are all over the cell by then.
         cap: angstrom; displacements to the nearest site do not grow much beyond it.
     """
 
     sigma_min: float = 0.05
+    sigma_mid: float = 0.4
+    share_below: float = 0.25
     sigma_max: float = 4.0
     cap: float = 0.8
 
@@ -30,9 +34,12 @@ class NoiseSchedule:
         return sigma / torch.sqrt(1 + (sigma / self.cap) ** 2)
 
     def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, " b"]:
-        """Random levels, uniform in the logarithm."""
-        low, high = log(self.sigma_min), log(self.sigma_max)
-        return torch.exp(low + (high - low) * torch.rand(n, generator=generator))
+        """Random levels for training."""
+        low, mid, high = log(self.sigma_min), log(self.sigma_mid), log(self.sigma_max)
+        at = torch.rand(n, generator=generator)
+        below = low + (mid - low) * at / self.share_below
+        above = mid + (high - mid) * (at - self.share_below) / (1 - self.share_below)
+        return torch.exp(torch.where(at < self.share_below, below, above))
 
     def levels(self, steps: int) -> Float[Tensor, " steps"]:
         """Descending levels from sigma_max to sigma_min, geometric."""

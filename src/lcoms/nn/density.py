@@ -1,7 +1,7 @@
 """Equivariant message passing on pair densities: the trunk of the fast encoder and denoiser.
 
-Scalars h (n_atoms, channels) and vectors v (n_atoms, 3, n_vectors). A message is a matrix-valued radial filter applied to
-neighbours' features, m_i = sum_k W_k sum_j G[i, j, k] phi_j, so that nearly all work is matrix products. Vectors and
+Scalars h (n_atoms, channels) and vectors v (n_atoms, 3, n_vectors). A message is a matrix-valued radial filter applied
+to neighbours' features, m_i = sum_k W_k sum_j G[i, j, k] phi_j, so that nearly all work is matrix products. Vectors and
 quadrupoles of the density enter the scalars through their invariant products; vectors come out as displacements.
 """
 

@@ -1,7 +1,7 @@
 """Neighbour densities of crystals with equally many atoms, as dense tensors ready for matrix products.
 
-For every pair of atoms (i, j) of a cell, the contributions of all periodic images of j within the cutoff of i are summed
-into radial functions times real spherical harmonics up to l = 2:
+For every pair of atoms (i, j) of a cell, the contributions of all periodic images of j within the cutoff of i are
+summed into radial functions times real spherical harmonics up to l = 2:
 
     G_l[i, j, m, k] = sum over images of R_k(d) Y_lm(unit vector from i to the image of j)
 
@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-SELF_DISTANCE = 1e-3
+SELF_DISTANCE = 0.01  # angstrom; anything nearer is the atom itself
 MAX_SHIFT = 12
 
 
@@ -96,15 +96,19 @@ def densities(
         + 2 * torch.bmm(direct, translations.transpose(1, 2))
         + (translations.square().sum(-1) + penalty)[:, None, :]
     )
-    near = (squared < basis.cutoff**2) & (squared > SELF_DISTANCE**2 * 100)
+    near = (squared < basis.cutoff**2) & (squared > SELF_DISTANCE**2)
     crystal, pair, shift = torch.nonzero(near, as_tuple=True)
     vectors = direct[crystal, pair] + translations[crystal, shift]
     n_pairs = n_crystals * n_atoms * n_atoms
     counts = torch.bincount(crystal * n_atoms * n_atoms + pair, minlength=n_pairs)
     columns = _edge_columns(vectors, basis)
-    summed = functional.embedding_bag(
-        torch.arange(len(columns), device=columns.device), columns, torch.cumsum(counts, 0) - counts, mode="sum"
-    ) if len(columns) else columns.new_zeros(n_pairs, columns.shape[1])
+    summed = (
+        functional.embedding_bag(
+            torch.arange(len(columns), device=columns.device), columns, torch.cumsum(counts, 0) - counts, mode="sum"
+        )
+        if len(columns)
+        else columns.new_zeros(n_pairs, columns.shape[1])
+    )
     return _arrange(summed.view(n_crystals, n_atoms, n_atoms, -1), basis)
 
 
@@ -182,6 +186,3 @@ def nearest_displacements(
     best = squared.argmin(-1)
     chosen = torch.gather(translations, 1, best.flatten(1)[..., None].expand(-1, -1, 3))
     return direct + chosen.view_as(direct)
-
-
-Index = Int[Tensor, "..."]

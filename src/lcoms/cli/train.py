@@ -1,0 +1,145 @@
+"""`lcoms train`: the autoencoder, then the surrogate and the library of latents, from a store to usable weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lcoms.errors import DataError
+
+if TYPE_CHECKING:
+    from lcoms.data.store import Store
+
+app = typer.Typer(no_args_is_help=True, help="Train the autoencoder and the surrogate.")
+
+StoreArgument = Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of this run; a run in it is taken up again.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value, such as learning_rate=1e-3; repeatable.")
+]
+MaxAtomsOption = Annotated[int, typer.Option(help="Largest cell.")]
+
+
+@app.command()
+def cdvae(
+    store: StoreArgument,
+    out: OutOption,
+    preset: Annotated[str, typer.Option(help="fast or paper.")] = "fast",
+    model_set: Annotated[
+        list[str] | None, typer.Option("--model", help="key=value for the network, such as latent_dim=32.")
+    ] = None,
+    train_set: SetOption = None,
+    start_from: Annotated[Path | None, typer.Option(help="Weights file to go on from.")] = None,
+    max_atoms: MaxAtomsOption = 20,
+    threads: Annotated[int | None, typer.Option(help="Threads of each process.", show_default="all cores")] = None,
+) -> None:
+    """Train a CD-VAE on the training split; writes OUT/cdvae.safetensors, logs and a checkpoint."""
+    import torch
+
+    from lcoms.config import to_dict, with_overrides
+    from lcoms.models.fast import FastCDVAE
+    from lcoms.models.weights import PRESETS, load_cdvae, new_cdvae
+    from lcoms.train.cdvae import TrainConfig, train_cdvae
+    from lcoms.train.latents import select_rows
+
+    if threads is not None:
+        torch.set_num_threads(max(1, threads))
+    config = with_overrides(TrainConfig(), train_set or [])
+    data = _open(store)
+    rows = select_rows(data, max_atoms=max_atoms, split="train")
+    torch.manual_seed(config.seed)
+    if start_from is None:
+        new_cdvae(preset)
+        model = new_cdvae(preset, with_overrides(PRESETS[preset].config(), model_set or []))
+    else:
+        model = load_cdvae(start_from)[0].requires_grad_(True).train()
+    if isinstance(model, FastCDVAE):
+        model.mixed = bool(torch.cpu._is_avx512_bf16_supported())
+    crystals = data.arrays(rows)
+    metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(
+        json.dumps({"preset": preset, "model": to_dict(model.config), "train": to_dict(config)}, indent=2) + "\n"
+    )
+    typer.echo(f"{len(rows)} training crystals of up to {max_atoms} atoms, {config.steps} steps.")
+    weights = train_cdvae(model, crystals, config, out, metadata=metadata, fit_statistics=start_from is None)
+    typer.echo(f"Weights: {weights}")
+    typer.echo(f"Next: lcoms train surrogate {store} --cdvae {weights} --out {out}")
+
+
+@app.command()
+def surrogate(
+    store: StoreArgument,
+    out: OutOption,
+    cdvae: Annotated[Path, typer.Option(help="Weights file of the CD-VAE.")],
+    train_set: SetOption = None,
+    conservatism: Annotated[str, typer.Option(help="off gives plain regression, the paper's SL baseline.")] = "on",
+    max_atoms: MaxAtomsOption = 20,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Encode the store, train the conservative surrogate, build the library; OUT then holds weights for prediction."""
+    import shutil
+
+    import torch
+
+    from lcoms.config import with_overrides
+    from lcoms.models.surrogate import SurrogateConfig
+    from lcoms.models.surrogate_file import load_surrogate, save_surrogate
+    from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, load_cdvae
+    from lcoms.train.latents import build_library, encode_rows, select_rows, surrogate_data
+    from lcoms.train.surrogate import train_surrogate
+
+    config = with_overrides(SurrogateConfig(), [f"conservatism={conservatism}", *(train_set or [])])
+    data = _open(store)
+    model, metadata = load_cdvae(cdvae)
+    rows = select_rows(data, max_atoms=max_atoms)
+    typer.echo(f"Encoding {len(rows)} crystals ...")
+    latents = encode_rows(model, data, rows)
+    library = build_library(data, rows, latents, metadata={"store": data.fingerprint, "cdvae": metadata})
+    out.mkdir(parents=True, exist_ok=True)
+    library.save(out / LIBRARY_FILE)
+    typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")
+    run = out / f"surrogate-{config.conservatism}"
+    train_surrogate(surrogate_data(data, rows, latents), run, config=config, seed=seed, on_epoch=_echo)
+    best, facts = load_surrogate(run / "last.safetensors")
+    save_surrogate(best, out / SURROGATE_FILE, metadata=facts, dtype=torch.float16)
+    if cdvae.resolve() != (out / CDVAE_FILE).resolve():
+        shutil.copyfile(cdvae, out / CDVAE_FILE)
+    typer.echo(f"Next: lcoms predict NaCl --weights {out}")
+
+
+def _open(path: Path) -> Store:
+    from lcoms.data.store import Store
+
+    store = Store.open(path)
+    if not len(store.select(split="train")):
+        raise DataError(f"{path} has no training crystals; ingest data with a split first.")
+    return store
+
+
+def _metadata(store: Store, atomic_numbers: Any, max_atoms: int, n_crystals: int) -> dict[str, Any]:
+    import numpy as np
+
+    from lcoms import __version__
+
+    return {
+        "store": store.fingerprint,
+        "n_crystals": n_crystals,
+        "elements": np.unique(atomic_numbers).tolist(),
+        "max_atoms": max_atoms,
+        "lcoms_version": __version__,
+    }
+
+
+def _echo(record: Any) -> None:
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    typer.echo(
+        f"epoch {record.epoch:>3}  MAE {record.mae:.3f}  validation MAE {number(record.val_mae)} eV/atom  "
+        f"Spearman {number(record.val_spearman)} ({record.val_polymorphic} compositions)  "
+        f"overestimation {record.overestimation:.3f}  alpha {record.alpha:.4f}  {record.seconds:.0f} s"
+    )

@@ -1,0 +1,77 @@
+"""Known structures to compare with: the 26 compounds of the paper, or a table of the user's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.data.formats import open_reader
+from lcoms.data.records import RowError
+from lcoms.errors import DataError
+from lcoms.io import from_pymatgen
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """One known structure.
+
+    Attributes:
+        name: formula or material id.
+    """
+
+    name: str
+    composition: Composition
+    crystal: Crystal
+
+
+def paper_compounds() -> list[Reference]:
+    """Experimental ground states of the 26 compounds, primitive cells."""
+    from pymatgen.core import Lattice, Structure
+
+    table = json.loads(files("lcoms.evaluate").joinpath("compounds.json").read_text())
+    references = []
+    for row in table["compounds"]:
+        lattice = Lattice.from_parameters(*row["lengths"], *row["angles"])
+        species = [element for element, _, _ in row["sites"]]
+        coords = [position for _, _, position in row["sites"]]
+        structure = Structure.from_spacegroup(row["space_group"], lattice, species, coords)
+        crystal = from_pymatgen(structure.get_primitive_structure())
+        references.append(Reference(row["formula"], crystal.composition.reduced, crystal))
+    return references
+
+
+def references_from_file(path: Path, *, max_atoms: int) -> tuple[list[Reference], int]:
+    """The structures of a data file that fit into cells of so many atoms, and how many rows were left out.
+
+    Raises:
+        DataError: no structure is left.
+    """
+    reader = open_reader(path)
+    references, left_out = [], 0
+    for row in reader.rows():
+        try:
+            record = reader.parse(row)
+        except RowError:
+            left_out += 1
+            continue
+        if record.crystal.n_atoms > max_atoms:
+            left_out += 1
+            continue
+        references.append(Reference(record.material_id, record.crystal.composition.reduced, record.crystal))
+    if not references:
+        raise DataError(f"{path} holds no structure of up to {max_atoms} atoms.")
+    return references, left_out
+
+
+def sample(references: Sequence[Reference], n: int | None, seed: int) -> list[Reference]:
+    """So many of them at random, or all, in the order given."""
+    if n is None or n >= len(references):
+        return list(references)
+    chosen = np.sort(np.random.default_rng(seed).choice(len(references), n, replace=False))
+    return [references[i] for i in chosen]

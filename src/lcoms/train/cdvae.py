@@ -1,0 +1,284 @@
+"""Training a CD-VAE with PyTorch Lightning, resumed exactly after any interruption.
+
+Every random number of a step follows from the seed and the number of the step, so a checkpoint needs no random state.
+Matrices are trained with Muon (Jordan et al. 2024), the rest with AdamW, at one learning rate: warm-up, a constant
+stretch, a linear end. The weights kept are an exponential moving average.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from lcoms.batch import CrystalBatch
+from lcoms.data.dataset import TrainingSteps, to_batch
+from lcoms.data.store import CrystalArrays
+from lcoms.errors import ConfigError, WeightsError
+from lcoms.models.base import CDVAE
+from lcoms.models.surrogate_file import read_tensors, write_tensors
+from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+KIND = "lcoms-cdvae-checkpoint"
+VERSION = 1
+CRYSTALS_IN_LOSS = 128.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how a CD-VAE is trained.
+
+    Attributes:
+        steps: optimiser steps in all.
+        warmup: steps of rising learning rate.
+        decay: last share of the steps, over which the learning rate falls to zero.
+        ema: decay of the average of weights.
+        clip: largest gradient norm.
+        checkpoint_minutes: between checkpoints.
+        log_every: steps between log lines.
+        devices: processes (CPU) or GPUs; each takes its share of the batches of a step.
+    """
+
+    steps: int = 10_000
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: int = 300
+    decay: float = 0.3
+    ema: float = 0.999
+    clip: float = 2.0
+    atoms_per_batch: int = 1024
+    batches_per_step: int = 2
+    checkpoint_minutes: float = 3.0
+    log_every: int = 50
+    devices: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "log_every", "devices", "atoms_per_batch", "batches_per_step"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"training option {name} must be at least 1, not {getattr(self, name)}.")
+        if self.batches_per_step % self.devices:
+            raise ConfigError(f"batches_per_step {self.batches_per_step} must be a multiple of devices {self.devices}.")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, as a share of the full one."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        left = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return rise * min(1.0, left)
+
+
+class CDVAEModule(lightning.LightningModule):
+    """A CD-VAE with its optimisers; steps are counted by the module, since each has two optimisers."""
+
+    def __init__(self, model: CDVAE, config: TrainConfig) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.config = config
+        self.step = 0
+        self.skipped = 0
+        self.average = {name: t.detach().clone() for name, t in model.state_dict().items()}
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        c = self.config
+        matrices, rest = [], []
+        for name, parameter in self.model.named_parameters():
+            inner = parameter.ndim == 2 and "embed" not in name and min(parameter.shape) >= 16
+            (matrices if inner else rest).append(parameter)
+        return [
+            torch.optim.Muon(matrices, lr=c.learning_rate, weight_decay=c.weight_decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=c.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+
+    def training_step(self, batches: list[CrystalBatch]) -> None:
+        c = self.config
+        optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
+        mine = batches[self.global_rank :: c.devices]
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        for place, batch in enumerate(mine):
+            generator = torch.Generator().manual_seed(hash((c.seed, self.step, self.global_rank, place)))
+            losses = self.model.losses(batch, generator)
+            self.manual_backward(losses["loss"] * (batch.n_crystals * c.devices / CRYSTALS_IN_LOSS))
+            self.log_dict({name: value.detach() for name, value in losses.items()}, batch_size=batch.n_crystals)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
+        if torch.isfinite(norm):
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = c.learning_rate * c.rate(self.step)
+                optimizer.step()
+            self._update_average()
+        else:
+            self.skipped += 1
+        self.step += 1
+        self.log("skipped", float(self.skipped))
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.ema, self.step / (self.step + 10))
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything a resumed run needs: weights, their average, state of the optimisers."""
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": t for name, t in self.average.items()}
+        for number, optimizer in enumerate(self.optimizers()):  # type: ignore[arg-type]
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{number}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+        return tensors
+
+
+class SafeCheckpoint(Callback):
+    """Writes a checkpoint without pickle every few minutes and at the end."""
+
+    def __init__(self, path: Path, header: dict[str, Any], minutes: float) -> None:
+        self.path = path
+        self.header = header
+        self.seconds = 60 * minutes
+        self.last = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        if trainer.is_global_zero and time.monotonic() - self.last >= self.seconds:
+            self.save(pl_module)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self.save(pl_module)
+
+    def save(self, module: CDVAEModule) -> None:
+        header = self.header | {"step": module.step, "skipped": module.skipped}
+        write_tensors(self.path, module.tensors(), header)
+        self.last = time.monotonic()
+
+
+class StepSampler(Sampler[int]):
+    """The steps still to do, in order."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.stop))
+
+    def __len__(self) -> int:
+        return max(0, self.stop - self.start)
+
+
+def train_cdvae(
+    model: CDVAE,
+    crystals: CrystalArrays,
+    config: TrainConfig,
+    out: Path,
+    *,
+    metadata: dict[str, Any],
+    fit_statistics: bool = True,
+    progress: bool = True,
+) -> Path:
+    """Train, or go on from the checkpoint in `out`, and write the averaged weights.
+
+    Args:
+        crystals: training crystals.
+        metadata: facts about the data to keep with the weights; a checkpoint of other data is refused.
+        fit_statistics: take lattice and energy scales from the crystals; leave off to go on from trained weights.
+
+    Returns:
+        The weights file.
+
+    Raises:
+        WeightsError: the checkpoint in `out` belongs to another model, configuration or data.
+    """
+    from lcoms.config import to_dict
+
+    if fit_statistics:
+        model.fit_statistics(to_batch(crystals))
+    module = CDVAEModule(model, config)
+    header = {
+        "kind": KIND,
+        "version": VERSION,
+        "preset": preset_of(model),
+        "config": to_dict(model.config),
+        "train": to_dict(config),
+        "metadata": metadata,
+    }
+    checkpoint = out / CHECKPOINT_FILE
+    states = _resume(module, checkpoint, header) if checkpoint.is_file() else {}
+    steps = TrainingSteps(
+        crystals,
+        n_steps=config.steps,
+        seed=config.seed,
+        atoms_per_batch=config.atoms_per_batch,
+        batches_per_step=config.batches_per_step,
+    )
+    loader = DataLoader(steps, batch_size=None, sampler=StepSampler(module.step, config.steps))
+    callbacks: list[Callback] = [
+        SafeCheckpoint(checkpoint, header, config.checkpoint_minutes),
+        RestoreOptimizers(states),
+    ]
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=10))
+    trainer = lightning.Trainer(
+        accelerator="auto",
+        devices=config.devices,
+        strategy="ddp" if config.devices > 1 else "auto",
+        max_epochs=1,
+        logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="tensorboard")],
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        log_every_n_steps=config.log_every,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(module, loader)
+    if module.skipped:
+        logger.warning("%d steps were skipped because a gradient was not finite.", module.skipped)
+    model.load_state_dict(module.average)
+    weights = out / CDVAE_FILE
+    save_cdvae(model, weights, metadata=metadata | {"steps": module.step, "train": to_dict(config)})
+    return weights
+
+
+class RestoreOptimizers(Callback):
+    """Puts the states of a checkpoint into the optimisers, which exist only once training starts."""
+
+    def __init__(self, states: dict[int, dict[int, dict[str, Tensor]]]) -> None:
+        self.states = states
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        for number, optimizer in enumerate(trainer.optimizers):
+            if number in self.states:
+                groups = optimizer.state_dict()["param_groups"]
+                optimizer.load_state_dict({"state": self.states[number], "param_groups": groups})
+
+
+def _resume(module: CDVAEModule, path: Path, header: dict[str, Any]) -> dict[int, dict[int, dict[str, Tensor]]]:
+    tensors, stored = read_tensors(path, KIND, VERSION)
+    for key in ("preset", "config", "train", "metadata"):
+        if stored.get(key) != header[key]:
+            raise WeightsError(
+                f"{path} was written by a run with another {key}; give the same options, or train in another folder."
+            )
+    module.model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+    module.average = {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}
+    module.step, module.skipped = int(stored["step"]), int(stored["skipped"])
+    states: dict[int, dict[int, dict[str, Tensor]]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, index, key = name.split(".", 3)
+            states.setdefault(int(number), {}).setdefault(int(index), {})[key] = value
+    return states
