@@ -76,8 +76,13 @@ class CrystalBatch:
         return replace(self, **changes)
 
     def to(self, device: torch.device | str) -> CrystalBatch:
-        tensors = self.lattice, self.frac_coords, self.atomic_numbers, self.crystal_idx
-        return CrystalBatch(*(tensor.to(device) for tensor in tensors))
+        return CrystalBatch(
+            lattice=self.lattice.to(device),
+            frac_coords=self.frac_coords.to(device),
+            atomic_numbers=self.atomic_numbers.to(device),
+            crystal_idx=self.crystal_idx.to(device),
+            formation_energy=None if self.formation_energy is None else self.formation_energy.to(device),
+        )
 
     def by_size(self) -> Iterator[tuple[int, Int[Tensor, " n_group"], Int[Tensor, " n_group_atoms"]]]:
         """Groups of crystals with equally many atoms: (atoms in each, which crystals, which atoms)."""

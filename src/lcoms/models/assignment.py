@@ -73,7 +73,8 @@ def _assign(
     moves = nearest_displacements(noisy, clean, lattice)
     other = atomic_numbers[:, :, None] != atomic_numbers[:, None, :]
     costs = (moves.square().sum(-1) + other * FORBIDDEN).numpy()
-    order = torch.from_numpy(_solve(costs))
+    # Positions that are not finite go through as moves that are not, for the training to skip.
+    order = torch.from_numpy(_solve(np.nan_to_num(costs, nan=FORBIDDEN, posinf=FORBIDDEN)))
     chosen = torch.gather(moves, 2, order[:, :, None, None].expand(-1, -1, 1, 3)).squeeze(2)
     return chosen, (chosen - chosen.mean(1, keepdim=True)).square().sum((1, 2))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,9 +34,11 @@ class CDVAE(nn.Module, ABC):
 
     Attributes:
         latent_dim: length of a latent vector.
+        config: the dataclass it was made from.
     """
 
     latent_dim: int
+    config: Any
 
     @abstractmethod
     def encode(
@@ -61,6 +64,10 @@ class CDVAE(nn.Module, ABC):
     @abstractmethod
     def losses(self, batch: CrystalBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Scalars to train on: `loss` is the weighted total, the others are its parts without their weights."""
+
+    @abstractmethod
+    def fit_statistics(self, batch: CrystalBatch) -> None:
+        """Take the scales of lattices, and what else is not learned, from training crystals, before training."""
 
 
 def sample_latent(

@@ -1,9 +1,10 @@
 """The fast preset: a composition-conditional CD-VAE of density layers.
 
-It trains on a CPU and decodes in tens of steps. Encoder: density layers, mean over atoms, (mu, logvar). Lattice: an MLP on
-[z, c] gives log lengths over a composition volume and angles. Denoiser: the target is the displacement to the nearest
-equivalent of the clean crystal over s(sigma) = sigma / sqrt(1 + (sigma / cap)^2), the size such displacements have in a
-crystal: denoising score matching (Song & Ermon 2019; CD-VAE, Xie et al. 2022, eq. 8) whose target stays bounded.
+It trains on a CPU and decodes in tens of steps. Encoder: density layers, mean over atoms, (mu, logvar). Lattice: an MLP
+on [z, c] gives log lengths over a composition volume and angles. Denoiser: the target is the displacement to the
+nearest equivalent of the clean crystal over s(sigma) = sigma / sqrt(1 + (sigma / cap)^2), the size such displacements
+have in a crystal: denoising score matching (Song & Ermon 2019; CD-VAE, Xie et al. 2022, eq. 8) whose target stays
+bounded.
 
 Work is done on groups of crystals with equally many atoms: frac_coords (b, n, 3), lattice (b, 3, 3), numbers (b, n).
 """
@@ -22,7 +23,7 @@ from torch.nn import functional
 from lcoms.batch import CrystalBatch
 from lcoms.crystal import Composition, Crystal
 from lcoms.elements import N_ELEMENTS
-from lcoms.errors import CrystalError
+from lcoms.errors import ConfigError, CrystalError
 from lcoms.models.assignment import assigned_displacements
 from lcoms.models.base import (
     CDVAE,
@@ -34,7 +35,7 @@ from lcoms.models.base import (
 )
 from lcoms.models.schedule import NoiseSchedule, anneal
 from lcoms.nn.density import DensityTrunk, PairReadout
-from lcoms.nn.geometry import DensityBasis, densities
+from lcoms.nn.geometry import Densities, DensityBasis, densities
 
 N_WAVES = 8
 LATTICE_SIX = 6
@@ -81,6 +82,9 @@ class FastConfig:
 class FastCDVAE(CDVAE):
     """Encoder, lattice head and denoiser; bf16 inside the layers where `mixed` is set, float32 in all geometry."""
 
+    energy_mean: Tensor
+    energy_std: Tensor
+
     def __init__(self, config: FastConfig) -> None:
         super().__init__()
         self.config = c = config
@@ -117,7 +121,9 @@ class FastCDVAE(CDVAE):
     def decode(
         self, z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
     ) -> list[Crystal | None]:
-        sizes = torch.tensor([c.n_atoms for c in compositions])
+        if len(z) != len(compositions):
+            raise ConfigError(f"decoding wants one composition per latent, not {len(compositions)} for {len(z)}.")
+        sizes = torch.tensor([c.n_atoms for c in compositions], dtype=torch.long)
         crystals: list[Crystal | None] = [None] * len(compositions)
         for size in torch.unique(sizes).tolist():
             rows = torch.nonzero(sizes == size).squeeze(1).tolist()
@@ -150,14 +156,15 @@ class FastCDVAE(CDVAE):
         volumes.index_add_(0, batch.crystal_idx, self.volumes.atomic_volumes.double()[numbers - 1])
         self.lattice_transform.fit(lattice, volumes)
         if batch.formation_energy is not None:
-            self.energy_mean.copy_(batch.formation_energy.nanmean())
             known = batch.formation_energy[~batch.formation_energy.isnan()]
-            self.energy_std.copy_(known.std().clamp_min(1e-3))
+            if len(known) > 1:
+                self.energy_mean.copy_(known.mean())
+                self.energy_std.copy_(known.std().clamp_min(1e-3))
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.mixed)
+        return torch.autocast(self.energy_mean.device.type, torch.bfloat16, enabled=self.mixed)
 
-    def _densities(self, frac_coords: Tensor, lattice: Tensor):  # type: ignore[no-untyped-def]
+    def _densities(self, frac_coords: Tensor, lattice: Tensor) -> Densities:
         g = densities(frac_coords, lattice, self.config.basis)
         return g.to(torch.bfloat16) if self.mixed else g
 
@@ -237,8 +244,10 @@ class FastCDVAE(CDVAE):
         c = self.config
         if numbers.shape[1] == 1:
             return 0.0 * z.sum()
-        z, frac_coords, lattice, numbers = (
-            t.repeat_interleave(c.noises_per_crystal, 0) for t in (z, frac_coords, lattice, numbers)
+        z = z.repeat_interleave(c.noises_per_crystal, 0)
+        # Random numbers and assignments are made on the processor, also where the network is on a GPU.
+        frac_coords, lattice, numbers = (
+            t.repeat_interleave(c.noises_per_crystal, 0).cpu() for t in (frac_coords, lattice, numbers)
         )
         strain = torch.randn(lattice.shape, generator=generator) * c.strain
         lattice = lattice + lattice @ (strain + strain.transpose(1, 2)) / 2
@@ -256,6 +265,7 @@ class FastCDVAE(CDVAE):
                 moves[far] = assigned_displacements(
                     noisy[far], frac_coords[far], lattice[far], numbers[far], generator, candidates=candidates
                 )
+        noisy, lattice, numbers, sigma, moves = (t.to(z.device) for t in (noisy, lattice, numbers, sigma, moves))
         error = (self.denoise(z, noisy, lattice, numbers, sigma) - moves) / c.noise.scale(sigma)[:, None, None]
         return error.square().sum(-1).mean()
 
@@ -263,7 +273,7 @@ class FastCDVAE(CDVAE):
         tries = self.config.tries if numbers.shape[1] > 1 else 1
         z, numbers = z.repeat_interleave(tries, 0), numbers.repeat_interleave(tries, 0)
         lattice, valid = self.lattice_transform.to_lattice(self._lattice_vector(z, numbers), self._cell_volume(numbers))
-        frac_coords = torch.rand((*numbers.shape, 3), generator=generator)
+        frac_coords = torch.rand((*numbers.shape, 3), generator=generator).to(z.device)
         if numbers.shape[1] > 1:
             frac_coords = anneal(
                 lambda x, sigma: self.denoise(z, x, lattice, numbers, sigma),
@@ -275,7 +285,8 @@ class FastCDVAE(CDVAE):
         finite = valid & frac_coords.isfinite().all((1, 2))
         mu, _ = self._encode(torch.where(finite[:, None, None], frac_coords, 0.0), lattice, numbers)
         distance = torch.where(finite, (mu - z).square().sum(-1), torch.inf).view(-1, tries)
-        best = distance.argmin(1) + tries * torch.arange(len(distance))
+        best = distance.argmin(1).cpu() + tries * torch.arange(len(distance))
+        lattice, frac_coords, numbers = lattice.cpu(), frac_coords.cpu(), numbers.cpu()
         return [
             _crystal(lattice[row], frac_coords[row], numbers[row]) if finite[row] else None for row in best.tolist()
         ]
@@ -289,11 +300,11 @@ def _crystal(lattice: Tensor, frac_coords: Tensor, numbers: Tensor) -> Crystal |
 
 
 def _size_feature(numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b 1"]:
-    return torch.full((len(numbers), 1), float(numbers.shape[1])).log() - 2.0
+    return torch.full((len(numbers), 1), float(numbers.shape[1]), device=numbers.device).log() - 2.0
 
 
 def _waves(sigma: Float[Tensor, " b"]) -> Float[Tensor, "b waves"]:
-    phase = 0.35 * torch.log(sigma)[:, None] * torch.arange(1, N_WAVES + 1)
+    phase = 0.35 * torch.log(sigma)[:, None] * torch.arange(1, N_WAVES + 1, device=sigma.device)
     return torch.cat([phase.sin(), phase.cos()], -1)
 
 

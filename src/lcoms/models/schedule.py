@@ -66,8 +66,8 @@ def anneal(
         Fractional coordinates in [0, 1).
     """
     inverse = torch.linalg.inv(lattice)
-    levels = schedule.levels(steps)
-    scales = torch.cat([schedule.scale(levels), torch.zeros(1)])
+    levels = schedule.levels(steps).to(frac_coords.device)
+    scales = torch.cat([schedule.scale(levels), levels.new_zeros(1)])
     for level, now, then in zip(levels, scales[:-1], scales[1:], strict=True):
         moves = denoise(frac_coords, level.expand(len(frac_coords)))
         frac_coords = frac_coords + (1 - then / now) * moves @ inverse

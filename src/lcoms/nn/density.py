@@ -20,6 +20,8 @@ FILTER_SCALE = 0.5
 class DensityLayer(nn.Module):
     """One round of messages; `condition` scales and shifts the normalised scalars (adaptive layer norm)."""
 
+    quadrupole: Tensor
+
     def __init__(self, basis: DensityBasis, *, channels: int, filters: int, vectors: int, condition: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels, elementwise_affine=False)

@@ -8,6 +8,7 @@ stretch, a linear end. The weights kept are an exponential moving average.
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch import Tensor, nn
 
 from lcoms.batch import CrystalBatch
+from lcoms.config import to_dict
 from lcoms.data.dataset import TrainingSteps, to_batch
 from lcoms.data.store import CrystalArrays
-from lcoms.errors import ConfigError, WeightsError
+from lcoms.errors import ConfigError, DataError, WeightsError
 from lcoms.models.base import CDVAE
 from lcoms.models.surrogate_file import read_tensors, write_tensors
 from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
@@ -70,6 +72,8 @@ class TrainConfig:
         for name in ("steps", "log_every", "devices", "atoms_per_batch", "batches_per_step"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training option {name} must be at least 1, not {getattr(self, name)}.")
+        if self.seed < 0:
+            raise ConfigError(f"training option seed must not be negative, as {self.seed} is.")
         if self.batches_per_step % self.devices:
             raise ConfigError(f"batches_per_step {self.batches_per_step} must be a multiple of devices {self.devices}.")
 
@@ -94,7 +98,8 @@ class CDVAEModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         c = self.config
-        matrices, rest = [], []
+        matrices: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
         for name, parameter in self.model.named_parameters():
             inner = parameter.ndim == 2 and "embed" not in name and min(parameter.shape) >= 16
             (matrices if inner else rest).append(parameter)
@@ -110,7 +115,7 @@ class CDVAEModule(lightning.LightningModule):
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         for place, batch in enumerate(mine):
-            generator = torch.Generator().manual_seed(hash((c.seed, self.step, self.global_rank, place)))
+            generator = _generator(c.seed, self.step, self.global_rank + place * c.devices)
             losses = self.model.losses(batch, generator)
             self.manual_backward(losses["loss"] * (batch.n_crystals * c.devices / CRYSTALS_IN_LOSS))
             self.log_dict({name: value.detach() for name, value in losses.items()}, batch_size=batch.n_crystals)
@@ -131,13 +136,14 @@ class CDVAEModule(lightning.LightningModule):
         decay = min(self.config.ema, self.step / (self.step + 10))
         for name, value in self.model.state_dict().items():
             if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
+                self.average[name] = self.average[name].to(value.device).lerp_(value, 1 - decay)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything a resumed run needs: weights, their average, state of the optimisers."""
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"average.{name}": t for name, t in self.average.items()}
-        for number, optimizer in enumerate(self.optimizers()):  # type: ignore[arg-type]
+        optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
+        for number, optimizer in enumerate(optimizers):
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{number}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
         return tensors
@@ -166,17 +172,17 @@ class SafeCheckpoint(Callback):
         self.last = time.monotonic()
 
 
-class StepSampler(Sampler[int]):
-    """The steps still to do, in order."""
+class RemainingSteps:
+    """The batches of the steps still to do, in order."""
 
-    def __init__(self, start: int, stop: int) -> None:
-        self.start, self.stop = start, stop
+    def __init__(self, steps: TrainingSteps, start: int) -> None:
+        self.steps, self.start = steps, start
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start, self.stop))
+    def __iter__(self) -> Iterator[list[CrystalBatch]]:
+        return (self.steps[step] for step in range(self.start, len(self.steps)))
 
     def __len__(self) -> int:
-        return max(0, self.stop - self.start)
+        return max(0, len(self.steps) - self.start)
 
 
 def train_cdvae(
@@ -201,9 +207,8 @@ def train_cdvae(
 
     Raises:
         WeightsError: the checkpoint in `out` belongs to another model, configuration or data.
+        DataError: nothing to train on, or too little for so many processes.
     """
-    from lcoms.config import to_dict
-
     if fit_statistics:
         model.fit_statistics(to_batch(crystals))
     module = CDVAEModule(model, config)
@@ -224,7 +229,8 @@ def train_cdvae(
         atoms_per_batch=config.atoms_per_batch,
         batches_per_step=config.batches_per_step,
     )
-    loader = DataLoader(steps, batch_size=None, sampler=StepSampler(module.step, config.steps))
+    if len(steps[0]) < config.devices:
+        raise DataError(f"{len(crystals)} crystals make too few batches for {config.devices} processes; use fewer.")
     callbacks: list[Callback] = [
         SafeCheckpoint(checkpoint, header, config.checkpoint_minutes),
         RestoreOptimizers(states),
@@ -234,7 +240,8 @@ def train_cdvae(
     trainer = lightning.Trainer(
         accelerator="auto",
         devices=config.devices,
-        strategy="ddp" if config.devices > 1 else "auto",
+        # Batches of one-atom cells leave the denoiser out, those without energies the energy head.
+        strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
         max_epochs=1,
         logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="tensorboard")],
         callbacks=callbacks,
@@ -244,13 +251,27 @@ def train_cdvae(
         log_every_n_steps=config.log_every,
         use_distributed_sampler=False,
     )
-    trainer.fit(module, loader)
+    _fit(trainer, module, RemainingSteps(steps, module.step))
     if module.skipped:
         logger.warning("%d steps were skipped because a gradient was not finite.", module.skipped)
     model.load_state_dict(module.average)
     weights = out / CDVAE_FILE
-    save_cdvae(model, weights, metadata=metadata | {"steps": module.step, "train": to_dict(config)})
+    if trainer.is_global_zero:
+        facts = {"steps": module.step, "skipped": module.skipped, "train": to_dict(config)}
+        save_cdvae(model, weights, metadata=metadata | facts)
     return weights
+
+
+def _fit(trainer: lightning.Trainer, module: CDVAEModule, steps: RemainingSteps) -> None:
+    """Run the steps, if any are left; Ctrl-C stays a KeyboardInterrupt, which Lightning makes an exit of its own."""
+    if not len(steps):
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, steps)
+    except SystemExit as stop:
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from stop
 
 
 class RestoreOptimizers(Callback):
@@ -259,11 +280,17 @@ class RestoreOptimizers(Callback):
     def __init__(self, states: dict[int, dict[int, dict[str, Tensor]]]) -> None:
         self.states = states
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
         for number, optimizer in enumerate(trainer.optimizers):
             if number in self.states:
                 groups = optimizer.state_dict()["param_groups"]
                 optimizer.load_state_dict({"state": self.states[number], "param_groups": groups})
+
+
+def _generator(seed: int, step: int, batch: int) -> torch.Generator:
+    """The random numbers of one batch of one step, whichever process takes it."""
+    state = np.random.SeedSequence([seed, step, batch]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
 
 
 def _resume(module: CDVAEModule, path: Path, header: dict[str, Any]) -> dict[int, dict[int, dict[str, Tensor]]]:
