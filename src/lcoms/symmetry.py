@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,7 @@ def _dataset(crystal: Crystal, symprec: float):  # type: ignore[no-untyped-def]
     """moyopy's data set, or None where the search fails."""
     import moyopy
 
+    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every centred cell
     cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
     try:
         return moyopy.MoyoDataset(cell, symprec=symprec)

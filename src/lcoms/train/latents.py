@@ -19,8 +19,9 @@ from lcoms.search.library import LatentLibrary
 from lcoms.symmetry import space_group_number
 from lcoms.train.surrogate import SurrogateData
 
-LIBRARY_MAX_HULL = 0.1  # eV/atom; less stable crystals are no good starts
-LIBRARY_MAX_ENERGY = 0.2  # eV/atom of formation, where the distance to the hull is not known
+LIBRARY_MAX_HULL = 0.05  # eV/atom; less stable crystals are no good starts
+LIBRARY_MAX_ABOVE_BEST = 0.05  # eV/atom above the best polymorph of the composition
+LIBRARY_MAX_ENERGY = 0.0  # eV/atom of formation, where the distance to the hull is not known
 
 
 def select_rows(store: Store, *, max_atoms: int, split: str | None = None) -> NDArray[np.int64]:
@@ -51,40 +52,75 @@ def encode_rows(
 
 
 def surrogate_data(store: Store, rows: NDArray[np.int64], latents: Float[Tensor, "n latent"]) -> SurrogateData:
-    """Latents, compositions and formation energies of the rows whose energy is known."""
+    """Latents, compositions and formation energies of the rows whose energy is known.
+
+    Crystals marked for validation whose composition also occurs among the training crystals are trained on.
+    """
     crystals = store.arrays(rows)
     known = np.isfinite(crystals.formation_energy)
     batch = to_batch(crystals.take(np.flatnonzero(known)))
     features = batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals)
-    is_val = store.columns("split")["split"][rows][known] == "val"
+    is_val = (store.columns("split")["split"][rows][known] == "val").astype(bool)
+    groups = composition_keys(features)
+    seen = np.zeros(groups.max() + 1, dtype=bool)
+    seen[groups[~is_val]] = True
     assert batch.formation_energy is not None
     return SurrogateData(
         latents=latents[torch.from_numpy(known)],
         composition_features=features,
         energies=batch.formation_energy,
-        groups=torch.from_numpy(composition_keys(features)),
-        is_val=torch.from_numpy(is_val.astype(bool)),
+        groups=torch.from_numpy(groups),
+        is_val=torch.from_numpy(~seen[groups]),
     )
 
 
 def build_library(
-    store: Store, rows: NDArray[np.int64], latents: Float[Tensor, "n latent"], *, metadata: dict[str, Any]
+    store: Store,
+    rows: NDArray[np.int64],
+    latents: Float[Tensor, "n latent"],
+    *,
+    metadata: dict[str, Any],
+    per_composition: int = 2,
 ) -> LatentLibrary:
-    """Library of the stable and nearly stable training crystals among the rows."""
+    """Library of the stable and nearly stable training crystals among the rows.
+
+    Args:
+        per_composition: at most so many polymorphs of a composition, the lowest in energy.
+    """
     columns = store.columns("split", "material_id", "formation_energy_per_atom", "e_above_hull")
     columns = {name: values[rows] for name, values in columns.items()}
-    hull, energy = columns["e_above_hull"], columns["formation_energy_per_atom"]
-    good = (columns["split"] == "train") & np.where(
-        np.isnan(hull), energy < LIBRARY_MAX_ENERGY, hull <= LIBRARY_MAX_HULL
+    crystals = store.arrays(rows)
+    batch = to_batch(crystals)
+    keys = composition_keys(batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals))
+    kept = _starters(
+        keys, columns["formation_energy_per_atom"], columns["e_above_hull"], columns["split"] == "train", per_composition
     )
-    kept = np.flatnonzero(good)
-    crystals = [store[int(rows[i])] for i in kept]
+    energy, hull = columns["formation_energy_per_atom"], columns["e_above_hull"]
+    chosen = [store[int(rows[i])] for i in kept]
     return LatentLibrary.build(
         latents[torch.from_numpy(kept)],
-        [crystal.composition for crystal in crystals],
+        [crystal.composition for crystal in chosen],
         energy[kept],
         columns["material_id"][kept].tolist(),
         e_above_hull=hull[kept],
-        space_groups=np.array([space_group_number(crystal) for crystal in crystals]),
+        space_groups=np.array([space_group_number(crystal) for crystal in chosen]),
         metadata=metadata,
     )
+
+
+def _starters(
+    keys: NDArray[np.int64],
+    energies: NDArray[np.float64],
+    hull: NDArray[np.float64],
+    allowed: NDArray[np.bool_],
+    per_composition: int,
+) -> NDArray[np.int64]:
+    """Rows worth starting from: near the hull, near the best polymorph, few of each composition."""
+    best = np.full(keys.max() + 1, np.inf)
+    np.fmin.at(best, keys, energies)
+    stable = np.where(np.isnan(hull), energies <= LIBRARY_MAX_ENERGY, hull <= LIBRARY_MAX_HULL)
+    good = np.flatnonzero(allowed & stable & (energies - best[keys] <= LIBRARY_MAX_ABOVE_BEST))
+    order = good[np.lexsort((energies[good], keys[good]))]
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    return np.sort(order[place < per_composition])
