@@ -153,8 +153,8 @@ def quadrupole_matrix(dtype: torch.dtype) -> Float[Tensor, "5 9"]:
     half = 0.5 * 3**0.5
     for m, (i, j) in ((0, (0, 1)), (1, (1, 2)), (3, (0, 2))):
         matrix[m, i, j] = matrix[m, j, i] = half
-    matrix[2].diagonal().copy_(torch.tensor([-0.5, -0.5, 1.0]))
-    matrix[4].diagonal().copy_(torch.tensor([half, -half, 0.0]))
+    matrix[2].diagonal().copy_(matrix.new_tensor([-0.5, -0.5, 1.0]))
+    matrix[4].diagonal().copy_(matrix.new_tensor([half, -half, 0.0]))
     return matrix.flatten(1).to(dtype)
 
 

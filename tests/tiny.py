@@ -1,0 +1,100 @@
+"""Known structure types, and weights small enough to be made in a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lcoms.batch import CrystalBatch
+from lcoms.crystal import Crystal
+from lcoms.models.composition import element_fractions
+from lcoms.models.fast import FastCDVAE, FastConfig
+from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
+from lcoms.models.surrogate_file import save_surrogate
+from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, save_cdvae
+from lcoms.nn.geometry import DensityBasis
+from lcoms.search.library import LatentLibrary
+
+TINY = FastConfig(
+    latent_dim=8, channels=32, filters=8, vectors=8, encoder_layers=2, decoder_layers=2, condition=16,
+    basis=DensityBasis(cutoff=5.0, n_scalar=12, n_vector=8, n_tensor=4, n_coarse=4), steps=4, tries=2,
+)  # fmt: skip
+ENERGIES = {"rock salt": -2.0, "caesium chloride": -1.9, "zinc blende": -1.0, "wurtzite": -1.1, "perovskite": -3.4}
+
+FACE_CENTRED = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+
+
+def rock_salt(a: float = 5.64, numbers: tuple[int, int] = (11, 17)) -> Crystal:
+    return Crystal(a * FACE_CENTRED, np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), np.array(numbers))
+
+
+def caesium_chloride(a: float = 4.12, numbers: tuple[int, int] = (55, 17)) -> Crystal:
+    return Crystal(a * np.eye(3), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), np.array(numbers))
+
+
+def zinc_blende(a: float = 5.41, numbers: tuple[int, int] = (30, 16)) -> Crystal:
+    return Crystal(a * FACE_CENTRED, np.array([[0, 0, 0], [0.25, 0.25, 0.25]]), np.array(numbers))
+
+
+def wurtzite(a: float = 3.25, c: float = 5.21, u: float = 0.382, numbers: tuple[int, int] = (30, 8)) -> Crystal:
+    lattice = np.array([[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, c]])
+    sites = np.array([[1 / 3, 2 / 3, 0], [2 / 3, 1 / 3, 0.5], [1 / 3, 2 / 3, u], [2 / 3, 1 / 3, 0.5 + u]])
+    return Crystal(lattice, sites, np.repeat(numbers, 2))
+
+
+def perovskite(a: float = 3.905, numbers: tuple[int, int, int] = (38, 22, 8)) -> Crystal:
+    sites = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    return Crystal(a * np.eye(3), sites, np.repeat(numbers, [1, 1, 3]))
+
+
+def prototypes() -> dict[str, Crystal]:
+    """One crystal of each structure type of `ENERGIES`."""
+    return {
+        "rock salt": rock_salt(),
+        "caesium chloride": caesium_chloride(),
+        "zinc blende": zinc_blende(),
+        "wurtzite": wurtzite(),
+        "perovskite": perovskite(),
+    }
+
+
+def shaken(crystal: Crystal, size: float, seed: int = 0) -> Crystal:
+    """Atoms moved by normal noise of so many angstrom, the cell strained by about a tenth of it."""
+    rng = np.random.default_rng(seed)
+    lattice = crystal.lattice @ (np.eye(3) + rng.normal(size=(3, 3)) * 0.1 * size)
+    moves = rng.normal(size=crystal.frac_coords.shape) * size
+    return Crystal(lattice, crystal.frac_coords + moves @ np.linalg.inv(lattice), crystal.atomic_numbers)
+
+
+def tiny_cdvae(config: FastConfig = TINY, seed: int = 0) -> FastCDVAE:
+    """Not trained, but without the zeros that a fresh network starts from."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = FastCDVAE(config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    batch = CrystalBatch.from_crystals(list(prototypes().values()))
+    model.fit_statistics(batch.replace(formation_energy=torch.tensor(list(ENERGIES.values()))))
+    return model
+
+
+def write_weights(folder: Path) -> Path:
+    """A folder as `lcoms train` leaves it: a tiny CD-VAE, a tiny surrogate, and the prototypes as library."""
+    crystals = list(prototypes().values())
+    model = tiny_cdvae()
+    with torch.no_grad():
+        mu, _ = model.encode(CrystalBatch.from_crystals(crystals))
+    compositions = [crystal.composition for crystal in crystals]
+    energies = torch.tensor(list(ENERGIES.values()))
+    surrogate = ConservativeSurrogate(TINY.latent_dim, SurrogateConfig(hidden=32, precision="float32"))
+    surrogate.initialise(torch.Generator().manual_seed(0))
+    surrogate.fit_normalisation(mu, element_fractions(compositions), energies)
+    library = LatentLibrary.build(mu, compositions, energies.numpy(), list(ENERGIES), e_above_hull=np.zeros(5))
+    elements = sorted({z for c in compositions for z in c.atomic_numbers})
+    save_cdvae(model, folder / CDVAE_FILE, metadata={"elements": elements, "max_atoms": 12})
+    save_surrogate(surrogate, folder / SURROGATE_FILE)
+    library.save(folder / LIBRARY_FILE)
+    return folder
