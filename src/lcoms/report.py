@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CIF_SYMPREC = 0.01
 RESULTS = "results.json"
+FIRST_MONOCLINIC = 3
+FIRST_ORTHORHOMBIC = 16
 
 
 def write_prediction(prediction: Prediction, out: Path) -> Path:
@@ -101,33 +103,40 @@ def _candidate(rank: int, candidate: Candidate) -> dict[str, Any]:
 
 
 def table(prediction: Prediction) -> Table:
-    """Rank, predicted energy, space group, conventional cell, shortest distance, origin."""
+    """Rank, predicted energy, space group, conventional cell, shortest distance, how often found, origin."""
+    from rich import box
     from rich.table import Table
 
-    rows = Table(title=prediction.composition.reduced_formula, title_justify="left")
-    for name, justify in (
-        ("rank", "right"),
-        ("energy\neV/atom", "right"),
-        ("space\ngroup", "left"),
-        ("conventional cell\na b c, angstrom; angles, degrees", "left"),
-        ("shortest\ndistance", "right"),
-        ("found", "right"),
-        ("start", "left"),
-    ):
-        rows.add_column(name, justify=justify)  # type: ignore[arg-type]
+    rows = Table(title=prediction.composition.reduced_formula, title_justify="left", box=box.SIMPLE_HEAD)
+    rows.add_column("rank", justify="right")
+    rows.add_column("eV/atom", justify="right", no_wrap=True)
+    rows.add_column("space group", no_wrap=True)
+    rows.add_column("conventional cell, angstrom", no_wrap=True)
+    rows.add_column("shortest", justify="right", no_wrap=True)
+    rows.add_column("found", justify="right")
+    rows.add_column("start", no_wrap=True)
     for rank, candidate in enumerate(prediction.candidates, 1):
-        lengths, angles = parameters_from_lattice(conventional(candidate.crystal).lattice)
-        start = candidate.start
         rows.add_row(
             str(rank),
             f"{candidate.energy_per_atom:.3f}",
             f"{space_group_symbol(candidate.space_group)} ({candidate.space_group})",
-            " ".join(f"{x:.3f}" for x in lengths) + "; " + " ".join(f"{x:.1f}" for x in angles),
+            _cell_text(candidate),
             f"{candidate.shortest_distance:.2f}",
             str(candidate.count),
-            f"{start.formula} {start.source}".strip(),
+            candidate.start.formula or candidate.start.source,
         )
     return rows
+
+
+def _cell_text(candidate: Candidate) -> str:
+    """Lengths, and the angles that the crystal system leaves free."""
+    lengths, angles = parameters_from_lattice(conventional(candidate.crystal).lattice)
+    text = " ".join(f"{length:.2f}" for length in lengths)
+    if candidate.space_group < FIRST_MONOCLINIC:
+        return text + " / " + " ".join(f"{angle:.0f}" for angle in angles)
+    if candidate.space_group < FIRST_ORTHORHOMBIC:
+        return text + f" / {angles[1]:.0f}"
+    return text
 
 
 def _write(path: Path, text: str) -> None:
