@@ -1,0 +1,112 @@
+"""Density layers: scalars do not turn, vectors do, atoms may stand in any order, and depth does not blow up."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from symmetry_cases import random_rotation
+from torch import Tensor
+
+from lcoms.nn.density import DensityLayer, DensityTrunk, PairReadout
+from lcoms.nn.geometry import DensityBasis, densities
+
+BASIS = DensityBasis(cutoff=4.5, n_scalar=6, n_vector=5, n_tensor=4, n_coarse=3)
+SIZES = {"channels": 12, "filters": 4, "vectors": 6}
+CLOSE = {"atol": 1e-5, "rtol": 1e-4}  # vectors are normalised and read out in single precision
+
+
+class Network(torch.nn.Module):
+    """A trunk and its readout, without the zeros that a fresh one starts from."""
+
+    def __init__(self, layers: int = 2) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.trunk = DensityTrunk(BASIS, layers=layers, condition=3, **SIZES)
+            self.readout = PairReadout(BASIS, **SIZES)
+            for parameter in self.parameters():
+                parameter.data.add_(torch.randn_like(parameter) * 0.2)
+        self.double()
+
+    def forward(self, h: Tensor, frac: Tensor, lattice: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        g = densities(frac, lattice, BASIS)
+        h, v = self.trunk(h, g, condition)
+        return h, v, self.readout(h, v, g)
+
+
+@pytest.fixture
+def inputs() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    lattice = torch.eye(3, dtype=torch.float64) * 4 + 0.4 * random(3, 3, 3)
+    return {"h": random(3, 4, 12), "frac": random(3, 4, 3), "lattice": lattice, "condition": random(3, 3)}
+
+
+def test_scalars_stay_and_vectors_turn(inputs: dict[str, Tensor]) -> None:
+    network, rotation = Network(), random_rotation()
+    h, v, moves = network(**inputs)
+    h2, v2, moves2 = network(**{**inputs, "lattice": inputs["lattice"] @ rotation, "frac": inputs["frac"] + 0.3})
+    torch.testing.assert_close(h2, h, **CLOSE)
+    torch.testing.assert_close(v2, torch.einsum("bnxc,xy->bnyc", v, rotation), **CLOSE)
+    torch.testing.assert_close(moves2, (moves.double() @ rotation).float(), **CLOSE)
+    assert moves.abs().mean() > 0.01
+    assert (moves - moves2).abs().max() > 0.1
+
+
+def test_inversion_turns_vectors_round(inputs: dict[str, Tensor]) -> None:
+    network = Network()
+    h, v, moves = network(**inputs)
+    h2, v2, moves2 = network(**{**inputs, "frac": -inputs["frac"]})
+    torch.testing.assert_close(h2, h, **CLOSE)
+    torch.testing.assert_close(v2, -v, **CLOSE)
+    torch.testing.assert_close(moves2, -moves, **CLOSE)
+
+
+def test_atoms_in_another_order_and_in_another_basis_of_the_lattice(inputs: dict[str, Tensor]) -> None:
+    network, order = Network(), torch.tensor([2, 0, 3, 1])
+    change = torch.tensor([[1, 1, 0], [0, 1, 0], [-1, 2, 1]], dtype=torch.float64)
+    h, v, moves = network(**inputs)
+    other = {"h": inputs["h"][:, order], "frac": inputs["frac"][:, order] @ torch.linalg.inv(change)}
+    h2, v2, moves2 = network(**{**inputs, **other, "lattice": change @ inputs["lattice"]})
+    torch.testing.assert_close(h2, h[:, order], **CLOSE)
+    torch.testing.assert_close(v2, v[:, order], **CLOSE)
+    torch.testing.assert_close(moves2, moves[:, order], **CLOSE)
+
+
+def test_crystals_of_a_group_do_not_see_each_other(inputs: dict[str, Tensor]) -> None:
+    network = Network()
+    together = network(**inputs)
+    for row in range(3):
+        alone = network(**{name: value[row : row + 1] for name, value in inputs.items()})
+        for one, many in zip(alone, together, strict=True):
+            torch.testing.assert_close(one[0], many[row], **CLOSE)
+
+
+def test_every_parameter_gets_a_gradient_and_the_condition_matters(inputs: dict[str, Tensor]) -> None:
+    network = Network()
+    h, v, moves = network(**inputs)
+    (h.square().sum() + v.square().sum() + moves.square().sum()).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        # The first layer has no vectors yet to pass on.
+        assert (parameter.grad.abs().max() > 0) != ("layers.0.pass_" in name), name
+    other, _, _ = network(**{**inputs, "condition": inputs["condition"] + 1})
+    assert (other - h).abs().max() > 1e-3
+
+
+def test_a_fresh_layer_leaves_scalars_alone_and_ignores_the_condition(inputs: dict[str, Tensor]) -> None:
+    layer = DensityLayer(BASIS, condition=3, **SIZES).double()
+    g = densities(inputs["frac"], inputs["lattice"], BASIS)
+    v = torch.zeros(3, 4, 3, 6, dtype=torch.float64)
+    h, v1 = layer(inputs["h"], v, g, inputs["condition"])
+    torch.testing.assert_close(h, inputs["h"] + layer.contract.bias)
+    _, v2 = layer(inputs["h"], v, g, inputs["condition"] + 1)
+    torch.testing.assert_close(v1, v2)
+
+
+def test_vectors_stay_bounded_in_depth(inputs: dict[str, Tensor]) -> None:
+    _, v, _ = Network(layers=12)(**inputs)
+    assert v.square().sum(2).mean(2).max() <= 1  # their mean square length
