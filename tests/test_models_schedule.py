@@ -1,0 +1,86 @@
+"""Noise levels, their samples, and annealing with a denoiser that knows the answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny import perovskite
+from torch import Tensor
+
+from lcoms.models.assignment import assigned_displacements
+from lcoms.models.schedule import NoiseSchedule, anneal
+from lcoms.nn.geometry import nearest_displacements
+
+SCHEDULE = NoiseSchedule(sigma_min=0.05, sigma_mid=0.5, share_below=0.25, sigma_max=4.0, cap=0.8)
+
+
+def test_levels_fall_geometrically_between_their_ends() -> None:
+    levels = SCHEDULE.levels(9)
+    assert levels[0].item() == pytest.approx(4.0)
+    assert levels[-1].item() == pytest.approx(0.05)
+    torch.testing.assert_close(levels[1:] / levels[:-1], torch.full((8,), (0.05 / 4.0) ** (1 / 8)))
+    assert SCHEDULE.levels(1).tolist() == pytest.approx([4.0])
+
+
+def test_samples_keep_to_their_range_and_shares() -> None:
+    sigma = SCHEDULE.sample(40_000, torch.Generator().manual_seed(0))
+    assert sigma.min() >= 0.05 * 0.999
+    assert sigma.max() <= 4.0 * 1.001
+    assert (sigma < 0.5).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    for low, high in ((0.05, 0.5), (0.5, 4.0)):  # uniform in the logarithm on each side
+        inside = sigma[(sigma > low) & (sigma < high)].log()
+        middle = (np.log(low) + np.log(high)) / 2
+        assert (inside < middle).float().mean().item() == pytest.approx(0.5, abs=0.02)
+    again = SCHEDULE.sample(40_000, torch.Generator().manual_seed(0))
+    assert torch.equal(sigma, again)
+
+
+def test_scale_is_the_noise_when_small_and_the_cap_when_large() -> None:
+    scale = SCHEDULE.scale(torch.tensor([1e-3, 0.8, 1e3]))
+    assert scale.tolist() == pytest.approx([1e-3, 0.8 / 2**0.5, 0.8], rel=1e-4)
+    assert (SCHEDULE.scale(SCHEDULE.levels(20)).diff() < 0).all()
+
+
+def start(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    crystal = perovskite()
+    clean = torch.tensor(crystal.frac_coords).float().expand(n, 5, 3)
+    lattice = torch.tensor(crystal.lattice).float().expand(n, 3, 3).contiguous()
+    numbers = torch.tensor(crystal.atomic_numbers).expand(n, 5)
+    return clean, lattice, numbers, torch.rand(n, 5, 3, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("steps", [1, 5, 24])
+def test_the_perfect_denoiser_recovers_the_crystal(steps: int) -> None:
+    """It answers the way to the nearest equivalent, so the crystal may end anywhere, but it must be the crystal."""
+    clean, lattice, numbers, frac = start(8)
+    generator = torch.Generator().manual_seed(1)
+    seen = []
+
+    def perfect(x: Tensor, sigma: Tensor) -> Tensor:
+        seen.append(sigma[0].item())
+        return assigned_displacements(x, clean, lattice, numbers, generator, candidates=8)
+
+    found = anneal(perfect, frac, lattice, SCHEDULE, steps=steps)
+    assert seen == pytest.approx(SCHEDULE.levels(steps).tolist())
+    assert found.min() >= 0
+    assert found.max() < 1
+    moves = assigned_displacements(found, clean, lattice, numbers, generator, candidates=40)
+    assert moves.abs().max() < 1e-3
+    # The way is not far: no atom of the result left its start by more than it had to.
+    assert torch.linalg.norm(nearest_displacements(frac, found, lattice), dim=-1).min() < 2
+
+
+def test_each_step_goes_the_share_of_the_way_that_the_scale_loses() -> None:
+    lattice = 10 * torch.eye(3)[None]
+    goal = torch.full((1, 1, 3), 0.5)
+    positions = []
+
+    def towards_goal(x: Tensor, sigma: Tensor) -> Tensor:
+        positions.append(x[0, 0, 0].item())
+        return (goal - x) * 10 * torch.ones_like(sigma)[:, None, None]
+
+    end = anneal(towards_goal, torch.full((1, 1, 3), 0.1), lattice, SCHEDULE, steps=4)
+    scales = SCHEDULE.scale(SCHEDULE.levels(4))
+    assert positions == pytest.approx((0.5 - 0.4 * scales / scales[0]).tolist(), abs=1e-5)
+    torch.testing.assert_close(end, goal)
