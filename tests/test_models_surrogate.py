@@ -204,6 +204,11 @@ def test_saved_surrogate_predicts_the_same(tmp_path) -> None:
     half, _ = load_surrogate(tmp_path / "half.safetensors")
     assert torch.equal(half.latent_mean, surrogate.latent_mean)
     assert torch.allclose(half(z, features), surrogate(z, features), atol=5e-3)
+    save_surrogate(surrogate, tmp_path / "int8.safetensors", dtype=torch.int8)
+    coarse, _ = load_surrogate(tmp_path / "int8.safetensors")
+    assert torch.allclose(coarse(z, features), surrogate(z, features), atol=2e-2)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("s", "half", "int8")]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 def test_damaged_or_foreign_weights_are_named(tmp_path) -> None:

@@ -105,7 +105,7 @@ def surrogate(
     run = out / f"surrogate-{config.conservatism}"
     train_surrogate(surrogate_data(data, rows, latents), run, config=config, seed=seed, on_epoch=_echo)
     best, facts = load_surrogate(run / "last.safetensors")
-    save_surrogate(best, out / SURROGATE_FILE, metadata=facts, dtype=torch.float16)
+    save_surrogate(best, out / SURROGATE_FILE, metadata=facts, dtype=torch.int8)
     if cdvae.resolve() != (out / CDVAE_FILE).resolve():
         shutil.copyfile(cdvae, out / CDVAE_FILE)
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
