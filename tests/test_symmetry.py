@@ -1,0 +1,94 @@
+"""Nearly symmetric crystals are put back on their symmetry, others are left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny import caesium_chloride, perovskite, prototypes, rock_salt, shaken, wurtzite, zinc_blende
+
+from lcoms.crystal import Crystal
+from lcoms.lattice import shortest_distance
+from lcoms.match import STRICT, matches, rmsd
+from lcoms.symmetry import conventional, space_group_number, space_group_symbol, symmetrise
+
+GROUPS = {"rock salt": 225, "caesium chloride": 221, "zinc blende": 216, "wurtzite": 186, "perovskite": 221}
+
+
+def without_symmetry() -> Crystal:
+    frac = [[0.0, 0, 0], [0.31, 0.22, 0.43], [0.62, 0.57, 0.14], [0.14, 0.71, 0.78]]
+    lattice = [[4.1, 0, 0], [0.7, 4.9, 0], [0.5, 0.9, 5.6]]
+    return Crystal(np.array(lattice), np.array(frac), np.array([3, 14, 8, 9]))
+
+
+@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("seed", range(3))
+def test_shaken_crystals_are_put_back_on_their_group(name: str, seed: int) -> None:
+    exact = prototypes()[name]
+    noisy = shaken(exact, 0.04, seed)
+    assert space_group_number(noisy, symprec=1e-3) == 1
+    found = symmetrise(noisy)
+    assert found.space_group == GROUPS[name]
+    assert space_group_number(found.crystal, symprec=1e-4) == GROUPS[name]
+    assert found.crystal.composition == exact.composition
+    assert found.crystal.volume == pytest.approx(noisy.volume, rel=1e-3)
+    assert matches(found.crystal, exact, STRICT)
+    before, after = rmsd(noisy, exact, STRICT), rmsd(found.crystal, exact, STRICT)
+    assert before is not None
+    assert after is not None
+    assert after < before
+
+
+def test_an_exact_crystal_stays_as_it_is() -> None:
+    for name, crystal in prototypes().items():
+        found = symmetrise(crystal)
+        assert (found.space_group, found.symprec) == (GROUPS[name], 0.4)
+        assert rmsd(found.crystal, crystal, STRICT) == pytest.approx(0.0, abs=1e-6)
+        assert found.crystal.n_atoms == crystal.n_atoms
+
+
+def test_a_crystal_without_symmetry_stays_p1() -> None:
+    crystal = without_symmetry()
+    found = symmetrise(crystal)
+    assert found.space_group == 1
+    assert rmsd(found.crystal, crystal, STRICT) == pytest.approx(0.0, abs=1e-6)
+    assert space_group_number(crystal) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_composition_volume_and_distances_are_kept(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    numbers = np.sort(rng.choice([3, 8, 22], size=int(rng.integers(1, 7))))
+    crystal = Crystal(np.eye(3) * 4.5 + rng.normal(size=(3, 3)) * 0.3, rng.random((len(numbers), 3)), numbers)
+    if shortest_distance(crystal.lattice, crystal.frac_coords) < 0.5:
+        return
+    found = symmetrise(crystal)
+    assert found.crystal.composition.reduced == crystal.composition.reduced
+    per_atom = [c.volume / c.n_atoms for c in (found.crystal, crystal)]
+    assert per_atom[0] == pytest.approx(per_atom[1], rel=0.12)
+    shortest = [shortest_distance(c.lattice, c.frac_coords) for c in (found.crystal, crystal)]
+    assert shortest[0] > 0.8 * shortest[1] - 1e-6
+
+
+def test_rungs_that_would_merge_or_squeeze_atoms_are_passed_over() -> None:
+    """Two atoms of a species 0.3 angstrom apart would be one at the loosest tolerance."""
+    pair = Crystal(np.eye(3) * 4.0, np.array([[0.0, 0, 0], [0.075, 0, 0], [0.5, 0.5, 0.5]]), np.array([8, 8, 20]))
+    found = symmetrise(pair)
+    assert found.crystal.composition == pair.composition
+    assert shortest_distance(found.crystal.lattice, found.crystal.frac_coords) > 0.24
+    assert symmetrise(rock_salt(), ladder=()).space_group == 1
+    noisy = shaken(zinc_blende(), 0.05, 1)
+    assert symmetrise(noisy, strain=-1.0).crystal is noisy
+
+
+def test_conventional_cells() -> None:
+    assert conventional(rock_salt()).n_atoms == 8
+    np.testing.assert_allclose(conventional(rock_salt()).lattice, 5.64 * np.eye(3), atol=1e-6)
+    assert conventional(zinc_blende()).n_atoms == 8
+    assert [conventional(c).n_atoms for c in (caesium_chloride(), perovskite(), wurtzite())] == [2, 5, 4]
+    for crystal in prototypes().values():
+        assert matches(conventional(crystal), crystal, STRICT)
+
+
+def test_symbols() -> None:
+    symbols = [space_group_symbol(n) for n in (1, 186, 216, 221, 225, 227)]
+    assert symbols == ["P1", "P6_3mc", "F-43m", "Pm-3m", "Fm-3m", "Fd-3m"]
