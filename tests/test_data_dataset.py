@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import perovskite, prototypes, rock_salt
+from tiny import perovskite, prototypes, rock_salt, to_arrays
 
 from lcoms.crystal import Crystal
 from lcoms.data.dataset import TrainingSteps, plausible_volume, to_batch
@@ -23,16 +23,6 @@ def arrays(sizes: list[int]) -> CrystalArrays:
         rng.random((n_atoms, 3)).astype(np.float32),
         np.eye(3) * 5 + rng.normal(size=(len(sizes), 3, 3)) * 0.1,
         np.arange(len(sizes), dtype=float),
-    )
-
-
-def of_crystals(crystals: list[Crystal]) -> CrystalArrays:
-    return CrystalArrays(
-        np.cumsum([0] + [c.n_atoms for c in crystals]),
-        np.concatenate([c.atomic_numbers for c in crystals]).astype(np.uint8),
-        np.concatenate([c.frac_coords for c in crystals]).astype(np.float32),
-        np.stack([c.lattice for c in crystals]),
-        np.zeros(len(crystals)),
     )
 
 
@@ -115,4 +105,4 @@ def test_cells_from_which_atoms_are_missing_are_not_plausible() -> None:
     real = list(prototypes().values())
     hollow = Crystal(3 * rock_salt().lattice, rock_salt().frac_coords, rock_salt().atomic_numbers)
     crushed = Crystal(0.6 * perovskite().lattice, perovskite().frac_coords, perovskite().atomic_numbers)
-    assert plausible_volume(of_crystals([*real, hollow, crushed])).tolist() == [True] * len(real) + [False] * 2
+    assert plausible_volume(to_arrays([*real, hollow, crushed])).tolist() == [True] * len(real) + [False] * 2

@@ -9,6 +9,7 @@ import torch
 
 from lcoms.batch import CrystalBatch
 from lcoms.crystal import Crystal
+from lcoms.data.store import CrystalArrays
 from lcoms.models.composition import element_fractions
 from lcoms.models.fast import FastCDVAE, FastConfig
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
@@ -39,14 +40,64 @@ def zinc_blende(a: float = 5.41, numbers: tuple[int, int] = (30, 16)) -> Crystal
 
 
 def wurtzite(a: float = 3.25, c: float = 5.21, u: float = 0.382, numbers: tuple[int, int] = (30, 8)) -> Crystal:
-    lattice = np.array([[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, c]])
     sites = np.array([[1 / 3, 2 / 3, 0], [2 / 3, 1 / 3, 0.5], [1 / 3, 2 / 3, u], [2 / 3, 1 / 3, 0.5 + u]])
-    return Crystal(lattice, sites, np.repeat(numbers, 2))
+    return Crystal(_hexagonal(a, c), sites, np.repeat(numbers, 2))
 
 
 def perovskite(a: float = 3.905, numbers: tuple[int, int, int] = (38, 22, 8)) -> Crystal:
     sites = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
     return Crystal(a * np.eye(3), sites, np.repeat(numbers, [1, 1, 3]))
+
+
+def nickel_arsenide(a: float = 3.6, c: float = 5.0, numbers: tuple[int, int] = (28, 33)) -> Crystal:
+    sites = np.array([[0, 0, 0], [0, 0, 0.5], [1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]])
+    return Crystal(_hexagonal(a, c), sites, np.repeat(numbers, 2))
+
+
+def fluorite(a: float = 5.46, numbers: tuple[int, int] = (20, 9)) -> Crystal:
+    sites = np.array([[0, 0, 0], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]])
+    return Crystal(a * FACE_CENTRED, sites, np.repeat(numbers, [1, 2]))
+
+
+def cadmium_iodide(a: float = 4.24, c: float = 6.84, numbers: tuple[int, int] = (48, 53)) -> Crystal:
+    sites = np.array([[0, 0, 0], [1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]])
+    return Crystal(_hexagonal(a, c), sites, np.repeat(numbers, [1, 2]))
+
+
+def _hexagonal(a: float, c: float) -> np.ndarray:
+    return np.array([[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, c]])
+
+
+def made_crystals() -> list[Crystal]:
+    """64 crystals of 24 compositions; neighbours 2 i and 2 i + 1 of the first 48 are polymorphs with equal cells."""
+    pairs = [(12, 8), (20, 16), (30, 34), (11, 17), (48, 52), (3, 9), (49, 7), (38, 8)]
+    triples = [(20, 9), (12, 17), (58, 8), (40, 16), (22, 8), (48, 53), (56, 9), (82, 17)]
+    crystals = []
+    for i, numbers in enumerate(pairs):
+        bond = 2.0 + 0.1 * i
+        crystals += [
+            caesium_chloride(1.2 * bond, numbers),
+            zinc_blende(4 / 3**0.5 * bond, numbers),
+            wurtzite((8 / 3) ** 0.5 * bond, 8 / 3 * bond, 0.375, numbers),
+            nickel_arsenide(1.44 * bond, 2.3 * bond, numbers),
+        ]
+    for i, numbers in enumerate(triples):
+        bond = 2.2 + 0.08 * i
+        crystals += [fluorite(4 / 3**0.5 * bond, numbers), cadmium_iodide(1.42 * bond, 2.3 * bond, numbers)]
+    for i in range(16):
+        crystals.append(perovskite(3.7 + 0.04 * i, ((38, 20, 56, 11)[i % 4], (22, 40, 26, 50)[i // 4], 8)))
+    return crystals
+
+
+def to_arrays(crystals: list[Crystal], energies: list[float] | None = None) -> CrystalArrays:
+    """As a store gives them."""
+    return CrystalArrays(
+        np.cumsum([0] + [c.n_atoms for c in crystals]),
+        np.concatenate([c.atomic_numbers for c in crystals]).astype(np.uint8),
+        np.concatenate([c.frac_coords for c in crystals]).astype(np.float32),
+        np.stack([c.lattice for c in crystals]),
+        np.full(len(crystals), np.nan) if energies is None else np.array(energies),
+    )
 
 
 def prototypes() -> dict[str, Crystal]:

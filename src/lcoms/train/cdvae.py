@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,7 +269,10 @@ def _fit(trainer: lightning.Trainer, module: CDVAEModule, steps: RemainingSteps)
         return
     handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, steps)
+        with warnings.catch_warnings():
+            # Lightning 2.6 calls what torch 2.9 and later deprecate.
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+            trainer.fit(module, steps)
     except SystemExit as stop:
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from stop
