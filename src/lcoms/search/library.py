@@ -25,6 +25,7 @@ from lcoms.models.surrogate_file import read_tensors, write_tensors
 
 KIND = "lcoms-latent-library"
 VERSION = 1
+INSTABILITY_STEP = 0.01  # eV/atom
 _MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
 
 
@@ -67,8 +68,7 @@ class LatentLibrary:
         scale, offset: (d,) float32.
         offsets: (n + 1,) where each crystal's elements start in the two flat arrays below.
         atomic_numbers, counts: elements of each cell, ascending by atomic number, and how many atoms of each.
-        formation_energies: (n,) float32, eV/atom.
-        e_above_hull: (n,) float16, eV/atom, NaN where unknown.
+        instability: (n,) uint8, least possible energy above the hull in steps of 0.01 eV/atom, at most 2.55.
         space_groups: (n,) uint8 numbers, 0 where unknown.
         id_bytes: all ids as UTF-8, each ended by a line feed.
         metadata: where it came from.
@@ -80,8 +80,7 @@ class LatentLibrary:
     offsets: NDArray[np.int32]
     atomic_numbers: NDArray[np.uint8]
     counts: NDArray[np.int16]
-    formation_energies: NDArray[np.float32]
-    e_above_hull: NDArray[np.float16]
+    instability: NDArray[np.uint8]
     space_groups: NDArray[np.uint8]
     id_bytes: NDArray[np.uint8]
     metadata: Mapping[str, Any]
@@ -127,8 +126,7 @@ class LatentLibrary:
             offsets=np.cumsum([0] + [len(c.counts) for c in compositions]).astype(np.int32),
             atomic_numbers=np.concatenate([c.atomic_numbers for c in compositions]).astype(np.uint8),
             counts=np.concatenate([c.counts for c in compositions]).astype(np.int16),
-            formation_energies=np.asarray(formation_energies).astype(np.float32),
-            e_above_hull=hull.astype(np.float16),
+            instability=_instability(compositions, np.asarray(formation_energies, dtype=np.float64), hull),
             space_groups=groups.astype(np.uint8),
             id_bytes=np.frombuffer("".join(name + "\n" for name in ids).encode(), dtype=np.uint8).copy(),
             metadata=dict(metadata or {}),
@@ -166,22 +164,6 @@ class LatentLibrary:
     def ids(self) -> tuple[str, ...]:
         return tuple(self.id_bytes.tobytes().decode().split("\n")[:-1])
 
-    @cached_property
-    def least_e_above_hull(self) -> NDArray[np.float64]:
-        """(n,) e_above_hull in eV/atom where known, else the least it can be.
-
-        That is the height above the elements, or above the best entry of the same composition, if that is more.
-        """
-        energies = self.formation_energies.astype(np.float64)
-        least = np.maximum(energies, 0.0)
-        for family in self._families.values():
-            _, label = np.unique(family.elements, axis=0, return_inverse=True)
-            best = np.full(label.max() + 1, np.inf)
-            np.minimum.at(best, label.reshape(-1), energies[family.indices])
-            above = energies[family.indices] - best[label.reshape(-1)]
-            least[family.indices] = np.maximum(least[family.indices], above)
-        return np.where(np.isnan(self.e_above_hull), least, self.e_above_hull.astype(np.float64))
-
     def nearest(
         self,
         composition: Composition,
@@ -197,7 +179,7 @@ class LatentLibrary:
         Args:
             n: at most so many; fewer where the library has no more.
             hull_weight: Mendeleev numbers that 1 eV/atom above the hull counts for. Where that energy is unknown the
-                least it can be is taken, see `least_e_above_hull`.
+                least it can be was taken.
             exclude: compositions whose entries are left out, whatever their number of formula units.
             max_per_composition: at most so many polymorphs of one composition.
             max_atoms: leave out entries with larger cells.
@@ -207,7 +189,7 @@ class LatentLibrary:
         elements = np.array(target.atomic_numbers)[order]
         family = self._families.get(target.stoichiometry, _empty_family(len(elements)))
         distances = np.abs(_MENDELEEV[family.elements] - _MENDELEEV[elements]).sum(axis=1)
-        hull = self.least_e_above_hull[family.indices]
+        hull = INSTABILITY_STEP * self.instability[family.indices]
         ranking = np.lexsort((hull, distances + hull_weight * hull))
         ranking = ranking[self._allowed(family, target, exclude, max_atoms)[ranking]]
         if max_per_composition is not None:
@@ -257,6 +239,22 @@ class LatentLibrary:
                 some = np.flatnonzero(kind.reshape(-1) == i)
                 families[tuple(stoichiometry)] = _Family(rows[some], elements[some], units[some])
         return families
+
+
+def _instability(
+    compositions: list[Composition], energies: NDArray[np.float64], hull: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Energy above the hull where known, else the least it can be, in steps of 0.01 eV/atom.
+
+    The least is the height above the elements, or above the best entry of the same composition, if that is more.
+    """
+    best: dict[Composition, float] = {}
+    for composition, energy in zip(compositions, energies, strict=True):
+        best[composition.reduced] = min(energy, best.get(composition.reduced, np.inf))
+    above_best = energies - np.array([best[composition.reduced] for composition in compositions])
+    least = np.maximum(np.maximum(energies, 0.0), above_best)
+    height = np.where(np.isnan(hull), least, hull)
+    return np.clip(np.round(height / INSTABILITY_STEP), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
