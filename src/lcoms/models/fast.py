@@ -68,7 +68,7 @@ class FastConfig:
     basis: DensityBasis = field(default_factory=DensityBasis)
     noise: NoiseSchedule = field(default_factory=NoiseSchedule)
     assign_above: float = 0.4
-    move_above: float = 1.0
+    move_above: float = 0.5
     equivalents: int = 4
     noises_per_crystal: int = 2
     strain: float = 0.01
