@@ -1,0 +1,134 @@
+"""Ranks of known structures among candidates, and the shares found within the first few."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import caesium_chloride, perovskite, rock_salt, shaken, tiny_cdvae, zinc_blende
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.errors import FormulaError
+from lcoms.evaluate import formulas
+from lcoms.evaluate.formulas import Outcome, evaluate_formulas, share_within
+from lcoms.evaluate.reconstruction import Reconstruction, reconstruct
+from lcoms.evaluate.references import Reference
+from lcoms.models.base import CDVAE
+from lcoms.models.surrogate import ConservativeSurrogate
+from lcoms.models.weights import Weights
+from lcoms.prediction import Candidate, PredictConfig, Prediction, Start
+from lcoms.symmetry import space_group_number
+
+SALT = Reference("salt", Composition.from_formula("NaCl"), rock_salt())
+HIGH = Reference("high-pressure salt", Composition.from_formula("NaCl"), caesium_chloride(3.4, (11, 17)))
+OTHER = Reference("other", Composition.from_formula("SrTiO3"), perovskite())
+WEIGHTS = Weights(tiny_cdvae(), ConservativeSurrogate(8), frozenset(), 20, "", Path("nowhere"))
+
+
+def candidates(*crystals: Crystal) -> tuple[Candidate, ...]:
+    start = Start("prior", "", float("nan"), 1, torch.zeros(8))
+    return tuple(Candidate(c, 0.0, 0.0, 0.0, space_group_number(c), 0.1, 2.0, start, 1) for c in crystals)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Predictions that are known: zinc blende, then a loose rock salt, rock salt and caesium chloride."""
+    made: list[tuple[str, int]] = []
+
+    def predict(composition: Composition, weights: Weights, config: PredictConfig) -> Prediction:
+        assert weights is WEIGHTS
+        made.append((composition.reduced_formula, config.seed))
+        if composition == OTHER.composition:
+            raise FormulaError("no luck with SrTiO3.")
+        crystals = [zinc_blende(5.6, (11, 17)), shaken(rock_salt(), 0.02), rock_salt(), HIGH.crystal]
+        return Prediction(composition, candidates(*crystals[config.seed :]), config, "", 4, 0, 0, 0)
+
+    monkeypatch.setattr(formulas, "predict_crystals", predict)
+    return made
+
+
+def test_ranks_of_the_first_match(calls: list[tuple[str, int]]) -> None:
+    seen: list[Outcome] = []
+    outcomes = evaluate_formulas([SALT, OTHER, HIGH], WEIGHTS, PredictConfig(), n_seeds=2, on_outcome=seen.append)
+    assert calls == [("NaCl", 0), ("SrTiO3", 0), ("NaCl", 1), ("SrTiO3", 1)]  # once a composition and seed
+    assert seen == outcomes
+    by = {(outcome.name, outcome.seed): outcome for outcome in outcomes}
+    assert len(by) == 6
+    salt = by["salt", 0]
+    assert (salt.strict_rank, salt.loose_rank) == (2, 1)  # loosely, zinc blende passes for rock salt
+    assert (salt.space_group, salt.first_space_group, salt.n_candidates) == (225, 216, 4)
+    assert by["salt", 1].strict_rank == 1
+    assert (by["high-pressure salt", 0].strict_rank, by["high-pressure salt", 1].strict_rank) == (4, 3)
+    lost = by["other", 0]
+    assert (lost.strict_rank, lost.loose_rank, lost.n_candidates, lost.first_space_group) == (None, None, 0, None)
+    assert lost.note == "no luck with SrTiO3."
+
+
+def test_shares_within_the_first_few(calls: list[tuple[str, int]]) -> None:
+    outcomes = evaluate_formulas([SALT, OTHER, HIGH], WEIGHTS, PredictConfig(seed=0))
+    assert len(calls) == 2
+    found = {k: share_within(outcomes, k, strict=True) for k in (1, 2, 3, 4, 20)}
+    assert {k: (share.successes, share.trials) for k, share in found.items()} == {
+        1: (0, 3), 2: (1, 3), 3: (1, 3), 4: (2, 3), 20: (2, 3)
+    }  # fmt: skip
+    assert share_within(outcomes, 1, strict=False).successes >= 1
+    assert share_within([], 1, strict=True).trials == 0
+    worse = [replace(outcome, strict_rank=None) for outcome in outcomes]
+    assert share_within(worse, 20, strict=True).successes == 0
+
+
+class Remembering(CDVAE):
+    """Decodes to the crystals it has encoded, spoiling some."""
+
+    latent_dim = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Crystal] = []
+        self.turn = 0
+
+    def losses(self, batch, generator):
+        raise NotImplementedError
+
+    def fit_statistics(self, batch):
+        raise NotImplementedError
+
+    def encode(self, batch):
+        self.seen = batch.to_crystals()
+        return torch.arange(batch.n_crystals).float()[:, None], torch.zeros(batch.n_crystals, 1)
+
+    def decode(self, z, compositions, generator):
+        assert [c.composition for c in self.seen] == list(compositions)
+        assert isinstance(generator, torch.Generator)
+        self.turn += 1
+        decoded = [self.seen[int(i)] for i in z[:, 0]]
+        # First decodes: the largest crystal is lost and the rest shaken; later ones are right.
+        return [None if c.n_atoms == 5 else shaken(c, 0.05) for c in decoded] if self.turn == 1 else decoded
+
+
+def test_reconstruction_counts_by_attempt_and_size() -> None:
+    crystals = [perovskite(), rock_salt(), zinc_blende(), caesium_chloride()]
+    result = reconstruct(Remembering(), crystals, torch.Generator(), k=2)
+    assert result.n_atoms.tolist() == [5, 2, 2, 2]
+    assert result.rmsds.shape == (4, 2)
+    bands = {name: (first, any_of_k, rmse) for name, first, any_of_k, rmse in result.bands()}
+    assert set(bands) == {"1-20", "1-12", "1-2", "5-8"}
+    first, both, rmse = bands["1-20"]
+    assert ((first.successes, first.trials), (both.successes, both.trials)) == ((3, 4), (4, 4))
+    assert 0 < rmse < 0.1
+    lost = bands["5-8"]
+    assert (lost[0].successes, lost[1].successes) == (0, 1)
+    assert lost[2] != lost[2]  # no match, no RMSE
+    assert result.rmsds[1, 1] == pytest.approx(0, abs=1e-6)
+
+
+def test_reconstruction_does_not_depend_on_the_size_of_batches() -> None:
+    model = tiny_cdvae()
+    crystals = [perovskite(), rock_salt(), zinc_blende(), perovskite(4.0), caesium_chloride()]
+    result = reconstruct(model, crystals, torch.Generator().manual_seed(0), k=1, batch_size=2)
+    again = reconstruct(model, crystals, torch.Generator().manual_seed(0), k=1, batch_size=2)
+    assert isinstance(result, Reconstruction)
+    torch.testing.assert_close(torch.tensor(result.rmsds), torch.tensor(again.rmsds), equal_nan=True)
+    assert result.n_atoms.tolist() == [5, 2, 2, 5, 2]
