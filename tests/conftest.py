@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # Small tensors gain nothing from threads, and on a busy machine threads that wait for each other cost minutes.
@@ -11,3 +13,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("lcoms", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("lcoms")
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights that predict nothing sensible, quickly."""
+    from tiny import write_weights
+
+    return write_weights(tmp_path_factory.mktemp("weights"))

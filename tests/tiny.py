@@ -9,7 +9,8 @@ import torch
 
 from lcoms.batch import CrystalBatch
 from lcoms.crystal import Crystal
-from lcoms.data.store import CrystalArrays
+from lcoms.data.checks import record_batch
+from lcoms.data.store import SCHEMA, CrystalArrays, Manifest, Store, write_manifest, write_shard
 from lcoms.models.composition import element_fractions
 from lcoms.models.fast import FastCDVAE, FastConfig
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
@@ -149,3 +150,29 @@ def write_weights(folder: Path) -> Path:
     save_surrogate(surrogate, folder / SURROGATE_FILE)
     library.save(folder / LIBRARY_FILE)
     return folder
+
+
+def make_store(
+    path: Path, crystals: list[Crystal], *, energies: list[float], hull: list[float], splits: list[str]
+) -> Store:
+    """A store of these crystals, named id-0, id-1, ..."""
+    columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
+    for number, crystal in enumerate(crystals):
+        values = {
+            "material_id": f"id-{number}",
+            "formula": crystal.composition.reduced_formula,
+            "atomic_numbers": crystal.atomic_numbers.astype(np.uint8),
+            "frac_coords": crystal.frac_coords.astype(np.float32).ravel(),
+            "lattice": crystal.lattice.ravel(),
+            "formation_energy_per_atom": energies[number],
+            "energy_per_atom": float("nan"),
+            "e_above_hull": hull[number],
+            "source": "made here",
+            "split": splits[number],
+        }
+        for name, value in values.items():
+            columns[name].append(value)
+    path.mkdir(parents=True)
+    shard = write_shard(path, 0, record_batch(columns), {})
+    write_manifest(path, Manifest((shard,), len(crystals), {}, {}))
+    return Store.open(path)
