@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,8 +27,9 @@ from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.models.composition import element_fractions
 from lcoms.models.weights import LIBRARY_FILE, Weights
-from lcoms.search.latent import descend
+from lcoms.search.latent import DescentResult, descend
 from lcoms.search.library import LatentLibrary
+from lcoms.search.random_crystal import random_crystal
 from lcoms.symmetry import symmetrise
 
 logger = logging.getLogger(__name__)
@@ -42,22 +45,30 @@ class PredictConfig:
     Attributes:
         n_candidates: at most so many distinct crystals are returned.
         n_starts: latents to descend from.
+        start: where they come from: latents of training crystals of the same stoichiometry, samples of the prior, or
+            latents of random crystals of the composition.
+        recast: how often starts from the library are decoded with the new composition and encoded again.
         formula_units: smallest and largest number of formula units in the cell; None allows what the starts have.
         steps: of latent descent; 0 decodes the starts themselves.
         step_size: in normalised latent space; None takes the one the surrogate was trained against.
         hull_weight: Mendeleev numbers that 1 eV/atom above the hull costs a start.
         max_polymorphs: starts taken from one composition of the library.
+        distance_weight: eV/atom added to a candidate's score for each unit of distance between the latent that was
+            decoded and the latent of the crystal that came out.
         exclude_same: leave library entries of the very composition out, as a benchmark must.
         seed: of every random number drawn.
     """
 
     n_candidates: int = 10
     n_starts: int = 48
+    start: Literal["library", "prior", "random"] = "library"
+    recast: int = 0
     formula_units: tuple[int, int] | None = None
     steps: int = 50
     step_size: float | None = None
     hull_weight: float = 20.0
     max_polymorphs: int = 3
+    distance_weight: float = 0.05
     exclude_same: bool = False
     seed: int = 0
 
@@ -65,8 +76,11 @@ class PredictConfig:
         for name in ("n_candidates", "n_starts", "max_polymorphs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.steps < 0:
-            raise ConfigError(f"descent needs 0 or more steps, not {self.steps}.")
+        for name in ("steps", "recast", "distance_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
+        if self.start not in ("library", "prior", "random"):
+            raise ConfigError(f"starts come from library, prior or random, not from {self.start!r}.")
         if self.formula_units is not None and not 1 <= self.formula_units[0] <= self.formula_units[1]:
             low, high = self.formula_units
             raise ConfigError(f"formula units {low}-{high} make no range; write for instance 1-4.")
@@ -99,6 +113,8 @@ class Candidate:
         energy_per_atom: formation energy predicted by the surrogate for this crystal, eV/atom.
         latent_energy: formation energy the surrogate promised where descent ended, eV/atom.
         start_energy: formation energy predicted at the start, eV/atom.
+        latent_distance: from the latent decoded to that of the crystal that came out.
+        score: what candidates are ranked by, eV/atom: energy_per_atom plus the weighted latent_distance.
         space_group: number in the International Tables.
         symprec: angstrom; tolerance at which the symmetry was found.
         shortest_distance: angstrom.
@@ -109,6 +125,8 @@ class Candidate:
     energy_per_atom: float
     latent_energy: float
     start_energy: float
+    latent_distance: float
+    score: float
     space_group: int
     symprec: float
     shortest_distance: float
@@ -184,30 +202,17 @@ def predict_crystals(
         if structure is not None
         else find_starts(composition, weights, config, generator)
     )
+    cells = [composition.scaled(start.n_formula_units) for start in starts]
     z0 = torch.stack([start.latent for start in starts])
+    for _ in range(config.recast):
+        z0 = recast(z0, cells, weights, generator)
     features = element_fractions(composition).expand(len(starts), -1)
     descent = descend(weights.surrogate, z0, features, steps=config.steps, step_size=config.step_size)
-    cells = [composition.scaled(start.n_formula_units) for start in starts]
     decoded = weights.cdvae.decode(descent.z, cells, generator)
     kept = [(row, crystal) for row, crystal in enumerate(decoded) if crystal is not None]
     apart = [(row, c) for row, c in kept if shortest_distance(c.lattice, c.frac_coords) >= MIN_DISTANCE]
-    symmetric = [(row, symmetrise(crystal)) for row, crystal in apart]
-    energies = crystal_energies([s.crystal for _, s in symmetric], weights)
-    found = [
-        Candidate(
-            crystal=s.crystal,
-            energy_per_atom=energy,
-            latent_energy=float(descent.energies[row]),
-            start_energy=float(descent.energy_path[0, row]),
-            space_group=s.space_group,
-            symprec=s.symprec,
-            shortest_distance=shortest_distance(s.crystal.lattice, s.crystal.frac_coords),
-            start=starts[row],
-            count=1,
-        )
-        for (row, s), energy in zip(symmetric, energies, strict=True)
-    ]
-    distinct = drop_duplicates(sorted(found, key=lambda candidate: candidate.energy_per_atom))
+    found = _candidates(apart, starts, descent, weights, config)
+    distinct = drop_duplicates(sorted(found, key=lambda candidate: candidate.score))
     return Prediction(
         composition=composition.reduced,
         candidates=tuple(distinct[: config.n_candidates]),
@@ -218,6 +223,53 @@ def predict_crystals(
         n_too_close=len(kept) - len(apart),
         n_duplicates=len(found) - len(distinct),
     )
+
+
+def _candidates(
+    decoded: Sequence[tuple[int, Crystal]],
+    starts: Sequence[Start],
+    descent: DescentResult,
+    weights: Weights,
+    config: PredictConfig,
+) -> list[Candidate]:
+    """Decoded crystals, each with the row of its start, symmetrised and given their energies."""
+    symmetric = [symmetrise(crystal) for _, crystal in decoded]
+    energies = crystal_energies([s.crystal for s in symmetric], weights)
+    latents = _encode([crystal for _, crystal in decoded], weights)
+    candidates = []
+    for (row, _), s, energy, latent in zip(decoded, symmetric, energies, latents, strict=True):
+        distance = float((latent - descent.z[row]).norm())
+        candidates.append(
+            Candidate(
+                crystal=s.crystal,
+                energy_per_atom=energy,
+                latent_energy=float(descent.energies[row]),
+                start_energy=float(descent.energy_path[0, row]),
+                latent_distance=distance,
+                score=energy + config.distance_weight * distance,
+                space_group=s.space_group,
+                symprec=s.symprec,
+                shortest_distance=shortest_distance(s.crystal.lattice, s.crystal.frac_coords),
+                start=starts[row],
+                count=1,
+            )
+        )
+    return candidates
+
+
+def recast(
+    z: Float[Tensor, "n latent"], cells: Sequence[Composition], weights: Weights, generator: torch.Generator
+) -> Float[Tensor, "n latent"]:
+    """Latents moved to another chemistry: decoded with the new cells and encoded again.
+
+    Those from which no crystal comes out are kept as they are.
+    """
+    crystals = weights.cdvae.decode(z, cells, generator)
+    rows = [row for row, crystal in enumerate(crystals) if crystal is not None]
+    moved = z.clone()
+    if rows:
+        moved[rows] = _encode([crystal for crystal in crystals if crystal is not None], weights)
+    return moved
 
 
 def find_starts(
@@ -236,6 +288,23 @@ def find_starts(
             f"{composition.reduced_formula}: {low} formula units make {low * unit} atoms; cells of up to "
             f"{weights.max_atoms} can be handled."
         )
+    if config.start == "library":
+        starts = _library_starts(composition, weights, config, low, high)
+    elif config.start == "random":
+        starts = _random_starts(composition, weights, config, low, high)
+    else:
+        starts = []
+    units = list(range(low, min(high, max(low, MAX_PRIOR_UNITS)) + 1))
+    while len(starts) < config.n_starts:
+        latent = torch.randn(weights.cdvae.latent_dim, generator=generator)
+        starts.append(Start("prior", "", float("nan"), units[len(starts) % len(units)], latent))
+    return starts
+
+
+def _library_starts(
+    composition: Composition, weights: Weights, config: PredictConfig, low: int, high: int
+) -> list[Start]:
+    """The chemically nearest training crystals of the same stoichiometry with so many formula units."""
     library = load_library(weights.folder)
     nearest = library.nearest(
         composition,
@@ -243,7 +312,7 @@ def find_starts(
         hull_weight=config.hull_weight,
         exclude=[composition] if config.exclude_same else [],
         max_per_composition=config.max_polymorphs,
-        max_atoms=high * unit,
+        max_atoms=high * composition.reduced.n_atoms,
     )
     starts = [
         Start(
@@ -255,12 +324,22 @@ def find_starts(
         )
         for i in range(len(nearest))
         if low <= nearest.n_formula_units[i] <= high
-    ][: config.n_starts]
+    ]
+    return starts[: config.n_starts]
+
+
+def _random_starts(
+    composition: Composition, weights: Weights, config: PredictConfig, low: int, high: int
+) -> list[Start]:
+    """Random crystals of the composition, encoded."""
+    random = np.random.default_rng(_seed(config.seed, composition))
     units = list(range(low, min(high, max(low, MAX_PRIOR_UNITS)) + 1))
-    while len(starts) < config.n_starts:
-        latent = torch.randn(weights.cdvae.latent_dim, generator=generator)
-        starts.append(Start("prior", "", float("nan"), units[len(starts) % len(units)], latent))
-    return starts
+    cells = [composition.scaled(units[i % len(units)]) for i in range(config.n_starts)]
+    latents = _encode([random_crystal(cell, random) for cell in cells], weights)
+    return [
+        Start("random", "", float("nan"), cell.n_formula_units, latent)
+        for cell, latent in zip(cells, latents, strict=True)
+    ]
 
 
 def crystal_energies(crystals: Sequence[Crystal], weights: Weights) -> list[float]:
@@ -268,9 +347,16 @@ def crystal_energies(crystals: Sequence[Crystal], weights: Weights) -> list[floa
     if not crystals:
         return []
     with torch.no_grad():
-        mu, _ = weights.cdvae.encode(CrystalBatch.from_crystals(crystals))
-        energies: list[float] = weights.surrogate(mu, element_fractions([c.composition for c in crystals])).tolist()
+        features = element_fractions([crystal.composition for crystal in crystals])
+        energies: list[float] = weights.surrogate(_encode(crystals, weights), features).tolist()
     return energies
+
+
+@torch.no_grad()
+def _encode(crystals: Sequence[Crystal], weights: Weights) -> Float[Tensor, "n latent"]:
+    if not crystals:
+        return torch.zeros(0, weights.cdvae.latent_dim)
+    return weights.cdvae.encode(CrystalBatch.from_crystals(crystals))[0]
 
 
 def drop_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -287,9 +373,8 @@ def drop_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _given_start(structure: Crystal, weights: Weights) -> Start:
-    with torch.no_grad():
-        mu, _ = weights.cdvae.encode(CrystalBatch.from_crystals([structure]))
-    return Start("given", "", float("nan"), structure.composition.n_formula_units, mu[0])
+    latent = _encode([structure], weights)[0]
+    return Start("given", "", float("nan"), structure.composition.n_formula_units, latent)
 
 
 def _seed(seed: int, composition: Composition) -> int:

@@ -80,6 +80,8 @@ def _candidate(rank: int, candidate: Candidate) -> dict[str, Any]:
         "energy_per_atom": round(candidate.energy_per_atom, 6),
         "latent_energy_per_atom": round(candidate.latent_energy, 6),
         "start_energy_per_atom": round(candidate.start_energy, 6),
+        "latent_distance": round(candidate.latent_distance, 4),
+        "score": round(candidate.score, 6),
         "space_group": candidate.space_group,
         "space_group_symbol": space_group_symbol(candidate.space_group),
         "symprec": candidate.symprec,

@@ -32,6 +32,7 @@ def predict(
     ] = None,
     starts: Annotated[int, typer.Option(help="Latents to descend from.")] = 48,
     steps: Annotated[int, typer.Option(help="Steps of latent descent; 0 decodes the starts.")] = 50,
+    start: Annotated[str, typer.Option(help="Where starts come from: library, prior or random.")] = "library",
     start_structure: Annotated[
         Path | None, typer.Option(help="Start from this CIF, POSCAR or extxyz instead of the library.")
     ] = None,
@@ -52,7 +53,13 @@ def predict(
         from lcoms.prediction import PredictConfig
 
         config = PredictConfig(
-            n_candidates=n, n_starts=starts, formula_units=units, steps=steps, exclude_same=without_same, seed=seed
+            n_candidates=n,
+            n_starts=starts,
+            start=start,  # type: ignore[arg-type]
+            formula_units=units,
+            steps=steps,
+            exclude_same=without_same,
+            seed=seed,
         )
         failures += _predict_all(compositions, config, out, weights, start_structure, threads)
     for message in failures:

@@ -86,7 +86,7 @@ def surrogate(
     import torch
 
     from lcoms.config import with_overrides
-    from lcoms.models.surrogate import SurrogateConfig
+    from lcoms.models.surrogate import MIN_LATENT_STD, SurrogateConfig
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
     from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, load_cdvae
     from lcoms.train.latents import build_library, encode_rows, select_rows, surrogate_data
@@ -101,6 +101,8 @@ def surrogate(
     library = build_library(data, rows, latents, metadata={"store": data.fingerprint, "cdvae": metadata})
     out.mkdir(parents=True, exist_ok=True)
     library.save(out / LIBRARY_FILE)
+    active = int((latents.std(0) > MIN_LATENT_STD).sum())
+    typer.echo(f"Latent dimensions in use: {active} of {latents.shape[1]} (standard deviation over {MIN_LATENT_STD}).")
     typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")
     run = out / f"surrogate-{config.conservatism}"
     train_surrogate(surrogate_data(data, rows, latents), run, config=config, seed=seed, on_epoch=_echo)

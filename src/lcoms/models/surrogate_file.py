@@ -98,9 +98,7 @@ def load_surrogate(path: Path | str) -> tuple[ConservativeSurrogate, dict[str, A
     tensors, header = read_tensors(Path(path), KIND, VERSION)
     try:
         surrogate = ConservativeSurrogate(int(header["latent_dim"]), SurrogateConfig(**header["config"]))
-        surrogate.load_state_dict(
-            {name: _restored(name, tensors) for name in tensors if not name.endswith(ROW_SCALE)}
-        )
+        surrogate.load_state_dict({name: _restored(name, tensors) for name in tensors if not name.endswith(ROW_SCALE)})
     except (KeyError, TypeError, RuntimeError, ConfigError) as error:
         raise WeightsError(f"{path}: weights and config do not fit together; copy or train it again.") from error
     surrogate.requires_grad_(False).eval()

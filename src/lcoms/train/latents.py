@@ -93,7 +93,11 @@ def build_library(
     batch = to_batch(crystals)
     keys = composition_keys(batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals))
     kept = _starters(
-        keys, columns["formation_energy_per_atom"], columns["e_above_hull"], columns["split"] == "train", per_composition
+        keys,
+        columns["formation_energy_per_atom"],
+        columns["e_above_hull"],
+        columns["split"] == "train",
+        per_composition,
     )
     energy, hull = columns["formation_energy_per_atom"], columns["e_above_hull"]
     chosen = [store[int(rows[i])] for i in kept]
