@@ -198,7 +198,7 @@ def predict_crystals(
     check_composition(composition, weights)
     generator = torch.Generator().manual_seed(_seed(config.seed, composition))
     starts = (
-        [_given_start(structure, weights)]
+        [_given_start(structure, composition, weights)]
         if structure is not None
         else find_starts(composition, weights, config, generator)
     )
@@ -372,9 +372,14 @@ def drop_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
     return distinct
 
 
-def _given_start(structure: Crystal, weights: Weights) -> Start:
-    latent = _encode([structure], weights)[0]
-    return Start("given", "", float("nan"), structure.composition.n_formula_units, latent)
+def _given_start(structure: Crystal, composition: Composition, weights: Weights) -> Start:
+    units = structure.composition.n_formula_units
+    if units * composition.reduced.n_atoms > weights.max_atoms:
+        raise FormulaError(
+            f"{composition.reduced_formula}: the start structure has {units} formula units, which make "
+            f"{units * composition.reduced.n_atoms} atoms; cells of up to {weights.max_atoms} can be handled."
+        )
+    return Start("given", "", float("nan"), units, _encode([structure], weights)[0])
 
 
 def _seed(seed: int, composition: Composition) -> int:

@@ -24,6 +24,18 @@ FIRST_MONOCLINIC = 3
 FIRST_ORTHORHOMBIC = 16
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and those above it.
+
+    Raises:
+        LcomsError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
 def write_prediction(prediction: Prediction, out: Path) -> Path:
     """Write OUT/FORMULA/rank-01.cif ... and results.json; CIF files of an earlier prediction there are removed.
 
@@ -34,17 +46,15 @@ def write_prediction(prediction: Prediction, out: Path) -> Path:
         LcomsError: the folder cannot be written.
     """
     folder = out / prediction.composition.reduced_formula
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("rank-*.cif"):
             old.unlink()
         for rank, candidate in enumerate(prediction.candidates, 1):
             _write(folder / cif_name(rank), to_cif(conventional(candidate.crystal), symprec=CIF_SYMPREC))
         _write(folder / RESULTS, json.dumps(results(prediction), indent=1, allow_nan=False) + "\n")
     except OSError as error:
-        raise LcomsError(
-            f"{folder}: cannot be written ({error.strerror}); choose another folder with --out."
-        ) from error
+        raise _cannot_write(folder, error) from error
     return folder
 
 
@@ -139,6 +149,10 @@ def _cell_text(candidate: Candidate) -> str:
     if candidate.space_group < FIRST_ORTHORHOMBIC:
         return text + f" / {angles[1]:.0f}"
     return text
+
+
+def _cannot_write(folder: Path, error: OSError) -> LcomsError:
+    return LcomsError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out.")
 
 
 def _write(path: Path, text: str) -> None:

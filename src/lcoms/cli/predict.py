@@ -47,7 +47,7 @@ def predict(
 ) -> None:
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
     texts = _gather(formulas, from_file)
-    compositions, failures = _read(texts)
+    compositions, failed = _read(texts)
     if compositions:
         units = _range(formula_units)
         from lcoms.prediction import PredictConfig
@@ -61,11 +61,13 @@ def predict(
             exclude_same=without_same,
             seed=seed,
         )
-        failures += _predict_all(compositions, config, out, weights, start_structure, threads)
-    for message in failures:
-        typer.echo(message, err=True)
-    if failures:
+        failed += _predict_all(compositions, config, out, weights, start_structure, threads)
+    if failed:
         raise typer.Exit(2)
+
+
+def _complain(sentence: str) -> None:
+    typer.echo(f"lcoms: {sentence}", err=True)
 
 
 def _gather(formulas: list[str] | None, from_file: Path | None) -> list[str]:
@@ -83,18 +85,19 @@ def _gather(formulas: list[str] | None, from_file: Path | None) -> list[str]:
     return texts
 
 
-def _read(texts: list[str]) -> tuple[list[Composition], list[str]]:
-    """Distinct compositions in the order given, and a sentence for each formula that cannot be read."""
+def _read(texts: list[str]) -> tuple[list[Composition], int]:
+    """Distinct compositions in the order given, and how many formulas cannot be read, after a sentence on each."""
     from lcoms.crystal import Composition
 
     compositions: dict[Composition, None] = {}
-    failures = []
+    failed = 0
     for text in texts:
         try:
             compositions[Composition.from_formula(text).reduced] = None
         except FormulaError as error:
-            failures.append(str(error))
-    return list(compositions), failures
+            failed += 1
+            _complain(str(error))
+    return list(compositions), failed
 
 
 def _range(text: str | None) -> tuple[int, int] | None:
@@ -114,7 +117,8 @@ def _predict_all(
     weights_folder: Path | None,
     start_structure: Path | None,
     threads: int | None,
-) -> list[str]:
+) -> int:
+    """Predict, print and write; returns how many formulas came to nothing, after a sentence on each."""
     from rich.console import Console
 
     console = Console()
@@ -125,13 +129,14 @@ def _predict_all(
         from lcoms.io import read_crystals
         from lcoms.models.weights import load_weights
         from lcoms.prediction import predict_crystals
-        from lcoms.report import table, write_prediction
+        from lcoms.report import make_folder, table, write_prediction
 
         if threads is not None:
             torch.set_num_threads(max(1, threads))
         loaded = load_weights(weights_folder)
         structure: Crystal | None = None if start_structure is None else read_crystals(start_structure)[0]
-    failures: list[str] = []
+        make_folder(out)
+    failed = 0
     folders: list[Path] = []
     for composition in compositions:
         try:
@@ -139,16 +144,16 @@ def _predict_all(
                 prediction = predict_crystals(composition, loaded, config, structure=structure)
                 folder = write_prediction(prediction, out)
         except FormulaError as error:
-            failures.append(str(error))
+            failed += 1
+            _complain(str(error))
             continue
         if prediction.candidates:
             console.print(table(prediction))
             folders.append(folder)
         else:
-            failures.append(
-                f"{composition.reduced_formula}: no valid crystal came out of {prediction.n_starts} starts."
-            )
+            failed += 1
+            _complain(f"{composition.reduced_formula}: no valid crystal came out of {prediction.n_starts} starts.")
     if folders:
         console.print(f"{ENERGY_NOTE} {time.perf_counter() - clock:.1f} s.", style="dim")
         console.print(f"Next: open {folders[0] / 'rank-01.cif'} in a crystal viewer.", soft_wrap=True)
-    return failures
+    return failed
