@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import caesium_chloride, perovskite, rock_salt, shaken, tiny_cdvae, zinc_blende
+from tiny import caesium_chloride, candidate_of, perovskite, rock_salt, shaken, tiny_cdvae, zinc_blende
 
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import FormulaError
@@ -18,8 +18,7 @@ from lcoms.evaluate.references import Reference
 from lcoms.models.base import CDVAE
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.models.weights import Weights
-from lcoms.prediction import Candidate, PredictConfig, Prediction, Start
-from lcoms.symmetry import space_group_number
+from lcoms.prediction import Candidate, PredictConfig, Prediction
 
 SALT = Reference("salt", Composition.from_formula("NaCl"), rock_salt())
 HIGH = Reference("high-pressure salt", Composition.from_formula("NaCl"), caesium_chloride(3.4, (11, 17)))
@@ -28,8 +27,7 @@ WEIGHTS = Weights(tiny_cdvae(), ConservativeSurrogate(8), frozenset(), 20, "", P
 
 
 def candidates(*crystals: Crystal) -> tuple[Candidate, ...]:
-    start = Start("prior", "", float("nan"), 1, torch.zeros(8))
-    return tuple(Candidate(c, 0.0, 0.0, 0.0, space_group_number(c), 0.1, 2.0, start, 1) for c in crystals)
+    return tuple(candidate_of(crystal) for crystal in crystals)
 
 
 @pytest.fixture

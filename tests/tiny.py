@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lcoms.batch import CrystalBatch
-from lcoms.crystal import Crystal
+from lcoms.crystal import Composition, Crystal
 from lcoms.data.checks import record_batch
 from lcoms.data.store import SCHEMA, CrystalArrays, Manifest, Store, write_manifest, write_shard
+from lcoms.lattice import shortest_distance
 from lcoms.models.composition import element_fractions
 from lcoms.models.fast import FastCDVAE, FastConfig
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 from lcoms.models.surrogate_file import save_surrogate
 from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, save_cdvae
 from lcoms.nn.geometry import DensityBasis
+from lcoms.prediction import Candidate, Start
 from lcoms.search.library import LatentLibrary
+from lcoms.symmetry import space_group_number
 
 TINY = FastConfig(
     latent_dim=8, channels=32, filters=8, vectors=8, encoder_layers=2, decoder_layers=2, condition=16,
@@ -176,3 +181,31 @@ def make_store(
     shard = write_shard(path, 0, record_batch(columns), {})
     write_manifest(path, Manifest((shard,), len(crystals), {}, {}))
     return Store.open(path)
+
+
+class KnownDecoder(FastCDVAE):
+    """Encodes like the tiny model and decodes to the crystals it is given, one a row, whatever the latents."""
+
+    def __init__(self, answers: Sequence[Crystal | None]) -> None:
+        super().__init__(TINY)
+        self.load_state_dict(tiny_cdvae().state_dict())
+        self.requires_grad_(False)
+        self.answers = list(answers)
+
+    def decode(
+        self, z: Tensor, compositions: Sequence[Composition], generator: torch.Generator
+    ) -> list[Crystal | None]:
+        assert isinstance(generator, torch.Generator)
+        assert len(z) == len(compositions) == len(self.answers)
+        return self.answers
+
+
+def candidate_of(crystal: Crystal, **changes: object) -> Candidate:
+    """A candidate with made-up figures."""
+    figures = {
+        "energy_per_atom": -1.0, "latent_energy": -1.2, "start_energy": -0.9, "latent_distance": 0.3, "score": -0.98,
+        "space_group": space_group_number(crystal), "symprec": 0.1, "count": 1,
+        "shortest_distance": shortest_distance(crystal.lattice, crystal.frac_coords),
+        "start": Start("prior", "", float("nan"), 1, torch.zeros(TINY.latent_dim)),
+    }  # fmt: skip
+    return Candidate(crystal=crystal, **(figures | changes))  # type: ignore[arg-type]
