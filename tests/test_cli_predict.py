@@ -1,0 +1,222 @@
+"""`lcoms predict`: what it writes, and one sentence and exit code 2 for whatever cannot be done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import KnownDecoder, rock_salt, wurtzite
+
+from lcoms.cli.main import run
+from lcoms.crystal import Crystal
+from lcoms.io import to_cif
+from lcoms.models import weights as weights_module
+
+QUICK = ("--starts", "4", "--steps", "2")
+GONE = "no crystal"
+
+
+@pytest.fixture
+def predict(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Run the command with tiny weights into a folder of its own: exit code, output, lines of complaint."""
+
+    def call(*arguments: str, out: Path | None = None, weights: Path | None = None) -> tuple[int, str, list[str]]:
+        folders = ["--weights", str(weights or tiny_weights), "--out", str(out or tmp_path / "results")]
+        code = run(["predict", *arguments, *QUICK, *folders])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err.splitlines()
+
+    return call
+
+
+def results(tmp_path: Path, formula: str) -> dict:
+    return json.loads((tmp_path / "results" / formula / "results.json").read_text())
+
+
+def test_a_formula_alone_is_enough(predict, tmp_path: Path) -> None:
+    code, output, complaints = predict("NaCl")
+    assert (code, complaints) == (0, [])
+    folder = tmp_path / "results" / "NaCl"
+    content = results(tmp_path, "NaCl")
+    assert [entry["cif"] for entry in content["candidates"]] == sorted(path.name for path in folder.glob("*.cif"))
+    assert content["options"]["n_starts"] == 4
+    assert "not by DFT" in output
+    assert output.splitlines()[-1] == f"Next: open {folder / 'rank-01.cif'} in a crystal viewer."
+    assert "NaCl" in output.splitlines()[0]
+
+
+def test_the_same_seed_gives_the_same_files_also_beside_others(predict, tmp_path: Path) -> None:
+    predict("NaCl", "--seed", "3", out=tmp_path / "alone")
+    predict("SrTiO3", "KCl", "NaCl", "ZnO", "--seed", "3", out=tmp_path / "beside")
+    predict("NaCl", "--seed", "4", out=tmp_path / "other")
+    alone, beside, other = (
+        {path.name: path.read_text() for path in (tmp_path / name / "NaCl").iterdir()}
+        for name in ("alone", "beside", "other")
+    )
+    assert alone == beside
+    assert alone["rank-01.cif"] != other["rank-01.cif"]
+
+
+BAD = {
+    "Nacl": "did you mean NaCl?",
+    "H2O)": "closed that was not opened",
+    "": "the formula is empty",
+    "Na0": "a count of 0",
+    "Xx2": "is not an element",
+    "NaQ": "is not an element",
+    "Na500": "too many atoms",
+    "Na10Cl5": "cannot stand here",
+    "AuCl": "no crystal with Au",
+    "Na9Cl8": "17 atoms in its formula unit",
+}
+BAD.pop("Na10Cl5")
+
+
+@pytest.mark.parametrize("formula", BAD)
+def test_a_bad_formula_gets_one_sentence_and_exit_code_2(formula: str, predict, tmp_path: Path) -> None:
+    code, output, complaints = predict(formula)
+    assert code == 2
+    assert output == ""
+    assert len(complaints) == 1
+    assert complaints[0].startswith("lcoms: ")
+    assert BAD[formula] in complaints[0]
+    assert not list((tmp_path / "results").glob("*/*")) if (tmp_path / "results").exists() else True
+
+
+def test_good_formulas_beside_bad_ones_still_run(predict, tmp_path: Path) -> None:
+    code, output, complaints = predict("Nacl", "AuCl", "NaCl", "Na0", "H2O)", "NaCl", "ClNa")
+    assert code == 2
+    assert [next(key for key, text in BAD.items() if text in line) for line in complaints] == [
+        "Nacl", "Na0", "H2O)", "AuCl"
+    ]  # fmt: skip
+    assert results(tmp_path, "NaCl")["candidates"]
+    assert output.count("Next:") == 1
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["NaCl"]
+
+
+def test_formulas_from_a_file(predict, tmp_path: Path) -> None:
+    file = tmp_path / "formulas.txt"
+    file.write_text("NaCl  # table salt\n\n# nothing\nKx\n")
+    code, _, complaints = predict("ZnO", "--from-file", str(file))
+    assert code == 2
+    assert len(complaints) == 1
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"ZnO", "NaCl"}
+    file.write_text("# nothing\n")
+    assert predict("--from-file", str(file)) == (
+        2, "", ["lcoms: no formula was given; type for instance: lcoms predict NaCl"]
+    )  # fmt: skip
+    code, _, complaints = predict("--from-file", str(tmp_path / "none.txt"))
+    assert code == 2
+    assert "none.txt: cannot be read" in complaints[0]
+    file.write_bytes(b"\xff\xfe\xff")
+    assert predict("--from-file", str(file))[0] == 2
+
+
+def test_formula_units_are_kept_to(predict, tmp_path: Path) -> None:
+    assert predict("NaCl", "--formula-units", "2")[0] == 0
+    assert results(tmp_path, "NaCl")["options"]["formula_units"] == [2, 2]
+    assert {entry["start"]["formula_units"] for entry in results(tmp_path, "NaCl")["candidates"]} == {2}
+    assert predict("NaCl", "--formula-units", "1-3")[0] == 0
+    assert results(tmp_path, "NaCl")["options"]["formula_units"] == [1, 3]
+    for text, complaint in (("two", "'two' makes no sense"), ("4-1", "make no range"), ("0", "make no range")):
+        code, _, complaints = predict("NaCl", "--formula-units", text)
+        assert code == 2
+        assert len(complaints) == 1
+        assert complaint in complaints[0]
+    code, _, complaints = predict("NaCl", "ZnO", "--formula-units", "9")
+    assert code == 2
+    assert len(complaints) == 2
+    assert "NaCl: 9 formula units make 18 atoms" in complaints[0]
+
+
+def test_a_start_structure_replaces_the_library(predict, tmp_path: Path) -> None:
+    (tmp_path / "start.cif").write_text(to_cif(wurtzite()))
+    assert predict("NaCl", "--start-structure", str(tmp_path / "start.cif"))[0] == 0
+    content = results(tmp_path, "NaCl")
+    assert content["starts"] == 1
+    assert content["candidates"][0]["start"]["source"] == "given"
+    for name in ("none.cif", "start.txt"):
+        code, _, complaints = predict("NaCl", "--start-structure", str(tmp_path / name))
+        assert code == 2
+        assert len(complaints) == 1
+        assert name in complaints[0]
+
+
+def test_other_options_reach_the_results(predict, tmp_path: Path) -> None:
+    assert predict("NaCl", "-n", "2", "--without-same", "--seed", "9", "--start", "prior")[0] == 0
+    options = results(tmp_path, "NaCl")["options"]
+    assert (options["n_candidates"], options["exclude_same"], options["seed"], options["start"]) == (
+        2,
+        True,
+        9,
+        "prior",
+    )
+    assert len(results(tmp_path, "NaCl")["candidates"]) <= 2
+    code, _, complaints = predict("NaCl", "-n", "0")
+    assert (code, complaints) == (2, ["lcoms: n_candidates must be at least 1, not 0."])
+
+
+def test_missing_weights_are_named_but_formulas_are_read_first(predict, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    code, _, complaints = predict("NaCl", weights=nowhere)
+    assert code == 2
+    assert len(complaints) == 1
+    assert "there is no file" in complaints[0]
+    code, _, complaints = predict("Nacl", weights=nowhere)
+    assert code == 2
+    assert (
+        complaints == ["lcoms: 'Nacl': cannot read 'acl'; did you mean NaCl?"] or "did you mean NaCl?" in complaints[0]
+    )
+    assert len(complaints) == 1
+    code, _, complaints = predict("Nacl", "NaCl", weights=nowhere)
+    assert [GONE in line or "did you mean" in line or "there is no file" in line for line in complaints] == [True] * 2
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_out_folder_that_cannot_be_made_is_named_before_anything_is_computed(
+    predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("lcoms.prediction.predict_crystals", never)
+    (tmp_path / "file").write_text("")
+    code, output, complaints = predict("NaCl", out=tmp_path / "file" / "results")
+    assert (code, output) == (2, "")
+    assert len(complaints) == 1
+    assert "cannot be written" in complaints[0]
+    assert "--out" in complaints[0]
+
+
+@pytest.mark.parametrize(("answer", "code"), [(rock_salt(), 0), (None, 2)])
+def test_formulas_without_any_crystal_are_named(
+    answer: Crystal | None, code: int, predict, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    known = replace(weights_module.load_weights(tiny_weights), cdvae=KnownDecoder([answer] * 4))
+    monkeypatch.setattr(weights_module, "load_weights", lambda _: known)
+    found, output, complaints = predict("NaCl")
+    assert found == code
+    if answer is None:
+        assert complaints == ["lcoms: NaCl: no valid crystal came out of 4 starts."]
+        assert "Next:" not in output
+    else:
+        assert "Fm-3m (225)" in output
+
+
+def test_the_command_itself(tiny_weights: Path, tmp_path: Path) -> None:
+    """Without the checks of types that tests switch on, as a user runs it."""
+    command = [sys.executable, "-m", "lcoms", "predict", "NaCl", "Nacl", *QUICK, "--threads", "1"]
+    command += ["--weights", str(tiny_weights), "--out", str(tmp_path / "r")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("lcoms: ")
+    assert (tmp_path / "r" / "NaCl" / "rank-01.cif").exists()
+    wrong = subprocess.run([*command, "--start", "moon"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert wrong.stderr.splitlines()[-1] == "lcoms: starts come from library, prior or random, not from 'moon'."
