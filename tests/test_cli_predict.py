@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from lcoms.io import to_cif
 from lcoms.models import weights as weights_module
 
 QUICK = ("--starts", "4", "--steps", "2")
-GONE = "no crystal"
 
 
 @pytest.fixture
@@ -66,13 +66,10 @@ BAD = {
     "": "the formula is empty",
     "Na0": "a count of 0",
     "Xx2": "is not an element",
-    "NaQ": "is not an element",
     "Na500": "too many atoms",
-    "Na10Cl5": "cannot stand here",
     "AuCl": "no crystal with Au",
     "Na9Cl8": "17 atoms in its formula unit",
 }
-BAD.pop("Na10Cl5")
 
 
 @pytest.mark.parametrize("formula", BAD)
@@ -83,7 +80,7 @@ def test_a_bad_formula_gets_one_sentence_and_exit_code_2(formula: str, predict, 
     assert len(complaints) == 1
     assert complaints[0].startswith("lcoms: ")
     assert BAD[formula] in complaints[0]
-    assert not list((tmp_path / "results").glob("*/*")) if (tmp_path / "results").exists() else True
+    assert not list(tmp_path.glob("results/*"))
 
 
 def test_good_formulas_beside_bad_ones_still_run(predict, tmp_path: Path) -> None:
@@ -148,12 +145,8 @@ def test_a_start_structure_replaces_the_library(predict, tmp_path: Path) -> None
 def test_other_options_reach_the_results(predict, tmp_path: Path) -> None:
     assert predict("NaCl", "-n", "2", "--without-same", "--seed", "9", "--start", "prior")[0] == 0
     options = results(tmp_path, "NaCl")["options"]
-    assert (options["n_candidates"], options["exclude_same"], options["seed"], options["start"]) == (
-        2,
-        True,
-        9,
-        "prior",
-    )
+    expected = {"n_candidates": 2, "exclude_same": True, "seed": 9, "start": "prior"}
+    assert {name: options[name] for name in expected} == expected
     assert len(results(tmp_path, "NaCl")["candidates"]) <= 2
     code, _, complaints = predict("NaCl", "-n", "0")
     assert (code, complaints) == (2, ["lcoms: n_candidates must be at least 1, not 0."])
@@ -167,12 +160,11 @@ def test_missing_weights_are_named_but_formulas_are_read_first(predict, tmp_path
     assert "there is no file" in complaints[0]
     code, _, complaints = predict("Nacl", weights=nowhere)
     assert code == 2
-    assert (
-        complaints == ["lcoms: 'Nacl': cannot read 'acl'; did you mean NaCl?"] or "did you mean NaCl?" in complaints[0]
-    )
     assert len(complaints) == 1
+    assert "did you mean NaCl?" in complaints[0]
     code, _, complaints = predict("Nacl", "NaCl", weights=nowhere)
-    assert [GONE in line or "did you mean" in line or "there is no file" in line for line in complaints] == [True] * 2
+    assert code == 2
+    assert ["did you mean" in complaints[0], "there is no file" in complaints[1], len(complaints)] == [True, True, 2]
     assert not (tmp_path / "results").exists()
 
 
@@ -195,8 +187,6 @@ def test_an_out_folder_that_cannot_be_made_is_named_before_anything_is_computed(
 def test_formulas_without_any_crystal_are_named(
     answer: Crystal | None, code: int, predict, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
     known = replace(weights_module.load_weights(tiny_weights), cdvae=KnownDecoder([answer] * 4))
     monkeypatch.setattr(weights_module, "load_weights", lambda _: known)
     found, output, complaints = predict("NaCl")

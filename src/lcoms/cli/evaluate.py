@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lcoms.errors import DataError
+
 if TYPE_CHECKING:
     from lcoms.evaluate.formulas import Outcome
     from lcoms.evaluate.references import Reference
@@ -45,6 +47,8 @@ def reconstruction(
     arrays = Store.open(store)
     rows = arrays.select(split=split, max_atoms=max_atoms)
     rows = rows[plausible_volume(arrays.arrays(rows))]
+    if not len(rows):
+        raise DataError(f"{store} holds no crystals of split {split!r} with up to {max_atoms} atoms; choose others.")
     rows = np.random.default_rng(seed).permutation(rows)[:n]
     clock = time.perf_counter()
     result = reconstruct(model, [arrays[int(i)] for i in rows], torch.Generator().manual_seed(seed), k=k)

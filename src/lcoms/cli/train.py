@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,8 +42,8 @@ def cdvae(
 
     from lcoms.config import to_dict, with_overrides
     from lcoms.models.fast import FastCDVAE
-    from lcoms.models.weights import PRESETS, load_cdvae, new_cdvae
-    from lcoms.train.cdvae import TrainConfig, train_cdvae
+    from lcoms.models.weights import find_preset, load_cdvae, new_cdvae, preset_of
+    from lcoms.train.cdvae import CHECKPOINT_FILE, TrainConfig, train_cdvae
     from lcoms.train.latents import select_rows
 
     if threads is not None:
@@ -52,8 +53,7 @@ def cdvae(
     rows = select_rows(data, max_atoms=max_atoms, split="train")
     torch.manual_seed(config.seed)
     if start_from is None:
-        new_cdvae(preset)
-        model = new_cdvae(preset, with_overrides(PRESETS[preset].config(), model_set or []))
+        model = new_cdvae(preset, with_overrides(find_preset(preset).config(), model_set or []))
     else:
         model = load_cdvae(start_from)[0].requires_grad_(True).train()
     if isinstance(model, FastCDVAE):
@@ -61,9 +61,10 @@ def cdvae(
     crystals = data.arrays(rows)
     metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(
-        json.dumps({"preset": preset, "model": to_dict(model.config), "train": to_dict(config)}, indent=2) + "\n"
-    )
+    if not (out / CHECKPOINT_FILE).exists():
+        settings = {"preset": preset_of(model), "model": to_dict(model.config), "train": to_dict(config)}
+        (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     typer.echo(f"{len(rows)} training crystals of up to {max_atoms} atoms, {config.steps} steps.")
     weights = train_cdvae(model, crystals, config, out, metadata=metadata, fit_statistics=start_from is None)
     typer.echo(f"Weights: {weights}")

@@ -65,15 +65,25 @@ def preset_of(model: CDVAE) -> str:
     return next(name for name, preset in PRESETS.items() if isinstance(model, preset.model))
 
 
+def find_preset(name: str) -> Preset:
+    """The preset of a name.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
 def new_cdvae(preset: str, config: Any = None) -> CDVAE:
     """An untrained model of a preset.
 
     Raises:
         ConfigError: there is no such preset.
     """
-    if preset not in PRESETS:
-        raise ConfigError(f"there is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
-    return PRESETS[preset].model(PRESETS[preset].config() if config is None else config)
+    found = find_preset(preset)
+    return found.model(found.config() if config is None else config)
 
 
 def save_cdvae(

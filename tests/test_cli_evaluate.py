@@ -1,0 +1,72 @@
+"""`lcoms evaluate` prints shares with their intervals, and can write every row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import made_crystals, make_store, perovskite, rock_salt
+
+from lcoms.cli.main import run
+from lcoms.evaluate import references
+from lcoms.evaluate.references import Reference
+from lcoms.io import to_extxyz
+from lcoms.models.weights import CDVAE_FILE
+
+QUICK = ["--starts", "4", "--steps", "2"]
+
+
+def test_reconstruction_is_printed_by_size(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crystals = made_crystals()[:16] + made_crystals()[-4:]
+    n = len(crystals)
+    make_store(tmp_path / "store", crystals, energies=[0.0] * n, hull=[0.0] * n, splits=["val"] * n)
+    arguments = ["evaluate", "reconstruction", str(tmp_path / "store"), "--cdvae", str(tiny_weights / CDVAE_FILE)]
+    assert run([*arguments, "-n", "12", "-k", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("12 crystals of split val")
+    assert "match@1" in lines[1]
+    assert "match@2" in lines[1]
+    bands = {line.split()[0]: int(line.split()[1]) for line in lines[2:]}
+    assert bands["1-20"] == bands["1-12"] == 12 == bands["1-2"] + bands["3-4"] + bands["5-8"]
+    assert lines[2].count("[") == 2
+    assert run([*arguments, "-n", "12", "-k", "2"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == lines[1:]
+    assert run([*arguments, "--split", "test"]) == 2
+    assert "holds no crystals of split 'test'" in capsys.readouterr().err
+
+
+def test_compounds_are_predicted_by_every_seed(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [Reference(c.composition.formula, c.composition, c) for c in (rock_salt(), rock_salt(4.0, (3, 9)))]
+    monkeypatch.setattr(references, "paper_compounds", lambda: known)
+    out = tmp_path / "rows.json"
+    arguments = ["--weights", str(tiny_weights), "--seeds", "2", "--out", str(out), *QUICK]
+    assert run(["evaluate", "compounds", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[:4]] == [
+        ["NaCl", "seed", "0"], ["LiF", "seed", "0"], ["NaCl", "seed", "1"], ["LiF", "seed", "1"]
+    ]  # fmt: skip
+    assert "no crystal with Li or F" in lines[1]
+    assert [line.split()[0] for line in lines[4:8]] == ["match@1", "match@10", "strict@1", "strict@10"]
+    assert lines[8].startswith("4 predictions")
+    rows = json.loads(out.read_text())
+    assert [(row["name"], row["seed"]) for row in rows] == [("NaCl", 0), ("LiF", 0), ("NaCl", 1), ("LiF", 1)]
+    assert rows[0]["n_candidates"] > 0
+    assert rows[0]["space_group"] == 225
+    assert rows[1]["strict_rank"] is None
+
+
+def test_tables_of_the_user_are_sampled(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "known.extxyz"
+    file.write_text(to_extxyz([rock_salt(), perovskite(), rock_salt(6.29, (19, 17))]))
+    arguments = ["evaluate", "table", str(file), "--weights", str(tiny_weights), *QUICK]
+    assert run([*arguments, "--max-atoms", "4", "-n", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "known.extxyz: 2 structures, 1 left out (over 4 atoms or unreadable)"
+    assert len(lines) == 1 + 1 + 6 + 1
+    assert run(["evaluate", "table", str(tmp_path / "none.csv"), "--weights", str(tiny_weights)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,138 @@
+"""`lcoms train`: from a store to weights that predict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import made_crystals, make_store, tiny_cdvae
+
+from lcoms.cli.main import run
+from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, load_cdvae, load_weights, save_cdvae
+
+NETWORK = [
+    "latent_dim=8", "channels=16", "filters=4", "vectors=4", "encoder_layers=1", "decoder_layers=1", "condition=16",
+    "steps=3", "tries=1",
+]  # fmt: skip
+TRAINING = ["steps=3", "warmup=1", "atoms_per_batch=64", "batches_per_step=1", "log_every=1"]
+SURROGATE = ["hidden=16", "epochs=2", "precision=float32"]
+
+
+def options(name: str, settings: list[str]) -> list[str]:
+    return [text for setting in settings for text in (name, setting)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "store"
+    crystals = made_crystals()
+    splits = ["val" if i >= 60 else "train" for i in range(64)]
+    energies = [-1.0 - 0.01 * i for i in range(64)]
+    make_store(path, crystals, energies=energies, hull=[0.0] * 64, splits=splits)
+    return path
+
+
+def train(store: Path, out: Path, *more: str) -> int:
+    network = options("--model", NETWORK)
+    return run(["train", "cdvae", str(store), "--out", str(out), *network, *options("--set", TRAINING), *more])
+
+
+@pytest.fixture(scope="module")
+def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "weights"
+    assert train(store, out) == 0
+    return out
+
+
+def test_training_leaves_weights_config_logs_and_a_checkpoint(trained: Path, store: Path) -> None:
+    config = json.loads((trained / "config.json").read_text())
+    assert (config["preset"], config["model"]["channels"], config["train"]["steps"]) == ("fast", 16, 3)
+    assert {path.name for path in trained.iterdir()} == {
+        "config.json", CDVAE_FILE, "checkpoint.safetensors", "logs", "tensorboard"
+    }  # fmt: skip
+    metadata = load_cdvae(trained / CDVAE_FILE)[1]
+    assert metadata["n_crystals"] == 59  # one of the made ones is too dense to be plausible
+    assert metadata["max_atoms"] == 20
+    assert set(metadata["elements"]) >= {8, 11, 17, 22, 38}
+    assert metadata["steps"] == 3
+    assert store.exists()
+
+
+def test_a_run_is_taken_up_again_but_not_with_other_options(
+    trained: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (trained / "config.json").read_text()
+    assert train(store, trained) == 0
+    assert "Next: lcoms train surrogate" in capsys.readouterr().out
+    assert train(store, trained, "--set", "steps=4") == 2
+    complaint = capsys.readouterr().err
+    assert "was written by a run with another train" in complaint.splitlines()[-1]
+    assert (trained / "config.json").read_text() == before
+
+
+def test_weights_can_be_trained_further(
+    trained: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(store, tmp_path / "more", "--start-from", str(trained / CDVAE_FILE), "--threads", "1") == 0
+    first, second = load_cdvae(trained / CDVAE_FILE)[0], load_cdvae(tmp_path / "more" / CDVAE_FILE)[0]
+    assert first.config == second.config
+    assert (first.embed.weight != second.embed.weight).any()
+    assert (first.lattice_transform.mean == second.lattice_transform.mean).all()
+    capsys.readouterr()
+
+
+def test_a_formula_is_predicted_from_weights_trained_here(
+    trained: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "weights"
+    arguments = ["--cdvae", str(trained / CDVAE_FILE), "--out", str(out), *options("--set", SURROGATE)]
+    assert run(["train", "surrogate", str(store), *arguments]) == 0
+    output = capsys.readouterr().out
+    assert "Encoding 63 crystals" in output
+    assert "epoch   2" in output
+    assert output.splitlines()[-1] == f"Next: lcoms predict NaCl --weights {out}"
+    assert {CDVAE_FILE, SURROGATE_FILE, LIBRARY_FILE} <= {path.name for path in out.iterdir()}
+    weights = load_weights(out)
+    assert weights.max_atoms == 20
+    quick = ["--starts", "3", "--steps", "2", "--out", str(tmp_path / "results")]
+    assert run(["predict", "NaCl", "--weights", str(out), *quick]) == 0
+    assert (tmp_path / "results" / "NaCl" / "rank-01.cif").exists()
+
+
+def test_conservatism_can_be_switched_off(
+    trained: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--cdvae", str(trained / CDVAE_FILE), "--out", str(tmp_path), *options("--set", SURROGATE)]
+    assert run(["train", "surrogate", str(store), *arguments, "--conservatism", "off"]) == 0
+    assert (tmp_path / "surrogate-off").is_dir()
+    assert load_weights(tmp_path).surrogate.config.conservatism == "off"
+    capsys.readouterr()
+
+
+def test_what_cannot_be_trained_is_said_in_a_sentence(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    cases = {
+        ("cdvae", str(tmp_path), "--out", out): "is not a store of crystals",
+        ("cdvae", str(store), "--out", out, "--preset", "slow"): "there is no preset 'slow'",
+        ("cdvae", str(store), "--out", out, "--model", "chanels=3"): "did you mean channels",
+        ("cdvae", str(store), "--out", out, "--set", "steps=0"): "steps must be at least 1",
+        ("cdvae", str(store), "--out", out, "--set", "steps"): "is no setting",
+        ("cdvae", str(store), "--out", out, "--max-atoms", "1"): "needs at least one crystal",
+        ("surrogate", str(store), "--out", out, "--cdvae", str(tmp_path / "no")): "there is no file",
+    }
+    for arguments, sentence in cases.items():
+        assert run(["train", *arguments]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1, lines
+        assert sentence in lines[0]
+
+
+def test_a_store_without_training_crystals_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crystals = made_crystals()[:2]
+    make_store(tmp_path / "store", crystals, energies=[0.0] * 2, hull=[0.0] * 2, splits=["val"] * 2)
+    save_cdvae(tiny_cdvae(), tmp_path / CDVAE_FILE, metadata={})
+    assert train(tmp_path / "store", tmp_path / "out") == 2
+    assert "has no training crystals" in capsys.readouterr().err
