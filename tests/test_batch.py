@@ -110,3 +110,12 @@ def test_a_broken_decoding_is_refused_on_the_way_out() -> None:
         batch.replace(lattice=torch.zeros(1, 3, 3)).to_crystals()
     with pytest.raises(CrystalError, match="finite"):
         batch.replace(frac_coords=torch.full((2, 3), torch.nan)).to_crystals()
+
+
+def test_energies_move_with_the_batch() -> None:
+    batch = CrystalBatch.from_crystals([Crystal(np.eye(3) * 4, np.zeros((1, 3)), np.array([29]))] * 2)
+    energies = torch.tensor([-1.0, float("nan")])
+    moved = batch.replace(formation_energy=energies).to("cpu")
+    assert moved.formation_energy is not None
+    torch.testing.assert_close(moved.formation_energy, energies, equal_nan=True)
+    assert batch.to("cpu").formation_energy is None
