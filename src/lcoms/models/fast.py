@@ -55,6 +55,7 @@ class FastConfig:
         noises_per_crystal: denoiser samples for each encoded crystal.
         strain: standard deviation of the random strain on training cells, so that an imperfect lattice is no surprise.
         steps: denoiser calls of one decode.
+        churn: noise added during a decode, as a share of the level.
         tries: decodes of each latent, of which the one that encodes nearest to the latent is kept.
     """
 
@@ -75,8 +76,9 @@ class FastConfig:
     kl_weight: float = 5e-4
     lattice_weight: float = 1.0
     energy_weight: float = 0.1
-    steps: int = 24
-    tries: int = 3
+    steps: int = 10
+    churn: float = 0.4
+    tries: int = 8
 
 
 class FastCDVAE(CDVAE):
@@ -281,6 +283,8 @@ class FastCDVAE(CDVAE):
                 lattice,
                 self.config.noise,
                 steps=self.config.steps,
+                generator=generator,
+                churn=self.config.churn,
             )
         finite = valid & frac_coords.isfinite().all((1, 2))
         mu, _ = self._encode(torch.where(finite[:, None, None], frac_coords, 0.0), lattice, numbers)

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+CHURN_END = 0.15  # angstrom; below it noise would only blur
+
 
 @dataclass(frozen=True)
 class NoiseSchedule:
@@ -53,22 +55,31 @@ def anneal(
     schedule: NoiseSchedule,
     *,
     steps: int,
+    generator: torch.Generator | None = None,
+    churn: float = 0.0,
 ) -> Float[Tensor, "b n 3"]:
-    """Deterministic annealing: at each level every atom goes the part of its way that the level loses in scale.
+    """Annealing: at each level every atom goes the part of its way that the level loses in scale.
 
     The last step goes the whole way and adds nothing, so the result carries no residual noise.
 
     Args:
         denoise: (fractional coordinates, sigma) to displacements in angstrom.
         frac_coords: where the atoms start, usually anywhere.
+        generator: draws the noise that `churn` adds.
+        churn: noise added before a step, as a share of its level, down to CHURN_END (Karras et al. 2022).
 
     Returns:
         Fractional coordinates in [0, 1).
     """
     inverse = torch.linalg.inv(lattice)
-    levels = schedule.levels(steps).to(frac_coords.device)
-    scales = torch.cat([schedule.scale(levels), levels.new_zeros(1)])
-    for level, now, then in zip(levels, scales[:-1], scales[1:], strict=True):
+    levels = schedule.levels(steps)
+    added = torch.where(levels > CHURN_END, churn * levels, 0.0)
+    added[0] = 0.0
+    raised = torch.sqrt(levels.square() + added.square())
+    now, then = schedule.scale(raised), torch.cat([schedule.scale(levels[1:]), torch.zeros(1)])
+    for level, noise, share in zip(raised, added, 1 - then / now, strict=True):
+        if noise > 0:
+            frac_coords = frac_coords + torch.randn(frac_coords.shape, generator=generator) * noise @ inverse
         moves = denoise(frac_coords, level.expand(len(frac_coords)))
-        frac_coords = frac_coords + (1 - then / now) * moves @ inverse
+        frac_coords = frac_coords + share * moves @ inverse
     return frac_coords % 1.0
