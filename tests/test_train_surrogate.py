@@ -195,11 +195,10 @@ def test_plain_regression_is_exploited_by_descent_and_the_conservative_surrogate
         hidden=64, batch_size=100, epochs=40, learning_rate=2e-3, alpha_learning_rate=0.02, precision="float32",
         inner_steps=50, step_size=0.1, tau=0.3, composition_scale=1.0,
     )  # fmt: skip
-    true, predicted, last = {}, {}, {}
+    true, predicted, records = {}, {}, {}
     for conservatism in ("off", "on"):
         trainer = SurrogateTrainer(data, replace(config, conservatism=conservatism), seed=0)
-        for _ in range(config.epochs):
-            last[conservatism] = trainer.run_epoch()
+        records[conservatism] = [trainer.run_epoch() for _ in range(config.epochs)]
         result = descend(trainer.surrogate, starts, features[:100], steps=50)
         true[conservatism] = curve_energy(result.z).mean().item()
         predicted[conservatism] = result.energies.mean().item()
@@ -208,5 +207,6 @@ def test_plain_regression_is_exploited_by_descent_and_the_conservative_surrogate
     assert predicted["off"] < true["off"] - 3
     assert true["on"] < start - 0.05
     assert predicted["on"] > true["on"] - 0.3
-    assert last["on"].overestimation == pytest.approx(config.tau, rel=0.3)
-    assert last["off"].alpha == last["off"].overestimation == 0
+    # A single epoch swings about tau; the mean of the last ten settled within 15 % of it with all seeds tried.
+    assert np.mean([r.overestimation for r in records["on"][-10:]]) == pytest.approx(config.tau, rel=0.25)
+    assert records["off"][-1].alpha == records["off"][-1].overestimation == 0
