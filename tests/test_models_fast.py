@@ -92,6 +92,14 @@ def test_displacements_have_no_common_translation_and_depend_on_every_input() ->
         assert (model.denoise(**{**inputs, name: value}) - moves).abs().max() > 1e-3, name
 
 
+def test_displacements_are_the_readout_in_units_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs = tiny_cdvae(), denoise_inputs()
+    fixed = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(8))
+    monkeypatch.setattr(model.readout, "forward", lambda *_: fixed)
+    expected = (fixed - fixed.mean(1, keepdim=True)) * TINY.noise.scale(inputs["sigma"])[:, None, None]
+    torch.testing.assert_close(model.denoise(**inputs), expected)
+
+
 def test_groups_of_different_sizes_do_not_influence_each_other() -> None:
     model = tiny_cdvae()
     crystals = some_crystals() + list(prototypes().values())
