@@ -102,7 +102,7 @@ def ingest(
             files, out, options=options, file_format=file_format, workers=workers, overwrite=overwrite, report=report
         )
     _print_kept(store)
-    typer.echo(f"Next: lcoms train cdvae {out}")
+    typer.echo(f"Next: lcoms train cdvae {out} --out run")
 
 
 @app.command()
