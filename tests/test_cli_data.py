@@ -49,7 +49,7 @@ def test_ingest_prints_a_table_of_reasons(table: Path, tmp_path: Path, capsys: p
     lines = {line.split("│")[1].strip(): line for line in printed.out.splitlines() if line.startswith("│")}
     assert {"read", "kept", "dropped: cell without volume"} == set(lines)
     assert "25.00%" in lines["dropped: cell without volume"]
-    assert printed.out.splitlines()[-1] == f"Next: lcoms train cdvae {out}"
+    assert printed.out.splitlines()[-1] == f"Next: lcoms train cdvae {out} --out run"
     assert printed.err == ""  # no progress bar where nobody looks
     store = Store.open(out)
     assert store.columns("split")["split"].tolist() == ["train", "val", "train"]
