@@ -271,6 +271,25 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         train_cdvae(new_model(), to_arrays([rock_salt()]), replace(QUICK, devices=2), tmp_path, metadata=METADATA)
 
 
+def test_every_batch_of_every_step_has_random_numbers_of_its_own(tmp_path: Path) -> None:
+    def seeds(out: Path) -> list[int]:
+        seen: list[int] = []
+        model = new_model()
+        losses = model.losses
+
+        def remembering(batch: CrystalBatch, generator: torch.Generator) -> dict[str, Tensor]:
+            seen.append(generator.initial_seed())
+            return losses(batch, generator)
+
+        model.losses = remembering  # type: ignore[method-assign]
+        train(out, model=model)
+        return seen
+
+    first = seeds(tmp_path / "first")
+    assert len(first) == len(set(first)) == 2 * QUICK.steps
+    assert seeds(tmp_path / "second") == first
+
+
 def test_random_numbers_follow_from_seed_step_and_batch() -> None:
     def first(*numbers: int) -> int:
         return module._generator(*numbers).initial_seed()

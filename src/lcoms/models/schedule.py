@@ -72,14 +72,15 @@ def anneal(
         Fractional coordinates in [0, 1).
     """
     inverse = torch.linalg.inv(lattice)
-    levels = schedule.levels(steps)
+    levels = schedule.levels(steps).to(frac_coords.device)
     added = torch.where(levels > CHURN_END, churn * levels, 0.0)
     added[0] = 0.0
     raised = torch.sqrt(levels.square() + added.square())
-    now, then = schedule.scale(raised), torch.cat([schedule.scale(levels[1:]), torch.zeros(1)])
+    now, then = schedule.scale(raised), torch.cat([schedule.scale(levels[1:]), levels.new_zeros(1)])
     for level, noise, share in zip(raised, added, 1 - then / now, strict=True):
         if noise > 0:
-            frac_coords = frac_coords + torch.randn(frac_coords.shape, generator=generator) * noise @ inverse
+            random = torch.randn(frac_coords.shape, generator=generator).to(frac_coords.device)
+            frac_coords = frac_coords + random * noise @ inverse
         moves = denoise(frac_coords, level.expand(len(frac_coords)))
         frac_coords = frac_coords + share * moves @ inverse
     return frac_coords % 1.0
