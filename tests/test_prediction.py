@@ -165,6 +165,19 @@ def test_random_starts_are_encoded_random_crystals(weights: Weights) -> None:
     torch.testing.assert_close(again, latents)
 
 
+def test_compositions_have_random_numbers_of_their_own(weights: Weights) -> None:
+    config = replace(QUICK, start="prior", steps=0, n_candidates=6)
+    latents = [
+        {
+            tuple(c.start.latent.tolist())
+            for c in predict_crystals(Composition.from_formula(f), weights, config).candidates
+        }
+        for f in ("NaCl", "CsCl")
+    ]
+    assert all(latents)
+    assert not latents[0] & latents[1]
+
+
 def test_recast_latents_are_those_of_the_decoded_crystals(weights: Weights) -> None:
     known = replace(weights, cdvae=KnownDecoder([rock_salt(), None, zinc_blende(numbers=(11, 17))]))
     z = torch.randn(3, 8, generator=generator())

@@ -87,6 +87,10 @@ def test_results_hold_every_option_and_figure(tmp_path: Path) -> None:
     back = Crystal(np.array(cell["lattice"]), np.array(cell["frac_coords"]), np.array(cell["atomic_numbers"]))
     assert matches(back, rock_salt(), STRICT)
     assert cell["angles"] == [60, 60, 60]
+    low = results(prediction(candidate_of(low_symmetry())))["candidates"][0]["primitive_cell"]
+    np.testing.assert_allclose(low["lattice"], low_symmetry().lattice)
+    np.testing.assert_allclose(low["frac_coords"], low_symmetry().frac_coords)
+    assert low["atomic_numbers"] == [3, 14, 8]
     # Whatever a candidate knows is told; other names stand for these.
     told = {"crystal": "primitive_cell", "count": "times_found", "latent_energy": "latent_energy_per_atom",
             "start_energy": "start_energy_per_atom"}  # fmt: skip

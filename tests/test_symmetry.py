@@ -75,6 +75,13 @@ def test_rungs_that_would_merge_or_squeeze_atoms_are_passed_over() -> None:
     found = symmetrise(pair)
     assert found.crystal.composition == pair.composition
     assert shortest_distance(found.crystal.lattice, found.crystal.frac_coords) > 0.24
+    lattice = np.array([[3.3, -0.01, 0.22], [-0.12, 3.48, 0.05], [-0.09, -0.15, 3.5]])
+    frac = np.array([[0.542, 0.08, 0.178], [0.49, 0.058, 0.987], [0.829, 0.976, 0.705]])
+    crystal = Crystal(lattice, frac, np.array([3, 3, 8]))
+    squeezed, kept = (symmetrise(crystal, closest=closest) for closest in (0.0, 0.8))
+    shortest = [shortest_distance(s.crystal.lattice, s.crystal.frac_coords) for s in (squeezed, kept)]
+    assert shortest == pytest.approx([0.337, 0.699], abs=1e-3)
+    assert (squeezed.symprec, kept.symprec) == (0.4, 0.3)
     assert symmetrise(rock_salt(), ladder=()).space_group == 1
     noisy = shaken(zinc_blende(), 0.05, 1)
     assert symmetrise(noisy, strain=-1.0).crystal is noisy
