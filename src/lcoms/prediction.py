@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import log
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +31,7 @@ from lcoms.models.weights import LIBRARY_FILE, Weights
 from lcoms.search.latent import DescentResult, descend
 from lcoms.search.library import LatentLibrary
 from lcoms.search.random_crystal import random_crystal
-from lcoms.symmetry import symmetrise
+from lcoms.symmetry import space_group_order, symmetrise
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class PredictConfig:
         max_polymorphs: starts taken from one composition of the library.
         distance_weight: eV/atom added to a candidate's score for each unit of distance between the latent that was
             decoded and the latent of the crystal that came out.
+        symmetry_weight: eV/atom taken off the score for each factor e in the order of the space group: crystals are
+            rarely less symmetric than they could be, and a decode that went wrong nearly always is.
         exclude_same: leave library entries of the very composition out, as a benchmark must.
         seed: of every random number drawn.
     """
@@ -68,7 +71,8 @@ class PredictConfig:
     step_size: float | None = None
     hull_weight: float = 20.0
     max_polymorphs: int = 3
-    distance_weight: float = 0.05
+    distance_weight: float = 0.1
+    symmetry_weight: float = 0.06
     exclude_same: bool = False
     seed: int = 0
 
@@ -76,7 +80,7 @@ class PredictConfig:
         for name in ("n_candidates", "n_starts", "max_polymorphs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("steps", "recast", "distance_weight"):
+        for name in ("steps", "recast", "distance_weight", "symmetry_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
         if self.start not in ("library", "prior", "random"):
@@ -114,7 +118,8 @@ class Candidate:
         latent_energy: formation energy the surrogate promised where descent ended, eV/atom.
         start_energy: formation energy predicted at the start, eV/atom.
         latent_distance: from the latent decoded to that of the crystal that came out.
-        score: what candidates are ranked by, eV/atom: energy_per_atom plus the weighted latent_distance.
+        score: what candidates are ranked by, eV/atom: energy_per_atom plus the weighted latent_distance, less the
+            weighted logarithm of the order of the space group.
         space_group: number in the International Tables.
         symprec: angstrom; tolerance at which the symmetry was found.
         shortest_distance: angstrom.
@@ -246,7 +251,9 @@ def _candidates(
                 latent_energy=float(descent.energies[row]),
                 start_energy=float(descent.energy_path[0, row]),
                 latent_distance=distance,
-                score=energy + config.distance_weight * distance,
+                score=energy
+                + config.distance_weight * distance
+                - config.symmetry_weight * log(space_group_order(s.space_group)),
                 space_group=s.space_group,
                 symprec=s.symprec,
                 shortest_distance=shortest_distance(s.crystal.lattice, s.crystal.frac_coords),

@@ -120,13 +120,16 @@ def table(prediction: Prediction) -> Table:
     from rich.table import Table
 
     rows = Table(title=prediction.composition.reduced_formula, title_justify="left", box=box.SIMPLE_HEAD)
-    rows.add_column("rank", justify="right")
-    rows.add_column("eV/atom", justify="right", no_wrap=True)
-    rows.add_column("space group", no_wrap=True)
-    rows.add_column("conventional cell, angstrom", no_wrap=True)
-    rows.add_column("shortest", justify="right", no_wrap=True)
-    rows.add_column("found", justify="right")
-    rows.add_column("start", no_wrap=True)
+    for name, justify, width in (
+        ("", "right", 2),
+        ("eV/atom", "right", 7),
+        ("space group", "left", 13),
+        ("cell, angstrom", "left", 30),
+        ("closest", "right", 7),
+        ("n", "right", 2),
+        ("start", "left", 5),
+    ):
+        rows.add_column(name, justify=justify, min_width=width, no_wrap=True)  # type: ignore[arg-type]
     for rank, candidate in enumerate(prediction.candidates, 1):
         rows.add_row(
             str(rank),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -38,9 +42,19 @@ def space_group_number(crystal: Crystal, *, symprec: float = STANDARD_SYMPREC) -
 
 def space_group_symbol(number: int) -> str:
     """Short Hermann-Mauguin symbol, such as Fm-3m."""
-    from pymatgen.symmetry.groups import SpaceGroup
+    return str(_table()["symbols"][number - 1])
 
-    return str(SpaceGroup.from_int_number(number).symbol)
+
+def space_group_order(number: int) -> int:
+    """Symmetry operations in the conventional cell, centring included: 1 for P1, 192 for Fm-3m."""
+    return int(_table()["orders"][number - 1])
+
+
+@cache
+def _table() -> dict[str, list[Any]]:
+    """Symbols and orders of the 230 space groups, from pymatgen."""
+    table: dict[str, list[Any]] = json.loads(files("lcoms").joinpath("space_groups.json").read_text())
+    return table
 
 
 def symmetrise(
