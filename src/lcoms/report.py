@@ -119,12 +119,18 @@ def table(prediction: Prediction) -> Table:
     from rich import box
     from rich.table import Table
 
-    rows = Table(title=prediction.composition.reduced_formula, title_justify="left", box=box.SIMPLE_HEAD)
+    rows = Table(
+        title=prediction.composition.reduced_formula,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name, justify, width in (
         ("", "right", 2),
         ("eV/atom", "right", 7),
         ("space group", "left", 13),
-        ("cell, angstrom", "left", 30),
+        ("cell, angstrom", "left", 27),
         ("closest", "right", 7),
         ("n", "right", 2),
         ("start", "left", 5),
