@@ -71,8 +71,8 @@ class PredictConfig:
     step_size: float | None = None
     hull_weight: float = 20.0
     max_polymorphs: int = 3
-    distance_weight: float = 0.1
-    symmetry_weight: float = 0.06
+    distance_weight: float = 0.2
+    symmetry_weight: float = 0.03
     exclude_same: bool = False
     seed: int = 0
 
