@@ -38,6 +38,7 @@ from lcoms.nn.density import DensityTrunk, PairReadout
 from lcoms.nn.geometry import Densities, DensityBasis, densities
 
 N_WAVES = 8
+LARGE_CELL = 8  # atoms
 LATTICE_SIX = 6
 
 
@@ -57,6 +58,7 @@ class FastConfig:
         steps: denoiser calls of one decode.
         churn: noise added during a decode, as a share of the level.
         tries: decodes of each latent, of which the one that encodes nearest to the latent is kept.
+        tries_large: the same for cells of more than 8 atoms, which go wrong more often.
     """
 
     latent_dim: int = 64
@@ -79,6 +81,7 @@ class FastConfig:
     steps: int = 10
     churn: float = 0.4
     tries: int = 8
+    tries_large: int = 12
 
 
 class FastCDVAE(CDVAE):
@@ -271,8 +274,13 @@ class FastCDVAE(CDVAE):
         error = (self.denoise(z, noisy, lattice, numbers, sigma) - moves) / c.noise.scale(sigma)[:, None, None]
         return error.square().sum(-1).mean()
 
+    def _tries(self, n_atoms: int) -> int:
+        if n_atoms == 1:
+            return 1
+        return self.config.tries if n_atoms <= LARGE_CELL else self.config.tries_large
+
     def _decode(self, z: Tensor, numbers: Tensor, generator: torch.Generator) -> list[Crystal | None]:
-        tries = self.config.tries if numbers.shape[1] > 1 else 1
+        tries = self._tries(numbers.shape[1])
         z, numbers = z.repeat_interleave(tries, 0), numbers.repeat_interleave(tries, 0)
         lattice, valid = self.lattice_transform.to_lattice(self._lattice_vector(z, numbers), self._cell_volume(numbers))
         frac_coords = torch.rand((*numbers.shape, 3), generator=generator).to(z.device)
