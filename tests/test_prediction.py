@@ -97,6 +97,7 @@ def test_crystals_are_symmetrised_counted_and_ranked(weights: Weights) -> None:
         assert candidate.energy_per_atom == pytest.approx(crystal_energies([candidate.crystal], known)[0], abs=1e-5)
         expected = candidate.energy_per_atom + QUICK.distance_weight * candidate.latent_distance
         expected -= QUICK.symmetry_weight * np.log({225: 192, 216: 96}[candidate.space_group])
+        expected -= QUICK.count_weight * np.log(candidate.count)
         assert candidate.score == pytest.approx(expected)
         bond = {225: 0.5**0.5, 216: 0.375**0.5}[candidate.space_group]  # in edges of the primitive cell
         edge = np.linalg.norm(candidate.crystal.lattice, axis=1).min()

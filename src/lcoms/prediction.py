@@ -58,6 +58,7 @@ class PredictConfig:
             decoded and the latent of the crystal that came out.
         symmetry_weight: eV/atom taken off the score for each factor e in the order of the space group: crystals are
             rarely less symmetric than they could be, and a decode that went wrong nearly always is.
+        count_weight: eV/atom taken off the score for each factor e in the number of starts that led to the crystal.
         exclude_same: leave library entries of the very composition out, as a benchmark must.
         seed: of every random number drawn.
     """
@@ -73,6 +74,7 @@ class PredictConfig:
     max_polymorphs: int = 3
     distance_weight: float = 0.2
     symmetry_weight: float = 0.03
+    count_weight: float = 0.1
     exclude_same: bool = False
     seed: int = 0
 
@@ -80,7 +82,7 @@ class PredictConfig:
         for name in ("n_candidates", "n_starts", "max_polymorphs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("steps", "recast", "distance_weight", "symmetry_weight"):
+        for name in ("steps", "recast", "distance_weight", "symmetry_weight", "count_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
         if self.start not in ("library", "prior", "random"):
@@ -119,7 +121,7 @@ class Candidate:
         start_energy: formation energy predicted at the start, eV/atom.
         latent_distance: from the latent decoded to that of the crystal that came out.
         score: what candidates are ranked by, eV/atom: energy_per_atom plus the weighted latent_distance, less the
-            weighted logarithm of the order of the space group.
+            weighted logarithms of the order of the space group and of the count.
         space_group: number in the International Tables.
         symprec: angstrom; tolerance at which the symmetry was found.
         shortest_distance: angstrom.
@@ -217,7 +219,7 @@ def predict_crystals(
     kept = [(row, crystal) for row, crystal in enumerate(decoded) if crystal is not None]
     apart = [(row, c) for row, c in kept if shortest_distance(c.lattice, c.frac_coords) >= MIN_DISTANCE]
     found = _candidates(apart, starts, descent, weights, config)
-    distinct = drop_duplicates(sorted(found, key=lambda candidate: candidate.score))
+    distinct = _with_counts(drop_duplicates(sorted(found, key=_score)), config)
     return Prediction(
         composition=composition.reduced,
         candidates=tuple(distinct[: config.n_candidates]),
@@ -377,6 +379,16 @@ def drop_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
         else:
             distinct.append(candidate)
     return distinct
+
+
+def _with_counts(candidates: Sequence[Candidate], config: PredictConfig) -> list[Candidate]:
+    """Candidates with their counts in the score, best first: what many starts lead to is rarely an accident."""
+    scored = [replace(c, score=c.score - config.count_weight * log(c.count)) for c in candidates]
+    return sorted(scored, key=_score)
+
+
+def _score(candidate: Candidate) -> float:
+    return candidate.score
 
 
 def _given_start(structure: Crystal, composition: Composition, weights: Weights) -> Start:
