@@ -15,7 +15,7 @@ from lcoms.crystal import Crystal
 from lcoms.errors import CrystalError
 from lcoms.lattice import shortest_distance
 
-TOLERANCE_LADDER = (0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
+TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
 STANDARD_SYMPREC = 0.1
 
 
