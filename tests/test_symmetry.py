@@ -9,7 +9,7 @@ from tiny import caesium_chloride, perovskite, prototypes, rock_salt, shaken, wu
 from lcoms.crystal import Crystal
 from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches, rmsd
-from lcoms.symmetry import conventional, space_group_number, space_group_symbol, symmetrise
+from lcoms.symmetry import TOLERANCE_LADDER, conventional, space_group_number, space_group_symbol, symmetrise
 
 GROUPS = {"rock salt": 225, "caesium chloride": 221, "zinc blende": 216, "wurtzite": 186, "perovskite": 221}
 
@@ -41,7 +41,7 @@ def test_shaken_crystals_are_put_back_on_their_group(name: str, seed: int) -> No
 def test_an_exact_crystal_stays_as_it_is() -> None:
     for name, crystal in prototypes().items():
         found = symmetrise(crystal)
-        assert (found.space_group, found.symprec) == (GROUPS[name], 0.4)
+        assert (found.space_group, found.symprec) == (GROUPS[name], TOLERANCE_LADDER[0])
         assert rmsd(found.crystal, crystal, STRICT) == pytest.approx(0.0, abs=1e-6)
         assert found.crystal.n_atoms == crystal.n_atoms
 
@@ -78,7 +78,7 @@ def test_rungs_that_would_merge_or_squeeze_atoms_are_passed_over() -> None:
     lattice = np.array([[3.3, -0.01, 0.22], [-0.12, 3.48, 0.05], [-0.09, -0.15, 3.5]])
     frac = np.array([[0.542, 0.08, 0.178], [0.49, 0.058, 0.987], [0.829, 0.976, 0.705]])
     crystal = Crystal(lattice, frac, np.array([3, 3, 8]))
-    squeezed, kept = (symmetrise(crystal, closest=closest) for closest in (0.0, 0.8))
+    squeezed, kept = (symmetrise(crystal, ladder=(0.4, 0.3, 0.2), closest=closest) for closest in (0.0, 0.8))
     shortest = [shortest_distance(s.crystal.lattice, s.crystal.frac_coords) for s in (squeezed, kept)]
     assert shortest == pytest.approx([0.337, 0.699], abs=1e-3)
     assert (squeezed.symprec, kept.symprec) == (0.4, 0.3)
