@@ -20,8 +20,9 @@ from lcoms.lattice import shortest_distance
 from lcoms.models.composition import element_fractions
 from lcoms.models.surrogate_file import load_surrogate
 from lcoms.models.weights import load_weights
-from lcoms.prediction import MIN_DISTANCE, PredictConfig, find_starts
+from lcoms.prediction import MIN_DISTANCE
 from lcoms.search.latent import descend
+from lcoms.search.starts import PredictConfig, find_starts
 
 SHOWN = (0, 10, 20, 30, 40, 50)
 

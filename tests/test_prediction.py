@@ -22,11 +22,9 @@ from lcoms.prediction import (
     check_composition,
     crystal_energies,
     drop_duplicates,
-    find_starts,
-    load_library,
     predict_crystals,
-    recast,
 )
+from lcoms.search.starts import find_starts, load_library, recast
 
 SALT = Composition.from_formula("NaCl")
 QUICK = PredictConfig(n_starts=6, steps=3)

@@ -1,0 +1,219 @@
+"""Where latent descents begin: near training crystals, a given structure, random crystals or the prior.
+
+Source: Qi et al., Latent Conservative Objective Models (2023), start from one random crystal; the latents of training
+crystals of the same stoichiometry make a formula alone enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lcoms.batch import CrystalBatch
+from lcoms.crystal import Composition, Crystal
+from lcoms.errors import ConfigError, FormulaError
+from lcoms.models.weights import LIBRARY_FILE, Weights
+from lcoms.search.library import LatentLibrary
+from lcoms.search.random_crystal import random_crystal
+
+MAX_PRIOR_UNITS = 4
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Options of a prediction.
+
+    Attributes:
+        n_candidates: at most so many distinct crystals are returned.
+        n_starts: latents to descend from.
+        start: where they come from: latents of training crystals of the same stoichiometry, samples of the prior, or
+            latents of random crystals of the composition.
+        recast: how often starts from the library are decoded with the new composition and encoded again.
+        formula_units: smallest and largest number of formula units in the cell; None allows what the starts have.
+        steps: of latent descent; 0 decodes the starts themselves.
+        step_size: in normalised latent space; None takes the one the surrogate was trained against.
+        hull_weight: Mendeleev numbers that 1 eV/atom above the hull costs a start.
+        max_polymorphs: starts taken from one composition of the library.
+        distance_weight: eV/atom added to a candidate's score for each unit of distance between the latent that was
+            decoded and the latent of the crystal that came out.
+        symmetry_weight: eV/atom taken off the score for each factor e in the order of the space group: crystals are
+            rarely less symmetric than they could be, and a decode that went wrong nearly always is.
+        count_weight: eV/atom taken off the score for each factor e in the number of starts that led to the crystal.
+        exclude_same: leave library entries of the very composition out, as a benchmark must.
+        seed: of every random number drawn.
+    """
+
+    n_candidates: int = 10
+    n_starts: int = 48
+    start: Literal["library", "prior", "random"] = "library"
+    recast: int = 0
+    formula_units: tuple[int, int] | None = None
+    steps: int = 50
+    step_size: float | None = None
+    hull_weight: float = 20.0
+    max_polymorphs: int = 3
+    distance_weight: float = 0.2
+    symmetry_weight: float = 0.03
+    count_weight: float = 0.1
+    exclude_same: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_candidates", "n_starts", "max_polymorphs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        for name in ("steps", "recast", "distance_weight", "symmetry_weight", "count_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
+        if self.start not in ("library", "prior", "random"):
+            raise ConfigError(f"starts come from library, prior or random, not from {self.start!r}.")
+        if self.formula_units is not None and not 1 <= self.formula_units[0] <= self.formula_units[1]:
+            low, high = self.formula_units
+            raise ConfigError(f"formula units {low}-{high} make no range; write for instance 1-4.")
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a descent began.
+
+    Attributes:
+        source: id of a library entry, `prior`, or `given`.
+        formula: of the library entry; empty otherwise.
+        distance: chemical distance of the entry, in Mendeleev numbers; NaN where there is none.
+        n_formula_units: in the cell to be decoded.
+    """
+
+    source: str
+    formula: str
+    distance: float
+    n_formula_units: int
+    latent: Float[Tensor, " latent"]
+
+
+@lru_cache(maxsize=2)
+def load_library(folder: Path) -> LatentLibrary:
+    """The library of latents that belongs to the weights of a folder."""
+    return LatentLibrary.load(folder / LIBRARY_FILE)
+
+
+def find_starts(
+    composition: Composition, weights: Weights, config: PredictConfig, generator: torch.Generator
+) -> list[Start]:
+    """Latents of chemically near training crystals, filled up with samples of the prior.
+
+    Raises:
+        FormulaError: no number of formula units fits into the largest cell.
+    """
+    unit = composition.reduced.n_atoms
+    low, high = config.formula_units or (1, weights.max_atoms)
+    high = min(high, weights.max_atoms // unit)
+    if low > high:
+        raise FormulaError(
+            f"{composition.reduced_formula}: {low} formula units make {low * unit} atoms; cells of up to "
+            f"{weights.max_atoms} can be handled."
+        )
+    if config.start == "library":
+        starts = _library_starts(composition, weights, config, low, high)
+    elif config.start == "random":
+        starts = _random_starts(composition, weights, config, low, high)
+    else:
+        starts = []
+    units = list(range(low, min(high, max(low, MAX_PRIOR_UNITS)) + 1))
+    while len(starts) < config.n_starts:
+        latent = torch.randn(weights.cdvae.latent_dim, generator=generator)
+        starts.append(Start("prior", "", float("nan"), units[len(starts) % len(units)], latent))
+    return starts
+
+
+def _library_starts(
+    composition: Composition, weights: Weights, config: PredictConfig, low: int, high: int
+) -> list[Start]:
+    """The chemically nearest training crystals of the same stoichiometry with so many formula units."""
+    library = load_library(weights.folder)
+    nearest = library.nearest(
+        composition,
+        4 * config.n_starts if config.formula_units else config.n_starts,
+        hull_weight=config.hull_weight,
+        exclude=[composition] if config.exclude_same else [],
+        max_per_composition=config.max_polymorphs,
+        max_atoms=high * composition.reduced.n_atoms,
+    )
+    starts = [
+        Start(
+            nearest.ids[i],
+            library.composition(int(nearest.indices[i])).reduced_formula,
+            float(nearest.distances[i]),
+            int(nearest.n_formula_units[i]),
+            nearest.latents[i],
+        )
+        for i in range(len(nearest))
+        if low <= nearest.n_formula_units[i] <= high
+    ]
+    return starts[: config.n_starts]
+
+
+def _random_starts(
+    composition: Composition, weights: Weights, config: PredictConfig, low: int, high: int
+) -> list[Start]:
+    """Random crystals of the composition, encoded."""
+    random = np.random.default_rng(composition_seed(config.seed, composition))
+    units = list(range(low, min(high, max(low, MAX_PRIOR_UNITS)) + 1))
+    cells = [composition.scaled(units[i % len(units)]) for i in range(config.n_starts)]
+    latents = encode_crystals([random_crystal(cell, random) for cell in cells], weights)
+    return [
+        Start("random", "", float("nan"), cell.n_formula_units, latent)
+        for cell, latent in zip(cells, latents, strict=True)
+    ]
+
+
+def given_start(structure: Crystal, composition: Composition, weights: Weights) -> Start:
+    """The latent of a structure of the user's.
+
+    Raises:
+        FormulaError: the cell with as many formula units of the composition is too large for the weights.
+    """
+    units = structure.composition.n_formula_units
+    if units * composition.reduced.n_atoms > weights.max_atoms:
+        raise FormulaError(
+            f"{composition.reduced_formula}: the start structure has {units} formula units, which make "
+            f"{units * composition.reduced.n_atoms} atoms; cells of up to {weights.max_atoms} can be handled."
+        )
+    return Start("given", "", float("nan"), units, encode_crystals([structure], weights)[0])
+
+
+def recast(
+    z: Float[Tensor, "n latent"], cells: Sequence[Composition], weights: Weights, generator: torch.Generator
+) -> Float[Tensor, "n latent"]:
+    """Latents moved to another chemistry: decoded with the new cells and encoded again.
+
+    Those from which no crystal comes out are kept as they are.
+    """
+    crystals = weights.cdvae.decode(z, cells, generator)
+    rows = [row for row, crystal in enumerate(crystals) if crystal is not None]
+    moved = z.clone()
+    if rows:
+        moved[rows] = encode_crystals([crystal for crystal in crystals if crystal is not None], weights)
+    return moved
+
+
+@torch.no_grad()
+def encode_crystals(crystals: Sequence[Crystal], weights: Weights) -> Float[Tensor, "n latent"]:
+    """Latents (mu) of crystals; none for none."""
+    if not crystals:
+        return torch.zeros(0, weights.cdvae.latent_dim)
+    return weights.cdvae.encode(CrystalBatch.from_crystals(crystals))[0]
+
+
+def composition_seed(seed: int, composition: Composition) -> int:
+    """A seed of its own for every composition, so that what is predicted beside it makes no difference."""
+    text = f"{seed}:{composition.reduced_formula}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
