@@ -31,3 +31,7 @@ class WeightsError(LcomsError):
 
 class ConfigError(LcomsError):
     """An option that does not exist or has a value that cannot be used."""
+
+
+class OracleError(LcomsError):
+    """An energy model that is not installed, not known, or unfit for the elements it is asked about."""

@@ -1,0 +1,1 @@
+"""Energy models behind one interface: crystals in, energies, forces and stresses out."""

@@ -1,0 +1,67 @@
+"""The interface of every energy oracle, and the record it returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from lcoms.crystal import Composition, Crystal
+
+OK = "ok"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an oracle says of one crystal.
+
+    Attributes:
+        energy: eV, of the whole cell.
+        forces: eV/angstrom, rows in the order of the atoms.
+        stress: eV/angstrom^3, dE/d(strain) over the volume: positive where the cell wants to shrink (as in ASE).
+        status: "ok", or one sentence that says what went wrong; the numbers are then NaN.
+    """
+
+    energy: float
+    forces: Float[NDArray[np.float64], "n_atoms 3"]
+    stress: Float[NDArray[np.float64], "3 3"]
+    status: str = OK
+
+    @property
+    def ok(self) -> bool:
+        """Whether the numbers can be used."""
+        return self.status == OK
+
+    @classmethod
+    def failed(cls, reason: str, n_atoms: int) -> Evaluation:
+        """The record of a crystal that the oracle could not handle."""
+        return cls(float("nan"), np.full((n_atoms, 3), np.nan), np.full((3, 3), np.nan), reason)
+
+
+class EnergyOracle(ABC):
+    """An energy model of crystals.
+
+    Attributes:
+        name: says which model and settings, such as "chgnet:r2scan"; equal names give equal answers, so it is the key
+            of caches and references. `oracles.registry.make_oracle(name)` makes the same oracle again, which is how
+            it reaches other processes.
+        batch_size: crystals that are best given to `evaluate` in one call.
+    """
+
+    name: str
+    batch_size: int = 1
+
+    @abstractmethod
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        """One record per crystal, in order. A crystal that fails gets a status; it never raises and never stops the rest."""
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        """Whether the oracle can handle these, asked before any work starts.
+
+        Raises:
+            OracleError: naming the elements or settings that it cannot handle.
+        """
