@@ -57,8 +57,9 @@ class EnergyOracle(ABC):
 
     @abstractmethod
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        """One record per crystal, in order. A crystal that fails gets a status; it never raises and never stops the rest."""
+        """One record per crystal, in order; a crystal that fails gets a status and never stops the rest."""
 
+    @abstractmethod
     def check(self, compositions: Iterable[Composition]) -> None:
         """Whether the oracle can handle these, asked before any work starts.
 
