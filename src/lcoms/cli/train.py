@@ -14,6 +14,8 @@ from lcoms.errors import DataError
 if TYPE_CHECKING:
     from lcoms.data.store import Store
 
+DECOY_CHUNK = 100  # compositions
+
 app = typer.Typer(no_args_is_help=True, help="Train the autoencoder and the surrogate.")
 
 StoreArgument = Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")]
@@ -76,6 +78,9 @@ def surrogate(
     store: StoreArgument,
     out: OutOption,
     cdvae: Annotated[Path, typer.Option(help="Weights file of the CD-VAE.")],
+    decoys: Annotated[
+        list[Path] | None, typer.Option(help="Stores of decoys (lcoms train decoys, lcoms data ingest) to learn from.")
+    ] = None,
     train_set: SetOption = None,
     conservatism: Annotated[str, typer.Option(help="off gives plain regression, the paper's SL baseline.")] = "on",
     max_atoms: MaxAtomsOption = 20,
@@ -106,12 +111,59 @@ def surrogate(
     typer.echo(f"Latent dimensions in use: {active} of {latents.shape[1]} (standard deviation over {MIN_LATENT_STD}).")
     typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")
     run = out / f"surrogate-{config.conservatism}"
-    train_surrogate(surrogate_data(data, rows, latents), run, config=config, seed=seed, on_epoch=_echo)
+    learned = surrogate_data(data, rows, latents)
+    for path in decoys or []:
+        extra = _open(path)
+        kept = extra.select(max_atoms=max_atoms)
+        learned = learned.joined(surrogate_data(extra, kept, encode_rows(model, extra, kept)))
+        typer.echo(f"{len(kept)} decoys of {path}")
+    train_surrogate(learned, run, config=config, seed=seed, on_epoch=_echo)
     best, facts = load_surrogate(run / "last.safetensors")
     save_surrogate(best, out / SURROGATE_FILE, metadata=facts, dtype=torch.int8)
     if cdvae.resolve() != (out / CDVAE_FILE).resolve():
         shutil.copyfile(cdvae, out / CDVAE_FILE)
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
+
+
+@app.command()
+def decoys(
+    store: StoreArgument,
+    out: Annotated[Path, typer.Option(help="Parquet file to write; ingest it with --keep-split.")],
+    n: Annotated[int, typer.Option("-n", help="Compositions.")] = 3000,
+    starts: Annotated[int, typer.Option(help="Decoys of each.")] = 4,
+    steps: Annotated[int, typer.Option(help="Steps of latent descent.")] = 50,
+    oracle: Annotated[str, typer.Option(help="Oracle that gives the energies.")] = "chgnet:0.3.0",
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
+    ] = None,
+    max_atoms: MaxAtomsOption = 20,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Decode crystals of known compositions, as prediction does, and label them with energies of an oracle.
+
+    The composition's own crystals are left out of the starts.
+    """
+    import numpy as np
+    from rich.progress import track
+
+    from lcoms.data.store import Store
+    from lcoms.models.weights import load_weights
+    from lcoms.oracles.registry import make_oracle
+    from lcoms.search.starts import PredictConfig
+    from lcoms.train.decoys import Decoy, choose_anchors, make_decoys, write_decoys
+    from lcoms.train.latents import select_rows
+
+    data = Store.open(store)
+    judge, loaded = make_oracle(oracle), load_weights(weights)
+    anchors = choose_anchors(data, select_rows(data, max_atoms=max_atoms), n, np.random.default_rng(seed))
+    made: list[Decoy] = []
+    n_lost = 0
+    for i in track(range(0, len(anchors), DECOY_CHUNK), description="Decoding and labelling"):
+        config = PredictConfig(n_starts=starts, steps=steps, exclude_same=True, seed=seed + i)
+        found, lost = make_decoys(anchors[i : i + DECOY_CHUNK], loaded, config, judge)
+        made, n_lost = made + found, n_lost + lost
+        write_decoys(out, made)
+    typer.echo(f"{out}: {len(made)} decoys of {len(anchors)} compositions, {n_lost} lost.")
 
 
 def _open(path: Path) -> Store:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from lcoms.elements import N_ELEMENTS
 from lcoms.errors import ConfigError, DataError
+from lcoms.models.composition import composition_keys
 from lcoms.models.surrogate import (
     LOG_ALPHA_LIMIT,
     ConservativeLosses,
@@ -74,6 +75,21 @@ class SurrogateData:
             raise DataError("there is no training crystal: all are marked for validation.")
         if np.intersect1d(self.groups[self.is_val].numpy(), self.groups[~self.is_val].numpy()).size:
             raise DataError("a composition stands in both training and validation; split by composition.")
+
+    def joined(self, other: SurrogateData) -> SurrogateData:
+        """Both together; the other's compositions that stand in this one's training set are trained on.
+
+        Raises:
+            DataError: latents of different lengths.
+        """
+        if self.latents.shape[1] != other.latents.shape[1]:
+            raise DataError("the two sets of latents come from different autoencoders; encode both with the same.")
+        features = torch.cat([self.composition_features, other.composition_features])
+        groups = torch.from_numpy(composition_keys(features))
+        is_val = torch.cat([self.is_val, other.is_val])
+        is_val &= ~torch.isin(groups, groups[~is_val])
+        latents, energies = torch.cat([self.latents, other.latents]), torch.cat([self.energies, other.energies])
+        return SurrogateData(latents, features, energies, groups, is_val)
 
     def fingerprint(self) -> str:
         """A hash of all of it, to tell whether a checkpoint belongs to these data."""

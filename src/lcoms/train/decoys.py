@@ -1,0 +1,142 @@
+"""Decoys: crystals that descent and decoding make of known compositions, with energies from an oracle.
+
+Tables of DFT crystals hold little but minima, so a surrogate trained on them alone believes in any cell. Decoys are
+made as `lcoms predict` makes its candidates, and show it what bad ones look like. Their energies are anchored,
+
+    E(decoy) = E_data(anchor) + E_oracle(decoy) - E_oracle(anchor)    (per atom),
+
+with the best known crystal of the composition as anchor, so that oracle and data need not agree on elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.data.store import Store
+from lcoms.lattice import shortest_distance
+from lcoms.models.composition import element_fractions
+from lcoms.models.weights import Weights
+from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.search.latent import descend
+from lcoms.search.starts import PredictConfig, find_starts
+from lcoms.symmetry import symmetrise
+
+MIN_DISTANCE = 0.7  # angstrom; nearer atoms are dropped by prediction, too
+MAX_ABOVE = 2.0  # eV/atom above the anchor; beyond, all are equally hopeless
+
+
+@dataclass(frozen=True, eq=False)
+class Anchor:
+    """The best known crystal of a composition.
+
+    Attributes:
+        energy: formation energy of the data, eV/atom.
+        split: train or val, of the composition.
+    """
+
+    crystal: Crystal
+    energy: float
+    split: str
+
+
+@dataclass(frozen=True, eq=False)
+class Decoy:
+    """A decoded, symmetrised crystal and its anchored formation energy, eV/atom."""
+
+    crystal: Crystal
+    energy: float
+    split: str
+
+
+def choose_anchors(store: Store, rows: NDArray[np.int64], n: int, rng: np.random.Generator) -> list[Anchor]:
+    """The crystals lowest in energy of `n` random compositions among the rows."""
+    columns = store.columns("split", "formula", "formation_energy_per_atom")
+    energies = columns["formation_energy_per_atom"][rows]
+    best: dict[str, int] = {}
+    for at in np.argsort(energies, kind="stable"):
+        if np.isfinite(energies[at]):
+            best.setdefault(str(columns["formula"][rows[at]]), int(rows[at]))
+    chosen = rng.permutation(np.array(list(best.values()), dtype=np.int64))[:n]
+    return [
+        Anchor(
+            store[int(row)],
+            float(columns["formation_energy_per_atom"][row]),
+            str(columns["split"][row]),
+        )
+        for row in chosen
+    ]
+
+
+def make_decoys(
+    anchors: Sequence[Anchor], weights: Weights, config: PredictConfig, oracle: EnergyOracle
+) -> tuple[list[Decoy], int]:
+    """Decoys of all anchors, and how many were lost: undecodable, too close, or refused by the oracle."""
+    generator = torch.Generator().manual_seed(config.seed)
+    crystals, owners, lost = _decode(anchors, weights, config, generator)
+    of_anchors = _evaluate(oracle, [anchor.crystal for anchor in anchors])
+    decoys = []
+    for owner, crystal, found in zip(owners, crystals, _evaluate(oracle, crystals), strict=True):
+        anchor, known = anchors[owner], of_anchors[owner]
+        if not (found.ok and known.ok):
+            lost += 1
+            continue
+        above = found.energy / crystal.n_atoms - known.energy / anchor.crystal.n_atoms
+        decoys.append(Decoy(crystal, anchor.energy + min(above, MAX_ABOVE), anchor.split))
+    return decoys, lost
+
+
+def write_decoys(path: Path, decoys: Sequence[Decoy]) -> None:
+    """Write a Parquet table that `lcoms data ingest --keep-split` reads."""
+    table = pa.table(
+        {
+            "material_id": [f"decoy-{i}" for i in range(len(decoys))],
+            "formula": [decoy.crystal.composition.reduced_formula for decoy in decoys],
+            "numbers": [decoy.crystal.atomic_numbers.tolist() for decoy in decoys],
+            "frac_coords": [decoy.crystal.frac_coords.ravel().tolist() for decoy in decoys],
+            "lattice": [decoy.crystal.lattice.ravel().tolist() for decoy in decoys],
+            "formation_energy_per_atom": [decoy.energy for decoy in decoys],
+            "split": [decoy.split for decoy in decoys],
+        }
+    )
+    part = path.with_name(path.name + ".part")
+    pq.write_table(table, part, compression="zstd")
+    part.replace(path)
+
+
+def _decode(
+    anchors: Sequence[Anchor], weights: Weights, config: PredictConfig, generator: torch.Generator
+) -> tuple[list[Crystal], list[int], int]:
+    cells: list[Composition] = []
+    latents, owners = [], []
+    for owner, anchor in enumerate(anchors):
+        for start in find_starts(anchor.crystal.composition, weights, config, generator):
+            cells.append(anchor.crystal.composition.reduced.scaled(start.n_formula_units))
+            latents.append(start.latent)
+            owners.append(owner)
+    descent = descend(
+        weights.surrogate,
+        torch.stack(latents),
+        element_fractions(cells),
+        steps=config.steps,
+        step_size=config.step_size,
+    )
+    crystals, kept = [], []
+    for owner, crystal in zip(owners, weights.cdvae.decode(descent.z, cells, generator), strict=True):
+        if crystal is not None and shortest_distance(crystal.lattice, crystal.frac_coords) >= MIN_DISTANCE:
+            crystals.append(symmetrise(crystal).crystal)
+            kept.append(owner)
+    return crystals, kept, len(cells) - len(kept)
+
+
+def _evaluate(oracle: EnergyOracle, crystals: Sequence[Crystal]) -> list[Evaluation]:
+    size = oracle.batch_size
+    return [e for i in range(0, len(crystals), size) for e in oracle.evaluate(crystals[i : i + size])]

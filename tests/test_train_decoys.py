@@ -1,0 +1,101 @@
+"""Decoys: anchored energies, lost crystals counted, a table that ingest reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import KnownDecoder, caesium_chloride, make_store, rock_salt, write_weights, zinc_blende
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.data.store import Store
+from lcoms.models.weights import load_weights
+from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.search.starts import PredictConfig
+from lcoms.train.decoys import MAX_ABOVE, choose_anchors, make_decoys, write_decoys
+from lcoms.train.surrogate import SurrogateData
+
+
+class ByVolume(EnergyOracle):
+    """-10 eV/atom and 0.1 eV per cubic angstrom an atom off 20; refuses sulfur."""
+
+    name = "by-volume"
+    batch_size = 2
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        assert len(crystals) <= self.batch_size
+        return [
+            Evaluation.failed("no sulfur here.", c.n_atoms)
+            if 16 in c.atomic_numbers
+            else Evaluation(self.per_atom(c) * c.n_atoms, np.zeros((c.n_atoms, 3)), np.zeros((3, 3)))
+            for c in crystals
+        ]
+
+    def per_atom(self, crystal: Crystal) -> float:
+        return -10 + 0.1 * abs(crystal.volume / crystal.n_atoms - 20)
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        pass
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    crystals = [rock_salt(), caesium_chloride(3.4, (11, 17)), zinc_blende(), rock_salt(6.29, (19, 17))]
+    return make_store(
+        tmp_path / "store",
+        crystals,
+        energies=[-2.0, -1.9, -1.0, float("nan")],
+        hull=[0.0] * 4,
+        splits=["train", "train", "val", "train"],
+    )
+
+
+def test_anchors_are_the_best_of_their_compositions(store: Store) -> None:
+    anchors = choose_anchors(store, np.arange(4), 10, np.random.default_rng(0))
+    found = {a.crystal.composition.reduced_formula: (a.energy, a.split) for a in anchors}
+    assert found == {"NaCl": (-2.0, "train"), "ZnS": (-1.0, "val")}
+    assert len(choose_anchors(store, np.arange(4), 1, np.random.default_rng(0))) == 1
+
+
+def test_energies_are_anchored_and_losses_counted(store: Store, tmp_path: Path) -> None:
+    weights = load_weights(write_weights(tmp_path / "weights"))
+    good, far = rock_salt(6.0), rock_salt(10.0)
+    overlapping = Crystal(good.lattice, np.array([[0, 0, 0], [0.01, 0, 0]]), good.atomic_numbers)
+    answers = [good, None, overlapping, far, *[zinc_blende()] * 4]
+    weights = type(weights)(**(vars(weights) | {"cdvae": KnownDecoder(answers)}))
+    anchors = choose_anchors(store, np.arange(4), 10, np.random.default_rng(0))
+    anchors.sort(key=lambda anchor: anchor.energy)
+    oracle = ByVolume()
+    decoys, lost = make_decoys(anchors, weights, PredictConfig(n_starts=4, start="prior", steps=1), oracle)
+    assert lost == 2 + 4
+    assert [d.split for d in decoys] == ["train", "train"]
+    expected = -2.0 + oracle.per_atom(good) - oracle.per_atom(rock_salt())
+    assert decoys[0].energy == pytest.approx(expected, abs=1e-9)
+    assert decoys[1].energy == pytest.approx(-2.0 + MAX_ABOVE)
+
+    write_decoys(tmp_path / "decoys.parquet", decoys)
+    from lcoms.data.checks import IngestOptions
+    from lcoms.data.ingest import ingest
+
+    ingest([tmp_path / "decoys.parquet"], tmp_path / "read", options=IngestOptions(keep_split=True))
+    again = Store.open(tmp_path / "read")
+    np.testing.assert_allclose(again.columns("formation_energy_per_atom")["formation_energy_per_atom"], [expected, 0.0])
+
+
+def test_joined_data_keep_compositions_on_one_side() -> None:
+    def data(fractions: list[list[int]], is_val: list[bool]) -> SurrogateData:
+        features = torch.zeros(len(fractions), 103)
+        for row, elements in enumerate(fractions):
+            features[row, elements] = 1 / len(elements)
+        n = len(fractions)
+        groups = torch.tensor([hash(tuple(f)) % 1000 for f in fractions])
+        return SurrogateData(torch.randn(n, 3), features, torch.randn(n), groups, torch.tensor(is_val))
+
+    first = data([[1, 2], [3, 4]], [False, True])
+    both = first.joined(data([[1, 2], [3, 4], [5]], [True, True, False]))
+    assert both.is_val.tolist() == [False, True, False, True, False]
+    assert both.groups[0] == both.groups[2] != both.groups[1] == both.groups[3]
+    assert torch.equal(both.energies[:2], first.energies)
