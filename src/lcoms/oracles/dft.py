@@ -1,0 +1,194 @@
+"""Density functional theory by GPAW: PBE in plane waves, each run in a process of its own.
+
+A run that is killed or aborts costs the one crystal that was at work. Energies are those of zero smearing, relative to
+isolated atoms as GPAW counts them; never mix them with formation energies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.elements import SYMBOLS
+from lcoms.errors import ConfigError, OracleError
+from lcoms.oracles.base import EnergyOracle, Evaluation
+
+FUNCTIONAL = "PBE"
+INSTALL = 'install it with "make gpaw", or on Debian and Ubuntu by the two lines of docs/oracles.md'
+
+
+@dataclass(frozen=True)
+class GpawConfig:
+    """Settings of GPAW.
+
+    Attributes:
+        cutoff: of the plane waves, in eV.
+        kpts: density of k points, in points per 1/angstrom; the grid holds Gamma.
+        smearing: Fermi-Dirac width in eV.
+        spin: whether the two spins may differ, starting from one Bohr magneton an atom.
+        ranks: MPI processes of a run; more than one needs mpirun.
+        log: folder for GPAW's text output, or empty for none.
+
+    Raises:
+        ConfigError: a number is not positive.
+    """
+
+    cutoff: float = 400.0
+    kpts: float = 3.5
+    smearing: float = 0.05
+    spin: bool = False
+    ranks: int = 1
+    log: str = ""
+
+    def __post_init__(self) -> None:
+        if min(self.cutoff, self.kpts, self.smearing, self.ranks) <= 0:
+            raise ConfigError("GPAW's cutoff, kpts, smearing and ranks must be positive.")
+
+    @property
+    def name(self) -> str:
+        """The word gpaw, and the settings that are not the usual ones."""
+        changed = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
+        text = ",".join(f"{key}={str(value).lower() if key == 'spin' else value}" for key, value in changed)
+        return f"gpaw:{text}" if text else "gpaw"
+
+
+class GpawOracle(EnergyOracle):
+    """PBE energies, forces and stresses by GPAW.
+
+    Raises:
+        OracleError: GPAW, its setups or mpirun are not installed.
+    """
+
+    batch_size = 4
+
+    def __init__(self, config: GpawConfig) -> None:
+        if find_spec("gpaw") is None:
+            raise OracleError(f"GPAW is not installed; {INSTALL}.")
+        if not _setup_elements():
+            raise OracleError('GPAW has no PAW setups; type: pip install "lcoms[gpaw]", or set GPAW_SETUP_PATH.')
+        if config.ranks > 1 and shutil.which("mpirun") is None:
+            raise OracleError("GPAW with more than one rank needs mpirun (Debian: openmpi-bin); leave ranks away.")
+        self.config = config
+        self.name = config.name
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        """Asks for a PBE setup of each element."""
+        known = _setup_elements()
+        missing = sorted({z for c in compositions for z in c.atomic_numbers if SYMBOLS[z] not in known})
+        if missing:
+            names = ", ".join(SYMBOLS[z] for z in missing)
+            raise OracleError(
+                f"GPAW has no {FUNCTIONAL} setup for {names}; use another oracle, such as chgnet:r2scan, for them."
+            )
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        """Runs GPAW until each crystal has its answer; after a run that broke off, a new one takes up the rest."""
+        results: list[Evaluation] = []
+        while len(results) < len(crystals):
+            rest = crystals[len(results) :]
+            try:
+                self.check([rest[0].composition])
+            except OracleError as error:
+                results.append(Evaluation.failed(str(error), rest[0].n_atoms))
+                continue
+            results += self._run(rest)
+        return results
+
+    def _run(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        """Answers for the first crystals, at least for one."""
+        with tempfile.TemporaryDirectory(prefix="lcoms-gpaw-") as folder:
+            task, answers = Path(folder) / "task.json", Path(folder) / "answers.jsonl"
+            rows = [
+                _to_json(crystal) | {"log": log} for crystal, log in zip(crystals, self._logs(crystals), strict=True)
+            ]
+            task.write_text(json.dumps({"config": asdict(self.config), "crystals": rows}))
+            done = subprocess.run(
+                self._command(task, answers),
+                env=os.environ | (_environment() if self.config.ranks > 1 else {}) | _ONE_THREAD,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            lines = answers.read_text().splitlines(keepends=True) if answers.exists() else []
+        results = [
+            _from_json(line, crystal) for line, crystal in zip(lines, crystals, strict=False) if line.endswith("\n")
+        ]
+        if len(results) < len(crystals):
+            results.append(Evaluation.failed(_why(done), crystals[len(results)].n_atoms))
+        return results
+
+    def _logs(self, crystals: Sequence[Crystal]) -> list[str | None]:
+        """FORMULA-n.txt in the log folder for each crystal, none of which is there yet."""
+        if not self.config.log:
+            return [None] * len(crystals)
+        folder = Path(self.config.log)
+        folder.mkdir(parents=True, exist_ok=True)
+        names: list[str] = []
+        for crystal in crystals:
+            numbered = (str(folder / f"{crystal.composition.formula}-{n}.txt") for n in count(1))
+            names.append(next(name for name in numbered if name not in names and not Path(name).exists()))
+        return list(names)
+
+    def _command(self, task: Path, answers: Path) -> list[str]:
+        worker = [sys.executable, "-m", "lcoms.oracles.dft_worker", str(task), str(answers)]
+        return worker if self.config.ranks == 1 else ["mpirun", "-n", str(self.config.ranks), *worker]
+
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@cache
+def _setup_elements() -> frozenset[str]:
+    """Symbols of the elements that have a setup in GPAW's folders."""
+    from gpaw import setup_paths
+
+    names = [file.name for folder in setup_paths for file in Path(folder).glob(f"*.{FUNCTIONAL}*")]
+    return frozenset(name.split(".")[0] for name in names if name.split(".")[1] == FUNCTIONAL)
+
+
+def _environment() -> dict[str, str]:
+    """GPAW is told to use MPI, and Open MPI not to refuse containers, where the user is root and cores are few."""
+    return {
+        "GPAW_MPI_BACKEND": "cgpaw",
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",
+        "OMPI_MCA_hwloc_base_binding_policy": "none",
+    }
+
+
+def _to_json(crystal: Crystal) -> dict[str, list[object]]:
+    return {
+        "lattice": crystal.lattice.tolist(),
+        "frac_coords": crystal.frac_coords.tolist(),
+        "atomic_numbers": crystal.atomic_numbers.tolist(),
+    }
+
+
+def _from_json(line: str, crystal: Crystal) -> Evaluation:
+    answer = json.loads(line)
+    if "error" in answer:
+        return Evaluation.failed(answer["error"], crystal.n_atoms)
+    return Evaluation(answer["energy"], np.array(answer["forces"]), np.array(answer["stress"]))
+
+
+def _why(done: subprocess.CompletedProcess[str]) -> str:
+    """The last error that a run named before it broke off, or else its last line."""
+    said = [line.strip() for line in done.stderr.splitlines() if line.strip(" -!")]
+    errors = [line for line in said if re.match(r"\w+(Error|Exception): ", line)]
+    return f"GPAW broke off with code {done.returncode}: {(errors or said or ['it gave no reason'])[-1]}"

@@ -1,0 +1,68 @@
+"""Runs GPAW on the crystals of a task file, one answer a line; `oracles.dft` starts it, under mpirun for many ranks.
+
+All ranks run this file; only the first one writes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lcoms.crystal import Crystal
+from lcoms.io import to_ase
+from lcoms.oracles.dft import FUNCTIONAL, GpawConfig
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+NO_MPI = "this GPAW was built without MPI; leave ranks away, or build it anew as docs/oracles.md says."
+
+
+def main(task_file: str, answers_file: str) -> None:
+    """Answer every crystal of the task, each as soon as it is done."""
+    from gpaw.mpi import world
+
+    task = json.loads(Path(task_file).read_text())
+    config = GpawConfig(**task["config"])
+    for row in task["crystals"]:
+        crystal = Crystal(*(np.array(row[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
+        answer = run(crystal, config, row["log"]) if world.size == config.ranks else {"error": NO_MPI}
+        if world.rank == 0:
+            with Path(answers_file).open("a") as file:
+                file.write(json.dumps(answer) + "\n")
+
+
+def run(crystal: Crystal, config: GpawConfig, log: str | None) -> dict[str, Any]:
+    """Energy, forces and stress as lists, or the reason why there are none."""
+    atoms = to_ase(crystal)
+    if config.spin:
+        atoms.set_initial_magnetic_moments([1.0] * crystal.n_atoms)
+    try:
+        atoms.calc = calculator(config, log)
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        stress = atoms.get_stress(voigt=False)
+    except Exception as error:  # GPAW raises many kinds; all ranks raise the same
+        return {"error": f"GPAW: {' '.join(str(error).split()) or type(error).__name__}"}
+    return {"energy": float(energy), "forces": forces.tolist(), "stress": stress.tolist()}
+
+
+def calculator(config: GpawConfig, log: str | None) -> Calculator:
+    """A fresh GPAW calculator that writes its text to a file, or nowhere."""
+    from gpaw import GPAW, PW, FermiDirac
+
+    return GPAW(
+        mode=PW(config.cutoff),
+        xc=FUNCTIONAL,
+        kpts={"density": config.kpts, "gamma": True},
+        occupations=FermiDirac(config.smearing),
+        spinpol=config.spin,
+        txt=log,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

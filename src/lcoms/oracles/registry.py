@@ -1,0 +1,113 @@
+"""Oracles by name.
+
+| name | what it is |
+| --- | --- |
+| chgnet:r2scan, chgnet:0.3.0 | CHGNet with the weights of that name (extra `chgnet`) |
+| gpaw, gpaw:cutoff=500,ranks=2 | PBE by GPAW, settings of `lcoms.oracles.dft.GpawConfig` (extra `gpaw`) |
+| analytic | the closed-form pair energy of `lcoms.oracles.analytic` |
+| package.module:Object?key=value,... | an ASE calculator: a class, a function that makes one, or an object |
+
+Values after `?` are Python literals (numbers, True, lists) or else text. An `EnergyOracle` of one's own can stand in
+place of the calculator.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from lcoms.errors import ConfigError, OracleError
+from lcoms.oracles.base import EnergyOracle
+
+DEFAULT_ORACLE = "chgnet:r2scan"
+NAMES = ("chgnet:r2scan", "chgnet:0.3.0", "gpaw", "analytic")
+CHGNET_WEIGHTS = ("r2scan", "0.3.0")
+_IMPORT_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)(?:\?(.*))?")
+
+
+def make_oracle(name: str) -> EnergyOracle:
+    """The oracle of a name.
+
+    Raises:
+        OracleError: there is no such oracle, its package is not installed, or it cannot be made.
+        ConfigError: a setting of GPAW that does not exist or has a value that cannot be used.
+    """
+    family, _, rest = name.strip().partition(":")
+    if family == "analytic" and not rest:
+        from lcoms.oracles.analytic import AnalyticOracle
+
+        return AnalyticOracle()
+    if family == "chgnet" and (rest in CHGNET_WEIGHTS or ":" not in name):
+        return _chgnet(rest or DEFAULT_ORACLE.partition(":")[2])
+    if family == "gpaw":
+        return _gpaw(rest)
+    found = _IMPORT_PATH.fullmatch(name.strip())
+    if found is None or family in ("analytic", "chgnet"):
+        raise OracleError(
+            f"there is no oracle {name!r}; choose {', '.join(NAMES)}, or an ASE calculator by its import path, "
+            "such as mace.calculators:mace_mp?model=small."
+        )
+    return _imported(name.strip(), *found.groups(default=""))
+
+
+def _chgnet(weights: str) -> EnergyOracle:
+    if find_spec("chgnet") is None:
+        raise OracleError('CHGNet is not installed; type: pip install "lcoms[chgnet]"')
+    from lcoms.oracles.chgnet import ChgnetOracle
+
+    return ChgnetOracle(weights)
+
+
+def _gpaw(settings: str) -> EnergyOracle:
+    from lcoms.config import with_overrides
+    from lcoms.oracles.dft import GpawConfig, GpawOracle
+
+    return GpawOracle(with_overrides(GpawConfig(), _split(settings)))
+
+
+def _imported(name: str, module: str, attribute: str, options: str) -> EnergyOracle:
+    """An ASE calculator, or an oracle, that a module of the user's choice holds."""
+    try:
+        target: Any = import_module(module)
+        for part in attribute.split("."):
+            target = getattr(target, part)
+        arguments = dict(_option(text) for text in _split(options))
+        made = (
+            target(**arguments) if isinstance(target, type) or not hasattr(target, "get_potential_energy") else target
+        )
+    except ModuleNotFoundError as error:
+        package = (error.name or module).partition(".")[0]
+        raise OracleError(f"{name}: the package {package} is not installed; type: pip install {package}") from error
+    except (OracleError, ConfigError):
+        raise
+    except AttributeError as error:
+        raise OracleError(f"{name}: {error}.") from error
+    except Exception as error:  # whatever the user's module raises
+        text = (str(error).strip() or "no reason given").splitlines()[0]
+        raise OracleError(f"{name} cannot be made: {type(error).__name__}: {text}") from error
+    if isinstance(made, EnergyOracle):
+        made.name = name
+        return made
+    if not hasattr(made, "get_potential_energy"):
+        raise OracleError(f"{name} is neither an ASE calculator nor an energy oracle.")
+    from lcoms.oracles.calculators import CalculatorOracle
+
+    return CalculatorOracle(made, name)
+
+
+def _split(options: str) -> list[str]:
+    """key=value parts between commas that stand outside brackets and quotation marks."""
+    return [part.strip() for part in re.split(r",(?![^\[({\"']*[\])}\"'])", options) if part.strip()]
+
+
+def _option(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise ConfigError(f"{text!r} is no setting; write key=value, with commas between.")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
