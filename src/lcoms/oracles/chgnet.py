@@ -1,0 +1,118 @@
+"""CHGNet as an oracle: weights from the `chgnet` package, graphs and network of our own, many crystals at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.elements import SYMBOLS
+from lcoms.errors import OracleError
+from lcoms.oracles.base import EnergyOracle, Evaluation
+
+if TYPE_CHECKING:
+    from lcoms.oracles.chgnet_graph import BondGraph
+
+WEIGHTS = {
+    "r2scan": "pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
+    "0.3.0": "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
+}
+HEAVIEST = 94
+MAX_BATCH_BONDS = 20_000  # bonds computed in one go, about 0.5 GB
+
+
+class ChgnetOracle(EnergyOracle):
+    """CHGNet (Deng et al., Nature Machine Intelligence 5, 1031, 2023) on the CPU.
+
+    Energies are total energies on the scale of the Materials Project: of its r2SCAN calculations for "r2scan", of its
+    GGA and GGA+U calculations with corrections for "0.3.0". Fastest with one torch thread a process.
+
+    Args:
+        weights: "r2scan" or "0.3.0".
+
+    Raises:
+        OracleError: the weights are not known, or the package chgnet is not installed.
+    """
+
+    batch_size = 4
+
+    def __init__(self, weights: str = "r2scan") -> None:
+        if weights not in WEIGHTS:
+            raise OracleError(f"CHGNet has weights {' and '.join(WEIGHTS)}, not {weights!r}.")
+        self.name = f"chgnet:{weights}"
+        self._network = _load(weights)
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        """Whether all elements are among the 94 that CHGNet knows.
+
+        Raises:
+            OracleError: naming those that are not.
+        """
+        unknown = sorted({z for composition in compositions for z in composition.atomic_numbers if z > HEAVIEST})
+        if unknown:
+            names = ", ".join(SYMBOLS[z] for z in unknown)
+            raise OracleError(f"CHGNet knows elements up to {SYMBOLS[HEAVIEST]}, not {names}; leave these out.")
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        """Energies, forces and stresses; a crystal without a graph gets a status."""
+        from lcoms.oracles.chgnet_graph import bond_graph
+
+        results: dict[int, Evaluation] = {}
+        chunk: list[tuple[int, BondGraph]] = []
+        n_bonds = 0
+        for number, crystal in enumerate(crystals):
+            graph: BondGraph | str
+            if crystal.atomic_numbers.max() > HEAVIEST:
+                graph = f"CHGNet does not know elements beyond {SYMBOLS[HEAVIEST]}."
+            else:
+                graph = bond_graph(crystal)
+            if isinstance(graph, str):
+                results[number] = Evaluation.failed(graph, crystal.n_atoms)
+                continue
+            if chunk and n_bonds + len(graph.first) > MAX_BATCH_BONDS:
+                results |= self._compute(crystals, chunk)
+                chunk, n_bonds = [], 0
+            chunk.append((number, graph))
+            n_bonds += len(graph.first)
+        if chunk:
+            results |= self._compute(crystals, chunk)
+        return [results[number] for number in range(len(crystals))]
+
+    def _compute(self, crystals: Sequence[Crystal], chunk: list[tuple[int, BondGraph]]) -> dict[int, Evaluation]:
+        """Records of one batch, by number of the crystal."""
+        from lcoms.oracles.chgnet_graph import join
+
+        energies, slopes = self._network.energies_and_slopes(join([graph for _, graph in chunk]), len(chunk))
+        all_slopes, results, start = slopes.numpy(), {}, 0
+        for (number, graph), energy in zip(chunk, energies.tolist(), strict=True):
+            crystal, rows = crystals[number], all_slopes[start : start + len(graph.first)]
+            start += len(graph.first)
+            if not (np.isfinite(energy) and np.isfinite(rows).all()):
+                results[number] = Evaluation.failed("CHGNet gave numbers that are not finite.", crystal.n_atoms)
+                continue
+            forces = np.zeros((crystal.n_atoms, 3))
+            np.add.at(forces, graph.first, rows)
+            np.add.at(forces, graph.second, -rows)
+            stress = graph.vectors.T @ rows / crystal.volume
+            results[number] = Evaluation(energy, forces, (stress + stress.T) / 2)
+        return results
+
+
+def _load(weights: str):  # type: ignore[no-untyped-def]
+    """The network with weights of the installed package, read without running any code that they could hold."""
+    import torch
+
+    from lcoms.oracles.chgnet_network import FastCHGNet
+
+    spec = find_spec("chgnet")
+    if spec is None or not spec.submodule_search_locations:
+        raise OracleError('CHGNet is not installed; type: pip install "lcoms[chgnet]"')
+    path = Path(spec.submodule_search_locations[0]) / WEIGHTS[weights]
+    if not path.is_file():
+        raise OracleError(f"this version of CHGNet has no weights {weights}; install chgnet 0.4.2 or later.")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    return FastCHGNet(content["model"]["state_dict"])

@@ -1,0 +1,138 @@
+"""Crystals as CHGNet sees them: bonds up to 6 angstrom, and angles between bonds up to 3 angstrom, of many at once.
+
+Each bond stands once, from its first to its second atom; the same bond seen from the other end is its reverse, with
+number `n_bonds` higher. Energies depend on atoms' positions and on cells only through the bonds' vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from pymatgen.optimization.neighbors import find_points_in_spheres
+
+from lcoms.crystal import Crystal
+from lcoms.lattice import plane_spacings
+
+BOND_CUTOFF = 6.0
+ANGLE_CUTOFF = 3.0
+CLOSEST = 0.1  # angstrom; nearer atoms make numbers without meaning
+MAX_BONDS_PER_ATOM = 2000
+MAX_ANGLES_PER_ATOM = 20000
+_PERIODIC = np.ones(3, dtype=np.int64)
+_SAME_SITE = 1e-8
+_SHIFT = 1 << 12  # images are numbers below half of it
+
+
+@dataclass(frozen=True, eq=False)
+class BondGraph:
+    """Bonds and angles of one crystal, or of a batch with atoms and bonds numbered through.
+
+    Attributes:
+        atomic_numbers: Z of each atom.
+        crystal_idx: which crystal an atom belongs to.
+        first: atom that each bond starts from.
+        second: atom that it leads to.
+        vectors: from the first to the second, in angstrom.
+        short: bonds up to the angle cutoff.
+        angle_left: place in `short` of one bond of each angle, plus n_short where it is seen from its second atom.
+        angle_right: the same of the other bond. Each angle stands once; swapping the two gives its mirror.
+    """
+
+    atomic_numbers: Int[NDArray[np.int64], " n_atoms"]
+    crystal_idx: Int[NDArray[np.int64], " n_atoms"]
+    first: Int[NDArray[np.int64], " n_bonds"]
+    second: Int[NDArray[np.int64], " n_bonds"]
+    vectors: Float[NDArray[np.float64], "n_bonds 3"]
+    short: Int[NDArray[np.int64], " n_short"]
+    angle_left: Int[NDArray[np.int64], " n_angles"]
+    angle_right: Int[NDArray[np.int64], " n_angles"]
+
+
+def bond_graph(crystal: Crystal) -> BondGraph | str:
+    """The graph of a crystal, or one sentence that says why CHGNet has none for it."""
+    expected = 4.2 * BOND_CUTOFF**3 * crystal.n_atoms / crystal.volume
+    reach = BOND_CUTOFF / plane_spacings(crystal.lattice)
+    if expected > MAX_BONDS_PER_ATOM or reach.max() > _SHIFT / 4 or (2 * reach + 1).prod() * crystal.n_atoms > 1e6:
+        return "the cell is too dense or too flat: an atom would have thousands of neighbours."
+    cart_coords = np.ascontiguousarray(crystal.cart_coords)
+    lattice = np.ascontiguousarray(crystal.lattice)
+    first, second, images, lengths = find_points_in_spheres(
+        cart_coords, cart_coords, r=BOND_CUTOFF, pbc=_PERIODIC, lattice=lattice, tol=_SAME_SITE
+    )
+    shifts = images.astype(np.int64)
+    # Of the two directions of a bond one is kept: to the higher atom, or to the copy of itself further on.
+    order = (shifts[:, 0] * _SHIFT + shifts[:, 1]) * _SHIFT + shifts[:, 2]
+    kept = (first < second) | ((first == second) & (order > 0))
+    if len(first) and lengths[kept].min(initial=np.inf) < CLOSEST:
+        return f"two atoms are closer than {CLOSEST} angstrom."
+    first, second, order, shifts = first[kept], second[kept], order[kept], shifts[kept]
+    # One order for all that describes the same crystal, so that sums are the same to the last bit.
+    sorting = np.lexsort((order, second, first))
+    first, second, shifts = first[sorting], second[sorting], shifts[sorting]
+    bonded = np.zeros(crystal.n_atoms, dtype=bool)
+    bonded[first] = True
+    bonded[second] = True
+    if not bonded.all():
+        lonely = int((~bonded).sum())
+        return f"{lonely} of {crystal.n_atoms} atoms have no neighbour within {BOND_CUTOFF:g} angstrom."
+    vectors = cart_coords[second] + shifts @ lattice - cart_coords[first]
+    short = np.flatnonzero((vectors * vectors).sum(axis=1) < ANGLE_CUTOFF**2)
+    angles = _angles(np.concatenate([first[short], second[short]]), crystal.n_atoms)
+    if angles is None:
+        return "the atoms are too close: an atom would have thousands of angles."
+    owner = np.zeros(crystal.n_atoms, dtype=np.int64)
+    return BondGraph(
+        crystal.atomic_numbers, owner, first.astype(np.int64), second.astype(np.int64), vectors, short, *angles
+    )
+
+
+def _angles(
+    centers: Int[NDArray[np.int64], " n_directed"], n_atoms: int
+) -> tuple[Int[NDArray[np.int64], " n_angles"], Int[NDArray[np.int64], " n_angles"]] | None:
+    """All unordered pairs of directed bonds from the same atom; None where there are far too many."""
+    degree = np.bincount(centers, minlength=n_atoms)
+    if degree.max() ** 2 > 2 * MAX_ANGLES_PER_ATOM:
+        return None
+    order = np.argsort(centers, kind="stable")
+    starts = np.cumsum(degree) - degree
+    # The bond at rank r of its atom is paired with those at ranks r + 1 and up.
+    rank = np.arange(len(order)) - starts[centers[order]]
+    later = degree[centers[order]] - rank - 1
+    left = np.repeat(np.arange(len(order)), later)
+    within = np.arange(len(left)) - np.repeat(np.cumsum(later) - later, later)
+    return order[left], order[left + 1 + within]
+
+
+def join(graphs: Sequence[BondGraph]) -> BondGraph:
+    """One graph of all, in order."""
+    if len(graphs) == 1:
+        return graphs[0]
+    atoms = _starts([len(g.atomic_numbers) for g in graphs])
+    bonds = _starts([len(g.first) for g in graphs])
+    n_short = [len(g.short) for g in graphs]
+    shorts, total = _starts(n_short), sum(n_short)
+    moved = [
+        (
+            np.where(g.angle_left < n, g.angle_left + start, g.angle_left - n + total + start),
+            np.where(g.angle_right < n, g.angle_right + start, g.angle_right - n + total + start),
+        )
+        for g, n, start in zip(graphs, n_short, shorts, strict=True)
+    ]
+    return BondGraph(
+        np.concatenate([g.atomic_numbers for g in graphs]),
+        np.repeat(np.arange(len(graphs)), [len(g.atomic_numbers) for g in graphs]),
+        np.concatenate([g.first + start for g, start in zip(graphs, atoms, strict=True)]),
+        np.concatenate([g.second + start for g, start in zip(graphs, atoms, strict=True)]),
+        np.concatenate([g.vectors for g in graphs]),
+        np.concatenate([g.short + start for g, start in zip(graphs, bonds, strict=True)]),
+        np.concatenate([left for left, _ in moved]),
+        np.concatenate([right for _, right in moved]),
+    )
+
+
+def _starts(lengths: list[int]) -> list[int]:
+    return [0, *np.cumsum(lengths)[:-1].tolist()]
