@@ -14,7 +14,7 @@ import torch
 
 from lcoms.crystal import Composition, Crystal
 from lcoms.elements import SYMBOLS
-from lcoms.errors import FormulaError
+from lcoms.errors import ConfigError, FormulaError
 from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.models.composition import element_fractions
@@ -35,12 +35,33 @@ MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
 
 
 @dataclass(frozen=True, eq=False)
+class Relaxation:
+    """What an energy oracle made of a candidate.
+
+    Attributes:
+        status: how the relaxation ended.
+        energy_per_atom: total energy by the oracle, eV/atom; NaN where it failed.
+        formation_energy: eV/atom, against elements relaxed with the same oracle; None where a reference is missing.
+        energy_above_lowest: eV/atom above the lowest candidate of this prediction.
+        n_steps: of the relaxation.
+        decoded: the crystal before it.
+    """
+
+    status: str
+    energy_per_atom: float
+    formation_energy: float | None
+    energy_above_lowest: float
+    n_steps: int
+    decoded: Crystal
+
+
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """One predicted crystal.
 
     Attributes:
-        crystal: primitive cell on exact symmetry.
-        energy_per_atom: formation energy predicted by the surrogate for this crystal, eV/atom.
+        crystal: primitive cell on exact symmetry; relaxed where `relaxation` tells so.
+        energy_per_atom: formation energy predicted by the surrogate for the decoded crystal, eV/atom.
         latent_energy: formation energy the surrogate promised where descent ended, eV/atom.
         start_energy: formation energy predicted at the start, eV/atom.
         latent_distance: from the latent decoded to that of the crystal that came out.
@@ -50,6 +71,7 @@ class Candidate:
         symprec: angstrom; tolerance at which the symmetry was found.
         shortest_distance: angstrom.
         count: how many starts led to this crystal.
+        relaxation: None for candidates that were not relaxed.
     """
 
     crystal: Crystal
@@ -63,6 +85,35 @@ class Candidate:
     shortest_distance: float
     start: Start
     count: int
+    relaxation: Relaxation | None = None
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """How the candidates of a prediction are relaxed and ranked.
+
+    Attributes:
+        oracle: name of the energy oracle.
+        n_relax: candidates that are relaxed, the best by their score.
+        fmax: eV/angstrom; forces and cell gradients at which a relaxation ends.
+        max_steps: after which a relaxation ends in any case.
+        symmetry_weight, count_weight: eV/atom taken off the oracle's energy for each factor e in the order of the space
+            group, and in the number of starts that led to the crystal, before candidates are ranked.
+    """
+
+    oracle: str = "chgnet:r2scan"
+    n_relax: int = 20
+    fmax: float = 0.1
+    max_steps: int = 200
+    symmetry_weight: float = 0.0
+    count_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("n_relax", "max_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if not self.fmax > 0:
+            raise ConfigError(f"fmax must be positive, not {self.fmax}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +124,9 @@ class Prediction:
         n_invalid: decodes without a valid crystal.
         n_too_close: crystals whose atoms come closer than 0.7 angstrom.
         n_duplicates: crystals equal to a better candidate.
+        refined: how candidates were relaxed; None where they were not.
+        failures: one sentence for each candidate whose relaxation failed; it is ranked behind the others.
+        confidence: probability that the first candidate is the known ground state; None where nothing was fitted.
     """
 
     composition: Composition
@@ -83,6 +137,9 @@ class Prediction:
     n_invalid: int
     n_too_close: int
     n_duplicates: int
+    refined: RefineConfig | None = None
+    failures: tuple[str, ...] = ()
+    confidence: float | None = None
 
 
 def check_composition(composition: Composition, weights: Weights) -> None:
