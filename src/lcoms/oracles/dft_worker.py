@@ -17,7 +17,7 @@ from lcoms.io import to_ase
 from lcoms.oracles.dft import FUNCTIONAL, GpawConfig
 
 if TYPE_CHECKING:
-    from ase.calculators.calculator import Calculator
+    from gpaw.new.ase_interface import ASECalculator
 
 NO_MPI = "this GPAW was built without MPI; leave ranks away, or build it anew as docs/oracles.md says."
 
@@ -50,7 +50,7 @@ def run(crystal: Crystal, config: GpawConfig, log: str | None) -> dict[str, Any]
     return {"energy": float(energy), "forces": forces.tolist(), "stress": stress.tolist()}
 
 
-def calculator(config: GpawConfig, log: str | None) -> Calculator:
+def calculator(config: GpawConfig, log: str | None) -> ASECalculator:
     """A fresh GPAW calculator that writes its text to a file, or nowhere."""
     from gpaw import GPAW, PW, FermiDirac
 

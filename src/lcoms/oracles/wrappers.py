@@ -1,0 +1,174 @@
+"""Oracles around oracles: one counts what it is asked, one remembers the answers on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.errors import OracleError
+from lcoms.oracles.base import EnergyOracle, Evaluation
+
+CACHE_FORMAT = 1
+_TABLE = "evaluations (key BLOB PRIMARY KEY, record BLOB, digest BLOB) WITHOUT ROWID"
+_WAIT = 60.0  # seconds for another process that writes
+
+
+class CountedOracle(EnergyOracle):
+    """Passes everything on and counts it.
+
+    Attributes:
+        n_calls: of `evaluate`.
+        n_crystals: in these calls.
+        n_failed: crystals whose status was not "ok".
+        seconds: spent in these calls.
+    """
+
+    def __init__(self, oracle: EnergyOracle) -> None:
+        self.name, self.batch_size = oracle.name, oracle.batch_size
+        self._oracle = oracle
+        self.n_calls = self.n_crystals = self.n_failed = 0
+        self.seconds = 0.0
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        started = time.perf_counter()
+        results = self._oracle.evaluate(crystals)
+        self.seconds += time.perf_counter() - started
+        self.n_calls += 1
+        self.n_crystals += len(crystals)
+        self.n_failed += sum(not result.ok for result in results)
+        return results
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        self._oracle.check(compositions)
+
+
+class CachedOracle(EnergyOracle):
+    """Answers from a file what was asked before: the same numbers, bit for bit.
+
+    A crystal is found again by the oracle's name and the exact bits of its lattice, coordinates and elements. Failures
+    are not kept. Many processes may share the file (SQLite with a write-ahead log, so not on a network file system); one
+    that is killed at any moment leaves it whole, without the answers it had not yet written.
+
+    Raises:
+        OracleError: the file cannot be opened or is damaged.
+    """
+
+    def __init__(self, oracle: EnergyOracle, path: Path) -> None:
+        self.name, self.batch_size = oracle.name, oracle.batch_size
+        self.n_hits = self.n_misses = 0
+        self._oracle, self._path = oracle, Path(path)
+        self._connection: sqlite3.Connection | None = None
+        self._process = -1
+        with self._opened():
+            pass
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        """Asks the oracle once for each distinct crystal that is not in the file."""
+        keys = [cache_key(self.name, crystal) for crystal in crystals]
+        known = self._read(dict(zip(keys, (crystal.n_atoms for crystal in crystals), strict=True)))
+        missing = {key: crystal for key, crystal in zip(keys, crystals, strict=True) if key not in known}
+        self.n_hits += sum(key in known for key in keys)
+        self.n_misses += len(missing)
+        if missing:
+            new = dict(zip(missing, self._oracle.evaluate(list(missing.values())), strict=True))
+            self._write({key: result for key, result in new.items() if result.ok})
+            known |= new
+        return [known[key] for key in keys]
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        self._oracle.check(compositions)
+
+    def _read(self, sizes: dict[bytes, int]) -> dict[bytes, Evaluation]:
+        """Whole records of these keys, given with their numbers of atoms."""
+        found = {}
+        with self._opened() as database:
+            for key, n_atoms in sizes.items():
+                row = database.execute("SELECT record, digest FROM evaluations WHERE key = ?", (key,)).fetchone()
+                if row is not None and _digest(row[0]) == row[1] and len(row[0]) == 8 * (10 + 3 * n_atoms):
+                    found[key] = _unpack(row[0])
+        return found
+
+    def _write(self, results: dict[bytes, Evaluation]) -> None:
+        rows = [(key, record, _digest(record)) for key, record in ((k, _pack(r)) for k, r in results.items())]
+        with self._opened() as database, database:  # the inner one is the transaction
+            database.executemany("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?)", rows)
+
+    def _opened(self) -> _Guard:
+        """The connection of this process, as a context that names the file when something is wrong with it."""
+        return _Guard(self)
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None or self._process != os.getpid():  # a connection must not cross a fork
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            database = sqlite3.connect(self._path, timeout=_WAIT)
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            version = int(database.execute("PRAGMA user_version").fetchone()[0])
+            if version not in (0, CACHE_FORMAT):
+                raise OracleError(f"{self._path} is a cache of another version of lcoms; delete it or name another.")
+            with database:
+                database.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE}")
+                database.execute(f"PRAGMA user_version = {CACHE_FORMAT}")
+            self._connection, self._process = database, os.getpid()
+        return self._connection
+
+    def close(self) -> None:
+        """Let go of the file; the next question opens it again."""
+        if self._connection is not None and self._process == os.getpid():
+            self._connection.close()
+        self._connection = None
+
+
+class _Guard:
+    """Opens the database of a cache, and turns its errors into one sentence."""
+
+    def __init__(self, cache: CachedOracle) -> None:
+        self._cache = cache
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            return self._cache._connect()
+        except (sqlite3.Error, OSError) as error:
+            raise self._sentence(error) from error
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise self._sentence(error) from error
+
+    def _sentence(self, error: Exception) -> OracleError:
+        path = self._cache._path
+        if isinstance(error, OSError | sqlite3.OperationalError):
+            return OracleError(f"the cache {path} cannot be used ({error}); give another path.")
+        return OracleError(f"the cache {path} is damaged or no cache ({error}); delete it, and it is built anew.")
+
+
+def cache_key(name: str, crystal: Crystal) -> bytes:
+    """SHA-256 of the format, the oracle's name, and the numbers of a crystal as little-endian bytes."""
+    parts = (
+        f"lcoms evaluation {CACHE_FORMAT}\n{name}\n{crystal.n_atoms}\n".encode(),
+        (crystal.lattice + 0.0).astype("<f8").tobytes(),  # adding zero makes -0 a 0
+        (crystal.frac_coords + 0.0).astype("<f8").tobytes(),
+        crystal.atomic_numbers.astype("<i8").tobytes(),
+    )
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def _pack(result: Evaluation) -> bytes:
+    """Energy, stress and forces as little-endian doubles."""
+    return np.concatenate([[result.energy], result.stress.ravel(), result.forces.ravel()]).astype("<f8").tobytes()
+
+
+def _unpack(record: bytes) -> Evaluation:
+    values = np.frombuffer(record, dtype="<f8").astype(np.float64)
+    return Evaluation(float(values[0]), values[10:].reshape(-1, 3), values[1:10].reshape(3, 3))
+
+
+def _digest(record: bytes) -> bytes:
+    return hashlib.sha256(record).digest()[:8]
