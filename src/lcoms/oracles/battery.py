@@ -39,8 +39,8 @@ class BatteryConfig:
     stress: float = 1e-4
     slope: float = 3e-3
     slope_energy: float = 1e-6
-    step: float = 0.01
-    strain: float = 0.004
+    step: float = 0.0025
+    strain: float = 0.001
     seed: int = 0
 
 

@@ -53,7 +53,7 @@ class CachedOracle(EnergyOracle):
     """Answers from a file what was asked before: the same numbers, bit for bit.
 
     A crystal is found again by the oracle's name and the exact bits of its lattice, coordinates and elements. Failures
-    are not kept. Many processes may share the file (SQLite with a write-ahead log, so not on a network file system); one
+    are not kept. Many processes may share the file (SQLite with a write-ahead log, so on a local disk); one
     that is killed at any moment leaves it whole, without the answers it had not yet written.
 
     Raises:
