@@ -38,7 +38,7 @@ class BatteryConfig:
     force: float = 1e-3
     stress: float = 1e-4
     slope: float = 3e-3
-    slope_energy: float = 1e-6
+    slope_energy: float = 2e-6
     step: float = 0.0025
     strain: float = 0.001
     seed: int = 0
