@@ -1,0 +1,233 @@
+"""Whether lcoms.match gives the verdicts of pymatgen's StructureMatcher, and how much faster it is.
+
+    python benchmarks/matcher.py FILE.parquet [FILE.parquet ...] [--pairs 12000] [--workers 2]
+
+Pairs have equal composition. Of each file's crystals: polymorphs of one formula, crystals of different formulas but one
+stoichiometry told with the same elements, and each crystal against a distorted copy, a distorted supercell in another
+basis, and a random crystal in a cell of the same volume. Every pair is judged four ways: match and rms with loose
+tolerances (0.3, 0.5, 10), fit and rms with pymatgen's defaults. Timed are the two that a scorer asks of every pair:
+rms (loose) and fit (strict), from crystals that neither has seen before, on one core each, and with a pool of workers.
+"""
+
+# ruff: noqa: T201 - a benchmark prints
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from lcoms.crystal import Crystal
+from lcoms.data.formats import open_reader
+from lcoms.data.records import RowError
+from lcoms.io import to_pymatgen
+from lcoms.match import LOOSE, STRICT, matches, rmsd
+
+Pair = tuple[Crystal, Crystal]
+KINDS = ("polymorphs", "one stoichiometry", "distorted", "supercell", "random")
+NOISE = (0.02, 0.1, 0.3, 0.6)
+CHUNK = 200
+
+
+def read(path: Path, max_atoms: int, limit: int, rng: np.random.Generator) -> list[Crystal]:
+    """Crystals of a file of up to so many atoms, at most `limit`, by whole formulas so that polymorphs stay together."""
+    if "_test" in path.name:
+        raise SystemExit(f"{path.name}: test tables are for scores only; give another table.")
+    reader = open_reader(path)
+    groups: dict[str, list[Crystal]] = defaultdict(list)
+    for row in reader.rows():
+        if len(row.get("numbers") or ()) > max_atoms:
+            continue
+        try:
+            crystal = reader.parse(row).crystal
+        except RowError:
+            continue
+        groups[crystal.composition.reduced_formula].append(crystal)
+    crystals: list[Crystal] = []
+    for formula in rng.permutation(sorted(groups)).tolist():
+        crystals += groups[formula]
+        if len(crystals) >= limit:
+            break
+    return crystals
+
+
+def distorted(crystal: Crystal, rng: np.random.Generator) -> Crystal:
+    """Atoms moved by normal noise, the cell strained by a tenth of it, the volume changed."""
+    size = rng.choice(NOISE)
+    lattice = crystal.lattice @ (np.eye(3) + rng.normal(size=(3, 3)) * 0.1 * size) * rng.uniform(0.95, 1.05)
+    moves = rng.normal(size=crystal.frac_coords.shape) * size
+    order = rng.permutation(crystal.n_atoms)
+    frac = crystal.frac_coords + moves @ np.linalg.inv(lattice) + rng.random(3)
+    return Crystal(lattice, frac[order], crystal.atomic_numbers[order])
+
+
+def supercell(crystal: Crystal, rng: np.random.Generator) -> Crystal:
+    """Twice the cell along one axis, distorted and told in another basis."""
+    axis = int(rng.integers(3))
+    scale = np.where(np.arange(3) == axis, 2, 1)
+    frac = np.concatenate([crystal.frac_coords, crystal.frac_coords + (scale - 1)]) / scale
+    doubled = Crystal(crystal.lattice * scale[:, None], frac, np.tile(crystal.atomic_numbers, 2))
+    change = np.array([[1, 1, 0], [0, 1, 0], [-1, 0, 1]])
+    doubled = Crystal(change @ doubled.lattice, doubled.frac_coords @ np.linalg.inv(change), doubled.atomic_numbers)
+    return distorted(doubled, rng) if rng.random() < 0.5 else doubled
+
+
+def random_cell(crystal: Crystal, rng: np.random.Generator) -> Crystal:
+    """The same atoms anywhere, in a random cell of the same volume."""
+    lattice = np.eye(3) + rng.normal(size=(3, 3)) * 0.3
+    lattice *= (crystal.volume / abs(np.linalg.det(lattice))) ** (1 / 3)
+    return Crystal(lattice, rng.random((crystal.n_atoms, 3)), crystal.atomic_numbers)
+
+
+def renamed(crystal: Crystal, model: Crystal) -> Crystal:
+    """A crystal with the elements of another one of the same stoichiometry."""
+    order_1 = sorted(zip(crystal.composition.reduced.counts, crystal.composition.atomic_numbers, strict=True))
+    order_2 = sorted(zip(model.composition.reduced.counts, model.composition.atomic_numbers, strict=True))
+    names = {one[1]: two[1] for one, two in zip(order_1, order_2, strict=True)}
+    return Crystal(crystal.lattice, crystal.frac_coords, np.array([names[z] for z in crystal.atomic_numbers.tolist()]))
+
+
+def make_pairs(crystals: list[Crystal], n: int, rng: np.random.Generator) -> list[tuple[str, Pair]]:
+    """So many pairs of equal composition, all kinds in equal parts as far as the crystals allow."""
+    by_formula: dict[str, list[Crystal]] = defaultdict(list)
+    by_type: dict[tuple[int, ...], list[Crystal]] = defaultdict(list)
+    for crystal in crystals:
+        by_formula[crystal.composition.reduced_formula].append(crystal)
+        by_type[crystal.composition.stoichiometry].append(crystal)
+    pairs: list[tuple[str, Pair]] = []
+    while len(pairs) < n:
+        first = crystals[rng.integers(len(crystals))]
+        kind = KINDS[len(pairs) % len(KINDS)]
+        siblings = by_formula[first.composition.reduced_formula]
+        if kind == "polymorphs" and len(siblings) > 1:
+            second = siblings[rng.integers(len(siblings))]
+            if second is first:
+                continue
+        elif kind in ("polymorphs", "one stoichiometry"):
+            like = by_type[first.composition.stoichiometry]
+            second, kind = renamed(like[rng.integers(len(like))], first), "one stoichiometry"
+        else:
+            second = {"distorted": distorted, "supercell": supercell, "random": random_cell}[kind](first, rng)
+        pairs.append((kind, (first, second)))
+    return pairs
+
+
+def fresh(pairs: list[Pair]) -> list[Pair]:
+    """Copies without anything remembered; a crystal in several pairs stays one crystal."""
+    copies = {id(c): Crystal(c.lattice, c.frac_coords, c.atomic_numbers) for pair in pairs for c in pair}
+    return [(copies[id(first)], copies[id(second)]) for first, second in pairs]
+
+
+def ours(pairs: list[Pair]) -> list[tuple[float | None, bool]]:
+    """rms (loose) and fit (strict)."""
+    return [(rmsd(*pair, LOOSE), matches(*pair, STRICT)) for pair in pairs]
+
+
+def theirs(pairs: list[Pair]) -> list[tuple[float | None, bool]]:
+    """The same by pymatgen; the time of making its structures is not counted."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    loose = StructureMatcher(ltol=LOOSE.ltol, stol=LOOSE.stol, angle_tol=LOOSE.angle_tol)
+    strict = StructureMatcher()
+    made = {id(c): to_pymatgen(c) for pair in pairs for c in pair}
+    structures = [(made[id(first)], made[id(second)]) for first, second in pairs]
+    global _seconds
+    clock = time.perf_counter()
+    found = []
+    for pair in structures:
+        distance = loose.get_rms_dist(*pair)
+        found.append((None if distance is None else float(distance[0]), bool(strict.fit(*pair))))
+    _seconds = time.perf_counter() - clock
+    return found
+
+
+_seconds = 0.0
+
+
+def in_pool(pairs: list[Pair], pool: ProcessPoolExecutor) -> list[tuple[float | None, bool]]:
+    """`ours` in pieces, by workers that are already running."""
+    pieces = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
+    return [verdict for piece in pool.map(ours, pieces) for verdict in piece]
+
+
+def extra(pairs: list[Pair]) -> tuple[int, int]:
+    """Changed verdicts of the two questions that are not timed: fit (loose) and rms (strict)."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    loose = StructureMatcher(ltol=LOOSE.ltol, stol=LOOSE.stol, angle_tol=LOOSE.angle_tol)
+    strict = StructureMatcher()
+    changed = [0, 0]
+    for first, second in pairs:
+        one, two = to_pymatgen(first), to_pymatgen(second)
+        changed[0] += matches(first, second, LOOSE) != bool(loose.fit(one, two))
+        changed[1] += (rmsd(first, second, STRICT) is None) != (strict.get_rms_dist(one, two) is None)
+    return changed[0], changed[1]
+
+
+def main() -> None:
+    """Measure and print; exit code 1 where a verdict differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--pairs", type=int, default=12_000)
+    parser.add_argument("--crystals", type=int, default=3_000, help="read from each file, at most")
+    parser.add_argument("--max-atoms", type=int, default=40)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--extra", type=int, default=2_000, help="pairs for fit (loose) and rms (strict)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rng = np.random.default_rng(options.seed)
+    labelled = []
+    for path in options.files:
+        crystals = read(path, options.max_atoms, options.crystals, rng)
+        labelled += make_pairs(crystals, -(-options.pairs // len(options.files)), rng)
+    pairs = [pair for _, pair in labelled]
+    ours(pairs[:5]), theirs(pairs[:5])  # imports
+    clock = time.perf_counter()
+    found = ours(fresh(pairs))
+    one_core = time.perf_counter() - clock
+    expected = theirs(pairs)
+    pymatgen = _seconds
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(ours, [pairs[:5]] * options.workers))
+        clock = time.perf_counter()
+        pooled = in_pool(pairs, pool)
+        all_cores = time.perf_counter() - clock
+    assert pooled == found
+    report(labelled, found, expected)
+    n = len(pairs)
+    print(f"pymatgen {pymatgen / n * 1e3:.2f} ms a pair (rms loose + fit strict), one core")
+    print(f"lcoms    {one_core / n * 1e3:.2f} ms, one core: {pymatgen / one_core:.1f} times as fast")
+    print(f"lcoms    {all_cores / n * 1e3:.2f} ms, {options.workers} workers: {pymatgen / all_cores:.1f} times as fast")
+    more = extra(pairs[:: max(1, n // options.extra)])
+    print(f"changed verdicts of fit (loose) and rms (strict): {more[0]} and {more[1]}")
+    wrong = sum((a is None) != (b is None) or c != d for (a, c), (b, d) in zip(found, expected, strict=True))
+    raise SystemExit(1 if wrong or any(more) else 0)
+
+
+def report(
+    labelled: list[tuple[str, Pair]],
+    found: list[tuple[float | None, bool]],
+    expected: list[tuple[float | None, bool]],
+) -> None:
+    """Changed verdicts, matches by kind, largest difference of rms."""
+    rows = list(zip([kind for kind, _ in labelled], found, expected, strict=True))
+    total = Counter(kind for kind, _, _ in rows)
+    loose = Counter(kind for kind, _, (rms, _) in rows if rms is not None)
+    strict = Counter(kind for kind, _, (_, fit) in rows if fit)
+    for kind in total:
+        print(f"{kind:<18} {total[kind]:>6} pairs, {loose[kind]:>5} match loosely, {strict[kind]:>5} strictly")
+    changed_loose = sum((a is None) != (b is None) for _, (a, _), (b, _) in rows)
+    changed_strict = sum(a != b for _, (_, a), (_, b) in rows)
+    both = [abs(a - b) for _, (a, _), (b, _) in rows if a is not None and b is not None]
+    print(f"{len(rows)} pairs; changed verdicts: {changed_loose} loose, {changed_strict} strict; ", end="")
+    print(f"largest difference of rms {max(both, default=0.0):.1e}")
+
+
+if __name__ == "__main__":
+    main()
