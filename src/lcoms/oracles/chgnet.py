@@ -84,11 +84,12 @@ class ChgnetOracle(EnergyOracle):
 
     def _compute(self, crystals: Sequence[Crystal], chunk: list[tuple[int, BondGraph]]) -> dict[int, Evaluation]:
         """Records of one batch, by number of the crystal."""
-        from lcoms.oracles.chgnet_graph import join
+        from lcoms.oracles.chgnet_graph import ballast, join
 
-        energies, slopes = self._network.energies_and_slopes(join([graph for _, graph in chunk]), len(chunk))
+        graphs = [*(graph for _, graph in chunk), ballast()]
+        energies, slopes = self._network.energies_and_slopes(join(graphs), len(graphs))
         all_slopes, results, start = slopes.numpy(), {}, 0
-        for (number, graph), energy in zip(chunk, energies.tolist(), strict=True):
+        for (number, graph), energy in zip(chunk, energies.tolist()[:-1], strict=True):
             crystal, rows = crystals[number], all_slopes[start : start + len(graph.first)]
             start += len(graph.first)
             if not (np.isfinite(energy) and np.isfinite(rows).all()):

@@ -108,7 +108,8 @@ class FastCHGNet:
         atoms = layer_norm(atoms, (WIDTH,), *self.readout_norm)
         for weight, bias in self.readout[:-1]:
             atoms = silu(linear(atoms, weight, bias))
-        return linear(atoms, *self.readout[-1])[:, 0]
+        weight, bias = self.readout[-1]
+        return (atoms * weight).sum(dim=1) + bias
 
 
 class _Bends:
@@ -196,7 +197,8 @@ def _radial_basis(
     """Bessel functions times a polynomial envelope that ends at the cutoff (Gasteiger et al., ICLR 2020, eqs 7, 8)."""
     x = (lengths / cutoff)[:, None]
     p = ENVELOPE_POWER
-    power = x**p
+    square = x * x  # no pow(): its last elements are rounded in another way than the rest
+    power = (square * square) * (square * square)
     envelope = 1 + power * (-(p + 1) * (p + 2) / 2 + x * (p * (p + 2) - x * (p * (p + 1) / 2)))
     envelope = torch.where(x < 1, envelope, torch.zeros_like(x))
     return (x * frequencies).sin() * (envelope * sqrt(2 / cutoff) / (x * cutoff))
