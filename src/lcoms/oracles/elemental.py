@@ -1,0 +1,49 @@
+"""Structures of the elements, to be relaxed by an oracle and serve as the zero of its formation energies.
+
+The forms come from `elemental.json` beside this module, each with its source. Where an element may take several forms (close
+packings and bcc of the metals), all of them are relaxed and the lowest counts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from lcoms.crystal import Crystal
+from lcoms.elements import number_of
+from lcoms.io import from_pymatgen
+
+
+@dataclass(frozen=True, eq=False)
+class ElementalForm:
+    """One form of an element.
+
+    Attributes:
+        element: its symbol.
+        prototype: a few words for the structure.
+        source: where the structure is taken from.
+        crystal: primitive cell, not relaxed.
+    """
+
+    element: str
+    prototype: str
+    source: str
+    crystal: Crystal
+
+
+@cache
+def elemental_forms() -> tuple[ElementalForm, ...]:
+    """All forms, by atomic number; 89 elements up to plutonium, without Po, At, Rn, Fr and Ra."""
+    from pymatgen.core import Lattice, Structure
+
+    table = json.loads(files("lcoms.oracles").joinpath("elemental.json").read_text())
+    forms = []
+    for row in table["structures"]:
+        lattice = Lattice.from_parameters(*row["lengths"], *row["angles"])
+        species = [row["element"]] * len(row["sites"])
+        structure = Structure.from_spacegroup(row["space_group"], lattice, species, row["sites"], tol=1e-3)
+        crystal = from_pymatgen(structure.get_primitive_structure())
+        forms.append(ElementalForm(row["element"], row["prototype"], row["source"], crystal))
+    return tuple(sorted(forms, key=lambda form: number_of(form.element) or 0))
