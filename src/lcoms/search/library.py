@@ -39,7 +39,7 @@ class LibraryStarts:
         distances: (n,) chemical distance, without any penalty.
         indices: (n,) rows of the library.
         ids: the entries' ids.
-        atomic_numbers: (k,) elements of the composition asked for, ascending.
+        atomic_numbers: (k,) elements of the composition asked for, ascending; an element alone stands twice.
         replaces: (n, k) which element of the entry stands for each of them.
     """
 
@@ -176,6 +176,8 @@ class LatentLibrary:
     ) -> LibraryStarts:
         """Entries of the same stoichiometry, chemically nearest first; ties go to the more stable, then to the earlier.
 
+        For an element, entries with two elements one to one serve, too: diamond is zinc blende with one element.
+
         Args:
             n: at most so many; fewer where the library has no more.
             hull_weight: Mendeleev numbers that 1 eV/atom above the hull counts for. Where that energy is unknown the
@@ -186,9 +188,10 @@ class LatentLibrary:
         """
         target = composition.reduced
         order = _scale_order(np.array(target.counts), np.array(target.atomic_numbers))
-        elements = np.array(target.atomic_numbers)[order]
-        family = self._families.get(target.stoichiometry, _empty_family(len(elements)))
-        distances = np.abs(_MENDELEEV[family.elements] - _MENDELEEV[elements]).sum(axis=1)
+        family = self._family(target)
+        elements = np.resize(np.array(target.atomic_numbers)[order], family.elements.shape[1])
+        apart = np.abs(_MENDELEEV[family.elements] - _MENDELEEV[elements])
+        distances = apart.mean(axis=1) * len(order)
         hull = INSTABILITY_STEP * self.instability[family.indices]
         ranking = np.lexsort((hull, distances + hull_weight * hull))
         ranking = ranking[self._allowed(family, target, exclude, max_atoms)[ranking]]
@@ -207,6 +210,18 @@ class LatentLibrary:
             replaces=family.elements[chosen][:, back],
         )
 
+    def _family(self, target: Composition) -> _Family:
+        """Entries that can stand for a composition; where it is an element, all as if of two elements."""
+        own = self._families.get(target.stoichiometry, _empty_family(len(target.counts)))
+        if len(target.counts) > 1:
+            return own
+        pairs = self._families.get((1, 1), _empty_family(2))
+        return _Family(
+            np.concatenate([own.indices, pairs.indices]),
+            np.concatenate([np.repeat(own.elements, 2, axis=1), pairs.elements]),
+            np.concatenate([own.n_formula_units, 2 * pairs.n_formula_units]),
+        )
+
     @staticmethod
     def _allowed(
         family: _Family, target: Composition, exclude: Collection[Composition], max_atoms: int | None
@@ -218,7 +233,8 @@ class LatentLibrary:
             reduced = other.reduced
             if reduced.stoichiometry == target.stoichiometry:
                 order = _scale_order(np.array(reduced.counts), np.array(reduced.atomic_numbers))
-                allowed &= (family.elements != np.array(reduced.atomic_numbers)[order]).any(axis=1)
+                elements = np.resize(np.array(reduced.atomic_numbers)[order], family.elements.shape[1])
+                allowed &= (family.elements != elements).any(axis=1)
         return allowed
 
     @cached_property
