@@ -1,0 +1,130 @@
+"""The primitive Niggli cell of a crystal, as pymatgen finds it for StructureMatcher, on arrays.
+
+The rules and their order are those of Structure.get_reduced_structure and Structure.get_primitive_structure (tolerance
+0.25 angstrom); a cell that has no shift to a smaller one is told from its shifts alone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.elements import SYMBOLS
+
+Array = NDArray[np.float64]
+Cell = tuple[Array, Array, NDArray[np.int64]]
+
+TOLERANCE = 0.25
+"""Angstrom; pymatgen's default for atoms that count as copies of each other."""
+
+
+def niggli_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64]) -> Cell:
+    """Lattice (3, 3), fractional coordinates (n, 3) and atomic numbers (n,) on the Niggli basis.
+
+    Raises:
+        ValueError: pymatgen finds no Niggli basis.
+    """
+    from pymatgen.core import Lattice
+
+    old = Lattice(lattice)
+    new = old.get_niggli_reduced_lattice()
+    if new == old:
+        return lattice, frac_coords, numbers
+    return np.array(new.matrix), np.mod((frac_coords @ lattice) @ new.inv_matrix, 1), numbers
+
+
+def primitive_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64]) -> Cell:
+    """The smallest cell found, on its Niggli basis, or the cell as it is where none is smaller."""
+    order = sorted(range(len(numbers)), key=lambda atom: SYMBOLS[numbers[atom]])
+    kinds = list(dict.fromkeys(numbers[order].tolist()))
+    groups = [frac_coords[[atom for atom in order if numbers[atom] == kind]] for kind in kinds]
+    units = gcd(*(len(group) for group in groups))
+    if units == 1:
+        return lattice, frac_coords, numbers
+    tolerance = TOLERANCE / np.sqrt((lattice**2).sum(axis=1))
+    shifts = _shifts(groups, tolerance)
+    # Without another shift than zero there is no smaller cell: a vector of one is at least 1 / units from zero.
+    if len(shifts) == 1 and tolerance.max() < 0.5 / units:
+        return lattice, frac_coords, numbers
+    distinct = [(np.abs(_wrapped(group[None] - group[:, None])) > 2 * tolerance).any(axis=-1) for group in groups]
+    for same in distinct:
+        np.fill_diagonal(same, val=True)
+    for size, matrices, inverses in _supercell_matrices(units):
+        close = (np.abs(_wrapped(inverses[:, :, None, :] - shifts)) < tolerance).all(axis=-1)
+        for candidate in np.flatnonzero(close.any(axis=-1).all(axis=-1)):
+            inverse, matrix = inverses[candidate], matrices[candidate]
+            merged = _merge(groups, distinct, matrix, TOLERANCE / np.sqrt(((inverse @ lattice) ** 2).sum(axis=1)), size)
+            if merged is None:
+                continue
+            names = np.repeat(np.array(kinds, dtype=np.int64), [len(group) for group in merged])
+            smaller = primitive_cell(inverse @ lattice, np.concatenate(merged), names)
+            return niggli_cell(*smaller)
+    return lattice, frac_coords, numbers
+
+
+def _shifts(groups: list[Array], tolerance: Array) -> Array:
+    """(m, 3) shifts between atoms of the rarest species that lay every atom near one of its species; zero first."""
+    rarest = min(groups, key=len)
+    shifts = np.asarray(rarest - rarest[0])
+    for group in sorted(groups, key=len):
+        for origin in group:
+            near = np.abs(_wrapped(shifts[:, None] - (group - origin))) < 2 * tolerance
+            shifts = shifts[near.all(axis=2).any(axis=1)]
+            if len(shifts) == 1:
+                return shifts
+    return shifts
+
+
+@cache
+def _supercell_matrices(units: int) -> tuple[tuple[int, Array, Array], ...]:
+    """Sizes, (m, 3, 3) matrices in Hermite normal form of all cells so many times smaller or a part of that, inverses."""
+
+    def factors(number: int) -> list[int]:
+        return [factor for factor in range(1, number + 1) if number % factor == 0]
+
+    found = []
+    for size in factors(units)[1:]:
+        for a in factors(size):
+            for e in factors(size // a):
+                g = size // a // e
+                rows = [[[a, b, c], [0, e, f], [0, 0, g]] for b, c, f in product(range(a), range(a), range(e))]
+                matrices = np.array(rows, dtype=float)
+                found.append((size, matrices, np.linalg.inv(matrices)))
+    return tuple(found)
+
+
+def _merge(
+    groups: list[Array], distinct: list[NDArray[np.bool_]], matrix: Array, tolerance: Array, size: int
+) -> list[Array] | None:
+    """Atoms of each species in the smaller cell, mean over their copies; None where they are no copies."""
+    merged = []
+    for group, apart in zip(groups, distinct, strict=True):
+        frac = group @ matrix
+        copies = (np.abs(_wrapped(frac[None] - frac[:, None])) < tolerance).all(axis=-1) & apart
+        if not (copies.sum(axis=0) == size).all():
+            return None
+        if not all(copies[row][:, row].all() for row in copies):
+            return None
+        frac = frac % 1
+        firsts, done = [], np.zeros(len(frac), dtype=bool)
+        for atom, row in enumerate(copies):
+            if done[atom]:
+                continue
+            same = np.flatnonzero(row)
+            done[same] = True
+            mean = frac[same[0]].copy()
+            for number, other in enumerate(same[1:], 2):
+                offset = frac[other] - mean
+                mean += (offset - np.round(offset)) / number
+            firsts.append(mean)
+        merged.append(np.array(firsts))
+    return merged
+
+
+def _wrapped(differences: Array) -> Array:
+    """Fractional differences to the nearest image."""
+    return np.asarray(differences - np.round(differences))
