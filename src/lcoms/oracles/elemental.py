@@ -1,7 +1,7 @@
 """Structures of the elements, to be relaxed by an oracle and serve as the zero of its formation energies.
 
-The forms come from `elemental.json` beside this module, each with its source. Where an element may take several forms (close
-packings and bcc of the metals), all of them are relaxed and the lowest counts.
+The forms come from `elemental.json` beside this module, each with its source. Where an element may take several forms
+(close packings and bcc of the metals), all of them are relaxed and the lowest counts.
 """
 
 from __future__ import annotations

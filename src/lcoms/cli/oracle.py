@@ -1,0 +1,102 @@
+"""`lcoms oracle`: put an energy oracle to the test, and compute the energies of the elements by it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lcoms.errors import OracleError
+
+if TYPE_CHECKING:
+    from lcoms.crystal import Crystal
+    from lcoms.oracles.base import EnergyOracle
+
+app = typer.Typer(no_args_is_help=True, help="Test energy oracles and compute their references.")
+
+NameArgument = Annotated[
+    str, typer.Argument(help="chgnet:r2scan, chgnet:0.3.0, gpaw, analytic, or package.module:Calculator.")
+]
+
+
+@app.command()
+def check(
+    name: NameArgument,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="CIF, POSCAR or extxyz files.", show_default="four small crystals")
+    ] = None,
+    slope: Annotated[float, typer.Option(help="Share by which forces and stress may miss the slope.")] = 3e-3,
+    energy: Annotated[float, typer.Option(help="eV/atom by which equal crystals may differ.")] = 1e-5,
+    seed: Annotated[int, typer.Option(help="Seed of the displacements.")] = 0,
+) -> None:
+    """Hold forces and stress against slopes of the energy, and test that names of things do not matter."""
+    from lcoms.io import read_crystals
+    from lcoms.oracles.battery import BatteryConfig, run_battery
+    from lcoms.oracles.registry import make_oracle
+
+    oracle = make_oracle(name)
+    crystals = [crystal for file in files for crystal in read_crystals(file)] if files else None
+    clock = time.perf_counter()
+    report = run_battery(oracle, BatteryConfig(slope=slope, energy=energy, seed=seed), crystals)
+    typer.echo(f"{oracle.name}: {time.perf_counter() - clock:.1f} s; error over what is allowed, worst crystal")
+    for row in report:
+        typer.echo(f"  {'passed' if row.passed else 'FAILED'}  {row.name:<22} {row.error:>9.2g}  {row.note}")
+    n_failed = sum(not row.passed for row in report)
+    typer.echo("All checks passed." if not n_failed else f"{n_failed} of {len(report)} checks failed.")
+    if n_failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def references(
+    name: NameArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; other oracles' tables in it are kept.")],
+    elements: Annotated[
+        str | None, typer.Option(help="Symbols such as Na,Cl.", show_default="all that the oracle can handle")
+    ] = None,
+    fmax: Annotated[float, typer.Option(help="Largest force at the end, eV/angstrom.")] = 0.02,
+    steps: Annotated[int, typer.Option(help="Most steps of a relaxation.")] = 500,
+    processes: Annotated[int | None, typer.Option(help="Processes.", show_default="one a core")] = None,
+) -> None:
+    """Relax all forms of the elements with an oracle; formation energies are counted from the lowest ones."""
+    from lcoms.evaluate.elements import forms_for, make_references
+    from lcoms.oracles.references import read_tables, to_json
+    from lcoms.oracles.registry import make_oracle
+
+    oracle = make_oracle(name)
+    tables = read_tables(out) if out.exists() else {}
+    forms = forms_for(oracle, [symbol.strip() for symbol in elements.split(",")] if elements else None)
+    clock = time.perf_counter()
+    provenance = {"version": _version(oracle), "fmax": fmax, "max_steps": steps}
+
+    def relax(crystals: Sequence[Crystal]) -> Sequence[Any]:
+        from lcoms.relax import RelaxConfig, relax_crystals
+
+        config = RelaxConfig(fmax=fmax, max_steps=steps)
+        return relax_crystals(crystals, oracle.name, config, processes=processes)
+
+    tables[oracle.name] = make_references(forms, relax, provenance)
+    out.write_text(to_json(tables), encoding="utf-8")
+    done, failed = tables[oracle.name]["elements"], tables[oracle.name]["failed"]
+    typer.echo(f"{oracle.name}: {len(done)} elements from {len(forms)} forms, {time.perf_counter() - clock:.0f} s")
+    open_ends = [symbol for symbol, row in done.items() if row["fmax"] > fmax]
+    if open_ends:
+        typer.echo(f"Stopped at the step limit: {', '.join(open_ends)}.")
+    typer.echo(f"Next: lcoms rank FILES --oracle {oracle.name} --references {out}")
+    if failed:
+        raise OracleError("no reference for " + "; ".join(f"{symbol} ({why})" for symbol, why in failed.items()))
+
+
+def _version(oracle: EnergyOracle) -> str:
+    """The package behind an oracle and its version, where that can be told."""
+    from importlib.metadata import PackageNotFoundError, packages_distributions, version
+
+    package = oracle.name.replace("?", ":").replace(".", ":").partition(":")[0]
+    try:
+        names = packages_distributions().get(package, [package])
+        return f"{names[0]} {version(names[0])}"
+    except PackageNotFoundError:
+        return oracle.name

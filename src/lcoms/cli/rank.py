@@ -1,0 +1,227 @@
+"""`lcoms rank`: crystals of files in the order of their energies."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lcoms.errors import LcomsError
+from lcoms.oracles.registry import DEFAULT_ORACLE
+
+if TYPE_CHECKING:
+    from lcoms.crystal import Crystal
+    from lcoms.hull import Hull
+    from lcoms.oracles.base import EnergyOracle, Evaluation
+    from lcoms.oracles.references import References
+    from lcoms.rank import RankedCrystal
+
+Failure = tuple[str, str]
+
+
+def rank(
+    files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.")],
+    oracle: Annotated[
+        str, typer.Option("--oracle", help="chgnet:r2scan, chgnet:0.3.0, gpaw, analytic, or package.module:Calculator.")
+    ] = DEFAULT_ORACLE,
+    hull: Annotated[
+        Path | None,
+        typer.Option(
+            help="Reference phases for the energy above hull: JSON or CSV with formula and energy_per_atom by the same "
+            "oracle, or crystals to evaluate."
+        ),
+    ] = None,
+    references: Annotated[
+        Path | None,
+        typer.Option(help="Energies of the elements made by lcoms oracle references.", show_default="in the package"),
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Keep energies in this file, and take them from it.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write all rows to this file.")] = None,
+) -> None:
+    """Evaluate crystals as they are with an energy oracle, drop duplicates, and print them lowest energy first."""
+    from lcoms.oracles.references import load_references
+    from lcoms.oracles.registry import make_oracle
+    from lcoms.oracles.wrappers import CachedOracle
+    from lcoms.rank import rank_crystals
+
+    found, failed = _read(files)
+    energy_oracle = make_oracle(oracle)
+    found, refused = _checked(found, energy_oracle)
+    failed += refused
+    for name, reason in failed:
+        _complain(f"{name}: {reason}")
+    if not found:
+        raise typer.Exit(2)
+    if cache is not None:
+        energy_oracle = CachedOracle(energy_oracle, cache)
+    zero = load_references(energy_oracle.name, references)
+    clock = time.perf_counter()
+    phases = _hull(hull, energy_oracle, zero)
+    names, crystals = [name for name, _ in found], [crystal for _, crystal in found]
+    evaluations = _evaluate(crystals, energy_oracle)
+    seconds = time.perf_counter() - clock
+    broken = [(name, result.status) for name, result in zip(names, evaluations, strict=True) if not result.ok]
+    for name, reason in broken:
+        _complain(f"{name}: {reason}")
+    failed += broken
+    ranked = rank_crystals(
+        crystals, evaluations, names=names, formation_energy=zero.formation_energy if zero else None, hull=phases
+    )
+    if json_out is not None:
+        json_out.write_text(_to_json(ranked, failed, energy_oracle.name, seconds), encoding="utf-8")
+    if ranked:
+        _print(ranked, failed, energy_oracle.name, seconds, phases)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _complain(sentence: str) -> None:
+    typer.echo(f"lcoms: {' '.join(sentence.split())}", err=True)
+
+
+def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
+    """Crystals with names, and files that hold none that can be read."""
+    from lcoms.hull import structure_files
+    from lcoms.io import read_crystals
+
+    found: list[tuple[str, Crystal]] = []
+    failed: list[Failure] = []
+    for given in files:
+        try:
+            paths = structure_files(given)
+        except LcomsError as error:
+            failed.append((str(given), _without_name(error, given)))
+            continue
+        for path in paths:
+            try:
+                crystals = read_crystals(path)
+            except LcomsError as error:
+                failed.append((str(path), _without_name(error, path)))
+                continue
+            single = len(crystals) == 1
+            found += [(str(path) if single else f"{path}#{i}", crystal) for i, crystal in enumerate(crystals, 1)]
+    return found, failed
+
+
+def _without_name(error: LcomsError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _checked(found: list[tuple[str, Crystal]], oracle: EnergyOracle) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
+    """Crystals that the oracle can handle, and those that it says it cannot."""
+    from lcoms.errors import OracleError
+
+    kept, refused = [], []
+    for name, crystal in found:
+        try:
+            oracle.check([crystal.composition])
+        except OracleError as error:
+            refused.append((name, str(error)))
+        else:
+            kept.append((name, crystal))
+    return kept, refused
+
+
+def _evaluate(crystals: list[Crystal], oracle: EnergyOracle) -> list[Evaluation]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    results: list[Evaluation] = []
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(oracle.name, total=len(crystals))
+        for start in range(0, len(crystals), oracle.batch_size):
+            results += oracle.evaluate(crystals[start : start + oracle.batch_size])
+            bar.update(task, completed=len(results))
+    return results
+
+
+def _hull(path: Path | None, oracle: EnergyOracle, references: References | None) -> Hull | None:
+    if path is None:
+        return None
+    from lcoms.hull import Hull, read_entries
+
+    def energies(crystals: list[Crystal]) -> list[float]:
+        oracle.check([crystal.composition for crystal in crystals])
+        return [r.energy / c.n_atoms for c, r in zip(crystals, _evaluate(crystals, oracle), strict=True)]
+
+    return Hull(read_entries(path, energies, references), references)
+
+
+def _to_json(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seconds: float) -> str:
+    from lcoms import __version__
+
+    rows = [
+        {
+            "rank": row.rank,
+            "name": row.name,
+            "formula": row.crystal.composition.reduced_formula,
+            "n_atoms": row.crystal.n_atoms,
+            "space_group": row.space_group,
+            "energy_per_atom": row.energy_per_atom,
+            "energy_above_lowest": row.energy_above_lowest,
+            "formation_energy_per_atom": row.formation_energy,
+            "e_above_hull": row.e_above_hull,
+            "duplicates": list(row.duplicates),
+        }
+        for row in ranked
+    ]
+    content = {
+        "lcoms_version": __version__,
+        "oracle": oracle,
+        "units": "eV/atom",
+        "seconds": round(seconds, 3),
+        "ranked": rows,
+        "failed": [{"name": name, "reason": reason} for name, reason in failed],
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seconds: float, hull: Hull | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lcoms.symmetry import space_group_symbol
+
+    formation = any(row.formation_energy is not None for row in ranked)
+    columns: dict[str, Callable[[RankedCrystal], str]] = {
+        "": lambda row: str(row.rank),
+        "formula": lambda row: row.crystal.composition.reduced_formula,
+        "space group": lambda row: f"{space_group_symbol(row.space_group)} ({row.space_group})",
+        "eV/atom": lambda row: f"{row.energy_per_atom:.4f}",
+        "above lowest": lambda row: f"{row.energy_above_lowest:.4f}",
+    }
+    if formation:
+        columns["formation"] = lambda row: _number(row.formation_energy)
+    if hull is not None:
+        columns["above hull"] = lambda row: _number(row.e_above_hull)
+    columns["file"] = lambda row: row.name + "".join(f"\n  = {name}" for name in row.duplicates)
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        right = name in ("", "eV/atom", "above lowest", "formation", "above hull")
+        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
+    for row in ranked:
+        table.add_row(*(column(row) for column in columns.values()))
+    console = Console(highlight=False)
+    console.print(table)
+    n = len(ranked) + sum(len(row.duplicates) for row in ranked)
+    typer.echo(f"{n} crystals by {oracle}, as they are, in {seconds:.1f} s; {len(failed)} failed. All in eV/atom.")
+    for formula in sorted({row.crystal.composition.reduced_formula for row in ranked}) if hull else ():
+        lacking = _lacking(hull, formula)
+        if lacking:
+            typer.echo(f"{formula}: the hull lacks {lacking}; add a phase of the pure element.")
+
+
+def _lacking(hull: Any, formula: str) -> str:
+    from lcoms.crystal import Composition
+
+    return ", ".join(hull.missing(Composition.from_formula(formula)))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

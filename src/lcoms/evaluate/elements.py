@@ -1,0 +1,99 @@
+"""References of an oracle: every form of every element relaxed, the lowest one kept with its provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from lcoms import __version__
+from lcoms.crystal import Crystal
+from lcoms.errors import OracleError
+from lcoms.oracles.base import EnergyOracle
+from lcoms.oracles.elemental import ElementalForm, elemental_forms
+from lcoms.symmetry import space_group_number
+
+
+class Relaxed(Protocol):
+    """What a relaxation returns: `lcoms.relax.RelaxResult`."""
+
+    @property
+    def crystal(self) -> Crystal: ...
+    @property
+    def energy(self) -> float: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def usable(self) -> bool: ...
+    @property
+    def n_steps(self) -> int: ...
+    @property
+    def fmax(self) -> float: ...
+
+
+def forms_for(oracle: EnergyOracle, elements: Sequence[str] | None) -> list[ElementalForm]:
+    """The forms of these elements, or of all, that the oracle can handle.
+
+    Raises:
+        OracleError: an element is asked for that has no form here, or none is left.
+    """
+    forms = elemental_forms()
+    unknown = sorted(set(elements or ()) - {form.element for form in forms})
+    if unknown:
+        raise OracleError(f"no structure is known here for {', '.join(unknown)}; leave them out.")
+    chosen = [form for form in forms if elements is None or form.element in elements]
+    kept = []
+    for form in chosen:
+        try:
+            oracle.check([form.crystal.composition])
+        except OracleError:
+            continue
+        kept.append(form)
+    if not kept:
+        raise OracleError(f"{oracle.name} can handle none of these elements.")
+    return kept
+
+
+def make_references(
+    forms: Sequence[ElementalForm], relax: Callable[[Sequence[Crystal]], Sequence[Relaxed]], provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """One table of `oracles.references`: for each element its lowest relaxed form.
+
+    A form that stopped at the step limit counts as well, with its status: its energy is an upper bound.
+
+    Args:
+        relax: crystals to relaxations, in order.
+        provenance: settings of the relaxation, kept in the table.
+
+    Returns:
+        The table, ready for JSON; elements without any usable form stand under `failed` with a reason.
+    """
+    results = relax([form.crystal for form in forms])
+    rows: dict[str, list[dict[str, Any]]] = {}
+    failed: dict[str, str] = {}
+    for form, result in zip(forms, results, strict=True):
+        if result.usable:
+            rows.setdefault(form.element, []).append(_row(form, result))
+        else:
+            failed[form.element] = f"{form.prototype}: {result.status}"
+    elements = {}
+    for element in dict.fromkeys(form.element for form in forms):
+        by_energy = sorted(rows.get(element, ()), key=lambda row: float(row["energy_per_atom"]))
+        if by_energy:
+            others = {row["prototype"]: row["energy_per_atom"] for row in by_energy[1:]}
+            elements[element] = by_energy[0] | ({"others": others} if others else {})
+    lost = {element: reason for element, reason in failed.items() if element not in elements}
+    return {**provenance, "lcoms_version": __version__, "unit": "eV/atom", "failed": lost, "elements": elements}
+
+
+def _row(form: ElementalForm, result: Relaxed) -> dict[str, Any]:
+    return {
+        "energy_per_atom": round(result.energy / result.crystal.n_atoms, 6),
+        "prototype": form.prototype,
+        "space_group": space_group_number(result.crystal),
+        "n_atoms": result.crystal.n_atoms,
+        "volume_per_atom": round(result.crystal.volume / result.crystal.n_atoms, 4),
+        "status": result.status,
+        "fmax": round(result.fmax, 5),
+        "n_steps": result.n_steps,
+        "source": form.source,
+    }

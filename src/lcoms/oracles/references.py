@@ -1,0 +1,103 @@
+"""Energies of the elements by each oracle, against which its formation energies are counted.
+
+`references.json` beside this module holds, for each oracle, the lowest relaxed form of each element and its provenance.
+`lcoms oracle references NAME --out FILE` computes such a table anew, also for an oracle of one's own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lcoms.crystal import Composition
+from lcoms.elements import number_of
+from lcoms.errors import OracleError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class References:
+    """Energies of elements by one oracle.
+
+    Attributes:
+        oracle: its name.
+        energies: eV/atom by atomic number.
+    """
+
+    oracle: str
+    energies: dict[int, float]
+
+    def formation_energy(self, composition: Composition, energy_per_atom: float) -> float | None:
+        """Energy in eV/atom of a compound relative to its elements; None where one of them has no reference.
+
+        Args:
+            composition: of the compound.
+            energy_per_atom: total energy by the same oracle, eV/atom.
+        """
+        if any(z not in self.energies for z in composition.atomic_numbers):
+            return None
+        elements = sum(
+            n * self.energies[z] for z, n in zip(composition.atomic_numbers, composition.counts, strict=True)
+        )
+        return energy_per_atom - elements / composition.n_atoms
+
+
+def load_references(oracle: str, file: Path | None = None) -> References | None:
+    """The references of an oracle, by default those in the package; None where there are none.
+
+    Raises:
+        OracleError: the file is no table of references, or has none for this oracle.
+    """
+    if file is None:
+        resource = files("lcoms.oracles").joinpath("references.json")
+        tables = _tables(resource.read_text(encoding="utf-8"), "references.json")
+    else:
+        tables = read_tables(file)
+        if oracle not in tables:
+            raise OracleError(f"{file}: holds no references for {oracle}, only for {', '.join(tables) or 'nothing'}.")
+    return References(oracle, _energies(tables[oracle], oracle)) if oracle in tables else None
+
+
+def read_tables(file: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a file, by oracle.
+
+    Raises:
+        OracleError: it is no such file.
+    """
+    try:
+        return _tables(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OracleError(f"{file}: cannot be read as a table of references.") from error
+
+
+def to_json(tables: dict[str, dict[str, Any]]) -> str:
+    """Text of a table file: by oracle, its provenance and under `elements` one line for each element."""
+    parts = []
+    for oracle, table in tables.items():
+        head = {key: value for key, value in table.items() if key != "elements"}
+        rows = ",\n".join(f"   {json.dumps(symbol)}: {json.dumps(row)}" for symbol, row in table["elements"].items())
+        provenance = ",\n".join(f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items())
+        parts.append(f'  {json.dumps(oracle)}: {{\n{provenance},\n   "elements": {{\n{rows}\n   }}\n  }}')
+    return f'{{\n "format": {FORMAT},\n "oracles": {{\n' + ",\n".join(parts) + "\n }\n}\n"
+
+
+def _tables(text: str, where: str) -> dict[str, dict[str, Any]]:
+    try:
+        content = json.loads(text)
+        if content["format"] != FORMAT:
+            raise OracleError(f"{where}: references of format {content['format']}; this version reads {FORMAT}.")
+        return dict(content["oracles"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise OracleError(f"{where}: is no table of references; lcoms oracle references makes one.") from error
+
+
+def _energies(table: dict[str, Any], oracle: str) -> dict[int, float]:
+    try:
+        energies = {number_of(symbol): float(row["energy_per_atom"]) for symbol, row in table["elements"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OracleError(f"the references of {oracle} are damaged; compute them anew.") from error
+    return {z: energy for z, energy in energies.items() if z is not None}
