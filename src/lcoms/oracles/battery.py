@@ -81,7 +81,7 @@ def run_battery(oracle: EnergyOracle, config: BatteryConfig, crystals: Sequence[
                 break
             if not error <= worst:
                 worst, note = error, crystal.composition.formula
-        report.append(Check(name, passed and worst <= 1.0, worst, note))
+        report.append(Check(name, passed and bool(worst <= 1.0), float(worst), note))
     return report
 
 

@@ -75,9 +75,7 @@ def _imported(name: str, module: str, attribute: str, options: str) -> EnergyOra
         for part in attribute.split("."):
             target = getattr(target, part)
         arguments = dict(_option(text) for text in _split(options))
-        made = (
-            target(**arguments) if isinstance(target, type) or not hasattr(target, "get_potential_energy") else target
-        )
+        made = target(**arguments) if callable(target) else target
     except ModuleNotFoundError as error:
         package = (error.name or module).partition(".")[0]
         raise OracleError(f"{name}: the package {package} is not installed; type: pip install {package}") from error
