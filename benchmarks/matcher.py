@@ -36,7 +36,7 @@ CHUNK = 200
 
 
 def read(path: Path, max_atoms: int, limit: int, rng: np.random.Generator) -> list[Crystal]:
-    """Crystals of a file of up to so many atoms, at most `limit`, by whole formulas so that polymorphs stay together."""
+    """Crystals of a file of up to so many atoms, at most `limit`, formula by formula."""
     if "_test" in path.name:
         raise SystemExit(f"{path.name}: test tables are for scores only; give another table.")
     reader = open_reader(path)

@@ -6,7 +6,7 @@ The rules and their order are those of Structure.get_reduced_structure and Struc
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from itertools import product
 from math import gcd
 
@@ -73,15 +73,15 @@ def _shifts(groups: list[Array], tolerance: Array) -> Array:
     for group in sorted(groups, key=len):
         for origin in group:
             near = np.abs(_wrapped(shifts[:, None] - (group - origin))) < 2 * tolerance
-            shifts = shifts[near.all(axis=2).any(axis=1)]
+            shifts = shifts[np.any(np.all(near, axis=2), axis=1)]
             if len(shifts) == 1:
                 return shifts
     return shifts
 
 
-@cache
+@lru_cache(maxsize=32)
 def _supercell_matrices(units: int) -> tuple[tuple[int, Array, Array], ...]:
-    """Sizes, (m, 3, 3) matrices in Hermite normal form of all cells so many times smaller or a part of that, inverses."""
+    """Sizes, (m, 3, 3) Hermite normal forms and inverses, of all cells so many times smaller or a part of that."""
 
     def factors(number: int) -> list[int]:
         return [factor for factor in range(1, number + 1) if number % factor == 0]

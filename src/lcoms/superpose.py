@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,11 +109,8 @@ def _placements(first: ReducedCell, second: ReducedCell, ltol: float, stol: floa
     if not len(bases):
         return
     n = len(first.atomic_numbers)
-    lengths, angles = (
-        (np.stack(one) + two) / 2
-        for one, two in zip(parameters_from_lattice(bases), parameters_from_lattice(lattice_2), strict=True)
-    )
-    mean = lattice_from_parameters(lengths, angles)
+    pairs = zip(parameters_from_lattice(bases), parameters_from_lattice(lattice_2), strict=True)
+    mean = lattice_from_parameters(*((one + two) / 2 for one, two in pairs))
     normalization = (n / np.abs(np.linalg.det(mean))) ** (1 / 3)
     frac_tol = _reciprocal_lengths(mean) * stol / (np.pi * normalization[:, None])
     frac_1 = first.frac_coords @ lattice_1 @ np.linalg.inv(bases)
@@ -125,23 +123,25 @@ def _placements(first: ReducedCell, second: ReducedCell, ltol: float, stol: floa
     mask = forbidden.astype(np.int64)
     rows = np.unique(every[:, 0])
     reduced = dict(zip(rows.tolist(), _surely_reduced(mean[rows]).tolist(), strict=True))
-    chosen, basis = None, -1
+    chosen: _MeanLattice | None = None
+    basis = -1
     for row, column in every.tolist():
-        if row != basis:
+        if chosen is None or row != basis:
             chosen, basis = _MeanLattice(mean[row], stol, float(normalization[row]), frac_tol[row], reduced[row]), row
         yield chosen.displacements(frac_1[row], second.frac_coords + shifts[row, column], mask)
 
 
 def matching_bases(lattice: Array, target: Array, *, ltol: float, angle_tol: float) -> Array:
-    """(m, 3, 3) bases of a lattice with lengths within a factor 1 + ltol, angles within angle_tol degrees of a target's.
+    """(m, 3, 3) bases of a lattice near a target's: lengths within a factor 1 + ltol, angles within angle_tol degrees.
 
     As pymatgen's Lattice.find_all_mappings, restricted to bases of the same volume, in its order.
     """
     from pymatgen.core import Lattice
 
     lengths, angles = parameters_from_lattice(target)
-    found = Lattice(lattice).get_points_in_sphere([[0, 0, 0]], [0, 0, 0], lengths.max() * (1 + ltol), zip_results=False)
-    steps, distance = found[0], found[1]
+    radius = float(lengths.max() * (1 + ltol))
+    found: Any = Lattice(lattice).get_points_in_sphere([[0, 0, 0]], [0, 0, 0], radius, zip_results=False)
+    steps, distance = np.asarray(found[0]), np.asarray(found[1])
     near = [(distance / length < 1 + ltol) & (distance / length > 1 / (1 + ltol)) for length in lengths]
     steps_a, steps_b, steps_c = (steps[rows] for rows in near)
     vectors = [rows @ lattice for rows in (steps_a, steps_b, steps_c)]

@@ -36,6 +36,7 @@ COMMANDS = {
     "train": LazyCommand("lcoms.cli.train", "app", "Train the autoencoder and the surrogate."),
     "rank": LazyCommand("lcoms.cli.rank", "rank", "Rank crystals of files by their energies."),
     "oracle": LazyCommand("lcoms.cli.oracle", "app", "Test energy oracles and compute their references."),
+    "score": LazyCommand("lcoms.cli.score", "score", "Score predictions against known structures."),
     "evaluate": LazyCommand("lcoms.cli.evaluate", "app", "Measure how well trained weights do."),
 }
 

@@ -8,7 +8,8 @@
 | extended XYZ | `.xyz`, `.extxyz`, also with `.gz` | one frame; energies from the comment line |
 | folder | a folder of CIF files | `ID.cif`; `id_prop.csv` gives ID and formation energy (eV/atom) of each, no header |
 
-Beside the structure all of them may give the values of `lcoms.data.records.ALIASES`, and `source` and `split`.
+Beside the structure all of them may give the values of `lcoms.data.records.ALIASES`, `source` and `split`,
+and for predictions `formula` and `rank`.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def parquet_reader(path: Path) -> Reader:
             names, n_rows = file.schema_arrow.names, file.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as a Parquet file.") from error
-    wanted = {"numbers", "frac_coords", "lattice", "cif", "source", "split"}.union(*ALIASES.values())
+    wanted = {"numbers", "frac_coords", "lattice", "cif", "source", "split", "rank", "formula"}.union(*ALIASES.values())
     columns = [name for name in names if name in wanted]
     if not ({"numbers", "frac_coords", "lattice"} <= set(columns) or "cif" in columns):
         raise DataError(f"{path} needs the columns numbers, frac_coords and lattice, or cif.")

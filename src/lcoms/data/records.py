@@ -30,6 +30,7 @@ ALIASES = {
         "formation_energy_peratom",
     ),
     "energy_per_atom": ("energy_per_atom",),
+    "cohesive_energy_per_atom": ("cohesive_energy_per_atom", "e_coh"),
     "e_above_hull": ("e_above_hull", "ehull", "stability", "_oqmd_stability"),
 }
 
@@ -60,7 +61,12 @@ class RowError(Exception):
 
 @dataclass(frozen=True)
 class Record:
-    """One row of a source, read: energies in eV/atom, NaN where the source gives none, `split` empty likewise."""
+    """One row of a source, read: energies in eV/atom, NaN where the source gives none, texts empty likewise.
+
+    Attributes:
+        rank: of a prediction, 0 where the source gives none.
+        formula: as the source says it, which need not be that of the crystal.
+    """
 
     material_id: str
     crystal: Crystal
@@ -69,6 +75,9 @@ class Record:
     e_above_hull: float = NAN
     source: str = ""
     split: str = ""
+    cohesive_energy_per_atom: float = NAN
+    rank: int = 0
+    formula: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,8 +129,16 @@ def make_record(row: Mapping[str, Any], crystal: Crystal, material_id: str, sour
         crystal,
         source=str(row.get("source") or source),
         split=str(row.get("split") or ""),
+        rank=rank_of(row),
+        formula=str(row.get("formula") or ""),
         **{name: _number(value) for name, value in values.items()},
     )
+
+
+def rank_of(row: Mapping[str, Any]) -> int:
+    """Rank that a row gives, from 1 on; 0 where it gives none."""
+    rank = _number(row.get("rank"))
+    return int(rank) if 1 <= rank < float("inf") else 0
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:

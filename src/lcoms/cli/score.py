@@ -1,0 +1,98 @@
+"""`lcoms score`: predictions against known structures, every figure with its 95 % Wilson interval."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lcoms.evaluate.scoring import Report
+    from lcoms.evaluate.statistics import Share
+
+SHOWN = 10
+
+
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(help="Output of lcoms predict, a folder FORMULA/*.cif, or a table with id, formula, rank.")
+    ],
+    truth: Annotated[Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIFs.")],
+    k: Annotated[list[int] | None, typer.Option("-k", help="Look at the first k.", show_default="1, 5, 10, 20")] = None,
+    oracle: Annotated[
+        str | None, typer.Option(help="Compute energies of both sides with it.", show_default="those in the files")
+    ] = None,
+    free_atoms: Annotated[
+        Path | None, typer.Option(help="JSON of free atoms' energies in eV, for cohesive energies.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for one comparison.")] = 30.0,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that compare.", show_default="one for each core")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--json", help="Write everything, by known structure, to it.")] = None,
+) -> None:
+    """Match rates, RMSE, METRe, strict matches, space groups and energies of predictions."""
+    from lcoms.evaluate.energy_criterion import read_free_atoms
+    from lcoms.evaluate.scoring import ScoreOptions, score_files
+
+    options = ScoreOptions(
+        ks=ScoreOptions.ks if not k else tuple(k), timeout=timeout, workers=workers or os.cpu_count() or 1
+    )
+    atoms = None if free_atoms is None else read_free_atoms(free_atoms)
+    if oracle is None:
+        report = score_files(predictions, truth, options, free_atoms=atoms)
+    else:
+        from lcoms.oracles.registry import make_oracle
+
+        report = score_files(predictions, truth, options, oracle=make_oracle(oracle), free_atoms=atoms)
+    _print(report, min(options.ks))
+    if out is not None:
+        content = {"predictions": str(predictions), "truth": str(truth), "oracle": oracle, **report.to_json()}
+        out.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        typer.echo(f"\neverything: {out}")
+
+
+def _print(report: Report, k: int) -> None:
+    formulas = {row.formula for row in report.rows}
+    how = "by id" if report.by_id else "by formula"
+    typer.echo(
+        f"{len(report.rows)} known structures of {len(formulas)} formulas, {report.n_answers} answers, paired {how}\n"
+    )
+    typer.echo(f"{'':<32} {'k':>3}  {'share':<5}  {'95 % interval':<14} {'found':>11}  {'RMSE':<6}")
+    for score in report.scores:
+        rms = "" if score.rms != score.rms else f"{score.rms:.4f}"
+        typer.echo(f"{score.name:<32} {score.k or '':>3}  {_text(score.share)}  {rms}".rstrip())
+    if report.energy_scores:
+        typer.echo(f"\nenergy above the known one, lowest of the first {k} (all k: --json)")
+    for energy in report.energy_scores:
+        if energy.k == k:
+            limit = f"{energy.threshold:.0%}" if energy.relative else f"{energy.threshold:g} eV/atom"
+            typer.echo(f"{f'{energy.kind} energy, within {limit}':<36}  {_text(energy.share)}")
+    _say("known structures cannot be read and are left out", report.unreadable_known)
+    _say("known structures have no answer and count as failures", report.missing)
+    _say("answers cannot be read and count as failures", report.unreadable)
+    _say("predictions belong to no known structure and are ignored", report.unknown)
+    if report.n_too_slow:
+        typer.echo(f"\n{report.n_too_slow} comparisons took too long and count as no match")
+    _say("notes", report.notes)
+
+
+def _text(share: Share) -> str:
+    if not share.trials:
+        return f"{'-':<5}  {'':<14} {'0 of 0':>11}"
+    found = f"{share.successes} of {share.trials}"
+    return f"{share.value:.3f}  {f'{share.low:.3f}-{share.high:.3f}':<14} {found:>11}"
+
+
+def _say(what: str, lines: Sequence[str]) -> None:
+    if not lines:
+        return
+    typer.echo(f"\n{len(lines)} {what}:")
+    for line in lines[:SHOWN]:
+        typer.echo(f"  {line}")
+    if len(lines) > SHOWN:
+        typer.echo(f"  and {len(lines) - SHOWN} more (all: --json)")

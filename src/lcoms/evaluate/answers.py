@@ -1,0 +1,208 @@
+"""Predictions and known structures as they are read for scoring, and which belongs to which.
+
+Predictions are read from
+
+- what `lcoms predict` leaves: OUT/NaCl/rank-01.cif ..., or one such folder; any folder of folders of CIF files whose
+  names are formulas or ids. Ranks are those of results.json, else the order of the file names;
+- a folder of CIF files whose names are ids, as of the known structures;
+- a file that `lcoms.data.formats` reads (Parquet, CSV, JSON, JSON lines, extxyz) with any of id, formula and rank.
+
+Whatever cannot be read stays an answer without a crystal, at its rank.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.data.formats import open_reader
+from lcoms.data.records import ALIASES, Reader, Record, RowError, rank_of
+from lcoms.errors import DataError, FormulaError, LcomsError
+from lcoms.io import read_crystals
+
+RESULTS = "results.json"
+ENERGIES = {
+    "formation": "formation_energy_per_atom",
+    "cohesive": "cohesive_energy_per_atom",
+    "total": "energy_per_atom",
+}
+"""Kinds of energies and the fields of records that hold them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One predicted structure.
+
+    Attributes:
+        name: where it was found: a file, or a row's id.
+        material_id: id that it claims to be of; empty where it gives none.
+        formula: reduced formula that it claims, else its crystal's; empty where there is neither.
+        rank: from 1 on; 0 where none is given, which means the order of reading.
+        crystal: None where it cannot be read.
+        reason: why not.
+        energies: eV/atom by kind, as its file gives them.
+    """
+
+    name: str
+    material_id: str
+    formula: str
+    rank: int
+    crystal: Crystal | None
+    reason: str = ""
+    energies: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """One known structure; `material_id` is empty where its source gives none, `name` never."""
+
+    name: str
+    material_id: str
+    crystal: Crystal
+    energies: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def formula(self) -> str:
+        return self.crystal.composition.reduced_formula
+
+
+def read_known(path: Path) -> tuple[list[Known], list[str]]:
+    """Known structures of a file or folder, and a line for each row that cannot be read.
+
+    Raises:
+        DataError: it is missing or of an unknown kind, or none can be read.
+    """
+    known, unreadable = [], []
+    for name, material_id, result in _records(open_reader(path)):
+        if isinstance(result, Record):
+            known.append(Known(name, material_id, result.crystal, _energies(result)))
+        else:
+            unreadable.append(f"{name}: {result[0]}")
+    if not known:
+        raise DataError(f"{path} holds no known structure that can be read.")
+    return known, unreadable
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """Predictions of a file or folder, in the order found.
+
+    Raises:
+        DataError: it is missing, of an unknown kind, or holds nothing that could be a prediction.
+    """
+    answers = _folder_answers(path) if path.is_dir() else _table_answers(path)
+    if not answers:
+        raise DataError(f"{path} holds no predictions: CIF files in folders named by formula, or rows of a table.")
+    return answers
+
+
+def _folder_answers(path: Path) -> list[Answer]:
+    if _is_one_answer(path):
+        return list(_ranked_files(path))
+    answers = [answer for folder in sorted(path.iterdir()) if folder.is_dir() for answer in _ranked_files(folder)]
+    return answers + [_file_answer(file, file.stem, 0) for file in sorted(path.glob("*.cif"))]
+
+
+def _is_one_answer(path: Path) -> bool:
+    """Whether the folder is that of one formula: it holds results.json, or files rank-... only."""
+    files = [file.name for file in path.glob("*.cif")]
+    return (path / RESULTS).exists() or bool(files and all(name.startswith("rank-") for name in files))
+
+
+def _ranked_files(folder: Path) -> Iterator[Answer]:
+    """CIF files of one formula or id, with their ranks; those that results.json promises and are not there, too."""
+    ranks = _ranks(folder)
+    files = sorted(folder.glob("*.cif"), key=_by_numbers)
+    listed = {file.name for file in files}
+    last = max(ranks.values(), default=0)
+    for file in files:
+        rank = ranks.get(file.name)
+        if rank is None:
+            last += 1
+            rank = last
+        yield _file_answer(file, folder.resolve().name, rank)
+    for name, rank in ranks.items():
+        if name not in listed:
+            key = folder.resolve().name
+            yield Answer(f"{key}/{name}", key, _reduced(key), rank, None, "file is missing")
+
+
+def _ranks(folder: Path) -> dict[str, int]:
+    """Ranks by file name, as results.json gives them; empty where it is not there or not understood."""
+    try:
+        candidates = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["candidates"]
+        return {str(row["cif"]): int(row["rank"]) for row in candidates if row.get("cif")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _file_answer(file: Path, key: str, rank: int) -> Answer:
+    name = f"{file.resolve().parent.name}/{file.name}"
+    try:
+        crystal = read_crystals(file)[0]
+    except LcomsError as error:
+        return Answer(name, key, _reduced(key), rank, None, str(error).removeprefix(f"{file}: "))
+    return Answer(name, key, _reduced(key) or crystal.composition.reduced_formula, rank, crystal)
+
+
+def _by_numbers(file: Path) -> list[tuple[int, str]]:
+    """Order of names in which 10 comes after 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+
+
+def _table_answers(path: Path) -> list[Answer]:
+    answers = []
+    for name, material_id, result in _records(open_reader(path)):
+        if isinstance(result, Record):
+            formula = _reduced(result.formula) or result.crystal.composition.reduced_formula
+            answers.append(Answer(name, material_id, formula, result.rank, result.crystal, "", _energies(result)))
+        else:
+            reason, row = result
+            formula = _reduced(str(row.get("formula") or ""))
+            answers.append(Answer(name, material_id, formula, rank_of(row), None, reason))
+    return answers
+
+
+def _records(reader: Reader) -> Iterator[tuple[str, str, Record | tuple[str, Mapping[str, Any]]]]:
+    """Name, id (empty where the source gives none) and record of each row, or the reason and the row without one."""
+    for number, row in enumerate(reader.rows()):
+        made_up = f"{reader.path.name.partition('.')[0]}-{number}"
+        try:
+            record = reader.parse(row)
+        except RowError as error:
+            raw = _content(row)
+            found = next((raw[key] for key in ALIASES["material_id"] if raw.get(key)), None)
+            name = str(found or raw.get("row_name") or made_up)
+            yield name, "" if name == made_up else name, (error.reason.value, raw)
+            continue
+        name = record.material_id
+        yield name, "" if name == made_up else name, record
+
+
+def _content(row: Any) -> Mapping[str, Any]:
+    """What a raw row says beside its structure, as far as it can be understood."""
+    if not isinstance(row, Mapping):
+        return {}
+    try:
+        content = json.loads(row["line"]) if "line" in row else {}
+    except ValueError:
+        content = {}
+    return {**(content if isinstance(content, dict) else {}), **row}
+
+
+def _energies(record: Record) -> dict[str, float]:
+    values = {kind: float(getattr(record, name)) for kind, name in ENERGIES.items()}
+    return {kind: value for kind, value in values.items() if not isnan(value)}
+
+
+def _reduced(formula: str) -> str:
+    """Reduced formula, empty where the text is none."""
+    try:
+        return Composition.from_formula(formula).reduced_formula
+    except FormulaError:
+        return ""

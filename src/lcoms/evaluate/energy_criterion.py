@@ -1,0 +1,173 @@
+"""The energy criterion of LCOMs: is the best answer's energy within a share of the known one?
+
+Per composition, (E_pred - E_known) / |E_known| <= 0.20, with the lowest energy among the first k answers of each known
+structure and the lowest known energy. The paper's formula has the difference the other way round, by which everything
+would succeed. Formation energies (not of elements, whose own is zero) and cohesive energies (relative to free atoms,
+negative where bound); absolute thresholds in eV/atom stand beside them, since 20 % of either is far more than what
+separates polymorphs. A composition without an answer that has an energy has failed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.elements import number_of
+from lcoms.errors import DataError
+from lcoms.evaluate.pairing import Case
+from lcoms.evaluate.statistics import Share
+from lcoms.oracles.base import EnergyOracle
+from lcoms.oracles.references import load_references
+
+RELATIVE = (0.20, 0.10, 0.05, 0.01)
+ABSOLUTE = (0.1, 0.05, 0.02)
+"""eV/atom."""
+KINDS = ("formation", "cohesive", "total")
+
+Energies = Mapping[str, float]
+FreeAtoms = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class EnergyRow:
+    """Energies of one composition.
+
+    Attributes:
+        kind: formation, cohesive or total.
+        known: lowest of its known structures, eV/atom.
+        best: by k, the lowest among the first k answers, None where none has an energy.
+        is_element: whether it is a single element.
+    """
+
+    formula: str
+    kind: str
+    known: float
+    best: dict[int, float | None]
+    is_element: bool
+
+
+@dataclass(frozen=True)
+class EnergyScore:
+    """One figure: a threshold is a share (relative) or eV/atom."""
+
+    kind: str
+    threshold: float
+    relative: bool
+    k: int
+    share: Share
+
+
+def energy_rows(
+    cases: Sequence[Case],
+    energies: Callable[[object], Energies],
+    ks: Sequence[int],
+) -> tuple[list[EnergyRow], dict[str, list[str]]]:
+    """Rows of every kind that both sides have, and by kind the formulas without a known energy.
+
+    Args:
+        energies: of an `Answer` or a `Known`, eV/atom by kind.
+    """
+    rows: list[EnergyRow] = []
+    left_out: dict[str, list[str]] = {}
+    for kind in KINDS:
+        if not any(kind in energies(answer) for case in cases for answer in case.answers):
+            continue
+        if not any(kind in energies(known) for case in cases for known in case.known):
+            continue
+        left_out[kind] = []
+        for case in cases:
+            known = [energies(one)[kind] for one in case.known if kind in energies(one)]
+            if not known:
+                left_out[kind].append(case.formula)
+                continue
+            best = {k: _lowest(case, k, kind, energies) for k in ks}
+            is_element = len(case.known[0].crystal.composition.atomic_numbers) == 1
+            rows.append(EnergyRow(case.formula, kind, min(known), best, is_element))
+    return rows, left_out
+
+
+def _lowest(case: Case, k: int, kind: str, energies: Callable[[object], Energies]) -> float | None:
+    places = {place for mine in case.own for place in mine[:k]}
+    found = [energies(case.answers[place]).get(kind) for place in places]
+    return min((energy for energy in found if energy is not None), default=None)
+
+
+def energy_scores(rows: Sequence[EnergyRow], ks: Sequence[int]) -> list[EnergyScore]:
+    """Relative thresholds of formation and cohesive energies, then absolute ones of the first kind there is."""
+    scores = []
+    for kind in ("formation", "cohesive"):
+        some = [row for row in rows if row.kind == kind and row.known != 0 and not _is_reference(row)]
+        if some:
+            scores += [_score(some, kind, limit, k, relative=True) for k in ks for limit in RELATIVE]
+    for kind in KINDS:
+        some = [row for row in rows if row.kind == kind]
+        if some:
+            return scores + [_score(some, kind, limit, k, relative=False) for k in ks for limit in ABSOLUTE]
+    return scores
+
+
+def _is_reference(row: EnergyRow) -> bool:
+    return row.kind == "formation" and row.is_element
+
+
+def _score(rows: Sequence[EnergyRow], kind: str, limit: float, k: int, *, relative: bool) -> EnergyScore:
+    hits = 0
+    for row in rows:
+        best = row.best[k]
+        hits += best is not None and excess(best, row.known, relative=relative) <= limit + 1e-12
+    return EnergyScore(kind, limit, relative, k, Share(hits, len(rows)))
+
+
+def excess(predicted: float, known: float, *, relative: bool) -> float:
+    """How far a predicted energy lies above the known one: eV/atom, or over |known|; negative where it is lower."""
+    return (predicted - known) / abs(known) if relative else predicted - known
+
+
+def read_free_atoms(path: Path) -> dict[int, float]:
+    """Energies in eV of free atoms by atomic number, from a JSON object such as {"Na": -0.21, "Cl": -0.31}.
+
+    Raises:
+        DataError: the file is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        energies = {number_of(symbol): float(energy) for symbol, energy in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f'{path}: cannot be read as energies of free atoms; write {{"Na": -0.21, ...}}.') from error
+    if None in energies:
+        raise DataError(f"{path}: names something that is no element.")
+    return {z: energy for z, energy in energies.items() if z is not None}
+
+
+def with_free_atoms(composition: Composition, energies: Energies, atoms: FreeAtoms) -> dict[str, float]:
+    """The energies, and the cohesive one where the total energy and those of all free atoms are known."""
+    result = dict(energies)
+    if "total" in result and all(z in atoms for z in composition.atomic_numbers):
+        counts = zip(composition.atomic_numbers, composition.counts, strict=True)
+        result["cohesive"] = result["total"] - sum(n * atoms[z] for z, n in counts) / composition.n_atoms
+    return result
+
+
+def oracle_energies(crystals: Sequence[Crystal], oracle: EnergyOracle) -> list[tuple[dict[str, float], str]]:
+    """Total and, where the oracle has references, formation energy of each crystal, and why there is none.
+
+    Raises:
+        OracleError: it cannot handle the compositions.
+    """
+    oracle.check({crystal.composition.reduced for crystal in crystals})
+    references = load_references(oracle.name)
+    results: list[tuple[dict[str, float], str]] = []
+    for start in range(0, len(crystals), oracle.batch_size):
+        some = crystals[start : start + oracle.batch_size]
+        for crystal, evaluation in zip(some, oracle.evaluate(some), strict=True):
+            if not evaluation.ok:
+                results.append(({}, evaluation.status))
+                continue
+            total = evaluation.energy / crystal.n_atoms
+            formation = references.formation_energy(crystal.composition, total) if references else None
+            kinds = {"total": total} if formation is None else {"total": total, "formation": formation}
+            results.append((kinds, ""))
+    return results

@@ -1,0 +1,90 @@
+"""Which predictions answer for which known structures.
+
+By id where the two sides share ids: a prediction that carries an id then answers for that structure only. Otherwise by
+reduced formula: a prediction answers for every known structure of its formula. Order is that of the ranks, then that
+of reading; the first k of an order are what a metric @k looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lcoms.crystal import Composition
+from lcoms.errors import FormulaError
+from lcoms.evaluate.answers import Answer, Known
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Known structures of one reduced formula, and what was predicted for them.
+
+    Attributes:
+        answers: all of them, each once, by rank.
+        own: for each known structure the places in `answers` of those that answer for it, best rank first.
+    """
+
+    formula: str
+    known: tuple[Known, ...]
+    answers: tuple[Answer, ...]
+    own: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """All cases, in the order of the known structures, and the predictions that belong to none of them."""
+
+    cases: tuple[Case, ...]
+    unknown: tuple[Answer, ...]
+    by_id: bool
+
+
+def pair(answers: Sequence[Answer], known: Sequence[Known]) -> Pairing:
+    """Give each prediction to the known structures that it answers for."""
+    ids: dict[str, list[int]] = {}
+    formulas: dict[str, list[int]] = {}
+    for place, one in enumerate(known):
+        if one.material_id:
+            ids.setdefault(one.material_id, []).append(place)
+        formulas.setdefault(one.formula, []).append(place)
+    by_id = any(answer.material_id in ids for answer in answers)
+    own: list[list[Answer]] = [[] for _ in known]
+    unknown = []
+    for answer in sorted(answers, key=_rank):  # the sort is stable: equal ranks stay in the order of reading
+        if answer.material_id in ids:
+            places = ids[answer.material_id]
+        elif by_id and answer.material_id and not _is_formula(answer.material_id):
+            places = []
+        else:
+            places = formulas.get(answer.formula, [])
+        for place in places:
+            own[place].append(answer)
+        if not places:
+            unknown.append(answer)
+    cases = tuple(
+        _case(formula, [known[i] for i in rows], [own[i] for i in rows]) for formula, rows in formulas.items()
+    )
+    return Pairing(cases, tuple(unknown), by_id)
+
+
+def _case(formula: str, known: list[Known], own: list[list[Answer]]) -> Case:
+    """The answers of all its structures: the first of each, then the second of each, and so on."""
+    places: dict[int, int] = {}
+    answers: list[Answer] = []
+    for turn in range(max(map(len, own))):
+        for mine in own:
+            if turn < len(mine) and id(mine[turn]) not in places:
+                places[id(mine[turn])] = len(answers)
+                answers.append(mine[turn])
+    return Case(formula, tuple(known), tuple(answers), tuple(tuple(places[id(a)] for a in mine) for mine in own))
+
+
+def _rank(answer: Answer) -> float:
+    return answer.rank or float("inf")
+
+
+def _is_formula(text: str) -> bool:
+    try:
+        return bool(Composition.from_formula(text))
+    except FormulaError:
+        return False
