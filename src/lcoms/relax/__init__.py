@@ -1,0 +1,7 @@
+"""Relaxation of many crystals with any oracle: positions and cell, on all cores, with a status for each."""
+
+from lcoms.relax.optimizer import Relaxation
+from lcoms.relax.result import RelaxConfig, RelaxResult, Status, Trajectory
+from lcoms.relax.run import relax_crystals
+
+__all__ = ["RelaxConfig", "RelaxResult", "Relaxation", "Status", "Trajectory", "relax_crystals"]

@@ -1,0 +1,82 @@
+"""Many relaxations on one oracle: the batch is filled up again as crystals finish, and each crystal's path is its own.
+
+A crystal's result does not depend on its company as long as the oracle's numbers do not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from lcoms.crystal import Crystal
+from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.relax.optimizer import Relaxation
+from lcoms.relax.result import RelaxConfig, RelaxResult
+
+Key = TypeVar("Key", bound=Hashable)
+log = logging.getLogger(__name__)
+
+
+def relax_stream(
+    oracle: EnergyOracle,
+    config: RelaxConfig,
+    take: Callable[[int, bool], Sequence[tuple[Key, Crystal]]],
+    emit: Callable[[Key, RelaxResult], None],
+) -> None:
+    """Relax all that `take` gives, the oracle's batch size at a time.
+
+    Args:
+        oracle: its exceptions and NaN end the crystals they come from, none else.
+        config: for all crystals.
+        take: called with how many crystals there is room for, and whether nothing is left to do meanwhile; returns
+            crystals with keys of their own. Nothing, where nothing was left to do, ends the stream.
+        emit: called with the key and result of each crystal as soon as it is done.
+    """
+    live: dict[Key, Relaxation] = {}
+    while True:
+        room = max(1, oracle.batch_size) - len(live)
+        new = take(room, not live) if room > 0 else ()
+        if not live and not new:
+            return
+        for key, crystal in new:
+            relaxation = Relaxation(crystal, config)
+            result = relaxation.check_start()
+            if result is None:
+                live[key] = relaxation
+            else:
+                emit(key, result)
+        answers = evaluate_each(oracle, [relaxation.crystal for relaxation in live.values()])
+        for (key, relaxation), answer in zip(list(live.items()), answers, strict=True):
+            result = relaxation.tell(answer)
+            if result is not None:
+                del live[key]
+                emit(key, result)
+
+
+def evaluate_each(oracle: EnergyOracle, crystals: Sequence[Crystal]) -> list[Evaluation]:
+    """The oracle's records; where it raises, each crystal is asked about alone, and the culprits get a status."""
+    if not crystals:
+        return []
+    try:
+        answers = oracle.evaluate(crystals)
+        if len(answers) != len(crystals):
+            raise ValueError(f"{len(answers)} records for {len(crystals)} crystals")  # noqa: TRY301
+    except Exception as error:  # whatever an oracle raises concerns its crystals only
+        if len(crystals) > 1:
+            return [answer for crystal in crystals for answer in evaluate_each(oracle, [crystal])]
+        log.debug("oracle %s raised", oracle.name, exc_info=True)
+        text = " ".join(str(error).split()) or "no reason given"
+        return [Evaluation.failed(f"{type(error).__name__}: {text}", crystals[0].n_atoms)]
+    return [_sound(answer, crystal) for answer, crystal in zip(answers, crystals, strict=True)]
+
+
+def _sound(answer: Evaluation, crystal: Crystal) -> Evaluation:
+    """The record, or one with a status where its numbers cannot be used."""
+    if not answer.ok:
+        return answer
+    if np.shape(answer.forces) != (crystal.n_atoms, 3) or np.shape(answer.stress) != (3, 3):
+        return Evaluation.failed("the oracle gave forces or a stress of another shape.", crystal.n_atoms)
+    return answer

@@ -1,0 +1,171 @@
+"""What is asked of a relaxation, what comes of it, and both as JSON that gives every number back to the last bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+
+from lcoms.crystal import Crystal
+from lcoms.errors import ConfigError
+
+TRAJECTORIES = ("none", "energies", "frames")
+
+
+class Status(StrEnum):
+    """How a relaxation ended."""
+
+    CONVERGED = "converged"
+    STEP_LIMIT = "step limit"
+    EXPLODED = "exploded"
+    ORACLE_FAILED = "oracle failed"
+    HOPELESS = "hopeless"
+    WORKER_DIED = "worker died"
+
+
+@dataclass(frozen=True)
+class RelaxConfig:
+    """When a relaxation ends, and how far it may go.
+
+    Attributes:
+        fmax: eV/angstrom; both the largest force on an atom and the largest row of volume times stress over the number
+            of atoms (in eV) must fall below it, as with ASE's UnitCellFilter.
+        max_steps: moves at most.
+        max_step: angstrom that an atom moves at most in a step.
+        trajectory: "none", "energies" of each step, or "frames" too.
+        hopeless_above: eV/atom; a crystal still above it after `hopeless_after` steps is given up. None: never.
+        hopeless_after: steps.
+        min_distance: angstrom; nearer atoms mean that the crystal has exploded.
+        volume_bounds: least and largest volume, in cubic angstrom per atom.
+        length_bounds: least distance between lattice planes and largest length of a lattice vector, in angstrom.
+
+    Raises:
+        ConfigError: a value that cannot be used.
+    """
+
+    fmax: float = 0.05
+    max_steps: int = 500
+    max_step: float = 0.3
+    trajectory: Literal["none", "energies", "frames"] = "none"
+    hopeless_above: float | None = None
+    hopeless_after: int = 30
+    min_distance: float = 0.5
+    volume_bounds: tuple[float, float] = (1.0, 500.0)
+    length_bounds: tuple[float, float] = (0.5, 200.0)
+
+    def __post_init__(self) -> None:
+        for name in ("fmax", "max_step", "min_distance"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ConfigError(f"{name} must be a positive number, not {getattr(self, name)}.")
+        for name in ("max_steps", "hopeless_after"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}.")
+        if self.trajectory not in TRAJECTORIES:
+            raise ConfigError(f"a trajectory is one of {', '.join(TRAJECTORIES)}, not {self.trajectory!r}.")
+        for name in ("volume_bounds", "length_bounds"):
+            low, high = getattr(self, name)
+            if not 0 < low < high:
+                raise ConfigError(f"{name} must be two positive numbers, the smaller first.")
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The path of one crystal, the start first.
+
+    Attributes:
+        energies: eV, at each evaluation, steps that were taken back included.
+        frames: the crystals evaluated; empty unless they were asked for.
+    """
+
+    energies: tuple[float, ...]
+    frames: tuple[Crystal, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class RelaxResult:
+    """What came of one crystal.
+
+    Attributes:
+        crystal: the relaxed crystal; where it did not converge, the one of lowest energy on the way; the start where
+            there is none.
+        energy: eV, of the cell of `crystal`; NaN where the oracle gave none.
+        status: how it ended.
+        n_steps: moves made.
+        fmax: eV/angstrom, the measure of `RelaxConfig.fmax` at `crystal`; NaN where unknown.
+        reason: a sentence where the status is not "converged".
+        start_energy: eV, of the start; NaN where unknown.
+        trajectory: where it was asked for.
+    """
+
+    crystal: Crystal
+    energy: float
+    status: Status
+    n_steps: int
+    fmax: float
+    reason: str = ""
+    start_energy: float = math.nan
+    trajectory: Trajectory | None = None
+
+    @property
+    def converged(self) -> bool:
+        return self.status is Status.CONVERGED
+
+    @property
+    def energy_per_atom(self) -> float:
+        return self.energy / self.crystal.n_atoms
+
+    @classmethod
+    def without_energy(cls, crystal: Crystal, status: Status, reason: str) -> RelaxResult:
+        """Of a crystal that got nowhere."""
+        return cls(crystal, math.nan, status, 0, math.nan, reason)
+
+
+def crystal_to_dict(crystal: Crystal) -> dict[str, Any]:
+    """Ready for JSON, exact."""
+    return {
+        "lattice": crystal.lattice.tolist(),
+        "frac_coords": crystal.frac_coords.tolist(),
+        "atomic_numbers": crystal.atomic_numbers.tolist(),
+    }
+
+
+def crystal_from_dict(content: dict[str, Any]) -> Crystal:
+    """The inverse of `crystal_to_dict`."""
+    return Crystal(*(np.array(content[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
+
+
+def result_to_dict(result: RelaxResult) -> dict[str, Any]:
+    """Ready for JSON, exact; NaN becomes null."""
+    content = {
+        "crystal": crystal_to_dict(result.crystal),
+        "energy": _number(result.energy),
+        "status": result.status.value,
+        "n_steps": result.n_steps,
+        "fmax": _number(result.fmax),
+        "reason": result.reason,
+        "start_energy": _number(result.start_energy),
+    }
+    if result.trajectory is not None:
+        content["energies"] = list(result.trajectory.energies)
+        content["frames"] = [crystal_to_dict(frame) for frame in result.trajectory.frames]
+    return content
+
+
+def result_from_dict(content: dict[str, Any]) -> RelaxResult:
+    """The inverse of `result_to_dict`."""
+    trajectory = None
+    if "energies" in content:
+        frames = tuple(crystal_from_dict(frame) for frame in content["frames"])
+        trajectory = Trajectory(tuple(content["energies"]), frames)
+    energy, fmax, start = (
+        math.nan if content[name] is None else float(content[name]) for name in ("energy", "fmax", "start_energy")
+    )
+    crystal, status = crystal_from_dict(content["crystal"]), Status(content["status"])
+    return RelaxResult(crystal, energy, status, int(content["n_steps"]), fmax, content["reason"], start, trajectory)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
