@@ -7,33 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import log, nan
-from typing import Protocol
+from math import isfinite, log, nan
 
 from lcoms.crystal import Composition, Crystal
 from lcoms.lattice import shortest_distance
 from lcoms.prediction import Candidate, Prediction, RefineConfig, Relaxation, drop_duplicates
+from lcoms.relax.result import RelaxResult, Status
 from lcoms.symmetry import space_group_order, symmetrise
 
+USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 RELAXED_LADDER = (0.1, 0.05, 0.02)  # angstrom; a relaxed crystal is near its symmetry
 
 
-class Relaxed(Protocol):
-    """What a relaxation returns: `lcoms.relax.RelaxResult`."""
-
-    @property
-    def crystal(self) -> Crystal: ...
-    @property
-    def energy(self) -> float: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def usable(self) -> bool: ...
-    @property
-    def n_steps(self) -> int: ...
-
-
-Relax = Callable[[Sequence[Crystal]], Sequence[Relaxed]]
+Relax = Callable[[Sequence[Crystal]], Sequence[RelaxResult]]
 FormationEnergy = Callable[[Composition, float], float | None]
 
 
@@ -57,11 +43,11 @@ def refine(
     results = relax([candidate.crystal for candidate in chosen])
     done, failed, failures = [], [], []
     for rank, (candidate, result) in enumerate(zip(chosen, results, strict=True), 1):
-        if result.usable:
+        if result.status in USABLE and isfinite(result.energy):
             done.append(_relaxed(candidate, result, formation_energy))
         else:
             failed.append(_not_relaxed(candidate, result))
-            failures.append(f"candidate {rank} in the surrogate's order: {result.status}")
+            failures.append(f"candidate {rank} in the surrogate's order: {result.reason or result.status.value}")
     ranked = _ranked(done, config)
     kept = [*ranked, *failed, *rest][:n_candidates]
     return replace(
@@ -73,7 +59,7 @@ def refine(
     )
 
 
-def _relaxed(candidate: Candidate, result: Relaxed, formation_energy: FormationEnergy) -> Candidate:
+def _relaxed(candidate: Candidate, result: RelaxResult, formation_energy: FormationEnergy) -> Candidate:
     symmetric = symmetrise(result.crystal, ladder=RELAXED_LADDER)
     per_atom = result.energy / result.crystal.n_atoms
     return replace(
@@ -83,7 +69,7 @@ def _relaxed(candidate: Candidate, result: Relaxed, formation_energy: FormationE
         symprec=symmetric.symprec,
         shortest_distance=shortest_distance(symmetric.crystal.lattice, symmetric.crystal.frac_coords),
         relaxation=Relaxation(
-            result.status,
+            result.status.value,
             per_atom,
             formation_energy(candidate.crystal.composition, per_atom),
             nan,
@@ -93,8 +79,8 @@ def _relaxed(candidate: Candidate, result: Relaxed, formation_energy: FormationE
     )
 
 
-def _not_relaxed(candidate: Candidate, result: Relaxed) -> Candidate:
-    failure = Relaxation(result.status, nan, None, nan, result.n_steps, candidate.crystal)
+def _not_relaxed(candidate: Candidate, result: RelaxResult) -> Candidate:
+    failure = Relaxation(result.status.value, nan, None, nan, result.n_steps, candidate.crystal)
     return replace(candidate, relaxation=failure)
 
 

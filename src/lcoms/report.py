@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lcoms import __version__
 from lcoms.config import to_dict
+from lcoms.crystal import Crystal
 from lcoms.errors import LcomsError
 from lcoms.io import to_cif
 from lcoms.lattice import parameters_from_lattice
-from lcoms.prediction import Candidate, Prediction
+from lcoms.prediction import Candidate, Prediction, Relaxation
 from lcoms.symmetry import conventional, space_group_symbol
 
 if TYPE_CHECKING:
@@ -70,19 +73,21 @@ def results(prediction: Prediction) -> dict[str, Any]:
         "lcoms_version": __version__,
         "weights": prediction.weights_digest,
         "options": to_dict(prediction.config),
-        "units": {"energy": "eV/atom, formation energy predicted by the surrogate", "length": "angstrom"},
+        "relaxation": None if prediction.refined is None else to_dict(prediction.refined),
+        "units": {"energy": "eV/atom; energy_per_atom is a formation energy by the surrogate", "length": "angstrom"},
+        "confidence": prediction.confidence,
         "starts": prediction.n_starts,
         "dropped": {
             "invalid": prediction.n_invalid,
             "atoms too close": prediction.n_too_close,
             "duplicates": prediction.n_duplicates,
         },
+        "failed_relaxations": list(prediction.failures),
         "candidates": [_candidate(rank, c) for rank, c in enumerate(prediction.candidates, 1)],
     }
 
 
 def _candidate(rank: int, candidate: Candidate) -> dict[str, Any]:
-    lengths, angles = parameters_from_lattice(candidate.crystal.lattice)
     start = candidate.start
     return {
         "rank": rank,
@@ -98,24 +103,67 @@ def _candidate(rank: int, candidate: Candidate) -> dict[str, Any]:
         "shortest_distance": round(candidate.shortest_distance, 4),
         "volume_per_atom": round(candidate.crystal.volume / candidate.crystal.n_atoms, 4),
         "times_found": candidate.count,
+        "relaxation": None if candidate.relaxation is None else _relaxation(candidate.relaxation),
         "start": {
             "source": start.source,
             "formula": start.formula,
             "chemical_distance": None if start.distance != start.distance else start.distance,
             "formula_units": start.n_formula_units,
         },
-        "primitive_cell": {
-            "lengths": lengths.round(5).tolist(),
-            "angles": angles.round(4).tolist(),
-            "lattice": candidate.crystal.lattice.round(6).tolist(),
-            "atomic_numbers": candidate.crystal.atomic_numbers.tolist(),
-            "frac_coords": candidate.crystal.frac_coords.round(6).tolist(),
-        },
+        "primitive_cell": _cell(candidate.crystal),
     }
 
 
+def _relaxation(relaxation: Relaxation) -> dict[str, Any]:
+    return {
+        "status": relaxation.status,
+        "oracle_energy_per_atom": _number(relaxation.energy_per_atom),
+        "oracle_formation_energy": _number(relaxation.formation_energy),
+        "energy_above_lowest": _number(relaxation.energy_above_lowest),
+        "n_steps": relaxation.n_steps,
+        "decoded_cell": _cell(relaxation.decoded),
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not isfinite(value) else round(value, 6)
+
+
+def _cell(crystal: Crystal) -> dict[str, Any]:
+    lengths, angles = parameters_from_lattice(crystal.lattice)
+    return {
+        "lengths": lengths.round(5).tolist(),
+        "angles": angles.round(4).tolist(),
+        "lattice": crystal.lattice.round(6).tolist(),
+        "atomic_numbers": crystal.atomic_numbers.tolist(),
+        "frac_coords": crystal.frac_coords.round(6).tolist(),
+    }
+
+
+Column = tuple[str, Literal["left", "right"], int, Callable[[Candidate], str]]
+"""Heading, justification, width, and what stands in it."""
+SHARED: tuple[Column, ...] = (
+    ("space group", "left", 13, lambda c: f"{space_group_symbol(c.space_group)} ({c.space_group})"),
+    ("cell, angstrom", "left", 27, lambda c: _cell_text(c)),
+)
+DECODED: tuple[Column, ...] = (
+    ("eV/atom", "right", 7, lambda c: f"{c.energy_per_atom:.3f}"),
+    *SHARED,
+    ("closest", "right", 7, lambda c: f"{c.shortest_distance:.2f}"),
+    ("n", "right", 2, lambda c: str(c.count)),
+    ("start", "left", 5, lambda c: c.start.formula or c.start.source),
+)
+RELAXED: tuple[Column, ...] = (
+    ("E form", "right", 7, lambda c: _formation_text(c)),
+    ("above", "right", 6, lambda c: _above_text(c)),
+    *SHARED,
+    ("surrogate", "right", 9, lambda c: f"{c.energy_per_atom:.3f}"),
+    ("n", "right", 2, lambda c: str(c.count)),
+)
+
+
 def table(prediction: Prediction) -> Table:
-    """Rank, predicted energy, space group, conventional cell, shortest distance, how often found, origin."""
+    """Rank, energies, space group, conventional cell, how often found; shortest distance and origin if not relaxed."""
     from rich import box
     from rich.table import Table
 
@@ -126,27 +174,30 @@ def table(prediction: Prediction) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    for name, justify, width in (
-        ("", "right", 2),
-        ("eV/atom", "right", 7),
-        ("space group", "left", 13),
-        ("cell, angstrom", "left", 27),
-        ("closest", "right", 7),
-        ("n", "right", 2),
-        ("start", "left", 5),
-    ):
-        rows.add_column(name, justify=justify, min_width=width, no_wrap=True)  # type: ignore[arg-type]
+    columns = DECODED if prediction.refined is None else RELAXED
+    rows.add_column("", justify="right", min_width=2, no_wrap=True)
+    for name, justify, width, _ in columns:
+        rows.add_column(name, justify=justify, min_width=width, no_wrap=True)
     for rank, candidate in enumerate(prediction.candidates, 1):
-        rows.add_row(
-            str(rank),
-            f"{candidate.energy_per_atom:.3f}",
-            f"{space_group_symbol(candidate.space_group)} ({candidate.space_group})",
-            _cell_text(candidate),
-            f"{candidate.shortest_distance:.2f}",
-            str(candidate.count),
-            candidate.start.formula or candidate.start.source,
-        )
+        rows.add_row(str(rank), *(text(candidate) for *_, text in columns))
     return rows
+
+
+def _formation_text(candidate: Candidate) -> str:
+    """Formation energy by the oracle; its energy, marked, where a reference element is missing."""
+    relaxation = candidate.relaxation
+    if relaxation is None or not isfinite(relaxation.energy_per_atom):
+        return "-"
+    if relaxation.formation_energy is None:
+        return f"{relaxation.energy_per_atom:.3f}*"
+    return f"{relaxation.formation_energy:.3f}"
+
+
+def _above_text(candidate: Candidate) -> str:
+    relaxation = candidate.relaxation
+    if relaxation is None or not isfinite(relaxation.energy_above_lowest):
+        return "-"
+    return f"{relaxation.energy_above_lowest:.3f}"
 
 
 def _cell_text(candidate: Candidate) -> str:

@@ -1,0 +1,102 @@
+"""Candidates after a relaxation: order, counts, failures and what is kept of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import log, nan
+
+import pytest
+from tiny import caesium_chloride, candidate_of, nickel_arsenide, rock_salt, shaken, zinc_blende
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.errors import ConfigError
+from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig
+from lcoms.refinement import refine
+from lcoms.relax.result import RelaxResult, Status
+from lcoms.report import results, table
+
+SALT = (11, 17)
+
+
+def relaxed(crystal: Crystal, energy: float, status: Status = Status.CONVERGED) -> RelaxResult:
+    return RelaxResult(crystal, energy, status, 7, 0.05)
+
+
+def prediction_of(*candidates: Candidate) -> Prediction:
+    composition = Composition.from_formula("NaCl")
+    return Prediction(composition, candidates, PredictConfig(), "digest", 9, 1, 2, 3)
+
+
+def run(prediction: Prediction, results: Sequence[RelaxResult], n: int = 10, **options: float) -> Prediction:
+    def relax(crystals: Sequence[Crystal]) -> Sequence[RelaxResult]:
+        assert len(crystals) == len(results)
+        return results
+
+    def formation(_: Composition, energy: float) -> float | None:
+        return energy + 3.0
+
+    return refine(prediction, RefineConfig(**options), relax, formation_energy=formation, n_candidates=n)
+
+
+def test_the_oracle_decides_the_order() -> None:
+    salt, caesium, blende = rock_salt(), caesium_chloride(3.4, SALT), zinc_blende(6.0, SALT)
+    before = prediction_of(*(candidate_of(c) for c in (blende, caesium, salt)))
+    found = run(before, [relaxed(blende, -6.6), relaxed(caesium, -6.7), relaxed(salt, -6.8)])
+    assert [c.space_group for c in found.candidates] == [225, 221, 216]
+    relaxations = [c.relaxation for c in found.candidates]
+    assert [r.energy_per_atom for r in relaxations if r] == pytest.approx([-3.4, -3.35, -3.3])
+    assert [r.formation_energy for r in relaxations if r] == pytest.approx([-0.4, -0.35, -0.3])
+    assert [r.energy_above_lowest for r in relaxations if r] == pytest.approx([0, 0.05, 0.1])
+    assert found.n_duplicates == 3
+    assert found.failures == ()
+
+
+def test_what_relaxes_into_the_same_crystal_is_counted_together() -> None:
+    near = shaken(rock_salt(), 0.01)
+    before = prediction_of(candidate_of(near, count=2, space_group=1), candidate_of(rock_salt(), count=3))
+    found = run(before, [relaxed(near, -6.8), relaxed(rock_salt(), -6.8)])
+    assert len(found.candidates) == 1
+    best = found.candidates[0]
+    assert (best.count, best.space_group) == (5, 225)
+    assert found.n_duplicates == 4
+    # The relaxed crystal stands on its symmetry, what was decoded is kept beside it.
+    assert best.relaxation is not None
+    assert best.relaxation.decoded in (before.candidates[0].crystal, before.candidates[1].crystal)
+
+
+def test_failures_are_said_and_stand_behind() -> None:
+    salt, caesium, nickeline = rock_salt(), caesium_chloride(3.4, SALT), nickel_arsenide(3.9, 6.2, SALT)
+    before = prediction_of(*(candidate_of(c) for c in (caesium, nickeline, salt)))
+    found = run(before, [relaxed(caesium, nan, Status.EXPLODED), relaxed(nickeline, -13.0)], n_relax=2)
+    assert [c.space_group for c in found.candidates] == [194, 221, 225]
+    assert len(found.failures) == 1
+    assert "candidate 1" in found.failures[0]
+    assert "exploded" in found.failures[0]
+    assert found.candidates[1].crystal is caesium
+    assert found.candidates[2].relaxation is None
+    text = json.dumps(results(found), allow_nan=False)
+    assert "exploded" in text
+    assert len(table(found).rows) == 3
+    assert len(run(before, [relaxed(caesium, -6.0)], n=1, n_relax=1).candidates) == 1
+
+
+@pytest.mark.parametrize(("weight", "first"), [(0.0, 221), (0.02, 225)])
+def test_symmetry_can_be_worth_energy(weight: float, first: int) -> None:
+    salt, caesium = rock_salt(), caesium_chloride(3.4, SALT)
+    gap = 0.02 * log(192 / 48) * 0.9
+    before = prediction_of(candidate_of(caesium), candidate_of(salt))
+    found = run(before, [relaxed(caesium, -6.8), relaxed(salt, -6.8 + 2 * gap)], symmetry_weight=weight)
+    assert found.candidates[0].space_group == first
+    # The lowest stays the lowest, whatever is ranked first.
+    assert min(c.relaxation.energy_above_lowest for c in found.candidates if c.relaxation) == 0
+
+
+@pytest.mark.parametrize("option", [{"n_relax": 0}, {"max_steps": 0}, {"fmax": 0.0}])
+def test_options_that_make_no_sense(option: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        RefineConfig(**option)  # type: ignore[arg-type]
+
+
+def test_nothing_to_relax() -> None:
+    assert run(prediction_of(), []).candidates == ()
