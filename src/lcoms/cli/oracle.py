@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ def check(
     seed: Annotated[int, typer.Option(help="Seed of the displacements.")] = 0,
 ) -> None:
     """Hold forces and stress against slopes of the energy, and test that names of things do not matter."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make energies of small crystals slower
     from lcoms.io import read_crystals
     from lcoms.oracles.battery import BatteryConfig, run_battery
     from lcoms.oracles.registry import make_oracle
@@ -62,6 +64,7 @@ def references(
     processes: Annotated[int | None, typer.Option(help="Processes.", show_default="one a core")] = None,
 ) -> None:
     """Relax all forms of the elements with an oracle; formation energies are counted from the lowest ones."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from lcoms.evaluate.elements import forms_for, make_references
     from lcoms.oracles.references import read_tables, to_json
     from lcoms.oracles.registry import make_oracle

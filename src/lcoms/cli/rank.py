@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,7 @@ def rank(
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all rows to this file.")] = None,
 ) -> None:
     """Evaluate crystals as they are with an energy oracle, drop duplicates, and print them lowest energy first."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make energies of small crystals slower
     from lcoms.oracles.references import load_references
     from lcoms.oracles.registry import make_oracle
     from lcoms.oracles.wrappers import CachedOracle

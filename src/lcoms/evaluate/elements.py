@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any, Protocol
 
 from lcoms import __version__
@@ -11,6 +12,9 @@ from lcoms.errors import OracleError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.elemental import ElementalForm, elemental_forms
 from lcoms.symmetry import space_group_number
+
+
+USABLE = ("converged", "step limit")
 
 
 class Relaxed(Protocol):
@@ -22,8 +26,6 @@ class Relaxed(Protocol):
     def energy(self) -> float: ...
     @property
     def status(self) -> str: ...
-    @property
-    def usable(self) -> bool: ...
     @property
     def n_steps(self) -> int: ...
     @property
@@ -71,7 +73,7 @@ def make_references(
     rows: dict[str, list[dict[str, Any]]] = {}
     failed: dict[str, str] = {}
     for form, result in zip(forms, results, strict=True):
-        if result.usable:
+        if result.status in USABLE and isfinite(result.energy):
             rows.setdefault(form.element, []).append(_row(form, result))
         else:
             failed[form.element] = f"{form.prototype}: {result.status}"
@@ -92,7 +94,7 @@ def _row(form: ElementalForm, result: Relaxed) -> dict[str, Any]:
         "space_group": space_group_number(result.crystal),
         "n_atoms": result.crystal.n_atoms,
         "volume_per_atom": round(result.crystal.volume / result.crystal.n_atoms, 4),
-        "status": result.status,
+        "status": str(result.status),
         "fmax": round(result.fmax, 5),
         "n_steps": result.n_steps,
         "source": form.source,
