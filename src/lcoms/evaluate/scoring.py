@@ -148,7 +148,7 @@ def score(
         energy_scores=tuple(energy_scores(of_compositions, options.ks)),
         n_answers=len(answers),
         missing=tuple(f"{row.name} ({row.formula})" for row in rows if not row.n_answers),
-        unreadable=tuple(f"{answer.name}: {answer.reason}" for answer in answers if answer.crystal is None),
+        unreadable=tuple(_unreadable(answer) for answer in answers if answer.crystal is None),
         unknown=tuple(answer.name for answer in pairing.unknown),
         unreadable_known=tuple(unreadable_known),
         notes=tuple(notes),
@@ -176,6 +176,11 @@ def _energies(
         if why_not:
             notes.append(f"{one.name}: no energy: {why_not}")
     return table, notes
+
+
+def _unreadable(answer: Answer) -> str:
+    place = f" (rank {answer.rank})" if answer.rank else ""
+    return f"{answer.name}{place}: {answer.reason}"
 
 
 def _share(share: Share) -> dict[str, float | int]:
