@@ -13,7 +13,6 @@ from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.elemental import ElementalForm, elemental_forms
 from lcoms.symmetry import space_group_number
 
-
 USABLE = ("converged", "step limit")
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+import numpy as np
+
 from lcoms.crystal import Crystal
 from lcoms.elements import number_of
-from lcoms.io import from_pymatgen
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +37,11 @@ class ElementalForm:
 @cache
 def elemental_forms() -> tuple[ElementalForm, ...]:
     """All forms, by atomic number; 89 elements up to plutonium, without Po, At, Rn, Fr and Ra."""
-    from pymatgen.core import Lattice, Structure
-
-    table = json.loads(files("lcoms.oracles").joinpath("elemental.json").read_text())
+    table = json.loads(files("lcoms.oracles").joinpath("elemental.json").read_text(encoding="utf-8"))
     forms = []
     for row in table["structures"]:
-        lattice = Lattice.from_parameters(*row["lengths"], *row["angles"])
-        species = [row["element"]] * len(row["sites"])
-        structure = Structure.from_spacegroup(row["space_group"], lattice, species, row["sites"], tol=1e-3)
-        crystal = from_pymatgen(structure.get_primitive_structure())
+        frac_coords = np.array(row["frac_coords"])
+        numbers = np.full(len(frac_coords), number_of(row["element"]))
+        crystal = Crystal(np.array(row["lattice"]), frac_coords, numbers)
         forms.append(ElementalForm(row["element"], row["prototype"], row["source"], crystal))
-    return tuple(sorted(forms, key=lambda form: number_of(form.element) or 0))
+    return tuple(forms)
