@@ -80,7 +80,7 @@ def _case(formula: str, known: list[Known], own: list[list[Answer]]) -> Case:
 
 
 def _rank(answer: Answer) -> float:
-    return answer.rank or float("inf")
+    return float(answer.rank or "inf")
 
 
 def _is_formula(text: str) -> bool:
