@@ -38,10 +38,10 @@ lint: $(VENV)/.ready-dev
 # The stamps say what is installed; they are made anew when the list of dependencies changes.
 $(VENV)/.ready: pyproject.toml scripts/setup_env.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; install it, or name it: make PYTHON=/path/to/python"; exit 2; }
-	@$(PYTHON) scripts/setup_env.py $(VENV)
+	@$(PYTHON) scripts/setup_env.py $(VENV) --extra chgnet
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml scripts/setup_env.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; install it, or name it: make PYTHON=/path/to/python"; exit 2; }
-	@$(PYTHON) scripts/setup_env.py $(VENV) --extra dev
+	@$(PYTHON) scripts/setup_env.py $(VENV) --extra dev --extra chgnet
 	@touch $(VENV)/.ready $@

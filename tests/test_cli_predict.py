@@ -17,6 +17,7 @@ from lcoms.io import to_cif
 from lcoms.models import weights as weights_module
 
 QUICK = ("--starts", "4", "--steps", "2")
+UNRELAXED = ("--no-relax",)
 
 
 @pytest.fixture
@@ -25,7 +26,8 @@ def predict(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
     def call(*arguments: str, out: Path | None = None, weights: Path | None = None) -> tuple[int, str, list[str]]:
         folders = ["--weights", str(weights or tiny_weights), "--out", str(out or tmp_path / "results")]
-        code = run(["predict", *arguments, *QUICK, *folders])
+        relaxing = () if "--relax" in arguments else UNRELAXED
+        code = run(["predict", *arguments, *relaxing, *QUICK, *folders])
         captured = capsys.readouterr()
         return code, captured.out, captured.err.splitlines()
 
@@ -210,3 +212,25 @@ def test_the_command_itself(tiny_weights: Path, tmp_path: Path) -> None:
     wrong = subprocess.run([*command, "--start", "moon"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert wrong.stderr.splitlines()[-1] == "lcoms: starts come from library, prior or random, not from 'moon'."
+
+
+def test_candidates_are_relaxed_and_ranked_by_the_oracle(predict, tmp_path: Path) -> None:
+    options = ("--relax", "--oracle", "analytic", "--n-relax", "3", "--processes", "1", "-n", "2")
+    code, out, complaints = predict("NaCl", *options)
+    assert (code, complaints) == (0, [])
+    assert "analytic" in out
+    assert "*" in out  # there are no reference elements for it, and the table says so
+    content = results(tmp_path, "NaCl")
+    assert content["relaxation"]["oracle"] == "analytic"
+    energies = [c["relaxation"]["oracle_energy_per_atom"] for c in content["candidates"]]
+    assert energies == sorted(energies)
+    assert 1 <= len(energies) <= 2
+    assert content["candidates"][0]["relaxation"]["energy_above_lowest"] == 0
+
+
+def test_an_unknown_oracle_is_said_before_any_work(predict, tmp_path: Path) -> None:
+    code, _, complaints = predict("NaCl", "--relax", "--oracle", "crystal ball")
+    assert code == 2
+    assert len(complaints) == 1
+    assert "crystal ball" in complaints[0]
+    assert not (tmp_path / "results").exists()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from math import log, nan
 
+import numpy as np
 import pytest
 from tiny import caesium_chloride, candidate_of, nickel_arsenide, rock_salt, shaken, zinc_blende
 
@@ -63,6 +64,20 @@ def test_what_relaxes_into_the_same_crystal_is_counted_together() -> None:
     # The relaxed crystal stands on its symmetry, what was decoded is kept beside it.
     assert best.relaxation is not None
     assert best.relaxation.decoded in (before.candidates[0].crystal, before.candidates[1].crystal)
+
+
+def test_one_structure_at_the_end_of_different_paths_keeps_its_best_symmetry() -> None:
+    squeezed = Crystal(rock_salt().lattice @ np.diag([1.0, 1.0, 1.04]), *rock_salt_sites())
+    before = prediction_of(candidate_of(squeezed), candidate_of(rock_salt()))
+    near = run(before, [relaxed(squeezed, -6.81), relaxed(rock_salt(), -6.8)])
+    assert [(c.space_group, c.count) for c in near.candidates] == [(225, 2)]
+    assert near.candidates[0].relaxation.energy_above_lowest == 0
+    far = run(before, [relaxed(squeezed, -6.9), relaxed(rock_salt(), -6.8)])
+    assert [(c.space_group, c.count) for c in far.candidates] == [(139, 1), (225, 1)]
+
+
+def rock_salt_sites() -> tuple[np.ndarray, np.ndarray]:
+    return rock_salt().frac_coords, rock_salt().atomic_numbers
 
 
 def test_failures_are_said_and_stand_behind() -> None:

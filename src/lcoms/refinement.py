@@ -11,11 +11,15 @@ from math import isfinite, log, nan
 
 from lcoms.crystal import Composition, Crystal
 from lcoms.lattice import shortest_distance
-from lcoms.prediction import Candidate, Prediction, RefineConfig, Relaxation, drop_duplicates
-from lcoms.relax.result import RelaxResult, Status
+from lcoms.match import STRICT, matches
+from lcoms.oracles.references import load_references
+from lcoms.prediction import Candidate, Prediction, RefineConfig, Relaxation
+from lcoms.relax.result import RelaxConfig, RelaxResult, Status
+from lcoms.relax.run import relax_crystals
 from lcoms.symmetry import space_group_order, symmetrise
 
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
+SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
 RELAXED_LADDER = (0.1, 0.05, 0.02)  # angstrom; a relaxed crystal is near its symmetry
 
 
@@ -59,6 +63,51 @@ def refine(
     )
 
 
+def refine_all(
+    predictions: Sequence[Prediction],
+    config: RefineConfig,
+    *,
+    n_candidates: int,
+    processes: int | None = None,
+    progress: Callable[[], None] | None = None,
+) -> list[Prediction]:
+    """Predictions refined with the oracle that `config` names, the candidates of all of them relaxed at once.
+
+    Args:
+        processes: that relax; None: as many as there are cores and work for them.
+        progress: called after each candidate.
+
+    Raises:
+        OracleError: the oracle cannot be made or cannot handle the elements.
+    """
+    references = load_references(config.oracle)
+
+    def formation_energy(composition: Composition, energy_per_atom: float) -> float | None:
+        return None if references is None else references.formation_energy(composition, energy_per_atom)
+
+    chosen = [[c.crystal for c in p.candidates[: config.n_relax]] for p in predictions]
+    options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps)
+    results = iter(
+        relax_crystals(
+            [crystal for crystals in chosen for crystal in crystals],
+            config.oracle,
+            options,
+            processes=processes,
+            progress=None if progress is None else lambda *_: progress(),
+        )
+    )
+    return [
+        refine(
+            prediction,
+            config,
+            lambda crystals: [next(results) for _ in crystals],
+            formation_energy=formation_energy,
+            n_candidates=n_candidates,
+        )
+        for prediction in predictions
+    ]
+
+
 def _relaxed(candidate: Candidate, result: RelaxResult, formation_energy: FormationEnergy) -> Candidate:
     symmetric = symmetrise(result.crystal, ladder=RELAXED_LADDER)
     per_atom = result.energy / result.crystal.n_atoms
@@ -86,10 +135,8 @@ def _not_relaxed(candidate: Candidate, result: RelaxResult) -> Candidate:
 
 def _ranked(candidates: Sequence[Candidate], config: RefineConfig) -> list[Candidate]:
     """Distinct crystals, lowest first; counts of those that relaxed into one another are added up."""
-    distinct = drop_duplicates(sorted(candidates, key=_energy))
-    if not distinct:
-        return []
-    lowest = _energy(distinct[0])
+    distinct = merge_relaxed(candidates)
+    lowest = min((_energy(candidate) for candidate in distinct), default=nan)
     scored = []
     for candidate in distinct:
         assert candidate.relaxation is not None
@@ -98,6 +145,23 @@ def _ranked(candidates: Sequence[Candidate], config: RefineConfig) -> list[Candi
         relaxation = replace(candidate.relaxation, energy_above_lowest=_energy(candidate) - lowest)
         scored.append(replace(candidate, relaxation=relaxation, score=_energy(candidate) - bonus))
     return sorted(scored, key=_score)
+
+
+def merge_relaxed(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """One candidate for each structure: the most symmetric, then the lowest, of those that match within SAME_ENERGY.
+
+    A relaxation stops a little before the minimum, so one structure comes out with slightly different symmetries.
+    """
+    distinct: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: (-space_group_order(c.space_group), _energy(c))):
+        for place, other in enumerate(distinct):
+            near = abs(_energy(candidate) - _energy(other)) <= SAME_ENERGY
+            if near and matches(candidate.crystal, other.crystal, STRICT):
+                distinct[place] = replace(other, count=other.count + candidate.count)
+                break
+        else:
+            distinct.append(candidate)
+    return distinct
 
 
 def _energy(candidate: Candidate) -> float:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from lcoms.errors import ConfigError, FormulaError
 
 if TYPE_CHECKING:
-    from lcoms.crystal import Composition, Crystal
-    from lcoms.prediction import PredictConfig
+    from rich.console import Console
 
-ENERGY_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
+    from lcoms.crystal import Composition, Crystal
+    from lcoms.models.weights import Weights
+    from lcoms.prediction import PredictConfig, Prediction, RefineConfig
+
+STAR_NOTE = " *: total energy, as the oracle has no reference for an element."
+TOGETHER = 8  # formulas whose candidates are relaxed at once
+DECODED_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
+RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom, and the surrogate's before it."
 
 
 def predict(
@@ -39,6 +47,18 @@ def predict(
     without_same: Annotated[
         bool, typer.Option("--without-same", help="Leave training crystals of the very formula out of the starts.")
     ] = False,
+    relax: Annotated[
+        bool | None,
+        typer.Option(
+            "--relax/--no-relax",
+            help="Relax the best candidates and rank them by the oracle's energy.",
+            show_default="where CHGNet is installed",
+        ),
+    ] = None,
+    oracle: Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")] = "chgnet:r2scan",
+    n_relax: Annotated[int, typer.Option(help="Candidates to relax.")] = 20,
+    fmax: Annotated[float, typer.Option(help="Largest force left by a relaxation, eV/angstrom.")] = 0.1,
+    processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     weights: Annotated[
         Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
@@ -50,10 +70,13 @@ def predict(
     compositions, failed = _read(texts)
     if compositions:
         units = _range(formula_units)
-        from lcoms.prediction import PredictConfig
+        from lcoms.prediction import PredictConfig, RefineConfig
 
+        refined = RefineConfig(oracle=oracle, n_relax=n_relax, fmax=fmax)
+        if relax is None:
+            relax = find_spec("chgnet") is not None or oracle != RefineConfig.oracle
         config = PredictConfig(
-            n_candidates=n,
+            n_candidates=max(n, n_relax) if relax else n,
             n_starts=starts,
             start=start,  # type: ignore[arg-type]
             formula_units=units,
@@ -61,9 +84,20 @@ def predict(
             exclude_same=without_same,
             seed=seed,
         )
-        failed += _predict_all(compositions, config, out, weights, start_structure, threads)
+        run = Run(config, refined if relax else None, n, out, processes)
+        failed += _predict_all(compositions, run, weights, start_structure, threads)
     if failed:
         raise typer.Exit(2)
+
+
+class Run(NamedTuple):
+    """What is wanted of every formula."""
+
+    config: PredictConfig
+    refined: RefineConfig | None
+    n_candidates: int
+    out: Path
+    processes: int | None
 
 
 def _complain(sentence: str) -> None:
@@ -112,8 +146,7 @@ def _range(text: str | None) -> tuple[int, int] | None:
 
 def _predict_all(
     compositions: list[Composition],
-    config: PredictConfig,
-    out: Path,
+    run: Run,
     weights_folder: Path | None,
     start_structure: Path | None,
     threads: int | None,
@@ -128,32 +161,81 @@ def _predict_all(
 
         from lcoms.io import read_crystals
         from lcoms.models.weights import load_weights
-        from lcoms.prediction import predict_crystals
-        from lcoms.report import make_folder, table, write_prediction
+        from lcoms.oracles.registry import make_oracle
+        from lcoms.report import make_folder
 
         if threads is not None:
             torch.set_num_threads(max(1, threads))
         loaded = load_weights(weights_folder)
         structure: Crystal | None = None if start_structure is None else read_crystals(start_structure)[0]
-        make_folder(out)
+        if run.refined is not None:
+            make_oracle(run.refined.oracle).check(compositions)
+        make_folder(run.out)
     failed = 0
     folders: list[Path] = []
-    for composition in compositions:
-        try:
-            with console.status(f"{composition.reduced_formula}: searching ..."):
-                prediction = predict_crystals(composition, loaded, config, structure=structure)
-                folder = write_prediction(prediction, out)
-        except FormulaError as error:
-            failed += 1
-            _complain(str(error))
-            continue
-        if prediction.candidates:
-            console.print(table(prediction))
-            folders.append(folder)
-        else:
-            failed += 1
-            _complain(f"{composition.reduced_formula}: no valid crystal came out of {prediction.n_starts} starts.")
+    no_reference = False
+    for i in range(0, len(compositions), TOGETHER):
+        predictions = []
+        for composition in compositions[i : i + TOGETHER]:
+            prediction = _predict_one(composition, loaded, run, structure, console)
+            failed += prediction is None
+            predictions += [] if prediction is None else [prediction]
+        predictions = _finish(predictions, run, console)
+        folders += [run.out / prediction.composition.reduced_formula for prediction in predictions]
+        no_reference |= any(
+            c.relaxation is not None and c.relaxation.formation_energy is None
+            for prediction in predictions
+            for c in prediction.candidates
+        )
     if folders:
-        console.print(f"{ENERGY_NOTE} {time.perf_counter() - clock:.1f} s.", style="dim")
+        note = DECODED_NOTE
+        if run.refined is not None:
+            note = RELAXED_NOTE.format(oracle=run.refined.oracle) + (STAR_NOTE if no_reference else "")
+        console.print(f"{note} {time.perf_counter() - clock:.1f} s.", style="dim")
         console.print(f"Next: open {folders[0] / 'rank-01.cif'} in a crystal viewer.", soft_wrap=True)
     return failed
+
+
+def _predict_one(
+    composition: Composition, weights: Weights, run: Run, structure: Crystal | None, console: Console
+) -> Prediction | None:
+    """A prediction with at least one candidate, or a sentence why there is none."""
+    from lcoms.prediction import predict_crystals
+
+    try:
+        with console.status(f"{composition.reduced_formula}: searching ..."):
+            prediction = predict_crystals(composition, weights, run.config, structure=structure)
+    except FormulaError as error:
+        _complain(str(error))
+        return None
+    if prediction.candidates:
+        return prediction
+    _complain(f"{composition.reduced_formula}: no valid crystal came out of {prediction.n_starts} starts.")
+    return None
+
+
+def _finish(predictions: list[Prediction], run: Run, console: Console) -> list[Prediction]:
+    """Relax where that is wanted, write and print."""
+    from lcoms.report import table, write_prediction
+
+    if run.refined is not None and predictions:
+        from lcoms.refinement import refine_all
+
+        n = sum(min(run.refined.n_relax, len(p.candidates)) for p in predictions)
+        done = itertools.count(1)
+        with console.status(f"Relaxing {n} candidates ...") as status:
+            predictions = refine_all(
+                predictions,
+                run.refined,
+                n_candidates=run.n_candidates,
+                processes=run.processes,
+                progress=lambda: status.update(f"Relaxing candidates: {next(done)} of {n} ..."),
+            )
+    for prediction in predictions:
+        write_prediction(prediction, run.out)
+        console.print(table(prediction))
+        for sentence in prediction.failures:
+            console.print(f"Not relaxed: {sentence}", style="dim", soft_wrap=True)
+        if prediction.confidence is not None:
+            console.print(f"Rank 1 is the known ground state with a probability of {prediction.confidence:.0%}.")
+    return predictions
