@@ -34,6 +34,7 @@ COMMANDS = {
     "predict": LazyCommand("lcoms.cli.predict", "predict", "Predict the crystal structures of formulas."),
     "data": LazyCommand("lcoms.cli.data", "app", "Fetch, ingest and describe data sets."),
     "train": LazyCommand("lcoms.cli.train", "app", "Train the autoencoder and the surrogate."),
+    "relax": LazyCommand("lcoms.cli.relax", "relax", "Relax crystals of files with an energy model."),
     "rank": LazyCommand("lcoms.cli.rank", "rank", "Rank crystals of files by their energies."),
     "oracle": LazyCommand("lcoms.cli.oracle", "app", "Test energy oracles and compute their references."),
     "score": LazyCommand("lcoms.cli.score", "score", "Score predictions against known structures."),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ class ChgnetOracle(EnergyOracle):
     """CHGNet (Deng et al., Nature Machine Intelligence 5, 1031, 2023) on the CPU.
 
     Energies are total energies on the scale of the Materials Project: of its r2SCAN calculations for "r2scan", of its
-    GGA and GGA+U calculations with corrections for "0.3.0". Fastest with one torch thread a process.
+    GGA and GGA+U calculations with corrections for "0.3.0". It uses one thread.
 
     Args:
         weights: "r2scan" or "0.3.0".
@@ -38,7 +39,7 @@ class ChgnetOracle(EnergyOracle):
         OracleError: the weights are not known, or the package chgnet is not installed.
     """
 
-    batch_size = 4
+    batch_size = 8
 
     def __init__(self, weights: str = "r2scan") -> None:
         if weights not in WEIGHTS:
@@ -87,7 +88,8 @@ class ChgnetOracle(EnergyOracle):
         from lcoms.oracles.chgnet_graph import ballast, join
 
         graphs = [*(graph for _, graph in chunk), ballast()]
-        energies, slopes = self._network.energies_and_slopes(join(graphs), len(graphs))
+        with _one_thread():
+            energies, slopes = self._network.energies_and_slopes(join(graphs), len(graphs))
         all_slopes, results, start = slopes.numpy(), {}, 0
         for (number, graph), energy in zip(chunk, energies.tolist()[:-1], strict=True):
             crystal, rows = crystals[number], all_slopes[start : start + len(graph.first)]
@@ -101,6 +103,22 @@ class ChgnetOracle(EnergyOracle):
             stress = graph.vectors.T @ rows / crystal.volume
             results[number] = Evaluation(energy, forces, (stress + stress.T) / 2)
         return results
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread meanwhile: tensors this small gain nothing from more, and on a busy machine they cost minutes."""
+    import torch
+
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _load(weights: str):  # type: ignore[no-untyped-def]

@@ -33,10 +33,8 @@ Rows = Float[NDArray[np.float64], "rows 3"]
 
 
 def residual(crystal: Crystal, evaluation: Evaluation) -> float:
-    """What must fall below fmax: the largest force, or row of volume times stress over the number of atoms."""
-    strain = crystal.volume / crystal.n_atoms * evaluation.stress
-    rows = np.concatenate([evaluation.forces, strain])
-    return float(np.sqrt((rows * rows).sum(axis=1).max()))
+    """What must fall below fmax: the largest force, or principal stress times the volume over the number of atoms."""
+    return _longest(np.concatenate([evaluation.forces, crystal.volume / crystal.n_atoms * evaluation.stress]))
 
 
 class Relaxation:
@@ -93,7 +91,8 @@ class Relaxation:
         return energy > min(max(self._recent), self._start_energy) + ROUNDING * self._start.n_atoms
 
     def _accept(self, evaluation: Evaluation) -> None:
-        gradient = np.concatenate([-evaluation.forces, self.crystal.volume * evaluation.stress / self._scale])
+        stress = (evaluation.stress + evaluation.stress.T) / 2
+        gradient = np.concatenate([-evaluation.forces, self.crystal.volume * stress / self._scale])
         if self._at is None:
             self._start_energy = evaluation.energy
             self._best = (self.crystal, evaluation.energy, residual(self.crystal, evaluation))
@@ -197,5 +196,7 @@ class Relaxation:
         )
 
 
-def _longest(step: Rows) -> float:
-    return float(np.sqrt((step * step).sum(axis=1).max()))
+def _longest(rows: Rows) -> float:
+    """The longest vector of the atoms or, if larger, the largest principal value of the strain in the last three rows."""
+    atoms, strain = rows[:-3], rows[-3:]
+    return float(max(np.sqrt((atoms * atoms).sum(axis=1).max()), np.abs(np.linalg.eigvalsh(strain)).max()))

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from lcoms.config import to_dict
@@ -42,11 +43,9 @@ class _Worker:
     def send(self, content: dict[str, Any]) -> None:
         """Write a line; a worker that is dead is noticed by its reader."""
         assert self.process.stdin is not None
-        try:
+        with suppress(OSError):
             self.process.stdin.write(json.dumps(content, allow_nan=False).encode() + b"\n")
             self.process.stdin.flush()
-        except OSError:
-            pass
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -61,10 +60,8 @@ class _Worker:
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
-                try:
+                with suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
 
 
 class Pool:
@@ -147,9 +144,9 @@ class Pool:
             if self._early_deaths >= MAX_DEATHS_AT_START:
                 raise OracleError(f"processes with the oracle {self._oracle} end before they are ready (code {code}).")
         if len(worker.held) == 1:
-            cause = "killed, perhaps for want of memory" if code == -9 else f"ended with code {code}"
             number = worker.held[0]
-            reason = f"the process that relaxed it was {cause}." if code == -9 else f"the process {cause}."
+            how = "was killed, perhaps for want of memory" if code == -9 else f"ended with code {code}"
+            reason = f"the process that relaxed it {how}."
             self._emit(number, RelaxResult.without_energy(self._crystals[number], Status.WORKER_DIED, reason))
         else:
             self._suspects.extend(worker.held)

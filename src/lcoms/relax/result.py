@@ -31,8 +31,9 @@ class RelaxConfig:
     """When a relaxation ends, and how far it may go.
 
     Attributes:
-        fmax: eV/angstrom; both the largest force on an atom and the largest row of volume times stress over the number
-            of atoms (in eV) must fall below it, as with ASE's UnitCellFilter.
+        fmax: eV/angstrom; the largest force on an atom, and the largest principal stress times the volume over the
+            number of atoms (in eV), must both fall below it. ASE's UnitCellFilter asks the same of the stress's rows,
+            which are never longer.
         max_steps: moves at most.
         max_step: angstrom that an atom moves at most in a step.
         trajectory: "none", "energies" of each step, or "frames" too.

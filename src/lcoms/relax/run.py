@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError
+from lcoms.crystal import Composition, Crystal
+from lcoms.errors import ConfigError, OracleError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.registry import make_oracle
 from lcoms.relax.checkpoint import Checkpoint, crystal_key
 from lcoms.relax.engine import relax_stream
 from lcoms.relax.pool import Pool
-from lcoms.relax.result import RelaxConfig, RelaxResult
+from lcoms.relax.result import RelaxConfig, RelaxResult, Status
 
 CRYSTALS_PER_PROCESS = 8  # fewer are done sooner than another process has started
 
@@ -43,10 +43,10 @@ def relax_crystals(
             checkpoint first.
 
     Returns:
-        One result a crystal, in order; failures carry a status, and none is left out.
+        One result a crystal, in order; failures, also of elements that the oracle does not know, carry a status, and none is left out.
 
     Raises:
-        OracleError: the oracle cannot be made or cannot handle the elements.
+        OracleError: the oracle cannot be made.
         ConfigError: more than one process was asked for with an oracle object, or the checkpoint is of another run.
     """
     config = config or RelaxConfig()
@@ -65,54 +65,83 @@ def relax_crystals(
             if progress is not None:
                 progress(twin, result)
 
-    firsts = [numbers[0] for numbers in same.values()]
     name = oracle if isinstance(oracle, str) else oracle.name
+    made = make_oracle(oracle) if isinstance(oracle, str) else oracle
+    refused = _refused(made, {crystal.composition for crystal in crystals})
+    missing = []
+    for number in (numbers[0] for numbers in same.values()):
+        reason = refused.get(crystals[number].composition)
+        if reason is None:
+            missing.append(number)
+        else:
+            settle(number, RelaxResult.without_energy(crystals[number], Status.ORACLE_FAILED, reason))
+    pool = name if isinstance(oracle, str) and processes != 1 else None
     if checkpoint is None:
-        _relax(crystals, firsts, oracle, config, processes, settle)
+        _relax(crystals, missing, made, config, (pool, processes), settle)
     else:
         with Checkpoint(Path(checkpoint), name, config) as store:
-            missing = []
-            for number in firsts:
-                known = store.get(crystals[number])
-                if known is None:
-                    missing.append(number)
-                else:
-                    settle(number, known)
-
-            def keep(number: int, result: RelaxResult) -> None:
-                store.put(crystals[number], result)
-                settle(number, result)
-
-            _relax(crystals, missing, oracle, config, processes, keep)
+            _resume(crystals, missing, made, config, (pool, processes), settle, store)
     return [results[number] for number in range(len(crystals))]
+
+
+def _refused(oracle: EnergyOracle, compositions: Iterable[Composition]) -> dict[Composition, str]:
+    """The compositions that the oracle cannot handle, each with its sentence."""
+    refused = {}
+    for composition in compositions:
+        try:
+            oracle.check([composition])
+        except OracleError as error:
+            refused[composition] = str(error)
+    return refused
+
+
+def _resume(
+    crystals: Sequence[Crystal],
+    numbers: Sequence[int],
+    oracle: EnergyOracle,
+    config: RelaxConfig,
+    where: tuple[str | None, int | None],
+    settle: Callable[[int, RelaxResult], None],
+    store: Checkpoint,
+) -> None:
+    """Take what the checkpoint holds, relax the rest, and keep each result before it is told."""
+    missing = []
+    for number in numbers:
+        known = store.get(crystals[number])
+        if known is None:
+            missing.append(number)
+        else:
+            settle(number, known)
+
+    def keep(number: int, result: RelaxResult) -> None:
+        if result.status is not Status.WORKER_DIED:  # another run may have the memory for it
+            store.put(crystals[number], result)
+        settle(number, result)
+
+    _relax(crystals, missing, oracle, config, where, keep)
 
 
 def _relax(
     crystals: Sequence[Crystal],
     numbers: Sequence[int],
-    oracle: str | EnergyOracle,
+    oracle: EnergyOracle,
     config: RelaxConfig,
-    processes: int | None,
+    where: tuple[str | None, int | None],
     emit: Callable[[int, RelaxResult], None],
 ) -> None:
-    """Relax those of these numbers, here or in other processes."""
-    if not numbers:
-        return
+    """Relax those of these numbers: in other processes where the oracle's name is given, else here."""
+    name, processes = where
     if processes is None:
-        processes = min(_cores(), -(-len(numbers) // CRYSTALS_PER_PROCESS)) if isinstance(oracle, str) else 1
-    local = None if isinstance(oracle, str) and processes > 1 else oracle
-    made = make_oracle(oracle) if isinstance(oracle, str) else oracle
-    made.check({crystals[number].composition for number in numbers})
-    if local is None:
-        assert isinstance(oracle, str)
-        Pool(oracle, config, crystals, processes=processes, emit=emit).run(numbers)
+        processes = min(_cores(), -(-len(numbers) // CRYSTALS_PER_PROCESS))
+    if name is not None and processes > 1:
+        Pool(name, config, crystals, processes=processes, emit=emit).run(numbers)
         return
     left = iter(numbers)
 
     def take(room: int, idle: bool) -> list[tuple[int, Crystal]]:  # noqa: ARG001 - all crystals are at hand
         return [(number, crystals[number]) for number in islice(left, room)]
 
-    relax_stream(made, config, take, emit)
+    relax_stream(oracle, config, take, emit)
 
 
 def _cores() -> int:

@@ -1,0 +1,172 @@
+"""`lcoms relax`: files in, relaxed CIF files out, and a row for every crystal."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lcoms.errors import FileFormatError, LcomsError
+
+if TYPE_CHECKING:
+    from lcoms.crystal import Crystal
+    from lcoms.relax import RelaxConfig, RelaxResult
+
+CHECKPOINT = "checkpoint.jsonl"
+RESULTS = "results.json"
+LADDER = (0.1, 0.05, 0.02)  # angstrom; relaxed atoms stand closer to their sites than decoded ones
+CIF_SYMPREC = 0.01
+
+
+def relax(
+    files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files.", show_default=False)],
+    oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = "chgnet:r2scan",
+    fmax: Annotated[float, typer.Option(help="Largest force left, eV/angstrom.")] = 0.05,
+    steps: Annotated[int, typer.Option(help="Steps at most.")] = 500,
+    processes: Annotated[int | None, typer.Option(help="Processes.", show_default="as many as cores")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for results; a broken run goes on there.")] = Path(
+        "relaxed"
+    ),
+    trajectory: Annotated[
+        str, typer.Option(help="none, energies (into results.json) or frames (an extxyz file each).")
+    ] = "none",
+) -> None:
+    """Relax positions and cells of crystals, and write them as CIF files on the symmetry they have."""
+    starts, failed = _read(files)
+    if starts:
+        from lcoms.config import from_dict
+        from lcoms.relax import RelaxConfig, relax_crystals
+        from lcoms.report import make_folder
+
+        config = from_dict(RelaxConfig, {"fmax": fmax, "max_steps": steps, "trajectory": trajectory})
+        make_folder(out)
+        clock, done = time.perf_counter(), 0
+
+        def tell(number: int, result: RelaxResult) -> None:
+            nonlocal done
+            done += 1
+            if os.isatty(2):
+                name = starts[number][0]
+                typer.echo(f"\r{done}/{len(starts)} {name[:40]:<40} {result.status.value:<13}", err=True, nl=False)
+
+        results = relax_crystals(
+            [crystal for _, crystal in starts],
+            oracle,
+            config,
+            processes=processes,
+            checkpoint=out / CHECKPOINT,
+            progress=tell,
+        )
+        if os.isatty(2):
+            typer.echo("", err=True)
+        rows = [_row(name, result) for (name, _), result in zip(starts, results, strict=True)]
+        _write(out, rows, [result for result in results], oracle, config)
+        _print(rows)
+        typer.echo(f"{len(rows)} crystals, energies by {oracle}, {time.perf_counter() - clock:.1f} s; see {out}.")
+        failed += sum(not result.converged for result in results)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
+    """Crystals with names that differ, and how many files cannot be read, after a sentence on each."""
+    from lcoms.io import read_crystals
+
+    starts: dict[str, Crystal] = {}
+    failed = 0
+    for file in files:
+        try:
+            crystals = read_crystals(file)
+        except FileFormatError as error:
+            failed += 1
+            typer.echo(f"lcoms: {' '.join(str(error).split())}", err=True)
+            continue
+        for number, crystal in enumerate(crystals, 1):
+            name = file.stem if len(crystals) == 1 else f"{file.stem}-{number:0{len(str(len(crystals)))}d}"
+            unique, copy = name, 2
+            while unique in starts:
+                unique, copy = f"{name}_{copy}", copy + 1
+            starts[unique] = crystal
+    return list(starts.items()), failed
+
+
+def _row(name: str, result: RelaxResult) -> dict[str, Any]:
+    """What is said of a crystal; crystals that came to nothing have no symmetry and no file."""
+    from lcoms.relax import Status
+    from lcoms.symmetry import space_group_symbol, symmetrise
+
+    row: dict[str, Any] = {
+        "name": name,
+        "formula": result.crystal.composition.reduced_formula,
+        "n_atoms": result.crystal.n_atoms,
+        "status": result.status.value,
+        "reason": result.reason,
+        "n_steps": result.n_steps,
+        "energy_per_atom": _number(result.energy_per_atom),
+        "start_energy_per_atom": _number(result.start_energy / result.crystal.n_atoms),
+        "fmax": _number(result.fmax),
+        "volume_per_atom": round(result.crystal.volume / result.crystal.n_atoms, 4),
+    }
+    if result.status in (Status.CONVERGED, Status.STEP_LIMIT):
+        symmetric = symmetrise(result.crystal, ladder=LADDER)
+        row |= {
+            "cif": f"{name}.cif",
+            "space_group": symmetric.space_group,
+            "space_group_symbol": space_group_symbol(symmetric.space_group),
+            "symprec": symmetric.symprec,
+            "symmetrised": symmetric.crystal,
+        }
+    return row
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if value == value else None
+
+
+def _write(out: Path, rows: list[dict[str, Any]], results: list[RelaxResult], oracle: str, config: RelaxConfig) -> None:
+    """CIF files, trajectories and results.json; the crystals leave the rows."""
+    from lcoms import __version__
+    from lcoms.config import to_dict
+    from lcoms.io import to_cif, to_extxyz
+    from lcoms.symmetry import conventional
+
+    try:
+        for row, result in zip(rows, results, strict=True):
+            symmetric = row.pop("symmetrised", None)
+            if symmetric is not None:
+                _replace(out / row["cif"], to_cif(conventional(symmetric), symprec=CIF_SYMPREC))
+            if result.trajectory is not None:
+                row["energies"] = list(result.trajectory.energies)
+                if result.trajectory.frames:
+                    row["frames"] = f"{row['name']}.extxyz"
+                    _replace(out / row["frames"], to_extxyz(list(result.trajectory.frames)))
+        content = {
+            "lcoms_version": __version__,
+            "oracle": oracle,
+            "options": to_dict(config),
+            "units": {"energy": "eV/atom", "length": "angstrom", "fmax": "eV/angstrom"},
+            "crystals": rows,
+        }
+        _replace(out / RESULTS, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise LcomsError(f"{out}: cannot be written ({error.strerror}); choose another folder with --out.") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    width = max(4, min(30, max(len(row["name"]) for row in rows)))
+    typer.echo(f"{'name':<{width}}  {'formula':<12} {'status':<13} {'steps':>5} {'eV/atom':>9}  space group")
+    for row in rows:
+        energy = "-" if row["energy_per_atom"] is None else f"{row['energy_per_atom']:.4f}"
+        group = f"{row['space_group_symbol']} ({row['space_group']})" if "space_group" in row else "-"
+        start = f"{row['name'][:width]:<{width}}  {row['formula'][:12]:<12} {row['status']:<13} {row['n_steps']:>5}"
+        typer.echo(f"{start} {energy:>9}  {group}{'  ' + row['reason'] if row['reason'] else ''}")

@@ -1,0 +1,162 @@
+"""One crystal's relaxation: known minima are found, energies never end above their start, bounds are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from tiny import rock_salt, shaken
+from toy_oracles import CURSED, Expands, GivesNan, Lies
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.errors import ConfigError
+from lcoms.lattice import parameters_from_lattice, shortest_distance
+from lcoms.oracles.analytic import AnalyticOracle, best_distance, depth
+from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.relax import Relaxation, RelaxConfig, RelaxResult, Status
+from lcoms.relax.optimizer import residual
+from lcoms.search.random_crystal import random_crystal
+
+
+def relax(crystal: Crystal, config: RelaxConfig | None = None, oracle: EnergyOracle | None = None) -> RelaxResult:
+    config, oracle = config or RelaxConfig(), oracle or AnalyticOracle()
+    relaxation = Relaxation(crystal, config)
+    result = relaxation.check_start()
+    while result is None:
+        result = relaxation.tell(oracle.evaluate([relaxation.crystal])[0])
+    return result
+
+
+def random_crystals(formula: str, n: int, seed: int = 0) -> list[Crystal]:
+    random = np.random.default_rng(seed)
+    return [random_crystal(Composition.from_formula(formula), random) for _ in range(n)]
+
+
+def face_centred(a: float, number: int) -> Crystal:
+    return Crystal(a / 2 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]), np.zeros((1, 3)), np.array([number]))
+
+
+def test_the_known_minimum_of_an_element_is_found() -> None:
+    distance, well = float(best_distance(29, 29)), float(depth(29, 29))
+    result = relax(shaken(face_centred(1.08 * distance * 2**0.5, 29), 0.3), RelaxConfig(fmax=1e-4))
+    assert result.converged
+    assert result.reason == ""
+    assert result.energy == pytest.approx(-6 * well, abs=1e-6)
+    assert shortest_distance(result.crystal.lattice, result.crystal.frac_coords) == pytest.approx(distance, abs=1e-3)
+
+
+def test_shaken_rock_salt_finds_its_way_back() -> None:
+    exact = relax(rock_salt(5.0), RelaxConfig(fmax=1e-4))
+    start = shaken(rock_salt(5.0), 0.1, seed=3)
+    result = relax(start, RelaxConfig(fmax=1e-4))
+    assert exact.converged
+    assert result.converged
+    assert result.energy == pytest.approx(exact.energy, abs=1e-6)
+    np.testing.assert_allclose(
+        *(np.concatenate(parameters_from_lattice(r.crystal.lattice)) for r in (exact, result)), atol=1e-2
+    )
+    assert result.start_energy == pytest.approx(AnalyticOracle().evaluate([start])[0].energy)
+    np.testing.assert_array_equal(result.crystal.atomic_numbers, start.atomic_numbers)
+
+
+@pytest.mark.parametrize("formula", ["Na4Cl4", "Sr2Ti2O6"])
+def test_energy_only_falls_and_forces_and_stress_end_below_fmax(formula: str) -> None:
+    oracle, config = AnalyticOracle(), RelaxConfig(fmax=0.05)
+    results = [relax(crystal, config) for crystal in random_crystals(formula, 5)]
+    assert sum(result.converged for result in results) >= 4
+    for result in results:
+        assert result.energy <= result.start_energy + 1e-6 * result.crystal.n_atoms
+        [again] = oracle.evaluate([result.crystal])
+        assert again.energy == result.energy
+        assert residual(result.crystal, again) == result.fmax
+        if result.converged:
+            assert np.linalg.norm(again.forces, axis=1).max() < config.fmax
+            strain = result.crystal.volume * again.stress / result.crystal.n_atoms
+            assert np.linalg.norm(strain, ord=2) < config.fmax
+
+
+def test_a_rotated_crystal_takes_the_rotated_path() -> None:
+    config = RelaxConfig(fmax=0.01)
+    rotation = Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix()
+    start = shaken(rock_salt(4.9), 0.15)
+    plain = relax(start, config)
+    turned = relax(Crystal(start.lattice @ rotation, start.frac_coords, start.atomic_numbers), config)
+    assert plain.n_steps == turned.n_steps > 3
+    assert turned.energy == pytest.approx(plain.energy, abs=1e-8)
+    np.testing.assert_allclose(turned.crystal.lattice, plain.crystal.lattice @ rotation, atol=1e-6)
+
+
+def test_atoms_move_no_further_than_a_step_may() -> None:
+    config = RelaxConfig(fmax=0.01, max_step=0.05, trajectory="frames")
+    # Fractional coordinates follow the strain, so what is left of the move is the atoms' own.
+    result = relax(random_crystals("Na4Cl4", 1)[0], config)
+    assert result.trajectory is not None
+    frames = result.trajectory.frames
+    assert len(frames) == len(result.trajectory.energies) == result.n_steps + 1
+    for before, after in zip(frames[:-1], frames[1:], strict=True):
+        move = after.frac_coords - before.frac_coords
+        own = (move - np.round(move)) @ before.lattice
+        assert np.linalg.norm(own, axis=1).max() < 2 * config.max_step  # a step back and the next add up
+    assert min(result.trajectory.energies) == result.energy
+
+
+def test_the_step_limit_is_kept_and_said() -> None:
+    result = relax(random_crystals("Na4Cl4", 1)[0], RelaxConfig(fmax=1e-3, max_steps=3))
+    assert (result.status, result.n_steps) == (Status.STEP_LIMIT, 3)
+    assert "after 3 steps" in result.reason
+    assert result.energy < result.start_energy
+    assert relax(rock_salt(), RelaxConfig(fmax=1e-9, max_steps=0)).n_steps == 0
+
+
+def test_an_exploding_crystal_is_flagged_with_the_last_sane_one() -> None:
+    result = relax(rock_salt(), RelaxConfig(max_steps=10_000), Expands())
+    assert result.status is Status.EXPLODED
+    assert "cubic angstrom per atom" in result.reason
+    assert result.crystal.volume / 2 <= RelaxConfig().volume_bounds[1]
+    assert result.energy == -result.crystal.volume
+
+
+def test_a_start_without_sense_is_not_evaluated() -> None:
+    close = Crystal(5 * np.eye(3), np.array([[0, 0, 0], [0.05, 0, 0]]), np.array([11, 17]))
+    result = relax(close)
+    assert (result.status, result.n_steps) == (Status.EXPLODED, 0)
+    assert "0.25 angstrom apart" in result.reason
+    assert np.isnan(result.energy)
+    dense = Crystal(np.eye(3), np.zeros((1, 3)), np.array([11]))
+    assert "volume is 1 " in relax(dense, RelaxConfig(volume_bounds=(1.1, 500.0))).reason
+
+
+def test_wrong_forces_end_in_a_status_not_in_a_loop() -> None:
+    result = relax(shaken(rock_salt(4.9), 0.1), RelaxConfig(fmax=1e-3), Lies())
+    assert result.status is Status.STEP_LIMIT
+    assert "falls no further" in result.reason
+    assert result.n_steps < 100
+
+
+def test_nan_is_the_oracle_s_failure() -> None:
+    result = relax(rock_salt(numbers=(CURSED, 17)), oracle=GivesNan())
+    assert result.status is Status.ORACLE_FAILED
+    assert "not finite" in result.reason
+    relaxation = Relaxation(rock_salt(), RelaxConfig())
+    ended = relaxation.tell(Evaluation.failed("no such thing.", 2))
+    assert ended is not None
+    assert (ended.status, ended.reason) == (Status.ORACLE_FAILED, "no such thing.")
+
+
+def test_hopeless_crystals_are_given_up_only_when_asked() -> None:
+    start = random_crystals("Na4Cl4", 1)[0]
+    full = relax(start, RelaxConfig(fmax=0.001))
+    assert full.converged
+    options = {"fmax": 0.001, "hopeless_after": 4}
+    stopped = relax(start, RelaxConfig(hopeless_above=full.energy_per_atom - 0.1, **options))  # type: ignore[arg-type]
+    assert (stopped.status, stopped.n_steps) == (Status.HOPELESS, 4)
+    assert relax(start, RelaxConfig(hopeless_above=1e3, **options)).converged  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"fmax": 0.0}, {"fmax": float("nan")}, {"max_steps": -1}, {"volume_bounds": (2.0, 1.0)}],
+)
+def test_options_without_sense_are_refused(options: dict) -> None:
+    with pytest.raises(ConfigError):
+        RelaxConfig(**options)
