@@ -59,7 +59,9 @@ def make_references(
 ) -> dict[str, Any]:
     """One table of `oracles.references`: for each element its lowest relaxed form.
 
-    A form that stopped at the step limit counts as well, with its status: its energy is an upper bound.
+    A form that leaves its space group on the way has become something else, maybe an artefact of the oracle: it counts
+    only where no form of the element stays. One that stopped at the step limit counts with its status: its energy is an
+    upper bound.
 
     Args:
         relax: crystals to relaxations, in order.
@@ -78,7 +80,7 @@ def make_references(
             failed[form.element] = f"{form.prototype}: {result.status}"
     elements = {}
     for element in dict.fromkeys(form.element for form in forms):
-        by_energy = sorted(rows.get(element, ()), key=lambda row: float(row["energy_per_atom"]))
+        by_energy = sorted(rows.get(element, ()), key=_place)
         if by_energy:
             others = {row["prototype"]: row["energy_per_atom"] for row in by_energy[1:]}
             elements[element] = by_energy[0] | ({"others": others} if others else {})
@@ -86,11 +88,17 @@ def make_references(
     return {**provenance, "lcoms_version": __version__, "unit": "eV/atom", "failed": lost, "elements": elements}
 
 
+def _place(row: dict[str, Any]) -> tuple[bool, float]:
+    return not row["kept_its_space_group"], row["energy_per_atom"]
+
+
 def _row(form: ElementalForm, result: Relaxed) -> dict[str, Any]:
+    space_group = space_group_number(result.crystal)
     return {
         "energy_per_atom": round(result.energy / result.crystal.n_atoms, 6),
         "prototype": form.prototype,
-        "space_group": space_group_number(result.crystal),
+        "space_group": space_group,
+        "kept_its_space_group": space_group == space_group_number(form.crystal),
         "n_atoms": result.crystal.n_atoms,
         "volume_per_atom": round(result.crystal.volume / result.crystal.n_atoms, 4),
         "status": str(result.status),
