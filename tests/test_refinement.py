@@ -101,7 +101,7 @@ def test_symmetry_can_be_worth_energy(weight: float, first: int) -> None:
     salt, caesium = rock_salt(), caesium_chloride(3.4, SALT)
     gap = 0.02 * log(192 / 48) * 0.9
     before = prediction_of(candidate_of(caesium), candidate_of(salt))
-    found = run(before, [relaxed(caesium, -6.8), relaxed(salt, -6.8 + 2 * gap)], symmetry_weight=weight)
+    found = run(before, [relaxed(caesium, -6.8), relaxed(salt, -6.8 + 2 * gap)], relaxed_symmetry_weight=weight)
     assert found.candidates[0].space_group == first
     # The lowest stays the lowest, whatever is ranked first.
     assert min(c.relaxation.energy_above_lowest for c in found.candidates if c.relaxation) == 0

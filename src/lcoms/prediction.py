@@ -97,7 +97,7 @@ class RefineConfig:
         n_relax: candidates that are relaxed, the best by their score.
         fmax: eV/angstrom; forces and cell gradients at which a relaxation ends.
         max_steps: after which a relaxation ends in any case.
-        symmetry_weight, count_weight: eV/atom taken off the oracle's energy for each factor e in the order of the space
+        relaxed_symmetry_weight, relaxed_count_weight: eV/atom taken off the oracle's energy for each factor e in the order of the space
             group, and in the number of starts that led to the crystal, before candidates are ranked.
     """
 
@@ -105,8 +105,8 @@ class RefineConfig:
     n_relax: int = 20
     fmax: float = 0.1
     max_steps: int = 200
-    symmetry_weight: float = 0.0
-    count_weight: float = 0.0
+    relaxed_symmetry_weight: float = 0.0
+    relaxed_count_weight: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("n_relax", "max_steps"):

@@ -140,8 +140,8 @@ def _ranked(candidates: Sequence[Candidate], config: RefineConfig) -> list[Candi
     scored = []
     for candidate in distinct:
         assert candidate.relaxation is not None
-        bonus = config.symmetry_weight * log(space_group_order(candidate.space_group))
-        bonus += config.count_weight * log(candidate.count)
+        bonus = config.relaxed_symmetry_weight * log(space_group_order(candidate.space_group))
+        bonus += config.relaxed_count_weight * log(candidate.count)
         relaxation = replace(candidate.relaxation, energy_above_lowest=_energy(candidate) - lowest)
         scored.append(replace(candidate, relaxation=relaxation, score=_energy(candidate) - bonus))
     return sorted(scored, key=_score)

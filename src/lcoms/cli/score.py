@@ -40,7 +40,9 @@ def score(
     from lcoms.evaluate.scoring import ScoreOptions, score_files
 
     options = ScoreOptions(
-        ks=ScoreOptions.ks if not k else tuple(k), timeout=timeout, workers=workers or os.cpu_count() or 1
+        ks=tuple(k) if k else ScoreOptions.ks,
+        timeout=timeout,
+        workers=os.cpu_count() or 1 if workers is None else workers,
     )
     atoms = None if free_atoms is None else read_free_atoms(free_atoms)
     if oracle is None:
@@ -62,7 +64,7 @@ def _print(report: Report, k: int) -> None:
     typer.echo(
         f"{len(report.rows)} known structures of {len(formulas)} formulas, {report.n_answers} answers, paired {how}\n"
     )
-    typer.echo(f"{'':<32} {'k':>3}  {'share':<5}  {'95 % interval':<14} {'found':>11}  {'RMSE':<6}")
+    typer.echo(f"{'':<32} {'k':>3}  {'share':<5}  {'95 % interval':<14} {'found':>11}  RMSE")
     for score in report.scores:
         rms = "" if score.rms != score.rms else f"{score.rms:.4f}"
         typer.echo(f"{score.name:<32} {score.k or '':>3}  {_text(score.share)}  {rms}".rstrip())
@@ -72,12 +74,12 @@ def _print(report: Report, k: int) -> None:
         if energy.k == k:
             limit = f"{energy.threshold:.0%}" if energy.relative else f"{energy.threshold:g} eV/atom"
             typer.echo(f"{f'{energy.kind} energy, within {limit}':<36}  {_text(energy.share)}")
-    _say("known structures cannot be read and are left out", report.unreadable_known)
-    _say("known structures have no answer and count as failures", report.missing)
-    _say("answers cannot be read and count as failures", report.unreadable)
-    _say("predictions belong to no known structure and are ignored", report.unknown)
+    _say("known structures that cannot be read, left out", report.unreadable_known)
+    _say("known structures without an answer, counted as failures", report.missing)
+    _say("answers that cannot be read, counted as failures", report.unreadable)
+    _say("predictions of no known structure, ignored", report.unknown)
     if report.n_too_slow:
-        typer.echo(f"\n{report.n_too_slow} comparisons took too long and count as no match")
+        typer.echo(f"\ncomparisons that took too long, counted as no match: {report.n_too_slow}")
     _say("notes", report.notes)
 
 
@@ -91,7 +93,7 @@ def _text(share: Share) -> str:
 def _say(what: str, lines: Sequence[str]) -> None:
     if not lines:
         return
-    typer.echo(f"\n{len(lines)} {what}:")
+    typer.echo(f"\n{what} ({len(lines)}):")
     for line in lines[:SHOWN]:
         typer.echo(f"  {line}")
     if len(lines) > SHOWN:
