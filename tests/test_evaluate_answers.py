@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ase.io import write
-from tiny import candidate_of, caesium_chloride, rock_salt, wurtzite, zinc_blende
+from tiny import caesium_chloride, candidate_of, rock_salt, wurtzite, zinc_blende
 
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import DataError

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any
 
 from lcoms import __version__
 from lcoms.crystal import Crystal
 from lcoms.errors import OracleError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.elemental import ElementalForm, elemental_forms
+from lcoms.relax import RelaxResult, Status
 from lcoms.symmetry import space_group_number
 
-USABLE = ("converged", "step limit")
-
-
-class Relaxed(Protocol):
-    """What a relaxation returns: `lcoms.relax.RelaxResult`."""
-
-    @property
-    def crystal(self) -> Crystal: ...
-    @property
-    def energy(self) -> float: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def n_steps(self) -> int: ...
-    @property
-    def fmax(self) -> float: ...
+USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 
 
 def forms_for(oracle: EnergyOracle, elements: Sequence[str] | None) -> list[ElementalForm]:
@@ -55,7 +41,9 @@ def forms_for(oracle: EnergyOracle, elements: Sequence[str] | None) -> list[Elem
 
 
 def make_references(
-    forms: Sequence[ElementalForm], relax: Callable[[Sequence[Crystal]], Sequence[Relaxed]], provenance: dict[str, Any]
+    forms: Sequence[ElementalForm],
+    relax: Callable[[Sequence[Crystal]], Sequence[RelaxResult]],
+    provenance: dict[str, Any],
 ) -> dict[str, Any]:
     """One table of `oracles.references`: for each element its lowest relaxed form.
 
@@ -92,7 +80,7 @@ def _place(row: dict[str, Any]) -> tuple[bool, float]:
     return not row["kept_its_space_group"], row["energy_per_atom"]
 
 
-def _row(form: ElementalForm, result: Relaxed) -> dict[str, Any]:
+def _row(form: ElementalForm, result: RelaxResult) -> dict[str, Any]:
     space_group = space_group_number(result.crystal)
     return {
         "energy_per_atom": round(result.energy / result.crystal.n_atoms, 6),
