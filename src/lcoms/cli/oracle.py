@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from lcoms.errors import OracleError
 if TYPE_CHECKING:
     from lcoms.crystal import Crystal
     from lcoms.oracles.base import EnergyOracle
+    from lcoms.relax import RelaxResult
 
 app = typer.Typer(no_args_is_help=True, help="Test energy oracles and compute their references.")
 
@@ -68,6 +69,7 @@ def references(
     from lcoms.evaluate.elements import forms_for, make_references
     from lcoms.oracles.references import read_tables, to_json
     from lcoms.oracles.registry import make_oracle
+    from lcoms.relax import RelaxConfig, relax_crystals
 
     oracle = make_oracle(name)
     tables = read_tables(out) if out.exists() else {}
@@ -75,9 +77,7 @@ def references(
     clock = time.perf_counter()
     provenance = {"version": _version(oracle), "fmax": fmax, "max_steps": steps}
 
-    def relax(crystals: Sequence[Crystal]) -> Sequence[Any]:
-        from lcoms.relax import RelaxConfig, relax_crystals
-
+    def relax(crystals: Sequence[Crystal]) -> Sequence[RelaxResult]:
         config = RelaxConfig(fmax=fmax, max_steps=steps)
         return relax_crystals(crystals, oracle.name, config, processes=processes)
 
