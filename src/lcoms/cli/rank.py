@@ -202,7 +202,9 @@ def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seco
         columns["formation"] = lambda row: _number(row.formation_energy)
     if hull is not None:
         columns["above hull"] = lambda row: _number(row.e_above_hull)
-    columns["file"] = lambda row: row.name + "".join(f"\n  = {name}" for name in row.duplicates)
+    columns["file"] = lambda row: (
+        _short(row.name, ranked) + "".join(f"\n  = {_short(n, ranked)}" for n in row.duplicates)
+    )
     table = Table(box=None, pad_edge=False)
     for name in columns:
         right = name in ("", "eV/atom", "above lowest", "formation", "above hull")
@@ -217,6 +219,13 @@ def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seco
         lacking = _lacking(hull, formula)
         if lacking:
             typer.echo(f"{formula}: the hull lacks {lacking}; add a phase of the pure element.")
+
+
+def _short(name: str, ranked: list[RankedCrystal]) -> str:
+    """The name without its folders, where no other crystal's is the same."""
+    last = Path(name).name
+    alike = [other for row in ranked for other in (row.name, *row.duplicates) if Path(other).name == last]
+    return last if len(alike) == 1 else name
 
 
 def _lacking(hull: Any, formula: str) -> str:

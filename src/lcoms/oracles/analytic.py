@@ -5,7 +5,7 @@ at r0 (Morse 1929, doi:10.1103/PhysRev.34.57), which a smooth step s takes to ze
 The best distance of a metal and a nonmetal (on either side of BOUNDARY on Pauling's scale) is the sum of their sizes;
 that of all other pairs is sqrt(2) times the sum. So
 
-* an element in face-centred cubic with neighbours at r0 has -6 D per atom exactly; body-centred cubic lies lower, because
+* an element in face-centred cubic with neighbours at r0 has -6 D per atom exactly; body-centred cubic lies lower, since
   its second neighbours feel the well too;
 * rock salt AB of equal sizes has all its pairs in their wells: the lattice constant is 2 r0 of A and B, and the energy
   of a formula unit -6 (D_AB + D_AA + D_BB), exactly.

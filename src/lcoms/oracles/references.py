@@ -78,10 +78,10 @@ def to_json(tables: dict[str, dict[str, Any]]) -> str:
     """Text of a table file: by oracle, its provenance and under `elements` one line for each element."""
     parts = []
     for oracle, table in tables.items():
-        head = {key: value for key, value in table.items() if key != "elements"}
-        rows = ",\n".join(f"   {json.dumps(symbol)}: {json.dumps(row)}" for symbol, row in table["elements"].items())
-        provenance = ",\n".join(f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items())
-        parts.append(f'  {json.dumps(oracle)}: {{\n{provenance},\n   "elements": {{\n{rows}\n   }}\n  }}')
+        rows = ",\n".join(f"    {json.dumps(symbol)}: {json.dumps(row)}" for symbol, row in table["elements"].items())
+        fields = [f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in table.items() if key != "elements"]
+        fields.append(f'   "elements": {{\n{rows}\n   }}')
+        parts.append(f"  {json.dumps(oracle)}: {{\n" + ",\n".join(fields) + "\n  }")
     return f'{{\n "format": {FORMAT},\n "oracles": {{\n' + ",\n".join(parts) + "\n }\n}\n"
 
 
