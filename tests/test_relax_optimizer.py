@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -93,7 +95,7 @@ def test_atoms_move_no_further_than_a_step_may() -> None:
     assert result.trajectory is not None
     frames = result.trajectory.frames
     assert len(frames) == len(result.trajectory.energies) == result.n_steps + 1
-    for before, after in zip(frames[:-1], frames[1:], strict=True):
+    for before, after in pairwise(frames):
         move = after.frac_coords - before.frac_coords
         own = (move - np.round(move)) @ before.lattice
         assert np.linalg.norm(own, axis=1).max() < 2 * config.max_step  # a step back and the next add up

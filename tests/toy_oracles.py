@@ -13,33 +13,54 @@ import numpy as np
 
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import OracleError
-from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle, Evaluation
 
 CURSED = 36  # krypton: the element that makes them fail
 
 
-class Raises(EnergyOracle):
+class Springs(EnergyOracle):
+    """Atoms that push each other away in a cell that wants a volume; starts quickly, for it needs no torch."""
+
+    name = "toy_oracles:Springs"
+    batch_size = 4
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        return [_springs(crystal) for crystal in crystals]
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        pass
+
+
+def _springs(crystal: Crystal) -> Evaluation:
+    """5 exp(-(r / 1.8)^2) for each pair, and 0.05 (v - 15)^2 for each atom, v being the volume per atom."""
+    images = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3) @ crystal.lattice
+    vectors = (crystal.cart_coords[None] - crystal.cart_coords[:, None])[:, :, None] + images
+    squares = (vectors**2).sum(axis=-1)
+    energies = np.where(squares > 0, 5 * np.exp(-squares / 1.8**2), 0)
+    slopes = (-2 / 1.8**2 * energies)[..., None] * vectors
+    v = crystal.volume / crystal.n_atoms
+    stress = 0.5 * np.einsum("ijka,ijkb->ab", vectors, slopes) / crystal.volume + 0.1 * (v - 15) * np.eye(3)
+    energy = 0.5 * energies.sum() + 0.05 * (v - 15) ** 2 * crystal.n_atoms
+    return Evaluation(float(energy), slopes.sum(axis=(1, 2)), stress)
+
+
+class Raises(Springs):
     """Raises for a whole batch with krypton in it."""
 
     name = "toy_oracles:Raises"
-    batch_size = 4
-
-    def __init__(self) -> None:
-        self.analytic = AnalyticOracle()
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         for crystal in crystals:
             if CURSED in crystal.atomic_numbers:
                 self.curse()
-        return self.analytic.evaluate(crystals)
+        return super().evaluate(crystals)
 
     def curse(self) -> None:
         raise RuntimeError("krypton is not liked")
 
     def check(self, compositions: Iterable[Composition]) -> None:
-        if any(118 in composition.atomic_numbers for composition in compositions):
-            raise OracleError("no oganesson here.")
+        if any(103 in composition.atomic_numbers for composition in compositions):
+            raise OracleError("no lawrencium here.")
 
 
 class Deadly(Raises):
@@ -55,9 +76,8 @@ class Leaves(Raises):
     """Ends its process at once."""
 
     def __init__(self) -> None:
-        if "lcoms.relax.worker" in sys.argv[0] or sys.argv[0].endswith("worker.py"):
-            sys.exit(7)
-        super().__init__()
+        if sys.argv[0].endswith("worker.py"):
+            os._exit(7)
 
 
 class Slow(Raises):
@@ -71,18 +91,18 @@ class Slow(Raises):
         return super().evaluate(crystals)
 
 
-class GivesNan(Raises):
+class GivesNan(Springs):
     """NaN forces for krypton, with the status ok."""
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        answers = self.analytic.evaluate(crystals)
+        answers = super().evaluate(crystals)
         return [
             replace(answer, forces=np.full_like(answer.forces, np.nan)) if CURSED in crystal.atomic_numbers else answer
             for crystal, answer in zip(crystals, answers, strict=True)
         ]
 
 
-class Expands(Raises):
+class Expands(Springs):
     """Energy falls without end as the cell grows."""
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
@@ -91,11 +111,8 @@ class Expands(Raises):
         ]  # fmt: skip
 
 
-class Lies(Raises):
+class Lies(Springs):
     """Forces with the wrong sign."""
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        return [
-            replace(answer, forces=-answer.forces, stress=-answer.stress)
-            for answer in self.analytic.evaluate(crystals)
-        ]
+        return [replace(answer, forces=-answer.forces, stress=-answer.stress) for answer in map(_springs, crystals)]

@@ -64,7 +64,7 @@ def relax(
         if os.isatty(2):
             typer.echo("", err=True)
         rows = [_row(name, result) for (name, _), result in zip(starts, results, strict=True)]
-        _write(out, rows, [result for result in results], oracle, config)
+        _write(out, rows, results, oracle, config)
         _print(rows)
         typer.echo(f"{len(rows)} crystals, energies by {oracle}, {time.perf_counter() - clock:.1f} s; see {out}.")
         failed += sum(not result.converged for result in results)

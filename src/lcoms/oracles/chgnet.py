@@ -23,7 +23,7 @@ WEIGHTS = {
     "0.3.0": "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
 }
 HEAVIEST = 94
-MAX_BATCH_BONDS = 20_000  # bonds computed in one go, about 0.5 GB
+MAX_ROWS = 20_000  # bonds and angles computed in one go, unless a single crystal has more
 
 
 class ChgnetOracle(EnergyOracle):
@@ -64,7 +64,7 @@ class ChgnetOracle(EnergyOracle):
 
         results: dict[int, Evaluation] = {}
         chunk: list[tuple[int, BondGraph]] = []
-        n_bonds = 0
+        n_rows = 0
         for number, crystal in enumerate(crystals):
             graph: BondGraph | str
             if crystal.atomic_numbers.max() > HEAVIEST:
@@ -74,24 +74,22 @@ class ChgnetOracle(EnergyOracle):
             if isinstance(graph, str):
                 results[number] = Evaluation.failed(graph, crystal.n_atoms)
                 continue
-            if chunk and n_bonds + len(graph.first) > MAX_BATCH_BONDS:
+            size = len(graph.first) + len(graph.angle_left)
+            if chunk and n_rows + size > MAX_ROWS:
                 results |= self._compute(crystals, chunk)
-                chunk, n_bonds = [], 0
+                chunk, n_rows = [], 0
             chunk.append((number, graph))
-            n_bonds += len(graph.first)
+            n_rows += size
         if chunk:
             results |= self._compute(crystals, chunk)
         return [results[number] for number in range(len(crystals))]
 
     def _compute(self, crystals: Sequence[Crystal], chunk: list[tuple[int, BondGraph]]) -> dict[int, Evaluation]:
         """Records of one batch, by number of the crystal."""
-        from lcoms.oracles.chgnet_graph import ballast, join
-
-        graphs = [*(graph for _, graph in chunk), ballast()]
         with _one_thread():
-            energies, slopes = self._network.energies_and_slopes(join(graphs), len(graphs))
+            energies, slopes = self._network.energies_and_slopes([graph for _, graph in chunk])
         all_slopes, results, start = slopes.numpy(), {}, 0
-        for (number, graph), energy in zip(chunk, energies.tolist()[:-1], strict=True):
+        for (number, graph), energy in zip(chunk, energies.tolist(), strict=True):
             crystal, rows = crystals[number], all_slopes[start : start + len(graph.first)]
             start += len(graph.first)
             if not (np.isfinite(energy) and np.isfinite(rows).all()):
@@ -107,7 +105,7 @@ class ChgnetOracle(EnergyOracle):
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One torch thread meanwhile: tensors this small gain nothing from more, and on a busy machine they cost minutes."""
+    """One torch thread meanwhile: small tensors gain nothing from more, and on a busy machine they cost minutes."""
     import torch
 
     before = torch.get_num_threads()

@@ -21,7 +21,7 @@ BOND_CUTOFF = 6.0
 ANGLE_CUTOFF = 3.0
 CLOSEST = 0.1  # angstrom; nearer atoms make numbers without meaning
 MAX_BONDS_PER_ATOM = 2000
-MAX_ANGLES_PER_ATOM = 20000
+MAX_ANGLES_PER_ATOM = 2000
 _PERIODIC = np.ones(3, dtype=np.int64)
 _SAME_SITE = 1e-8
 _SHIFT = 1 << 12  # images are numbers below half of it
@@ -63,7 +63,7 @@ def bond_graph(crystal: Crystal) -> BondGraph | str:
     first, second, images, lengths = find_points_in_spheres(
         cart_coords, cart_coords, r=BOND_CUTOFF, pbc=_PERIODIC, lattice=lattice, tol=_SAME_SITE
     )
-    shifts = images.astype(np.int64)
+    first, second, shifts = (values.astype(np.int64) for values in (first, second, images))
     # Of the two directions of a bond one is kept: to the higher atom, or to the copy of itself further on.
     order = (shifts[:, 0] * _SHIFT + shifts[:, 1]) * _SHIFT + shifts[:, 2]
     kept = (first < second) | ((first == second) & (order > 0))
@@ -85,9 +85,7 @@ def bond_graph(crystal: Crystal) -> BondGraph | str:
     if angles is None:
         return "the atoms are too close: an atom would have thousands of angles."
     owner = np.zeros(crystal.n_atoms, dtype=np.int64)
-    return BondGraph(
-        crystal.atomic_numbers, owner, first.astype(np.int64), second.astype(np.int64), vectors, short, *angles
-    )
+    return BondGraph(crystal.atomic_numbers, owner, first, second, vectors, short, *angles)
 
 
 def _angles(

@@ -8,16 +8,16 @@ both orders; the mean that layer normalisation takes away is taken out of the we
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import pi, sqrt
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import embedding_bag, layer_norm, linear, silu
+from torch.nn.functional import layer_norm, linear, silu
 
-from lcoms.oracles.chgnet_graph import ANGLE_CUTOFF, BOND_CUTOFF, BondGraph
+from lcoms.oracles.chgnet_graph import ANGLE_CUTOFF, BOND_CUTOFF, BondGraph, ballast, join
 
 N_LAYERS = 4
 WIDTH = 64
@@ -35,7 +35,7 @@ class _Gated:
     hidden_bias: Tensor | None  # (2, 1, 64)
     scale: Tensor  # (2, 1, 64)
     shift: Tensor  # (2, 1, 64)
-    out: Tensor | None  # (64, 64)
+    out: Tensor  # (64, 64); empty where features do not change size
 
 
 class FastCHGNet:
@@ -68,9 +68,14 @@ class FastCHGNet:
         self.readout = [(w[f"mlp.layers.{i}.weight"], w[f"mlp.layers.{i}.bias"]) for i in (0, 2, 4, 7)]
 
     def energies_and_slopes(
-        self, graph: BondGraph, n_crystals: int
+        self, graphs: Sequence[BondGraph]
     ) -> tuple[Float[Tensor, " n_crystals"], Float[Tensor, "n_bonds 3"]]:
-        """Energy of each cell in eV, and its derivative along each bond's vector in eV/angstrom, as float64."""
+        """Energy of each cell in eV, and its derivative along each bond's vector in eV/angstrom, as float64.
+
+        Each crystal's numbers are the same to the last bit alone and among others.
+        """
+        graph = join([*graphs, ballast()])
+        n_bonds = sum(len(g.first) for g in graphs)
         vectors = torch.from_numpy(graph.vectors).float().requires_grad_(True)
         numbers = torch.from_numpy(graph.atomic_numbers) - 1
         with torch.enable_grad():
@@ -78,33 +83,32 @@ class FastCHGNet:
             (slopes,) = torch.autograd.grad(per_atom.sum(), vectors)
         per_atom = per_atom.detach().double() + self.reference[numbers]
         owner = torch.from_numpy(graph.crystal_idx)
-        return per_atom.new_zeros(n_crystals).index_add_(0, owner, per_atom), slopes.double()
+        energies = per_atom.new_zeros(len(graphs) + 1).index_add_(0, owner, per_atom)
+        return energies[:-1], slopes[:n_bonds].double()
 
     def _atom_energies(
         self, vectors: Float[Tensor, "n_bonds 3"], numbers: Int[Tensor, " n_atoms"], graph: BondGraph
     ) -> Float[Tensor, " n_atoms"]:
         lengths = vectors.norm(dim=1)
         basis = _radial_basis(lengths, self.bond_frequencies, BOND_CUTOFF)
-        first, second, short = (torch.from_numpy(x) for x in (graph.first, graph.second, graph.short))
+        first, second = torch.from_numpy(graph.first), torch.from_numpy(graph.second)
         projected = torch.addmm(self.bond_bias, basis, self.bond_projections)
         *bond_parts, bond_weights = projected.split([2 * WIDTH] * N_LAYERS + [WIDTH], dim=1)
         ends, starts = torch.cat([first, second]), torch.cat([second, first])
         atoms = self.embedding[numbers]
-        bends = (
-            _Bends.build(self, graph, vectors, lengths, basis, first, second, short) if len(graph.angle_left) else None
-        )
+        bends = _Bends(self, graph, vectors, lengths, basis)
         for number, layer in enumerate(self.atom_layers):
             part = bond_parts[number]
-            if bends is not None and number > 0:
-                part = part.index_add(0, short, bends.change @ layer.inputs[1])
+            if number > 0:
+                part = part.index_add(0, bends.short, bends.change @ layer.inputs[1])
             hidden = _gather(atoms @ layer.inputs[0], ends) + _gather(atoms @ layer.inputs[2], starts)
             hidden = (hidden.view(2, -1, 2 * WIDTH) + part).view(-1, 2 * WIDTH)
             messages = (_gate(hidden, layer).view(2, -1, WIDTH) * bond_weights).view(-1, WIDTH)
             atoms = atoms + _sum_by(messages, ends, len(atoms)) @ layer.out
-            if bends is not None and number < N_LAYERS - 1:
+            if number < N_LAYERS - 1:
                 bends.update(atoms, self.bond_layers[number])
-                if number < N_LAYERS - 2:
-                    bends.update_angles(atoms, self.angle_layers[number])
+            if number < N_LAYERS - 2:
+                bends.update_angles(atoms, self.angle_layers[number])
         atoms = layer_norm(atoms, (WIDTH,), *self.readout_norm)
         for weight, bias in self.readout[:-1]:
             atoms = silu(linear(atoms, weight, bias))
@@ -113,29 +117,18 @@ class FastCHGNet:
 
 
 class _Bends:
-    """Short bonds and the angles between them, while messages pass."""
+    """Short bonds and the angles between them, while messages pass.
 
-    bonds: Tensor  # features of short bonds
-    change: Tensor  # what messages added to them
-    angles: Tensor  # features of angles, one order, then the other; before the first update only one
+    Angles stand twice, in one order of their bonds and then in the other; before the first update their features are
+    the same in both and stand once.
+    """
 
-    @classmethod
-    def build(
-        cls,
-        network: FastCHGNet,
-        graph: BondGraph,
-        vectors: Tensor,
-        lengths: Tensor,
-        basis: Tensor,
-        first: Tensor,
-        second: Tensor,
-        short: Tensor,
-    ) -> _Bends:
-        self = cls()
-        self.n_short = len(short)
+    def __init__(self, network: FastCHGNet, graph: BondGraph, vectors: Tensor, lengths: Tensor, basis: Tensor) -> None:
+        first, second, short = (torch.from_numpy(x) for x in (graph.first, graph.second, graph.short))
         left, right = torch.from_numpy(graph.angle_left), torch.from_numpy(graph.angle_right)
-        self.left, self.right = torch.cat([left, right]), torch.cat([right, left])
-        self.left_bond, self.right_bond = self.left % self.n_short, self.right % self.n_short
+        self.short, self.n_short = short, len(short)
+        self.left = torch.cat([left, right])
+        self.left_bond, self.right_bond = self.left % self.n_short, torch.cat([right, left]) % self.n_short
         self.centers = torch.cat([first[short], second[short]])
         short_lengths = lengths[short]
         units = vectors[short] / short_lengths[:, None]
@@ -149,7 +142,6 @@ class _Bends:
             _radial_basis(short_lengths, network.angle_bond_frequencies, ANGLE_CUTOFF) @ network.angle_bond_weights
         )
         self.weights = _gather(weights, left % self.n_short) * _gather(weights, right % self.n_short)
-        return self
 
     def _hidden(self, atoms: Tensor, layer: _Gated) -> Tensor:
         """The first linear layer on left bond, right bond, angle and centre atom."""
@@ -175,7 +167,7 @@ class _Bends:
 
 def _gate(hidden: Float[Tensor, "n 128"], layer: _Gated) -> Float[Tensor, "n 64"]:
     """Second layers of core and gate, their normalisation, and the product."""
-    if layer.hidden is None:
+    if layer.hidden is None or layer.hidden_bias is None:
         halves = hidden.view(-1, 2, WIDTH).transpose(0, 1)
     else:
         halves = torch.baddbmm(layer.hidden_bias, silu(hidden).view(-1, 2, WIDTH).transpose(0, 1), layer.hidden)
@@ -225,5 +217,5 @@ def _gated(w: Mapping[str, Tensor], layer: str, gated: str, n_parts: int) -> _Ga
         hidden_bias=hidden_bias,
         scale=torch.stack([w[f"{prefix}.bn{i}.weight"] for i in (1, 2)])[:, None],
         shift=torch.stack([w[f"{prefix}.bn{i}.bias"] for i in (1, 2)])[:, None],
-        out=None if out is None else out.T.contiguous(),
+        out=weight.new_zeros(0) if out is None else out.T.contiguous(),
     )

@@ -63,7 +63,7 @@ def evaluate_each(oracle: EnergyOracle, crystals: Sequence[Crystal]) -> list[Eva
     try:
         answers = oracle.evaluate(crystals)
         if len(answers) != len(crystals):
-            raise ValueError(f"{len(answers)} records for {len(crystals)} crystals")  # noqa: TRY301
+            raise ValueError(f"{len(answers)} records for {len(crystals)} crystals")
     except Exception as error:  # whatever an oracle raises concerns its crystals only
         if len(crystals) > 1:
             return [answer for crystal in crystals for answer in evaluate_each(oracle, [crystal])]

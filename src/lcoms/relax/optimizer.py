@@ -197,6 +197,6 @@ class Relaxation:
 
 
 def _longest(rows: Rows) -> float:
-    """The longest vector of the atoms or, if larger, the largest principal value of the strain in the last three rows."""
+    """The longest vector of the atoms or, if larger, the largest principal value of the last three rows, the strain."""
     atoms, strain = rows[:-3], rows[-3:]
     return float(max(np.sqrt((atoms * atoms).sum(axis=1).max()), np.abs(np.linalg.eigvalsh(strain)).max()))

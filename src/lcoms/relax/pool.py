@@ -20,13 +20,14 @@ from lcoms.relax.result import RelaxConfig, RelaxResult, Status, crystal_to_dict
 
 _ERRORS: dict[str, type[LcomsError]] = {"OracleError": OracleError, "ConfigError": ConfigError}
 MAX_DEATHS_AT_START = 3
+EXIT_SECONDS = 10.0  # between the end of a worker's answers and its own
 
 
 class _Worker:
     """One process, and the thread that reads its answers into the common queue."""
 
     def __init__(self, oracle: str, config: RelaxConfig, answers: queue.SimpleQueue[tuple[_Worker, Any]]) -> None:
-        threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lcoms.relax.worker"],
             stdin=subprocess.PIPE,
@@ -137,6 +138,8 @@ class Pool:
         worker.send({"number": number, "crystal": crystal_to_dict(self._crystals[number])})
 
     def _bury(self, worker: _Worker) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            worker.process.wait(timeout=EXIT_SECONDS)
         worker.stop()
         code = worker.process.returncode
         if not worker.ready:

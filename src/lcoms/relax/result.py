@@ -140,7 +140,7 @@ def crystal_from_dict(content: dict[str, Any]) -> Crystal:
 
 def result_to_dict(result: RelaxResult) -> dict[str, Any]:
     """Ready for JSON, exact; NaN becomes null."""
-    content = {
+    content: dict[str, Any] = {
         "crystal": crystal_to_dict(result.crystal),
         "energy": _number(result.energy),
         "status": result.status.value,

@@ -43,7 +43,8 @@ def relax_crystals(
             checkpoint first.
 
     Returns:
-        One result a crystal, in order; failures, also of elements that the oracle does not know, carry a status, and none is left out.
+        One result a crystal, in order; failures carry a status, also where the oracle does not know the elements, and
+        none is left out.
 
     Raises:
         OracleError: the oracle cannot be made.
