@@ -66,9 +66,9 @@ def test_total_energies_have_absolute_thresholds_only() -> None:
 
 
 def test_the_lowest_of_the_first_k_is_compared_with_the_lowest_known() -> None:
-    known = [Known("w", "", wurtzite(), {"formation": -1.8}), Known("z", "", zinc_blende(4.6, (30, 8)), {})]
+    known = [Known("w", "", wurtzite(), {"formation": -1.7}), Known("z", "", zinc_blende(4.6, (30, 8)), {})]
     known += [Known("s", "", rock_salt(), {"total": -7.0}), Known("c", "", caesium_chloride(), {"formation": -2.1})]
-    known += [Known("w2", "", wurtzite(), {"formation": -1.7})]
+    known += [Known("w2", "", wurtzite(), {"formation": -1.8})]
     answers = [
         Answer(str(rank), "", "ZnO", rank, wurtzite(), "", {"formation": energy})
         for rank, energy in enumerate([-1.2, -1.5, -1.4], 1)

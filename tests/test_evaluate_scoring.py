@@ -128,6 +128,9 @@ def test_a_report_is_json() -> None:
     assert [(v["name"], v["strict"], v["note"]) for v in salt["verdicts"]] == [
         ("salt 1", False, ""), ("salt 2", True, ""), ("torn", False, "not a CIF")
     ]  # fmt: skip
+    oxide = again["rows"][1]
+    assert (oxide["strict_rank"], oxide["strict_space_group_rank"]) == (3, 3)
+    assert (salt["matched_rank"], again["rows"][3]["matched_rank"]) == (2, None)
     assert again["energy_rows"][2]["best"] == {"1": None, "3": None}
     assert all(score["rms"] is None for score in again["scores"] if score["name"].startswith("strict"))
 

@@ -17,10 +17,13 @@ from lcoms.evaluate.validity import invalid_because, is_plausible
 @pytest.mark.parametrize(
     ("formula", "plausible"),
     [("NaCl", True), ("SrTiO3", True), ("Si", True), ("Cu3Au", True), ("NaCl2", False), ("Na2Cl", False),
-     ("HeCl", False), ("Fe3O4", False)],
+     ("HeCl", False), ("Fe3O4", False), ("H3S", False), ("TaB", False)],
 )  # fmt: skip
 def test_chemistry(formula: str, plausible: bool) -> None:
-    """An element, an alloy, neutral salts; not what no set of single oxidation states makes neutral."""
+    """An element, an alloy, neutral salts; not what no set of single oxidation states makes neutral.
+
+    H3S would be neutral with the less electronegative hydrogen as anion; SMACT's later table would let TaB pass.
+    """
     assert is_plausible(Composition.from_formula(formula)) == plausible
 
 

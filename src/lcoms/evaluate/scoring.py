@@ -88,6 +88,7 @@ class Report:
         content = {"lcoms_version": __version__, **asdict(self), "too_slow": self.n_too_slow}
         for name, scores in (("scores", self.scores), ("energy_scores", self.energy_scores)):
             content[name] = [{**asdict(score), "share": _share(score.share)} for score in scores]
+        content["rows"] = [{**asdict(row), **_first_ranks(row)} for row in self.rows]
         cleaned: dict[str, Any] = _finite(content)
         return cleaned
 
@@ -176,6 +177,15 @@ def _energies(
         if why_not:
             notes.append(f"{one.name}: no energy: {why_not}")
     return table, notes
+
+
+def _first_ranks(row: Row) -> dict[str, int | None]:
+    """Rank of the first answer that matches, strictly, and with the same space group; None where none does."""
+    return {
+        "matched_rank": next((v.rank for v in row.verdicts if v.rms is not None), None),
+        "strict_rank": next((v.rank for v in row.verdicts if v.strict), None),
+        "strict_space_group_rank": next((v.rank for v in row.verdicts if v.strict and v.same_space_group), None),
+    }
 
 
 def _unreadable(answer: Answer) -> str:

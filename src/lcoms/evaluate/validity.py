@@ -14,7 +14,7 @@ MIN_DISTANCE = 0.5
 MIN_VOLUME = 0.1
 """Cubic angstrom, of the cell."""
 OXIDATION_STATES = "smact14"
-"""SMACT's table when the published figures were made; its later default holds fewer states."""
+"""SMACT's table when the published figures were made; its default has changed since."""
 
 
 def invalid_because(crystal: Crystal) -> str:
