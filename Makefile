@@ -2,6 +2,7 @@
 #   make predict FORMULA=NaCl     predict a crystal structure
 #   make test                     run the tests
 #   make lint                     run the linters and the type checker
+#   make gpaw                     build GPAW, which is optional; docs/oracles.md says what it needs
 
 FORMULA ?=
 ARGS ?=
@@ -13,12 +14,13 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help predict formula test lint
+.PHONY: help predict formula test lint gpaw
 
 help:
 	@echo "make predict FORMULA=NaCl     predict the crystal structure of a compound"
 	@echo "make test                     run the tests"
 	@echo "make lint                     run the linters and the type checker"
+	@echo "make gpaw                     build GPAW, which is optional; docs/oracles.md says what it needs"
 
 formula:
 	@test -n "$(strip $(FORMULA))" || { echo "Say which compound: make predict FORMULA=NaCl"; exit 2; }
@@ -34,6 +36,14 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# GPAW's own guess at libraries fails on Debian and Ubuntu, so that they are named here.
+gpaw: $(VENV)/.ready
+	@command -v mpic++ >/dev/null || { echo "First install what GPAW is built with, see docs/oracles.md:"; \
+		echo "sudo apt-get install -y libxc-dev libopenblas-dev libopenmpi-dev openmpi-bin libfftw3-dev g++"; exit 2; }
+	@printf "mpi = True\ncompiler = 'mpic++'\nfftw = True\nscalapack = False\nlibraries = ['xc', 'openblas', 'fftw3']\n" \
+		> $(VENV)/gpaw_siteconfig.py
+	GPAW_CONFIG=$(abspath $(VENV))/gpaw_siteconfig.py $(BIN)/python -m pip install gpaw==26.7.0 gpaw-data==1.2.1
 
 # The stamps say what is installed; they are made anew when the list of dependencies changes.
 $(VENV)/.ready: pyproject.toml scripts/setup_env.py
