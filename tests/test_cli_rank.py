@@ -103,8 +103,9 @@ def test_elements_are_refused_before_anything_runs(
     monkeypatch.setattr(registry, "make_oracle", lambda _: oracle)
     alone = folder / "tc.vasp"
     alone.write_text(to_poscar(rock_salt(4.5, (43, 8))))
-    assert rank(alone) == 2
+    assert rank(alone, "--json", folder / "none.json") == 2
     assert oracle.n_calls == 0
+    assert json.loads((folder / "none.json").read_text())["failed"][0]["reason"] == "there is no setup for Tc."
     printed = capsys.readouterr()
     assert printed.err == f"lcoms: {alone}: there is no setup for Tc.\n"
     assert printed.out == ""

@@ -57,6 +57,8 @@ def rank(
     for name, reason in failed:
         _complain(f"{name}: {reason}")
     if not found:
+        if json_out is not None:
+            json_out.write_text(_to_json([], failed, energy_oracle.name, 0.0), encoding="utf-8")
         raise typer.Exit(2)
     if cache is not None:
         energy_oracle = CachedOracle(energy_oracle, cache)
