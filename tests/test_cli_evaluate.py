@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny import made_crystals, make_store, perovskite, rock_salt
+from tiny import caesium_chloride, made_crystals, make_store, perovskite, rock_salt
 
 from lcoms.cli.main import run
 from lcoms.evaluate import references
@@ -51,13 +51,18 @@ def test_compounds_are_predicted_by_every_seed(
         ["NaCl", "seed", "0"], ["LiF", "seed", "0"], ["NaCl", "seed", "1"], ["LiF", "seed", "1"]
     ]  # fmt: skip
     assert "no crystal with Li or F" in lines[1]
-    assert [line.split()[0] for line in lines[4:8]] == ["match@1", "match@10", "strict@1", "strict@10"]
-    assert lines[8].startswith("4 predictions")
+    assert lines[4] == "decoded"
+    names = [f"{name}@{k}" for name in ("match", "strict", "strict+group") for k in (1, 10)]
+    assert [line.split()[0] for line in lines[5:11]] == names
+    assert "by majority of seeds" in lines[5]
+    assert lines[5].endswith("of 2")
+    assert lines[11].startswith("4 predictions")
     rows = json.loads(out.read_text())
     assert [(row["name"], row["seed"]) for row in rows] == [("NaCl", 0), ("LiF", 0), ("NaCl", 1), ("LiF", 1)]
     assert rows[0]["n_candidates"] > 0
     assert rows[0]["space_group"] == 225
-    assert rows[1]["strict_rank"] is None
+    assert rows[1]["ranks"] == {"loose": None, "strict": None, "both": None}
+    assert rows[0]["rows"][0]["decoded_rank"] == 1
 
 
 def test_tables_of_the_user_are_sampled(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +72,28 @@ def test_tables_of_the_user_are_sampled(tiny_weights: Path, tmp_path: Path, caps
     assert run([*arguments, "--max-atoms", "4", "-n", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "known.extxyz: 2 structures, 1 left out (over 4 atoms or unreadable)"
-    assert len(lines) == 1 + 1 + 6 + 1
+    assert len(lines) == 1 + 1 + 1 + 9 + 1
     assert run(["evaluate", "table", str(tmp_path / "none.csv"), "--weights", str(tiny_weights)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_validation_takes_ground_states_and_relaxes(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crystals = [rock_salt(), caesium_chloride(3.4, (11, 17)), perovskite(), rock_salt(6.29, (19, 17))]
+    make_store(
+        tmp_path / "store",
+        crystals,
+        energies=[-2.0, -1.9, -3.0, -2.1],
+        hull=[0.0, 0.1, 0.2, 0.0],
+        splits=["val", "val", "val", "train"],
+    )
+    options = ["--weights", str(tiny_weights), "--relax", "--oracle", "analytic", "--n-relax", "1", *QUICK]
+    assert run(["evaluate", "validation", str(tmp_path / "store"), *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("1 ground states of validation compositions")
+    assert lines[1].startswith("NaCl")
+    assert lines[2] == "decoded"
+    assert lines[12] == "relaxed and ranked by the oracle"
+    assert run(["evaluate", "validation", str(tmp_path / "store"), "--max-atoms", "1", *QUICK]) == 2
+    assert "no ground states" in capsys.readouterr().err

@@ -12,13 +12,13 @@ from tiny import caesium_chloride, candidate_of, perovskite, rock_salt, shaken, 
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import FormulaError
 from lcoms.evaluate import formulas
-from lcoms.evaluate.formulas import Outcome, evaluate_formulas, share_within
+from lcoms.evaluate.formulas import NOT_FOUND, Outcome, Ranks, by_majority, evaluate_formulas, share_within
 from lcoms.evaluate.reconstruction import Reconstruction, reconstruct
 from lcoms.evaluate.references import Reference
 from lcoms.models.base import CDVAE
 from lcoms.models.surrogate import ConservativeSurrogate
-from lcoms.models.weights import Weights
-from lcoms.prediction import Candidate, PredictConfig, Prediction
+from lcoms.models.weights import Weights, load_weights
+from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig
 
 SALT = Reference("salt", Composition.from_formula("NaCl"), rock_salt())
 HIGH = Reference("high-pressure salt", Composition.from_formula("NaCl"), caesium_chloride(3.4, (11, 17)))
@@ -55,26 +55,53 @@ def test_ranks_of_the_first_match(calls: list[tuple[str, int]]) -> None:
     by = {(outcome.name, outcome.seed): outcome for outcome in outcomes}
     assert len(by) == 6
     salt = by["salt", 0]
-    assert (salt.strict_rank, salt.loose_rank) == (2, 1)  # loosely, zinc blende passes for rock salt
+    assert (salt.ranks.strict, salt.ranks.loose) == (2, 1)  # loosely, zinc blende passes for rock salt
     assert (salt.space_group, salt.first_space_group, salt.n_candidates) == (225, 216, 4)
-    assert by["salt", 1].strict_rank == 1
-    assert (by["high-pressure salt", 0].strict_rank, by["high-pressure salt", 1].strict_rank) == (4, 3)
+    assert salt.ranks == salt.decoded
+    assert [row.strict for row in salt.rows] == [False, True, True, False]
+    assert by["salt", 1].ranks.strict == 1
+    assert (by["high-pressure salt", 0].ranks.strict, by["high-pressure salt", 1].ranks.strict) == (4, 3)
     lost = by["other", 0]
-    assert (lost.strict_rank, lost.loose_rank, lost.n_candidates, lost.first_space_group) == (None, None, 0, None)
+    assert (lost.ranks, lost.n_candidates, lost.first_space_group) == (NOT_FOUND, 0, None)
     assert lost.note == "no luck with SrTiO3."
 
 
 def test_shares_within_the_first_few(calls: list[tuple[str, int]]) -> None:
     outcomes = evaluate_formulas([SALT, OTHER, HIGH], WEIGHTS, PredictConfig(seed=0))
     assert len(calls) == 2
-    found = {k: share_within(outcomes, k, strict=True) for k in (1, 2, 3, 4, 20)}
+    found = {k: share_within(outcomes, k, "strict") for k in (1, 2, 3, 4, 20)}
     assert {k: (share.successes, share.trials) for k, share in found.items()} == {
         1: (0, 3), 2: (1, 3), 3: (1, 3), 4: (2, 3), 20: (2, 3)
     }  # fmt: skip
-    assert share_within(outcomes, 1, strict=False).successes >= 1
-    assert share_within([], 1, strict=True).trials == 0
-    worse = [replace(outcome, strict_rank=None) for outcome in outcomes]
-    assert share_within(worse, 20, strict=True).successes == 0
+    assert share_within(outcomes, 1, "loose").successes >= 1
+    assert share_within([], 1, "strict").trials == 0
+    worse = [replace(outcome, ranks=NOT_FOUND) for outcome in outcomes]
+    assert share_within(worse, 20, "strict").successes == 0
+
+
+def test_majority_of_the_seeds() -> None:
+    def outcome(name: str, seed: int, rank: int | None) -> Outcome:
+        return Outcome(name, name, seed, Ranks(rank, rank, None), NOT_FOUND, 1, 1, 5, None, 0.1)
+
+    rows = [outcome("a", 0, 1), outcome("a", 1, 3), outcome("a", 2, 1), outcome("b", 0, 1), outcome("b", 1, None)]
+    assert by_majority(rows, 1, "strict").successes == 1  # two of three; one of two is no majority
+    assert by_majority(rows, 3, "strict") == by_majority(rows, 1, "loose")
+    assert by_majority(rows, 3, "both").successes == by_majority(rows, 3, "strict", decoded=True).successes == 0
+    assert by_majority(rows, 1, "strict").trials == 2
+
+
+def test_relaxed_outcomes_and_processes(tiny_weights: Path) -> None:
+    weights, config = load_weights(tiny_weights), PredictConfig(n_starts=4, steps=1, n_candidates=4)
+    refined = RefineConfig(oracle="analytic", n_relax=2, max_steps=5)
+    known = [SALT, Reference("caesium", Composition.from_formula("CsCl"), caesium_chloride())]
+    alone = evaluate_formulas(known, weights, config, refined=refined, n_seeds=2)
+    together = evaluate_formulas(known, weights, config, refined=refined, n_seeds=2, processes=2)
+    assert [replace(o, seconds=0.0) for o in alone] == [replace(o, seconds=0.0) for o in together]
+    assert [(o.name, o.seed) for o in alone] == [("salt", 0), ("caesium", 0), ("salt", 1), ("caesium", 1)]
+    energies = [row.energy for row in alone[0].rows if row.energy is not None]
+    assert energies
+    assert min(energies) == 0
+    assert sorted(row.decoded_rank for row in alone[0].rows) == sorted({row.decoded_rank for row in alone[0].rows})
 
 
 class Remembering(CDVAE):

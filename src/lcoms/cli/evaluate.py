@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -58,72 +58,152 @@ def reconstruction(
         typer.echo(f"{name:>6}  {first.trials:>5}  {first!s:<22}  {any_of_k!s:<22}  {rmse:.3f}")
 
 
+SeedsOption = Annotated[int, typer.Option(help="Independent predictions of each.")]
+StepsOption = Annotated[int, typer.Option(help="Steps of latent descent.")]
+StartsOption = Annotated[int, typer.Option(help="Latents to descend from.")]
+RelaxOption = Annotated[bool, typer.Option("--relax/--no-relax", help="Relax candidates and rank them by the oracle.")]
+OracleOption = Annotated[str, typer.Option(help="Oracle that relaxes and ranks.")]
+NRelaxOption = Annotated[int, typer.Option(help="Candidates to relax.")]
+ProcessesOption = Annotated[int, typer.Option(help="Formulas predicted at a time.")]
+RowsOption = Annotated[Path | None, typer.Option(help="Write all rows to this JSON file.")]
+MaxAtomsOption = Annotated[int, typer.Option(help="Largest known cell.")]
+SampleOption = Annotated[int | None, typer.Option("-n", help="A random sample of so many.", show_default="all")]
+
+
 @app.command()
 def compounds(
-    seeds: Annotated[int, typer.Option(help="Independent predictions of each.")] = 3,
-    steps: Annotated[int, typer.Option(help="Steps of latent descent.")] = 50,
-    starts: Annotated[int, typer.Option(help="Latents to descend from.")] = 48,
+    seeds: SeedsOption = 3,
+    steps: StepsOption = 50,
+    starts: StartsOption = 48,
+    relax: RelaxOption = False,
+    oracle: OracleOption = "chgnet:r2scan",
+    n_relax: NRelaxOption = 20,
+    processes: ProcessesOption = 1,
     weights: WeightsOption = None,
-    out: Annotated[Path | None, typer.Option(help="Write all rows to this JSON file.")] = None,
+    out: RowsOption = None,
 ) -> None:
-    """The 26 compounds of the paper, formula alone, no relaxation: is the ground state among the first 1 and 10?"""
+    """The 26 compounds of the paper, formula alone: is the ground state among the first 1 and 10?"""
     from lcoms.evaluate.references import paper_compounds
 
-    _formulas(paper_compounds(), ks=(1, 10), seeds=seeds, steps=steps, starts=starts, weights=weights, out=out)
+    plan = _Plan(seeds, steps, starts, relax, oracle, n_relax, processes, weights, out)
+    _formulas(paper_compounds(), plan, ks=(1, 10), majority=True)
 
 
 @app.command()
 def table(
     file: Annotated[Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIFs.")],
-    n: Annotated[int | None, typer.Option("-n", help="A random sample of so many.", show_default="all")] = None,
-    seeds: Annotated[int, typer.Option(help="Independent predictions of each.")] = 1,
-    max_atoms: Annotated[int, typer.Option(help="Largest known cell.")] = 20,
-    steps: Annotated[int, typer.Option(help="Steps of latent descent.")] = 50,
-    starts: Annotated[int, typer.Option(help="Latents to descend from.")] = 48,
+    n: SampleOption = None,
+    seeds: SeedsOption = 1,
+    max_atoms: MaxAtomsOption = 20,
+    steps: StepsOption = 50,
+    starts: StartsOption = 48,
+    relax: RelaxOption = False,
+    oracle: OracleOption = "chgnet:r2scan",
+    n_relax: NRelaxOption = 20,
+    processes: ProcessesOption = 1,
     weights: WeightsOption = None,
-    out: Annotated[Path | None, typer.Option(help="Write all rows to this JSON file.")] = None,
+    out: RowsOption = None,
 ) -> None:
-    """Structures of a file, formula alone, no relaxation: match@1, match@20, strict@1, strict@20."""
+    """Structures of a file, formula alone, without and with relaxation."""
     from lcoms.evaluate.references import references_from_file, sample
 
     references, left_out = references_from_file(file, max_atoms=max_atoms)
     typer.echo(f"{file.name}: {len(references)} structures, {left_out} left out (over {max_atoms} atoms or unreadable)")
-    chosen = sample(references, n, 0)
-    _formulas(chosen, ks=(1, 5, 20), seeds=seeds, steps=steps, starts=starts, weights=weights, out=out)
+    plan = _Plan(seeds, steps, starts, relax, oracle, n_relax, processes, weights, out)
+    _formulas(sample(references, n, 0), plan, ks=(1, 5, 20))
 
 
-def _formulas(
-    references: list[Reference],
-    *,
-    ks: tuple[int, ...],
-    seeds: int,
-    steps: int,
-    starts: int,
-    weights: Path | None,
-    out: Path | None,
+@app.command()
+def validation(
+    store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")],
+    n: SampleOption = None,
+    seeds: SeedsOption = 1,
+    max_atoms: MaxAtomsOption = 20,
+    steps: StepsOption = 50,
+    starts: StartsOption = 48,
+    relax: RelaxOption = False,
+    oracle: OracleOption = "chgnet:r2scan",
+    n_relax: NRelaxOption = 20,
+    processes: ProcessesOption = 1,
+    weights: WeightsOption = None,
+    out: RowsOption = None,
 ) -> None:
+    """Ground states of validation compositions, formula alone: what ranking and confidence may be fitted on."""
+    from lcoms.data.store import Store
+    from lcoms.evaluate.references import ground_states, sample
+
+    references = ground_states(Store.open(store), max_atoms=max_atoms)
+    typer.echo(f"{store}: {len(references)} ground states of validation compositions")
+    plan = _Plan(seeds, steps, starts, relax, oracle, n_relax, processes, weights, out)
+    _formulas(sample(references, n, 0), plan, ks=(1, 5, 20))
+
+
+class _Plan(NamedTuple):
+    seeds: int
+    steps: int
+    starts: int
+    relax: bool
+    oracle: str
+    n_relax: int
+    processes: int
+    weights: Path | None
+    out: Path | None
+
+
+def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], majority: bool = False) -> None:
     from dataclasses import asdict
 
-    from lcoms.evaluate.formulas import evaluate_formulas, share_within
+    from lcoms.evaluate.formulas import evaluate_formulas
     from lcoms.models.weights import load_weights
-    from lcoms.prediction import PredictConfig
+    from lcoms.prediction import PredictConfig, RefineConfig
 
-    config = PredictConfig(n_candidates=max(ks), n_starts=starts, steps=steps, exclude_same=True)
+    kept = max(*ks, plan.n_relax) if plan.relax else max(ks)
+    config = PredictConfig(n_candidates=kept, n_starts=plan.starts, steps=plan.steps, exclude_same=True)
     clock = time.perf_counter()
-    outcomes = evaluate_formulas(references, load_weights(weights), config, n_seeds=seeds, on_outcome=_print)
-    for strict in (False, True):
-        for k in ks:
-            typer.echo(f"{'strict' if strict else 'match'}@{k:<3} {share_within(outcomes, k, strict=strict)}")
+    outcomes = evaluate_formulas(
+        references,
+        load_weights(plan.weights),
+        config,
+        refined=RefineConfig(oracle=plan.oracle, n_relax=plan.n_relax) if plan.relax else None,
+        n_seeds=plan.seeds,
+        processes=plan.processes,
+        on_outcome=_print,
+    )
+    _print_shares(outcomes, ks, relaxed=plan.relax, majority=majority)
     spent = time.perf_counter() - clock
-    typer.echo(f"{len(outcomes)} predictions, {spent / max(1, len(outcomes)):.1f} s each")
-    if out is not None:
-        out.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=0) + "\n", encoding="utf-8")
+    typer.echo(
+        f"{len(outcomes)} predictions, {spent:.0f} s, median {_median([o.seconds for o in outcomes]):.1f} s each"
+    )
+    if plan.out is not None:
+        rows = [asdict(outcome) for outcome in outcomes]
+        for row, outcome in zip(rows, outcomes, strict=True):
+            row |= {name: getattr(outcome, name)._asdict() for name in ("ranks", "decoded")}
+        plan.out.write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
+
+
+def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool, majority: bool) -> None:
+    from lcoms.evaluate.formulas import Criterion, by_majority, share_within
+
+    criteria: tuple[tuple[str, Criterion], ...] = (("match", "loose"), ("strict", "strict"), ("strict+group", "both"))
+    for decoded in (True, False) if relaxed else (True,):
+        typer.echo("decoded" if decoded else "relaxed and ranked by the oracle")
+        for name, criterion in criteria:
+            for k in ks:
+                line = f"  {f'{name}@{k}':<16} {share_within(outcomes, k, criterion, decoded=decoded)}"
+                if majority:
+                    share = by_majority(outcomes, k, criterion, decoded=decoded)
+                    line += f"   by majority of seeds {share.successes} of {share.trials}"
+                typer.echo(line)
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else 0.0
 
 
 def _print(outcome: Outcome) -> None:
-    strict = "-" if outcome.strict_rank is None else str(outcome.strict_rank)
-    loose = "-" if outcome.loose_rank is None else str(outcome.loose_rank)
+    ranks = [f"{'-' if rank is None else rank:>3}" for rank in (outcome.decoded.strict, *outcome.ranks)]
     typer.echo(
-        f"{outcome.formula:<16} seed {outcome.seed}  strict rank {strict:>3}  loose rank {loose:>3}  "
-        f"known {outcome.space_group:>3}, first {outcome.first_space_group or '-':>3}  {outcome.note}"
+        f"{outcome.formula:<16} seed {outcome.seed}  decoded: strict rank {ranks[0]}  final: loose {ranks[1]} "
+        f"strict {ranks[2]} +group {ranks[3]}  known {outcome.space_group:>3}, first "
+        f"{outcome.first_space_group or '-':>3}  {outcome.note}"
     )

@@ -1,22 +1,68 @@
 """Prediction from a formula alone, compared with known structures.
 
-A reference counts as found within k where one of the first k candidates matches it: loosely (the field's match rate) or
-strictly (pymatgen's default tolerances). A formula without any candidate counts as not found.
+A reference counts as found within k where one of the first k candidates matches it: loosely (the field's match rate),
+strictly (pymatgen's default tolerances), or strictly with the same space group. A formula without any candidate counts
+as not found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from lcoms.crystal import Composition
 from lcoms.errors import FormulaError
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
 from lcoms.match import LOOSE, STRICT, matches
-from lcoms.models.weights import Weights
-from lcoms.prediction import PredictConfig, Prediction, predict_crystals
+from lcoms.models.weights import Weights, load_weights
+from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig, predict_crystals
+from lcoms.refinement import refine_all
 from lcoms.symmetry import space_group_number
+
+Criterion = Literal["loose", "strict", "both"]
+
+
+class Ranks(NamedTuple):
+    """Rank of the first candidate that matches, None where none does; `both`: strictly, with the same space group."""
+
+    loose: int | None
+    strict: int | None
+    both: int | None
+
+
+NOT_FOUND = Ranks(None, None, None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate of an outcome, with what a ranking can go by.
+
+    Attributes:
+        decoded_rank: place in the surrogate's order.
+        score: what the candidates were ranked by, eV/atom.
+        energy: by the oracle, eV/atom above the lowest; None where not relaxed.
+        surrogate: formation energy by the surrogate, eV/atom.
+        start_distance: chemical distance of the start, None where there is none.
+        strict, both: whether it is the reference.
+    """
+
+    decoded_rank: int
+    score: float
+    energy: float | None
+    surrogate: float
+    latent_distance: float
+    space_group: int
+    count: int
+    n_atoms: int
+    start_distance: float | None
+    strict: bool
+    both: bool
 
 
 @dataclass(frozen=True)
@@ -24,22 +70,35 @@ class Outcome:
     """How one reference fared with one seed.
 
     Attributes:
-        loose_rank, strict_rank: rank of the first candidate that matches, None where none does.
+        ranks: in the final order.
+        decoded: in the surrogate's order, before any relaxation.
         space_group: of the reference.
         first_space_group: of the first candidate, None without candidates.
-        n_candidates: how many there were.
+        confidence: that the first candidate is right; None where not fitted.
         note: why there is no candidate, where there is none.
+        rows: all candidates, best first.
     """
 
     name: str
     formula: str
     seed: int
-    loose_rank: int | None
-    strict_rank: int | None
+    ranks: Ranks
+    decoded: Ranks
     space_group: int
     first_space_group: int | None
     n_candidates: int
+    confidence: float | None
+    seconds: float
     note: str = ""
+    rows: tuple[Row, ...] = ()
+
+
+class Plan(NamedTuple):
+    """How each formula is predicted; `refined` None means without relaxation."""
+
+    config: PredictConfig
+    refined: RefineConfig | None = None
+    weights: Path | None = None
 
 
 def evaluate_formulas(
@@ -47,53 +106,140 @@ def evaluate_formulas(
     weights: Weights,
     config: PredictConfig,
     *,
+    refined: RefineConfig | None = None,
     n_seeds: int = 1,
+    processes: int = 1,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Predict every composition once a seed and look for its references among the candidates."""
-    outcomes = []
+    """Predict every composition once a seed and look for its references among the candidates.
+
+    Args:
+        refined: relax the best candidates so; None: do not.
+        processes: predict so many formulas at a time; the answers do not depend on it.
+        on_outcome: called as outcomes come, in order.
+    """
     groups: dict[Composition, list[Reference]] = {}
     for reference in references:
         groups.setdefault(reference.composition, []).append(reference)
-    for seed in range(config.seed, config.seed + n_seeds):
-        for composition, members in groups.items():
-            prediction, note = _predict(composition, weights, replace(config, seed=seed))
-            for reference in members:
-                outcome = _compare(reference, prediction, seed, note)
-                outcomes.append(outcome)
-                if on_outcome is not None:
-                    on_outcome(outcome)
+    jobs = [(seed, members) for seed in range(config.seed, config.seed + n_seeds) for members in groups.values()]
+    plan = Plan(config, refined, weights.folder)
+    outcomes = []
+    for some in _in_order(jobs, weights, plan, processes):
+        for outcome in some:
+            outcomes.append(outcome)
+            if on_outcome is not None:
+                on_outcome(outcome)
     return outcomes
 
 
-def share_within(outcomes: Iterable[Outcome], k: int, *, strict: bool) -> Share:
-    """Share of outcomes found among the first k candidates."""
-    ranks = [outcome.strict_rank if strict else outcome.loose_rank for outcome in outcomes]
+def share_within(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, decoded: bool = False) -> Share:
+    """Share of outcomes found among the first k candidates, in the final or in the surrogate's order."""
+    ranks = [getattr(outcome.decoded if decoded else outcome.ranks, criterion) for outcome in outcomes]
     return Share(sum(rank is not None and rank <= k for rank in ranks), len(ranks))
 
 
-def _predict(composition: Composition, weights: Weights, config: PredictConfig) -> tuple[Prediction | None, str]:
+def by_majority(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, decoded: bool = False) -> Share:
+    """Share of references found among the first k by more than half of the seeds."""
+    found: dict[str, list[bool]] = {}
+    for outcome in outcomes:
+        rank = getattr(outcome.decoded if decoded else outcome.ranks, criterion)
+        found.setdefault(outcome.name, []).append(rank is not None and rank <= k)
+    return Share(sum(2 * sum(hits) > len(hits) for hits in found.values()), len(found))
+
+
+Job = tuple[int, list[Reference]]
+_LOADED: dict[str, tuple[Weights, Plan]] = {}
+
+
+def _in_order(jobs: Sequence[Job], weights: Weights, plan: Plan, processes: int) -> Iterator[list[Outcome]]:
+    if processes == 1:
+        for job in jobs:
+            yield _outcomes(job, weights, plan)
+        return
+    with get_context("spawn").Pool(processes, _prepare, (plan,)) as pool:
+        yield from pool.imap(_run, jobs)
+
+
+def _prepare(plan: Plan) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    _LOADED["plan"] = (load_weights(plan.weights), plan)
+
+
+def _run(job: Job) -> list[Outcome]:
+    return _outcomes(job, *_LOADED["plan"])
+
+
+def _outcomes(job: Job, weights: Weights, plan: Plan) -> list[Outcome]:
+    seed, members = job
+    clock, note = time.perf_counter(), ""
+    decoded = final = None
     try:
-        return predict_crystals(composition, weights, config), ""
+        decoded = final = predict_crystals(members[0].composition, weights, replace(plan.config, seed=seed))
+        if plan.refined is not None:
+            n = plan.config.n_candidates
+            (final,) = refine_all([decoded], plan.refined, n_candidates=n, processes=1)
     except FormulaError as error:
-        return None, str(error)
+        note = str(error)
+    seconds = time.perf_counter() - clock
+    return [_compare(reference, decoded, final, seed, seconds, note) for reference in members]
 
 
-def _compare(reference: Reference, prediction: Prediction | None, seed: int, note: str) -> Outcome:
-    candidates = () if prediction is None else prediction.candidates
-    ranks: dict[str, int | None] = {"loose": None, "strict": None}
-    for rank, candidate in enumerate(candidates, 1):
-        for name, tolerance in (("loose", LOOSE), ("strict", STRICT)):
-            if ranks[name] is None and matches(candidate.crystal, reference.crystal, tolerance):
-                ranks[name] = rank
+def _compare(
+    reference: Reference, decoded: Prediction | None, final: Prediction | None, seed: int, seconds: float, note: str
+) -> Outcome:
+    group = space_group_number(reference.crystal)
+    before = () if decoded is None else decoded.candidates
+    after = () if final is None else final.candidates
+    rows = _rows(reference, before, after, group)
     return Outcome(
         name=reference.name,
         formula=reference.composition.reduced_formula,
         seed=seed,
-        loose_rank=ranks["loose"],
-        strict_rank=ranks["strict"],
-        space_group=space_group_number(reference.crystal),
-        first_space_group=candidates[0].space_group if candidates else None,
-        n_candidates=len(candidates),
+        ranks=_ranks(reference, after, group),
+        decoded=_ranks(reference, before, group),
+        space_group=group,
+        first_space_group=after[0].space_group if after else None,
+        n_candidates=len(after),
+        confidence=None if final is None else final.confidence,
+        seconds=round(seconds, 2),
         note=note,
+        rows=rows,
     )
+
+
+def _ranks(reference: Reference, candidates: Sequence[Candidate], group: int) -> Ranks:
+    loose = strict = both = None
+    for rank, candidate in enumerate(candidates, 1):
+        if loose is None and matches(candidate.crystal, reference.crystal, LOOSE):
+            loose = rank
+        if (strict is None or both is None) and matches(candidate.crystal, reference.crystal, STRICT):
+            strict = strict or rank
+            both = rank if both is None and candidate.space_group == group else both
+    return Ranks(loose, strict, both)
+
+
+def _rows(reference: Reference, before: Sequence[Candidate], after: Sequence[Candidate], group: int) -> tuple[Row, ...]:
+    place = {id(c.crystal): rank for rank, c in enumerate(before, 1)}
+    rows = []
+    for c in after:
+        decoded = c.crystal if c.relaxation is None else c.relaxation.decoded
+        energy = None if c.relaxation is None else c.relaxation.energy_above_lowest
+        strict = matches(c.crystal, reference.crystal, STRICT)
+        rows.append(
+            Row(
+                decoded_rank=place[id(decoded)],
+                score=c.score,
+                energy=energy if energy is not None and isfinite(energy) else None,
+                surrogate=c.energy_per_atom,
+                latent_distance=c.latent_distance,
+                space_group=c.space_group,
+                count=c.count,
+                n_atoms=c.crystal.n_atoms,
+                start_distance=c.start.distance if isfinite(c.start.distance) else None,
+                strict=strict,
+                both=strict and c.space_group == group,
+            )
+        )
+    return tuple(rows)

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from lcoms.crystal import Composition, Crystal
+from lcoms.data.dataset import plausible_volume
 from lcoms.data.formats import open_reader
 from lcoms.data.records import RowError
+from lcoms.data.store import Store
 from lcoms.errors import DataError
 from lcoms.io import from_pymatgen
 
@@ -67,6 +69,32 @@ def references_from_file(path: Path, *, max_atoms: int) -> tuple[list[Reference]
     if not references:
         raise DataError(f"{path} holds no structure of up to {max_atoms} atoms.")
     return references, left_out
+
+
+def ground_states(
+    store: Store, *, max_atoms: int, min_atoms: int = 2, max_hull: float = 0.001, split: str = "val"
+) -> list[Reference]:
+    """The lowest crystal of each composition of a split, if it lies on the hull of its data and fits.
+
+    Raises:
+        DataError: there is none.
+    """
+    columns = store.columns("material_id", "formula", "formation_energy_per_atom", "e_above_hull")
+    rows = store.select(split=split)
+    rows = rows[plausible_volume(store.arrays(rows))]
+    best: dict[str, int] = {}
+    for row in rows[np.argsort(columns["formation_energy_per_atom"][rows], kind="stable")]:
+        best.setdefault(str(columns["formula"][row]), int(row))
+    chosen = [
+        row
+        for row in sorted(best.values())
+        if columns["e_above_hull"][row] <= max_hull and min_atoms <= store.n_atoms[row] <= max_atoms
+    ]
+    if not chosen:
+        raise DataError(f"the store has no ground states of split {split!r} with up to {max_atoms} atoms.")
+    crystals = [store[row] for row in chosen]
+    names = [str(columns["material_id"][row]) for row in chosen]
+    return [Reference(name, c.composition.reduced, c) for name, c in zip(names, crystals, strict=True)]
 
 
 def sample(references: Sequence[Reference], n: int | None, seed: int) -> list[Reference]:
