@@ -1,4 +1,4 @@
-"""Relaxations a minute of random cells, on one process and on several, and the figures of a plain ASE relaxation beside.
+"""Relaxations a minute of random cells, on one process and on several, and those of plain ASE beside.
 
 Every started cell counts, whether it converged or not; starting the processes counts too.
 

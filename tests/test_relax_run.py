@@ -162,7 +162,7 @@ def test_a_checkpoint_cut_anywhere_gives_the_identical_result(tmp_path: Path) ->
     full = tmp_path / "full.jsonl"
     expected = relax_crystals(crystals, Raises(), CONFIG, checkpoint=full)
     content = full.read_bytes()
-    assert content.count(b"\n") == 7
+    assert content.count(b"\n") == 6  # the first line, and all but the one that has no energy at all
     for length in {*range(0, len(content), 997), len(content) - 1, len(content), 5}:
         cut = tmp_path / "cut.jsonl"
         cut.write_bytes(content[:length])

@@ -36,13 +36,14 @@ def relax(
     ] = "none",
 ) -> None:
     """Relax positions and cells of crystals, and write them as CIF files on the symmetry they have."""
+    from lcoms.config import from_dict
+    from lcoms.relax import RelaxConfig, relax_crystals
+
+    config = from_dict(RelaxConfig, {"fmax": fmax, "max_steps": steps, "trajectory": trajectory})
     starts, failed = _read(files)
     if starts:
-        from lcoms.config import from_dict
-        from lcoms.relax import RelaxConfig, relax_crystals
         from lcoms.report import make_folder
 
-        config = from_dict(RelaxConfig, {"fmax": fmax, "max_steps": steps, "trajectory": trajectory})
         make_folder(out)
         clock, done = time.perf_counter(), 0
 

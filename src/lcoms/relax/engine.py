@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from lcoms.crystal import Crystal
+from lcoms.crystal import Composition, Crystal
+from lcoms.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.relax.optimizer import Relaxation
 from lcoms.relax.result import RelaxConfig, RelaxResult
@@ -36,6 +37,7 @@ def relax_stream(
         emit: called with the key and result of each crystal as soon as it is done.
     """
     live: dict[Key, Relaxation] = {}
+    refusals: dict[Composition, str] = {}
     while True:
         room = max(1, oracle.batch_size) - len(live)
         new = take(room, not live) if room > 0 else ()
@@ -43,7 +45,8 @@ def relax_stream(
             return
         for key, crystal in new:
             relaxation = Relaxation(crystal, config)
-            result = relaxation.check_start()
+            refusal = _refusal(oracle, crystal.composition, refusals)
+            result = relaxation.failed(refusal) if refusal else relaxation.check_start()
             if result is None:
                 live[key] = relaxation
             else:
@@ -54,6 +57,17 @@ def relax_stream(
             if result is not None:
                 del live[key]
                 emit(key, result)
+
+
+def _refusal(oracle: EnergyOracle, composition: Composition, known: dict[Composition, str]) -> str:
+    """Why the oracle cannot handle a composition; empty where it can."""
+    if composition not in known:
+        try:
+            oracle.check([composition])
+            known[composition] = ""
+        except OracleError as error:
+            known[composition] = str(error)
+    return known[composition]
 
 
 def evaluate_each(oracle: EnergyOracle, crystals: Sequence[Crystal]) -> list[Evaluation]:

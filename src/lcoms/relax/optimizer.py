@@ -79,7 +79,7 @@ class Relaxation:
         return self._finished() or self._move(self._direction())
 
     def failed(self, reason: str) -> RelaxResult:
-        """The result where the oracle broke off."""
+        """The result where the oracle cannot be asked."""
         return self._end(Status.ORACLE_FAILED, reason)
 
     def check_start(self) -> RelaxResult | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
+from math import isnan
 from pathlib import Path
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import ConfigError, OracleError
+from lcoms.crystal import Crystal
+from lcoms.errors import ConfigError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.registry import make_oracle
 from lcoms.relax.checkpoint import Checkpoint, crystal_key
@@ -38,7 +39,8 @@ def relax_crystals(
         oracle: a name for `make_oracle`, or an oracle itself, which is then used in this process.
         config: when to stop, RelaxConfig() where None.
         processes: how many; None: as many as there are cores and work for them.
-        checkpoint: a file that keeps each result as soon as it is there; a later call goes on from it.
+        checkpoint: a file that keeps each result as soon as it is there; a later call goes on from it. Crystals that a
+            process died of, or that the oracle could not evaluate at all, are tried again.
         progress: called with each crystal's number in the list and its result, as they come, those found in the
             checkpoint first.
 
@@ -67,41 +69,21 @@ def relax_crystals(
                 progress(twin, result)
 
     name = oracle if isinstance(oracle, str) else oracle.name
-    made = make_oracle(oracle) if isinstance(oracle, str) else oracle
-    refused = _refused(made, {crystal.composition for crystal in crystals})
-    missing = []
-    for number in (numbers[0] for numbers in same.values()):
-        reason = refused.get(crystals[number].composition)
-        if reason is None:
-            missing.append(number)
-        else:
-            settle(number, RelaxResult.without_energy(crystals[number], Status.ORACLE_FAILED, reason))
-    pool = name if isinstance(oracle, str) and processes != 1 else None
+    firsts = [numbers[0] for numbers in same.values()]
     if checkpoint is None:
-        _relax(crystals, missing, made, config, (pool, processes), settle)
+        _relax(crystals, firsts, oracle, config, processes, settle)
     else:
         with Checkpoint(Path(checkpoint), name, config) as store:
-            _resume(crystals, missing, made, config, (pool, processes), settle, store)
+            _resume(crystals, firsts, oracle, config, processes, settle, store)
     return [results[number] for number in range(len(crystals))]
-
-
-def _refused(oracle: EnergyOracle, compositions: Iterable[Composition]) -> dict[Composition, str]:
-    """The compositions that the oracle cannot handle, each with its sentence."""
-    refused = {}
-    for composition in compositions:
-        try:
-            oracle.check([composition])
-        except OracleError as error:
-            refused[composition] = str(error)
-    return refused
 
 
 def _resume(
     crystals: Sequence[Crystal],
     numbers: Sequence[int],
-    oracle: EnergyOracle,
+    oracle: str | EnergyOracle,
     config: RelaxConfig,
-    where: tuple[str | None, int | None],
+    processes: int | None,
     settle: Callable[[int, RelaxResult], None],
     store: Checkpoint,
 ) -> None:
@@ -115,34 +97,42 @@ def _resume(
             settle(number, known)
 
     def keep(number: int, result: RelaxResult) -> None:
-        if result.status is not Status.WORKER_DIED:  # another run may have the memory for it
+        if not _transient(result):
             store.put(crystals[number], result)
         settle(number, result)
 
-    _relax(crystals, missing, oracle, config, where, keep)
+    _relax(crystals, missing, oracle, config, processes, keep)
+
+
+def _transient(result: RelaxResult) -> bool:
+    """Whether another run may do better: with more memory, or with what the oracle lacked at the first evaluation."""
+    refused = result.status is Status.ORACLE_FAILED and isnan(result.start_energy)
+    return refused or result.status is Status.WORKER_DIED
 
 
 def _relax(
     crystals: Sequence[Crystal],
     numbers: Sequence[int],
-    oracle: EnergyOracle,
+    oracle: str | EnergyOracle,
     config: RelaxConfig,
-    where: tuple[str | None, int | None],
+    processes: int | None,
     emit: Callable[[int, RelaxResult], None],
 ) -> None:
-    """Relax those of these numbers: in other processes where the oracle's name is given, else here."""
-    name, processes = where
+    """Relax those of these numbers, here or in other processes; these make the oracle, so that it loads only there."""
+    if not numbers:
+        return
     if processes is None:
         processes = min(_cores(), -(-len(numbers) // CRYSTALS_PER_PROCESS))
-    if name is not None and processes > 1:
-        Pool(name, config, crystals, processes=processes, emit=emit).run(numbers)
+    if isinstance(oracle, str) and processes > 1:
+        Pool(oracle, config, crystals, processes=processes, emit=emit).run(numbers)
         return
+    made = make_oracle(oracle) if isinstance(oracle, str) else oracle
     left = iter(numbers)
 
     def take(room: int, idle: bool) -> list[tuple[int, Crystal]]:  # noqa: ARG001 - all crystals are at hand
         return [(number, crystals[number]) for number in islice(left, room)]
 
-    relax_stream(oracle, config, take, emit)
+    relax_stream(made, config, take, emit)
 
 
 def _cores() -> int:
