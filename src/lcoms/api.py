@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lcoms.confidence import ConfidenceModel
 from lcoms.config import from_dict
 from lcoms.crystal import Composition
 from lcoms.io import to_pymatgen
@@ -54,7 +55,13 @@ def predict(
         make_oracle(refined.oracle).check([composition])
         wider = replace(config, n_candidates=max(config.n_candidates, refined.n_relax))
         prediction = predict_crystals(composition, loaded, wider)
-        (prediction,) = refine_all([prediction], refined, n_candidates=config.n_candidates, processes=processes)
+        (prediction,) = refine_all(
+            [prediction],
+            refined,
+            n_candidates=config.n_candidates,
+            confidence=ConfidenceModel.load(loaded.folder),
+            processes=processes,
+        )
     else:
         prediction = predict_crystals(composition, loaded, config)
     return [_structure(rank, candidate) for rank, candidate in enumerate(prediction.candidates, 1)]

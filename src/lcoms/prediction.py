@@ -97,8 +97,8 @@ class RefineConfig:
         n_relax: candidates that are relaxed, the best by their score.
         fmax: eV/angstrom; forces and cell gradients at which a relaxation ends.
         max_steps: after which a relaxation ends in any case.
-        relaxed_symmetry_weight, relaxed_count_weight: eV/atom taken off the oracle's energy for each factor e in the order of the space
-            group, and in the number of starts that led to the crystal, before candidates are ranked.
+        relaxed_symmetry_weight, relaxed_count_weight: eV/atom taken off the oracle's energy for each factor e in the
+            order of the space group, and in the number of starts that led to the crystal, before candidates are ranked.
     """
 
     oracle: str = "chgnet:r2scan"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import isfinite, log, nan
 
+from lcoms.confidence import ConfidenceModel, evidence
 from lcoms.crystal import Composition, Crystal
 from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
@@ -68,12 +69,14 @@ def refine_all(
     config: RefineConfig,
     *,
     n_candidates: int,
+    confidence: ConfidenceModel | None = None,
     processes: int | None = None,
     progress: Callable[[], None] | None = None,
 ) -> list[Prediction]:
     """Predictions refined with the oracle that `config` names, the candidates of all of them relaxed at once.
 
     Args:
+        confidence: tells how far each answer can be trusted; used only if it was fitted with the same oracle.
         processes: that relax; None: as many as there are cores and work for them.
         progress: called after each candidate.
 
@@ -96,16 +99,25 @@ def refine_all(
             progress=None if progress is None else lambda *_: progress(),
         )
     )
-    return [
+    refined = [
         refine(
             prediction,
             config,
             lambda crystals: [next(results) for _ in crystals],
             formation_energy=formation_energy,
-            n_candidates=n_candidates,
+            n_candidates=config.n_relax + len(prediction.candidates),
         )
         for prediction in predictions
     ]
+    model = confidence if confidence is not None and confidence.oracle == config.oracle else None
+    return [_finished(prediction, model, n_candidates) for prediction in refined]
+
+
+def _finished(prediction: Prediction, confidence: ConfidenceModel | None, n_candidates: int) -> Prediction:
+    """With its confidence, which looks at all candidates, and with as many candidates as are wanted."""
+    features = [] if confidence is None else evidence(prediction.candidates)
+    probability = confidence.probability(features) if confidence is not None and features else None
+    return replace(prediction, candidates=prediction.candidates[:n_candidates], confidence=probability)
 
 
 def _relaxed(candidate: Candidate, result: RelaxResult, formation_energy: FormationEnergy) -> Candidate:

@@ -138,6 +138,41 @@ def validation(
     _formulas(sample(references, n, 0), plan, ks=(1, 5, 20))
 
 
+@app.command()
+def confidence(
+    rows: Annotated[Path, typer.Argument(help="Rows written by lcoms evaluate ... --relax --out.")],
+    fit: Annotated[
+        Path | None, typer.Option(help="Fit on these rows, and write the model into this folder of weights.")
+    ] = None,
+    oracle: OracleOption = "chgnet:r2scan",
+) -> None:
+    """How well the stated confidence agrees with what was found; with --fit, by cross-validation on the rows."""
+    import numpy as np
+
+    from lcoms.confidence import CONFIDENCE_FILE, cross_validated, fit_confidence, reliability
+
+    try:
+        outcomes = [row for row in json.loads(rows.read_text(encoding="utf-8")) if row["evidence"]]
+        right = np.array([row["ranks"]["both"] == 1 for row in outcomes], dtype=bool)
+        stated = [row["confidence"] for row in outcomes]
+        features = np.array([row["evidence"] for row in outcomes], dtype=np.float64)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{rows} holds no rows of lcoms evaluate; write them with --relax --out FILE.") from error
+    if fit is not None:
+        fit_confidence(features, right, oracle=oracle).save(fit / CONFIDENCE_FILE)
+        probabilities = cross_validated(features, right)
+    elif not stated or None in stated:
+        raise DataError(f"{rows}: the weights that made these rows state no confidence; fit one with --fit FOLDER.")
+    else:
+        probabilities = np.array(stated, dtype=np.float64)
+    bins, ece = reliability(probabilities, right)
+    typer.echo(f"{len(right)} predictions, {right.mean():.3f} right (strict match and space group at rank 1)")
+    typer.echo("stated  right  predictions")
+    for probability, share, n in bins:
+        typer.echo(f"{probability:6.2f}  {share:5.2f}  {n:>11}")
+    typer.echo(f"expected calibration error {ece:.3f}{', cross-validated' if fit is not None else ''}")
+
+
 class _Plan(NamedTuple):
     seeds: int
     steps: int

@@ -180,7 +180,7 @@ def _predict_all(
             prediction = _predict_one(composition, loaded, run, structure, console)
             failed += prediction is None
             predictions += [] if prediction is None else [prediction]
-        predictions = _finish(predictions, run, console)
+        predictions = _finish(predictions, run, loaded.folder, console)
         folders += [run.out / prediction.composition.reduced_formula for prediction in predictions]
         no_reference |= any(
             c.relaxation is not None and c.relaxation.formation_energy is None
@@ -214,11 +214,12 @@ def _predict_one(
     return None
 
 
-def _finish(predictions: list[Prediction], run: Run, console: Console) -> list[Prediction]:
+def _finish(predictions: list[Prediction], run: Run, folder: Path, console: Console) -> list[Prediction]:
     """Relax where that is wanted, write and print."""
     from lcoms.report import table, write_prediction
 
     if run.refined is not None and predictions:
+        from lcoms.confidence import ConfidenceModel
         from lcoms.refinement import refine_all
 
         n = sum(min(run.refined.n_relax, len(p.candidates)) for p in predictions)
@@ -228,6 +229,7 @@ def _finish(predictions: list[Prediction], run: Run, console: Console) -> list[P
                 predictions,
                 run.refined,
                 n_candidates=run.n_candidates,
+                confidence=ConfidenceModel.load(folder),
                 processes=run.processes,
                 progress=lambda: status.update(f"Relaxing candidates: {next(done)} of {n} ..."),
             )

@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from lcoms.confidence import ConfidenceModel, evidence
 from lcoms.crystal import Composition
 from lcoms.errors import FormulaError
 from lcoms.evaluate.references import Reference
@@ -76,6 +77,7 @@ class Outcome:
         first_space_group: of the first candidate, None without candidates.
         confidence: that the first candidate is right; None where not fitted.
         note: why there is no candidate, where there is none.
+        evidence: what a confidence is fitted on; empty without relaxation.
         rows: all candidates, best first.
     """
 
@@ -90,6 +92,7 @@ class Outcome:
     confidence: float | None
     seconds: float
     note: str = ""
+    evidence: tuple[float, ...] = ()
     rows: tuple[Row, ...] = ()
 
 
@@ -179,7 +182,8 @@ def _outcomes(job: Job, weights: Weights, plan: Plan) -> list[Outcome]:
         decoded = final = predict_crystals(members[0].composition, weights, replace(plan.config, seed=seed))
         if plan.refined is not None:
             n = plan.config.n_candidates
-            (final,) = refine_all([decoded], plan.refined, n_candidates=n, processes=1)
+            model = ConfidenceModel.load(weights.folder)
+            (final,) = refine_all([decoded], plan.refined, n_candidates=n, confidence=model, processes=1)
     except FormulaError as error:
         note = str(error)
     seconds = time.perf_counter() - clock
@@ -205,6 +209,7 @@ def _compare(
         confidence=None if final is None else final.confidence,
         seconds=round(seconds, 2),
         note=note,
+        evidence=tuple(evidence(after)),
         rows=rows,
     )
 

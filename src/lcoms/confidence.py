@@ -1,0 +1,160 @@
+"""How likely the first candidate is the known ground state: logistic regression on what a ranked prediction shows.
+
+Fitted on validation compositions, whose crystals neither the weights nor the starts have seen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite, log
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from lcoms.errors import DataError, WeightsError
+from lcoms.prediction import Candidate
+from lcoms.symmetry import space_group_order
+
+CONFIDENCE_FILE = "confidence.json"
+FORMAT = 1
+WIDE_GAP = 0.1  # eV/atom; wider ones say no more
+CLOSE = 0.03  # eV/atom; candidates within it of the lowest are rivals
+FAR_START = 12.0  # Mendeleev numbers per element
+FEATURES = (
+    "energy gap to the next",
+    "logarithm of the rivals",
+    "logarithm of the times found",
+    "share of all times found",
+    "logarithm of the order of the space group",
+    "surrogate energy above its best",
+    "chemical distance of the start",
+    "logarithm of the atoms in the cell",
+    "elements",
+)
+
+
+def evidence(candidates: Sequence[Candidate]) -> list[float]:
+    """`FEATURES` of a ranked prediction with at least one relaxed candidate; empty without one."""
+    relaxed = [c for c in candidates if c.relaxation is not None and isfinite(c.relaxation.energy_per_atom)]
+    if not relaxed:
+        return []
+    first = relaxed[0]
+    gaps = sorted(c.score - first.score for c in relaxed[1:])
+    distance = first.start.distance if isfinite(first.start.distance) else np.inf
+    return [
+        min(gaps[0], WIDE_GAP) / WIDE_GAP if gaps else 1.0,
+        log(1 + sum(gap < CLOSE for gap in gaps)),
+        log(first.count),
+        first.count / sum(c.count for c in relaxed),
+        log(space_group_order(first.space_group)),
+        min(first.energy_per_atom - min(c.energy_per_atom for c in relaxed), 1.0),
+        min(distance / len(first.crystal.composition.counts), FAR_START) / FAR_START,
+        log(first.crystal.n_atoms),
+        float(len(first.crystal.composition.counts)),
+    ]
+
+
+@dataclass(frozen=True)
+class ConfidenceModel:
+    """Coefficients of the standardised features.
+
+    Attributes:
+        n_fitted: predictions it was fitted on.
+        oracle: that ranked them.
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    coefficients: tuple[float, ...]
+    intercept: float
+    n_fitted: int
+    oracle: str
+
+    def probability(self, features: Sequence[float]) -> float:
+        """That the first candidate is the known ground state."""
+        x = (np.asarray(features) - self.mean) / self.scale
+        return float(expit(x @ self.coefficients + self.intercept))
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        content = {"format": FORMAT, "features": FEATURES} | asdict(self)
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> ConfidenceModel | None:
+        """The model that belongs to the weights of a folder; None where there is none.
+
+        Raises:
+            WeightsError: the file is damaged or of another version.
+        """
+        path = folder / CONFIDENCE_FILE
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            known = content["format"] == FORMAT and tuple(content["features"]) == FEATURES
+            mean, scale, coefficients = (tuple(map(float, content[name])) for name in ("mean", "scale", "coefficients"))
+            intercept, n_fitted = float(content["intercept"]), int(content["n_fitted"])
+            model = cls(mean, scale, coefficients, intercept, n_fitted, str(content["oracle"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"{path} is damaged; fit it anew or take it out of the folder.") from error
+        if not known or {len(mean), len(scale), len(coefficients)} != {len(FEATURES)}:
+            raise WeightsError(f"{path} was made by another version of lcoms; fit it anew.")
+        return model
+
+
+def fit_confidence(
+    features: Float[NDArray[np.float64], "n k"], right: NDArray[np.bool_], *, oracle: str, ridge: float = 1.0
+) -> ConfidenceModel:
+    """Logistic regression with an L2 penalty on standardised features.
+
+    Raises:
+        DataError: fewer than ten predictions, or all right or all wrong.
+    """
+    if len(features) < 10 or right.all() or not right.any():
+        raise DataError("a confidence needs at least ten predictions, some right and some wrong.")
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
+    x, sign = (features - mean) / scale, np.where(right, 1.0, -1.0)
+
+    def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = sign * (x @ w[:-1] + w[-1])
+        pull = -sign * expit(-margin)
+        value = np.logaddexp(0, -margin).sum() + ridge / 2 * (w[:-1] ** 2).sum()
+        return value, np.append(x.T @ pull + ridge * w[:-1], pull.sum())
+
+    w = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    return ConfidenceModel(tuple(mean), tuple(scale), tuple(w[:-1]), float(w[-1]), len(x), oracle)
+
+
+def cross_validated(
+    features: Float[NDArray[np.float64], "n k"], right: NDArray[np.bool_], *, folds: int = 10, seed: int = 0
+) -> Float[NDArray[np.float64], " n"]:
+    """Probabilities for each prediction by a model that was fitted without it."""
+    fold = np.random.default_rng(seed).permutation(len(features)) % folds
+    found = np.zeros(len(features))
+    for k in range(folds):
+        model = fit_confidence(features[fold != k], right[fold != k], oracle="")
+        found[fold == k] = [model.probability(row.tolist()) for row in features[fold == k]]
+    return found
+
+
+def reliability(
+    probabilities: Float[NDArray[np.float64], " n"], right: NDArray[np.bool_], *, bins: int = 5
+) -> tuple[list[tuple[float, float, int]], float]:
+    """Mean probability, share that was right and number in each of some bins of equal width, and the ECE.
+
+    The expected calibration error is the mean over predictions of the distance between the first two.
+    """
+    place = np.minimum((probabilities * bins).astype(int), bins - 1)
+    rows = [
+        (float(probabilities[place == k].mean()), float(right[place == k].mean()), int((place == k).sum()))
+        for k in range(bins)
+        if (place == k).any()
+    ]
+    return rows, sum(abs(p - share) * n for p, share, n in rows) / len(probabilities)

@@ -1,0 +1,96 @@
+"""Confidence: fitted probabilities are calibrated where they should be, and files of other kinds are refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import log, nan
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from tiny import caesium_chloride, candidate_of, rock_salt, zinc_blende
+
+from lcoms.confidence import (
+    CONFIDENCE_FILE,
+    FEATURES,
+    ConfidenceModel,
+    cross_validated,
+    evidence,
+    fit_confidence,
+    reliability,
+)
+from lcoms.crystal import Crystal
+from lcoms.errors import DataError, WeightsError
+from lcoms.prediction import Candidate, Relaxation
+
+
+def made_up(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features, and answers that are right with a probability that two of the features set."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, len(FEATURES)))
+    return features, rng.random(n) < expit(1.5 * features[:, 0] - features[:, 3])
+
+
+def relaxed(crystal: Crystal, energy: float, **changes: object) -> Candidate:
+    outcome = Relaxation("converged", energy, None, 0.0, 5, crystal)
+    return replace(candidate_of(crystal, score=energy, **changes), relaxation=outcome)
+
+
+def test_evidence_by_hand() -> None:
+    candidates = [
+        relaxed(rock_salt(), -3.40, count=6, energy_per_atom=-1.9),
+        relaxed(caesium_chloride(3.4, (11, 17)), -3.38, count=3, energy_per_atom=-2.0),
+        relaxed(zinc_blende(6.0, (11, 17)), -3.30, count=1, energy_per_atom=-1.5),
+        candidate_of(rock_salt(), count=50),
+    ]
+    assert evidence(candidates) == pytest.approx([0.2, log(2), log(6), 0.6, log(192), 0.1, 1.0, log(2), 2.0])
+    assert evidence(candidates[:1])[:2] == [1.0, 0.0]
+    assert evidence(candidates[3:]) == []
+    assert evidence([relaxed(rock_salt(), nan)]) == []
+    assert len(evidence(candidates)) == len(FEATURES)
+
+
+def test_probabilities_are_calibrated() -> None:
+    features, right = made_up(4000)
+    model = fit_confidence(features[:3000], right[:3000], oracle="x")
+    stated = np.array([model.probability(row.tolist()) for row in features[3000:]])
+    assert reliability(stated, right[3000:])[1] < 0.05
+    assert np.array(model.coefficients)[[0, 3]] == pytest.approx([1.5, -1.0], abs=0.2)
+    assert reliability(1 - stated, right[3000:])[1] > 0.3
+    honest = cross_validated(features[:300], right[:300])
+    assert reliability(honest, right[:300])[1] < 0.12
+    # Nothing to learn: the share of right answers, and not the noise, comes out.
+    noise = cross_validated(features[:300], np.random.default_rng(1).random(300) < 0.7)
+    assert noise.std() < 0.15
+
+
+def test_reliability_by_hand() -> None:
+    rows, error = reliability(np.array([0.1, 0.1, 0.9, 1.0]), np.array([False, True, True, True]))
+    assert rows == [(pytest.approx(0.1), 0.5, 2), (pytest.approx(0.95), 1.0, 2)]
+    assert error == pytest.approx((2 * 0.4 + 2 * 0.05) / 4)
+
+
+def test_models_are_kept_as_json(tmp_path: Path) -> None:
+    assert ConfidenceModel.load(tmp_path) is None
+    model = fit_confidence(*made_up(60), oracle="chgnet:r2scan")
+    path = tmp_path / CONFIDENCE_FILE
+    model.save(path)
+    assert ConfidenceModel.load(tmp_path) == model
+    content = json.loads(path.read_text())
+    for damage in ({"format": 2}, {"features": ["moon"]}, {"coefficients": [1.0]}, {"mean": "x"}, {"intercept": None}):
+        path.write_text(json.dumps(content | damage))
+        with pytest.raises(WeightsError, match="fit it anew"):
+            ConfidenceModel.load(tmp_path)
+    path.write_text("{")
+    with pytest.raises(WeightsError, match="damaged"):
+        ConfidenceModel.load(tmp_path)
+
+
+@pytest.mark.parametrize("right", [np.ones(20, dtype=bool), np.zeros(20, dtype=bool)])
+def test_nothing_to_fit(right: np.ndarray) -> None:
+    with pytest.raises(DataError, match="some right and some wrong"):
+        fit_confidence(made_up(20)[0], right, oracle="")
+    with pytest.raises(DataError):
+        fit_confidence(*made_up(9), oracle="")
