@@ -2,7 +2,7 @@
 
 Every started cell counts, whether it converged or not; starting the processes counts too.
 
-    python benchmarks/relax.py [--n 400] [--formula Na4Cl4] [--fmax 0.1] [--processes 1 2] [--ase 10]
+    python benchmarks/relax.py [--n 450] [--formula Na4Cl4] [--fmax 0.1] [--processes 1 2] [--ase 10]
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -28,7 +28,7 @@ from lcoms.search.random_crystal import random_crystal
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=400)
+    parser.add_argument("--n", type=int, default=450)
     parser.add_argument("--formula", default="Na4Cl4")
     parser.add_argument("--oracle", default="chgnet:r2scan")
     parser.add_argument("--fmax", type=float, default=0.1)
