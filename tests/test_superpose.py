@@ -38,7 +38,7 @@ def test_verdicts_and_displacements_are_those_of_pymatgen(tolerance: Tolerance) 
         found = rmsd(one, two, tolerance)
         assert (found is None) == (expected is None)
         if expected is not None:
-            assert found == pytest.approx(expected[0], abs=1e-12)
+            assert found == float(expected[0])  # to the last bit, which may decide between equal assignments
         verdicts.append(matches(one, two, tolerance))
         assert verdicts[-1] == bool(judge.fit(to_pymatgen(one), to_pymatgen(two)))
     assert len(verdicts) > 100

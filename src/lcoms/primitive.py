@@ -34,7 +34,9 @@ def niggli_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64]) 
     new = old.get_niggli_reduced_lattice()
     if new == old:
         return lattice, frac_coords, numbers
-    return np.array(new.matrix), np.mod((frac_coords @ lattice) @ new.inv_matrix, 1), numbers
+    # Atom by atom, since a product of matrices may differ in the last bit.
+    frac = [new.get_fractional_coords(old.get_cartesian_coords(atom)) for atom in frac_coords]
+    return new.matrix, np.mod(frac, 1), numbers
 
 
 def primitive_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64]) -> Cell:

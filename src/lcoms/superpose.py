@@ -108,27 +108,29 @@ def _placements(first: ReducedCell, second: ReducedCell, ltol: float, stol: floa
     bases = matching_bases(lattice_1, lattice_2, ltol=ltol, angle_tol=angle_tol)
     if not len(bases):
         return
-    n = len(first.atomic_numbers)
     pairs = zip(parameters_from_lattice(bases), parameters_from_lattice(lattice_2), strict=True)
     mean = lattice_from_parameters(*((one + two) / 2 for one, two in pairs))
-    normalization = (n / np.abs(np.linalg.det(mean))) ** (1 / 3)
+    normalization = (len(first.atomic_numbers) / np.abs(np.linalg.det(mean))) ** (1 / 3)
     frac_tol = _reciprocal_lengths(mean) * stol / (np.pi * normalization[:, None])
-    frac_1 = first.frac_coords @ lattice_1 @ np.linalg.inv(bases)
+    cart_1 = _cart_coords(first.frac_coords, lattice_1)
+    frac_1 = cart_1 @ np.linalg.inv(bases)
     frac_1 -= np.floor(frac_1)
     forbidden = second.atomic_numbers[:, None] != first.atomic_numbers[None, :]
     anchor = int(np.argmax(forbidden.sum(axis=1)))
     partners = np.flatnonzero(~forbidden[anchor])
     shifts = frac_1[:, partners] - second.frac_coords[anchor]  # (bases, partners, 3)
-    every = _with_partners(frac_1, second.frac_coords, shifts, frac_tol, forbidden)
+    possible = _with_partners(frac_1, second.frac_coords, shifts, frac_tol, forbidden)
     mask = forbidden.astype(np.int64)
-    rows = np.unique(every[:, 0])
-    reduced = dict(zip(rows.tolist(), _surely_reduced(mean[rows]).tolist(), strict=True))
-    chosen: _MeanLattice | None = None
-    basis = -1
-    for row, column in every.tolist():
-        if chosen is None or row != basis:
-            chosen, basis = _MeanLattice(mean[row], stol, float(normalization[row]), frac_tol[row], reduced[row]), row
-        yield chosen.displacements(frac_1[row], second.frac_coords + shifts[row, column], mask)
+    rows = np.unique(possible[:, 0])
+    for row, reduced in zip(rows.tolist(), _surely_reduced(mean[rows]).tolist(), strict=True):
+        overlay = _Overlay(bases[row], lattice_2, cart_1, second.frac_coords, stol=stol, reduced=reduced)
+        for partner in partners[possible[possible[:, 0] == row, 1]].tolist():
+            yield overlay.displacements(partner, anchor, mask)
+
+
+def _cart_coords(frac_coords: Array, lattice: Array) -> Array:
+    """(n, 3) atom by atom, since a product of matrices may differ in the last bit."""
+    return np.array([np.dot(atom, lattice) for atom in frac_coords])
 
 
 def matching_bases(lattice: Array, target: Array, *, ltol: float, angle_tol: float) -> Array:
@@ -142,9 +144,10 @@ def matching_bases(lattice: Array, target: Array, *, ltol: float, angle_tol: flo
     radius = float(lengths.max() * (1 + ltol))
     found: Any = Lattice(lattice).get_points_in_sphere([[0, 0, 0]], [0, 0, 0], radius, zip_results=False)
     steps, distance = np.asarray(found[0]), np.asarray(found[1])
+    cart = np.dot(steps, lattice)
     near = [(distance / length < 1 + ltol) & (distance / length > 1 / (1 + ltol)) for length in lengths]
     steps_a, steps_b, steps_c = (steps[rows] for rows in near)
-    vectors = [rows @ lattice for rows in (steps_a, steps_b, steps_c)]
+    vectors = [cart[rows] for rows in near]
     units = [v / np.sqrt((v**2).sum(axis=1))[:, None] for v in vectors]
     alpha, beta, gamma = (
         np.abs(np.degrees(np.arccos(np.clip(units[i] @ units[j].T, -1, 1))) - angles[k]) <= angle_tol
@@ -186,35 +189,52 @@ def _with_partners(
     return alive
 
 
-class _MeanLattice:
-    """Displacements on the mean of two lattices; to pbc_shortest_vectors it is a lattice reduced once and for all."""
+class _Overlay:
+    """Both crystals on the mean of two lattices, computed with pymatgen's own operations.
+
+    Equally good assignments may leave different displacements once their mean is taken off, and the last bit decides
+    between them, so every number here has to be pymatgen's to the last bit. To pbc_shortest_vectors this is a lattice.
+    """
 
     pbc = (True, True, True)
 
-    def __init__(self, mean: Array, stol: float, normalization: float, frac_tol: Array, reduced: bool) -> None:
+    def __init__(
+        self, basis: Array, target: Array, cart_1: Array, frac_2: Array, *, stol: float, reduced: bool
+    ) -> None:
         from pymatgen.core import Lattice
 
-        self.normalization = normalization
-        self.lll_matrix, self.frac_tol = mean, frac_tol
-        self.lll_inverse: Array | None = None
-        if not reduced:
-            lattice = Lattice(mean)
-            self.lll_matrix, self.lll_inverse = lattice.lll_matrix, lattice.lll_inverse
-            self.frac_tol = _reciprocal_lengths(self.lll_matrix) * stol / (np.pi * normalization)
+        one = Lattice(basis)
+        self.frac_1 = one.get_fractional_coords(cart_1)
+        self.frac_1 -= np.floor(self.frac_1)
+        self.frac_2 = frac_2
+        parameters = (np.array(one.parameters) + np.array(Lattice(target).parameters)) / 2
+        mean = Lattice.from_parameters(*parameters)
+        self.normalization = (len(cart_1) / mean.volume) ** (1 / 3)
+        self.lll_matrix = mean.matrix.copy() if reduced else mean.lll_matrix
+        self.lll_inverse: Array | None = None if reduced else mean.lll_inverse
+        self.frac_tol = _reciprocal_lengths(self.lll_matrix) * stol / (np.pi * self.normalization)
 
     def get_lll_frac_coords(self, frac_coords: Array) -> Array:
         """(n, 3) on the reduced basis; the name is pymatgen's."""
         return frac_coords if self.lll_inverse is None else np.asarray(np.dot(frac_coords, self.lll_inverse))
 
-    def displacements(self, frac_1: Array, frac_2: Array, mask: NDArray[np.int64]) -> Array:
-        """(n,) lengths after the best assignment, its mean taken off, over (volume / atom)^(1/3)."""
+    def displacements(self, partner: int, anchor: int, mask: NDArray[np.int64]) -> Array:
+        """(n,) lengths after the best assignment, its mean taken off, over (volume / atom)^(1/3).
+
+        Args:
+            partner: atom of the first on which the atom `anchor` of the second is laid.
+            anchor: that atom.
+            mask: (n, n) one where an atom of the second and one of the first differ in species.
+        """
         from pymatgen.util.coord_cython import pbc_shortest_vectors
         from scipy.optimize import linear_sum_assignment
 
-        vectors, squares = pbc_shortest_vectors(self, frac_2, frac_1, mask, return_d2=True, lll_frac_tol=self.frac_tol)
+        moved = self.frac_2 + (self.frac_1[partner] - self.frac_2[anchor])
+        vectors, squares = pbc_shortest_vectors(
+            self, moved, self.frac_1, mask, return_d2=True, lll_frac_tol=self.frac_tol
+        )
         chosen = vectors[linear_sum_assignment(squares)]
-        chosen = chosen - chosen.sum(axis=0) / len(chosen)
-        return np.asarray(np.sqrt((chosen * chosen).sum(axis=-1)) * self.normalization)
+        return np.asarray(np.sum((chosen - np.mean(chosen, axis=0)) ** 2, axis=-1) ** 0.5 * self.normalization)
 
 
 def _surely_reduced(lattices: Array) -> NDArray[np.bool_]:
