@@ -26,7 +26,7 @@ def predict(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
     def call(*arguments: str, out: Path | None = None, weights: Path | None = None) -> tuple[int, str, list[str]]:
         folders = ["--weights", str(weights or tiny_weights), "--out", str(out or tmp_path / "results")]
-        relaxing = () if "--relax" in arguments else UNRELAXED
+        relaxing = () if {"--relax", "--no-relax"} & set(arguments) else UNRELAXED
         code = run(["predict", *arguments, *relaxing, *QUICK, *folders])
         captured = capsys.readouterr()
         return code, captured.out, captured.err.splitlines()
@@ -234,3 +234,24 @@ def test_an_unknown_oracle_is_said_before_any_work(predict, tmp_path: Path) -> N
     assert len(complaints) == 1
     assert "crystal ball" in complaints[0]
     assert not (tmp_path / "results").exists()
+
+
+def test_energies_above_the_hull(predict, tmp_path: Path) -> None:
+    options = ("--relax", "--oracle", "analytic", "--n-relax", "2", "--processes", "1")
+    entries = [{"formula": formula, "energy_per_atom": 0.0} for formula in ("Na", "Cl")]
+    (tmp_path / "phases.json").write_text(json.dumps({"entries": entries}))
+    code, out, complaints = predict("NaCl", *options, "--hull", str(tmp_path / "phases.json"))
+    assert (code, complaints) == (0, [])
+    assert "hull" in out
+    relaxation = results(tmp_path, "NaCl")["candidates"][0]["relaxation"]
+    assert relaxation["e_above_hull"] == pytest.approx(relaxation["oracle_energy_per_atom"])
+    # The closed form has no reference elements, so that what is predicted here makes no hull.
+    code, _, complaints = predict("NaCl", *options, "--hull", "predicted")
+    assert code == 0
+    assert len(complaints) == 1
+    assert "Na and Cl" in complaints[0]
+    assert results(tmp_path, "NaCl")["candidates"][0]["relaxation"]["e_above_hull"] is None
+    for wrong in (("--hull", str(tmp_path / "none.json"), "--relax"), ("--hull", "predicted", "--no-relax")):
+        code, _, complaints = predict("NaCl", "--oracle", "analytic", *wrong)
+        assert code == 2
+        assert len(complaints) == 1

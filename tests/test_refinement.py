@@ -12,8 +12,9 @@ from tiny import caesium_chloride, candidate_of, nickel_arsenide, rock_salt, sha
 
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import ConfigError
+from lcoms.hull import Hull, Phase
 from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig
-from lcoms.refinement import refine
+from lcoms.refinement import found_phases, refine, with_hull
 from lcoms.relax.result import RelaxResult, Status
 from lcoms.report import results, table
 
@@ -115,3 +116,21 @@ def test_options_that_make_no_sense(option: dict[str, float]) -> None:
 
 def test_nothing_to_relax() -> None:
     assert run(prediction_of(), []).candidates == ()
+
+
+def test_energy_above_a_hull_of_elements_and_found_phases() -> None:
+    salt, caesium = rock_salt(), caesium_chloride(3.4, SALT)
+    before = prediction_of(candidate_of(salt), candidate_of(caesium), candidate_of(zinc_blende(6.0, SALT)))
+    found = run(before, [relaxed(salt, -6.8), relaxed(caesium, -6.6)], n_relax=2)
+    elements = [Phase(Composition.from_formula("Na"), -1.0), Phase(Composition.from_formula("Cl"), -2.0)]
+    (phase,) = found_phases([found, prediction_of()])
+    assert (phase.composition.reduced_formula, phase.energy_per_atom) == ("NaCl", -3.4)
+    judged = with_hull(found, Hull([*elements, phase], None))
+    above = [c.relaxation.e_above_hull if c.relaxation else None for c in judged.candidates]
+    assert above == [pytest.approx(0, abs=1e-9), pytest.approx(0.1), None]
+    # Without the compound among the phases the hull is the mixture of the elements.
+    lower = with_hull(found, Hull(elements, None)).candidates[0].relaxation
+    assert lower is not None
+    assert lower.e_above_hull == pytest.approx(-3.4 + 1.5)
+    assert "hull" in [column.header for column in table(judged).columns]
+    assert with_hull(found, Hull(elements[:1], None)).candidates[0].relaxation.e_above_hull is None

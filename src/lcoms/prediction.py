@@ -45,6 +45,7 @@ class Relaxation:
         energy_above_lowest: eV/atom above the lowest candidate of this prediction.
         n_steps: of the relaxation.
         decoded: the crystal before it.
+        e_above_hull: eV/atom above the hull of reference phases, negative below it; None where none were given.
     """
 
     status: str
@@ -53,6 +54,7 @@ class Relaxation:
     energy_above_lowest: float
     n_steps: int
     decoded: Crystal
+    e_above_hull: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from math import isfinite, log, nan
 
 from lcoms.confidence import ConfidenceModel, evidence
 from lcoms.crystal import Composition, Crystal
+from lcoms.hull import Hull, Phase
 from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.oracles.references import load_references
@@ -111,6 +112,29 @@ def refine_all(
     ]
     model = confidence if confidence is not None and confidence.oracle == config.oracle else None
     return [_finished(prediction, model, n_candidates) for prediction in refined]
+
+
+def found_phases(predictions: Sequence[Prediction]) -> list[Phase]:
+    """The lowest relaxed candidate of each prediction, as a reference phase."""
+    phases = []
+    for prediction in predictions:
+        energies = [c.relaxation.energy_per_atom for c in prediction.candidates if c.relaxation is not None]
+        lowest = min((energy for energy in energies if isfinite(energy)), default=None)
+        if lowest is not None:
+            phases.append(Phase(prediction.composition.reduced, lowest))
+    return phases
+
+
+def with_hull(prediction: Prediction, hull: Hull) -> Prediction:
+    """The prediction with the energy above a hull for each relaxed candidate."""
+    candidates = []
+    for candidate in prediction.candidates:
+        relaxation = candidate.relaxation
+        if relaxation is not None and isfinite(relaxation.energy_per_atom):
+            above = hull.e_above_hull(candidate.crystal.composition.reduced, relaxation.energy_per_atom)
+            candidate = replace(candidate, relaxation=replace(relaxation, e_above_hull=above))
+        candidates.append(candidate)
+    return replace(prediction, candidates=tuple(candidates))
 
 
 def _finished(prediction: Prediction, confidence: ConfidenceModel | None, n_candidates: int) -> Prediction:

@@ -120,6 +120,7 @@ def _relaxation(relaxation: Relaxation) -> dict[str, Any]:
         "oracle_energy_per_atom": _number(relaxation.energy_per_atom),
         "oracle_formation_energy": _number(relaxation.formation_energy),
         "energy_above_lowest": _number(relaxation.energy_above_lowest),
+        "e_above_hull": _number(relaxation.e_above_hull),
         "n_steps": relaxation.n_steps,
         "decoded_cell": _cell(relaxation.decoded),
     }
@@ -160,6 +161,7 @@ RELAXED: tuple[Column, ...] = (
     ("surrogate", "right", 9, lambda c: f"{c.energy_per_atom:.3f}"),
     ("n", "right", 2, lambda c: str(c.count)),
 )
+HULL: Column = ("hull", "right", 9, lambda c: _hull_text(c))
 
 
 def table(prediction: Prediction) -> Table:
@@ -175,6 +177,8 @@ def table(prediction: Prediction) -> Table:
         collapse_padding=True,
     )
     columns = DECODED if prediction.refined is None else RELAXED
+    if any(c.relaxation is not None and c.relaxation.e_above_hull is not None for c in prediction.candidates):
+        columns = tuple(HULL if column[0] == "surrogate" else column for column in columns)
     rows.add_column("", justify="right", min_width=2, no_wrap=True)
     for name, justify, width, _ in columns:
         rows.add_column(name, justify=justify, min_width=width, no_wrap=True)
@@ -198,6 +202,11 @@ def _above_text(candidate: Candidate) -> str:
     if relaxation is None or not isfinite(relaxation.energy_above_lowest):
         return "-"
     return f"{relaxation.energy_above_lowest:.3f}"
+
+
+def _hull_text(candidate: Candidate) -> str:
+    relaxation = candidate.relaxation
+    return "-" if relaxation is None or relaxation.e_above_hull is None else f"{relaxation.e_above_hull:.3f}"
 
 
 def _cell_text(candidate: Candidate) -> str:

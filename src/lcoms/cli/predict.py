@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lcoms.crystal import Composition, Crystal
+    from lcoms.hull import Phase
     from lcoms.models.weights import Weights
     from lcoms.prediction import PredictConfig, Prediction, RefineConfig
 
 STAR_NOTE = " *: total energy, as the oracle has no reference for an element."
+PREDICTED = "predicted"
 TOGETHER = 8  # formulas whose candidates are relaxed at once
 DECODED_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
 RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom, and the surrogate's before it."
@@ -58,6 +60,13 @@ def predict(
     oracle: Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")] = "chgnet:r2scan",
     n_relax: Annotated[int, typer.Option(help="Candidates to relax.")] = 20,
     fmax: Annotated[float, typer.Option(help="Largest force left by a relaxation, eV/angstrom.")] = 0.1,
+    hull: Annotated[
+        str | None,
+        typer.Option(
+            help="Reference phases for the energy above hull: a file as lcoms rank --hull takes it, or 'predicted' for "
+            "the elements and the formulas of this command."
+        ),
+    ] = None,
     processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     weights: Annotated[
@@ -75,6 +84,8 @@ def predict(
         refined = RefineConfig(oracle=oracle, n_relax=n_relax, fmax=fmax)
         if relax is None:
             relax = find_spec("chgnet") is not None or oracle != RefineConfig.oracle
+        if hull is not None and not relax:
+            raise ConfigError("--hull needs relaxed energies; add --relax.")
         config = PredictConfig(
             n_candidates=max(n, n_relax) if relax else n,
             n_starts=starts,
@@ -84,7 +95,7 @@ def predict(
             exclude_same=without_same,
             seed=seed,
         )
-        run = Run(config, refined if relax else None, n, out, processes)
+        run = Run(config, refined if relax else None, n, out, processes, hull)
         failed += _predict_all(compositions, run, weights, start_structure, threads)
     if failed:
         raise typer.Exit(2)
@@ -98,6 +109,7 @@ class Run(NamedTuple):
     n_candidates: int
     out: Path
     processes: int | None
+    hull: str | None
 
 
 def _complain(sentence: str) -> None:
@@ -155,6 +167,7 @@ def _predict_all(
     from rich.console import Console
 
     console = Console()
+    phases: list[Phase] = []
     clock = time.perf_counter()
     with console.status("Loading the weights ..."):
         import torch
@@ -170,17 +183,19 @@ def _predict_all(
         structure: Crystal | None = None if start_structure is None else read_crystals(start_structure)[0]
         if run.refined is not None:
             make_oracle(run.refined.oracle).check(compositions)
+            phases = _phases(run.hull, run.refined.oracle)
         make_folder(run.out)
     failed = 0
     folders: list[Path] = []
     no_reference = False
-    for i in range(0, len(compositions), TOGETHER):
+    together = len(compositions) if run.hull == PREDICTED else TOGETHER
+    for i in range(0, len(compositions), together):
         predictions = []
-        for composition in compositions[i : i + TOGETHER]:
+        for composition in compositions[i : i + together]:
             prediction = _predict_one(composition, loaded, run, structure, console)
             failed += prediction is None
             predictions += [] if prediction is None else [prediction]
-        predictions = _finish(predictions, run, loaded.folder, console)
+        predictions = _finish(predictions, run, phases, loaded.folder, console)
         folders += [run.out / prediction.composition.reduced_formula for prediction in predictions]
         no_reference |= any(
             c.relaxation is not None and c.relaxation.formation_energy is None
@@ -214,13 +229,32 @@ def _predict_one(
     return None
 
 
-def _finish(predictions: list[Prediction], run: Run, folder: Path, console: Console) -> list[Prediction]:
+def _phases(hull: str | None, oracle: str) -> list[Phase]:
+    """Reference phases of the user's file; none where there is no file."""
+    if hull is None or hull == PREDICTED:
+        return []
+    from lcoms.hull import read_entries
+    from lcoms.oracles.references import load_references
+    from lcoms.oracles.registry import make_oracle
+
+    def evaluate(crystals: list[Crystal]) -> list[float]:
+        found = make_oracle(oracle).evaluate(crystals)
+        return [e.energy / crystal.n_atoms for e, crystal in zip(found, crystals, strict=True)]
+
+    return read_entries(Path(hull), evaluate, load_references(oracle))
+
+
+def _finish(
+    predictions: list[Prediction], run: Run, phases: list[Phase], folder: Path, console: Console
+) -> list[Prediction]:
     """Relax where that is wanted, write and print."""
     from lcoms.report import table, write_prediction
 
     if run.refined is not None and predictions:
         from lcoms.confidence import ConfidenceModel
-        from lcoms.refinement import refine_all
+        from lcoms.hull import Hull
+        from lcoms.oracles.references import load_references
+        from lcoms.refinement import found_phases, refine_all, with_hull
 
         n = sum(min(run.refined.n_relax, len(p.candidates)) for p in predictions)
         done = itertools.count(1)
@@ -233,6 +267,13 @@ def _finish(predictions: list[Prediction], run: Run, folder: Path, console: Cons
                 processes=run.processes,
                 progress=lambda: status.update(f"Relaxing candidates: {next(done)} of {n} ..."),
             )
+        if run.hull is not None:
+            phases = found_phases(predictions) if run.hull == PREDICTED else phases
+            reference = Hull(phases, load_references(run.refined.oracle))
+            for composition in [p.composition for p in predictions if reference.missing(p.composition)]:
+                lacking = " and ".join(reference.missing(composition))
+                _complain(f"{composition.reduced_formula}: no hull without a phase of {lacking}; add one to --hull.")
+            predictions = [with_hull(prediction, reference) for prediction in predictions]
     for prediction in predictions:
         write_prediction(prediction, run.out)
         console.print(table(prediction))
