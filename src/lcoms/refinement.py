@@ -54,7 +54,7 @@ def refine(
         else:
             failed.append(_not_relaxed(candidate, result))
             failures.append(f"candidate {rank} in the surrogate's order: {result.reason or result.status.value}")
-    ranked = _ranked(done, config)
+    ranked = rank_relaxed(done, config)
     kept = [*ranked, *failed, *rest][:n_candidates]
     return replace(
         prediction,
@@ -169,7 +169,7 @@ def _not_relaxed(candidate: Candidate, result: RelaxResult) -> Candidate:
     return replace(candidate, relaxation=failure)
 
 
-def _ranked(candidates: Sequence[Candidate], config: RefineConfig) -> list[Candidate]:
+def rank_relaxed(candidates: Sequence[Candidate], config: RefineConfig) -> list[Candidate]:
     """Distinct crystals, lowest first; counts of those that relaxed into one another are added up."""
     distinct = merge_relaxed(candidates)
     lowest = min((_energy(candidate) for candidate in distinct), default=nan)

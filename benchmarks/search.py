@@ -1,0 +1,185 @@
+"""What is latent descent worth? Success against the number of relaxations, formula alone, on the paper's 26 compounds.
+
+    python benchmarks/search.py --seeds 3 --out benchmarks/results/search.json --figure benchmarks/results/search.png
+
+Three sources of crystals are relaxed with the same oracle and the same settings, in the order in which they come:
+
+- descent: candidates of `lcoms predict`, in the surrogate's order;
+- starts: the same without descent (0 steps);
+- random: pyxtal crystals of random space groups and 1 to 4 formula units.
+
+A method has found a compound within k relaxations if the best-ranked of its first k relaxed crystals is the known
+ground state (strict matcher and space group). Crystals of the compound itself are left out of the starts. Rows are kept
+as they come, and a run goes on where an earlier one with the same file stopped.
+"""
+
+# ruff: noqa: T201 - a benchmark prints
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.evaluate.references import Reference, paper_compounds
+from lcoms.evaluate.statistics import Share
+from lcoms.io import from_pymatgen
+from lcoms.lattice import shortest_distance
+from lcoms.match import STRICT, matches
+from lcoms.models.weights import load_weights
+from lcoms.prediction import Candidate, PredictConfig, RefineConfig, Relaxation, predict_crystals
+from lcoms.refinement import RELAXED_LADDER, USABLE, rank_relaxed
+from lcoms.relax import RelaxConfig, RelaxResult, relax_crystals
+from lcoms.search.starts import Start, composition_seed
+from lcoms.symmetry import space_group_number, symmetrise
+
+METHODS = ("descent", "starts", "random")
+COUNTS = (1, 2, 5, 10, 20, 50)
+MAX_UNITS = 4
+
+
+def random_crystals(composition: Composition, n: int, seed: int) -> list[Crystal]:
+    """Crystals by pyxtal: space group and number of formula units drawn anew until one exists."""
+    from pyxtal import pyxtal
+
+    rng = np.random.default_rng(composition_seed(seed, composition))
+    found: list[Crystal] = []
+    symbols = composition_symbols(composition)
+    while len(found) < n:
+        units = int(rng.integers(1, MAX_UNITS + 1))
+        counts = [units * count for count in composition.reduced.counts]
+        attempt = pyxtal()
+        try:
+            attempt.from_random(3, int(rng.integers(1, 231)), symbols, counts, random_state=int(rng.integers(2**31)))
+        except Exception:  # pyxtal raises many kinds where a group does not suit a composition
+            continue
+        if attempt.valid:
+            found.append(from_pymatgen(attempt.to_pymatgen().get_primitive_structure()))
+    return found
+
+
+def composition_symbols(composition: Composition) -> list[str]:
+    """Symbols of the elements, in their order."""
+    from lcoms.elements import SYMBOLS
+
+    return [SYMBOLS[z] for z in composition.reduced.atomic_numbers]
+
+
+def crystals_of(method: str, reference: Reference, weights, n: int, seed: int) -> list[Crystal]:  # type: ignore[no-untyped-def]
+    """At most `n` crystals of a method, in the order in which it would relax them."""
+    if method == "random":
+        return random_crystals(reference.composition, n, seed)
+    steps = PredictConfig.steps if method == "descent" else 0
+    config = PredictConfig(n_candidates=n, n_starts=2 * n, steps=steps, exclude_same=True, seed=seed)
+    return [candidate.crystal for candidate in predict_crystals(reference.composition, weights, config).candidates]
+
+
+def relaxed(result: RelaxResult, started: Crystal) -> Candidate | None:
+    """A relaxed crystal in the form that the ranking takes; None where the relaxation failed."""
+    if result.status not in USABLE:
+        return None
+    s = symmetrise(result.crystal, ladder=RELAXED_LADDER)
+    per_atom = result.energy_per_atom
+    outcome = Relaxation(result.status.value, per_atom, None, 0.0, result.n_steps, started)
+    nothing = float("nan")
+    start = Start("", "", nothing, 1, torch.zeros(0))
+    closest = shortest_distance(s.crystal.lattice, s.crystal.frac_coords)
+    return Candidate(
+        s.crystal, nothing, nothing, nothing, 0.0, per_atom, s.space_group, s.symprec, closest, start, 1, outcome
+    )
+
+
+def run_one(method: str, reference: Reference, weights, args: argparse.Namespace, seed: int) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    """Success after each number of relaxations."""
+    clock = time.perf_counter()
+    crystals = crystals_of(method, reference, weights, args.relaxations, seed)
+    generated = time.perf_counter() - clock
+    config = RefineConfig(oracle=args.oracle)
+    options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps)
+    results = relax_crystals(crystals, args.oracle, options, processes=args.processes)
+    candidates = [relaxed(result, crystal) for result, crystal in zip(results, crystals, strict=True)]
+    group = space_group_number(reference.crystal)
+    found = {}
+    for k in COUNTS:
+        ranked = rank_relaxed([c for c in candidates[:k] if c is not None], config)
+        found[str(k)] = bool(
+            ranked and ranked[0].space_group == group and matches(ranked[0].crystal, reference.crystal, STRICT)
+        )
+    return {
+        "method": method,
+        "compound": reference.name,
+        "seed": seed,
+        "found": found,
+        "crystals": len(crystals),
+        "failed": sum(c is None for c in candidates),
+        "steps": sum(result.n_steps for result in results),
+        "seconds_generating": round(generated, 2),
+        "seconds": round(time.perf_counter() - clock, 2),
+    }
+
+
+def report(rows: list[dict], figure: Path | None) -> None:  # type: ignore[type-arg]
+    """A table, and a figure where one is asked for."""
+    print(f"{'relaxations':<12}" + "".join(f"{k:>24}" for k in COUNTS))
+    shares: dict[str, list[Share]] = {}
+    for method in METHODS:
+        mine = [row for row in rows if row["method"] == method]
+        if not mine:
+            continue
+        shares[method] = [Share(sum(row["found"][str(k)] for row in mine), len(mine)) for k in COUNTS]
+        print(f"{method:<12}" + "".join(f"{share!s:>24}" for share in shares[method]))
+        steps = sum(row["steps"] for row in mine) / max(1, sum(row["crystals"] for row in mine))
+        print(f"{'':<12}{steps:.1f} steps a relaxation, {np.mean([row['seconds'] for row in mine]):.1f} s a compound")
+    if figure is None:
+        return
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    _, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    for marker, (method, values) in zip("os^", shares.items(), strict=False):
+        axes.plot(COUNTS, [share.successes / share.trials for share in values], marker=marker, label=method)
+    axes.set(xscale="log", xlabel="relaxations", ylabel="share of compounds found", ylim=(0, 1.02))
+    axes.set_xticks(COUNTS, [str(k) for k in COUNTS])
+    axes.legend()
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    plt.savefig(figure, dpi=150)
+
+
+def main() -> None:
+    """Run what is missing and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--relaxations", type=int, default=max(COUNTS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--oracle", default=RefineConfig.oracle)
+    parser.add_argument("--processes", type=int, default=None)
+    parser.add_argument("--weights", type=Path, default=None)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file that keeps the rows")
+    parser.add_argument("--figure", type=Path, default=None)
+    args = parser.parse_args()
+    weights = load_weights(args.weights)
+    rows = json.loads(args.out.read_text()) if args.out.exists() else []
+    done = {(row["method"], row["compound"], row["seed"]) for row in rows}
+    for seed in range(args.seeds):
+        for reference in paper_compounds():
+            for method in args.methods:
+                if (method, reference.name, seed) in done:
+                    continue
+                rows.append(run_one(method, reference, weights, args, seed))
+                part = args.out.with_name(args.out.name + ".part")
+                part.parent.mkdir(parents=True, exist_ok=True)
+                part.write_text(json.dumps(rows, indent=0) + "\n")
+                part.replace(args.out)
+                print(rows[-1], flush=True)
+    report(rows, args.figure)
+
+
+if __name__ == "__main__":
+    main()
