@@ -14,7 +14,7 @@ from tiny import made_crystals, shaken
 from lcoms.crystal import Crystal
 from lcoms.io import to_pymatgen
 from lcoms.match import LOOSE, STRICT, Tolerance, matches, rmsd
-from lcoms.superpose import ReducedCell, _surely_reduced, can_be_laid, matching_bases
+from lcoms.superpose import ReducedCell, _parameters, _surely_reduced, _volume, can_be_laid, matching_bases
 
 
 def pairs() -> Iterator[tuple[Crystal, Crystal]]:
@@ -87,6 +87,13 @@ def test_a_cell_that_hides_shorter_vectors_is_not_judged_by_its_lengths() -> Non
     np.testing.assert_allclose(cell(np.diag([3.0, 1.0, 2.0])).shortest_vectors, [1, 2, 3])
     # The same simple cubic lattice; the screen must not refuse it.
     assert can_be_laid(cell(skewed), cell(np.eye(3)), ltol=0.2, stol=0.3, angle_tol=5.0)
+
+
+def test_lengths_angles_and_volumes_are_those_of_pymatgen_to_the_last_bit() -> None:
+    for matrix in random_lattices(100, 5):
+        lattice = Lattice(matrix)
+        assert _parameters(matrix).tolist() == list(lattice.parameters)
+        assert _volume(matrix) == lattice.volume
 
 
 def test_lattices_taken_for_reduced_are_left_alone_by_the_reduction() -> None:

@@ -48,8 +48,7 @@ class ReducedCell:
     @cached_property
     def volume(self) -> float:
         """Cubic angstrom."""
-        a, b, c = self.lattice
-        return float(abs(np.dot(np.cross(a, b), c)))
+        return _volume(self.lattice)
 
     @cached_property
     def counts(self) -> tuple[tuple[int, int], ...]:
@@ -122,8 +121,9 @@ def _placements(first: ReducedCell, second: ReducedCell, ltol: float, stol: floa
     possible = _with_partners(frac_1, second.frac_coords, shifts, frac_tol, forbidden)
     mask = forbidden.astype(np.int64)
     rows = np.unique(possible[:, 0])
+    target = _parameters(lattice_2)
     for row, reduced in zip(rows.tolist(), _surely_reduced(mean[rows]).tolist(), strict=True):
-        overlay = _Overlay(bases[row], lattice_2, cart_1, second.frac_coords, stol=stol, reduced=reduced)
+        overlay = _Overlay(bases[row], target, cart_1, second.frac_coords, stol=stol, reduced=reduced)
         for partner in partners[possible[possible[:, 0] == row, 1]].tolist():
             yield overlay.displacements(partner, anchor, mask)
 
@@ -203,13 +203,11 @@ class _Overlay:
     ) -> None:
         from pymatgen.core import Lattice
 
-        one = Lattice(basis)
-        self.frac_1 = one.get_fractional_coords(cart_1)
+        self.frac_1 = np.dot(cart_1, np.linalg.inv(basis))
         self.frac_1 -= np.floor(self.frac_1)
         self.frac_2 = frac_2
-        parameters = (np.array(one.parameters) + np.array(Lattice(target).parameters)) / 2
-        mean = Lattice.from_parameters(*parameters)
-        self.normalization = (len(cart_1) / mean.volume) ** (1 / 3)
+        mean = Lattice.from_parameters(*((_parameters(basis) + target) / 2))
+        self.normalization = (len(cart_1) / _volume(mean.matrix)) ** (1 / 3)
         self.lll_matrix = mean.matrix.copy() if reduced else mean.lll_matrix
         self.lll_inverse: Array | None = None if reduced else mean.lll_inverse
         self.frac_tol = _reciprocal_lengths(self.lll_matrix) * stol / (np.pi * self.normalization)
@@ -235,6 +233,22 @@ class _Overlay:
         )
         chosen = vectors[linear_sum_assignment(squares)]
         return np.asarray(np.sum((chosen - np.mean(chosen, axis=0)) ** 2, axis=-1) ** 0.5 * self.normalization)
+
+
+def _parameters(lattice: Array) -> Array:
+    """(6,) lengths and angles in degrees, to the last bit those of pymatgen's Lattice."""
+    a, b, c = lattice
+    lengths = np.sqrt(np.sum(lattice**2, axis=1))
+    of_a, of_b, of_c = lengths.tolist()
+    cosines = np.array([np.dot(b, c) / (of_b * of_c), np.dot(c, a) / (of_c * of_a), np.dot(a, b) / (of_a * of_b)])
+    return np.concatenate([lengths, np.rad2deg(np.arccos(np.minimum(np.maximum(cosines, -1), 1)))])
+
+
+def _volume(lattice: Array) -> float:
+    """Cubic angstrom, to the last bit that of pymatgen's Lattice."""
+    (a1, a2, a3), (b1, b2, b3) = lattice[:2].tolist()
+    normal = np.array([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, a1 * b2 - a2 * b1])
+    return float(abs(np.dot(normal, lattice[2])))
 
 
 def _surely_reduced(lattices: Array) -> NDArray[np.bool_]:
