@@ -31,7 +31,7 @@ from lcoms.search.starts import PredictConfig, find_starts
 from lcoms.symmetry import symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; nearer atoms are dropped by prediction, too
-MAX_ABOVE = 2.0  # eV/atom above the anchor; beyond, all are equally hopeless
+MAX_ABOVE = 1.0  # eV/atom above the anchor; beyond, all are equally hopeless
 
 
 @dataclass(frozen=True, eq=False)
