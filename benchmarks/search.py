@@ -32,8 +32,9 @@ from lcoms.io import from_pymatgen
 from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.models.weights import load_weights
+from lcoms.oracles.references import load_references
 from lcoms.prediction import Candidate, PredictConfig, RefineConfig, Relaxation, predict_crystals
-from lcoms.refinement import RELAXED_LADDER, USABLE, rank_relaxed
+from lcoms.refinement import RELAXED_LADDER, FormationEnergy, rank_relaxed, why_unusable
 from lcoms.relax import RelaxConfig, RelaxResult, relax_crystals
 from lcoms.search.starts import Start, composition_seed
 from lcoms.symmetry import space_group_number, symmetrise
@@ -79,9 +80,9 @@ def crystals_of(method: str, reference: Reference, weights, n: int, seed: int) -
     return [candidate.crystal for candidate in predict_crystals(reference.composition, weights, config).candidates]
 
 
-def relaxed(result: RelaxResult, started: Crystal) -> Candidate | None:
+def relaxed(result: RelaxResult, started: Crystal, formation_energy: FormationEnergy) -> Candidate | None:
     """A relaxed crystal in the form that the ranking takes; None where the relaxation failed."""
-    if result.status not in USABLE:
+    if why_unusable(result, formation_energy) is not None:
         return None
     s = symmetrise(result.crystal, ladder=RELAXED_LADDER)
     per_atom = result.energy_per_atom
@@ -102,7 +103,12 @@ def run_one(method: str, reference: Reference, weights, args: argparse.Namespace
     config = RefineConfig(oracle=args.oracle)
     options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps)
     results = relax_crystals(crystals, args.oracle, options, processes=args.processes)
-    candidates = [relaxed(result, crystal) for result, crystal in zip(results, crystals, strict=True)]
+    references = load_references(args.oracle)
+
+    def formation_energy(composition: Composition, energy: float) -> float | None:
+        return None if references is None else references.formation_energy(composition, energy)
+
+    candidates = [relaxed(result, crystal, formation_energy) for result, crystal in zip(results, crystals, strict=True)]
     group = space_group_number(reference.crystal)
     found = {}
     for k in COUNTS:

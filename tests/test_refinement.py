@@ -134,3 +134,11 @@ def test_energy_above_a_hull_of_elements_and_found_phases() -> None:
     assert lower.e_above_hull == pytest.approx(-3.4 + 1.5)
     assert "hull" in [column.header for column in table(judged).columns]
     assert with_hull(found, Hull(elements[:1], None)).candidates[0].relaxation.e_above_hull is None
+
+
+def test_holes_of_the_oracle_are_no_ground_states() -> None:
+    before = prediction_of(candidate_of(rock_salt()), candidate_of(caesium_chloride(3.4, SALT)))
+    found = run(before, [relaxed(rock_salt(), -6.8), relaxed(caesium_chloride(3.4, SALT), -190.0)])
+    assert [c.space_group for c in found.candidates] == [225, 221]
+    assert len(found.failures) == 1
+    assert "-92.0 eV/atom" in found.failures[0]

@@ -21,6 +21,7 @@ from lcoms.relax.run import relax_crystals
 from lcoms.symmetry import space_group_order, symmetrise
 
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
+LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
 SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
 RELAXED_LADDER = (0.1, 0.05, 0.02)  # angstrom; a relaxed crystal is near its symmetry
 
@@ -49,11 +50,12 @@ def refine(
     results = relax([candidate.crystal for candidate in chosen])
     done, failed, failures = [], [], []
     for rank, (candidate, result) in enumerate(zip(chosen, results, strict=True), 1):
-        if result.status in USABLE and isfinite(result.energy):
+        reason = why_unusable(result, formation_energy)
+        if reason is None:
             done.append(_relaxed(candidate, result, formation_energy))
         else:
             failed.append(_not_relaxed(candidate, result))
-            failures.append(f"candidate {rank} in the surrogate's order: {result.reason or result.status.value}")
+            failures.append(f"candidate {rank} in the surrogate's order: {reason}")
     ranked = rank_relaxed(done, config)
     kept = [*ranked, *failed, *rest][:n_candidates]
     return replace(
@@ -63,6 +65,19 @@ def refine(
         refined=config,
         failures=tuple(failures),
     )
+
+
+def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str | None:
+    """Why a relaxation cannot be ranked; None where it can.
+
+    Learned potentials have holes: crystals far from all they were trained on, to which they give absurd energies.
+    """
+    if result.status not in USABLE or not isfinite(result.energy):
+        return result.reason or result.status.value
+    energy = formation_energy(result.crystal.composition, result.energy_per_atom)
+    if energy is not None and energy < LOWEST_FORMATION_ENERGY:
+        return f"a formation energy of {energy:.1f} eV/atom, which no compound has; the oracle is wrong about it."
+    return None
 
 
 def refine_all(
