@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 
 from lcoms.crystal import Crystal
 from lcoms.errors import CrystalError
-from lcoms.primitive import niggli_cell, primitive_cell
-from lcoms.superpose import ReducedCell, can_be_laid, least_displacement
+from lcoms.primitive import ReducedCell, niggli_cell, primitive_cell
+from lcoms.superpose import can_be_laid, least_displacement
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ The rules and their order are those of Structure.get_reduced_structure and Struc
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import product
 from math import gcd
 
@@ -18,8 +19,53 @@ from lcoms.elements import SYMBOLS
 Array = NDArray[np.float64]
 Cell = tuple[Array, Array, NDArray[np.int64]]
 
+_REDUCED_WITHIN = 1e-9
+
 TOLERANCE = 0.25
 """Angstrom; pymatgen's default for atoms that count as copies of each other."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedCell:
+    """A primitive Niggli cell.
+
+    Attributes:
+        lattice: (3, 3) rows in angstrom.
+        frac_coords: (n, 3).
+        atomic_numbers: (n,).
+    """
+
+    lattice: Array
+    frac_coords: Array
+    atomic_numbers: NDArray[np.int64]
+
+    @cached_property
+    def volume(self) -> float:
+        """Cubic angstrom."""
+        return exact_volume(self.lattice)
+
+    @cached_property
+    def counts(self) -> tuple[tuple[int, int], ...]:
+        """Atomic numbers and how many atoms of each."""
+        numbers, counts = np.unique(self.atomic_numbers, return_counts=True)
+        return tuple(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+    @cached_property
+    def shortest_vectors(self) -> Array | None:
+        """(3,) ascending lengths of the shortest independent vectors; None unless the cell shows that it holds them.
+
+        A basis with |b| <= |b + x a| and |c| <= |c + x a + y b| for all x, y in -1, 0, 1, where |a| <= |b| <= |c|
+        (Minkowski), consists of such vectors.
+        """
+        lengths = np.linalg.norm(self.lattice, axis=1)
+        a, b, c = self.lattice[np.argsort(lengths, kind="stable")]
+        lengths = np.sort(lengths)
+        others_b = [b + x * a for x in (-1, 1)]
+        others_c = [c + x * a + y * b for x in (-1, 0, 1) for y in (-1, 0, 1)]
+        slack = 1 - _REDUCED_WITHIN
+        shorter_b = np.linalg.norm(others_b, axis=1).min() < slack * lengths[1]
+        shorter_c = np.linalg.norm(others_c, axis=1).min() < slack * lengths[2]
+        return None if shorter_b or shorter_c else lengths
 
 
 def niggli_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64]) -> Cell:
@@ -37,6 +83,13 @@ def niggli_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64]) 
     # Atom by atom, since a product of matrices may differ in the last bit.
     frac = [new.get_fractional_coords(old.get_cartesian_coords(atom)) for atom in frac_coords]
     return new.matrix, np.mod(frac, 1), numbers
+
+
+def exact_volume(lattice: Array) -> float:
+    """Cubic angstrom, to the last bit that of pymatgen's Lattice."""
+    (a1, a2, a3), (b1, b2, b3) = lattice[:2].tolist()
+    normal = np.array([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, a1 * b2 - a2 * b1])
+    return float(abs(np.dot(normal, lattice[2])))
 
 
 def primitive_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64]) -> Cell:

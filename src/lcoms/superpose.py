@@ -12,66 +12,21 @@ order, so that verdicts and displacements are the same. What is saved is work th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.lattice import lattice_from_parameters, parameters_from_lattice
+from lcoms.primitive import ReducedCell, exact_volume
 
 Array = NDArray[np.float64]
 
 SAME = 1e-5
 """StructureMatcher stops at the first placement with a smaller displacement."""
-_REDUCED_WITHIN = 1e-9
 _LENGTH_MARGIN = 1e-6
 _TIE = 1e-9
 _MOST_AT_ONCE = 1 << 20
-
-
-@dataclass(frozen=True, eq=False)
-class ReducedCell:
-    """A primitive Niggli cell.
-
-    Attributes:
-        lattice: (3, 3) rows in angstrom.
-        frac_coords: (n, 3).
-        atomic_numbers: (n,).
-    """
-
-    lattice: Array
-    frac_coords: Array
-    atomic_numbers: NDArray[np.int64]
-
-    @cached_property
-    def volume(self) -> float:
-        """Cubic angstrom."""
-        return _volume(self.lattice)
-
-    @cached_property
-    def counts(self) -> tuple[tuple[int, int], ...]:
-        """Atomic numbers and how many atoms of each."""
-        numbers, counts = np.unique(self.atomic_numbers, return_counts=True)
-        return tuple(zip(numbers.tolist(), counts.tolist(), strict=True))
-
-    @cached_property
-    def shortest_vectors(self) -> Array | None:
-        """(3,) ascending lengths of the shortest independent vectors; None unless the cell shows that it holds them.
-
-        A basis with |b| <= |b + x a| and |c| <= |c + x a + y b| for all x, y in -1, 0, 1, where |a| <= |b| <= |c|
-        (Minkowski), consists of such vectors.
-        """
-        lengths = np.linalg.norm(self.lattice, axis=1)
-        a, b, c = self.lattice[np.argsort(lengths, kind="stable")]
-        lengths = np.sort(lengths)
-        others_b = [b + x * a for x in (-1, 1)]
-        others_c = [c + x * a + y * b for x in (-1, 0, 1) for y in (-1, 0, 1)]
-        slack = 1 - _REDUCED_WITHIN
-        shorter_b = np.linalg.norm(others_b, axis=1).min() < slack * lengths[1]
-        shorter_c = np.linalg.norm(others_c, axis=1).min() < slack * lengths[2]
-        return None if shorter_b or shorter_c else lengths
 
 
 def least_displacement(
@@ -207,7 +162,7 @@ class _Overlay:
         self.frac_1 -= np.floor(self.frac_1)
         self.frac_2 = frac_2
         mean = Lattice.from_parameters(*((_parameters(basis) + target) / 2))
-        self.normalization = (len(cart_1) / _volume(mean.matrix)) ** (1 / 3)
+        self.normalization = (len(cart_1) / exact_volume(mean.matrix)) ** (1 / 3)
         self.lll_matrix = mean.matrix.copy() if reduced else mean.lll_matrix
         self.lll_inverse: Array | None = None if reduced else mean.lll_inverse
         self.frac_tol = _reciprocal_lengths(self.lll_matrix) * stol / (np.pi * self.normalization)
@@ -242,13 +197,6 @@ def _parameters(lattice: Array) -> Array:
     of_a, of_b, of_c = lengths.tolist()
     cosines = np.array([np.dot(b, c) / (of_b * of_c), np.dot(c, a) / (of_c * of_a), np.dot(a, b) / (of_a * of_b)])
     return np.concatenate([lengths, np.rad2deg(np.arccos(np.minimum(np.maximum(cosines, -1), 1)))])
-
-
-def _volume(lattice: Array) -> float:
-    """Cubic angstrom, to the last bit that of pymatgen's Lattice."""
-    (a1, a2, a3), (b1, b2, b3) = lattice[:2].tolist()
-    normal = np.array([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, a1 * b2 - a2 * b1])
-    return float(abs(np.dot(normal, lattice[2])))
 
 
 def _surely_reduced(lattices: Array) -> NDArray[np.bool_]:
