@@ -53,12 +53,20 @@ class Edges:
         Raises:
             ConfigError: the list is not symmetric.
         """
-        keys = _edge_keys(self.edge_index, self.edge_images)
-        wanted = _edge_keys(self.edge_index.flip(0), -self.edge_images)
-        found = torch.searchsorted(keys, wanted).clamp_max(max(len(keys) - 1, 0))
-        if not torch.equal(keys[found], wanted):
+        found = self.find(self.edge_index.flip(0), -self.edge_images)
+        if bool((found < 0).any()):
             raise ConfigError("reversed edges exist only in symmetric neighbour lists; ask for symmetric=True.")
         return found
+
+    def find(self, edge_index: Int[Tensor, "2 n"], edge_images: Int[Tensor, "n 3"]) -> Int[Tensor, " n"]:
+        """Position of each of the edges asked for, -1 where the list does not hold it."""
+        n_own = len(self.edge_images)
+        if not n_own:
+            return edge_index.new_full(edge_index.shape[1:], -1)
+        both = torch.cat([self.edge_index, edge_index], dim=1), torch.cat([self.edge_images, edge_images])
+        own, wanted = _edge_keys(*both).tensor_split([n_own])
+        found = torch.searchsorted(own, wanted).clamp_max(n_own - 1)
+        return torch.where(own[found] == wanted, found, -1)
 
 
 def neighbor_list(

@@ -1,4 +1,4 @@
-"""The paper preset: DimeNet++ encoder, lattice head and GemNet-T denoiser, sampled by annealed Langevin dynamics.
+"""The paper preset: DimeNet++ encoder, lattice head and GemNet denoiser, sampled by annealed Langevin dynamics.
 
 CDVAE (Xie et al. 2022, 2110.06197) conditional on composition, as latent conservative objective models need it: the
 contents of the cell are given, so the heads for counts and types and their losses are gone. Losses and weights:
@@ -46,7 +46,7 @@ class PaperConfig:
         condition: channels that describe the composition.
         head: hidden channels of the lattice head.
         encoder: sizes of DimeNet++.
-        decoder: sizes of GemNet-T.
+        decoder: sizes of GemNet, and whether it has quadruplets.
         langevin: noise levels, in training too, and steps of sampling.
         coord_weight: weight of the coordinate loss.
         lattice_weight: weight of the lattice loss.

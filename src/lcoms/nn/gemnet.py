@@ -1,13 +1,13 @@
-"""GemNet-T with direct forces: one vector per atom, rotating with the crystal, from noisy atoms and a condition.
+"""GemNet with direct forces: one vector per atom, rotating with the crystal, from noisy atoms and a condition.
 
-Gasteiger et al. 2021 (2106.08903) in the triplet form of CDVAE, with two changes: the graph holds the nearest
-neighbours of both ends with ties kept, so that it does not depend on the order of atoms, and the condition may hold
-more than the latent. The noise level is not an input.
+Gasteiger et al. 2021 (2106.08903) in the triplet form of CDVAE, or with quadruplets (GemNet-dQ), with two changes: the
+graph holds the nearest neighbours of both ends with ties kept, so that it does not depend on the order of atoms, and
+the condition may hold more than the latent. The noise level is not an input.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lcoms.batch import CrystalBatch
 from lcoms.elements import N_ELEMENTS
 from lcoms.neighbors import Slots, neighbor_list
+from lcoms.nn.gemnet_quadruplets import QuadrupletBasis, QuadrupletConfig, QuadrupletGraph, QuadrupletMessages
 from lcoms.nn.layers import (
     INV_SQRT_2,
     GaussianBasis,
@@ -50,6 +51,8 @@ class GemNetConfig:
         envelope_exponent: how sharply they do.
         n_neighbors: nearest neighbours of an atom, ties kept.
         n_atom_residuals: residual layers of the atom update and of the output.
+        quadruplets: whether edges also see dihedral angles, as in GemNet-dQ.
+        quadruplet_sizes: how, if they do.
     """
 
     atom: int = 128
@@ -64,6 +67,8 @@ class GemNetConfig:
     envelope_exponent: int = 5
     n_neighbors: int = 20
     n_atom_residuals: int = 3
+    quadruplets: bool = False
+    quadruplet_sizes: QuadrupletConfig = field(default_factory=QuadrupletConfig)
 
 
 class GemNetDenoiser(nn.Module):
@@ -83,12 +88,23 @@ class GemNetDenoiser(nn.Module):
         self.circular = nn.Parameter(he_orthogonal_(torch.empty(c.n_spherical, c.n_radial, c.basis)))
         self.blocks = nn.ModuleList(_Block(c, number) for number in range(c.n_blocks))
         self.outputs = nn.ModuleList(_Output(c, number) for number in range(c.n_blocks + 1))
+        self.quadruplet_basis = (
+            QuadrupletBasis(
+                c.quadruplet_sizes,
+                basis=c.basis,
+                n_radial=c.n_radial,
+                n_spherical=c.n_spherical,
+                envelope_exponent=c.envelope_exponent,
+            )
+            if c.quadruplets
+            else None
+        )
 
     def forward(
         self, batch: CrystalBatch, condition: Float[Tensor, "n_crystals condition"]
     ) -> Float[Tensor, "n_atoms 3"]:
         """The graph is built here from the coordinates given; no gradient flows to them."""
-        c = self.config
+        c, basis = self.config, self.quadruplet_basis
         edges = neighbor_list(batch, cutoff=c.cutoff, k=c.n_neighbors, symmetric=True)
         vectors = edges.vectors(batch).detach()
         distance = vectors.norm(dim=1)
@@ -103,6 +119,7 @@ class GemNetDenoiser(nn.Module):
             radial_triplet=self.radial_triplet(gaussians),
             radial_atom=self.radial_atom(gaussians),
             circular=torch.einsum("er,lrb->ebl", gaussians, self.circular),
+            quadruplets=None if basis is None else basis(batch, edges, slots, gaussians),
         )
         h = self.embed_atom(batch.atomic_numbers)
         h = self.embed_condition(torch.cat([h, condition[batch.crystal_idx]], dim=1))
@@ -128,6 +145,7 @@ class _Graph:
     radial_triplet: Float[Tensor, "n_edges basis"]
     radial_atom: Float[Tensor, "n_edges basis"]
     circular: Float[Tensor, "n_edges basis n_spherical"]
+    quadruplets: QuadrupletGraph | None
 
 
 class _Triplets(nn.Module):
@@ -170,10 +188,14 @@ class _Block(nn.Module):
             dense(c.edge, c.atom, activation=True), *(ScaledResidual(c.atom) for _ in range(c.n_atom_residuals))
         )
         self.join = nn.Sequential(dense(2 * c.atom + c.edge, c.edge, activation=True), ScaledResidual(c.edge))
+        self.quadruplets = QuadrupletMessages(c.quadruplet_sizes, edge=c.edge, basis=c.basis) if c.quadruplets else None
 
     def forward(self, h: Tensor, m: Tensor, graph: _Graph) -> tuple[Tensor, Tensor]:
         """New atoms (n_atoms, atom) and edges (n_edges, edge)."""
-        x = self.before((self.own(m) + self.triplets(m, graph)) * INV_SQRT_2)
+        terms = [self.own(m), self.triplets(m, graph)]
+        if self.quadruplets is not None and graph.quadruplets is not None:
+            terms.append(self.quadruplets(m, graph.quadruplets, graph.reverse))
+        x = self.before(sum(terms[1:], terms[0]) * len(terms) ** -0.5)
         m = self.after((m + x) * INV_SQRT_2)
         gathered = segment_sum(m * self.gate(graph.radial_atom), graph.target, len(h)) * self.atom_scale
         h = (h + self.atom(gathered)) * INV_SQRT_2
