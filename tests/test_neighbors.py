@@ -164,6 +164,18 @@ def test_reverse_needs_a_symmetric_list() -> None:
         neighbor_list(batch, k=1).reverse()
 
 
+def test_edges_are_found_where_they_stand_and_others_are_not(crystals: list[Crystal]) -> None:
+    edges = neighbor_list(CrystalBatch.from_crystals(crystals[:20]), k=5)
+    order = torch.randperm(len(edges.source), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(edges.find(edges.edge_index[:, order], edges.edge_images[order]), order)
+    far = edges.edge_images + torch.tensor([0, 40, 0])
+    assert (edges.find(edges.edge_index, far) == -1).all()
+    itself = edges.target.expand(2, -1)
+    assert (edges.find(itself, torch.zeros_like(edges.edge_images)) == -1).all()
+    none = Edges(edges.edge_index[:, :0], edges.edge_images[:0])
+    assert (none.find(edges.edge_index, edges.edge_images) == -1).all()
+
+
 def test_broken_coordinates_are_refused() -> None:
     batch = CrystalBatch.from_crystals([FCC])
     with pytest.raises(CrystalError, match="finite"):

@@ -1,7 +1,8 @@
-"""Vectors of the denoiser turn with the crystal and do not care for anything else."""
+"""Vectors of the denoiser turn with the crystal and do not care for anything else, with quadruplets and without."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,19 @@ from lcoms.batch import CrystalBatch
 from lcoms.crystal import Crystal
 from lcoms.neighbors import neighbor_list, triplets
 from lcoms.nn.gemnet import GemNetConfig, GemNetDenoiser
+from lcoms.nn.gemnet_quadruplets import QuadrupletConfig
 from lcoms.nn.layers import legendre_harmonics, segment_sum
 
 SMALL = GemNetConfig(atom=12, edge=14, n_blocks=2, triplet=6, bilinear=5, basis=4, n_radial=16, n_spherical=4)
+SIZES = QuadrupletConfig(channels=5, bilinear=4, circular_basis=3, spherical_basis=6, n_neighbors=4)
+FORMS = {"triplets": SMALL, "quadruplets": replace(SMALL, quadruplets=True, quadruplet_sizes=SIZES)}
 CONDITION = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture(scope="module")
-def denoiser() -> GemNetDenoiser:
+@pytest.fixture(scope="module", params=FORMS)
+def denoiser(request: pytest.FixtureRequest) -> GemNetDenoiser:
     torch.manual_seed(0)
-    return GemNetDenoiser(SMALL, 3).double()
+    return GemNetDenoiser(FORMS[request.param], 3).double()
 
 
 def same(a: Tensor, b: Tensor) -> bool:
@@ -36,6 +40,12 @@ def test_vectors_rotate_and_do_not_translate(denoiser: GemNetDenoiser) -> None:
     moved = batch.replace(lattice=batch.lattice @ rotation, frac_coords=batch.frac_coords + 0.37)
     assert vectors[4:].norm(dim=1).min() > 1e-3
     assert same(vectors @ rotation, denoiser(moved, CONDITION))
+
+
+def test_mirror_images_get_mirrored_vectors(denoiser: GemNetDenoiser) -> None:
+    batch, mirror = as_batch(some_crystals()), random_rotation() @ torch.diag(torch.tensor([1.0, 1.0, -1.0]).double())
+    mirrored = batch.replace(lattice=batch.lattice @ mirror)
+    assert same(denoiser(batch, CONDITION) @ mirror, denoiser(mirrored, CONDITION))
 
 
 def test_vectors_vanish_where_symmetry_says_so(denoiser: GemNetDenoiser) -> None:
@@ -71,7 +81,7 @@ def test_condition_and_element_matter(denoiser: GemNetDenoiser) -> None:
 
 def test_angles_are_seen(denoiser: GemNetDenoiser) -> None:
     batch = as_batch(some_crystals())
-    blind = GemNetDenoiser(SMALL, 3).double()
+    blind = GemNetDenoiser(denoiser.config, 3).double()
     blind.load_state_dict(denoiser.state_dict())
     for block in blind.blocks:
         torch.nn.init.zeros_(block.triplets.bilinear)
@@ -100,15 +110,19 @@ def test_sum_over_angles_equals_the_sum_over_triplets(denoiser: GemNetDenoiser) 
     assert same(expected, seen["out"])
 
 
-def test_full_size_starts_with_outputs_of_order_one() -> None:
+@pytest.mark.parametrize("quadruplets", [False, True])
+def test_full_size_starts_with_outputs_of_order_one(quadruplets: bool) -> None:
     torch.manual_seed(0)
     crystals = some_crystals()[3:]
-    vectors = GemNetDenoiser(GemNetConfig(), 8)(CrystalBatch.from_crystals(crystals), torch.randn(2, 8))
+    vectors = GemNetDenoiser(GemNetConfig(quadruplets=quadruplets), 8)(
+        CrystalBatch.from_crystals(crystals), torch.randn(2, 8)
+    )
     assert 0.01 < vectors.square().mean().sqrt() < 20
 
 
-def test_gradients_are_finite_even_for_atoms_on_top_of_each_other() -> None:
-    denoiser = GemNetDenoiser(SMALL, 3)
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_are_finite_even_for_atoms_on_top_of_each_other(form: str) -> None:
+    denoiser = GemNetDenoiser(FORMS[form], 3)
     crystal = Crystal(np.eye(3) * 9.0, np.array([[0.1, 0.1, 0.1], [0.1, 0.1, 0.1]]), np.array([3, 8]))
     denoiser(CrystalBatch.from_crystals([crystal]), torch.zeros(1, 3)).square().sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in denoiser.parameters())
