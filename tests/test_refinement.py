@@ -8,6 +8,7 @@ from math import log, nan
 
 import numpy as np
 import pytest
+import torch
 from tiny import caesium_chloride, candidate_of, nickel_arsenide, rock_salt, shaken, zinc_blende
 
 from lcoms.crystal import Composition, Crystal
@@ -17,6 +18,7 @@ from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig
 from lcoms.refinement import found_phases, refine, with_hull
 from lcoms.relax.result import RelaxResult, Status
 from lcoms.report import results, table
+from lcoms.search.starts import Start
 
 SALT = (11, 17)
 
@@ -142,3 +144,20 @@ def test_holes_of_the_oracle_are_no_ground_states() -> None:
     assert [c.space_group for c in found.candidates] == [225, 221]
     assert len(found.failures) == 1
     assert "-92.0 eV/atom" in found.failures[0]
+
+
+def test_near_starts_can_be_worth_energy() -> None:
+    def start(distance: float) -> Start:
+        return Start("id", "KCl", distance, 1, torch.zeros(1))
+
+    salt, caesium = rock_salt(), caesium_chloride(3.4, SALT)
+    before = prediction_of(
+        candidate_of(caesium, start=start(9.0)),
+        candidate_of(salt, start=start(float("nan"))),
+        candidate_of(salt, start=start(4.0)),
+    )
+    energies = [relaxed(caesium, -6.8), relaxed(salt, -6.78), relaxed(salt, -6.78)]
+    assert run(before, energies).candidates[0].space_group == 221
+    found = run(before, energies, relaxed_distance_weight=0.005)
+    assert [c.space_group for c in found.candidates] == [225, 221]
+    assert [c.start.distance for c in found.candidates] == [4.0, 9.0]  # the nearest of those that were merged

@@ -101,6 +101,8 @@ class RefineConfig:
         max_steps: after which a relaxation ends in any case.
         relaxed_symmetry_weight, relaxed_count_weight: eV/atom taken off the oracle's energy for each factor e in the
             order of the space group, and in the number of starts that led to the crystal, before candidates are ranked.
+        relaxed_distance_weight: eV/atom added for each Mendeleev number of chemical distance to the nearest start that
+            led to the crystal.
     """
 
     oracle: str = "chgnet:r2scan"
@@ -109,6 +111,7 @@ class RefineConfig:
     max_steps: int = 200
     relaxed_symmetry_weight: float = 0.0
     relaxed_count_weight: float = 0.0
+    relaxed_distance_weight: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("n_relax", "max_steps"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import isfinite, log, nan
+from math import inf, isfinite, log, nan
 
 from lcoms.confidence import ConfidenceModel, evidence
 from lcoms.crystal import Composition, Crystal
@@ -18,10 +18,12 @@ from lcoms.oracles.references import load_references
 from lcoms.prediction import Candidate, Prediction, RefineConfig, Relaxation
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status
 from lcoms.relax.run import relax_crystals
+from lcoms.search.starts import Start
 from lcoms.symmetry import space_group_order, symmetrise
 
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
+FAR_START = 20.0  # Mendeleev numbers; beyond, and without a start in the library, all are equally far
 SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
 RELAXED_LADDER = (0.1, 0.05, 0.02)  # angstrom; a relaxed crystal is near its symmetry
 
@@ -193,6 +195,7 @@ def rank_relaxed(candidates: Sequence[Candidate], config: RefineConfig) -> list[
         assert candidate.relaxation is not None
         bonus = config.relaxed_symmetry_weight * log(space_group_order(candidate.space_group))
         bonus += config.relaxed_count_weight * log(candidate.count)
+        bonus -= config.relaxed_distance_weight * min(_remoteness(candidate.start), FAR_START)
         relaxation = replace(candidate.relaxation, energy_above_lowest=_energy(candidate) - lowest)
         scored.append(replace(candidate, relaxation=relaxation, score=_energy(candidate) - bonus))
     return sorted(scored, key=_score)
@@ -201,18 +204,25 @@ def rank_relaxed(candidates: Sequence[Candidate], config: RefineConfig) -> list[
 def merge_relaxed(candidates: Sequence[Candidate]) -> list[Candidate]:
     """One candidate for each structure: the most symmetric, then the lowest, of those that match within SAME_ENERGY.
 
-    A relaxation stops a little before the minimum, so one structure comes out with slightly different symmetries.
+    A relaxation stops a little before the minimum, so one structure comes out with slightly different symmetries. The
+    start is the chemically nearest of those that led there.
     """
     distinct: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: (-space_group_order(c.space_group), _energy(c))):
         for place, other in enumerate(distinct):
             near = abs(_energy(candidate) - _energy(other)) <= SAME_ENERGY
             if near and matches(candidate.crystal, other.crystal, STRICT):
-                distinct[place] = replace(other, count=other.count + candidate.count)
+                start = min(other.start, candidate.start, key=_remoteness)
+                distinct[place] = replace(other, count=other.count + candidate.count, start=start)
                 break
         else:
             distinct.append(candidate)
     return distinct
+
+
+def _remoteness(start: Start) -> float:
+    """Chemical distance of a start; infinite where there is none."""
+    return start.distance if isfinite(start.distance) else inf
 
 
 def _energy(candidate: Candidate) -> float:
