@@ -15,6 +15,11 @@ NETWORK = [
     "latent_dim=8", "channels=16", "filters=4", "vectors=4", "encoder_layers=1", "decoder_layers=1", "condition=16",
     "steps=3", "tries=1",
 ]  # fmt: skip
+PAPER = [
+    "latent_dim=8", "condition=8", "head=16", "encoder.hidden=16", "encoder.n_blocks=1", "decoder.atom=16",
+    "decoder.edge=16", "decoder.n_blocks=1", "decoder.n_radial=16", "decoder.n_neighbors=6",
+    "decoder.quadruplet_sizes.n_neighbors=3",
+]  # fmt: skip
 TRAINING = ["steps=3", "warmup=1", "atoms_per_batch=64", "batches_per_step=1", "log_every=1"]
 SURROGATE = ["hidden=16", "epochs=2", "precision=float32"]
 
@@ -69,6 +74,19 @@ def test_a_run_is_taken_up_again_but_not_with_other_options(
     complaint = capsys.readouterr().err
     assert "was written by a run with another train" in complaint.splitlines()[-1]
     assert (trained / "config.json").read_text() == before
+
+
+def test_the_paper_preset_trains_with_quadruplets_on_request(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "cdvae", str(store), "--out", str(tmp_path / "out"), "--preset", "paper"]
+    training = options("--set", [*TRAINING, "steps=1"])
+    assert run([*arguments, *training, *options("--model", PAPER), "--model", "decoder.quadruplets=true"]) == 0
+    model = load_cdvae(tmp_path / "out" / CDVAE_FILE)[0]
+    assert model.config.decoder.quadruplets
+    assert model.config.decoder.quadruplet_sizes.n_neighbors == 3
+    assert sum(p.numel() for p in model.denoiser.blocks[0].quadruplets.parameters()) > 0
+    capsys.readouterr()
 
 
 def test_weights_can_be_trained_further(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +15,11 @@ from lcoms.crystal import Composition
 from lcoms.errors import ConfigError
 from lcoms.models.langevin import LangevinConfig
 from lcoms.models.paper import PaperCDVAE, PaperConfig
+from lcoms.models.surrogate_file import read_tensors, write_tensors
+from lcoms.models.weights import KIND, VERSION, load_cdvae, save_cdvae
 from lcoms.nn.dimenet import DimeNetConfig
 from lcoms.nn.gemnet import GemNetConfig
+from lcoms.nn.gemnet_quadruplets import QuadrupletConfig
 
 SMALL = PaperConfig(
     latent_dim=8,
@@ -27,11 +31,19 @@ SMALL = PaperConfig(
     ),
     langevin=LangevinConfig(n_levels=12, steps_per_level=1),
 )
+QUADRUPLETS = dataclasses.replace(
+    SMALL,
+    decoder=dataclasses.replace(
+        SMALL.decoder,
+        quadruplets=True,
+        quadruplet_sizes=QuadrupletConfig(channels=8, bilinear=8, circular_basis=4, spherical_basis=8, n_neighbors=4),
+    ),
+)
 
 
-def new_model(seed: int = 0) -> PaperCDVAE:
+def new_model(seed: int = 0, config: PaperConfig = SMALL) -> PaperCDVAE:
     torch.manual_seed(seed)
-    model = PaperCDVAE(SMALL)
+    model = PaperCDVAE(config)
     model.fit_statistics(CrystalBatch.from_crystals(some_crystals()))
     return model
 
@@ -81,8 +93,9 @@ def test_every_parameter_gets_a_finite_gradient(
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_mixed_precision_stays_close() -> None:
-    model, batch = new_model(), CrystalBatch.from_crystals(some_crystals())
+@pytest.mark.parametrize("config", [SMALL, QUADRUPLETS])
+def test_mixed_precision_stays_close(config: PaperConfig) -> None:
+    model, batch = new_model(config=config), CrystalBatch.from_crystals(some_crystals())
     exact = model.losses(batch, torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
         mixed = model.losses(batch, torch.Generator().manual_seed(0))
@@ -171,5 +184,51 @@ def test_many_atoms_are_decoded_in_turns(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [c.composition for c in decoded if c is not None] == contents
 
 
-def test_config_goes_through_plain_dicts() -> None:
-    assert from_dict(PaperConfig, to_dict(SMALL)) == SMALL
+@pytest.mark.parametrize("config", [SMALL, QUADRUPLETS])
+def test_config_goes_through_plain_dicts(config: PaperConfig) -> None:
+    assert from_dict(PaperConfig, to_dict(config)) == config
+
+
+def test_quadruplets_learn_and_decode() -> None:
+    model, batch = new_model(config=QUADRUPLETS), CrystalBatch.from_crystals(some_crystals())
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    coord = []
+    for _ in range(40):
+        losses = model.losses(batch, torch.Generator().manual_seed(0))
+        optimiser.zero_grad()
+        losses["loss"].backward()
+        optimiser.step()
+        coord.append(losses["coord"].item())
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+    assert coord[-1] < 0.5 * coord[0]
+    decoded = model.decode(model.encode(batch)[0].detach(), batch.compositions(), torch.Generator().manual_seed(0))
+    assert [c and c.composition for c in decoded] == batch.compositions()
+
+
+def test_files_written_before_quadruplets_existed_load(tmp_path: Path) -> None:
+    """Their configuration lacks the options, and their tensors are those of the triplet form."""
+    model, path = new_model(), tmp_path / "old.safetensors"
+    save_cdvae(model, path, metadata={})
+    state, header = read_tensors(path, KIND, VERSION)
+    assert not any("quadruplet" in name for name in state)
+    for option in ("quadruplets", "quadruplet_sizes"):
+        del header["config"]["decoder"][option]
+    write_tensors(path, state, header)
+    loaded, _ = load_cdvae(path)
+    assert loaded.config == SMALL
+    noisy, condition = CrystalBatch.from_crystals(some_crystals()), torch.zeros(5, 16)
+    assert torch.equal(loaded.denoiser(noisy, condition), model.denoiser(noisy, condition))
+
+
+def test_quadruplets_come_back_from_a_file(tmp_path: Path) -> None:
+    model, path = new_model(config=QUADRUPLETS), tmp_path / "new.safetensors"
+    save_cdvae(model, path, metadata={})
+    loaded, _ = load_cdvae(path)
+    assert loaded.config == QUADRUPLETS
+    noisy, condition = CrystalBatch.from_crystals(some_crystals()), torch.zeros(5, 16)
+    vectors = loaded.denoiser(noisy, condition)
+    assert torch.equal(vectors, model.denoiser(noisy, condition))
+    assert (vectors - new_model().denoiser(noisy, condition)).abs().max() > 1e-3

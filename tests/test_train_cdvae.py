@@ -25,7 +25,7 @@ from lcoms.errors import ConfigError, DataError, WeightsError
 from lcoms.evaluate.reconstruction import reconstruct
 from lcoms.match import STRICT, matches
 from lcoms.models.fast import FastCDVAE, FastConfig
-from lcoms.models.surrogate_file import read_tensors
+from lcoms.models.surrogate_file import read_tensors, write_tensors
 from lcoms.models.weights import CDVAE_FILE, load_cdvae
 from lcoms.nn.geometry import DensityBasis
 from lcoms.train import cdvae as module
@@ -162,6 +162,17 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT_FILE).write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="damaged"):
         train(tmp_path)
+
+
+def test_a_checkpoint_older_than_an_option_counts_as_having_its_default(tmp_path: Path) -> None:
+    weights, old = train(tmp_path / "new", replace(QUICK, steps=1)), tmp_path / "old"
+    state, header = read_tensors(weights.parent / CHECKPOINT_FILE, KIND, VERSION)
+    del header["config"]["churn"]
+    old.mkdir()
+    write_tensors(old / CHECKPOINT_FILE, state, header)
+    with pytest.raises(WeightsError, match="another config"):
+        train(old, replace(QUICK, steps=1), model=FastCDVAE(replace(SMALL, churn=0.123)))
+    assert same(train(old, replace(QUICK, steps=1)), weights)
 
 
 def rows_of(out: Path) -> list[dict[str, str]]:

@@ -32,7 +32,8 @@ def cdvae(
     out: OutOption,
     preset: Annotated[str, typer.Option(help="fast or paper.")] = "fast",
     model_set: Annotated[
-        list[str] | None, typer.Option("--model", help="key=value for the network, such as latent_dim=32.")
+        list[str] | None,
+        typer.Option("--model", help="key=value for the network, such as latent_dim=32 or decoder.quadruplets=true."),
     ] = None,
     train_set: SetOption = None,
     start_from: Annotated[Path | None, typer.Option(help="Weights file to go on from.")] = None,

@@ -24,7 +24,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 
 from lcoms.batch import CrystalBatch
-from lcoms.config import to_dict
+from lcoms.config import from_dict, to_dict
 from lcoms.data.dataset import TrainingSteps, to_batch
 from lcoms.data.store import CrystalArrays
 from lcoms.errors import ConfigError, DataError, WeightsError
@@ -299,6 +299,7 @@ def _generator(seed: int, step: int, batch: int) -> torch.Generator:
 
 def _resume(module: CDVAEModule, path: Path, header: dict[str, Any]) -> dict[int, dict[int, dict[str, Tensor]]]:
     tensors, stored = read_tensors(path, KIND, VERSION)
+    stored["config"] = _completed(stored.get("config"), type(module.model.config))
     for key in ("preset", "config", "train", "metadata"):
         if stored.get(key) != header[key]:
             raise WeightsError(
@@ -313,3 +314,11 @@ def _resume(module: CDVAEModule, path: Path, header: dict[str, Any]) -> dict[int
             _, number, index, key = name.split(".", 3)
             states.setdefault(int(number), {}).setdefault(int(index), {})[key] = value
     return states
+
+
+def _completed(stored: Any, kind: type[Any]) -> Any:
+    """A stored configuration with the defaults of options that are newer than it; as it is where it does not fit."""
+    try:
+        return to_dict(from_dict(kind, stored))
+    except ConfigError:
+        return stored
