@@ -4,9 +4,9 @@
     python benchmarks/rank_weights.py rows.json
 
 The score is the oracle's energy, less weights times the logarithms of the order of the space group and of the count,
-plus a weight times the chemical distance of the nearest start. Printed: how many of the rows' compositions come out right
-(strict match and space group) first and within five, for the best settings, for energy alone and for the best that any
-order could do. With 5-fold cross-validation, so that the gain is not that of the choice itself.
+plus a weight times the chemical distance of the nearest start. Printed: how many of the rows' compositions come out
+right (strict match and space group) first and within five, for the best settings, for energy alone and for the best
+that any order could do. With 5-fold cross-validation, so that the gain is not that of the choice itself.
 """
 
 # ruff: noqa: T201 - a benchmark prints
