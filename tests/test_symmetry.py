@@ -7,7 +7,7 @@ import pytest
 from tiny import caesium_chloride, perovskite, prototypes, rock_salt, shaken, wurtzite, zinc_blende
 
 from lcoms.crystal import Crystal
-from lcoms.lattice import shortest_distance
+from lcoms.lattice import lattice_from_parameters, shortest_distance
 from lcoms.match import STRICT, matches, rmsd
 from lcoms.symmetry import TOLERANCE_LADDER, conventional, space_group_number, space_group_symbol, symmetrise
 
@@ -30,7 +30,7 @@ def test_shaken_crystals_are_put_back_on_their_group(name: str, seed: int) -> No
     assert found.space_group == GROUPS[name]
     assert space_group_number(found.crystal, symprec=1e-4) == GROUPS[name]
     assert found.crystal.composition == exact.composition
-    assert found.crystal.volume == pytest.approx(noisy.volume, rel=1e-3)
+    assert found.crystal.volume == pytest.approx(noisy.volume, rel=1e-2)
     assert matches(found.crystal, exact, STRICT)
     before, after = rmsd(noisy, exact, STRICT), rmsd(found.crystal, exact, STRICT)
     assert before is not None
@@ -75,13 +75,13 @@ def test_rungs_that_would_merge_or_squeeze_atoms_are_passed_over() -> None:
     found = symmetrise(pair)
     assert found.crystal.composition == pair.composition
     assert shortest_distance(found.crystal.lattice, found.crystal.frac_coords) > 0.24
-    lattice = np.array([[3.3, -0.01, 0.22], [-0.12, 3.48, 0.05], [-0.09, -0.15, 3.5]])
-    frac = np.array([[0.542, 0.08, 0.178], [0.49, 0.058, 0.987], [0.829, 0.976, 0.705]])
+    lattice = np.array([[3.62, -0.02, -0.1], [0.05, 3.31, 0.12], [0.32, 0.01, 3.31]])
+    frac = np.array([[0.171, 0.651, 0.118], [0.313, 0.638, 0.227], [0.112, 0.88, 0.261]])
     crystal = Crystal(lattice, frac, np.array([3, 3, 8]))
     squeezed, kept = (symmetrise(crystal, ladder=(0.4, 0.3, 0.2), closest=closest) for closest in (0.0, 0.8))
     shortest = [shortest_distance(s.crystal.lattice, s.crystal.frac_coords) for s in (squeezed, kept)]
-    assert shortest == pytest.approx([0.337, 0.699], abs=1e-3)
-    assert (squeezed.symprec, kept.symprec) == (0.4, 0.3)
+    assert shortest == pytest.approx([0.427, 0.649], abs=1e-3)
+    assert (squeezed.symprec, kept.symprec) == (0.4, 0.2)
     assert symmetrise(rock_salt(), ladder=()).space_group == 1
     noisy = shaken(zinc_blende(), 0.05, 1)
     assert symmetrise(noisy, strain=-1.0).crystal is noisy
@@ -99,3 +99,16 @@ def test_conventional_cells() -> None:
 def test_symbols() -> None:
     symbols = [space_group_symbol(n) for n in (1, 186, 216, 221, 225, 227)]
     assert symbols == ["P1", "P6_3mc", "F-43m", "Pm-3m", "Fm-3m", "Fd-3m"]
+
+
+def test_a_tolerance_that_is_large_beside_the_cell_is_no_trap() -> None:
+    """One library for space groups never comes back from this cell at 0.5 angstrom."""
+    lattice = [[4.475, -0.019, -0.298], [-2.21, 3.886, 0.089], [-1.034, -0.256, 15.055]]
+    frac_coords = [
+        [0.055, 0.557, 0.823], [0.245, 0.202, 0.567], [0.437, 0.88, 0.362], [0.858, 0.942, 0.068],
+        [0.944, 0.526, 0.621], [0.181, 0.602, 0.04], [0.657, 0.87, 0.716], [0.461, 0.24, 0.92],
+        [0.813, 0.552, 0.426], [0.584, 0.306, 0.194],
+    ]  # fmt: skip
+    numbers = np.array([90] * 4 + [48] * 2 + [31] * 4)
+    found = symmetrise(Crystal(np.array(lattice), np.array(frac_coords), numbers))
+    assert found.space_group == 8

@@ -82,7 +82,9 @@ def test_energies_are_anchored_and_losses_counted(store: Store, tmp_path: Path) 
 
     ingest([tmp_path / "decoys.parquet"], tmp_path / "read", options=IngestOptions(keep_split=True))
     again = Store.open(tmp_path / "read")
-    np.testing.assert_allclose(again.columns("formation_energy_per_atom")["formation_energy_per_atom"], [expected, -2.0 + MAX_ABOVE])
+    np.testing.assert_allclose(
+        again.columns("formation_energy_per_atom")["formation_energy_per_atom"], [expected, -2.0 + MAX_ABOVE]
+    )
 
 
 def test_joined_data_keep_compositions_on_one_side() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -73,12 +75,12 @@ def symmetrise(
     shortest = shortest_distance(crystal.lattice, crystal.frac_coords)
     per_atom = crystal.volume / crystal.n_atoms
     for symprec in ladder:
-        dataset = _dataset(crystal, symprec)
-        if dataset is None:
+        found = _loosely(crystal, symprec) if symprec > STANDARD_SYMPREC else _closely(crystal, symprec)
+        if found is None:
             continue
-        cell = dataset.prim_std_cell
+        number, lattice, frac_coords, atomic_numbers = found
         try:
-            refined = Crystal(np.array(cell.basis), np.array(cell.positions), np.array(cell.numbers))
+            refined = Crystal(np.array(lattice), np.array(frac_coords), np.array(atomic_numbers, dtype=np.int64))
         except CrystalError:
             continue
         if refined.composition.reduced != crystal.composition.reduced:
@@ -87,8 +89,38 @@ def symmetrise(
             continue
         if shortest_distance(refined.lattice, refined.frac_coords) < closest * shortest:
             continue
-        return Symmetrised(refined, int(dataset.number), symprec)
+        return Symmetrised(refined, number, symprec)
     return Symmetrised(crystal, 1, 0.0)
+
+
+Found = tuple[int, Any, Any, Any]
+"""Number of the space group, and lattice, fractional coordinates and atomic numbers of the primitive standard cell."""
+
+
+def _closely(crystal: Crystal, symprec: float) -> Found | None:
+    dataset = _dataset(crystal, symprec)
+    if dataset is None:
+        return None
+    cell = dataset.prim_std_cell
+    return int(dataset.number), cell.basis, cell.positions, cell.numbers
+
+
+def _loosely(crystal: Crystal, symprec: float) -> Found | None:
+    """By spglib: moyopy can run without end and eat all memory where a tolerance is large beside the cell."""
+    import spglib
+
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")  # it would write to the terminal where it finds nothing
+    cell = (crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
+            standard = spglib.standardize_cell(cell, to_primitive=True, symprec=symprec)
+        except Exception:  # newer versions raise errors of their own where older ones give None
+            return None
+    if dataset is None or standard is None:
+        return None
+    return int(dataset.number), *standard
 
 
 def _dataset(crystal: Crystal, symprec: float):  # type: ignore[no-untyped-def]
