@@ -7,7 +7,7 @@ import pytest
 from tiny import caesium_chloride, perovskite, prototypes, rock_salt, shaken, wurtzite, zinc_blende
 
 from lcoms.crystal import Crystal
-from lcoms.lattice import lattice_from_parameters, shortest_distance
+from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches, rmsd
 from lcoms.symmetry import TOLERANCE_LADDER, conventional, space_group_number, space_group_symbol, symmetrise
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import log
 
 import torch
 from jaxtyping import Float, Int
@@ -34,12 +35,14 @@ from lcoms.models.base import (
     sample_latent,
 )
 from lcoms.models.schedule import NoiseSchedule, anneal
-from lcoms.nn.density import DensityTrunk, PairReadout
+from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout
 from lcoms.nn.geometry import Densities, DensityBasis, densities
 
 N_WAVES = 8
 LARGE_CELL = 8  # atoms
 LATTICE_SIX = 6
+STRAIN_SCALE = 0.03
+STRAIN_SEEN = 0.6  # angstrom of noise
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class FastConfig:
         move_above: angstrom of noise above which the crystal as a whole may be moved and inverted, too.
         equivalents: equivalents of the clean crystal among which the target is the nearest.
         noises_per_crystal: denoiser samples for each encoded crystal.
-        strain: standard deviation of the random strain on training cells, so that an imperfect lattice is no surprise.
+        strain: least and largest standard deviation of the random strain on training cells, which the denoiser undoes.
+        strain_weight: weight of that in the loss.
+        strain_below: angstrom of noise below which a decode corrects its lattice.
         steps: denoiser calls of one decode.
         churn: noise added during a decode, as a share of the level.
         tries: decodes of each latent, of which the one that encodes nearest to the latent is kept.
@@ -74,7 +79,9 @@ class FastConfig:
     move_above: float = 0.5
     equivalents: int = 4
     noises_per_crystal: int = 2
-    strain: float = 0.01
+    strain: tuple[float, float] = (0.003, 0.06)
+    strain_weight: float = 1.0
+    strain_below: float = 0.6
     kl_weight: float = 5e-4
     lattice_weight: float = 1.0
     energy_weight: float = 0.1
@@ -108,6 +115,7 @@ class FastCDVAE(CDVAE):
         self.start = nn.Linear(c.condition, c.channels)
         self.decoder = DensityTrunk(c.basis, layers=c.decoder_layers, **sizes)
         self.readout = PairReadout(c.basis, channels=c.channels, filters=c.filters, vectors=c.vectors)
+        self.strain_readout = StrainReadout(c.basis, channels=c.channels, filters=c.filters, vectors=c.vectors)
         self.volumes = VolumeBaseline()
         self.lattice_transform = LatticeTransform()
         self.register_buffer("energy_mean", torch.zeros(()))
@@ -201,8 +209,11 @@ class FastCDVAE(CDVAE):
         lattice: Float[Tensor, "b 3 3"],
         numbers: Int[Tensor, "b n"],
         sigma: Float[Tensor, " b"],
-    ) -> Float[Tensor, "b n 3"]:
-        """Predicted displacement (angstrom) of every atom to its clean site, without a common translation."""
+    ) -> tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]]:
+        """Predicted displacements (angstrom) of atoms to their clean sites, and strain of the cell to its clean one.
+
+        The displacements hold no common translation. The clean lattice is lattice @ (1 + strain).
+        """
         condition = self.to_condition(
             torch.cat(
                 [
@@ -220,8 +231,9 @@ class FastCDVAE(CDVAE):
         with self._autocast():
             h, v = self.decoder(h, g, condition)
             moves = self.readout(h, v, g).float()
+            strain = self.strain_readout(h, v, g).float()
         moves = moves - moves.mean(1, keepdim=True)
-        return moves * self.config.noise.scale(sigma)[:, None, None]
+        return moves * self.config.noise.scale(sigma)[:, None, None], strain * STRAIN_SCALE
 
     def _losses(
         self, frac_coords: Tensor, lattice: Tensor, numbers: Tensor, energy: Tensor | None, generator: torch.Generator
@@ -230,12 +242,19 @@ class FastCDVAE(CDVAE):
         mu, logvar = self._encode(frac_coords, lattice, numbers)
         z = sample_latent(mu, logvar, generator)
         target = self.lattice_transform(lattice, self._cell_volume(numbers))
+        coord, strain = self._denoising_losses(z, frac_coords, lattice, numbers, generator)
         parts = {
-            "coord": self._coordinate_loss(z, frac_coords, lattice, numbers, generator),
+            "coord": coord,
+            "strain": strain,
             "lattice": functional.smooth_l1_loss(self._lattice_vector(z, numbers), target, beta=0.1) * 2,
             "kl": kl_divergence(mu, logvar),
         }
-        loss = parts["coord"] + c.lattice_weight * parts["lattice"] + c.kl_weight * parts["kl"]
+        loss = (
+            parts["coord"]
+            + c.strain_weight * parts["strain"]
+            + c.lattice_weight * parts["lattice"]
+            + c.kl_weight * parts["kl"]
+        )
         if energy is not None:
             known = ~energy.isnan()
             error = self._energy(z, numbers)[known] - (energy[known] - self.energy_mean) / self.energy_std
@@ -243,19 +262,20 @@ class FastCDVAE(CDVAE):
             loss = loss + c.energy_weight * parts["energy"]
         return {"loss": loss, **parts}
 
-    def _coordinate_loss(
+    def _denoising_losses(
         self, z: Tensor, frac_coords: Tensor, lattice: Tensor, numbers: Tensor, generator: torch.Generator
-    ) -> Float[Tensor, ""]:
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Losses of displacements and of strains, each in units of what is usual for it."""
         c = self.config
-        if numbers.shape[1] == 1:
-            return 0.0 * z.sum()
         z = z.repeat_interleave(c.noises_per_crystal, 0)
         # Random numbers and assignments are made on the processor, also where the network is on a GPU.
         frac_coords, lattice, numbers = (
             t.repeat_interleave(c.noises_per_crystal, 0).cpu() for t in (frac_coords, lattice, numbers)
         )
-        strain = torch.randn(lattice.shape, generator=generator) * c.strain
-        lattice = lattice + lattice @ (strain + strain.transpose(1, 2)) / 2
+        strain = random_strains(len(z), c.strain, generator)
+        deform = torch.eye(3) + strain
+        missing = torch.linalg.inv(deform) - torch.eye(3)
+        lattice = lattice @ deform
         sigma = c.noise.sample(len(z), generator)
         noise = torch.randn(frac_coords.shape, generator=generator) * sigma[:, None, None]
         noise = noise - noise.mean(1, keepdim=True)
@@ -270,9 +290,16 @@ class FastCDVAE(CDVAE):
                 moves[far] = assigned_displacements(
                     noisy[far], frac_coords[far], lattice[far], numbers[far], generator, candidates=candidates
                 )
-        noisy, lattice, numbers, sigma, moves = (t.to(z.device) for t in (noisy, lattice, numbers, sigma, moves))
-        error = (self.denoise(z, noisy, lattice, numbers, sigma) - moves) / c.noise.scale(sigma)[:, None, None]
-        return error.square().sum(-1).mean()
+        noisy, lattice, numbers, sigma, moves, missing = (
+            t.to(z.device) for t in (noisy, lattice, numbers, sigma, moves, missing)
+        )
+        moved, strained = self.denoise(z, noisy, lattice, numbers, sigma)
+        error = (moved - moves) / c.noise.scale(sigma)[:, None, None]
+        off = (strained - missing) / STRAIN_SCALE
+        # Amid displaced atoms the strain cannot be seen, and a decode does not ask for it there.
+        seen = 1 / (1 + (sigma / STRAIN_SEEN) ** 4)
+        off = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.1, reduction="none").mean((1, 2))
+        return error.square().sum(-1).mean(), (3 * seen * off).mean()
 
     def _tries(self, n_atoms: int) -> int:
         if n_atoms == 1:
@@ -284,17 +311,18 @@ class FastCDVAE(CDVAE):
         z, numbers = z.repeat_interleave(tries, 0), numbers.repeat_interleave(tries, 0)
         lattice, valid = self.lattice_transform.to_lattice(self._lattice_vector(z, numbers), self._cell_volume(numbers))
         frac_coords = torch.rand((*numbers.shape, 3), generator=generator).to(z.device)
-        if numbers.shape[1] > 1:
-            frac_coords = anneal(
-                lambda x, sigma: self.denoise(z, x, lattice, numbers, sigma),
-                frac_coords,
-                lattice,
-                self.config.noise,
-                steps=self.config.steps,
-                generator=generator,
-                churn=self.config.churn,
-            )
-        finite = valid & frac_coords.isfinite().all((1, 2))
+        frac_coords, lattice = anneal(
+            lambda x, cell, sigma: self.denoise(z, x, cell, numbers, sigma),
+            frac_coords,
+            lattice,
+            self.config.noise,
+            steps=self.config.steps,
+            generator=generator,
+            churn=self.config.churn,
+            strain_below=self.config.strain_below,
+        )
+        finite = valid & frac_coords.isfinite().all((1, 2)) & lattice.isfinite().all((1, 2))
+        lattice = torch.where(finite[:, None, None], lattice, torch.eye(3, device=z.device))
         mu, _ = self._encode(torch.where(finite[:, None, None], frac_coords, 0.0), lattice, numbers)
         distance = torch.where(finite, (mu - z).square().sum(-1), torch.inf).view(-1, tries)
         best = distance.argmin(1).cpu() + tries * torch.arange(len(distance))
@@ -309,6 +337,14 @@ def _crystal(lattice: Tensor, frac_coords: Tensor, numbers: Tensor) -> Crystal |
         return Crystal(lattice.double().numpy(), frac_coords.double().numpy(), numbers.numpy())
     except CrystalError:
         return None
+
+
+def random_strains(n: int, sizes: tuple[float, float], generator: torch.Generator) -> Float[Tensor, "n 3 3"]:
+    """Symmetric strains whose standard deviation is drawn between two sizes, uniform in the logarithm."""
+    low, high = log(sizes[0]), log(sizes[1])
+    size = torch.exp(low + (high - low) * torch.rand(n, generator=generator))
+    strain = torch.randn((n, 3, 3), generator=generator) * size[:, None, None]
+    return (strain + strain.transpose(1, 2)) / 2
 
 
 def _size_feature(numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b 1"]:

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 CHURN_END = 0.15  # angstrom; below it noise would only blur
+MAX_STRAIN = 0.15  # an element of the strain in one step of the sampler; a cell is never that far off
+MAX_TOTAL_STRAIN = 0.4  # norm; steps that would take a cell further are left out, so that no cell collapses
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,15 @@ class NoiseSchedule:
         return torch.logspace(log(self.sigma_max), log(self.sigma_min), steps, base=exp(1))
 
 
+Denoiser = Callable[
+    [Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"], Float[Tensor, " b"]],
+    tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]],
+]
+"""(fractional coordinates, lattice, sigma) to displacements (angstrom) and the strain that the cell lacks."""
+
+
 def anneal(
-    denoise: Callable[[Float[Tensor, "b n 3"], Float[Tensor, " b"]], Float[Tensor, "b n 3"]],
+    denoise: Denoiser,
     frac_coords: Float[Tensor, "b n 3"],
     lattice: Float[Tensor, "b 3 3"],
     schedule: NoiseSchedule,
@@ -57,30 +66,36 @@ def anneal(
     steps: int,
     generator: torch.Generator | None = None,
     churn: float = 0.0,
-) -> Float[Tensor, "b n 3"]:
+    strain_below: float = 0.0,
+) -> tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]]:
     """Annealing: at each level every atom goes the part of its way that the level loses in scale.
 
     The last step goes the whole way and adds nothing, so the result carries no residual noise.
 
     Args:
-        denoise: (fractional coordinates, sigma) to displacements in angstrom.
         frac_coords: where the atoms start, usually anywhere.
         generator: draws the noise that `churn` adds.
         churn: noise added before a step, as a share of its level, down to CHURN_END (Karras et al. 2022).
+        strain_below: angstrom; from this level down each step also strains the cell as the denoiser says.
 
     Returns:
-        Fractional coordinates in [0, 1).
+        Fractional coordinates in [0, 1), and lattices.
     """
-    inverse = torch.linalg.inv(lattice)
+    first = torch.linalg.inv(lattice)
     levels = schedule.levels(steps).to(frac_coords.device)
     added = torch.where(levels > CHURN_END, churn * levels, 0.0)
     added[0] = 0.0
     raised = torch.sqrt(levels.square() + added.square())
     now, then = schedule.scale(raised), torch.cat([schedule.scale(levels[1:]), levels.new_zeros(1)])
     for level, noise, share in zip(raised, added, 1 - then / now, strict=True):
+        inverse = torch.linalg.inv(lattice)
         if noise > 0:
             random = torch.randn(frac_coords.shape, generator=generator).to(frac_coords.device)
             frac_coords = frac_coords + random * noise @ inverse
-        moves = denoise(frac_coords, level.expand(len(frac_coords)))
+        moves, strain = denoise(frac_coords, lattice, level.expand(len(frac_coords)))
         frac_coords = frac_coords + share * moves @ inverse
-    return frac_coords % 1.0
+        if level <= strain_below:
+            strained = lattice + lattice @ strain.nan_to_num(0.0).clamp(-MAX_STRAIN, MAX_STRAIN)
+            off = torch.linalg.matrix_norm(first @ strained - torch.eye(3, device=lattice.device))
+            lattice = torch.where((off < MAX_TOTAL_STRAIN)[:, None, None], strained, lattice)
+    return frac_coords % 1.0, lattice

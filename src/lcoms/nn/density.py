@@ -107,6 +107,39 @@ class PairReadout(nn.Module):
         return (pairs + torch.einsum("bnxc,bnc->bnx", v, self.gate(x)) / v.shape[-1] ** 0.5).float()
 
 
+class StrainReadout(nn.Module):
+    """A symmetric strain of the cell: quadrupoles of the neighbours and products of vectors, meaned over atoms."""
+
+    quadrupole: Tensor
+
+    def __init__(self, basis: DensityBasis, *, channels: int, filters: int, vectors: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.neighbor = nn.Linear(channels, filters, bias=False)
+        self.own = nn.Linear(channels, basis.n_tensor * filters)
+        self.left = nn.Linear(vectors, vectors, bias=False)
+        self.right = nn.Linear(vectors, vectors, bias=False)
+        self.gate = nn.Linear(channels, vectors)
+        self.trace = nn.Linear(channels, 1)
+        self.register_buffer("quadrupole", quadrupole_matrix(torch.float32), persistent=False)
+        for layer in (self.own, self.gate, self.trace):
+            nn.init.zeros_(layer.weight)
+
+    def forward(self, h: Tensor, v: Tensor, g: Densities) -> Float[Tensor, "b 3 3"]:
+        x = self.norm(h)
+        pulled = _gather(g.tensor, self.neighbor(x) * FILTER_SCALE).flatten(3)
+        weights = self.own(x)
+        five = torch.einsum("bnmk,bnk->bnm", pulled, weights).float().mean(1) / weights.shape[-1] ** 0.5
+        outer = torch.einsum("bnxc,bnyc->bnxy", self.left(v) * self.gate(x)[:, :, None, :], self.right(v))
+        outer = outer.float().mean(1) / v.shape[-1] ** 0.5
+        eye = torch.eye(3, device=h.device)
+        return (
+            (five @ self.quadrupole).view(-1, 3, 3)
+            + (outer + outer.transpose(1, 2)) / 2
+            + self.trace(x).float().mean(1)[..., None] * eye
+        )
+
+
 def _gather(g: Tensor, phi: Float[Tensor, "b n f"]) -> Tensor:
     """sum_j G[b, i, ..., j] phi[b, j, f] as one batched matrix product."""
     b, n = phi.shape[:2]
