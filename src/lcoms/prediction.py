@@ -19,6 +19,7 @@ from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.models.composition import element_fractions
 from lcoms.models.weights import Weights
+from lcoms.oracles.registry import DEFAULT_ORACLE
 from lcoms.search.latent import DescentResult, descend
 from lcoms.search.starts import (
     PredictConfig,
@@ -105,7 +106,7 @@ class RefineConfig:
             led to the crystal.
     """
 
-    oracle: str = "chgnet:r2scan"
+    oracle: str = DEFAULT_ORACLE
     n_relax: int = 20
     fmax: float = 0.1
     max_steps: int = 200

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from lcoms.errors import DataError
+from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
     from lcoms.evaluate.formulas import Outcome
@@ -76,7 +77,7 @@ def compounds(
     steps: StepsOption = 50,
     starts: StartsOption = 48,
     relax: RelaxOption = False,
-    oracle: OracleOption = "chgnet:r2scan",
+    oracle: OracleOption = DEFAULT_ORACLE,
     n_relax: NRelaxOption = 20,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
@@ -98,7 +99,7 @@ def table(
     steps: StepsOption = 50,
     starts: StartsOption = 48,
     relax: RelaxOption = False,
-    oracle: OracleOption = "chgnet:r2scan",
+    oracle: OracleOption = DEFAULT_ORACLE,
     n_relax: NRelaxOption = 20,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
@@ -122,7 +123,7 @@ def validation(
     steps: StepsOption = 50,
     starts: StartsOption = 48,
     relax: RelaxOption = False,
-    oracle: OracleOption = "chgnet:r2scan",
+    oracle: OracleOption = DEFAULT_ORACLE,
     n_relax: NRelaxOption = 20,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
@@ -144,7 +145,7 @@ def confidence(
     fit: Annotated[
         Path | None, typer.Option(help="Fit on these rows, and write the model into this folder of weights.")
     ] = None,
-    oracle: OracleOption = "chgnet:r2scan",
+    oracle: OracleOption = DEFAULT_ORACLE,
 ) -> None:
     """How well the stated confidence agrees with what was found; with --fit, by cross-validation on the rows."""
     import numpy as np

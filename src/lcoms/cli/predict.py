@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from lcoms.errors import ConfigError, FormulaError
+from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +58,7 @@ def predict(
             show_default="where CHGNet is installed",
         ),
     ] = None,
-    oracle: Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")] = "chgnet:r2scan",
+    oracle: Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")] = DEFAULT_ORACLE,
     n_relax: Annotated[int, typer.Option(help="Candidates to relax.")] = 20,
     fmax: Annotated[float, typer.Option(help="Largest force left by a relaxation, eV/angstrom.")] = 0.1,
     hull: Annotated[
@@ -234,11 +235,14 @@ def _phases(hull: str | None, oracle: str) -> list[Phase]:
     if hull is None or hull == PREDICTED:
         return []
     from lcoms.hull import read_entries
+    from lcoms.oracles.base import evaluate_all
     from lcoms.oracles.references import load_references
     from lcoms.oracles.registry import make_oracle
 
     def evaluate(crystals: list[Crystal]) -> list[float]:
-        found = make_oracle(oracle).evaluate(crystals)
+        model = make_oracle(oracle)
+        model.check([crystal.composition for crystal in crystals])
+        found = evaluate_all(model, crystals)
         return [e.energy / crystal.n_atoms for e, crystal in zip(found, crystals, strict=True)]
 
     return read_entries(Path(hull), evaluate, load_references(oracle))

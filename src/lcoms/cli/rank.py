@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.errors import LcomsError
+from lcoms.oracles.base import evaluate_all
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
@@ -136,13 +137,9 @@ def _evaluate(crystals: list[Crystal], oracle: EnergyOracle) -> list[Evaluation]
 
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    results: list[Evaluation] = []
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(oracle.name, total=len(crystals))
-        for start in range(0, len(crystals), oracle.batch_size):
-            results += oracle.evaluate(crystals[start : start + oracle.batch_size])
-            bar.update(task, completed=len(results))
-    return results
+        return evaluate_all(oracle, crystals, on_batch=lambda done: bar.update(task, completed=done))
 
 
 def _hull(path: Path | None, oracle: EnergyOracle, references: References | None) -> Hull | None:

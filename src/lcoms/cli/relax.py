@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.errors import FileFormatError, LcomsError
+from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
     from lcoms.crystal import Crystal
@@ -24,7 +25,7 @@ CIF_SYMPREC = 0.01
 
 def relax(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files.", show_default=False)],
-    oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = "chgnet:r2scan",
+    oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
     fmax: Annotated[float, typer.Option(help="Largest force left, eV/angstrom.")] = 0.05,
     steps: Annotated[int, typer.Option(help="Steps at most.")] = 500,
     processes: Annotated[int | None, typer.Option(help="Processes.", show_default="as many as cores")] = None,

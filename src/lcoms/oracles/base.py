@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,3 +66,19 @@ class EnergyOracle(ABC):
         Raises:
             OracleError: naming the elements or settings that it cannot handle.
         """
+
+
+def evaluate_all(
+    oracle: EnergyOracle, crystals: Sequence[Crystal], *, on_batch: Callable[[int], None] | None = None
+) -> list[Evaluation]:
+    """Records of any number of crystals, in batches of the size that suits the oracle.
+
+    Args:
+        on_batch: called with how many are done.
+    """
+    results: list[Evaluation] = []
+    for start in range(0, len(crystals), oracle.batch_size):
+        results += oracle.evaluate(crystals[start : start + oracle.batch_size])
+        if on_batch is not None:
+            on_batch(len(results))
+    return results

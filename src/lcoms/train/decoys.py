@@ -25,7 +25,7 @@ from lcoms.data.store import Store
 from lcoms.lattice import shortest_distance
 from lcoms.models.composition import element_fractions
 from lcoms.models.weights import Weights
-from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.search.latent import descend
 from lcoms.search.starts import PredictConfig, find_starts
 from lcoms.symmetry import symmetrise
@@ -82,9 +82,9 @@ def make_decoys(
     """Decoys of all anchors, and how many were lost: undecodable, too close, or refused by the oracle."""
     generator = torch.Generator().manual_seed(config.seed)
     crystals, owners, lost = _decode(anchors, weights, config, generator)
-    of_anchors = _evaluate(oracle, [anchor.crystal for anchor in anchors])
+    of_anchors = evaluate_all(oracle, [anchor.crystal for anchor in anchors])
     decoys = []
-    for owner, crystal, found in zip(owners, crystals, _evaluate(oracle, crystals), strict=True):
+    for owner, crystal, found in zip(owners, crystals, evaluate_all(oracle, crystals), strict=True):
         anchor, known = anchors[owner], of_anchors[owner]
         if not (found.ok and known.ok):
             lost += 1
@@ -135,8 +135,3 @@ def _decode(
             crystals.append(symmetrise(crystal).crystal)
             kept.append(owner)
     return crystals, kept, len(cells) - len(kept)
-
-
-def _evaluate(oracle: EnergyOracle, crystals: Sequence[Crystal]) -> list[Evaluation]:
-    size = oracle.batch_size
-    return [e for i in range(0, len(crystals), size) for e in oracle.evaluate(crystals[i : i + size])]
