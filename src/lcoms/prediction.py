@@ -47,6 +47,7 @@ class Relaxation:
         n_steps: of the relaxation.
         decoded: the crystal before it.
         e_above_hull: eV/atom above the hull of reference phases, negative below it; None where none were given.
+        energies: total energies at each evaluation, eV/atom, the decoded crystal first.
     """
 
     status: str
@@ -56,6 +57,7 @@ class Relaxation:
     n_steps: int
     decoded: Crystal
     e_above_hull: float | None = None
+    energies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,7 @@ class Candidate:
         shortest_distance: angstrom.
         count: how many starts led to this crystal.
         relaxation: None for candidates that were not relaxed.
+        descent_energies: formation energies predicted at the start and after each step of latent descent, eV/atom.
     """
 
     crystal: Crystal
@@ -89,6 +92,7 @@ class Candidate:
     start: Start
     count: int
     relaxation: Relaxation | None = None
+    descent_energies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,7 @@ def _candidates(
                 shortest_distance=shortest_distance(s.crystal.lattice, s.crystal.frac_coords),
                 start=starts[row],
                 count=1,
+                descent_energies=tuple(descent.energy_path[:, row].tolist()),
             )
         )
     return candidates

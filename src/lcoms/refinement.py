@@ -107,7 +107,7 @@ def refine_all(
         return None if references is None else references.formation_energy(composition, energy_per_atom)
 
     chosen = [[c.crystal for c in p.candidates[: config.n_relax]] for p in predictions]
-    options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps)
+    options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps, trajectory="energies")
     results = iter(
         relax_crystals(
             [crystal for crystals in chosen for crystal in crystals],
@@ -177,13 +177,22 @@ def _relaxed(candidate: Candidate, result: RelaxResult, formation_energy: Format
             nan,
             result.n_steps,
             candidate.crystal,
+            energies=_energies(result),
         ),
     )
 
 
 def _not_relaxed(candidate: Candidate, result: RelaxResult) -> Candidate:
-    failure = Relaxation(result.status.value, nan, None, nan, result.n_steps, candidate.crystal)
+    failure = Relaxation(
+        result.status.value, nan, None, nan, result.n_steps, candidate.crystal, energies=_energies(result)
+    )
     return replace(candidate, relaxation=failure)
+
+
+def _energies(result: RelaxResult) -> tuple[float, ...]:
+    """Along the relaxation, eV/atom; empty where they were not kept."""
+    path = () if result.trajectory is None else result.trajectory.energies
+    return tuple(energy / result.crystal.n_atoms for energy in path)
 
 
 def rank_relaxed(candidates: Sequence[Candidate], config: RefineConfig) -> list[Candidate]:

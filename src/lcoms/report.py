@@ -103,6 +103,7 @@ def _candidate(rank: int, candidate: Candidate) -> dict[str, Any]:
         "shortest_distance": round(candidate.shortest_distance, 4),
         "volume_per_atom": round(candidate.crystal.volume / candidate.crystal.n_atoms, 4),
         "times_found": candidate.count,
+        "descent_energies": [_number(energy) for energy in candidate.descent_energies],
         "relaxation": None if candidate.relaxation is None else _relaxation(candidate.relaxation),
         "start": {
             "source": start.source,
@@ -122,6 +123,7 @@ def _relaxation(relaxation: Relaxation) -> dict[str, Any]:
         "energy_above_lowest": _number(relaxation.energy_above_lowest),
         "e_above_hull": _number(relaxation.e_above_hull),
         "n_steps": relaxation.n_steps,
+        "energies": [_number(energy) for energy in relaxation.energies],
         "decoded_cell": _cell(relaxation.decoded),
     }
 
