@@ -28,6 +28,7 @@ from lcoms.search.starts import find_starts, load_library, recast
 
 SALT = Composition.from_formula("NaCl")
 QUICK = PredictConfig(n_starts=6, steps=3)
+FREE = replace(QUICK, symmetry=False)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ ANSWERS = [
 
 def test_crystals_are_symmetrised_counted_and_ranked(weights: Weights) -> None:
     known = replace(weights, cdvae=KnownDecoder(ANSWERS))
-    prediction = predict_crystals(SALT, known, QUICK)
+    prediction = predict_crystals(SALT, known, FREE)
     assert (prediction.n_starts, prediction.n_invalid, prediction.n_too_close, prediction.n_duplicates) == (6, 1, 1, 2)
     by_group = {candidate.space_group: candidate for candidate in prediction.candidates}
     assert set(by_group) == {225, 216}
@@ -93,25 +94,25 @@ def test_crystals_are_symmetrised_counted_and_ranked(weights: Weights) -> None:
     assert matches(by_group[225].crystal, rock_salt(), STRICT)
     for candidate in prediction.candidates:
         assert candidate.energy_per_atom == pytest.approx(crystal_energies([candidate.crystal], known)[0], abs=1e-5)
-        expected = candidate.energy_per_atom + QUICK.distance_weight * candidate.latent_distance
-        expected -= QUICK.symmetry_weight * np.log({225: 192, 216: 96}[candidate.space_group])
-        expected -= QUICK.count_weight * np.log(candidate.count)
+        expected = candidate.energy_per_atom + FREE.distance_weight * candidate.latent_distance
+        expected -= FREE.symmetry_weight * np.log({225: 192, 216: 96}[candidate.space_group])
+        expected -= FREE.count_weight * np.log(candidate.count)
         assert candidate.score == pytest.approx(expected)
         bond = {225: 0.5**0.5, 216: 0.375**0.5}[candidate.space_group]  # in edges of the primitive cell
         edge = np.linalg.norm(candidate.crystal.lattice, axis=1).min()
         assert candidate.shortest_distance == pytest.approx(bond * edge, rel=1e-6)
-    assert len(predict_crystals(SALT, known, replace(QUICK, n_candidates=1)).candidates) == 1
+    assert len(predict_crystals(SALT, known, replace(FREE, n_candidates=1)).candidates) == 1
 
 
 def test_the_weight_of_the_latent_distance_decides_the_rank(weights: Weights) -> None:
     known = replace(weights, cdvae=KnownDecoder(ANSWERS))
-    by_energy = predict_crystals(SALT, known, replace(QUICK, distance_weight=0.0)).candidates
+    by_energy = predict_crystals(SALT, known, replace(FREE, distance_weight=0.0)).candidates
     assert [c.energy_per_atom for c in by_energy] == sorted(c.energy_per_atom for c in by_energy)
-    by_distance = predict_crystals(SALT, known, replace(QUICK, distance_weight=1e6)).candidates
+    by_distance = predict_crystals(SALT, known, replace(FREE, distance_weight=1e6)).candidates
     assert [c.latent_distance for c in by_distance] == sorted(c.latent_distance for c in by_distance)
     # Those distances are from where descent ended to the crystal that came out, not to its symmetrised form.
     mu = known.cdvae.encode(CrystalBatch.from_crystals([zinc_blende(5.9, (11, 17))]))[0][0]
-    ended = predict_crystals(SALT, known, replace(QUICK, steps=0))
+    ended = predict_crystals(SALT, known, replace(FREE, steps=0))
     (blende,) = (c for c in ended.candidates if c.space_group == 216)
     assert blende.latent_distance == pytest.approx(float((mu - blende.start.latent).norm()), abs=1e-4)
 
@@ -233,5 +234,5 @@ def test_duplicates_are_counted_by_the_first() -> None:
 def test_no_crystals_have_no_energies(weights: Weights) -> None:
     assert crystal_energies([], weights) == []
     nothing = replace(weights, cdvae=KnownDecoder([None] * 6))
-    prediction = predict_crystals(SALT, nothing, QUICK)
+    prediction = predict_crystals(SALT, nothing, FREE)
     assert (prediction.candidates, prediction.n_invalid) == ((), 6)

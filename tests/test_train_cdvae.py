@@ -24,7 +24,8 @@ from lcoms.data.store import CrystalArrays
 from lcoms.errors import ConfigError, DataError, WeightsError
 from lcoms.evaluate.reconstruction import reconstruct
 from lcoms.match import STRICT, matches
-from lcoms.models.fast import FastCDVAE, FastConfig
+from lcoms.models.fast import FastCDVAE
+from lcoms.models.fast_config import FastConfig
 from lcoms.models.surrogate_file import read_tensors, write_tensors
 from lcoms.models.weights import CDVAE_FILE, load_cdvae
 from lcoms.nn.geometry import DensityBasis

@@ -15,14 +15,17 @@ from lcoms.data.checks import record_batch
 from lcoms.data.store import SCHEMA, CrystalArrays, Manifest, Store, write_manifest, write_shard
 from lcoms.lattice import shortest_distance
 from lcoms.models.composition import element_fractions
-from lcoms.models.fast import FastCDVAE, FastConfig
+from lcoms.models.fast import FastCDVAE
+from lcoms.models.fast_config import FastConfig
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 from lcoms.models.surrogate_file import save_surrogate
-from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, save_cdvae
+from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, ORBITS_FILE, SURROGATE_FILE, save_cdvae
 from lcoms.nn.geometry import DensityBasis
 from lcoms.prediction import Candidate, Start
 from lcoms.search.library import LatentLibrary
+from lcoms.search.orbits import OrbitStatistics
 from lcoms.symmetry import space_group_number
+from lcoms.wyckoff import wyckoff_orbits
 
 TINY = FastConfig(
     latent_dim=8, channels=32, filters=8, vectors=8, encoder_layers=2, decoder_layers=2, condition=16,
@@ -150,7 +153,18 @@ def write_weights(folder: Path) -> Path:
     surrogate = ConservativeSurrogate(TINY.latent_dim, SurrogateConfig(hidden=32, precision="float32"))
     surrogate.initialise(torch.Generator().manual_seed(0))
     surrogate.fit_normalisation(mu, element_fractions(compositions), energies)
-    library = LatentLibrary.build(mu, compositions, energies.numpy(), list(ENERGIES), e_above_hull=np.zeros(5))
+    described = [wyckoff_orbits(crystal, symprec=0.01) for crystal in crystals]
+    found = [one for one in described if one is not None]
+    assert len(found) == len(crystals)
+    OrbitStatistics.count((c, *one) for c, one in zip(compositions, found, strict=True)).save(folder / ORBITS_FILE)
+    library = LatentLibrary.build(
+        mu,
+        compositions,
+        energies.numpy(),
+        list(ENERGIES),
+        e_above_hull=np.zeros(5),
+        space_groups=np.array([number for number, _ in found]),
+    )
     elements = sorted({z for c in compositions for z in c.atomic_numbers})
     save_cdvae(model, folder / CDVAE_FILE, metadata={"elements": elements, "max_atoms": 12})
     save_surrogate(surrogate, folder / SURROGATE_FILE)

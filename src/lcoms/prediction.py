@@ -30,7 +30,8 @@ from lcoms.search.starts import (
     given_start,
     recast,
 )
-from lcoms.symmetry import space_group_order, symmetrise
+from lcoms.search.symmetric import Decoded, decode_latents
+from lcoms.symmetry import NEAR_LADDER, TOLERANCE_LADDER, space_group_order, symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
 
@@ -200,9 +201,10 @@ def predict_crystals(
         z0 = recast(z0, cells, weights, generator)
     features = element_fractions(composition).expand(len(starts), -1)
     descent = descend(weights.surrogate, z0, features, steps=config.steps, step_size=config.step_size)
-    decoded = weights.cdvae.decode(descent.z, cells, generator)
-    kept = [(row, crystal) for row, crystal in enumerate(decoded) if crystal is not None]
-    apart = [(row, c) for row, c in kept if shortest_distance(c.lattice, c.frac_coords) >= MIN_DISTANCE]
+    groups = [[(start.space_group, 1.0)] if config.symmetry and start.space_group else [] for start in starts]
+    decoded = decode_latents(weights, descent.z, cells, groups, generator, config=config.within)
+    kept = [(row, one) for row, one in enumerate(decoded) if one is not None]
+    apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
     found = _candidates(apart, starts, descent, weights, config)
     distinct = _with_counts(drop_duplicates(sorted(found, key=_score)), config)
     return Prediction(
@@ -218,16 +220,18 @@ def predict_crystals(
 
 
 def _candidates(
-    decoded: Sequence[tuple[int, Crystal]],
+    decoded: Sequence[tuple[int, Decoded]],
     starts: Sequence[Start],
     descent: DescentResult,
     weights: Weights,
     config: PredictConfig,
 ) -> list[Candidate]:
     """Decoded crystals, each with the row of its start, symmetrised and given their energies."""
-    symmetric = [symmetrise(crystal) for _, crystal in decoded]
+    symmetric = [
+        symmetrise(one.crystal, ladder=NEAR_LADDER if one.space_group else TOLERANCE_LADDER) for _, one in decoded
+    ]
     energies = crystal_energies([s.crystal for s in symmetric], weights)
-    latents = encode_crystals([crystal for _, crystal in decoded], weights)
+    latents = encode_crystals([one.crystal for _, one in decoded], weights)
     candidates = []
     for (row, _), s, energy, latent in zip(decoded, symmetric, energies, latents, strict=True):
         distance = float((latent - descent.z[row]).norm())

@@ -19,13 +19,12 @@ from lcoms.prediction import Candidate, Prediction, RefineConfig, Relaxation
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status
 from lcoms.relax.run import relax_crystals
 from lcoms.search.starts import Start
-from lcoms.symmetry import space_group_order, symmetrise
+from lcoms.symmetry import NEAR_LADDER, space_group_order, symmetrise
 
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
 FAR_START = 20.0  # Mendeleev numbers; beyond, and without a start in the library, all are equally far
 SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
-RELAXED_LADDER = (0.1, 0.05, 0.02)  # angstrom; a relaxed crystal is near its symmetry
 
 
 Relax = Callable[[Sequence[Crystal]], Sequence[RelaxResult]]
@@ -162,7 +161,7 @@ def _finished(prediction: Prediction, confidence: ConfidenceModel | None, n_cand
 
 
 def _relaxed(candidate: Candidate, result: RelaxResult, formation_energy: FormationEnergy) -> Candidate:
-    symmetric = symmetrise(result.crystal, ladder=RELAXED_LADDER)
+    symmetric = symmetrise(result.crystal, ladder=NEAR_LADDER)
     per_atom = result.energy / result.crystal.n_atoms
     return replace(
         candidate,

@@ -18,6 +18,7 @@ from lcoms.errors import CrystalError
 from lcoms.lattice import shortest_distance
 
 TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
+NEAR_LADDER = (0.1, 0.05, 0.02)  # for crystals that are near their symmetry: relaxed, or decoded within a space group
 STANDARD_SYMPREC = 0.1
 
 

@@ -95,8 +95,8 @@ def surrogate(
     from lcoms.config import with_overrides
     from lcoms.models.surrogate import MIN_LATENT_STD, SurrogateConfig
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
-    from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, load_cdvae
-    from lcoms.train.latents import build_library, encode_rows, select_rows, surrogate_data
+    from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, ORBITS_FILE, SURROGATE_FILE, load_cdvae
+    from lcoms.train.latents import build_library, count_orbits, encode_rows, select_rows, surrogate_data
     from lcoms.train.surrogate import train_surrogate
 
     config = with_overrides(SurrogateConfig(), [f"conservatism={conservatism}", *(train_set or [])])
@@ -108,6 +108,8 @@ def surrogate(
     library = build_library(data, rows, latents, metadata={"store": data.fingerprint, "cdvae": metadata})
     out.mkdir(parents=True, exist_ok=True)
     library.save(out / LIBRARY_FILE)
+    typer.echo("Counting Wyckoff positions ...")
+    count_orbits(data, rows).save(out / ORBITS_FILE)
     active = int((latents.std(0) > MIN_LATENT_STD).sum())
     typer.echo(f"Latent dimensions in use: {active} of {latents.shape[1]} (standard deviation over {MIN_LATENT_STD}).")
     typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")

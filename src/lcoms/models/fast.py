@@ -12,10 +12,10 @@ Work is done on groups of crystals with equally many atoms: frac_coords (b, n, 3
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from math import log
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -34,61 +34,17 @@ from lcoms.models.base import (
     kl_divergence,
     sample_latent,
 )
-from lcoms.models.schedule import NoiseSchedule, anneal
+from lcoms.models.fast_config import FastConfig
+from lcoms.models.schedule import Symmetry, anneal
 from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout
-from lcoms.nn.geometry import Densities, DensityBasis, densities
+from lcoms.nn.geometry import Densities, densities
+from lcoms.wyckoff import SymmetricCell
 
 N_WAVES = 8
 LARGE_CELL = 8  # atoms
 LATTICE_SIX = 6
 STRAIN_SCALE = 0.03
 STRAIN_SEEN = 0.6  # angstrom of noise
-
-
-@dataclass(frozen=True)
-class FastConfig:
-    """Sizes, noise and loss weights of the fast preset.
-
-    Attributes:
-        filters: neighbour features that pass through a radial filter.
-        vectors: vector channels.
-        noise: levels in angstrom.
-        assign_above: angstrom of noise above which atoms of a species may trade places in the target.
-        move_above: angstrom of noise above which the crystal as a whole may be moved and inverted, too.
-        equivalents: equivalents of the clean crystal among which the target is the nearest.
-        noises_per_crystal: denoiser samples for each encoded crystal.
-        strain: least and largest standard deviation of the random strain on training cells, which the denoiser undoes.
-        strain_weight: weight of that in the loss.
-        strain_below: angstrom of noise below which a decode corrects its lattice.
-        steps: denoiser calls of one decode.
-        churn: noise added during a decode, as a share of the level.
-        tries: decodes of each latent, of which the one that encodes nearest to the latent is kept.
-        tries_large: the same for cells of more than 8 atoms, which go wrong more often.
-    """
-
-    latent_dim: int = 64
-    channels: int = 192
-    filters: int = 32
-    vectors: int = 48
-    encoder_layers: int = 3
-    decoder_layers: int = 5
-    condition: int = 128
-    basis: DensityBasis = field(default_factory=DensityBasis)
-    noise: NoiseSchedule = field(default_factory=NoiseSchedule)
-    assign_above: float = 0.4
-    move_above: float = 0.5
-    equivalents: int = 4
-    noises_per_crystal: int = 2
-    strain: tuple[float, float] = (0.003, 0.06)
-    strain_weight: float = 1.0
-    strain_below: float = 0.6
-    kl_weight: float = 5e-4
-    lattice_weight: float = 1.0
-    energy_weight: float = 0.1
-    steps: int = 10
-    churn: float = 0.4
-    tries: int = 8
-    tries_large: int = 12
 
 
 class FastCDVAE(CDVAE):
@@ -311,6 +267,21 @@ class FastCDVAE(CDVAE):
         z, numbers = z.repeat_interleave(tries, 0), numbers.repeat_interleave(tries, 0)
         lattice, valid = self.lattice_transform.to_lattice(self._lattice_vector(z, numbers), self._cell_volume(numbers))
         frac_coords = torch.rand((*numbers.shape, 3), generator=generator).to(z.device)
+        crystals, distance = self._sample(z, numbers, frac_coords, lattice, generator)
+        distance = torch.where(valid.cpu(), distance, torch.inf).view(-1, tries)
+        best = distance.argmin(1) + tries * torch.arange(len(distance))
+        return [crystals[row] if valid[row] else None for row in best.tolist()]
+
+    def _sample(
+        self,
+        z: Tensor,
+        numbers: Tensor,
+        frac_coords: Tensor,
+        lattice: Tensor,
+        generator: torch.Generator,
+        symmetry: Symmetry | None = None,
+    ) -> tuple[list[Crystal | None], Float[Tensor, " b"]]:
+        """Crystals annealed from where the atoms are, and how far their latents are from those asked for."""
         frac_coords, lattice = anneal(
             lambda x, cell, sigma: self.denoise(z, x, cell, numbers, sigma),
             frac_coords,
@@ -320,16 +291,69 @@ class FastCDVAE(CDVAE):
             generator=generator,
             churn=self.config.churn,
             strain_below=self.config.strain_below,
+            symmetry=symmetry,
         )
-        finite = valid & frac_coords.isfinite().all((1, 2)) & lattice.isfinite().all((1, 2))
+        finite = frac_coords.isfinite().all((1, 2)) & lattice.isfinite().all((1, 2))
         lattice = torch.where(finite[:, None, None], lattice, torch.eye(3, device=z.device))
         mu, _ = self._encode(torch.where(finite[:, None, None], frac_coords, 0.0), lattice, numbers)
-        distance = torch.where(finite, (mu - z).square().sum(-1), torch.inf).view(-1, tries)
-        best = distance.argmin(1).cpu() + tries * torch.arange(len(distance))
+        distance = torch.where(finite, torch.linalg.norm(mu - z, dim=-1), torch.inf).cpu()
         lattice, frac_coords, numbers = lattice.cpu(), frac_coords.cpu(), numbers.cpu()
-        return [
-            _crystal(lattice[row], frac_coords[row], numbers[row]) if finite[row] else None for row in best.tolist()
+        crystals = [
+            _crystal(lattice[row], frac_coords[row], numbers[row]) if finite[row] else None for row in range(len(z))
         ]
+        return crystals, distance
+
+    @torch.no_grad()
+    def predict_lattices(
+        self, z: Float[Tensor, "n latent"], compositions: Sequence[Composition]
+    ) -> Float[Tensor, "n 3 3"]:
+        """The lattice that the head reads from each latent, before any decode; NaN where it makes no cell."""
+        found = torch.full((len(z), 3, 3), torch.nan)
+        for row, composition in enumerate(compositions):
+            numbers = torch.from_numpy(composition.expand())[None].to(z.device)
+            vector = self._lattice_vector(z[row : row + 1], numbers)
+            lattice, valid = self.lattice_transform.to_lattice(vector, self._cell_volume(numbers))
+            if valid[0]:
+                found[row] = lattice[0].cpu()
+        return found
+
+    @torch.no_grad()
+    def decode_within(
+        self,
+        z: Float[Tensor, "n latent"],
+        cells: Sequence[SymmetricCell],
+        lattices: Float[Tensor, "n 3 3"],
+        generator: torch.Generator,
+    ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
+        """One try for each row, kept within a space group and on its Wyckoff positions all the way.
+
+        Args:
+            cells: groups and positions; free coordinates are drawn anew.
+            lattices: lower triangular starts, as the groups allow them.
+
+        Returns:
+            Crystals in the primitive cells of their groups, and the distance of each one's latent from that asked for.
+        """
+        crystals: list[Crystal | None] = [None] * len(cells)
+        distances = torch.full((len(cells),), torch.inf)
+        sizes = np.array([len(cell.atomic_numbers) for cell in cells], dtype=np.int64)
+        for size in np.unique(sizes).tolist():
+            rows = np.flatnonzero(sizes == size).tolist()
+            some = [cells[row] for row in rows]
+            frac_coords = torch.stack([_placed(cell, generator) for cell in some]).to(z.device)
+            numbers = torch.from_numpy(np.stack([cell.atomic_numbers for cell in some])).to(z.device)
+            found, distances[rows] = self._sample(
+                z[rows], numbers, frac_coords, lattices[rows].to(z.device), generator, Symmetry.of(some)
+            )
+            for row, crystal in zip(rows, found, strict=True):
+                crystals[row] = crystal
+        return crystals, distances
+
+
+def _placed(cell: SymmetricCell, generator: torch.Generator) -> Float[Tensor, "n 3"]:
+    """Fractional coordinates with the free ones anywhere."""
+    free = torch.rand(cell.n_free, generator=generator, dtype=torch.float64).numpy()
+    return torch.from_numpy(cell.shifts + cell.directions @ free).float()
 
 
 def _crystal(lattice: Tensor, frac_coords: Tensor, numbers: Tensor) -> Crystal | None:

@@ -1,14 +1,17 @@
-"""Noise levels of the fast preset and its annealed few-step sampler."""
+"""Noise levels of the fast preset and its annealed few-step sampler, free or within space groups."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from lcoms.wyckoff import SymmetricCell
 
 CHURN_END = 0.15  # angstrom; below it noise would only blur
 MAX_STRAIN = 0.15  # an element of the strain in one step of the sampler; a cell is never that far off
@@ -57,6 +60,30 @@ Denoiser = Callable[
 """(fractional coordinates, lattice, sigma) to displacements (angstrom) and the strain that the cell lacks."""
 
 
+@dataclass(frozen=True, eq=False)
+class Symmetry:
+    """Space groups that crystals are kept in: averages over the group, of displacements and of metric tensors."""
+
+    displacements: Float[Tensor, "b m m"]
+    metrics: Float[Tensor, "b 9 9"]
+
+    @classmethod
+    def of(cls, cells: Sequence[SymmetricCell]) -> Symmetry:
+        """That of cells with equally many atoms."""
+        averages = (np.stack([getattr(c, name) for c in cells]) for name in ("projector", "metric_projector"))
+        return cls(*(torch.from_numpy(average).float() for average in averages))
+
+    def kept(self, moves: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 3"]:
+        """The part of displacements, in fractional coordinates, that keeps the symmetry."""
+        return torch.bmm(self.displacements, moves.flatten(1)[..., None]).view_as(moves)
+
+    def averaged(self, lattice: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3 3"]:
+        """The lattices that the groups allow, turned so that they are lower triangular; NaN where none is near."""
+        metric = (lattice @ lattice.transpose(1, 2)).flatten(1)
+        lower, failed = torch.linalg.cholesky_ex(torch.bmm(self.metrics, metric[..., None]).view(-1, 3, 3))
+        return torch.where((failed == 0)[:, None, None], lower, torch.nan)
+
+
 def anneal(
     denoise: Denoiser,
     frac_coords: Float[Tensor, "b n 3"],
@@ -67,6 +94,7 @@ def anneal(
     generator: torch.Generator | None = None,
     churn: float = 0.0,
     strain_below: float = 0.0,
+    symmetry: Symmetry | None = None,
 ) -> tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]]:
     """Annealing: at each level every atom goes the part of its way that the level loses in scale.
 
@@ -77,6 +105,7 @@ def anneal(
         generator: draws the noise that `churn` adds.
         churn: noise added before a step, as a share of its level, down to CHURN_END (Karras et al. 2022).
         strain_below: angstrom; from this level down each step also strains the cell as the denoiser says.
+        symmetry: that crystals have and keep. Lattices must be lower triangular then, as they come out.
 
     Returns:
         Fractional coordinates in [0, 1), and lattices.
@@ -91,11 +120,15 @@ def anneal(
         inverse = torch.linalg.inv(lattice)
         if noise > 0:
             random = torch.randn(frac_coords.shape, generator=generator).to(frac_coords.device)
-            frac_coords = frac_coords + random * noise @ inverse
+            noise_moves = random * noise @ inverse
+            frac_coords = frac_coords + (noise_moves if symmetry is None else symmetry.kept(noise_moves))
         moves, strain = denoise(frac_coords, lattice, level.expand(len(frac_coords)))
-        frac_coords = frac_coords + share * moves @ inverse
+        moves = moves @ inverse
+        frac_coords = frac_coords + share * (moves if symmetry is None else symmetry.kept(moves))
         if level <= strain_below:
             strained = lattice + lattice @ strain.nan_to_num(0.0).clamp(-MAX_STRAIN, MAX_STRAIN)
+            if symmetry is not None:
+                strained = symmetry.averaged(strained)
             off = torch.linalg.matrix_norm(first @ strained - torch.eye(3, device=lattice.device))
             lattice = torch.where((off < MAX_TOTAL_STRAIN)[:, None, None], strained, lattice)
     return frac_coords % 1.0, lattice

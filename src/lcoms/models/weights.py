@@ -15,7 +15,8 @@ import torch
 from lcoms.config import from_dict, to_dict
 from lcoms.errors import ConfigError, WeightsError
 from lcoms.models.base import CDVAE
-from lcoms.models.fast import FastCDVAE, FastConfig
+from lcoms.models.fast import FastCDVAE
+from lcoms.models.fast_config import FastConfig
 from lcoms.models.paper import PaperCDVAE, PaperConfig
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.models.surrogate_file import load_surrogate, read_tensors, write_tensors
@@ -25,6 +26,7 @@ VERSION = 1
 CDVAE_FILE = "cdvae.safetensors"
 SURROGATE_FILE = "surrogate.safetensors"
 LIBRARY_FILE = "library.safetensors"
+ORBITS_FILE = "orbits.json"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Weights:
         elements: atomic numbers that occur in the training data.
         max_atoms: largest cell of the training data.
         digest: SHA-256 over the files, to say which weights made a prediction.
-        folder: where they were read from; the library of latents stands there too.
+        folder: where they were read from; the library of latents and the statistics of orbits stand there too.
     """
 
     cdvae: CDVAE
@@ -136,7 +138,7 @@ def load_weights(folder: Path | None = None) -> Weights:
     cdvae, metadata = load_cdvae(folder / CDVAE_FILE)
     surrogate, _ = load_surrogate(folder / SURROGATE_FILE)
     digest = hashlib.sha256()
-    for name in (CDVAE_FILE, SURROGATE_FILE, LIBRARY_FILE):
+    for name in (CDVAE_FILE, SURROGATE_FILE, LIBRARY_FILE, ORBITS_FILE):
         if not (folder / name).is_file():
             raise WeightsError(f"there is no file {folder / name}; check the folder, or train first.")
         digest.update((folder / name).read_bytes())

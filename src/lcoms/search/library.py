@@ -41,6 +41,7 @@ class LibraryStarts:
         ids: the entries' ids.
         atomic_numbers: (k,) elements of the composition asked for, ascending; an element alone stands twice.
         replaces: (n, k) which element of the entry stands for each of them.
+        same_counts: (n,) whether the entry has as many elements; false where a crystal of two stands for an element.
     """
 
     latents: Float[Tensor, "n latent"]
@@ -50,6 +51,7 @@ class LibraryStarts:
     ids: tuple[str, ...]
     atomic_numbers: NDArray[np.int64]
     replaces: NDArray[np.int64]
+    same_counts: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -187,7 +189,7 @@ class LatentLibrary:
             max_atoms: leave out entries with larger cells.
         """
         target = composition.reduced
-        order = _scale_order(np.array(target.counts), np.array(target.atomic_numbers))
+        order = scale_order(np.array(target.counts), np.array(target.atomic_numbers))
         family = self._family(target)
         elements = np.resize(np.array(target.atomic_numbers)[order], family.elements.shape[1])
         apart = np.abs(_MENDELEEV[family.elements] - _MENDELEEV[elements])
@@ -208,7 +210,37 @@ class LatentLibrary:
             ids=tuple(self.ids[i] for i in indices),
             atomic_numbers=elements[back],
             replaces=family.elements[chosen][:, back],
+            same_counts=np.diff(self.offsets)[indices] == len(target.counts),
         )
+
+    def space_groups_near(
+        self, latent: Float[Tensor, " latent"], cell: Composition, *, n: int = 24
+    ) -> list[tuple[int, float]]:
+        """Space groups of the nearest latents among cells of the same counts, with weights that sum to one.
+
+        Args:
+            n: neighbours asked; each counts exp(-distance).
+        """
+        rows = self._cells.get(tuple(sorted(cell.counts)))
+        if rows is None:
+            return []
+        distances = torch.linalg.norm(self.latents(rows) - latent, dim=1).numpy()
+        near = np.argsort(distances, kind="stable")[:n]
+        weights: dict[int, float] = {}
+        for at in near:
+            number = int(self.space_groups[rows[at]])
+            weights[number] = weights.get(number, 0.0) + float(np.exp(distances[near[0]] - distances[at]))
+        total = sum(weights.values())
+        return sorted(((number, weight / total) for number, weight in weights.items()), key=lambda pair: -pair[1])
+
+    @cached_property
+    def _cells(self) -> dict[tuple[int, ...], NDArray[np.int64]]:
+        """Entries by the counts in their cells, ascending."""
+        cells: dict[tuple[int, ...], list[int]] = {}
+        for row in range(len(self)):
+            counts = np.sort(self.counts[self.offsets[row] : self.offsets[row + 1]]).tolist()
+            cells.setdefault(tuple(counts), []).append(row)
+        return {counts: np.array(rows) for counts, rows in cells.items()}
 
     def _family(self, target: Composition) -> _Family:
         """Entries that can stand for a composition; where it is an element, all as if of two elements."""
@@ -232,7 +264,7 @@ class LatentLibrary:
         for other in exclude:
             reduced = other.reduced
             if reduced.stoichiometry == target.stoichiometry:
-                order = _scale_order(np.array(reduced.counts), np.array(reduced.atomic_numbers))
+                order = scale_order(np.array(reduced.counts), np.array(reduced.atomic_numbers))
                 elements = np.resize(np.array(reduced.atomic_numbers)[order], family.elements.shape[1])
                 allowed &= (family.elements != elements).any(axis=1)
         return allowed
@@ -248,7 +280,7 @@ class LatentLibrary:
             counts, elements = self.counts[flat].astype(np.int64), self.atomic_numbers[flat].astype(np.int64)
             units = np.gcd.reduce(counts, axis=1)
             counts //= units[:, None]
-            order = _scale_order(counts, elements)
+            order = scale_order(counts, elements)
             counts, elements = np.take_along_axis(counts, order, 1), np.take_along_axis(elements, order, 1)
             kinds, kind = np.unique(counts, axis=0, return_inverse=True)
             for i, stoichiometry in enumerate(kinds.tolist()):
@@ -287,7 +319,7 @@ def _empty_family(n_elements: int) -> _Family:
     return _Family(nothing, np.zeros((0, n_elements), dtype=np.int64), nothing)
 
 
-def _scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> NDArray[np.int64]:
+def scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> NDArray[np.int64]:
     """Order of the elements (last axis) by count, then by Mendeleev number."""
     return np.argsort(counts * 1000 + _MENDELEEV[elements], axis=-1, kind="stable")
 

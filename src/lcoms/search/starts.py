@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ from lcoms.errors import ConfigError, FormulaError
 from lcoms.models.weights import LIBRARY_FILE, Weights
 from lcoms.search.library import LatentLibrary
 from lcoms.search.random_crystal import random_crystal
+from lcoms.search.symmetric import SymmetryConfig
 
 MAX_PRIOR_UNITS = 4
 
@@ -48,12 +49,14 @@ class PredictConfig:
         symmetry_weight: eV/atom taken off the score for each factor e in the order of the space group: crystals are
             rarely less symmetric than they could be, and a decode that went wrong nearly always is.
         count_weight: eV/atom taken off the score for each factor e in the number of starts that led to the crystal.
+        symmetry: decode within the space group of each start's library entry; without it, anywhere in the cell.
+        within: settings and tries of such a decode.
         exclude_same: leave library entries of the very composition out, as a benchmark must.
         seed: of every random number drawn.
     """
 
     n_candidates: int = 10
-    n_starts: int = 48
+    n_starts: int = 24
     start: Literal["library", "prior", "random"] = "library"
     recast: int = 0
     formula_units: tuple[int, int] | None = None
@@ -64,6 +67,8 @@ class PredictConfig:
     distance_weight: float = 0.2
     symmetry_weight: float = 0.03
     count_weight: float = 0.1
+    symmetry: bool = True
+    within: SymmetryConfig = field(default_factory=SymmetryConfig)
     exclude_same: bool = False
     seed: int = 0
 
@@ -90,6 +95,7 @@ class Start:
         formula: of the library entry; empty otherwise.
         distance: chemical distance of the entry, in Mendeleev numbers; NaN where there is none.
         n_formula_units: in the cell to be decoded.
+        space_group: of the library entry; 0 where there is none, or where it says nothing about the crystal wanted.
     """
 
     source: str
@@ -97,6 +103,7 @@ class Start:
     distance: float
     n_formula_units: int
     latent: Float[Tensor, " latent"]
+    space_group: int = 0
 
 
 @lru_cache(maxsize=2)
@@ -154,6 +161,7 @@ def _library_starts(
             float(nearest.distances[i]),
             int(nearest.n_formula_units[i]),
             nearest.latents[i],
+            int(library.space_groups[nearest.indices[i]]) if nearest.same_counts[i] else 0,
         )
         for i in range(len(nearest))
         if low <= nearest.n_formula_units[i] <= high

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,16 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcoms.crystal import Composition
 from lcoms.data.dataset import plausible_volume, to_batch
 from lcoms.data.store import Store
 from lcoms.models.base import CDVAE
 from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.search.library import LatentLibrary
-from lcoms.symmetry import space_group_number
+from lcoms.search.orbits import OrbitStatistics
+from lcoms.symmetry import STANDARD_SYMPREC, space_group_number
 from lcoms.train.surrogate import SurrogateData
+from lcoms.wyckoff import Orbits, n_primitive_atoms, wyckoff_orbits
 
 LIBRARY_MAX_HULL = 0.05  # eV/atom; less stable crystals are no good starts
 LIBRARY_MAX_ABOVE_BEST = 0.05  # eV/atom above the best polymorph of the composition
@@ -110,6 +113,22 @@ def build_library(
         space_groups=np.array([space_group_number(crystal) for crystal in chosen]),
         metadata=metadata,
     )
+
+
+def count_orbits(store: Store, rows: NDArray[np.int64]) -> OrbitStatistics:
+    """Which Wyckoff positions the training crystals among the rows occupy, those in cells that are not primitive aside.
+
+    A crystal whose symmetry is not found is left out: the statistics lose nothing by it.
+    """
+
+    def found() -> Iterator[tuple[Composition, int, Orbits]]:
+        for row in rows[store.columns("split")["split"][rows] == "train"]:
+            crystal = store[int(row)]
+            described = wyckoff_orbits(crystal, symprec=STANDARD_SYMPREC)
+            if described is not None and n_primitive_atoms(*described) == crystal.n_atoms:
+                yield crystal.composition, *described
+
+    return OrbitStatistics.count(found())
 
 
 def _starters(

@@ -1,0 +1,130 @@
+"""Lattices that a space group allows and that are nearly a given lattice, whatever basis that one is given in.
+
+Lattices are compared by the lengths of their shortest vectors, which need no common basis.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from lcoms.lattice import niggli_reduce
+from lcoms.wyckoff import SymmetricCell
+
+N_LENGTHS = 24
+N_TRIED = 4000
+SPREAD = 1.3  # standard deviation of the logarithm of a ratio of lengths that is tried
+ROUNDS = ((0.08, 96), (0.03, 96), (0.01, 96), (0.003, 96))  # size and number of the strains tried in a refinement
+APART = 0.06  # norm of the strain between two lattices that count as different
+_HALF = np.array([n for n in product(range(-3, 4), repeat=3) if n > (0, 0, 0)], dtype=np.float64)
+_PAIRS = (_HALF[:, :, None] * _HALF[:, None, :]).reshape(-1, 9)
+
+
+class FittingLattice(NamedTuple):
+    """A lattice and how far it is from the one aimed at.
+
+    Attributes:
+        lattice: (3, 3) primitive vectors as rows, lower triangular, with the volume aimed at.
+        misfit: root mean square difference of the logarithms of the shortest vectors' lengths.
+    """
+
+    lattice: Float[NDArray[np.float64], "3 3"]
+    misfit: float
+
+
+def fitting_lattices(
+    cell: SymmetricCell, target: Float[NDArray[np.float64], "3 3"], *, n: int = 6, slack: float = 0.02, seed: int = 0
+) -> list[FittingLattice]:
+    """Distinct lattices of the cell's space group that fit a target best, the best first.
+
+    There may be several: an orthorhombic cell can be laid along the axes in six ways.
+
+    Args:
+        n: at most so many.
+        slack: misfit beyond that of the best that is let pass.
+    """
+    target, _, _ = niggli_reduce(target, np.zeros((1, 3)))
+    if np.allclose(cell.metric_projector, np.eye(9)):  # triclinic: any basis will do
+        own: NDArray[np.float64] = np.linalg.cholesky(target @ target.T)
+        return [FittingLattice(own, 0.0)]
+    random = np.random.default_rng(seed)
+    lengths, volume = vector_lengths(target @ target.T), abs(np.linalg.det(target))
+    aim = np.log(lengths / np.cbrt(volume))
+    projector = cell.metric_projector
+    tried, spectra = _bank(projector.tobytes(), cell.primitive.tobytes())
+    misfits = np.sqrt(np.square(spectra - aim).mean(-1))
+    found: list[FittingLattice] = []
+    for at in np.argsort(misfits)[: 8 * n]:
+        metric, misfit = _refined(tried[at], misfits[at], aim, projector, random)
+        lattice = np.linalg.cholesky(metric) * np.cbrt(volume)
+        if all(_apart(lattice, other.lattice) > APART for other in found):
+            found.append(FittingLattice(lattice, float(misfit)))
+    found.sort(key=lambda fit: fit.misfit)
+    return [fit for fit in found if fit.misfit <= found[0].misfit + slack][:n]
+
+
+def vector_lengths(metric: Float[NDArray[np.float64], "... 3 3"]) -> Float[NDArray[np.float64], "... k"]:
+    """Lengths of the shortest lattice vectors, ascending, one of each pair v, -v."""
+    squares = metric.reshape(*metric.shape[:-2], 9) @ _PAIRS.T
+    shortest = np.partition(np.maximum(squares, 1e-12), N_LENGTHS, axis=-1)[..., :N_LENGTHS]
+    return np.sqrt(np.sort(shortest, axis=-1))
+
+
+def _refined(
+    metric: Float[NDArray[np.float64], "3 3"],
+    misfit: float,
+    aim: Float[NDArray[np.float64], " k"],
+    projector: Float[NDArray[np.float64], "9 9"],
+    random: np.random.Generator,
+) -> tuple[Float[NDArray[np.float64], "3 3"], float]:
+    """The best of random small strains, over and over."""
+    for size, n in ROUNDS:
+        strains = np.eye(3) + random.normal(0, size, (n, 3, 3))
+        metrics = _allowed(strains @ metric @ strains.transpose(0, 2, 1), projector)
+        misfits = np.sqrt(np.square(_spectra(metrics) - aim).mean(-1))
+        if misfits.min() < misfit:
+            metric, misfit = metrics[misfits.argmin()], misfits.min()
+    return metric, misfit
+
+
+@cache
+def _bank(
+    projector: bytes, primitive: bytes
+) -> tuple[Float[NDArray[np.float64], "m 3 3"], Float[NDArray[np.float64], "m k"]]:
+    """Metric tensors of unit volume that a group allows, and the logarithms of their shortest vectors' lengths."""
+    random = np.random.default_rng(0)
+    basis, average = np.frombuffer(primitive).reshape(3, 3), np.frombuffer(projector).reshape(9, 9)
+    edges = np.exp(random.normal(0, SPREAD / 2, (N_TRIED, 3)))
+    cosines = np.cos(np.radians(random.uniform(60, 120, (N_TRIED, 3))))
+    metric = edges[:, :, None] * edges[:, None, :]
+    for (i, j), cosine in zip(((1, 2), (0, 2), (0, 1)), cosines.T, strict=True):
+        metric[:, i, j] *= cosine
+        metric[:, j, i] *= cosine
+    metric = metric[np.linalg.det(metric) > 1e-3 * edges.prod(1) ** 2]
+    if np.linalg.matrix_rank(average) == 1:  # cubic: all have the same shape
+        metric = metric[:1]
+    metric = _allowed(basis @ metric @ basis.T, average)
+    return metric, _spectra(metric)
+
+
+def _allowed(
+    metric: Float[NDArray[np.float64], "m 3 3"], projector: Float[NDArray[np.float64], "9 9"]
+) -> Float[NDArray[np.float64], "m 3 3"]:
+    """Averaged over the group, and of unit volume."""
+    averaged = (metric.reshape(-1, 9) @ projector.T).reshape(-1, 3, 3)
+    return averaged / np.cbrt(np.linalg.det(averaged))[:, None, None]
+
+
+def _spectra(metric: Float[NDArray[np.float64], "m 3 3"]) -> Float[NDArray[np.float64], "m k"]:
+    return np.log(vector_lengths(metric))
+
+
+def _apart(a: Float[NDArray[np.float64], "3 3"], b: Float[NDArray[np.float64], "3 3"]) -> float:
+    """Norm of the strain that takes one basis to the other."""
+    deformation = np.linalg.inv(a) @ b
+    return float(np.linalg.norm(deformation @ deformation.T - np.eye(3))) / 2

@@ -1,0 +1,54 @@
+"""Sizes, noise and loss weights of the fast preset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lcoms.models.schedule import NoiseSchedule
+from lcoms.nn.geometry import DensityBasis
+
+
+@dataclass(frozen=True)
+class FastConfig:
+    """Sizes, noise and loss weights of the fast preset.
+
+    Attributes:
+        filters: neighbour features that pass through a radial filter.
+        vectors: vector channels.
+        noise: levels in angstrom.
+        assign_above: angstrom of noise above which atoms of a species may trade places in the target.
+        move_above: angstrom of noise above which the crystal as a whole may be moved and inverted, too.
+        equivalents: equivalents of the clean crystal among which the target is the nearest.
+        noises_per_crystal: denoiser samples for each encoded crystal.
+        strain: least and largest standard deviation of the random strain on training cells, which the denoiser undoes.
+        strain_weight: weight of that in the loss.
+        strain_below: angstrom of noise below which a decode corrects its lattice.
+        steps: denoiser calls of one decode.
+        churn: noise added during a decode, as a share of the level.
+        tries: decodes of each latent, of which the one that encodes nearest to the latent is kept.
+        tries_large: the same for cells of more than 8 atoms, which go wrong more often.
+    """
+
+    latent_dim: int = 64
+    channels: int = 192
+    filters: int = 32
+    vectors: int = 48
+    encoder_layers: int = 3
+    decoder_layers: int = 5
+    condition: int = 128
+    basis: DensityBasis = field(default_factory=DensityBasis)
+    noise: NoiseSchedule = field(default_factory=NoiseSchedule)
+    assign_above: float = 0.4
+    move_above: float = 0.5
+    equivalents: int = 4
+    noises_per_crystal: int = 2
+    strain: tuple[float, float] = (0.003, 0.06)
+    strain_weight: float = 1.0
+    strain_below: float = 0.6
+    kl_weight: float = 5e-4
+    lattice_weight: float = 1.0
+    energy_weight: float = 0.1
+    steps: int = 10
+    churn: float = 0.4
+    tries: int = 8
+    tries_large: int = 12

@@ -1,0 +1,102 @@
+"""Which Wyckoff positions crystals of a space group and a stoichiometry occupy, counted over the training crystals."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from lcoms.crystal import Composition
+from lcoms.errors import WeightsError
+from lcoms.models.weights import ORBITS_FILE
+from lcoms.search.library import scale_order
+from lcoms.wyckoff import Orbits
+
+FORMAT = 1
+Pattern = tuple[tuple[str, int], ...]
+"""Wyckoff letter of each orbit and the place of its element, by count and then along the chemical scale."""
+
+
+@dataclass(frozen=True, eq=False)
+class OrbitStatistics:
+    """Patterns by space group and by the counts in the primitive cell, ascending, with how often each was seen."""
+
+    patterns: Mapping[tuple[int, tuple[int, ...]], Mapping[Pattern, int]]
+
+    @classmethod
+    def count(cls, found: Iterable[tuple[Composition, int, Orbits]], *, at_least: int = 1) -> OrbitStatistics:
+        """Count primitive cells, each with its space group and orbits.
+
+        Args:
+            at_least: leave out patterns that were seen less often.
+        """
+        patterns: dict[tuple[int, tuple[int, ...]], Counter[Pattern]] = {}
+        for composition, number, orbits in found:
+            elements = _elements(composition)
+            pattern = tuple(sorted((letter, elements.index(z)) for letter, z in orbits))
+            patterns.setdefault((number, _counts(composition)), Counter())[pattern] += 1
+        kept = {
+            key: {pattern: n for pattern, n in seen.most_common() if n >= at_least} for key, seen in patterns.items()
+        }
+        return cls({key: seen for key, seen in kept.items() if seen})
+
+    def orbits(self, number: int, composition: Composition) -> list[tuple[Orbits, float]]:
+        """Orbits that a cell's contents may take in a space group, with their shares, the most usual first."""
+        seen = self.patterns.get((number, _counts(composition)), {})
+        elements, total = _elements(composition), sum(seen.values())
+        return [
+            (tuple(sorted((letter, elements[place]) for letter, place in pattern)), n / total)
+            for pattern, n in seen.items()
+        ]
+
+    def save(self, path: Path) -> None:
+        """Write them as JSON."""
+        groups: dict[str, dict[str, dict[str, int]]] = {}
+        for (number, counts), seen in sorted(self.patterns.items()):
+            rows = {" ".join(f"{letter}{place}" for letter, place in pattern): n for pattern, n in seen.items()}
+            groups.setdefault(str(number), {})[" ".join(map(str, counts))] = rows
+        path.write_text(json.dumps({"format": FORMAT, "groups": groups}, separators=(",", ":")), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> OrbitStatistics:
+        """Read them back.
+
+        Raises:
+            WeightsError: the file is missing, damaged or of another version.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            patterns = {
+                (int(number), tuple(map(int, counts.split()))): {
+                    tuple((word[0], int(word[1:])) for word in text.split()): int(n) for text, n in seen.items()
+                }
+                for number, group in content["groups"].items()
+                for counts, seen in group.items()
+            }
+        except OSError as error:
+            raise WeightsError(f"cannot read {path}; the folder of weights is not complete.") from error
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise WeightsError(f"{path} is damaged; take it from the package or make it anew.") from error
+        if content.get("format") != FORMAT:
+            raise WeightsError(f"{path} was made by another version of lcoms; make it anew.")
+        return cls(patterns)
+
+
+@lru_cache(maxsize=2)
+def load_orbits(folder: Path) -> OrbitStatistics:
+    """The statistics that belong to the weights of a folder."""
+    return OrbitStatistics.load(folder / ORBITS_FILE)
+
+
+def _elements(composition: Composition) -> list[int]:
+    numbers, counts = np.array(composition.atomic_numbers), np.array(composition.counts)
+    return [int(z) for z in numbers[scale_order(counts, numbers)]]
+
+
+def _counts(composition: Composition) -> tuple[int, ...]:
+    return tuple(sorted(composition.counts))

@@ -1,0 +1,216 @@
+"""Decoding within space groups: atoms stay on Wyckoff positions, so that few coordinates are left to be found.
+
+For each latent a few settings are tried - a space group, the positions that training crystals of the stoichiometry
+take in it, a lattice the group allows near the one that the lattice head reads - and of all tries the one that encodes
+nearest to the latent is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcoms.bravais import fitting_lattices
+from lcoms.crystal import Composition, Crystal
+from lcoms.models.fast import FastCDVAE
+from lcoms.models.weights import Weights
+from lcoms.search.orbits import OrbitStatistics, load_orbits
+from lcoms.wyckoff import SymmetricCell, symmetric_cell
+
+ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class SymmetryConfig:
+    """How many settings and tries a latent gets.
+
+    Attributes:
+        tries: of each latent in the first round; each of its settings gets at least one while there are enough.
+        more_tries: in a second round, shared among the best settings.
+        best_settings: how many those are.
+        near_enough: latents that a try of the first round comes as near as that have no second one.
+        max_patterns: Wyckoff patterns taken of each space group, the most usual ones.
+        max_lattices: lattices taken of each pattern.
+        max_misfit: of a lattice to the one that the head reads.
+    """
+
+    tries: int = 12
+    more_tries: int = 8
+    best_settings: int = 3
+    near_enough: float = 1.0
+    max_patterns: int = 8
+    max_lattices: int = 6
+    max_misfit: float = 0.15
+
+
+class Setting(NamedTuple):
+    """What a try starts from, and what share of the tries it deserves."""
+
+    cell: SymmetricCell
+    lattice: Float[NDArray[np.float64], "3 3"]
+    weight: float
+
+
+class Decoded(NamedTuple):
+    """The best crystal of a latent.
+
+    Attributes:
+        distance: of its own latent from the one that was decoded; NaN for a free decode.
+        space_group: within which it was decoded, 0 for a free decode.
+    """
+
+    crystal: Crystal
+    distance: float
+    space_group: int
+
+
+def decode_latents(
+    weights: Weights,
+    z: Float[Tensor, "n latent"],
+    compositions: Sequence[Composition],
+    groups: Sequence[Sequence[tuple[int, float]]],
+    generator: torch.Generator,
+    *,
+    config: SymmetryConfig | None = None,
+) -> list[Decoded | None]:
+    """Decode each latent within the space groups proposed for it, or freely where there is nothing to go by.
+
+    Args:
+        compositions: contents of the cells.
+        groups: space groups to try for each latent, with their weights; none, or P1, for a free decode.
+    """
+    decoded: list[Decoded | None] = [None] * len(z)
+    if isinstance(weights.cdvae, FastCDVAE):
+        proposed = [[pair for pair in some if pair[0] > 1] for some in groups]
+        statistics = load_orbits(weights.folder)
+        decoded = decode_within_groups(weights.cdvae, z, compositions, proposed, statistics, generator, config=config)
+    free = [row for row, one in enumerate(decoded) if one is None]
+    if free:
+        crystals = weights.cdvae.decode(z[free], [compositions[row] for row in free], generator)
+        for row, crystal in zip(free, crystals, strict=True):
+            decoded[row] = None if crystal is None else Decoded(crystal, float("nan"), 0)
+    return decoded
+
+
+def decode_within_groups(
+    model: FastCDVAE,
+    z: Float[Tensor, "n latent"],
+    compositions: Sequence[Composition],
+    groups: Sequence[Sequence[tuple[int, float]]],
+    statistics: OrbitStatistics,
+    generator: torch.Generator,
+    *,
+    config: SymmetryConfig | None = None,
+) -> list[Decoded | None]:
+    """Decode each latent within the space groups that are proposed for it.
+
+    Args:
+        compositions: contents of the primitive cells.
+        groups: space groups to try for each latent, with their weights.
+
+    Returns:
+        None for latents without any setting: groups in which no training crystal had these counts, or no lattice fits.
+    """
+    config = config or SymmetryConfig()
+    lattices = model.predict_lattices(z, compositions).double().numpy()
+    settings = [
+        _settings(composition, proposed, lattice, statistics, config)
+        for composition, proposed, lattice in zip(compositions, groups, lattices, strict=True)
+    ]
+    search = _Search(model, z, settings, generator)
+    search.round([_first_round(some, config) for some in settings])
+    search.round([_second_round(some, near, config) for some, near in zip(settings, search.nearest, strict=True)])
+    return search.best
+
+
+class _Search:
+    """The tries made so far.
+
+    Attributes:
+        best: the nearest crystal of each latent.
+        nearest: for each latent, the least distance that each of its settings has reached.
+    """
+
+    def __init__(
+        self,
+        model: FastCDVAE,
+        z: Float[Tensor, "n latent"],
+        settings: Sequence[Sequence[Setting]],
+        generator: torch.Generator,
+    ) -> None:
+        self.model, self.z, self.settings, self.generator = model, z, settings, generator
+        self.best: list[Decoded | None] = [None] * len(z)
+        self.nearest = [np.full(len(some), np.inf) for some in settings]
+
+    def round(self, tries: Sequence[Sequence[int]]) -> None:
+        """Try each setting of each latent so many times."""
+        jobs = [(row, at) for row, some in enumerate(tries) for at, n in enumerate(some) for _ in range(n)]
+        for start in range(0, len(jobs), ROWS_AT_ONCE):
+            part = jobs[start : start + ROWS_AT_ONCE]
+            chosen = [self.settings[row][at] for row, at in part]
+            lattices = torch.from_numpy(np.array([setting.lattice for setting in chosen])).float()
+            cells = [setting.cell for setting in chosen]
+            found = self.model.decode_within(self.z[[row for row, _ in part]], cells, lattices, self.generator)
+            for (row, at), crystal, distance in zip(part, found[0], found[1].tolist(), strict=True):
+                self.nearest[row][at] = min(self.nearest[row][at], distance)
+                best = self.best[row]
+                if crystal is not None and (best is None or distance < best.distance):
+                    self.best[row] = Decoded(crystal, distance, self.settings[row][at].cell.space_group)
+
+
+def _settings(
+    composition: Composition,
+    groups: Sequence[tuple[int, float]],
+    lattice: Float[NDArray[np.float64], "3 3"],
+    statistics: OrbitStatistics,
+    config: SymmetryConfig,
+) -> list[Setting]:
+    """Settings of a latent, those that deserve most tries first."""
+    if not np.isfinite(lattice).all():
+        return []
+    settings: list[Setting] = []
+    for number, weight in groups:
+        known = statistics.orbits(number, composition)[: config.max_patterns]
+        if not known:
+            continue
+        fits = fitting_lattices(symmetric_cell(number, known[0][0]), lattice, n=config.max_lattices)
+        fits = [fit for fit in fits if fit.misfit < config.max_misfit]
+        for orbits, share in known:
+            cell = symmetric_cell(number, orbits)
+            settings += [Setting(cell, fit.lattice, weight * share / len(fits)) for fit in fits]
+    return sorted(settings, key=lambda setting: -setting.weight)
+
+
+def _first_round(settings: Sequence[Setting], config: SymmetryConfig) -> list[int]:
+    """One try for each setting while there are enough, the rest in proportion to the roots of the weights."""
+    n = np.zeros(len(settings), dtype=np.int64)
+    roots = np.sqrt([setting.weight for setting in settings])
+    most = np.array([_most_tries(setting) for setting in settings])
+    for _ in range(min(config.tries, int(most.sum()))):
+        deserved = np.where(n == 0, 1 + roots, roots / (n + 1))
+        n[np.where(n < most, deserved, -1.0).argmax()] += 1
+    return [int(k) for k in n]
+
+
+def _second_round(settings: Sequence[Setting], nearest: NDArray[np.float64], config: SymmetryConfig) -> list[int]:
+    """More tries for the settings that came nearest, none where one is near enough."""
+    n = [0] * len(settings)
+    if not settings or nearest.min() < config.near_enough:
+        return n
+    near = [at for at in np.argsort(nearest) if settings[at].cell.n_free and np.isfinite(nearest[at])]
+    chosen = near[: config.best_settings]
+    for k in range(config.more_tries if chosen else 0):
+        n[chosen[k % len(chosen)]] += 1
+    return n
+
+
+def _most_tries(setting: Setting) -> int:
+    """More would be wasted where few coordinates are free."""
+    return 1 + 2 * setting.cell.n_free

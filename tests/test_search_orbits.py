@@ -1,0 +1,60 @@
+"""Statistics of Wyckoff positions: counting, looking up for other elements, saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny import fluorite, perovskite
+
+from lcoms.crystal import Composition
+from lcoms.errors import WeightsError
+from lcoms.search.orbits import OrbitStatistics
+from lcoms.wyckoff import wyckoff_orbits
+
+
+def statistics() -> OrbitStatistics:
+    found = []
+    for crystal, times in ((perovskite(), 3), (perovskite(numbers=(56, 22, 8)), 1), (fluorite(), 2)):
+        described = wyckoff_orbits(crystal, symprec=0.01)
+        assert described is not None
+        found += [(crystal.composition, *described)] * times
+    return OrbitStatistics.count(found)
+
+
+def test_orbits_of_other_elements_take_the_same_positions() -> None:
+    ((orbits, share),) = statistics().orbits(225, Composition((17, 82), (2, 1)))
+    assert orbits == (("a", 82), ("c", 17))
+    assert share == 1.0
+
+
+def test_elements_of_equal_counts_stand_along_the_chemical_scale() -> None:
+    counted = statistics().orbits(221, Composition((9, 11, 28), (3, 1, 1)))
+    assert sum(share for _, share in counted) == pytest.approx(1.0)
+    assert {letter for letter, z in counted[0][0] if z == 9} <= {"c", "d"}
+
+
+def test_unknown_cells_have_no_orbits_and_rare_patterns_can_be_left_out() -> None:
+    assert statistics().orbits(225, Composition((17, 82), (3, 1))) == []
+    assert statistics().orbits(62, Composition((17, 82), (2, 1))) == []
+    described = wyckoff_orbits(fluorite(), symprec=0.01)
+    assert described is not None
+    rare = OrbitStatistics.count([(fluorite().composition, *described)], at_least=2)
+    assert rare.orbits(225, fluorite().composition) == []
+
+
+def test_they_are_read_back_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "orbits.json"
+    statistics().save(path)
+    assert OrbitStatistics.load(path).patterns == statistics().patterns
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"format":1}', '{"format":9,"groups":{}}', '{"format":1,"groups":{"x":{"1":{}}}}']
+)
+def test_damaged_files_are_said(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "orbits.json"
+    if text:
+        path.write_text(text)
+    with pytest.raises(WeightsError, match="orbits.json"):
+        OrbitStatistics.load(path)

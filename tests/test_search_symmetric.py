@@ -1,0 +1,123 @@
+"""Decoding within space groups: what comes out has the symmetry, and what has none is decoded freely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import fluorite, perovskite, wurtzite
+
+from lcoms.batch import CrystalBatch
+from lcoms.bravais import fitting_lattices
+from lcoms.crystal import Composition, Crystal
+from lcoms.models.schedule import Symmetry
+from lcoms.models.weights import Weights, load_weights
+from lcoms.search.orbits import OrbitStatistics
+from lcoms.search.symmetric import SymmetryConfig, decode_latents, decode_within_groups
+from lcoms.wyckoff import primitive_operations, symmetric_cell, wyckoff_orbits
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_weights: Path) -> Weights:
+    return load_weights(tiny_weights)
+
+
+def latents(weights: Weights, crystals: list[Crystal]) -> torch.Tensor:
+    with torch.no_grad():
+        return weights.cdvae.encode(CrystalBatch.from_crystals(crystals))[0]
+
+
+def asymmetry(crystal: Crystal, number: int) -> float:
+    """The farthest (angstrom) that an operation takes an atom from the nearest one of its species."""
+    worst = 0.0
+    for linear, shift in zip(*primitive_operations(number), strict=True):
+        metric = crystal.lattice @ crystal.lattice.T
+        worst = max(worst, float(np.abs(linear.T @ metric @ linear - metric).max()))
+        apart = (crystal.frac_coords @ linear.T + shift)[:, None] - crystal.frac_coords[None]
+        distance = np.linalg.norm((apart - np.round(apart)) @ crystal.lattice, axis=-1)
+        same = crystal.atomic_numbers[:, None] == crystal.atomic_numbers[None]
+        worst = max(worst, float(np.where(same, distance, np.inf).min(1).max()))
+    return worst
+
+
+@pytest.mark.parametrize(("crystal", "number"), [(wurtzite(), 186), (perovskite(), 221), (fluorite(), 225)])
+def test_decodes_have_the_symmetry_of_their_group_exactly(weights: Weights, crystal: Crystal, number: int) -> None:
+    described = wyckoff_orbits(crystal, symprec=0.01)
+    assert described is not None
+    statistics = OrbitStatistics.count([(crystal.composition, *described)])
+    z = latents(weights, [crystal]).repeat(3, 1)
+    decoded = decode_within_groups(
+        weights.cdvae,  # type: ignore[arg-type]
+        z + 0.1 * torch.randn(z.shape, generator=torch.Generator().manual_seed(1)),
+        [crystal.composition] * 3,
+        [[(number, 1.0)]] * 3,
+        statistics,
+        torch.Generator().manual_seed(0),
+        config=SymmetryConfig(max_misfit=9.0),
+    )
+    for one in decoded:
+        assert one is not None
+        assert one.space_group == number
+        assert one.crystal.composition == crystal.composition
+        assert asymmetry(one.crystal, number) < 1e-3
+
+
+def test_the_symmetry_is_kept_by_projection_and_lost_without_it() -> None:
+    cell = symmetric_cell(186, (("b", 16), ("b", 30)))
+    symmetry = Symmetry.of([cell])
+    moves = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(0))
+    start = torch.from_numpy(cell.shifts + cell.directions @ np.array([0.1, 0.7])).float()
+    lattice = torch.from_numpy(fitting_lattices(cell, np.diag([3.8, 3.9, 6.2]))[0].lattice).float()
+
+    def crystal(displacement: torch.Tensor) -> Crystal:
+        moved = (start + 0.05 * displacement[0]).double().numpy() % 1.0
+        return Crystal(lattice.double().numpy(), moved, cell.atomic_numbers)
+
+    assert asymmetry(crystal(symmetry.kept(moves)), 186) < 1e-4
+    assert asymmetry(crystal(moves), 186) > 0.1
+    once = symmetry.kept(moves)
+    torch.testing.assert_close(symmetry.kept(once), once)
+
+
+def test_lattices_are_averaged_to_what_the_group_allows() -> None:
+    symmetry = Symmetry.of([symmetric_cell(221, (("a", 1),))])
+    (averaged,) = symmetry.averaged(torch.diag(torch.tensor([3.0, 4.0, 5.0]))[None])
+    torch.testing.assert_close(averaged, torch.eye(3) * (50 / 3) ** 0.5)
+
+
+def test_without_a_group_or_a_setting_the_decode_is_free(weights: Weights) -> None:
+    crystals = [wurtzite(), perovskite()]
+    contents = [crystal.composition for crystal in crystals]
+    z = latents(weights, crystals)
+    decoded = decode_latents(weights, z, contents, [[], [(1, 1.0)]], torch.Generator().manual_seed(0))
+    freely = weights.cdvae.decode(z, contents, torch.Generator().manual_seed(0))
+    for one, crystal in zip(decoded, freely, strict=True):
+        assert one is not None and crystal is not None
+        assert one.space_group == 0
+        np.testing.assert_array_equal(one.crystal.frac_coords, crystal.frac_coords)
+
+
+def test_same_seed_same_crystals(weights: Weights) -> None:
+    crystal = wurtzite()
+    z, groups = latents(weights, [crystal]), [[(186, 1.0)]]
+    first, second = (
+        decode_latents(weights, z, [crystal.composition], groups, torch.Generator().manual_seed(3))[0] for _ in range(2)
+    )
+    assert first is not None and second is not None
+    np.testing.assert_array_equal(first.crystal.frac_coords, second.crystal.frac_coords)
+
+
+def test_contents_without_positions_in_the_group_give_nothing(weights: Weights) -> None:
+    z = latents(weights, [wurtzite()])
+    statistics = OrbitStatistics.count([])
+    (none,) = decode_within_groups(
+        weights.cdvae,  # type: ignore[arg-type]
+        z,
+        [Composition((8, 30), (2, 2))],
+        [[(186, 1.0)]],
+        statistics,
+        torch.Generator().manual_seed(0),
+    )
+    assert none is None
