@@ -69,6 +69,9 @@ def predict(
         ),
     ] = None,
     processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also write OUT/report.html, a page to look at that works offline.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     weights: Annotated[
         Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
@@ -96,7 +99,7 @@ def predict(
             exclude_same=without_same,
             seed=seed,
         )
-        run = Run(config, refined if relax else None, n, out, processes, hull)
+        run = Run(config, refined if relax else None, n, out, processes, hull, report)
         failed += _predict_all(compositions, run, weights, start_structure, threads)
     if failed:
         raise typer.Exit(2)
@@ -111,6 +114,7 @@ class Run(NamedTuple):
     out: Path
     processes: int | None
     hull: str | None
+    report: bool
 
 
 def _complain(sentence: str) -> None:
@@ -187,7 +191,7 @@ def _predict_all(
             phases = _phases(run.hull, run.refined.oracle)
         make_folder(run.out)
     failed = 0
-    folders: list[Path] = []
+    finished: list[Prediction] = []
     no_reference = False
     together = len(compositions) if run.hull == PREDICTED else TOGETHER
     for i in range(0, len(compositions), together):
@@ -197,19 +201,34 @@ def _predict_all(
             failed += prediction is None
             predictions += [] if prediction is None else [prediction]
         predictions = _finish(predictions, run, phases, loaded.folder, console)
-        folders += [run.out / prediction.composition.reduced_formula for prediction in predictions]
+        finished += predictions
         no_reference |= any(
             c.relaxation is not None and c.relaxation.formation_energy is None
             for prediction in predictions
             for c in prediction.candidates
         )
-    if folders:
+    if finished:
         note = DECODED_NOTE
         if run.refined is not None:
             note = RELAXED_NOTE.format(oracle=run.refined.oracle) + (STAR_NOTE if no_reference else "")
         console.print(f"{note} {time.perf_counter() - clock:.1f} s.", style="dim")
-        console.print(f"Next: open {folders[0] / 'rank-01.cif'} in a crystal viewer.", soft_wrap=True)
+        if run.report:
+            page = _write_report(finished, loaded, run.out, console)
+            console.print(f"Next: open {page} in a browser.", soft_wrap=True)
+        else:
+            first = run.out / finished[0].composition.reduced_formula / "rank-01.cif"
+            console.print(f"Next: open {first} in a crystal viewer.", soft_wrap=True)
     return failed
+
+
+def _write_report(predictions: list[Prediction], weights: Weights, out: Path, console: Console) -> Path:
+    """One page with all predictions of the command."""
+    from lcoms.page import write_page
+    from lcoms.search.overlap import training_overlap
+
+    with console.status("Writing the page ..."):
+        overlaps = [training_overlap(p.composition, [c.crystal for c in p.candidates], weights) for p in predictions]
+        return write_page(predictions, out, overlaps)
 
 
 def _predict_one(

@@ -1,0 +1,231 @@
+"""The page holds what a reader needs, nothing from outside can act in it, and it asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from page_cases import overlap_of, relaxed, salt, start, titanate
+from tiny import candidate_of, rock_salt
+
+from lcoms.errors import LcomsError
+from lcoms.io import from_cif, from_poscar
+from lcoms.match import STRICT, matches
+from lcoms.page import page_html, write_page
+from lcoms.page.render import LICENCES, SCRIPTS, STYLES, asset
+from lcoms.prediction import RefineConfig
+
+VOID = {"meta", "link", "br", "img", "input"}
+VENDOR = Path(__file__).parent.parent / "src" / "lcoms" / "page" / "vendor"
+NASTY = "\"'></td></script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}<!--\u2028&amp;"
+
+
+class Page(HTMLParser):
+    """Elements with their attributes and the text in them; complains about what is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["script"]:
+            self.scripts[-1] += data
+        elif self.open[-1:] != ["style"] and data.strip():
+            self.texts.append(data.strip())
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def having(self, attribute: str) -> list[str | None]:
+        return [attributes[attribute] for _, attributes in self.elements if attribute in attributes]
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return page_html([salt(), titanate()], [overlap_of(salt()), None])
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_figures_of_every_candidate_are_there(page: Page) -> None:
+    for text in (
+        "Rank 1 is the known ground state with a probability of 83%.",
+        "First of 3: Fm-3m (225), formation energy -2.020 eV/atom after relaxation with chgnet:r2scan.",
+        "The training data (1000 crystals) hold no crystal of NaCl.",
+        "5.640, 5.640, 5.640 Å",
+        "90.00, 90.00, 90.00°",
+        "8 conventional, 2 primitive",
+        "2.16 g/cm³",
+        "Cl-Na 2.820 6 Na at Cl, 6 Cl at Na",
+        "training crystal mp-22862, KCl",
+        "1.5 Mendeleev numbers",
+        "converged, 5 steps with chgnet:r2scan",
+        "candidate 3 in the surrogate's order: hopeless",
+        "48 (library), 50 steps of descent, seed 0",
+        "1 without a valid crystal, 2 with atoms too close, 3 duplicates",
+        "a random crystal of this composition",
+        "No probability is stated for this answer",
+        "Close to the training data:",
+        "As far from the training data as training crystals are from each other:",
+        "Far from the training data:",
+        "31.73 2.820 100 (2 0 0)",
+    ):
+        assert text in page.text, text
+
+
+def test_the_known_composition_is_told_honestly() -> None:
+    told = Page(page_html([salt()], [overlap_of(salt(), n_same=3)])).text
+    assert "hold 3 crystals of NaCl itself, so this answer may be remembered rather than found." in told
+    left_out = salt(config=replace(salt().config, exclude_same=True))
+    told = Page(page_html([left_out], [overlap_of(left_out, n_same=1)])).text
+    assert "hold 1 crystal of NaCl itself; none was taken as a start, but the weights were trained on them." in told
+
+
+def test_scripts_get_crystals_curves_and_files(page: Page) -> None:
+    drawings = json.loads(page.scripts[0])
+    assert list(drawings) == ["NaCl/1", "NaCl/2", "NaCl/3", "SrTiO3/1"]
+    first = drawings["NaCl/1"]
+    for text, read in (("cif", from_cif), ("poscar", from_poscar)):
+        assert matches(read(first[text]), rock_salt(), STRICT)
+    assert "_symmetry_Int_Tables_number   225" in first["cif"]
+    assert first["name"] == "NaCl-rank-01"
+    np.testing.assert_allclose(first["cell"]["lattice"], 5.64 * np.eye(3), atol=1e-4)
+    assert len(first["cell"]["symbols"]) == len(first["cell"]["frac"]) == 8
+    assert len(first["cell"]["bonds"]) == 24
+    assert first["descent"] == [round(energy, 5) for energy in salt().candidates[0].descent_energies]
+    relaxation = salt().candidates[0].relaxation
+    assert relaxation is not None
+    assert first["relaxation"] == [round(energy, 5) for energy in relaxation.energies]
+    assert drawings["NaCl/3"]["relaxation"] == []
+    assert [line[2] for line in first["pattern"][:2]] == ["(1 1 1)", "(2 0 0)"]
+
+
+def test_tables_can_be_sorted_by_what_they_show(page: Page) -> None:
+    headings = page.having("aria-sort")
+    assert headings == ["ascending", "ascending"]
+    values = [value for value in page.having("data-value") if value is not None]
+    assert values[:4] == ["1", "-2.02", "0.0", "225"]
+    assert "" in values  # the candidate that was not relaxed
+
+
+def test_columns_without_values_are_left_out() -> None:
+    unrelaxed = Page(page_html([titanate()])).text
+    assert "Above lowest" not in unrelaxed
+    assert "Relaxation" not in unrelaxed
+    without_reference = relaxed(candidate_of(rock_salt()), -2.0, 0.0)
+    assert without_reference.relaxation is not None
+    bare = replace(without_reference, relaxation=replace(without_reference.relaxation, formation_energy=None))
+    told = Page(page_html([salt(candidates=(bare,))])).text
+    assert "Total eV/atom" in told
+    assert "E form" not in told
+
+
+def test_nothing_is_asked_of_the_network(html: str, page: Page) -> None:
+    for attribute in ("src", "srcset", "action", "poster", "data", "style"):
+        assert page.having(attribute) == [], attribute
+    for address in page.having("href"):
+        assert address is not None
+        assert address.startswith("#") or address == "data:,"
+    assert not [tag for tag, _ in page.elements if tag in ("iframe", "object", "embed", "form", "base", "img")]
+    for name in STYLES:
+        assert not re.search(r"@import|url\(", asset(name))
+    (policy,) = [a["content"] for t, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
+    assert "'unsafe-eval'" not in policy
+    assert "script-src 'sha256-" in policy
+    for script in page.scripts[1:]:
+        assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+    assert len(page.scripts) == 1 + len(SCRIPTS)
+    assert html.index("Content-Security-Policy") < html.index("<style") < html.index("<script")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_cannot_end_early(name: str) -> None:
+    text = asset(name).lower()
+    assert "</script" not in text
+    assert "<!--" not in text
+    assert "\r" not in text  # a browser would change it, and then its hash would be another
+
+
+def test_what_comes_from_outside_is_only_text() -> None:
+    clean = Page(page_html([salt()], [overlap_of(salt())]))
+    nasty_start = start(NASTY, NASTY)
+    first = salt().candidates[0]
+    assert first.relaxation is not None
+    dirty = salt(
+        candidates=(
+            replace(first, start=nasty_start, relaxation=replace(first.relaxation, status=NASTY)),
+            *salt().candidates[1:],
+        ),
+        weights_digest=NASTY,
+        refined=RefineConfig(oracle=NASTY),
+        failures=(NASTY,),
+    )
+    near = overlap_of(dirty)
+    near = replace(near, crystals=tuple(replace(c, nearest=NASTY, formula=NASTY) for c in near.crystals))
+    page = Page(page_html([dirty], [near], home=NASTY))
+    assert page.text.count("alert(1)") >= 8
+    tags = [tag for tag, _ in page.elements]
+    extra = ["a"]  # the link that leads home
+    assert sorted(tags) == sorted([tag for tag, _ in clean.elements] + extra)
+    assert {name for _, a in page.elements for name in a} == {name for _, a in clean.elements for name in a}
+    assert "49" not in page.having("href")
+    assert page.scripts[1:] == clean.scripts[1:]
+    assert "<" not in page.scripts[0]
+
+
+def test_the_page_is_written_beside_the_results(tmp_path: Path) -> None:
+    path = write_page([salt()], tmp_path / "deeper")
+    assert path == tmp_path / "deeper" / "report.html"
+    assert path.read_text(encoding="utf-8") == page_html([salt()])
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LcomsError, match="cannot be written"):
+        write_page([salt()], tmp_path / "file")
+
+
+def test_a_candidate_more_costs_little(html: str) -> None:
+    libraries = sum(len(asset(name)) for name in SCRIPTS)
+    assert len(html) < libraries + 150_000
+
+
+def test_bundled_files_are_those_that_are_stated() -> None:
+    stated = dict(re.findall(r"^\| (\S+) \|.*\| ([0-9a-f]{64}) \|$", (VENDOR / "README.md").read_text(), re.MULTILINE))
+    bundled = [path for path in VENDOR.iterdir() if path.suffix in (".js", ".css")]
+    assert {path.name for path in bundled} == set(stated)
+    for path in bundled:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == stated[path.name]
+
+
+def test_licences_go_with_the_page(page: Page) -> None:
+    for path in LICENCES.values():
+        assert " ".join(asset(path).split()) in page.text
