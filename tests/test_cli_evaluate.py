@@ -17,13 +17,15 @@ from lcoms.models.weights import CDVAE_FILE
 QUICK = ["--starts", "4", "--steps", "2"]
 
 
+@pytest.mark.parametrize("symmetry", [True, False])
 def test_reconstruction_is_printed_by_size(
-    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], symmetry: bool
 ) -> None:
     crystals = made_crystals()[:16] + made_crystals()[-4:]
     n = len(crystals)
     make_store(tmp_path / "store", crystals, energies=[0.0] * n, hull=[0.0] * n, splits=["val"] * n)
-    arguments = ["evaluate", "reconstruction", str(tmp_path / "store"), "--cdvae", str(tiny_weights / CDVAE_FILE)]
+    trained = ["--weights", str(tiny_weights)] if symmetry else ["--cdvae", str(tiny_weights / CDVAE_FILE)]
+    arguments = ["evaluate", "reconstruction", str(tmp_path / "store"), *trained]
     assert run([*arguments, "-n", "12", "-k", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("12 crystals of split val")

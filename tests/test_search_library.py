@@ -1,6 +1,7 @@
 """The library ranks by chemistry in exact cases, keeps the element mapping and stays small."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,22 @@ def test_pairing_is_the_best_of_all_permutations() -> None:
             entry = dict(zip(pool[starts.indices[row]].atomic_numbers, pool[starts.indices[row]].counts, strict=True))
             assert all(entry[old] == wanted[new] for old, new in starts.mapping(row).items())
         assert (np.diff(starts.distances) >= 0).all()
+
+
+def test_space_groups_near_are_those_of_cells_with_the_same_counts() -> None:
+    library, latents = make()
+    groups = np.arange(1, len(FORMULAS) + 1)
+    library = replace(library, space_groups=groups.astype(np.uint8))
+    near = library.space_groups_near(latents[3], Composition.from_formula("LiF"))
+    one_to_one = [i for i, f in enumerate(FORMULAS) if f in ("CsI", "ZnS", "KCl", "NaBr")]
+    assert {number for number, _ in near} == {groups[i] for i in one_to_one}
+    assert near[0][0] == groups[3]
+    assert sum(weight for _, weight in near) == pytest.approx(1.0)
+    weights, distances = dict(near), torch.linalg.norm(library.latents() - latents[3], dim=1)
+    ratio = weights[groups[0]] / weights[groups[4]]
+    assert ratio == pytest.approx(float(torch.exp(distances[4] - distances[0])), rel=1e-4)
+    assert library.space_groups_near(latents[3], Composition.from_formula("LiF"), n=1) == [(int(groups[3]), 1.0)]
+    assert library.space_groups_near(latents[3], Composition.from_formula("Al2O3")) == []
 
 
 def test_penalty_exclusion_and_limits() -> None:

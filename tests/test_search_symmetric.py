@@ -94,7 +94,8 @@ def test_without_a_group_or_a_setting_the_decode_is_free(weights: Weights) -> No
     decoded = decode_latents(weights, z, contents, [[], [(1, 1.0)]], torch.Generator().manual_seed(0))
     freely = weights.cdvae.decode(z, contents, torch.Generator().manual_seed(0))
     for one, crystal in zip(decoded, freely, strict=True):
-        assert one is not None and crystal is not None
+        assert one is not None
+        assert crystal is not None
         assert one.space_group == 0
         np.testing.assert_array_equal(one.crystal.frac_coords, crystal.frac_coords)
 
@@ -105,7 +106,8 @@ def test_same_seed_same_crystals(weights: Weights) -> None:
     first, second = (
         decode_latents(weights, z, [crystal.composition], groups, torch.Generator().manual_seed(3))[0] for _ in range(2)
     )
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     np.testing.assert_array_equal(first.crystal.frac_coords, second.crystal.frac_coords)
 
 

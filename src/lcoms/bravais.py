@@ -50,7 +50,7 @@ def fitting_lattices(
     """
     target, _, _ = niggli_reduce(target, np.zeros((1, 3)))
     if np.allclose(cell.metric_projector, np.eye(9)):  # triclinic: any basis will do
-        own: NDArray[np.float64] = np.linalg.cholesky(target @ target.T)
+        own = np.asarray(np.linalg.cholesky(target @ target.T), dtype=np.float64)
         return [FittingLattice(own, 0.0)]
     random = np.random.default_rng(seed)
     lengths, volume = vector_lengths(target @ target.T), abs(np.linalg.det(target))

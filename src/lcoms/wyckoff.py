@@ -157,7 +157,7 @@ def symmetric_cell(number: int, orbits: Orbits) -> SymmetricCell:
         if positions[letter].n_free == 0 and n > 1:
             raise CrystalError(f"Wyckoff position {letter!r} of space group {number} holds one orbit only.")
     linear, shift = primitive_operations(number)
-    to_primitive: NDArray[np.float64] = np.linalg.inv(primitive_basis(number)).T
+    to_primitive = np.asarray(np.linalg.inv(primitive_basis(number)).T, dtype=np.float64)
     parts = [_orbit(positions[letter], linear, shift, to_primitive) for letter, _ in orbits]
     sizes = [len(shifts) for shifts, _ in parts]
     shifts = np.concatenate([shifts for shifts, _ in parts])

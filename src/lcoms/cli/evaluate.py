@@ -27,11 +27,17 @@ WeightsOption = Annotated[
 def reconstruction(
     store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")],
     cdvae: Annotated[
-        Path | None, typer.Option(help="Weights file of a CD-VAE.", show_default="the one in the package")
+        Path | None,
+        typer.Option(help="Weights file of a CD-VAE, to decode without symmetry.", show_default="the one in WEIGHTS"),
     ] = None,
+    weights: WeightsOption = None,
     n: Annotated[int, typer.Option("-n", help="Validation crystals, drawn at random.")] = 1000,
     k: Annotated[int, typer.Option("-k", help="Independent decodes of each.")] = 3,
     split: Annotated[str, typer.Option(help="train or val.")] = "val",
+    symmetry: Annotated[
+        bool,
+        typer.Option("--symmetry/--no-symmetry", help="Decode within space groups that the library proposes, too."),
+    ] = True,
     max_atoms: Annotated[int, typer.Option(help="Largest cell.")] = 20,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
@@ -41,10 +47,10 @@ def reconstruction(
 
     from lcoms.data.dataset import plausible_volume
     from lcoms.data.store import Store
-    from lcoms.evaluate.reconstruction import reconstruct
+    from lcoms.evaluate.reconstruction import reconstruct, symmetric_decode
     from lcoms.models.weights import load_cdvae, load_weights
 
-    model = load_weights().cdvae if cdvae is None else load_cdvae(cdvae)[0]
+    model = load_weights(weights).cdvae if cdvae is None else load_cdvae(cdvae)[0]
     arrays = Store.open(store)
     rows = arrays.select(split=split, max_atoms=max_atoms)
     rows = rows[plausible_volume(arrays.arrays(rows))]
@@ -52,7 +58,9 @@ def reconstruction(
         raise DataError(f"{store} holds no crystals of split {split!r} with up to {max_atoms} atoms; choose others.")
     rows = np.random.default_rng(seed).permutation(rows)[:n]
     clock = time.perf_counter()
-    result = reconstruct(model, [arrays[int(i)] for i in rows], torch.Generator().manual_seed(seed), k=k)
+    decode = symmetric_decode(load_weights(weights)) if cdvae is None and symmetry else None
+    crystals = [arrays[int(i)] for i in rows]
+    result = reconstruct(model, crystals, torch.Generator().manual_seed(seed), decode=decode, k=k)
     typer.echo(f"{len(rows)} crystals of split {split}, {time.perf_counter() - clock:.0f} s")
     typer.echo(f"{'atoms':>6}  {'n':>5}  {'match@1':<22}  {f'match@{k}':<22}  RMSE")
     for name, first, any_of_k, rmse in result.bands():

@@ -1,4 +1,7 @@
-"""How often a CD-VAE gets a crystal back from its latent, number of atoms and species.
+"""How often a crystal comes back from its latent, number of atoms and species.
+
+Either by the CD-VAE alone, or within the space groups that the nearest latents of the library propose; of both decodes
+the one that encodes nearer to the latent is taken then.
 
 Match rate and RMSE as CDVAE and DiffCSP define them: StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10),
 displacements over (volume / atom)^(1/3), RMSE over matches only.
@@ -6,19 +9,27 @@ displacements over (volume / atom)^(1/3), RMSE over matches only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lcoms.batch import CrystalBatch
-from lcoms.crystal import Crystal
+from lcoms.crystal import Composition, Crystal
 from lcoms.evaluate.statistics import Share
 from lcoms.match import LOOSE, rmsd
 from lcoms.models.base import CDVAE
+from lcoms.models.weights import Weights
+from lcoms.search.starts import encode_crystals, load_library
+from lcoms.search.symmetric import SymmetryConfig, decode_latents
 
+MOST_GROUPS = 6
+TRIES = SymmetryConfig(tries=24, more_tries=12)
+Decode = Callable[[Float[Tensor, "n latent"], Sequence[Composition], torch.Generator], list[Crystal | None]]
 SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
 
 
@@ -50,14 +61,49 @@ class Reconstruction:
             )
 
 
+def symmetric_decode(weights: Weights) -> Decode:
+    """Decoding within the space groups of the nearest latents of the library, and freely."""
+    library = load_library(weights.folder)
+
+    def decode(
+        z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
+    ) -> list[Crystal | None]:
+        groups = [
+            library.space_groups_near(latent, composition)[:MOST_GROUPS]
+            for latent, composition in zip(z, compositions, strict=True)
+        ]
+        within = decode_latents(weights, z, compositions, groups, generator, config=TRIES)
+        found = [[None if one is None else one.crystal for one in within]]
+        found.append(weights.cdvae.decode(z, compositions, generator))
+        return [_nearer(pair, latent, weights) for pair, latent in zip(zip(*found, strict=True), z, strict=True)]
+
+    return decode
+
+
+def _nearer(crystals: Sequence[Crystal | None], latent: Float[Tensor, " latent"], weights: Weights) -> Crystal | None:
+    """Of a few crystals the one that encodes nearest to a latent."""
+    valid = [crystal for crystal in crystals if crystal is not None]
+    if not valid:
+        return None
+    return valid[int(torch.linalg.norm(encode_crystals(valid, weights) - latent, dim=1).argmin())]
+
+
 def reconstruct(
-    model: CDVAE, crystals: Sequence[Crystal], generator: torch.Generator, *, k: int = 3, batch_size: int = 128
+    model: CDVAE,
+    crystals: Sequence[Crystal],
+    generator: torch.Generator,
+    *,
+    decode: Decode | None = None,
+    k: int = 3,
+    batch_size: int = 128,
 ) -> Reconstruction:
     """Encode crystals, decode each k times from mu, and compare.
 
     Args:
+        decode: latents, contents of the cells and a generator to crystals; by the model alone where None.
         k: independent decodes of each.
     """
+    decode = decode or model.decode
     order = np.argsort([crystal.n_atoms for crystal in crystals], kind="stable")
     rmsds = np.full((len(crystals), k), np.nan)
     for start in range(0, len(order), batch_size):
@@ -66,7 +112,7 @@ def reconstruct(
         with torch.no_grad():
             mu, _ = model.encode(CrystalBatch.from_crystals(some))
         for attempt in range(k):
-            decoded = model.decode(mu, [crystal.composition for crystal in some], generator)
+            decoded = decode(mu, [crystal.composition for crystal in some], generator)
             for row, truth, guess in zip(rows, some, decoded, strict=True):
                 distance = None if guess is None else rmsd(guess, truth, LOOSE)
                 rmsds[row, attempt] = np.nan if distance is None else distance
