@@ -8,10 +8,6 @@ stretch, a linear end. The weights kept are an exponential moving average.
 from __future__ import annotations
 
 import logging
-import signal
-import time
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +20,24 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 
 from lcoms.batch import CrystalBatch
-from lcoms.config import from_dict, to_dict
+from lcoms.config import to_dict
 from lcoms.data.dataset import TrainingSteps, to_batch
 from lcoms.data.store import CrystalArrays
-from lcoms.errors import ConfigError, DataError, WeightsError
+from lcoms.errors import ConfigError, DataError
 from lcoms.models.base import CDVAE
-from lcoms.models.surrogate_file import read_tensors, write_tensors
+from lcoms.models.surrogate_file import read_tensors
 from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
+from lcoms.train.fitting import (
+    RemainingSteps,
+    RestoreOptimizers,
+    SafeCheckpoint,
+    States,
+    fit,
+    optimizer_states,
+    optimizer_tensors,
+    require_same_run,
+    with_prefix,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -144,46 +151,7 @@ class CDVAEModule(lightning.LightningModule):
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"average.{name}": t for name, t in self.average.items()}
         optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
-        for number, optimizer in enumerate(optimizers):
-            for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-        return tensors
-
-
-class SafeCheckpoint(Callback):
-    """Writes a checkpoint without pickle every few minutes and at the end."""
-
-    def __init__(self, path: Path, header: dict[str, Any], minutes: float) -> None:
-        self.path = path
-        self.header = header
-        self.seconds = 60 * minutes
-        self.last = time.monotonic()
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
-        if trainer.is_global_zero and time.monotonic() - self.last >= self.seconds:
-            self.save(pl_module)
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.is_global_zero:
-            self.save(pl_module)
-
-    def save(self, module: CDVAEModule) -> None:
-        header = self.header | {"step": module.step, "skipped": module.skipped}
-        write_tensors(self.path, module.tensors(), header)
-        self.last = time.monotonic()
-
-
-class RemainingSteps:
-    """The batches of the steps still to do, in order."""
-
-    def __init__(self, steps: TrainingSteps, start: int) -> None:
-        self.steps, self.start = steps, start
-
-    def __iter__(self) -> Iterator[list[CrystalBatch]]:
-        return (self.steps[step] for step in range(self.start, len(self.steps)))
-
-    def __len__(self) -> int:
-        return max(0, len(self.steps) - self.start)
+        return tensors | optimizer_tensors(optimizers)
 
 
 def train_cdvae(
@@ -252,7 +220,7 @@ def train_cdvae(
         log_every_n_steps=config.log_every,
         use_distributed_sampler=False,
     )
-    _fit(trainer, module, RemainingSteps(steps, module.step))
+    fit(trainer, module, RemainingSteps(steps, module.step))
     if module.skipped:
         logger.warning("%d steps were skipped because a gradient was not finite.", module.skipped)
     model.load_state_dict(module.average)
@@ -263,62 +231,16 @@ def train_cdvae(
     return weights
 
 
-def _fit(trainer: lightning.Trainer, module: CDVAEModule, steps: RemainingSteps) -> None:
-    """Run the steps, if any are left; Ctrl-C stays a KeyboardInterrupt, which Lightning makes an exit of its own."""
-    if not len(steps):
-        return
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        with warnings.catch_warnings():
-            # Lightning 2.6 calls what torch 2.9 and later deprecate.
-            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
-            trainer.fit(module, steps)
-    except SystemExit as stop:
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from stop
-
-
-class RestoreOptimizers(Callback):
-    """Puts the states of a checkpoint into the optimisers, which exist only once training starts."""
-
-    def __init__(self, states: dict[int, dict[int, dict[str, Tensor]]]) -> None:
-        self.states = states
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        for number, optimizer in enumerate(trainer.optimizers):
-            if number in self.states:
-                groups = optimizer.state_dict()["param_groups"]
-                optimizer.load_state_dict({"state": self.states[number], "param_groups": groups})
-
-
 def _generator(seed: int, step: int, batch: int) -> torch.Generator:
     """The random numbers of one batch of one step, whichever process takes it."""
     state = np.random.SeedSequence([seed, step, batch]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
 
 
-def _resume(module: CDVAEModule, path: Path, header: dict[str, Any]) -> dict[int, dict[int, dict[str, Tensor]]]:
+def _resume(module: CDVAEModule, path: Path, header: dict[str, Any]) -> States:
     tensors, stored = read_tensors(path, KIND, VERSION)
-    stored["config"] = _completed(stored.get("config"), type(module.model.config))
-    for key in ("preset", "config", "train", "metadata"):
-        if stored.get(key) != header[key]:
-            raise WeightsError(
-                f"{path} was written by a run with another {key}; give the same options, or train in another folder."
-            )
-    module.model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
-    module.average = {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}
+    require_same_run(path, stored, header, ("preset", "config", "train", "metadata"), type(module.model.config))
+    module.model.load_state_dict(with_prefix(tensors, "model."))
+    module.average = with_prefix(tensors, "average.")
     module.step, module.skipped = int(stored["step"]), int(stored["skipped"])
-    states: dict[int, dict[int, dict[str, Tensor]]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, number, index, key = name.split(".", 3)
-            states.setdefault(int(number), {}).setdefault(int(index), {})[key] = value
-    return states
-
-
-def _completed(stored: Any, kind: type[Any]) -> Any:
-    """A stored configuration with the defaults of options that are newer than it; as it is where it does not fit."""
-    try:
-        return to_dict(from_dict(kind, stored))
-    except ConfigError:
-        return stored
+    return optimizer_states(tensors)

@@ -1,0 +1,156 @@
+"""What trainings with PyTorch Lightning share: checkpoints without pickle, and going on from them."""
+
+from __future__ import annotations
+
+import signal
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from lcoms.config import from_dict, to_dict
+from lcoms.errors import ConfigError, WeightsError
+from lcoms.models.surrogate_file import write_tensors
+
+Batch = TypeVar("Batch", covariant=True)
+States = dict[int, dict[int, dict[str, Tensor]]]
+
+
+@runtime_checkable
+class Steps(Protocol[Batch]):
+    """What each step of a training is given."""
+
+    def __getitem__(self, step: int, /) -> Batch: ...
+
+    def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A module that counts its steps and can tell everything that a resumed run needs."""
+
+    step: int
+    skipped: int
+
+    def tensors(self) -> dict[str, Tensor]: ...
+
+
+class SafeCheckpoint(Callback):
+    """Writes a checkpoint without pickle every few minutes and at the end."""
+
+    def __init__(self, path: Path, header: dict[str, Any], minutes: float) -> None:
+        self.path = path
+        self.header = header
+        self.seconds = 60 * minutes
+        self.last = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        if trainer.is_global_zero and time.monotonic() - self.last >= self.seconds:
+            self.save(pl_module)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self.save(pl_module)
+
+    def save(self, module: Resumable) -> None:
+        header = self.header | {"step": module.step, "skipped": module.skipped}
+        write_tensors(self.path, module.tensors(), header)
+        self.last = time.monotonic()
+
+
+class RestoreOptimizers(Callback):
+    """Puts the states of a checkpoint into the optimisers, which exist only once training starts."""
+
+    def __init__(self, states: States) -> None:
+        self.states = states
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        for number, optimizer in enumerate(trainer.optimizers):
+            if number in self.states:
+                groups = optimizer.state_dict()["param_groups"]
+                optimizer.load_state_dict({"state": self.states[number], "param_groups": groups})
+
+
+class RemainingSteps(Generic[Batch]):
+    """The batches of the steps still to do, in order."""
+
+    def __init__(self, steps: Steps[Batch], start: int) -> None:
+        self.steps, self.start = steps, start
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.steps[step] for step in range(self.start, len(self.steps)))
+
+    def __len__(self) -> int:
+        return max(0, len(self.steps) - self.start)
+
+
+def fit(trainer: lightning.Trainer, module: lightning.LightningModule, steps: RemainingSteps[Any]) -> None:
+    """Run the steps, if any are left; Ctrl-C stays a KeyboardInterrupt, which Lightning makes an exit of its own."""
+    if not len(steps):
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6 calls what torch 2.9 and later deprecate.
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+            trainer.fit(module, steps)
+    except SystemExit as stop:
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from stop
+
+
+def optimizer_tensors(optimizers: Iterable[Any]) -> dict[str, Tensor]:
+    """The state of optimisers under names `optimizer.number.parameter.key`."""
+    tensors: dict[str, Tensor] = {}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    return tensors
+
+
+def optimizer_states(tensors: Mapping[str, Tensor]) -> States:
+    """The states that `optimizer_tensors` named, by number of the optimiser and of the parameter."""
+    states: States = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, index, key = name.split(".", 3)
+            states.setdefault(int(number), {}).setdefault(int(index), {})[key] = value
+    return states
+
+
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with the prefix, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def require_same_run(
+    path: Path, stored: Mapping[str, Any], header: Mapping[str, Any], keys: Sequence[str], config: type[Any]
+) -> None:
+    """Whether a checkpoint's header tells of the run that is to go on.
+
+    Args:
+        config: class of what stands under `config`; options newer than the checkpoint count as having their default.
+
+    Raises:
+        WeightsError: naming what differs.
+    """
+    stored = dict(stored) | {"config": _completed(stored.get("config"), config)}
+    for key in keys:
+        if stored.get(key) != header[key]:
+            raise WeightsError(
+                f"{path} was written by a run with another {key}; give the same options, or train in another folder."
+            )
+
+
+def _completed(stored: Any, kind: type[Any]) -> Any:
+    """A stored configuration with the defaults of options that are newer than it; as it is where it does not fit."""
+    try:
+        return to_dict(from_dict(kind, stored))
+    except ConfigError:
+        return stored
