@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +13,9 @@ from lcoms.confidence import ConfidenceModel
 from lcoms.config import from_dict
 from lcoms.crystal import Composition
 from lcoms.io import to_pymatgen
-from lcoms.models.weights import load_weights
+from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.registry import make_oracle
-from lcoms.prediction import Candidate, PredictConfig, RefineConfig, predict_crystals
+from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig, predict_crystals
 from lcoms.refinement import refine_all
 
 if TYPE_CHECKING:
@@ -51,20 +53,48 @@ def predict(
     if relax is None:
         relax = find_spec("chgnet") is not None or bool(refining.get("oracle"))
     composition, loaded = Composition.from_formula(formula), load_weights(None if weights is None else Path(weights))
-    if relax:
-        make_oracle(refined.oracle).check([composition])
-        wider = replace(config, n_candidates=max(config.n_candidates, refined.n_relax))
-        prediction = predict_crystals(composition, loaded, wider)
-        (prediction,) = refine_all(
-            [prediction],
-            refined,
-            n_candidates=config.n_candidates,
-            confidence=ConfidenceModel.load(loaded.folder),
-            processes=processes,
-        )
-    else:
-        prediction = predict_crystals(composition, loaded, config)
+    prediction = predict_ranked(composition, loaded, config, refined if relax else None, processes=processes)
     return [_structure(rank, candidate) for rank, candidate in enumerate(prediction.candidates, 1)]
+
+
+def predict_ranked(
+    composition: Composition,
+    weights: Weights,
+    config: PredictConfig,
+    refined: RefineConfig | None,
+    *,
+    processes: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Prediction:
+    """The whole way from a composition to its ranked candidates.
+
+    Args:
+        refined: how candidates are relaxed and ranked; None: not at all.
+        processes: that relax; None: as many as there are cores and work for them.
+        progress: called with what is done now, a few words each time.
+
+    Raises:
+        FormulaError: the weights cannot handle the composition.
+        OracleError: the oracle is unknown, not installed, or cannot handle the elements.
+    """
+    tell = progress or (lambda _: None)
+    tell("searching")
+    if refined is None:
+        return predict_crystals(composition, weights, config)
+    make_oracle(refined.oracle).check([composition])
+    wider = replace(config, n_candidates=max(config.n_candidates, refined.n_relax))
+    prediction = predict_crystals(composition, weights, wider)
+    n, done = min(refined.n_relax, len(prediction.candidates)), itertools.count(1)
+    tell(f"relaxing {n} candidates")
+    (prediction,) = refine_all(
+        [prediction],
+        refined,
+        n_candidates=config.n_candidates,
+        confidence=ConfidenceModel.load(weights.folder),
+        processes=processes,
+        progress=lambda: tell(f"relaxing candidates: {next(done)} of {n}"),
+    )
+    return prediction
 
 
 def _structure(rank: int, candidate: Candidate) -> Structure:

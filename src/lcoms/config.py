@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -54,6 +55,19 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
             raise ConfigError(f"{text!r} is no setting; write it as key=value.")
         config = _override(config, key.strip().split("."), value.strip(), "")
     return config
+
+
+def read_range(text: str, option: str) -> tuple[int, int]:
+    """The ends of a range of whole numbers such as 1-4; 2 alone is both.
+
+    Raises:
+        ConfigError: another text.
+    """
+    found = re.fullmatch(r"\s*(\d{1,3})\s*(?:-\s*(\d{1,3})\s*)?", text)
+    if found is None:
+        raise ConfigError(f"{option} {text!r} makes no sense; write 2 or 1-4.")
+    low = int(found.group(1))
+    return low, int(found.group(2) or low)
 
 
 def _plain(value: Any, where: str) -> Any:

@@ -32,6 +32,7 @@ class LazyCommand(NamedTuple):
 
 COMMANDS = {
     "predict": LazyCommand("lcoms.cli.predict", "predict", "Predict the crystal structures of formulas."),
+    "app": LazyCommand("lcoms.cli.app", "app", "Predict from a page in your browser."),
     "data": LazyCommand("lcoms.cli.data", "app", "Fetch, ingest and describe data sets."),
     "train": LazyCommand("lcoms.cli.train", "app", "Train the autoencoder and the surrogate."),
     "relax": LazyCommand("lcoms.cli.relax", "relax", "Relax crystals of files with an energy model."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from lcoms.config import read_range
 from lcoms.errors import ConfigError, FormulaError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -82,7 +82,7 @@ def predict(
     texts = _gather(formulas, from_file)
     compositions, failed = _read(texts)
     if compositions:
-        units = _range(formula_units)
+        units = None if formula_units is None else read_range(formula_units, "--formula-units")
         from lcoms.prediction import PredictConfig, RefineConfig
 
         refined = RefineConfig(oracle=oracle, n_relax=n_relax, fmax=fmax)
@@ -149,16 +149,6 @@ def _read(texts: list[str]) -> tuple[list[Composition], int]:
             failed += 1
             _complain(str(error))
     return list(compositions), failed
-
-
-def _range(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"\s*(\d{1,3})\s*(?:-\s*(\d{1,3})\s*)?", text)
-    if found is None:
-        raise ConfigError(f"--formula-units {text!r} makes no sense; write 2 or 1-4.")
-    low = int(found.group(1))
-    return low, int(found.group(2) or low)
 
 
 def _predict_all(

@@ -1,0 +1,194 @@
+"""A local page where a formula is typed, by Flask: the form, the progress of a prediction, and its report.
+
+The server answers only to the names it was told, takes forms only from its own page, takes no paths and writes no
+files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flask import Flask, Response, abort, jsonify, redirect, render_template, request, url_for
+from jinja2 import ChoiceLoader, PackageLoader
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from lcoms.api import predict_ranked
+from lcoms.app.desk import BusyError, Desk, Run
+from lcoms.config import read_range, with_overrides
+from lcoms.crystal import Composition
+from lcoms.errors import ConfigError, FormulaError, LcomsError
+from lcoms.models.weights import Weights
+from lcoms.oracles.registry import make_oracle
+from lcoms.page import page_html
+from lcoms.page.render import asset
+from lcoms.prediction import PredictConfig, RefineConfig, check_composition
+from lcoms.search.overlap import training_overlap
+
+MAX_FORM = 10_000  # bytes
+MAX_FORMULA = 200  # characters
+MOST_CANDIDATES = 50
+LOCAL_NAMES = ("127.0.0.1", "localhost")
+NUMBERS = ("n_candidates", "seed")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the page does with a formula.
+
+    Attributes:
+        refined: how candidates are relaxed; None: not at all.
+        processes: that relax; None: as many as there are cores and work for them.
+        names: host names that the server answers to; None: any.
+    """
+
+    weights: Weights
+    refined: RefineConfig | None
+    processes: int | None = None
+    names: tuple[str, ...] | None = LOCAL_NAMES
+
+
+def make_app(settings: Settings) -> Flask:
+    """The application, for any WSGI server; it keeps what it found in memory only."""
+    app = Flask(__name__)
+    app.jinja_loader = ChoiceLoader([PackageLoader("lcoms.app"), PackageLoader("lcoms.page")])
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_FORM, TRUSTED_HOSTS=None if settings.names is None else list(settings.names)
+    )
+    desk = Desk()
+    app.before_request(_only_own_forms)
+    app.after_request(_guarded)
+    app.register_error_handler(HTTPException, _http_error)
+    app.add_url_rule("/style.css", "style", lambda: Response(asset("static/page.css"), mimetype="text/css"))
+
+    @app.get("/")
+    def home() -> str:
+        return _form(desk, settings, {}, "")
+
+    @app.post("/predict")
+    def predict() -> AnyResponse | tuple[str, int]:
+        try:
+            composition, config = read_form(request.form, settings)
+            run = desk.submit(composition.reduced_formula, _work(composition, config, settings))
+        except BusyError as error:
+            return _form(desk, settings, request.form, str(error)), 503
+        except LcomsError as error:
+            return _form(desk, settings, request.form, str(error)), 400
+        return redirect(url_for("show", number=run.number), 303)
+
+    @app.get("/runs/<int:number>")
+    def show(number: int) -> Response | str:
+        run = _found(desk, number)
+        if run.page:
+            return Response(run.page, mimetype="text/html")
+        return render_template("run.html", title=run.title, run=run)
+
+    @app.get("/runs/<int:number>/progress")
+    def progress(number: int) -> Response:
+        run = _found(desk, number)
+        return jsonify(progress=run.progress, complaint=run.complaint, ended=run.ended.is_set())
+
+    return app
+
+
+def read_form(form: Mapping[str, str], settings: Settings) -> tuple[Composition, PredictConfig]:
+    """What was asked for.
+
+    Raises:
+        FormulaError: the formula cannot be read or handled.
+        ConfigError: another field cannot be read.
+        OracleError: the oracle cannot handle the elements.
+    """
+    formula = form.get("formula", "")
+    if len(formula) > MAX_FORMULA:
+        raise FormulaError(f"the formula is too long; at most {MAX_FORMULA} characters can be read.")
+    composition = Composition.from_formula(formula).reduced
+    texts = [f"{name}={form[name]}" for name in NUMBERS if form.get(name, "").strip()]
+    units = form.get("formula_units", "").strip()
+    if units:
+        low, high = read_range(units[:20], "formula units")
+        texts.append(f"formula_units={low},{high}")
+    if form.get("exclude_same"):
+        texts.append("exclude_same=true")
+    config = with_overrides(PredictConfig(), texts)
+    if config.n_candidates > MOST_CANDIDATES:
+        raise ConfigError(f"n_candidates must be at most {MOST_CANDIDATES} here, not {config.n_candidates}.")
+    check_composition(composition, settings.weights)
+    if settings.refined is not None:
+        make_oracle(settings.refined.oracle).check([composition])
+    return composition, config
+
+
+def _work(
+    composition: Composition, config: PredictConfig, settings: Settings
+) -> Callable[[Callable[[str], None]], str]:
+    def work(tell: Callable[[str], None]) -> str:
+        prediction = predict_ranked(
+            composition, settings.weights, config, settings.refined, processes=settings.processes, progress=tell
+        )
+        if not prediction.candidates:
+            raise LcomsError(
+                f"{composition.reduced_formula}: no valid crystal came out of {prediction.n_starts} starts."
+            )
+        tell("writing the page")
+        overlap = training_overlap(composition, [c.crystal for c in prediction.candidates], settings.weights)
+        return page_html([prediction], [overlap], home="/")
+
+    return work
+
+
+def _form(desk: Desk, settings: Settings, values: Mapping[str, str], complaint: str) -> str:
+    return render_template(
+        "form.html",
+        title="Predict",
+        values=values,
+        defaults=PredictConfig(),
+        most=MOST_CANDIDATES,
+        longest=MAX_FORMULA,
+        complaint=complaint,
+        refined=settings.refined,
+        runs=desk.runs(),
+    )
+
+
+def _found(desk: Desk, number: int) -> Run:
+    run = desk.find(number)
+    if run is None:
+        abort(404)
+    return run
+
+
+def _only_own_forms() -> None:
+    """Another site's page may not make this server work."""
+    if request.method != "POST":
+        return
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    foreign = origin is not None and origin != request.host_url.rstrip("/") if site is None else site != "same-origin"
+    if foreign:
+        abort(403)
+
+
+def _guarded(response: Response) -> Response:
+    """Pages run no scripts but their own; a report names its own by their hashes."""
+    is_report = response.mimetype == "text/html" and b"Content-Security-Policy" in response.data[:2000]
+    response.headers["Content-Security-Policy"] = "frame-ancestors 'none'" if is_report else POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _http_error(error: HTTPException) -> tuple[str, int]:
+    sentences = {
+        400: "this address or request is not one that lcoms answers to.",
+        403: "a page of another site may not ask for predictions.",
+        404: "there is no such page; results are kept only as long as lcoms app runs, the last few of them.",
+        413: "the form is too long.",
+    }
+    code = error.code or 500
+    return render_template("error.html", title="Error", sentence=sentences.get(code, error.name.lower() + ".")), code

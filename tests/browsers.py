@@ -1,0 +1,60 @@
+"""A headless Chromium for the tests of pages; they are skipped, with the reason, where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser that draws 3D without a graphics card."""
+    api = pytest.importorskip("playwright.sync_api", reason="the extra browser is not installed")
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip(f"none of {', '.join(NAMES)} is installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=[*SOFTWARE_GL])
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page that remembers what it complained of and what it asked for."""
+
+    def __init__(self, browser: Browser, **options: Any) -> None:
+        self.page: Page = browser.new_page(**options)
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self._hear(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning") and "GL Driver Message" not in text:  # software GL is slow, and says so
+            self.complaints.append(text)
+
+
+def picture(place: Locator) -> np.ndarray:
+    """What stands there, (height, width, 3) in 0 to 1."""
+    from matplotlib.image import imread
+
+    return np.asarray(imread(BytesIO(place.screenshot(animations="disabled")), format="png"))[..., :3]
+
+
+def colours(image: np.ndarray) -> int:
+    """How many different ones, to 16 levels."""
+    return len(np.unique((image * 15).round().astype(int).reshape(-1, 3), axis=0))
