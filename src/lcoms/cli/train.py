@@ -96,7 +96,7 @@ def surrogate(
     from lcoms.models.surrogate import MIN_LATENT_STD, SurrogateConfig
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
     from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, ORBITS_FILE, SURROGATE_FILE, load_cdvae
-    from lcoms.train.latents import build_library, count_orbits, encode_rows, select_rows, surrogate_data
+    from lcoms.train.latents import build_library, count_orbits, describe_rows, encode_rows, select_rows, surrogate_data
     from lcoms.train.surrogate import train_surrogate
 
     config = with_overrides(SurrogateConfig(), [f"conservatism={conservatism}", *(train_set or [])])
@@ -105,11 +105,14 @@ def surrogate(
     rows = select_rows(data, max_atoms=max_atoms)
     typer.echo(f"Encoding {len(rows)} crystals ...")
     latents = encode_rows(model, data, rows)
-    library = build_library(data, rows, latents, metadata={"store": data.fingerprint, "cdvae": metadata})
+    typer.echo("Searching their symmetries ...")
+    symmetries = describe_rows(data, rows)
+    statistics = count_orbits(data, rows, symmetries)
+    facts = {"store": data.fingerprint, "cdvae": metadata}
+    library = build_library(data, rows, latents, symmetries, statistics, metadata=facts)
     out.mkdir(parents=True, exist_ok=True)
+    statistics.save(out / ORBITS_FILE)
     library.save(out / LIBRARY_FILE)
-    typer.echo("Counting Wyckoff positions ...")
-    count_orbits(data, rows).save(out / ORBITS_FILE)
     active = int((latents.std(0) > MIN_LATENT_STD).sum())
     typer.echo(f"Latent dimensions in use: {active} of {latents.shape[1]} (standard deviation over {MIN_LATENT_STD}).")
     typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")
@@ -121,11 +124,59 @@ def surrogate(
         learned = learned.joined(surrogate_data(extra, kept, encode_rows(model, extra, kept)))
         typer.echo(f"{len(kept)} decoys of {path}")
     train_surrogate(learned, run, config=config, seed=seed, on_epoch=_echo)
-    best, facts = load_surrogate(run / "last.safetensors")
-    save_surrogate(best, out / SURROGATE_FILE, metadata=facts, dtype=torch.int8)
+    best, trained = load_surrogate(run / "last.safetensors")
+    save_surrogate(best, out / SURROGATE_FILE, metadata=trained, dtype=torch.int8)
     if cdvae.resolve() != (out / CDVAE_FILE).resolve():
         shutil.copyfile(cdvae, out / CDVAE_FILE)
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
+
+
+@app.command()
+def megnet(
+    store: StoreArgument,
+    out: OutOption,
+    model_set: Annotated[
+        list[str] | None, typer.Option("--model", help="key=value for the network, such as n_blocks=2; repeatable.")
+    ] = None,
+    train_set: SetOption = None,
+    conservatism: Annotated[
+        str, typer.Option(help="on: also raise energies where descent in lattice and coordinates leads.")
+    ] = "off",
+    max_atoms: MaxAtomsOption = 20,
+    threads: Annotated[int | None, typer.Option(help="Threads.", show_default="all cores")] = None,
+) -> None:
+    """Train the graph network of formation energies for searches; writes OUT/megnet.safetensors and a checkpoint."""
+    import torch
+    from rich.progress import Progress
+
+    from lcoms.config import to_dict, with_overrides
+    from lcoms.models.megnet import Megnet, MegnetConfig
+    from lcoms.train.graphs import megnet_data
+    from lcoms.train.megnet import CHECKPOINT_FILE, MegnetTraining, train_megnet
+
+    if threads is not None:
+        torch.set_num_threads(max(1, threads))
+    smooth = ["smooth=true"] if conservatism == "on" else []
+    network = with_overrides(MegnetConfig(), [*smooth, *(model_set or [])])
+    config = with_overrides(MegnetTraining(), [f"conservatism.mode={conservatism}", *(train_set or [])])
+    data = _open(store)
+    out.mkdir(parents=True, exist_ok=True)
+    with Progress(transient=True) as progress:
+        task = progress.add_task("Finding neighbours", total=len(data.select(max_atoms=max_atoms)))
+        found = megnet_data(
+            data, network, out / "graphs.safetensors", max_atoms=max_atoms, on_chunk=lambda n: progress.advance(task, n)
+        )
+    torch.manual_seed(config.seed)
+    model = Megnet(network)
+    numbers, n_train, n_val = found.crystals.atomic_numbers, int(found.is_train.sum()), int(found.is_val.sum())
+    if not (out / CHECKPOINT_FILE).exists():
+        settings = {"model": to_dict(network), "train": to_dict(config)}
+        (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    typer.echo(f"{n_train} training crystals of up to {max_atoms} atoms, {n_val} for validation.")
+    metadata = _metadata(data, numbers, max_atoms, n_train)
+    weights = train_megnet(model, found, config, out, metadata=metadata, on_validation=_echo_megnet)
+    typer.echo(f"Weights: {weights}")
 
 
 @app.command()
@@ -200,4 +251,11 @@ def _echo(record: Any) -> None:
         f"epoch {record.epoch:>3}  MAE {record.mae:.3f}  validation MAE {number(record.val_mae)} eV/atom  "
         f"Spearman {number(record.val_spearman)} ({record.val_polymorphic} compositions)  "
         f"overestimation {record.overestimation:.3f}  alpha {record.alpha:.4f}  {record.seconds:.0f} s"
+    )
+
+
+def _echo_megnet(record: Any) -> None:
+    typer.echo(
+        f"epoch {record.epoch:>3}  MAE {record.train_mae:.4f}  validation MAE {record.val_mae:.4f} eV/atom  "
+        f"Spearman {record.val_spearman:.3f}  overestimation {record.overestimation:.3f}  alpha {record.alpha:.4f}"
     )

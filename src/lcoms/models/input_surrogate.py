@@ -1,0 +1,148 @@
+"""The conservative model on crystals themselves: descent and losses in lattice and coordinates instead of latents.
+
+A MEGNet whose edges fade out (`MegnetConfig.smooth`) is an energy that can be differentiated in lattice and
+coordinates. One step moves every atom by -eta dE/dr and strains the cell by -eta dE/d(strain) / (n l^2): E is the
+energy of the cell, n its atoms and l the cube root of the volume an atom has. So a supercell moves as its cell does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lcoms.batch import CrystalBatch
+from lcoms.errors import ConfigError
+from lcoms.models.megnet import Megnet
+from lcoms.models.surrogate import ConservativeLosses
+from lcoms.neighbors import row_products
+from lcoms.nn.distance_graph import DistanceGraph, distance_graph
+
+
+@dataclass(frozen=True)
+class InputConservatism:
+    """How the model is kept from promising too low an energy where descent leads.
+
+    Attributes:
+        mode: off gives plain regression.
+        inner_steps: of the adversary.
+        step_size: eta, in square angstrom: energies are in units of the training energies' standard deviation.
+        max_move: longest move of an atom in one step, in angstrom; strains are limited accordingly.
+        noise: standard deviation of the adversary's first random moves, in angstrom; without it, symmetric crystals
+            stay symmetric.
+        tau: how far the adversary may lower the energy of an atom, in the same unit of energy.
+        initial_alpha, alpha_learning_rate: of the dual variable.
+    """
+
+    mode: Literal["on", "off"] = "off"
+    inner_steps: int = 1
+    step_size: float = 0.05
+    max_move: float = 0.2
+    noise: float = 0.05
+    tau: float = 0.1
+    initial_alpha: float = 0.1
+    alpha_learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("on", "off"):
+            raise ConfigError(f"conservatism must be on or off, not {self.mode!r}.")
+        if self.inner_steps < 1:
+            raise ConfigError(f"conservatism option inner_steps must be at least 1, not {self.inner_steps}.")
+        for name in ("step_size", "max_move", "initial_alpha", "alpha_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"conservatism option {name} must be positive, not {getattr(self, name)}.")
+        if self.noise < 0:
+            raise ConfigError(f"conservatism option noise must not be negative, as {self.noise} is.")
+
+
+def deformed(
+    batch: CrystalBatch, moves: Float[Tensor, "n_atoms 3"], strain: Float[Tensor, "n_crystals 3 3"]
+) -> CrystalBatch:
+    """Atoms moved by so many angstrom, then atoms and cells strained: lattice (1 + strain)."""
+    inverse = torch.linalg.inv(batch.lattice)[batch.crystal_idx]
+    return batch.replace(
+        frac_coords=batch.frac_coords + row_products(moves, inverse), lattice=batch.lattice + batch.lattice @ strain
+    )
+
+
+def energy_slopes(
+    model: Megnet, batch: CrystalBatch
+) -> tuple[Float[Tensor, " n_crystals"], Float[Tensor, "n_atoms 3"], Float[Tensor, "n_crystals 3 3"]]:
+    """Normalised energy of an atom, and the slopes of the cell's energy in atoms' positions (1/angstrom) and strain."""
+    with torch.enable_grad():
+        moves = torch.zeros_like(batch.frac_coords, requires_grad=True)
+        strain = torch.zeros_like(batch.lattice, requires_grad=True)
+        energy = model.normalised(distance_graph(deformed(batch, moves, strain), model.config.cutoff))
+        by_moves, by_strain = torch.autograd.grad((energy * batch.n_atoms).sum(), (moves, strain))
+    return energy.detach(), by_moves, (by_strain + by_strain.transpose(1, 2)) / 2
+
+
+def descent_step(
+    model: Megnet, batch: CrystalBatch, *, step_size: float, max_move: float
+) -> tuple[CrystalBatch, Float[Tensor, " n_crystals"]]:
+    """One gradient step of every crystal, detached, and the normalised energies of an atom before it.
+
+    A crystal whose slopes are not finite stays where it is.
+    """
+    energy, by_moves, by_strain = energy_slopes(model, batch)
+    sizes = batch.n_atoms.to(by_moves)
+    length = (torch.linalg.det(batch.lattice).abs() / sizes) ** (1.0 / 3.0)
+    moves = _limited(-step_size * by_moves, torch.full_like(by_moves[:, 0], max_move))
+    strain = _limited(-step_size * by_strain / (sizes * length**2)[:, None, None], max_move / length)
+    broken = ~strain.isfinite().all(dim=(1, 2))
+    broken |= torch.bincount(batch.crystal_idx[~moves.isfinite().all(dim=1)], minlength=batch.n_crystals) > 0
+    moves = torch.where(broken[batch.crystal_idx, None], 0.0, moves)
+    strain = torch.where(broken[:, None, None], 0.0, strain)
+    return deformed(batch, moves, strain), energy
+
+
+def adversarial_crystals(
+    model: Megnet, batch: CrystalBatch, config: InputConservatism, generator: torch.Generator
+) -> CrystalBatch:
+    """Where descent leads from the data, a little shaken; no gradient passes through it."""
+    noise = torch.randn(batch.frac_coords.shape, generator=generator).to(batch.frac_coords) * config.noise
+    batch = deformed(batch, noise, torch.zeros_like(batch.lattice))
+    for _ in range(config.inner_steps):
+        batch, _ = descent_step(model, batch, step_size=config.step_size, max_move=config.max_move)
+    return batch
+
+
+def input_losses(
+    model: Megnet,
+    graph: DistanceGraph,
+    batch: CrystalBatch,
+    targets: Float[Tensor, " n_crystals"],
+    log_alpha: Float[Tensor, ""],
+    config: InputConservatism,
+    generator: torch.Generator,
+) -> ConservativeLosses:
+    """The losses of `conservative_losses`, with crystals in place of latents.
+
+    Args:
+        graph: of the data; may be merged.
+        batch: the same crystals with their coordinates.
+        targets: normalised energies of an atom.
+    """
+    adversary = distance_graph(adversarial_crystals(model, batch, config, generator), model.config.cutoff)
+    energy = model.normalised(graph)
+    over = energy - model.normalised(adversary)
+    error = energy - targets
+    squared_error = error.square().mean()
+    alpha = log_alpha.exp()
+    return ConservativeLosses(
+        model=squared_error + alpha.detach() * over.mean(),
+        alpha=(alpha * (config.tau - over.detach())).mean(),
+        squared_error=squared_error.detach(),
+        absolute_error=error.detach().abs().mean(),
+        overestimation=over.detach().mean(),
+    )
+
+
+def _limited(values: Tensor, limit: Tensor) -> Tensor:
+    """Rows or matrices, scaled down where they are longer than the limit."""
+    length = values.flatten(1).norm(dim=1)
+    factor = (limit / length.clamp_min(1e-12)).clamp_max(1.0)
+    return values * factor.view(-1, *[1] * (values.dim() - 1))

@@ -1,0 +1,258 @@
+"""Graphs of distances of a whole training set, made once and kept in one file, and the batches of every step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lcoms.data.dataset import to_batch
+from lcoms.data.store import CrystalArrays, Store
+from lcoms.errors import ConfigError, DataError
+from lcoms.models.composition import batch_element_fractions, composition_keys
+from lcoms.models.megnet import MegnetConfig, all_bonded
+from lcoms.models.surrogate_file import read_tensors, write_tensors
+from lcoms.nn.distance_graph import DistanceGraph, distance_graph, merged
+from lcoms.train.latents import select_rows
+
+KIND = "lcoms-distance-graphs"
+VERSION = 1
+CHUNK = 200  # crystals
+
+
+@dataclass(frozen=True, eq=False)
+class GraphTable:
+    """Merged graphs of many crystals, one after another; nodes of an edge are counted within its crystal.
+
+    Attributes:
+        rows: which of the crystals given have a graph, ascending.
+        node_offsets, edge_offsets: those of graph i are `offsets[i]:offsets[i + 1]`.
+    """
+
+    rows: Int[Tensor, " n"]
+    node_offsets: Int[Tensor, " n_plus_1"]
+    edge_offsets: Int[Tensor, " n_plus_1"]
+    atomic_numbers: Int[Tensor, " n_nodes"]
+    node_count: Int[Tensor, " n_nodes"]
+    source: Int[Tensor, " n_edges"]
+    target: Int[Tensor, " n_edges"]
+    distance: Float[Tensor, " n_edges"]
+    edge_count: Int[Tensor, " n_edges"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_edges(self) -> Int[Tensor, " n"]:
+        """Edges of each graph."""
+        return torch.diff(self.edge_offsets)
+
+    def take(self, indices: Int[Tensor, " n_chosen"]) -> DistanceGraph:
+        """The chosen graphs as one, in the order asked for."""
+        node_owner, nodes = _ranges(self.node_offsets, indices)
+        edge_owner, edges = _ranges(self.edge_offsets, indices)
+        sizes = torch.diff(self.node_offsets)[indices]
+        starts = (torch.cumsum(sizes, 0) - sizes)[edge_owner]
+        return DistanceGraph(
+            self.atomic_numbers[nodes].long(),
+            self.node_count[nodes].float(),
+            node_owner,
+            self.source[edges] + starts,
+            self.target[edges] + starts,
+            self.distance[edges],
+            self.edge_count[edges].float(),
+            len(indices),
+        )
+
+
+def build_graphs(
+    crystals: CrystalArrays, config: MegnetConfig, *, on_chunk: Callable[[int], None] | None = None
+) -> GraphTable:
+    """Graphs of all crystals in which every atom has a neighbour within the cutoff.
+
+    Args:
+        on_chunk: called with how many crystals were just done.
+
+    Raises:
+        DataError: there is no such crystal.
+    """
+    columns: dict[str, list[Tensor]] = {field.name: [] for field in fields(GraphTable)}
+    for start in range(0, len(crystals), CHUNK):
+        batch = to_batch(crystals.take(np.arange(start, min(start + CHUNK, len(crystals)))))
+        graph = distance_graph(batch, config.cutoff)
+        kept = torch.nonzero(all_bonded(graph)).squeeze(1)
+        table = _table(merged(graph, tolerance=config.tolerance), kept)
+        for name, values in vars(table).items():
+            columns[name].append(values + start if name == "rows" else values)
+        if on_chunk is not None:
+            on_chunk(batch.n_crystals)
+    if not any(len(some) for some in columns["rows"]):
+        raise DataError("there is no crystal whose atoms all have neighbours; check the split and the largest cell.")
+    for name in ("node_offsets", "edge_offsets"):
+        sizes = torch.cat([torch.diff(some) for some in columns[name]])
+        columns[name] = [_offsets(sizes)]
+    return GraphTable(**{name: torch.cat(values) for name, values in columns.items()})
+
+
+def cached_graphs(
+    path: Path, crystals: CrystalArrays, config: MegnetConfig, *, on_chunk: Callable[[int], None] | None = None
+) -> GraphTable:
+    """The graphs of these crystals from a file, which is written where it is missing or holds others."""
+    digest = hashlib.sha256()
+    for array in (crystals.offsets, crystals.atomic_numbers, crystals.frac_coords, crystals.lattice):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    header = {"kind": KIND, "version": VERSION, "crystals": digest.hexdigest()}
+    header |= {"cutoff": str(config.cutoff), "tolerance": str(config.tolerance)}
+    if path.is_file():
+        tensors, stored = read_tensors(path, KIND, VERSION)
+        if stored == header:
+            return GraphTable(**tensors)
+    table = build_graphs(crystals, config, on_chunk=on_chunk)
+    write_tensors(path, vars(table), header)
+    return table
+
+
+@dataclass(frozen=True, eq=False)
+class MegnetData:
+    """What is trained and validated on.
+
+    Attributes:
+        graphs: merged graphs of the crystals.
+        crystals: the same crystals, in the same order, with their formation energies.
+        groups: labels, equal for equal compositions.
+        is_train, is_val: which are trained and which are validated on.
+
+    Raises:
+        DataError: numbers that do not fit, an unknown energy, or nothing to train on.
+    """
+
+    graphs: GraphTable
+    crystals: CrystalArrays
+    groups: Int[Tensor, " n"]
+    is_train: Bool[Tensor, " n"]
+    is_val: Bool[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        if len({len(x) for x in (self.graphs, self.crystals, self.groups, self.is_train, self.is_val)}) != 1:
+            raise DataError("graphs, crystals, compositions and splits must be equally many.")
+        if not np.isfinite(self.crystals.formation_energy).all():
+            raise DataError("a crystal has no formation energy; leave out those without.")
+        if not bool(self.is_train.any()):
+            raise DataError("there is no training crystal; ingest data with a split first.")
+        if np.intersect1d(self.groups[self.is_val].numpy(), self.groups[self.is_train].numpy()).size:
+            raise DataError("a composition stands in both training and validation; split by composition.")
+
+
+def megnet_data(
+    store: Store,
+    config: MegnetConfig,
+    cache: Path,
+    *,
+    max_atoms: int,
+    on_chunk: Callable[[int], None] | None = None,
+) -> MegnetData:
+    """Crystals of the training and validation splits whose energy is known and whose atoms all have neighbours.
+
+    Validation crystals whose composition is also trained on are left out.
+
+    Args:
+        cache: file of the graphs; it is written where it is missing or holds others.
+        on_chunk: called with how many crystals were just done.
+
+    Raises:
+        DataError: there is nothing to train on.
+    """
+    rows = select_rows(store, max_atoms=max_atoms)
+    split = store.columns("split")["split"][rows]
+    known = np.isfinite(store.columns("formation_energy_per_atom")["formation_energy_per_atom"][rows])
+    kept = known & ((split == "train") | (split == "val"))
+    crystals, is_val = store.arrays(rows[kept]), (split[kept] == "val").astype(bool)
+    if not len(crystals):
+        raise DataError(f"{store.path} has no crystals with formation energies in the splits train and val.")
+    graphs = cached_graphs(cache, crystals, config, on_chunk=on_chunk)
+    crystals, is_val = crystals.take(graphs.rows.numpy()), is_val[graphs.rows.numpy()]
+    batch = to_batch(crystals)
+    groups = composition_keys(batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals))
+    unseen = is_val & ~np.isin(groups, groups[~is_val])
+    labels, is_train, is_new = (torch.from_numpy(some) for some in (groups, ~is_val, unseen))
+    return MegnetData(graphs, crystals, labels, is_train, is_new)
+
+
+class GraphSteps:
+    """Item number `step` says which graphs that step trains on: it follows from seed and step alone.
+
+    The graphs of an epoch are shuffled and cut into batches of about equally many edges.
+
+    Raises:
+        ConfigError: no epochs or no edges asked for.
+    """
+
+    def __init__(self, n_edges: Int[Tensor, " n"], *, epochs: int, edges_per_batch: int, seed: int) -> None:
+        if epochs < 1 or edges_per_batch < 1:
+            raise ConfigError("training needs at least one epoch and one edge a batch.")
+        self.n_edges = n_edges.numpy()
+        self.seed = seed
+        total = int(self.n_edges.sum())
+        # A batch wider than the largest graph is never empty.
+        self.steps_per_epoch = max(1, total // max(edges_per_batch, int(self.n_edges.max())))
+        self.epochs = epochs
+        self._plan = lru_cache(maxsize=1)(self._plan_epoch)
+
+    @property
+    def mean_batch(self) -> float:
+        """Graphs of a batch, on average."""
+        return len(self.n_edges) / self.steps_per_epoch
+
+    def __len__(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    def __getitem__(self, step: int) -> Int[Tensor, " n_chosen"]:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return self._plan(epoch)[position]
+
+    def _plan_epoch(self, epoch: int) -> list[Tensor]:
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.n_edges))
+        sizes = self.n_edges[order]
+        starts = np.cumsum(sizes) - sizes
+        batch = starts * self.steps_per_epoch // sizes.sum()
+        return [torch.from_numpy(some) for some in np.split(order, np.flatnonzero(np.diff(batch)) + 1)]
+
+
+def _table(graph: DistanceGraph, kept: Tensor) -> GraphTable:
+    """The kept crystals of a graph."""
+    nodes = torch.isin(graph.crystal_idx, kept)
+    edges = nodes[graph.target]
+    node_sizes = torch.bincount(graph.crystal_idx, minlength=graph.n_crystals)
+    edge_crystal = graph.crystal_idx[graph.target]
+    edge_sizes = torch.bincount(edge_crystal, minlength=graph.n_crystals)
+    starts = (torch.cumsum(node_sizes, 0) - node_sizes)[edge_crystal[edges]]
+    return GraphTable(
+        kept,
+        _offsets(node_sizes[kept]),
+        _offsets(edge_sizes[kept]),
+        graph.atomic_numbers[nodes].to(torch.uint8),
+        graph.node_count[nodes].to(torch.int16),
+        (graph.source[edges] - starts).to(torch.int16),
+        (graph.target[edges] - starts).to(torch.int16),
+        graph.distance[edges].float(),
+        graph.edge_count[edges].to(torch.int16),
+    )
+
+
+def _offsets(sizes: Tensor) -> Tensor:
+    return torch.cat([sizes.new_zeros(1), torch.cumsum(sizes, 0)])
+
+
+def _ranges(offsets: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """All places of the chosen ranges, one after another, and the number of the range each belongs to."""
+    sizes = torch.diff(offsets)[indices]
+    owner = torch.repeat_interleave(torch.arange(len(indices)), sizes)
+    first = offsets[indices] - (torch.cumsum(sizes, 0) - sizes)
+    return owner, torch.arange(len(owner)) + first[owner]
