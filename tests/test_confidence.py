@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 from tiny import caesium_chloride, candidate_of, rock_salt, zinc_blende
 
@@ -24,6 +25,7 @@ from lcoms.confidence import (
 from lcoms.crystal import Crystal
 from lcoms.errors import DataError, WeightsError
 from lcoms.prediction import Candidate, Relaxation
+from lcoms.search.starts import Start
 
 
 def made_up(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -38,14 +40,19 @@ def relaxed(crystal: Crystal, energy: float, **changes: object) -> Candidate:
     return replace(candidate_of(crystal, score=energy, **changes), relaxation=outcome)
 
 
+VOTED = Start("id", "KCl", 1.0, 1, torch.zeros(1), 225, 0, 0.4)
+
+
 def test_evidence_by_hand() -> None:
     candidates = [
-        relaxed(rock_salt(), -3.40, count=6, energy_per_atom=-1.9),
+        relaxed(rock_salt(), -3.40, count=6, energy_per_atom=-1.9, start=VOTED),
         relaxed(caesium_chloride(3.4, (11, 17)), -3.38, count=3, energy_per_atom=-2.0),
         relaxed(zinc_blende(6.0, (11, 17)), -3.30, count=1, energy_per_atom=-1.5),
         candidate_of(rock_salt(), count=50),
     ]
-    assert evidence(candidates) == pytest.approx([0.2, log(2), log(6), 0.6, log(192), 0.1, 1.0, log(2), 2.0])
+    assert evidence(candidates) == pytest.approx(
+        [0.02 / 0.6, log(3), log(6), 0.6, log(192), 0.1, log(0.41), 0.3, 0.0, log(2), 2.0]
+    )
     assert evidence(candidates[:1])[:2] == [1.0, 0.0]
     assert evidence(candidates[3:]) == []
     assert evidence([relaxed(rock_salt(), nan)]) == []
@@ -79,7 +86,7 @@ def test_models_are_kept_as_json(tmp_path: Path) -> None:
     model.save(path)
     assert ConfidenceModel.load(tmp_path) == model
     content = json.loads(path.read_text())
-    for damage in ({"format": 2}, {"features": ["moon"]}, {"coefficients": [1.0]}, {"mean": "x"}, {"intercept": None}):
+    for damage in ({"format": 99}, {"features": ["moon"]}, {"coefficients": [1.0]}, {"mean": "x"}, {"intercept": None}):
         path.write_text(json.dumps(content | damage))
         with pytest.raises(WeightsError, match="fit it anew"):
             ConfidenceModel.load(tmp_path)

@@ -24,6 +24,7 @@ from lcoms.prediction import (
     drop_duplicates,
     predict_crystals,
 )
+from lcoms.search.order import OrderWeights
 from lcoms.search.starts import find_starts, load_library, recast
 
 SALT = Composition.from_formula("NaCl")
@@ -94,9 +95,10 @@ def test_crystals_are_symmetrised_counted_and_ranked(weights: Weights) -> None:
     assert matches(by_group[225].crystal, rock_salt(), STRICT)
     for candidate in prediction.candidates:
         assert candidate.energy_per_atom == pytest.approx(crystal_energies([candidate.crystal], known)[0], abs=1e-5)
-        expected = candidate.energy_per_atom + FREE.distance_weight * candidate.latent_distance
-        expected -= FREE.symmetry_weight * np.log({225: 192, 216: 96}[candidate.space_group])
-        expected -= FREE.count_weight * np.log(candidate.count)
+        expected = candidate.energy_per_atom + FREE.order.distance * candidate.latent_distance
+        expected -= FREE.order.symmetry * np.log({225: 192, 216: 96}[candidate.space_group])
+        expected -= FREE.order.count * np.log(candidate.count)
+        expected -= FREE.order.support * np.log(candidate.support + 0.01)
         assert candidate.score == pytest.approx(expected)
         bond = {225: 0.5**0.5, 216: 0.375**0.5}[candidate.space_group]  # in edges of the primitive cell
         edge = np.linalg.norm(candidate.crystal.lattice, axis=1).min()
@@ -106,9 +108,9 @@ def test_crystals_are_symmetrised_counted_and_ranked(weights: Weights) -> None:
 
 def test_the_weight_of_the_latent_distance_decides_the_rank(weights: Weights) -> None:
     known = replace(weights, cdvae=KnownDecoder(ANSWERS))
-    by_energy = predict_crystals(SALT, known, replace(FREE, distance_weight=0.0)).candidates
+    by_energy = predict_crystals(SALT, known, replace(FREE, order=OrderWeights(0.0, 0.0, 0.0, 0.0))).candidates
     assert [c.energy_per_atom for c in by_energy] == sorted(c.energy_per_atom for c in by_energy)
-    by_distance = predict_crystals(SALT, known, replace(FREE, distance_weight=1e6)).candidates
+    by_distance = predict_crystals(SALT, known, replace(FREE, order=OrderWeights(1e6, 0.0, 0.0, 0.0))).candidates
     assert [c.latent_distance for c in by_distance] == sorted(c.latent_distance for c in by_distance)
     # Those distances are from where descent ended to the crystal that came out, not to its symmetrised form.
     mu = known.cdvae.encode(CrystalBatch.from_crystals([zinc_blende(5.9, (11, 17))]))[0][0]
@@ -213,7 +215,7 @@ def test_options_that_make_no_sense_are_refused() -> None:
     for name in ("n_candidates", "n_starts", "max_polymorphs"):
         with pytest.raises(ConfigError, match=f"{name} must be at least 1"):
             PredictConfig(**{name: 0})
-    for name, value in (("steps", -1), ("recast", -1), ("distance_weight", -0.1)):
+    for name, value in (("steps", -1), ("recast", -1)):
         with pytest.raises(ConfigError, match=f"{name} must not be negative"):
             PredictConfig(**{name: value})
     with pytest.raises(ConfigError, match="4-1 make no range"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from math import log, nan
 
 import numpy as np
@@ -18,9 +19,12 @@ from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig
 from lcoms.refinement import found_phases, refine, with_hull
 from lcoms.relax.result import RelaxResult, Status
 from lcoms.report import results, table
+from lcoms.search.order import OrderWeights
 from lcoms.search.starts import Start
 
 SALT = (11, 17)
+
+BARE = OrderWeights(0.0, 0.0, 0.0, 0.0)
 
 
 def relaxed(crystal: Crystal, energy: float, status: Status = Status.CONVERGED) -> RelaxResult:
@@ -104,7 +108,7 @@ def test_symmetry_can_be_worth_energy(weight: float, first: int) -> None:
     salt, caesium = rock_salt(), caesium_chloride(3.4, SALT)
     gap = 0.02 * log(192 / 48) * 0.9
     before = prediction_of(candidate_of(caesium), candidate_of(salt))
-    found = run(before, [relaxed(caesium, -6.8), relaxed(salt, -6.8 + 2 * gap)], relaxed_symmetry_weight=weight)
+    found = run(before, [relaxed(caesium, -6.8), relaxed(salt, -6.8 + 2 * gap)], order=replace(BARE, symmetry=weight))
     assert found.candidates[0].space_group == first
     # The lowest stays the lowest, whatever is ranked first.
     assert min(c.relaxation.energy_above_lowest for c in found.candidates if c.relaxation) == 0
@@ -146,18 +150,19 @@ def test_holes_of_the_oracle_are_no_ground_states() -> None:
     assert "-92.0 eV/atom" in found.failures[0]
 
 
-def test_near_starts_can_be_worth_energy() -> None:
-    def start(distance: float) -> Start:
-        return Start("id", "KCl", distance, 1, torch.zeros(1))
+def test_votes_for_a_structure_can_be_worth_energy() -> None:
+    def start(distance: float, pattern: int = 0, support: float = nan) -> Start:
+        return Start("id", "KCl", distance, 1, torch.zeros(1), 225, pattern, support)
 
     salt, caesium = rock_salt(), caesium_chloride(3.4, SALT)
     before = prediction_of(
-        candidate_of(caesium, start=start(9.0)),
-        candidate_of(salt, start=start(float("nan"))),
-        candidate_of(salt, start=start(4.0)),
+        candidate_of(caesium, start=start(9.0, 1, 0.1)),
+        candidate_of(salt, start=start(nan)),
+        candidate_of(salt, start=start(4.0, 0, 0.6)),
     )
     energies = [relaxed(caesium, -6.8), relaxed(salt, -6.78), relaxed(salt, -6.78)]
-    assert run(before, energies).candidates[0].space_group == 221
-    found = run(before, energies, relaxed_distance_weight=0.005)
+    assert run(before, energies, order=BARE).candidates[0].space_group == 221
+    found = run(before, energies, order=replace(BARE, support=0.02))
     assert [c.space_group for c in found.candidates] == [225, 221]
     assert [c.start.distance for c in found.candidates] == [4.0, 9.0]  # the nearest of those that were merged
+    assert [c.support for c in found.candidates] == [pytest.approx(0.6), 0.1]

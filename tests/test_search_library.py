@@ -11,6 +11,7 @@ from lcoms.crystal import Composition
 from lcoms.elements import mendeleev_number
 from lcoms.errors import DataError, WeightsError
 from lcoms.search.library import LatentLibrary
+from lcoms.search.similarity import ElementSimilarity
 
 FORMULAS = ["CsI", "ZnS", "Na4Br4", "KCl", "NaBr", "MgF2", "SrTiO3", "Ba2Ti2O6", "TiSrO3", "Si2", "LaAlO3", "Li2O"]
 HULL = [0.0, 0.0, 0.0, 0.05, 0.2, 0.0, 0.0, 0.1, 0.3, 0.0, np.nan, np.nan]
@@ -30,14 +31,14 @@ def make(dim: int = 4) -> tuple[LatentLibrary, torch.Tensor]:
 
 
 def names(library: LatentLibrary, formula: str, n: int = 10, **options) -> list[str]:
-    starts = library.nearest(Composition.from_formula(formula), n, **options)
+    starts = library.nearest(Composition.from_formula(formula), n, **{"hull_weight": 0.0, **options})
     return [FORMULAS[i] for i in starts.indices]
 
 
 def test_rock_salts_come_before_zinc_blende() -> None:
     library, _ = make()
     assert names(library, "NaCl") == ["Na4Br4", "KCl", "NaBr", "CsI", "ZnS"]
-    starts = library.nearest(Composition.from_formula("Na3Cl3"), 4)
+    starts = library.nearest(Composition.from_formula("Na3Cl3"), 4, hull_weight=0.0)
     assert starts.distances.tolist() == [1, 1, 1, 5]
     assert starts.n_formula_units.tolist() == [4, 1, 1, 1]
     assert starts.ids == ("mp-2", "mp-3", "mp-4", "mp-0")
@@ -62,7 +63,7 @@ def test_only_the_same_stoichiometry_is_found() -> None:
 
 def test_elements_of_equal_counts_are_paired_for_the_smallest_distance() -> None:
     library, _ = make()
-    starts = library.nearest(Composition.from_formula("CaZrO3"), 4)
+    starts = library.nearest(Composition.from_formula("CaZrO3"), 4, hull_weight=0.0)
     assert [FORMULAS[i] for i in starts.indices] == ["SrTiO3", "TiSrO3", "Ba2Ti2O6", "LaAlO3"]
     assert starts.mapping(0) == {38: 20, 22: 40, 8: 8}
     assert starts.atomic_numbers.tolist() == [8, 20, 40]
@@ -122,6 +123,43 @@ def test_penalty_exclusion_and_limits() -> None:
     assert names(library, "NaCl", 2) == ["Na4Br4", "KCl"]
 
 
+def test_crystals_of_one_structure_vote_together_and_take_turns() -> None:
+    library = LatentLibrary.build(
+        torch.zeros(6, 1),
+        [Composition.from_formula(f) for f in ("NaBr", "KBr", "RbBr", "CsI", "CsBr", "ZnS")],
+        np.full(6, -1.0),
+        list("abcdef"),
+        e_above_hull=np.zeros(6),
+        space_groups=np.array([225, 225, 225, 221, 221, 216]),
+        patterns=np.zeros(6, dtype=np.int64),
+    )
+    salt = Composition.from_formula("NaCl")
+    everything = library.nearest(salt, 9)
+    votes = np.exp(-library.similarity.sharpness * everything.distances)
+    support = dict(zip(everything.ids, everything.supports, strict=True))
+    for alike in ("abc", "de", "f"):
+        inside = np.isin(everything.ids, list(alike))
+        assert everything.supports[inside] == pytest.approx(votes[inside].sum() / votes.sum())
+    assert support["a"] + support["d"] + support["f"] == pytest.approx(1.0)
+    starts = library.nearest(salt, 9, max_per_structure=2)
+    assert set(starts.ids) == set("abdef")  # the third rock salt is one too many
+    deserved = {"a": 1, "b": 2, "d": 2 if starts.ids.index("e") < starts.ids.index("d") else 1, "f": 1}
+    deserved["e"] = 3 - deserved["d"]
+    shares = [support[name] / deserved[name] for name in starts.ids]
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_distances_by_learned_vectors_pair_elements_in_their_order() -> None:
+    vectors = np.zeros((104, 2), dtype=np.float32)
+    vectors[[11, 19, 17, 35]] = [[0, 0], [3, 4], [1, 0], [1, 2]]
+    similarity = ElementSimilarity(vectors, np.array([1, 1, 2, 1, 1, 1], dtype=np.float32), hull=0.0, sharpness=1.0)
+    library, _ = make()
+    found = library.with_similarity(similarity).nearest(Composition.from_formula("NaCl"), 9)
+    apart = dict(zip(found.ids, found.distances, strict=True))
+    assert apart["mp-2"] == pytest.approx(2 * (0 + 2))  # NaBr
+    assert apart["mp-3"] == pytest.approx(2 * (5 + 0))  # KCl
+
+
 def test_unknown_hull_energies_are_the_least_they_can_be() -> None:
     compositions = [Composition.from_formula(f) for f in ("NaCl", "Na2Cl2", "NaN", "NaN", "KBr", "NaClO3")]
     energies = np.array([-2.0, -1.5, 0.5, 0.75, -1.0, -1.0])
@@ -129,7 +167,7 @@ def test_unknown_hull_energies_are_the_least_they_can_be() -> None:
         torch.zeros(6, 1), compositions, energies, list("abcdef"), e_above_hull=np.array([np.nan] * 4 + [0.25, np.nan])
     )
     assert library.instability.tolist() == [0, 50, 50, 75, 25, 0]
-    assert library.nearest(Composition.from_formula("NaF"), 5).ids == ("c", "d", "a", "b", "e")
+    assert library.nearest(Composition.from_formula("NaF"), 5, hull_weight=0.0).ids == ("c", "d", "a", "b", "e")
     assert library.nearest(Composition.from_formula("NaF"), 5, hull_weight=10.0).ids == ("a", "c", "e", "b", "d")
 
 

@@ -15,7 +15,7 @@ from lcoms.crystal import Composition, Crystal
 from lcoms.models.schedule import Symmetry
 from lcoms.models.weights import Weights, load_weights
 from lcoms.search.orbits import OrbitStatistics
-from lcoms.search.symmetric import SymmetryConfig, decode_latents, decode_within_groups
+from lcoms.search.symmetric import Proposal, SymmetryConfig, decode_latents, decode_within_groups
 from lcoms.wyckoff import primitive_operations, symmetric_cell, wyckoff_orbits
 
 
@@ -52,7 +52,7 @@ def test_decodes_have_the_symmetry_of_their_group_exactly(weights: Weights, crys
         weights.cdvae,  # type: ignore[arg-type]
         z + 0.1 * torch.randn(z.shape, generator=torch.Generator().manual_seed(1)),
         [crystal.composition] * 3,
-        [[(number, 1.0)]] * 3,
+        [[Proposal(number)]] * 3,
         statistics,
         torch.Generator().manual_seed(0),
         config=SymmetryConfig(max_misfit=9.0),
@@ -91,7 +91,7 @@ def test_without_a_group_or_a_setting_the_decode_is_free(weights: Weights) -> No
     crystals = [wurtzite(), perovskite()]
     contents = [crystal.composition for crystal in crystals]
     z = latents(weights, crystals)
-    decoded = decode_latents(weights, z, contents, [[], [(1, 1.0)]], torch.Generator().manual_seed(0))
+    decoded = decode_latents(weights, z, contents, [[], [Proposal(1)]], torch.Generator().manual_seed(0))
     freely = weights.cdvae.decode(z, contents, torch.Generator().manual_seed(0))
     for one, crystal in zip(decoded, freely, strict=True):
         assert one is not None
@@ -102,7 +102,7 @@ def test_without_a_group_or_a_setting_the_decode_is_free(weights: Weights) -> No
 
 def test_same_seed_same_crystals(weights: Weights) -> None:
     crystal = wurtzite()
-    z, groups = latents(weights, [crystal]), [[(186, 1.0)]]
+    z, groups = latents(weights, [crystal]), [[Proposal(186)]]
     first, second = (
         decode_latents(weights, z, [crystal.composition], groups, torch.Generator().manual_seed(3))[0] for _ in range(2)
     )
@@ -118,7 +118,7 @@ def test_contents_without_positions_in_the_group_give_nothing(weights: Weights) 
         weights.cdvae,  # type: ignore[arg-type]
         z,
         [Composition((8, 30), (2, 2))],
-        [[(186, 1.0)]],
+        [[Proposal(186)]],
         statistics,
         torch.Generator().manual_seed(0),
     )

@@ -13,7 +13,7 @@ from lcoms.batch import CrystalBatch
 from lcoms.crystal import Crystal
 from lcoms.data.store import Store
 from lcoms.search.library import LatentLibrary
-from lcoms.train.latents import build_library, encode_rows, select_rows, surrogate_data
+from lcoms.train.latents import build_library, count_orbits, describe_rows, encode_rows, select_rows, surrogate_data
 
 NAN = float("nan")
 SALT, POTASSIUM = (11, 17), (19, 17)
@@ -73,14 +73,17 @@ def test_surrogate_data_have_known_energies_and_a_split_by_composition(store: St
 def test_the_library_holds_few_stable_training_crystals_of_each_composition(store: Store, tmp_path: Path) -> None:
     rows = select_rows(store, max_atoms=20)
     latents = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
-    library = build_library(store, rows, latents, metadata={"store": store.fingerprint})
+    symmetries = describe_rows(store, rows, processes=1)
+    statistics = count_orbits(store, rows, symmetries)
+    library = build_library(store, rows, latents, symmetries, statistics, metadata={"store": store.fingerprint})
     kept = [0, 1, 3, 4, 5, 8]
     assert library.ids == tuple(f"id-{row}" for row in kept)
     assert [library.composition(i).formula for i in range(6)] == ["NaCl", "CsCl", "Zn2O2", "SrTiO3", "NaCl", "KCl"]
     assert library.space_groups.tolist() == [225, 221, 186, 221, 221, 225]
+    assert (library.patterns >= 0).all()
     level = (latents[kept].max(0).values - latents[kept].min(0).values) / 254
     assert ((library.latents() - latents[kept]).abs() < level).all()
-    more = build_library(store, rows, latents, metadata={}, per_composition=9)
+    more = build_library(store, rows, latents, symmetries, statistics, metadata={}, per_composition=9)
     assert set(more.ids) - set(library.ids) == {"id-6"}
     library.save(tmp_path / "library.safetensors")
     assert LatentLibrary.load(tmp_path / "library.safetensors").metadata == {"store": store.fingerprint}

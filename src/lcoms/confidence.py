@@ -19,21 +19,24 @@ from scipy.special import expit
 
 from lcoms.errors import DataError, WeightsError
 from lcoms.prediction import Candidate
+from lcoms.search.order import LEAST_SUPPORT
 from lcoms.symmetry import space_group_order
 
 CONFIDENCE_FILE = "confidence.json"
-FORMAT = 1
-WIDE_GAP = 0.1  # eV/atom; wider ones say no more
-CLOSE = 0.03  # eV/atom; candidates within it of the lowest are rivals
-FAR_START = 12.0  # Mendeleev numbers per element
+FORMAT = 2
+WIDE_GAP = 0.6  # eV/atom of the score; wider ones say no more
+CLOSE = 0.15  # eV/atom of the score; candidates within it of the first are rivals
+FAR_LATENT = 6.0  # latent distance; beyond it a decode has gone wrong
 FEATURES = (
-    "energy gap to the next",
+    "gap of the score to the next",
     "logarithm of the rivals",
     "logarithm of the times found",
     "share of all times found",
     "logarithm of the order of the space group",
     "surrogate energy above its best",
-    "chemical distance of the start",
+    "logarithm of the support",
+    "latent distance",
+    "oracle energy above the lowest",
     "logarithm of the atoms in the cell",
     "elements",
 )
@@ -46,7 +49,8 @@ def evidence(candidates: Sequence[Candidate]) -> list[float]:
         return []
     first = relaxed[0]
     gaps = sorted(c.score - first.score for c in relaxed[1:])
-    distance = first.start.distance if isfinite(first.start.distance) else np.inf
+    lowest = min(c.relaxation.energy_per_atom for c in relaxed if c.relaxation is not None)
+    assert first.relaxation is not None
     return [
         min(gaps[0], WIDE_GAP) / WIDE_GAP if gaps else 1.0,
         log(1 + sum(gap < CLOSE for gap in gaps)),
@@ -54,7 +58,9 @@ def evidence(candidates: Sequence[Candidate]) -> list[float]:
         first.count / sum(c.count for c in relaxed),
         log(space_group_order(first.space_group)),
         min(first.energy_per_atom - min(c.energy_per_atom for c in relaxed), 1.0),
-        min(distance / len(first.crystal.composition.counts), FAR_START) / FAR_START,
+        log(first.support + LEAST_SUPPORT),
+        min(first.latent_distance, FAR_LATENT),
+        min(first.relaxation.energy_per_atom - lowest, 1.0),
         log(first.crystal.n_atoms),
         float(len(first.crystal.composition.counts)),
     ]

@@ -7,8 +7,8 @@ crystals of the same stoichiometry, so that a formula alone is enough.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import log
+from dataclasses import dataclass, field, replace
+from math import isfinite
 
 import torch
 
@@ -21,6 +21,7 @@ from lcoms.models.composition import element_fractions
 from lcoms.models.weights import Weights
 from lcoms.oracles.registry import DEFAULT_ORACLE
 from lcoms.search.latent import DescentResult, descend
+from lcoms.search.order import OrderWeights
 from lcoms.search.starts import (
     PredictConfig,
     Start,
@@ -30,8 +31,8 @@ from lcoms.search.starts import (
     given_start,
     recast,
 )
-from lcoms.search.symmetric import Decoded, decode_latents
-from lcoms.symmetry import NEAR_LADDER, TOLERANCE_LADDER, space_group_order, symmetrise
+from lcoms.search.symmetric import Decoded, Proposal, decode_latents
+from lcoms.symmetry import NEAR_LADDER, TOLERANCE_LADDER, symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
 
@@ -71,12 +72,13 @@ class Candidate:
         latent_energy: formation energy the surrogate promised where descent ended, eV/atom.
         start_energy: formation energy predicted at the start, eV/atom.
         latent_distance: from the latent decoded to that of the crystal that came out.
-        score: what candidates are ranked by, eV/atom: energy_per_atom plus the weighted latent_distance, less the
-            weighted logarithms of the order of the space group and of the count.
+        score: what candidates are ranked by, eV/atom: an energy plus the weighted latent_distance, less the weighted
+            logarithms of the order of the space group, of the count and of the support.
         space_group: number in the International Tables.
         symprec: angstrom; tolerance at which the symmetry was found.
         shortest_distance: angstrom.
         count: how many starts led to this crystal.
+        others: those starts, but for `start`.
         relaxation: None for candidates that were not relaxed.
         descent_energies: formation energies predicted at the start and after each step of latent descent, eV/atom.
     """
@@ -93,6 +95,28 @@ class Candidate:
     start: Start
     count: int
     relaxation: Relaxation | None = None
+    others: tuple[Start, ...] = ()
+
+    @property
+    def support(self) -> float:
+        """Share of the votes for the structures of the starts that led here; 0 for starts without a library entry."""
+        voted = [start for start in (self.start, *self.others) if isfinite(start.support)]
+        return float(sum({(s.space_group, s.pattern, s.n_formula_units): s.support for s in voted}.values()))
+
+    def score_with(self, weights: OrderWeights, energy: float) -> float:
+        """What it is ranked by, eV/atom, with an energy of one's choice."""
+        return weights.score(
+            energy,
+            latent_distance=self.latent_distance,
+            space_group=self.space_group,
+            count=self.count,
+            support=self.support,
+        )
+
+    def with_others(self, other: Candidate) -> Candidate:
+        """This crystal, and all starts that led to it or to an equal one."""
+        return replace(self, count=self.count + other.count, others=(*self.others, other.start, *other.others))
+
     descent_energies: tuple[float, ...] = ()
 
 
@@ -105,19 +129,14 @@ class RefineConfig:
         n_relax: candidates that are relaxed, the best by their score.
         fmax: eV/angstrom; forces and cell gradients at which a relaxation ends.
         max_steps: after which a relaxation ends in any case.
-        relaxed_symmetry_weight, relaxed_count_weight: eV/atom taken off the oracle's energy for each factor e in the
-            order of the space group, and in the number of starts that led to the crystal, before candidates are ranked.
-        relaxed_distance_weight: eV/atom added for each Mendeleev number of chemical distance to the nearest start that
-            led to the crystal.
+        order: what counts beside the oracle's energy.
     """
 
     oracle: str = DEFAULT_ORACLE
-    n_relax: int = 20
+    n_relax: int = 12
     fmax: float = 0.1
     max_steps: int = 200
-    relaxed_symmetry_weight: float = 0.0
-    relaxed_count_weight: float = 0.0
-    relaxed_distance_weight: float = 0.0
+    order: OrderWeights = field(default_factory=lambda: OrderWeights(0.053, 0.017, 0.066, 0.072))
 
     def __post_init__(self) -> None:
         for name in ("n_relax", "max_steps"):
@@ -201,8 +220,11 @@ def predict_crystals(
         z0 = recast(z0, cells, weights, generator)
     features = element_fractions(composition).expand(len(starts), -1)
     descent = descend(weights.surrogate, z0, features, steps=config.steps, step_size=config.step_size)
-    groups = [[(start.space_group, 1.0)] if config.symmetry and start.space_group else [] for start in starts]
-    decoded = decode_latents(weights, descent.z, cells, groups, generator, config=config.within)
+    proposals = [
+        [Proposal(start.space_group, pattern=start.pattern)] if config.symmetry and start.space_group else []
+        for start in starts
+    ]
+    decoded = decode_latents(weights, descent.z, cells, proposals, generator, config=config.within)
     kept = [(row, one) for row, one in enumerate(decoded) if one is not None]
     apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
     found = _candidates(apart, starts, descent, weights, config)
@@ -242,9 +264,7 @@ def _candidates(
                 latent_energy=float(descent.energies[row]),
                 start_energy=float(descent.energy_path[0, row]),
                 latent_distance=distance,
-                score=energy
-                + config.distance_weight * distance
-                - config.symmetry_weight * log(space_group_order(s.space_group)),
+                score=energy + config.order.distance * distance,
                 space_group=s.space_group,
                 symprec=s.symprec,
                 shortest_distance=shortest_distance(s.crystal.lattice, s.crystal.frac_coords),
@@ -272,7 +292,7 @@ def drop_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
     for candidate in candidates:
         for place, other in enumerate(distinct):
             if candidate.space_group == other.space_group and matches(candidate.crystal, other.crystal, STRICT):
-                distinct[place] = replace(other, count=other.count + candidate.count)
+                distinct[place] = other.with_others(candidate)
                 break
         else:
             distinct.append(candidate)
@@ -280,8 +300,8 @@ def drop_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _with_counts(candidates: Sequence[Candidate], config: PredictConfig) -> list[Candidate]:
-    """Candidates with their counts in the score, best first: what many starts lead to is rarely an accident."""
-    scored = [replace(c, score=c.score - config.count_weight * log(c.count)) for c in candidates]
+    """Candidates with their counts and supports in the score, best first."""
+    scored = [replace(c, score=c.score_with(config.order, c.energy_per_atom)) for c in candidates]
     return sorted(scored, key=_score)
 
 

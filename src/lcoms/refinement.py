@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import inf, isfinite, log, nan
+from math import inf, isfinite, nan
 
 from lcoms.confidence import ConfidenceModel, evidence
 from lcoms.crystal import Composition, Crystal
@@ -23,7 +23,6 @@ from lcoms.symmetry import NEAR_LADDER, space_group_order, symmetrise
 
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
-FAR_START = 20.0  # Mendeleev numbers; beyond, and without a start in the library, all are equally far
 SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
 
 
@@ -201,11 +200,9 @@ def rank_relaxed(candidates: Sequence[Candidate], config: RefineConfig) -> list[
     scored = []
     for candidate in distinct:
         assert candidate.relaxation is not None
-        bonus = config.relaxed_symmetry_weight * log(space_group_order(candidate.space_group))
-        bonus += config.relaxed_count_weight * log(candidate.count)
-        bonus -= config.relaxed_distance_weight * min(_remoteness(candidate.start), FAR_START)
         relaxation = replace(candidate.relaxation, energy_above_lowest=_energy(candidate) - lowest)
-        scored.append(replace(candidate, relaxation=relaxation, score=_energy(candidate) - bonus))
+        score = candidate.score_with(config.order, _energy(candidate))
+        scored.append(replace(candidate, relaxation=relaxation, score=score))
     return sorted(scored, key=_score)
 
 
@@ -220,12 +217,17 @@ def merge_relaxed(candidates: Sequence[Candidate]) -> list[Candidate]:
         for place, other in enumerate(distinct):
             near = abs(_energy(candidate) - _energy(other)) <= SAME_ENERGY
             if near and matches(candidate.crystal, other.crystal, STRICT):
-                start = min(other.start, candidate.start, key=_remoteness)
-                distinct[place] = replace(other, count=other.count + candidate.count, start=start)
+                distinct[place] = _nearest_first(other.with_others(candidate))
                 break
         else:
             distinct.append(candidate)
     return distinct
+
+
+def _nearest_first(candidate: Candidate) -> Candidate:
+    """With the chemically nearest of its starts as the start."""
+    starts = sorted((candidate.start, *candidate.others), key=_remoteness)
+    return replace(candidate, start=starts[0], others=tuple(starts[1:]))
 
 
 def _remoteness(start: Start) -> float:

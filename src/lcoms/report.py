@@ -103,6 +103,8 @@ def _candidate(rank: int, candidate: Candidate) -> dict[str, Any]:
         "shortest_distance": round(candidate.shortest_distance, 4),
         "volume_per_atom": round(candidate.crystal.volume / candidate.crystal.n_atoms, 4),
         "times_found": candidate.count,
+        "support": round(candidate.support, 4),
+        "others": [{"source": other.source, "formula": other.formula} for other in candidate.others],
         "descent_energies": [_number(energy) for energy in candidate.descent_energies],
         "relaxation": None if candidate.relaxation is None else _relaxation(candidate.relaxation),
         "start": {

@@ -41,12 +41,16 @@ def predict(
     formula_units: Annotated[
         str | None, typer.Option(help="Formula units in the cell, such as 2 or 1-4.", show_default="as found")
     ] = None,
-    starts: Annotated[int, typer.Option(help="Latents to descend from.")] = 48,
+    starts: Annotated[int, typer.Option(help="Latents to descend from.")] = 16,
     steps: Annotated[int, typer.Option(help="Steps of latent descent; 0 decodes the starts.")] = 50,
     start: Annotated[str, typer.Option(help="Where starts come from: library, prior or random.")] = "library",
     start_structure: Annotated[
         Path | None, typer.Option(help="Start from this CIF, POSCAR or extxyz instead of the library.")
     ] = None,
+    symmetry: Annotated[
+        bool,
+        typer.Option("--symmetry/--no-symmetry", help="Decode within the space groups of the starts, or freely."),
+    ] = True,
     without_same: Annotated[
         bool, typer.Option("--without-same", help="Leave training crystals of the very formula out of the starts.")
     ] = False,
@@ -59,7 +63,7 @@ def predict(
         ),
     ] = None,
     oracle: Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")] = DEFAULT_ORACLE,
-    n_relax: Annotated[int, typer.Option(help="Candidates to relax.")] = 20,
+    n_relax: Annotated[int, typer.Option(help="Candidates to relax.")] = 12,
     fmax: Annotated[float, typer.Option(help="Largest force left by a relaxation, eV/angstrom.")] = 0.1,
     hull: Annotated[
         str | None,
@@ -96,6 +100,7 @@ def predict(
             start=start,  # type: ignore[arg-type]
             formula_units=units,
             steps=steps,
+            symmetry=symmetry,
             exclude_same=without_same,
             seed=seed,
         )

@@ -25,7 +25,7 @@ from lcoms.match import LOOSE, rmsd
 from lcoms.models.base import CDVAE
 from lcoms.models.weights import Weights
 from lcoms.search.starts import encode_crystals, load_library
-from lcoms.search.symmetric import SymmetryConfig, decode_latents
+from lcoms.search.symmetric import Proposal, SymmetryConfig, decode_latents
 
 MOST_GROUPS = 6
 TRIES = SymmetryConfig(tries=24, more_tries=12)
@@ -68,11 +68,11 @@ def symmetric_decode(weights: Weights) -> Decode:
     def decode(
         z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
     ) -> list[Crystal | None]:
-        groups = [
-            library.space_groups_near(latent, composition)[:MOST_GROUPS]
+        proposals = [
+            [Proposal(*pair) for pair in library.space_groups_near(latent, composition)[:MOST_GROUPS]]
             for latent, composition in zip(z, compositions, strict=True)
         ]
-        within = decode_latents(weights, z, compositions, groups, generator, config=TRIES)
+        within = decode_latents(weights, z, compositions, proposals, generator, config=TRIES)
         found = [[None if one is None else one.crystal for one in within]]
         found.append(weights.cdvae.decode(z, compositions, generator))
         return [_nearer(pair, latent, weights) for pair, latent in zip(zip(*found, strict=True), z, strict=True)]

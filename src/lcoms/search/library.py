@@ -1,13 +1,13 @@
 """A compact library of the training crystals' latents, searched for chemically similar crystals of a stoichiometry.
 
-Similarity is the sum over the elements of the formula of |difference of Mendeleev numbers| (Pettifor's chemical
-scale), with elements of equal counts paired so that the sum is smallest. On a line that pairing is the sorted one.
+Similarity is that of the paired elements (`search.similarity`); elements of equal counts are paired in the order of
+their Mendeleev numbers. Crystals that are alike by their space group, Wyckoff positions and cell vote together for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from lcoms.crystal import Composition
 from lcoms.elements import N_ELEMENTS, mendeleev_number
 from lcoms.errors import DataError
 from lcoms.models.surrogate_file import read_tensors, write_tensors
+from lcoms.search.similarity import ElementSimilarity
 
 KIND = "lcoms-latent-library"
-VERSION = 1
+VERSION = 2
 INSTABILITY_STEP = 0.01  # eV/atom
 _MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
 
@@ -42,6 +43,7 @@ class LibraryStarts:
         atomic_numbers: (k,) elements of the composition asked for, ascending; an element alone stands twice.
         replaces: (n, k) which element of the entry stands for each of them.
         same_counts: (n,) whether the entry has as many elements; false where a crystal of two stands for an element.
+        supports: (n,) share of the votes of all allowed entries that entries of the same structure have together.
     """
 
     latents: Float[Tensor, "n latent"]
@@ -52,6 +54,7 @@ class LibraryStarts:
     atomic_numbers: NDArray[np.int64]
     replaces: NDArray[np.int64]
     same_counts: NDArray[np.bool_]
+    supports: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -72,6 +75,8 @@ class LatentLibrary:
         atomic_numbers, counts: elements of each cell, ascending by atomic number, and how many atoms of each.
         instability: (n,) uint8, least possible energy above the hull in steps of 0.01 eV/atom, at most 2.55.
         space_groups: (n,) uint8 numbers, 0 where unknown.
+        patterns: (n,) int16 place of the Wyckoff pattern in the statistics of orbits, -1 where unknown.
+        element_vectors, scales, weighting: the similarity of elements; the last holds its hull weight and sharpness.
         id_bytes: all ids as UTF-8, each ended by a line feed.
         metadata: where it came from.
     """
@@ -84,6 +89,10 @@ class LatentLibrary:
     counts: NDArray[np.int16]
     instability: NDArray[np.uint8]
     space_groups: NDArray[np.uint8]
+    patterns: NDArray[np.int16]
+    element_vectors: NDArray[np.float32]
+    scales: NDArray[np.float32]
+    weighting: NDArray[np.float32]
     id_bytes: NDArray[np.uint8]
     metadata: Mapping[str, Any]
 
@@ -97,12 +106,15 @@ class LatentLibrary:
         *,
         e_above_hull: NDArray[np.floating] | None = None,
         space_groups: NDArray[np.integer] | None = None,
+        patterns: NDArray[np.integer] | None = None,
+        similarity: ElementSimilarity | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> LatentLibrary:
         """Pack crystals; latents are rounded to 255 levels a dimension.
 
         Args:
             compositions: of the whole cells, so that formula units are known.
+            similarity: of elements; by Mendeleev numbers where None.
 
         Raises:
             DataError: nothing to pack, lengths that differ, latents that are not finite, or an id with a line feed.
@@ -112,7 +124,9 @@ class LatentLibrary:
         n = len(z)
         hull = np.full(n, np.nan) if e_above_hull is None else np.asarray(e_above_hull)
         groups = np.zeros(n, dtype=np.uint8) if space_groups is None else np.asarray(space_groups)
-        lengths = {len(compositions), len(ids), len(formation_energies), len(hull), len(groups)}
+        kinds = np.full(n, -1) if patterns is None else np.asarray(patterns)
+        lengths = {len(compositions), len(ids), len(formation_energies), len(hull), len(groups), len(kinds)}
+        similarity = similarity or ElementSimilarity.mendeleev()
         if not n or lengths != {n}:
             raise DataError(f"a library needs as many compositions, ids and energies as latents, {n}, not {lengths}.")
         if not np.isfinite(z).all():
@@ -130,6 +144,10 @@ class LatentLibrary:
             counts=np.concatenate([c.counts for c in compositions]).astype(np.int16),
             instability=_instability(compositions, np.asarray(formation_energies, dtype=np.float64), hull),
             space_groups=groups.astype(np.uint8),
+            patterns=kinds.astype(np.int16),
+            element_vectors=similarity.vectors,
+            scales=similarity.scales,
+            weighting=np.array([similarity.hull, similarity.sharpness], dtype=np.float32),
             id_bytes=np.frombuffer("".join(name + "\n" for name in ids).encode(), dtype=np.uint8).copy(),
             metadata=dict(metadata or {}),
         )
@@ -166,14 +184,20 @@ class LatentLibrary:
     def ids(self) -> tuple[str, ...]:
         return tuple(self.id_bytes.tobytes().decode().split("\n")[:-1])
 
+    @cached_property
+    def similarity(self) -> ElementSimilarity:
+        hull, sharpness = self.weighting.tolist()
+        return ElementSimilarity(self.element_vectors, self.scales, hull, sharpness)
+
     def nearest(
         self,
         composition: Composition,
         n: int,
         *,
-        hull_weight: float = 0.0,
+        hull_weight: float | None = None,
         exclude: Collection[Composition] = (),
         max_per_composition: int | None = None,
+        max_per_structure: int | None = None,
         max_atoms: int | None = None,
     ) -> LibraryStarts:
         """Entries of the same stoichiometry, chemically nearest first; ties go to the more stable, then to the earlier.
@@ -182,23 +206,31 @@ class LatentLibrary:
 
         Args:
             n: at most so many; fewer where the library has no more.
-            hull_weight: Mendeleev numbers that 1 eV/atom above the hull counts for. Where that energy is unknown the
-                least it can be was taken.
+            hull_weight: distance that 1 eV/atom above the hull counts for; that of the similarity where None. Where the
+                energy is unknown the least it can be was taken.
             exclude: compositions whose entries are left out, whatever their number of formula units.
             max_per_composition: at most so many polymorphs of one composition.
+            max_per_structure: at most so many of one structure, and then those come first whose structure has most of
+                the votes: the second of a structure counts half, the third a third.
             max_atoms: leave out entries with larger cells.
         """
         target = composition.reduced
         order = scale_order(np.array(target.counts), np.array(target.atomic_numbers))
         family = self._family(target)
         elements = np.resize(np.array(target.atomic_numbers)[order], family.elements.shape[1])
-        apart = np.abs(_MENDELEEV[family.elements] - _MENDELEEV[elements])
-        distances = apart.mean(axis=1) * len(order)
+        distances = self.similarity.distances(family.elements, elements, len(order))
         hull = INSTABILITY_STEP * self.instability[family.indices]
-        ranking = np.lexsort((hull, distances + hull_weight * hull))
+        cost = distances + (self.similarity.hull if hull_weight is None else hull_weight) * hull
+        ranking = np.lexsort((hull, cost))
         ranking = ranking[self._allowed(family, target, exclude, max_atoms)[ranking]]
+        structures = self._structures(family)
+        supports = _supports(cost, structures, ranking, self.similarity.sharpness)
         if max_per_composition is not None:
-            ranking = _first_of_each(ranking, family.elements, max_per_composition)
+            ranking = ranking[_place_of_each(family.elements[ranking]) < max_per_composition]
+        if max_per_structure is not None:
+            place = _place_of_each(structures[ranking][:, None])
+            ranking, place = ranking[place < max_per_structure], place[place < max_per_structure]
+            ranking = ranking[np.argsort(-supports[ranking] / (1 + place), kind="stable")]
         chosen = ranking[:n]
         indices = family.indices[chosen]
         back = np.argsort(elements, kind="stable")
@@ -211,6 +243,7 @@ class LatentLibrary:
             atomic_numbers=elements[back],
             replaces=family.elements[chosen][:, back],
             same_counts=np.diff(self.offsets)[indices] == len(target.counts),
+            supports=supports[chosen],
         )
 
     def space_groups_near(
@@ -241,6 +274,35 @@ class LatentLibrary:
             counts = np.sort(self.counts[self.offsets[row] : self.offsets[row + 1]]).tolist()
             cells.setdefault(tuple(counts), []).append(row)
         return {counts: np.array(rows) for counts, rows in cells.items()}
+
+    def families(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
+        """Of each stoichiometry: the elements, the structures and the energies above the hull (eV/atom) of its entries.
+
+        Entries whose Wyckoff pattern is unknown are left out.
+        """
+        for family in self._families.values():
+            known = self.patterns[family.indices] >= 0
+            hull = INSTABILITY_STEP * self.instability[family.indices]
+            yield family.elements[known], self._structures(family)[known], hull[known]
+
+    def with_similarity(self, similarity: ElementSimilarity) -> LatentLibrary:
+        """The same crystals, compared in another way."""
+        return replace(
+            self,
+            element_vectors=similarity.vectors,
+            scales=similarity.scales,
+            weighting=np.array([similarity.hull, similarity.sharpness], dtype=np.float32),
+        )
+
+    def _structures(self, family: _Family) -> NDArray[np.int64]:
+        """One number for each structure of a family: space group, Wyckoff pattern, formula units.
+
+        An entry whose pattern is unknown is alone with its space group and cell.
+        """
+        group, pattern = self.space_groups[family.indices], self.patterns[family.indices]
+        n_elements = np.diff(self.offsets)[family.indices]
+        keys = np.stack([group, pattern, family.n_formula_units, n_elements], axis=1)
+        return np.asarray(np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1))
 
     def _family(self, target: Composition) -> _Family:
         """Entries that can stand for a composition; where it is an element, all as if of two elements."""
@@ -324,13 +386,25 @@ def scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> N
     return np.argsort(counts * 1000 + _MENDELEEV[elements], axis=-1, kind="stable")
 
 
-def _first_of_each(ranking: NDArray[np.int64], elements: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """Of a ranking, the first few of each composition."""
-    _, label = np.unique(elements[ranking], axis=0, return_inverse=True)
+def _supports(
+    cost: NDArray[np.float64], structures: NDArray[np.int64], allowed: NDArray[np.int64], sharpness: float
+) -> NDArray[np.float64]:
+    """Share of the votes of each entry's structure; zero for entries that are not allowed."""
+    supports = np.zeros(len(cost))
+    if len(allowed):
+        votes = np.exp(-sharpness * (cost[allowed] - cost[allowed].min()))
+        _, label = np.unique(structures[allowed], return_inverse=True)
+        supports[allowed] = np.bincount(label, votes)[label] / votes.sum()
+    return supports
+
+
+def _place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many rows with an equal key come before each row."""
+    _, label = np.unique(keys, axis=0, return_inverse=True)
     label = label.reshape(-1)
     by_label = np.argsort(label, kind="stable")
     starts = np.flatnonzero(np.diff(label[by_label], prepend=-1))
     run = np.diff(np.append(starts, len(label)))
     place = np.empty(len(label), dtype=np.int64)
     place[by_label] = np.arange(len(label)) - np.repeat(starts, run)
-    return ranking[place < limit]
+    return place

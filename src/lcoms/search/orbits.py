@@ -37,9 +37,7 @@ class OrbitStatistics:
         """
         patterns: dict[tuple[int, tuple[int, ...]], Counter[Pattern]] = {}
         for composition, number, orbits in found:
-            elements = _elements(composition)
-            pattern = tuple(sorted((letter, elements.index(z)) for letter, z in orbits))
-            patterns.setdefault((number, _counts(composition)), Counter())[pattern] += 1
+            patterns.setdefault((number, _counts(composition)), Counter())[_pattern(composition, orbits)] += 1
         kept = {
             key: {pattern: n for pattern, n in seen.most_common() if n >= at_least} for key, seen in patterns.items()
         }
@@ -53,6 +51,13 @@ class OrbitStatistics:
             (tuple(sorted((letter, elements[place]) for letter, place in pattern)), n / total)
             for pattern, n in seen.items()
         ]
+
+    def place(self, composition: Composition, number: int, orbits: Orbits) -> int:
+        """Place of the pattern of a primitive cell among those of its group and counts; -1 where it was not seen."""
+        pattern = _pattern(composition, orbits)
+        return next(
+            (k for k, one in enumerate(self.patterns.get((number, _counts(composition)), {})) if one == pattern), -1
+        )
 
     def save(self, path: Path) -> None:
         """Write them as JSON."""
@@ -91,6 +96,11 @@ class OrbitStatistics:
 def load_orbits(folder: Path) -> OrbitStatistics:
     """The statistics that belong to the weights of a folder."""
     return OrbitStatistics.load(folder / ORBITS_FILE)
+
+
+def _pattern(composition: Composition, orbits: Orbits) -> Pattern:
+    elements = _elements(composition)
+    return tuple(sorted((letter, elements.index(z)) for letter, z in orbits))
 
 
 def _elements(composition: Composition) -> list[int]:

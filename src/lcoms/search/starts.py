@@ -23,6 +23,7 @@ from lcoms.crystal import Composition, Crystal
 from lcoms.errors import ConfigError, FormulaError
 from lcoms.models.weights import LIBRARY_FILE, Weights
 from lcoms.search.library import LatentLibrary
+from lcoms.search.order import OrderWeights
 from lcoms.search.random_crystal import random_crystal
 from lcoms.search.symmetric import SymmetryConfig
 
@@ -42,13 +43,9 @@ class PredictConfig:
         formula_units: smallest and largest number of formula units in the cell; None allows what the starts have.
         steps: of latent descent; 0 decodes the starts themselves.
         step_size: in normalised latent space; None takes the one the surrogate was trained against.
-        hull_weight: Mendeleev numbers that 1 eV/atom above the hull costs a start.
         max_polymorphs: starts taken from one composition of the library.
-        distance_weight: eV/atom added to a candidate's score for each unit of distance between the latent that was
-            decoded and the latent of the crystal that came out.
-        symmetry_weight: eV/atom taken off the score for each factor e in the order of the space group: crystals are
-            rarely less symmetric than they could be, and a decode that went wrong nearly always is.
-        count_weight: eV/atom taken off the score for each factor e in the number of starts that led to the crystal.
+        max_alike: starts taken of one structure: space group, Wyckoff positions and cell.
+        order: what counts beside the surrogate's energy when candidates are ranked.
         symmetry: decode within the space group of each start's library entry; without it, anywhere in the cell.
         within: settings and tries of such a decode.
         exclude_same: leave library entries of the very composition out, as a benchmark must.
@@ -56,27 +53,25 @@ class PredictConfig:
     """
 
     n_candidates: int = 10
-    n_starts: int = 24
+    n_starts: int = 16
     start: Literal["library", "prior", "random"] = "library"
     recast: int = 0
     formula_units: tuple[int, int] | None = None
     steps: int = 50
     step_size: float | None = None
-    hull_weight: float = 20.0
     max_polymorphs: int = 3
-    distance_weight: float = 0.2
-    symmetry_weight: float = 0.03
-    count_weight: float = 0.1
+    max_alike: int = 3
+    order: OrderWeights = field(default_factory=lambda: OrderWeights(0.76, 0.073, 1.04, 0.75))
     symmetry: bool = True
     within: SymmetryConfig = field(default_factory=SymmetryConfig)
     exclude_same: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("n_candidates", "n_starts", "max_polymorphs"):
+        for name in ("n_candidates", "n_starts", "max_polymorphs", "max_alike"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("steps", "recast", "distance_weight", "symmetry_weight", "count_weight"):
+        for name in ("steps", "recast"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
         if self.start not in ("library", "prior", "random"):
@@ -93,9 +88,12 @@ class Start:
     Attributes:
         source: id of a library entry, `prior`, or `given`.
         formula: of the library entry; empty otherwise.
-        distance: chemical distance of the entry, in Mendeleev numbers; NaN where there is none.
+        distance: chemical distance of the entry (`search.similarity`); NaN where there is none.
         n_formula_units: in the cell to be decoded.
         space_group: of the library entry; 0 where there is none, or where it says nothing about the crystal wanted.
+        pattern: place of its Wyckoff pattern in the statistics of orbits; -1 where unknown.
+        support: share of the chemically similar library entries that have its structure, as votes; NaN where there is
+            no entry.
     """
 
     source: str
@@ -104,6 +102,8 @@ class Start:
     n_formula_units: int
     latent: Float[Tensor, " latent"]
     space_group: int = 0
+    pattern: int = -1
+    support: float = float("nan")
 
 
 @lru_cache(maxsize=2)
@@ -149,9 +149,9 @@ def _library_starts(
     nearest = library.nearest(
         composition,
         4 * config.n_starts if config.formula_units else config.n_starts,
-        hull_weight=config.hull_weight,
         exclude=[composition] if config.exclude_same else [],
         max_per_composition=config.max_polymorphs,
+        max_per_structure=config.max_alike,
         max_atoms=high * composition.reduced.n_atoms,
     )
     starts = [
@@ -162,6 +162,8 @@ def _library_starts(
             int(nearest.n_formula_units[i]),
             nearest.latents[i],
             int(library.space_groups[nearest.indices[i]]) if nearest.same_counts[i] else 0,
+            int(library.patterns[nearest.indices[i]]) if nearest.same_counts[i] else -1,
+            float(nearest.supports[i]),
         )
         for i in range(len(nearest))
         if low <= nearest.n_formula_units[i] <= high

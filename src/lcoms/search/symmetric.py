@@ -58,6 +58,18 @@ class Setting(NamedTuple):
     weight: float
 
 
+class Proposal(NamedTuple):
+    """A space group to try.
+
+    Attributes:
+        pattern: place of the Wyckoff pattern among those of the group; -1 for the most usual ones.
+    """
+
+    space_group: int
+    weight: float = 1.0
+    pattern: int = -1
+
+
 class Decoded(NamedTuple):
     """The best crystal of a latent.
 
@@ -75,7 +87,7 @@ def decode_latents(
     weights: Weights,
     z: Float[Tensor, "n latent"],
     compositions: Sequence[Composition],
-    groups: Sequence[Sequence[tuple[int, float]]],
+    proposals: Sequence[Sequence[Proposal]],
     generator: torch.Generator,
     *,
     config: SymmetryConfig | None = None,
@@ -84,11 +96,11 @@ def decode_latents(
 
     Args:
         compositions: contents of the cells.
-        groups: space groups to try for each latent, with their weights; none, or P1, for a free decode.
+        proposals: what to try for each latent; nothing, or P1, for a free decode.
     """
     decoded: list[Decoded | None] = [None] * len(z)
     if isinstance(weights.cdvae, FastCDVAE):
-        proposed = [[pair for pair in some if pair[0] > 1] for some in groups]
+        proposed = [[one for one in some if one.space_group > 1] for some in proposals]
         statistics = load_orbits(weights.folder)
         decoded = decode_within_groups(weights.cdvae, z, compositions, proposed, statistics, generator, config=config)
     free = [row for row, one in enumerate(decoded) if one is None]
@@ -103,7 +115,7 @@ def decode_within_groups(
     model: FastCDVAE,
     z: Float[Tensor, "n latent"],
     compositions: Sequence[Composition],
-    groups: Sequence[Sequence[tuple[int, float]]],
+    proposals: Sequence[Sequence[Proposal]],
     statistics: OrbitStatistics,
     generator: torch.Generator,
     *,
@@ -113,7 +125,7 @@ def decode_within_groups(
 
     Args:
         compositions: contents of the primitive cells.
-        groups: space groups to try for each latent, with their weights.
+        proposals: what to try for each latent.
 
     Returns:
         None for latents without any setting: groups in which no training crystal had these counts, or no lattice fits.
@@ -122,7 +134,7 @@ def decode_within_groups(
     lattices = model.predict_lattices(z, compositions).double().numpy()
     settings = [
         _settings(composition, proposed, lattice, statistics, config)
-        for composition, proposed, lattice in zip(compositions, groups, lattices, strict=True)
+        for composition, proposed, lattice in zip(compositions, proposals, lattices, strict=True)
     ]
     search = _Search(model, z, settings, generator)
     search.round([_first_round(some, config) for some in settings])
@@ -167,7 +179,7 @@ class _Search:
 
 def _settings(
     composition: Composition,
-    groups: Sequence[tuple[int, float]],
+    proposals: Sequence[Proposal],
     lattice: Float[NDArray[np.float64], "3 3"],
     statistics: OrbitStatistics,
     config: SymmetryConfig,
@@ -176,8 +188,9 @@ def _settings(
     if not np.isfinite(lattice).all():
         return []
     settings: list[Setting] = []
-    for number, weight in groups:
-        known = statistics.orbits(number, composition)[: config.max_patterns]
+    for number, weight, pattern in proposals:
+        known = statistics.orbits(number, composition)
+        known = known[: config.max_patterns] if pattern < 0 else known[pattern : pattern + 1]
         if not known:
             continue
         fits = fitting_lattices(symmetric_cell(number, known[0][0]), lattice, n=config.max_lattices)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,20 +15,24 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcoms.crystal import Composition
 from lcoms.data.dataset import plausible_volume, to_batch
 from lcoms.data.store import Store
 from lcoms.models.base import CDVAE
 from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.search.library import LatentLibrary
 from lcoms.search.orbits import OrbitStatistics
-from lcoms.symmetry import STANDARD_SYMPREC, space_group_number
+from lcoms.symmetry import STANDARD_SYMPREC
+from lcoms.train.similarity import StructureFamily, learn_similarity
 from lcoms.train.surrogate import SurrogateData
 from lcoms.wyckoff import Orbits, n_primitive_atoms, wyckoff_orbits
 
+DESCRIBED_AT_ONCE = 500
 LIBRARY_MAX_HULL = 0.05  # eV/atom; less stable crystals are no good starts
 LIBRARY_MAX_ABOVE_BEST = 0.05  # eV/atom above the best polymorph of the composition
 LIBRARY_MAX_ENERGY = 0.0  # eV/atom of formation, where the distance to the hull is not known
+
+Described = tuple[int, Orbits] | None
+"""Space group and Wyckoff orbits of a crystal in its primitive cell."""
 
 
 def select_rows(store: Store, *, max_atoms: int, split: str | None = None) -> NDArray[np.int64]:
@@ -81,13 +89,17 @@ def build_library(
     store: Store,
     rows: NDArray[np.int64],
     latents: Float[Tensor, "n latent"],
+    symmetries: Sequence[Described],
+    statistics: OrbitStatistics,
     *,
     metadata: dict[str, Any],
     per_composition: int = 2,
 ) -> LatentLibrary:
-    """Library of the stable and nearly stable training crystals among the rows.
+    """Library of the stable and nearly stable training crystals among the rows; elements are compared as it teaches.
 
     Args:
+        symmetries: of the rows.
+        statistics: in which the patterns have their places.
         per_composition: at most so many polymorphs of a composition, the lowest in energy.
     """
     columns = store.columns("split", "material_id", "formation_energy_per_atom", "e_above_hull")
@@ -104,31 +116,58 @@ def build_library(
     )
     energy, hull = columns["formation_energy_per_atom"], columns["e_above_hull"]
     chosen = [store[int(rows[i])] for i in kept]
-    return LatentLibrary.build(
+    known = [symmetries[i] for i in kept]
+    library = LatentLibrary.build(
         latents[torch.from_numpy(kept)],
         [crystal.composition for crystal in chosen],
         energy[kept],
         columns["material_id"][kept].tolist(),
         e_above_hull=hull[kept],
-        space_groups=np.array([space_group_number(crystal) for crystal in chosen]),
+        space_groups=np.array([0 if one is None else one[0] for one in known]),
+        patterns=np.array(
+            [
+                -1 if one is None else statistics.place(crystal.composition, *one)
+                for crystal, one in zip(chosen, known, strict=True)
+            ]
+        ),
         metadata=metadata,
     )
+    families = [StructureFamily(*family) for family in library.families()]
+    return library.with_similarity(learn_similarity(families))
 
 
-def count_orbits(store: Store, rows: NDArray[np.int64]) -> OrbitStatistics:
-    """Which Wyckoff positions the training crystals among the rows occupy, those in cells that are not primitive aside.
+def describe_rows(store: Store, rows: NDArray[np.int64], *, processes: int | None = None) -> list[Described]:
+    """Space group and orbits of the crystals of some rows; None where they are not found or the cell is not primitive.
 
-    A crystal whose symmetry is not found is left out: the statistics lose nothing by it.
+    Args:
+        processes: that search; None: as many as there are cores.
     """
+    parts = np.array_split(rows, max(1, len(rows) // DESCRIBED_AT_ONCE))
+    n = min(processes or os.cpu_count() or 1, len(parts))
+    if n == 1:
+        return [one for part in parts for one in _describe(store.path, part)]
+    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
+        return [one for some in pool.map(_describe, [store.path] * len(parts), parts) for one in some]
 
-    def found() -> Iterator[tuple[Composition, int, Orbits]]:
-        for row in rows[store.columns("split")["split"][rows] == "train"]:
-            crystal = store[int(row)]
-            described = wyckoff_orbits(crystal, symprec=STANDARD_SYMPREC)
-            if described is not None and n_primitive_atoms(*described) == crystal.n_atoms:
-                yield crystal.composition, *described
 
-    return OrbitStatistics.count(found())
+def _describe(path: Path, rows: NDArray[np.int64]) -> list[Described]:
+    store = Store.open(path)
+    crystals = [store[int(row)] for row in rows]
+    found = [wyckoff_orbits(crystal, symprec=STANDARD_SYMPREC) for crystal in crystals]
+    return [
+        one if one is not None and n_primitive_atoms(*one) == crystal.n_atoms else None
+        for one, crystal in zip(found, crystals, strict=True)
+    ]
+
+
+def count_orbits(store: Store, rows: NDArray[np.int64], symmetries: Sequence[Described]) -> OrbitStatistics:
+    """Which Wyckoff positions the training crystals among the rows occupy."""
+    train = store.columns("split")["split"][rows] == "train"
+    return OrbitStatistics.count(
+        (store[int(row)].composition, *one)
+        for row, one, kept in zip(rows, symmetries, train, strict=True)
+        if kept and one is not None
+    )
 
 
 def _starters(

@@ -1,0 +1,48 @@
+"""What counts beside the energy when candidates are put in order.
+
+Energies alone do not find the known crystal: differences between polymorphs are smaller than the errors of every energy
+model, and a decode that went wrong can look good to it. The weights come from validation compositions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+from lcoms.errors import ConfigError
+from lcoms.symmetry import space_group_order
+
+LEAST_SUPPORT = 0.01  # added, so that a crystal without votes can be ranked
+
+
+@dataclass(frozen=True)
+class OrderWeights:
+    """Weights in eV/atom.
+
+    Attributes:
+        distance: added for each unit between the latent that was decoded and that of the crystal that came out.
+        symmetry: taken off for each factor e in the order of the space group: crystals are rarely less symmetric than
+            they could be.
+        count: taken off for each factor e in the number of starts that led to the crystal.
+        support: taken off for each factor e in the share of votes for its structure.
+    """
+
+    distance: float
+    symmetry: float
+    count: float
+    support: float
+
+    def __post_init__(self) -> None:
+        for name in ("distance", "symmetry", "count", "support"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
+
+    def score(self, energy: float, *, latent_distance: float, space_group: int, count: int, support: float) -> float:
+        """The energy (eV/atom) with all that counts beside it; the lowest comes first."""
+        return (
+            energy
+            + self.distance * latent_distance
+            - self.symmetry * log(space_group_order(space_group))
+            - self.count * log(count)
+            - self.support * log(support + LEAST_SUPPORT)
+        )

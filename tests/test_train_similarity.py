@@ -1,0 +1,58 @@
+"""Element vectors: elements that stand for each other in crystals come to lie near each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lcoms.search.similarity import ElementSimilarity
+from lcoms.train.similarity import SimilarityConfig, StructureFamily, learn_similarity
+
+QUICK = SimilarityConfig(dim=4, steps=300)
+
+
+def family(random: np.random.Generator) -> StructureFamily:
+    """Structure 1 where the first element is odd, else 0, whatever the second; Mendeleev numbers mislead."""
+    elements = np.array([(a, b) for a in range(20, 32) for b in (8, 16, 34, 52)])
+    elements = elements[random.permutation(len(elements))]
+    return StructureFamily(elements, elements[:, 0] % 2, np.zeros(len(elements)))
+
+
+def right_neighbours(similarity: ElementSimilarity, crystals: StructureFamily) -> float:
+    """Share of crystals whose nearest fellow of another first element has their structure."""
+    right = []
+    for own, structure in zip(crystals.elements, crystals.structures, strict=True):
+        others = crystals.elements[:, 0] != own[0]
+        distances = similarity.distances(crystals.elements[others], own, 2)
+        right.append(crystals.structures[others][distances.argmin()] == structure)
+    return float(np.mean(right))
+
+
+def test_neighbours_come_to_share_the_structure() -> None:
+    crystals = family(np.random.default_rng(0))
+    learned = learn_similarity([crystals], config=QUICK, seed=0)
+    assert right_neighbours(learned, crystals) > 0.95
+    assert right_neighbours(ElementSimilarity.mendeleev(), crystals) < 0.9
+
+
+def test_same_seed_same_vectors() -> None:
+    crystals = family(np.random.default_rng(0))
+    first, second = (learn_similarity([crystals], config=SimilarityConfig(steps=20), seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.vectors, second.vectors)
+
+
+def test_without_large_families_mendeleev_numbers_are_left() -> None:
+    small = StructureFamily(np.array([[11, 17], [19, 17]]), np.array([0, 0]), np.zeros(2))
+    learned = learn_similarity([small], config=QUICK)
+    np.testing.assert_array_equal(learned.vectors, ElementSimilarity.mendeleev().vectors)
+
+
+def test_instability_costs_distance_where_unstable_crystals_mislead() -> None:
+    random = np.random.default_rng(1)
+    elements = random.integers(20, 40, (60, 2))
+    unstable = np.arange(60) % 2 == 1
+    structures = np.where(unstable, np.arange(60) + 10, 0)  # the stable ones all agree, the others all differ
+    crystals = StructureFamily(elements, structures, np.where(unstable, 0.3, 0.0))
+    learned = learn_similarity([crystals], config=QUICK)
+    assert learned.hull > 2.5
+    assert learned.sharpness == pytest.approx(5.0)
