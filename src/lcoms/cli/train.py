@@ -180,54 +180,6 @@ def megnet(
 
 
 @app.command()
-def megnet(
-    store: StoreArgument,
-    out: OutOption,
-    model_set: Annotated[
-        list[str] | None, typer.Option("--model", help="key=value for the network, such as n_blocks=2; repeatable.")
-    ] = None,
-    train_set: SetOption = None,
-    conservatism: Annotated[
-        str, typer.Option(help="on: also raise energies where descent in lattice and coordinates leads.")
-    ] = "off",
-    max_atoms: MaxAtomsOption = 20,
-    threads: Annotated[int | None, typer.Option(help="Threads.", show_default="all cores")] = None,
-) -> None:
-    """Train the graph network of formation energies for searches; writes OUT/megnet.safetensors and a checkpoint."""
-    import torch
-    from rich.progress import Progress
-
-    from lcoms.config import to_dict, with_overrides
-    from lcoms.models.megnet import Megnet, MegnetConfig
-    from lcoms.train.graphs import megnet_data
-    from lcoms.train.megnet import CHECKPOINT_FILE, MegnetTraining, train_megnet
-
-    if threads is not None:
-        torch.set_num_threads(max(1, threads))
-    smooth = ["smooth=true"] if conservatism == "on" else []
-    network = with_overrides(MegnetConfig(), [*smooth, *(model_set or [])])
-    config = with_overrides(MegnetTraining(), [f"conservatism.mode={conservatism}", *(train_set or [])])
-    data = _open(store)
-    out.mkdir(parents=True, exist_ok=True)
-    with Progress(transient=True) as progress:
-        task = progress.add_task("Finding neighbours", total=len(data.select(max_atoms=max_atoms)))
-        found = megnet_data(
-            data, network, out / "graphs.safetensors", max_atoms=max_atoms, on_chunk=lambda n: progress.advance(task, n)
-        )
-    torch.manual_seed(config.seed)
-    model = Megnet(network)
-    numbers, n_train, n_val = found.crystals.atomic_numbers, int(found.is_train.sum()), int(found.is_val.sum())
-    if not (out / CHECKPOINT_FILE).exists():
-        settings = {"model": to_dict(network), "train": to_dict(config)}
-        (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    typer.echo(f"{n_train} training crystals of up to {max_atoms} atoms, {n_val} for validation.")
-    metadata = _metadata(data, numbers, max_atoms, n_train)
-    weights = train_megnet(model, found, config, out, metadata=metadata, on_validation=_echo_megnet)
-    typer.echo(f"Weights: {weights}")
-
-
-@app.command()
 def decoys(
     store: StoreArgument,
     out: Annotated[Path, typer.Option(help="Parquet file to write; ingest it with --keep-split.")],
@@ -299,13 +251,6 @@ def _echo(record: Any) -> None:
         f"epoch {record.epoch:>3}  MAE {record.mae:.3f}  validation MAE {number(record.val_mae)} eV/atom  "
         f"Spearman {number(record.val_spearman)} ({record.val_polymorphic} compositions)  "
         f"overestimation {record.overestimation:.3f}  alpha {record.alpha:.4f}  {record.seconds:.0f} s"
-    )
-
-
-def _echo_megnet(record: Any) -> None:
-    typer.echo(
-        f"epoch {record.epoch:>3}  MAE {record.train_mae:.4f}  validation MAE {record.val_mae:.4f} eV/atom  "
-        f"Spearman {record.val_spearman:.3f}  overestimation {record.overestimation:.3f}  alpha {record.alpha:.4f}"
     )
 
 
