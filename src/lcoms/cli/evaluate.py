@@ -82,7 +82,7 @@ SampleOption = Annotated[int | None, typer.Option("-n", help="A random sample of
 @app.command()
 def compounds(
     seeds: SeedsOption = 3,
-    steps: StepsOption = 50,
+    steps: StepsOption = 10,
     starts: StartsOption = 16,
     relax: RelaxOption = False,
     oracle: OracleOption = DEFAULT_ORACLE,
@@ -104,7 +104,7 @@ def table(
     n: SampleOption = None,
     seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 20,
-    steps: StepsOption = 50,
+    steps: StepsOption = 10,
     starts: StartsOption = 16,
     relax: RelaxOption = False,
     oracle: OracleOption = DEFAULT_ORACLE,
@@ -128,7 +128,7 @@ def validation(
     n: SampleOption = None,
     seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 20,
-    steps: StepsOption = 50,
+    steps: StepsOption = 10,
     starts: StartsOption = 16,
     relax: RelaxOption = False,
     oracle: OracleOption = DEFAULT_ORACLE,

@@ -42,7 +42,7 @@ def predict(
         str | None, typer.Option(help="Formula units in the cell, such as 2 or 1-4.", show_default="as found")
     ] = None,
     starts: Annotated[int, typer.Option(help="Latents to descend from.")] = 16,
-    steps: Annotated[int, typer.Option(help="Steps of latent descent; 0 decodes the starts.")] = 50,
+    steps: Annotated[int, typer.Option(help="Steps of latent descent; 0 decodes the starts.")] = 10,
     start: Annotated[str, typer.Option(help="Where starts come from: library, prior or random.")] = "library",
     start_structure: Annotated[
         Path | None, typer.Option(help="Start from this CIF, POSCAR or extxyz instead of the library.")

@@ -48,8 +48,9 @@ class ElementSimilarity:
         """From each row of elements to the target, paired in their order.
 
         Args:
-            n_elements: of the target; fewer than there are columns where an element is paired twice.
+            n_elements: of the target; fewer than there are columns where one element is paired with two, and then the
+                farther one counts: half a crystal of the element itself is not near.
         """
-        apart = self.vectors[elements].astype(np.float64) - self.vectors[target]
-        mean = np.linalg.norm(apart, axis=-1).mean(axis=1)
-        return np.asarray(mean * n_elements * self.scales[min(n_elements, MOST_ELEMENTS)])
+        lengths = np.linalg.norm(self.vectors[elements].astype(np.float64) - self.vectors[target], axis=-1)
+        apart = lengths.mean(axis=1) if n_elements == elements.shape[1] else lengths.max(axis=1)
+        return np.asarray(apart * n_elements * self.scales[min(n_elements, MOST_ELEMENTS)])

@@ -57,7 +57,7 @@ class PredictConfig:
     start: Literal["library", "prior", "random"] = "library"
     recast: int = 0
     formula_units: tuple[int, int] | None = None
-    steps: int = 50
+    steps: int = 10
     step_size: float | None = None
     max_polymorphs: int = 3
     max_alike: int = 3

@@ -65,7 +65,7 @@ def learn_similarity(
     seed: int = 0,
     on_step: Callable[[int, float], None] | None = None,
 ) -> ElementSimilarity:
-    """Vectors, scales and the weight of instability; Mendeleev numbers where all families are too small to learn from."""
+    """Vectors, scales and the weight of instability; Mendeleev numbers where all families are too small."""
     config = config or SimilarityConfig()
     large = [_tensors(family) for family in families if len(family.structures) >= MIN_FAMILY]
     if not large:
