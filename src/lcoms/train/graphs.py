@@ -237,7 +237,7 @@ def _table(graph: DistanceGraph, kept: Tensor) -> GraphTable:
         kept,
         _offsets(node_sizes[kept]),
         _offsets(edge_sizes[kept]),
-        graph.atomic_numbers[nodes].to(torch.uint8),
+        graph.atomic_numbers[nodes].to(torch.int16),
         graph.node_count[nodes].to(torch.int16),
         (graph.source[edges] - starts).to(torch.int16),
         (graph.target[edges] - starts).to(torch.int16),
