@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +34,16 @@ from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.models.weights import load_weights
 from lcoms.oracles.references import load_references
-from lcoms.prediction import Candidate, PredictConfig, RefineConfig, Relaxation, predict_crystals
-from lcoms.refinement import RELAXED_LADDER, FormationEnergy, rank_relaxed, why_unusable
-from lcoms.relax import RelaxConfig, RelaxResult, relax_crystals
+from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig, predict_crystals
+from lcoms.refinement import refine, why_unusable
+from lcoms.relax import RelaxConfig, relax_crystals
 from lcoms.search.starts import Start, composition_seed
-from lcoms.symmetry import space_group_number, symmetrise
+from lcoms.symmetry import space_group_number
 
 METHODS = ("descent", "starts", "random")
 COUNTS = (1, 2, 5, 10, 20, 50)
 MAX_UNITS = 4
+STARTS = 32
 
 
 def random_crystals(composition: Composition, n: int, seed: int) -> list[Crystal]:
@@ -71,48 +73,46 @@ def composition_symbols(composition: Composition) -> list[str]:
     return [SYMBOLS[z] for z in composition.reduced.atomic_numbers]
 
 
-def crystals_of(method: str, reference: Reference, weights, n: int, seed: int) -> list[Crystal]:  # type: ignore[no-untyped-def]
+def candidates_of(method: str, reference: Reference, weights, n: int, seed: int) -> list[Candidate]:  # type: ignore[no-untyped-def]
     """At most `n` crystals of a method, in the order in which it would relax them."""
     if method == "random":
-        return random_crystals(reference.composition, n, seed)
+        return [as_candidate(crystal) for crystal in random_crystals(reference.composition, n, seed)]
     steps = PredictConfig.steps if method == "descent" else 0
-    config = PredictConfig(n_candidates=n, n_starts=2 * n, steps=steps, exclude_same=True, seed=seed)
-    return [candidate.crystal for candidate in predict_crystals(reference.composition, weights, config).candidates]
+    config = PredictConfig(n_candidates=n, n_starts=STARTS, steps=steps, exclude_same=True, seed=seed)
+    return list(predict_crystals(reference.composition, weights, config).candidates)
 
 
-def relaxed(result: RelaxResult, started: Crystal, formation_energy: FormationEnergy) -> Candidate | None:
-    """A relaxed crystal in the form that the ranking takes; None where the relaxation failed."""
-    if why_unusable(result, formation_energy) is not None:
-        return None
-    s = symmetrise(result.crystal, ladder=RELAXED_LADDER)
-    per_atom = result.energy_per_atom
-    outcome = Relaxation(result.status.value, per_atom, None, 0.0, result.n_steps, started)
-    nothing = float("nan")
-    start = Start("", "", nothing, 1, torch.zeros(0))
-    closest = shortest_distance(s.crystal.lattice, s.crystal.frac_coords)
-    return Candidate(
-        s.crystal, nothing, nothing, nothing, 0.0, per_atom, s.space_group, s.symprec, closest, start, 1, outcome
-    )
+def as_candidate(crystal: Crystal) -> Candidate:
+    """A crystal that no start led to, in the form that the ranking takes."""
+    start = Start("random", "", float("nan"), crystal.composition.n_formula_units, torch.zeros(0))
+    closest = shortest_distance(crystal.lattice, crystal.frac_coords)
+    return Candidate(crystal, 0.0, 0.0, 0.0, 0.0, 0.0, space_group_number(crystal), 0.1, closest, start, 1)
 
 
 def run_one(method: str, reference: Reference, weights, args: argparse.Namespace, seed: int) -> dict[str, object]:  # type: ignore[no-untyped-def]
     """Success after each number of relaxations."""
     clock = time.perf_counter()
-    crystals = crystals_of(method, reference, weights, args.relaxations, seed)
+    candidates = candidates_of(method, reference, weights, args.relaxations, seed)
     generated = time.perf_counter() - clock
-    config = RefineConfig(oracle=args.oracle)
+    config = RefineConfig(oracle=args.oracle, n_relax=args.relaxations)
     options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps)
-    results = relax_crystals(crystals, args.oracle, options, processes=args.processes)
+    results = relax_crystals([c.crystal for c in candidates], args.oracle, options, processes=args.processes)
     references = load_references(args.oracle)
 
     def formation_energy(composition: Composition, energy: float) -> float | None:
         return None if references is None else references.formation_energy(composition, energy)
 
-    candidates = [relaxed(result, crystal, formation_energy) for result, crystal in zip(results, crystals, strict=True)]
+    empty = Prediction(reference.composition, (), PredictConfig(), "", 0, 0, 0, 0)
     group = space_group_number(reference.crystal)
     found = {}
     for k in COUNTS:
-        ranked = rank_relaxed([c for c in candidates[:k] if c is not None], config)
+        ranked = refine(
+            replace(empty, candidates=tuple(candidates[:k])),
+            config,
+            lambda crystals: results[: len(crystals)],
+            formation_energy=formation_energy,
+            n_candidates=1,
+        ).candidates
         found[str(k)] = bool(
             ranked and ranked[0].space_group == group and matches(ranked[0].crystal, reference.crystal, STRICT)
         )
@@ -121,8 +121,8 @@ def run_one(method: str, reference: Reference, weights, args: argparse.Namespace
         "compound": reference.name,
         "seed": seed,
         "found": found,
-        "crystals": len(crystals),
-        "failed": sum(c is None for c in candidates),
+        "crystals": len(candidates),
+        "failed": sum(why_unusable(result, formation_energy) is not None for result in results),
         "steps": sum(result.n_steps for result in results),
         "seconds_generating": round(generated, 2),
         "seconds": round(time.perf_counter() - clock, 2),

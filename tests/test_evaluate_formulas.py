@@ -12,9 +12,18 @@ from tiny import caesium_chloride, candidate_of, perovskite, rock_salt, shaken, 
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import FormulaError
 from lcoms.evaluate import formulas
-from lcoms.evaluate.formulas import NOT_FOUND, Outcome, Ranks, by_majority, evaluate_formulas, share_within
+from lcoms.evaluate.formulas import (
+    NOT_FOUND,
+    Outcome,
+    Ranks,
+    by_majority,
+    evaluate_formulas,
+    share_within,
+    share_within_energy,
+)
 from lcoms.evaluate.reconstruction import Reconstruction, reconstruct
 from lcoms.evaluate.references import Reference
+from lcoms.evaluate.statistics import Share
 from lcoms.models.base import CDVAE
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.models.weights import Weights, load_weights
@@ -88,6 +97,18 @@ def test_majority_of_the_seeds() -> None:
     assert by_majority(rows, 3, "strict") == by_majority(rows, 1, "loose")
     assert by_majority(rows, 3, "both").successes == by_majority(rows, 3, "strict", decoded=True).successes == 0
     assert by_majority(rows, 1, "strict").trials == 2
+
+
+def test_energies_within_a_share_of_the_known_one_or_within_electronvolts() -> None:
+    def outcome(energy: float | None, known: float | None) -> Outcome:
+        return Outcome("a", "a", 0, NOT_FOUND, NOT_FOUND, 1, 1, 5, None, 0.1, energy=energy, known_energy=known)
+
+    rows = [outcome(-1.9, -2.0), outcome(-2.5, -2.0), outcome(-1.5, -2.0), outcome(None, -2.0), outcome(0.04, 0.0)]
+    assert share_within_energy(rows, 0.05, relative=True) == Share(2, 4)  # lower is never too high; no element counts
+    assert share_within_energy(rows, 0.3, relative=True) == Share(3, 4)
+    assert share_within_energy(rows, 0.04, relative=True) == Share(1, 4)
+    assert share_within_energy(rows, 0.05, relative=False) == Share(2, 5)
+    assert share_within_energy(rows, 0.1, relative=False) == Share(3, 5)
 
 
 def test_relaxed_outcomes_and_processes(tiny_weights: Path) -> None:

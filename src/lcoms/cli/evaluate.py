@@ -226,7 +226,8 @@ def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], 
 
 
 def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool, majority: bool) -> None:
-    from lcoms.evaluate.formulas import Criterion, by_majority, share_within
+    from lcoms.evaluate.energy_criterion import ABSOLUTE, RELATIVE
+    from lcoms.evaluate.formulas import Criterion, by_majority, share_within, share_within_energy
 
     criteria: tuple[tuple[str, Criterion], ...] = (("match", "loose"), ("strict", "strict"), ("strict+group", "both"))
     for decoded in (True, False) if relaxed else (True,):
@@ -238,6 +239,14 @@ def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool
                     share = by_majority(outcomes, k, criterion, decoded=decoded)
                     line += f"   by majority of seeds {share.successes} of {share.trials}"
                 typer.echo(line)
+    if relaxed:
+        typer.echo("first candidate's energy by the oracle, against the known crystal relaxed in the same way")
+        for threshold in RELATIVE:
+            share = share_within_energy(outcomes, threshold, relative=True)
+            typer.echo(f"  {f'within {threshold:.0%}':<16} {share}")
+        for threshold in ABSOLUTE:
+            share = share_within_energy(outcomes, threshold, relative=False)
+            typer.echo(f"  {f'within {threshold} eV':<16} {share}")
 
 
 def _median(values: list[float]) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lcoms.confidence import ConfidenceModel, evidence
 from lcoms.crystal import Composition
@@ -22,10 +22,15 @@ from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
 from lcoms.match import LOOSE, STRICT, matches
 from lcoms.models.weights import Weights, load_weights
+from lcoms.oracles.references import load_references
 from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig, predict_crystals
-from lcoms.refinement import refine_all
+from lcoms.refinement import USABLE, refine_all
+from lcoms.relax.result import RelaxConfig, crystal_to_dict
+from lcoms.relax.run import relax_crystals
 from lcoms.symmetry import space_group_number
 
+ZERO = 1e-3  # eV/atom; formation energies below it are of elements
+ROUNDING = 1e-9  # eV/atom
 Criterion = Literal["loose", "strict", "both"]
 
 
@@ -81,6 +86,9 @@ class Outcome:
         note: why there is no candidate, where there is none.
         evidence: what a confidence is fitted on; empty without relaxation.
         rows: all candidates, best first.
+        first: the first candidate's crystal, None without candidates.
+        energy, known_energy: formation energies by the oracle, eV/atom, of the first candidate and of the reference
+            relaxed in the same way; None without relaxation or where one failed.
     """
 
     name: str
@@ -96,6 +104,9 @@ class Outcome:
     note: str = ""
     evidence: tuple[float, ...] = ()
     rows: tuple[Row, ...] = ()
+    first: dict[str, Any] | None = None
+    energy: float | None = None
+    known_energy: float | None = None
 
 
 class Plan(NamedTuple):
@@ -141,6 +152,23 @@ def share_within(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, d
     """Share of outcomes found among the first k candidates, in the final or in the surrogate's order."""
     ranks = [getattr(outcome.decoded if decoded else outcome.ranks, criterion) for outcome in outcomes]
     return Share(sum(rank is not None and rank <= k for rank in ranks), len(ranks))
+
+
+def share_within_energy(outcomes: Iterable[Outcome], threshold: float, *, relative: bool) -> Share:
+    """Share of outcomes whose first candidate lies no higher than a threshold above the reference.
+
+    The criterion of the paper, (E - E_known) / |E_known| <= threshold, with formation energies, or the same difference
+    in eV/atom. Where there is no energy the outcome has failed; elements, whose formation energy is zero, are left out
+    of the relative criterion.
+    """
+    counted = [o for o in outcomes if not (relative and o.known_energy is not None and abs(o.known_energy) < ZERO)]
+    found = 0
+    for outcome in counted:
+        if outcome.energy is None or outcome.known_energy is None:
+            continue
+        unit = abs(outcome.known_energy) if relative else 1.0
+        found += outcome.energy - outcome.known_energy <= threshold * unit + ROUNDING
+    return Share(found, len(counted))
 
 
 def by_majority(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, decoded: bool = False) -> Share:
@@ -189,7 +217,24 @@ def _outcomes(job: Job, weights: Weights, plan: Plan) -> list[Outcome]:
     except FormulaError as error:
         note = str(error)
     seconds = time.perf_counter() - clock
-    return [_compare(reference, decoded, final, seed, seconds, note) for reference in members]
+    known = [None] * len(members) if plan.refined is None else _known_energies(members, plan.refined)
+    return [
+        replace(_compare(reference, decoded, final, seed, seconds, note), known_energy=energy)
+        for reference, energy in zip(members, known, strict=True)
+    ]
+
+
+def _known_energies(members: Sequence[Reference], config: RefineConfig) -> list[float | None]:
+    """Formation energies of references, relaxed as the candidates are."""
+    options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps)
+    results = relax_crystals([reference.crystal for reference in members], config.oracle, options, processes=1)
+    references = load_references(config.oracle)
+    return [
+        None
+        if references is None or result.status not in USABLE
+        else references.formation_energy(result.crystal.composition, result.energy_per_atom)
+        for result in results
+    ]
 
 
 def _compare(
@@ -213,6 +258,8 @@ def _compare(
         note=note,
         evidence=tuple(evidence(after)),
         rows=rows,
+        first=crystal_to_dict(after[0].crystal) if after else None,
+        energy=after[0].relaxation.formation_energy if after and after[0].relaxation is not None else None,
     )
 
 
