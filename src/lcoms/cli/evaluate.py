@@ -168,6 +168,7 @@ def confidence(
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{rows} holds no rows of lcoms evaluate; write them with --relax --out FILE.") from error
     if fit is not None:
+        fit.mkdir(parents=True, exist_ok=True)
         fit_confidence(features, right, oracle=oracle).save(fit / CONFIDENCE_FILE)
         probabilities = cross_validated(features, right)
     elif not stated or None in stated:
