@@ -57,6 +57,11 @@ class WyckoffPosition:
     def n_free(self) -> int:
         return int(np.linalg.matrix_rank(self.linear))
 
+    @property
+    def free(self) -> Float[NDArray[np.float64], "3 k"]:
+        """Directions of the free coordinates that count: p and free @ free.T @ p are the same point."""
+        return np.asarray(np.linalg.svd(self.linear)[2][: self.n_free].T)
+
 
 @dataclass(frozen=True, eq=False)
 class SymmetricCell:
@@ -185,8 +190,7 @@ def _orbit(
     to_primitive: Float[NDArray[np.float64], "3 3"],
 ) -> tuple[Float[NDArray[np.float64], "n 3"], Float[NDArray[np.float64], "n 3 k"]]:
     """Shifts and directions of the points of one orbit, in the primitive basis."""
-    free = np.linalg.svd(position.linear)[2][: position.n_free].T  # of the three free coordinates those that count
-    directions = linear @ (to_primitive @ position.linear @ free)
+    directions = linear @ (to_primitive @ position.linear @ position.free)
     shifts = linear @ (to_primitive @ position.shift) + shift
     points = shifts + directions @ _GENERIC[: position.n_free]
     first: list[int] = []
