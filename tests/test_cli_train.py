@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import made_crystals, make_store, tiny_cdvae
 
 from lcoms.cli.main import run
+from lcoms.models.megnet import MEGNET_FILE, formation_energies, load_megnet
 from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, load_cdvae, load_weights, save_cdvae
+from lcoms.search.input_space import descend_crystals
 
 NETWORK = [
     "latent_dim=8", "channels=16", "filters=4", "vectors=4", "encoder_layers=1", "decoder_layers=1", "condition=16",
@@ -128,6 +132,43 @@ def test_conservatism_can_be_switched_off(
     capsys.readouterr()
 
 
+MEGNET = ["n_gaussians=20", "embedding=8", "n_blocks=2", "hidden=16", "width=8", "units=4"]
+MEGNET_TRAINING = ["epochs=2", "edges_per_batch=200", "log_every=1"]
+
+
+def test_a_graph_network_is_trained_and_taken_up_again(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["train", "megnet", str(store), "--out", str(out), "--threads", "1", *options("--model", MEGNET)]
+    assert run([*arguments, *options("--set", MEGNET_TRAINING)]) == 0
+    output = capsys.readouterr().out
+    assert "59 training crystals of up to 20 atoms, 4 for validation." in output
+    assert "epoch   2  MAE" in output
+    model, metadata = load_megnet(out / MEGNET_FILE)
+    assert (model.config.hidden, model.config.smooth, metadata["n_crystals"]) == (16, False, 59)
+    assert metadata["val_mae"] > 0
+    assert np.isfinite(formation_energies(model, made_crystals()[:3])).all()
+    (out / MEGNET_FILE).unlink()
+    assert run([*arguments, *options("--set", MEGNET_TRAINING)]) == 0
+    assert "epoch" not in capsys.readouterr().out
+    assert load_megnet(out / MEGNET_FILE)[1] == metadata
+    assert run([*arguments, *options("--set", [*MEGNET_TRAINING, "epochs=3"])]) == 2
+    assert "was written by a run with another train" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_conservative_graph_network_can_be_descended(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "megnet", str(store), "--out", str(tmp_path), *options("--model", MEGNET)]
+    training = options("--set", [*MEGNET_TRAINING, "epochs=1", "conservatism.tau=0.2"])
+    assert run([*arguments, *training, "--conservatism", "on"]) == 0
+    assert re.search(r"alpha 0\.(09|10)", capsys.readouterr().out)
+    model, metadata = load_megnet(tmp_path / MEGNET_FILE)
+    assert metadata["train"]["conservatism"]["tau"] == 0.2
+    assert np.isfinite(descend_crystals(model, made_crystals()[:3], steps=2).energies).all()
+
+
 def test_what_cannot_be_trained_is_said_in_a_sentence(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +181,9 @@ def test_what_cannot_be_trained_is_said_in_a_sentence(
         ("cdvae", str(store), "--out", out, "--set", "steps"): "is no setting",
         ("cdvae", str(store), "--out", out, "--max-atoms", "1"): "needs at least one crystal",
         ("surrogate", str(store), "--out", out, "--cdvae", str(tmp_path / "no")): "there is no file",
+        ("megnet", str(store), "--out", out, "--conservatism", "maybe"): "maybe",
+        ("megnet", str(store), "--out", out, "--set", "epochs=0"): "epochs must be at least 1",
+        ("megnet", str(store), "--out", out, "--model", "hiden=3"): "did you mean hidden",
     }
     for arguments, sentence in cases.items():
         assert run(["train", *arguments]) == 2

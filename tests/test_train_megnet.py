@@ -15,7 +15,7 @@ from tiny import made_crystals, to_arrays
 
 from lcoms.errors import ConfigError, WeightsError
 from lcoms.models.input_surrogate import InputConservatism
-from lcoms.models.megnet import MEGNET_FILE, Megnet, formation_energies, load_megnet
+from lcoms.models.megnet import MEGNET_FILE, Megnet, MegnetConfig, formation_energies, load_megnet
 from lcoms.models.surrogate_file import read_tensors
 from lcoms.train import megnet as module
 from lcoms.train.graphs import GraphTable, MegnetData, build_graphs
@@ -70,12 +70,13 @@ def stopping(action: Callable[[int], None]) -> MegnetData:
 
 
 def test_few_crystals_are_learned_by_heart(tmp_path: Path) -> None:
-    data = data_of(0)
-    config = replace(QUICK, epochs=150, edges_per_batch=400, ema=0.9, checkpoint_minutes=9.0, weight_decay=0.0)
-    model = load_megnet(train(tmp_path, config, data=data))[0]
-    errors = formation_energies(model, made_crystals()[:32]) - data.crystals.formation_energy
-    assert np.abs(errors).mean() < 0.03
-    assert data.crystals.formation_energy.std() > 0.3
+    crystals = [c for i, c in enumerate(made_crystals()[:16]) if i % 4 != 2]  # wurtzite is much like zinc blende
+    energies = np.random.default_rng(0).normal(size=12)
+    arrays, all_of_them = to_arrays(crystals, list(energies)), torch.ones(12, dtype=torch.bool)
+    data = MegnetData(build_graphs(arrays, MegnetConfig()), arrays, torch.arange(12), all_of_them, ~all_of_them)
+    config = replace(QUICK, epochs=250, edges_per_batch=400, ema=0.9, checkpoint_minutes=9.0, weight_decay=0.0)
+    model = load_megnet(train(tmp_path, config, data=data, model=new_model(MegnetConfig())))[0]
+    assert np.abs(formation_energies(model, crystals) - energies).mean() < 0.01
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

@@ -236,7 +236,7 @@ def formation_energies(
     Cells that are so dense or flat that an atom would have thousands of neighbours get NaN too.
     """
     energies = np.full(len(crystals), np.nan)
-    sane = [i for i, crystal in enumerate(crystals) if _is_sane(crystal, model.config.cutoff)]
+    sane = [i for i, crystal in enumerate(crystals) if is_sane(crystal.lattice, crystal.n_atoms, model.config.cutoff)]
     for start in range(0, len(sane), batch_size):
         some = sane[start : start + batch_size]
         graph = distance_graph(CrystalBatch.from_crystals([crystals[i] for i in some]), model.config.cutoff)
@@ -252,10 +252,12 @@ def all_bonded(graph: DistanceGraph) -> Tensor:
     return torch.bincount(graph.crystal_idx[lonely], minlength=graph.n_crystals) == 0
 
 
-def _is_sane(crystal: Crystal, cutoff: float) -> bool:
-    expected = 4.2 * cutoff**3 * crystal.n_atoms / crystal.volume
-    cells = (2 * cutoff / plane_spacings(crystal.lattice) + 1).prod()
-    return bool(expected <= MAX_NEIGHBORS and cells <= MAX_CELLS)
+def is_sane(lattice: Float[NDArray[np.float64], "3 3"], n_atoms: int, cutoff: float) -> bool:
+    """Whether an atom of such a cell has a number of neighbours that can be computed."""
+    volume = abs(float(np.linalg.det(lattice)))
+    if not volume > 0 or 4.2 * cutoff**3 * n_atoms / volume > MAX_NEIGHBORS:
+        return False
+    return bool((2 * cutoff / plane_spacings(lattice) + 1).prod() <= MAX_CELLS)
 
 
 def save_megnet(model: Megnet, path: Path | str, *, metadata: Mapping[str, Any]) -> None:
