@@ -51,7 +51,7 @@ def test_evidence_by_hand() -> None:
         candidate_of(rock_salt(), count=50),
     ]
     assert evidence(candidates) == pytest.approx(
-        [0.02 / 0.6, log(3), log(6), 0.6, log(192), 0.1, log(0.41), 0.3, 0.0, log(2), 2.0]
+        [0.2, log(2), log(6), 0.6, log(192), 0.1, log(0.41), 0.3, 0.0, log(2), 2.0]
     )
     assert evidence(candidates[:1])[:2] == [1.0, 0.0]
     assert evidence(candidates[3:]) == []

@@ -24,8 +24,8 @@ from lcoms.symmetry import space_group_order
 
 CONFIDENCE_FILE = "confidence.json"
 FORMAT = 2
-WIDE_GAP = 0.6  # eV/atom of the score; wider ones say no more
-CLOSE = 0.15  # eV/atom of the score; candidates within it of the first are rivals
+WIDE_GAP = 0.1  # eV/atom of the score; wider ones say no more
+CLOSE = 0.03  # eV/atom of the score; candidates within it of the first are rivals
 FAR_LATENT = 6.0  # latent distance; beyond it a decode has gone wrong
 FEATURES = (
     "gap of the score to the next",

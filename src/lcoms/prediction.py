@@ -107,6 +107,7 @@ class Candidate:
         """What it is ranked by, eV/atom, with an energy of one's choice."""
         return weights.score(
             energy,
+            elements=self.crystal.composition.atomic_numbers,
             latent_distance=self.latent_distance,
             space_group=self.space_group,
             count=self.count,
@@ -136,7 +137,9 @@ class RefineConfig:
     n_relax: int = 12
     fmax: float = 0.1
     max_steps: int = 200
-    order: OrderWeights = field(default_factory=lambda: OrderWeights(0.053, 0.017, 0.066, 0.072))
+    order: OrderWeights = field(
+        default_factory=lambda: OrderWeights(0.0, 0.0, 0.0, 0.023, magnetic=1.7, f_electrons=2.9)
+    )
 
     def __post_init__(self) -> None:
         for name in ("n_relax", "max_steps"):

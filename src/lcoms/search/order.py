@@ -6,12 +6,15 @@ model, and a decode that went wrong can look good to it. The weights come from v
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import log
 
 from lcoms.errors import ConfigError
 from lcoms.symmetry import space_group_order
 
+MAGNETIC = frozenset(range(23, 29))
+F_ELECTRONS = frozenset(range(57, 72)) | frozenset(range(89, 104))
 LEAST_SUPPORT = 0.01  # added, so that a crystal without votes can be ranked
 
 
@@ -25,24 +28,42 @@ class OrderWeights:
             they could be.
         count: taken off for each factor e in the number of starts that led to the crystal.
         support: taken off for each factor e in the share of votes for its structure.
+        magnetic, f_electrons: factors by which all of them count more for compounds with V to Ni, and with lanthanides
+            or actinides, where energy models err more.
     """
 
     distance: float
     symmetry: float
     count: float
     support: float
+    magnetic: float = 1.0
+    f_electrons: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("distance", "symmetry", "count", "support"):
+        for name in ("distance", "symmetry", "count", "support", "magnetic", "f_electrons"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
 
-    def score(self, energy: float, *, latent_distance: float, space_group: int, count: int, support: float) -> float:
+    def score(
+        self,
+        energy: float,
+        *,
+        elements: Collection[int],
+        latent_distance: float,
+        space_group: int,
+        count: int,
+        support: float,
+    ) -> float:
         """The energy (eV/atom) with all that counts beside it; the lowest comes first."""
-        return (
-            energy
-            + self.distance * latent_distance
+        return energy + self.doubt(elements) * (
+            self.distance * latent_distance
             - self.symmetry * log(space_group_order(space_group))
             - self.count * log(count)
             - self.support * log(support + LEAST_SUPPORT)
         )
+
+    def doubt(self, elements: Collection[int]) -> float:
+        """How much more than elsewhere the energy of a compound of these elements (atomic numbers) is doubted."""
+        if F_ELECTRONS.intersection(elements):
+            return self.f_electrons
+        return self.magnetic if MAGNETIC.intersection(elements) else 1.0
