@@ -4,10 +4,10 @@
     python benchmarks/rank_weights.py rows.json
 
 The score of a candidate is an energy - the oracle's where it was relaxed, else the surrogate's - and what
-`lcoms.search.order.OrderWeights` puts beside it. Printed: how many compositions come out right (strict match and space
-group) first and within five, cross-validated, by each choice of terms, the mean logarithm of the probability of the right
-one, and the weights that a fit to all rows gives. Weights below zero are set to zero. The energy stands as one term, or as
-three: for compounds with lanthanides or actinides, for others with V to Ni, and for the rest.
+`lcoms.search.order.OrderWeights` puts beside it. Printed, for each choice of terms and cross-validated: how many
+compositions come out right (strict match and space group) first and within five, and the mean negative logarithm of the
+probability of the right one; then the weights that a fit to all rows gives, those below zero set to zero. The energy
+stands as one term, or as three: for compounds with f electrons, for others with V to Ni, and for the rest.
 """
 
 # ruff: noqa: T201 - a benchmark prints
