@@ -136,11 +136,17 @@ def test_crystals_of_one_structure_vote_together_and_take_turns() -> None:
     salt = Composition.from_formula("NaCl")
     everything = library.nearest(salt, 9)
     votes = np.exp(-library.similarity.sharpness * everything.distances)
+    nobody = np.exp(-library.similarity.sharpness * library.similarity.reach)
     support = dict(zip(everything.ids, everything.supports, strict=True))
     for alike in ("abc", "de", "f"):
         inside = np.isin(everything.ids, list(alike))
-        assert everything.supports[inside] == pytest.approx(votes[inside].sum() / votes.sum())
-    assert support["a"] + support["d"] + support["f"] == pytest.approx(1.0)
+        assert everything.supports[inside] == pytest.approx(
+            (votes[inside].sum() + 0.1 * nobody) / (votes.sum() + nobody)
+        )
+    assert support["a"] > 0.5
+    far = library.nearest(Composition.from_formula("OsPt"), 9)
+    assert far.distances.min() > library.similarity.reach
+    assert (far.supports < 0.2).all()  # nobody near has seen such a compound
     starts = library.nearest(salt, 9, max_per_structure=2)
     assert set(starts.ids) == set("abdef")  # the third rock salt is one too many
     deserved = {"a": 1, "b": 2, "d": 2 if starts.ids.index("e") < starts.ids.index("d") else 1, "f": 1}
@@ -152,7 +158,9 @@ def test_crystals_of_one_structure_vote_together_and_take_turns() -> None:
 def test_distances_by_learned_vectors_pair_elements_in_their_order() -> None:
     vectors = np.zeros((104, 2), dtype=np.float32)
     vectors[[11, 19, 17, 35]] = [[0, 0], [3, 4], [1, 0], [1, 2]]
-    similarity = ElementSimilarity(vectors, np.array([1, 1, 2, 1, 1, 1], dtype=np.float32), hull=0.0, sharpness=1.0)
+    similarity = ElementSimilarity(
+        vectors, np.array([1, 1, 2, 1, 1, 1], dtype=np.float32), hull=0.0, sharpness=1.0, reach=9.0
+    )
     library, _ = make()
     found = library.with_similarity(similarity).nearest(Composition.from_formula("NaCl"), 9)
     apart = dict(zip(found.ids, found.distances, strict=True))

@@ -27,6 +27,7 @@ from lcoms.search.similarity import ElementSimilarity
 KIND = "lcoms-latent-library"
 VERSION = 2
 INSTABILITY_STEP = 0.01  # eV/atom
+UNSEEN = 0.1  # of the vote for none of the structures that each of them gets all the same
 _MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
 
 
@@ -76,7 +77,7 @@ class LatentLibrary:
         instability: (n,) uint8, least possible energy above the hull in steps of 0.01 eV/atom, at most 2.55.
         space_groups: (n,) uint8 numbers, 0 where unknown.
         patterns: (n,) int16 place of the Wyckoff pattern in the statistics of orbits, -1 where unknown.
-        element_vectors, scales, weighting: the similarity of elements; the last holds its hull weight and sharpness.
+        element_vectors, scales, weighting: the similarity of elements; the last holds its hull weight, sharpness and reach.
         id_bytes: all ids as UTF-8, each ended by a line feed.
         metadata: where it came from.
     """
@@ -147,7 +148,7 @@ class LatentLibrary:
             patterns=kinds.astype(np.int16),
             element_vectors=similarity.vectors,
             scales=similarity.scales,
-            weighting=np.array([similarity.hull, similarity.sharpness], dtype=np.float32),
+            weighting=np.array([similarity.hull, similarity.sharpness, similarity.reach], dtype=np.float32),
             id_bytes=np.frombuffer("".join(name + "\n" for name in ids).encode(), dtype=np.uint8).copy(),
             metadata=dict(metadata or {}),
         )
@@ -186,8 +187,7 @@ class LatentLibrary:
 
     @cached_property
     def similarity(self) -> ElementSimilarity:
-        hull, sharpness = self.weighting.tolist()
-        return ElementSimilarity(self.element_vectors, self.scales, hull, sharpness)
+        return ElementSimilarity(self.element_vectors, self.scales, *self.weighting.tolist())
 
     def nearest(
         self,
@@ -224,7 +224,7 @@ class LatentLibrary:
         ranking = np.lexsort((hull, cost))
         ranking = ranking[self._allowed(family, target, exclude, max_atoms)[ranking]]
         structures = self._structures(family)
-        supports = _supports(cost, structures, ranking, self.similarity.sharpness)
+        supports = _supports(cost, structures, ranking, self.similarity)
         if max_per_composition is not None:
             ranking = ranking[_place_of_each(family.elements[ranking]) < max_per_composition]
         if max_per_structure is not None:
@@ -291,7 +291,7 @@ class LatentLibrary:
             self,
             element_vectors=similarity.vectors,
             scales=similarity.scales,
-            weighting=np.array([similarity.hull, similarity.sharpness], dtype=np.float32),
+            weighting=np.array([similarity.hull, similarity.sharpness, similarity.reach], dtype=np.float32),
         )
 
     def _structures(self, family: _Family) -> NDArray[np.int64]:
@@ -387,14 +387,20 @@ def scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> N
 
 
 def _supports(
-    cost: NDArray[np.float64], structures: NDArray[np.int64], allowed: NDArray[np.int64], sharpness: float
+    cost: NDArray[np.float64],
+    structures: NDArray[np.int64],
+    allowed: NDArray[np.int64],
+    similarity: ElementSimilarity,
 ) -> NDArray[np.float64]:
     """Share of the votes of each entry's structure; zero for entries that are not allowed."""
     supports = np.zeros(len(cost))
     if len(allowed):
-        votes = np.exp(-sharpness * (cost[allowed] - cost[allowed].min()))
+        nearest = min(cost[allowed].min(), similarity.reach)  # keeps the votes from vanishing all together
+        votes = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
+        nobody = np.exp(-similarity.sharpness * (similarity.reach - nearest))
         _, label = np.unique(structures[allowed], return_inverse=True)
-        supports[allowed] = np.bincount(label, votes)[label] / votes.sum()
+        shared = np.bincount(label, votes)[label] + UNSEEN * nobody
+        supports[allowed] = shared / (votes.sum() + nobody)
     return supports
 
 

@@ -28,19 +28,22 @@ class ElementSimilarity:
         scales: (6,) by the number of elements.
         hull: distance that 1 eV/atom above the hull counts for.
         sharpness: a neighbour at distance d has the vote exp(-sharpness d).
+        reach: distance of one vote more, for none of the structures seen: where all neighbours are far, no structure
+            has much support.
     """
 
     vectors: Float[NDArray[np.float32], "n_elements d"]
     scales: Float[NDArray[np.float32], " k"]
     hull: float
     sharpness: float
+    reach: float
 
     @classmethod
     def mendeleev(cls) -> ElementSimilarity:
         """Distances are sums of differences of Mendeleev numbers."""
         numbers = [0.0] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)]
         scales = np.ones(MOST_ELEMENTS + 1, dtype=np.float32)
-        return cls(np.array(numbers, dtype=np.float32)[:, None], scales, hull=20.0, sharpness=0.3)
+        return cls(np.array(numbers, dtype=np.float32)[:, None], scales, hull=20.0, sharpness=0.3, reach=20.0)
 
     def distances(
         self, elements: Int[NDArray[np.integer], "n k"], target: Int[NDArray[np.integer], " k"], n_elements: int

@@ -21,6 +21,7 @@ from lcoms.search.similarity import MOST_ELEMENTS, ElementSimilarity
 TRAINING_SHARPNESS = 3.0
 VOTING_SHARPNESS = 5.0  # votes for the right structure are most on validation compositions so
 MIN_FAMILY = 20
+VOTING_REACH = 0.8  # likewise: the right structure is given the highest probability
 SMALLEST = 1e-4  # square of the least length, so that gradients exist
 
 
@@ -113,7 +114,7 @@ class _Similarity(torch.nn.Module):
     def learned(self) -> ElementSimilarity:
         with torch.no_grad():
             vectors, scales = self.vectors.numpy().copy(), self.log_scales.exp().numpy().copy()
-        return ElementSimilarity(vectors, scales, abs(self.hull.item()), VOTING_SHARPNESS)
+        return ElementSimilarity(vectors, scales, abs(self.hull.item()), VOTING_SHARPNESS, VOTING_REACH)
 
 
 def _loss(distance: Float[Tensor, "q c"], alike: Tensor, own: Tensor) -> Float[Tensor, ""] | None:
