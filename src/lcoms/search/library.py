@@ -77,7 +77,7 @@ class LatentLibrary:
         instability: (n,) uint8, least possible energy above the hull in steps of 0.01 eV/atom, at most 2.55.
         space_groups: (n,) uint8 numbers, 0 where unknown.
         patterns: (n,) int16 place of the Wyckoff pattern in the statistics of orbits, -1 where unknown.
-        element_vectors, scales, weighting: the similarity of elements; the last holds its hull weight, sharpness and reach.
+        element_vectors, scales, weighting: similarity of elements; the last holds its hull weight, sharpness and reach.
         id_bytes: all ids as UTF-8, each ended by a line feed.
         metadata: where it came from.
     """
