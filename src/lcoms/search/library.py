@@ -19,16 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lcoms.crystal import Composition
-from lcoms.elements import N_ELEMENTS, mendeleev_number
 from lcoms.errors import DataError
 from lcoms.models.surrogate_file import read_tensors, write_tensors
+from lcoms.search.families import Family, empty_family, place_of_each, scale_order, supports_of
 from lcoms.search.similarity import ElementSimilarity
 
 KIND = "lcoms-latent-library"
 VERSION = 2
 INSTABILITY_STEP = 0.01  # eV/atom
-UNSEEN = 0.1  # of the vote for none of the structures that each of them gets all the same
-_MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,11 +222,11 @@ class LatentLibrary:
         ranking = np.lexsort((hull, cost))
         ranking = ranking[self._allowed(family, target, exclude, max_atoms)[ranking]]
         structures = self._structures(family)
-        supports = _supports(cost, structures, ranking, self.similarity)
+        supports = supports_of(cost, structures, ranking, self.similarity)
         if max_per_composition is not None:
-            ranking = ranking[_place_of_each(family.elements[ranking]) < max_per_composition]
+            ranking = ranking[place_of_each(family.elements[ranking]) < max_per_composition]
         if max_per_structure is not None:
-            place = _place_of_each(structures[ranking][:, None])
+            place = place_of_each(structures[ranking][:, None])
             ranking, place = ranking[place < max_per_structure], place[place < max_per_structure]
             ranking = ranking[np.argsort(-supports[ranking] / (1 + place), kind="stable")]
         chosen = ranking[:n]
@@ -282,7 +280,7 @@ class LatentLibrary:
         """
         for family in self._families.values():
             known = self.patterns[family.indices] >= 0
-            hull = INSTABILITY_STEP * self.instability[family.indices]
+            hull = INSTABILITY_STEP * self.instability[family.indices].astype(np.float64)
             yield family.elements[known], self._structures(family)[known], hull[known]
 
     def with_similarity(self, similarity: ElementSimilarity) -> LatentLibrary:
@@ -294,7 +292,7 @@ class LatentLibrary:
             weighting=np.array([similarity.hull, similarity.sharpness, similarity.reach], dtype=np.float32),
         )
 
-    def _structures(self, family: _Family) -> NDArray[np.int64]:
+    def _structures(self, family: Family) -> NDArray[np.int64]:
         """One number for each structure of a family: space group, Wyckoff pattern, formula units.
 
         An entry whose pattern is unknown is alone with its space group and cell.
@@ -304,13 +302,13 @@ class LatentLibrary:
         keys = np.stack([group, pattern, family.n_formula_units, n_elements], axis=1)
         return np.asarray(np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1))
 
-    def _family(self, target: Composition) -> _Family:
+    def _family(self, target: Composition) -> Family:
         """Entries that can stand for a composition; where it is an element, all as if of two elements."""
-        own = self._families.get(target.stoichiometry, _empty_family(len(target.counts)))
+        own = self._families.get(target.stoichiometry, empty_family(len(target.counts)))
         if len(target.counts) > 1:
             return own
-        pairs = self._families.get((1, 1), _empty_family(2))
-        return _Family(
+        pairs = self._families.get((1, 1), empty_family(2))
+        return Family(
             np.concatenate([own.indices, pairs.indices]),
             np.concatenate([np.repeat(own.elements, 2, axis=1), pairs.elements]),
             np.concatenate([own.n_formula_units, 2 * pairs.n_formula_units]),
@@ -318,7 +316,7 @@ class LatentLibrary:
 
     @staticmethod
     def _allowed(
-        family: _Family, target: Composition, exclude: Collection[Composition], max_atoms: int | None
+        family: Family, target: Composition, exclude: Collection[Composition], max_atoms: int | None
     ) -> NDArray[np.bool_]:
         allowed = np.ones(len(family.indices), dtype=bool)
         if max_atoms is not None:
@@ -332,9 +330,9 @@ class LatentLibrary:
         return allowed
 
     @cached_property
-    def _families(self) -> dict[tuple[int, ...], _Family]:
+    def _families(self) -> dict[tuple[int, ...], Family]:
         """Entries by stoichiometry."""
-        families: dict[tuple[int, ...], _Family] = {}
+        families: dict[tuple[int, ...], Family] = {}
         n_elements = np.diff(self.offsets)
         for k in np.unique(n_elements):
             rows = np.flatnonzero(n_elements == k)
@@ -347,7 +345,7 @@ class LatentLibrary:
             kinds, kind = np.unique(counts, axis=0, return_inverse=True)
             for i, stoichiometry in enumerate(kinds.tolist()):
                 some = np.flatnonzero(kind.reshape(-1) == i)
-                families[tuple(stoichiometry)] = _Family(rows[some], elements[some], units[some])
+                families[tuple(stoichiometry)] = Family(rows[some], elements[some], units[some])
         return families
 
 
@@ -365,52 +363,3 @@ def _instability(
     least = np.maximum(np.maximum(energies, 0.0), above_best)
     height = np.where(np.isnan(hull), least, hull)
     return np.clip(np.round(height / INSTABILITY_STEP), 0, 255).astype(np.uint8)
-
-
-@dataclass(frozen=True, eq=False)
-class _Family:
-    """Entries of one stoichiometry; elements stand by count, then along the chemical scale."""
-
-    indices: NDArray[np.int64]
-    elements: NDArray[np.int64]
-    n_formula_units: NDArray[np.int64]
-
-
-def _empty_family(n_elements: int) -> _Family:
-    nothing = np.zeros(0, dtype=np.int64)
-    return _Family(nothing, np.zeros((0, n_elements), dtype=np.int64), nothing)
-
-
-def scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Order of the elements (last axis) by count, then by Mendeleev number."""
-    return np.argsort(counts * 1000 + _MENDELEEV[elements], axis=-1, kind="stable")
-
-
-def _supports(
-    cost: NDArray[np.float64],
-    structures: NDArray[np.int64],
-    allowed: NDArray[np.int64],
-    similarity: ElementSimilarity,
-) -> NDArray[np.float64]:
-    """Share of the votes of each entry's structure; zero for entries that are not allowed."""
-    supports = np.zeros(len(cost))
-    if len(allowed):
-        nearest = min(cost[allowed].min(), similarity.reach)  # keeps the votes from vanishing all together
-        votes = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
-        nobody = np.exp(-similarity.sharpness * (similarity.reach - nearest))
-        _, label = np.unique(structures[allowed], return_inverse=True)
-        shared = np.bincount(label, votes)[label] + UNSEEN * nobody
-        supports[allowed] = shared / (votes.sum() + nobody)
-    return supports
-
-
-def _place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many rows with an equal key come before each row."""
-    _, label = np.unique(keys, axis=0, return_inverse=True)
-    label = label.reshape(-1)
-    by_label = np.argsort(label, kind="stable")
-    starts = np.flatnonzero(np.diff(label[by_label], prepend=-1))
-    run = np.diff(np.append(starts, len(label)))
-    place = np.empty(len(label), dtype=np.int64)
-    place[by_label] = np.arange(len(label)) - np.repeat(starts, run)
-    return place

@@ -14,7 +14,7 @@ import numpy as np
 from lcoms.crystal import Composition
 from lcoms.errors import WeightsError
 from lcoms.models.weights import ORBITS_FILE
-from lcoms.search.library import scale_order
+from lcoms.search.families import scale_order
 from lcoms.wyckoff import Orbits
 
 FORMAT = 1

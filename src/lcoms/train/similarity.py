@@ -89,7 +89,7 @@ def learn_similarity(
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * (1 - step / config.steps)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         if on_step is not None:
             on_step(step, loss.item())

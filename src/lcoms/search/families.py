@@ -1,0 +1,64 @@
+"""Entries of a library that have one stoichiometry: their order along the chemical scale, and how they vote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.elements import N_ELEMENTS, mendeleev_number
+from lcoms.search.similarity import ElementSimilarity
+
+UNSEEN = 0.1  # of the vote for none of the structures that each of them gets all the same
+_MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Entries of one stoichiometry; elements stand by count, then along the chemical scale."""
+
+    indices: NDArray[np.int64]
+    elements: NDArray[np.int64]
+    n_formula_units: NDArray[np.int64]
+
+
+def empty_family(n_elements: int) -> Family:
+    """No entries of so many elements."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return Family(nothing, np.zeros((0, n_elements), dtype=np.int64), nothing)
+
+
+def scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Order of the elements (last axis) by count, then by Mendeleev number."""
+    return np.argsort(counts * 1000 + _MENDELEEV[elements], axis=-1, kind="stable")
+
+
+def supports_of(
+    cost: NDArray[np.float64],
+    structures: NDArray[np.int64],
+    allowed: NDArray[np.int64],
+    similarity: ElementSimilarity,
+) -> NDArray[np.float64]:
+    """Share of the votes of each entry's structure; zero for entries that are not allowed."""
+    supports = np.zeros(len(cost))
+    if len(allowed):
+        nearest = min(cost[allowed].min(), similarity.reach)  # keeps the votes from vanishing all together
+        votes = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
+        nobody = np.exp(-similarity.sharpness * (similarity.reach - nearest))
+        _, label = np.unique(structures[allowed], return_inverse=True)
+        shared = np.bincount(label, votes)[label] + UNSEEN * nobody
+        supports[allowed] = shared / (votes.sum() + nobody)
+    return supports
+
+
+def place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many rows with an equal key come before each row."""
+    _, label = np.unique(keys, axis=0, return_inverse=True)
+    label = label.reshape(-1)
+    by_label = np.argsort(label, kind="stable")
+    starts = np.flatnonzero(np.diff(label[by_label], prepend=-1))
+    run = np.diff(np.append(starts, len(label)))
+    place = np.empty(len(label), dtype=np.int64)
+    place[by_label] = np.arange(len(label)) - np.repeat(starts, run)
+    return place
