@@ -118,7 +118,7 @@ def test_folders_that_cannot_be_written_are_named(tmp_path: Path) -> None:
 
 
 def test_the_table_shows_what_a_reader_needs() -> None:
-    start = Start("mp-1", "KCl", 1.0, 1, torch.zeros(TINY.latent_dim))
+    start = Start("mp-1", "KCl", 1.0, 1, torch.zeros(TINY.latent_dim), 225, 0, 0.43)
     made = [
         candidate_of(rock_salt(), energy_per_atom=-1.2345, start=start, count=7),
         candidate_of(caesium_chloride(3.4, (11, 17))),
@@ -129,7 +129,7 @@ def test_the_table_shows_what_a_reader_needs() -> None:
     lines = console.export_text().splitlines()
     assert lines[0].strip() == "NaCl"
     (first,) = (line.split() for line in lines if line.split()[:1] == ["1"])
-    assert first == ["1", "-1.234", "Fm-3m", "(225)", "5.64", "5.64", "5.64", "2.82", "7", "KCl"]
+    assert first == ["1", "-1.234", "Fm-3m", "(225)", "5.64", "5.64", "5.64", "2.82", "43%", "KCl"]
     assert any("P6_3mc (186)" in line and line.split()[-1] == "prior" for line in lines)
 
 

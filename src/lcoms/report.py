@@ -149,13 +149,13 @@ Column = tuple[str, Literal["left", "right"], int, Callable[[Candidate], str]]
 """Heading, justification, width, and what stands in it."""
 SHARED: tuple[Column, ...] = (
     ("space group", "left", 13, lambda c: f"{space_group_symbol(c.space_group)} ({c.space_group})"),
-    ("cell, angstrom", "left", 27, lambda c: _cell_text(c)),
+    ("cell, angstrom", "left", 22, lambda c: _cell_text(c)),
 )
 DECODED: tuple[Column, ...] = (
     ("eV/atom", "right", 7, lambda c: f"{c.energy_per_atom:.3f}"),
     *SHARED,
     ("closest", "right", 7, lambda c: f"{c.shortest_distance:.2f}"),
-    ("n", "right", 2, lambda c: str(c.count)),
+    ("votes", "right", 5, lambda c: f"{c.support:.0%}"),
     ("start", "left", 5, lambda c: c.start.formula or c.start.source),
 )
 RELAXED: tuple[Column, ...] = (
@@ -163,13 +163,13 @@ RELAXED: tuple[Column, ...] = (
     ("above", "right", 6, lambda c: _above_text(c)),
     *SHARED,
     ("surrogate", "right", 9, lambda c: f"{c.energy_per_atom:.3f}"),
-    ("n", "right", 2, lambda c: str(c.count)),
+    ("votes", "right", 5, lambda c: f"{c.support:.0%}"),
 )
 HULL: Column = ("hull", "right", 9, lambda c: _hull_text(c))
 
 
 def table(prediction: Prediction) -> Table:
-    """Rank, energies, space group, conventional cell, how often found; shortest distance and origin if not relaxed."""
+    """Rank, energies, space group, conventional cell, votes; shortest distance and origin if not relaxed."""
     from rich import box
     from rich.table import Table
 
