@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+# The page itself is drawn without GL, which would be slow in software.
+SOFTWARE_GL = (
+    "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-gpu-rasterization",
+    "--disable-gpu-compositing",
+)  # fmt: skip
+
+PATIENCE = 180_000  # milliseconds; 3D in software is slow on a busy machine
 
 
 @contextmanager
@@ -26,7 +32,7 @@ def chromium() -> Iterator[Browser]:
     if program is None:
         pytest.skip(f"none of {', '.join(NAMES)} is installed")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=[*SOFTWARE_GL])
+        browser = playwright.chromium.launch(executable_path=program, args=[*SOFTWARE_GL], timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -36,6 +42,7 @@ class Watched:
 
     def __init__(self, browser: Browser, **options: Any) -> None:
         self.page: Page = browser.new_page(**options)
+        self.page.set_default_timeout(PATIENCE)
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self._hear(message.type, message.text))

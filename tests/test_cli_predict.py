@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -255,3 +256,21 @@ def test_energies_above_the_hull(predict, tmp_path: Path) -> None:
         code, _, complaints = predict("NaCl", "--oracle", "analytic", *wrong)
         assert code == 2
         assert len(complaints) == 1
+
+
+def test_the_report_holds_all_formulas_and_their_energies(predict, tmp_path: Path) -> None:
+    options = ("--relax", "--oracle", "analytic", "--n-relax", "2", "--processes", "1", "-n", "2", "--report")
+    code, out, _ = predict("NaCl", "KCl", "ZnO", *options)
+    assert code == 2  # no training crystal holds potassium
+    page = tmp_path / "results" / "report.html"
+    assert " ".join(out.split()).endswith(f"Next: open {page} in a browser.")
+    text = page.read_text(encoding="utf-8")
+    for formula in ("NaCl", "ZnO"):
+        candidates = results(tmp_path, formula)["candidates"]
+        assert len(re.findall(f'<article class="candidate" data-anchor="{formula}/', text)) == len(candidates) > 0
+        assert len(candidates[0]["descent_energies"]) == 3
+        assert candidates[0]["relaxation"]["energies"]
+    assert "KCl" not in re.findall('<h1 id="title-([^"]*)"', text)
+    assert "The training data hold 1 crystal of NaCl itself" in text
+    predict("NaCl", out=tmp_path / "other")
+    assert not (tmp_path / "other" / "report.html").exists()

@@ -138,7 +138,9 @@ def test_the_loss_raises_energies_where_descent_leads() -> None:
     assert float(over.mean()) > 0
     first.alpha.backward()
     assert log_alpha.grad is not None
-    assert float(log_alpha.grad) == pytest.approx(float(log_alpha.detach().exp()) * (config.tau - float(over.mean())), rel=1e-3)
+    assert float(log_alpha.grad) == pytest.approx(
+        float(log_alpha.detach().exp()) * (config.tau - float(over.mean())), rel=1e-3
+    )
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(10):
         optimiser.zero_grad()
@@ -148,9 +150,7 @@ def test_the_loss_raises_energies_where_descent_leads() -> None:
     assert float(raised.mean()) > -0.8 * float(over.mean())
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("inner_steps", 0), ("step_size", 0.0), ("noise", -0.1)]
-)
+@pytest.mark.parametrize(("option", "value"), [("inner_steps", 0), ("step_size", 0.0), ("noise", -0.1)])
 def test_options_that_make_no_sense_are_refused(option: str, value: object) -> None:
     with pytest.raises(ConfigError, match="conservatism option"):
         InputConservatism(**{option: value})  # type: ignore[arg-type]

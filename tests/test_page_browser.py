@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from browsers import Watched, chromium, colours, picture
+from browsers import PATIENCE, Watched, chromium, colours, picture
 from page_cases import overlap_of, salt, start, titanate
 from tiny import perovskite, rock_salt
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 NASTY = "\"'></td></script><script>alert(1)</script><img src=x onerror=alert(2)>"
 PHONE = {"width": 390, "height": 844}
-WIDE = {"width": 1400, "height": 1000}
+WIDE = {"width": 1280, "height": 720}
 NO_WEBGL = """
 for (const canvas of [HTMLCanvasElement, OffscreenCanvas]) {
   const get = canvas.prototype.getContext;
@@ -239,6 +239,7 @@ def test_without_scripts_all_figures_are_there(browser: Browser, address: str) -
 
 def test_without_webgl_the_rest_still_works(browser: Browser, address: str) -> None:
     page = browser.new_page(viewport=WIDE)
+    page.set_default_timeout(PATIENCE)
     page.add_init_script(NO_WEBGL)
     page.goto(address)
     assert "cannot draw in 3D" in canvas(page).inner_text()

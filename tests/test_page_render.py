@@ -88,7 +88,7 @@ def test_figures_of_every_candidate_are_there(page: Page) -> None:
         "1.5 Mendeleev numbers",
         "converged, 5 steps with chgnet:r2scan",
         "candidate 3 in the surrogate's order: hopeless",
-        "48 (library), 50 steps of descent, seed 0",
+        f"48 (library), {salt().config.steps} steps of descent, seed 0",
         "1 without a valid crystal, 2 with atoms too close, 3 duplicates",
         "a random crystal of this composition",
         "No probability is stated for this answer",

@@ -122,6 +122,9 @@ def test_the_weight_of_the_latent_distance_decides_the_rank(weights: Weights) ->
 def test_descent_lowers_what_the_surrogate_promises(weights: Weights) -> None:
     prediction = predict_crystals(SALT, weights, replace(QUICK, steps=20, n_starts=12))
     assert all(c.latent_energy < c.start_energy for c in prediction.candidates)
+    for c in prediction.candidates:
+        assert len(c.descent_energies) == 21
+        assert (c.descent_energies[0], c.descent_energies[-1]) == (c.start_energy, c.latent_energy)
     still = predict_crystals(SALT, weights, replace(QUICK, steps=0))
     assert all(c.latent_energy == pytest.approx(c.start_energy) for c in still.candidates)
 

@@ -17,7 +17,7 @@ from lcoms.errors import ConfigError
 from lcoms.hull import Hull, Phase
 from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig
 from lcoms.refinement import found_phases, refine, with_hull
-from lcoms.relax.result import RelaxResult, Status
+from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.report import results, table
 from lcoms.search.order import OrderWeights
 from lcoms.search.starts import Start
@@ -58,6 +58,14 @@ def test_the_oracle_decides_the_order() -> None:
     assert [r.energy_above_lowest for r in relaxations if r] == pytest.approx([0, 0.05, 0.1])
     assert found.n_duplicates == 3
     assert found.failures == ()
+
+
+def test_energies_along_the_way_are_kept_by_the_atom() -> None:
+    salt, caesium = rock_salt(), caesium_chloride(3.4, SALT)
+    way = replace(relaxed(salt, -6.8), trajectory=Trajectory((-6.0, -6.5, -6.8)))
+    failed = replace(relaxed(caesium, float("nan"), Status.EXPLODED), trajectory=Trajectory((-6.0,)))
+    found = run(prediction_of(candidate_of(salt), candidate_of(caesium)), [way, failed])
+    assert [c.relaxation.energies for c in found.candidates if c.relaxation] == [(-3.0, -3.25, -3.4), (-3.0,)]
 
 
 def test_what_relaxes_into_the_same_crystal_is_counted_together() -> None:

@@ -65,6 +65,7 @@ class OrbitStatistics:
         for (number, counts), seen in sorted(self.patterns.items()):
             rows = {" ".join(f"{letter}{place}" for letter, place in pattern): n for pattern, n in seen.items()}
             groups.setdefault(str(number), {})[" ".join(map(str, counts))] = rows
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"format": FORMAT, "groups": groups}, separators=(",", ":")), encoding="utf-8")
 
     @classmethod

@@ -61,7 +61,7 @@ class PredictConfig:
     step_size: float | None = None
     max_polymorphs: int = 3
     max_alike: int = 3
-    order: OrderWeights = field(default_factory=lambda: OrderWeights(0.76, 0.073, 1.04, 0.75))
+    order: OrderWeights = field(default_factory=lambda: OrderWeights(0.27, 0.0, 0.42, 0.70))
     symmetry: bool = True
     within: SymmetryConfig = field(default_factory=SymmetryConfig)
     exclude_same: bool = False

@@ -1,0 +1,74 @@
+"""The local page in a real browser: a formula is typed, progress is shown, and the report appears."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browsers import Watched, chromium, colours, picture
+from page_cases import overlap_of, salt
+
+pytest.importorskip("flask", reason="the extra app is not installed")
+
+from werkzeug.serving import make_server
+
+from lcoms.app import Settings, make_app
+from lcoms.app import server as module
+from lcoms.models.weights import load_weights
+
+pytestmark = pytest.mark.browser
+SECONDS = 180.0
+
+
+@pytest.fixture
+def go_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Predictions give a known answer as soon as this is set."""
+    event = threading.Event()
+
+    def known(*_: object, progress, **__: object):
+        progress("relaxing candidates: 3 of 20")
+        assert event.wait(SECONDS)
+        return salt()
+
+    monkeypatch.setattr(module, "predict_ranked", known)
+    monkeypatch.setattr(module, "training_overlap", lambda *_: overlap_of(salt()))
+    return event
+
+
+@pytest.fixture
+def address(tiny_weights: Path) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, make_app(Settings(load_weights(tiny_weights), None)), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("size", [{"width": 360, "height": 740}, {"width": 1300, "height": 900}], ids=["phone", "wide"])
+def test_a_formula_is_typed_and_its_report_appears(address: str, go_on: threading.Event, size) -> None:
+    with chromium() as browser:
+        watched = Watched(browser, viewport=size)
+        page = watched.page
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        page.keyboard.type("Nacl")  # the field has the focus
+        page.keyboard.press("Enter")
+        page.get_by_text("did you mean NaCl?").wait_for()
+        assert page.locator("#formula").input_value() == "Nacl"
+        # A refused form is an answer with the status 400, of which browsers make a note.
+        watched.complaints.clear()
+        page.locator("#formula").fill("NaCl")
+        page.keyboard.press("Enter")
+        page.get_by_text("relaxing candidates: 3 of 20").wait_for()
+        page.locator("progress[value='3']").wait_for()
+        go_on.set()
+        page.locator("article:visible h2").wait_for()
+        assert colours(picture(page.locator(".canvas"))) > 30
+        page.get_by_text("New prediction").click()
+        assert "done" in page.locator(".runs").inner_text()
+        assert watched.complaints == []
+        assert all(url.startswith((address, "data:", "blob:")) for url in watched.requests)
