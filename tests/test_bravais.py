@@ -54,3 +54,16 @@ def test_a_triclinic_group_takes_the_lattice_as_it_is() -> None:
     target = np.array([[3.0, 0.4, 0.1], [0.2, 4.0, 0.0], [-0.5, 0.3, 5.0]])
     (fit,) = fitting_lattices(cell, target)
     np.testing.assert_allclose(vector_lengths(fit.lattice @ fit.lattice.T), vector_lengths(target @ target.T))
+
+
+@pytest.mark.parametrize(("number", "ratio"), [(139, 7.0), (166, 9.0), (71, 6.0)])
+def test_long_centred_cells_are_found_again(number: int, ratio: float) -> None:
+    cell = symmetric_cell(number, (("a", 1),))
+    hexagonal = [[1, 0, 0], [-0.5, np.sqrt(0.75), 0], [0, 0, ratio]]
+    conventional = 4.0 * np.array(hexagonal if number == 166 else np.diag([1.0, 1.0, ratio]))
+    lattice = cell.primitive @ conventional
+    best = fitting_lattices(cell, lattice)[0]
+    assert best.misfit < 0.004
+    np.testing.assert_allclose(
+        np.linalg.norm(best.lattice, axis=1).max(), np.linalg.norm(lattice, axis=1).max(), rtol=0.01
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tiny import fluorite, perovskite, wurtzite
 from lcoms.batch import CrystalBatch
 from lcoms.bravais import fitting_lattices
 from lcoms.crystal import Composition, Crystal
+from lcoms.match import STRICT, matches
 from lcoms.models.schedule import Symmetry
 from lcoms.models.weights import Weights, load_weights
 from lcoms.search.orbits import OrbitStatistics
@@ -57,11 +59,12 @@ def test_decodes_have_the_symmetry_of_their_group_exactly(weights: Weights, crys
         torch.Generator().manual_seed(0),
         config=SymmetryConfig(max_misfit=9.0),
     )
-    for one in decoded:
-        assert one is not None
-        assert one.space_group == number
-        assert one.crystal.composition == crystal.composition
-        assert asymmetry(one.crystal, number) < 1e-3
+    for some in decoded:
+        assert some
+        for one in some:
+            assert one.space_group == number
+            assert one.crystal.composition == crystal.composition
+            assert asymmetry(one.crystal, number) < 1e-3
 
 
 def test_the_symmetry_is_kept_by_projection_and_lost_without_it() -> None:
@@ -93,8 +96,7 @@ def test_without_a_group_or_a_setting_the_decode_is_free(weights: Weights) -> No
     z = latents(weights, crystals)
     decoded = decode_latents(weights, z, contents, [[], [Proposal(1)]], torch.Generator().manual_seed(0))
     freely = weights.cdvae.decode(z, contents, torch.Generator().manual_seed(0))
-    for one, crystal in zip(decoded, freely, strict=True):
-        assert one is not None
+    for (one,), crystal in zip(decoded, freely, strict=True):
         assert crystal is not None
         assert one.space_group == 0
         np.testing.assert_array_equal(one.crystal.frac_coords, crystal.frac_coords)
@@ -106,9 +108,9 @@ def test_same_seed_same_crystals(weights: Weights) -> None:
     first, second = (
         decode_latents(weights, z, [crystal.composition], groups, torch.Generator().manual_seed(3))[0] for _ in range(2)
     )
-    assert first is not None
-    assert second is not None
-    np.testing.assert_array_equal(first.crystal.frac_coords, second.crystal.frac_coords)
+    assert len(first) == len(second) > 0
+    for one, again in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.crystal.frac_coords, again.crystal.frac_coords)
 
 
 def test_contents_without_positions_in_the_group_give_nothing(weights: Weights) -> None:
@@ -122,4 +124,46 @@ def test_contents_without_positions_in_the_group_give_nothing(weights: Weights) 
         statistics,
         torch.Generator().manual_seed(0),
     )
-    assert none is None
+    assert none == []
+
+
+def test_the_nearest_distinct_crystals_are_kept(weights: Weights) -> None:
+    crystal = wurtzite()
+    z = latents(weights, [crystal])
+    given = (weights, z, [crystal.composition], [[Proposal(186)]])
+    one, three = (
+        decode_latents(*given, torch.Generator().manual_seed(3), config=SymmetryConfig(max_misfit=9.0, kept=n))[0]
+        for n in (1, 3)
+    )
+    assert [d.distance for d in three] == sorted(d.distance for d in three)
+    assert one[0].distance == three[0].distance
+    assert len(three) > 1
+    assert not any(matches(a.crystal, b.crystal, STRICT) for a, b in combinations(three, 2))
+    latent = latents(weights, [three[1].crystal])
+    assert float((latent - z).norm()) == pytest.approx(three[1].distance, rel=1e-3)
+
+
+def test_tries_follow_the_shares(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    crystal = wurtzite()
+    described = wyckoff_orbits(crystal, symprec=0.01)
+    assert described is not None
+    asked: list[int] = []
+    within = type(weights.cdvae).decode_within
+
+    def counted(self, z, cells, lattices, generator):
+        asked.extend(int(row[0] < 0) for row in z)
+        return within(self, z, cells, lattices, generator)
+
+    monkeypatch.setattr(type(weights.cdvae), "decode_within", counted)
+    z = torch.stack([torch.full((weights.cdvae.latent_dim,), sign) for sign in (-1.0, 1.0)])
+    decode_within_groups(
+        weights.cdvae,  # type: ignore[arg-type]
+        z,
+        [crystal.composition] * 2,
+        [[Proposal(186)]] * 2,
+        OrbitStatistics.count([(crystal.composition, *described)]),
+        torch.Generator().manual_seed(0),
+        config=SymmetryConfig(max_misfit=9.0, tries=4, fewest=1, more_tries=0),
+        shares=[9.0, 1.0],
+    )
+    assert asked.count(1) == 3 * asked.count(0)

@@ -22,7 +22,6 @@ SPREAD = 1.3  # standard deviation of the logarithm of a ratio of lengths that i
 ROUNDS = ((0.08, 96), (0.03, 96), (0.01, 96), (0.003, 96))  # size and number of the strains tried in a refinement
 APART = 0.06  # norm of the strain between two lattices that count as different
 _HALF = np.array([n for n in product(range(-3, 4), repeat=3) if n > (0, 0, 0)], dtype=np.float64)
-_PAIRS = (_HALF[:, :, None] * _HALF[:, None, :]).reshape(-1, 9)
 
 
 class FittingLattice(NamedTuple):
@@ -55,12 +54,12 @@ def fitting_lattices(
     random = np.random.default_rng(seed)
     lengths, volume = vector_lengths(target @ target.T), abs(np.linalg.det(target))
     aim = np.log(lengths / np.cbrt(volume))
-    projector = cell.metric_projector
+    projector, pairs = cell.metric_projector, _pairs(cell.primitive.tobytes())
     tried, spectra = _bank(projector.tobytes(), cell.primitive.tobytes())
     misfits = np.sqrt(np.square(spectra - aim).mean(-1))
     found: list[FittingLattice] = []
     for at in np.argsort(misfits)[: 8 * n]:
-        metric, misfit = _refined(tried[at], misfits[at], aim, projector, random)
+        metric, misfit = _refined(tried[at], misfits[at], aim, projector, pairs, random)
         lattice = np.linalg.cholesky(metric) * np.cbrt(volume)
         if all(_apart(lattice, other.lattice) > APART for other in found):
             found.append(FittingLattice(lattice, float(misfit)))
@@ -68,9 +67,15 @@ def fitting_lattices(
     return [fit for fit in found if fit.misfit <= found[0].misfit + slack][:n]
 
 
-def vector_lengths(metric: Float[NDArray[np.float64], "... 3 3"]) -> Float[NDArray[np.float64], "... k"]:
-    """Lengths of the shortest lattice vectors, ascending, one of each pair v, -v."""
-    squares = metric.reshape(*metric.shape[:-2], 9) @ _PAIRS.T
+def vector_lengths(
+    metric: Float[NDArray[np.float64], "... 3 3"], pairs: Float[NDArray[np.float64], "m 9"] | None = None
+) -> Float[NDArray[np.float64], "... k"]:
+    """Lengths of the shortest lattice vectors, ascending, one of each pair v, -v.
+
+    Args:
+        pairs: products of the coefficients of the vectors among which they are; None serves reduced cells.
+    """
+    squares = metric.reshape(*metric.shape[:-2], 9) @ (_products(_HALF) if pairs is None else pairs).T
     shortest = np.partition(np.maximum(squares, 1e-12), N_LENGTHS, axis=-1)[..., :N_LENGTHS]
     return np.sqrt(np.sort(shortest, axis=-1))
 
@@ -80,13 +85,14 @@ def _refined(
     misfit: float,
     aim: Float[NDArray[np.float64], " k"],
     projector: Float[NDArray[np.float64], "9 9"],
+    pairs: Float[NDArray[np.float64], "m 9"],
     random: np.random.Generator,
 ) -> tuple[Float[NDArray[np.float64], "3 3"], float]:
     """The best of random small strains, over and over."""
     for size, n in ROUNDS:
         strains = np.eye(3) + random.normal(0, size, (n, 3, 3))
         metrics = _allowed(strains @ metric @ strains.transpose(0, 2, 1), projector)
-        misfits = np.sqrt(np.square(_spectra(metrics) - aim).mean(-1))
+        misfits = np.sqrt(np.square(_spectra(metrics, pairs) - aim).mean(-1))
         if misfits.min() < misfit:
             metric, misfit = metrics[misfits.argmin()], misfits.min()
     return metric, misfit
@@ -109,7 +115,20 @@ def _bank(
     if np.linalg.matrix_rank(average) == 1:  # cubic: all have the same shape
         metric = metric[:1]
     metric = _allowed(basis @ metric @ basis.T, average)
-    return metric, _spectra(metric)
+    return metric, _spectra(metric, _pairs(primitive))
+
+
+@cache
+def _pairs(primitive: bytes) -> Float[NDArray[np.float64], "m 9"]:
+    """Those of the short vectors in the primitive basis, and in the conventional one, which long cells need."""
+    conventional = _HALF @ np.round(np.linalg.inv(np.frombuffer(primitive).reshape(3, 3)))
+    ahead = np.array([tuple(row) > (0, 0, 0) for row in conventional])
+    both = np.concatenate([_HALF, np.where(ahead[:, None], conventional, -conventional)])
+    return _products(np.unique(both, axis=0))
+
+
+def _products(vectors: Float[NDArray[np.float64], "m 3"]) -> Float[NDArray[np.float64], "m 9"]:
+    return (vectors[:, :, None] * vectors[:, None, :]).reshape(-1, 9)
 
 
 def _allowed(
@@ -120,8 +139,10 @@ def _allowed(
     return averaged / np.cbrt(np.linalg.det(averaged))[:, None, None]
 
 
-def _spectra(metric: Float[NDArray[np.float64], "m 3 3"]) -> Float[NDArray[np.float64], "m k"]:
-    return np.log(vector_lengths(metric))
+def _spectra(
+    metric: Float[NDArray[np.float64], "m 3 3"], pairs: Float[NDArray[np.float64], "p 9"]
+) -> Float[NDArray[np.float64], "m k"]:
+    return np.log(vector_lengths(metric, pairs))
 
 
 def _apart(a: Float[NDArray[np.float64], "3 3"], b: Float[NDArray[np.float64], "3 3"]) -> float:

@@ -227,8 +227,9 @@ def predict_crystals(
         [Proposal(start.space_group, pattern=start.pattern)] if config.symmetry and start.space_group else []
         for start in starts
     ]
-    decoded = decode_latents(weights, descent.z, cells, proposals, generator, config=config.within)
-    kept = [(row, one) for row, one in enumerate(decoded) if one is not None]
+    shares = [start.support if isfinite(start.support) else 1.0 for start in starts]
+    decoded = decode_latents(weights, descent.z, cells, proposals, generator, config=config.within, shares=shares)
+    kept = [(row, one) for row, some in enumerate(decoded) for one in some]
     apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
     found = _candidates(apart, starts, descent, weights, config)
     distinct = _with_counts(drop_duplicates(sorted(found, key=_score)), config)
@@ -238,7 +239,7 @@ def predict_crystals(
         config=config,
         weights_digest=weights.digest,
         n_starts=len(starts),
-        n_invalid=len(decoded) - len(kept),
+        n_invalid=sum(not some for some in decoded),
         n_too_close=len(kept) - len(apart),
         n_duplicates=len(found) - len(distinct),
     )

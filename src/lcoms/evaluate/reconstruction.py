@@ -10,7 +10,7 @@ displacements over (volume / atom)^(1/3), RMSE over matches only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,11 +24,11 @@ from lcoms.evaluate.statistics import Share
 from lcoms.match import LOOSE, rmsd
 from lcoms.models.base import CDVAE
 from lcoms.models.weights import Weights
-from lcoms.search.starts import encode_crystals, load_library
+from lcoms.search.starts import load_library
 from lcoms.search.symmetric import Proposal, SymmetryConfig, decode_latents
 
 MOST_GROUPS = 6
-TRIES = SymmetryConfig(tries=24, more_tries=12)
+TRIES = SymmetryConfig(tries=24, more_tries=12, kept=1)
 Decode = Callable[[Float[Tensor, "n latent"], Sequence[Composition], torch.Generator], list[Crystal | None]]
 SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
 
@@ -72,20 +72,11 @@ def symmetric_decode(weights: Weights) -> Decode:
             [Proposal(*pair) for pair in library.space_groups_near(latent, composition)[:MOST_GROUPS]]
             for latent, composition in zip(z, compositions, strict=True)
         ]
-        within = decode_latents(weights, z, compositions, proposals, generator, config=TRIES)
-        found = [[None if one is None else one.crystal for one in within]]
-        found.append(weights.cdvae.decode(z, compositions, generator))
-        return [_nearer(pair, latent, weights) for pair, latent in zip(zip(*found, strict=True), z, strict=True)]
+        config = replace(TRIES, free=len(z))
+        within = decode_latents(weights, z, compositions, proposals, generator, config=config)
+        return [some[0].crystal if some else None for some in within]
 
     return decode
-
-
-def _nearer(crystals: Sequence[Crystal | None], latent: Float[Tensor, " latent"], weights: Weights) -> Crystal | None:
-    """Of a few crystals the one that encodes nearest to a latent."""
-    valid = [crystal for crystal in crystals if crystal is not None]
-    if not valid:
-        return None
-    return valid[int(torch.linalg.norm(encode_crystals(valid, weights) - latent, dim=1).argmin())]
 
 
 def reconstruct(
