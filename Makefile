@@ -2,6 +2,7 @@
 #   make predict FORMULA=NaCl     predict a crystal structure
 #   make test                     run the tests
 #   make lint                     run the linters and the type checker
+#   make docs                     build the documentation into site
 #   make gpaw                     build GPAW, which is optional; docs/oracles.md says what it needs
 
 FORMULA ?=
@@ -14,12 +15,13 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help predict formula test lint gpaw
+.PHONY: help predict formula test lint docs gpaw
 
 help:
 	@echo "make predict FORMULA=NaCl     predict the crystal structure of a compound"
 	@echo "make test                     run the tests"
 	@echo "make lint                     run the linters and the type checker"
+	@echo "make docs                     build the documentation into site"
 	@echo "make gpaw                     build GPAW, which is optional; docs/oracles.md says what it needs"
 
 formula:
@@ -36,6 +38,9 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.ready-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 # GPAW's own guess at libraries fails on Debian and Ubuntu, so that they are named here.
 gpaw: $(VENV)/.ready
@@ -55,3 +60,8 @@ $(VENV)/.ready-dev: pyproject.toml scripts/setup_env.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; install it, or name it: make PYTHON=/path/to/python"; exit 2; }
 	@$(PYTHON) scripts/setup_env.py $(VENV) --extra dev --extra chgnet
 	@touch $(VENV)/.ready $@
+
+$(VENV)/.ready-docs: pyproject.toml scripts/setup_env.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; install it, or name it: make PYTHON=/path/to/python"; exit 2; }
+	@$(PYTHON) scripts/setup_env.py $(VENV) --extra docs
+	@touch $@

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-
-from lcoms.cli.main import COMMANDS, load_command
+from blocks import Block, blocks, command_lines, unknown_words
 
 ROOT = Path(__file__).parent.parent
-FENCE = re.compile(
-    r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
-
-
-class Block(NamedTuple):
-    mark: str
-    language: str
-    text: str
-
-
-BLOCKS = [Block(m["mark"] or "", m["language"], m["text"]) for m in FENCE.finditer((ROOT / "README.md").read_text())]
-COMMAND_LINES = [line for block in BLOCKS if block.language == "sh" for line in block.text.splitlines() if line.strip()]
+BLOCKS = blocks(ROOT / "README.md")
+COMMAND_LINES = command_lines(BLOCKS)
 RUN = [block for block in BLOCKS if block.mark == "run"]
 
 
@@ -46,14 +32,7 @@ def test_make_commands_exist(line: str) -> None:
 
 @pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.startswith("lcoms ")])
 def test_lcoms_commands_and_options_exist(line: str) -> None:
-    _, name, *words = shlex.split(line)
-    assert name in COMMANDS
-    command: Any = load_command(name)
-    if hasattr(command, "commands"):
-        assert words[0] in command.commands
-        command, words = command.commands[words[0]], words[1:]
-    known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
-    assert {word.partition("=")[0] for word in words if word.startswith("-")} <= known
+    assert unknown_words(line) == set()
 
 
 @pytest.mark.readme
