@@ -212,7 +212,7 @@ def test_the_command_itself(tiny_weights: Path, tmp_path: Path) -> None:
     assert (tmp_path / "r" / "NaCl" / "rank-01.cif").exists()
     wrong = subprocess.run([*command, "--start", "moon"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
-    assert wrong.stderr.splitlines()[-1] == "lcoms: starts come from library, prior or random, not from 'moon'."
+    assert wrong.stderr.splitlines()[-1] == "lcoms: option start: 'moon' is not among library, prior, random."
 
 
 def test_candidates_are_relaxed_and_ranked_by_the_oracle(predict, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lcoms.confidence import ConfidenceModel
-from lcoms.config import from_dict
 from lcoms.crystal import Composition
+from lcoms.effort import configs_for
 from lcoms.io import to_pymatgen
 from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.registry import make_oracle
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def predict(
     formula: str,
     *,
+    effort: str = "normal",
     relax: bool | None = None,
     weights: str | Path | None = None,
     processes: int | None = None,
@@ -37,6 +38,7 @@ def predict(
 
     Args:
         formula: such as SrTiO3.
+        effort: fast, normal or thorough; options say what differs from it.
         relax: relax the best candidates with an energy oracle and rank by it; None: where CHGNet is installed.
         weights: a folder of trained weights; None takes those that ship with the package.
         processes: that relax; None: as many as there are cores and work for them.
@@ -44,12 +46,11 @@ def predict(
 
     Raises:
         FormulaError: the formula cannot be read or handled.
-        ConfigError: an unknown option.
+        ConfigError: an unknown effort or option.
         OracleError: the oracle is unknown, not installed, or cannot handle the elements.
     """
     refining = {name: options.pop(name) for name in [f.name for f in fields(RefineConfig)] if name in options}
-    refined = from_dict(RefineConfig, refining)
-    config = from_dict(PredictConfig, options)
+    config, refined = configs_for(effort, search=options, refinement=refining)
     if relax is None:
         relax = find_spec("chgnet") is not None or bool(refining.get("oracle"))
     composition, loaded = Composition.from_formula(formula), load_weights(None if weights is None else Path(weights))

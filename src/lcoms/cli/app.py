@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from lcoms.cli.options import DEFAULT_EFFORT, NRelaxOption
 from lcoms.errors import ConfigError, LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -29,7 +30,7 @@ def app(
         ),
     ] = None,
     oracle: Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")] = DEFAULT_ORACLE,
-    n_relax: Annotated[int, typer.Option(help="Candidates to relax.")] = 20,
+    n_relax: NRelaxOption = None,
     processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
@@ -43,13 +44,13 @@ def app(
     import torch
 
     from lcoms.app import LOCAL_NAMES, Settings, make_app
+    from lcoms.effort import configs_for
     from lcoms.models.weights import load_weights
     from lcoms.oracles.registry import make_oracle
-    from lcoms.prediction import RefineConfig
 
     if threads is not None:
         torch.set_num_threads(max(1, threads))
-    refined = RefineConfig(oracle=oracle, n_relax=n_relax)
+    _, refined = configs_for(DEFAULT_EFFORT, refinement={"oracle": oracle, "n_relax": n_relax})
     if relax is None:
         relax = find_spec("chgnet") is not None or oracle != DEFAULT_ORACLE
     if relax:

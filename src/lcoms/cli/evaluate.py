@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, NRelaxOption, StartsOption
 from lcoms.errors import DataError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -69,10 +70,8 @@ def reconstruction(
 
 SeedsOption = Annotated[int, typer.Option(help="Independent predictions of each.")]
 StepsOption = Annotated[int, typer.Option(help="Steps of latent descent.")]
-StartsOption = Annotated[int, typer.Option(help="Latents to descend from.")]
 RelaxOption = Annotated[bool, typer.Option("--relax/--no-relax", help="Relax candidates and rank them by the oracle.")]
 OracleOption = Annotated[str, typer.Option(help="Oracle that relaxes and ranks.")]
-NRelaxOption = Annotated[int, typer.Option(help="Candidates to relax.")]
 ProcessesOption = Annotated[int, typer.Option(help="Formulas predicted at a time.")]
 RowsOption = Annotated[Path | None, typer.Option(help="Write all rows to this JSON file.")]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest known cell.")]
@@ -83,10 +82,11 @@ SampleOption = Annotated[int | None, typer.Option("-n", help="A random sample of
 def compounds(
     seeds: SeedsOption = 3,
     steps: StepsOption = 10,
-    starts: StartsOption = 16,
+    effort: EffortOption = DEFAULT_EFFORT,
+    starts: StartsOption = None,
     relax: RelaxOption = False,
     oracle: OracleOption = DEFAULT_ORACLE,
-    n_relax: NRelaxOption = 12,
+    n_relax: NRelaxOption = None,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
     out: RowsOption = None,
@@ -94,7 +94,7 @@ def compounds(
     """The 26 compounds of the paper, formula alone: is the ground state among the first 1 and 10?"""
     from lcoms.evaluate.references import paper_compounds
 
-    plan = _Plan(seeds, steps, starts, relax, oracle, n_relax, processes, weights, out)
+    plan = _Plan(seeds, steps, effort, starts, relax, oracle, n_relax, processes, weights, out)
     _formulas(paper_compounds(), plan, ks=(1, 10), majority=True)
 
 
@@ -105,10 +105,11 @@ def table(
     seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 20,
     steps: StepsOption = 10,
-    starts: StartsOption = 16,
+    effort: EffortOption = DEFAULT_EFFORT,
+    starts: StartsOption = None,
     relax: RelaxOption = False,
     oracle: OracleOption = DEFAULT_ORACLE,
-    n_relax: NRelaxOption = 12,
+    n_relax: NRelaxOption = None,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
     out: RowsOption = None,
@@ -118,7 +119,7 @@ def table(
 
     references, left_out = references_from_file(file, max_atoms=max_atoms)
     typer.echo(f"{file.name}: {len(references)} structures, {left_out} left out (over {max_atoms} atoms or unreadable)")
-    plan = _Plan(seeds, steps, starts, relax, oracle, n_relax, processes, weights, out)
+    plan = _Plan(seeds, steps, effort, starts, relax, oracle, n_relax, processes, weights, out)
     _formulas(sample(references, n, 0), plan, ks=(1, 5, 20))
 
 
@@ -129,10 +130,11 @@ def validation(
     seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 20,
     steps: StepsOption = 10,
-    starts: StartsOption = 16,
+    effort: EffortOption = DEFAULT_EFFORT,
+    starts: StartsOption = None,
     relax: RelaxOption = False,
     oracle: OracleOption = DEFAULT_ORACLE,
-    n_relax: NRelaxOption = 12,
+    n_relax: NRelaxOption = None,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
     out: RowsOption = None,
@@ -143,7 +145,7 @@ def validation(
 
     references = ground_states(Store.open(store), max_atoms=max_atoms)
     typer.echo(f"{store}: {len(references)} ground states of validation compositions")
-    plan = _Plan(seeds, steps, starts, relax, oracle, n_relax, processes, weights, out)
+    plan = _Plan(seeds, steps, effort, starts, relax, oracle, n_relax, processes, weights, out)
     _formulas(sample(references, n, 0), plan, ks=(1, 5, 20))
 
 
@@ -186,30 +188,35 @@ def confidence(
 class _Plan(NamedTuple):
     seeds: int
     steps: int
-    starts: int
+    effort: str
+    starts: int | None
     relax: bool
     oracle: str
-    n_relax: int
+    n_relax: int | None
     processes: int
     weights: Path | None
     out: Path | None
 
 
 def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], majority: bool = False) -> None:
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
+    from lcoms.effort import configs_for
     from lcoms.evaluate.formulas import evaluate_formulas
     from lcoms.models.weights import load_weights
-    from lcoms.prediction import PredictConfig, RefineConfig
 
-    kept = max(*ks, plan.n_relax) if plan.relax else max(ks)
-    config = PredictConfig(n_candidates=kept, n_starts=plan.starts, steps=plan.steps, exclude_same=True)
+    search = {"n_candidates": max(ks), "n_starts": plan.starts, "steps": plan.steps, "exclude_same": True}
+    config, refined = configs_for(
+        plan.effort, search=search, refinement={"oracle": plan.oracle, "n_relax": plan.n_relax}
+    )
+    if plan.relax:
+        config = replace(config, n_candidates=max(*ks, refined.n_relax))
     clock = time.perf_counter()
     outcomes = evaluate_formulas(
         references,
         load_weights(plan.weights),
         config,
-        refined=RefineConfig(oracle=plan.oracle, n_relax=plan.n_relax) if plan.relax else None,
+        refined=refined if plan.relax else None,
         n_seeds=plan.seeds,
         processes=plan.processes,
         on_outcome=_print,

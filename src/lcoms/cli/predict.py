@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, NRelaxOption, StartsOption
 from lcoms.config import read_range
 from lcoms.errors import ConfigError, FormulaError
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -41,7 +43,8 @@ def predict(
     formula_units: Annotated[
         str | None, typer.Option(help="Formula units in the cell, such as 2 or 1-4.", show_default="as found")
     ] = None,
-    starts: Annotated[int, typer.Option(help="Latents to descend from.")] = 16,
+    effort: EffortOption = DEFAULT_EFFORT,
+    starts: StartsOption = None,
     steps: Annotated[int, typer.Option(help="Steps of latent descent; 0 decodes the starts.")] = 10,
     start: Annotated[str, typer.Option(help="Where starts come from: library, prior or random.")] = "library",
     start_structure: Annotated[
@@ -63,7 +66,7 @@ def predict(
         ),
     ] = None,
     oracle: Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")] = DEFAULT_ORACLE,
-    n_relax: Annotated[int, typer.Option(help="Candidates to relax.")] = 12,
+    n_relax: NRelaxOption = None,
     fmax: Annotated[float, typer.Option(help="Largest force left by a relaxation, eV/angstrom.")] = 0.1,
     hull: Annotated[
         str | None,
@@ -87,23 +90,27 @@ def predict(
     compositions, failed = _read(texts)
     if compositions:
         units = None if formula_units is None else read_range(formula_units, "--formula-units")
-        from lcoms.prediction import PredictConfig, RefineConfig
+        from lcoms.effort import configs_for
 
-        refined = RefineConfig(oracle=oracle, n_relax=n_relax, fmax=fmax)
         if relax is None:
-            relax = find_spec("chgnet") is not None or oracle != RefineConfig.oracle
+            relax = find_spec("chgnet") is not None or oracle != DEFAULT_ORACLE
         if hull is not None and not relax:
             raise ConfigError("--hull needs relaxed energies; add --relax.")
-        config = PredictConfig(
-            n_candidates=max(n, n_relax) if relax else n,
-            n_starts=starts,
-            start=start,  # type: ignore[arg-type]
-            formula_units=units,
-            steps=steps,
-            symmetry=symmetry,
-            exclude_same=without_same,
-            seed=seed,
+        search = {
+            "n_candidates": n,
+            "n_starts": starts,
+            "start": start,
+            "formula_units": units,
+            "steps": steps,
+            "symmetry": symmetry,
+            "exclude_same": without_same,
+            "seed": seed,
+        }
+        config, refined = configs_for(
+            effort, search=search, refinement={"oracle": oracle, "n_relax": n_relax, "fmax": fmax}
         )
+        if relax:
+            config = replace(config, n_candidates=max(n, refined.n_relax))
         run = Run(config, refined if relax else None, n, out, processes, hull, report)
         failed += _predict_all(compositions, run, weights, start_structure, threads)
     if failed:

@@ -1,0 +1,41 @@
+"""How much work a prediction may take: settings of search and refinement that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lcoms.config import from_dict
+from lcoms.errors import ConfigError
+from lcoms.prediction import PredictConfig, RefineConfig
+
+
+class Effort(NamedTuple):
+    """Fields of `PredictConfig` and of `RefineConfig` that differ from their defaults."""
+
+    search: Mapping[str, Any]
+    refinement: Mapping[str, Any]
+
+
+EFFORTS: Mapping[str, Effort] = {
+    "fast": Effort({"n_starts": 6, "within": {"tries": 6, "more_tries": 4, "free": 1}}, {"n_relax": 4}),
+    "normal": Effort({}, {}),
+    "thorough": Effort(
+        {"n_starts": 40, "within": {"tries": 30, "more_tries": 20, "free": 12, "kept": 3}}, {"n_relax": 40}
+    ),
+}
+
+
+def configs_for(
+    effort: str, *, search: Mapping[str, Any] | None = None, refinement: Mapping[str, Any] | None = None
+) -> tuple[PredictConfig, RefineConfig]:
+    """The settings of an effort, with some of them chosen otherwise; None stands for what the effort says.
+
+    Raises:
+        ConfigError: there is no such effort or setting, or a setting makes no sense.
+    """
+    if effort not in EFFORTS:
+        raise ConfigError(f"there is no effort {effort!r}; choose one of {', '.join(EFFORTS)}.")
+    own = [{k: v for k, v in (given or {}).items() if v is not None} for given in (search, refinement)]
+    usual = EFFORTS[effort]
+    return from_dict(PredictConfig, {**usual.search, **own[0]}), from_dict(RefineConfig, {**usual.refinement, **own[1]})

@@ -1,0 +1,37 @@
+"""Efforts: more starts, tries and relaxations from one to the next; what is chosen otherwise counts."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from lcoms.effort import EFFORTS, configs_for
+from lcoms.errors import ConfigError
+from lcoms.prediction import PredictConfig, RefineConfig
+
+
+def test_each_effort_does_more_than_the_one_before() -> None:
+    for less, more in pairwise([configs_for(name) for name in ("fast", "normal", "thorough")]):
+        assert less[0].n_starts < more[0].n_starts
+        assert less[0].within.tries < more[0].within.tries
+        assert less[1].n_relax < more[1].n_relax
+    assert set(EFFORTS) == {"fast", "normal", "thorough"}
+
+
+def test_normal_is_the_default_of_the_settings() -> None:
+    assert configs_for("normal") == (PredictConfig(), RefineConfig())
+
+
+def test_a_choice_counts_more_than_the_effort_and_none_leaves_it() -> None:
+    search, refinement = configs_for("fast", search={"n_starts": 3, "seed": 7}, refinement={"n_relax": None})
+    assert (search.n_starts, search.seed) == (3, 7)
+    assert search.within == configs_for("fast")[0].within
+    assert refinement.n_relax == configs_for("fast")[1].n_relax
+
+
+def test_wrong_names_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no effort 'hard'; choose one of fast, normal, thorough"):
+        configs_for("hard")
+    with pytest.raises(ConfigError):
+        configs_for("fast", search={"n_startz": 3})
