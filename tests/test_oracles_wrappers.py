@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,6 +142,26 @@ def test_damaged_files_are_said_in_one_sentence(tmp_path: Path) -> None:
         CachedOracle(AnalyticOracle(), path)
     with pytest.raises(OracleError, match="cannot be used"):
         CachedOracle(AnalyticOracle(), tmp_path)
+
+
+def test_no_connection_is_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def remembered(*given: Any, **named: Any) -> sqlite3.Connection:
+        made.append(connect(*given, **named))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", remembered)
+    cache = CachedOracle(AnalyticOracle(), tmp_path / "cache")
+    made[0].execute("PRAGMA user_version = 99")
+    with pytest.raises(OracleError, match="another version"):
+        CachedOracle(AnalyticOracle(), tmp_path / "cache")
+    assert len(made) == 2
+    del cache
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def start_writer(path: Path, start: int, stop: int) -> subprocess.Popen[str]:

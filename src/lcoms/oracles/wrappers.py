@@ -60,11 +60,12 @@ class CachedOracle(EnergyOracle):
         OracleError: the file cannot be opened or is damaged.
     """
 
+    _connection: sqlite3.Connection | None = None
+
     def __init__(self, oracle: EnergyOracle, path: Path) -> None:
         self.name, self.batch_size = oracle.name, oracle.batch_size
         self.n_hits = self.n_misses = 0
         self._oracle, self._path = oracle, Path(path)
-        self._connection: sqlite3.Connection | None = None
         self._process = -1
         with self._opened():
             pass
@@ -108,16 +109,26 @@ class CachedOracle(EnergyOracle):
         if self._connection is None or self._process != os.getpid():  # a connection must not cross a fork
             self._path.parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(self._path, timeout=_WAIT)
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-            version = int(database.execute("PRAGMA user_version").fetchone()[0])
-            if version not in (0, CACHE_FORMAT):
-                raise OracleError(f"{self._path} is a cache of another version of lcoms; delete it or name another.")
-            with database:
-                database.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE}")
-                database.execute(f"PRAGMA user_version = {CACHE_FORMAT}")
+            try:
+                self._prepare(database)
+            except BaseException:
+                database.close()
+                raise
             self._connection, self._process = database, os.getpid()
         return self._connection
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        version = int(database.execute("PRAGMA user_version").fetchone()[0])
+        if version not in (0, CACHE_FORMAT):
+            raise OracleError(f"{self._path} is a cache of another version of lcoms; delete it or name another.")
+        with database:
+            database.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE}")
+            database.execute(f"PRAGMA user_version = {CACHE_FORMAT}")
+
+    def __del__(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let go of the file; the next question opens it again."""
