@@ -1,0 +1,185 @@
+"""The same compounds, oracle, number of relaxations and judge for lcoms and for CrySPY's random search.
+
+    pip install csp-cryspy
+    python benchmarks/peer.py --out benchmarks/results/peer.json
+
+lcoms gets the formula alone; its starts leave out the compound's own crystals. CrySPY (Yamashita et al. 2021), in its
+interactive mode, makes crystals of random space groups with pyxtal and relaxes them with ASE. It is told how many
+formula units the known primitive cell has, which lcoms is not.
+
+A compound is found if the first crystal is the known ground state: the lowest energy of CrySPY's, the first rank of
+lcoms's. The strict matcher alone says so: a relaxation that ends a little before the minimum may have another space group,
+and lcoms puts its crystals on their symmetry while CrySPY does not. Rows are kept as they come, and a run goes on where an earlier one with the
+same file stopped.
+"""
+
+# ruff: noqa: T201 - a benchmark prints
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from lcoms.api import predict_ranked
+from lcoms.crystal import Crystal
+from lcoms.elements import SYMBOLS
+from lcoms.evaluate.references import Reference, paper_compounds
+from lcoms.evaluate.statistics import Share
+from lcoms.io import from_ase, from_pymatgen
+from lcoms.match import STRICT, matches
+from lcoms.models.weights import load_weights
+from lcoms.oracles.base import EnergyOracle
+from lcoms.oracles.registry import make_oracle
+from lcoms.prediction import PredictConfig, RefineConfig
+
+METHODS = ("lcoms", "cryspy")
+CRYSPY_INPUT = """[basic]
+algo = RS
+calc_code = ASE
+tot_struc = {n}
+nstage = 1
+njob = {n}
+jobcmd = none
+jobfile = none
+
+[structure]
+atype = {symbols}
+nat = {counts}
+
+[ASE]
+kpt_flag = False
+force_gamma = False
+ase_python = none
+
+[option]
+seed = {seed}
+"""
+
+
+class OracleCalculator(Calculator):
+    """An oracle of lcoms as an ASE calculator, so that both sides ask the very same one."""
+
+    implemented_properties = ("energy", "forces", "stress")
+
+    def __init__(self, oracle: EnergyOracle) -> None:
+        super().__init__()
+        self.oracle = oracle
+        self.n_calls = 0
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        (answer,) = self.oracle.evaluate([from_ase(self.atoms)])
+        self.n_calls += 1
+        self.results = {
+            "energy": answer.energy,
+            "forces": answer.forces,
+            "stress": full_3x3_to_voigt_6_stress(answer.stress),
+        }
+
+
+def by_lcoms(reference: Reference, args: argparse.Namespace, seed: int) -> list[Crystal]:
+    """Relaxed candidates, best first."""
+    config = PredictConfig(exclude_same=True, seed=seed)
+    refined = RefineConfig(oracle=args.oracle, n_relax=args.relaxations)
+    prediction = predict_ranked(reference.composition, load_weights(None), config, refined, processes=1)
+    return [candidate.crystal for candidate in prediction.candidates if candidate.relaxation is not None]
+
+
+def by_cryspy(reference: Reference, args: argparse.Namespace, seed: int) -> list[Crystal]:
+    """Relaxed crystals, lowest first."""
+    cell = reference.crystal.composition
+    text = CRYSPY_INPUT.format(
+        n=args.relaxations,
+        symbols=" ".join(SYMBOLS[z] for z in cell.atomic_numbers),
+        counts=" ".join(map(str, cell.counts)),
+        seed=seed,
+    )
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("cryspy.in").write_text(text)
+        from cryspy.interactive import action, restart_interact
+        from cryspy.IO import pkl_data
+
+        logging.getLogger("cryspy").setLevel(logging.ERROR)
+        restart_interact.tqdm = iter  # its progress bar needs a notebook
+        action.initialize()
+        action.restart(
+            args.relaxations,
+            OracleCalculator(make_oracle(args.oracle)),
+            "BFGS",
+            fmax=RefineConfig.fmax,
+            steps=RefineConfig.max_steps,
+        )
+        table, structures = pkl_data.load_rslt(), pkl_data.load_opt_struc()
+    ranked = table["E_eV_atom"].dropna().sort_values().index
+    return [from_pymatgen(structures[i]) for i in ranked if structures.get(i) is not None]
+
+
+def run_one(method: str, reference: Reference, args: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Whether the first crystal is the known one, and whether any is."""
+    clock = time.perf_counter()
+    crystals = (by_lcoms if method == "lcoms" else by_cryspy)(reference, args, seed)
+    seconds = time.perf_counter() - clock
+    right = [matches(crystal, reference.crystal, STRICT) for crystal in crystals]
+    return {
+        "method": method,
+        "compound": reference.name,
+        "seed": seed,
+        "first": bool(right and right[0]),
+        "any": any(right),
+        "relaxed": len(crystals),
+        "seconds": round(seconds, 1),
+    }
+
+
+def report(rows: list[dict[str, Any]]) -> None:
+    """Shares with their intervals, and seconds."""
+    print(f"{'method':<8}{'known crystal first':>28}{'among the relaxed':>28}{'seconds a compound':>22}")
+    for method in METHODS:
+        mine = [row for row in rows if row["method"] == method]
+        if mine:
+            first, among = (Share(sum(row[key] for row in mine), len(mine)) for key in ("first", "any"))
+            seconds = sum(row["seconds"] for row in mine) / len(mine)
+            print(f"{method:<8}{first!s:>28}{among!s:>28}{seconds:>22.1f}")
+
+
+def main() -> None:
+    """Run what is missing and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--relaxations", type=int, default=RefineConfig.n_relax)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--compounds", nargs="+", help="some of the 26 only")
+    parser.add_argument("--oracle", default=RefineConfig.oracle)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file that keeps the rows")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = json.loads(args.out.read_text()) if args.out.exists() else []
+    done = {(row["method"], row["compound"], row["seed"]) for row in rows}
+    for seed in range(args.seeds):
+        for reference in paper_compounds():
+            if args.compounds and reference.name not in args.compounds:
+                continue
+            for method in args.methods:
+                if (method, reference.name, seed) in done:
+                    continue
+                rows.append(run_one(method, reference, args, seed))
+                args.out.parent.mkdir(parents=True, exist_ok=True)
+                part = args.out.with_name(args.out.name + ".part")
+                part.write_text(json.dumps(rows, indent=0) + "\n")
+                part.replace(args.out)
+                print(rows[-1], flush=True)
+    report(rows)
+
+
+if __name__ == "__main__":
+    main()
