@@ -8,9 +8,9 @@ interactive mode, makes crystals of random space groups with pyxtal and relaxes 
 formula units the known primitive cell has, which lcoms is not.
 
 A compound is found if the first crystal is the known ground state: the lowest energy of CrySPY's, the first rank of
-lcoms's. The strict matcher alone says so: a relaxation that ends a little before the minimum may have another space group,
-and lcoms puts its crystals on their symmetry while CrySPY does not. Rows are kept as they come, and a run goes on where an earlier one with the
-same file stopped.
+lcoms's. The strict matcher alone says so: a relaxation that ends a little before the minimum may have another space
+group, and lcoms puts its crystals on their symmetry while CrySPY does not. Rows are kept as they come, and a run
+goes on where an earlier one with the same file stopped.
 """
 
 # ruff: noqa: T201 - a benchmark prints
