@@ -217,6 +217,17 @@ def predict_crystals(
         if structure is not None
         else find_starts(composition, weights, config, generator)
     )
+    return predict_from(starts, composition, weights, config, generator)
+
+
+def predict_from(
+    starts: Sequence[Start],
+    composition: Composition,
+    weights: Weights,
+    config: PredictConfig,
+    generator: torch.Generator,
+) -> Prediction:
+    """Ranked crystals of one composition from starts of one's choice."""
     cells = [composition.scaled(start.n_formula_units) for start in starts]
     z0 = torch.stack([start.latent for start in starts])
     for _ in range(config.recast):

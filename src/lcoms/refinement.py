@@ -126,7 +126,7 @@ def refine_all(
         for prediction in predictions
     ]
     model = confidence if confidence is not None and confidence.oracle == config.oracle else None
-    return [_finished(prediction, model, n_candidates) for prediction in refined]
+    return [finished(prediction, model, n_candidates) for prediction in refined]
 
 
 def found_phases(predictions: Sequence[Prediction]) -> list[Phase]:
@@ -152,7 +152,24 @@ def with_hull(prediction: Prediction, hull: Hull) -> Prediction:
     return replace(prediction, candidates=tuple(candidates))
 
 
-def _finished(prediction: Prediction, confidence: ConfidenceModel | None, n_candidates: int) -> Prediction:
+def merge_all(first: Prediction, second: Prediction, config: RefineConfig) -> Prediction:
+    """Two refined predictions of one composition as one, the relaxed candidates of both ranked together."""
+    both = [*first.candidates, *second.candidates]
+    done = [c for c in both if c.relaxation is not None and isfinite(c.relaxation.energy_per_atom)]
+    ranked = rank_relaxed(done, config)
+    rest = [c for c in both if c.relaxation is None or not isfinite(c.relaxation.energy_per_atom)]
+    return replace(
+        first,
+        candidates=(*ranked, *rest),
+        n_starts=first.n_starts + second.n_starts,
+        n_invalid=first.n_invalid + second.n_invalid,
+        n_too_close=first.n_too_close + second.n_too_close,
+        n_duplicates=first.n_duplicates + second.n_duplicates + len(done) - len(ranked),
+        failures=(*first.failures, *second.failures),
+    )
+
+
+def finished(prediction: Prediction, confidence: ConfidenceModel | None, n_candidates: int) -> Prediction:
     """With its confidence, which looks at all candidates, and with as many candidates as are wanted."""
     features = [] if confidence is None else evidence(prediction.candidates)
     probability = confidence.probability(features) if confidence is not None and features else None

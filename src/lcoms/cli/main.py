@@ -37,6 +37,7 @@ COMMANDS = {
     "train": LazyCommand("lcoms.cli.train", "app", "Train the autoencoder and the surrogate."),
     "relax": LazyCommand("lcoms.cli.relax", "relax", "Relax crystals of files with an energy model."),
     "rank": LazyCommand("lcoms.cli.rank", "rank", "Rank crystals of files by their energies."),
+    "improve": LazyCommand("lcoms.cli.improve", "improve", "Predict in rounds that teach the surrogate."),
     "oracle": LazyCommand("lcoms.cli.oracle", "app", "Test energy oracles and compute their references."),
     "score": LazyCommand("lcoms.cli.score", "score", "Score predictions against known structures."),
     "evaluate": LazyCommand("lcoms.cli.evaluate", "app", "Measure how well trained weights do."),
