@@ -26,7 +26,7 @@ from lcoms.search.symmetric import SymmetryConfig
 from lcoms.symmetry import space_group_number
 
 SALT = Composition.from_formula("NaCl")
-SEARCH = PredictConfig(n_starts=6, steps=2, within=SymmetryConfig(tries=2, fewest=1, more_tries=0))
+SEARCH = PredictConfig(n_starts=6, steps=2, within=SymmetryConfig(tries=2, more_tries=0))
 ROUNDS = ImproveConfig(budget=7, batch=3, n_best=1, variations=2, refit_steps=5, replay=4)
 ANALYTIC = RefineConfig(oracle="analytic")
 

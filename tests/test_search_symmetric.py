@@ -141,29 +141,3 @@ def test_the_nearest_distinct_crystals_are_kept(weights: Weights) -> None:
     assert not any(matches(a.crystal, b.crystal, STRICT) for a, b in combinations(three, 2))
     latent = latents(weights, [three[1].crystal])
     assert float((latent - z).norm()) == pytest.approx(three[1].distance, rel=1e-3)
-
-
-def test_tries_follow_the_shares(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
-    crystal = wurtzite()
-    described = wyckoff_orbits(crystal, symprec=0.01)
-    assert described is not None
-    asked: list[int] = []
-    within = type(weights.cdvae).decode_within
-
-    def counted(self, z, cells, lattices, generator):
-        asked.extend(int(row[0] < 0) for row in z)
-        return within(self, z, cells, lattices, generator)
-
-    monkeypatch.setattr(type(weights.cdvae), "decode_within", counted)
-    z = torch.stack([torch.full((weights.cdvae.latent_dim,), sign) for sign in (-1.0, 1.0)])
-    decode_within_groups(
-        weights.cdvae,  # type: ignore[arg-type]
-        z,
-        [crystal.composition] * 2,
-        [[Proposal(186)]] * 2,
-        OrbitStatistics.count([(crystal.composition, *described)]),
-        torch.Generator().manual_seed(0),
-        config=SymmetryConfig(max_misfit=9.0, tries=4, fewest=1, more_tries=0),
-        shares=[9.0, 1.0],
-    )
-    assert asked.count(1) == 3 * asked.count(0)

@@ -238,8 +238,7 @@ def predict_from(
         [Proposal(start.space_group, pattern=start.pattern)] if config.symmetry and start.space_group else []
         for start in starts
     ]
-    shares = [start.support if isfinite(start.support) else 1.0 for start in starts]
-    decoded = decode_latents(weights, descent.z, cells, proposals, generator, config=config.within, shares=shares)
+    decoded = decode_latents(weights, descent.z, cells, proposals, generator, config=config.within)
     kept = [(row, one) for row, some in enumerate(decoded) for one in some]
     apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
     found = _candidates(apart, starts, descent, weights, config)

@@ -28,7 +28,7 @@ from lcoms.search.starts import load_library
 from lcoms.search.symmetric import Proposal, SymmetryConfig, decode_latents
 
 MOST_GROUPS = 6
-TRIES = SymmetryConfig(tries=24, more_tries=12, kept=1)
+TRIES = SymmetryConfig(tries=24, more_tries=12)
 Decode = Callable[[Float[Tensor, "n latent"], Sequence[Composition], torch.Generator], list[Crystal | None]]
 SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
 

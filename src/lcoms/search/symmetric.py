@@ -27,7 +27,7 @@ from lcoms.search.orbits import OrbitStatistics, load_orbits
 from lcoms.wyckoff import SymmetricCell, symmetric_cell
 
 ROWS_AT_ONCE = 256
-TRIES_PER_COORDINATE = 8  # more would be wasted where few coordinates are free
+TRIES_PER_COORDINATE = 2  # more would be wasted where few coordinates are free
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,26 @@ class SymmetryConfig:
     """How many settings and tries a latent gets.
 
     Attributes:
-        tries: of a latent in the first round, on average; each setting gets at least one while there are enough.
-        fewest: tries that every latent gets.
-        more_tries: in a second round, on average, shared among the best settings.
+        tries: of each latent in the first round; each of its settings gets at least one while there are enough.
+        more_tries: in a second round, shared among the best settings.
         best_settings: how many those are.
         near_enough: latents that a try of the first round comes as near as that have no second one.
         max_patterns: Wyckoff patterns taken of each space group, the most usual ones.
         max_lattices: lattices taken of each pattern.
         max_misfit: of a lattice to the one that the head reads.
-        free: latents that are decoded without symmetry, too; those with the largest shares of the tries.
+        free: latents that are decoded without symmetry, too, the first ones.
         kept: distinct crystals of one latent, the nearest ones.
     """
 
     tries: int = 12
-    fewest: int = 4
     more_tries: int = 8
     best_settings: int = 3
     near_enough: float = 1.0
     max_patterns: int = 8
     max_lattices: int = 6
     max_misfit: float = 0.15
-    free: int = 4
-    kept: int = 2
+    free: int = 0
+    kept: int = 1
 
 
 class Setting(NamedTuple):
@@ -100,30 +98,24 @@ def decode_latents(
     generator: torch.Generator,
     *,
     config: SymmetryConfig | None = None,
-    shares: Sequence[float] | None = None,
 ) -> list[list[Decoded]]:
     """Decode each latent within the space groups proposed for it, and freely where there is nothing to go by.
 
     Args:
         compositions: contents of the cells.
         proposals: what to try for each latent; nothing, or P1, for a free decode.
-        shares: of the tries that each latent deserves; equal ones where None.
 
     Returns:
         Distinct crystals of each latent, those that encode nearest to it first; none where no decode was valid.
     """
     config = config or SymmetryConfig()
-    deserved = np.ones(len(z)) if shares is None else np.asarray(shares, dtype=np.float64)
     decoded: list[list[Decoded]] = [[] for _ in range(len(z))]
     free = set(range(len(z)))
     if isinstance(weights.cdvae, FastCDVAE):
         proposed = [[one for one in some if one.space_group > 1] for some in proposals]
         statistics = load_orbits(weights.folder)
-        decoded = decode_within_groups(
-            weights.cdvae, z, compositions, proposed, statistics, generator, config=config, shares=deserved
-        )
-        most = np.argsort(-deserved, kind="stable")[: config.free].tolist()
-        free = {row for row, some in enumerate(decoded) if not some} | set(most)
+        decoded = decode_within_groups(weights.cdvae, z, compositions, proposed, statistics, generator, config=config)
+        free = {row for row, some in enumerate(decoded) if row < config.free or not some}
     rows = sorted(free)
     if rows:
         for row, one in zip(rows, _free(weights, z[rows], [compositions[r] for r in rows], generator), strict=True):
@@ -140,14 +132,12 @@ def decode_within_groups(
     generator: torch.Generator,
     *,
     config: SymmetryConfig | None = None,
-    shares: Sequence[float] | NDArray[np.float64] | None = None,
 ) -> list[list[Decoded]]:
     """Decode each latent within the space groups that are proposed for it.
 
     Args:
         compositions: contents of the primitive cells.
         proposals: what to try for each latent.
-        shares: of the tries that each latent deserves; equal ones where None.
 
     Returns:
         The crystals of all tries; none for latents without any setting: groups in which no training crystal had these
@@ -159,20 +149,9 @@ def decode_within_groups(
         _settings(composition, proposed, lattice, statistics, config)
         for composition, proposed, lattice in zip(compositions, proposals, lattices, strict=True)
     ]
-    factors = _factors(np.ones(len(z)) if shares is None else np.asarray(shares, dtype=np.float64), settings)
     search = _Search(model, z, settings, generator)
-    search.round(
-        [
-            _first_round(some, max(config.fewest, round(config.tries * factor)))
-            for some, factor in zip(settings, factors, strict=True)
-        ]
-    )
-    search.round(
-        [
-            _second_round(some, near, round(config.more_tries * factor), config)
-            for some, near, factor in zip(settings, search.nearest, factors, strict=True)
-        ]
-    )
+    search.round([_first_round(some, config) for some in settings])
+    search.round([_second_round(some, near, config) for some, near in zip(settings, search.nearest, strict=True)])
     return search.found
 
 
@@ -202,12 +181,6 @@ def _distinct(found: Sequence[Decoded], n: int) -> list[Decoded]:
         if not any(matches(one.crystal, other.crystal, STRICT) for other in kept):
             kept.append(one)
     return kept
-
-
-def _factors(shares: NDArray[np.float64], settings: Sequence[Sequence[Setting]]) -> NDArray[np.float64]:
-    """By how much each latent deserves more than the average number of tries; those without a setting need none."""
-    deserved = np.where([bool(some) for some in settings], np.sqrt(shares), 0.0)
-    return deserved / deserved[deserved > 0].mean() if deserved.any() else deserved
 
 
 class _Search:
@@ -268,27 +241,25 @@ def _settings(
     return sorted(settings, key=lambda setting: -setting.weight)
 
 
-def _first_round(settings: Sequence[Setting], tries: int) -> list[int]:
+def _first_round(settings: Sequence[Setting], config: SymmetryConfig) -> list[int]:
     """One try for each setting while there are enough, the rest in proportion to the roots of the weights."""
     n = np.zeros(len(settings), dtype=np.int64)
     roots = np.sqrt([setting.weight for setting in settings])
     most = np.array([_most_tries(setting) for setting in settings])
-    for _ in range(min(tries, int(most.sum()))):
+    for _ in range(min(config.tries, int(most.sum()))):
         deserved = np.where(n == 0, 1 + roots, roots / (n + 1))
         n[np.where(n < most, deserved, -1.0).argmax()] += 1
     return [int(k) for k in n]
 
 
-def _second_round(
-    settings: Sequence[Setting], nearest: NDArray[np.float64], tries: int, config: SymmetryConfig
-) -> list[int]:
+def _second_round(settings: Sequence[Setting], nearest: NDArray[np.float64], config: SymmetryConfig) -> list[int]:
     """More tries for the settings that came nearest, none where one is near enough."""
     n = [0] * len(settings)
     if not settings or nearest.min() < config.near_enough:
         return n
     near = [at for at in np.argsort(nearest) if settings[at].cell.n_free and np.isfinite(nearest[at])]
     chosen = near[: config.best_settings]
-    for k in range(tries if chosen else 0):
+    for k in range(config.more_tries if chosen else 0):
         n[chosen[k % len(chosen)]] += 1
     return n
 
