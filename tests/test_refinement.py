@@ -16,11 +16,12 @@ from lcoms.crystal import Composition, Crystal
 from lcoms.errors import ConfigError
 from lcoms.hull import Hull, Phase
 from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig
-from lcoms.refinement import found_phases, refine, with_hull
+from lcoms.refinement import found_phases, more_symmetric, refine, with_hull
 from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.report import results, table
 from lcoms.search.order import OrderWeights
 from lcoms.search.starts import Start
+from lcoms.symmetry import space_group_number
 
 SALT = (11, 17)
 
@@ -174,3 +175,27 @@ def test_votes_for_a_structure_can_be_worth_energy() -> None:
     assert [c.space_group for c in found.candidates] == [225, 221]
     assert [c.start.distance for c in found.candidates] == [4.0, 9.0]  # the nearest of those that were merged
     assert [c.support for c in found.candidates] == [pytest.approx(0.6), 0.1]
+
+
+def test_a_crystal_beside_a_more_symmetric_one_as_low_becomes_that() -> None:
+    salt = rock_salt()
+    beside = shaken(salt, 0.06)
+    path = Trajectory((-4.0, -6.79))
+    asked: list[Crystal] = []
+
+    def relax_to(energy: float, status: Status = Status.CONVERGED) -> list[RelaxResult]:
+        def relax(crystals: Sequence[Crystal]) -> Sequence[RelaxResult]:
+            asked.extend(crystals)
+            return [replace(relaxed(c, energy, status), trajectory=Trajectory((energy,))) for c in crystals]
+
+        first = [relaxed(salt, -6.8), replace(relaxed(beside, -6.79), trajectory=path)]
+        return more_symmetric(first, relax)
+
+    found = relax_to(-6.788)
+    assert [space_group_number(crystal) for crystal in asked] == [225]
+    assert space_group_number(found[1].crystal, symprec=0.01) == 225
+    assert (found[1].n_steps, found[1].energy) == (14, -6.788)
+    assert found[1].trajectory is not None
+    assert found[1].trajectory.energies == (-4.0, -6.79, -6.788)
+    assert relax_to(-6.7)[1].crystal is beside  # the symmetry costs 45 meV/atom
+    assert relax_to(-6.9, Status.EXPLODED)[1].crystal is beside

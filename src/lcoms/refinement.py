@@ -16,13 +16,15 @@ from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.oracles.references import load_references
 from lcoms.prediction import Candidate, Prediction, RefineConfig, Relaxation
-from lcoms.relax.result import RelaxConfig, RelaxResult, Status
+from lcoms.relax.result import RelaxConfig, RelaxResult, Status, Trajectory
 from lcoms.relax.run import relax_crystals
 from lcoms.search.starts import Start
 from lcoms.symmetry import NEAR_LADDER, space_group_order, symmetrise
 
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
+LOOSE_LADDER = (0.3, 0.2)  # angstrom; tolerances at which a more symmetric crystal is looked for and put to the test
+AS_LOW = 0.002  # eV/atom; what a crystal may lose by becoming more symmetric
 SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
 
 
@@ -104,17 +106,14 @@ def refine_all(
     def formation_energy(composition: Composition, energy_per_atom: float) -> float | None:
         return None if references is None else references.formation_energy(composition, energy_per_atom)
 
-    chosen = [[c.crystal for c in p.candidates[: config.n_relax]] for p in predictions]
     options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps, trajectory="energies")
-    results = iter(
-        relax_crystals(
-            [crystal for crystals in chosen for crystal in crystals],
-            config.oracle,
-            options,
-            processes=processes,
-            progress=None if progress is None else lambda *_: progress(),
-        )
-    )
+
+    def relax(crystals: Sequence[Crystal], tell: Callable[[], None] | None = None) -> Sequence[RelaxResult]:
+        told = None if tell is None else lambda *_: tell()
+        return relax_crystals(crystals, config.oracle, options, processes=processes, progress=told)
+
+    chosen = [c.crystal for p in predictions for c in p.candidates[: config.n_relax]]
+    results = iter(more_symmetric(relax(chosen, progress), relax))
     refined = [
         refine(
             prediction,
@@ -127,6 +126,37 @@ def refine_all(
     ]
     model = confidence if confidence is not None and confidence.oracle == config.oracle else None
     return [finished(prediction, model, n_candidates) for prediction in refined]
+
+
+def more_symmetric(results: Sequence[RelaxResult], relax: Relax) -> list[RelaxResult]:
+    """Relaxations, those that ended beside a more symmetric crystal replaced by its relaxation if that is as low.
+
+    A relaxation that began without symmetry ends a little before the minimum, so its crystal may have the symmetry only
+    within a tolerance that by itself would prove nothing.
+    """
+    near: dict[int, Crystal] = {}
+    for at, result in enumerate(results):
+        if result.status in USABLE and isfinite(result.energy):
+            loosely = symmetrise(result.crystal, ladder=LOOSE_LADDER)
+            closely = symmetrise(result.crystal, ladder=NEAR_LADDER)
+            if space_group_order(loosely.space_group) > space_group_order(closely.space_group):
+                near[at] = loosely.crystal
+    better = list(results)
+    for at, again in zip(near, relax(list(near.values())) if near else [], strict=True):
+        usable = again.status in USABLE and isfinite(again.energy)
+        if usable and again.energy_per_atom <= results[at].energy_per_atom + AS_LOW:
+            better[at] = _one_after_the_other(results[at], again)
+    return better
+
+
+def _one_after_the_other(first: RelaxResult, second: RelaxResult) -> RelaxResult:
+    """The second relaxation, with the steps and energies of the first before its own."""
+    trajectory = second.trajectory
+    if first.trajectory is not None and trajectory is not None:
+        ratio = second.crystal.n_atoms / first.crystal.n_atoms
+        before = tuple(energy * ratio for energy in first.trajectory.energies)
+        trajectory = Trajectory((*before, *trajectory.energies))
+    return replace(second, n_steps=first.n_steps + second.n_steps, trajectory=trajectory)
 
 
 def found_phases(predictions: Sequence[Prediction]) -> list[Phase]:
