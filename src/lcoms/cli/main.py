@@ -40,6 +40,7 @@ COMMANDS = {
     "improve": LazyCommand("lcoms.cli.improve", "improve", "Predict in rounds that teach the surrogate."),
     "oracle": LazyCommand("lcoms.cli.oracle", "app", "Test energy oracles and compute their references."),
     "score": LazyCommand("lcoms.cli.score", "score", "Score predictions against known structures."),
+    "benchmark": LazyCommand("lcoms.cli.benchmark", "app", "Run every method under one protocol, and report."),
     "evaluate": LazyCommand("lcoms.cli.evaluate", "app", "Measure how well trained weights do."),
 }
 

@@ -43,3 +43,17 @@ class Share:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p-value of the exact McNemar test: how unlike chance it is that two methods differ as they do.
+
+    Source: McNemar 1947; the binomial form.
+
+    Args:
+        only_first, only_second: cases in which only the one method succeeded.
+    """
+    from scipy.stats import binomtest
+
+    n = only_first + only_second
+    return float(binomtest(only_first, n, 0.5).pvalue) if n else 1.0

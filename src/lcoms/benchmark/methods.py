@@ -1,0 +1,315 @@
+"""The methods by name: each takes a task, a seed and, where it needs one, a start, and gives a crystal.
+
+| name | track | what it is |
+| --- | --- | --- |
+| start | paper | the start itself: a random cell relaxed by the judge |
+| cdvae | paper | the start encoded and decoded, no descent (the paper's CD-VAE) |
+| sl | paper | descent on a surrogate trained without conservatism (the paper's SL) |
+| lcoms | paper | descent on the conservative surrogate |
+| lcoms | formula | the whole of `lcoms predict`, relaxation and ranking included |
+| lcoms-decoded | formula | the first candidate before any relaxation |
+| input-coms | paper | descent of lattice and coordinates on a conservative MEGNet |
+| megnet-random, megnet-pso, megnet-tpe | both | searches of the symmetric space with MEGNet's energy (GN-OA) |
+| random | both | random cells relaxed by the judge |
+| evolution | both | evolutionary search with energies relaxed by the judge |
+| dft-pso | both | particle swarm with relaxations by density functional theory |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from lcoms.api import predict_ranked
+from lcoms.benchmark.protocol import BenchmarkConfig, Task, Track
+from lcoms.benchmark.searches import Found, search_with_dft, search_with_judge, search_with_megnet
+from lcoms.config import to_dict
+from lcoms.crystal import Crystal
+from lcoms.effort import configs_for
+from lcoms.errors import ConfigError
+from lcoms.models.composition import element_fractions
+from lcoms.models.megnet import Megnet, load_megnet
+from lcoms.models.surrogate_file import load_surrogate
+from lcoms.models.weights import CDVAE_FILE, Weights, load_weights
+from lcoms.oracles.base import EnergyOracle
+from lcoms.prediction import Prediction, check_composition, predict_crystals
+from lcoms.search.input_space import descend_crystals
+from lcoms.search.latent import DescentResult, descend
+from lcoms.search.starts import composition_seed, encode_crystals
+from lcoms.search.symmetric import decode_latents
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where trained models are found; None: the shipped weights, or no such model.
+
+    Attributes:
+        weights: folder of weights.
+        sl: folder of weights whose surrogate was trained without conservatism, on the same CD-VAE.
+        megnet: file of the graph network for searches.
+        input_model: file of the conservative graph network on lattice and coordinates.
+        surrogate: a surrogate's file that takes the place of the one in the folder of weights.
+    """
+
+    weights: Path | None = None
+    sl: Path | None = None
+    megnet: Path | None = None
+    input_model: Path | None = None
+    surrogate: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """Trained models, as far as they were given; `facts` says which, ready for JSON."""
+
+    weights: Weights
+    sl: Weights | None = None
+    megnet: Megnet | None = None
+    input_model: Megnet | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What methods share in one process; `judge` gives energies to the searches that relax."""
+
+    config: BenchmarkConfig
+    models: Models
+    judge: EnergyOracle
+
+
+class Case(NamedTuple):
+    """What a method is asked; the start is there where the method has one."""
+
+    context: Context
+    task: Task
+    seed: int
+    start: Crystal | None
+
+
+class Method(NamedTuple):
+    """One column of the tables.
+
+    Attributes:
+        run: gives the answer.
+        from_start: whether it needs a start.
+        options: fields of the benchmark's config that the answer depends on.
+        models: fields of `Models` that it cannot do without.
+        asked_for: whether it runs only where it is named.
+    """
+
+    run: Callable[[Case], Found]
+    tracks: tuple[Track, ...]
+    from_start: bool = False
+    options: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    asked_for: bool = False
+
+
+def load_models(files: Files) -> Models:
+    """The models of files.
+
+    Raises:
+        WeightsError: a file is missing or damaged.
+        ConfigError: the two surrogates belong to different autoencoders.
+    """
+    weights = load_weights(files.weights)
+    facts = {"weights": weights.digest}
+    if files.surrogate is not None:
+        weights = replace(weights, surrogate=load_surrogate(files.surrogate)[0])
+        facts["weights"] += f", {_digest(files.surrogate)}"
+    sl = None
+    if files.sl is not None:
+        sl = load_weights(files.sl)
+        if (sl.folder / CDVAE_FILE).read_bytes() != (weights.folder / CDVAE_FILE).read_bytes():
+            raise ConfigError(f"{files.sl} has another CD-VAE than the weights; train its surrogate on the same one.")
+        facts["sl"] = sl.digest
+    networks: dict[str, Megnet] = {}
+    for name, path in (("megnet", files.megnet), ("input_model", files.input_model)):
+        if path is not None:
+            networks[name], facts[name] = load_megnet(path)[0], _digest(path)
+    return Models(weights, sl, facts=facts, **networks)
+
+
+def settings_of(name: str, track: Track, config: BenchmarkConfig, models: Models) -> dict[str, Any]:
+    """All that an answer of a method depends on, ready for JSON."""
+    method, everything = METHODS[track, name], to_dict(config)
+    options = ["judge", "relax", *(["start"] if method.from_start else []), *method.options]
+    own = method.models or (("weights",) if name.startswith(("lcoms", "cdvae")) else ())
+    return {key: everything[key] for key in options} | {key: models.facts[key] for key in own}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _start(case: Case) -> Found:
+    return Found(case.start, {})
+
+
+def _cdvae(case: Case) -> Found:
+    return _descend(case, case.context.models.weights, 0, 0)
+
+
+def _sl(case: Case) -> Found:
+    config, weights = case.context.config, case.context.models.sl
+    assert weights is not None
+    return _descend(case, weights, config.steps, config.points)
+
+
+def _lcoms(case: Case) -> Found:
+    config = case.context.config
+    return _descend(case, case.context.models.weights, config.steps, config.points)
+
+
+def _descend(case: Case, weights: Weights, steps: int, points: int) -> Found:
+    """The paper's method: encode, descend, decode once."""
+    assert case.start is not None
+    check_composition(case.task.cell, weights)
+    clock = [time.perf_counter()]
+    z0 = encode_crystals([case.start], weights)
+    clock.append(time.perf_counter())
+    features = element_fractions(case.task.cell).expand(1, -1)
+    descent = descend(weights.surrogate, z0, features, steps=steps, keep_path=True)
+    clock.append(time.perf_counter())
+    crystal = _decode(case, weights, descent, steps)
+    clock.append(time.perf_counter())
+    encode, down, decode = np.diff(clock).tolist()
+    path = [float(energy) for energy in descent.energy_path[:, 0]]
+    way = []
+    for step in places(steps, points):
+        one = crystal if step == steps else _decode(case, weights, descent, step)
+        way.append((step, encode + down * (step / max(steps, 1)) + decode, path[step], one))
+    seconds = {"encode": encode, "descent": down, "decode": decode}
+    return Found(crystal, seconds, steps, "" if crystal else "no valid crystal was decoded", tuple(path), tuple(way))
+
+
+def _decode(case: Case, weights: Weights, descent: DescentResult, step: int) -> Crystal | None:
+    """One decode without symmetry, with the same random numbers at every step of every descent."""
+    assert descent.path is not None
+    generator = torch.Generator().manual_seed(composition_seed(case.seed, case.task.cell))
+    decoded = decode_latents(weights, descent.path[step], [case.task.cell], [[]], generator)[0]
+    return decoded[0].crystal if decoded else None
+
+
+def places(steps: int, points: int) -> list[int]:
+    """So many steps, spread evenly from the start to the end; none for none."""
+    return sorted({round(step) for step in np.linspace(0, steps, points).tolist()}) if points else []
+
+
+def _input_coms(case: Case) -> Found:
+    model, config = case.context.models.input_model, case.context.config
+    assert model is not None
+    assert case.start is not None
+    clock = time.perf_counter()
+    descent = descend_crystals(model, [case.start], steps=config.steps)
+    seconds, path = time.perf_counter() - clock, descent.energy_path[:, 0]
+    energies = tuple(float(energy) for energy in path) if np.isfinite(path).all() else ()
+    way = []
+    for step in places(config.steps, config.points) if energies else []:
+        crystal = descend_crystals(model, [case.start], steps=step).crystals[0]
+        way.append((step, seconds * step / max(config.steps, 1), energies[step], crystal))
+    return Found(descent.crystals[0], {"descent": seconds}, config.steps, "", energies, tuple(way))
+
+
+def _pipeline(case: Case) -> Found:
+    options = case.context.config
+    config, refined = configs_for(
+        options.effort, search={"exclude_same": True, "seed": case.seed}, refinement={"oracle": options.judge}
+    )
+    clock = time.perf_counter()
+    composition = case.task.reference.composition
+    result = predict_ranked(composition, case.context.models.weights, config, refined, processes=1)
+    seconds = {"search": time.perf_counter() - clock}
+    tried = [one.relaxation for one in result.candidates if one.relaxation is not None]
+    return _first(result, seconds, len(tried), sum(len(one.energies) for one in tried))
+
+
+def _decoded(case: Case) -> Found:
+    config, _ = configs_for(case.context.config.effort, search={"exclude_same": True, "seed": case.seed})
+    clock = time.perf_counter()
+    result = predict_crystals(case.task.reference.composition, case.context.models.weights, config)
+    return _first(result, {"search": time.perf_counter() - clock}, result.n_starts * config.steps, 0)
+
+
+def _first(result: Prediction, seconds: Mapping[str, float], n_evaluations: int, single_points: int) -> Found:
+    if not result.candidates:
+        return Found(None, seconds, n_evaluations, "no candidate is left", single_points=single_points)
+    first = result.candidates[0]
+    return Found(first.crystal, seconds, n_evaluations, "", first.descent_energies, single_points=single_points)
+
+
+def _megnet(case: Case, *, name: str) -> Found:
+    model = case.context.models.megnet
+    assert model is not None
+    return search_with_megnet(name, model, case.task, case.seed, case.context.config)
+
+
+def _judged(case: Case, *, name: str) -> Found:
+    return search_with_judge(name, case.context.judge, case.task, case.seed, case.context.config)
+
+
+def _dft(case: Case) -> Found:
+    return search_with_dft(case.task, case.seed, case.context.config)
+
+
+_PAPER: tuple[Track, ...] = ("paper",)
+_FORMULA: tuple[Track, ...] = ("formula",)
+_BOTH = _PAPER + _FORMULA
+_ON_MODEL = ("budget", "max_units")
+_RELAXING = ("relaxations", "max_units", "search_relax")
+_LIST = (
+    ("lcoms", Method(_lcoms, _PAPER, True, ("steps", "points"))),
+    ("sl", Method(_sl, _PAPER, True, ("steps", "points"), ("sl",))),
+    ("cdvae", Method(_cdvae, _PAPER, True)),
+    ("start", Method(_start, _PAPER, True)),
+    ("input-coms", Method(_input_coms, _PAPER, True, ("steps", "points"), ("input_model",))),
+    ("lcoms", Method(_pipeline, _FORMULA, options=("effort",))),
+    ("lcoms-decoded", Method(_decoded, _FORMULA, options=("effort",))),
+    ("megnet-random", Method(partial(_megnet, name="random"), _BOTH, options=_ON_MODEL, models=("megnet",))),
+    ("megnet-pso", Method(partial(_megnet, name="pso"), _BOTH, options=_ON_MODEL, models=("megnet",))),
+    ("megnet-tpe", Method(partial(_megnet, name="tpe"), _BOTH, options=_ON_MODEL, models=("megnet",))),
+    ("random", Method(partial(_judged, name="cells"), _BOTH, options=_RELAXING)),
+    ("evolution", Method(partial(_judged, name="evolution"), _BOTH, options=_RELAXING)),
+    ("dft-pso", Method(_dft, _BOTH, options=("dft", "dft_relaxations", *_RELAXING[1:]), asked_for=True)),
+)
+METHODS: dict[tuple[Track, str], Method] = {(track, name): method for name, method in _LIST for track in method.tracks}
+"""By track and name, in the order of the tables."""
+
+
+def choose_methods(track: Track, names: list[str] | None, models: Models) -> tuple[list[str], list[str]]:
+    """Methods of a track that can be run, and a sentence for each that is left out.
+
+    Args:
+        names: those wanted; None: all but those that must be asked for.
+
+    Raises:
+        ConfigError: a name that does not exist, or one that was asked for and lacks its model.
+    """
+    known = {name for _, name in METHODS}
+    for name in names or []:
+        if name not in known:
+            raise ConfigError(f"there is no method {name!r}; choose from {', '.join(dict(_LIST))}.")
+    chosen, left_out = [], []
+    for (of, name), method in METHODS.items():
+        if of != track or (name not in names if names else method.asked_for):
+            continue
+        missing = [model for model in method.models if model not in models.facts]
+        if missing and names:
+            raise ConfigError(f"method {name} needs a trained model; give it by {_OPTIONS[missing[0]]}.")
+        if missing:
+            left_out.append(f"{name} is left out: it needs {_OPTIONS[missing[0]]}.")
+        else:
+            chosen.append(name)
+    return chosen, left_out
+
+
+_OPTIONS = {"sl": "--sl FOLDER", "megnet": "--megnet FILE", "input_model": "--input FILE"}

@@ -1,0 +1,204 @@
+"""The tasks of the benchmark, the starts, and the judge that every method's answers are put before.
+
+Track `paper`: composition and number of atoms are those of the known primitive cell; methods that need a start get a
+random cell relaxed to the nearest minimum, the same one for all. Track `formula`: the formula alone.
+Source of the protocol: Qi et al., Latent Conservative Objective Models (2023), section 3, with a learned potential in
+place of density functional theory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from lcoms.benchmark.rows import Judged, Known, exact_crystal
+from lcoms.crystal import Composition, Crystal
+from lcoms.errors import ConfigError, LcomsError
+from lcoms.evaluate.judging import TOO_SLOW, OutOfTime, time_limit
+from lcoms.evaluate.references import Reference
+from lcoms.lattice import shortest_distance
+from lcoms.match import LOOSE, STRICT, matches, rmsd
+from lcoms.oracles.base import EnergyOracle, evaluate_all
+from lcoms.oracles.references import load_references
+from lcoms.oracles.registry import DEFAULT_ORACLE, make_oracle
+from lcoms.refinement import LOWEST_FORMATION_ENERGY, USABLE
+from lcoms.relax.result import RelaxConfig, RelaxResult, crystal_to_dict
+from lcoms.relax.run import relax_crystals
+from lcoms.search.random_crystal import random_crystal
+from lcoms.search.starts import composition_seed
+from lcoms.symmetry import space_group_number
+
+Track = Literal["paper", "formula"]
+TRACKS: tuple[Track, ...] = ("paper", "formula")
+PAPER_GROUP = "26 compounds"
+MIN_DISTANCE = 0.5  # angstrom; the field's rule for a valid crystal
+START_DRAWS = 10
+COMPARISON_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """How methods are run and judged.
+
+    Attributes:
+        judge: oracle that gives every energy of the tables.
+        start: oracle that relaxes starts; empty: the judge.
+        steps: of descents.
+        points: places along a descent that are decoded and judged, both ends among them; 0: none.
+        budget: energies of a search with MEGNet.
+        relaxations: of a search with the judge's relaxed energies.
+        dft: oracle of the search by density functional theory.
+        dft_relaxations: of that search.
+        max_units: formula units of the largest cell that searches try where only the formula is given.
+        effort: of the whole pipeline.
+        relax: how starts, answers and known structures are relaxed.
+        search_relax: how searches relax.
+
+    Raises:
+        ConfigError: a number that cannot be used.
+    """
+
+    judge: str = DEFAULT_ORACLE
+    start: str = ""
+    steps: int = 50
+    points: int = 0
+    budget: int = 1000
+    relaxations: int = 50
+    dft: str = "gpaw"
+    dft_relaxations: int = 20
+    max_units: int = 4
+    effort: str = "normal"
+    relax: RelaxConfig = field(default_factory=lambda: RelaxConfig(fmax=0.01, max_steps=500))
+    search_relax: RelaxConfig = field(default_factory=lambda: RelaxConfig(fmax=0.1, max_steps=100))
+
+    def __post_init__(self) -> None:
+        for name in ("budget", "relaxations", "dft_relaxations", "max_units"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.steps < 0 or self.points < 0:
+            raise ConfigError("steps and points must not be negative.")
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One compound on one track.
+
+    Attributes:
+        group: the set of compounds it belongs to.
+    """
+
+    track: Track
+    reference: Reference
+    group: str = PAPER_GROUP
+
+    @property
+    def cell(self) -> Composition:
+        """Contents of the known primitive cell."""
+        return self.reference.crystal.composition
+
+
+class Start(NamedTuple):
+    """A start and the time it took."""
+
+    crystal: Crystal
+    seconds: float
+
+
+def make_start(task: Task, seed: int, oracle: EnergyOracle, config: RelaxConfig) -> Start:
+    """A random cell with the known number of atoms, relaxed to the nearest minimum.
+
+    Draws that explode, or that the oracle cannot handle, are followed by others, up to ten.
+
+    Raises:
+        LcomsError: none of them could be relaxed.
+    """
+    clock, random = time.perf_counter(), np.random.default_rng(composition_seed(seed, task.cell))
+    for _ in range(START_DRAWS):
+        (result,) = relax_crystals([random_crystal(task.cell, random)], oracle, config)
+        if not why_not(result):
+            return Start(exact_crystal(result.crystal), time.perf_counter() - clock)
+    raise LcomsError(f"none of {START_DRAWS} random cells could be relaxed; the last one: {why_not(result)}.")
+
+
+def why_not(result: RelaxResult) -> str:
+    """Why a relaxation gives no energy; empty where it does."""
+    return "" if result.status in USABLE and isfinite(result.energy) else result.reason or result.status.value
+
+
+class Judge:
+    """Gives energies, relaxes, and compares with known structures.
+
+    Args:
+        config: of relaxations.
+
+    Attributes:
+        oracle: whose energies they are.
+    """
+
+    def __init__(self, oracle: str | EnergyOracle, config: RelaxConfig) -> None:
+        self.oracle = make_oracle(oracle) if isinstance(oracle, str) else oracle
+        self.config = config
+        self._references = load_references(self.oracle.name)
+        self._known: dict[tuple[str, str], Known | None] = {}
+
+    def known(self, task: Task) -> Known | None:
+        """The known structure relaxed; None where that failed."""
+        key = (task.group, task.reference.name)
+        if key not in self._known:
+            crystal = task.reference.crystal
+            result = self.relax(crystal)
+            energy = None if why_not(result) else result.energy_per_atom
+            formation = None if energy is None else self._formation(crystal.composition, energy)
+            same = energy is not None and matches(result.crystal, crystal, STRICT)
+            found = Known(energy, formation, space_group_number(crystal), same)
+            self._known[key] = None if energy is None else found
+        return self._known[key]
+
+    def relax(self, crystal: Crystal) -> RelaxResult:
+        """To the nearest minimum."""
+        return relax_crystals([crystal], self.oracle, self.config)[0]
+
+    def look(self, crystals: Sequence[Crystal], reference: Reference) -> list[Judged]:
+        """Crystals as they are."""
+        judged = []
+        for crystal, result in zip(crystals, evaluate_all(self.oracle, crystals), strict=True):
+            energy = result.energy / crystal.n_atoms if result.ok else None
+            judged.append(self._judged(crystal, energy, "" if result.ok else result.status, reference))
+        return judged
+
+    def look_relaxed(self, crystal: Crystal, reference: Reference) -> tuple[Judged, str]:
+        """A crystal relaxed, and how that ended."""
+        result = self.relax(crystal)
+        energy = result.energy_per_atom if isfinite(result.energy) else None
+        return self._judged(result.crystal, energy, why_not(result), reference), result.status.value
+
+    def _judged(self, crystal: Crystal, energy: float | None, note: str, reference: Reference) -> Judged:
+        formation = None if energy is None else self._formation(crystal.composition, energy)
+        shortest = shortest_distance(crystal.lattice, crystal.frac_coords)
+        if not note and shortest < MIN_DISTANCE:
+            note = f"atoms come as close as {shortest:.2f} angstrom"
+        if not note and formation is not None and formation < LOWEST_FORMATION_ENERGY:
+            note = f"a formation energy of {formation:.1f} eV/atom, which no compound has; the judge is wrong about it"
+        group = space_group_number(crystal)
+        rms, strict, trouble = compare(crystal, reference.crystal)
+        same = group == space_group_number(reference.crystal)
+        return Judged(crystal_to_dict(crystal), energy, formation, group, rms, strict, same, note or trouble)
+
+    def _formation(self, composition: Composition, energy: float) -> float | None:
+        return None if self._references is None else self._references.formation_energy(composition, energy)
+
+
+def compare(crystal: Crystal, known: Crystal) -> tuple[float | None, bool, str]:
+    """Rms at the loose tolerances, whether they match at the strict ones, and why they could not be compared."""
+    try:
+        with time_limit(COMPARISON_SECONDS):
+            return rmsd(crystal, known, LOOSE), matches(crystal, known, STRICT), ""
+    except OutOfTime:
+        return None, False, TOO_SLOW
+    except Exception as error:  # whatever pymatgen raises for a strange cell
+        return None, False, f"cannot be compared: {(str(error).strip() or type(error).__name__).splitlines()[0]}"

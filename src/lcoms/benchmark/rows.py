@@ -1,0 +1,262 @@
+"""The rows of a benchmark: one run of one method each, kept as a line of JSON as soon as it is there.
+
+A line is on disk before the next run begins. A last line that was cut short, by whatever killed the benchmark, is
+dropped. Numbers are rounded to six digits after the point.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from lcoms.config import from_dict, to_dict
+from lcoms.crystal import Crystal
+from lcoms.errors import ConfigError, DataError
+from lcoms.relax.result import crystal_to_dict
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: two runs there are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+ROWS_FILE = "rows.jsonl"
+DIGITS = 6
+PARTS = ("start", "encode", "descent", "decode", "search", "relax")
+"""What the seconds of a run are split into."""
+
+
+class Key(NamedTuple):
+    """What tells rows apart."""
+
+    track: str
+    method: str
+    compound: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A crystal as the judge sees it.
+
+    Attributes:
+        crystal: `crystal_to_dict` of it.
+        energy: total, eV/atom; None where there is none.
+        formation_energy: eV/atom; None where the judge has no references.
+        space_group: number at symprec 0.1.
+        rms: to the known structure at the loose tolerances, None where they do not match.
+        strict: whether it matches the known structure at pymatgen's default tolerances.
+        same_group: whether it has the known structure's space group.
+        note: why it cannot succeed, whatever else stands here; empty where it can.
+    """
+
+    crystal: dict[str, Any]
+    energy: float | None
+    formation_energy: float | None
+    space_group: int
+    rms: float | None
+    strict: bool
+    same_group: bool
+    note: str = ""
+
+    @property
+    def compared(self) -> float | None:
+        """The energy that the energy criterion looks at, eV/atom: formation, or total without references."""
+        if self.note:
+            return None
+        return self.energy if self.formation_energy is None else self.formation_energy
+
+
+@dataclass(frozen=True)
+class Known:
+    """The known structure, relaxed by the judge.
+
+    Attributes:
+        energy, formation_energy: eV/atom, as in `Judged`.
+        space_group: number at symprec 0.1, before relaxation.
+        same_structure: whether it still matches itself strictly after relaxation.
+    """
+
+    energy: float | None
+    formation_energy: float | None
+    space_group: int
+    same_structure: bool
+
+    @property
+    def compared(self) -> float | None:
+        """As `Judged.compared`."""
+        return self.energy if self.formation_energy is None else self.formation_energy
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place on the way to the answer.
+
+    Attributes:
+        evaluations: of the method's own energy, up to here.
+        seconds: up to here, without the start.
+        predicted: by the method's own energy, eV/atom.
+        judged: the crystal there, not relaxed by the judge; None where there is none.
+    """
+
+    evaluations: int
+    seconds: float
+    predicted: float | None
+    judged: Judged | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Attributes:
+        group: which set of compounds it belongs to.
+        known: None where the judge could not relax the known structure.
+        settings: all that the answer depends on, beside the key.
+        status: failed where there is no answer.
+        reason: why there is none.
+        start: the start, where the method has one.
+        answer, relaxed: what the method gives, and the same relaxed by the judge.
+        relaxation: how that ended.
+        seconds: by part, see `PARTS`.
+        n_evaluations: of the method's own energy.
+        single_points: energies and forces of the judge that a search's relaxations took.
+        descent: formation energies predicted at the start and after each step of a descent, eV/atom.
+    """
+
+    track: str
+    method: str
+    compound: str
+    seed: int
+    group: str
+    formula: str
+    n_atoms: int
+    status: Literal["ok", "failed"]
+    reason: str = ""
+    known: Known | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    start: Judged | None = None
+    answer: Judged | None = None
+    relaxed: Judged | None = None
+    relaxation: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    n_evaluations: int = 0
+    single_points: int = 0
+    descent: tuple[float, ...] = ()
+    progress: tuple[Point, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return Key(self.track, self.method, self.compound, self.seed)
+
+    @property
+    def total_seconds(self) -> float:
+        return sum(self.seconds.values(), 0.0)
+
+    def without_clock(self) -> Row:
+        """The same run with no time in it: what two runs of equal settings must agree in."""
+        return replace(self, seconds={}, progress=tuple(replace(point, seconds=0.0) for point in self.progress))
+
+
+class RowLog:
+    """An open file of rows; use it with `with`.
+
+    Args:
+        path: the file; made where there is none.
+
+    Attributes:
+        rows: by key, those found in the file and those appended since.
+
+    Raises:
+        ConfigError: another run uses the file.
+        DataError: the file holds something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a+b")
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file.seek(0)
+            content = self._file.read()
+            whole = content[: content.rfind(b"\n") + 1]
+            self.rows = {row.key: row for row in _parse(whole, path)}
+            if len(whole) < len(content):
+                self._file.truncate(len(whole))
+        except BlockingIOError as error:
+            self._file.close()
+            raise ConfigError(f"{path} is in use by another run; wait for it or name another folder.") from error
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> RowLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, row: Row) -> Row:
+        """Store a row, on disk when this returns; the row as it will be read."""
+        line = to_line(row)
+        self._file.write(line.encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        kept: Row = from_dict(Row, json.loads(line))
+        self.rows[kept.key] = kept
+        return kept
+
+
+def to_line(row: Row) -> str:
+    """One line of JSON, rounded."""
+    return json.dumps(_rounded(to_dict(row)), allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def read_rows(paths: Sequence[Path]) -> list[Row]:
+    """Rows of files, or of folders that hold them, in the order of their keys; of equal keys the last one.
+
+    Raises:
+        DataError: a file is missing or holds something else, or there is no row at all.
+    """
+    rows: dict[Key, Row] = {}
+    for path in paths:
+        file = path / ROWS_FILE if path.is_dir() else path
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise DataError(f"{file} cannot be read; give a folder that lcoms benchmark run has written.") from error
+        rows |= {row.key: row for row in _parse(content[: content.rfind(b"\n") + 1], file)}
+    if not rows:
+        raise DataError(f"{', '.join(map(str, paths))}: there is no row; let lcoms benchmark run make some first.")
+    return [rows[key] for key in sorted(rows)]
+
+
+def exact_crystal(crystal: Crystal) -> Crystal:
+    """The crystal as it is read back from a row."""
+    content = _rounded(crystal_to_dict(crystal))
+    return Crystal(*(np.array(content[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
+
+
+def _parse(content: bytes, path: Path) -> Iterable[Row]:
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            yield from_dict(Row, json.loads(line))
+        except (ValueError, ConfigError) as error:
+            raise DataError(f"{path}, line {number}, is no row of a benchmark; move the file away.") from error
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value

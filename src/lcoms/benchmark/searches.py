@@ -1,0 +1,156 @@
+"""Searches as methods of the benchmark: the budget is shared by the cells that the track allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from lcoms.benchmark.protocol import BenchmarkConfig, Task
+from lcoms.crystal import Composition, Crystal
+from lcoms.errors import FormulaError
+from lcoms.models.megnet import Megnet, formation_energies
+from lcoms.oracles.base import EnergyOracle
+from lcoms.oracles.registry import make_oracle
+from lcoms.oracles.wrappers import CountedOracle
+from lcoms.search.energies import RelaxedEnergy
+from lcoms.search.evolution import EvolutionConfig
+from lcoms.search.methods import make_searcher
+from lcoms.search.searcher import run_search
+from lcoms.search.swarm import SwarmConfig
+from lcoms.search.trial import EnergyFunction, Outcome
+
+SWARM, POPULATION, N_START = 200, 20, 40  # the usual numbers of particles, parents and random crystals; GN-OA's 200
+ROUNDS = 10  # a swarm moves at least so often, so that small budgets have small swarms
+
+
+class Found(NamedTuple):
+    """What a method gives.
+
+    Attributes:
+        crystal: the answer, None where there is none.
+        seconds: by part, as in `rows.PARTS`.
+        n_evaluations: of the method's own energy.
+        reason: why there is no answer.
+        descent: predicted formation energies along a descent, eV/atom.
+        way: evaluations, seconds, predicted energy and crystal at some places on the way.
+        single_points: evaluations of the oracle that relaxations took.
+    """
+
+    crystal: Crystal | None
+    seconds: Mapping[str, float]
+    n_evaluations: int = 0
+    reason: str = ""
+    descent: tuple[float, ...] = ()
+    way: tuple[tuple[int, float, float | None, Crystal | None], ...] = ()
+    single_points: int = 0
+
+
+class MegnetEnergy:
+    """Formation energies by a graph network, for searches."""
+
+    name = "megnet"
+
+    def __init__(self, model: Megnet) -> None:
+        self._model = model
+
+    def __call__(self, crystals: Sequence[Crystal]) -> list[float]:
+        """eV/atom; NaN where an atom has no neighbour."""
+        return [float(energy) for energy in formation_energies(self._model, crystals)]
+
+
+def search_with_megnet(name: str, model: Megnet, task: Task, seed: int, config: BenchmarkConfig) -> Found:
+    """A search of the symmetric space with the graph network's energy."""
+    return _search(name, MegnetEnergy(model), task, seed, config.budget, config.max_units)
+
+
+def search_with_judge(name: str, judge: EnergyOracle, task: Task, seed: int, config: BenchmarkConfig) -> Found:
+    """A search whose proposals are relaxed by the judge."""
+    counted = CountedOracle(judge)
+    energy = RelaxedEnergy(counted, config.search_relax)
+    found = _search(name, energy, task, seed, config.relaxations, config.max_units)
+    return found._replace(single_points=counted.n_crystals)
+
+
+def search_with_dft(task: Task, seed: int, config: BenchmarkConfig) -> Found:
+    """A particle swarm whose proposals are relaxed by density functional theory.
+
+    Raises:
+        OracleError: its program is not installed.
+    """
+    counted = CountedOracle(make_oracle(config.dft))
+    energy = RelaxedEnergy(counted, config.search_relax)
+    found = _search("pso", energy, task, seed, config.dft_relaxations, config.max_units)
+    return found._replace(single_points=counted.n_crystals)
+
+
+def cells_of(task: Task, max_units: int) -> list[Composition]:
+    """The cells to search: the known one, or those of one formula unit and more."""
+    if task.track == "paper":
+        return [task.cell]
+    return [task.reference.composition.scaled(n) for n in range(1, max_units + 1)]
+
+
+def _search(name: str, energy: EnergyFunction, task: Task, seed: int, budget: int, max_units: int) -> Found:
+    """One search a cell, one after the other, each with its share of the budget; the lowest energy of an atom wins."""
+    clock = time.perf_counter()
+    cells = cells_of(task, max_units)[:budget]
+    shares = np.diff(np.linspace(0, budget, len(cells) + 1).astype(int)).tolist()
+    told: list[Outcome] = []
+    infeasible, impossible = 0, ""
+    for cell, share in zip(cells, shares, strict=True):
+        before = time.perf_counter() - clock
+        try:
+            outcomes = _outcomes(name, cell, energy, seed, share)
+        except FormulaError as error:
+            impossible = str(error)
+            continue
+        told += [replace(one, seconds=before + one.seconds) for one in outcomes if one.evaluated]
+        infeasible += sum(not outcome.evaluated for outcome in outcomes)
+    seconds = {"search": time.perf_counter() - clock}
+    way, best = _way(told)
+    if best is None:
+        reason = impossible or f"no energy: {len(told)} evaluations failed and {infeasible} proposals were infeasible"
+        return Found(None, seconds, len(told), reason)
+    return Found(best.crystal, seconds, len(told), way=tuple(way))
+
+
+def _outcomes(name: str, cell: Composition, energy: EnergyFunction, seed: int, budget: int) -> Sequence[Outcome]:
+    """All that came of one search; small budgets have smaller swarms, populations and first rounds."""
+    share = max(1, budget // ROUNDS)
+    searcher = make_searcher(
+        name,
+        cell,
+        seed=seed,
+        n_start=min(SWARM, max(10, budget // 5)),
+        swarm=SwarmConfig(size=min(SWARM, max(5, share))),
+        evolution=EvolutionConfig(
+            n_start=min(N_START, max(4, budget // 3)), population=min(POPULATION, max(3, budget // 5))
+        ),
+    )
+    run_search(searcher, energy, budget=budget, keep=1)
+    return searcher.outcomes
+
+
+def _way(told: Sequence[Outcome]) -> tuple[list[tuple[int, float, float | None, Crystal | None]], Outcome | None]:
+    """The lowest crystal after 1, 2, 5, 10, 20, 50, ... evaluations, where it is another one, and the lowest of all."""
+    way: list[tuple[int, float, float | None, Crystal | None]] = []
+    best = noted = None
+    for n, outcome in enumerate(told, 1):
+        if outcome.ok and (best is None or outcome.energy_per_atom < best.energy_per_atom):
+            best = outcome
+        last = n == len(told)
+        if best is not None and best is not noted and (last or is_milestone(n)):
+            way.append((n, outcome.seconds, best.energy_per_atom, best.crystal))
+            noted = best
+    return way, best
+
+
+def is_milestone(n: int) -> bool:
+    """Whether a number is 1, 2 or 5 times a power of ten."""
+    while n % 10 == 0:
+        n //= 10
+    return n in (1, 2, 5)

@@ -1,0 +1,146 @@
+"""What counts as a success, by row and by compound, and how methods compare: pure functions of rows.
+
+Energies are compared as (E - E_known) / |E_known| (see `lcoms.evaluate.energy_criterion`), E_known being that of the
+known structure relaxed by the judge: formation energies, or total ones where the judge has no references, which means
+something only for oracles that count from isolated atoms, as GPAW does. With formation energies the relative criterion
+says nothing about elements; they are left out of it. A run without an answer, or whose answer has no energy of meaning,
+has failed every criterion. Known structures without an energy leave their compound out of the energy criteria.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal, TypeVar
+
+from lcoms.benchmark.rows import Judged, Row
+from lcoms.crystal import Composition
+from lcoms.evaluate.energy_criterion import excess
+from lcoms.evaluate.statistics import Share, mcnemar
+
+Stage = Literal["answer", "relaxed"]
+Case = TypeVar("Case")
+STAGES: tuple[Stage, ...] = ("answer", "relaxed")
+STAGE_WORDS: Mapping[Stage, str] = {"answer": "as answered", "relaxed": "after relaxation by the judge"}
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One figure of merit.
+
+    Attributes:
+        threshold: of the energy, a share of |E_known| or eV/atom; None for a match of structures.
+        relative: whether the threshold is a share.
+    """
+
+    name: str
+    threshold: float | None = None
+    relative: bool = True
+
+    def holds(self, judged: Judged | None, row: Row) -> bool | None:
+        """Whether a crystal succeeds; None where the criterion does not apply to the compound."""
+        if self.threshold is None:
+            return judged is not None and not judged.note and judged.strict and judged.same_group
+        if not self.applies(row):
+            return None
+        energy = None if judged is None else judged.compared
+        return energy is not None and self._within([energy], row)
+
+    def of_compound(self, rows: Sequence[Row], stage: Stage) -> bool | None:
+        """Whether a method succeeds at a compound, from its rows of all seeds; None where the criterion says nothing.
+
+        Energies: that of the mean over the seeds that have one, as in the paper, where more than half have one.
+        Structures: more than half of the seeds.
+        """
+        if not self.applies(rows[0]):
+            return None
+        if self.threshold is None:
+            return 2 * sum(bool(self.holds(getattr(row, stage), row)) for row in rows) > len(rows)
+        judged = [getattr(row, stage) for row in rows]
+        energies = [one.compared for one in judged if one is not None and one.compared is not None]
+        return 2 * len(energies) > len(rows) and self._within(energies, rows[0])
+
+    def applies(self, row: Row) -> bool:
+        """Whether it says something about the compound of a row."""
+        if self.threshold is None:
+            return True
+        if row.known is None or row.known.compared in (None, 0.0):
+            return False
+        is_element = len(Composition.from_formula(row.formula).atomic_numbers) == 1
+        return not (self.relative and is_element and row.known.formation_energy is not None)
+
+    def _within(self, energies: Sequence[float], row: Row) -> bool:
+        assert row.known is not None
+        assert row.known.compared is not None
+        assert self.threshold is not None
+        mean = sum(energies) / len(energies)
+        return excess(mean, row.known.compared, relative=self.relative) <= self.threshold + ROUNDING
+
+
+MATCH = Criterion("strict match + space group")
+CRITERIA = (
+    Criterion("within 20 %", 0.20),
+    Criterion("within 5 %", 0.05),
+    Criterion("within 1 %", 0.01),
+    MATCH,
+    Criterion("within 10 %", 0.10),
+    Criterion("within 0.1 eV/atom", 0.1, relative=False),
+    Criterion("within 0.05 eV/atom", 0.05, relative=False),
+    Criterion("within 0.02 eV/atom", 0.02, relative=False),
+)
+"""The first four are those of Table 1."""
+N_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Total:
+    """How often a method succeeds.
+
+    Attributes:
+        runs: over compounds and seeds.
+        compounds: over compounds, by `Criterion.of_compound`.
+        p_runs, p_compounds: of McNemar's exact test against another method, over what both have; None where there is
+            nothing to compare. Over runs it takes the seeds of a compound as independent, which they need not be.
+    """
+
+    runs: Share
+    compounds: Share
+    p_runs: float | None
+    p_compounds: float | None
+
+
+def total(rows: Sequence[Row], others: Sequence[Row], criterion: Criterion, stage: Stage) -> Total:
+    """One method's total, against the rows of another one (none: no comparison)."""
+    runs, other_runs = by_run(rows, criterion, stage), by_run(others, criterion, stage)
+    compounds, other_compounds = by_compound(rows, criterion, stage), by_compound(others, criterion, stage)
+    return Total(
+        Share(sum(runs.values()), len(runs)),
+        Share(sum(compounds.values()), len(compounds)),
+        paired(runs, other_runs),
+        paired(compounds, other_compounds),
+    )
+
+
+def by_run(rows: Iterable[Row], criterion: Criterion, stage: Stage) -> dict[tuple[str, int], bool]:
+    """Success by compound and seed, where the criterion says something."""
+    found = {(row.compound, row.seed): criterion.holds(getattr(row, stage), row) for row in rows}
+    return {key: hit for key, hit in found.items() if hit is not None}
+
+
+def by_compound(rows: Iterable[Row], criterion: Criterion, stage: Stage) -> dict[str, bool]:
+    """Success by compound, where the criterion says something."""
+    ordered = sorted(rows, key=lambda row: (row.compound, row.seed))
+    found = {
+        name: criterion.of_compound(list(some), stage) for name, some in groupby(ordered, lambda row: row.compound)
+    }
+    return {name: hit for name, hit in found.items() if hit is not None}
+
+
+def paired(first: Mapping[Case, bool], second: Mapping[Case, bool]) -> float | None:
+    """McNemar's p-value over the cases that both have; None without any."""
+    both = first.keys() & second.keys()
+    if not both:
+        return None
+    return mcnemar(sum(first[k] and not second[k] for k in both), sum(second[k] and not first[k] for k in both))

@@ -1,0 +1,132 @@
+"""LCOMs with other settings, for Figure 4.
+
+A surrogate is trained for each value of tau and of the adversary's steps; the numbers of steps of the final descent
+need none. Everything else is as in the surrogate that ships, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from lcoms.benchmark.methods import Files
+from lcoms.benchmark.protocol import BenchmarkConfig, Task
+from lcoms.benchmark.rows import Row
+from lcoms.benchmark.run import run_benchmark
+from lcoms.config import with_overrides
+from lcoms.data.store import Store
+from lcoms.errors import DataError
+from lcoms.models.surrogate_file import save_surrogate
+from lcoms.models.weights import SURROGATE_FILE, Weights, load_weights
+from lcoms.train.latents import encode_rows, select_rows, surrogate_data
+from lcoms.train.surrogate import EpochRecord, SurrogateData, train_surrogate
+
+FOLDER = "surrogates"
+
+
+class Variant(NamedTuple):
+    """One setting."""
+
+    name: Literal["tau", "inner_steps", "steps"]
+    value: float
+
+    @property
+    def label(self) -> str:
+        """What follows the method's name in the rows."""
+        return f" {self.name}={self.value:g}"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it needs a surrogate of its own."""
+        return self.name != "steps"
+
+
+def run_sweep(
+    variants: Sequence[Variant],
+    store: Path,
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    config: BenchmarkConfig,
+    files: Files,
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    processes: int = 1,
+    on_epoch: Callable[[Variant, EpochRecord], None] | None = None,
+    on_row: Callable[[Row], None] | None = None,
+) -> int:
+    """Train what is missing in OUT/surrogates, then run LCOMs with each variant; what is there is not done again.
+
+    Args:
+        store: whose crystals the surrogates learn from.
+        tasks: of track paper.
+        overrides: settings of all surrogates, key=value.
+
+    Returns:
+        How many rows were there already.
+
+    Raises:
+        DataError: the store has no training crystals.
+        ConfigError: rows or surrogates are there that were made with other settings.
+    """
+    trained = train_variants(
+        [v for v in variants if v.is_trained],
+        store,
+        load_weights(files.weights),
+        out / FOLDER,
+        overrides=overrides,
+        on_epoch=on_epoch,
+    )
+    n_done = 0
+    for variant in variants:
+        n_done += run_benchmark(
+            tasks,
+            {"paper": ["lcoms"]},
+            seeds,
+            config if variant.is_trained else replace(config, steps=int(variant.value)),
+            replace(files, surrogate=trained[variant]) if variant.is_trained else files,
+            out,
+            processes=processes,
+            label=variant.label,
+            on_row=on_row,
+        )
+    return n_done
+
+
+def train_variants(
+    variants: Sequence[Variant],
+    store: Path,
+    weights: Weights,
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int = 0,
+    on_epoch: Callable[[Variant, EpochRecord], None] | None = None,
+) -> dict[Variant, Path]:
+    """Surrogates on the latents of one CD-VAE, by variant; those that were finished earlier are taken as they are."""
+    files = {variant: out / variant.label.strip() / SURROGATE_FILE for variant in variants}
+    missing = [variant for variant, path in files.items() if not path.exists()]
+    data = _data(store, weights) if missing else None
+    for variant in missing:
+        assert data is not None
+        config = with_overrides(weights.surrogate.config, [*overrides, f"{variant.name}={variant.value:g}"])
+        folder = files[variant].parent
+        trainer = train_surrogate(data, folder, config=config, seed=seed, on_epoch=_told(on_epoch, variant))
+        save_surrogate(trainer.surrogate, files[variant], metadata={"variant": variant.label.strip()})
+    return files
+
+
+def _told(
+    on_epoch: Callable[[Variant, EpochRecord], None] | None, variant: Variant
+) -> Callable[[EpochRecord], None] | None:
+    return None if on_epoch is None else lambda record: on_epoch(variant, record)
+
+
+def _data(path: Path, weights: Weights) -> SurrogateData:
+    store = Store.open(path)
+    rows = select_rows(store, max_atoms=weights.max_atoms)
+    if not len(store.select(split="train")):
+        raise DataError(f"{path} has no training crystals; ingest data with a split first.")
+    return surrogate_data(store, rows, encode_rows(weights.cdvae, store, rows))

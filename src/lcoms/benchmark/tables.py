@@ -1,0 +1,294 @@
+"""The tables, each a header and rows of texts, and how they are written as Markdown and CSV.
+
+What the paper reports stands in columns of its own that say so; everything else comes from the rows of a benchmark.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from statistics import mean, median
+from typing import NamedTuple
+
+from lcoms.benchmark.methods import METHODS
+from lcoms.benchmark.protocol import PAPER_GROUP, TRACKS
+from lcoms.benchmark.rows import PARTS, Row
+from lcoms.benchmark.success import CRITERIA, N_SHOWN, STAGE_WORDS, STAGES, Criterion, Stage, total
+from lcoms.evaluate.statistics import Share
+
+REFERENCE = "lcoms"
+PAPER_TOTALS: dict[str, tuple[int | None, int | None]] = {
+    "lcoms": (16, 19), "sl": (5, None), "cdvae": (6, None), "megnet-random": (17, 18), "megnet-pso": (6, 13),
+               "megnet-tpe": (16, 10)}  # fmt: skip
+"""Successes of 26 in Table 1 of the paper, trained on OQMD and on MatBench."""
+PAPER_SECONDS = {"lcoms": 2, "megnet-tpe": 80, "dft-pso": 70000}
+"""Seconds a structure in Table 2 of the paper."""
+TOTAL_HEADER = (
+    "track", "method", "stage", "criterion", "compounds", "95 % interval", "p against lcoms", "runs",
+    "95 % interval of runs", "p of runs against lcoms",
+)  # fmt: skip
+PAPER_HEADER = ("paper, OQMD, of 26, within 20 %", "paper, MatBench, of 26, within 20 %")
+PAPER_NOTE = "The paper's totals are quoted from its Table 1; its energies are those of density functional theory."
+TOTAL_NOTE = (
+    "Compounds: by the mean energy over the seeds, as in the paper, and for structures by more than half of the seeds. "
+    "Runs: compounds and seeds. Wilson intervals; p-values of McNemar's exact test, which over runs takes the seeds of "
+    "a compound as independent."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        name: of its files.
+        note: a paragraph that stands below it.
+        in_report: whether it stands in report.md, or only in a file of its own.
+    """
+
+    name: str
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    in_report: bool = True
+
+    def to_markdown(self) -> str:
+        """With title and note."""
+        lines = [_line(self.header), _line(["---"] * len(self.header)), *(_line(row) for row in self.rows)]
+        return f"## {self.title}\n\n" + "\n".join(lines) + "\n" + (f"\n{self.note}\n" if self.note else "")
+
+    def to_csv(self) -> str:
+        """Header and rows."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
+        return text.getvalue()
+
+
+class Column(NamedTuple):
+    """The rows of one method on one track."""
+
+    track: str
+    method: str
+    rows: list[Row]
+
+
+def columns(rows: Sequence[Row]) -> list[Column]:
+    """Rows by track and method, in the order of the registry; variants of methods are left out."""
+    found = [
+        Column(track, name, [row for row in rows if (row.track, row.method) == (track, name)])
+        for track, name in sorted(METHODS, key=lambda key: TRACKS.index(key[0]))
+    ]
+    return [column for column in found if column.rows]
+
+
+def variants(rows: Sequence[Row]) -> list[Column]:
+    """Rows of methods run otherwise than the registry has it, as by a sweep: `lcoms tau=0.5`."""
+    keys = sorted({(row.track, row.method) for row in rows if (row.track, row.method) not in METHODS})
+    return [Column(*key, [row for row in rows if (row.track, row.method) == key]) for key in keys]
+
+
+def all_tables(rows: Sequence[Row]) -> list[Table]:
+    """Every table that the rows can fill, for the paper's compounds and for each other set."""
+    tables = []
+    groups = {row.group for row in rows}
+    for group in sorted(groups, key=lambda name: (name != PAPER_GROUP, name)):
+        some = [row for row in rows if row.group == group]
+        mine = []
+        for track, stage in product(TRACKS, STAGES):
+            mine += [success_table(some, track, stage), summary_table(some, track, stage)]
+        mine += [totals_table(some), variants_table(some), seconds_table(some), falls_table(some)]
+        if group != PAPER_GROUP:
+            mine = [replace(one, name=f"{one.name}-{group}", title=f"{one.title}, {group}") for one in mine]
+        tables += mine
+    return [table for table in [*tables, failures_table(rows)] if table.rows]
+
+
+def success_table(rows: Sequence[Row], track: str, stage: Stage) -> Table:
+    """Table 1: successful seeds of each method at each compound."""
+    methods = [column for column in columns(rows) if column.track == track]
+    compounds = list(dict.fromkeys(row.compound for column in methods for row in column.rows))
+    lines = []
+    for compound in compounds:
+        cells = [compound]
+        for column in methods:
+            some = [row for row in column.rows if row.compound == compound]
+            cells.append(_hits(some, stage) if some else "")
+        lines.append(tuple(cells))
+    shown = ", ".join(criterion.name for criterion in CRITERIA[:N_SHOWN])
+    return Table(
+        f"table1-{track}-{stage}",
+        f"Table 1, track {track}, {STAGE_WORDS[stage]}",
+        ("compound", *(column.method for column in methods)),
+        tuple(lines),
+        f"Seeds that succeed ({shown}) of all seeds. A dash: the criterion says nothing about an element.",
+    )
+
+
+def _hits(rows: Sequence[Row], stage: Stage) -> str:
+    numbers = []
+    for criterion in CRITERIA[:N_SHOWN]:
+        hits = [criterion.holds(getattr(row, stage), row) for row in rows]
+        numbers.append("-" if None in hits else str(sum(map(bool, hits))))
+    return f"{' '.join(numbers)} of {len(rows)}"
+
+
+def summary_table(rows: Sequence[Row], track: str, stage: Stage) -> Table:
+    """The last line of Table 1, a method in each line, and below them the variants."""
+    found = [column for column in [*columns(rows), *variants(rows)] if column.track == track]
+    lcoms = next((column.rows for column in found if column.method == REFERENCE), [])
+    lines = []
+    for column in found:
+        cells = [column.method]
+        for criterion in CRITERIA[:N_SHOWN]:
+            one = total(column.rows, [] if column.rows is lcoms else lcoms, criterion, stage)
+            number, interval = _share(one.compounds)
+            p = "" if one.p_runs is None else f", p {_p(one.p_compounds)}, over runs {_p(one.p_runs)}"
+            cells.append(f"{number} ({interval}{p})" if number else "-")
+        lines.append((*cells, *map(_or_nothing, _paper_totals(column, stage))))
+    header = ("method", *(criterion.name for criterion in CRITERIA[:N_SHOWN]), *PAPER_HEADER)
+    title = f"Table 1, totals over compounds, track {track}, {STAGE_WORDS[stage]}"
+    note = f"In brackets: the 95 % interval, and McNemar's p against lcoms. {TOTAL_NOTE} {PAPER_NOTE}"
+    return Table(f"summary-{track}-{stage}", title, header, tuple(lines), note)
+
+
+def _paper_totals(column: Column, stage: Stage) -> tuple[int | None, int | None]:
+    """Of the paper's own compounds, as answered and within 20 %."""
+    if (column.track, stage, column.rows[0].group) != ("paper", "answer", PAPER_GROUP):
+        return None, None
+    return PAPER_TOTALS.get(column.method, (None, None))
+
+
+def totals_table(rows: Sequence[Row]) -> Table:
+    """The last lines of Table 1: totals, intervals, comparison with LCOMs, and the paper's totals."""
+    lines = []
+    found = columns(rows)
+    for column in found:
+        lcoms = next((c.rows for c in found if (c.track, c.method) == (column.track, REFERENCE)), [])
+        for stage, criterion in product(STAGES, CRITERIA):
+            paper = _paper_totals(column, stage) if criterion is CRITERIA[0] else (None, None)
+            cells = _total(column, [] if column.rows is lcoms else lcoms, criterion, stage)
+            lines.append((*cells, *map(_or_nothing, paper)))
+    return Table(
+        "totals",
+        "Table 1, totals",
+        (*TOTAL_HEADER, *PAPER_HEADER),
+        tuple(lines),
+        f"{TOTAL_NOTE} {PAPER_NOTE}",
+        in_report=False,
+    )
+
+
+def variants_table(rows: Sequence[Row]) -> Table:
+    """Totals of methods run otherwise, each against LCOMs as it is."""
+    lcoms = {column.track: column.rows for column in columns(rows) if column.method == REFERENCE}
+    lines = [
+        _total(column, lcoms.get(column.track, []), criterion, stage)
+        for column in variants(rows)
+        for stage in STAGES
+        for criterion in CRITERIA
+    ]
+    return Table("variants", "Variants", TOTAL_HEADER, tuple(lines), TOTAL_NOTE, in_report=False)
+
+
+def _total(column: Column, others: Sequence[Row], criterion: Criterion, stage: Stage) -> tuple[str, ...]:
+    one = total(column.rows, others, criterion, stage)
+    return (
+        column.track, column.method, STAGE_WORDS[stage], criterion.name,
+        *_share(one.compounds), _p(one.p_compounds), *_share(one.runs), _p(one.p_runs),
+    )  # fmt: skip
+
+
+def seconds_table(rows: Sequence[Row]) -> Table:
+    """Table 2: medians of the seconds that a structure takes, and of the evaluations."""
+    lines = []
+    for column in columns(rows):
+        done = [row for row in column.rows if row.status == "ok"]
+        if not done:
+            continue
+        parts = [[row.seconds.get(part) for row in done] for part in PARTS]
+        cells = [_seconds([v for v in values if v is not None]) for values in parts]
+        totals = _seconds([row.total_seconds for row in done])
+        counts = [str(round(median(getattr(row, name) for row in done))) for name in ("n_evaluations", "single_points")]
+        paper = PAPER_SECONDS.get(column.method) if column.track == "paper" else None
+        lines.append((column.track, column.method, str(len(done)), *cells, totals, *counts, _or_nothing(paper)))
+    return Table(
+        "table2",
+        "Table 2, seconds a structure",
+        ("track", "method", "runs", *PARTS, "in all", "evaluations", "single points", "seconds in the paper"),
+        tuple(lines),
+        "Medians over the runs that gave an answer, one structure at a time. Evaluations: of the energy that the "
+        "method itself goes by (steps of a descent, energies of a search, relaxations). Single points: energies and "
+        "forces by the oracle in these relaxations. Relax: the answer's last relaxation by the judge. The last column "
+        "is quoted from Table 2 of the paper.",
+    )
+
+
+def falls_table(rows: Sequence[Row]) -> Table:
+    """How often, and how far, the judge's energy falls from start to answer."""
+    decoded = {(row.compound, row.seed): row for row in rows if (row.track, row.method) == ("paper", "cdvae")}
+    lines = []
+    for column in columns(rows):
+        if column.track != "paper" or column.rows[0].start is None or column.method == "start":
+            continue
+        starts = [(row.start, row.answer) for row in column.rows]
+        begun = [(decoded[key].answer, row.answer) for row in column.rows
+                 if (key := (row.compound, row.seed)) in decoded and column.method != "cdvae"]  # fmt: skip
+        cells = []
+        for pairs in (starts, begun):
+            drops = [None if b is None or a is None or b.compared is None or a.compared is None
+                     else b.compared - a.compared for b, a in pairs]  # fmt: skip
+            fallen = [drop for drop in drops if drop is not None]
+            cells += [*_share(Share(sum(drop > 0 for drop in fallen), len(drops)))]
+            cells.append(f"{mean(fallen):.3f}" if fallen else "")
+        lines.append((column.method, *cells))
+    return Table(
+        "falls",
+        "How often the judge's energy falls",
+        (
+            "method", "from the start", "95 % interval", "mean fall, eV/atom", "from the decoded start",
+            "95 % interval of these", "mean of these, eV/atom",
+        ),
+        tuple(lines),
+        "Answers are taken as they are, not relaxed. The start is a crystal in a minimum of the judge; the decoded "
+        "start is what the autoencoder makes of it without any descent. Runs without an energy count as not fallen.",
+    )  # fmt: skip
+
+
+def failures_table(rows: Sequence[Row]) -> Table:
+    """Runs without an answer, and answers that cannot count, with the reasons."""
+    counted: dict[tuple[str, str, str], int] = {}
+    for row in rows:
+        reasons = [row.reason] if row.status == "failed" else []
+        reasons += [f"{STAGE_WORDS[stage]}: {judged.note}" for stage in STAGES
+                    if (judged := getattr(row, stage)) is not None and judged.note]  # fmt: skip
+        for reason in reasons:
+            key = (row.track, row.method, reason)
+            counted[key] = counted.get(key, 0) + 1
+    lines = [(*key, str(n)) for key, n in sorted(counted.items())]
+    return Table("failures", "Failures", ("track", "method", "reason", "runs"), tuple(lines))
+
+
+def _share(share: Share) -> tuple[str, str]:
+    if not share.trials:
+        return "", ""
+    return f"{share.successes} of {share.trials}", f"{share.low:.3f} to {share.high:.3f}"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
+
+
+def _or_nothing(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _seconds(values: Sequence[float]) -> str:
+    return f"{median(values):.2f}" if values else ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"

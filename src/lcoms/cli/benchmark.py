@@ -1,0 +1,267 @@
+"""`lcoms benchmark`: every method under one protocol, rows that are kept, tables and figures made from them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lcoms.errors import ConfigError
+from lcoms.oracles.registry import DEFAULT_ORACLE
+
+if TYPE_CHECKING:
+    from lcoms.benchmark.protocol import Task, Track
+    from lcoms.benchmark.rows import Judged, Row
+
+QUICK_COMPOUNDS = "NaCl,MgO,ZnS,Si"
+MAX_ATOMS = 20
+
+app = typer.Typer(no_args_is_help=True, help="Run every method under one protocol, and report.")
+
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the rows; what it holds is not run again.")]
+CompoundsOption = Annotated[
+    str | None, typer.Option(help="Names with commas between, such as NaCl,MgO.", show_default="all")
+]
+TableOption = Annotated[
+    Path | None, typer.Option(help="Known structures to take instead of the paper's 26 compounds (any data file).")
+]
+NumberOption = Annotated[int | None, typer.Option("-n", help="So many of the table at random.", show_default="all")]
+SeedsOption = Annotated[int | None, typer.Option(help="Seeds 0, 1, ...", show_default="3, quick 1", min=1)]
+StepsOption = Annotated[int, typer.Option(help="Steps of descents.")]
+PointsOption = Annotated[
+    int | None,
+    typer.Option(help="Places on a descent that are decoded and judged, as for Figure 2.", show_default="0, quick 3"),
+]
+JudgeOption = Annotated[str, typer.Option(help="Energy oracle whose energies count.")]
+WeightsOption = Annotated[Path | None, typer.Option(help="Folder of weights.", show_default="those in the package")]
+ProcessesOption = Annotated[int, typer.Option(help="Runs at a time; seconds are longer with many.", min=1)]
+
+
+@app.command()
+def run(
+    out: OutOption,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Names with commas between.", show_default="all but dft-pso whose models are given"),
+    ] = None,
+    track: Annotated[str | None, typer.Option(help="paper or formula.", show_default="both")] = None,
+    compounds: CompoundsOption = None,
+    table: TableOption = None,
+    n: NumberOption = None,
+    seeds: SeedsOption = None,
+    steps: StepsOption = 50,
+    points: PointsOption = None,
+    budget: Annotated[
+        int | None, typer.Option(help="Energies of a search with MEGNet.", show_default="1000, quick 100", min=1)
+    ] = None,
+    relaxations: Annotated[
+        int | None, typer.Option(help="Relaxations of a search by the judge.", show_default="50, quick 10", min=1)
+    ] = None,
+    dft_relaxations: Annotated[int, typer.Option(help="Relaxations of dft-pso.", min=1)] = 20,
+    dft: Annotated[str, typer.Option(help="Energy oracle of dft-pso.")] = "gpaw",
+    max_units: Annotated[
+        int, typer.Option(help="Formula units of the largest cell for searches from the formula alone.", min=1)
+    ] = 4,
+    effort: Annotated[str, typer.Option(help="fast, normal or thorough: of lcoms from the formula alone.")] = "normal",
+    judge: JudgeOption = DEFAULT_ORACLE,
+    start_oracle: Annotated[
+        str | None, typer.Option(help="Energy oracle that relaxes the starts.", show_default="the judge")
+    ] = None,
+    weights: WeightsOption = None,
+    sl: Annotated[
+        Path | None, typer.Option(help="Weights by lcoms train surrogate --conservatism off, for method sl.")
+    ] = None,
+    megnet: Annotated[Path | None, typer.Option(help="File by lcoms train megnet, for methods megnet-....")] = None,
+    input_model: Annotated[
+        Path | None, typer.Option("--input", help="File by lcoms train megnet --conservatism on, for input-coms.")
+    ] = None,
+    processes: ProcessesOption = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="A slice: four compounds, one seed, small budgets.")] = False,
+) -> None:
+    """Run methods on compounds; each run is a line of OUT/rows.jsonl as soon as it is done.
+
+    Track paper: the number of atoms is known, and starts are random cells in their nearest minimum. Track formula: the
+    formula alone. Methods: lcoms, sl, cdvae, start, input-coms, lcoms-decoded, megnet-random, megnet-pso, megnet-tpe,
+    random, evolution, dft-pso.
+    """
+    from lcoms.benchmark.methods import Files, choose_methods, load_models
+    from lcoms.benchmark.protocol import BenchmarkConfig
+    from lcoms.benchmark.run import run_benchmark
+
+    tracks = _tracks(track)
+    plain = BenchmarkConfig()
+    config = BenchmarkConfig(
+        judge=judge,
+        start=start_oracle or "",
+        steps=steps,
+        points=_chosen(points, 3 if quick else plain.points),
+        budget=_chosen(budget, 100 if quick else plain.budget),
+        relaxations=_chosen(relaxations, 10 if quick else plain.relaxations),
+        dft=dft,
+        dft_relaxations=dft_relaxations,
+        max_units=max_units,
+        effort=effort,
+    )
+    files = Files(weights, sl, megnet, input_model)
+    models = load_models(files)
+    chosen: dict[str, list[str]] = {}
+    for name in tracks:
+        chosen[name], left_out = choose_methods(name, None if methods is None else _names(methods), models)
+        for sentence in left_out:
+            typer.echo(f"track {name}: {sentence}", err=True)
+    wanted = QUICK_COMPOUNDS if quick and compounds is None and table is None else compounds
+    tasks = [task for name in tracks for task in _tasks(name, wanted, table, n)]
+    n_seeds = _chosen(seeds, 1 if quick else 3)
+    n_runs = n_seeds * sum(len(chosen[task.track]) for task in tasks)
+    told = _Teller(n_runs)
+    done = run_benchmark(
+        tasks,
+        chosen,
+        range(n_seeds),
+        config,
+        files,
+        out,
+        processes=processes,
+        label=f" start={start_oracle}" if start_oracle else "",
+        on_row=told.tell,
+    )
+    told.end(out, done)
+
+
+@app.command()
+def sweep(
+    store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest; the surrogates learn from it.")],
+    out: OutOption,
+    tau: Annotated[str, typer.Option(help="Values with commas between; empty for none.")] = "0.1,0.5,1,2,5",
+    inner_steps: Annotated[str, typer.Option(help="Steps of the adversary in training.")] = "1,50",
+    final_steps: Annotated[str, typer.Option(help="Steps of the final descent.")] = "10,40,50,200",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value for all surrogates, such as epochs=20; repeatable.")
+    ] = None,
+    compounds: CompoundsOption = None,
+    seeds: SeedsOption = 3,
+    steps: StepsOption = 50,
+    judge: JudgeOption = DEFAULT_ORACLE,
+    weights: WeightsOption = None,
+    processes: ProcessesOption = 1,
+) -> None:
+    """Train a surrogate for each value into OUT/surrogates, and run LCOMs with it from the paper's starts."""
+    from lcoms.benchmark.methods import Files
+    from lcoms.benchmark.protocol import BenchmarkConfig
+    from lcoms.benchmark.sweep import Variant, run_sweep
+    from lcoms.train.surrogate import EpochRecord
+
+    variants = [Variant("tau", value) for value in _numbers(tau, "--tau")]
+    variants += [Variant("inner_steps", value) for value in _numbers(inner_steps, "--inner-steps")]
+    variants += [Variant("steps", value) for value in _numbers(final_steps, "--final-steps")]
+    config = BenchmarkConfig(judge=judge, steps=steps)
+    tasks, n_seeds = _tasks("paper", compounds, None, None), _chosen(seeds, 3)
+    told = _Teller(len(variants) * n_seeds * len(tasks))
+
+    def on_epoch(variant: Variant, record: EpochRecord) -> None:
+        typer.echo(f"training{variant.label}: epoch {record.epoch}, MAE {record.mae:.3f} eV/atom")
+
+    done = run_sweep(
+        variants,
+        store,
+        tasks,
+        range(n_seeds),
+        config,
+        Files(weights),
+        out,
+        overrides=set_ or [],
+        processes=processes,
+        on_epoch=on_epoch,
+        on_row=told.tell,
+    )
+    told.end(out, done)
+
+
+@app.command()
+def report(
+    rows: Annotated[list[Path], typer.Argument(help="Folders or files of rows; all are put together.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.md, CSV and PNG files.")],
+) -> None:
+    """Make all tables and figures from rows alone; equal rows give equal files."""
+    from lcoms.benchmark.rows import read_rows
+    from lcoms.benchmark.write import write_benchmark
+
+    for path in write_benchmark(read_rows(rows), out):
+        typer.echo(str(path))
+
+
+class _Teller:
+    """Prints a line for each new row."""
+
+    def __init__(self, n_runs: int) -> None:
+        self.n_runs, self.n_new, self.began = n_runs, 0, time.perf_counter()
+
+    def tell(self, row: Row) -> None:
+        """What came of it, in short."""
+        self.n_new += 1
+        found = [_in_short(judged, row) for judged in (row.answer, row.relaxed)]
+        typer.echo(
+            f"{self.n_new:>5}  {row.track:<7} {row.method:<14} {row.compound:<10} seed {row.seed}  as answered: "
+            f"{found[0]}  relaxed: {found[1]}  {row.total_seconds:7.2f} s  {row.reason}".rstrip()
+        )
+
+    def end(self, out: Path, n_done: int) -> None:
+        """What is there now, and the next command."""
+        spent = time.perf_counter() - self.began
+        typer.echo(f"{self.n_new} new runs in {spent:.0f} s, {n_done} were there, {self.n_runs} were asked for.")
+        typer.echo(f"Next: lcoms benchmark report {out} --out {out / 'report'}")
+
+
+def _in_short(judged: Judged | None, row: Row) -> str:
+    if judged is None:
+        return "nothing"
+    known, energy = None if row.known is None else row.known.compared, judged.compared
+    above = "     ?" if known is None or energy is None else f"{energy - known:+6.3f}"
+    match = "strict+group" if judged.strict and judged.same_group else "strict" if judged.strict else "-"
+    return f"{above} eV/atom {match:<12}"
+
+
+def _tracks(name: str | None) -> list[Track]:
+    from lcoms.benchmark.protocol import TRACKS
+
+    if name is None:
+        return list(TRACKS)
+    chosen = [track for track in TRACKS if track == name]
+    if not chosen:
+        raise ConfigError(f"there is no track {name!r}; choose {' or '.join(TRACKS)}.")
+    return chosen
+
+
+def _tasks(track: Track, compounds: str | None, table: Path | None, n: int | None) -> list[Task]:
+    """Of the paper's compounds, or of a table."""
+    from lcoms.benchmark.protocol import PAPER_GROUP, Task
+    from lcoms.evaluate import references
+
+    known, group = references.paper_compounds(), PAPER_GROUP
+    if table is not None:
+        known, group = references.references_from_file(table, max_atoms=MAX_ATOMS)[0], table.name.partition(".")[0]
+        known = references.sample(known, n, 0)
+    if compounds is not None:
+        names = _names(compounds)
+        missing = [name for name in names if name not in {one.name for one in known}]
+        if missing:
+            raise ConfigError(f"{group} hold no {missing[0]}; choose from {', '.join(one.name for one in known[:30])}.")
+        known = [one for one in known if one.name in names]
+    return [Task(track, one, group) for one in known]
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in _names(text)]
+    except ValueError:
+        raise ConfigError(f"{option} {text}: write numbers with commas between, such as 0.5,1,2.") from None
+
+
+def _chosen(value: int | None, usual: int) -> int:
+    return usual if value is None else value

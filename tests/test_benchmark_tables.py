@@ -1,0 +1,136 @@
+"""Tables and figures are functions of the rows alone: numbers by hand, and equal rows give equal files."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from benchmark_rows import judged, point, row
+
+from lcoms.benchmark.figures import all_figures, improvements, success_curve, sweep_of
+from lcoms.benchmark.rows import Row
+from lcoms.benchmark.success import MATCH
+from lcoms.benchmark.tables import (
+    Table,
+    all_tables,
+    columns,
+    failures_table,
+    falls_table,
+    seconds_table,
+    success_table,
+    totals_table,
+    variants,
+)
+from lcoms.benchmark.write import INDEX, write_benchmark
+
+BEGAN = judged(-1.0)
+"""A start 1 eV/atom above the known structure."""
+
+
+def some_rows() -> list[Row]:
+    """Two compounds and two seeds; the baseline finds nothing and fails once."""
+    rows = []
+    for seed in (0, 1):
+        for name in ("LiF", "Si"):
+            way = (point(0, 0.1, found=False), point(50, 1.0, found=True))
+            taken = {"start": 1.0, "descent": 2.0 + seed, "relax": 0.5}
+            rows.append(row("lcoms", name, seed, found=True, start=BEGAN, seconds=taken, progress=way,
+                            descent=(-1.0, -1.5), n_evaluations=50))  # fmt: skip
+            rows.append(row("sl", name, seed, -1.2, start=BEGAN, n_evaluations=50))
+    rows[1] = row("sl", "LiF", 0, None, start=BEGAN)
+    return [*rows, row("lcoms tau=0.5", "LiF", start=BEGAN), row("lcoms tau=2", "LiF", found=True, start=BEGAN)]
+
+
+def lines_of(table: Table) -> list[dict[str, str]]:
+    return [dict(zip(table.header, line, strict=True)) for line in table.rows]
+
+
+def test_table_1_counts_seeds_and_says_nothing_about_energies_of_elements() -> None:
+    lithium, silicon = lines_of(success_table(some_rows(), "paper", "answer"))
+    assert (lithium["compound"], lithium["lcoms"], lithium["sl"]) == ("LiF", "2 2 2 2 of 2", "0 0 0 0 of 2")
+    assert (silicon["lcoms"], silicon["sl"]) == ("- - - 2 of 2", "- - - 0 of 2")
+    assert not success_table(some_rows(), "formula", "answer").rows
+
+
+def test_totals_with_intervals_p_values_and_what_the_paper_says() -> None:
+    by_key = {(r["method"], r["stage"], r["criterion"]): r for r in lines_of(totals_table(some_rows()))}
+    one, other = (by_key[m, "as answered", MATCH.name] for m in ("lcoms", "sl"))
+    assert (one["compounds"], one["runs"], other["runs"]) == ("2 of 2", "4 of 4", "0 of 4")
+    # Wilson: (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n) for 4 of 4 is 1 / (1 + z^2 / 4).
+    assert one["95 % interval of runs"] == f"{1 / (1 + 1.959964**2 / 4):.3f} to 1.000"
+    # McNemar: 2 compounds to 0 is 2 / 2^2; 4 runs to 0 is 2 / 2^4.
+    assert (other["p against lcoms"], other["p of runs against lcoms"]) == ("0.5", "0.12")
+    assert one["p against lcoms"] == ""
+    quoted = [
+        by_key["lcoms", "as answered", name]["paper, OQMD, of 26, within 20 %"] for name in ("within 20 %", MATCH.name)
+    ]
+    assert quoted == ["16", ""]
+    elsewhere = [replace(one, group="others") for one in some_rows()]
+    assert all(r["paper, OQMD, of 26, within 20 %"] == "" for r in lines_of(totals_table(elsewhere)))
+
+
+def test_seconds_are_medians_of_the_runs_that_answered() -> None:
+    lcoms, sl = lines_of(seconds_table(some_rows()))
+    assert (lcoms["start"], lcoms["descent"], lcoms["relax"], lcoms["in all"]) == ("1.00", "2.50", "0.50", "4.00")
+    assert (lcoms["runs"], lcoms["evaluations"], lcoms["search"], lcoms["seconds in the paper"]) == ("4", "50", "", "2")
+    assert sl["runs"] == "3"
+
+
+def test_falls_and_failures_are_counted() -> None:
+    lcoms, sl = lines_of(falls_table(some_rows()))
+    assert (lcoms["from the start"], lcoms["mean fall, eV/atom"]) == ("4 of 4", "1.000")
+    assert (sl["from the start"], sl["mean fall, eV/atom"]) == ("3 of 4", "0.200")
+    noted = row("cdvae", answer=judged(-9.0, note="too low"), relaxed=None)
+    assert lines_of(failures_table([*some_rows(), noted])) == [
+        {"track": "paper", "method": "cdvae", "reason": "as answered: too low", "runs": "1"},
+        {"track": "paper", "method": "sl", "reason": "it broke", "runs": "1"},
+    ]
+
+
+def test_variants_stand_apart() -> None:
+    assert [column.method for column in columns(some_rows())] == ["lcoms", "sl"]
+    assert [column.method for column in variants(some_rows())] == ["lcoms tau=0.5", "lcoms tau=2"]
+    assert [sweep_of(row(name)) for name in ("lcoms tau=0.5", "lcoms", "lcoms start=gpaw")] == [
+        ("tau", 0.5),
+        None,
+        None,
+    ]
+
+
+def test_improvement_is_the_fall_over_the_start() -> None:
+    rows = [row("lcoms", "LiF", 0, -1.5, start=BEGAN), row("lcoms", "LiF", 1, -2.0, start=judged(-1.6))]
+    assert improvements(rows)["LiF"] == pytest.approx(((0.5 + 0.25) / 2, 0.45))
+
+
+def test_success_rises_where_runs_find_the_structure() -> None:
+    rows = [
+        row("lcoms", "LiF", found=True, progress=(point(5, 1.0, found=True),), n_evaluations=9),
+        row("lcoms", "NaF", found=True, progress=(point(2, 0.5, found=False),), n_evaluations=7),
+    ]
+    (column,) = columns(rows)
+    assert success_curve(column, MATCH, "evaluations") == ([5.0, 7.0, 9.0], [0.5, 1.0, 1.0])
+
+
+def test_equal_rows_give_equal_files(tmp_path: Path) -> None:
+    rows = some_rows()
+    written = write_benchmark(rows, tmp_path / "a")
+    names = {path.name for path in written}
+    assert {INDEX, "table1-paper-answer.csv", "totals.csv", "variants.csv", "table2.csv", "falls.csv"} <= names
+    assert {"figure2.png", "figure3.png", "figure4.png", "success-paper.png"} <= names
+    assert "success-formula.png" not in names
+    write_benchmark(rows, tmp_path / "b")
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    with (tmp_path / "a" / "totals.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            list(r) for t in all_tables(rows) if t.name == "totals" for r in (t.header, *t.rows)
+        ]
+    report = (tmp_path / "a" / INDEX).read_text()
+    assert "## Table 1, track paper, as answered" in report
+    assert "![figure2](figure2.png)" in report
+
+
+def test_no_figure_without_its_rows() -> None:
+    assert set(all_figures([row("random")])) == {"success-paper"}

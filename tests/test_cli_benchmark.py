@@ -1,0 +1,66 @@
+"""`lcoms benchmark`: a slice from run to report, and sentences for what cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny import caesium_chloride, rock_salt
+
+from lcoms.benchmark.rows import ROWS_FILE, read_rows
+from lcoms.cli.main import run
+from lcoms.evaluate import references
+from lcoms.evaluate.references import Reference
+
+SMALL = ["--steps", "2", "--relaxations", "4", "--judge", "analytic", "--effort", "fast", "--max-units", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _two_compounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [Reference(c.composition.formula, c.composition, c) for c in (rock_salt(), caesium_chloride())]
+    monkeypatch.setattr(references, "paper_compounds", lambda: known)
+
+
+def test_run_and_report(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "bench"
+    arguments = ["benchmark", "run", "--out", str(out), "--weights", str(tiny_weights), *SMALL]
+    wanted = ["--track", "paper", "--compounds", "NaCl", "--seeds", "1"]
+    assert run([*arguments, *wanted]) == 0
+    told = capsys.readouterr()
+    assert "track paper: sl is left out: it needs --sl FOLDER." in told.err
+    assert "5 new runs in" in told.out
+    assert "0 were there, 5 were asked for." in told.out
+    assert {row.method for row in read_rows([out])} == {"lcoms", "cdvae", "start", "random", "evolution"}
+    before = (out / ROWS_FILE).read_bytes()
+    assert run([*arguments, *wanted]) == 0
+    assert "0 new runs" in capsys.readouterr().out
+    assert (out / ROWS_FILE).read_bytes() == before
+    assert run(["benchmark", "report", str(out), "--out", str(tmp_path / "report")]) == 0
+    assert str(tmp_path / "report" / "report.md") in capsys.readouterr().out
+    assert "| NaCl |" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_starts_by_another_oracle_have_names_of_their_own(tiny_weights: Path, tmp_path: Path) -> None:
+    arguments = ["benchmark", "run", "--out", str(tmp_path), "--weights", str(tiny_weights), *SMALL]
+    wanted = ["--track", "paper", "--methods", "start", "--compounds", "NaCl", "--seeds", "1"]
+    assert run([*arguments, *wanted, "--start-oracle", "analytic"]) == 0
+    assert [row.method for row in read_rows([tmp_path])] == ["start start=analytic"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "--track", "both"], "there is no track 'both'; choose paper or formula"),
+        (["run", "--methods", "uspex"], "there is no method 'uspex'; choose from"),
+        (["run", "--methods", "megnet-pso"], "give it by --megnet FILE"),
+        (["run", "--compounds", "XeF2"], "26 compounds hold no XeF2; choose from NaCl, CsCl"),
+        (["sweep", "STORE", "--tau", "much"], "--tau much: write numbers with commas between"),
+        (["report", "NOWHERE"], "cannot be read; give a folder that lcoms benchmark run has written"),
+    ],
+)
+def test_mistakes_are_told(
+    arguments: list[str], sentence: str, tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--weights", str(tiny_weights)] if arguments[0] != "report" else []
+    assert run(["benchmark", *arguments, "--out", str(tmp_path / "out"), *more]) == 2
+    assert sentence in capsys.readouterr().err.replace("\n", " ")
