@@ -15,9 +15,9 @@ from lcoms.batch import CrystalBatch
 from lcoms.config import from_dict, to_dict
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import ConfigError
-from lcoms.models.fast import FastCDVAE, random_strains
+from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
-from lcoms.models.schedule import NoiseSchedule
+from lcoms.models.schedule import NoiseSchedule, random_strains
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-4}
 

@@ -231,3 +231,22 @@ def test_an_element_also_starts_from_crystals_of_two_elements() -> None:
     assert starts.mapping(row) == {5: 6, 7: 6}
     numbers = [mendeleev_number(z) for z in (5, 6, 7)]
     assert starts.distances[row] == max(abs(numbers[0] - numbers[1]), abs(numbers[2] - numbers[1]))
+
+
+def test_codes_of_sites_are_kept_with_their_entries(tmp_path: Path) -> None:
+    codes = [(3, 255), (), (0,)]
+    library = LatentLibrary.build(
+        torch.zeros(3, 2),
+        [Composition.from_formula(f) for f in ("NaBr", "KBr", "RbBr")],
+        np.full(3, -1.0),
+        list("abc"),
+        space_groups=np.array([225, 0, 221]),
+        site_codes=codes,
+    )
+    library.save(tmp_path / "library.safetensors")
+    again = LatentLibrary.load(tmp_path / "library.safetensors")
+    assert [again.sites(i) for i in range(3)] == codes
+    with pytest.raises(DataError, match="as many"):
+        LatentLibrary.build(
+            torch.zeros(1, 2), [Composition.from_formula("NaBr")], np.zeros(1), ["a"], site_codes=[(), ()]
+        )

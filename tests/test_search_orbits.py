@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny import fluorite, perovskite
+from tiny import fluorite, perovskite, wurtzite
 
 from lcoms.crystal import Composition
 from lcoms.errors import WeightsError
-from lcoms.search.orbits import OrbitStatistics
+from lcoms.search.orbits import OrbitStatistics, in_pattern_order
 from lcoms.wyckoff import wyckoff_orbits
 
 
@@ -32,6 +32,21 @@ def test_elements_of_equal_counts_stand_along_the_chemical_scale() -> None:
     counted = statistics().orbits(221, Composition((9, 11, 28), (3, 1, 1)))
     assert sum(share for _, share in counted) == pytest.approx(1.0)
     assert {letter for letter, z in counted[0][0] if z == 9} <= {"c", "d"}
+
+
+def test_codes_follow_the_elements_they_were_given_with() -> None:
+    described = wyckoff_orbits(wurtzite(), symprec=0.01)
+    assert described == (186, (("b", 8), ("b", 30)))
+    oxide = Composition((8, 30), (2, 2))
+    counted = OrbitStatistics.count([(oxide, *described)])
+    codes = in_pattern_order(oxide, described[1], (7, 9))
+    assert counted.coded_orbits(186, oxide, 0, codes) == (described[1], (7, 9))
+    beryllium = Composition((4, 8), (2, 2))  # now the metal comes first by its number
+    assert counted.coded_orbits(186, beryllium, 0, codes) == ((("b", 4), ("b", 8)), (9, 7))
+    assert counted.coded_orbits(186, beryllium, 1, codes) is None
+    assert counted.coded_orbits(186, beryllium, -1, codes) is None
+    assert counted.coded_orbits(186, beryllium, 0, (7,)) is None
+    assert counted.coded_orbits(187, beryllium, 0, codes) is None
 
 
 def test_unknown_cells_have_no_orbits_and_rare_patterns_can_be_left_out() -> None:

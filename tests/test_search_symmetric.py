@@ -14,10 +14,12 @@ from lcoms.batch import CrystalBatch
 from lcoms.bravais import fitting_lattices
 from lcoms.crystal import Composition, Crystal
 from lcoms.match import STRICT, matches
+from lcoms.models.fast import FastCDVAE
 from lcoms.models.schedule import Symmetry
 from lcoms.models.weights import Weights, load_weights
-from lcoms.search.orbits import OrbitStatistics
+from lcoms.search.orbits import OrbitStatistics, in_pattern_order
 from lcoms.search.symmetric import Proposal, SymmetryConfig, decode_latents, decode_within_groups
+from lcoms.site_codes import describe_sites
 from lcoms.wyckoff import primitive_operations, symmetric_cell, wyckoff_orbits
 
 
@@ -143,3 +145,51 @@ def test_the_nearest_distinct_crystals_are_kept(weights: Weights) -> None:
     assert not any(matches(a.crystal, b.crystal, STRICT) for a, b in combinations(three, 2))
     latent = latents(weights, [three[1].crystal])
     assert float((latent - z).norm()) == pytest.approx(three[1].distance, rel=1e-3)
+
+
+def test_annealing_begins_where_the_sites_are_known(weights: Weights) -> None:
+    model = weights.cdvae
+    assert isinstance(model, FastCDVAE)
+    crystal = wurtzite()
+    described = wyckoff_orbits(crystal, symprec=0.01)
+    assert described is not None
+    cell = symmetric_cell(*described)
+    z = latents(weights, [crystal]).repeat(6, 1)
+    lattices = torch.from_numpy(np.linalg.cholesky(crystal.lattice @ crystal.lattice.T)).float().repeat(6, 1, 1)
+    apart = np.array([[0.0, 0.374], [0.1, 0.474]]).repeat(3, axis=0)  # of the two species along c
+    found, _ = model.decode_within(
+        z, [cell] * 6, lattices, torch.Generator().manual_seed(0), coords=list(apart), known_to=0.01
+    )
+    for one, z_of in zip(found, apart, strict=True):
+        assert one is not None
+        begun = cell.shifts + cell.directions @ z_of
+        moved = one.frac_coords - begun
+        assert np.abs((moved - np.round(moved)) @ one.lattice).max() < 0.1
+    anywhere, _ = model.decode_within(z, [cell] * 6, lattices, torch.Generator().manual_seed(0))
+    heights = [one.frac_coords[2, 2] - one.frac_coords[0, 2] for one in anywhere if one is not None]
+    assert np.std(heights) > 0.01
+
+
+def test_codes_of_sites_are_tried_instead_of_random_places(weights: Weights) -> None:
+    crystal = wurtzite()
+    described = describe_sites(crystal, symprec=0.01)
+    assert described is not None
+    number, orbits, codes = described
+    statistics = OrbitStatistics.count([(crystal.composition, number, orbits)])
+    sites = in_pattern_order(crystal.composition, orbits, codes)
+    z = latents(weights, [crystal])
+    for config, counts in (
+        (SymmetryConfig(max_misfit=9.0, coded_tries=2, max_lattices=1), {2}),
+        (SymmetryConfig(max_misfit=9.0, coded_tries=1, max_lattices=1), {1}),
+        (SymmetryConfig(max_misfit=9.0, coded_tries=2, max_lattices=1, beside_codes=True, more_tries=0), {7}),
+    ):
+        found = decode_within_groups(
+            weights.cdvae,  # type: ignore[arg-type]
+            z,
+            [crystal.composition],
+            [[Proposal(number, pattern=0, sites=sites)]],
+            statistics,
+            torch.Generator().manual_seed(0),
+            config=config,
+        )
+        assert len(found[0]) in counts, "two tries with codes; 1 + 2 x 2 without them"

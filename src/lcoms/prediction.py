@@ -235,7 +235,9 @@ def predict_from(
     features = element_fractions(composition).expand(len(starts), -1)
     descent = descend(weights.surrogate, z0, features, steps=config.steps, step_size=config.step_size)
     proposals = [
-        [Proposal(start.space_group, pattern=start.pattern)] if config.symmetry and start.space_group else []
+        [Proposal(start.space_group, pattern=start.pattern, sites=start.sites)]
+        if config.symmetry and start.space_group
+        else []
         for start in starts
     ]
     decoded = decode_latents(weights, descent.z, cells, proposals, generator, config=config.within)

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -107,27 +107,56 @@ def primitive_basis(number: int) -> Float[NDArray[np.float64], "3 3"]:
 
 
 @cache
+def conventional_operations(
+    number: int,
+) -> tuple[Float[NDArray[np.float64], "g 3 3"], Float[NDArray[np.float64], "g 3"]]:
+    """W and w of each operation of a space group in the conventional basis, centring included."""
+    import moyopy
+
+    found = moyopy.operations_from_number(number, setting=moyopy.Setting.standard())
+    return np.array(found.rotations, dtype=np.float64), np.array(found.translations, dtype=np.float64)
+
+
+@cache
 def primitive_operations(
     number: int,
 ) -> tuple[Float[NDArray[np.float64], "g 3 3"], Float[NDArray[np.float64], "g 3"]]:
     """W and w of each operation of a space group, modulo lattice translations, in the primitive basis."""
-    import moyopy
-
-    found = moyopy.operations_from_number(number, setting=moyopy.Setting.standard())
+    rotations, translations = conventional_operations(number)
     to_primitive = np.linalg.inv(primitive_basis(number)).T
-    linear = to_primitive @ np.array(found.rotations, dtype=np.float64) @ np.linalg.inv(to_primitive)
-    shift = np.array(found.translations) @ to_primitive.T
+    linear = to_primitive @ rotations @ np.linalg.inv(to_primitive)
+    shift = translations @ to_primitive.T
     keys = np.round(np.concatenate([linear.reshape(-1, 9), _wrapped(shift)], axis=1), 3) + 0.0
     _, first = np.unique(keys, axis=0, return_index=True)
     first.sort()
     return np.round(linear[first]), shift[first]
 
 
-def wyckoff_orbits(crystal: Crystal, *, symprec: float) -> tuple[int, Orbits] | None:
-    """Space group and orbits of the primitive cell; None where the search fails.
+class StandardCell(NamedTuple):
+    """A crystal in the conventional cell of its space group.
 
-    Of the descriptions that differ only by the choice of origin or axes (the Euclidean normalizer) the first in the
-    order of letters is taken.
+    Attributes:
+        letters: Wyckoff letter of each atom.
+        coords: (n, 3) fractional coordinates.
+        lattice: (3, 3) conventional lattice vectors as rows, angstrom.
+    """
+
+    space_group: int
+    letters: list[str]
+    atomic_numbers: list[int]
+    coords: Float[NDArray[np.float64], "n 3"]
+    lattice: Float[NDArray[np.float64], "3 3"]
+
+    @property
+    def orbits(self) -> Orbits:
+        return _orbits(self.letters, self.atomic_numbers, self.space_group)
+
+
+def standard_cell(crystal: Crystal, *, symprec: float) -> StandardCell | None:
+    """The crystal in the standard setting of its space group; None where the search fails.
+
+    Of the descriptions that differ only by the choice of origin or axes (the Euclidean normalizer) the one is taken
+    whose orbits come first in the order of letters.
     """
     import moyopy
 
@@ -138,8 +167,21 @@ def wyckoff_orbits(crystal: Crystal, *, symprec: float) -> tuple[int, Orbits] | 
         same = dataset.normalizer_wyckoff_positions().coset_representatives
     except Exception:  # moyopy raises its own untyped errors where no group is consistent with the tolerance
         return None
-    numbers, group = [int(z) for z in dataset.std_cell.numbers], int(dataset.number)
-    return group, min(_orbits([position.letter for position in positions], numbers, group) for _, positions in same)
+    found = dataset.std_cell
+    cells = []
+    for change, positions in same:
+        linear = np.array(change.linear, dtype=np.float64)
+        coords = np.array(found.positions) @ linear.T + np.array(change.origin_shift)
+        lattice = np.linalg.inv(linear).T @ np.array(found.basis)
+        letters = [position.letter for position in positions]
+        cells.append(StandardCell(int(dataset.number), letters, [int(z) for z in found.numbers], coords, lattice))
+    return min(cells, key=lambda cell: cell.orbits)
+
+
+def wyckoff_orbits(crystal: Crystal, *, symprec: float) -> tuple[int, Orbits] | None:
+    """Space group and orbits of the crystal in its standard cell; None where the search fails."""
+    cell = standard_cell(crystal, symprec=symprec)
+    return None if cell is None else (cell.space_group, cell.orbits)
 
 
 def n_primitive_atoms(number: int, orbits: Orbits) -> int:

@@ -12,12 +12,13 @@ Work is done on groups of crystals with equally many atoms: frac_coords (b, n, 3
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
-from math import log
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,7 +36,7 @@ from lcoms.models.base import (
     sample_latent,
 )
 from lcoms.models.fast_config import FastConfig
-from lcoms.models.schedule import Symmetry, anneal
+from lcoms.models.schedule import Symmetry, anneal, random_strains
 from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout
 from lcoms.nn.geometry import Densities, densities
 from lcoms.wyckoff import SymmetricCell
@@ -280,13 +281,16 @@ class FastCDVAE(CDVAE):
         lattice: Tensor,
         generator: torch.Generator,
         symmetry: Symmetry | None = None,
+        *,
+        sigma_max: float | None = None,
     ) -> tuple[list[Crystal | None], Float[Tensor, " b"]]:
         """Crystals annealed from where the atoms are, and how far their latents are from those asked for."""
+        noise = self.config.noise
         frac_coords, lattice = anneal(
             lambda x, cell, sigma: self.denoise(z, x, cell, numbers, sigma),
             frac_coords,
             lattice,
-            self.config.noise,
+            noise if sigma_max is None else replace(noise, sigma_max=sigma_max),
             steps=self.config.steps,
             generator=generator,
             churn=self.config.churn,
@@ -324,35 +328,50 @@ class FastCDVAE(CDVAE):
         cells: Sequence[SymmetricCell],
         lattices: Float[Tensor, "n 3 3"],
         generator: torch.Generator,
+        *,
+        coords: Sequence[Float[NDArray[np.float64], " k"] | None] | None = None,
+        known_to: float = 0.8,
     ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
         """One try for each row, kept within a space group and on its Wyckoff positions all the way.
 
         Args:
-            cells: groups and positions; free coordinates are drawn anew.
+            cells: groups and positions.
             lattices: lower triangular starts, as the groups allow them.
+            coords: free coordinates to begin at; where there are none they are drawn anew.
+            known_to: noise level (angstrom) at which annealing begins where they are given.
 
         Returns:
             Crystals in the primitive cells of their groups, and the distance of each one's latent from that asked for.
         """
         crystals: list[Crystal | None] = [None] * len(cells)
         distances = torch.full((len(cells),), torch.inf)
-        sizes = np.array([len(cell.atomic_numbers) for cell in cells], dtype=np.int64)
-        for size in np.unique(sizes).tolist():
-            rows = np.flatnonzero(sizes == size).tolist()
+        places = [None] * len(cells) if coords is None else coords
+        kinds = np.array([(len(c.atomic_numbers), x is not None) for c, x in zip(cells, places, strict=True)])
+        for kind in np.unique(kinds.reshape(-1, 2), axis=0):
+            rows = np.flatnonzero((kinds == kind).all(1)).tolist()
             some = [cells[row] for row in rows]
-            frac_coords = torch.stack([_placed(cell, generator) for cell in some]).to(z.device)
+            begin = [_placed(cells[row], places[row], generator) for row in rows]
+            frac_coords = torch.stack(begin).to(z.device)
             numbers = torch.from_numpy(np.stack([cell.atomic_numbers for cell in some])).to(z.device)
             found, distances[rows] = self._sample(
-                z[rows], numbers, frac_coords, lattices[rows].to(z.device), generator, Symmetry.of(some)
+                z[rows],
+                numbers,
+                frac_coords,
+                lattices[rows].to(z.device),
+                generator,
+                Symmetry.of(some),
+                sigma_max=known_to if kind[1] else None,
             )
             for row, crystal in zip(rows, found, strict=True):
                 crystals[row] = crystal
         return crystals, distances
 
 
-def _placed(cell: SymmetricCell, generator: torch.Generator) -> Float[Tensor, "n 3"]:
-    """Fractional coordinates with the free ones anywhere."""
-    free = torch.rand(cell.n_free, generator=generator, dtype=torch.float64).numpy()
+def _placed(
+    cell: SymmetricCell, coords: Float[NDArray[np.float64], " k"] | None, generator: torch.Generator
+) -> Float[Tensor, "n 3"]:
+    """Fractional coordinates with the free ones as given, or anywhere."""
+    free = torch.rand(cell.n_free, generator=generator, dtype=torch.float64).numpy() if coords is None else coords
     return torch.from_numpy(cell.shifts + cell.directions @ free).float()
 
 
@@ -361,14 +380,6 @@ def _crystal(lattice: Tensor, frac_coords: Tensor, numbers: Tensor) -> Crystal |
         return Crystal(lattice.double().numpy(), frac_coords.double().numpy(), numbers.numpy())
     except CrystalError:
         return None
-
-
-def random_strains(n: int, sizes: tuple[float, float], generator: torch.Generator) -> Float[Tensor, "n 3 3"]:
-    """Symmetric strains whose standard deviation is drawn between two sizes, uniform in the logarithm."""
-    low, high = log(sizes[0]), log(sizes[1])
-    size = torch.exp(low + (high - low) * torch.rand(n, generator=generator))
-    strain = torch.randn((n, 3, 3), generator=generator) * size[:, None, None]
-    return (strain + strain.transpose(1, 2)) / 2
 
 
 def _size_feature(numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b 1"]:

@@ -53,6 +53,14 @@ class NoiseSchedule:
         return torch.logspace(log(self.sigma_max), log(self.sigma_min), steps, base=exp(1))
 
 
+def random_strains(n: int, sizes: tuple[float, float], generator: torch.Generator) -> Float[Tensor, "n 3 3"]:
+    """Symmetric strains whose standard deviation is drawn between two sizes, uniform in the logarithm."""
+    low, high = log(sizes[0]), log(sizes[1])
+    size = torch.exp(low + (high - low) * torch.rand(n, generator=generator))
+    strain = torch.randn((n, 3, 3), generator=generator) * size[:, None, None]
+    return (strain + strain.transpose(1, 2)) / 2
+
+
 Denoiser = Callable[
     [Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"], Float[Tensor, " b"]],
     tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]],

@@ -6,7 +6,7 @@ their Mendeleev numbers. Crystals that are alike by their space group, Wyckoff p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from lcoms.search.families import Family, empty_family, place_of_each, scale_ord
 from lcoms.search.similarity import ElementSimilarity
 
 KIND = "lcoms-latent-library"
-VERSION = 2
+VERSION = 3
 INSTABILITY_STEP = 0.01  # eV/atom
 
 
@@ -75,6 +75,8 @@ class LatentLibrary:
         instability: (n,) uint8, least possible energy above the hull in steps of 0.01 eV/atom, at most 2.55.
         space_groups: (n,) uint8 numbers, 0 where unknown.
         patterns: (n,) int16 place of the Wyckoff pattern in the statistics of orbits, -1 where unknown.
+        site_codes: (m,) uint8 codes of the sites (`lcoms.site_codes`), in the order of the pattern.
+        site_offsets: (n + 1,) where those of each entry start; an entry may have none.
         element_vectors, scales, weighting: similarity of elements; the last holds its hull weight, sharpness and reach.
         id_bytes: all ids as UTF-8, each ended by a line feed.
         metadata: where it came from.
@@ -89,6 +91,8 @@ class LatentLibrary:
     instability: NDArray[np.uint8]
     space_groups: NDArray[np.uint8]
     patterns: NDArray[np.int16]
+    site_codes: NDArray[np.uint8]
+    site_offsets: NDArray[np.int32]
     element_vectors: NDArray[np.float32]
     scales: NDArray[np.float32]
     weighting: NDArray[np.float32]
@@ -106,6 +110,7 @@ class LatentLibrary:
         e_above_hull: NDArray[np.floating] | None = None,
         space_groups: NDArray[np.integer] | None = None,
         patterns: NDArray[np.integer] | None = None,
+        site_codes: Sequence[Sequence[int]] | None = None,
         similarity: ElementSimilarity | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> LatentLibrary:
@@ -124,7 +129,9 @@ class LatentLibrary:
         hull = np.full(n, np.nan) if e_above_hull is None else np.asarray(e_above_hull)
         groups = np.zeros(n, dtype=np.uint8) if space_groups is None else np.asarray(space_groups)
         kinds = np.full(n, -1) if patterns is None else np.asarray(patterns)
-        lengths = {len(compositions), len(ids), len(formation_energies), len(hull), len(groups), len(kinds)}
+        sites = [()] * n if site_codes is None else site_codes
+        given = (compositions, ids, formation_energies, hull, groups, kinds, sites)
+        lengths = {len(one) for one in given}
         similarity = similarity or ElementSimilarity.mendeleev()
         if not n or lengths != {n}:
             raise DataError(f"a library needs as many compositions, ids and energies as latents, {n}, not {lengths}.")
@@ -144,6 +151,8 @@ class LatentLibrary:
             instability=_instability(compositions, np.asarray(formation_energies, dtype=np.float64), hull),
             space_groups=groups.astype(np.uint8),
             patterns=kinds.astype(np.int16),
+            site_codes=np.array([code for codes in sites for code in codes], dtype=np.uint8),
+            site_offsets=np.cumsum([0] + [len(codes) for codes in sites]).astype(np.int32),
             element_vectors=similarity.vectors,
             scales=similarity.scales,
             weighting=np.array([similarity.hull, similarity.sharpness, similarity.reach], dtype=np.float32),
@@ -178,6 +187,10 @@ class LatentLibrary:
         """What the cell of an entry holds."""
         part = slice(self.offsets[index], self.offsets[index + 1])
         return Composition(tuple(self.atomic_numbers[part].tolist()), tuple(self.counts[part].tolist()))
+
+    def sites(self, index: int) -> tuple[int, ...]:
+        """Codes of an entry's sites in the order of its pattern; none where they are unknown."""
+        return tuple(self.site_codes[self.site_offsets[index] : self.site_offsets[index + 1]].tolist())
 
     @cached_property
     def ids(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -59,6 +59,22 @@ class OrbitStatistics:
             (k for k, one in enumerate(self.patterns.get((number, _counts(composition)), {})) if one == pattern), -1
         )
 
+    def coded_orbits(
+        self, number: int, composition: Composition, place: int, codes: Sequence[int]
+    ) -> tuple[Orbits, tuple[int, ...]] | None:
+        """Orbits that a cell's contents take in a pattern, and the codes that belong to them; None without the pattern.
+
+        Args:
+            place: of the pattern among those of its group and counts.
+            codes: of the orbits in the order of the pattern, as `in_pattern_order` gives them.
+        """
+        seen = list(self.patterns.get((number, _counts(composition)), {}))
+        if not 0 <= place < len(seen) or len(seen[place]) != len(codes):
+            return None
+        elements = _elements(composition)
+        pairs = sorted((letter, elements[of], code) for (letter, of), code in zip(seen[place], codes, strict=True))
+        return tuple((letter, z) for letter, z, _ in pairs), tuple(code for _, _, code in pairs)
+
     def save(self, path: Path) -> None:
         """Write them as JSON."""
         groups: dict[str, dict[str, dict[str, int]]] = {}
@@ -97,6 +113,13 @@ class OrbitStatistics:
 def load_orbits(folder: Path) -> OrbitStatistics:
     """The statistics that belong to the weights of a folder."""
     return OrbitStatistics.load(folder / ORBITS_FILE)
+
+
+def in_pattern_order(composition: Composition, orbits: Orbits, codes: Sequence[int]) -> tuple[int, ...]:
+    """Codes of orbits in the order of the pattern that the orbits make, whatever the elements are."""
+    elements = _elements(composition)
+    order = sorted((letter, elements.index(z), code) for (letter, z), code in zip(orbits, codes, strict=True))
+    return tuple(code for _, _, code in order)
 
 
 def _pattern(composition: Composition, orbits: Orbits) -> Pattern:

@@ -92,6 +92,7 @@ class Start:
         n_formula_units: in the cell to be decoded.
         space_group: of the library entry; 0 where there is none, or where it says nothing about the crystal wanted.
         pattern: place of its Wyckoff pattern in the statistics of orbits; -1 where unknown.
+        sites: codes of where its orbits sit, in the order of the pattern; none where unknown.
         support: share of the chemically similar library entries that have its structure, as votes; NaN where there is
             no entry.
     """
@@ -104,6 +105,7 @@ class Start:
     space_group: int = 0
     pattern: int = -1
     support: float = float("nan")
+    sites: tuple[int, ...] = ()
 
 
 @lru_cache(maxsize=2)
@@ -164,6 +166,7 @@ def _library_starts(
             int(library.space_groups[nearest.indices[i]]) if nearest.same_counts[i] else 0,
             int(library.patterns[nearest.indices[i]]) if nearest.same_counts[i] else -1,
             float(nearest.supports[i]),
+            library.sites(int(nearest.indices[i])) if nearest.same_counts[i] else (),
         )
         for i in range(len(nearest))
         if low <= nearest.n_formula_units[i] <= high

@@ -2,7 +2,7 @@
 
 For each latent a few settings are tried - a space group, the positions that training crystals of the stoichiometry
 take in it, a lattice the group allows near the one that the lattice head reads - and of all tries those that encode
-nearest to the latent are kept.
+nearest to the latent are kept. Where the site codes of a library entry tell where atoms sit, annealing begins there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from lcoms.match import STRICT, matches
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.weights import Weights
 from lcoms.search.orbits import OrbitStatistics, load_orbits
+from lcoms.site_codes import coded_coords
 from lcoms.wyckoff import SymmetricCell, symmetric_cell
 
 ROWS_AT_ONCE = 256
@@ -35,6 +36,9 @@ class SymmetryConfig:
     """How many settings and tries a latent gets.
 
     Attributes:
+        coded_tries: of each setting whose sites are known from their codes.
+        known_to: noise level (angstrom) at which those begin.
+        beside_codes: whether latents with codes are tried without them, too.
         tries: of each latent in the first round; each of its settings gets at least one while there are enough.
         more_tries: in a second round, shared among the best settings.
         best_settings: how many those are.
@@ -46,6 +50,9 @@ class SymmetryConfig:
         kept: distinct crystals of one latent, the nearest ones.
     """
 
+    coded_tries: int = 2
+    known_to: float = 0.8
+    beside_codes: bool = False
     tries: int = 12
     more_tries: int = 8
     best_settings: int = 3
@@ -63,6 +70,7 @@ class Setting(NamedTuple):
     cell: SymmetricCell
     lattice: Float[NDArray[np.float64], "3 3"]
     weight: float
+    coords: Float[NDArray[np.float64], " k"] | None = None
 
 
 class Proposal(NamedTuple):
@@ -70,11 +78,13 @@ class Proposal(NamedTuple):
 
     Attributes:
         pattern: place of the Wyckoff pattern among those of the group; -1 for the most usual ones.
+        sites: codes of where the orbits of the pattern sit, in its order; none where unknown.
     """
 
     space_group: int
     weight: float = 1.0
     pattern: int = -1
+    sites: tuple[int, ...] = ()
 
 
 class Decoded(NamedTuple):
@@ -149,7 +159,7 @@ def decode_within_groups(
         _settings(composition, proposed, lattice, statistics, config)
         for composition, proposed, lattice in zip(compositions, proposals, lattices, strict=True)
     ]
-    search = _Search(model, z, settings, generator)
+    search = _Search(model, z, settings, generator, config)
     search.round([_first_round(some, config) for some in settings])
     search.round([_second_round(some, near, config) for some, near in zip(settings, search.nearest, strict=True)])
     return search.found
@@ -197,8 +207,9 @@ class _Search:
         z: Float[Tensor, "n latent"],
         settings: Sequence[Sequence[Setting]],
         generator: torch.Generator,
+        config: SymmetryConfig,
     ) -> None:
-        self.model, self.z, self.settings, self.generator = model, z, settings, generator
+        self.model, self.z, self.settings, self.generator, self.config = model, z, settings, generator, config
         self.found: list[list[Decoded]] = [[] for _ in settings]
         self.nearest = [np.full(len(some), np.inf) for some in settings]
 
@@ -210,7 +221,14 @@ class _Search:
             chosen = [self.settings[row][at] for row, at in part]
             lattices = torch.from_numpy(np.array([setting.lattice for setting in chosen])).float()
             cells = [setting.cell for setting in chosen]
-            found = self.model.decode_within(self.z[[row for row, _ in part]], cells, lattices, self.generator)
+            found = self.model.decode_within(
+                self.z[[row for row, _ in part]],
+                cells,
+                lattices,
+                self.generator,
+                coords=[setting.coords for setting in chosen],
+                known_to=self.config.known_to,
+            )
             for (row, at), crystal, distance in zip(part, found[0], found[1].tolist(), strict=True):
                 self.nearest[row][at] = min(self.nearest[row][at], distance)
                 if crystal is not None:
@@ -228,28 +246,46 @@ def _settings(
     if not np.isfinite(lattice).all():
         return []
     settings: list[Setting] = []
-    for number, weight, pattern in proposals:
+    for number, weight, pattern, sites in proposals:
+        coded = statistics.coded_orbits(number, composition, pattern, sites) if sites else None
+        if coded is not None:
+            fits = _fits(symmetric_cell(number, coded[0]), lattice, config)
+            coords = coded_coords(number, *coded)
+            settings += [Setting(symmetric_cell(number, coded[0]), fit, weight / len(fits), coords) for fit in fits]
+            if not config.beside_codes:
+                continue
         known = statistics.orbits(number, composition)
         known = known[: config.max_patterns] if pattern < 0 else known[pattern : pattern + 1]
         if not known:
             continue
-        fits = fitting_lattices(symmetric_cell(number, known[0][0]), lattice, n=config.max_lattices)
-        fits = [fit for fit in fits if fit.misfit < config.max_misfit]
+        fits = _fits(symmetric_cell(number, known[0][0]), lattice, config)
         for orbits, share in known:
             cell = symmetric_cell(number, orbits)
-            settings += [Setting(cell, fit.lattice, weight * share / len(fits)) for fit in fits]
+            settings += [Setting(cell, fit, weight * share / len(fits)) for fit in fits]
     return sorted(settings, key=lambda setting: -setting.weight)
 
 
+def _fits(
+    cell: SymmetricCell, lattice: Float[NDArray[np.float64], "3 3"], config: SymmetryConfig
+) -> list[Float[NDArray[np.float64], "3 3"]]:
+    """Lattices of the group that come near enough."""
+    fits = fitting_lattices(cell, lattice, n=config.max_lattices)
+    return [fit.lattice for fit in fits if fit.misfit < config.max_misfit]
+
+
 def _first_round(settings: Sequence[Setting], config: SymmetryConfig) -> list[int]:
-    """One try for each setting while there are enough, the rest in proportion to the roots of the weights."""
-    n = np.zeros(len(settings), dtype=np.int64)
+    """So many for each with known sites; of the others one each while there are enough, then by the weights' roots."""
+    n = np.array([_coded_tries(setting, config) for setting in settings], dtype=np.int64)
     roots = np.sqrt([setting.weight for setting in settings])
-    most = np.array([_most_tries(setting) for setting in settings])
+    most = np.array([_most_tries(setting) if setting.coords is None else 0 for setting in settings])
     for _ in range(min(config.tries, int(most.sum()))):
         deserved = np.where(n == 0, 1 + roots, roots / (n + 1))
         n[np.where(n < most, deserved, -1.0).argmax()] += 1
     return [int(k) for k in n]
+
+
+def _coded_tries(setting: Setting, config: SymmetryConfig) -> int:
+    return 0 if setting.coords is None else min(config.coded_tries, 1 + setting.cell.n_free)
 
 
 def _second_round(settings: Sequence[Setting], nearest: NDArray[np.float64], config: SymmetryConfig) -> list[int]:
@@ -257,7 +293,8 @@ def _second_round(settings: Sequence[Setting], nearest: NDArray[np.float64], con
     n = [0] * len(settings)
     if not settings or nearest.min() < config.near_enough:
         return n
-    near = [at for at in np.argsort(nearest) if settings[at].cell.n_free and np.isfinite(nearest[at])]
+    drawn = [setting.coords is None and setting.cell.n_free > 0 for setting in settings]
+    near = [at for at in np.argsort(nearest) if drawn[at] and np.isfinite(nearest[at])]
     chosen = near[: config.best_settings]
     for k in range(config.more_tries if chosen else 0):
         n[chosen[k % len(chosen)]] += 1

@@ -20,19 +20,20 @@ from lcoms.data.store import Store
 from lcoms.models.base import CDVAE
 from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.search.library import LatentLibrary
-from lcoms.search.orbits import OrbitStatistics
+from lcoms.search.orbits import OrbitStatistics, in_pattern_order
+from lcoms.site_codes import SitesDescribed, describe_sites
 from lcoms.symmetry import STANDARD_SYMPREC
 from lcoms.train.similarity import StructureFamily, learn_similarity
 from lcoms.train.surrogate import SurrogateData
-from lcoms.wyckoff import Orbits, n_primitive_atoms, wyckoff_orbits
+from lcoms.wyckoff import n_primitive_atoms
 
 DESCRIBED_AT_ONCE = 500
 LIBRARY_MAX_HULL = 0.05  # eV/atom; less stable crystals are no good starts
 LIBRARY_MAX_ABOVE_BEST = 0.05  # eV/atom above the best polymorph of the composition
 LIBRARY_MAX_ENERGY = 0.0  # eV/atom of formation, where the distance to the hull is not known
 
-Described = tuple[int, Orbits] | None
-"""Space group and Wyckoff orbits of a crystal in its primitive cell."""
+Described = SitesDescribed | None
+"""Space group, Wyckoff orbits and codes of the sites of a crystal in its primitive cell."""
 
 
 def select_rows(store: Store, *, max_atoms: int, split: str | None = None) -> NDArray[np.int64]:
@@ -123,13 +124,17 @@ def build_library(
         energy[kept],
         columns["material_id"][kept].tolist(),
         e_above_hull=hull[kept],
-        space_groups=np.array([0 if one is None else one[0] for one in known]),
+        space_groups=np.array([0 if one is None else one.space_group for one in known]),
         patterns=np.array(
             [
-                -1 if one is None else statistics.place(crystal.composition, *one)
+                -1 if one is None else statistics.place(crystal.composition, one.space_group, one.orbits)
                 for crystal, one in zip(chosen, known, strict=True)
             ]
         ),
+        site_codes=[
+            () if one is None else in_pattern_order(crystal.composition, one.orbits, one.codes)
+            for crystal, one in zip(chosen, known, strict=True)
+        ],
         metadata=metadata,
     )
     families = [StructureFamily(*family) for family in library.families()]
@@ -137,7 +142,7 @@ def build_library(
 
 
 def describe_rows(store: Store, rows: NDArray[np.int64], *, processes: int | None = None) -> list[Described]:
-    """Space group and orbits of the crystals of some rows; None where they are not found or the cell is not primitive.
+    """Space group, orbits and codes of the crystals of some rows; None for those not found, or not primitive.
 
     Args:
         processes: that search; None: as many as there are cores.
@@ -153,9 +158,9 @@ def describe_rows(store: Store, rows: NDArray[np.int64], *, processes: int | Non
 def _describe(path: Path, rows: NDArray[np.int64]) -> list[Described]:
     store = Store.open(path)
     crystals = [store[int(row)] for row in rows]
-    found = [wyckoff_orbits(crystal, symprec=STANDARD_SYMPREC) for crystal in crystals]
+    found = [describe_sites(crystal, symprec=STANDARD_SYMPREC) for crystal in crystals]
     return [
-        one if one is not None and n_primitive_atoms(*one) == crystal.n_atoms else None
+        one if one is not None and n_primitive_atoms(one.space_group, one.orbits) == crystal.n_atoms else None
         for one, crystal in zip(found, crystals, strict=True)
     ]
 
@@ -164,7 +169,7 @@ def count_orbits(store: Store, rows: NDArray[np.int64], symmetries: Sequence[Des
     """Which Wyckoff positions the training crystals among the rows occupy."""
     train = store.columns("split")["split"][rows] == "train"
     return OrbitStatistics.count(
-        (store[int(row)].composition, *one)
+        (store[int(row)].composition, one.space_group, one.orbits)
         for row, one, kept in zip(rows, symmetries, train, strict=True)
         if kept and one is not None
     )
