@@ -23,7 +23,7 @@ from lcoms.search.swarm import SwarmConfig
 from lcoms.search.symmetric_space import SpaceConfig
 from lcoms.search.trial import Outcome, Trial
 
-NEEDS = {"tpe": "optuna", "random": "optuna", "evolution": "ase_ga", "pyxtal": "pyxtal"}
+NEEDS = {"tpe": "optuna", "evolution": "ase_ga", "pyxtal": "pyxtal"}
 SPACE = SpaceConfig(lengths=(2.0, 7.0), angles=(60.0, 120.0))
 COPPER = Composition.from_formula("Cu")
 

@@ -16,7 +16,7 @@ from lcoms.search.bayesian import OptunaSearcher
 from lcoms.search.energies import OracleEnergy
 from lcoms.search.evolution import EvolutionConfig, EvolutionSearcher
 from lcoms.search.methods import METHODS, make_searcher
-from lcoms.search.random_search import PyxtalCrystals
+from lcoms.search.random_search import PyxtalCrystals, RandomVectors
 from lcoms.search.searcher import run_search
 from lcoms.search.swarm import SwarmConfig, SwarmSearcher
 from lcoms.search.symmetric_space import SpaceConfig, SymmetricSpace
@@ -36,7 +36,7 @@ def test_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [trial.number for trial in trials] == [0, 1, 2]
     assert {trial.crystal.composition.formula for trial in trials if trial.crystal} <= {"Na2Cl2"}
     assert all((trial.crystal is None) == bool(trial.reason) for trial in trials)
-    if name in ("cells", "pso"):  # they need nothing more than what is always there
+    if name in ("random", "cells", "pso"):  # they need nothing more than what is always there
         return
     for package in ("optuna", "ase_ga", "pyxtal"):
         monkeypatch.setitem(sys.modules, package, None)
@@ -87,8 +87,8 @@ def test_an_estimator_goes_where_energies_are_low() -> None:
     pytest.importorskip("optuna")
     axis = SymmetricSpace(SALT, SPACE).names.index("a")
     lengths = {}
-    for method in ("tpe", "random"):
-        searcher = OptunaSearcher(SymmetricSpace(SALT, SPACE), method=method, n_start=20, seed=0)  # type: ignore[arg-type]
+    space = SymmetricSpace(SALT, SPACE)
+    for method, searcher in (("tpe", OptunaSearcher(space, n_start=20)), ("random", RandomVectors(space))):
         for _ in range(50):
             trial = searcher.ask()[0]
             x = trial.genes["vector"][axis]

@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -79,11 +80,17 @@ class Models:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What methods share in one process; `judge` gives energies to the searches that relax."""
+    """What methods share in one process.
+
+    Attributes:
+        judge: gives energies to the searches that relax.
+        searches: folder that keeps searches which take hours, to go on with; None keeps none.
+    """
 
     config: BenchmarkConfig
     models: Models
     judge: EnergyOracle
+    searches: Path | None = None
 
 
 class Case(NamedTuple):
@@ -258,13 +265,18 @@ def _judged(case: Case, *, name: str) -> Found:
 
 
 def _dft(case: Case) -> Found:
-    return search_with_dft(case.task, case.seed, case.context.config)
+    context = case.context
+    folder = None
+    if context.searches is not None:
+        settings = settings_of("dft-pso", case.task.track, context.config, context.models)
+        folder = context.searches / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
+    return search_with_dft(case.task, case.seed, context.config, folder)
 
 
 _PAPER: tuple[Track, ...] = ("paper",)
 _FORMULA: tuple[Track, ...] = ("formula",)
 _BOTH = _PAPER + _FORMULA
-_ON_MODEL = ("budget", "max_units")
+_ON_MODEL, _BY_TPE = ("budget", "max_units"), ("tpe_budget", "max_units")
 _RELAXING = ("relaxations", "max_units", "search_relax")
 _LIST = (
     ("lcoms", Method(_lcoms, _PAPER, True, ("steps", "points"))),
@@ -276,7 +288,7 @@ _LIST = (
     ("lcoms-decoded", Method(_decoded, _FORMULA, options=("effort",))),
     ("megnet-random", Method(partial(_megnet, name="random"), _BOTH, options=_ON_MODEL, models=("megnet",))),
     ("megnet-pso", Method(partial(_megnet, name="pso"), _BOTH, options=_ON_MODEL, models=("megnet",))),
-    ("megnet-tpe", Method(partial(_megnet, name="tpe"), _BOTH, options=_ON_MODEL, models=("megnet",))),
+    ("megnet-tpe", Method(partial(_megnet, name="tpe"), _BOTH, options=_BY_TPE, models=("megnet",))),
     ("random", Method(partial(_judged, name="cells"), _BOTH, options=_RELAXING)),
     ("evolution", Method(partial(_judged, name="evolution"), _BOTH, options=_RELAXING)),
     ("dft-pso", Method(_dft, _BOTH, options=("dft", "dft_relaxations", *_RELAXING[1:]), asked_for=True)),

@@ -51,6 +51,7 @@ class BenchmarkConfig:
         steps: of descents.
         points: places along a descent that are decoded and judged, both ends among them; 0: none.
         budget: energies of a search with MEGNet.
+        tpe_budget: of the one by tree-structured Parzen estimators, whose time grows with the square.
         relaxations: of a search with the judge's relaxed energies.
         dft: oracle of the search by density functional theory.
         dft_relaxations: of that search.
@@ -68,6 +69,7 @@ class BenchmarkConfig:
     steps: int = 50
     points: int = 0
     budget: int = 1000
+    tpe_budget: int = 200
     relaxations: int = 50
     dft: str = "gpaw"
     dft_relaxations: int = 20
@@ -77,7 +79,7 @@ class BenchmarkConfig:
     search_relax: RelaxConfig = field(default_factory=lambda: RelaxConfig(fmax=0.1, max_steps=100))
 
     def __post_init__(self) -> None:
-        for name in ("budget", "relaxations", "dft_relaxations", "max_units"):
+        for name in ("budget", "tpe_budget", "relaxations", "dft_relaxations", "max_units"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.steps < 0 or self.points < 0:

@@ -28,6 +28,8 @@ from lcoms.oracles.registry import make_oracle
 from lcoms.relax.result import crystal_from_dict
 from lcoms.search.starts import load_library
 
+SEARCHES = "searches"
+
 
 class Job(NamedTuple):
     """Methods to be run on one task with one seed.
@@ -71,7 +73,7 @@ def run_benchmark(
     models = load_models(files)
     with RowLog(out / ROWS_FILE) as log:
         jobs, n_done = plan(tasks, methods, seeds, config, models, log.rows, label=label)
-        for row in _rows(jobs, config, files, models, processes, label):
+        for row in _rows(jobs, config, files, models, out / SEARCHES, processes, label):
             kept = log.append(row)
             if on_row is not None:
                 on_row(kept)
@@ -136,14 +138,19 @@ def _known_start(rows: Mapping[Key, Row], task: Task, seed: int, config: Benchma
 class Runner:
     """Runs jobs in one process.
 
+    Args:
+        searches: folder that keeps long searches.
+
     Attributes:
         judge: of all answers.
     """
 
-    def __init__(self, config: BenchmarkConfig, models: Models, *, label: str = "") -> None:
+    def __init__(
+        self, config: BenchmarkConfig, models: Models, searches: Path | None = None, *, label: str = ""
+    ) -> None:
         self.config, self.label = config, label
         self.judge = Judge(config.judge, config.relax)
-        self.context = Context(config, models, self.judge.oracle)
+        self.context = Context(config, models, self.judge.oracle, searches)
         self._starter = make_oracle(config.start) if config.start else self.judge.oracle
 
     def run(self, job: Job) -> Iterator[Row]:
@@ -217,18 +224,24 @@ def _one_line(error: Exception) -> str:
 
 
 def _rows(
-    jobs: Sequence[Job], config: BenchmarkConfig, files: Files, models: Models, processes: int, label: str
+    jobs: Sequence[Job],
+    config: BenchmarkConfig,
+    files: Files,
+    models: Models,
+    searches: Path,
+    processes: int,
+    label: str,
 ) -> Iterator[Row]:
     """Rows as they come."""
     if not jobs:
         return
     if processes == 1:
-        runner = _warm(Runner(config, models, label=label))
+        runner = _warm(Runner(config, models, searches, label=label))
         for job in jobs:
             yield from runner.run(job)
         return
     with ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_prepare, initargs=(config, files, label)
+        processes, mp_context=get_context("spawn"), initializer=_prepare, initargs=(config, files, searches, label)
     ) as pool:
         try:
             for done in as_completed([pool.submit(_run, job) for job in jobs]):
@@ -242,9 +255,9 @@ def _rows(
 _HERE: dict[str, Runner] = {}
 
 
-def _prepare(config: BenchmarkConfig, files: Files, label: str) -> None:
+def _prepare(config: BenchmarkConfig, files: Files, searches: Path, label: str) -> None:
     torch.set_num_threads(1)
-    _HERE["runner"] = _warm(Runner(config, load_models(files), label=label))
+    _HERE["runner"] = _warm(Runner(config, load_models(files), searches, label=label))
 
 
 def _run(job: Job) -> list[Row]:

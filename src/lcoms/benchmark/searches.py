@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,8 @@ class MegnetEnergy:
 
 def search_with_megnet(name: str, model: Megnet, task: Task, seed: int, config: BenchmarkConfig) -> Found:
     """A search of the symmetric space with the graph network's energy."""
-    return _search(name, MegnetEnergy(model), task, seed, config.budget, config.max_units)
+    budget = config.tpe_budget if name == "tpe" else config.budget
+    return _search(name, MegnetEnergy(model), task, seed, budget, config.max_units)
 
 
 def search_with_judge(name: str, judge: EnergyOracle, task: Task, seed: int, config: BenchmarkConfig) -> Found:
@@ -75,15 +77,19 @@ def search_with_judge(name: str, judge: EnergyOracle, task: Task, seed: int, con
     return found._replace(single_points=counted.n_crystals)
 
 
-def search_with_dft(task: Task, seed: int, config: BenchmarkConfig) -> Found:
+def search_with_dft(task: Task, seed: int, config: BenchmarkConfig, folder: Path | None = None) -> Found:
     """A particle swarm whose proposals are relaxed by density functional theory.
+
+    Args:
+        folder: keeps the search as it goes on; one that was broken off is taken up again, but its single points are
+            not counted again.
 
     Raises:
         OracleError: its program is not installed.
     """
     counted = CountedOracle(make_oracle(config.dft))
     energy = RelaxedEnergy(counted, config.search_relax)
-    found = _search("pso", energy, task, seed, config.dft_relaxations, config.max_units)
+    found = _search("pso", energy, task, seed, config.dft_relaxations, config.max_units, folder)
     return found._replace(single_points=counted.n_crystals)
 
 
@@ -94,7 +100,15 @@ def cells_of(task: Task, max_units: int) -> list[Composition]:
     return [task.reference.composition.scaled(n) for n in range(1, max_units + 1)]
 
 
-def _search(name: str, energy: EnergyFunction, task: Task, seed: int, budget: int, max_units: int) -> Found:
+def _search(
+    name: str,
+    energy: EnergyFunction,
+    task: Task,
+    seed: int,
+    budget: int,
+    max_units: int,
+    folder: Path | None = None,
+) -> Found:
     """One search a cell, one after the other, each with its share of the budget; the lowest energy of an atom wins."""
     clock = time.perf_counter()
     cells = cells_of(task, max_units)[:budget]
@@ -104,7 +118,8 @@ def _search(name: str, energy: EnergyFunction, task: Task, seed: int, budget: in
     for cell, share in zip(cells, shares, strict=True):
         before = time.perf_counter() - clock
         try:
-            outcomes = _outcomes(name, cell, energy, seed, share)
+            log = None if folder is None else folder / f"{name}-{cell.formula}-seed{seed}-{share}.jsonl"
+            outcomes = _outcomes(name, cell, energy, seed, share, log)
         except FormulaError as error:
             impossible = str(error)
             continue
@@ -118,7 +133,9 @@ def _search(name: str, energy: EnergyFunction, task: Task, seed: int, budget: in
     return Found(best.crystal, seconds, len(told), way=tuple(way))
 
 
-def _outcomes(name: str, cell: Composition, energy: EnergyFunction, seed: int, budget: int) -> Sequence[Outcome]:
+def _outcomes(
+    name: str, cell: Composition, energy: EnergyFunction, seed: int, budget: int, log: Path | None
+) -> Sequence[Outcome]:
     """All that came of one search; small budgets have smaller swarms, populations and first rounds."""
     share = max(1, budget // ROUNDS)
     searcher = make_searcher(
@@ -131,7 +148,9 @@ def _outcomes(name: str, cell: Composition, energy: EnergyFunction, seed: int, b
             n_start=min(N_START, max(4, budget // 3)), population=min(POPULATION, max(3, budget // 5))
         ),
     )
-    run_search(searcher, energy, budget=budget, keep=1)
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    run_search(searcher, energy, budget=budget, keep=1, checkpoint=log)
     return searcher.outcomes
 
 

@@ -56,6 +56,10 @@ def run(
     budget: Annotated[
         int | None, typer.Option(help="Energies of a search with MEGNet.", show_default="1000, quick 100", min=1)
     ] = None,
+    tpe_budget: Annotated[
+        int | None,
+        typer.Option(help="Energies of megnet-tpe, which is slow with many.", show_default="200, quick 50", min=1),
+    ] = None,
     relaxations: Annotated[
         int | None, typer.Option(help="Relaxations of a search by the judge.", show_default="50, quick 10", min=1)
     ] = None,
@@ -98,6 +102,7 @@ def run(
         steps=steps,
         points=_chosen(points, 3 if quick else plain.points),
         budget=_chosen(budget, 100 if quick else plain.budget),
+        tpe_budget=_chosen(tpe_budget, 50 if quick else plain.tpe_budget),
         relaxations=_chosen(relaxations, 10 if quick else plain.relaxations),
         dft=dft,
         dft_relaxations=dft_relaxations,

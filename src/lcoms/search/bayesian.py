@@ -1,4 +1,4 @@
-"""Bayesian optimisation by tree-structured Parzen estimators, and random search, in the symmetric space, by Optuna.
+"""Bayesian optimisation by tree-structured Parzen estimators in the symmetric space, by Optuna.
 
 Source: Bergstra et al., Algorithms for Hyper-Parameter Optimization (2011), as GN-OA uses it (Cheng, Gong & Yin, Nat.
 Commun. 13, 1492, 2022): the space group is a category, everything else a uniform number.
@@ -6,7 +6,7 @@ Commun. 13, 1492, 2022): the space group is a category, everything else a unifor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,18 +18,16 @@ from lcoms.search.trial import Outcome, Trial
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.samplers import BaseSampler
+    from optuna.samplers import TPESampler
 
 PENALTY = 999.0  # eV/atom of what is infeasible or failed, as in the original
-TPE_BATCH, RANDOM_BATCH = 1, 64
 
 
 class OptunaSearcher(Searcher):
-    """Proposals of an Optuna sampler that is seeded anew for each of them.
+    """Proposals of Optuna's estimators, which are seeded anew for each of them.
 
     Args:
         space: where to search.
-        method: tree-structured Parzen estimators, or uniform random numbers.
         n_start: feasible or not, so many random proposals come before the first of an estimator.
         seed: of everything.
 
@@ -37,10 +35,9 @@ class OptunaSearcher(Searcher):
         ConfigError: Optuna is not installed.
     """
 
-    def __init__(
-        self, space: SymmetricSpace, *, method: Literal["tpe", "random"] = "tpe", n_start: int = 200, seed: int = 0
-    ) -> None:
-        self.name, self.batch_size = method, TPE_BATCH if method == "tpe" else RANDOM_BATCH
+    name = "tpe"
+
+    def __init__(self, space: SymmetricSpace, *, n_start: int = 200, seed: int = 0) -> None:
         super().__init__(
             {
                 "composition": space.composition.formula,
@@ -76,12 +73,10 @@ class OptunaSearcher(Searcher):
         params["space_group"] = int(vector[0] * self._space.n_choices)
         self._study.add_trial(create_trial(params=params, distributions=self._distributions, value=value))
 
-    def _sampler(self, number: int) -> BaseSampler:
-        from optuna.samplers import RandomSampler, TPESampler
+    def _sampler(self, number: int) -> TPESampler:
+        from optuna.samplers import TPESampler
 
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
-        if self.name == "random":
-            return RandomSampler(seed=seed)
         return TPESampler(n_startup_trials=self._n_start, multivariate=False, constant_liar=False, seed=seed)
 
 

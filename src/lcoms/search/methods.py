@@ -16,7 +16,7 @@ from lcoms.crystal import Composition
 from lcoms.errors import ConfigError
 from lcoms.search.bayesian import OptunaSearcher
 from lcoms.search.evolution import EvolutionConfig, EvolutionSearcher
-from lcoms.search.random_search import PyxtalCrystals, RandomCells
+from lcoms.search.random_search import PyxtalCrystals, RandomCells, RandomVectors
 from lcoms.search.searcher import Searcher
 from lcoms.search.swarm import SwarmConfig, SwarmSearcher
 from lcoms.search.symmetric_space import SpaceConfig, SymmetricSpace
@@ -53,9 +53,9 @@ def make_searcher(
     """
     cell = composition if n_formula_units is None else composition.scaled(n_formula_units)
     if name == "random":
-        return OptunaSearcher(SymmetricSpace(cell, space), method="random", seed=seed)
+        return RandomVectors(SymmetricSpace(cell, space), seed=seed)
     if name == "tpe":
-        return OptunaSearcher(SymmetricSpace(cell, space), method="tpe", n_start=n_start, seed=seed)
+        return OptunaSearcher(SymmetricSpace(cell, space), n_start=n_start, seed=seed)
     if name == "pso":
         return SwarmSearcher(SymmetricSpace(cell, space), swarm, seed=seed)
     if name == "evolution":

@@ -1,4 +1,4 @@
-"""Random crystals as a search: cells with atoms anywhere, or pyxtal's crystals of random space groups."""
+"""Random crystals as a search: vectors of the symmetric space, cells with atoms anywhere, or pyxtal's crystals."""
 
 from __future__ import annotations
 
@@ -16,12 +16,35 @@ from lcoms.lattice import wrap
 from lcoms.search.feasibility import FeasibilityConfig, infeasibility
 from lcoms.search.random_crystal import random_crystal
 from lcoms.search.searcher import Searcher
+from lcoms.search.symmetric_space import SymmetricSpace
 from lcoms.search.trial import Outcome, Trial
 from lcoms.wyckoff import primitive_basis
 
 BATCH = 32
+VECTOR_BATCH = 64  # few of them are feasible
 GROUPS_TRIED = 50
 NO_GROUP = "no crystal of these groups"
+
+
+class RandomVectors(Searcher):
+    """Uniform random vectors of the symmetric space.
+
+    Source: random search of GN-OA (Cheng, Gong & Yin, Nat. Commun. 13, 1492, 2022).
+    """
+
+    name = "random"
+    batch_size = VECTOR_BATCH
+
+    def __init__(self, space: SymmetricSpace, *, seed: int = 0) -> None:
+        super().__init__({"composition": space.composition.formula, "space": to_dict(space.config), "seed": seed})
+        self._space, self._seed = space, seed
+
+    def propose(self, number: int) -> Trial:
+        """The random vector of a number."""
+        return self._space.trial(number, np.random.default_rng([self._seed, number]).random(self._space.dimension))
+
+    def learn(self, outcome: Outcome) -> None:
+        """Nothing is learnt."""
 
 
 class RandomCells(Searcher):
