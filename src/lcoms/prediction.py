@@ -134,7 +134,7 @@ class RefineConfig:
     """
 
     oracle: str = DEFAULT_ORACLE
-    n_relax: int = 12
+    n_relax: int = 20
     fmax: float = 0.1
     max_steps: int = 200
     order: OrderWeights = field(

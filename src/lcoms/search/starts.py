@@ -53,7 +53,7 @@ class PredictConfig:
     """
 
     n_candidates: int = 10
-    n_starts: int = 16
+    n_starts: int = 24
     start: Literal["library", "prior", "random"] = "library"
     recast: int = 0
     formula_units: tuple[int, int] | None = None

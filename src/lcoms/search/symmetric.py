@@ -51,7 +51,7 @@ class SymmetryConfig:
     """
 
     coded_tries: int = 2
-    known_to: float = 0.8
+    known_to: float = 0.5
     beside_codes: bool = False
     tries: int = 12
     more_tries: int = 8
