@@ -10,12 +10,12 @@ import pytest
 from test_models_megnet import SMALL, new_model
 from tiny import caesium_chloride, rock_salt, write_weights, wurtzite
 
-from lcoms.benchmark import methods
+from lcoms.benchmark import methods, searches
 from lcoms.benchmark.methods import METHODS, Case, Files, Method, choose_methods, load_models, places
-from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Task, make_start
+from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Task, make_start, why_absurd
 from lcoms.benchmark.rows import ROWS_FILE, Row, read_rows
 from lcoms.benchmark.run import SEARCHES, run_benchmark
-from lcoms.benchmark.searches import Found, cells_of, is_milestone
+from lcoms.benchmark.searches import BelievedEnergy, Found, cells_of, is_milestone
 from lcoms.crystal import Crystal
 from lcoms.errors import ConfigError, LcomsError
 from lcoms.evaluate.references import Reference
@@ -24,6 +24,7 @@ from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.models.surrogate_file import load_surrogate, save_surrogate
 from lcoms.models.weights import SURROGATE_FILE
 from lcoms.oracles.analytic import AnalyticOracle
+from lcoms.oracles.references import References
 from lcoms.relax.result import RelaxConfig, crystal_from_dict
 
 QUICK = RelaxConfig(fmax=0.05, max_steps=80)
@@ -212,6 +213,22 @@ def test_every_method_gives_a_row(track: str, files: Files, tmp_path: Path) -> N
         assert len(by_name["input-coms"].descent) == 3
         sizes = {row.method: len(row.answer.crystal["atomic_numbers"]) for row in rows if row.answer}
         assert set(sizes.values()) == {2}
+
+
+def test_energies_that_no_compound_has_are_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against elements at +10 eV/atom rock salt has a formation energy far below -6 eV/atom."""
+    plain = BelievedEnergy(AnalyticOracle(), QUICK)([rock_salt()])
+    assert np.isfinite(plain[0].energy_per_atom)
+    high = References("analytic", {11: 10.0, 17: 10.0})
+    assert "which no compound has" in why_absurd(rock_salt(), 0.0, high)
+    assert why_absurd(rock_salt(), 5.0, high) == why_absurd(rock_salt(), -50.0, None) == ""
+    monkeypatch.setattr(searches, "load_references", lambda _: high)
+    (answer,) = BelievedEnergy(AnalyticOracle(), QUICK)([rock_salt()])
+    assert np.isnan(answer.energy_per_atom)
+    assert answer.crystal.composition == rock_salt().composition
+    found = searches.search_with_judge("cells", AnalyticOracle(), TASKS[0], 0, CONFIG)
+    assert (found.crystal, found.n_evaluations) == (None, CONFIG.relaxations)
+    assert found.reason == f"no energy: {CONFIG.relaxations} evaluations failed and 0 proposals were infeasible"
 
 
 def test_a_long_search_goes_on_from_where_it_was_broken_off(tmp_path: Path, tiny_weights: Path) -> None:

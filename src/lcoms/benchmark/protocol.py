@@ -24,7 +24,7 @@ from lcoms.evaluate.references import Reference
 from lcoms.lattice import shortest_distance
 from lcoms.match import LOOSE, STRICT, matches, rmsd
 from lcoms.oracles.base import EnergyOracle, evaluate_all
-from lcoms.oracles.references import load_references
+from lcoms.oracles.references import References, load_references
 from lcoms.oracles.registry import DEFAULT_ORACLE, make_oracle
 from lcoms.refinement import LOWEST_FORMATION_ENERGY, USABLE
 from lcoms.relax.result import RelaxConfig, RelaxResult, crystal_to_dict
@@ -114,22 +114,37 @@ class Start(NamedTuple):
 def make_start(task: Task, seed: int, oracle: EnergyOracle, config: RelaxConfig) -> Start:
     """A random cell with the known number of atoms, relaxed to the nearest minimum.
 
-    Draws that explode, or that the oracle cannot handle, are followed by others, up to ten.
+    Draws that explode, that the oracle cannot handle or about which it is wrong are followed by others, up to ten.
 
     Raises:
         LcomsError: none of them could be relaxed.
     """
     clock, random = time.perf_counter(), np.random.default_rng(composition_seed(seed, task.cell))
+    references = load_references(oracle.name)
     for _ in range(START_DRAWS):
         (result,) = relax_crystals([random_crystal(task.cell, random)], oracle, config)
-        if not why_not(result):
+        reason = why_not(result) or why_absurd(result.crystal, result.energy_per_atom, references)
+        if not reason:
             return Start(exact_crystal(result.crystal), time.perf_counter() - clock)
-    raise LcomsError(f"none of {START_DRAWS} random cells could be relaxed; the last one: {why_not(result)}.")
+    raise LcomsError(f"none of {START_DRAWS} random cells could be relaxed; the last one: {reason}.")
 
 
 def why_not(result: RelaxResult) -> str:
     """Why a relaxation gives no energy; empty where it does."""
     return "" if result.status in USABLE and isfinite(result.energy) else result.reason or result.status.value
+
+
+def why_absurd(crystal: Crystal, energy: float | None, references: References | None) -> str:
+    """Why an oracle's energy of a crystal (eV/atom) is not to be believed; empty where it may be."""
+    shortest = shortest_distance(crystal.lattice, crystal.frac_coords)
+    if shortest < MIN_DISTANCE:
+        return f"atoms come as close as {shortest:.2f} angstrom"
+    if energy is None or references is None:
+        return ""
+    formation = references.formation_energy(crystal.composition, energy)
+    if formation is not None and formation < LOWEST_FORMATION_ENERGY:
+        return f"a formation energy of {formation:.1f} eV/atom, which no compound has; the judge is wrong about it"
+    return ""
 
 
 class Judge:
@@ -181,11 +196,7 @@ class Judge:
 
     def _judged(self, crystal: Crystal, energy: float | None, note: str, reference: Reference) -> Judged:
         formation = None if energy is None else self._formation(crystal.composition, energy)
-        shortest = shortest_distance(crystal.lattice, crystal.frac_coords)
-        if not note and shortest < MIN_DISTANCE:
-            note = f"atoms come as close as {shortest:.2f} angstrom"
-        if not note and formation is not None and formation < LOWEST_FORMATION_ENERGY:
-            note = f"a formation energy of {formation:.1f} eV/atom, which no compound has; the judge is wrong about it"
+        note = note or why_absurd(crystal, energy, self._references)
         group = space_group_number(crystal)
         rms, strict, trouble = compare(crystal, reference.crystal)
         same = group == space_group_number(reference.crystal)

@@ -5,24 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lcoms.benchmark.protocol import BenchmarkConfig, Task
+from lcoms.benchmark.protocol import BenchmarkConfig, Task, why_absurd
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import FormulaError
 from lcoms.models.megnet import Megnet, formation_energies
 from lcoms.oracles.base import EnergyOracle
+from lcoms.oracles.references import load_references
 from lcoms.oracles.registry import make_oracle
 from lcoms.oracles.wrappers import CountedOracle
+from lcoms.relax.result import RelaxConfig
 from lcoms.search.energies import RelaxedEnergy
 from lcoms.search.evolution import EvolutionConfig
 from lcoms.search.methods import make_searcher
 from lcoms.search.searcher import run_search
 from lcoms.search.swarm import SwarmConfig
-from lcoms.search.trial import EnergyFunction, Outcome
+from lcoms.search.trial import Answer, EnergyFunction, Outcome
 
 SWARM, POPULATION, N_START = 200, 20, 40  # the usual numbers of particles, parents and random crystals; GN-OA's 200
 ROUNDS = 10  # a swarm moves at least so often, so that small budgets have small swarms
@@ -63,6 +66,24 @@ class MegnetEnergy:
         return [float(energy) for energy in formation_energies(self._model, crystals)]
 
 
+class BelievedEnergy:
+    """Energies after relaxation, but none where the oracle is plainly wrong: as `lcoms predict` does it.
+
+    Attributes:
+        name: of the energy.
+    """
+
+    def __init__(self, oracle: EnergyOracle, config: RelaxConfig) -> None:
+        self._relaxed, self._references = RelaxedEnergy(oracle, config), load_references(oracle.name)
+        self.name = self._relaxed.name
+
+    def __call__(self, crystals: Sequence[Crystal]) -> list[Answer]:
+        """eV/atom, NaN where there is none or none to be believed, with the relaxed crystals."""
+        answers = self._relaxed(crystals)
+        absurd = [bool(why_absurd(crystal, energy, self._references)) for energy, crystal in answers]
+        return [a._replace(energy_per_atom=nan) if bad else a for a, bad in zip(answers, absurd, strict=True)]
+
+
 def search_with_megnet(name: str, model: Megnet, task: Task, seed: int, config: BenchmarkConfig) -> Found:
     """A search of the symmetric space with the graph network's energy."""
     budget = config.tpe_budget if name == "tpe" else config.budget
@@ -72,7 +93,7 @@ def search_with_megnet(name: str, model: Megnet, task: Task, seed: int, config: 
 def search_with_judge(name: str, judge: EnergyOracle, task: Task, seed: int, config: BenchmarkConfig) -> Found:
     """A search whose proposals are relaxed by the judge."""
     counted = CountedOracle(judge)
-    energy = RelaxedEnergy(counted, config.search_relax)
+    energy = BelievedEnergy(counted, config.search_relax)
     found = _search(name, energy, task, seed, config.relaxations, config.max_units)
     return found._replace(single_points=counted.n_crystals)
 
@@ -88,7 +109,7 @@ def search_with_dft(task: Task, seed: int, config: BenchmarkConfig, folder: Path
         OracleError: its program is not installed.
     """
     counted = CountedOracle(make_oracle(config.dft))
-    energy = RelaxedEnergy(counted, config.search_relax)
+    energy = BelievedEnergy(counted, config.search_relax)
     found = _search("pso", energy, task, seed, config.dft_relaxations, config.max_units, folder)
     return found._replace(single_points=counted.n_crystals)
 
