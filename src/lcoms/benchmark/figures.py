@@ -208,7 +208,7 @@ def success_figure(rows: Sequence[Row], track: str) -> Figure | None:
                 panel.plot(x, y, drawstyle="steps-post", marker="." if len(x) == 1 else None, label=column.method)
         for panel, label in zip(panels[2 * line : 2 * line + 2], ("evaluations", "seconds"), strict=True):
             panel.set_xlabel(f"{label} of the method")
-            panel.set_ylabel(f"share of runs, {criterion.name}")
+            panel.set_ylabel(f"share of runs,\n{criterion.name}", fontsize="small")
             panel.set_xscale("symlog" if label == "evaluations" else "log")
             panel.set_ylim(-0.02, 1.02)
     panels[0].legend(fontsize="xx-small")

@@ -146,7 +146,8 @@ def _search(
             continue
         told += [replace(one, seconds=before + one.seconds) for one in outcomes if one.evaluated]
         infeasible += sum(not outcome.evaluated for outcome in outcomes)
-    seconds = {"search": time.perf_counter() - clock}
+    # A search that was taken up again counts what it took before.
+    seconds = {"search": max([time.perf_counter() - clock, *(outcome.seconds for outcome in told[-1:])])}
     way, best = _way(told)
     if best is None:
         reason = impossible or f"no energy: {len(told)} evaluations failed and {infeasible} proposals were infeasible"
@@ -171,7 +172,8 @@ def _outcomes(
     )
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-    run_search(searcher, energy, budget=budget, keep=1, checkpoint=log)
+    # Of a search that is kept each evaluation is worth a line.
+    run_search(searcher, energy, budget=budget, batch_size=None if log is None else 1, keep=1, checkpoint=log)
     return searcher.outcomes
 
 
