@@ -28,6 +28,7 @@ from lcoms.site_codes import coded_coords
 from lcoms.wyckoff import SymmetricCell, symmetric_cell
 
 ROWS_AT_ONCE = 256
+SHORT = 1.3  # times the least sum of squared lengths
 TRIES_PER_COORDINATE = 2  # more would be wasted where few coordinates are free
 
 
@@ -45,6 +46,7 @@ class SymmetryConfig:
         near_enough: latents that a try of the first round comes as near as that have no second one.
         max_patterns: Wyckoff patterns taken of each space group, the most usual ones.
         max_lattices: lattices taken of each pattern.
+        more_lattices: looked for where sites are known, so that the shortest cell is among them.
         max_misfit: of a lattice to the one that the head reads.
         free: latents that are decoded without symmetry, too, the first ones.
         kept: distinct crystals of one latent, the nearest ones.
@@ -59,6 +61,7 @@ class SymmetryConfig:
     near_enough: float = 1.0
     max_patterns: int = 8
     max_lattices: int = 6
+    more_lattices: int = 6
     max_misfit: float = 0.15
     free: int = 0
     kept: int = 1
@@ -249,16 +252,16 @@ def _settings(
     for number, weight, pattern, sites in proposals:
         coded = statistics.coded_orbits(number, composition, pattern, sites) if sites else None
         if coded is not None:
-            fits = _fits(symmetric_cell(number, coded[0]), lattice, config)
-            coords = coded_coords(number, *coded)
-            settings += [Setting(symmetric_cell(number, coded[0]), fit, weight / len(fits), coords) for fit in fits]
-            if not config.beside_codes:
+            cell, coords = symmetric_cell(number, coded[0]), coded_coords(number, *coded)
+            fits = _shortest(cell, _fits(cell, lattice, config.max_lattices + config.more_lattices, config))
+            settings += [Setting(cell, fit, weight / len(fits), coords) for fit in fits[: config.max_lattices]]
+            if fits and not config.beside_codes:
                 continue
         known = statistics.orbits(number, composition)
         known = known[: config.max_patterns] if pattern < 0 else known[pattern : pattern + 1]
         if not known:
             continue
-        fits = _fits(symmetric_cell(number, known[0][0]), lattice, config)
+        fits = _fits(symmetric_cell(number, known[0][0]), lattice, config.max_lattices, config)
         for orbits, share in known:
             cell = symmetric_cell(number, orbits)
             settings += [Setting(cell, fit, weight * share / len(fits)) for fit in fits]
@@ -266,11 +269,20 @@ def _settings(
 
 
 def _fits(
-    cell: SymmetricCell, lattice: Float[NDArray[np.float64], "3 3"], config: SymmetryConfig
+    cell: SymmetricCell, lattice: Float[NDArray[np.float64], "3 3"], n: int, config: SymmetryConfig
 ) -> list[Float[NDArray[np.float64], "3 3"]]:
     """Lattices of the group that come near enough."""
-    fits = fitting_lattices(cell, lattice, n=config.max_lattices)
+    fits = fitting_lattices(cell, lattice, n=n)
     return [fit.lattice for fit in fits if fit.misfit < config.max_misfit]
+
+
+def _shortest(
+    cell: SymmetricCell, lattices: Sequence[Float[NDArray[np.float64], "3 3"]]
+) -> list[Float[NDArray[np.float64], "3 3"]]:
+    """Those whose conventional vectors are nearly the shortest, shortest first: to such cells codes of sites refer."""
+    squares = [float(np.square(np.linalg.inv(cell.primitive) @ lattice).sum()) for lattice in lattices]
+    order = sorted(range(len(lattices)), key=squares.__getitem__)
+    return [lattices[k] for k in order if squares[k] < SHORT * squares[order[0]]]
 
 
 def _first_round(settings: Sequence[Setting], config: SymmetryConfig) -> list[int]:
