@@ -193,3 +193,21 @@ def test_codes_of_sites_are_tried_instead_of_random_places(weights: Weights) -> 
             config=config,
         )
         assert len(found[0]) in counts, "two tries with codes; 1 + 2 x 2 without them"
+
+
+def test_cells_with_different_numbers_of_free_coordinates_decode_together(weights: Weights) -> None:
+    model = weights.cdvae
+    assert isinstance(model, FastCDVAE)
+    cells = [symmetric_cell(186, (("b", 8), ("b", 30))), symmetric_cell(194, (("b", 8), ("c", 30)))]
+    lattice = np.linalg.cholesky(wurtzite().lattice @ wurtzite().lattice.T)
+    lattices = torch.from_numpy(lattice).float().repeat(4, 1, 1)
+    coords = [np.array([0.0, 0.4]), np.zeros(0), None, None]
+    found, distances = model.decode_within(
+        latents(weights, [wurtzite()]).repeat(4, 1),
+        cells * 2,
+        lattices,
+        torch.Generator().manual_seed(0),
+        coords=coords,
+    )
+    assert [one is not None for one in found] == [True] * 4
+    assert distances.isfinite().all()

@@ -329,7 +329,7 @@ class FastCDVAE(CDVAE):
         lattices: Float[Tensor, "n 3 3"],
         generator: torch.Generator,
         *,
-        coords: Sequence[Float[NDArray[np.float64], " k"] | None] | None = None,
+        coords: Sequence[Float[NDArray[np.float64], " _"] | None] | None = None,
         known_to: float = 0.5,
     ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
         """One try for each row, kept within a space group and on its Wyckoff positions all the way.
