@@ -202,12 +202,8 @@ def test_cells_with_different_numbers_of_free_coordinates_decode_together(weight
     lattice = np.linalg.cholesky(wurtzite().lattice @ wurtzite().lattice.T)
     lattices = torch.from_numpy(lattice).float().repeat(4, 1, 1)
     coords = [np.array([0.0, 0.4]), np.zeros(0), None, None]
-    found, distances = model.decode_within(
-        latents(weights, [wurtzite()]).repeat(4, 1),
-        cells * 2,
-        lattices,
-        torch.Generator().manual_seed(0),
-        coords=coords,
-    )
+    z = latents(weights, [wurtzite()]).repeat(4, 1)
+    generator = torch.Generator().manual_seed(0)
+    found, distances = model.decode_within(z, cells * 2, lattices, generator, coords=coords)
     assert [one is not None for one in found] == [True] * 4
     assert distances.isfinite().all()
