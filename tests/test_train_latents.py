@@ -7,13 +7,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import caesium_chloride, make_store, nickel_arsenide, prototypes, rock_salt, tiny_cdvae, zinc_blende
+from tiny import (
+    caesium_chloride,
+    make_store,
+    nickel_arsenide,
+    perovskite,
+    prototypes,
+    rock_salt,
+    tiny_cdvae,
+    zinc_blende,
+)
 
 from lcoms.batch import CrystalBatch
 from lcoms.crystal import Crystal
 from lcoms.data.store import Store
+from lcoms.match import STRICT, matches
 from lcoms.search.library import LatentLibrary
-from lcoms.train.latents import build_library, count_orbits, describe_rows, encode_rows, select_rows, surrogate_data
+from lcoms.site_codes import describe_sites
+from lcoms.train.latents import (
+    build_library,
+    count_orbits,
+    describe_rows,
+    encode_rows,
+    primitive_cells,
+    select_rows,
+    surrogate_data,
+)
 
 NAN = float("nan")
 SALT, POTASSIUM = (11, 17), (19, 17)
@@ -75,7 +94,9 @@ def test_the_library_holds_few_stable_training_crystals_of_each_composition(stor
     latents = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
     symmetries = describe_rows(store, rows, processes=1)
     statistics = count_orbits(store, rows, symmetries)
-    library = build_library(store, rows, latents, symmetries, statistics, metadata={"store": store.fingerprint})
+    library = build_library(
+        tiny_cdvae(), store, rows, latents, symmetries, statistics, metadata={"store": store.fingerprint}
+    )
     kept = [0, 1, 3, 4, 5, 8]
     assert library.ids == tuple(f"id-{row}" for row in kept)
     assert [library.composition(i).formula for i in range(6)] == ["NaCl", "CsCl", "Zn2O2", "SrTiO3", "NaCl", "KCl"]
@@ -83,7 +104,27 @@ def test_the_library_holds_few_stable_training_crystals_of_each_composition(stor
     assert (library.patterns >= 0).all()
     level = (latents[kept].max(0).values - latents[kept].min(0).values) / 254
     assert ((library.latents() - latents[kept]).abs() < level).all()
-    more = build_library(store, rows, latents, symmetries, statistics, metadata={}, per_composition=9)
+    more = build_library(tiny_cdvae(), store, rows, latents, symmetries, statistics, metadata={}, per_composition=9)
     assert set(more.ids) - set(library.ids) == {"id-6"}
     library.save(tmp_path / "library.safetensors")
     assert LatentLibrary.load(tmp_path / "library.safetensors").metadata == {"store": store.fingerprint}
+
+
+def test_doubled_cells_are_made_primitive_and_encoded_again() -> None:
+    salt, titanate = rock_salt(), perovskite()
+    doubled = Crystal(
+        salt.lattice * np.array([[2.0], [1.0], [1.0]]),
+        np.vstack([salt.frac_coords, salt.frac_coords + np.array([1, 0, 0])]) / [2.0, 1.0, 1.0],
+        np.tile(salt.atomic_numbers, 2),
+    )
+    model, crystals = tiny_cdvae(), [titanate, doubled, salt]
+    described = [describe_sites(crystal, symprec=0.01) for crystal in crystals]
+    latents = torch.zeros(3, 8)
+    primitive, z = primitive_cells(crystals, described, latents, model)
+    assert [crystal.n_atoms for crystal in primitive] == [5, 2, 2]
+    assert primitive[0] is titanate
+    assert matches(primitive[1], salt, STRICT)
+    expected, _ = model.encode(CrystalBatch.from_crystals([primitive[1]]))
+    torch.testing.assert_close(z[1], expected[0].detach())
+    assert not z[[0, 2]].any()
+    assert not latents.any()

@@ -109,7 +109,7 @@ def surrogate(
     symmetries = describe_rows(data, rows)
     statistics = count_orbits(data, rows, symmetries)
     facts = {"store": data.fingerprint, "cdvae": metadata}
-    library = build_library(data, rows, latents, symmetries, statistics, metadata=facts)
+    library = build_library(model, data, rows, latents, symmetries, statistics, metadata=facts)
     out.mkdir(parents=True, exist_ok=True)
     statistics.save(out / ORBITS_FILE)
     library.save(out / LIBRARY_FILE)

@@ -15,6 +15,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcoms.batch import CrystalBatch
+from lcoms.crystal import Composition, Crystal
 from lcoms.data.dataset import plausible_volume, to_batch
 from lcoms.data.store import Store
 from lcoms.models.base import CDVAE
@@ -22,7 +24,7 @@ from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.search.library import LatentLibrary
 from lcoms.search.orbits import OrbitStatistics, in_pattern_order
 from lcoms.site_codes import SitesDescribed, describe_sites
-from lcoms.symmetry import STANDARD_SYMPREC
+from lcoms.symmetry import STANDARD_SYMPREC, symmetrise
 from lcoms.train.similarity import StructureFamily, learn_similarity
 from lcoms.train.surrogate import SurrogateData
 from lcoms.wyckoff import n_primitive_atoms
@@ -33,7 +35,7 @@ LIBRARY_MAX_ABOVE_BEST = 0.05  # eV/atom above the best polymorph of the composi
 LIBRARY_MAX_ENERGY = 0.0  # eV/atom of formation, where the distance to the hull is not known
 
 Described = SitesDescribed | None
-"""Space group, Wyckoff orbits and codes of the sites of a crystal in its primitive cell."""
+"""Space group, Wyckoff orbits and codes of the sites of a crystal, in its primitive cell."""
 
 
 def select_rows(store: Store, *, max_atoms: int, split: str | None = None) -> NDArray[np.int64]:
@@ -87,6 +89,7 @@ def surrogate_data(store: Store, rows: NDArray[np.int64], latents: Float[Tensor,
 
 
 def build_library(
+    model: CDVAE,
     store: Store,
     rows: NDArray[np.int64],
     latents: Float[Tensor, "n latent"],
@@ -99,6 +102,7 @@ def build_library(
     """Library of the stable and nearly stable training crystals among the rows; elements are compared as it teaches.
 
     Args:
+        model: encodes once more those crystals whose cell is not primitive.
         symmetries: of the rows.
         statistics: in which the patterns have their places.
         per_composition: at most so many polymorphs of a composition, the lowest in energy.
@@ -116,10 +120,10 @@ def build_library(
         per_composition,
     )
     energy, hull = columns["formation_energy_per_atom"], columns["e_above_hull"]
-    chosen = [store[int(rows[i])] for i in kept]
     known = [symmetries[i] for i in kept]
+    chosen, z = primitive_cells([store[int(rows[i])] for i in kept], known, latents[torch.from_numpy(kept)], model)
     library = LatentLibrary.build(
-        latents[torch.from_numpy(kept)],
+        z,
         [crystal.composition for crystal in chosen],
         energy[kept],
         columns["material_id"][kept].tolist(),
@@ -141,8 +145,24 @@ def build_library(
     return library.with_similarity(learn_similarity(families))
 
 
+@torch.no_grad()
+def primitive_cells(
+    crystals: Sequence[Crystal], described: Sequence[Described], latents: Float[Tensor, "n latent"], model: CDVAE
+) -> tuple[list[Crystal], Float[Tensor, "n latent"]]:
+    """The crystals in primitive cells and their latents; cells with antiferromagnetic order may have come doubled."""
+    crystals, latents = list(crystals), latents.clone()
+    for row, one in enumerate(described):
+        if one is None or n_primitive_atoms(one.space_group, one.orbits) == crystals[row].n_atoms:
+            continue
+        smaller = symmetrise(crystals[row], ladder=(STANDARD_SYMPREC,)).crystal
+        if smaller.n_atoms == n_primitive_atoms(one.space_group, one.orbits):
+            crystals[row] = smaller
+            latents[row] = model.encode(CrystalBatch.from_crystals([smaller]))[0][0]
+    return crystals, latents
+
+
 def describe_rows(store: Store, rows: NDArray[np.int64], *, processes: int | None = None) -> list[Described]:
-    """Space group, orbits and codes of the crystals of some rows; None for those not found, or not primitive.
+    """Space group, orbits and codes of the crystals of some rows; None for those not found.
 
     Args:
         processes: that search; None: as many as there are cores.
@@ -158,21 +178,23 @@ def describe_rows(store: Store, rows: NDArray[np.int64], *, processes: int | Non
 def _describe(path: Path, rows: NDArray[np.int64]) -> list[Described]:
     store = Store.open(path)
     crystals = [store[int(row)] for row in rows]
-    found = [describe_sites(crystal, symprec=STANDARD_SYMPREC) for crystal in crystals]
-    return [
-        one if one is not None and n_primitive_atoms(one.space_group, one.orbits) == crystal.n_atoms else None
-        for one, crystal in zip(found, crystals, strict=True)
-    ]
+    return [describe_sites(crystal, symprec=STANDARD_SYMPREC) for crystal in crystals]
 
 
 def count_orbits(store: Store, rows: NDArray[np.int64], symmetries: Sequence[Described]) -> OrbitStatistics:
     """Which Wyckoff positions the training crystals among the rows occupy."""
     train = store.columns("split")["split"][rows] == "train"
     return OrbitStatistics.count(
-        (store[int(row)].composition, one.space_group, one.orbits)
+        (_primitive(store[int(row)].composition, one), one.space_group, one.orbits)
         for row, one, kept in zip(rows, symmetries, train, strict=True)
         if kept and one is not None
     )
+
+
+def _primitive(composition: Composition, described: SitesDescribed) -> Composition:
+    """What the primitive cell holds."""
+    unit = composition.reduced
+    return unit.scaled(n_primitive_atoms(described.space_group, described.orbits) // unit.n_atoms)
 
 
 def _starters(
