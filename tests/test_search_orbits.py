@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny import fluorite, perovskite, wurtzite
+from tiny import caesium_chloride, fluorite, nickel_arsenide, perovskite, rock_salt, wurtzite, zinc_blende
 
-from lcoms.crystal import Composition
+from lcoms.crystal import Composition, Crystal
 from lcoms.errors import WeightsError
-from lcoms.search.orbits import OrbitStatistics, in_pattern_order
+from lcoms.search.orbits import OrbitStatistics, described, in_pattern_order
 from lcoms.wyckoff import wyckoff_orbits
 
 
 def statistics() -> OrbitStatistics:
     found = []
     for crystal, times in ((perovskite(), 3), (perovskite(numbers=(56, 22, 8)), 1), (fluorite(), 2)):
-        described = wyckoff_orbits(crystal, symprec=0.01)
-        assert described is not None
-        found += [(crystal.composition, *described)] * times
+        described_orbits = wyckoff_orbits(crystal, symprec=0.01)
+        assert described_orbits is not None
+        found += [(crystal.composition, *described_orbits)] * times
     return OrbitStatistics.count(found)
 
 
@@ -35,12 +35,12 @@ def test_elements_of_equal_counts_stand_along_the_chemical_scale() -> None:
 
 
 def test_codes_follow_the_elements_they_were_given_with() -> None:
-    described = wyckoff_orbits(wurtzite(), symprec=0.01)
-    assert described == (186, (("b", 8), ("b", 30)))
+    described_orbits = wyckoff_orbits(wurtzite(), symprec=0.01)
+    assert described_orbits == (186, (("b", 8), ("b", 30)))
     oxide = Composition((8, 30), (2, 2))
-    counted = OrbitStatistics.count([(oxide, *described)])
-    codes = in_pattern_order(oxide, described[1], (7, 9))
-    assert counted.coded_orbits(186, oxide, 0, codes) == (described[1], (7, 9))
+    counted = OrbitStatistics.count([(oxide, *described_orbits)])
+    codes = in_pattern_order(oxide, described_orbits[1], (7, 9))
+    assert counted.coded_orbits(186, oxide, 0, codes) == (described_orbits[1], (7, 9))
     beryllium = Composition((4, 8), (2, 2))  # now the metal comes first by its number
     assert counted.coded_orbits(186, beryllium, 0, codes) == ((("b", 4), ("b", 8)), (9, 7))
     assert counted.coded_orbits(186, beryllium, 1, codes) is None
@@ -49,12 +49,31 @@ def test_codes_follow_the_elements_they_were_given_with() -> None:
     assert counted.coded_orbits(187, beryllium, 0, codes) is None
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (rock_salt(numbers=(11, 17)), rock_salt(numbers=(19, 9))),  # the anion is the lighter one in KF
+        (zinc_blende(numbers=(30, 34)), zinc_blende(numbers=(30, 8))),
+        (caesium_chloride(numbers=(55, 53)), caesium_chloride(numbers=(55, 35))),
+        (nickel_arsenide(numbers=(28, 33)), nickel_arsenide(numbers=(28, 16))),
+    ],
+)
+def test_crystals_of_one_structure_have_one_pattern_whichever_atom_is_lighter(one: Crystal, other: Crystal) -> None:
+    found = [(crystal.composition, described(crystal, symprec=0.01)) for crystal in (one, other)]
+    counted = OrbitStatistics.count(
+        (composition, sites.space_group, sites.orbits) for composition, sites in found if sites is not None
+    )
+    ((pattern, n),) = [pair for seen in counted.patterns.values() for pair in seen.items()]
+    assert n == 2
+    assert {place for _, place in pattern} == {0, 1}
+
+
 def test_unknown_cells_have_no_orbits_and_rare_patterns_can_be_left_out() -> None:
     assert statistics().orbits(225, Composition((17, 82), (3, 1))) == []
     assert statistics().orbits(62, Composition((17, 82), (2, 1))) == []
-    described = wyckoff_orbits(fluorite(), symprec=0.01)
-    assert described is not None
-    rare = OrbitStatistics.count([(fluorite().composition, *described)], at_least=2)
+    described_orbits = wyckoff_orbits(fluorite(), symprec=0.01)
+    assert described_orbits is not None
+    rare = OrbitStatistics.count([(fluorite().composition, *described_orbits)], at_least=2)
     assert rare.orbits(225, fluorite().composition) == []
 
 

@@ -28,10 +28,9 @@ from lcoms.models.surrogate import ConservativeSurrogate, conservative_losses, p
 from lcoms.models.weights import Weights
 from lcoms.prediction import PredictConfig, Prediction, RefineConfig, check_composition, predict_from
 from lcoms.refinement import finished, merge_all, refine_all
-from lcoms.search.orbits import load_orbits
+from lcoms.search.orbits import described, load_orbits
 from lcoms.search.starts import Start, composition_seed, encode_crystals, find_starts, load_library
 from lcoms.symmetry import STANDARD_SYMPREC
-from lcoms.wyckoff import wyckoff_orbits
 
 
 @dataclass(frozen=True)
@@ -168,14 +167,23 @@ def _variations(done: Prediction, weights: Weights, rounds: ImproveConfig, gener
     statistics, spread = load_orbits(weights.folder), weights.surrogate.latent_std
     starts = []
     for candidate, latent in zip(best, encode_crystals([c.crystal for c in best], weights), strict=True):
-        found = wyckoff_orbits(candidate.crystal, symprec=STANDARD_SYMPREC)
-        group = 0 if found is None else found[0]
-        pattern = -1 if found is None else statistics.place(candidate.crystal.composition, *found)
+        found = described(candidate.crystal, symprec=STANDARD_SYMPREC)
+        group = 0 if found is None else found.space_group
+        pattern = (
+            -1 if found is None else statistics.place(candidate.crystal.composition, found.space_group, found.orbits)
+        )
         for _ in range(rounds.variations):
             moved = latent + rounds.noise * spread * torch.randn(len(latent), generator=generator)
             units = candidate.crystal.composition.n_formula_units
             starts.append(
-                replace(candidate.start, latent=moved, n_formula_units=units, space_group=group, pattern=pattern)
+                replace(
+                    candidate.start,
+                    latent=moved,
+                    n_formula_units=units,
+                    space_group=group,
+                    pattern=pattern,
+                    sites=(),  # atoms may start anywhere, so that something new can come
+                )
             )
     return starts
 

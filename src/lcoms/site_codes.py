@@ -36,9 +36,13 @@ class SitesDescribed(NamedTuple):
     codes: tuple[int, ...]
 
 
-def describe_sites(crystal: Crystal, *, symprec: float) -> SitesDescribed | None:
-    """Space group, orbits and codes of a crystal; None where no symmetry is found, or the atoms do not fit it."""
-    cell = standard_cell(crystal, symprec=symprec)
+def describe_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> SitesDescribed | None:
+    """Space group, orbits and codes of a crystal; None where no symmetry is found, or the atoms do not fit it.
+
+    Args:
+        elements: as for `lcoms.wyckoff.standard_cell`.
+    """
+    cell = standard_cell(crystal, symprec=symprec, elements=elements)
     if cell is None:
         return None
     positions = wyckoff_positions(cell.space_group)

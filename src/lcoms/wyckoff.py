@@ -11,6 +11,7 @@ import json
 import logging
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -152,11 +153,15 @@ class StandardCell(NamedTuple):
         return _orbits(self.letters, self.atomic_numbers, self.space_group)
 
 
-def standard_cell(crystal: Crystal, *, symprec: float) -> StandardCell | None:
+def standard_cell(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> StandardCell | None:
     """The crystal in the standard setting of its space group; None where the search fails.
 
     Of the descriptions that differ only by the choice of origin or axes (the Euclidean normalizer) the one is taken
-    whose orbits come first in the order of letters.
+    whose orbits come first in the order of letters and then of elements.
+
+    Args:
+        elements: atomic numbers in the order that counts, so that crystals of one structure are described alike;
+            ascending where none are given.
     """
     import moyopy
 
@@ -175,12 +180,17 @@ def standard_cell(crystal: Crystal, *, symprec: float) -> StandardCell | None:
         lattice = np.linalg.inv(linear).T @ np.array(found.basis)
         letters = [position.letter for position in positions]
         cells.append(StandardCell(int(dataset.number), letters, [int(z) for z in found.numbers], coords, lattice))
-    return min(cells, key=lambda cell: cell.orbits)
+    place = {z: at for at, z in enumerate(elements)}
+    return min(cells, key=lambda cell: sorted((letter, place.get(z, z)) for letter, z in cell.orbits))
 
 
-def wyckoff_orbits(crystal: Crystal, *, symprec: float) -> tuple[int, Orbits] | None:
-    """Space group and orbits of the crystal in its standard cell; None where the search fails."""
-    cell = standard_cell(crystal, symprec=symprec)
+def wyckoff_orbits(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> tuple[int, Orbits] | None:
+    """Space group and orbits of the crystal in its standard cell; None where the search fails.
+
+    Args:
+        elements: as for `standard_cell`.
+    """
+    cell = standard_cell(crystal, symprec=symprec, elements=elements)
     return None if cell is None else (cell.space_group, cell.orbits)
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lcoms.crystal import Composition
+from lcoms.crystal import Composition, Crystal
 from lcoms.errors import WeightsError
 from lcoms.models.weights import ORBITS_FILE
 from lcoms.search.families import scale_order
+from lcoms.site_codes import SitesDescribed, describe_sites
 from lcoms.wyckoff import Orbits
 
 FORMAT = 1
@@ -113,6 +114,11 @@ class OrbitStatistics:
 def load_orbits(folder: Path) -> OrbitStatistics:
     """The statistics that belong to the weights of a folder."""
     return OrbitStatistics.load(folder / ORBITS_FILE)
+
+
+def described(crystal: Crystal, *, symprec: float) -> SitesDescribed | None:
+    """Space group, orbits and site codes, with elements in the order of patterns: equal structures have one pattern."""
+    return describe_sites(crystal, symprec=symprec, elements=_elements(crystal.composition))
 
 
 def in_pattern_order(composition: Composition, orbits: Orbits, codes: Sequence[int]) -> tuple[int, ...]:

@@ -22,8 +22,8 @@ from lcoms.data.store import Store
 from lcoms.models.base import CDVAE
 from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.search.library import LatentLibrary
-from lcoms.search.orbits import OrbitStatistics, in_pattern_order
-from lcoms.site_codes import SitesDescribed, describe_sites
+from lcoms.search.orbits import OrbitStatistics, described, in_pattern_order
+from lcoms.site_codes import SitesDescribed
 from lcoms.symmetry import STANDARD_SYMPREC, symmetrise
 from lcoms.train.similarity import StructureFamily, learn_similarity
 from lcoms.train.surrogate import SurrogateData
@@ -147,11 +147,11 @@ def build_library(
 
 @torch.no_grad()
 def primitive_cells(
-    crystals: Sequence[Crystal], described: Sequence[Described], latents: Float[Tensor, "n latent"], model: CDVAE
+    crystals: Sequence[Crystal], symmetries: Sequence[Described], latents: Float[Tensor, "n latent"], model: CDVAE
 ) -> tuple[list[Crystal], Float[Tensor, "n latent"]]:
     """The crystals in primitive cells and their latents; cells with antiferromagnetic order may have come doubled."""
     crystals, latents = list(crystals), latents.clone()
-    for row, one in enumerate(described):
+    for row, one in enumerate(symmetries):
         if one is None or n_primitive_atoms(one.space_group, one.orbits) == crystals[row].n_atoms:
             continue
         smaller = symmetrise(crystals[row], ladder=(STANDARD_SYMPREC,)).crystal
@@ -178,7 +178,7 @@ def describe_rows(store: Store, rows: NDArray[np.int64], *, processes: int | Non
 def _describe(path: Path, rows: NDArray[np.int64]) -> list[Described]:
     store = Store.open(path)
     crystals = [store[int(row)] for row in rows]
-    return [describe_sites(crystal, symprec=STANDARD_SYMPREC) for crystal in crystals]
+    return [described(crystal, symprec=STANDARD_SYMPREC) for crystal in crystals]
 
 
 def count_orbits(store: Store, rows: NDArray[np.int64], symmetries: Sequence[Described]) -> OrbitStatistics:
@@ -191,10 +191,10 @@ def count_orbits(store: Store, rows: NDArray[np.int64], symmetries: Sequence[Des
     )
 
 
-def _primitive(composition: Composition, described: SitesDescribed) -> Composition:
+def _primitive(composition: Composition, found: SitesDescribed) -> Composition:
     """What the primitive cell holds."""
     unit = composition.reduced
-    return unit.scaled(n_primitive_atoms(described.space_group, described.orbits) // unit.n_atoms)
+    return unit.scaled(n_primitive_atoms(found.space_group, found.orbits) // unit.n_atoms)
 
 
 def _starters(
