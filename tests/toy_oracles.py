@@ -72,6 +72,16 @@ class Deadly(Raises):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class KilledByZinc(Springs):
+    """Is killed when it is asked whether it can handle zinc."""
+
+    name = "toy_oracles:KilledByZinc"
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        if any(30 in composition.atomic_numbers for composition in compositions):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Leaves(Raises):
     """Ends its process at once."""
 

@@ -36,7 +36,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
 
 
 def write_prediction(prediction: Prediction, out: Path) -> Path:
@@ -53,12 +53,20 @@ def write_prediction(prediction: Prediction, out: Path) -> Path:
     try:
         for old in folder.glob("rank-*.cif"):
             old.unlink()
-        for rank, candidate in enumerate(prediction.candidates, 1):
-            _write(folder / cif_name(rank), to_cif(conventional(candidate.crystal), symprec=CIF_SYMPREC))
-        _write(folder / RESULTS, json.dumps(results(prediction), indent=1, allow_nan=False) + "\n")
+        for name, text in prediction_files(prediction).items():
+            _write(folder / name, text)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     return folder
+
+
+def prediction_files(prediction: Prediction) -> dict[str, str]:
+    """Names and texts of the files of one formula, results.json last."""
+    files = {
+        cif_name(rank): to_cif(conventional(candidate.crystal), symprec=CIF_SYMPREC)
+        for rank, candidate in enumerate(prediction.candidates, 1)
+    }
+    return files | {RESULTS: json.dumps(results(prediction), indent=1, allow_nan=False) + "\n"}
 
 
 def cif_name(rank: int) -> str:
@@ -224,8 +232,9 @@ def _cell_text(candidate: Candidate) -> str:
     return text
 
 
-def _cannot_write(folder: Path, error: OSError) -> LcomsError:
-    return LcomsError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out.")
+def cannot_write(folder: Path, error: OSError) -> LcomsError:
+    """What is said where a folder of results cannot be written."""
+    return LcomsError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --out.")
 
 
 def _write(path: Path, text: str) -> None:

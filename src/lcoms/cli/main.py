@@ -5,6 +5,7 @@ Sub-commands stand in `COMMANDS` and are imported only when called, so that `lco
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,6 +20,7 @@ from lcoms.errors import LcomsError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PLAIN = None  # help without boxes: what draws them takes longer to load than all the rest
 
 
@@ -32,6 +34,7 @@ class LazyCommand(NamedTuple):
 
 COMMANDS = {
     "predict": LazyCommand("lcoms.cli.predict", "predict", "Predict the crystal structures of formulas."),
+    "campaign": LazyCommand("lcoms.cli.campaign", "campaign", "Predict thousands of formulas, resumable."),
     "app": LazyCommand("lcoms.cli.app", "app", "Predict from a page in your browser."),
     "data": LazyCommand("lcoms.cli.data", "app", "Fetch, ingest and describe data sets."),
     "train": LazyCommand("lcoms.cli.train", "app", "Train the autoencoder and the surrogate."),
@@ -110,12 +113,20 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in NO_ROOM:
             raise
-        return _fail(f"{error.filename}: {(error.strerror or str(error)).lower()}.")
+        return _fail(_system_sentence(error))
     if result == EXIT_INTERRUPTED:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
     return result if type(result) is int else 0
+
+
+def _system_sentence(error: OSError) -> str:
+    """What the system would not do, with what can be done where that is known."""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in NO_ROOM:
+        reason += "; make room, or write to another place; the same command goes on from what is finished"
+    return f"{error.filename}: {reason}." if error.filename is not None else f"cannot write: {reason}."
 
 
 def _usage_error(error: typer.TyperException) -> int:

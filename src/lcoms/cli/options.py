@@ -1,10 +1,19 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what they come to."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lcoms.config import read_range
+from lcoms.errors import FormulaError
+from lcoms.oracles.registry import DEFAULT_ORACLE
+
+if TYPE_CHECKING:
+    from lcoms.prediction import PredictConfig, RefineConfig
 
 DEFAULT_EFFORT = "normal"
 
@@ -13,3 +22,83 @@ EffortOption = Annotated[
 ]
 StartsOption = Annotated[int | None, typer.Option(help="Latents to descend from.", show_default="as the effort says")]
 NRelaxOption = Annotated[int | None, typer.Option(help="Candidates to relax.", show_default="as the effort says")]
+CandidatesOption = Annotated[int, typer.Option("-n", help="Candidates to keep for each formula.")]
+FormulaUnitsOption = Annotated[
+    str | None, typer.Option(help="Formula units in the cell, such as 2 or 1-4.", show_default="as found")
+]
+StepsOption = Annotated[int, typer.Option(help="Steps of latent descent; 0 decodes the starts.")]
+StartOption = Annotated[str, typer.Option(help="Where starts come from: library, prior or random.")]
+SymmetryOption = Annotated[
+    bool, typer.Option("--symmetry/--no-symmetry", help="Decode within the space groups of the starts, or freely.")
+]
+WithoutSameOption = Annotated[
+    bool, typer.Option("--without-same", help="Leave training crystals of the very formula out of the starts.")
+]
+RelaxOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--relax/--no-relax",
+        help="Relax the best candidates and rank them by the oracle's energy.",
+        show_default="where CHGNet is installed",
+    ),
+]
+OracleOption = Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")]
+FmaxOption = Annotated[float, typer.Option(help="Largest force left by a relaxation, eV/angstrom.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+WeightsOption = Annotated[
+    Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
+]
+
+
+def settings(
+    effort: str,
+    *,
+    n: int,
+    formula_units: str | None,
+    starts: int | None,
+    steps: int,
+    start: str,
+    symmetry: bool,
+    without_same: bool,
+    relax: bool | None,
+    oracle: str,
+    n_relax: int | None,
+    fmax: float,
+    seed: int,
+) -> tuple[PredictConfig, RefineConfig | None]:
+    """How to search and, unless it is not wanted, how to relax; the arguments are those of the options above.
+
+    Raises:
+        ConfigError: an option has a value that makes no sense.
+    """
+    from lcoms.effort import configs_for
+
+    if relax is None:
+        relax = find_spec("chgnet") is not None or oracle != DEFAULT_ORACLE
+    search = {
+        "n_candidates": n,
+        "n_starts": starts,
+        "start": start,
+        "formula_units": None if formula_units is None else read_range(formula_units, "--formula-units"),
+        "steps": steps,
+        "symmetry": symmetry,
+        "exclude_same": without_same,
+        "seed": seed,
+    }
+    config, refined = configs_for(
+        effort, search=search, refinement={"oracle": oracle, "n_relax": n_relax, "fmax": fmax}
+    )
+    return config, refined if relax else None
+
+
+def formulas_of(file: Path) -> list[str]:
+    """Formulas of a text file, one a line; what stands behind # is left out.
+
+    Raises:
+        FormulaError: it cannot be read as text.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormulaError(f"{file}: cannot be read as a text file of formulas ({type(error).__name__}).") from error
+    return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]

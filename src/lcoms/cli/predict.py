@@ -5,14 +5,30 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, NRelaxOption, StartsOption
-from lcoms.config import read_range
+from lcoms.cli.options import (
+    DEFAULT_EFFORT,
+    CandidatesOption,
+    EffortOption,
+    FmaxOption,
+    FormulaUnitsOption,
+    NRelaxOption,
+    OracleOption,
+    RelaxOption,
+    SeedOption,
+    StartOption,
+    StartsOption,
+    StepsOption,
+    SymmetryOption,
+    WeightsOption,
+    WithoutSameOption,
+    formulas_of,
+    settings,
+)
 from lcoms.errors import ConfigError, FormulaError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -39,35 +55,21 @@ def predict(
         Path | None, typer.Option("--from-file", "-f", help="A text file with one formula a line.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for CIF files and results.json.")] = Path("results"),
-    n: Annotated[int, typer.Option("-n", help="Candidates to keep for each formula.")] = 10,
-    formula_units: Annotated[
-        str | None, typer.Option(help="Formula units in the cell, such as 2 or 1-4.", show_default="as found")
-    ] = None,
+    n: CandidatesOption = 10,
+    formula_units: FormulaUnitsOption = None,
     effort: EffortOption = DEFAULT_EFFORT,
     starts: StartsOption = None,
-    steps: Annotated[int, typer.Option(help="Steps of latent descent; 0 decodes the starts.")] = 10,
-    start: Annotated[str, typer.Option(help="Where starts come from: library, prior or random.")] = "library",
+    steps: StepsOption = 10,
+    start: StartOption = "library",
     start_structure: Annotated[
         Path | None, typer.Option(help="Start from this CIF, POSCAR or extxyz instead of the library.")
     ] = None,
-    symmetry: Annotated[
-        bool,
-        typer.Option("--symmetry/--no-symmetry", help="Decode within the space groups of the starts, or freely."),
-    ] = True,
-    without_same: Annotated[
-        bool, typer.Option("--without-same", help="Leave training crystals of the very formula out of the starts.")
-    ] = False,
-    relax: Annotated[
-        bool | None,
-        typer.Option(
-            "--relax/--no-relax",
-            help="Relax the best candidates and rank them by the oracle's energy.",
-            show_default="where CHGNet is installed",
-        ),
-    ] = None,
-    oracle: Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")] = DEFAULT_ORACLE,
+    symmetry: SymmetryOption = True,
+    without_same: WithoutSameOption = False,
+    relax: RelaxOption = None,
+    oracle: OracleOption = DEFAULT_ORACLE,
     n_relax: NRelaxOption = None,
-    fmax: Annotated[float, typer.Option(help="Largest force left by a relaxation, eV/angstrom.")] = 0.1,
+    fmax: FmaxOption = 0.1,
     hull: Annotated[
         str | None,
         typer.Option(
@@ -79,39 +81,34 @@ def predict(
     report: Annotated[
         bool, typer.Option("--report", help="Also write OUT/report.html, a page to look at that works offline.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
-    ] = None,
+    seed: SeedOption = 0,
+    weights: WeightsOption = None,
     threads: Annotated[int | None, typer.Option(help="Threads.", show_default="all cores")] = None,
 ) -> None:
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
     texts = _gather(formulas, from_file)
     compositions, failed = _read(texts)
     if compositions:
-        units = None if formula_units is None else read_range(formula_units, "--formula-units")
-        from lcoms.effort import configs_for
-
-        if relax is None:
-            relax = find_spec("chgnet") is not None or oracle != DEFAULT_ORACLE
-        if hull is not None and not relax:
-            raise ConfigError("--hull needs relaxed energies; add --relax.")
-        search = {
-            "n_candidates": n,
-            "n_starts": starts,
-            "start": start,
-            "formula_units": units,
-            "steps": steps,
-            "symmetry": symmetry,
-            "exclude_same": without_same,
-            "seed": seed,
-        }
-        config, refined = configs_for(
-            effort, search=search, refinement={"oracle": oracle, "n_relax": n_relax, "fmax": fmax}
+        config, refined = settings(
+            effort,
+            n=n,
+            formula_units=formula_units,
+            starts=starts,
+            steps=steps,
+            start=start,
+            symmetry=symmetry,
+            without_same=without_same,
+            relax=relax,
+            oracle=oracle,
+            n_relax=n_relax,
+            fmax=fmax,
+            seed=seed,
         )
-        if relax:
+        if hull is not None and refined is None:
+            raise ConfigError("--hull needs relaxed energies; add --relax.")
+        if refined is not None:
             config = replace(config, n_candidates=max(n, refined.n_relax))
-        run = Run(config, refined if relax else None, n, out, processes, hull, report)
+        run = Run(config, refined, n, out, processes, hull, report)
         failed += _predict_all(compositions, run, weights, start_structure, threads)
     if failed:
         raise typer.Exit(2)
@@ -136,13 +133,7 @@ def _complain(sentence: str) -> None:
 def _gather(formulas: list[str] | None, from_file: Path | None) -> list[str]:
     texts = list(formulas or [])
     if from_file is not None:
-        try:
-            lines = from_file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise FormulaError(
-                f"{from_file}: cannot be read as a text file of formulas ({type(error).__name__})."
-            ) from error
-        texts += [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
+        texts += formulas_of(from_file)
     if not texts:
         raise FormulaError("no formula was given; type for instance: lcoms predict NaCl")
     return texts

@@ -1,0 +1,248 @@
+"""The folder of a campaign: what is finished is there as a whole, whatever kills the run.
+
+| name | what it is |
+| --- | --- |
+| campaign.json | the options, which every run into this folder must have |
+| FORMULA/ | the files of `lcoms predict`; written under a hidden name and renamed, so that it is whole or not there |
+| journal.jsonl | one line a formula, appended when it is finished: status, reason, seconds |
+| summary.parquet, summary.csv | one row a formula |
+
+The folder of a formula is the truth about success, the last line of the journal about failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lcoms import __version__
+from lcoms.errors import ConfigError
+from lcoms.report import RESULTS, cannot_write, make_folder
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: lines of two runs there may come between each other
+    fcntl = None  # type: ignore[assignment]
+
+VERSION = 1
+CAMPAIGN = "campaign.json"
+JOURNAL = "journal.jsonl"
+LOCK = ".lock"
+PART = ".part-"
+STALE_SECONDS = 3600.0  # writing a formula takes far less, so that an older part belongs to a run that was killed
+
+
+class FormulaStatus(Enum):
+    """How a formula ended; one that its process died of is tried again by the next run."""
+
+    DONE = "done"
+    FAILED = "failed"
+    DIED = "died"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the journal."""
+
+    formula: str
+    status: FormulaStatus
+    reason: str
+    seconds: float | None
+
+
+class CampaignFolder:
+    """The folder of a campaign, open for one run; use it with `with`.
+
+    Args:
+        path: made where it does not exist.
+        identity: options that all runs into it have in common, ready for JSON.
+
+    Attributes:
+        alone: whether no other run had the folder open when this one began.
+
+    Raises:
+        ConfigError: the folder belongs to a campaign with other options, or holds other predictions.
+        LcomsError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self.path = path
+        make_folder(path)
+        try:
+            self._check(json.loads(json.dumps(dict(identity))))
+            self._lock = (path / LOCK).open("ab")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self.alone = self._enter()
+        self._journal = read_journal(path)
+
+    def __enter__(self) -> CampaignFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.close()
+
+    def is_done(self, formula: str) -> bool:
+        """Whether its files are there, by this run or another."""
+        return (self.path / formula / RESULTS).is_file()
+
+    def failure(self, formula: str) -> Line | None:
+        """Why it failed when it was last tried; None where it did not, or its process died."""
+        line = self._journal.get(formula)
+        return line if line is not None and line.status is FormulaStatus.FAILED else None
+
+    def keep(self, formula: str, files: Mapping[str, str], seconds: float) -> None:
+        """Store the files of a formula; on disk when this returns. What another run stored first stays.
+
+        Raises:
+            LcomsError: the folder cannot be written.
+        """
+        part = self.path / f"{PART}{formula}-{uuid.uuid4().hex}"
+        try:
+            part.mkdir()
+            for name, text in files.items():
+                _write_through(part / name, text)
+            _sync(part)
+            if not self._rename(part, self.path / formula):
+                return
+            _sync(self.path)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        self._append(Line(formula, FormulaStatus.DONE, "", seconds))
+
+    def keep_failure(self, formula: str, status: FormulaStatus, reason: str, seconds: float | None) -> None:
+        """Store why a formula came to nothing; on disk when this returns.
+
+        Raises:
+            LcomsError: the folder cannot be written.
+        """
+        self._append(Line(formula, status, reason, seconds))
+
+    def _rename(self, part: Path, final: Path) -> bool:
+        """Whether the formula is ours: renaming onto a folder with files in it fails."""
+        try:
+            part.rename(final)
+        except OSError:
+            if (final / RESULTS).is_file():
+                return False
+            raise
+        return True
+
+    def _append(self, line: Line) -> None:
+        self._journal[line.formula] = line
+        content = json.dumps(asdict(line) | {"status": line.status.value}, allow_nan=False).encode() + b"\n"
+        try:
+            with (self.path / JOURNAL).open("a+b") as file:
+                if fcntl is not None:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                if file.seek(0, os.SEEK_END):
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":  # a line that a killed run cut short
+                        content = b"\n" + content
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def _check(self, identity: dict[str, Any]) -> None:
+        """Whether the options are those of the folder; those of a new folder are stored."""
+        path = self.path / CAMPAIGN
+        if not path.exists():
+            if any(self.path.glob(f"*/{RESULTS}")):
+                raise ConfigError(f"{self.path} holds predictions that are of no campaign; choose another --out.")
+            self._store({"lcoms_campaign": VERSION, "lcoms_version": __version__, **identity})
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            version = found["lcoms_campaign"]
+            theirs = {name: found[name] for name in identity}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path} is damaged or no campaign's; choose another folder with --out.") from error
+        if version != VERSION:
+            raise ConfigError(f"{path} is of another version of lcoms; choose another folder with --out.")
+        if theirs != identity:
+            raise ConfigError(
+                f"{self.path} holds a campaign with other options ({'; '.join(_differences(theirs, identity))}); give "
+                "the same ones, or choose another folder with --out."
+            )
+
+    def _store(self, content: Mapping[str, Any]) -> None:
+        """Make campaign.json unless another run was quicker."""
+        part = self.path / f"{PART}{CAMPAIGN}-{uuid.uuid4().hex}"
+        try:
+            _write_through(part, json.dumps(content, indent=1, allow_nan=False) + "\n")
+            with suppress(FileExistsError):
+                os.link(part, self.path / CAMPAIGN)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _enter(self) -> bool:
+        """Hold the folder together with other runs; alone in it, first remove what killed runs left half written."""
+        alone = fcntl is not None
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                alone = False
+        for part in self.path.glob(f"{PART}*"):
+            with suppress(OSError):
+                if alone or time.time() - part.stat().st_mtime > STALE_SECONDS:
+                    shutil.rmtree(part) if part.is_dir() else part.unlink()
+        if fcntl is not None:
+            with suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(self._lock, fcntl.LOCK_SH)
+        return alone
+
+
+def read_journal(path: Path) -> dict[str, Line]:
+    """The last line of each formula; lines that were cut short are passed over."""
+    lines: dict[str, Line] = {}
+    with suppress(FileNotFoundError):
+        for text in (path / JOURNAL).read_bytes().split(b"\n"):
+            with suppress(ValueError, KeyError, TypeError):
+                content = json.loads(text)
+                content["status"] = FormulaStatus(content["status"])
+                line = Line(**content)
+                lines[line.formula] = line
+    return lines
+
+
+def _differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
+    """Options that differ, with both values; at most three of them."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        names = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+        return [text for key in names for text in _differences(theirs.get(key), ours.get(key), key)][:3]
+    if isinstance(theirs, dict) or isinstance(ours, dict):
+        return [f"{name}: {'with' if isinstance(theirs, dict) else 'without'} there"]
+    return [f"{name} is {theirs} there, {ours} here"]
+
+
+def _write_through(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make new names in a folder durable, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

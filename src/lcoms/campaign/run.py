@@ -1,0 +1,102 @@
+"""A campaign: formulas to workers, answers to the folder, until all are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import NamedTuple
+
+import numpy as np
+
+from lcoms.campaign.folder import CampaignFolder, FormulaStatus
+from lcoms.campaign.plan import Answer
+from lcoms.campaign.workers import WorkerDiedError, Workers
+
+AHEAD = 2  # formulas given out for each that can be predicted at once, so that no worker waits
+PATIENCE = 5.0  # seconds after which the number of workers is looked at again
+
+
+class Finished(NamedTuple):
+    """One formula that is finished.
+
+    Attributes:
+        reason: why it came to nothing; empty where it did not.
+        here: whether this run did it; else it was done before, or by another run.
+    """
+
+    formula: str
+    status: FormulaStatus
+    reason: str
+    here: bool
+
+
+def run_campaign(
+    formulas: Sequence[str],
+    workers: Workers,
+    folder: CampaignFolder,
+    *,
+    retry_failed: bool = False,
+    progress: Callable[[Finished], None] | None = None,
+) -> None:
+    """Predict the formulas that are not finished yet; each is durable before it is told.
+
+    Where another run is at work in the folder, formulas are taken in random order, so that the two seldom do the same.
+
+    Args:
+        formulas: reduced formulas, each once.
+        retry_failed: try those again that failed before; those whose process died are tried again in any case.
+        progress: called with each formula, those done before first or when their turn comes.
+
+    Raises:
+        LcomsError: the folder cannot be written, or no worker can predict anything.
+    """
+    tell = progress or (lambda _: None)
+    order = list(formulas) if folder.alone else np.random.default_rng().permutation(formulas).tolist()
+    waiting = _unfinished(order, folder, retry_failed, tell)
+    running: dict[Future[Answer], str] = {}
+    while True:
+        for formula in _some(waiting, AHEAD * workers.size() - len(running)):
+            running[workers.submit(formula)] = formula
+        if not running:
+            return
+        finished, _ = wait(running, timeout=PATIENCE, return_when=FIRST_COMPLETED)
+        for future in finished:
+            _settle(running.pop(future), future, folder, tell)
+
+
+def _unfinished(
+    formulas: Iterable[str], folder: CampaignFolder, retry_failed: bool, tell: Callable[[Finished], None]
+) -> Iterator[str]:
+    """Formulas to do, looked at when their turn comes, for another run may have done them by then."""
+    for formula in formulas:
+        failure = None if retry_failed else folder.failure(formula)
+        if folder.is_done(formula):
+            tell(Finished(formula, FormulaStatus.DONE, "", here=False))
+        elif failure is not None:
+            tell(Finished(formula, failure.status, failure.reason, here=False))
+        else:
+            yield formula
+
+
+def _some(waiting: Iterator[str], n: int) -> Iterator[str]:
+    for _ in range(n):
+        formula = next(waiting, None)
+        if formula is None:
+            return
+        yield formula
+
+
+def _settle(formula: str, future: Future[Answer], folder: CampaignFolder, tell: Callable[[Finished], None]) -> None:
+    """Store what came of a formula, then tell."""
+    try:
+        answer = future.result()
+    except WorkerDiedError as error:
+        folder.keep_failure(formula, FormulaStatus.DIED, str(error), None)
+        tell(Finished(formula, FormulaStatus.DIED, str(error), here=True))
+        return
+    if answer.files:
+        folder.keep(formula, answer.files, answer.seconds)
+        tell(Finished(formula, FormulaStatus.DONE, "", here=True))
+    else:
+        folder.keep_failure(formula, FormulaStatus.FAILED, answer.reason, answer.seconds)
+        tell(Finished(formula, FormulaStatus.FAILED, answer.reason, here=True))

@@ -1,0 +1,106 @@
+"""One table of a whole campaign, Parquet and CSV."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from lcoms.campaign.folder import PART, FormulaStatus, Line, read_journal
+from lcoms.report import RESULTS, cannot_write
+
+DONE, NOT_RUN, DAMAGED = FormulaStatus.DONE.value, "not run", "damaged"
+PARQUET, CSV = "summary.parquet", "summary.csv"
+SCHEMA = pa.schema(
+    [
+        ("formula", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("space_group", pa.int16()),
+        ("space_group_symbol", pa.string()),
+        ("energy_per_atom", pa.float64()),
+        ("oracle_energy_per_atom", pa.float64()),
+        ("oracle_formation_energy", pa.float64()),
+        ("confidence", pa.float64()),
+        ("n_candidates", pa.int32()),
+        ("seconds", pa.float64()),
+        ("path", pa.string()),
+    ]
+)
+"""Of the first candidate: energy_per_atom is a formation energy by the surrogate; all energies in eV/atom. The path,
+of its CIF file, begins at the folder of the campaign."""
+
+
+def summarise(folder: Path, formulas: Mapping[str, str]) -> pa.Table:
+    """One row a formula, in the order given.
+
+    Args:
+        folder: of the campaign.
+        formulas: each with a sentence why it cannot be read; empty where it can.
+    """
+    journal = read_journal(folder)
+    rows = [
+        {"formula": text, "status": FormulaStatus.FAILED.value, "reason": reason}
+        if reason
+        else _row(folder, text, journal.get(text))
+        for text, reason in formulas.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def write_summary(table: pa.Table, folder: Path) -> None:
+    """Write summary.parquet and summary.csv, each as a whole.
+
+    Raises:
+        LcomsError: they cannot be written.
+    """
+    for name, write in ((PARQUET, pyarrow.parquet.write_table), (CSV, pyarrow.csv.write_csv)):
+        part = folder / f"{PART}{name}-{uuid.uuid4().hex}"
+        try:
+            write(table, part)
+            os.replace(part, folder / name)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _row(folder: Path, formula: str, line: Line | None) -> dict[str, Any]:
+    """What its files say; where there are none, what the journal says."""
+    done = line is not None and line.status is FormulaStatus.DONE
+    try:
+        found = json.loads((folder / formula / RESULTS).read_text(encoding="utf-8"))
+        return _done_row(formula, found) | {"seconds": line.seconds if line is not None and done else None}
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        reason = f"{formula}/{RESULTS} is damaged; delete the folder {formula} and run the campaign again."
+        return {"formula": formula, "status": DAMAGED, "reason": reason}
+    if line is None or done:
+        return {"formula": formula, "status": NOT_RUN, "reason": ""}
+    return {"formula": formula, "status": line.status.value, "reason": line.reason, "seconds": line.seconds}
+
+
+def _done_row(formula: str, found: dict[str, Any]) -> dict[str, Any]:
+    first = found["candidates"][0]
+    relaxation = first["relaxation"] or {}
+    return {
+        "formula": formula,
+        "status": DONE,
+        "reason": "",
+        "space_group": first["space_group"],
+        "space_group_symbol": first["space_group_symbol"],
+        "energy_per_atom": first["energy_per_atom"],
+        "oracle_energy_per_atom": relaxation.get("oracle_energy_per_atom"),
+        "oracle_formation_energy": relaxation.get("oracle_formation_energy"),
+        "confidence": found["confidence"],
+        "n_candidates": len(found["candidates"]),
+        "path": f"{formula}/{first['cif']}",
+    }

@@ -1,0 +1,174 @@
+"""`lcoms campaign`: a file of formulas in, a folder for each out, and one table of all."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lcoms.cli.options import (
+    DEFAULT_EFFORT,
+    CandidatesOption,
+    EffortOption,
+    FmaxOption,
+    FormulaUnitsOption,
+    NRelaxOption,
+    OracleOption,
+    RelaxOption,
+    SeedOption,
+    StartOption,
+    StartsOption,
+    StepsOption,
+    SymmetryOption,
+    WeightsOption,
+    WithoutSameOption,
+    formulas_of,
+    settings,
+)
+from lcoms.errors import ConfigError, FormulaError
+from lcoms.oracles.registry import DEFAULT_ORACLE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lcoms.campaign.plan import Plan
+    from lcoms.campaign.workers import Workers
+
+
+def campaign(
+    formulas: Annotated[Path, typer.Argument(help="A text file with one formula a line.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the campaign; a broken run goes on there.")] = (
+        Path("campaign")
+    ),
+    processes: Annotated[int | None, typer.Option(help="Processes on this machine.", show_default="all cores")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Predict on the Dask cluster of this address, such as tcp://host:8786.")
+    ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Only write the table of what is finished so far.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also try those formulas again that failed before.")
+    ] = False,
+    n: CandidatesOption = 10,
+    formula_units: FormulaUnitsOption = None,
+    effort: EffortOption = DEFAULT_EFFORT,
+    starts: StartsOption = None,
+    steps: StepsOption = 10,
+    start: StartOption = "library",
+    symmetry: SymmetryOption = True,
+    without_same: WithoutSameOption = False,
+    relax: RelaxOption = None,
+    oracle: OracleOption = DEFAULT_ORACLE,
+    n_relax: NRelaxOption = None,
+    fmax: FmaxOption = 0.1,
+    seed: SeedOption = 0,
+    weights: WeightsOption = None,
+) -> None:
+    """Predict thousands of formulas. Each is kept as soon as it is finished; the same command goes on from there."""
+    if processes is not None and scheduler is not None:
+        raise ConfigError("--processes and --scheduler exclude each other; the cluster has its own workers.")
+    known = _read(formulas)
+    if not summary:
+        config, refined = settings(
+            effort,
+            n=n,
+            formula_units=formula_units,
+            starts=starts,
+            steps=steps,
+            start=start,
+            symmetry=symmetry,
+            without_same=without_same,
+            relax=relax,
+            oracle=oracle,
+            n_relax=n_relax,
+            fmax=fmax,
+            seed=seed,
+        )
+        from lcoms.campaign.plan import Plan
+        from lcoms.models.weights import load_weights
+
+        folder = None if weights is None else weights.absolute()
+        plan = Plan(config, refined, folder, load_weights(folder).digest)
+        _predict([text for text, reason in known.items() if not reason], plan, out, processes, scheduler, retry_failed)
+    elif not (out / "campaign.json").is_file():
+        raise ConfigError(f"{out} holds no campaign; name the folder of one with --out.")
+    _finish(out, known)
+
+
+def _read(file: Path) -> dict[str, str]:
+    """Distinct reduced formulas in the order given, and those that cannot be read, each with a sentence why."""
+    from lcoms.crystal import Composition
+
+    known: dict[str, str] = {}
+    for text in formulas_of(file):
+        try:
+            known[Composition.from_formula(text).reduced_formula] = ""
+        except FormulaError as error:
+            known[text] = str(error)
+    if not known:
+        raise FormulaError(f"{file} holds no formula; write one a line, such as NaCl.")
+    return known
+
+
+def _predict(
+    formulas: list[str], plan: Plan, out: Path, processes: int | None, scheduler: str | None, retry_failed: bool
+) -> None:
+    """All that are not finished yet, with a line of progress for a person who watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from lcoms.campaign.folder import CampaignFolder
+    from lcoms.campaign.plan import prepare
+    from lcoms.campaign.run import Finished, run_campaign
+
+    prepare(plan)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with CampaignFolder(out, plan.identity()) as folder, _workers(plan, processes, scheduler, len(formulas)) as workers:
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+            task = bar.add_task("", total=len(formulas))
+            counts: Counter[str] = Counter()
+
+            def tell(finished: Finished) -> None:
+                counts[finished.status.value if finished.here else "before"] += 1
+                said = ", ".join(f"{count} {name}" for name, count in counts.items())
+                bar.update(task, advance=1, description=f"{said}; last {finished.formula}")
+
+            run_campaign(formulas, workers, folder, retry_failed=retry_failed, progress=tell)
+
+
+def _workers(plan: Plan, processes: int | None, scheduler: str | None, n_formulas: int) -> Workers:
+    from lcoms.campaign.workers import DaskWorkers, LocalWorkers
+
+    if scheduler is not None:
+        return DaskWorkers(plan, scheduler)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return LocalWorkers(plan, processes=processes if processes is not None else min(cores, max(1, n_formulas)))
+
+
+def _finish(out: Path, known: dict[str, str]) -> None:
+    """Write the table, say what is in it, and end with 2 where a formula came to nothing."""
+    from lcoms.campaign.summary import CSV, DONE, PARQUET, summarise, write_summary
+
+    table = summarise(out, known)
+    write_summary(table, out)
+    _print(table)
+    typer.echo(f"Next: open {out / CSV} or {out / PARQUET}.")
+    if any(status != DONE for status in table["status"].to_pylist()):
+        raise typer.Exit(2)
+
+
+def _print(table: pa.Table) -> None:
+    rows = table.to_pylist()
+    counts = Counter(row["status"] for row in rows)
+    seconds = sorted(row["seconds"] for row in rows if row["seconds"] is not None)
+    reasons = Counter(row["reason"].partition(": ")[2] or row["reason"] for row in rows if row["reason"])
+    for reason, count in reasons.most_common(10):
+        typer.echo(f"lcoms: {count} {'formula' if count == 1 else 'formulas'}: {' '.join(reason.split())}", err=True)
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    median = f"; median {seconds[len(seconds) // 2]:.1f} s a formula" if seconds else ""
+    typer.echo(f"{len(rows)} formulas: {said}{median}.")

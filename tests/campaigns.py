@@ -1,0 +1,57 @@
+"""Campaigns small enough for a test, and workers that need no processes."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+
+from lcoms.campaign.folder import CampaignFolder
+from lcoms.campaign.plan import Answer, Plan, predict_one
+from lcoms.campaign.workers import Workers
+from lcoms.models.weights import load_weights
+from lcoms.prediction import PredictConfig, RefineConfig
+
+FORMULAS = ["NaCl", "ZnO", "CsCl", "SrTiO3", "ZnS", "CsZnO"]
+
+
+class InlineWorkers(Workers):
+    """Predict at once, in this process; `asked` are the formulas in their order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.asked = plan, list[str]()
+
+    def submit(self, formula: str) -> Future[Answer]:
+        self.asked.append(formula)
+        future: Future[Answer] = Future()
+        try:
+            future.set_result(predict_one(formula, self.plan))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def size(self) -> int:
+        return 1
+
+    def close(self) -> None:
+        pass
+
+
+def plan_for(weights: Path, *, oracle: str | None = None, starts: int = 2) -> Plan:
+    """Few starts, and with an oracle one relaxation."""
+    refined = None if oracle is None else RefineConfig(oracle=oracle, n_relax=1)
+    config = PredictConfig(n_candidates=2, n_starts=starts, steps=1)
+    return Plan(config, refined, weights, load_weights(weights).digest)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Every file of every formula."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.glob("*/*"))}
+
+
+def reference(formulas: list[str], plan: Plan, out: Path) -> dict[str, bytes]:
+    """What an undisturbed campaign leaves behind."""
+    from lcoms.campaign.run import run_campaign
+
+    with CampaignFolder(out, plan.identity()) as folder:
+        run_campaign(formulas, InlineWorkers(plan), folder)
+    return contents(out)

@@ -1,0 +1,97 @@
+"""Workers that are killed: nothing is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from campaigns import FORMULAS, contents, plan_for, reference
+
+from lcoms.campaign.folder import JOURNAL, CampaignFolder, read_journal
+from lcoms.campaign.run import Finished, run_campaign
+from lcoms.campaign.summary import summarise
+from lcoms.campaign.workers import DaskWorkers, LocalWorkers
+from lcoms.errors import ConfigError
+
+
+def test_a_local_worker_that_is_killed_is_replaced_and_its_formula_tried_again_once(
+    tiny_weights: Path, tmp_path: Path
+) -> None:
+    """Zinc kills whatever predicts it; sodium chloride is predicted by the process that comes after."""
+    plan = plan_for(tiny_weights, oracle="toy_oracles:KilledByZinc")
+    with CampaignFolder(tmp_path, plan.identity()) as folder, LocalWorkers(plan, processes=1) as workers:
+        run_campaign(["ZnO", "NaCl"], workers, folder)
+        alive = [p.pid for executor in workers._all for p in (executor._processes or {}).values()]
+    for pid in alive:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    statuses = {row["formula"]: row["status"] for row in summarise(tmp_path, {"ZnO": "", "NaCl": ""}).to_pylist()}
+    assert statuses == {"ZnO": "died", "NaCl": "done"}
+    assert "killed 2 times" in read_journal(tmp_path)["ZnO"].reason
+
+
+def test_no_processes_are_no_workers(tiny_weights: Path) -> None:
+    with pytest.raises(ConfigError, match="at least one process"):
+        LocalWorkers(plan_for(tiny_weights), processes=0)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A scheduler with two worker processes that are replaced when they are killed."""
+    dask = pytest.importorskip("dask")
+    distributed = pytest.importorskip("distributed")
+    settings = {"distributed.scheduler.allowed-failures": 20, "distributed.worker.daemon": True}
+    with dask.config.set(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as made:
+            yield made
+
+
+def killed_while(cluster: Any, kills: int, weights: Path, out: Path, seed: int) -> dict[str, bytes]:
+    """What a campaign leaves behind whose workers are killed one after another, after random times."""
+    rng = np.random.default_rng(seed)
+    plan, done = plan_for(weights), 0
+    with CampaignFolder(out, plan.identity()) as folder, DaskWorkers(plan, cluster.scheduler_address) as workers:
+
+        def tell(_: Finished) -> None:
+            nonlocal done
+            pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid is not None]
+            if done < kills and pids:
+                done += 1
+                time.sleep(float(rng.uniform(0, 0.3)))
+                os.kill(int(rng.choice(pids)), signal.SIGKILL)
+
+        run_campaign(FORMULAS, workers, folder, progress=tell)
+    assert done == kills
+    formulas = [line for line in (out / JOURNAL).read_text().splitlines() if '"done"' in line]
+    assert len(formulas) == len(FORMULAS)
+    return contents(out)
+
+
+def test_a_dask_worker_killed_during_the_run_costs_nothing(cluster: Any, tiny_weights: Path, tmp_path: Path) -> None:
+    expected = reference(FORMULAS, plan_for(tiny_weights), tmp_path / "undisturbed")
+    assert killed_while(cluster, 1, tiny_weights, tmp_path / "killed", 0) == expected
+
+
+@pytest.mark.slow
+def test_dask_workers_killed_again_and_again_cost_nothing(cluster: Any, tiny_weights: Path, tmp_path: Path) -> None:
+    expected = reference(FORMULAS, plan_for(tiny_weights), tmp_path / "undisturbed")
+    for seed in range(4):
+        assert killed_while(cluster, 5, tiny_weights, tmp_path / str(seed), seed) == expected
+
+
+def test_no_scheduler_is_one_sentence(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("lcoms.campaign.workers.CONNECT_SECONDS", 1)
+    for wrong in ("tcp://127.0.0.1:1", "nowhere", "ftp://x"):
+        with pytest.raises(ConfigError, match="no Dask scheduler answers"):
+            DaskWorkers(plan_for(tiny_weights), wrong)
