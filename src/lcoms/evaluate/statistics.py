@@ -51,7 +51,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     Source: McNemar 1947; the binomial form.
 
     Args:
-        only_first, only_second: cases in which only the one method succeeded.
+        only_first: cases in which only the first method succeeded.
+        only_second: cases in which only the second did.
     """
     from scipy.stats import binomtest
 
