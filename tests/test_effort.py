@@ -14,7 +14,7 @@ from lcoms.prediction import PredictConfig, RefineConfig
 def test_each_effort_does_more_than_the_one_before() -> None:
     for less, more in pairwise([configs_for(name) for name in ("fast", "normal", "thorough")]):
         assert less[0].n_starts < more[0].n_starts
-        assert less[0].within.tries < more[0].within.tries
+        assert less[0].within.coded_tries < more[0].within.coded_tries
         assert less[1].n_relax < more[1].n_relax
     assert set(EFFORTS) == {"fast", "normal", "thorough"}
 

@@ -18,10 +18,11 @@ class Effort(NamedTuple):
 
 
 EFFORTS: Mapping[str, Effort] = {
-    "fast": Effort({"n_starts": 6, "within": {"tries": 6, "more_tries": 4}}, {"n_relax": 4}),
+    "fast": Effort({"n_starts": 8, "within": {"coded_tries": 1, "tries": 6, "more_tries": 4}}, {"n_relax": 5}),
     "normal": Effort({}, {}),
     "thorough": Effort(
-        {"n_starts": 40, "within": {"tries": 30, "more_tries": 20, "free": 12, "kept": 2}}, {"n_relax": 40}
+        {"n_starts": 60, "within": {"coded_tries": 4, "beside_codes": True, "kept": 2}},
+        {"n_relax": 60},
     ),
 }
 
