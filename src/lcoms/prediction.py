@@ -138,7 +138,7 @@ class RefineConfig:
     fmax: float = 0.1
     max_steps: int = 200
     order: OrderWeights = field(
-        default_factory=lambda: OrderWeights(0.008, 0.0, 0.0, 0.022, magnetic=2.0, f_electrons=3.6)
+        default_factory=lambda: OrderWeights(0.004, 0.0, 0.0, 0.022, magnetic=2.0, f_electrons=3.6)
     )
 
     def __post_init__(self) -> None:
