@@ -1,0 +1,49 @@
+"""Kill commands with SIGKILL at random moments, start them again, and compare what they leave with an undisturbed run.
+
+    python benchmarks/kills.py [--kills 20] [--seed 0] [--only ingest fetch train relax campaign]
+
+Prints one line a command, and ends with 1 where a kill changed a result. The harness is tests/kills.py.
+"""
+
+# ruff: noqa: T201 - a benchmark prints
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+
+
+def main() -> int:
+    """Measure and print."""
+    sys.path.insert(0, str(TESTS))
+    from kills import NAMES, harass
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="of each command")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    tried = survived = 0
+    for name in options.only:
+        clock = time.monotonic()
+        one = harass(name, kills=options.kills, seed=options.seed)
+        tried, survived = tried + one.tried, survived + one.survived
+        same = "identical" if not one.complaints else "NOT identical"
+        seconds = time.monotonic() - clock
+        print(
+            f"{name:<9} {one.survived} of {one.tried} kills survived in {one.rounds} rounds, results {same}, "
+            f"{one.left_over} half-written files left over, {seconds:.0f} s",
+            flush=True,
+        )
+        for complaint in one.complaints:
+            print(f"  {complaint}", flush=True)
+    print(f"{survived} of {tried} kills survived by {len(options.only)} commands")
+    return int(survived < options.kills * len(options.only))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
