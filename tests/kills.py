@@ -49,6 +49,20 @@ import lcoms.data.sources as known
 files = known.SourceFile("one.bin", {url!r} + "/one.bin", {sha256!r}), known.SourceFile("two.bin", {url!r} + "/two.bin")
 known.sources = lambda: dict(made=known.Source("made", "Made", files, "CC0", ()))
 """
+AT_RENAME = """
+import itertools, os, signal
+moments = itertools.count()
+def deadly(rename):
+    def called(*arguments, **options):
+        for act in (None, rename):
+            if act is not None:
+                act(*arguments, **options)
+            if next(moments) == {moment}:
+                os.kill(os.getpid(), signal.SIGKILL)
+    return called
+os.replace, os.rename = deadly(os.replace), deadly(os.rename)
+"""
+Kill = Callable[[Path, int], bool]
 
 
 class Job(NamedTuple):
@@ -108,23 +122,25 @@ def run_undisturbed(job: Job, out: Path) -> Undisturbed:
     return Undisturbed(job.results(out), begun, time.monotonic() - clock)
 
 
-def kill_and_resume(job: Job, undisturbed: Undisturbed, folder: Path, *, kills: int, seed: int) -> Outcome:
-    """Kill at moments between the first and the last that an undisturbed run takes; half of them with all children."""
-    chance, folder = random.Random(seed), folder.absolute()
+def kill_and_resume(job: Job, wanted: dict[str, bytes], folder: Path, *, kills: int, kill: Kill) -> Outcome:
+    """Rounds of kills, each round until the command ends by itself or there were enough of them.
+
+    Args:
+        wanted: results of an undisturbed run.
+        kill: starts the command, for the folder of a round and the number of kills in it so far, and kills it; False
+            where it ended before.
+    """
     tried = survived = rounds = left_over = 0
     complaints: list[str] = []
     while tried < kills and rounds < ROUNDS_PER_KILL * kills:
-        out = folder / f"round-{rounds}"
-        rounds += 1
-        in_round = 0
-        while tried + in_round < kills and _killed(job, out, chance.uniform(0.7 * undisturbed.begun, undisturbed.done),
-                                                   everyone=chance.random() < 0.5):  # fmt: skip
+        out, in_round = folder / f"round-{rounds}", 0
+        while tried + in_round < kills and kill(out, in_round):
             in_round += 1
-        tried += in_round
+        rounds, tried = rounds + 1, tried + in_round
         with _started(job, out) as process:
             code = process.wait(LONGEST)
         left_over += sum(map(_is_part, out.rglob("*")))
-        problem = _complaint(out) if code else _difference(job.results(out), undisturbed.results)
+        problem = _complaint(out) if code else _difference(job.results(out), wanted)
         if problem:
             complaints.append(f"after {in_round} kills: {problem}")
         else:
@@ -132,16 +148,36 @@ def kill_and_resume(job: Job, undisturbed: Undisturbed, folder: Path, *, kills: 
     return Outcome(tried, survived, rounds, left_over, complaints)
 
 
-def _killed(job: Job, out: Path, seconds: float, *, everyone: bool) -> bool:
-    """Whether the command still ran after so many seconds, and was killed."""
-    with _started(job, out) as process:
-        try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            (os.killpg if everyone else os.kill)(process.pid, signal.SIGKILL)
-            return process.wait() == -signal.SIGKILL
-        assert code == 0, _complaint(out)
-        return False
+def at_random(job: Job, undisturbed: Undisturbed, seed: int) -> Kill:
+    """At moments between the first and the last that an undisturbed run takes; half of them with all children."""
+    chance = random.Random(seed)
+
+    def kill(out: Path, _: int) -> bool:
+        send = os.killpg if chance.random() < 0.5 else os.kill
+        with _started(job, out) as process:
+            try:
+                code = process.wait(chance.uniform(0.7 * undisturbed.begun, undisturbed.done))
+            except subprocess.TimeoutExpired:
+                send(process.pid, signal.SIGKILL)
+                code = process.wait()
+        return _was_killed(code, out)
+
+    return kill
+
+
+def at_renames(job: Job) -> Kill:
+    """Just before the first file gets its name, just after it; in the next run the same with the next file."""
+
+    def kill(out: Path, number: int) -> bool:
+        with _started(job._replace(code=job.code + AT_RENAME.format(moment=number % 2)), out) as process:
+            return _was_killed(process.wait(LONGEST), out)
+
+    return kill
+
+
+def _was_killed(code: int, out: Path) -> bool:
+    assert code in (0, -signal.SIGKILL), _complaint(out)
+    return code != 0
 
 
 @contextmanager
@@ -297,8 +333,9 @@ def job_of(name: str, folder: Path) -> Iterator[Job]:
 NAMES = ("ingest", "fetch", "train", "relax", "campaign")
 
 
-def harass(name: str, *, kills: int, seed: int) -> Outcome:
-    """All of it for one command, in a folder of its own that is removed at the end."""
+def harass(name: str, *, kills: int, seed: int | None) -> Outcome:
+    """All of it for one command, in a folder that is removed at the end; without a seed, kills come at renames."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, job_of(name, Path(folder) / "in") as job:
         undisturbed = run_undisturbed(job, Path(folder) / "undisturbed")
-        return kill_and_resume(job, undisturbed, Path(folder), kills=kills, seed=seed)
+        kill = at_renames(job) if seed is None else at_random(job, undisturbed, seed)
+        return kill_and_resume(job, undisturbed.results, Path(folder), kills=kills, kill=kill)

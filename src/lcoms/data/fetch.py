@@ -86,13 +86,14 @@ def download(
     """Download one file; see `fetch`."""
     record = _read_record(target)
     expected = file.sha256 or record.get("sha256")
+    part = target.with_name(target.name + ".part")
     if target.exists():
         sha256, size = _hash_file(target), target.stat().st_size
         if expected in (None, sha256):
+            _etag_path(part).unlink(missing_ok=True)  # of a download that was killed when the file had its name
             _write_record(target, file, sha256, size)
             return Fetched(target, sha256, size, True, file.sha256 is not None)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
     total = _download_part(file, part, retries, wait, report)
     size = part.stat().st_size
     if size != (file.size or total or size):
