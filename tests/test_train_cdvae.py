@@ -118,7 +118,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
 import test_train_cdvae as here
-from lcoms.models import surrogate_file
+from lcoms import disk
 
 written, replace = 0, os.replace
 
@@ -129,7 +129,7 @@ def dies_in_the_fourth_checkpoint(part, path):
         os.kill(os.getpid(), signal.SIGKILL)
     replace(part, path)
 
-surrogate_file.os.replace = dies_in_the_fourth_checkpoint
+disk.os.replace = dies_in_the_fourth_checkpoint
 here.train(Path({out!r}))
 """
 
@@ -139,7 +139,7 @@ def test_a_killed_process_resumes_to_identical_weights(undisturbed: Path, tmp_pa
     program = KILLED.format(tests=str(Path(__file__).parent), out=str(tmp_path))
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == -signal.SIGKILL, result.stderr
-    assert (tmp_path / f"{CHECKPOINT_FILE}.part").exists()
+    assert list(tmp_path.glob(f".{CHECKPOINT_FILE}.*.part"))
     assert read_tensors(tmp_path / CHECKPOINT_FILE, KIND, VERSION)[1]["step"] == 3
     assert same(train(tmp_path), undisturbed)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from lcoms.disk import write_whole
 from lcoms.errors import DataError, WeightsError
 from lcoms.prediction import Candidate
 from lcoms.search.order import LEAST_SUPPORT
@@ -90,7 +91,7 @@ class ConfidenceModel:
     def save(self, path: Path) -> None:
         """Write it as JSON."""
         content = {"format": FORMAT, "features": FEATURES} | asdict(self)
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(content, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> ConfidenceModel | None:

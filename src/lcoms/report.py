@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lcoms import __version__
 from lcoms.config import to_dict
 from lcoms.crystal import Crystal
+from lcoms.disk import write_together
 from lcoms.errors import LcomsError
 from lcoms.io import to_cif
 from lcoms.lattice import parameters_from_lattice
@@ -51,10 +51,11 @@ def write_prediction(prediction: Prediction, out: Path) -> Path:
     folder = out / prediction.composition.reduced_formula
     make_folder(folder)
     try:
+        files = prediction_files(prediction)
+        write_together(folder, files)
         for old in folder.glob("rank-*.cif"):
-            old.unlink()
-        for name, text in prediction_files(prediction).items():
-            _write(folder / name, text)
+            if old.name not in files:
+                old.unlink()
     except OSError as error:
         raise cannot_write(folder, error) from error
     return folder
@@ -235,9 +236,3 @@ def _cell_text(candidate: Candidate) -> str:
 def cannot_write(folder: Path, error: OSError) -> LcomsError:
     """What is said where a folder of results cannot be written."""
     return LcomsError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --out.")
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

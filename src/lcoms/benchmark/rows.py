@@ -7,7 +7,6 @@ dropped. Numbers are rounded to six digits after the point.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from lcoms.config import from_dict, to_dict
 from lcoms.crystal import Crystal
+from lcoms.disk import append
 from lcoms.errors import ConfigError, DataError
 from lcoms.relax.result import crystal_to_dict
 
@@ -180,7 +180,8 @@ class RowLog:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
+        self._path = path
+        self._file = path.open("a+b", buffering=0)
         try:
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -208,9 +209,7 @@ class RowLog:
     def append(self, row: Row) -> Row:
         """Store a row, on disk when this returns; the row as it will be read."""
         line = to_line(row)
-        self._file.write(line.encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        append(self._file, self._path, line.encode())
         kept: Row = from_dict(Row, json.loads(line))
         self.rows[kept.key] = kept
         return kept

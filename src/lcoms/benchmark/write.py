@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 from lcoms.benchmark.figures import all_figures
 from lcoms.benchmark.rows import Row
 from lcoms.benchmark.tables import all_tables
+from lcoms.disk import write_whole
 
 INDEX = "report.md"
 DOTS_PER_INCH = 130
@@ -18,21 +20,22 @@ def write_benchmark(rows: Sequence[Row], out: Path) -> list[Path]:
 
     Equal rows give equal files, byte for byte.
     """
-    out.mkdir(parents=True, exist_ok=True)
     judges = ", ".join(sorted({str(row.settings.get("judge")) for row in rows}))
     text = [f"# Benchmark\n\n{len(rows)} runs; the judge is {judges}.\n"]
     written: list[Path] = []
     for table in all_tables(rows):
         path = out / f"{table.name}.csv"
-        path.write_text(table.to_csv(), encoding="utf-8")
+        write_whole(path, table.to_csv())
         if table.in_report:
             text.append(table.to_markdown())
         written.append(path)
     for name, figure in all_figures(rows).items():
         path = out / f"{name}.png"
-        figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None})
+        drawn = BytesIO()
+        figure.savefig(drawn, dpi=DOTS_PER_INCH, metadata={"Software": None})
+        write_whole(path, drawn.getvalue())
         text.append(f"![{name}]({name}.png)\n")
         written.append(path)
     index = out / INDEX
-    index.write_text("\n".join(text), encoding="utf-8")
+    write_whole(index, "\n".join(text))
     return [index, *written]

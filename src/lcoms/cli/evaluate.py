@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, NRelaxOption, StartsOption
+from lcoms.disk import require_writable, write_whole
 from lcoms.errors import DataError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -205,6 +206,8 @@ def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], 
     from lcoms.evaluate.formulas import evaluate_formulas
     from lcoms.models.weights import load_weights
 
+    if plan.out is not None:
+        require_writable(plan.out)
     search = {"n_candidates": max(ks), "n_starts": plan.starts, "steps": plan.steps, "exclude_same": True}
     config, refined = configs_for(
         plan.effort, search=search, refinement={"oracle": plan.oracle, "n_relax": plan.n_relax}
@@ -230,7 +233,7 @@ def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], 
         rows = [asdict(outcome) for outcome in outcomes]
         for row, outcome in zip(rows, outcomes, strict=True):
             row |= {name: getattr(outcome, name)._asdict() for name in ("ranks", "decoded")}
-        plan.out.write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
+        write_whole(plan.out, json.dumps(rows, indent=0) + "\n")
 
 
 def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool, majority: bool) -> None:

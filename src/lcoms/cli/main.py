@@ -6,6 +6,7 @@ Sub-commands stand in `COMMANDS` and are imported only when called, so that `lco
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -21,6 +22,7 @@ from lcoms.errors import LcomsError
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ENTRY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
 PLAIN = None  # help without boxes: what draws them takes longer to load than all the rest
 
 
@@ -113,7 +115,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
     except OSError as error:
-        if error.filename is None and error.errno not in NO_ROOM:
+        if error.filename is None and error.errno not in (*NO_ROOM, *NO_ENTRY):
             raise
         return _fail(_system_sentence(error))
     if result == EXIT_INTERRUPTED:
@@ -123,10 +125,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def _system_sentence(error: OSError) -> str:
     """What the system would not do, with what can be done where that is known."""
-    reason = (error.strerror or str(error)).lower()
+    reason = (os.strerror(error.errno) if error.errno is not None else str(error)).lower()
     if error.errno in NO_ROOM:
-        reason += "; make room, or write to another place; the same command goes on from what is finished"
-    return f"{error.filename}: {reason}." if error.filename is not None else f"cannot write: {reason}."
+        reason += "; make room and type the same again, or write to another place"
+    return f"{error.filename}: {reason}." if error.filename is not None else f"a file cannot be used: {reason}."
 
 
 def _usage_error(error: typer.TyperException) -> int:

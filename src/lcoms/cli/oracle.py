@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lcoms.disk import require_writable, write_whole
 from lcoms.errors import OracleError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def references(
 
     oracle = make_oracle(name)
     tables = read_tables(out) if out.exists() else {}
+    require_writable(out)
     forms = forms_for(oracle, [symbol.strip() for symbol in elements.split(",")] if elements else None)
     clock = time.perf_counter()
     provenance = {"version": _version(oracle), "fmax": fmax, "max_steps": steps}
@@ -82,7 +84,7 @@ def references(
         return relax_crystals(crystals, oracle.name, config, processes=processes)
 
     tables[oracle.name] = make_references(forms, relax, provenance)
-    out.write_text(to_json(tables), encoding="utf-8")
+    write_whole(out, to_json(tables))
     done, failed = tables[oracle.name]["elements"], tables[oracle.name]["failed"]
     typer.echo(f"{oracle.name}: {len(done)} elements from {len(forms)} forms, {time.perf_counter() - clock:.0f} s")
     open_ends = [symbol for symbol, row in done.items() if row["fmax"] > fmax]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.disk import require_writable, write_whole
 from lcoms.errors import LcomsError
 from lcoms.oracles.base import evaluate_all
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -51,6 +52,8 @@ def rank(
     from lcoms.oracles.wrappers import CachedOracle
     from lcoms.rank import rank_crystals
 
+    if json_out is not None:
+        require_writable(json_out)
     found, failed = _read(files)
     energy_oracle = make_oracle(oracle)
     found, refused = _checked(found, energy_oracle)
@@ -59,7 +62,7 @@ def rank(
         _complain(f"{name}: {reason}")
     if not found:
         if json_out is not None:
-            json_out.write_text(_to_json([], failed, energy_oracle.name, 0.0), encoding="utf-8")
+            write_whole(json_out, _to_json([], failed, energy_oracle.name, 0.0))
         raise typer.Exit(2)
     if cache is not None:
         energy_oracle = CachedOracle(energy_oracle, cache)
@@ -77,7 +80,7 @@ def rank(
         crystals, evaluations, names=names, formation_energy=zero.formation_energy if zero else None, hull=phases
     )
     if json_out is not None:
-        json_out.write_text(_to_json(ranked, failed, energy_oracle.name, seconds), encoding="utf-8")
+        write_whole(json_out, _to_json(ranked, failed, energy_oracle.name, seconds))
     if ranked:
         _print(ranked, failed, energy_oracle.name, seconds, phases)
     if failed:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.disk import write_whole
 from lcoms.errors import FileFormatError, LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -140,12 +141,12 @@ def _write(out: Path, rows: list[dict[str, Any]], results: list[RelaxResult], or
         for row, result in zip(rows, results, strict=True):
             symmetric = row.pop("symmetrised", None)
             if symmetric is not None:
-                _replace(out / row["cif"], to_cif(conventional(symmetric), symprec=CIF_SYMPREC))
+                write_whole(out / row["cif"], to_cif(conventional(symmetric), symprec=CIF_SYMPREC))
             if result.trajectory is not None:
                 row["energies"] = list(result.trajectory.energies)
                 if result.trajectory.frames:
                     row["frames"] = f"{row['name']}.extxyz"
-                    _replace(out / row["frames"], to_extxyz(list(result.trajectory.frames)))
+                    write_whole(out / row["frames"], to_extxyz(list(result.trajectory.frames)))
         content = {
             "lcoms_version": __version__,
             "oracle": oracle,
@@ -153,15 +154,9 @@ def _write(out: Path, rows: list[dict[str, Any]], results: list[RelaxResult], or
             "units": {"energy": "eV/atom", "length": "angstrom", "fmax": "eV/angstrom"},
             "crystals": rows,
         }
-        _replace(out / RESULTS, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_whole(out / RESULTS, json.dumps(content, indent=1, allow_nan=False) + "\n")
     except OSError as error:
         raise LcomsError(f"{out}: cannot be written ({error.strerror}); choose another folder with --out.") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

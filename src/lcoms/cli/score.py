@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lcoms.disk import require_writable, write_whole
+
 if TYPE_CHECKING:
     from lcoms.evaluate.scoring import Report
     from lcoms.evaluate.statistics import Share
@@ -36,6 +38,8 @@ def score(
     out: Annotated[Path | None, typer.Option("--json", help="Write everything, by known structure, to it.")] = None,
 ) -> None:
     """Match rates, RMSE, METRe, strict matches, space groups and energies of predictions."""
+    if out is not None:
+        require_writable(out)
     from lcoms.evaluate.energy_criterion import read_free_atoms
     from lcoms.evaluate.scoring import ScoreOptions, score_files
 
@@ -54,7 +58,7 @@ def score(
     _print(report, min(options.ks))
     if out is not None:
         content = {"predictions": str(predictions), "truth": str(truth), "oracle": oracle, **report.to_json()}
-        out.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_whole(out, json.dumps(content, indent=1, allow_nan=False) + "\n")
         typer.echo(f"\neverything: {out}")
 
 

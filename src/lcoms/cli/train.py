@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.disk import require_writable, write_whole
 from lcoms.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def cdvae(
     out.mkdir(parents=True, exist_ok=True)
     if not (out / CHECKPOINT_FILE).exists():
         settings = {"preset": preset_of(model), "model": to_dict(model.config), "train": to_dict(config)}
-        (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        write_whole(out / "config.json", json.dumps(settings, indent=2) + "\n")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     typer.echo(f"{len(rows)} training crystals of up to {max_atoms} atoms, {config.steps} steps.")
     weights = train_cdvae(model, crystals, config, out, metadata=metadata, fit_statistics=start_from is None)
@@ -88,8 +89,6 @@ def surrogate(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Encode the store, train the conservative surrogate, build the library; OUT then holds weights for prediction."""
-    import shutil
-
     import torch
 
     from lcoms.config import with_overrides
@@ -100,6 +99,7 @@ def surrogate(
     from lcoms.train.surrogate import train_surrogate
 
     config = with_overrides(SurrogateConfig(), [f"conservatism={conservatism}", *(train_set or [])])
+    require_writable(out / SURROGATE_FILE)
     data = _open(store)
     model, metadata = load_cdvae(cdvae)
     rows = select_rows(data, max_atoms=max_atoms)
@@ -110,9 +110,6 @@ def surrogate(
     statistics = count_orbits(data, rows, symmetries)
     facts = {"store": data.fingerprint, "cdvae": metadata}
     library = build_library(model, data, rows, latents, symmetries, statistics, metadata=facts)
-    out.mkdir(parents=True, exist_ok=True)
-    statistics.save(out / ORBITS_FILE)
-    library.save(out / LIBRARY_FILE)
     active = int((latents.std(0) > MIN_LATENT_STD).sum())
     typer.echo(f"Latent dimensions in use: {active} of {latents.shape[1]} (standard deviation over {MIN_LATENT_STD}).")
     typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")
@@ -125,9 +122,11 @@ def surrogate(
         typer.echo(f"{len(kept)} decoys of {path}")
     train_surrogate(learned, run, config=config, seed=seed, on_epoch=_echo)
     best, trained = load_surrogate(run / "last.safetensors")
+    statistics.save(out / ORBITS_FILE)  # all that makes weights at the end, for those of an earlier run may be there
+    library.save(out / LIBRARY_FILE)
     save_surrogate(best, out / SURROGATE_FILE, metadata=trained, dtype=torch.int8)
     if cdvae.resolve() != (out / CDVAE_FILE).resolve():
-        shutil.copyfile(cdvae, out / CDVAE_FILE)
+        write_whole(out / CDVAE_FILE, cdvae.read_bytes())
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
 
 
@@ -171,7 +170,7 @@ def megnet(
     numbers, n_train, n_val = found.crystals.atomic_numbers, int(found.is_train.sum()), int(found.is_val.sum())
     if not (out / CHECKPOINT_FILE).exists():
         settings = {"model": to_dict(network), "train": to_dict(config)}
-        (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        write_whole(out / "config.json", json.dumps(settings, indent=2) + "\n")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     typer.echo(f"{n_train} training crystals of up to {max_atoms} atoms, {n_val} for validation.")
     metadata = _metadata(data, numbers, max_atoms, n_train)
@@ -207,6 +206,7 @@ def decoys(
     from lcoms.train.decoys import Decoy, choose_anchors, make_decoys, write_decoys
     from lcoms.train.latents import select_rows
 
+    require_writable(out)
     data = Store.open(store)
     judge, loaded = make_oracle(oracle), load_weights(weights)
     anchors = choose_anchors(data, select_rows(data, max_atoms=max_atoms), n, np.random.default_rng(seed))

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lcoms.data.sources import Source, SourceFile, find_source
+from lcoms.disk import write_whole
 from lcoms.errors import DownloadError
 
 _CHUNK = 1 << 18
@@ -252,6 +253,4 @@ def _read_record(target: Path) -> dict[str, Any]:
 
 def _write_record(target: Path, file: SourceFile, sha256: str, size: int) -> None:
     content = {"url": file.url, "sha256": sha256, "size": size, "published_sha256": file.sha256}
-    part = _record_path(target).with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    part.replace(_record_path(target))
+    write_whole(_record_path(target), json.dumps(content, indent=1) + "\n")

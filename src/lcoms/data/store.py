@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lcoms.crystal import Crystal
+from lcoms.disk import write_whole
 from lcoms.errors import DataError
 
 FORMAT = "lcoms-crystal-store"
@@ -242,9 +243,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         "fingerprint": manifest.fingerprint,
         **asdict(manifest),
     }
-    temporary = path / f".{MANIFEST}.part"
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path / MANIFEST)
+    write_whole(path / MANIFEST, json.dumps(content, indent=1) + "\n")
 
 
 def shard_name(index: int) -> str:
@@ -255,10 +254,11 @@ def shard_name(index: int) -> str:
 def write_shard(path: Path, index: int, batch: pa.RecordBatch, metadata: Mapping[str, str]) -> Shard:
     """Write rows of SCHEMA as one shard, under another name first, with `metadata` in its header."""
     batch_digest = digest(batch)
-    target, temporary = path / shard_name(index), path / f".{shard_name(index)}.part"
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, SCHEMA.with_metadata(dict(metadata))) as writer:
+    target = path / shard_name(index)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, SCHEMA.with_metadata(dict(metadata))) as writer:
         writer.write_batch(batch.replace_schema_metadata(dict(metadata)))
-    temporary.replace(target)
+    write_whole(target, memoryview(sink.getvalue()))
     n_atoms = len(batch.column("atomic_numbers").flatten())
     return Shard(target.name, batch.num_rows, n_atoms, target.stat().st_size, batch_digest)
 

@@ -25,9 +25,9 @@ from lcoms.batch import CrystalBatch
 from lcoms.config import from_dict, to_dict
 from lcoms.crystal import Crystal
 from lcoms.elements import N_ELEMENTS
-from lcoms.errors import ConfigError, WeightsError
+from lcoms.errors import ConfigError
 from lcoms.lattice import plane_spacings
-from lcoms.models.surrogate_file import read_tensors, write_tensors
+from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
 from lcoms.nn.distance_graph import DistanceGraph, distance_graph, merged
 from lcoms.nn.layers import polynomial_envelope, segment_sum
 from lcoms.nn.set2set import Set2Set
@@ -277,10 +277,8 @@ def load_megnet(path: Path | str) -> tuple[Megnet, dict[str, Any]]:
         WeightsError: the file is missing, damaged, of another version, or its tensors do not fit its configuration.
     """
     state, header = read_tensors(Path(path), KIND, VERSION)
-    try:
+    with must_fit(path):
         model = Megnet(from_dict(MegnetConfig, header["config"]))
         model.load_state_dict(state)
         metadata = dict(header["metadata"])
-    except (KeyError, ConfigError, RuntimeError) as error:
-        raise WeightsError(f"{path} does not fit this version of the program; train or copy it again.") from error
     return model.requires_grad_(False).eval(), metadata

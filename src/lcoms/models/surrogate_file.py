@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from lcoms.disk import write_whole
 from lcoms.errors import ConfigError, WeightsError
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 
@@ -24,11 +25,13 @@ ROW_SCALE = ".row_scale"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write a safetensors file with a JSON header, whole or not at all: to a .part first, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, part, {"lcoms": json.dumps(header)})
-    os.replace(part, path)
+    """Write a safetensors file with a JSON header, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    written = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    write_whole(path, save(written, {"lcoms": json.dumps(header)}))
 
 
 def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -45,11 +48,25 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is damaged and cannot be read; copy or train it again.") from error
-    if header.get("kind") != kind:
+    if not isinstance(header, dict) or header.get("kind") != kind:
+        header = header if isinstance(header, dict) else {}
         raise WeightsError(f"{path} is not a {kind} file but {header.get('kind', 'something else')}.")
     if header.get("version") != version:
         raise WeightsError(f"{path} has format version {header.get('version')}; this program reads version {version}.")
     return tensors, header
+
+
+@contextmanager
+def must_fit(path: Path | str) -> Iterator[None]:
+    """What is taken from a file that could be read may still miss something or be of other shapes.
+
+    Raises:
+        WeightsError: where the block raises what such content makes it raise.
+    """
+    try:
+        yield
+    except (ConfigError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise WeightsError(f"{path} does not fit this version of the program; train or copy it again.") from error
 
 
 def save_surrogate(
@@ -96,13 +113,12 @@ def load_surrogate(path: Path | str) -> tuple[ConservativeSurrogate, dict[str, A
         WeightsError: the file is missing, damaged, of another version or does not fit its own config.
     """
     tensors, header = read_tensors(Path(path), KIND, VERSION)
-    try:
+    with must_fit(path):
         surrogate = ConservativeSurrogate(int(header["latent_dim"]), SurrogateConfig(**header["config"]))
         surrogate.load_state_dict({name: _restored(name, tensors) for name in tensors if not name.endswith(ROW_SCALE)})
-    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
-        raise WeightsError(f"{path}: weights and config do not fit together; copy or train it again.") from error
+        metadata = dict(header["metadata"])
     surrogate.requires_grad_(False).eval()
-    return surrogate, header["metadata"]
+    return surrogate, metadata
 
 
 def _restored(name: str, tensors: Mapping[str, Tensor]) -> Tensor:

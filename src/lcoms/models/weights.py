@@ -19,7 +19,7 @@ from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.paper import PaperCDVAE, PaperConfig
 from lcoms.models.surrogate import ConservativeSurrogate
-from lcoms.models.surrogate_file import load_surrogate, read_tensors, write_tensors
+from lcoms.models.surrogate_file import load_surrogate, must_fit, read_tensors, write_tensors
 
 KIND = "lcoms-cdvae"
 VERSION = 1
@@ -115,14 +115,13 @@ def load_cdvae(path: Path | str) -> tuple[CDVAE, dict[str, Any]]:
         WeightsError: the file is missing, damaged, of another version, or its tensors do not fit its configuration.
     """
     state, header = read_tensors(Path(path), KIND, VERSION)
-    try:
+    with must_fit(path):
         preset = PRESETS[header["preset"]]
         model = preset.model(from_dict(preset.config, header["config"]))
         model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
-    except (KeyError, ConfigError, RuntimeError) as error:
-        raise WeightsError(f"{path} does not fit this version of the program; train or copy it again.") from error
+        metadata = dict(header["metadata"])
     model.requires_grad_(False)
-    return _for_inference(model), dict(header["metadata"])
+    return _for_inference(model), metadata
 
 
 @lru_cache(maxsize=2)
@@ -142,11 +141,17 @@ def load_weights(folder: Path | None = None) -> Weights:
         if not (folder / name).is_file():
             raise WeightsError(f"there is no file {folder / name}; check the folder, or train first.")
         digest.update((folder / name).read_bytes())
+    with must_fit(folder / CDVAE_FILE):
+        elements, max_atoms = frozenset(map(int, metadata["elements"])), int(metadata["max_atoms"])
+    if surrogate.latent_dim != cdvae.config.latent_dim:
+        raise WeightsError(
+            f"{folder / SURROGATE_FILE} and {CDVAE_FILE} do not belong together; copy or train them again."
+        )
     return Weights(
         cdvae=cdvae,
         surrogate=surrogate,
-        elements=frozenset(metadata["elements"]),
-        max_atoms=int(metadata["max_atoms"]),
+        elements=elements,
+        max_atoms=max_atoms,
         digest=digest.hexdigest()[:16],
         folder=folder,
     )

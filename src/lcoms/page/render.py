@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lcoms import __version__
+from lcoms.disk import write_whole
 from lcoms.errors import LcomsError
 from lcoms.page.views import FormulaView, formula_view
 from lcoms.prediction import Prediction
@@ -93,12 +93,9 @@ def write_page(
         LcomsError: it cannot be written.
     """
     path = out / REPORT
-    part = path.with_name(path.name + ".part")
     text = page_html(predictions, overlaps)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        write_whole(path, text)
     except OSError as error:
         raise LcomsError(f"{path}: cannot be written ({error.strerror}); choose another folder with --out.") from error
     return path

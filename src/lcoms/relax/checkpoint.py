@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from lcoms.config import to_dict
 from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError
+from lcoms.disk import append
+from lcoms.errors import ConfigError, CrystalError
 from lcoms.relax.result import RelaxConfig, RelaxResult, result_from_dict, result_to_dict
 
 try:
@@ -51,7 +51,7 @@ class Checkpoint:
         self._header = {"lcoms_relax": VERSION, "oracle": oracle, "options": json.loads(json.dumps(to_dict(config)))}
         self._results: dict[str, RelaxResult] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
+        self._file = path.open("a+b", buffering=0)
         try:
             self._lock()
             self._read()
@@ -93,25 +93,28 @@ class Checkpoint:
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            self._file.truncate(len(whole))
-        if not whole:
+        if not whole and _to_line(self._header).startswith(content):
+            self._file.truncate(0)
             self._write(self._header)
             return
         try:
             header, *lines = [json.loads(line) for line in whole.splitlines()]
             results = {line["key"]: result_from_dict(line["result"]) for line in lines}
             found = {name: header[name] for name in self._header}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, CrystalError) as error:
             raise ConfigError(f"{self._path} is no checkpoint, or is damaged; move it away.") from error
         if found != self._header:
             raise ConfigError(
                 f"{self._path} holds results of another oracle or other options ({found['oracle']}, "
                 f"fmax {found['options'].get('fmax')}); choose another folder, or delete it."
             )
+        if len(whole) < len(content):
+            self._file.truncate(len(whole))
         self._results = results
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        append(self._file, self._path, _to_line(line))
+
+
+def _to_line(content: Any) -> bytes:
+    return json.dumps(content, allow_nan=False).encode() + b"\n"

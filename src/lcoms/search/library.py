@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lcoms.crystal import Composition
 from lcoms.errors import DataError
-from lcoms.models.surrogate_file import read_tensors, write_tensors
+from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
 from lcoms.search.families import Family, empty_family, place_of_each, scale_order, supports_of
 from lcoms.search.similarity import ElementSimilarity
 
@@ -173,7 +173,27 @@ class LatentLibrary:
             WeightsError: the file is missing, damaged or of another version.
         """
         tensors, header = read_tensors(Path(path), KIND, VERSION)
-        return cls(**{name: t.numpy() for name, t in tensors.items()}, metadata=header["metadata"])
+        with must_fit(path):
+            library = cls(**{name: t.numpy() for name, t in tensors.items()}, metadata=dict(header["metadata"]))
+            library.require_whole()
+        return library
+
+    def require_whole(self) -> None:
+        """Whether arrays have lengths that fit each other.
+
+        Raises:
+            ValueError: they do not.
+        """
+        n, dim = self.codes.shape
+        lengths = {len(self.instability), len(self.space_groups), len(self.patterns), len(self.ids)}
+        starts = (
+            (self.offsets, self.atomic_numbers),
+            (self.offsets, self.counts),
+            (self.site_offsets, self.site_codes),
+        )
+        fit = all(len(o) == n + 1 and o[0] == 0 and o[-1] == len(of) and (np.diff(o) >= 0).all() for o, of in starts)
+        if not fit or lengths != {n} or {self.scale.shape, self.offset.shape} != {(dim,)} or len(self.weighting) != 3:
+            raise ValueError("arrays of different crystals")
 
     def __len__(self) -> int:
         return len(self.codes)

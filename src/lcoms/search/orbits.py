@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lcoms.crystal import Composition, Crystal
+from lcoms.disk import write_whole
 from lcoms.errors import WeightsError
 from lcoms.models.weights import ORBITS_FILE
 from lcoms.search.families import scale_order
@@ -82,8 +83,7 @@ class OrbitStatistics:
         for (number, counts), seen in sorted(self.patterns.items()):
             rows = {" ".join(f"{letter}{place}" for letter, place in pattern): n for pattern, n in seen.items()}
             groups.setdefault(str(number), {})[" ".join(map(str, counts))] = rows
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"format": FORMAT, "groups": groups}, separators=(",", ":")), encoding="utf-8")
+        write_whole(path, json.dumps({"format": FORMAT, "groups": groups}, separators=(",", ":")))
 
     @classmethod
     def load(cls, path: Path) -> OrbitStatistics:

@@ -6,12 +6,12 @@ The first line says which search it is. A line that was cut short, by whatever k
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lcoms.disk import append
 from lcoms.errors import ConfigError, CrystalError
 from lcoms.search.trial import Outcome, outcome_from_dict, outcome_to_dict
 
@@ -41,7 +41,7 @@ class SearchLog:
         self._path = path
         self._header = {"lcoms_search": VERSION, **json.loads(json.dumps(header))}
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
+        self._file = path.open("a+b", buffering=0)
         try:
             self._lock()
             self.outcomes = self._read()
@@ -74,9 +74,8 @@ class SearchLog:
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            self._file.truncate(len(whole))
-        if not whole:
+        if not whole and _to_line(self._header).startswith(content):
+            self._file.truncate(0)
             self._write(self._header)
             return []
         try:
@@ -90,9 +89,13 @@ class SearchLog:
             raise ConfigError(
                 f"{self._path} holds another search ({different} differ); name another file or delete it."
             )
+        if len(whole) < len(content):
+            self._file.truncate(len(whole))
         return outcomes
 
     def _write(self, line: Any) -> None:
-        self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        append(self._file, self._path, _to_line(line))
+
+
+def _to_line(content: Any) -> bytes:
+    return json.dumps(content, allow_nan=False).encode() + b"\n"

@@ -25,7 +25,7 @@ from lcoms.data.dataset import TrainingSteps, to_batch
 from lcoms.data.store import CrystalArrays
 from lcoms.errors import ConfigError, DataError
 from lcoms.models.base import CDVAE
-from lcoms.models.surrogate_file import read_tensors
+from lcoms.models.surrogate_file import must_fit, read_tensors
 from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
 from lcoms.train.fitting import (
     RemainingSteps,
@@ -240,7 +240,10 @@ def _generator(seed: int, step: int, batch: int) -> torch.Generator:
 def _resume(module: CDVAEModule, path: Path, header: dict[str, Any]) -> States:
     tensors, stored = read_tensors(path, KIND, VERSION)
     require_same_run(path, stored, header, ("preset", "config", "train", "metadata"), type(module.model.config))
-    module.model.load_state_dict(with_prefix(tensors, "model."))
-    module.average = with_prefix(tensors, "average.")
-    module.step, module.skipped = int(stored["step"]), int(stored["skipped"])
-    return optimizer_states(tensors)
+    with must_fit(path):
+        module.model.load_state_dict(with_prefix(tensors, "model."))
+        module.average = with_prefix(tensors, "average.")
+        module.model.load_state_dict(module.average)  # a check that it is whole
+        module.model.load_state_dict(with_prefix(tensors, "model."))
+        module.step, module.skipped = int(stored["step"]), int(stored["skipped"])
+        return optimizer_states(tensors)

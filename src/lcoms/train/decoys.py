@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from lcoms.crystal import Composition, Crystal
 from lcoms.data.store import Store
+from lcoms.disk import write_whole
 from lcoms.lattice import shortest_distance
 from lcoms.models.composition import element_fractions
 from lcoms.models.weights import Weights
@@ -107,9 +108,9 @@ def write_decoys(path: Path, decoys: Sequence[Decoy]) -> None:
             "split": [decoy.split for decoy in decoys],
         }
     )
-    part = path.with_name(path.name + ".part")
-    pq.write_table(table, part, compression="zstd")
-    part.replace(path)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_whole(path, memoryview(sink.getvalue()))
 
 
 def _decode(

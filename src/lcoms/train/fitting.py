@@ -150,6 +150,8 @@ def require_same_run(
 
 def _completed(stored: Any, kind: type[Any]) -> Any:
     """A stored configuration with the defaults of options that are newer than it; as it is where it does not fit."""
+    if not isinstance(stored, Mapping):
+        return stored
     try:
         return to_dict(from_dict(kind, stored))
     except ConfigError:

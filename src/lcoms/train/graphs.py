@@ -18,7 +18,7 @@ from lcoms.data.store import CrystalArrays, Store
 from lcoms.errors import ConfigError, DataError
 from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.models.megnet import MegnetConfig, all_bonded
-from lcoms.models.surrogate_file import read_tensors, write_tensors
+from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
 from lcoms.nn.distance_graph import DistanceGraph, distance_graph, merged
 from lcoms.train.latents import select_rows
 
@@ -113,7 +113,8 @@ def cached_graphs(
     if path.is_file():
         tensors, stored = read_tensors(path, KIND, VERSION)
         if stored == header:
-            return GraphTable(**tensors)
+            with must_fit(path):
+                return GraphTable(**tensors)
     table = build_graphs(crystals, config, on_chunk=on_chunk)
     write_tensors(path, vars(table), header)
     return table

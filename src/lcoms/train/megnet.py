@@ -28,7 +28,7 @@ from lcoms.errors import ConfigError
 from lcoms.models.input_surrogate import InputConservatism, input_losses
 from lcoms.models.megnet import MEGNET_FILE, Megnet, save_megnet
 from lcoms.models.surrogate import LOG_ALPHA_LIMIT
-from lcoms.models.surrogate_file import read_tensors
+from lcoms.models.surrogate_file import must_fit, read_tensors
 from lcoms.train.fitting import (
     RemainingSteps,
     RestoreOptimizers,
@@ -313,7 +313,8 @@ def train_megnet(
     if checkpoint.is_file():
         tensors, stored = read_tensors(checkpoint, KIND, VERSION)
         require_same_run(checkpoint, stored, header, ("config", "train", "metadata"), type(model.config))
-        states = module.restore(tensors, stored)
+        with must_fit(checkpoint):
+            states = module.restore(tensors, stored)
     callbacks: list[Callback] = [
         SafeCheckpoint(checkpoint, header, config.checkpoint_minutes),
         RestoreOptimizers(states),

@@ -10,10 +10,10 @@ import csv
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lcoms.disk import write_whole
 from lcoms.elements import N_ELEMENTS
 from lcoms.errors import ConfigError, DataError
 from lcoms.models.composition import composition_keys
@@ -33,7 +34,7 @@ from lcoms.models.surrogate import (
     conservative_losses,
     predict_energies,
 )
-from lcoms.models.surrogate_file import read_tensors, save_surrogate, write_tensors
+from lcoms.models.surrogate_file import must_fit, read_tensors, save_surrogate, write_tensors
 from lcoms.train.ranking import within_composition_spearman
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -263,12 +264,18 @@ class SurrogateTrainer:
             DataError: it was made with other data.
         """
         tensors, header = read_tensors(path, CHECKPOINT_KIND, CHECKPOINT_VERSION)
+        with must_fit(path):
+            stored, data = dict(header["config"]), header["data"]
         mine = asdict(self.config)
-        changed = [name for name in mine if name != "epochs" and mine[name] != header["config"].get(name)]
+        changed = [name for name in mine if name != "epochs" and mine[name] != stored.get(name)]
         if changed:
             raise ConfigError(f"{path} was made with another {', '.join(changed)}; use the same or another folder.")
-        if header["data"] != self.data.fingerprint():
+        if data != self.data.fingerprint():
             raise DataError(f"{path} was made with other data; use another folder for these.")
+        with must_fit(path):
+            self._restore(tensors, header)
+
+    def _restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         self.surrogate.load_state_dict(
             {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}
         )
@@ -314,7 +321,7 @@ def train_surrogate(
     if (folder / CHECKPOINT).exists():
         trainer.load(folder / CHECKPOINT)
     settings = {"config": asdict(trainer.config), "seed": seed, "data": data.fingerprint()}
-    _write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
+    write_whole(folder / "config.json", json.dumps(settings, indent=2) + "\n")
     while len(trainer.history) < trainer.config.epochs:
         record = trainer.run_epoch()
         metadata = settings | {"metrics": asdict(record)}
@@ -330,15 +337,8 @@ def train_surrogate(
 
 
 def _write_metrics(path: Path, history: list[EpochRecord]) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(EpochRecord)])
-        writer.writeheader()
-        writer.writerows(asdict(record) for record in history)
-    os.replace(part, path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)])
+    writer.writeheader()
+    writer.writerows(asdict(record) for record in history)
+    write_whole(path, text.getvalue())
