@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from lcoms.config import parse_json
 from lcoms.disk import write_whole
 from lcoms.errors import DataError, WeightsError
 from lcoms.prediction import Candidate
@@ -104,7 +105,7 @@ class ConfidenceModel:
         if not path.is_file():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             known = content["format"] == FORMAT and tuple(content["features"]) == FEATURES
             mean, scale, coefficients = (tuple(map(float, content[name])) for name in ("mean", "scale", "coefficients"))
             intercept, n_fitted = float(content["intercept"]), int(content["n_fitted"])

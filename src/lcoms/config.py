@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,18 @@ Config = TypeVar("Config")
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text that somebody else wrote.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than can be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -15,13 +15,13 @@ Objects and rows have `formula` and either `energy_per_atom` (the oracle's total
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lcoms.config import parse_json
 from lcoms.crystal import Composition, Crystal
 from lcoms.elements import SYMBOLS
 from lcoms.errors import DataError, FormulaError
@@ -121,7 +121,7 @@ def structure_files(path: Path) -> list[Path]:
 
 
 def _json_rows(text: str, path: Path) -> list[Mapping[str, Any]]:
-    content = json.loads(text)
+    content = parse_json(text)
     if isinstance(content, dict):
         content = content.get("entries", content.get("ranked"))
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from lcoms.config import from_dict, to_dict
+from lcoms.config import from_dict, parse_json, to_dict
 from lcoms.crystal import Crystal
 from lcoms.disk import append
 from lcoms.errors import ConfigError, DataError
@@ -248,7 +248,7 @@ def exact_crystal(crystal: Crystal) -> Crystal:
 def _parse(content: bytes, path: Path) -> Iterable[Row]:
     for number, line in enumerate(content.splitlines(), 1):
         try:
-            yield from_dict(Row, json.loads(line))
+            yield from_dict(Row, parse_json(line))
         except (ValueError, ConfigError) as error:
             raise DataError(f"{path}, line {number}, is no row of a benchmark; move the file away.") from error
 

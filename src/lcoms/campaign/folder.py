@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any
 
 from lcoms import __version__
+from lcoms.config import parse_json
 from lcoms.errors import ConfigError
 from lcoms.report import RESULTS, cannot_write, make_folder
 
@@ -167,7 +168,7 @@ class CampaignFolder:
                 raise ConfigError(f"{self.path} holds predictions that are of no campaign; choose another --out.")
             self._store({"lcoms_campaign": VERSION, "lcoms_version": __version__, **identity})
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_text(encoding="utf-8"))
             version = found["lcoms_campaign"]
             theirs = {name: found[name] for name in identity}
         except (ValueError, KeyError, TypeError) as error:
@@ -214,7 +215,7 @@ def read_journal(path: Path) -> dict[str, Line]:
     with suppress(FileNotFoundError):
         for text in (path / JOURNAL).read_bytes().split(b"\n"):
             with suppress(ValueError, KeyError, TypeError):
-                content = json.loads(text)
+                content = parse_json(text)
                 content["status"] = FormulaStatus(content["status"])
                 line = Line(**content)
                 lines[line.formula] = line

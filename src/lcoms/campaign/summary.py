@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from lcoms.campaign.folder import PART, FormulaStatus, Line, read_journal
+from lcoms.config import parse_json
 from lcoms.report import RESULTS, cannot_write
 
 DONE, NOT_RUN, DAMAGED = FormulaStatus.DONE.value, "not run", "damaged"
@@ -76,7 +76,7 @@ def _row(folder: Path, formula: str, line: Line | None) -> dict[str, Any]:
     """What its files say; where there are none, what the journal says."""
     done = line is not None and line.status is FormulaStatus.DONE
     try:
-        found = json.loads((folder / formula / RESULTS).read_text(encoding="utf-8"))
+        found = parse_json((folder / formula / RESULTS).read_text(encoding="utf-8"))
         return _done_row(formula, found) | {"seconds": line.seconds if line is not None and done else None}
     except FileNotFoundError:
         pass

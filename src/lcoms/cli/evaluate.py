@@ -162,9 +162,10 @@ def confidence(
     import numpy as np
 
     from lcoms.confidence import CONFIDENCE_FILE, cross_validated, fit_confidence, reliability
+    from lcoms.config import parse_json
 
     try:
-        outcomes = [row for row in json.loads(rows.read_text(encoding="utf-8")) if row["evidence"]]
+        outcomes = [row for row in parse_json(rows.read_text(encoding="utf-8")) if row["evidence"]]
         right = np.array([row["ranks"]["both"] == 1 for row in outcomes], dtype=bool)
         stated = [row["confidence"] for row in outcomes]
         features = np.array([row["evidence"] for row in outcomes], dtype=np.float64)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lcoms.config import parse_json
 from lcoms.data.sources import Source, SourceFile, find_source
 from lcoms.disk import write_whole
 from lcoms.errors import DownloadError
@@ -245,7 +246,7 @@ def _record_path(target: Path) -> Path:
 
 def _read_record(target: Path) -> dict[str, Any]:
     try:
-        content = json.loads(_record_path(target).read_text())
+        content = parse_json(_record_path(target).read_text())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

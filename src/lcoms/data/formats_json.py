@@ -25,6 +25,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from lcoms.config import parse_json
 from lcoms.crystal import Crystal
 from lcoms.data.records import Reader, Reason, Record, RowError, crystal_from_cif, make_crystal, make_record
 from lcoms.elements import number_of
@@ -167,6 +168,8 @@ class _Stream:
                 if not self.more():
                     raise DataError(f"{self.path} is cut short; fetch it again.") from None
                 continue
+            except RecursionError:
+                raise DataError(f"{self.path} is no list of crystals: its JSON is nested too deeply.") from None
             if len(self.text) - end < 4 and isinstance(item, int | float) and self.more():
                 continue  # the number may go on in the next piece: 3 of 3.5, 1 of 1e-5
             self.position = end
@@ -185,8 +188,8 @@ class _Stream:
 def parse_line(row: Mapping[str, Any]) -> Record:
     """A row that is still JSON text."""
     try:
-        content = json.loads(row["line"])
-    except json.JSONDecodeError:
+        content = parse_json(row["line"])
+    except ValueError:
         raise RowError(Reason.UNREADABLE) from None
     if not isinstance(content, dict):
         raise RowError(Reason.UNREADABLE)

@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 
 from lcoms import __version__
+from lcoms.config import parse_json
 from lcoms.data.checks import Chunk, IngestOptions, process_chunk
 from lcoms.data.formats import open_reader
 from lcoms.data.records import Reader
@@ -194,7 +195,7 @@ def _resume(out: Path, job: str) -> tuple[list[Shard], Progress]:
     while (path := out / shard_name(len(shards))).exists():
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            state = json.loads(table.schema.metadata[_STATE_KEY.encode()])
+            state = parse_json(table.schema.metadata[_STATE_KEY.encode()])
             intact = digest(table.to_batches()[0]) == state["digest"]
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError):
             break

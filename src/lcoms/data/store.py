@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lcoms.config import parse_json
 from lcoms.crystal import Crystal
 from lcoms.disk import write_whole
 from lcoms.errors import DataError
@@ -214,7 +215,7 @@ def read_manifest(path: Path) -> Manifest:
         DataError: there is none, or it is of another kind or version.
     """
     try:
-        content = json.loads((path / MANIFEST).read_text())
+        content = parse_json((path / MANIFEST).read_text())
     except FileNotFoundError:
         if any(path.glob("crystals-*.arrow")):
             message = f"{path} holds an unfinished store; run the same ingest again, it goes on where it stopped."

@@ -12,7 +12,6 @@ Whatever cannot be read stays an answer without a crystal, at its rank.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from lcoms.config import parse_json
 from lcoms.crystal import Composition, Crystal
 from lcoms.data.formats import open_reader
 from lcoms.data.records import ALIASES, Reader, Record, RowError, rank_of
@@ -135,7 +135,7 @@ def _ranked_files(folder: Path) -> Iterator[Answer]:
 def _ranks(folder: Path) -> dict[str, int]:
     """Ranks by file name, as results.json gives them; empty where it is not there or not understood."""
     try:
-        candidates = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["candidates"]
+        candidates = parse_json((folder / RESULTS).read_text(encoding="utf-8"))["candidates"]
         return {str(row["cif"]): int(row["rank"]) for row in candidates if row.get("cif")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
@@ -189,7 +189,7 @@ def _content(row: Any) -> Mapping[str, Any]:
     if not isinstance(row, Mapping):
         return {}
     try:
-        content = json.loads(row["line"]) if "line" in row else {}
+        content = parse_json(row["line"]) if "line" in row else {}
     except ValueError:
         content = {}
     return {**(content if isinstance(content, dict) else {}), **row}

@@ -9,11 +9,11 @@ separates polymorphs. A composition without an answer that has an energy has fai
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lcoms.config import parse_json
 from lcoms.crystal import Composition, Crystal
 from lcoms.elements import number_of
 from lcoms.errors import DataError
@@ -133,7 +133,7 @@ def read_free_atoms(path: Path) -> dict[int, float]:
         DataError: the file is none.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         energies = {number_of(symbol): float(energy) for symbol, energy in content.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f'{path}: cannot be read as energies of free atoms; write {{"Na": -0.21, ...}}.') from error

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from lcoms.config import parse_json
 from lcoms.disk import write_whole
 from lcoms.errors import ConfigError, WeightsError
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
@@ -44,7 +45,7 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
         raise WeightsError(f"there is no file {path}; check the name, or train first.")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("lcoms", "{}"))
+            header = parse_json((file.metadata() or {}).get("lcoms", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is damaged and cannot be read; copy or train it again.") from error

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lcoms.config import parse_json
 from lcoms.crystal import Composition
 from lcoms.elements import number_of
 from lcoms.errors import OracleError
@@ -87,7 +88,7 @@ def to_json(tables: dict[str, dict[str, Any]]) -> str:
 
 def _tables(text: str, where: str) -> dict[str, dict[str, Any]]:
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         if content["format"] != FORMAT:
             raise OracleError(f"{where}: references of format {content['format']}; this version reads {FORMAT}.")
         return dict(content["oracles"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lcoms.config import to_dict
+from lcoms.config import parse_json, to_dict
 from lcoms.crystal import Crystal
 from lcoms.disk import append
 from lcoms.errors import ConfigError, CrystalError
@@ -98,7 +98,7 @@ class Checkpoint:
             self._write(self._header)
             return
         try:
-            header, *lines = [json.loads(line) for line in whole.splitlines()]
+            header, *lines = [parse_json(line) for line in whole.splitlines()]
             results = {line["key"]: result_from_dict(line["result"]) for line in lines}
             found = {name: header[name] for name in self._header}
         except (ValueError, KeyError, TypeError, CrystalError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lcoms.config import parse_json
 from lcoms.crystal import Composition, Crystal
 from lcoms.disk import write_whole
 from lcoms.errors import WeightsError
@@ -93,7 +94,7 @@ class OrbitStatistics:
             WeightsError: the file is missing, damaged or of another version.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             patterns = {
                 (int(number), tuple(map(int, counts.split()))): {
                     tuple((word[0], int(word[1:])) for word in text.split()): int(n) for text, n in seen.items()

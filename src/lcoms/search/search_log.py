@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lcoms.config import parse_json
 from lcoms.disk import append
 from lcoms.errors import ConfigError, CrystalError
 from lcoms.search.trial import Outcome, outcome_from_dict, outcome_to_dict
@@ -79,7 +80,7 @@ class SearchLog:
             self._write(self._header)
             return []
         try:
-            header, *batches = [json.loads(line) for line in whole.splitlines()]
+            header, *batches = [parse_json(line) for line in whole.splitlines()]
             found = {name: header[name] for name in self._header}
             outcomes = [outcome_from_dict(row) for batch in batches for row in batch]
         except (ValueError, KeyError, TypeError, AttributeError, CrystalError) as error:
