@@ -19,7 +19,7 @@ from lcoms.wyckoff import SymmetricCell
 N_LENGTHS = 24
 N_TRIED = 4000
 SPREAD = 1.3  # standard deviation of the logarithm of a ratio of lengths that is tried
-ROUNDS = ((0.08, 96), (0.03, 96), (0.01, 96), (0.003, 96))  # size and number of the strains tried in a refinement
+POLISH = 8  # steps of Levenberg and Marquardt
 APART = 0.06  # norm of the strain between two lattices that count as different
 _HALF = np.array([n for n in product(range(-3, 4), repeat=3) if n > (0, 0, 0)], dtype=np.float64)
 
@@ -37,7 +37,7 @@ class FittingLattice(NamedTuple):
 
 
 def fitting_lattices(
-    cell: SymmetricCell, target: Float[NDArray[np.float64], "3 3"], *, n: int = 6, slack: float = 0.02, seed: int = 0
+    cell: SymmetricCell, target: Float[NDArray[np.float64], "3 3"], *, n: int = 6, slack: float = 0.02
 ) -> list[FittingLattice]:
     """Distinct lattices of the cell's space group that fit a target best, the best first.
 
@@ -51,15 +51,13 @@ def fitting_lattices(
     if np.allclose(cell.metric_projector, np.eye(9)):  # triclinic: any basis will do
         own = np.asarray(np.linalg.cholesky(target @ target.T), dtype=np.float64)
         return [FittingLattice(own, 0.0)]
-    random = np.random.default_rng(seed)
     lengths, volume = vector_lengths(target @ target.T), abs(np.linalg.det(target))
     aim = np.log(lengths / np.cbrt(volume))
     projector, pairs = cell.metric_projector, _pairs(cell.primitive.tobytes())
     tried, spectra = _bank(projector.tobytes(), cell.primitive.tobytes())
     misfits = np.sqrt(np.square(spectra - aim).mean(-1))
     found: list[FittingLattice] = []
-    for at in np.argsort(misfits)[: 8 * n]:
-        metric, misfit = _refined(tried[at], misfits[at], aim, projector, pairs, random)
+    for metric, misfit in zip(*_polished(tried[np.argsort(misfits)[: 8 * n]], aim, projector, pairs), strict=True):
         lattice = np.linalg.cholesky(metric) * np.cbrt(volume)
         if all(_apart(lattice, other.lattice) > APART for other in found):
             found.append(FittingLattice(lattice, float(misfit)))
@@ -80,22 +78,59 @@ def vector_lengths(
     return np.sqrt(np.sort(shortest, axis=-1))
 
 
-def _refined(
-    metric: Float[NDArray[np.float64], "3 3"],
-    misfit: float,
+def _polished(
+    metrics: Float[NDArray[np.float64], "m 3 3"],
     aim: Float[NDArray[np.float64], " k"],
     projector: Float[NDArray[np.float64], "9 9"],
-    pairs: Float[NDArray[np.float64], "m 9"],
-    random: np.random.Generator,
-) -> tuple[Float[NDArray[np.float64], "3 3"], float]:
-    """The best of random small strains, over and over."""
-    for size, n in ROUNDS:
-        strains = np.eye(3) + random.normal(0, size, (n, 3, 3))
-        metrics = _allowed(strains @ metric @ strains.transpose(0, 2, 1), projector)
-        misfits = np.sqrt(np.square(_spectra(metrics, pairs) - aim).mean(-1))
-        if misfits.min() < misfit:
-            metric, misfit = metrics[misfits.argmin()], misfits.min()
-    return metric, misfit
+    pairs: Float[NDArray[np.float64], "p 9"],
+) -> tuple[Float[NDArray[np.float64], "m 3 3"], Float[NDArray[np.float64], " m"]]:
+    """Allowed metric tensors of unit volume near those given, with the least misfits, and the misfits."""
+    basis = _allowed_basis(projector)
+    theta, damping = metrics.reshape(-1, 9) @ np.linalg.pinv(basis).T, np.full(len(metrics), 1e-3)
+    residuals, slopes = _residuals(theta, aim, basis, pairs)
+    for _ in range(POLISH):
+        normal = slopes.transpose(0, 2, 1) @ slopes
+        size = np.trace(normal, axis1=1, axis2=2) / len(basis.T) + 1e-12
+        normal += (damping * size)[:, None, None] * np.eye(len(basis.T))
+        down = np.linalg.solve(normal, slopes.transpose(0, 2, 1) @ residuals[:, :, None])[:, :, 0]
+        new_residuals, new_slopes = _residuals(theta - down, aim, basis, pairs)
+        better = np.square(new_residuals).sum(-1) < np.square(residuals).sum(-1)
+        theta = np.where(better[:, None], theta - down, theta)
+        residuals = np.where(better[:, None], new_residuals, residuals)
+        slopes = np.where(better[:, None, None], new_slopes, slopes)
+        damping = np.where(better, damping / 5, damping * 8)
+    return _allowed((theta @ basis.T).reshape(-1, 3, 3), projector), np.sqrt(np.square(residuals).mean(-1))
+
+
+def _residuals(
+    theta: Float[NDArray[np.float64], "m d"],
+    aim: Float[NDArray[np.float64], " k"],
+    basis: Float[NDArray[np.float64], "9 d"],
+    pairs: Float[NDArray[np.float64], "p 9"],
+) -> tuple[Float[NDArray[np.float64], "m k"], Float[NDArray[np.float64], "m k d"]]:
+    """Logarithms of the shortest lengths at unit volume less those aimed at, and their derivatives.
+
+    Infinite where the metric tensor is none.
+    """
+    metrics = (theta @ basis.T).reshape(-1, 3, 3)
+    proper = np.linalg.eigvalsh(metrics)[:, 0] > 1e-6
+    metrics = np.where(proper[:, None, None], metrics, np.eye(3))
+    squares = metrics.reshape(-1, 9) @ pairs.T
+    near = np.argpartition(squares, N_LENGTHS, axis=-1)[:, :N_LENGTHS]
+    shortest = np.take_along_axis(squares, near, -1)
+    order = np.argsort(shortest, axis=-1)
+    near, shortest = np.take_along_axis(near, order, -1), np.take_along_axis(shortest, order, -1)
+    logs = np.log(shortest) / 2 - np.log(np.linalg.det(metrics))[:, None] / 6
+    volume_slopes = np.linalg.inv(metrics).reshape(-1, 9) @ basis / 6
+    slopes = (pairs @ basis)[near] / (2 * shortest[:, :, None]) - volume_slopes[:, None, :]
+    return np.where(proper[:, None], logs - aim, np.inf), slopes
+
+
+def _allowed_basis(projector: Float[NDArray[np.float64], "9 9"]) -> Float[NDArray[np.float64], "9 d"]:
+    """Orthonormal basis of the metric tensors that a group allows."""
+    symmetric = (np.eye(9) + np.eye(9).reshape(3, 3, 3, 3).transpose(0, 1, 3, 2).reshape(9, 9)) / 2
+    vectors, sizes, _ = np.linalg.svd(projector @ symmetric)
+    return vectors[:, sizes > 1e-8]
 
 
 @cache

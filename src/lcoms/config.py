@@ -212,7 +212,7 @@ def _convert_scalar(value: Any, hint: Any, where: str, *, from_text: bool) -> An
         if hint is bool and (isinstance(value, bool) or from_text):
             return value if isinstance(value, bool) else _WORDS[value.lower()]
         if hint is int and (number or from_text) and float(value) == int(float(value)):
-            return int(value) if not isinstance(value, str) or value.lstrip("+-").isdigit() else int(float(value))
+            return int(value) if not isinstance(value, str) or value.lstrip("+-").isdecimal() else int(float(value))
         if hint is float and (number or from_text) and math.isfinite(float(value)):
             return float(value)
         if hint is str and isinstance(value, str):

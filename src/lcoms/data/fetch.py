@@ -233,7 +233,7 @@ def _hash_file(path: Path) -> str:
 
 def _number_after_slash(content_range: str | None) -> int | None:
     tail = (content_range or "").rpartition("/")[2]
-    return int(tail) if tail.isdigit() else None
+    return int(tail) if tail.isdecimal() else None
 
 
 def _etag_path(part: Path) -> Path:

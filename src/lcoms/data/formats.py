@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -84,7 +86,7 @@ def _parquet_rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
             rows = (row for batch in batches for row in batch.to_pylist())
             for number, row in enumerate(rows):
                 yield _named(row, path, number)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged or cut short; fetch it again.") from error
 
 
@@ -125,9 +127,10 @@ def _extxyz_rows(path: Path) -> Iterator[dict[str, Any]]:
     with open_text(path) as handle:
         lines = _guarded(handle, path)
         for number, first in enumerate(line for line in lines if line.strip()):
-            if not first.strip().isdigit():
+            n_atoms = first.strip(" \t\r\n")
+            if not re.fullmatch(r"[0-9]{1,9}", n_atoms):
                 raise DataError(f"{path}: frame {number} does not begin with its number of atoms.")
-            frame = [first, *(next(lines, "") for _ in range(int(first) + 1))]
+            frame = [first, *islice(lines, int(n_atoms) + 1)]
             yield _named({"frame": "".join(frame)}, path, number)
 
 

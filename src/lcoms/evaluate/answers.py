@@ -152,7 +152,7 @@ def _file_answer(file: Path, key: str, rank: int) -> Answer:
 
 def _by_numbers(file: Path) -> list[tuple[int, str]]:
     """Order of names in which 10 comes after 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
 def _table_answers(path: Path) -> list[Answer]:

@@ -11,7 +11,7 @@ Work is done on groups of crystals with equally many atoms: frac_coords (b, n, 3
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -27,14 +27,7 @@ from lcoms.crystal import Composition, Crystal
 from lcoms.elements import N_ELEMENTS
 from lcoms.errors import ConfigError, CrystalError
 from lcoms.models.assignment import assigned_displacements
-from lcoms.models.base import (
-    CDVAE,
-    LatticeTransform,
-    VolumeBaseline,
-    clamp_logvar,
-    kl_divergence,
-    sample_latent,
-)
+from lcoms.models.base import CDVAE, LatticeTransform, VolumeBaseline, clamp_logvar, kl_divergence, sample_latent
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.schedule import Symmetry, anneal, random_strains
 from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout
@@ -43,6 +36,7 @@ from lcoms.wyckoff import SymmetricCell
 
 N_WAVES = 8
 LARGE_CELL = 8  # atoms
+AT_ONCE = 1536  # atoms that the networks see at a time while decoding: what they make of them fits into caches
 LATTICE_SIX = 6
 STRAIN_SCALE = 0.03
 STRAIN_SEEN = 0.6  # angstrom of noise
@@ -287,7 +281,7 @@ class FastCDVAE(CDVAE):
         """Crystals annealed from where the atoms are, and how far their latents are from those asked for."""
         noise = self.config.noise
         frac_coords, lattice = anneal(
-            lambda x, cell, sigma: self.denoise(z, x, cell, numbers, sigma),
+            lambda x, cell, sigma: _in_pieces(self.denoise, numbers.shape[1], z, x, cell, numbers, sigma),
             frac_coords,
             lattice,
             noise if sigma_max is None else replace(noise, sigma_max=sigma_max),
@@ -299,7 +293,8 @@ class FastCDVAE(CDVAE):
         )
         finite = frac_coords.isfinite().all((1, 2)) & lattice.isfinite().all((1, 2))
         lattice = torch.where(finite[:, None, None], lattice, torch.eye(3, device=z.device))
-        mu, _ = self._encode(torch.where(finite[:, None, None], frac_coords, 0.0), lattice, numbers)
+        frac_coords = torch.where(finite[:, None, None], frac_coords, 0.0)
+        mu, _ = _in_pieces(self._encode, numbers.shape[1], frac_coords, lattice, numbers)
         distance = torch.where(finite, torch.linalg.norm(mu - z, dim=-1), torch.inf).cpu()
         lattice, frac_coords, numbers = lattice.cpu(), frac_coords.cpu(), numbers.cpu()
         crystals = [
@@ -365,6 +360,13 @@ class FastCDVAE(CDVAE):
             for row, crystal in zip(rows, found, strict=True):
                 crystals[row] = crystal
         return crystals, distances
+
+
+def _in_pieces(network: Callable[..., tuple[Tensor, Tensor]], n_atoms: int, *rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The network's answers for all rows, few enough of them at a time."""
+    pieces = [network(*piece) for piece in zip(*(t.split(max(1, AT_ONCE // n_atoms)) for t in rows), strict=True)]
+    first, second = zip(*pieces, strict=True)
+    return torch.cat(first), torch.cat(second)
 
 
 def _placed(

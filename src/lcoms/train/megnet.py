@@ -67,8 +67,8 @@ class MegnetTraining:
         log_every: steps between log lines.
     """
 
-    epochs: int = 120
-    learning_rate: float = 6e-3
+    epochs: int = 70
+    learning_rate: float = 2.5e-3
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     warmup: float = 0.05
     weight_decay: float = 1e-4
