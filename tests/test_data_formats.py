@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fuzz import at_most
 
 from lcoms import io as door
 from lcoms.crystal import Crystal
@@ -279,6 +280,15 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(DataError, match="cut short"):
         read(path)
+
+
+def test_a_frame_that_claims_more_atoms_than_there_are_lines_ends_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "frames.extxyz"
+    path.write_text(door.to_extxyz(CRYSTALS[:1]) + "999999999\n\nNa 0 0 0\n")
+    with at_most(5.0):
+        first, second = read(path)
+    assert isinstance(first, Record)
+    assert second == Reason.UNREADABLE
 
 
 def test_extxyz(tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def test_periodic_atoms_without_a_cell_are_refused() -> None:
         ("POSCAR", "", "not a POSCAR that can be read"),
         ("x.xyz", "three\n", "not an extxyz file that can be read"),
         ("x.xyz", "", "not an extxyz file that can be read"),
+        ("x.xyz", "999999999\n\nNa 0 0 0\n", "a frame of 999999999 atoms is cut short"),
         ("x.xyz", "1\n\nH 0 0 0\n", "not periodic"),
         ("x.docx", "", "unknown kind of file; give a .cif, a POSCAR"),
     ],

@@ -135,10 +135,23 @@ def to_extxyz(crystals: list[Crystal]) -> str:
     return buffer.getvalue()
 
 
+def _require_whole_frames(text: str) -> None:
+    """ValueError for a frame that is cut short: ASE would look for its missing lines, one by one."""
+    lines, at = text.split("\n"), 0
+    while at < len(lines) and lines[at].strip():
+        n_atoms = int(lines[at])
+        if not 0 <= n_atoms <= len(lines) - at - 2:
+            raise ValueError(f"a frame of {n_atoms} atoms is cut short")
+        at += n_atoms + 2
+        while at < len(lines) and lines[at].lstrip().startswith("VEC"):
+            at += 1
+
+
 def _read_extxyz(text: str) -> list[Crystal]:
     from ase.io import read
 
     try:
+        _require_whole_frames(text)
         frames = read(StringIO(text), index=":", format="extxyz")
     except Exception as error:  # ASE raises many kinds for malformed text
         raise FileFormatError(f"not an extxyz file that can be read: {_first_line(error)}") from error

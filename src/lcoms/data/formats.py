@@ -131,7 +131,8 @@ def _extxyz_rows(path: Path) -> Iterator[dict[str, Any]]:
             if not re.fullmatch(r"[0-9]{1,9}", n_atoms):
                 raise DataError(f"{path}: frame {number} does not begin with its number of atoms.")
             frame = [first, *islice(lines, int(n_atoms) + 1)]
-            yield _named({"frame": "".join(frame)}, path, number)
+            whole = len(frame) == int(n_atoms) + 2
+            yield _named({"frame": "".join(frame) if whole else ""}, path, number)
 
 
 def _parse_frame(row: Mapping[str, Any]) -> Record:
