@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -54,11 +54,11 @@ class WyckoffPosition:
     linear: Float[NDArray[np.float64], "3 3"]
     shift: Float[NDArray[np.float64], " 3"]
 
-    @property
+    @cached_property
     def n_free(self) -> int:
         return int(np.linalg.matrix_rank(self.linear))
 
-    @property
+    @cached_property
     def free(self) -> Float[NDArray[np.float64], "3 k"]:
         """Directions of the free coordinates that count: p and free @ free.T @ p are the same point."""
         return np.asarray(np.linalg.svd(self.linear)[2][: self.n_free].T)
@@ -214,8 +214,7 @@ def symmetric_cell(number: int, orbits: Orbits) -> SymmetricCell:
         if positions[letter].n_free == 0 and n > 1:
             raise CrystalError(f"Wyckoff position {letter!r} of space group {number} holds one orbit only.")
     linear, shift = primitive_operations(number)
-    to_primitive = np.asarray(np.linalg.inv(primitive_basis(number)).T, dtype=np.float64)
-    parts = [_orbit(positions[letter], linear, shift, to_primitive) for letter, _ in orbits]
+    parts = [_orbit(number, letter) for letter, _ in orbits]
     sizes = [len(shifts) for shifts, _ in parts]
     shifts = np.concatenate([shifts for shifts, _ in parts])
     directions = np.zeros((len(shifts), 3, sum(d.shape[2] for _, d in parts)))
@@ -235,13 +234,12 @@ def symmetric_cell(number: int, orbits: Orbits) -> SymmetricCell:
     )
 
 
-def _orbit(
-    position: WyckoffPosition,
-    linear: Float[NDArray[np.float64], "g 3 3"],
-    shift: Float[NDArray[np.float64], "g 3"],
-    to_primitive: Float[NDArray[np.float64], "3 3"],
-) -> tuple[Float[NDArray[np.float64], "n 3"], Float[NDArray[np.float64], "n 3 k"]]:
+@lru_cache(maxsize=4096)
+def _orbit(number: int, letter: str) -> tuple[Float[NDArray[np.float64], "n 3"], Float[NDArray[np.float64], "n 3 k"]]:
     """Shifts and directions of the points of one orbit, in the primitive basis."""
+    position = wyckoff_positions(number)[letter]
+    linear, shift = primitive_operations(number)
+    to_primitive = np.asarray(np.linalg.inv(primitive_basis(number)).T, dtype=np.float64)
     directions = linear @ (to_primitive @ position.linear @ position.free)
     shifts = linear @ (to_primitive @ position.shift) + shift
     points = shifts + directions @ _GENERIC[: position.n_free]
@@ -260,13 +258,10 @@ def _projector(
 ) -> Float[NDArray[np.float64], "m m"]:
     n, k = directions.shape[0], directions.shape[2]
     points = shifts + directions @ np.modf(np.arange(1, k + 1) * 0.6180339887 + 0.1234)[0]
-    projector = np.zeros((n, 3, n, 3))
-    for w, t in zip(linear, shift, strict=True):
-        image = points @ w.T + t
-        target = np.abs(_nearest(image[:, None] - points[None])).sum(-1).argmin(1)
-        for source, site in enumerate(target):
-            projector[site, :, source, :] += w
-    return projector.reshape(3 * n, 3 * n) / len(linear)
+    images = points @ linear.transpose(0, 2, 1) + shift[:, None]
+    target = np.abs(_nearest(images[:, :, None] - points)).sum(-1).argmin(2)  # (g, n): where each atom goes
+    moved = (target[:, None, :] == np.arange(n)[:, None]).astype(np.float64)
+    return np.einsum("gts,gab->tasb", moved, linear, optimize=True).reshape(3 * n, 3 * n) / len(linear)
 
 
 def _orbits(letters: list[str], numbers: list[int], number: int) -> Orbits:
