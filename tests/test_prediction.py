@@ -19,11 +19,14 @@ from lcoms.models.weights import Weights, load_weights
 from lcoms.prediction import (
     PredictConfig,
     Prediction,
+    RefineConfig,
     check_composition,
     crystal_energies,
     drop_duplicates,
+    for_relaxing,
     predict_crystals,
 )
+from lcoms.search.explore import ExploreConfig
 from lcoms.search.order import OrderWeights
 from lcoms.search.starts import find_starts, load_library, recast
 
@@ -204,6 +207,22 @@ def test_a_start_structure_is_the_only_start(weights: Weights) -> None:
     big = Composition.from_formula("SrTi2Zn2O3")
     with pytest.raises(FormulaError, match="2 formula units, which make 16 atoms; cells of up to 12"):
         predict_crystals(big, weights, QUICK, structure=wurtzite())
+
+
+def test_exploring_adds_crystals_that_are_no_candidates_and_changes_nothing_else(weights: Weights) -> None:
+    composition, config = Composition.from_formula("NaCl"), PredictConfig(n_starts=3, seed=4)
+    plain = predict_crystals(composition, weights, config)
+    wider = for_relaxing(config, RefineConfig(n_relax=5, explore=ExploreConfig(n=6, drawn=20)))
+    found, again = (predict_crystals(composition, weights, wider) for _ in range(2))
+    assert figures(replace(found, candidates=found.candidates[: len(plain.candidates)])) == figures(plain)
+    assert plain.explored == ()
+    assert 0 < len(found.explored) <= 6
+    assert {c.start.source for c in found.explored} == {"symmetric"}
+    assert all(c.support == 0 and c.crystal.composition.reduced == composition for c in found.explored)
+    energies = [c.energy_per_atom for c in found.explored]
+    assert energies == sorted(energies) == [c.energy_per_atom for c in again.explored]
+    given = predict_crystals(composition, weights, wider, structure=rock_salt())
+    assert given.explored == ()
 
 
 def test_formulas_that_cannot_be_handled(weights: Weights) -> None:

@@ -61,6 +61,15 @@ def test_the_oracle_decides_the_order() -> None:
     assert found.failures == ()
 
 
+def test_explored_crystals_are_relaxed_and_ranked_among_the_others_and_gone_where_they_fail() -> None:
+    salt, caesium, blende = rock_salt(), caesium_chloride(3.4, SALT), zinc_blende(6.0, SALT)
+    before = replace(prediction_of(candidate_of(caesium)), explored=(candidate_of(salt), candidate_of(blende)))
+    found = run(before, [relaxed(caesium, -6.7), relaxed(salt, -6.8), relaxed(blende, nan, Status.EXPLODED)])
+    assert [c.space_group for c in found.candidates] == [225, 221]
+    assert (found.explored, found.failures) == ((), ())
+    assert (found.n_relaxations, found.n_oracle_calls) == (3, 24)
+
+
 def test_energies_along_the_way_are_kept_by_the_atom() -> None:
     salt, caesium = rock_salt(), caesium_chloride(3.4, SALT)
     way = replace(relaxed(salt, -6.8), trajectory=Trajectory((-6.0, -6.5, -6.8)))

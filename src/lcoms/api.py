@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ from lcoms.effort import configs_for
 from lcoms.io import to_pymatgen
 from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.registry import make_oracle
-from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig, predict_crystals
-from lcoms.refinement import refine_all
+from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig, for_relaxing, predict_crystals
+from lcoms.refinement import refine_all, to_relax
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -83,9 +83,8 @@ def predict_ranked(
     if refined is None:
         return predict_crystals(composition, weights, config)
     make_oracle(refined.oracle).check([composition])
-    wider = replace(config, n_candidates=max(config.n_candidates, refined.n_relax))
-    prediction = predict_crystals(composition, weights, wider)
-    n, done = min(refined.n_relax, len(prediction.candidates)), itertools.count(1)
+    prediction = predict_crystals(composition, weights, for_relaxing(config, refined))
+    n, done = len(to_relax(prediction, refined)), itertools.count(1)
     tell(f"relaxing {n} candidates")
     (prediction,) = refine_all(
         [prediction],

@@ -6,20 +6,24 @@ crystals of the same stoichiometry, so that a formula alone is enough.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from lcoms.crystal import Composition, Crystal
-from lcoms.elements import SYMBOLS
+from lcoms.elements import SYMBOLS, atomic_volume
 from lcoms.errors import ConfigError, FormulaError
 from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.models.composition import element_fractions
 from lcoms.models.weights import Weights
 from lcoms.oracles.registry import DEFAULT_ORACLE
+from lcoms.search.explore import ExploreConfig, SymmetricDraw, best_apart, draw_crystals
 from lcoms.search.latent import DescentResult, descend
 from lcoms.search.order import OrderWeights
 from lcoms.search.starts import (
@@ -29,6 +33,7 @@ from lcoms.search.starts import (
     encode_crystals,
     find_starts,
     given_start,
+    load_library,
     recast,
 )
 from lcoms.search.symmetric import Decoded, Proposal, decode_latents
@@ -131,6 +136,7 @@ class RefineConfig:
         fmax: eV/angstrom; forces and cell gradients at which a relaxation ends.
         max_steps: after which a relaxation ends in any case.
         order: what counts beside the oracle's energy.
+        explore: crystals that are relaxed beside the candidates, though no library entry stands behind them.
     """
 
     oracle: str = DEFAULT_ORACLE
@@ -140,6 +146,7 @@ class RefineConfig:
     order: OrderWeights = field(
         default_factory=lambda: OrderWeights(0.004, 0.0, 0.0, 0.022, magnetic=2.0, f_electrons=3.6)
     )
+    explore: ExploreConfig = field(default_factory=ExploreConfig)
 
     def __post_init__(self) -> None:
         for name in ("n_relax", "max_steps"):
@@ -160,6 +167,8 @@ class Prediction:
         refined: how candidates were relaxed; None where they were not.
         failures: one sentence for each candidate whose relaxation failed; it is ranked behind the others.
         confidence: probability that the first candidate is the known ground state; None where nothing was fitted.
+        explored: crystals that are worth nothing before they are relaxed.
+        n_relaxations, n_oracle_calls: how many crystals were relaxed, and energies the oracle was asked for.
     """
 
     composition: Composition
@@ -173,6 +182,14 @@ class Prediction:
     refined: RefineConfig | None = None
     failures: tuple[str, ...] = ()
     confidence: float | None = None
+    explored: tuple[Candidate, ...] = ()
+    n_relaxations: int = 0
+    n_oracle_calls: int = 0
+
+
+def for_relaxing(config: PredictConfig, refined: RefineConfig) -> PredictConfig:
+    """The search whose candidates are to be relaxed: as many as that takes, and those of the exploration."""
+    return replace(config, n_candidates=max(config.n_candidates, refined.n_relax), explore=refined.explore)
 
 
 def check_composition(composition: Composition, weights: Weights) -> None:
@@ -212,11 +229,10 @@ def predict_crystals(
     """
     check_composition(composition, weights)
     generator = torch.Generator().manual_seed(composition_seed(config.seed, composition))
-    starts = (
-        [given_start(structure, composition, weights)]
-        if structure is not None
-        else find_starts(composition, weights, config, generator)
-    )
+    if structure is not None:
+        starts, config = [given_start(structure, composition, weights)], replace(config, explore=None)
+    else:
+        starts = find_starts(composition, weights, config, generator)
     return predict_from(starts, composition, weights, config, generator)
 
 
@@ -254,6 +270,54 @@ def predict_from(
         n_invalid=sum(not some for some in decoded),
         n_too_close=len(kept) - len(apart),
         n_duplicates=len(found) - len(distinct),
+        explored=tuple(_explored(starts, distinct, composition, weights, config)),
+    )
+
+
+def _explored(
+    starts: Sequence[Start],
+    candidates: Sequence[Candidate],
+    composition: Composition,
+    weights: Weights,
+    config: PredictConfig,
+) -> list[Candidate]:
+    """Random symmetric crystals in cells such as the starts have, those that the surrogate likes best."""
+    if config.explore is None:
+        return []
+    volumes = [c.crystal.volume / c.crystal.n_atoms for c in candidates]
+    expected = sum(atomic_volume(z) * n for z, n in zip(composition.atomic_numbers, composition.counts, strict=True))
+    usual = float(np.median(volumes)) if volumes else expected / composition.n_atoms
+    votes = Counter[int]()
+    for start in starts:
+        votes[start.n_formula_units] += 1
+    cells = [(composition.scaled(u), float(n), usual * composition.scaled(u).n_atoms) for u, n in sorted(votes.items())]
+    random = np.random.default_rng([composition_seed(config.seed, composition), 1])
+    frequencies = np.bincount(load_library(weights.folder).space_groups, minlength=231)
+    draws = draw_crystals(cells, frequencies, config.explore, random)
+    energies = crystal_energies([draw.crystal for draw in draws], weights)
+    chosen = best_apart(draws, energies, config.explore)
+    latents = encode_crystals([draws[at].crystal for at in chosen], weights)
+    return [
+        _candidate_of(draws[at], energies[at], latent, composition) for at, latent in zip(chosen, latents, strict=True)
+    ]
+
+
+def _candidate_of(draw: SymmetricDraw, energy: float, latent: Tensor, composition: Composition) -> Candidate:
+    crystal = draw.crystal
+    units = crystal.n_atoms // composition.reduced.n_atoms
+    return Candidate(
+        crystal=crystal,
+        energy_per_atom=energy,
+        latent_energy=energy,
+        start_energy=energy,
+        latent_distance=0.0,
+        score=energy,
+        space_group=draw.space_group,
+        symprec=NEAR_LADDER[0],
+        shortest_distance=shortest_distance(crystal.lattice, crystal.frac_coords),
+        start=Start("symmetric", "", float("nan"), units, latent, draw.space_group),
+        count=1,
+        descent_energies=(energy,),
     )
 
 

@@ -48,7 +48,7 @@ def refine(
         n_candidates: at most so many distinct crystals are kept. Those that were not relaxed, or could not be, stand
             behind those that were.
     """
-    chosen, rest = prediction.candidates[: config.n_relax], prediction.candidates[config.n_relax :]
+    chosen, rest = to_relax(prediction, config), prediction.candidates[config.n_relax :]
     results = relax([candidate.crystal for candidate in chosen])
     done, failed, failures = [], [], []
     for rank, (candidate, result) in enumerate(zip(chosen, results, strict=True), 1):
@@ -56,8 +56,9 @@ def refine(
         if reason is None:
             done.append(_relaxed(candidate, result, formation_energy))
         else:
-            failed.append(_not_relaxed(candidate, result))
-            failures.append(f"candidate {rank} in the surrogate's order: {reason}")
+            if rank <= len(prediction.candidates):  # an explored crystal is no candidate before it is relaxed
+                failed.append(_not_relaxed(candidate, result))
+                failures.append(f"candidate {rank} in the surrogate's order: {reason}")
     ranked = rank_relaxed(done, config)
     kept = [*ranked, *failed, *rest][:n_candidates]
     return replace(
@@ -66,7 +67,15 @@ def refine(
         n_duplicates=prediction.n_duplicates + len(done) - len(ranked),
         refined=config,
         failures=tuple(failures),
+        explored=(),
+        n_relaxations=len(results),
+        n_oracle_calls=sum(result.n_steps + 1 for result in results),
     )
+
+
+def to_relax(prediction: Prediction, config: RefineConfig) -> list[Candidate]:
+    """The candidates whose relaxation is worth its time, then the explored crystals."""
+    return [*prediction.candidates[: config.n_relax], *prediction.explored]
 
 
 def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str | None:
@@ -112,7 +121,7 @@ def refine_all(
         told = None if tell is None else lambda *_: tell()
         return relax_crystals(crystals, config.oracle, options, processes=processes, progress=told)
 
-    chosen = [c.crystal for p in predictions for c in p.candidates[: config.n_relax]]
+    chosen = [c.crystal for p in predictions for c in to_relax(p, config)]
     results = iter(more_symmetric(relax(chosen, progress), relax))
     refined = [
         refine(
@@ -120,7 +129,7 @@ def refine_all(
             config,
             lambda crystals: [next(results) for _ in crystals],
             formation_energy=formation_energy,
-            n_candidates=config.n_relax + len(prediction.candidates),
+            n_candidates=len(prediction.candidates) + len(prediction.explored),
         )
         for prediction in predictions
     ]
@@ -196,6 +205,8 @@ def merge_all(first: Prediction, second: Prediction, config: RefineConfig) -> Pr
         n_too_close=first.n_too_close + second.n_too_close,
         n_duplicates=first.n_duplicates + second.n_duplicates + len(done) - len(ranked),
         failures=(*first.failures, *second.failures),
+        n_relaxations=first.n_relaxations + second.n_relaxations,
+        n_oracle_calls=first.n_oracle_calls + second.n_oracle_calls,
     )
 
 

@@ -236,8 +236,7 @@ def _pipeline(case: Case) -> Found:
     composition = case.task.reference.composition
     result = predict_ranked(composition, case.context.models.weights, config, refined, processes=1)
     seconds = {"search": time.perf_counter() - clock}
-    tried = [one.relaxation for one in result.candidates if one.relaxation is not None]
-    return _first(result, seconds, len(tried), sum(len(one.energies) for one in tried))
+    return _first(result, seconds, result.n_relaxations, result.n_oracle_calls)
 
 
 def _decoded(case: Case) -> Found:

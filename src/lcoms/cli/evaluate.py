@@ -201,11 +201,12 @@ class _Plan(NamedTuple):
 
 
 def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], majority: bool = False) -> None:
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     from lcoms.effort import configs_for
     from lcoms.evaluate.formulas import evaluate_formulas
     from lcoms.models.weights import load_weights
+    from lcoms.prediction import for_relaxing
 
     if plan.out is not None:
         require_writable(plan.out)
@@ -214,7 +215,7 @@ def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], 
         plan.effort, search=search, refinement={"oracle": plan.oracle, "n_relax": plan.n_relax}
     )
     if plan.relax:
-        config = replace(config, n_candidates=max(*ks, refined.n_relax))
+        config = for_relaxing(config, refined)
     clock = time.perf_counter()
     outcomes = evaluate_formulas(
         references,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -107,7 +106,9 @@ def predict(
         if hull is not None and refined is None:
             raise ConfigError("--hull needs relaxed energies; add --relax.")
         if refined is not None:
-            config = replace(config, n_candidates=max(n, refined.n_relax))
+            from lcoms.prediction import for_relaxing
+
+            config = for_relaxing(config, refined)
         run = Run(config, refined, n, out, processes, hull, report)
         failed += _predict_all(compositions, run, weights, start_structure, threads)
     if failed:
@@ -270,9 +271,9 @@ def _finish(
         from lcoms.confidence import ConfidenceModel
         from lcoms.hull import Hull
         from lcoms.oracles.references import load_references
-        from lcoms.refinement import found_phases, refine_all, with_hull
+        from lcoms.refinement import found_phases, refine_all, to_relax, with_hull
 
-        n = sum(min(run.refined.n_relax, len(p.candidates)) for p in predictions)
+        n = sum(len(to_relax(p, run.refined)) for p in predictions)
         done = itertools.count(1)
         with console.status(f"Relaxing {n} candidates ...") as status:
             predictions = refine_all(

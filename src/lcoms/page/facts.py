@@ -16,6 +16,7 @@ DALTON = 1.66053907  # g/cm^3 in a dalton per cubic angstrom
 ORIGINS = {
     "prior": "a random sample of the latent space",
     "random": "a random crystal of this composition",
+    "symmetric": "a random crystal of its space group, chosen by the surrogate",
     "given": "the structure that was given",
 }
 

@@ -22,6 +22,7 @@ from lcoms.batch import CrystalBatch
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import ConfigError, FormulaError
 from lcoms.models.weights import LIBRARY_FILE, Weights
+from lcoms.search.explore import ExploreConfig
 from lcoms.search.library import LatentLibrary
 from lcoms.search.order import OrderWeights
 from lcoms.search.random_crystal import random_crystal
@@ -48,6 +49,7 @@ class PredictConfig:
         order: what counts beside the surrogate's energy when candidates are ranked.
         symmetry: decode within the space group of each start's library entry; without it, anywhere in the cell.
         within: settings and tries of such a decode.
+        explore: crystals to relax that no library entry stands behind; None for none.
         exclude_same: leave library entries of the very composition out, as a benchmark must.
         seed: of every random number drawn.
     """
@@ -64,6 +66,7 @@ class PredictConfig:
     order: OrderWeights = field(default_factory=lambda: OrderWeights(0.27, 0.0, 0.42, 0.70))
     symmetry: bool = True
     within: SymmetryConfig = field(default_factory=SymmetryConfig)
+    explore: ExploreConfig | None = None
     exclude_same: bool = False
     seed: int = 0
 
@@ -86,7 +89,7 @@ class Start:
     """Where a descent began.
 
     Attributes:
-        source: id of a library entry, `prior`, or `given`.
+        source: id of a library entry, `prior`, `random`, `symmetric` or `given`.
         formula: of the library entry; empty otherwise.
         distance: chemical distance of the entry (`search.similarity`); NaN where there is none.
         n_formula_units: in the cell to be decoded.

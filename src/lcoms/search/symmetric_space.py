@@ -123,7 +123,7 @@ class SymmetricSpace:
             raise CrystalError("the angles make no cell.")
         triples = vector[N_FIRST:].reshape(-1, 3)
         if self.config.triples == "orbit":
-            return _with_orbits(number, orbits, conventional, triples)
+            return with_orbits(number, orbits, conventional, triples)
         return _with_atoms(number, orbits, conventional, triples, whole=self.config.contents == "conventional")
 
     def symmetry(self, vector: Float[Array, " d"]) -> tuple[int, Orbits]:
@@ -180,7 +180,7 @@ def constrained(number: int, lengths: Float[Array, " 3"], angles: Float[Array, "
     return np.array(new[0]), np.array(new[1])
 
 
-def _with_orbits(number: int, orbits: Orbits, conventional: Array, triples: Array) -> Crystal:
+def with_orbits(number: int, orbits: Orbits, conventional: Array, triples: Array) -> Crystal:
     """The primitive cell with one triple for each orbit."""
     cell, positions = symmetric_cell(number, orbits), wyckoff_positions(number)
     free = [positions[letter].free.T @ triple for (letter, _), triple in zip(orbits, triples, strict=False)]
