@@ -56,8 +56,8 @@ def evidence(candidates: Sequence[Candidate]) -> list[float]:
     return [
         min(gaps[0], WIDE_GAP) / WIDE_GAP if gaps else 1.0,
         log(1 + sum(gap < CLOSE for gap in gaps)),
-        log(first.count),
-        first.count / sum(c.count for c in relaxed),
+        log(max(first.count, 1)),
+        first.count / max(1, sum(c.count for c in relaxed)),
         log(space_group_order(first.space_group)),
         min(first.energy_per_atom - min(c.energy_per_atom for c in relaxed), 1.0),
         log(first.support + LEAST_SUPPORT),

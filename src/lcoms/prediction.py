@@ -82,7 +82,7 @@ class Candidate:
         space_group: number in the International Tables.
         symprec: angstrom; tolerance at which the symmetry was found.
         shortest_distance: angstrom.
-        count: how many starts led to this crystal.
+        count: how many starts led to this crystal; explored crystals are no starts.
         others: those starts, but for `start`.
         relaxation: None for candidates that were not relaxed.
         descent_energies: formation energies predicted at the start and after each step of latent descent, eV/atom.
@@ -316,7 +316,7 @@ def _candidate_of(draw: SymmetricDraw, energy: float, latent: Tensor, compositio
         symprec=NEAR_LADDER[0],
         shortest_distance=shortest_distance(crystal.lattice, crystal.frac_coords),
         start=Start("symmetric", "", float("nan"), units, latent, draw.space_group),
-        count=1,
+        count=0,
         descent_energies=(energy,),
     )
 

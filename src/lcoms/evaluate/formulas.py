@@ -50,7 +50,7 @@ class Row:
     """One candidate of an outcome, with what a ranking can go by.
 
     Attributes:
-        decoded_rank: place in the surrogate's order.
+        decoded_rank: place in the surrogate's order; None for what only the exploration gave.
         score: what the candidates were ranked by, eV/atom.
         energy: by the oracle, eV/atom above the lowest; None where not relaxed.
         surrogate: formation energy by the surrogate, eV/atom.
@@ -59,7 +59,7 @@ class Row:
         strict, both: whether it is the reference.
     """
 
-    decoded_rank: int
+    decoded_rank: int | None
     score: float
     energy: float | None
     surrogate: float
@@ -283,7 +283,7 @@ def _rows(reference: Reference, before: Sequence[Candidate], after: Sequence[Can
         strict = matches(c.crystal, reference.crystal, STRICT)
         rows.append(
             Row(
-                decoded_rank=place[id(decoded)],
+                decoded_rank=place.get(id(decoded)),
                 score=c.score,
                 energy=energy if energy is not None and isfinite(energy) else None,
                 surrogate=c.energy_per_atom,

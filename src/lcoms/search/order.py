@@ -58,7 +58,7 @@ class OrderWeights:
         return energy + self.doubt(elements) * (
             self.distance * latent_distance
             - self.symmetry * log(space_group_order(space_group))
-            - self.count * log(count)
+            - self.count * log(max(count, 1))
             - self.support * log(support + LEAST_SUPPORT)
         )
 
