@@ -88,7 +88,7 @@ def origin_facts(candidate: Candidate, overlap: TrainingOverlap | None, nearest:
     """Where the start came from, and what the training data hold near the crystal."""
     start = candidate.start
     facts = [
-        Fact("Times found", f"by {candidate.count} start{'s' if candidate.count > 1 else ''}"),
+        Fact("Times found", _times(candidate.count)),
         Fact("Start", ORIGINS.get(start.source, f"training crystal {start.source}, {start.formula}")),
         Fact("Formula units of the start", str(start.n_formula_units)),
     ]
@@ -162,3 +162,9 @@ def notes(prediction: Prediction) -> tuple[Fact, ...]:
         ),
         Fact("Weights", prediction.weights_digest),
     )
+
+
+def _times(count: int) -> str:
+    if not count:
+        return "by no start, by exploring alone"
+    return f"by {count} start{'s' if count > 1 else ''}"
