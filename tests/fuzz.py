@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -24,6 +23,7 @@ from tiny import perovskite, rock_salt
 
 from lcoms.cli.main import run
 from lcoms.crystal import Crystal
+from lcoms.evaluate.judging import time_limit
 from lcoms.io import to_cif, to_extxyz, to_poscar
 from lcoms.models.weights import load_weights
 
@@ -272,26 +272,6 @@ def _json_row(crystal: Crystal, layout: int) -> dict[str, Any]:
 KINDS = ("formulas", "cif", "poscar", "extxyz", "json", "csv", "parquet", "options", "weights")
 
 
-class HangError(BaseException):
-    """A command that takes too long; not an Exception, so that no handler takes it for a bad file."""
-
-
-@contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """Raise HangError when the block takes longer."""
-
-    def stop(*_: object) -> None:
-        raise HangError(f"no end after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def try_out(example: Example, place: Place) -> None:
     """Run a command on an example; AssertionError, or whatever it raises, where it does not end as it should."""
     out, folder = place.folder / "out", place.folder / "given"
@@ -308,7 +288,7 @@ def try_out(example: Example, place: Place) -> None:
     known = {"{file}": str(file), "{out}": str(out), "{folder}": str(folder)}
     said, complained = io.StringIO(), io.StringIO()
     load_weights.cache_clear()
-    with redirect_stdout(said), redirect_stderr(complained), at_most(LONGEST):
+    with redirect_stdout(said), redirect_stderr(complained), time_limit(LONGEST):
         code = run([known.get(argument, argument) for argument in example.arguments])
     lines = complained.getvalue().splitlines()
     assert code in (0, 2), code

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fuzz import at_most
 
 from lcoms import io as door
 from lcoms.crystal import Crystal
@@ -22,6 +21,7 @@ from lcoms.data.formats import open_reader
 from lcoms.data.formats_json import stream_items
 from lcoms.data.records import Reason, Record, RowError
 from lcoms.errors import DataError
+from lcoms.evaluate.judging import time_limit
 
 SALT = Crystal(
     np.array([[0.0, 2.8, 2.8], [2.8, 0.0, 2.8], [2.8, 2.8, 0.0]]), np.array([[0.0] * 3, [0.5] * 3]), np.array([11, 17])
@@ -285,7 +285,7 @@ def test_damaged_gzip(tmp_path: Path) -> None:
 def test_a_frame_that_claims_more_atoms_than_there_are_lines_ends_at_once(tmp_path: Path) -> None:
     path = tmp_path / "frames.extxyz"
     path.write_text(door.to_extxyz(CRYSTALS[:1]) + "999999999\n\nNa 0 0 0\n")
-    with at_most(5.0):
+    with time_limit(5.0):
         first, second = read(path)
     assert isinstance(first, Record)
     assert second == Reason.UNREADABLE

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fuzz import KINDS, WEIGHTS, Example, HangError, Place, a_place, at_most, fuzz, try_out
+from fuzz import KINDS, WEIGHTS, Example, Place, a_place, fuzz, try_out
 
 from lcoms.cli.main import run
 from lcoms.confidence import CONFIDENCE_FILE
 from lcoms.crystal import Composition
+from lcoms.evaluate.judging import OutOfTime
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +50,11 @@ def test_a_fault_is_found_and_made_small(fault: Exception, place: Place, monkeyp
     assert len(str(caught.value.__notes__)) < 300
 
 
-def test_a_command_without_end_is_found() -> None:
-    with pytest.raises(HangError), at_most(0.05):
-        time.sleep(20)
+def test_a_command_without_end_is_found(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz.LONGEST", 0.05)
+    monkeypatch.setattr("fuzz.run", lambda _: time.sleep(20))
+    with pytest.raises(OutOfTime):
+        try_out(Example(("predict", "NaCl")), place)
 
 
 class _Payload:
