@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lcoms.candidate import Candidate
 from lcoms.crystal import Composition, Crystal
 from lcoms.evaluate.references import Reference, paper_compounds
 from lcoms.evaluate.statistics import Share
@@ -34,7 +35,7 @@ from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.models.weights import load_weights
 from lcoms.oracles.references import load_references
-from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig, predict_crystals
+from lcoms.prediction import PredictConfig, Prediction, RefineConfig, predict_crystals
 from lcoms.refinement import refine, why_unusable
 from lcoms.relax import RelaxConfig, relax_crystals
 from lcoms.search.starts import Start, composition_seed

@@ -7,8 +7,10 @@ from dataclasses import replace
 import torch
 from tiny import TINY, caesium_chloride, candidate_of, perovskite, rock_salt, wurtzite
 
-from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig, Relaxation, Start
+from lcoms.candidate import Candidate, Relaxation
+from lcoms.prediction import PredictConfig, Prediction, RefineConfig
 from lcoms.search.overlap import Overlap, TrainingOverlap
+from lcoms.search.starts import Start
 
 
 def start(source: str = "mp-22862", formula: str = "KCl", distance: float = 1.5) -> Start:

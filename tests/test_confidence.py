@@ -13,6 +13,7 @@ import torch
 from scipy.special import expit
 from tiny import caesium_chloride, candidate_of, rock_salt, zinc_blende
 
+from lcoms.candidate import Candidate, Relaxation
 from lcoms.confidence import (
     CONFIDENCE_FILE,
     FEATURES,
@@ -24,7 +25,6 @@ from lcoms.confidence import (
 )
 from lcoms.crystal import Crystal
 from lcoms.errors import DataError, WeightsError
-from lcoms.prediction import Candidate, Relaxation
 from lcoms.search.starts import Start
 
 

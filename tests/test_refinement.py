@@ -12,10 +12,11 @@ import pytest
 import torch
 from tiny import caesium_chloride, candidate_of, nickel_arsenide, rock_salt, shaken, zinc_blende
 
+from lcoms.candidate import Candidate
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import ConfigError
 from lcoms.hull import Hull, Phase
-from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig
+from lcoms.prediction import PredictConfig, Prediction, RefineConfig
 from lcoms.refinement import found_phases, more_symmetric, refine, with_hull
 from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.report import results, table
@@ -68,6 +69,14 @@ def test_explored_crystals_are_relaxed_and_ranked_among_the_others_and_gone_wher
     assert [c.space_group for c in found.candidates] == [225, 221]
     assert (found.explored, found.failures) == ((), ())
     assert (found.n_relaxations, found.n_oracle_calls) == (3, 24)
+
+
+def test_an_explored_crystal_that_a_descent_also_led_to_tells_of_the_descent() -> None:
+    explored = replace(candidate_of(rock_salt(), latent_distance=0.0), count=0, descent_energies=(-1.0,))
+    decoded = replace(candidate_of(rock_salt(), latent_distance=0.7), count=2, descent_energies=(-1.0, -1.1))
+    for both in (explored.with_others(decoded), decoded.with_others(explored)):
+        assert (both.count, both.latent_distance, both.descent_energies) == (2, 0.7, (-1.0, -1.1))
+        assert len(both.others) == 1
 
 
 def test_energies_along_the_way_are_kept_by_the_atom() -> None:

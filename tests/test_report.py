@@ -17,13 +17,15 @@ from rich.console import Console
 from tiny import TINY, caesium_chloride, candidate_of, prototypes, rock_salt, shaken, wurtzite
 
 import lcoms
+from lcoms.candidate import Candidate
 from lcoms.config import from_dict
 from lcoms.crystal import Crystal
 from lcoms.errors import LcomsError
 from lcoms.io import from_pymatgen
 from lcoms.match import STRICT, matches
-from lcoms.prediction import Candidate, PredictConfig, Prediction, Start
+from lcoms.prediction import PredictConfig, Prediction
 from lcoms.report import make_folder, results, table, write_prediction
+from lcoms.search.starts import Start
 from lcoms.symmetry import symmetrise
 
 OPTIONS = PredictConfig(n_candidates=3, formula_units=(1, 2), steps=7, step_size=0.25, seed=11, exclude_same=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lcoms.batch import CrystalBatch
+from lcoms.candidate import Candidate
 from lcoms.crystal import Composition, Crystal
 from lcoms.data.checks import record_batch
 from lcoms.data.store import SCHEMA, CrystalArrays, Manifest, Store, write_manifest, write_shard
@@ -21,9 +22,9 @@ from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 from lcoms.models.surrogate_file import save_surrogate
 from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, ORBITS_FILE, SURROGATE_FILE, save_cdvae
 from lcoms.nn.geometry import DensityBasis
-from lcoms.prediction import Candidate, Start
 from lcoms.search.library import LatentLibrary
 from lcoms.search.orbits import OrbitStatistics
+from lcoms.search.starts import Start
 from lcoms.symmetry import space_group_number
 from lcoms.wyckoff import wyckoff_orbits
 

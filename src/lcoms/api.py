@@ -9,13 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lcoms.candidate import Candidate
 from lcoms.confidence import ConfidenceModel
 from lcoms.crystal import Composition
 from lcoms.effort import configs_for
 from lcoms.io import to_pymatgen
 from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.registry import make_oracle
-from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig, for_relaxing, predict_crystals
+from lcoms.prediction import PredictConfig, Prediction, RefineConfig, for_relaxing, predict_crystals
 from lcoms.refinement import refine_all, to_relax
 
 if TYPE_CHECKING:

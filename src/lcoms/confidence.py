@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from lcoms.candidate import Candidate
 from lcoms.config import parse_json
 from lcoms.disk import write_whole
 from lcoms.errors import DataError, WeightsError
-from lcoms.prediction import Candidate
 from lcoms.search.order import LEAST_SUPPORT
 from lcoms.symmetry import space_group_order
 

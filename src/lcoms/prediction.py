@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lcoms.candidate import Candidate
 from lcoms.crystal import Composition, Crystal
 from lcoms.elements import SYMBOLS, atomic_volume
 from lcoms.errors import ConfigError, FormulaError
@@ -40,90 +40,6 @@ from lcoms.search.symmetric import Decoded, Proposal, decode_latents
 from lcoms.symmetry import NEAR_LADDER, TOLERANCE_LADDER, symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
-
-
-@dataclass(frozen=True, eq=False)
-class Relaxation:
-    """What an energy oracle made of a candidate.
-
-    Attributes:
-        status: how the relaxation ended.
-        energy_per_atom: total energy by the oracle, eV/atom; NaN where it failed.
-        formation_energy: eV/atom, against elements relaxed with the same oracle; None where a reference is missing.
-        energy_above_lowest: eV/atom above the lowest candidate of this prediction.
-        n_steps: of the relaxation.
-        decoded: the crystal before it.
-        e_above_hull: eV/atom above the hull of reference phases, negative below it; None where none were given.
-        energies: total energies at each evaluation, eV/atom, the decoded crystal first.
-    """
-
-    status: str
-    energy_per_atom: float
-    formation_energy: float | None
-    energy_above_lowest: float
-    n_steps: int
-    decoded: Crystal
-    e_above_hull: float | None = None
-    energies: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """One predicted crystal.
-
-    Attributes:
-        crystal: primitive cell on exact symmetry; relaxed where `relaxation` tells so.
-        energy_per_atom: formation energy predicted by the surrogate for the decoded crystal, eV/atom.
-        latent_energy: formation energy the surrogate promised where descent ended, eV/atom.
-        start_energy: formation energy predicted at the start, eV/atom.
-        latent_distance: from the latent decoded to that of the crystal that came out.
-        score: what candidates are ranked by, eV/atom: an energy plus the weighted latent_distance, less the weighted
-            logarithms of the order of the space group, of the count and of the support.
-        space_group: number in the International Tables.
-        symprec: angstrom; tolerance at which the symmetry was found.
-        shortest_distance: angstrom.
-        count: how many starts led to this crystal; explored crystals are no starts.
-        others: those starts, but for `start`.
-        relaxation: None for candidates that were not relaxed.
-        descent_energies: formation energies predicted at the start and after each step of latent descent, eV/atom.
-    """
-
-    crystal: Crystal
-    energy_per_atom: float
-    latent_energy: float
-    start_energy: float
-    latent_distance: float
-    score: float
-    space_group: int
-    symprec: float
-    shortest_distance: float
-    start: Start
-    count: int
-    relaxation: Relaxation | None = None
-    others: tuple[Start, ...] = ()
-
-    @property
-    def support(self) -> float:
-        """Share of the votes for the structures of the starts that led here; 0 for starts without a library entry."""
-        voted = [start for start in (self.start, *self.others) if isfinite(start.support)]
-        return float(sum({(s.space_group, s.pattern, s.n_formula_units): s.support for s in voted}.values()))
-
-    def score_with(self, weights: OrderWeights, energy: float) -> float:
-        """What it is ranked by, eV/atom, with an energy of one's choice."""
-        return weights.score(
-            energy,
-            elements=self.crystal.composition.atomic_numbers,
-            latent_distance=self.latent_distance,
-            space_group=self.space_group,
-            count=self.count,
-            support=self.support,
-        )
-
-    def with_others(self, other: Candidate) -> Candidate:
-        """This crystal, and all starts that led to it or to an equal one."""
-        return replace(self, count=self.count + other.count, others=(*self.others, other.start, *other.others))
-
-    descent_energies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

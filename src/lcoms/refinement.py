@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf, isfinite, nan
 
+from lcoms.candidate import Candidate, Relaxation
 from lcoms.confidence import ConfidenceModel, evidence
 from lcoms.crystal import Composition, Crystal
 from lcoms.hull import Hull, Phase
 from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.oracles.references import load_references
-from lcoms.prediction import Candidate, Prediction, RefineConfig, Relaxation
+from lcoms.prediction import Prediction, RefineConfig
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status, Trajectory
 from lcoms.relax.run import relax_crystals
 from lcoms.search.starts import Start

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lcoms import __version__
+from lcoms.candidate import Candidate, Relaxation
 from lcoms.config import to_dict
 from lcoms.crystal import Crystal
 from lcoms.disk import write_together
 from lcoms.errors import LcomsError
 from lcoms.io import to_cif
 from lcoms.lattice import parameters_from_lattice
-from lcoms.prediction import Candidate, Prediction, Relaxation
+from lcoms.prediction import Prediction
 from lcoms.symmetry import conventional, space_group_symbol
 
 if TYPE_CHECKING:

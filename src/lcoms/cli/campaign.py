@@ -13,6 +13,7 @@ from lcoms.cli.options import (
     DEFAULT_EFFORT,
     CandidatesOption,
     EffortOption,
+    ExploreOption,
     FmaxOption,
     FormulaUnitsOption,
     NRelaxOption,
@@ -64,6 +65,7 @@ def campaign(
     relax: RelaxOption = None,
     oracle: OracleOption = DEFAULT_ORACLE,
     n_relax: NRelaxOption = None,
+    explore: ExploreOption = None,
     fmax: FmaxOption = 0.1,
     seed: SeedOption = 0,
     weights: WeightsOption = None,
@@ -85,6 +87,7 @@ def campaign(
             relax=relax,
             oracle=oracle,
             n_relax=n_relax,
+            explore=explore,
             fmax=fmax,
             seed=seed,
         )

@@ -22,6 +22,10 @@ EffortOption = Annotated[
 ]
 StartsOption = Annotated[int | None, typer.Option(help="Latents to descend from.", show_default="as the effort says")]
 NRelaxOption = Annotated[int | None, typer.Option(help="Candidates to relax.", show_default="as the effort says")]
+ExploreOption = Annotated[
+    int | None,
+    typer.Option(help="Crystals without a template to relax beside them.", show_default="as the effort says"),
+]
 CandidatesOption = Annotated[int, typer.Option("-n", help="Candidates to keep for each formula.")]
 FormulaUnitsOption = Annotated[
     str | None, typer.Option(help="Formula units in the cell, such as 2 or 1-4.", show_default="as found")
@@ -63,6 +67,7 @@ def settings(
     relax: bool | None,
     oracle: str,
     n_relax: int | None,
+    explore: int | None,
     fmax: float,
     seed: int,
 ) -> tuple[PredictConfig, RefineConfig | None]:
@@ -85,9 +90,9 @@ def settings(
         "exclude_same": without_same,
         "seed": seed,
     }
-    config, refined = configs_for(
-        effort, search=search, refinement={"oracle": oracle, "n_relax": n_relax, "fmax": fmax}
-    )
+    exploration = None if explore is None else {"n": explore}
+    refinement = {"oracle": oracle, "n_relax": n_relax, "explore": exploration, "fmax": fmax}
+    config, refined = configs_for(effort, search=search, refinement=refinement)
     return config, refined if relax else None
 
 

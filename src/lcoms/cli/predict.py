@@ -13,6 +13,7 @@ from lcoms.cli.options import (
     DEFAULT_EFFORT,
     CandidatesOption,
     EffortOption,
+    ExploreOption,
     FmaxOption,
     FormulaUnitsOption,
     NRelaxOption,
@@ -68,6 +69,7 @@ def predict(
     relax: RelaxOption = None,
     oracle: OracleOption = DEFAULT_ORACLE,
     n_relax: NRelaxOption = None,
+    explore: ExploreOption = None,
     fmax: FmaxOption = 0.1,
     hull: Annotated[
         str | None,
@@ -100,6 +102,7 @@ def predict(
             relax=relax,
             oracle=oracle,
             n_relax=n_relax,
+            explore=explore,
             fmax=fmax,
             seed=seed,
         )

@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from lcoms.candidate import Candidate
 from lcoms.confidence import ConfidenceModel, evidence
 from lcoms.crystal import Composition
 from lcoms.errors import FormulaError
@@ -23,7 +24,7 @@ from lcoms.evaluate.statistics import Share
 from lcoms.match import LOOSE, STRICT, matches
 from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.references import load_references
-from lcoms.prediction import Candidate, PredictConfig, Prediction, RefineConfig, predict_crystals
+from lcoms.prediction import PredictConfig, Prediction, RefineConfig, predict_crystals
 from lcoms.refinement import USABLE, refine_all
 from lcoms.relax.result import RelaxConfig, crystal_to_dict
 from lcoms.relax.run import relax_crystals

@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import isfinite
 from typing import NamedTuple
 
+from lcoms.candidate import Candidate
 from lcoms.crystal import Crystal
 from lcoms.lattice import parameters_from_lattice
-from lcoms.prediction import Candidate, Prediction
+from lcoms.prediction import Prediction
 from lcoms.search.overlap import Overlap, TrainingOverlap
 from lcoms.symmetry import space_group_symbol
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
+from lcoms.candidate import Candidate, Relaxation
 from lcoms.crystal import Crystal
 from lcoms.elements import SYMBOLS, covalent_radius
 from lcoms.io import to_cif, to_poscar
@@ -27,7 +28,7 @@ from lcoms.page.facts import (
     structure_facts,
     summary,
 )
-from lcoms.prediction import Candidate, Prediction, Relaxation
+from lcoms.prediction import Prediction
 from lcoms.report import CIF_SYMPREC
 from lcoms.search.overlap import Overlap, TrainingOverlap
 from lcoms.symmetry import conventional
