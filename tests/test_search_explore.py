@@ -25,7 +25,7 @@ def draws(
     composition: Composition = PEROVSKITE, seed: int = 0, size: float = 60.0, **options: float
 ) -> list[SymmetricDraw]:
     random = np.random.default_rng(seed)
-    return draw_crystals([(composition, 1.0, size)], FREQUENCIES, ExploreConfig(**options), random)  # type: ignore[arg-type]
+    return draw_crystals([(composition, 1.0, size)], FREQUENCIES, ExploreConfig(**{"n": 12, **options}), random)
 
 
 def radii(crystal: Crystal) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_rock_salt_and_caesium_chloride_are_drawn_by_frequency() -> None:
 
 def test_cells_share_the_draws_by_weight_and_large_ones_are_left_out() -> None:
     cells = [(SALT.scaled(n), weight, 44.0 * n) for n, weight in ((1, 3.0), (2, 1.0), (6, 5.0))]
-    found = draw_crystals(cells, FREQUENCIES, ExploreConfig(drawn=80), np.random.default_rng(0))
+    found = draw_crystals(cells, FREQUENCIES, ExploreConfig(n=12, drawn=80), np.random.default_rng(0))
     assert Counter(one.crystal.n_atoms for one in found) == {2: 60, 4: 20}
     assert draw_crystals(cells, FREQUENCIES, ExploreConfig(n=0), np.random.default_rng(0)) == []
 

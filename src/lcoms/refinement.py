@@ -24,6 +24,8 @@ from lcoms.symmetry import NEAR_LADDER, space_group_order, symmetrise
 
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
+LARGEST_GAIN = 0.5  # eV/atom by which an explored crystal may lie below all others
+TOO_GOOD = "the oracle is wrong about it."
 LOOSE_LADDER = (0.3, 0.2)  # angstrom; tolerances at which a more symmetric crystal is looked for and put to the test
 AS_LOW = 0.002  # eV/atom; what a crystal may lose by becoming more symmetric
 SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
@@ -60,6 +62,8 @@ def refine(
             if rank <= len(prediction.candidates):  # an explored crystal is no candidate before it is relaxed
                 failed.append(_not_relaxed(candidate, result))
                 failures.append(f"candidate {rank} in the surrogate's order: {reason}")
+    done, distrusted = _trusted(done)
+    failures += [f"an explored crystal: {gain:.1f} eV/atom below all others; {TOO_GOOD}" for gain in distrusted]
     ranked = rank_relaxed(done, config)
     kept = [*ranked, *failed, *rest][:n_candidates]
     return replace(
@@ -77,6 +81,14 @@ def refine(
 def to_relax(prediction: Prediction, config: RefineConfig) -> list[Candidate]:
     """The candidates whose relaxation is worth its time, then the explored crystals."""
     return [*prediction.candidates[: config.n_relax], *prediction.explored]
+
+
+def _trusted(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[float]]:
+    """Candidates without explored crystals that lie too far below all that descents led to, and how far these lie."""
+    lowest = min((_energy(c) for c in candidates if c.count), default=-inf)
+    gains = [lowest - _energy(c) if not c.count else -inf for c in candidates]
+    kept = [c for c, gain in zip(candidates, gains, strict=True) if gain <= LARGEST_GAIN]
+    return kept, [gain for gain in gains if gain > LARGEST_GAIN]
 
 
 def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str | None:

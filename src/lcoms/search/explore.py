@@ -43,7 +43,7 @@ class ExploreConfig:
         closest: least distance of two atoms over the sum of their covalent radii.
     """
 
-    n: int = 12
+    n: int = 0
     drawn: int = 150
     max_atoms: int = 10
     max_alike: int = 2
