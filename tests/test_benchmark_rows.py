@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,16 @@ def test_a_torn_last_line_is_dropped_and_written_over(tmp_path: Path) -> None:
         assert list(log.rows) == [FULL.key]
         log.append(other)
     assert file.read_text() == to_line(FULL) + to_line(other)
+
+
+def test_compressed_rows_are_the_same_rows_and_broken_ones_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl.gz"
+    file.write_bytes(gzip.compress(to_line(FULL).encode()))
+    assert read_rows([file]) == [FULL]
+    for broken in (file.read_bytes()[:-12], b"no gzip"):
+        file.write_bytes(broken)
+        with pytest.raises(DataError, match="cannot be read"):
+            read_rows([file])
 
 
 def test_what_is_no_row_is_said(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ dropped. Numbers are rounded to six digits after the point.
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -221,7 +223,10 @@ def to_line(row: Row) -> str:
 
 
 def read_rows(paths: Sequence[Path]) -> list[Row]:
-    """Rows of files, or of folders that hold them, in the order of their keys; of equal keys the last one.
+    """Rows of files or of folders that hold them, in the order of their keys; of equal keys the last one.
+
+    Args:
+        paths: files may be compressed (.gz).
 
     Raises:
         DataError: a file is missing or holds something else, or there is no row at all.
@@ -230,8 +235,8 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
     for path in paths:
         file = path / ROWS_FILE if path.is_dir() else path
         try:
-            content = file.read_bytes()
-        except OSError as error:
+            content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{file} cannot be read; give a folder that lcoms benchmark run has written.") from error
         rows |= {row.key: row for row in _parse(content[: content.rfind(b"\n") + 1], file)}
     if not rows:
