@@ -26,6 +26,8 @@ WIDTH = 3.2  # inches of a panel
 N_COMPOUNDS = 6
 FIGURE_4_COMPOUNDS = ("SrS", "MgO")
 COLOURS = {"lcoms": "C0", "sl": "C3"}
+NEARLY_ZERO = 0.05  # eV/atom
+LINEAR_TO = 0.01  # of bars; beyond, their axis is logarithmic
 
 
 def all_figures(rows: Sequence[Row]) -> dict[str, Figure]:
@@ -84,17 +86,19 @@ def _draw_descents(panel: Axes, rows: Sequence[Row], method: str) -> None:
 def improvements(rows: Iterable[Row]) -> dict[str, tuple[float | None, float]]:
     """By compound, the mean fall of the judge's energy from start to answer: over |E(start)|, and in eV/atom.
 
-    The first is None where an energy of a start is zero.
+    The first is None where a start's energy is nearly zero, as for elements.
     """
     falls: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         before, after = _energy(row.start), _energy(row.answer)
         if before is not None and after is not None:
             falls.setdefault(row.compound, []).append((before, before - after))
-    return {
-        name: (mean(fall / abs(e) for e, fall in some) if all(e for e, _ in some) else None, mean(f for _, f in some))
-        for name, some in falls.items()
-    }
+    return {name: (_relative(some), mean(f for _, f in some)) for name, some in falls.items()}
+
+
+def _relative(falls: Sequence[tuple[float, float]]) -> float | None:
+    """Mean of the falls over the energies they start from."""
+    return mean(fall / abs(e) for e, fall in falls) if all(abs(e) > NEARLY_ZERO for e, _ in falls) else None
 
 
 def improvement_figure(rows: Sequence[Row]) -> Figure | None:
@@ -125,6 +129,7 @@ def _draw_bars(panel: Axes, values: Mapping[str, float]) -> None:
     names = sorted(values, key=lambda name: -values[name])
     panel.bar(range(len(names)), [values[name] for name in names], color="C0")
     panel.axhline(0, color="black", linewidth=0.6)
+    panel.set_yscale("symlog", linthresh=LINEAR_TO)
     if len(names) <= 30:
         panel.set_xticks(range(len(names)), names, rotation=90, fontsize="x-small")
 
