@@ -30,6 +30,7 @@ WHOLE_FILES = {
 NOTEBOOKS = {"notebook.md": "docs/notebook.ipynb"}
 MOVED_LINKS = {
     "../benchmarks/README.md": "benchmarks.md",
+    "../docs/comparison.md": "comparison.md",
     "docs/oracles.md": "oracles.md",
     "docs/results.md": "results.md",
 }
