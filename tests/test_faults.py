@@ -48,13 +48,15 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 
 
 def lasting(folder: Path) -> dict[str, bytes]:
-    """What equal runs have in common: of weights the numbers, of a ranking all but its seconds."""
+    """What equal runs have in common: of weights the numbers, of rankings and evaluations all but their seconds."""
     found = {name: content for name, content in contents(folder).items() if not any(c in name for c in CHANGING)}
     for name, content in found.items():
         if name.endswith(".safetensors"):
             found[name] = content[8 + int.from_bytes(content[:8], "little") :]
         elif name == "rank.json":
             found[name] = json.dumps(json.loads(content) | {"seconds": 0}).encode()
+        elif name == "rows.json":
+            found[name] = json.dumps([row | {"seconds": 0} for row in json.loads(content)]).encode()
     return found
 
 
