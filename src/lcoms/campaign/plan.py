@@ -5,9 +5,11 @@ A worker writes nothing: the texts of its files go back to the campaign, so that
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +24,8 @@ from lcoms.oracles.registry import make_oracle
 from lcoms.prediction import PredictConfig, RefineConfig
 from lcoms.report import prediction_files
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_KEPT_BYTES = 1 << 29
 _ONE_AT_A_TIME = threading.Lock()  # a worker of Dask may have several threads; predictions share the networks
 
 
@@ -104,6 +108,7 @@ def _predict(formula: str, plan: Plan, weights: Weights) -> tuple[dict[str, str]
 
 @lru_cache(maxsize=1)
 def _prepared(folder: Path | None, digest: str, oracle: str | None) -> Weights:
+    _keep_freed_memory()
     weights = load_weights(folder)
     if weights.digest != digest:
         where = "in the package" if folder is None else f"in {folder}"
@@ -113,3 +118,15 @@ def _prepared(folder: Path | None, digest: str, oracle: str | None) -> Weights:
     if oracle is not None:
         make_oracle(oracle)
     return weights
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc use freed memory again.
+
+    Dask starts its workers with a setting by which each large array is mapped anew and given back when it is freed; the
+    system then spends most of a prediction on clearing pages. Other C libraries have no such setting.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
