@@ -90,8 +90,9 @@ def place(one: Case, columns: tuple[int, ...], weights: np.ndarray) -> int:
 def main() -> None:
     """Read, fit, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", type=Path)
-    outcomes = json.loads(parser.parse_args().rows.read_text())
+    parser.add_argument("rows", type=Path, nargs="+")
+    every = [row for path in parser.parse_args().rows for row in json.loads(path.read_text())]
+    outcomes = list({(row["name"], row["seed"]): row for row in every}.values())
     cases = [case(o["rows"], Composition.from_formula(o["formula"]).atomic_numbers) for o in outcomes]
     print(f"{len(cases)} compositions; right among the candidates: {sum(bool(right.any()) for _, right in cases)}")
     fold = np.random.default_rng(0).permutation(len(cases)) % FOLDS

@@ -77,6 +77,7 @@ ProcessesOption = Annotated[int, typer.Option(help="Formulas predicted at a time
 RowsOption = Annotated[Path | None, typer.Option(help="Write all rows to this JSON file.")]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest known cell.")]
 SampleOption = Annotated[int | None, typer.Option("-n", help="A random sample of so many.", show_default="all")]
+SampleSeedOption = Annotated[int, typer.Option(help="Another number draws another sample.")]
 
 
 @app.command()
@@ -103,6 +104,7 @@ def compounds(
 def table(
     file: Annotated[Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIFs.")],
     n: SampleOption = None,
+    sample_seed: SampleSeedOption = 0,
     seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 20,
     steps: StepsOption = 10,
@@ -121,13 +123,14 @@ def table(
     references, left_out = references_from_file(file, max_atoms=max_atoms)
     typer.echo(f"{file.name}: {len(references)} structures, {left_out} left out (over {max_atoms} atoms or unreadable)")
     plan = _Plan(seeds, steps, effort, starts, relax, oracle, n_relax, processes, weights, out)
-    _formulas(sample(references, n, 0), plan, ks=(1, 5, 20))
+    _formulas(sample(references, n, sample_seed), plan, ks=(1, 5, 20))
 
 
 @app.command()
 def validation(
     store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")],
     n: SampleOption = None,
+    sample_seed: SampleSeedOption = 0,
     seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 20,
     steps: StepsOption = 10,
@@ -147,12 +150,12 @@ def validation(
     references = ground_states(Store.open(store), max_atoms=max_atoms)
     typer.echo(f"{store}: {len(references)} ground states of validation compositions")
     plan = _Plan(seeds, steps, effort, starts, relax, oracle, n_relax, processes, weights, out)
-    _formulas(sample(references, n, 0), plan, ks=(1, 5, 20))
+    _formulas(sample(references, n, sample_seed), plan, ks=(1, 5, 20))
 
 
 @app.command()
 def confidence(
-    rows: Annotated[Path, typer.Argument(help="Rows written by lcoms evaluate ... --relax --out.")],
+    rows: Annotated[list[Path], typer.Argument(help="Rows written by lcoms evaluate ... --relax --out.")],
     fit: Annotated[
         Path | None, typer.Option(help="Fit on these rows, and write the model into this folder of weights.")
     ] = None,
@@ -164,19 +167,21 @@ def confidence(
     from lcoms.confidence import CONFIDENCE_FILE, cross_validated, fit_confidence, reliability
     from lcoms.config import parse_json
 
+    named = ", ".join(map(str, rows))
     try:
-        outcomes = [row for row in parse_json(rows.read_text(encoding="utf-8")) if row["evidence"]]
+        every = [row for path in rows for row in parse_json(path.read_text(encoding="utf-8"))]
+        outcomes = list({(row["name"], row["seed"]): row for row in every if row["evidence"]}.values())
         right = np.array([row["ranks"]["both"] == 1 for row in outcomes], dtype=bool)
         stated = [row["confidence"] for row in outcomes]
         features = np.array([row["evidence"] for row in outcomes], dtype=np.float64)
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{rows} holds no rows of lcoms evaluate; write them with --relax --out FILE.") from error
+        raise DataError(f"{named} holds no rows of lcoms evaluate; write them with --relax --out FILE.") from error
     if fit is not None:
         fit.mkdir(parents=True, exist_ok=True)
         fit_confidence(features, right, oracle=oracle).save(fit / CONFIDENCE_FILE)
         probabilities = cross_validated(features, right)
     elif not stated or None in stated:
-        raise DataError(f"{rows}: the weights that made these rows state no confidence; fit one with --fit FOLDER.")
+        raise DataError(f"{named}: the weights that made these rows state no confidence; fit one with --fit FOLDER.")
     else:
         probabilities = np.array(stated, dtype=np.float64)
     bins, ece = reliability(probabilities, right)
