@@ -25,11 +25,10 @@ from lcoms.match import STRICT, matches
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.registry import make_oracle
 from lcoms.relax.result import crystal_from_dict
-from lcoms.symmetry import symmetrise
+from lcoms.symmetry import NEAR_LADDER, symmetrise
 
 SAME_ENERGY = 0.001  # eV/atom, by the judge
 CLOSE = 0.010  # eV/atom, by GPAW
-SYMPREC = 0.01
 
 Winners = dict[str, dict[str, Judged]]
 
@@ -81,8 +80,8 @@ def find_winners(paths: list[Path]) -> Winners:
 
 
 def primitive(crystal: Crystal) -> Crystal:
-    """The primitive cell, where the crystal has one within 0.01 angstrom."""
-    return symmetrise(crystal, ladder=(SYMPREC,)).crystal
+    """The primitive cell: larger ones have other k points, which is worth some meV/atom."""
+    return symmetrise(crystal, ladder=NEAR_LADDER).crystal
 
 
 def is_same(first: Judged, second: Judged) -> bool:
