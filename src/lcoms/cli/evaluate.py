@@ -159,12 +159,15 @@ def confidence(
     fit: Annotated[
         Path | None, typer.Option(help="Fit on these rows, and write the model into this folder of weights.")
     ] = None,
+    again: Annotated[
+        Path | None, typer.Option(help="State it anew, by the model in this folder of weights, not as in the rows.")
+    ] = None,
     oracle: OracleOption = DEFAULT_ORACLE,
 ) -> None:
     """How well the stated confidence agrees with what was found; with --fit, by cross-validation on the rows."""
     import numpy as np
 
-    from lcoms.confidence import CONFIDENCE_FILE, cross_validated, fit_confidence, reliability
+    from lcoms.confidence import CONFIDENCE_FILE, ConfidenceModel, cross_validated, fit_confidence, reliability
     from lcoms.config import parse_json
 
     named = ", ".join(map(str, rows))
@@ -180,6 +183,11 @@ def confidence(
         fit.mkdir(parents=True, exist_ok=True)
         fit_confidence(features, right, oracle=oracle).save(fit / CONFIDENCE_FILE)
         probabilities = cross_validated(features, right)
+    elif again is not None:
+        model = ConfidenceModel.load(again)
+        if model is None:
+            raise DataError(f"{again} holds no {CONFIDENCE_FILE}; fit one with --fit {again}.")
+        probabilities = np.array([model.probability(row) for row in features])
     elif not stated or None in stated:
         raise DataError(f"{named}: the weights that made these rows state no confidence; fit one with --fit FOLDER.")
     else:
