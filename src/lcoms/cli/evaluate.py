@@ -187,7 +187,7 @@ def confidence(
         model = ConfidenceModel.load(again)
         if model is None:
             raise DataError(f"{again} holds no {CONFIDENCE_FILE}; fit one with --fit {again}.")
-        probabilities = np.array([model.probability(row) for row in features])
+        probabilities = np.array([model.probability(row) for row in features.tolist()])
     elif not stated or None in stated:
         raise DataError(f"{named}: the weights that made these rows state no confidence; fit one with --fit FOLDER.")
     else:
