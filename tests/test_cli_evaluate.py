@@ -57,16 +57,16 @@ def test_compounds_are_predicted_by_every_seed(
     ]  # fmt: skip
     assert "no crystal with Li or F" in lines[1]
     assert lines[4] == "decoded"
-    names = [f"{name}@{k}" for name in ("match", "strict", "strict+group") for k in (1, 10)]
-    assert [line.split()[0] for line in lines[5:11]] == names
+    names = [f"{name}@{k}" for name in ("match", "filtered match", "strict", "strict+group") for k in (1, 10)]
+    assert [line.strip().partition("  ")[0] for line in lines[5:13]] == names
     assert "by majority of seeds" in lines[5]
     assert lines[5].endswith("of 2")
-    assert lines[11].startswith("4 predictions")
+    assert lines[13].startswith("4 predictions")
     rows = json.loads(out.read_text())
     assert [(row["name"], row["seed"]) for row in rows] == [("NaCl", 0), ("LiF", 0), ("NaCl", 1), ("LiF", 1)]
     assert rows[0]["n_candidates"] > 0
     assert rows[0]["space_group"] == 225
-    assert rows[1]["ranks"] == {"loose": None, "strict": None, "both": None}
+    assert rows[1]["ranks"] == {"loose": None, "strict": None, "both": None, "filtered": None}
     assert rows[0]["rows"][0]["decoded_rank"] == 1
 
 
@@ -77,7 +77,7 @@ def test_tables_of_the_user_are_sampled(tiny_weights: Path, tmp_path: Path, caps
     assert run([*arguments, "--max-atoms", "4", "-n", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "known.extxyz: 2 structures, 1 left out (over 4 atoms or unreadable)"
-    assert len(lines) == 1 + 1 + 1 + 9 + 1
+    assert len(lines) == 1 + 1 + 1 + 12 + 1
     assert run(["evaluate", "table", str(tmp_path / "none.csv"), "--weights", str(tiny_weights)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
@@ -99,7 +99,7 @@ def test_validation_takes_ground_states_and_relaxes(
     assert lines[0].endswith("1 ground states of validation compositions")
     assert lines[1].startswith("NaCl")
     assert lines[2] == "decoded"
-    assert lines[12] == "relaxed and ranked by the oracle"
+    assert lines[15] == "relaxed and ranked by the oracle"
     assert run(["evaluate", "validation", str(tmp_path / "store"), "--max-atoms", "1", *QUICK]) == 2
     assert "no ground states" in capsys.readouterr().err
 

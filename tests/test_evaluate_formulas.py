@@ -76,6 +76,14 @@ def test_ranks_of_the_first_match(calls: list[tuple[str, int]]) -> None:
     assert lost.note == "no luck with SrTiO3."
 
 
+def test_what_fails_the_filter_matches_nothing() -> None:
+    salt, gases = rock_salt(), rock_salt(5.6, (10, 18))
+    assert formulas._ranks(SALT, candidates(HIGH.crystal, salt), 225) == Ranks(2, 2, 2, 2)
+    reference = Reference("no ions", gases.composition, gases)
+    assert formulas._ranks(reference, candidates(gases), 225) == Ranks(1, 1, 1, None)
+    assert formulas._ranks(reference, candidates(gases), 216) == Ranks(1, 1, None, None)
+
+
 def test_shares_within_the_first_few(calls: list[tuple[str, int]]) -> None:
     outcomes = evaluate_formulas([SALT, OTHER, HIGH], WEIGHTS, PredictConfig(seed=0))
     assert len(calls) == 2

@@ -255,12 +255,17 @@ def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool
     from lcoms.evaluate.energy_criterion import ABSOLUTE, RELATIVE
     from lcoms.evaluate.formulas import Criterion, by_majority, share_within, share_within_energy
 
-    criteria: tuple[tuple[str, Criterion], ...] = (("match", "loose"), ("strict", "strict"), ("strict+group", "both"))
+    criteria: tuple[tuple[str, Criterion], ...] = (
+        ("match", "loose"),
+        ("filtered match", "filtered"),
+        ("strict", "strict"),
+        ("strict+group", "both"),
+    )
     for decoded in (True, False) if relaxed else (True,):
         typer.echo("decoded" if decoded else "relaxed and ranked by the oracle")
         for name, criterion in criteria:
             for k in ks:
-                line = f"  {f'{name}@{k}':<16} {share_within(outcomes, k, criterion, decoded=decoded)}"
+                line = f"  {f'{name}@{k}':<18} {share_within(outcomes, k, criterion, decoded=decoded)}"
                 if majority:
                     share = by_majority(outcomes, k, criterion, decoded=decoded)
                     line += f"   by majority of seeds {share.successes} of {share.trials}"
@@ -269,10 +274,10 @@ def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool
         typer.echo("first candidate's energy by the oracle, against the known crystal relaxed in the same way")
         for threshold in RELATIVE:
             share = share_within_energy(outcomes, threshold, relative=True)
-            typer.echo(f"  {f'within {threshold:.0%}':<16} {share}")
+            typer.echo(f"  {f'within {threshold:.0%}':<18} {share}")
         for threshold in ABSOLUTE:
             share = share_within_energy(outcomes, threshold, relative=False)
-            typer.echo(f"  {f'within {threshold} eV':<16} {share}")
+            typer.echo(f"  {f'within {threshold} eV':<18} {share}")
 
 
 def _median(values: list[float]) -> float:
@@ -280,7 +285,7 @@ def _median(values: list[float]) -> float:
 
 
 def _print(outcome: Outcome) -> None:
-    ranks = [f"{'-' if rank is None else rank:>3}" for rank in (outcome.decoded.strict, *outcome.ranks)]
+    ranks = [f"{'-' if rank is None else rank:>3}" for rank in (outcome.decoded.strict, *outcome.ranks[:3])]
     typer.echo(
         f"{outcome.formula:<16} seed {outcome.seed}  decoded: strict rank {ranks[0]}  final: loose {ranks[1]} "
         f"strict {ranks[2]} +group {ranks[3]}  known {outcome.space_group:>3}, first "

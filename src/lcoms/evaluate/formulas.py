@@ -1,8 +1,8 @@
 """Prediction from a formula alone, compared with known structures.
 
 A reference counts as found within k where one of the first k candidates matches it: loosely (the field's match rate),
-strictly (pymatgen's default tolerances), or strictly with the same space group. A formula without any candidate counts
-as not found.
+loosely while it passes the field's filter, strictly (pymatgen's default tolerances), or strictly with the same space
+group. A formula without any candidate counts as not found.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lcoms.crystal import Composition
 from lcoms.errors import FormulaError
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
+from lcoms.evaluate.validity import invalid_because
 from lcoms.match import LOOSE, STRICT, matches
 from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.references import load_references
@@ -32,15 +33,19 @@ from lcoms.symmetry import space_group_number
 
 ZERO = 1e-3  # eV/atom; formation energies below it are of elements
 ROUNDING = 1e-9  # eV/atom
-Criterion = Literal["loose", "strict", "both"]
+Criterion = Literal["loose", "filtered", "strict", "both"]
 
 
 class Ranks(NamedTuple):
-    """Rank of the first candidate that matches, None where none does; `both`: strictly, with the same space group."""
+    """Rank of the first candidate that matches, None where none does.
+
+    `filtered`: loosely, and passes `lcoms.evaluate.validity`; `both`: strictly, with the same space group.
+    """
 
     loose: int | None
     strict: int | None
     both: int | None
+    filtered: int | None = None
 
 
 NOT_FOUND = Ranks(None, None, None)
@@ -265,14 +270,15 @@ def _compare(
 
 
 def _ranks(reference: Reference, candidates: Sequence[Candidate], group: int) -> Ranks:
-    loose = strict = both = None
+    loose = strict = both = filtered = None
     for rank, candidate in enumerate(candidates, 1):
-        if loose is None and matches(candidate.crystal, reference.crystal, LOOSE):
-            loose = rank
+        if (loose is None or filtered is None) and matches(candidate.crystal, reference.crystal, LOOSE):
+            loose = loose or rank
+            filtered = rank if filtered is None and not invalid_because(candidate.crystal) else filtered
         if (strict is None or both is None) and matches(candidate.crystal, reference.crystal, STRICT):
             strict = strict or rank
             both = rank if both is None and candidate.space_group == group else both
-    return Ranks(loose, strict, both)
+    return Ranks(loose, strict, both, filtered)
 
 
 def _rows(reference: Reference, before: Sequence[Candidate], after: Sequence[Candidate], group: int) -> tuple[Row, ...]:
