@@ -41,6 +41,7 @@ FAMILIES = {  # counts of a formula unit, space group, atoms of the primitive ce
     "perovskite": ((1, 1, 3), 221, 5),
     "Heusler": ((1, 1, 2), 225, 4),
 }
+SYMPRECS = (0.01, 0.1)  # angstrom; a crystal that is nearly of a family would be a template of it as well
 COLUMNS = ("material_id", "formation_energy_per_atom", "e_above_hull", "split", "source")
 
 
@@ -50,11 +51,13 @@ def family_of(crystal: Crystal) -> str:
     names = [name for name, (wanted, _, _) in FAMILIES.items() if wanted == counts]
     if not names:
         return ""
-    found = wyckoff_orbits(crystal, symprec=0.01)
-    if found is None:
-        return ""
-    kind = (found[0], n_primitive_atoms(*found))
-    return next((name for name in names if FAMILIES[name][1:] == kind), "")
+    for symprec in SYMPRECS:
+        found = wyckoff_orbits(crystal, symprec=symprec)
+        kind = None if found is None else (found[0], n_primitive_atoms(*found))
+        for name in names:
+            if FAMILIES[name][1:] == kind:
+                return name
+    return ""
 
 
 def remove(options: argparse.Namespace) -> None:
@@ -122,7 +125,7 @@ def predict(options: argparse.Namespace) -> int:
             f"{among / len(found):.3f}     {seconds:.1f}",
             flush=True,
         )
-        rows += [{"family": name} | asdict(one) | {"rows": []} for one in found]
+        rows += [{"family": name} | asdict(one) for one in found]
     if options.out is not None:
         options.out.write_text(json.dumps(rows) + "\n")
     return 0

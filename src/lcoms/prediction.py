@@ -23,10 +23,11 @@ from lcoms.match import STRICT, matches
 from lcoms.models.composition import element_fractions
 from lcoms.models.weights import Weights
 from lcoms.oracles.registry import DEFAULT_ORACLE
-from lcoms.search.explore import ExploreConfig, SymmetricDraw, best_apart, draw_crystals
+from lcoms.search.explore import VOTES, ExploreConfig, SymmetricDraw, best_apart, draw_crystals
 from lcoms.search.latent import DescentResult, descend
 from lcoms.search.order import OrderWeights
 from lcoms.search.starts import (
+    EXPLORED,
     PredictConfig,
     Start,
     composition_seed,
@@ -208,17 +209,22 @@ def _explored(
         votes[start.n_formula_units] += 1
     cells = [(composition.scaled(u), float(n), usual * composition.scaled(u).n_atoms) for u, n in sorted(votes.items())]
     random = np.random.default_rng([composition_seed(config.seed, composition), 1])
-    frequencies = np.bincount(load_library(weights.folder).space_groups, minlength=231)
+    library, own = load_library(weights.folder), [composition] if config.exclude_same else []
+    votes_for_none = library.nearest(composition, 1, exclude=own, max_atoms=weights.max_atoms).unseen
+    frequencies = np.bincount(library.space_groups, minlength=231)
     draws = draw_crystals(cells, frequencies, config.explore, random)
     energies = crystal_energies([draw.crystal for draw in draws], weights)
     chosen = best_apart(draws, energies, config.explore)
     latents = encode_crystals([draws[at].crystal for at in chosen], weights)
     return [
-        _candidate_of(draws[at], energies[at], latent, composition) for at, latent in zip(chosen, latents, strict=True)
+        _candidate_of(draws[at], energies[at], latent, composition, VOTES * votes_for_none)
+        for at, latent in zip(chosen, latents, strict=True)
     ]
 
 
-def _candidate_of(draw: SymmetricDraw, energy: float, latent: Tensor, composition: Composition) -> Candidate:
+def _candidate_of(
+    draw: SymmetricDraw, energy: float, latent: Tensor, composition: Composition, support: float
+) -> Candidate:
     crystal = draw.crystal
     units = crystal.n_atoms // composition.reduced.n_atoms
     return Candidate(
@@ -231,7 +237,7 @@ def _candidate_of(draw: SymmetricDraw, energy: float, latent: Tensor, compositio
         space_group=draw.space_group,
         symprec=NEAR_LADDER[0],
         shortest_distance=shortest_distance(crystal.lattice, crystal.frac_coords),
-        start=Start("symmetric", "", float("nan"), units, latent, draw.space_group),
+        start=Start(EXPLORED, "", float("nan"), units, latent, draw.space_group, support=support),
         count=0,
         descent_energies=(energy,),
     )
