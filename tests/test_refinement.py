@@ -204,6 +204,8 @@ def test_votes_for_a_structure_can_be_worth_energy() -> None:
     assert [c.space_group for c in found.candidates] == [225, 221]
     assert [c.start.distance for c in found.candidates] == [4.0, 9.0]  # the nearest of those that were merged
     assert [c.support for c in found.candidates] == [pytest.approx(0.6), 0.1]
+    found = run(before, energies, order=replace(BARE, support=0.02, limit=0.004, excess=30.0))
+    assert [c.space_group for c in found.candidates] == [221, 225]  # rock salt lies too high for its votes
 
 
 def test_explored_crystals_have_votes_once_and_only_where_no_template_has_some() -> None:

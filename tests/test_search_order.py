@@ -28,6 +28,16 @@ def test_where_energies_are_doubted_the_rest_counts_more() -> None:
     assert list(beside.values()) == pytest.approx([plain, 2 * plain, 3 * plain])
 
 
+def test_votes_make_up_for_little_energy_only() -> None:
+    weights = OrderWeights(0.0, 0.0, 0.0, 0.3, f_electrons=3.0, limit=0.02, excess=2.0)
+    for elements, limit in (((11, 17), 0.02), ((58, 7), 0.06)):
+        inside, beyond = (
+            weights.score(-1.0, elements=elements, above=above, **FIGURES) for above in (limit, limit + 0.1)
+        )
+        assert inside == weights.score(-1.0, elements=elements, **FIGURES)
+        assert beyond - inside == pytest.approx(0.2)
+
+
 def test_a_structure_without_votes_can_be_ranked() -> None:
     weights = OrderWeights(0.0, 0.0, 0.0, 0.1)
     none = weights.score(0.0, elements=(6,), latent_distance=0.0, space_group=1, count=1, support=0.0)

@@ -81,8 +81,8 @@ class Candidate:
         voted = {(s.space_group, s.pattern, s.n_formula_units): s.support for s in starts if s.source != EXPLORED}
         return float(sum(voted.values()) if voted else max((start.support for start in starts), default=0.0))
 
-    def score_with(self, weights: OrderWeights, energy: float) -> float:
-        """What it is ranked by, eV/atom, with an energy of one's choice."""
+    def score_with(self, weights: OrderWeights, energy: float, *, above: float = 0.0) -> float:
+        """What it is ranked by, eV/atom, with an energy of one's choice that lies so far above the lowest."""
         return weights.score(
             energy,
             elements=self.crystal.composition.atomic_numbers,
@@ -90,6 +90,7 @@ class Candidate:
             space_group=self.space_group,
             count=self.count,
             support=self.support,
+            above=above,
         )
 
     def with_others(self, other: Candidate) -> Candidate:

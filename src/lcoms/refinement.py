@@ -271,8 +271,9 @@ def rank_relaxed(candidates: Sequence[Candidate], config: RefineConfig) -> list[
     scored = []
     for candidate in distinct:
         assert candidate.relaxation is not None
-        relaxation = replace(candidate.relaxation, energy_above_lowest=_energy(candidate) - lowest)
-        score = candidate.score_with(config.order, _energy(candidate))
+        above = _energy(candidate) - lowest
+        relaxation = replace(candidate.relaxation, energy_above_lowest=above)
+        score = candidate.score_with(config.order, _energy(candidate), above=above)
         scored.append(replace(candidate, relaxation=relaxation, score=score))
     return sorted(scored, key=_score)
 

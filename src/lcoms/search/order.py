@@ -30,6 +30,9 @@ class OrderWeights:
         support: taken off for each factor e in the share of votes for its structure.
         magnetic, f_electrons: factors by which all of them count more for compounds with V to Ni, and with lanthanides
             or actinides, where energy models err more.
+        limit: energy above the lowest relaxed candidate that votes may make up for, eV/atom, times these factors; known
+            crystals hardly ever lie higher.
+        excess: how much more than once the energy beyond the limit counts.
     """
 
     distance: float
@@ -38,9 +41,11 @@ class OrderWeights:
     support: float
     magnetic: float = 1.0
     f_electrons: float = 1.0
+    limit: float = 0.0
+    excess: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("distance", "symmetry", "count", "support", "magnetic", "f_electrons"):
+        for name in ("distance", "symmetry", "count", "support", "magnetic", "f_electrons", "limit", "excess"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
 
@@ -53,14 +58,21 @@ class OrderWeights:
         space_group: int,
         count: int,
         support: float,
+        above: float = 0.0,
     ) -> float:
-        """The energy (eV/atom) with all that counts beside it; the lowest comes first."""
-        return energy + self.doubt(elements) * (
+        """The energy (eV/atom) with all that counts beside it; the lowest comes first.
+
+        Args:
+            above: how far the energy lies above the lowest of the relaxed candidates, eV/atom.
+        """
+        doubt = self.doubt(elements)
+        beside = (
             self.distance * latent_distance
             - self.symmetry * log(space_group_order(space_group))
             - self.count * log(max(count, 1))
             - self.support * log(support + LEAST_SUPPORT)
         )
+        return energy + doubt * beside + self.excess * max(0.0, above - self.limit * doubt)
 
     def doubt(self, elements: Collection[int]) -> float:
         """How much more than elsewhere the energy of a compound of these elements (atomic numbers) is doubted."""
