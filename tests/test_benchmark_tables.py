@@ -10,7 +10,7 @@ import pytest
 from benchmark_rows import judged, point, row
 
 from lcoms.benchmark.figures import all_figures, improvements, success_curve, sweep_of
-from lcoms.benchmark.rows import Row
+from lcoms.benchmark.rows import Row, read_rows
 from lcoms.benchmark.success import MATCH
 from lcoms.benchmark.tables import (
     Table,
@@ -134,3 +134,13 @@ def test_equal_rows_give_equal_files(tmp_path: Path) -> None:
 
 def test_no_figure_without_its_rows() -> None:
     assert set(all_figures([row("random")])) == {"success-paper"}
+
+
+@pytest.mark.slow
+def test_the_documented_tables_are_those_of_the_kept_rows() -> None:
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "tables.md").read_text(encoding="utf-8")
+    tables = all_tables(read_rows([root / "benchmarks" / "results" / "comparison.jsonl.gz"]))
+    assert sum(table.in_report for table in tables) > 10
+    for table in tables:
+        assert not table.in_report or table.to_markdown() in page, f"{table.name} is out of date; make the page anew"

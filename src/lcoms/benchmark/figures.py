@@ -28,6 +28,8 @@ FIGURE_4_COMPOUNDS = ("SrS", "MgO")
 COLOURS = {"lcoms": "C0", "sl": "C3"}
 NEARLY_ZERO = 0.05  # eV/atom
 LINEAR_TO = 0.01  # of bars; beyond, their axis is logarithmic
+N_COLOURS = 10
+LINES = ("-", "--", "-.")  # with three, colours come round with another line
 
 
 def all_figures(rows: Sequence[Row]) -> dict[str, Figure]:
@@ -148,7 +150,6 @@ def sweep_figure(rows: Sequence[Row]) -> Figure | None:
         for criterion in (CRITERIA[0], CRITERIA[1], MATCH):
             hits = [by_run(swept[name][value], criterion, "answer") for value in values]
             _draw_shares(panels[2 * i], values, [Share(sum(h.values()), len(h)) for h in hits], criterion.name)
-        panels[2 * i].legend(fontsize="x-small")
         panels[2 * i].set_ylabel("share of runs, as answered")
         for compound in FIGURE_4_COMPOUNDS:
             _draw_excess(panels[2 * i + 1], values, swept[name], compound)
@@ -157,8 +158,9 @@ def sweep_figure(rows: Sequence[Row]) -> Figure | None:
         for panel in panels[2 * i : 2 * i + 2]:
             panel.set_xlabel(name)
             panel.set_xscale("log")
-            panel.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+            panel.set_xticks(values, [f"{value:g}" for value in values], minor=False, fontsize="x-small")
             panel.minorticks_off()
+    _legend_below(figure, panels[0], per_line=3)
     return figure
 
 
@@ -207,17 +209,25 @@ def success_figure(rows: Sequence[Row], track: str) -> Figure | None:
         return None
     figure, panels = _panels(4, per_line=2)
     for line, criterion in enumerate((MATCH, CRITERIA[1])):
-        for column in some:
+        for i, column in enumerate(some):
             for panel, of in ((panels[2 * line], "evaluations"), (panels[2 * line + 1], "seconds")):
                 x, y = success_curve(column, criterion, of)
-                panel.plot(x, y, drawstyle="steps-post", marker="." if len(x) == 1 else None, label=column.method)
+                (drawn,) = panel.plot(x, y, drawstyle="steps-post", label=column.method)
+                drawn.set(color=f"C{i % N_COLOURS}", linestyle=LINES[i % len(LINES)])
+                if len(x) == 1:
+                    drawn.set_marker(".")
         for panel, label in zip(panels[2 * line : 2 * line + 2], ("evaluations", "seconds"), strict=True):
             panel.set_xlabel(f"{label} of the method")
             panel.set_ylabel(f"share of runs,\n{criterion.name}", fontsize="small")
             panel.set_xscale("symlog" if label == "evaluations" else "log")
             panel.set_ylim(-0.02, 1.02)
-    panels[0].legend(fontsize="xx-small")
+    _legend_below(figure, panels[0], per_line=4)
     return figure
+
+
+def _legend_below(figure: Figure, panel: Axes, *, per_line: int) -> None:
+    """The legend of a panel, below them all, where it hides nothing."""
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=per_line, fontsize="x-small")
 
 
 def success_curve(column: Column, criterion: Criterion, of: str) -> tuple[list[float], list[float]]:
