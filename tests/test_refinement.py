@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from math import log, nan
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from lcoms.prediction import PredictConfig, Prediction, RefineConfig
 from lcoms.refinement import found_phases, more_symmetric, refine, with_hull
 from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.report import results, table
+from lcoms.search.explore import ExploreConfig
 from lcoms.search.order import OrderWeights
 from lcoms.search.starts import EXPLORED, Start
 from lcoms.symmetry import space_group_number
@@ -38,7 +40,7 @@ def prediction_of(*candidates: Candidate) -> Prediction:
     return Prediction(composition, candidates, PredictConfig(), "digest", 9, 1, 2, 3)
 
 
-def run(prediction: Prediction, results: Sequence[RelaxResult], n: int = 10, **options: float) -> Prediction:
+def run(prediction: Prediction, results: Sequence[RelaxResult], n: int = 10, **options: Any) -> Prediction:
     def relax(crystals: Sequence[Crystal]) -> Sequence[RelaxResult]:
         assert len(crystals) == len(results)
         return results
@@ -204,7 +206,9 @@ def test_votes_for_a_structure_can_be_worth_energy() -> None:
     assert [c.space_group for c in found.candidates] == [225, 221]
     assert [c.start.distance for c in found.candidates] == [4.0, 9.0]  # the nearest of those that were merged
     assert [c.support for c in found.candidates] == [pytest.approx(0.6), 0.1]
-    found = run(before, energies, order=replace(BARE, support=0.02, limit=0.004, excess=30.0))
+    strict = replace(BARE, support=0.02, limit=0.004, excess=30.0)
+    assert [c.space_group for c in run(before, energies, order=strict).candidates] == [225, 221]
+    found = run(before, energies, order=strict, explore=ExploreConfig(n=1))
     assert [c.space_group for c in found.candidates] == [221, 225]  # rock salt lies too high for its votes
 
 

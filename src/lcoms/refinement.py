@@ -265,15 +265,19 @@ def _energies(result: RelaxResult) -> tuple[float, ...]:
 
 
 def rank_relaxed(candidates: Sequence[Candidate], config: RefineConfig) -> list[Candidate]:
-    """Distinct crystals, lowest first; counts of those that relaxed into one another are added up."""
+    """Distinct crystals, lowest first; counts of those that relaxed into one another are added up.
+
+    Without exploration energies have no limit: that all templates are wrong, and only energy tells, is rare then.
+    """
     distinct = merge_relaxed(candidates)
+    order = config.order if config.explore.n else replace(config.order, excess=0.0)
     lowest = min((_energy(candidate) for candidate in distinct), default=nan)
     scored = []
     for candidate in distinct:
         assert candidate.relaxation is not None
         above = _energy(candidate) - lowest
         relaxation = replace(candidate.relaxation, energy_above_lowest=above)
-        score = candidate.score_with(config.order, _energy(candidate), above=above)
+        score = candidate.score_with(order, _energy(candidate), above=above)
         scored.append(replace(candidate, relaxation=relaxation, score=score))
     return sorted(scored, key=_score)
 

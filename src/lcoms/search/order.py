@@ -30,8 +30,8 @@ class OrderWeights:
         support: taken off for each factor e in the share of votes for its structure.
         magnetic, f_electrons: factors by which all of them count more for compounds with V to Ni, and with lanthanides
             or actinides, where energy models err more.
-        limit: energy above the lowest relaxed candidate that votes may make up for, eV/atom, times these factors; known
-            crystals hardly ever lie higher.
+        limit: where crystals are explored, the energy above the lowest relaxed candidate that votes may make up for,
+            eV/atom, times these factors; known crystals hardly ever lie higher.
         excess: how much more than once the energy beyond the limit counts.
     """
 
