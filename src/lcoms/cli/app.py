@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lcoms.cli.options import DEFAULT_EFFORT, NRelaxOption
+from lcoms.cli.options import DEFAULT_EFFORT, NRelaxOption, ThreadsOption
 from lcoms.errors import ConfigError, LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -35,7 +35,7 @@ def app(
     weights: Annotated[
         Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads.", show_default="all cores")] = None,
+    threads: ThreadsOption = 1,
 ) -> None:
     """Predict crystal structures from a page in your browser, on this machine."""
     missing = [name for name in ("flask", "waitress") if find_spec(name) is None]
@@ -48,8 +48,7 @@ def app(
     from lcoms.models.weights import load_weights
     from lcoms.oracles.registry import make_oracle
 
-    if threads is not None:
-        torch.set_num_threads(max(1, threads))
+    torch.set_num_threads(threads)
     _, refined = configs_for(DEFAULT_EFFORT, refinement={"oracle": oracle, "n_relax": n_relax})
     if relax is None:
         relax = find_spec("chgnet") is not None or oracle != DEFAULT_ORACLE

@@ -216,6 +216,8 @@ class _Plan(NamedTuple):
 def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], majority: bool = False) -> None:
     from dataclasses import asdict
 
+    import torch
+
     from lcoms.effort import configs_for
     from lcoms.evaluate.formulas import evaluate_formulas
     from lcoms.models.weights import load_weights
@@ -223,6 +225,7 @@ def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], 
 
     if plan.out is not None:
         require_writable(plan.out)
+    torch.set_num_threads(1)  # as in processes of their own
     search = {"n_candidates": max(ks), "n_starts": plan.starts, "steps": plan.steps, "exclude_same": True}
     config, refined = configs_for(
         plan.effort, search=search, refinement={"oracle": plan.oracle, "n_relax": plan.n_relax}

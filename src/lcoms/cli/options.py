@@ -20,6 +20,10 @@ DEFAULT_EFFORT = "normal"
 EffortOption = Annotated[
     str, typer.Option(help="fast, normal or thorough: how many starts, tries and relaxations there are.")
 ]
+ThreadsOption = Annotated[
+    int,
+    typer.Option(help="Threads that decode; more gain nothing, and lose much where other programs run.", min=1),
+]
 StartsOption = Annotated[int | None, typer.Option(help="Latents to descend from.", show_default="as the effort says")]
 NRelaxOption = Annotated[int | None, typer.Option(help="Candidates to relax.", show_default="as the effort says")]
 ExploreOption = Annotated[

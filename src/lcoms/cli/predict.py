@@ -24,6 +24,7 @@ from lcoms.cli.options import (
     StartsOption,
     StepsOption,
     SymmetryOption,
+    ThreadsOption,
     WeightsOption,
     WithoutSameOption,
     formulas_of,
@@ -84,7 +85,7 @@ def predict(
     ] = False,
     seed: SeedOption = 0,
     weights: WeightsOption = None,
-    threads: Annotated[int | None, typer.Option(help="Threads.", show_default="all cores")] = None,
+    threads: ThreadsOption = 1,
 ) -> None:
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
     texts = _gather(formulas, from_file)
@@ -163,7 +164,7 @@ def _predict_all(
     run: Run,
     weights_folder: Path | None,
     start_structure: Path | None,
-    threads: int | None,
+    threads: int,
 ) -> int:
     """Predict, print and write; returns how many formulas came to nothing, after a sentence on each."""
     from rich.console import Console
@@ -179,8 +180,7 @@ def _predict_all(
         from lcoms.oracles.registry import make_oracle
         from lcoms.report import make_folder
 
-        if threads is not None:
-            torch.set_num_threads(max(1, threads))
+        torch.set_num_threads(threads)
         loaded = load_weights(weights_folder)
         structure: Crystal | None = None if start_structure is None else read_crystals(start_structure)[0]
         if run.refined is not None:
