@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
+from pymatgen.symmetry.analyzer import SymmetryUndeterminedError
 
 from lcoms.api import predict_ranked
 from lcoms.crystal import Composition, Crystal
@@ -46,6 +47,7 @@ from lcoms.prediction import PredictConfig, RefineConfig
 
 METHODS = ("lcoms", "cryspy", "cryspy-4")
 UNTOLD_UNITS = 4
+CRYSPY_SYMPREC = 0.01  # of the CIF files it writes
 CRYSPY_INPUT = """[basic]
 algo = RS
 calc_code = ASE
@@ -129,13 +131,18 @@ def by_cryspy(cell: Composition, args: argparse.Namespace, seed: int) -> list[Cr
 
 
 def forgiving(relax: Callable[..., Any]) -> Callable[..., Any]:
-    """The relaxation with failures as results, as CrySPY has them when each runs as a job of its own."""
+    """The relaxation with failures as results, as CrySPY has them when each runs as a job of its own.
+
+    A crystal whose symmetry cannot be found counts as one of them: CrySPY would end when it writes its CIF.
+    """
 
     def relaxed(*given: Any, **named: Any) -> Any:
         try:
-            return relax(*given, **named)
-        except (CalculationFailed, np.linalg.LinAlgError):
+            answer = relax(*given, **named)
+            answer[0].to(fmt="cif", symprec=CRYSPY_SYMPREC)
+        except (CalculationFailed, np.linalg.LinAlgError, SymmetryUndeterminedError):
             return None, float("nan"), False
+        return answer
 
     return relaxed
 
