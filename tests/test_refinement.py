@@ -23,7 +23,7 @@ from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.report import results, table
 from lcoms.search.explore import ExploreConfig
 from lcoms.search.order import OrderWeights
-from lcoms.search.starts import EXPLORED, Start
+from lcoms.search.starts import Start
 from lcoms.symmetry import space_group_number
 
 SALT = (11, 17)
@@ -210,18 +210,6 @@ def test_votes_for_a_structure_can_be_worth_energy() -> None:
     assert [c.space_group for c in run(before, energies, order=strict).candidates] == [225, 221]
     found = run(before, energies, order=strict, explore=ExploreConfig(n=1))
     assert [c.space_group for c in found.candidates] == [221, 225]  # rock salt lies too high for its votes
-
-
-def test_explored_crystals_have_votes_once_and_only_where_no_template_has_some() -> None:
-    salt = rock_salt()
-    explored = [Start(EXPLORED, "", nan, 1, torch.zeros(1), group, support=0.2) for group in (2, 225)]
-    template = Start("id", "KCl", 4.0, 1, torch.zeros(1), 225, 0, 0.1)
-    both = candidate_of(salt, start=explored[0], count=0, others=(explored[1],))
-    assert both.support == 0.2
-    assert both.with_others(candidate_of(salt, start=template)).support == 0.1
-    unknown = Start("prior", "", nan, 1, torch.zeros(1))
-    assert both.with_others(candidate_of(salt, start=unknown)).support == 0.2
-    assert candidate_of(salt, start=unknown).support == 0
 
 
 def test_a_crystal_beside_a_more_symmetric_one_as_low_becomes_that() -> None:

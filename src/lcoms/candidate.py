@@ -7,7 +7,7 @@ from math import isfinite
 
 from lcoms.crystal import Crystal
 from lcoms.search.order import OrderWeights
-from lcoms.search.starts import EXPLORED, Start
+from lcoms.search.starts import Start
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +72,9 @@ class Candidate:
 
     @property
     def support(self) -> float:
-        """Share of the votes for the structures of the starts that led here; 0 for starts without any.
-
-        The share of an explored crystal, of the votes for structures that no library entry has, counts where there is
-        no other.
-        """
-        starts = [start for start in (self.start, *self.others) if isfinite(start.support)]
-        voted = {(s.space_group, s.pattern, s.n_formula_units): s.support for s in starts if s.source != EXPLORED}
-        return float(sum(voted.values()) if voted else max((start.support for start in starts), default=0.0))
+        """Share of the votes for the structures of the starts that led here; 0 for starts without a library entry."""
+        voted = [start for start in (self.start, *self.others) if isfinite(start.support)]
+        return float(sum({(s.space_group, s.pattern, s.n_formula_units): s.support for s in voted}.values()))
 
     def score_with(self, weights: OrderWeights, energy: float, *, above: float = 0.0) -> float:
         """What it is ranked by, eV/atom, with an energy of one's choice that lies so far above the lowest."""

@@ -23,11 +23,10 @@ from lcoms.match import STRICT, matches
 from lcoms.models.composition import element_fractions
 from lcoms.models.weights import Weights
 from lcoms.oracles.registry import DEFAULT_ORACLE
-from lcoms.search.explore import VOTES, ExploreConfig, SymmetricDraw, best_apart, draw_crystals
+from lcoms.search.explore import ExploreConfig, SymmetricDraw, best_apart, draw_crystals
 from lcoms.search.latent import DescentResult, descend
 from lcoms.search.order import OrderWeights
 from lcoms.search.starts import (
-    EXPLORED,
     PredictConfig,
     Start,
     composition_seed,
@@ -211,22 +210,17 @@ def _explored(
         votes[start.n_formula_units] += 1
     cells = [(composition.scaled(u), float(n), usual * composition.scaled(u).n_atoms) for u, n in sorted(votes.items())]
     random = np.random.default_rng([composition_seed(config.seed, composition), 1])
-    library, own = load_library(weights.folder), [composition] if config.exclude_same else []
-    votes_for_none = library.nearest(composition, 1, exclude=own, max_atoms=weights.max_atoms).unseen
-    frequencies = np.bincount(library.space_groups, minlength=231)
+    frequencies = np.bincount(load_library(weights.folder).space_groups, minlength=231)
     draws = draw_crystals(cells, frequencies, config.explore, random)
     energies = crystal_energies([draw.crystal for draw in draws], weights)
     chosen = best_apart(draws, energies, config.explore)
     latents = encode_crystals([draws[at].crystal for at in chosen], weights)
     return [
-        _candidate_of(draws[at], energies[at], latent, composition, VOTES * votes_for_none)
-        for at, latent in zip(chosen, latents, strict=True)
+        _candidate_of(draws[at], energies[at], latent, composition) for at, latent in zip(chosen, latents, strict=True)
     ]
 
 
-def _candidate_of(
-    draw: SymmetricDraw, energy: float, latent: Tensor, composition: Composition, support: float
-) -> Candidate:
+def _candidate_of(draw: SymmetricDraw, energy: float, latent: Tensor, composition: Composition) -> Candidate:
     crystal = draw.crystal
     units = crystal.n_atoms // composition.reduced.n_atoms
     return Candidate(
@@ -239,7 +233,7 @@ def _candidate_of(
         space_group=draw.space_group,
         symprec=NEAR_LADDER[0],
         shortest_distance=shortest_distance(crystal.lattice, crystal.frac_coords),
-        start=Start(EXPLORED, "", float("nan"), units, latent, draw.space_group, support=support),
+        start=Start("symmetric", "", float("nan"), units, latent, draw.space_group),
         count=0,
         descent_energies=(energy,),
     )

@@ -28,7 +28,6 @@ FIRST_GROUP = 2
 TRIES = 30  # draws for each crystal that is wanted
 SHAPE = 0.35  # standard deviation of the logarithm of a length of the cell
 VOLUME = 0.1  # of the logarithm of the volume
-VOTES = 0.3  # of the votes for none of the structures seen, which an explored crystal gets
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lcoms.elements import N_ELEMENTS, mendeleev_number
 from lcoms.search.similarity import ElementSimilarity
@@ -23,42 +21,6 @@ class Family:
     indices: NDArray[np.int64]
     elements: NDArray[np.int64]
     n_formula_units: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class LibraryStarts:
-    """Library entries for a composition, nearest first.
-
-    Attributes:
-        latents: (n, d) in float32.
-        n_formula_units: (n,) formula units in the entry's cell.
-        distances: (n,) chemical distance, without any penalty.
-        indices: (n,) rows of the library.
-        ids: the entries' ids.
-        atomic_numbers: (k,) elements of the composition asked for, ascending; an element alone stands twice.
-        replaces: (n, k) which element of the entry stands for each of them.
-        same_counts: (n,) whether the entry has as many elements; false where a crystal of two stands for an element.
-        supports: (n,) share of the votes of all allowed entries that entries of the same structure have together.
-        unseen: share of the votes for none of these structures.
-    """
-
-    latents: Float[Tensor, "n latent"]
-    n_formula_units: NDArray[np.int64]
-    distances: NDArray[np.float64]
-    indices: NDArray[np.int64]
-    ids: tuple[str, ...]
-    atomic_numbers: NDArray[np.int64]
-    replaces: NDArray[np.int64]
-    same_counts: NDArray[np.bool_]
-    supports: NDArray[np.float64]
-    unseen: float
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def mapping(self, i: int) -> dict[int, int]:
-        """From the elements of entry i to those of the composition asked for."""
-        return dict(zip(self.replaces[i].tolist(), self.atomic_numbers.tolist(), strict=True))
 
 
 def empty_family(n_elements: int) -> Family:
@@ -77,18 +39,17 @@ def supports_of(
     structures: NDArray[np.int64],
     allowed: NDArray[np.int64],
     similarity: ElementSimilarity,
-) -> tuple[NDArray[np.float64], float]:
-    """Share of the votes of each entry's structure, zero for entries that are not allowed; and that of no entry."""
+) -> NDArray[np.float64]:
+    """Share of the votes of each entry's structure; zero for entries that are not allowed."""
     supports = np.zeros(len(cost))
-    if not len(allowed):
-        return supports, 1.0
-    nearest = min(cost[allowed].min(), similarity.reach)  # keeps the votes from vanishing all together
-    votes = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
-    nobody = np.exp(-similarity.sharpness * (similarity.reach - nearest))
-    _, label = np.unique(structures[allowed], return_inverse=True)
-    shared = np.bincount(label, votes)[label] + UNSEEN * nobody
-    supports[allowed] = shared / (votes.sum() + nobody)
-    return supports, float(nobody / (votes.sum() + nobody))
+    if len(allowed):
+        nearest = min(cost[allowed].min(), similarity.reach)  # keeps the votes from vanishing all together
+        votes = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
+        nobody = np.exp(-similarity.sharpness * (similarity.reach - nearest))
+        _, label = np.unique(structures[allowed], return_inverse=True)
+        shared = np.bincount(label, votes)[label] + UNSEEN * nobody
+        supports[allowed] = shared / (votes.sum() + nobody)
+    return supports
 
 
 def place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:

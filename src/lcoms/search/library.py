@@ -21,12 +21,46 @@ from torch import Tensor
 from lcoms.crystal import Composition
 from lcoms.errors import DataError
 from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
-from lcoms.search.families import Family, LibraryStarts, empty_family, place_of_each, scale_order, supports_of
+from lcoms.search.families import Family, empty_family, place_of_each, scale_order, supports_of
 from lcoms.search.similarity import ElementSimilarity
 
 KIND = "lcoms-latent-library"
 VERSION = 3
 INSTABILITY_STEP = 0.01  # eV/atom
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryStarts:
+    """Library entries for a composition, nearest first.
+
+    Attributes:
+        latents: (n, d) in float32.
+        n_formula_units: (n,) formula units in the entry's cell.
+        distances: (n,) chemical distance, without any penalty.
+        indices: (n,) rows of the library.
+        ids: the entries' ids.
+        atomic_numbers: (k,) elements of the composition asked for, ascending; an element alone stands twice.
+        replaces: (n, k) which element of the entry stands for each of them.
+        same_counts: (n,) whether the entry has as many elements; false where a crystal of two stands for an element.
+        supports: (n,) share of the votes of all allowed entries that entries of the same structure have together.
+    """
+
+    latents: Float[Tensor, "n latent"]
+    n_formula_units: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    indices: NDArray[np.int64]
+    ids: tuple[str, ...]
+    atomic_numbers: NDArray[np.int64]
+    replaces: NDArray[np.int64]
+    same_counts: NDArray[np.bool_]
+    supports: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def mapping(self, i: int) -> dict[int, int]:
+        """From the elements of entry i to those of the composition asked for."""
+        return dict(zip(self.replaces[i].tolist(), self.atomic_numbers.tolist(), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +255,7 @@ class LatentLibrary:
         ranking = np.lexsort((hull, cost))
         ranking = ranking[self._allowed(family, target, exclude, max_atoms)[ranking]]
         structures = self._structures(family)
-        supports, unseen = supports_of(cost, structures, ranking, self.similarity)
+        supports = supports_of(cost, structures, ranking, self.similarity)
         if max_per_composition is not None:
             ranking = ranking[place_of_each(family.elements[ranking]) < max_per_composition]
         if max_per_structure is not None:
@@ -241,7 +275,6 @@ class LatentLibrary:
             replaces=family.elements[chosen][:, back],
             same_counts=np.diff(self.offsets)[indices] == len(target.counts),
             supports=supports[chosen],
-            unseen=unseen,
         )
 
     def space_groups_near(

@@ -29,8 +29,6 @@ from lcoms.search.random_crystal import random_crystal
 from lcoms.search.symmetric import SymmetryConfig
 
 MAX_PRIOR_UNITS = 4
-EXPLORED = "symmetric"
-"""Source of a start that is an explored crystal."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,8 @@ class Start:
         space_group: of the library entry; 0 where there is none, or where it says nothing about the crystal wanted.
         pattern: place of its Wyckoff pattern in the statistics of orbits; -1 where unknown.
         sites: codes of where its orbits sit, in the order of the pattern; none where unknown.
-        support: share of the chemically similar library entries that have its structure, as votes; for an explored
-            crystal its part of the share for none of their structures; NaN where there is no entry.
+        support: share of the chemically similar library entries that have its structure, as votes; NaN where there is
+            no entry.
     """
 
     source: str
