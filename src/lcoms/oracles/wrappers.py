@@ -17,6 +17,7 @@ from lcoms.oracles.base import EnergyOracle, Evaluation
 
 CACHE_FORMAT = 1
 _TABLE = "evaluations (key BLOB PRIMARY KEY, record BLOB, digest BLOB) WITHOUT ROWID"
+_PAUSE = 0.02  # seconds between tries to open a file that another process is making
 _WAIT = 60.0  # seconds for another process that writes
 
 
@@ -110,12 +111,23 @@ class CachedOracle(EnergyOracle):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(self._path, timeout=_WAIT)
             try:
-                self._prepare(database)
+                self._prepare_in_time(database)
             except BaseException:
                 database.close()
                 raise
             self._connection, self._process = database, os.getpid()
         return self._connection
+
+    def _prepare_in_time(self, database: sqlite3.Connection) -> None:
+        """Two processes may make the file at once, and SQLite's own waiting does not cover the change of its mode."""
+        end = time.monotonic() + _WAIT
+        while True:
+            try:
+                return self._prepare(database)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(_PAUSE)
 
     def _prepare(self, database: sqlite3.Connection) -> None:
         database.execute("PRAGMA journal_mode = WAL")
