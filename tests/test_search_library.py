@@ -243,10 +243,12 @@ def test_codes_of_sites_are_kept_with_their_entries(tmp_path: Path) -> None:
         list("abc"),
         space_groups=np.array([225, 0, 221]),
         site_codes=codes,
+        shapes=np.array([0, 0, 32767]),
     )
     library.save(tmp_path / "library.safetensors")
     again = LatentLibrary.load(tmp_path / "library.safetensors")
     assert [again.sites(i) for i in range(3)] == codes
+    assert again.shapes.tolist() == [0, 0, 32767]
     with pytest.raises(DataError, match="as many"):
         LatentLibrary.build(
             torch.zeros(1, 2), [Composition.from_formula("NaBr")], np.zeros(1), ["a"], site_codes=[(), ()]

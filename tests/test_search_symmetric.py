@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_wyckoff import built
 from tiny import fluorite, perovskite, wurtzite
 
 from lcoms.batch import CrystalBatch
@@ -19,7 +20,7 @@ from lcoms.models.schedule import Symmetry
 from lcoms.models.weights import Weights, load_weights
 from lcoms.search.orbits import OrbitStatistics, in_pattern_order
 from lcoms.search.symmetric import Proposal, SymmetryConfig, decode_latents, decode_within_groups
-from lcoms.site_codes import describe_sites
+from lcoms.site_codes import coded_coords, describe_sites
 from lcoms.wyckoff import primitive_operations, symmetric_cell, wyckoff_orbits
 
 
@@ -174,7 +175,7 @@ def test_codes_of_sites_are_tried_instead_of_random_places(weights: Weights) -> 
     crystal = wurtzite()
     described = describe_sites(crystal, symprec=0.01)
     assert described is not None
-    number, orbits, codes = described
+    number, orbits, codes, shape = described
     statistics = OrbitStatistics.count([(crystal.composition, number, orbits)])
     sites = in_pattern_order(crystal.composition, orbits, codes)
     z = latents(weights, [crystal])
@@ -187,12 +188,32 @@ def test_codes_of_sites_are_tried_instead_of_random_places(weights: Weights) -> 
             weights.cdvae,  # type: ignore[arg-type]
             z,
             [crystal.composition],
-            [[Proposal(number, pattern=0, sites=sites)]],
+            [[Proposal(number, pattern=0, sites=sites, shape=shape)]],
             statistics,
             torch.Generator().manual_seed(0),
             config=config,
         )
         assert len(found[0]) in counts, "two tries with codes; 1 + 2 x 2 without them"
+
+
+def test_crystals_without_symmetry_begin_where_their_codes_say(weights: Weights) -> None:
+    random = np.random.default_rng(5)
+    cell = symmetric_cell(1, (("a", 8), ("a", 13), ("a", 30)))
+    crystal = built(cell, random)
+    found = describe_sites(crystal, symprec=1e-3)
+    assert found is not None
+    assert found.space_group == 1
+    statistics = OrbitStatistics.count([(crystal.composition, 1, found.orbits)])
+    proposal = Proposal(1, pattern=0, sites=in_pattern_order(crystal.composition, found.orbits, found.codes))
+    z = latents(weights, [crystal])
+    config = SymmetryConfig(max_misfit=9.0, coded_tries=3, known_to=0.01)
+    arguments = ([crystal.composition], [[proposal._replace(shape=found.shape)]], statistics)
+    within = decode_within_groups(weights.cdvae, z, *arguments, torch.Generator().manual_seed(0), config=config)  # type: ignore[arg-type]
+    assert len(within[0]) == 3
+    begun = coded_coords(1, found.orbits, found.codes).reshape(3, 3)
+    for one in within[0]:
+        moved = one.crystal.frac_coords - begun
+        assert np.abs((moved - np.round(moved)) @ one.crystal.lattice).max() < 0.15
 
 
 def test_cells_with_different_numbers_of_free_coordinates_decode_together(weights: Weights) -> None:

@@ -7,13 +7,13 @@ begins to anneal, not where the atoms end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from lcoms.cell_codes import codewords, shape_code
 from lcoms.crystal import Crystal
 from lcoms.wyckoff import (
     Orbits,
@@ -29,11 +29,12 @@ SAME_SITE = 0.3  # angstrom; atoms of an orbit are images of each other to the t
 
 
 class SitesDescribed(NamedTuple):
-    """Space group, orbits and one code for each orbit."""
+    """Space group, orbits, one code for each orbit and one for the shape of the conventional cell."""
 
     space_group: int
     orbits: Orbits
     codes: tuple[int, ...]
+    shape: int
 
 
 def describe_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> SitesDescribed | None:
@@ -55,7 +56,9 @@ def describe_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] 
         images = _images(cell, at)
         left -= {i for i in left if _is_image(cell, i, at, images)}
         codes.append(_nearest_code(positions[letter], images, cell.lattice))
-    return None if left else SitesDescribed(cell.space_group, cell.orbits, tuple(codes))
+    if left:
+        return None
+    return SitesDescribed(cell.space_group, cell.orbits, tuple(codes), shape_code(cell.space_group, cell.lattice))
 
 
 def coded_coords(number: int, orbits: Orbits, codes: Sequence[int]) -> Float[NDArray[np.float64], " k"]:
@@ -68,20 +71,11 @@ def coded_coords(number: int, orbits: Orbits, codes: Sequence[int]) -> Float[NDA
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-@cache
-def codewords(n: int) -> Float[NDArray[np.float64], "256 n"]:
-    """Points spread evenly over the unit cube: multiples of powers of the generalised golden ratio (Roberts 2018)."""
-    ratio = 2.0
-    for _ in range(64):
-        ratio = (1 + ratio) ** (1 / (n + 1))
-    return np.asarray((0.5 + np.outer(np.arange(N_CODES), ratio ** -np.arange(1.0, n + 1))) % 1.0)
-
-
 def _coordinates(position: WyckoffPosition) -> Float[NDArray[np.float64], "256 3"]:
     """x, y and z of each code; those that the position does not have are 0."""
     has = np.abs(position.linear).sum(axis=0) > 0
     points = np.zeros((N_CODES, 3))
-    points[:, has] = codewords(int(has.sum()))
+    points[:, has] = codewords(int(has.sum()), N_CODES)
     return points
 
 

@@ -25,7 +25,7 @@ from lcoms.search.families import Family, empty_family, place_of_each, scale_ord
 from lcoms.search.similarity import ElementSimilarity
 
 KIND = "lcoms-latent-library"
-VERSION = 3
+VERSION = 4
 INSTABILITY_STEP = 0.01  # eV/atom
 
 
@@ -77,6 +77,7 @@ class LatentLibrary:
         patterns: (n,) int16 place of the Wyckoff pattern in the statistics of orbits, -1 where unknown.
         site_codes: (m,) uint8 codes of the sites (`lcoms.site_codes`), in the order of the pattern.
         site_offsets: (n + 1,) where those of each entry start; an entry may have none.
+        shapes: (n,) int16 codes of the conventional cells (`lcoms.cell_codes`), 0 where there are no codes of sites.
         element_vectors, scales, weighting: similarity of elements; the last holds its hull weight, sharpness and reach.
         id_bytes: all ids as UTF-8, each ended by a line feed.
         metadata: where it came from.
@@ -93,6 +94,7 @@ class LatentLibrary:
     patterns: NDArray[np.int16]
     site_codes: NDArray[np.uint8]
     site_offsets: NDArray[np.int32]
+    shapes: NDArray[np.int16]
     element_vectors: NDArray[np.float32]
     scales: NDArray[np.float32]
     weighting: NDArray[np.float32]
@@ -111,6 +113,7 @@ class LatentLibrary:
         space_groups: NDArray[np.integer] | None = None,
         patterns: NDArray[np.integer] | None = None,
         site_codes: Sequence[Sequence[int]] | None = None,
+        shapes: NDArray[np.integer] | None = None,
         similarity: ElementSimilarity | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> LatentLibrary:
@@ -125,14 +128,13 @@ class LatentLibrary:
         """
         compositions, ids = list(compositions), list(ids)
         z = latents.detach().cpu().numpy().astype(np.float64)
-        n = len(z)
+        n, similarity = len(z), similarity or ElementSimilarity.mendeleev()
         hull = np.full(n, np.nan) if e_above_hull is None else np.asarray(e_above_hull)
         groups = np.zeros(n, dtype=np.uint8) if space_groups is None else np.asarray(space_groups)
         kinds = np.full(n, -1) if patterns is None else np.asarray(patterns)
         sites = [()] * n if site_codes is None else site_codes
-        given = (compositions, ids, formation_energies, hull, groups, kinds, sites)
-        lengths = {len(one) for one in given}
-        similarity = similarity or ElementSimilarity.mendeleev()
+        cells = np.zeros(n) if shapes is None else np.asarray(shapes)
+        lengths = {len(one) for one in (compositions, ids, formation_energies, hull, groups, kinds, sites, cells)}
         if not n or lengths != {n}:
             raise DataError(f"a library needs as many compositions, ids and energies as latents, {n}, not {lengths}.")
         if not np.isfinite(z).all():
@@ -153,6 +155,7 @@ class LatentLibrary:
             patterns=kinds.astype(np.int16),
             site_codes=np.array([code for codes in sites for code in codes], dtype=np.uint8),
             site_offsets=np.cumsum([0] + [len(codes) for codes in sites]).astype(np.int32),
+            shapes=cells.astype(np.int16),
             element_vectors=similarity.vectors,
             scales=similarity.scales,
             weighting=np.array([similarity.hull, similarity.sharpness, similarity.reach], dtype=np.float32),
@@ -185,7 +188,7 @@ class LatentLibrary:
             ValueError: they do not.
         """
         n, dim = self.codes.shape
-        lengths = {len(self.instability), len(self.space_groups), len(self.patterns), len(self.ids)}
+        lengths = {len(one) for one in (self.instability, self.space_groups, self.patterns, self.shapes, self.ids)}
         starts = (
             (self.offsets, self.atomic_numbers),
             (self.offsets, self.counts),
@@ -285,8 +288,7 @@ class LatentLibrary:
         Args:
             n: neighbours asked; each counts exp(-distance).
         """
-        rows = self._cells.get(tuple(sorted(cell.counts)))
-        if rows is None:
+        if (rows := self._cells.get(tuple(sorted(cell.counts)))) is None:
             return []
         distances = torch.linalg.norm(self.latents(rows) - latent, dim=1).numpy()
         near = np.argsort(distances, kind="stable")[:n]
@@ -302,8 +304,8 @@ class LatentLibrary:
         """Entries by the counts in their cells, ascending."""
         cells: dict[tuple[int, ...], list[int]] = {}
         for row in range(len(self)):
-            counts = np.sort(self.counts[self.offsets[row] : self.offsets[row + 1]]).tolist()
-            cells.setdefault(tuple(counts), []).append(row)
+            counts = np.sort(self.counts[self.offsets[row] : self.offsets[row + 1]])
+            cells.setdefault(tuple(counts.tolist()), []).append(row)
         return {counts: np.array(rows) for counts, rows in cells.items()}
 
     def families(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:

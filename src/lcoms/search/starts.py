@@ -96,6 +96,7 @@ class Start:
         space_group: of the library entry; 0 where there is none, or where it says nothing about the crystal wanted.
         pattern: place of its Wyckoff pattern in the statistics of orbits; -1 where unknown.
         sites: codes of where its orbits sit, in the order of the pattern; none where unknown.
+        shape: code of the conventional cell that these refer to.
         support: share of the chemically similar library entries that have its structure, as votes; NaN where there is
             no entry.
     """
@@ -109,6 +110,7 @@ class Start:
     pattern: int = -1
     support: float = float("nan")
     sites: tuple[int, ...] = ()
+    shape: int = 0
 
 
 @lru_cache(maxsize=2)
@@ -170,6 +172,7 @@ def _library_starts(
             int(library.patterns[nearest.indices[i]]) if nearest.same_counts[i] else -1,
             float(nearest.supports[i]),
             library.sites(int(nearest.indices[i])) if nearest.same_counts[i] else (),
+            int(library.shapes[nearest.indices[i]]),
         )
         for i in range(len(nearest))
         if low <= nearest.n_formula_units[i] <= high

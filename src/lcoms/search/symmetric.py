@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lcoms.batch import CrystalBatch
 from lcoms.bravais import fitting_lattices
+from lcoms.cell_codes import most_alike
 from lcoms.crystal import Composition, Crystal
 from lcoms.match import STRICT, matches
 from lcoms.models.fast import FastCDVAE
@@ -28,7 +29,6 @@ from lcoms.site_codes import coded_coords
 from lcoms.wyckoff import SymmetricCell, symmetric_cell
 
 ROWS_AT_ONCE = 256
-SHORT = 1.3  # times the least sum of squared lengths
 TRIES_PER_COORDINATE = 2  # more would be wasted where few coordinates are free
 
 
@@ -46,7 +46,7 @@ class SymmetryConfig:
         near_enough: latents that a try of the first round comes as near as that have no second one.
         max_patterns: Wyckoff patterns taken of each space group, the most usual ones.
         max_lattices: lattices taken of each pattern.
-        more_lattices: looked for where sites are known, so that the shortest cell is among them.
+        coded_lattices: looked for where sites are known, so that the one their codes refer to is among them.
         max_misfit: of a lattice to the one that the head reads.
         free: latents that are decoded without symmetry, too, the first ones.
         kept: distinct crystals of one latent, the nearest ones.
@@ -61,7 +61,7 @@ class SymmetryConfig:
     near_enough: float = 1.0
     max_patterns: int = 8
     max_lattices: int = 6
-    more_lattices: int = 6
+    coded_lattices: int = 54
     max_misfit: float = 0.15
     free: int = 0
     kept: int = 1
@@ -82,12 +82,14 @@ class Proposal(NamedTuple):
     Attributes:
         pattern: place of the Wyckoff pattern among those of the group; -1 for the most usual ones.
         sites: codes of where the orbits of the pattern sit, in its order; none where unknown.
+        shape: code of the conventional cell that they refer to.
     """
 
     space_group: int
     weight: float = 1.0
     pattern: int = -1
     sites: tuple[int, ...] = ()
+    shape: int = 0
 
 
 class Decoded(NamedTuple):
@@ -116,7 +118,7 @@ def decode_latents(
 
     Args:
         compositions: contents of the cells.
-        proposals: what to try for each latent; nothing, or P1, for a free decode.
+        proposals: what to try for each latent; nothing, or P1 without sites, for a free decode.
 
     Returns:
         Distinct crystals of each latent, those that encode nearest to it first; none where no decode was valid.
@@ -125,7 +127,7 @@ def decode_latents(
     decoded: list[list[Decoded]] = [[] for _ in range(len(z))]
     free = set(range(len(z)))
     if isinstance(weights.cdvae, FastCDVAE):
-        proposed = [[one for one in some if one.space_group > 1] for some in proposals]
+        proposed = [[one for one in some if one.space_group > 1 or one.sites] for some in proposals]
         statistics = load_orbits(weights.folder)
         decoded = decode_within_groups(weights.cdvae, z, compositions, proposed, statistics, generator, config=config)
         free = {row for row, some in enumerate(decoded) if row < config.free or not some}
@@ -249,12 +251,12 @@ def _settings(
     if not np.isfinite(lattice).all():
         return []
     settings: list[Setting] = []
-    for number, weight, pattern, sites in proposals:
+    for number, weight, pattern, sites, shape in proposals:
         coded = statistics.coded_orbits(number, composition, pattern, sites) if sites else None
         if coded is not None:
             cell, coords = symmetric_cell(number, coded[0]), coded_coords(number, *coded)
-            fits = _shortest(cell, _fits(cell, lattice, config.max_lattices + config.more_lattices, config))
-            settings += [Setting(cell, fit, weight / len(fits), coords) for fit in fits[: config.max_lattices]]
+            fits = _fits(cell, lattice, config.coded_lattices, config)
+            settings += [Setting(cell, most_alike(cell, fits, shape), weight, coords)] if fits else []
             if fits and not config.beside_codes:
                 continue
         known = statistics.orbits(number, composition)
@@ -274,15 +276,6 @@ def _fits(
     """Lattices of the group that come near enough."""
     fits = fitting_lattices(cell, lattice, n=n)
     return [fit.lattice for fit in fits if fit.misfit < config.max_misfit]
-
-
-def _shortest(
-    cell: SymmetricCell, lattices: Sequence[Float[NDArray[np.float64], "3 3"]]
-) -> list[Float[NDArray[np.float64], "3 3"]]:
-    """Those whose conventional vectors are nearly the shortest, shortest first: to such cells codes of sites refer."""
-    squares = [float(np.square(np.linalg.inv(cell.primitive) @ lattice).sum()) for lattice in lattices]
-    order = sorted(range(len(lattices)), key=squares.__getitem__)
-    return [lattices[k] for k in order if squares[k] < SHORT * squares[order[0]]]
 
 
 def _first_round(settings: Sequence[Setting], config: SymmetryConfig) -> list[int]:

@@ -139,6 +139,7 @@ def build_library(
             () if one is None else in_pattern_order(crystal.composition, one.orbits, one.codes)
             for crystal, one in zip(chosen, known, strict=True)
         ],
+        shapes=np.array([0 if one is None else one.shape for one in known]),
         metadata=metadata,
     )
     families = [StructureFamily(*family) for family in library.families()]
