@@ -74,7 +74,7 @@ class Candidate:
     def support(self) -> float:
         """Share of the votes for the structures of the starts that led here; 0 for starts without a library entry."""
         voted = [start for start in (self.start, *self.others) if isfinite(start.support)]
-        return float(sum({(s.space_group, s.pattern, s.n_formula_units): s.support for s in voted}.values()))
+        return float(sum({(s.space_group, s.pattern, s.orbits, s.n_formula_units): s.support for s in voted}.values()))
 
     def score_with(self, weights: OrderWeights, energy: float, *, above: float = 0.0) -> float:
         """What it is ranked by, eV/atom, with an energy of one's choice that lies so far above the lowest."""

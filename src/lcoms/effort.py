@@ -19,11 +19,11 @@ class Effort(NamedTuple):
 
 EFFORTS: Mapping[str, Effort] = {
     "fast": Effort(
-        {"n_starts": 8, "within": {"coded_tries": 1, "tries": 6, "more_tries": 4}}, {"n_relax": 5, "explore": {"n": 0}}
+        {"n_starts": 10, "within": {"coded_tries": 1, "tries": 6, "more_tries": 4}}, {"n_relax": 5, "explore": {"n": 0}}
     ),
     "normal": Effort({}, {}),
     "thorough": Effort(
-        {"n_starts": 60, "within": {"coded_tries": 4, "beside_codes": True, "kept": 2}},
+        {"n_starts": 75, "within": {"coded_tries": 4, "beside_codes": True, "kept": 2}},
         {"n_relax": 60, "explore": {"n": 40, "drawn": 400}},
     ),
 }

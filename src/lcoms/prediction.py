@@ -169,7 +169,7 @@ def predict_from(
     features = element_fractions(composition).expand(len(starts), -1)
     descent = descend(weights.surrogate, z0, features, steps=config.steps, step_size=config.step_size)
     proposals = [
-        [Proposal(start.space_group, pattern=start.pattern, sites=start.sites, shape=start.shape)]
+        [Proposal(start.space_group, 1.0, start.pattern, start.sites, start.shape, start.orbits)]
         if config.symmetry and start.space_group
         else []
         for start in starts

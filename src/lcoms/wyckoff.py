@@ -196,8 +196,13 @@ def wyckoff_orbits(crystal: Crystal, *, symprec: float, elements: Sequence[int] 
 
 def n_primitive_atoms(number: int, orbits: Orbits) -> int:
     """Atoms in the primitive cell with these orbits."""
+    return sum(orbit_sizes(number, orbits))
+
+
+def orbit_sizes(number: int, orbits: Orbits) -> list[int]:
+    """Atoms of each orbit in the primitive cell."""
     positions, in_basis = wyckoff_positions(number), abs(np.linalg.det(primitive_basis(number)))
-    return round(sum(positions[letter].multiplicity for letter, _ in orbits) * in_basis)
+    return [round(positions[letter].multiplicity * in_basis) for letter, _ in orbits]
 
 
 @lru_cache(maxsize=4096)

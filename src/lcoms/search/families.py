@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lcoms.crystal import Composition
 from lcoms.elements import N_ELEMENTS, mendeleev_number
 from lcoms.search.similarity import ElementSimilarity
 
+INSTABILITY_STEP = 0.01  # eV/atom
 UNSEEN = 0.1  # of the vote for none of the structures that each of them gets all the same
 _MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
 
@@ -39,9 +42,9 @@ def supports_of(
     structures: NDArray[np.int64],
     allowed: NDArray[np.int64],
     similarity: ElementSimilarity,
-) -> NDArray[np.float64]:
-    """Share of the votes of each entry's structure; zero for entries that are not allowed."""
-    supports = np.zeros(len(cost))
+) -> tuple[NDArray[np.float64], float]:
+    """Share of the votes of each entry's structure, zero for entries that are not allowed, and for none of them."""
+    supports, unseen = np.zeros(len(cost)), 1.0
     if len(allowed):
         nearest = min(cost[allowed].min(), similarity.reach)  # keeps the votes from vanishing all together
         votes = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
@@ -49,7 +52,8 @@ def supports_of(
         _, label = np.unique(structures[allowed], return_inverse=True)
         shared = np.bincount(label, votes)[label] + UNSEEN * nobody
         supports[allowed] = shared / (votes.sum() + nobody)
-    return supports
+        unseen = float(nobody / (votes.sum() + nobody))
+    return supports, unseen
 
 
 def place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -62,3 +66,19 @@ def place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     place = np.empty(len(label), dtype=np.int64)
     place[by_label] = np.arange(len(label)) - np.repeat(starts, run)
     return place
+
+
+def instability_of(
+    compositions: Sequence[Composition], energies: NDArray[np.float64], hull: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Energy above the hull where known, else the least it can be, in steps of 0.01 eV/atom.
+
+    The least is the height above the elements, or above the best entry of the same composition, if that is more.
+    """
+    best: dict[Composition, float] = {}
+    for composition, energy in zip(compositions, energies, strict=True):
+        best[composition.reduced] = min(energy, best.get(composition.reduced, np.inf))
+    above_best = energies - np.array([best[composition.reduced] for composition in compositions])
+    least = np.maximum(np.maximum(energies, 0.0), above_best)
+    height = np.where(np.isnan(hull), least, hull)
+    return np.clip(np.round(height / INSTABILITY_STEP), 0, 255).astype(np.uint8)

@@ -21,12 +21,19 @@ from torch import Tensor
 from lcoms.crystal import Composition
 from lcoms.errors import DataError
 from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
-from lcoms.search.families import Family, empty_family, place_of_each, scale_order, supports_of
+from lcoms.search.families import (
+    INSTABILITY_STEP,
+    Family,
+    empty_family,
+    instability_of,
+    place_of_each,
+    scale_order,
+    supports_of,
+)
 from lcoms.search.similarity import ElementSimilarity
 
 KIND = "lcoms-latent-library"
 VERSION = 4
-INSTABILITY_STEP = 0.01  # eV/atom
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +50,7 @@ class LibraryStarts:
         replaces: (n, k) which element of the entry stands for each of them.
         same_counts: (n,) whether the entry has as many elements; false where a crystal of two stands for an element.
         supports: (n,) share of the votes of all allowed entries that entries of the same structure have together.
+        unseen: share of the votes for none of these structures.
     """
 
     latents: Float[Tensor, "n latent"]
@@ -54,6 +62,7 @@ class LibraryStarts:
     replaces: NDArray[np.int64]
     same_counts: NDArray[np.bool_]
     supports: NDArray[np.float64]
+    unseen: float
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -150,7 +159,7 @@ class LatentLibrary:
             offsets=np.cumsum([0] + [len(c.counts) for c in compositions]).astype(np.int32),
             atomic_numbers=np.concatenate([c.atomic_numbers for c in compositions]).astype(np.uint8),
             counts=np.concatenate([c.counts for c in compositions]).astype(np.int16),
-            instability=_instability(compositions, np.asarray(formation_energies, dtype=np.float64), hull),
+            instability=instability_of(compositions, np.asarray(formation_energies, dtype=np.float64), hull),
             space_groups=groups.astype(np.uint8),
             patterns=kinds.astype(np.int16),
             site_codes=np.array([code for codes in sites for code in codes], dtype=np.uint8),
@@ -258,7 +267,7 @@ class LatentLibrary:
         ranking = np.lexsort((hull, cost))
         ranking = ranking[self._allowed(family, target, exclude, max_atoms)[ranking]]
         structures = self._structures(family)
-        supports = supports_of(cost, structures, ranking, self.similarity)
+        supports, unseen = supports_of(cost, structures, ranking, self.similarity)
         if max_per_composition is not None:
             ranking = ranking[place_of_each(family.elements[ranking]) < max_per_composition]
         if max_per_structure is not None:
@@ -278,6 +287,7 @@ class LatentLibrary:
             replaces=family.elements[chosen][:, back],
             same_counts=np.diff(self.offsets)[indices] == len(target.counts),
             supports=supports[chosen],
+            unseen=unseen,
         )
 
     def space_groups_near(
@@ -382,19 +392,3 @@ class LatentLibrary:
                 some = np.flatnonzero(kind.reshape(-1) == i)
                 families[tuple(stoichiometry)] = Family(rows[some], elements[some], units[some])
         return families
-
-
-def _instability(
-    compositions: list[Composition], energies: NDArray[np.float64], hull: NDArray[np.float64]
-) -> NDArray[np.uint8]:
-    """Energy above the hull where known, else the least it can be, in steps of 0.01 eV/atom.
-
-    The least is the height above the elements, or above the best entry of the same composition, if that is more.
-    """
-    best: dict[Composition, float] = {}
-    for composition, energy in zip(compositions, energies, strict=True):
-        best[composition.reduced] = min(energy, best.get(composition.reduced, np.inf))
-    above_best = energies - np.array([best[composition.reduced] for composition in compositions])
-    least = np.maximum(np.maximum(energies, 0.0), above_best)
-    height = np.where(np.isnan(hull), least, hull)
-    return np.clip(np.round(height / INSTABILITY_STEP), 0, 255).astype(np.uint8)

@@ -24,9 +24,12 @@ from lcoms.errors import ConfigError, FormulaError
 from lcoms.models.weights import LIBRARY_FILE, Weights
 from lcoms.search.explore import ExploreConfig
 from lcoms.search.library import LatentLibrary
+from lcoms.search.orbits import load_orbits
 from lcoms.search.order import OrderWeights
 from lcoms.search.random_crystal import random_crystal
+from lcoms.search.recolour import recoloured
 from lcoms.search.symmetric import SymmetryConfig
+from lcoms.wyckoff import Orbits
 
 MAX_PRIOR_UNITS = 4
 
@@ -38,14 +41,16 @@ class PredictConfig:
     Attributes:
         n_candidates: at most so many distinct crystals are returned.
         n_starts: latents to descend from.
-        start: where they come from: latents of training crystals of the same stoichiometry, samples of the prior, or
-            latents of random crystals of the composition.
+        start: where they come from: latents of training crystals, samples of the prior, or latents of random crystals
+            of the composition.
         recast: how often starts from the library are decoded with the new composition and encoded again.
         formula_units: smallest and largest number of formula units in the cell; None allows what the starts have.
         steps: of latent descent; 0 decodes the starts themselves.
         step_size: in normalised latent space; None takes the one the surrogate was trained against.
         max_polymorphs: starts taken from one composition of the library.
         max_alike: starts taken of one structure: space group, Wyckoff positions and cell.
+        recoloured: share of the starts that come from entries of other stoichiometries; where those of the same are
+            few, all that are missing.
         order: what counts beside the surrogate's energy when candidates are ranked.
         symmetry: decode within the space group of each start's library entry; without it, anywhere in the cell.
         within: settings and tries of such a decode.
@@ -55,7 +60,7 @@ class PredictConfig:
     """
 
     n_candidates: int = 10
-    n_starts: int = 24
+    n_starts: int = 30
     start: Literal["library", "prior", "random"] = "library"
     recast: int = 0
     formula_units: tuple[int, int] | None = None
@@ -63,6 +68,7 @@ class PredictConfig:
     step_size: float | None = None
     max_polymorphs: int = 3
     max_alike: int = 3
+    recoloured: float = 0.2
     order: OrderWeights = field(default_factory=lambda: OrderWeights(0.27, 0.0, 0.42, 0.70))
     symmetry: bool = True
     within: SymmetryConfig = field(default_factory=SymmetryConfig)
@@ -77,6 +83,8 @@ class PredictConfig:
         for name in ("steps", "recast"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
+        if not 0 <= self.recoloured <= 1:
+            raise ConfigError(f"recoloured is a share of the starts, from 0 to 1, not {self.recoloured}.")
         if self.start not in ("library", "prior", "random"):
             raise ConfigError(f"starts come from library, prior or random, not from {self.start!r}.")
         if self.formula_units is not None and not 1 <= self.formula_units[0] <= self.formula_units[1]:
@@ -97,6 +105,7 @@ class Start:
         pattern: place of its Wyckoff pattern in the statistics of orbits; -1 where unknown.
         sites: codes of where its orbits sit, in the order of the pattern; none where unknown.
         shape: code of the conventional cell that these refer to.
+        orbits: what sits where, for an entry of another stoichiometry; the sites then are in their order.
         support: share of the chemically similar library entries that have its structure, as votes; NaN where there is
             no entry.
     """
@@ -111,6 +120,7 @@ class Start:
     support: float = float("nan")
     sites: tuple[int, ...] = ()
     shape: int = 0
+    orbits: Orbits = ()
 
 
 @lru_cache(maxsize=2)
@@ -177,7 +187,35 @@ def _library_starts(
         for i in range(len(nearest))
         if low <= nearest.n_formula_units[i] <= high
     ]
-    return starts[: config.n_starts]
+    own = starts[: config.n_starts - round(config.recoloured * config.n_starts)]
+    n = config.n_starts - len(own) if config.recoloured else 0
+    others = _recoloured_starts(composition, weights, n, (low, high), config.max_alike, nearest.unseen)
+    return (own + others + starts[len(own) :])[: config.n_starts]
+
+
+def _recoloured_starts(
+    composition: Composition, weights: Weights, n: int, units: tuple[int, int], max_alike: int, unseen: float
+) -> list[Start]:
+    """Training crystals of other stoichiometries, with other elements on their orbits; they share the unseen votes."""
+    if not n:
+        return []
+    library = load_library(weights.folder)
+    found = recoloured(composition, library, load_orbits(weights.folder), n, units=units, max_alike=max_alike)
+    return [
+        Start(
+            library.ids[one.index],
+            library.composition(one.index).reduced_formula,
+            one.distance,
+            one.n_formula_units,
+            library.latents(np.array([one.index]))[0],
+            int(library.space_groups[one.index]),
+            support=unseen * one.support,
+            sites=one.sites,
+            shape=int(library.shapes[one.index]),
+            orbits=one.orbits,
+        )
+        for one in found
+    ]
 
 
 def _random_starts(

@@ -26,7 +26,7 @@ from lcoms.models.fast import FastCDVAE
 from lcoms.models.weights import Weights
 from lcoms.search.orbits import OrbitStatistics, load_orbits
 from lcoms.site_codes import coded_coords
-from lcoms.wyckoff import SymmetricCell, symmetric_cell
+from lcoms.wyckoff import Orbits, SymmetricCell, symmetric_cell
 
 ROWS_AT_ONCE = 256
 TRIES_PER_COORDINATE = 2  # more would be wasted where few coordinates are free
@@ -83,6 +83,7 @@ class Proposal(NamedTuple):
         pattern: place of the Wyckoff pattern among those of the group; -1 for the most usual ones.
         sites: codes of where the orbits of the pattern sit, in its order; none where unknown.
         shape: code of the conventional cell that they refer to.
+        orbits: what sits where, instead of a pattern; the sites then are in their order.
     """
 
     space_group: int
@@ -90,6 +91,7 @@ class Proposal(NamedTuple):
     pattern: int = -1
     sites: tuple[int, ...] = ()
     shape: int = 0
+    orbits: Orbits = ()
 
 
 class Decoded(NamedTuple):
@@ -251,8 +253,8 @@ def _settings(
     if not np.isfinite(lattice).all():
         return []
     settings: list[Setting] = []
-    for number, weight, pattern, sites, shape in proposals:
-        coded = statistics.coded_orbits(number, composition, pattern, sites) if sites else None
+    for number, weight, pattern, sites, shape, orbits in proposals:
+        coded = (orbits, sites) if orbits else statistics.coded_orbits(number, composition, pattern, sites)
         if coded is not None:
             cell, coords = symmetric_cell(number, coded[0]), coded_coords(number, *coded)
             fits = _fits(cell, lattice, config.coded_lattices, config)
