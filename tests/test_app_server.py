@@ -109,6 +109,7 @@ def test_what_comes_to_nothing_is_told(client) -> None:
     assert "9 formula units make 18 atoms" in wait(client, "/runs/1")["complaint"]
     assert "9 formula units make 18 atoms" in plain(client.get("/runs/1").text)
     assert client.post("/predict", data={"formula": "NaCl", "n_candidates": "1"}).status_code == 303
+    assert wait(client, "/runs/2")["complaint"] == ""
 
 
 def test_a_second_formula_is_refused_while_one_runs(client, monkeypatch: pytest.MonkeyPatch) -> None:
