@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import caesium_chloride, candidate_of, nickel_arsenide, rock_salt, shaken, zinc_blende
+from tiny import (
+    breathing_perovskite,
+    caesium_chloride,
+    candidate_of,
+    nickel_arsenide,
+    perovskite,
+    rock_salt,
+    shaken,
+    zinc_blende,
+)
 
 from lcoms.candidate import Candidate
 from lcoms.crystal import Composition, Crystal
@@ -210,6 +219,13 @@ def test_votes_for_a_structure_can_be_worth_energy() -> None:
     assert [c.space_group for c in run(before, energies, order=strict).candidates] == [225, 221]
     found = run(before, energies, order=strict, explore=ExploreConfig(n=1))
     assert [c.space_group for c in found.candidates] == [221, 225]  # rock salt lies too high for its votes
+
+
+def test_lost_translations_make_a_crystal_less_symmetric() -> None:
+    whole, halved = perovskite(), breathing_perovskite(0.04)
+    before = prediction_of(candidate_of(halved, space_group=225), candidate_of(whole, space_group=221))
+    found = run(before, [relaxed(halved, -40.01), relaxed(whole, -20.0)])
+    assert [(c.space_group, c.crystal.n_atoms, c.count) for c in found.candidates] == [(221, 5, 2)]
 
 
 def test_a_crystal_beside_a_more_symmetric_one_as_low_becomes_that() -> None:

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import moyopy
 import numpy as np
 import pytest
-from tiny import caesium_chloride, perovskite, prototypes, rock_salt, shaken, wurtzite, zinc_blende
+from tiny import (
+    breathing_perovskite,
+    caesium_chloride,
+    perovskite,
+    prototypes,
+    rock_salt,
+    shaken,
+    wurtzite,
+    zinc_blende,
+)
 
 from lcoms.crystal import Crystal
 from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches, rmsd
-from lcoms.symmetry import TOLERANCE_LADDER, conventional, space_group_number, space_group_symbol, symmetrise
+from lcoms.symmetry import (
+    TOLERANCE_LADDER,
+    conventional,
+    operations_per_atom,
+    space_group_number,
+    space_group_order,
+    space_group_symbol,
+    symmetrise,
+)
 
 GROUPS = {"rock salt": 225, "caesium chloride": 221, "zinc blende": 216, "wurtzite": 186, "perovskite": 221}
 
@@ -112,3 +130,21 @@ def test_a_tolerance_that_is_large_beside_the_cell_is_no_trap() -> None:
     numbers = np.array([90] * 4 + [48] * 2 + [31] * 4)
     found = symmetrise(Crystal(np.array(lattice), np.array(frac_coords), numbers))
     assert found.space_group == 8
+
+
+def test_a_subgroup_has_fewer_operations_an_atom_by_its_index() -> None:
+    """Translations count: the breathing cell has a group of a higher order, and half the symmetry."""
+    whole, halved = perovskite(), breathing_perovskite(0.02)
+    assert (space_group_number(whole), space_group_number(halved, symprec=0.01)) == (221, 225)
+    assert space_group_order(225) > space_group_order(221)
+    assert operations_per_atom(whole, 221) == 48 / 5
+    assert operations_per_atom(halved, 225) == 48 / 10
+    for name, crystal in prototypes().items():
+        found = symmetrise(crystal)
+        dataset = moyopy.MoyoDataset(
+            moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
+        )
+        cell = len(dataset.std_cell.numbers) / len(dataset.prim_std_cell.numbers)
+        operations = len(dataset.operations) / len(dataset.prim_std_cell.numbers)
+        assert operations_per_atom(found.crystal, found.space_group) == pytest.approx(operations), name
+        assert space_group_order(found.space_group) == pytest.approx(len(dataset.operations) * cell), name

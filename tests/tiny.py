@@ -60,6 +60,15 @@ def perovskite(a: float = 3.905, numbers: tuple[int, int, int] = (38, 22, 8)) ->
     return Crystal(a * np.eye(3), sites, np.repeat(numbers, [1, 1, 3]))
 
 
+def breathing_perovskite(shift: float, a: float = 3.905, numbers: tuple[int, int, int] = (38, 22, 8)) -> Crystal:
+    """The anions pulled by a share `shift` of the cation's distance towards every other cation: Fm-3m, 10 atoms."""
+    octahedron = 0.5 * a * (1 - shift) * np.vstack([np.eye(3), -np.eye(3)])
+    cations, large = a * np.array([[0, 0, 0], [1, 1, 1.0]]), 0.5 * a * np.array([[1, 1, 1.0], [-1, -1, -1]])
+    lattice = 2 * a * FACE_CENTRED
+    sites = np.vstack([large, cations, octahedron]) @ np.linalg.inv(lattice)
+    return Crystal(lattice, sites % 1.0, np.repeat(numbers, [2, 2, 6]))
+
+
 def nickel_arsenide(a: float = 3.6, c: float = 5.0, numbers: tuple[int, int] = (28, 33)) -> Crystal:
     sites = np.array([[0, 0, 0], [0, 0, 0.5], [1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]])
     return Crystal(_hexagonal(a, c), sites, np.repeat(numbers, 2))

@@ -20,7 +20,7 @@ from lcoms.prediction import Prediction, RefineConfig
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status, Trajectory
 from lcoms.relax.run import relax_crystals
 from lcoms.search.starts import Start
-from lcoms.symmetry import NEAR_LADDER, space_group_order, symmetrise
+from lcoms.symmetry import NEAR_LADDER, Symmetrised, operations_per_atom, symmetrise
 
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
@@ -161,7 +161,7 @@ def more_symmetric(results: Sequence[RelaxResult], relax: Relax) -> list[RelaxRe
         if result.status in USABLE and isfinite(result.energy):
             loosely = symmetrise(result.crystal, ladder=LOOSE_LADDER)
             closely = symmetrise(result.crystal, ladder=NEAR_LADDER)
-            if space_group_order(loosely.space_group) > space_group_order(closely.space_group):
+            if _symmetry(loosely) > _symmetry(closely):
                 near[at] = loosely.crystal
     better = list(results)
     for at, again in zip(near, relax(list(near.values())) if near else [], strict=True):
@@ -169,6 +169,10 @@ def more_symmetric(results: Sequence[RelaxResult], relax: Relax) -> list[RelaxRe
         if usable and again.energy_per_atom <= results[at].energy_per_atom + AS_LOW:
             better[at] = _one_after_the_other(results[at], again)
     return better
+
+
+def _symmetry(found: Symmetrised | Candidate) -> float:
+    return operations_per_atom(found.crystal, found.space_group)
 
 
 def _one_after_the_other(first: RelaxResult, second: RelaxResult) -> RelaxResult:
@@ -289,7 +293,7 @@ def merge_relaxed(candidates: Sequence[Candidate]) -> list[Candidate]:
     start is the chemically nearest of those that led there.
     """
     distinct: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: (-space_group_order(c.space_group), _energy(c))):
+    for candidate in sorted(candidates, key=lambda c: (-_symmetry(c), _energy(c))):
         for place, other in enumerate(distinct):
             near = abs(_energy(candidate) - _energy(other)) <= SAME_ENERGY
             if near and matches(candidate.crystal, other.crystal, STRICT):

@@ -20,6 +20,7 @@ from lcoms.lattice import shortest_distance
 TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
 NEAR_LADDER = (0.1, 0.05, 0.02)  # for crystals that are near their symmetry: relaxed, or decoded within a space group
 STANDARD_SYMPREC = 0.1
+CENTRINGS = {"P": 1, "A": 2, "B": 2, "C": 2, "I": 2, "R": 3, "F": 4}  # lattice points in a conventional cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,15 @@ def space_group_symbol(number: int) -> str:
 def space_group_order(number: int) -> int:
     """Symmetry operations in the conventional cell, centring included: 1 for P1, 192 for Fm-3m."""
     return int(_table()["orders"][number - 1])
+
+
+def operations_per_atom(primitive: Crystal, number: int) -> float:
+    """Symmetry operations a lattice point and atom, of a primitive cell: in a subgroup fewer, by its index.
+
+    The order of a space group alone does not see translations that were lost: a distorted cell of twice the size may
+    have a group of the same order.
+    """
+    return space_group_order(number) / CENTRINGS[space_group_symbol(number)[0]] / primitive.n_atoms
 
 
 @cache
