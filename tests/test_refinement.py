@@ -228,6 +228,14 @@ def test_lost_translations_make_a_crystal_less_symmetric() -> None:
     assert [(c.space_group, c.crystal.n_atoms, c.count) for c in found.candidates] == [(221, 5, 2)]
 
 
+def test_a_distortion_that_gains_energy_is_a_structure_of_its_own() -> None:
+    whole, halved = perovskite(), breathing_perovskite(0.04)
+    before = prediction_of(candidate_of(halved, space_group=225), candidate_of(whole, space_group=221))
+    found = run(before, [relaxed(halved, -40.05), relaxed(whole, -20.0)])
+    assert [(c.space_group, c.count) for c in found.candidates] == [(225, 1), (221, 1)]
+    assert found.n_duplicates == prediction_of().n_duplicates
+
+
 def test_a_crystal_beside_a_more_symmetric_one_as_low_becomes_that() -> None:
     salt = rock_salt()
     beside = shaken(salt, 0.06)

@@ -287,15 +287,17 @@ def rank_relaxed(candidates: Sequence[Candidate], config: RefineConfig) -> list[
 
 
 def merge_relaxed(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """One candidate for each structure: the most symmetric, then the lowest, of those that match within SAME_ENERGY.
+    """One candidate for each structure: the most symmetric, then the lowest, of those that match.
 
-    A relaxation stops a little before the minimum, so one structure comes out with slightly different symmetries. The
-    start is the chemically nearest of those that led there.
+    A relaxation stops a little before the minimum, so one structure comes out with slightly different symmetries and
+    energies that differ by up to SAME_ENERGY. What lies more than AS_LOW below a more symmetric crystal that it matches
+    has gained by its distortion, and is a structure of its own. The start is the chemically nearest of those that led
+    there.
     """
     distinct: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: (-_symmetry(c), _energy(c))):
         for place, other in enumerate(distinct):
-            near = abs(_energy(candidate) - _energy(other)) <= SAME_ENERGY
+            near = -AS_LOW <= _energy(candidate) - _energy(other) <= SAME_ENERGY
             if near and matches(candidate.crystal, other.crystal, STRICT):
                 distinct[place] = _nearest_first(other.with_others(candidate))
                 break
