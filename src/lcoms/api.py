@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lcoms.candidate import Candidate
-from lcoms.confidence import ConfidenceModel
+from lcoms.confidence import load_confidence
 from lcoms.crystal import Composition
 from lcoms.effort import configs_for
 from lcoms.io import to_pymatgen
@@ -91,7 +91,7 @@ def predict_ranked(
         [prediction],
         refined,
         n_candidates=config.n_candidates,
-        confidence=ConfidenceModel.load(weights.folder),
+        confidence=load_confidence(weights.folder),
         processes=processes,
         progress=lambda: tell(f"relaxing candidates: {next(done)} of {n}"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 
 from lcoms.crystal import Crystal
 from lcoms.search.order import OrderWeights
@@ -18,11 +18,14 @@ class Relaxation:
         status: how the relaxation ended.
         energy_per_atom: total energy by the oracle, eV/atom; NaN where it failed.
         formation_energy: eV/atom, against elements relaxed with the same oracle; None where a reference is missing.
-        energy_above_lowest: eV/atom above the lowest candidate of this prediction.
+        energy_above_lowest: eV/atom above the lowest candidate of this prediction, the mean of both oracles where there
+            are two.
         n_steps: of the relaxation.
         decoded: the crystal before it.
         e_above_hull: eV/atom above the hull of reference phases, negative below it; None where none were given.
         energies: total energies at each evaluation, eV/atom, the decoded crystal first.
+        second_energy: total energy of the relaxed crystal by the second oracle, eV/atom; NaN where there is
+            none or it failed.
     """
 
     status: str
@@ -33,6 +36,7 @@ class Relaxation:
     decoded: Crystal
     e_above_hull: float | None = None
     energies: tuple[float, ...] = ()
+    second_energy: float = nan
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,11 @@ Fitted on validation compositions, whose crystals neither the weights nor the st
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite, log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -25,7 +26,7 @@ from lcoms.search.order import LEAST_SUPPORT
 from lcoms.symmetry import space_group_order
 
 CONFIDENCE_FILE = "confidence.json"
-FORMAT = 2
+FORMAT = 3
 WIDE_GAP = 0.1  # eV/atom of the score; wider ones say no more
 CLOSE = 0.03  # eV/atom of the score; candidates within it of the first are rivals
 FAR_LATENT = 6.0  # latent distance; beyond it a decode has gone wrong
@@ -51,7 +52,6 @@ def evidence(candidates: Sequence[Candidate]) -> list[float]:
         return []
     first = relaxed[0]
     gaps = sorted(c.score - first.score for c in relaxed[1:])
-    lowest = min(c.relaxation.energy_per_atom for c in relaxed if c.relaxation is not None)
     assert first.relaxation is not None
     return [
         min(gaps[0], WIDE_GAP) / WIDE_GAP if gaps else 1.0,
@@ -62,7 +62,7 @@ def evidence(candidates: Sequence[Candidate]) -> list[float]:
         min(first.energy_per_atom - min(c.energy_per_atom for c in relaxed), 1.0),
         log(first.support + LEAST_SUPPORT),
         min(first.latent_distance, FAR_LATENT),
-        min(first.relaxation.energy_per_atom - lowest, 1.0),
+        min(first.relaxation.energy_above_lowest, 1.0),
         log(first.crystal.n_atoms),
         float(len(first.crystal.composition.counts)),
     ]
@@ -74,7 +74,7 @@ class ConfidenceModel:
 
     Attributes:
         n_fitted: predictions it was fitted on.
-        oracle: that ranked them.
+        oracle: what relaxed and ranked them, `RefineConfig.ranked_by`.
     """
 
     mean: tuple[float, ...]
@@ -89,32 +89,40 @@ class ConfidenceModel:
         x = (np.asarray(features) - self.mean) / self.scale
         return float(expit(x @ self.coefficients + self.intercept))
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        content = {"format": FORMAT, "features": FEATURES} | asdict(self)
-        write_whole(path, json.dumps(content, indent=1) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path) -> ConfidenceModel | None:
-        """The model that belongs to the weights of a folder; None where there is none.
-
-        Raises:
-            WeightsError: the file is damaged or of another version.
-        """
-        path = folder / CONFIDENCE_FILE
-        if not path.is_file():
-            return None
+    def save(self, folder: Path) -> None:
+        """Write it as JSON, beside the models of other oracles that the folder has; those of other versions go."""
         try:
-            content = parse_json(path.read_text(encoding="utf-8"))
-            known = content["format"] == FORMAT and tuple(content["features"]) == FEATURES
-            mean, scale, coefficients = (tuple(map(float, content[name])) for name in ("mean", "scale", "coefficients"))
-            intercept, n_fitted = float(content["intercept"]), int(content["n_fitted"])
-            model = cls(mean, scale, coefficients, intercept, n_fitted, str(content["oracle"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise WeightsError(f"{path} is damaged; fit it anew or take it out of the folder.") from error
-        if not known or {len(mean), len(scale), len(coefficients)} != {len(FEATURES)}:
-            raise WeightsError(f"{path} was made by another version of lcoms; fit it anew.")
-        return model
+            models = load_confidence(folder)
+        except WeightsError:
+            models = {}
+        models[self.oracle] = self
+        content = {"format": FORMAT, "features": FEATURES, "models": [asdict(model) for model in models.values()]}
+        write_whole(folder / CONFIDENCE_FILE, json.dumps(content, indent=1) + "\n")
+
+
+def load_confidence(folder: Path) -> dict[str, ConfidenceModel]:
+    """The models that belong to the weights of a folder, by what ranked the candidates; none where there is no file.
+
+    Raises:
+        WeightsError: the file is damaged or of another version.
+    """
+    path = folder / CONFIDENCE_FILE
+    if not path.is_file():
+        return {}
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+        known = content["format"] == FORMAT and tuple(content["features"]) == FEATURES
+        models = [_model(row) for row in content["models"]] if known else []
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} is damaged; fit it anew or take it out of the folder.") from error
+    if not known or any({len(m.mean), len(m.scale), len(m.coefficients)} != {len(FEATURES)} for m in models):
+        raise WeightsError(f"{path} was made by another version of lcoms; fit it anew.")
+    return {model.oracle: model for model in models}
+
+
+def _model(row: Mapping[str, Any]) -> ConfidenceModel:
+    mean, scale, coefficients = (tuple(map(float, row[name])) for name in ("mean", "scale", "coefficients"))
+    return ConfidenceModel(mean, scale, coefficients, float(row["intercept"]), int(row["n_fitted"]), str(row["oracle"]))
 
 
 def fit_confidence(

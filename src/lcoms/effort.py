@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lcoms.config import from_dict
 from lcoms.errors import ConfigError
+from lcoms.oracles.registry import default_second_oracle
 from lcoms.prediction import PredictConfig, RefineConfig
+
+NO_SECOND_ORACLE = "none"
 
 
 class Effort(NamedTuple):
@@ -34,6 +38,8 @@ def configs_for(
 ) -> tuple[PredictConfig, RefineConfig]:
     """The settings of an effort, with some of them chosen otherwise; None stands for what the effort says.
 
+    "none" means no second oracle; where nothing is said it is `default_second_oracle`.
+
     Raises:
         ConfigError: there is no such effort or setting, or a setting makes no sense.
     """
@@ -41,4 +47,7 @@ def configs_for(
         raise ConfigError(f"there is no effort {effort!r}; choose one of {', '.join(EFFORTS)}.")
     own = [{k: v for k, v in (given or {}).items() if v is not None} for given in (search, refinement)]
     usual = EFFORTS[effort]
-    return from_dict(PredictConfig, {**usual.search, **own[0]}), from_dict(RefineConfig, {**usual.refinement, **own[1]})
+    refined = from_dict(RefineConfig, {**usual.refinement, **own[1]})
+    second = own[1].get("second_oracle", default_second_oracle(refined.oracle))
+    refined = replace(refined, second_oracle="" if second in (NO_SECOND_ORACLE, refined.oracle) else second)
+    return from_dict(PredictConfig, {**usual.search, **own[0]}), refined

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lcoms.confidence import ConfidenceModel
+from lcoms.confidence import load_confidence
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import ConfigError
 from lcoms.match import STRICT, matches
@@ -144,9 +144,7 @@ def improve(
             after = relative_error(taught.surrogate, known, composition)
             on_round(Round(spent, len(energies), lowest, before, after))
     assert done is not None
-    confidence = ConfidenceModel.load(weights.folder)
-    model = confidence if confidence is not None and confidence.oracle == refined.oracle else None
-    return finished(done, model, config.n_candidates)
+    return finished(done, load_confidence(weights.folder), config.n_candidates)
 
 
 def _all(config: PredictConfig) -> PredictConfig:

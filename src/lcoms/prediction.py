@@ -53,6 +53,8 @@ class RefineConfig:
         max_steps: after which a relaxation ends in any case.
         order: what counts beside the oracle's energy.
         explore: crystals that are relaxed beside the candidates, though no library entry stands behind them.
+        second_oracle: name of an oracle whose energies of the relaxed crystals count as much in the order as those of
+            `oracle`; empty: there is none.
     """
 
     oracle: str = DEFAULT_ORACLE
@@ -61,10 +63,16 @@ class RefineConfig:
     max_steps: int = 200
     order: OrderWeights = field(
         default_factory=lambda: OrderWeights(
-            0.006, 0.0, 0.0, 0.022, magnetic=2.0, f_electrons=3.6, limit=0.02, excess=3.0
+            0.0, 0.0, 0.0, 0.022, magnetic=2.0, f_electrons=3.6, limit=0.02, excess=3.0
         )
     )
     explore: ExploreConfig = field(default_factory=ExploreConfig)
+    second_oracle: str = ""
+
+    @property
+    def ranked_by(self) -> str:
+        """Names of the oracles whose energies make the order."""
+        return f"{self.oracle}, {self.second_oracle}" if self.second_oracle else self.oracle
 
     def __post_init__(self) -> None:
         for name in ("n_relax", "max_steps"):

@@ -5,7 +5,7 @@ The surrogate's order decides which candidates are worth relaxing; the oracle de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf, isfinite, nan
 
@@ -16,6 +16,7 @@ from lcoms.hull import Hull, Phase
 from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches
 from lcoms.oracles.references import load_references
+from lcoms.oracles.registry import make_oracle
 from lcoms.prediction import Prediction, RefineConfig
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status, Trajectory
 from lcoms.relax.run import relax_crystals
@@ -32,6 +33,7 @@ SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
 
 
 Relax = Callable[[Sequence[Crystal]], Sequence[RelaxResult]]
+Energies = Callable[[Sequence[Crystal]], Sequence[float]]
 FormationEnergy = Callable[[Composition, float], float | None]
 
 
@@ -42,6 +44,7 @@ def refine(
     *,
     formation_energy: FormationEnergy,
     n_candidates: int,
+    energies: Energies | None = None,
 ) -> Prediction:
     """The prediction with its best candidates relaxed and ranked by the oracle.
 
@@ -50,6 +53,7 @@ def refine(
         formation_energy: composition and energy per atom by the oracle to formation energy.
         n_candidates: at most so many distinct crystals are kept. Those that were not relaxed, or could not be, stand
             behind those that were.
+        energies: of crystals, eV, by the second oracle; NaN where it fails.
     """
     chosen, rest = to_relax(prediction, config), prediction.candidates[config.n_relax :]
     results = relax([candidate.crystal for candidate in chosen])
@@ -64,7 +68,7 @@ def refine(
                 failures.append(f"candidate {rank} in the surrogate's order: {reason}")
     done, distrusted = _trusted(done)
     failures += [f"an explored crystal: {gain:.1f} eV/atom below all others; {TOO_GOOD}" for gain in distrusted]
-    ranked = rank_relaxed(done, config)
+    ranked = rank_relaxed(done if energies is None else _with_second_opinion(done, energies), config)
     kept = [*ranked, *failed, *rest][:n_candidates]
     return replace(
         prediction,
@@ -76,6 +80,16 @@ def refine(
         n_relaxations=len(results),
         n_oracle_calls=sum(result.n_steps + 1 for result in results),
     )
+
+
+def _with_second_opinion(candidates: Sequence[Candidate], energies: Energies) -> list[Candidate]:
+    """Candidates with what the second oracle says of their relaxed crystals."""
+    found = energies([candidate.crystal for candidate in candidates])
+    return [
+        replace(c, relaxation=replace(c.relaxation, second_energy=energy / c.crystal.n_atoms))
+        for c, energy in zip(candidates, found, strict=True)
+        if c.relaxation is not None
+    ]
 
 
 def to_relax(prediction: Prediction, config: RefineConfig) -> list[Candidate]:
@@ -109,14 +123,16 @@ def refine_all(
     config: RefineConfig,
     *,
     n_candidates: int,
-    confidence: ConfidenceModel | None = None,
+    confidence: Mapping[str, ConfidenceModel] | None = None,
     processes: int | None = None,
     progress: Callable[[], None] | None = None,
 ) -> list[Prediction]:
     """Predictions refined with the oracle that `config` names, the candidates of all of them relaxed at once.
 
+    Where the second oracle does not know an element or fails, the first alone makes the order of that formula.
+
     Args:
-        confidence: tells how far each answer can be trusted; used only if it was fitted with the same oracle.
+        confidence: models that tell how far an answer can be trusted, by what ranked the candidates.
         processes: that relax; None: as many as there are cores and work for them.
         progress: called after each candidate.
 
@@ -136,6 +152,7 @@ def refine_all(
 
     chosen = [c.crystal for p in predictions for c in to_relax(p, config)]
     results = iter(more_symmetric(relax(chosen, progress), relax))
+    second_oracle = make_oracle(config.second_oracle) if config.second_oracle else None
     refined = [
         refine(
             prediction,
@@ -143,11 +160,11 @@ def refine_all(
             lambda crystals: [next(results) for _ in crystals],
             formation_energy=formation_energy,
             n_candidates=len(prediction.candidates) + len(prediction.explored),
+            energies=None if second_oracle is None else second_oracle.energies,
         )
         for prediction in predictions
     ]
-    model = confidence if confidence is not None and confidence.oracle == config.oracle else None
-    return [finished(prediction, model, n_candidates) for prediction in refined]
+    return [finished(prediction, confidence or {}, n_candidates) for prediction in refined]
 
 
 def more_symmetric(results: Sequence[RelaxResult], relax: Relax) -> list[RelaxResult]:
@@ -227,10 +244,11 @@ def merge_all(first: Prediction, second: Prediction, config: RefineConfig) -> Pr
     )
 
 
-def finished(prediction: Prediction, confidence: ConfidenceModel | None, n_candidates: int) -> Prediction:
+def finished(prediction: Prediction, confidence: Mapping[str, ConfidenceModel], n_candidates: int) -> Prediction:
     """With its confidence, which looks at all candidates, and with as many candidates as are wanted."""
-    features = [] if confidence is None else evidence(prediction.candidates)
-    probability = confidence.probability(features) if confidence is not None and features else None
+    model = confidence.get(ranked_by(prediction))
+    features = [] if model is None else evidence(prediction.candidates)
+    probability = model.probability(features) if model is not None and features else None
     return replace(prediction, candidates=prediction.candidates[:n_candidates], confidence=probability)
 
 
@@ -268,6 +286,16 @@ def _energies(result: RelaxResult) -> tuple[float, ...]:
     return tuple(energy / result.crystal.n_atoms for energy in path)
 
 
+def ranked_by(prediction: Prediction) -> str:
+    """Names of the oracles behind the order of the relaxed candidates; empty where none were relaxed."""
+    if prediction.refined is None:
+        return ""
+    relaxed = [c.relaxation for c in prediction.candidates if c.relaxation is not None]
+    every = [relaxation for relaxation in relaxed if isfinite(relaxation.energy_per_atom)]
+    ranked = all(isfinite(relaxation.second_energy) for relaxation in every)
+    return prediction.refined.ranked_by if ranked else prediction.refined.oracle
+
+
 def rank_relaxed(candidates: Sequence[Candidate], config: RefineConfig) -> list[Candidate]:
     """Distinct crystals, lowest first; counts of those that relaxed into one another are added up.
 
@@ -275,15 +303,26 @@ def rank_relaxed(candidates: Sequence[Candidate], config: RefineConfig) -> list[
     """
     distinct = merge_relaxed(candidates)
     order = config.order if config.explore.n else replace(config.order, excess=0.0)
-    lowest = min((_energy(candidate) for candidate in distinct), default=nan)
+    energies = _order_energies(distinct)
+    lowest = min(energies, default=nan)
     scored = []
-    for candidate in distinct:
+    for candidate, energy in zip(distinct, energies, strict=True):
         assert candidate.relaxation is not None
-        above = _energy(candidate) - lowest
+        above = energy - lowest
         relaxation = replace(candidate.relaxation, energy_above_lowest=above)
-        score = candidate.score_with(order, _energy(candidate), above=above)
+        score = candidate.score_with(order, energy, above=above)
         scored.append(replace(candidate, relaxation=relaxation, score=score))
     return sorted(scored, key=_score)
+
+
+def _order_energies(candidates: Sequence[Candidate]) -> list[float]:
+    """What makes the order, eV/atom: the mean of both oracles if the second has an energy of each, else the first.
+
+    Oracles count from different zeros, so a mean of a part would mean nothing.
+    """
+    first = [_energy(candidate) for candidate in candidates]
+    second = [c.relaxation.second_energy for c in candidates if c.relaxation is not None]
+    return [(a + b) / 2 for a, b in zip(first, second, strict=True)] if all(map(isfinite, second)) else first
 
 
 def merge_relaxed(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -132,6 +132,7 @@ def _relaxation(relaxation: Relaxation) -> dict[str, Any]:
         "status": relaxation.status,
         "oracle_energy_per_atom": _number(relaxation.energy_per_atom),
         "oracle_formation_energy": _number(relaxation.formation_energy),
+        "second_energy_per_atom": _number(relaxation.second_energy),
         "energy_above_lowest": _number(relaxation.energy_above_lowest),
         "e_above_hull": _number(relaxation.e_above_hull),
         "n_steps": relaxation.n_steps,

@@ -34,7 +34,7 @@ from lcoms.benchmark.protocol import BenchmarkConfig, Task, Track
 from lcoms.benchmark.searches import Found, search_with_dft, search_with_judge, search_with_megnet
 from lcoms.config import to_dict
 from lcoms.crystal import Crystal
-from lcoms.effort import configs_for
+from lcoms.effort import NO_SECOND_ORACLE, configs_for
 from lcoms.errors import ConfigError
 from lcoms.models.composition import element_fractions
 from lcoms.models.megnet import Megnet, load_megnet
@@ -230,7 +230,9 @@ def _input_coms(case: Case) -> Found:
 def _pipeline(case: Case) -> Found:
     options = case.context.config
     config, refined = configs_for(
-        options.effort, search={"exclude_same": True, "seed": case.seed}, refinement={"oracle": options.judge}
+        options.effort,
+        search={"exclude_same": True, "seed": case.seed},
+        refinement={"oracle": options.judge, "second_oracle": NO_SECOND_ORACLE},
     )
     clock = time.perf_counter()
     composition = case.task.reference.composition

@@ -75,7 +75,8 @@ def prepare(plan: Plan) -> Weights:
         WeightsError: the weights are missing, damaged or others than the campaign's.
         OracleError: the oracle cannot be made here.
     """
-    return _prepared(plan.weights, plan.digest, None if plan.refined is None else plan.refined.oracle)
+    named = () if plan.refined is None else (plan.refined.oracle, plan.refined.second_oracle)
+    return _prepared(plan.weights, plan.digest, tuple(filter(None, named)))
 
 
 def predict_one(formula: str, plan: Plan) -> Answer:
@@ -107,7 +108,7 @@ def _predict(formula: str, plan: Plan, weights: Weights) -> tuple[dict[str, str]
 
 
 @lru_cache(maxsize=1)
-def _prepared(folder: Path | None, digest: str, oracle: str | None) -> Weights:
+def _prepared(folder: Path | None, digest: str, oracles: tuple[str, ...]) -> Weights:
     _keep_freed_memory()
     weights = load_weights(folder)
     if weights.digest != digest:
@@ -115,7 +116,7 @@ def _prepared(folder: Path | None, digest: str, oracle: str | None) -> Weights:
         raise WeightsError(
             f"a worker has other weights {where} ({weights.digest}) than the campaign ({digest}); copy them there."
         )
-    if oracle is not None:
+    for oracle in oracles:
         make_oracle(oracle)
     return weights
 

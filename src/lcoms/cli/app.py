@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lcoms.cli.options import DEFAULT_EFFORT, NRelaxOption, ThreadsOption
+from lcoms.cli.options import DEFAULT_EFFORT, NRelaxOption, OracleOption, SecondOracleOption, ThreadsOption
 from lcoms.errors import ConfigError, LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -29,7 +29,8 @@ def app(
             show_default="where CHGNet is installed",
         ),
     ] = None,
-    oracle: Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")] = DEFAULT_ORACLE,
+    oracle: OracleOption = DEFAULT_ORACLE,
+    second_oracle: SecondOracleOption = None,
     n_relax: NRelaxOption = None,
     processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
     weights: Annotated[
@@ -49,11 +50,15 @@ def app(
     from lcoms.oracles.registry import make_oracle
 
     torch.set_num_threads(threads)
-    _, refined = configs_for(DEFAULT_EFFORT, refinement={"oracle": oracle, "n_relax": n_relax})
+    _, refined = configs_for(
+        DEFAULT_EFFORT, refinement={"oracle": oracle, "second_oracle": second_oracle, "n_relax": n_relax}
+    )
     if relax is None:
         relax = find_spec("chgnet") is not None or oracle != DEFAULT_ORACLE
     if relax:
         make_oracle(oracle)
+        if refined.second_oracle:
+            make_oracle(refined.second_oracle)
     settings = Settings(load_weights(weights), refined if relax else None, processes)
     listener = _listen(host, port)
     if _is_loopback(listener):

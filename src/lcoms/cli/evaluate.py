@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, NRelaxOption, StartsOption
+from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, NRelaxOption, SecondOracleOption, StartsOption
 from lcoms.disk import require_writable, write_whole
 from lcoms.errors import DataError
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -72,7 +72,7 @@ def reconstruction(
 SeedsOption = Annotated[int, typer.Option(help="Independent predictions of each.")]
 StepsOption = Annotated[int, typer.Option(help="Steps of latent descent.")]
 RelaxOption = Annotated[bool, typer.Option("--relax/--no-relax", help="Relax candidates and rank them by the oracle.")]
-OracleOption = Annotated[str, typer.Option(help="Oracle that relaxes and ranks.")]
+OracleOption = Annotated[str, typer.Option(help="Oracle that relaxes.")]
 ProcessesOption = Annotated[int, typer.Option(help="Formulas predicted at a time.")]
 RowsOption = Annotated[Path | None, typer.Option(help="Write all rows to this JSON file.")]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest known cell.")]
@@ -88,6 +88,7 @@ def compounds(
     starts: StartsOption = None,
     relax: RelaxOption = False,
     oracle: OracleOption = DEFAULT_ORACLE,
+    second_oracle: SecondOracleOption = None,
     n_relax: NRelaxOption = None,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
@@ -96,7 +97,7 @@ def compounds(
     """The 26 compounds of the paper, formula alone: is the ground state among the first 1 and 10?"""
     from lcoms.evaluate.references import paper_compounds
 
-    plan = _Plan(seeds, steps, effort, starts, relax, oracle, n_relax, processes, weights, out)
+    plan = _Plan(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
     _formulas(paper_compounds(), plan, ks=(1, 10), majority=True)
 
 
@@ -112,6 +113,7 @@ def table(
     starts: StartsOption = None,
     relax: RelaxOption = False,
     oracle: OracleOption = DEFAULT_ORACLE,
+    second_oracle: SecondOracleOption = None,
     n_relax: NRelaxOption = None,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
@@ -122,7 +124,7 @@ def table(
 
     references, left_out = references_from_file(file, max_atoms=max_atoms)
     typer.echo(f"{file.name}: {len(references)} structures, {left_out} left out (over {max_atoms} atoms or unreadable)")
-    plan = _Plan(seeds, steps, effort, starts, relax, oracle, n_relax, processes, weights, out)
+    plan = _Plan(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
     _formulas(sample(references, n, sample_seed), plan, ks=(1, 5, 20))
 
 
@@ -138,6 +140,7 @@ def validation(
     starts: StartsOption = None,
     relax: RelaxOption = False,
     oracle: OracleOption = DEFAULT_ORACLE,
+    second_oracle: SecondOracleOption = None,
     n_relax: NRelaxOption = None,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
@@ -149,7 +152,7 @@ def validation(
 
     references = ground_states(Store.open(store), max_atoms=max_atoms)
     typer.echo(f"{store}: {len(references)} ground states of validation compositions")
-    plan = _Plan(seeds, steps, effort, starts, relax, oracle, n_relax, processes, weights, out)
+    plan = _Plan(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
     _formulas(sample(references, n, sample_seed), plan, ks=(1, 5, 20))
 
 
@@ -163,12 +166,14 @@ def confidence(
         Path | None, typer.Option(help="State it anew, by the model in this folder of weights, not as in the rows.")
     ] = None,
     oracle: OracleOption = DEFAULT_ORACLE,
+    second_oracle: SecondOracleOption = None,
 ) -> None:
     """How well the stated confidence agrees with what was found; with --fit, by cross-validation on the rows."""
     import numpy as np
 
-    from lcoms.confidence import CONFIDENCE_FILE, ConfidenceModel, cross_validated, fit_confidence, reliability
+    from lcoms.confidence import CONFIDENCE_FILE, cross_validated, fit_confidence, load_confidence, reliability
     from lcoms.config import parse_json
+    from lcoms.effort import configs_for
 
     named = ", ".join(map(str, rows))
     try:
@@ -179,14 +184,15 @@ def confidence(
         features = np.array([row["evidence"] for row in outcomes], dtype=np.float64)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{named} holds no rows of lcoms evaluate; write them with --relax --out FILE.") from error
+    _, refined = configs_for(DEFAULT_EFFORT, refinement={"oracle": oracle, "second_oracle": second_oracle})
     if fit is not None:
         fit.mkdir(parents=True, exist_ok=True)
-        fit_confidence(features, right, oracle=oracle).save(fit / CONFIDENCE_FILE)
+        fit_confidence(features, right, oracle=refined.ranked_by).save(fit)
         probabilities = cross_validated(features, right)
     elif again is not None:
-        model = ConfidenceModel.load(again)
+        model = load_confidence(again).get(refined.ranked_by)
         if model is None:
-            raise DataError(f"{again} holds no {CONFIDENCE_FILE}; fit one with --fit {again}.")
+            raise DataError(f"{again} holds no {CONFIDENCE_FILE} for {refined.ranked_by}; fit one with --fit {again}.")
         probabilities = np.array([model.probability(row) for row in features.tolist()])
     elif not stated or None in stated:
         raise DataError(f"{named}: the weights that made these rows state no confidence; fit one with --fit FOLDER.")
@@ -207,6 +213,7 @@ class _Plan(NamedTuple):
     starts: int | None
     relax: bool
     oracle: str
+    second_oracle: str | None
     n_relax: int | None
     processes: int
     weights: Path | None
@@ -228,7 +235,9 @@ def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], 
     torch.set_num_threads(1)  # as in processes of their own
     search = {"n_candidates": max(ks), "n_starts": plan.starts, "steps": plan.steps, "exclude_same": True}
     config, refined = configs_for(
-        plan.effort, search=search, refinement={"oracle": plan.oracle, "n_relax": plan.n_relax}
+        plan.effort,
+        search=search,
+        refinement={"oracle": plan.oracle, "second_oracle": plan.second_oracle, "n_relax": plan.n_relax},
     )
     if plan.relax:
         config = for_relaxing(config, refined)

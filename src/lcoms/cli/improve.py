@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, StartsOption
+from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, OracleOption, SecondOracleOption, StartsOption
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def improve(
     without_same: Annotated[
         bool, typer.Option("--without-same", help="Leave training crystals of the very formula out of the starts.")
     ] = False,
-    oracle: Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")] = DEFAULT_ORACLE,
+    oracle: OracleOption = DEFAULT_ORACLE,
+    second_oracle: SecondOracleOption = None,
     processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     weights: Annotated[
@@ -45,7 +46,7 @@ def improve(
 
     composition = Composition.from_formula(formula)
     search = {"n_candidates": n, "n_starts": starts, "exclude_same": without_same, "seed": seed}
-    config, refined = configs_for(effort, search=search, refinement={"oracle": oracle})
+    config, refined = configs_for(effort, search=search, refinement={"oracle": oracle, "second_oracle": second_oracle})
     rounds = ImproveConfig(budget=budget, batch=batch)
     loaded = load_weights(weights)
     make_oracle(oracle).check([composition])

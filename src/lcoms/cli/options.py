@@ -50,7 +50,14 @@ RelaxOption = Annotated[
         show_default="where CHGNet is installed",
     ),
 ]
-OracleOption = Annotated[str, typer.Option(help="Energy oracle that relaxes and ranks.")]
+OracleOption = Annotated[str, typer.Option(help="Energy oracle that relaxes.")]
+SecondOracleOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Oracle whose energies of the relaxed crystals count as much in the order as those of --oracle, or none.",
+        show_default="sevennet:l3i5, where sevenn is installed and --oracle is not given",
+    ),
+]
 FmaxOption = Annotated[float, typer.Option(help="Largest force left by a relaxation, eV/angstrom.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 WeightsOption = Annotated[
@@ -70,6 +77,7 @@ def settings(
     without_same: bool,
     relax: bool | None,
     oracle: str,
+    second_oracle: str | None,
     n_relax: int | None,
     explore: int | None,
     fmax: float,
@@ -95,7 +103,13 @@ def settings(
         "seed": seed,
     }
     exploration = None if explore is None else {"n": explore}
-    refinement = {"oracle": oracle, "n_relax": n_relax, "explore": exploration, "fmax": fmax}
+    refinement = {
+        "oracle": oracle,
+        "second_oracle": second_oracle,
+        "n_relax": n_relax,
+        "explore": exploration,
+        "fmax": fmax,
+    }
     config, refined = configs_for(effort, search=search, refinement=refinement)
     return config, refined if relax else None
 

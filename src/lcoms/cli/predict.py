@@ -19,6 +19,7 @@ from lcoms.cli.options import (
     NRelaxOption,
     OracleOption,
     RelaxOption,
+    SecondOracleOption,
     SeedOption,
     StartOption,
     StartsOption,
@@ -46,6 +47,7 @@ PREDICTED = "predicted"
 TOGETHER = 8  # formulas whose candidates are relaxed at once
 DECODED_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
 RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom, and the surrogate's before it."
+SECOND_NOTE = " `above` is the mean of that and {second_oracle}."
 
 
 def predict(
@@ -69,6 +71,7 @@ def predict(
     without_same: WithoutSameOption = False,
     relax: RelaxOption = None,
     oracle: OracleOption = DEFAULT_ORACLE,
+    second_oracle: SecondOracleOption = None,
     n_relax: NRelaxOption = None,
     explore: ExploreOption = None,
     fmax: FmaxOption = 0.1,
@@ -102,6 +105,7 @@ def predict(
             without_same=without_same,
             relax=relax,
             oracle=oracle,
+            second_oracle=second_oracle,
             n_relax=n_relax,
             explore=explore,
             fmax=fmax,
@@ -178,6 +182,7 @@ def _predict_all(
         from lcoms.io import read_crystals
         from lcoms.models.weights import load_weights
         from lcoms.oracles.registry import make_oracle
+        from lcoms.refinement import ranked_by
         from lcoms.report import make_folder
 
         torch.set_num_threads(threads)
@@ -185,6 +190,8 @@ def _predict_all(
         structure: Crystal | None = None if start_structure is None else read_crystals(start_structure)[0]
         if run.refined is not None:
             make_oracle(run.refined.oracle).check(compositions)
+            if run.refined.second_oracle:
+                make_oracle(run.refined.second_oracle)
             phases = _phases(run.hull, run.refined.oracle)
         make_folder(run.out)
     failed = 0
@@ -207,7 +214,10 @@ def _predict_all(
     if finished:
         note = DECODED_NOTE
         if run.refined is not None:
-            note = RELAXED_NOTE.format(oracle=run.refined.oracle) + (STAR_NOTE if no_reference else "")
+            note = RELAXED_NOTE.format(oracle=run.refined.oracle)
+            if all(ranked_by(prediction) != run.refined.oracle for prediction in finished):
+                note += SECOND_NOTE.format(second_oracle=run.refined.second_oracle)
+            note += STAR_NOTE if no_reference else ""
         console.print(f"{note} {time.perf_counter() - clock:.1f} s.", style="dim")
         if run.report:
             page = _write_report(finished, loaded, run.out, console)
@@ -271,7 +281,7 @@ def _finish(
     from lcoms.report import table, write_prediction
 
     if run.refined is not None and predictions:
-        from lcoms.confidence import ConfidenceModel
+        from lcoms.confidence import load_confidence
         from lcoms.hull import Hull
         from lcoms.oracles.references import load_references
         from lcoms.refinement import found_phases, refine_all, to_relax, with_hull
@@ -283,7 +293,7 @@ def _finish(
                 predictions,
                 run.refined,
                 n_candidates=run.n_candidates,
-                confidence=ConfidenceModel.load(folder),
+                confidence=load_confidence(folder),
                 processes=run.processes,
                 progress=lambda: status.update(f"Relaxing candidates: {next(done)} of {n} ..."),
             )

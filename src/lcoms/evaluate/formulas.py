@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lcoms.candidate import Candidate
-from lcoms.confidence import ConfidenceModel, evidence
+from lcoms.confidence import evidence, load_confidence
 from lcoms.crystal import Composition
 from lcoms.errors import FormulaError
 from lcoms.evaluate.references import Reference
@@ -218,8 +218,8 @@ def _outcomes(job: Job, weights: Weights, plan: Plan) -> list[Outcome]:
         decoded = final = predict_crystals(members[0].composition, weights, replace(plan.config, seed=seed))
         if plan.refined is not None:
             n = plan.config.n_candidates
-            model = ConfidenceModel.load(weights.folder)
-            (final,) = refine_all([decoded], plan.refined, n_candidates=n, confidence=model, processes=1)
+            models = load_confidence(weights.folder)
+            (final,) = refine_all([decoded], plan.refined, n_candidates=n, confidence=models, processes=1)
     except FormulaError as error:
         note = str(error)
     seconds = time.perf_counter() - clock

@@ -59,6 +59,10 @@ class EnergyOracle(ABC):
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         """One record per crystal, in order; a crystal that fails gets a status and never stops the rest."""
 
+    def energies(self, crystals: Sequence[Crystal]) -> list[float]:
+        """Energies (eV) alone, in order; NaN for a crystal that fails."""
+        return [result.energy if result.ok else float("nan") for result in evaluate_all(self, crystals)]
+
     @abstractmethod
     def check(self, compositions: Iterable[Composition]) -> None:
         """Whether the oracle can handle these, asked before any work starts.

@@ -3,6 +3,7 @@
 | name | what it is |
 | --- | --- |
 | chgnet:r2scan, chgnet:0.3.0 | CHGNet with the weights of that name (extra `chgnet`) |
+| sevennet:l3i5 | SevenNet-l3i5 (extra `sevennet`) |
 | gpaw, gpaw:cutoff=500,ranks=2 | PBE by GPAW, settings of `lcoms.oracles.dft.GpawConfig` (extra `gpaw`) |
 | analytic | the closed-form pair energy of `lcoms.oracles.analytic` |
 | package.module:Object?key=value,... | an ASE calculator: a class, a function that makes one, or an object |
@@ -23,7 +24,9 @@ from lcoms.errors import ConfigError, OracleError
 from lcoms.oracles.base import EnergyOracle
 
 DEFAULT_ORACLE = "chgnet:r2scan"
-NAMES = ("chgnet:r2scan", "chgnet:0.3.0", "gpaw", "analytic")
+DEFAULT_SECOND_ORACLE = "sevennet:l3i5"
+NAMES = ("chgnet:r2scan", "chgnet:0.3.0", "sevennet:l3i5", "gpaw", "analytic")
+SEVENNET_WEIGHTS = ("l3i5",)
 CHGNET_WEIGHTS = ("r2scan", "0.3.0")
 _IMPORT_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)(?:\?(.*))?")
 
@@ -42,10 +45,12 @@ def make_oracle(name: str) -> EnergyOracle:
         return AnalyticOracle()
     if family == "chgnet" and (rest in CHGNET_WEIGHTS or ":" not in name):
         return _chgnet(rest or DEFAULT_ORACLE.partition(":")[2])
+    if family == "sevennet" and (rest in SEVENNET_WEIGHTS or ":" not in name):
+        return _sevennet(rest or DEFAULT_SECOND_ORACLE.partition(":")[2])
     if family == "gpaw":
         return _gpaw(rest)
     found = _IMPORT_PATH.fullmatch(name.strip())
-    if found is None or family in ("analytic", "chgnet"):
+    if found is None or family in ("analytic", "chgnet", "sevennet"):
         raise OracleError(
             f"there is no oracle {name!r}; choose {', '.join(NAMES)}, or an ASE calculator by its import path, "
             "such as mace.calculators:mace_mp?model=small."
@@ -59,6 +64,22 @@ def _chgnet(weights: str) -> EnergyOracle:
     from lcoms.oracles.chgnet import ChgnetOracle
 
     return ChgnetOracle(weights)
+
+
+def _sevennet(weights: str) -> EnergyOracle:
+    if find_spec("sevenn") is None:
+        raise OracleError('SevenNet is not installed; type: pip install "lcoms[sevennet]"')
+    from lcoms.oracles.sevennet import SevenNetOracle
+
+    return SevenNetOracle(weights)
+
+
+def default_second_oracle(oracle: str) -> str:
+    """The oracle that is asked beside another one where nothing is said; empty: none.
+
+    SevenNet, where it is installed, beside the default oracle: a model of one's own is not overruled.
+    """
+    return DEFAULT_SECOND_ORACLE if oracle == DEFAULT_ORACLE and find_spec("sevenn") is not None else ""
 
 
 def _gpaw(settings: str) -> EnergyOracle:

@@ -1,0 +1,176 @@
+"""SevenNet as an oracle: weights from the `sevenn` package, network of our own, many crystals at once."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lcoms.batch import CrystalBatch
+from lcoms.crystal import Composition, Crystal
+from lcoms.elements import SYMBOLS
+from lcoms.errors import OracleError
+from lcoms.lattice import plane_spacings, shortest_distance
+from lcoms.neighbors import neighbor_list
+from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.sevennet_network import CUTOFF, SevenNet
+
+WEIGHTS = {"l3i5": "pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth"}
+CLOSEST = 0.1  # angstrom; nearer atoms make numbers without meaning
+MAX_NEIGHBORS = 1000  # of an atom, by the density of the cell
+MAX_EDGES = 2500  # computed in one go, unless a single crystal has more
+
+
+class SevenNetOracle(EnergyOracle):
+    """SevenNet-l3i5 (Park et al., 2024) on the CPU.
+
+    Energies are total energies of the Materials Project's GGA and GGA+U calculations without corrections. It uses as
+    many threads as torch does.
+
+    Args:
+        weights: "l3i5".
+
+    Raises:
+        OracleError: the weights are not known, or the package sevenn is not installed.
+    """
+
+    batch_size = 8
+
+    def __init__(self, weights: str = "l3i5") -> None:
+        if weights not in WEIGHTS:
+            raise OracleError(f"SevenNet has weights {' and '.join(WEIGHTS)} here, not {weights!r}.")
+        self.name = f"sevennet:{weights}"
+        content = _load(WEIGHTS[weights])
+        self._network = SevenNet(content["model_state_dict"])
+        self._species: dict[int, int] = dict(content["config"]["_type_map"])
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        """Whether all elements are among the 89 that SevenNet knows.
+
+        Raises:
+            OracleError: naming those that are not.
+        """
+        every = {z for composition in compositions for z in composition.atomic_numbers}
+        unknown = sorted(every - self._species.keys())
+        if unknown:
+            names = ", ".join(SYMBOLS[z] for z in unknown)
+            raise OracleError(f"SevenNet does not know {names}; leave these out.")
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        """Energies, forces and stresses; a crystal that cannot be handled gets a status."""
+        results = self._refused(crystals)
+        for numbers in _chunks(crystals, results):
+            batch = CrystalBatch.from_crystals([crystals[n] for n in numbers], torch.float64)
+            energies, center, neighbor, vectors = self._energies(batch, slopes=True)
+            [slopes] = torch.autograd.grad(energies.sum(), vectors)
+            forces = torch.zeros(len(batch.atomic_numbers), 3, dtype=torch.float64)
+            forces.index_add_(0, center, slopes).index_add_(0, neighbor, -slopes)
+            virials = vectors.detach()[:, :, None] * slopes[:, None, :]
+            owner, totals = batch.crystal_idx[center], energies.tolist()
+            strains = torch.zeros(len(numbers), 3, 3, dtype=torch.float64).index_add_(0, owner, virials)
+            for place, number in enumerate(numbers):
+                mine = (batch.crystal_idx == place).numpy()
+                stress = strains[place].numpy() / crystals[number].volume
+                found = Evaluation(totals[place], forces.numpy()[mine], (stress + stress.T) / 2)
+                results[number] = found if _finite(found) else _not_finite(crystals[number])
+        return [results[n] for n in range(len(crystals))]
+
+    def energies(self, crystals: Sequence[Crystal]) -> list[float]:
+        """Energies alone, several times faster; NaN for a crystal that cannot be handled."""
+        refused, found = self._refused(crystals), [float("nan")] * len(crystals)
+        for numbers in _chunks(crystals, refused):
+            batch = CrystalBatch.from_crystals([crystals[n] for n in numbers], torch.float64)
+            with torch.no_grad():
+                energies, *_ = self._energies(batch, slopes=False)
+            for number, energy in zip(numbers, energies.tolist(), strict=True):
+                found[number] = energy
+        return found
+
+    def _energies(self, batch: CrystalBatch, *, slopes: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Energy of each crystal; center, neighbour and vector of each edge."""
+        edges = neighbor_list(batch, cutoff=CUTOFF)
+        vectors = edges.vectors(batch)
+        near = vectors.norm(dim=-1) < CUTOFF  # an atom alone is given its nearest, however far
+        center, neighbor, vectors = edges.target[near], edges.source[near], vectors[near].requires_grad_(slopes)
+        species = torch.tensor([self._species[z] for z in batch.atomic_numbers.tolist()])
+        atoms = self._network.atom_energies(species, center, neighbor, vectors.float())
+        total = torch.zeros(batch.n_crystals, dtype=torch.float64).index_add(0, batch.crystal_idx, atoms)
+        return total, center, neighbor, vectors
+
+    def _refused(self, crystals: Sequence[Crystal]) -> dict[int, Evaluation]:
+        """Records of those that are not computed, by number."""
+        refused = {}
+        for number, crystal in enumerate(crystals):
+            reason = self._why_not(crystal)
+            if reason:
+                refused[number] = Evaluation.failed(reason, crystal.n_atoms)
+        return refused
+
+    def _why_not(self, crystal: Crystal) -> str:
+        unknown = sorted(set(crystal.atomic_numbers.tolist()) - self._species.keys())
+        if unknown:
+            return f"SevenNet does not know {', '.join(SYMBOLS[z] for z in unknown)}."
+        reach = CUTOFF / plane_spacings(crystal.lattice)
+        if _n_neighbors(crystal) > MAX_NEIGHBORS or (2 * reach + 1).prod() * crystal.n_atoms > 1e6:
+            return "the cell is too dense or too flat: an atom would have thousands of neighbours."
+        if shortest_distance(crystal.lattice, crystal.frac_coords) < CLOSEST:
+            return f"two atoms are closer than {CLOSEST} angstrom."
+        return ""
+
+
+def _n_neighbors(crystal: Crystal) -> float:
+    """Atoms within the cutoff of a point, on average."""
+    return 4.2 * CUTOFF**3 * crystal.n_atoms / crystal.volume
+
+
+def _chunks(crystals: Sequence[Crystal], without: dict[int, Evaluation]) -> Iterator[list[int]]:
+    """Numbers of crystals that are computed together."""
+    chunk: list[int] = []
+    n_edges = 0.0
+    for number, crystal in enumerate(crystals):
+        if number in without:
+            continue
+        size = crystal.n_atoms * _n_neighbors(crystal)
+        if chunk and n_edges + size > MAX_EDGES:
+            yield chunk
+            chunk, n_edges = [], 0.0
+        chunk.append(number)
+        n_edges += size
+    if chunk:
+        yield chunk
+
+
+def _finite(found: Evaluation) -> bool:
+    return bool(np.isfinite(found.energy) and np.isfinite(found.forces).all() and np.isfinite(found.stress).all())
+
+
+def _not_finite(crystal: Crystal) -> Evaluation:
+    return Evaluation.failed("SevenNet gave numbers that are not finite.", crystal.n_atoms)
+
+
+def _load(file: str) -> dict[str, Any]:
+    """A checkpoint of the installed package, read without running any code that it could hold.
+
+    Beside tensors it holds arrays, for which NumPy's own constructors are let through.
+    """
+    spec = find_spec("sevenn")
+    if spec is None or not spec.submodule_search_locations:
+        raise OracleError('SevenNet is not installed; type: pip install "lcoms[sevennet]"')
+    path = Path(spec.submodule_search_locations[0]) / file
+    if not path.is_file():
+        raise OracleError("this version of SevenNet has no weights l3i5; install sevenn 0.13.0 or later.")
+    rebuild: Any = np.ndarray(0).__reduce__()[0]
+    allowed: list[Any] = [(rebuild, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype]
+    allowed += [type(np.dtype(kind)) for kind in ("f4", "f8", "i8")]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise OracleError(f"{path}: these weights cannot be read; install sevenn 0.13.0.") from error
+    return dict(content)

@@ -1,0 +1,190 @@
+"""SevenNet's energies and their slopes along bonds, from its own weights, without e3nn.
+
+Park et al., Journal of Chemical Theory and Computation 20, 4857 (2024), after Batzner et al., Nature Communications 13,
+2453 (2022). Features of an atom are lists of tensors by degree l, each (n, 2l + 1, channels). A message is the product
+of a neighbour's features with the spherical harmonics of the bond, coupled by 3j symbols, with weights that depend on
+the bond's length. The harmonics are coupled first, once for all channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import silu
+
+CUTOFF = 5.0
+CHANNELS = (128, 64, 32, 32)  # of degrees 0 to 3
+N_LAYERS = 5
+ENVELOPE_POWER = 6
+SILU_SCALE = 1.6791768074035645  # 1 / sqrt(<silu(x)^2>) over normal x, as e3nn draws it
+
+Features = list[Float[Tensor, "n m c"]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """Features of degree `left` times harmonics of degree `middle`, to degree `right`."""
+
+    left: int
+    middle: int
+    right: int
+    coupling: Float[Tensor, "a b c"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    own: list[Tensor]  # one (channels in, channels out) a degree
+    before: list[Tensor]
+    radial: list[Tensor]  # three matrices of the network of the bond's length
+    paths: list[_Path]
+    after: list[Tensor]
+    denominator: float
+
+
+class SevenNet:
+    """The network, without gradients of its weights.
+
+    Args:
+        state: SevenNet's state_dict.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        w = {name: value.detach().float() for name, value in state.items()}
+        self._frequencies = w["edge_embedding.basis_function.coeffs"]
+        n_species = len(w["rescale_atomic_energy.shift"])
+        self._embedding = w["onehot_to_feature_x.linear.weight"].reshape(n_species, -1) / sqrt(n_species)
+        self._layers = [_layer(w, t) for t in range(N_LAYERS)]
+        hidden = w["reduce_input_to_hidden.linear.weight"].reshape(CHANNELS[0], -1)
+        self._hidden = hidden / sqrt(CHANNELS[0])
+        self._out = w["reduce_hidden_to_energy.linear.weight"].reshape(-1, 1) / sqrt(hidden.shape[1])
+        self._scale, self._shift = w["rescale_atomic_energy.scale"], w["rescale_atomic_energy.shift"].double()
+
+    def atom_energies(
+        self,
+        species: Int[Tensor, " n_atoms"],
+        center: Int[Tensor, " n_edges"],
+        neighbor: Int[Tensor, " n_edges"],
+        vectors: Float[Tensor, "n_edges 3"],
+    ) -> Float[Tensor, " n_atoms"]:
+        """Energy of each atom, eV, in float64.
+
+        Args:
+            species: places of the elements in SevenNet's own list.
+            vectors: from the center to its neighbour, angstrom.
+        """
+        lengths = vectors.norm(dim=-1, keepdim=True)
+        harmonics = spherical_harmonics(vectors / lengths)
+        basis = self._radial_basis(lengths)
+        x: Features = [self._embedding[species][:, None, :]]
+        for layer in self._layers:
+            x = _interact(layer, x, center, neighbor, harmonics, basis)
+        scaled = (x[0][:, 0] @ self._hidden @ self._out)[:, 0]
+        return (scaled * self._scale[species]).double() + self._shift[species]
+
+    def _radial_basis(self, r: Float[Tensor, "n_edges 1"]) -> Float[Tensor, "n_edges 8"]:
+        """Bessel functions under a polynomial that takes them smoothly to zero."""
+        p, u = ENVELOPE_POWER, r / CUTOFF
+        envelope = 1 - u**p * ((p + 1) * (p + 2) / 2 - p * (p + 2) * u + p * (p + 1) / 2 * u**2)
+        return 2 / CUTOFF * torch.sin(self._frequencies * r) / r * envelope
+
+
+def spherical_harmonics(unit: Float[Tensor, "n 3"]) -> list[Float[Tensor, "n m"]]:
+    """Real spherical harmonics of degrees 0 to 3 in e3nn's order, y the polar axis; their mean square is 1."""
+    x, y, z = unit.unbind(-1)
+    flat, second = x * x + z * z, torch.stack([sqrt(15) * x * z, 0.5 * sqrt(15) * (z * z - x * x)])
+    third = [
+        sqrt(42) / 6 * (second[0] * z + second[1] * x),
+        sqrt(7) * second[0] * y,
+        sqrt(168) / 8 * (4 * y * y - flat) * x,
+        sqrt(7) / 2 * y * (2 * y * y - 3 * flat),
+        sqrt(168) / 8 * (4 * y * y - flat) * z,
+        sqrt(7) * second[1] * y,
+        sqrt(42) / 6 * (second[1] * z - second[0] * x),
+    ]
+    middle = [second[0], sqrt(15) * x * y, sqrt(5) * (y * y - flat / 2), sqrt(15) * y * z, second[1]]
+    return [torch.ones_like(unit[:, :1]), sqrt(3) * unit, torch.stack(middle, -1), torch.stack(third, -1)]
+
+
+def _interact(
+    layer: _Layer, x: Features, center: Tensor, neighbor: Tensor, harmonics: Sequence[Tensor], basis: Tensor
+) -> Features:
+    """One round of messages, then a gate: scalars pass through silu, the others are scaled by scalars of their own."""
+    gathered = [values[neighbor] for values in _mixed(x, layer.before)]
+    weights = _radial_weights(layer, basis)
+    sums: list[list[Tensor]] = [[] for _ in layer.after]
+    start = 0
+    for path in layer.paths:
+        coupled = torch.einsum("eb,abc->eca", harmonics[path.middle], path.coupling)
+        channels = gathered[path.left].shape[-1]
+        message = torch.bmm(coupled, gathered[path.left]) * weights[:, None, start : start + channels]
+        start += channels
+        total = message.new_zeros(len(x[0]), *message.shape[1:])
+        sums[path.right].append(total.index_add(0, center, message))
+    heard = _mixed([torch.cat(parts, dim=-1) / layer.denominator for parts in sums], layer.after)
+    own = _mixed(x, layer.own)
+    new = [a + own[degree] if degree < len(own) else a for degree, a in enumerate(heard)]
+    scalars = SILU_SCALE * silu(new[0])
+    gates = scalars[..., CHANNELS[0] :].split(CHANNELS[1 : len(new)], dim=-1) if len(new) > 1 else ()
+    return [scalars[..., : CHANNELS[0]], *(gate * values for gate, values in zip(gates, new[1:], strict=True))]
+
+
+def _mixed(x: Features, matrices: Sequence[Tensor]) -> Features:
+    """Channels mixed within each degree."""
+    return [values @ matrix for values, matrix in zip(x, matrices, strict=False)]
+
+
+def _radial_weights(layer: _Layer, basis: Float[Tensor, "n_edges 8"]) -> Float[Tensor, "n_edges k"]:
+    hidden = SILU_SCALE * silu(basis @ layer.radial[0])
+    hidden = SILU_SCALE * silu(hidden @ layer.radial[1])
+    return hidden @ layer.radial[2]
+
+
+def _layer(w: Mapping[str, Tensor], t: int) -> _Layer:
+    """Weights of one layer; the first has scalars only before it, the last only behind it."""
+    degrees_in = range(1) if t == 0 else range(len(CHANNELS))
+    degrees_out = range(1) if t == N_LAYERS - 1 else range(len(CHANNELS))
+    paths = [
+        _Path(left, middle, right, _coupling(w, left, middle, right))
+        for left in degrees_in
+        for middle in range(len(CHANNELS))
+        for right in degrees_out
+        if abs(left - middle) <= right <= left + middle
+    ]
+    n_in = [CHANNELS[degree] for degree in degrees_in]
+    n_out = [CHANNELS[degree] for degree in degrees_out]
+    n_out[0] = sum(n_out)  # a gate for each channel of the higher degrees
+    n_heard = [sum(CHANNELS[path.left] for path in paths if path.right == degree) for degree in degrees_out]
+    radial = [w[f"{t}_convolution.weight_nn.layer{i}.weight"] for i in range(3)]
+    return _Layer(
+        own=_matrices(w[f"{t}_self_connection_intro.linear.weight"], n_in, n_out),
+        before=_matrices(w[f"{t}_self_interaction_1.linear.weight"], n_in, n_in),
+        radial=[matrix / sqrt(len(matrix)) for matrix in radial],
+        paths=paths,
+        after=_matrices(w[f"{t}_self_interaction_2.linear.weight"], n_heard, n_out),
+        denominator=float(w[f"{t}_convolution.denominator"]),
+    )
+
+
+def _matrices(flat: Tensor, n_in: Sequence[int], n_out: Sequence[int]) -> list[Tensor]:
+    """Matrices of the degrees that both sides have, scaled by the number of channels that come in."""
+    sizes = [a * b for a, b in zip(n_in, n_out, strict=False)]
+    parts = flat.split(sizes)
+    return [part.reshape(a, -1) / sqrt(a) for part, a in zip(parts, n_in, strict=False)]
+
+
+def _coupling(w: Mapping[str, Tensor], left: int, middle: int, right: int) -> Float[Tensor, "a b c"]:
+    """3j symbols times the root of the dimension of what comes out."""
+    identity = torch.eye(2 * max(left, middle) + 1)
+    if left == 0:
+        return identity[None]
+    if middle == 0:
+        return identity[:, None]
+    if right == 0:
+        return identity[:, :, None] / sqrt(2 * left + 1)
+    symbols = w[f"1_convolution.convolution._compiled_main_left_right._w3j_{left}_{middle}_{right}"]
+    return symbols * sqrt(2 * right + 1)
