@@ -14,7 +14,7 @@ RUN pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch==2.13.0
 COPY pyproject.toml README.md LICENSE /src/
 COPY src /src/src
 RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ libc6-dev \
-    && pip install "/src[chgnet,app]" && rm -rf /src \
+    && pip install "/src[chgnet,sevennet,app]" && rm -rf /src \
     && apt-get purge -y --auto-remove gcc g++ libc6-dev && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /work

@@ -53,12 +53,12 @@ gpaw: $(VENV)/.ready
 # The stamps say what is installed; they are made anew when the list of dependencies changes.
 $(VENV)/.ready: pyproject.toml scripts/setup_env.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; install it, or name it: make PYTHON=/path/to/python"; exit 2; }
-	@$(PYTHON) scripts/setup_env.py $(VENV) --extra chgnet
+	@$(PYTHON) scripts/setup_env.py $(VENV) --extra chgnet --wish sevennet
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml scripts/setup_env.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; install it, or name it: make PYTHON=/path/to/python"; exit 2; }
-	@$(PYTHON) scripts/setup_env.py $(VENV) --extra dev --extra chgnet
+	@$(PYTHON) scripts/setup_env.py $(VENV) --extra dev --extra chgnet --wish sevennet
 	@touch $(VENV)/.ready $@
 
 $(VENV)/.ready-docs: pyproject.toml scripts/setup_env.py

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the environment stands or shall stand")
     parser.add_argument("--extra", action="append", default=[], help="an extra of pyproject.toml, such as dev")
+    parser.add_argument("--wish", action="append", default=[], help="an extra that is left out where it cannot be had")
     options = parser.parse_args(arguments)
     if sys.version_info < MINIMUM_PYTHON:
         return _fail(f"Python 3.11 or newer is needed, and this is {sys.version.split()[0]}.")
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         extras = f"[{','.join(options.extra)}]" if options.extra else ""
         say("Installing lcoms and what else it needs.")
         pip(python, ["--editable", f"{root}{extras}"])
+        install_wishes(python, root, options.wish)
     except subprocess.CalledProcessError as error:
         sys.stderr.write(error.output or "")
         return _fail("The installation did not succeed; what pip said stands above. Run the command again to go on.")
@@ -82,6 +84,16 @@ def install_torch(python: Path) -> None:
         say("  The package index has no separate CPU build, so that the usual build is installed, which may be large.")
         say("  Set TORCH_INDEX_URL to an index with CPU builds to avoid this.")
         pip(python, [*source, f"torch=={TORCH_VERSION}"])
+
+
+def install_wishes(python: Path, root: Path, extras: Sequence[str]) -> None:
+    """Install extras that the program can do without; one that cannot be had is named."""
+    for extra in extras:
+        say(f"Installing the extra {extra}.")
+        try:
+            pip(python, ["--editable", f"{root}[{extra}]"])
+        except subprocess.CalledProcessError:
+            say(f"  {extra} cannot be installed here. lcoms works without it, a little less accurately.")
 
 
 def has_gpu() -> bool:

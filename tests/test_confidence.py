@@ -17,10 +17,10 @@ from lcoms.candidate import Candidate, Relaxation
 from lcoms.confidence import (
     CONFIDENCE_FILE,
     FEATURES,
-    ConfidenceModel,
     cross_validated,
     evidence,
     fit_confidence,
+    load_confidence,
     reliability,
 )
 from lcoms.crystal import Crystal
@@ -54,6 +54,9 @@ def test_evidence_by_hand() -> None:
         [0.2, log(2), log(6), 0.6, log(192), 0.1, log(0.41), 0.3, 0.0, log(2), 2.0]
     )
     assert evidence(candidates[:1])[:2] == [1.0, 0.0]
+    assert candidates[0].relaxation is not None
+    above = replace(candidates[0], relaxation=replace(candidates[0].relaxation, energy_above_lowest=0.02))
+    assert evidence([above, *candidates[1:]])[8] == 0.02
     assert evidence(candidates[3:]) == []
     assert evidence([relaxed(rock_salt(), nan)]) == []
     assert len(evidence(candidates)) == len(FEATURES)
@@ -80,19 +83,25 @@ def test_reliability_by_hand() -> None:
 
 
 def test_models_are_kept_as_json(tmp_path: Path) -> None:
-    assert ConfidenceModel.load(tmp_path) is None
+    assert load_confidence(tmp_path) == {}
     model = fit_confidence(*made_up(60), oracle="chgnet:r2scan")
+    other = fit_confidence(*made_up(60, seed=1), oracle="chgnet:r2scan, another")
+    for one in (other, model, other):
+        one.save(tmp_path)
+    assert load_confidence(tmp_path) == {model.oracle: model, other.oracle: other}
     path = tmp_path / CONFIDENCE_FILE
-    model.save(path)
-    assert ConfidenceModel.load(tmp_path) == model
     content = json.loads(path.read_text())
-    for damage in ({"format": 99}, {"features": ["moon"]}, {"coefficients": [1.0]}, {"mean": "x"}, {"intercept": None}):
+    [row, _] = content["models"]
+    rows = [row | damage for damage in ({"coefficients": [1.0]}, {"mean": "x"}, {"intercept": None})]
+    for damage in ({"format": 99}, {"features": ["moon"]}, *({"models": [row]} for row in rows)):
         path.write_text(json.dumps(content | damage))
         with pytest.raises(WeightsError, match="fit it anew"):
-            ConfidenceModel.load(tmp_path)
+            load_confidence(tmp_path)
     path.write_text("{")
     with pytest.raises(WeightsError, match="damaged"):
-        ConfidenceModel.load(tmp_path)
+        load_confidence(tmp_path)
+    model.save(tmp_path)  # in place of what cannot be read
+    assert load_confidence(tmp_path) == {model.oracle: model}
 
 
 @pytest.mark.parametrize("right", [np.ones(20, dtype=bool), np.zeros(20, dtype=bool)])

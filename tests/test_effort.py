@@ -8,6 +8,7 @@ import pytest
 
 from lcoms.effort import EFFORTS, configs_for
 from lcoms.errors import ConfigError
+from lcoms.oracles import registry
 from lcoms.prediction import PredictConfig, RefineConfig
 
 
@@ -20,7 +21,20 @@ def test_each_effort_does_more_than_the_one_before() -> None:
 
 
 def test_normal_is_the_default_of_the_settings() -> None:
-    assert configs_for("normal") == (PredictConfig(), RefineConfig())
+    assert configs_for("normal", refinement={"second_oracle": "none"}) == (PredictConfig(), RefineConfig())
+
+
+def test_the_second_oracle_is_the_default_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(**refinement: str) -> str:
+        return configs_for("normal", refinement=refinement)[1].second_oracle
+
+    monkeypatch.setattr(registry, "find_spec", lambda _name: object())
+    assert chosen() == "sevennet:l3i5"
+    assert chosen(second_oracle="none") == chosen(oracle="analytic") == chosen(oracle="sevennet:l3i5") == ""
+    assert chosen(oracle="analytic", second_oracle="chgnet:r2scan") == "chgnet:r2scan"
+    assert chosen(second_oracle="chgnet:r2scan") == ""  # it is the first one already
+    monkeypatch.setattr(registry, "find_spec", lambda _name: None)
+    assert chosen() == ""
 
 
 def test_a_choice_counts_more_than_the_effort_and_none_leaves_it() -> None:

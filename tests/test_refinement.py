@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log, nan
 from typing import Any
@@ -23,11 +23,12 @@ from tiny import (
 )
 
 from lcoms.candidate import Candidate
+from lcoms.confidence import FEATURES, ConfidenceModel
 from lcoms.crystal import Composition, Crystal
 from lcoms.errors import ConfigError
 from lcoms.hull import Hull, Phase
 from lcoms.prediction import PredictConfig, Prediction, RefineConfig
-from lcoms.refinement import found_phases, more_symmetric, refine, with_hull
+from lcoms.refinement import finished, found_phases, more_symmetric, ranked_by, refine, with_hull
 from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.report import results, table
 from lcoms.search.explore import ExploreConfig
@@ -49,7 +50,13 @@ def prediction_of(*candidates: Candidate) -> Prediction:
     return Prediction(composition, candidates, PredictConfig(), "digest", 9, 1, 2, 3)
 
 
-def run(prediction: Prediction, results: Sequence[RelaxResult], n: int = 10, **options: Any) -> Prediction:
+def run(
+    prediction: Prediction,
+    results: Sequence[RelaxResult],
+    n: int = 10,
+    second: Callable[[Sequence[Crystal]], Sequence[float]] | None = None,
+    **options: Any,
+) -> Prediction:
     def relax(crystals: Sequence[Crystal]) -> Sequence[RelaxResult]:
         assert len(crystals) == len(results)
         return results
@@ -57,7 +64,8 @@ def run(prediction: Prediction, results: Sequence[RelaxResult], n: int = 10, **o
     def formation(_: Composition, energy: float) -> float | None:
         return energy + 3.0
 
-    return refine(prediction, RefineConfig(**options), relax, formation_energy=formation, n_candidates=n)
+    config = RefineConfig(**options)
+    return refine(prediction, config, relax, formation_energy=formation, n_candidates=n, energies=second)
 
 
 def test_the_oracle_decides_the_order() -> None:
@@ -219,6 +227,42 @@ def test_votes_for_a_structure_can_be_worth_energy() -> None:
     assert [c.space_group for c in run(before, energies, order=strict).candidates] == [225, 221]
     found = run(before, energies, order=strict, explore=ExploreConfig(n=1))
     assert [c.space_group for c in found.candidates] == [221, 225]  # rock salt lies too high for its votes
+
+
+def second(energies: Sequence[float]) -> Callable[[Sequence[Crystal]], Sequence[float]]:
+    return lambda crystals: [energy * crystal.n_atoms for energy, crystal in zip(energies, crystals, strict=True)]
+
+
+def test_the_mean_of_two_oracles_makes_the_order() -> None:
+    salt, caesium, blende = rock_salt(), caesium_chloride(3.4, SALT), zinc_blende(6.0, SALT)
+    before = prediction_of(*(candidate_of(c) for c in (blende, caesium, salt)))
+    energies = [relaxed(blende, -6.8), relaxed(caesium, -6.7), relaxed(salt, -6.6)]  # -3.4, -3.35, -3.3 an atom
+    config = {"oracle": "one", "second_oracle": "two", "order": BARE}
+    found = run(before, energies, second=second([-9.0, -9.0, -9.2]), **config)
+    assert [c.space_group for c in found.candidates] == [225, 216, 221]
+    relaxations = [c.relaxation for c in found.candidates if c.relaxation is not None]
+    assert [r.energy_above_lowest for r in relaxations] == pytest.approx([0, 0.05, 0.075])
+    assert [r.second_energy for r in relaxations] == pytest.approx([-9.2, -9.0, -9.0])
+    assert [r.energy_per_atom for r in relaxations] == pytest.approx([-3.3, -3.4, -3.35])
+    assert ranked_by(found) == "one, two"
+    # One that the second oracle cannot handle: it counts for none, as the two have different zeros.
+    found = run(before, energies, second=second([nan, -9.0, -9.2]), **config)
+    assert [c.space_group for c in found.candidates] == [216, 221, 225]
+    assert ranked_by(found) == "one"
+    assert results(found)["candidates"][0]["relaxation"]["second_energy_per_atom"] is None
+
+
+def test_the_confidence_is_that_of_the_oracles_that_ranked() -> None:
+    candidate = candidate_of(rock_salt())
+    models = {
+        name: ConfidenceModel((0.0,) * len(FEATURES), (1.0,) * len(FEATURES), (0.0,) * len(FEATURES), bias, 9, name)
+        for name, bias in (("one", 0.0), ("one, two", 9.0))
+    }
+    config = {"oracle": "one", "second_oracle": "two"}
+    for energy, probability in ((-9.0, 1.0), (nan, 0.5)):
+        found = run(prediction_of(candidate), [relaxed(rock_salt(), -6.8)], second=second([energy]), **config)
+        assert finished(found, models, 5).confidence == pytest.approx(probability, abs=1e-3)
+        assert finished(found, {}, 5).confidence is None
 
 
 def test_lost_translations_make_a_crystal_less_symmetric() -> None:

@@ -111,3 +111,19 @@ def test_pip_that_fails_shows_what_it_said_and_one_sentence(
     error = capsys.readouterr().err
     assert error.startswith("no space left\n")
     assert error.endswith("Run the command again to go on.\n")
+
+
+def test_an_extra_that_cannot_be_had_is_named_and_left_out(
+    setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def pip(_python: Path, arguments: list[str]) -> None:
+        asked.append(arguments[-1])
+        if arguments[-1].endswith("[first]"):
+            raise subprocess.CalledProcessError(1, "pip", output="no compiler")
+
+    monkeypatch.setattr(setup_env, "pip", pip)
+    setup_env.install_wishes(Path("python"), Path("/here"), ["first", "second"])
+    assert asked == ["/here[first]", "/here[second]"]
+    assert "first cannot be installed here" in capsys.readouterr().out

@@ -23,7 +23,7 @@ N_LAYERS = 5
 ENVELOPE_POWER = 6
 SILU_SCALE = 1.6791768074035645  # 1 / sqrt(<silu(x)^2>) over normal x, as e3nn draws it
 
-Features = list[Float[Tensor, "n m c"]]
+Features = list[Float[Tensor, "n _ _"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class SevenNet:
         return 2 / CUTOFF * torch.sin(self._frequencies * r) / r * envelope
 
 
-def spherical_harmonics(unit: Float[Tensor, "n 3"]) -> list[Float[Tensor, "n m"]]:
+def spherical_harmonics(unit: Float[Tensor, "n 3"]) -> list[Float[Tensor, "n _"]]:
     """Real spherical harmonics of degrees 0 to 3 in e3nn's order, y the polar axis; their mean square is 1."""
     x, y, z = unit.unbind(-1)
     flat, second = x * x + z * z, torch.stack([sqrt(15) * x * z, 0.5 * sqrt(15) * (z * z - x * x)])

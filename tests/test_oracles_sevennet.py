@@ -1,0 +1,108 @@
+"""SevenNet's numbers are those of the package sevenn itself, alone and in a batch; the rest gets a status."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from tiny import perovskite, rock_salt, shaken, wurtzite, zinc_blende
+
+from lcoms.crystal import Composition, Crystal
+from lcoms.errors import OracleError
+from lcoms.io import to_ase
+from lcoms.oracles import sevennet as module
+from lcoms.oracles.registry import DEFAULT_ORACLE, default_second_oracle, make_oracle
+
+pytest.importorskip("sevenn", reason="the extra sevennet is not installed")
+
+from lcoms.oracles.sevennet import SevenNetOracle
+from lcoms.oracles.sevennet_network import spherical_harmonics
+
+
+@pytest.fixture(scope="module")
+def oracle() -> SevenNetOracle:
+    return SevenNetOracle()
+
+
+def crystals() -> list[Crystal]:
+    """Ionic and covalent, shaken, and one atom whose copies are its only neighbours."""
+    shaken_ones = [
+        shaken(crystal, 0.1, seed)
+        for seed, crystal in enumerate([rock_salt(), wurtzite(), perovskite(), zinc_blende(3.57, (6, 6))])
+    ]
+    return [*shaken_ones, Crystal(4.2 * np.eye(3), np.zeros((1, 3)), np.array([55]))]
+
+
+def test_energies_forces_and_stresses_are_sevennets_own(oracle: SevenNetOracle) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sevenn.calculator import SevenNetCalculator
+
+        theirs = SevenNetCalculator("7net-l3i5", device="cpu")
+    for crystal, one in zip(crystals(), oracle.evaluate(crystals()), strict=True):
+        atoms = to_ase(crystal)
+        atoms.calc = theirs
+        assert one.ok
+        assert one.energy / crystal.n_atoms == pytest.approx(atoms.get_potential_energy() / len(atoms), abs=1e-5)
+        np.testing.assert_allclose(one.forces, atoms.get_forces(), atol=1e-4)
+        np.testing.assert_allclose(one.stress, atoms.get_stress(voigt=False), atol=1e-5)
+    assert max(np.abs(one.forces).max() for one in oracle.evaluate(crystals())) > 1
+
+
+def test_energies_alone_are_the_same(oracle: SevenNetOracle, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [one.energy for one in oracle.evaluate(crystals())]
+    assert oracle.energies(crystals()) == pytest.approx(whole, abs=1e-5)
+    monkeypatch.setattr(module, "MAX_EDGES", 1)  # each crystal by itself
+    assert oracle.energies(crystals()) == pytest.approx(whole, abs=1e-5)
+    assert len(list(module._chunks(crystals(), {}))) == len(crystals())
+
+
+def test_an_atom_without_neighbours_has_an_energy_and_no_force(oracle: SevenNetOracle) -> None:
+    [far] = oracle.evaluate([Crystal(20 * np.eye(3), np.zeros((1, 3)), np.array([11]))])
+    [farther] = oracle.evaluate([Crystal(30 * np.eye(3), np.zeros((1, 3)), np.array([11]))])
+    assert far.ok
+    assert far.energy == farther.energy
+    assert not far.forces.any()
+
+
+def test_what_cannot_be_handled_gets_a_status_and_no_number(oracle: SevenNetOracle) -> None:
+    polonium = rock_salt(numbers=(84, 8))
+    twice = Crystal(5 * np.eye(3), np.array([[0, 0, 0], [0.01, 0, 0]]), np.array([11, 17]))
+    dense = Crystal(0.5 * np.eye(3), np.zeros((1, 3)), np.array([11]))
+    found = oracle.evaluate([polonium, rock_salt(), twice, dense])
+    assert [one.ok for one in found] == [False, True, False, False]
+    assert "Po" in found[0].status
+    assert "closer than 0.1 angstrom" in found[2].status
+    assert "dense" in found[3].status
+    assert np.isnan(oracle.energies([polonium, rock_salt(), twice, dense])).tolist() == [True, False, True, True]
+    with pytest.raises(OracleError, match="does not know Po"):
+        oracle.check([polonium.composition, Composition.from_formula("NaCl")])
+
+
+def test_spherical_harmonics_are_orthonormal() -> None:
+    """On a sphere their mean products are the identity; a third-order quadrature in the angles is exact."""
+    heights, weights = np.polynomial.legendre.leggauss(8)
+    angles = np.arange(16) * np.pi / 8
+    across = np.sqrt(1 - heights**2)[:, None]
+    points = np.stack(
+        [across * np.cos(angles), np.repeat(heights[:, None], 16, axis=1), across * np.sin(angles)], axis=-1
+    )
+    values = torch.cat(spherical_harmonics(torch.from_numpy(points.reshape(-1, 3))), dim=-1).numpy()
+    share = np.repeat(weights / 2 / 16, 16)
+    np.testing.assert_allclose(values.T @ (share[:, None] * values), np.eye(16), atol=1e-12)
+
+
+def test_it_is_made_by_name_and_asked_beside_the_default_only() -> None:
+    assert make_oracle("sevennet:l3i5").name == make_oracle("sevennet").name == "sevennet:l3i5"
+    with pytest.raises(OracleError, match="no oracle 'sevennet:best'"):
+        make_oracle("sevennet:best")
+    assert default_second_oracle(DEFAULT_ORACLE) == "sevennet:l3i5"
+    assert default_second_oracle("analytic") == ""
+
+
+def test_without_the_package_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda _name: None)
+    with pytest.raises(OracleError, match=r'pip install "lcoms\[sevennet\]"'):
+        SevenNetOracle()
