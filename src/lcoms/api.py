@@ -43,7 +43,7 @@ def predict(
         relax: relax the best candidates with an energy oracle and rank by it; None: where CHGNet is installed.
         weights: a folder of trained weights; None takes those that ship with the package.
         processes: that relax; None: as many as there are cores and work for them.
-        options: fields of `PredictConfig` and `RefineConfig`, such as seed, n_candidates or oracle.
+        options: fields of `PredictConfig` and `RefineConfig`, such as seed, n_candidates, oracle or second_oracle.
 
     Raises:
         FormulaError: the formula cannot be read or handled.
