@@ -26,8 +26,18 @@ from lcoms.crystal import Composition
 from lcoms.search.order import F_ELECTRONS, LEAST_SUPPORT, MAGNETIC
 from lcoms.symmetry import space_group_order
 
-TERMS = ("energy", "distance", "symmetry", "count", "support", "energy (rest)", "energy (V to Ni)", "energy (f)")
-CHOICES = ((0,), (0, 4), (0, 3), (0, 2, 3, 4), (0, 1, 2, 3, 4), (5, 6, 7, 4), (5, 6, 7, 2, 3, 4))
+TERMS = (
+    "energy",
+    "distance",
+    "symmetry",
+    "count",
+    "support",
+    "energy (rest)",
+    "energy (V to Ni)",
+    "energy (f)",
+    "volume",
+)
+CHOICES = ((0,), (0, 4), (0, 4, 8), (0, 1, 4, 8), (0, 2, 3, 4), (0, 1, 2, 3, 4), (5, 6, 7, 4, 8), (5, 6, 7, 2, 3, 4))
 FOLDS = 10
 RIDGE = 0.3
 MOST = 0.5  # eV/atom; energies farther above the lowest say no more
@@ -52,8 +62,9 @@ def case(rows: list[dict], elements: tuple[int, ...]) -> Case:  # type: ignore[t
         return np.zeros((0, len(TERMS))), np.zeros(0, dtype=bool)
     above = np.minimum(energies - energies.min(), MOST)
     kind = 2 if F_ELECTRONS.intersection(elements) else 1 if MAGNETIC.intersection(elements) else 0
+    volumes = np.log([row["volume"] for row in relaxed])
     split = above[:, None] * (np.arange(3) == kind)
-    return np.column_stack([above, terms, split]), np.array([row["both"] for row in relaxed])
+    return np.column_stack([above, terms, split, volumes]), np.array([row["both"] for row in relaxed])
 
 
 def fitted(cases: list[Case], columns: tuple[int, ...]) -> np.ndarray:

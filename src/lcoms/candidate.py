@@ -89,6 +89,7 @@ class Candidate:
             space_group=self.space_group,
             count=self.count,
             support=self.support,
+            volume_per_atom=self.crystal.volume / self.crystal.n_atoms,
             above=above,
         )
 

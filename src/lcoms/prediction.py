@@ -63,7 +63,7 @@ class RefineConfig:
     max_steps: int = 200
     order: OrderWeights = field(
         default_factory=lambda: OrderWeights(
-            0.003, 0.0, 0.0, 0.022, magnetic=2.0, f_electrons=3.6, limit=0.02, excess=3.0
+            0.003, 0.0, 0.0, 0.022, magnetic=2.0, f_electrons=3.6, limit=0.02, excess=3.0, volume=0.07
         )
     )
     explore: ExploreConfig = field(default_factory=ExploreConfig)

@@ -60,6 +60,7 @@ class Row:
         score: what the candidates were ranked by, eV/atom.
         energy: by the oracle, eV/atom above the lowest; None where not relaxed.
         surrogate: formation energy by the surrogate, eV/atom.
+        volume: cubic angstrom an atom.
         support: share of votes for the structures of its starts.
         start_distance: chemical distance of the start, None where there is none.
         strict, both: whether it is the reference.
@@ -73,6 +74,7 @@ class Row:
     space_group: int
     count: int
     n_atoms: int
+    volume: float
     support: float
     start_distance: float | None
     strict: bool
@@ -298,6 +300,7 @@ def _rows(reference: Reference, before: Sequence[Candidate], after: Sequence[Can
                 space_group=c.space_group,
                 count=c.count,
                 n_atoms=c.crystal.n_atoms,
+                volume=c.crystal.volume / c.crystal.n_atoms,
                 support=c.support,
                 start_distance=c.start.distance if isfinite(c.start.distance) else None,
                 strict=strict,

@@ -28,11 +28,13 @@ class OrderWeights:
             they could be.
         count: taken off for each factor e in the number of starts that led to the crystal.
         support: taken off for each factor e in the share of votes for its structure.
-        magnetic, f_electrons: factors by which all of them count more for compounds with V to Ni, and with lanthanides
+        magnetic, f_electrons: factors by which all of these count more for compounds with V to Ni, and with lanthanides
             or actinides, where energy models err more.
         limit: where crystals are explored, the energy above the lowest relaxed candidate that votes may make up for,
             eV/atom, times these factors; known crystals hardly ever lie higher.
         excess: how much more than once the energy beyond the limit counts.
+        volume: added for each factor e in the volume per atom: functionals without dispersion forces, and models that
+            learned from them, hold open crystals too stable.
     """
 
     distance: float
@@ -43,11 +45,12 @@ class OrderWeights:
     f_electrons: float = 1.0
     limit: float = 0.0
     excess: float = 0.0
+    volume: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("distance", "symmetry", "count", "support", "magnetic", "f_electrons", "limit", "excess"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
+        for name, weight in vars(self).items():
+            if weight < 0:
+                raise ConfigError(f"{name} must not be negative, as {weight} is.")
 
     def score(
         self,
@@ -58,11 +61,13 @@ class OrderWeights:
         space_group: int,
         count: int,
         support: float,
+        volume_per_atom: float,
         above: float = 0.0,
     ) -> float:
         """The energy (eV/atom) with all that counts beside it; the lowest comes first.
 
         Args:
+            volume_per_atom: cubic angstrom.
             above: how far the energy lies above the lowest of the relaxed candidates, eV/atom.
         """
         doubt = self.doubt(elements)
@@ -72,7 +77,8 @@ class OrderWeights:
             - self.count * log(max(count, 1))
             - self.support * log(support + LEAST_SUPPORT)
         )
-        return energy + doubt * beside + self.excess * max(0.0, above - self.limit * doubt)
+        excess = self.excess * max(0.0, above - self.limit * doubt)
+        return energy + self.volume * log(volume_per_atom) + doubt * beside + excess
 
     def doubt(self, elements: Collection[int]) -> float:
         """How much more than elsewhere the energy of a compound of these elements (atomic numbers) is doubted."""
