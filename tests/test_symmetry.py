@@ -20,9 +20,11 @@ from lcoms.crystal import Crystal
 from lcoms.lattice import shortest_distance
 from lcoms.match import STRICT, matches, rmsd
 from lcoms.symmetry import (
+    HANDED,
     TOLERANCE_LADDER,
     conventional,
     operations_per_atom,
+    same_space_group,
     space_group_number,
     space_group_order,
     space_group_symbol,
@@ -148,3 +150,24 @@ def test_a_subgroup_has_fewer_operations_an_atom_by_its_index() -> None:
         operations = len(dataset.operations) / len(dataset.prim_std_cell.numbers)
         assert operations_per_atom(found.crystal, found.space_group) == pytest.approx(operations), name
         assert space_group_order(found.space_group) == pytest.approx(len(dataset.operations) * cell), name
+
+
+def test_mirror_images_are_one_structure() -> None:
+    lattice = np.array([[4.366, 0, 0], [-2.183, 2.183 * 3**0.5, 0], [0, 0, 4.954]])
+    frac = np.array([[0.225, 0, 1 / 3], [0, 0.225, 2 / 3], [-0.225, -0.225, 0]])
+    selenium = Crystal(lattice, frac, np.array([34] * 3))
+    mirrored = Crystal(lattice, frac * [1, 1, -1], selenium.atomic_numbers)
+    groups = space_group_number(selenium), space_group_number(mirrored)
+    assert sorted(groups) == [152, 154]
+    assert same_space_group(*groups)
+    assert matches(selenium, mirrored, STRICT)
+    assert not same_space_group(152, 153)
+    assert same_space_group(225, 225)
+
+
+def test_every_pair_of_mirror_images_has_symbols_that_differ_in_the_screw_axis() -> None:
+    for first, second in HANDED:
+        one, other = space_group_symbol(first), space_group_symbol(second)
+        assert sum(a != b for a, b in zip(one, other, strict=True)) == 1
+        assert space_group_order(first) == space_group_order(second)
+    assert len(HANDED) == 11

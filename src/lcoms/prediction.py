@@ -37,7 +37,7 @@ from lcoms.search.starts import (
     recast,
 )
 from lcoms.search.symmetric import Decoded, Proposal, decode_latents
-from lcoms.symmetry import NEAR_LADDER, TOLERANCE_LADDER, symmetrise
+from lcoms.symmetry import NEAR_LADDER, TOLERANCE_LADDER, same_space_group, symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
 
@@ -297,7 +297,8 @@ def drop_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
     distinct: list[Candidate] = []
     for candidate in candidates:
         for place, other in enumerate(distinct):
-            if candidate.space_group == other.space_group and matches(candidate.crystal, other.crystal, STRICT):
+            same = same_space_group(candidate.space_group, other.space_group)
+            if same and matches(candidate.crystal, other.crystal, STRICT):
                 distinct[place] = other.with_others(candidate)
                 break
         else:

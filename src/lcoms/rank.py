@@ -10,7 +10,7 @@ from lcoms.errors import ConfigError
 from lcoms.hull import Hull
 from lcoms.match import STRICT, matches
 from lcoms.oracles.base import Evaluation
-from lcoms.symmetry import space_group_number
+from lcoms.symmetry import same_space_group, space_group_number
 
 FormationEnergy = Callable[[Composition, float], float | None]
 
@@ -108,4 +108,4 @@ def _energy(row: RankedCrystal) -> float:
 
 
 def _same(first: RankedCrystal, second: RankedCrystal) -> bool:
-    return first.space_group == second.space_group and matches(first.crystal, second.crystal, STRICT)
+    return same_space_group(first.space_group, second.space_group) and matches(first.crystal, second.crystal, STRICT)

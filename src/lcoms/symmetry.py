@@ -20,6 +20,20 @@ from lcoms.lattice import shortest_distance
 TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
 NEAR_LADDER = (0.1, 0.05, 0.02)  # for crystals that are near their symmetry: relaxed, or decoded within a space group
 STANDARD_SYMPREC = 0.1
+HANDED = (
+    (76, 78),
+    (91, 95),
+    (92, 96),
+    (144, 145),
+    (151, 153),
+    (152, 154),
+    (169, 170),
+    (171, 172),
+    (178, 179),
+    (180, 181),
+    (212, 213),
+)  # groups that are each other's mirror image
+MIRROR = {**dict(HANDED), **{b: a for a, b in HANDED}}
 CENTRINGS = {"P": 1, "A": 2, "B": 2, "C": 2, "I": 2, "R": 3, "F": 4}  # lattice points in a conventional cell
 
 
@@ -42,6 +56,11 @@ def space_group_number(crystal: Crystal, *, symprec: float = STANDARD_SYMPREC) -
     """Number in the International Tables at a tolerance in angstrom; 1 where the search fails."""
     dataset = _dataset(crystal, symprec)
     return 1 if dataset is None else int(dataset.number)
+
+
+def same_space_group(first: int, second: int) -> bool:
+    """Whether they are one group, or mirror images: a crystal and its mirror image are one structure."""
+    return first == second or MIRROR.get(first) == second
 
 
 def space_group_symbol(number: int) -> str:

@@ -29,7 +29,7 @@ from lcoms.prediction import PredictConfig, Prediction, RefineConfig, predict_cr
 from lcoms.refinement import USABLE, refine_all
 from lcoms.relax.result import RelaxConfig, crystal_to_dict
 from lcoms.relax.run import relax_crystals
-from lcoms.symmetry import space_group_number
+from lcoms.symmetry import same_space_group, space_group_number
 
 ZERO = 1e-3  # eV/atom; formation energies below it are of elements
 ROUNDING = 1e-9  # eV/atom
@@ -279,7 +279,7 @@ def _ranks(reference: Reference, candidates: Sequence[Candidate], group: int) ->
             filtered = rank if filtered is None and not invalid_because(candidate.crystal) else filtered
         if (strict is None or both is None) and matches(candidate.crystal, reference.crystal, STRICT):
             strict = strict or rank
-            both = rank if both is None and candidate.space_group == group else both
+            both = rank if both is None and same_space_group(candidate.space_group, group) else both
     return Ranks(loose, strict, both, filtered)
 
 
@@ -304,7 +304,7 @@ def _rows(reference: Reference, before: Sequence[Candidate], after: Sequence[Can
                 support=c.support,
                 start_distance=c.start.distance if isfinite(c.start.distance) else None,
                 strict=strict,
-                both=strict and c.space_group == group,
+                both=strict and same_space_group(c.space_group, group),
             )
         )
     return tuple(rows)

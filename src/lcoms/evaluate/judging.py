@@ -22,7 +22,7 @@ from lcoms.evaluate.answers import Answer
 from lcoms.evaluate.pairing import Case
 from lcoms.evaluate.validity import invalid_because
 from lcoms.match import LOOSE, STRICT, matches, rmsd
-from lcoms.symmetry import space_group_number
+from lcoms.symmetry import same_space_group, space_group_number
 
 TOO_SLOW = "comparison took too long"
 _FEW = 200  # comparisons that are made before a second process would be ready
@@ -149,7 +149,8 @@ class _Judged:
             return Verdict(one.name, rank, one.rank, None, False, None, False, "", note)
         own_group = space_group_number(one.crystal)
         invalid, slow = self.filter(one.crystal)
-        return Verdict(one.name, rank, one.rank, rms, strict, own_group, own_group == group, invalid, note or slow)
+        kept = same_space_group(own_group, group)
+        return Verdict(one.name, rank, one.rank, rms, strict, own_group, kept, invalid, note or slow)
 
     def compare(self, place: int, answer: int) -> tuple[float | None, bool, str]:
         """Rms (loose), match (strict) and a note."""
