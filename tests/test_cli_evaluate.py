@@ -68,6 +68,15 @@ def test_compounds_are_predicted_by_every_seed(
     assert rows[0]["space_group"] == 225
     assert rows[1]["ranks"] == {"loose": None, "strict": None, "both": None, "filtered": None}
     assert rows[0]["rows"][0]["decoded_rank"] == 1
+    assert run(["evaluate", "compounds", *arguments]) == 0
+    again = capsys.readouterr().out.splitlines()
+    assert again[0] == f"{out} holds 4 of these predictions; they are not made again."
+    assert again[1:-1] == lines[:-1]
+    assert "s for 0 of them, median" in again[-1]
+    content = out.read_bytes()
+    assert run(["evaluate", "compounds", *arguments, "--steps", "3"]) == 2
+    assert "holds rows of other structures, settings or weights" in capsys.readouterr().err
+    assert out.read_bytes() == content
 
 
 def test_tables_of_the_user_are_sampled(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,3 +90,11 @@ def test_a_sample_keeps_order_and_follows_from_its_seed(compounds: list[Referenc
     assert places == sorted(set(places))
     assert sample(compounds, 10, 0) == some
     assert any(sample(compounds, 10, seed) != some for seed in (1, 2))
+
+
+def test_an_id_that_comes_again_is_numbered(tmp_path: Path) -> None:
+    file = tmp_path / "known.csv"
+    cifs = [to_cif(crystal).replace('"', '""') for crystal in (rock_salt(), perovskite(), wurtzite())]
+    file.write_text("material_id,cif\n" + "".join(f'one,"{cif}"\n' for cif in cifs))
+    references, left_out = references_from_file(file, max_atoms=20)
+    assert ([reference.name for reference in references], left_out) == (["one", "one (2)", "one (3)"], 0)

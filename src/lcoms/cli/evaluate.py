@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, NRelaxOption, SecondOracleOption, StartsOption
-from lcoms.disk import require_writable, write_whole
 from lcoms.errors import DataError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -74,7 +73,10 @@ StepsOption = Annotated[int, typer.Option(help="Steps of latent descent.")]
 RelaxOption = Annotated[bool, typer.Option("--relax/--no-relax", help="Relax candidates and rank them by the oracle.")]
 OracleOption = Annotated[str, typer.Option(help="Oracle that relaxes.")]
 ProcessesOption = Annotated[int, typer.Option(help="Formulas predicted at a time.")]
-RowsOption = Annotated[Path | None, typer.Option(help="Write all rows to this JSON file.")]
+RowsOption = Annotated[
+    Path | None,
+    typer.Option(help="Write rows to this JSON file as they come; what it holds already is not predicted again."),
+]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest known cell.")]
 SampleOption = Annotated[int | None, typer.Option("-n", help="A random sample of so many.", show_default="all")]
 SampleSeedOption = Annotated[int, typer.Option(help="Another number draws another sample.")]
@@ -97,8 +99,8 @@ def compounds(
     """The 26 compounds of the paper, formula alone: is the ground state among the first 1 and 10?"""
     from lcoms.evaluate.references import paper_compounds
 
-    plan = _Plan(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
-    _formulas(paper_compounds(), plan, ks=(1, 10), majority=True)
+    asked = _Asked(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
+    _formulas(paper_compounds(), asked, ks=(1, 10), majority=True)
 
 
 @app.command()
@@ -124,8 +126,8 @@ def table(
 
     references, left_out = references_from_file(file, max_atoms=max_atoms)
     typer.echo(f"{file.name}: {len(references)} structures, {left_out} left out (over {max_atoms} atoms or unreadable)")
-    plan = _Plan(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
-    _formulas(sample(references, n, sample_seed), plan, ks=(1, 5, 20))
+    asked = _Asked(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
+    _formulas(sample(references, n, sample_seed), asked, ks=(1, 5, 20))
 
 
 @app.command()
@@ -152,8 +154,8 @@ def validation(
 
     references = ground_states(Store.open(store), max_atoms=max_atoms)
     typer.echo(f"{store}: {len(references)} ground states of validation compositions")
-    plan = _Plan(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
-    _formulas(sample(references, n, sample_seed), plan, ks=(1, 5, 20))
+    asked = _Asked(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
+    _formulas(sample(references, n, sample_seed), asked, ks=(1, 5, 20))
 
 
 @app.command()
@@ -206,7 +208,7 @@ def confidence(
     typer.echo(f"expected calibration error {ece:.3f}{', cross-validated' if fit is not None else ''}")
 
 
-class _Plan(NamedTuple):
+class _Asked(NamedTuple):
     seeds: int
     steps: int
     effort: str
@@ -220,47 +222,51 @@ class _Plan(NamedTuple):
     out: Path | None
 
 
-def _formulas(references: list[Reference], plan: _Plan, *, ks: tuple[int, ...], majority: bool = False) -> None:
-    from dataclasses import asdict
-
+def _formulas(references: list[Reference], asked: _Asked, *, ks: tuple[int, ...], majority: bool = False) -> None:
     import torch
 
     from lcoms.effort import configs_for
-    from lcoms.evaluate.formulas import evaluate_formulas
+    from lcoms.evaluate.formulas import Plan, evaluate_formulas
+    from lcoms.evaluate.kept import OutcomeFile
     from lcoms.models.weights import load_weights
     from lcoms.prediction import for_relaxing
 
-    if plan.out is not None:
-        require_writable(plan.out)
     torch.set_num_threads(1)  # as in processes of their own
-    search = {"n_candidates": max(ks), "n_starts": plan.starts, "steps": plan.steps, "exclude_same": True}
+    search = {"n_candidates": max(ks), "n_starts": asked.starts, "steps": asked.steps, "exclude_same": True}
     config, refined = configs_for(
-        plan.effort,
+        asked.effort,
         search=search,
-        refinement={"oracle": plan.oracle, "second_oracle": plan.second_oracle, "n_relax": plan.n_relax},
+        refinement={"oracle": asked.oracle, "second_oracle": asked.second_oracle, "n_relax": asked.n_relax},
     )
-    if plan.relax:
-        config = for_relaxing(config, refined)
-    clock = time.perf_counter()
-    outcomes = evaluate_formulas(
-        references,
-        load_weights(plan.weights),
-        config,
-        refined=refined if plan.relax else None,
-        n_seeds=plan.seeds,
-        processes=plan.processes,
-        on_outcome=_print,
-    )
-    _print_shares(outcomes, ks, relaxed=plan.relax, majority=majority)
-    spent = time.perf_counter() - clock
-    typer.echo(
-        f"{len(outcomes)} predictions, {spent:.0f} s, median {_median([o.seconds for o in outcomes]):.1f} s each"
-    )
-    if plan.out is not None:
-        rows = [asdict(outcome) for outcome in outcomes]
-        for row, outcome in zip(rows, outcomes, strict=True):
-            row |= {name: getattr(outcome, name)._asdict() for name in ("ranks", "decoded")}
-        write_whole(plan.out, json.dumps(rows, indent=0) + "\n")
+    plan = Plan(for_relaxing(config, refined), refined) if asked.relax else Plan(config)
+    weights, clock = load_weights(asked.weights), time.perf_counter()
+    with ExitStack() as stack:
+        file = None
+        if asked.out is not None:
+            file = stack.enter_context(OutcomeFile(asked.out, references, weights, plan, n_seeds=asked.seeds))
+            if file.outcomes:
+                typer.echo(f"{asked.out} holds {len(file.outcomes)} of these predictions; they are not made again.")
+        kept = {} if file is None else dict(file.outcomes)
+
+        def take(outcome: Outcome) -> None:
+            if file is not None:
+                file.add(outcome)
+            _print(outcome)
+
+        outcomes = evaluate_formulas(
+            references,
+            weights,
+            plan.config,
+            refined=plan.refined,
+            n_seeds=asked.seeds,
+            processes=asked.processes,
+            kept=kept,
+            on_outcome=take,
+        )
+    _print_shares(outcomes, ks, relaxed=asked.relax, majority=majority)
+    spent, median = time.perf_counter() - clock, _median([o.seconds for o in outcomes])
+    made = "" if not kept else f" for {len(outcomes) - len(kept)} of them"
+    typer.echo(f"{len(outcomes)} predictions, {spent:.0f} s{made}, median {median:.1f} s each")
 
 
 def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool, majority: bool) -> None:
@@ -297,7 +303,8 @@ def _median(values: list[float]) -> float:
 
 
 def _print(outcome: Outcome) -> None:
-    ranks = [f"{'-' if rank is None else rank:>3}" for rank in (outcome.decoded.strict, *outcome.ranks[:3])]
+    found = (outcome.ranks.loose, outcome.ranks.strict, outcome.ranks.both)
+    ranks = [f"{'-' if rank is None else rank:>3}" for rank in (outcome.decoded.strict, *found)]
     typer.echo(
         f"{outcome.formula:<16} seed {outcome.seed}  decoded: strict rank {ranks[0]}  final: loose {ranks[1]} "
         f"strict {ranks[2]} +group {ranks[3]}  known {outcome.space_group:>3}, first "

@@ -8,7 +8,7 @@ group. A formula without any candidate counts as not found.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from multiprocessing import get_context
@@ -18,13 +18,14 @@ from typing import Any, Literal, NamedTuple
 from lcoms.candidate import Candidate
 from lcoms.confidence import evidence, load_confidence
 from lcoms.crystal import Composition
-from lcoms.errors import FormulaError
+from lcoms.errors import ConfigError, LcomsError, WeightsError
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
 from lcoms.evaluate.validity import invalid_because
 from lcoms.match import LOOSE, STRICT, matches
 from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.references import load_references
+from lcoms.oracles.registry import make_oracle
 from lcoms.prediction import PredictConfig, Prediction, RefineConfig, predict_crystals
 from lcoms.refinement import USABLE, refine_all
 from lcoms.relax.result import RelaxConfig, crystal_to_dict
@@ -36,7 +37,8 @@ ROUNDING = 1e-9  # eV/atom
 Criterion = Literal["loose", "filtered", "strict", "both"]
 
 
-class Ranks(NamedTuple):
+@dataclass(frozen=True)
+class Ranks:
     """Rank of the first candidate that matches, None where none does.
 
     `filtered`: loosely, and passes `lcoms.evaluate.validity`; `both`: strictly, with the same space group.
@@ -125,6 +127,9 @@ class Plan(NamedTuple):
     weights: Path | None = None
 
 
+Job = tuple[int, list[Reference]]
+
+
 def evaluate_formulas(
     references: Sequence[Reference],
     weights: Weights,
@@ -133,6 +138,7 @@ def evaluate_formulas(
     refined: RefineConfig | None = None,
     n_seeds: int = 1,
     processes: int = 1,
+    kept: Mapping[tuple[str, int], Outcome] | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Predict every composition once a seed and look for its references among the candidates.
@@ -140,20 +146,32 @@ def evaluate_formulas(
     Args:
         refined: relax the best candidates so; None: do not.
         processes: predict so many formulas at a time; the answers do not depend on it.
+        kept: outcomes of an earlier run by name and seed; compositions that have all of theirs are not predicted.
         on_outcome: called as outcomes come, in order.
+
+    Raises:
+        OracleError: an oracle cannot be made. What fails later is the note of an outcome.
+        ConfigError: settings that fit no composition.
     """
-    groups: dict[Composition, list[Reference]] = {}
-    for reference in references:
-        groups.setdefault(reference.composition, []).append(reference)
-    jobs = [(seed, members) for seed in range(config.seed, config.seed + n_seeds) for members in groups.values()]
+    for oracle in () if refined is None else filter(None, (refined.oracle, refined.second_oracle)):
+        make_oracle(oracle)
+    jobs = jobs_for(references, config.seed, n_seeds)
     plan = Plan(config, refined, weights.folder)
     outcomes = []
-    for some in _in_order(jobs, weights, plan, processes):
+    for some in _in_order(jobs, weights, plan, processes, kept or {}):
         for outcome in some:
             outcomes.append(outcome)
             if on_outcome is not None:
                 on_outcome(outcome)
     return outcomes
+
+
+def jobs_for(references: Sequence[Reference], first_seed: int, n_seeds: int) -> list[Job]:
+    """What is predicted at a time: each composition with its references, all of them once a seed."""
+    groups: dict[Composition, list[Reference]] = {}
+    for reference in references:
+        groups.setdefault(reference.composition, []).append(reference)
+    return [(seed, members) for seed in range(first_seed, first_seed + n_seeds) for members in groups.values()]
 
 
 def share_within(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, decoded: bool = False) -> Share:
@@ -188,11 +206,20 @@ def by_majority(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, de
     return Share(sum(2 * sum(hits) > len(hits) for hits in found.values()), len(found))
 
 
-Job = tuple[int, list[Reference]]
 _LOADED: dict[str, tuple[Weights, Plan]] = {}
 
 
-def _in_order(jobs: Sequence[Job], weights: Weights, plan: Plan, processes: int) -> Iterator[list[Outcome]]:
+def _in_order(
+    jobs: Sequence[Job], weights: Weights, plan: Plan, processes: int, kept: Mapping[tuple[str, int], Outcome]
+) -> Iterator[list[Outcome]]:
+    there = [[kept.get((reference.name, seed)) for reference in members] for seed, members in jobs]
+    missing = [job for job, outcomes in zip(jobs, there, strict=True) if None in outcomes]
+    made = _made(missing, weights, plan, processes)
+    for outcomes in there:
+        yield next(made) if None in outcomes else [outcome for outcome in outcomes if outcome is not None]
+
+
+def _made(jobs: Sequence[Job], weights: Weights, plan: Plan, processes: int) -> Iterator[list[Outcome]]:
     if processes == 1:
         for job in jobs:
             yield _outcomes(job, weights, plan)
@@ -222,8 +249,12 @@ def _outcomes(job: Job, weights: Weights, plan: Plan) -> list[Outcome]:
             n = plan.config.n_candidates
             models = load_confidence(weights.folder)
             (final,) = refine_all([decoded], plan.refined, n_candidates=n, confidence=models, processes=1)
-    except FormulaError as error:
+    except (ConfigError, WeightsError):
+        raise  # every other composition would meet it, too
+    except LcomsError as error:
         note = str(error)
+    except Exception as error:  # one composition that hits a defect must not end hours of others
+        note = f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
     seconds = time.perf_counter() - clock
     known = [None] * len(members) if plan.refined is None else _known_energies(members, plan.refined)
     return [

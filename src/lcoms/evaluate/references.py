@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -51,11 +52,14 @@ def paper_compounds() -> list[Reference]:
 def references_from_file(path: Path, *, max_atoms: int) -> tuple[list[Reference], int]:
     """The structures of a data file that fit into cells of so many atoms, and how many rows were left out.
 
+    Where an id comes again, its number is added: "mp-1 (2)".
+
     Raises:
         DataError: no structure is left.
     """
     reader = open_reader(path)
     references, left_out = [], 0
+    seen: Counter[str] = Counter()
     for row in reader.rows():
         try:
             record = reader.parse(row)
@@ -65,7 +69,13 @@ def references_from_file(path: Path, *, max_atoms: int) -> tuple[list[Reference]
         if record.crystal.n_atoms > max_atoms:
             left_out += 1
             continue
-        references.append(Reference(record.material_id, record.crystal.composition.reduced, record.crystal))
+        seen[record.material_id] += 1
+        name = (
+            record.material_id
+            if seen[record.material_id] == 1
+            else f"{record.material_id} ({seen[record.material_id]})"
+        )
+        references.append(Reference(name, record.crystal.composition.reduced, record.crystal))
     if not references:
         raise DataError(f"{path} holds no structure of up to {max_atoms} atoms.")
     return references, left_out

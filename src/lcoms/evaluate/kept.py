@@ -1,0 +1,97 @@
+"""Outcomes in a file: written as they come, so that a measurement of hours that was broken off goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lcoms import __version__
+from lcoms.config import from_dict, parse_json, to_dict
+from lcoms.disk import require_writable, write_whole
+from lcoms.errors import ConfigError, DataError
+from lcoms.evaluate.formulas import Job, Outcome, Plan, jobs_for
+from lcoms.evaluate.references import Reference
+from lcoms.models.weights import Weights
+from lcoms.relax.result import crystal_to_dict
+
+EVERY = 30.0  # seconds from one writing to the next
+Name = tuple[str, int]
+
+
+class OutcomeFile:
+    """The file of one measurement, open while it runs.
+
+    A row belongs to a measurement where version, weights, settings, seed and reference are the same. On leaving, also
+    by an error or Ctrl-C, what there is is written; a process that is killed loses what came after the last writing.
+    """
+
+    def __init__(
+        self, path: Path, references: Sequence[Reference], weights: Weights, plan: Plan, *, n_seeds: int
+    ) -> None:
+        """Open the file, or begin a new one.
+
+        Raises:
+            DataError: it holds something else, or rows of another measurement.
+            OSError: it cannot be written; its `filename` is the path.
+        """
+        require_writable(path)
+        self._path, self._written = path, time.monotonic()
+        self._keys = _keys(jobs_for(references, plan.config.seed, n_seeds), weights, plan)
+        self.outcomes: dict[Name, Outcome] = _read(path, self._keys) if path.exists() else {}
+
+    def __enter__(self) -> OutcomeFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.write()
+
+    def add(self, outcome: Outcome) -> None:
+        """Keep one more; it is on disk half a minute later at the latest, unless the next one takes longer."""
+        self.outcomes[outcome.name, outcome.seed] = outcome
+        if time.monotonic() - self._written > EVERY:
+            self.write()
+
+    def write(self) -> None:
+        """Write all rows, in the order in which they are predicted."""
+        rows = [_to_dict(self.outcomes[name], key) for name, key in self._keys.items() if name in self.outcomes]
+        write_whole(self._path, json.dumps(rows, indent=0) + "\n")
+        self._written = time.monotonic()
+
+
+def _keys(jobs: Sequence[Job], weights: Weights, plan: Plan) -> dict[Name, str]:
+    refined = None if plan.refined is None else to_dict(plan.refined)
+    settings = {"version": __version__, "weights": weights.digest, "config": to_dict(plan.config), "refined": refined}
+    keys = {}
+    for seed, members in jobs:
+        for reference in members:
+            content = [settings, seed, reference.name, crystal_to_dict(reference.crystal)]
+            keys[reference.name, seed] = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    return keys
+
+
+def _to_dict(outcome: Outcome, key: str) -> dict[str, Any]:
+    return asdict(outcome) | {"key": key}
+
+
+def _read(path: Path, keys: dict[Name, str]) -> dict[Name, Outcome]:
+    outcomes = {}
+    try:
+        for row in parse_json(path.read_bytes()):
+            key = row.pop("key", None)
+            outcome = from_dict(Outcome, row)
+            if keys.get((outcome.name, outcome.seed)) != key:
+                raise DataError(
+                    f"{path} holds rows of other structures, settings or weights; name another file, or move it away."
+                )
+            outcomes[outcome.name, outcome.seed] = outcome
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise DataError(f"{path} holds no rows of lcoms evaluate; name another file, or move it away.") from error
+    return outcomes

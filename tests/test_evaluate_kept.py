@@ -1,0 +1,144 @@
+"""A measurement that was broken off goes on from its file; rows of another one are left alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import caesium_chloride, candidate_of, perovskite, rock_salt, tiny_cdvae, zinc_blende
+
+from lcoms.crystal import Composition
+from lcoms.errors import DataError, FormulaError, OracleError
+from lcoms.evaluate import formulas
+from lcoms.evaluate.formulas import Outcome, Plan, evaluate_formulas
+from lcoms.evaluate.kept import OutcomeFile
+from lcoms.evaluate.references import Reference
+from lcoms.models.surrogate import ConservativeSurrogate
+from lcoms.models.weights import Weights
+from lcoms.prediction import PredictConfig, Prediction, RefineConfig
+
+REFERENCES = [
+    Reference("salt", Composition.from_formula("NaCl"), rock_salt()),
+    Reference("titanate", Composition.from_formula("SrTiO3"), perovskite()),
+    Reference("salt under pressure", Composition.from_formula("NaCl"), caesium_chloride(3.4, (11, 17))),
+]
+WEIGHTS = Weights(tiny_cdvae(), ConservativeSurrogate(8), frozenset(), 20, "a digest", Path("nowhere"))
+PLAN = Plan(PredictConfig(n_candidates=5))
+N_SEEDS = 2
+
+
+class Broken(BaseException):
+    """As Ctrl-C: no prediction that fails, but the end of all."""
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    made: list[tuple[str, int]] = []
+
+    def predict(composition: Composition, _: Weights, config: PredictConfig) -> Prediction:
+        made.append((composition.reduced_formula, config.seed))
+        if composition == REFERENCES[1].composition:
+            raise ZeroDivisionError("a defect" if config.seed else "")
+        crystals = [zinc_blende(5.6, (11, 17)), rock_salt()]
+        return Prediction(composition, tuple(map(candidate_of, crystals)), config, "", 4, 0, 0, 0)
+
+    monkeypatch.setattr(formulas, "predict_crystals", predict)
+    return made
+
+
+def measured(path: Path, *, stop_after: int | None = None, **changed: Any) -> list[Outcome]:
+    """The outcomes of one run with its file; broken off after so many."""
+    references = changed.get("references", REFERENCES)
+    weights, plan = changed.get("weights", WEIGHTS), changed.get("plan", PLAN)
+    with OutcomeFile(path, references, weights, plan, n_seeds=N_SEEDS) as file:
+        taken: list[Outcome] = []
+
+        def take(outcome: Outcome) -> None:
+            if len(taken) == stop_after:
+                raise Broken
+            taken.append(outcome)
+            file.add(outcome)
+
+        kept = dict(file.outcomes)
+        return evaluate_formulas(references, weights, plan.config, n_seeds=N_SEEDS, kept=kept, on_outcome=take)
+
+
+def comparable(outcomes: list[Outcome]) -> list[Outcome]:
+    return [replace(outcome, seconds=0.0) for outcome in outcomes]
+
+
+def test_what_is_there_is_not_predicted_again(calls: list[tuple[str, int]], tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    whole = comparable(measured(tmp_path / "whole.json"))
+    jobs = [("NaCl", 0), ("SrTiO3", 0), ("NaCl", 1), ("SrTiO3", 1)]
+    assert calls == jobs
+    assert [outcome.note for outcome in whole[2::3]] == [
+        "ZeroDivisionError: no reason given", "ZeroDivisionError: a defect"
+    ]  # fmt: skip
+    calls.clear()
+    with pytest.raises(Broken):  # the second reference of NaCl with seed 1 is missing
+        measured(path, stop_after=4)
+    rows = json.loads(path.read_text())
+    assert [(row["name"], row["seed"]) for row in rows] == [
+        ("salt", 0), ("salt under pressure", 0), ("titanate", 0), ("salt", 1)
+    ]  # fmt: skip
+    calls.clear()
+    assert comparable(measured(path)) == whole
+    assert calls == jobs[2:]
+    calls.clear()
+    assert comparable(measured(path)) == whole
+    assert calls == []
+    assert [row["name"] for row in json.loads(path.read_text())] == [outcome.name for outcome in whole]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"plan": PLAN._replace(config=replace(PLAN.config, steps=3))},
+        {"plan": PLAN._replace(refined=RefineConfig())},
+        {"weights": replace(WEIGHTS, digest="another")},
+        {"references": REFERENCES[:1]},
+        {"references": [replace(REFERENCES[0], crystal=rock_salt(5.7)), *REFERENCES[1:]]},
+    ],
+)
+def test_rows_of_another_measurement_stay(
+    calls: list[tuple[str, int]], tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    path = tmp_path / "rows.json"
+    measured(path)
+    content = path.read_bytes()
+    calls.clear()
+    with pytest.raises(DataError, match="rows of other structures, settings or weights"):
+        measured(path, **changed)
+    assert (calls, path.read_bytes()) == ([], content)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}x", '[{"name": "salt"}]', '{"a": 1}', "[[]]"])
+def test_other_files_stay(calls: list[tuple[str, int]], tmp_path: Path, content: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match="holds no rows of lcoms evaluate"):
+        measured(path)
+    assert (calls, path.read_text()) == ([], content)
+
+
+def test_a_formula_without_a_library_entry_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object) -> Prediction:
+        raise FormulaError("no luck.")
+
+    monkeypatch.setattr(formulas, "predict_crystals", refuse)
+    first = measured(tmp_path / "rows.json", references=REFERENCES[:1])
+    assert [outcome.note for outcome in first] == ["no luck."] * N_SEEDS
+    assert measured(tmp_path / "rows.json", references=REFERENCES[:1]) == first
+
+
+def test_an_oracle_that_cannot_be_made_ends_it_before_the_first_prediction(
+    calls: list[tuple[str, int]],
+) -> None:
+    plan = PLAN._replace(refined=RefineConfig(oracle="none_of_these"))
+    with pytest.raises(OracleError):
+        evaluate_formulas(REFERENCES, WEIGHTS, plan.config, refined=plan.refined)
+    assert calls == []
