@@ -84,6 +84,7 @@ WRITERS: dict[str, Callable[[Inputs, Path], list[str]]] = {
         "train", "surrogate", str(i.store), "--out", str(out), "--cdvae", str(i.weights / "cdvae.safetensors"),
         *options("--set", ["hidden=16", "epochs=2", "precision=float32"]),
     ],
+    "library": lambda i, out: ["train", "library", str(i.store), "--out", str(out), "--weights", str(i.weights)],
     "megnet": lambda i, out: [
         "train", "megnet", str(i.store), "--out", str(out), "--threads", "1", *options("--model", MEGNET),
         *options("--set", ["epochs=1", "edges_per_batch=500", "log_every=1"]),

@@ -24,15 +24,8 @@ from lcoms.data.store import Store
 from lcoms.match import STRICT, matches
 from lcoms.search.library import LatentLibrary
 from lcoms.site_codes import describe_sites
-from lcoms.train.latents import (
-    build_library,
-    count_orbits,
-    describe_rows,
-    encode_rows,
-    primitive_cells,
-    select_rows,
-    surrogate_data,
-)
+from lcoms.train.latents import describe_rows, encode_rows, select_rows, surrogate_data
+from lcoms.train.library import build_library, count_orbits, primitive_cells
 
 NAN = float("nan")
 SALT, POTASSIUM = (11, 17), (19, 17)

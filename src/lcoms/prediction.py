@@ -33,6 +33,7 @@ from lcoms.search.starts import (
     encode_crystals,
     find_starts,
     given_start,
+    largest_cell,
     load_library,
     recast,
 )
@@ -125,10 +126,10 @@ def check_composition(composition: Composition, weights: Weights) -> None:
         FormulaError: a formula unit too large, or an element that the training data lack.
     """
     reduced = composition.reduced
-    if reduced.n_atoms > weights.max_atoms:
+    if reduced.n_atoms > weights.max_atoms and reduced.n_atoms > (most := largest_cell(weights)):
         raise FormulaError(
-            f"{composition.formula} has {reduced.n_atoms} atoms in its formula unit; these weights were trained on "
-            f"cells of up to {weights.max_atoms}."
+            f"{composition.formula} has {reduced.n_atoms} atoms in its formula unit; these weights know cells of up to "
+            f"{most}."
         )
     unseen = [SYMBOLS[z] for z in reduced.atomic_numbers if z not in weights.elements]
     if unseen:
@@ -218,7 +219,8 @@ def _explored(
         votes[start.n_formula_units] += 1
     cells = [(composition.scaled(u), float(n), usual * composition.scaled(u).n_atoms) for u, n in sorted(votes.items())]
     random = np.random.default_rng([composition_seed(config.seed, composition), 1])
-    frequencies = np.bincount(load_library(weights.folder).space_groups, minlength=231)
+    library = load_library(weights.folder)
+    frequencies = np.bincount(library.space_groups[library.n_atoms <= weights.max_atoms], minlength=231)
     draws = draw_crystals(cells, frequencies, config.explore, random)
     energies = crystal_energies([draw.crystal for draw in draws], weights)
     chosen = best_apart(draws, energies, config.explore)

@@ -78,6 +78,7 @@ RowsOption = Annotated[
     typer.Option(help="Write rows to this JSON file as they come; what it holds already is not predicted again."),
 ]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest known cell.")]
+MinAtomsOption = Annotated[int, typer.Option(help="Smallest known cell.")]
 SampleOption = Annotated[int | None, typer.Option("-n", help="A random sample of so many.", show_default="all")]
 SampleSeedOption = Annotated[int, typer.Option(help="Another number draws another sample.")]
 
@@ -109,7 +110,7 @@ def table(
     n: SampleOption = None,
     sample_seed: SampleSeedOption = 0,
     seeds: SeedsOption = 1,
-    max_atoms: MaxAtomsOption = 20,
+    max_atoms: MaxAtomsOption = 40,
     steps: StepsOption = 10,
     effort: EffortOption = DEFAULT_EFFORT,
     starts: StartsOption = None,
@@ -137,6 +138,7 @@ def validation(
     sample_seed: SampleSeedOption = 0,
     seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 20,
+    min_atoms: MinAtomsOption = 2,
     steps: StepsOption = 10,
     effort: EffortOption = DEFAULT_EFFORT,
     starts: StartsOption = None,
@@ -152,7 +154,7 @@ def validation(
     from lcoms.data.store import Store
     from lcoms.evaluate.references import ground_states, sample
 
-    references = ground_states(Store.open(store), max_atoms=max_atoms)
+    references = ground_states(Store.open(store), max_atoms=max_atoms, min_atoms=min_atoms)
     typer.echo(f"{store}: {len(references)} ground states of validation compositions")
     asked = _Asked(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
     _formulas(sample(references, n, sample_seed), asked, ks=(1, 5, 20))

@@ -34,6 +34,15 @@ CandidatesOption = Annotated[int, typer.Option("-n", help="Candidates to keep fo
 FormulaUnitsOption = Annotated[
     str | None, typer.Option(help="Formula units in the cell, such as 2 or 1-4.", show_default="as found")
 ]
+MaxCellOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-atoms",
+        min=1,
+        help="Atoms in the largest cell to try.",
+        show_default="20 for formula units of up to 5 atoms, else 40",
+    ),
+]
 StepsOption = Annotated[int, typer.Option(help="Steps of latent descent; 0 decodes the starts.")]
 StartOption = Annotated[str, typer.Option(help="Where starts come from: library, prior or random.")]
 SymmetryOption = Annotated[
@@ -70,6 +79,7 @@ def settings(
     *,
     n: int,
     formula_units: str | None,
+    max_atoms: int | None,
     starts: int | None,
     steps: int,
     start: str,
@@ -97,6 +107,7 @@ def settings(
         "n_starts": starts,
         "start": start,
         "formula_units": None if formula_units is None else read_range(formula_units, "--formula-units"),
+        "max_atoms": max_atoms,
         "steps": steps,
         "symmetry": symmetry,
         "exclude_same": without_same,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.disk import require_writable, write_whole
-from lcoms.errors import DataError
+from lcoms.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from lcoms.data.store import Store
@@ -95,7 +95,8 @@ def surrogate(
     from lcoms.models.surrogate import MIN_LATENT_STD, SurrogateConfig
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
     from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, ORBITS_FILE, SURROGATE_FILE, load_cdvae
-    from lcoms.train.latents import build_library, count_orbits, describe_rows, encode_rows, select_rows, surrogate_data
+    from lcoms.train.latents import describe_rows, encode_rows, select_rows, surrogate_data
+    from lcoms.train.library import build_library, count_orbits
     from lcoms.train.surrogate import train_surrogate
 
     config = with_overrides(SurrogateConfig(), [f"conservatism={conservatism}", *(train_set or [])])
@@ -127,6 +128,40 @@ def surrogate(
     save_surrogate(best, out / SURROGATE_FILE, metadata=trained, dtype=torch.int8)
     if cdvae.resolve() != (out / CDVAE_FILE).resolve():
         write_whole(out / CDVAE_FILE, cdvae.read_bytes())
+    typer.echo(f"Next: lcoms predict NaCl --weights {out}")
+
+
+@app.command()
+def library(
+    store: StoreArgument,
+    out: OutOption,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Folder of weights to extend.", show_default="those in the package")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value: min_atoms, max_atoms, max_orbits or per_composition; repeatable."),
+    ] = None,
+) -> None:
+    """Add the stable crystals of a store to what predictions start from; nothing is trained, OUT gets whole weights."""
+    from lcoms.config import with_overrides
+    from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE, load_weights
+    from lcoms.search.starts import load_library, load_orbits
+    from lcoms.train.library import ExtensionConfig, extend_library
+
+    config = with_overrides(ExtensionConfig(), settings or [])
+    require_writable(out / LIBRARY_FILE)
+    data, trained = _open(store), load_weights(weights)
+    if out.exists() and out.samefile(trained.folder):
+        raise ConfigError(f"{out} holds the weights to extend; name another folder.")
+    there = load_library(trained.folder)
+    extended, statistics = extend_library(there, load_orbits(trained.folder), trained.cdvae, data, config)
+    statistics.save(out / ORBITS_FILE)
+    extended.save(out / LIBRARY_FILE)
+    for file in sorted(trained.folder.iterdir()):
+        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE):
+            write_whole(out / file.name, file.read_bytes())
+    typer.echo(f"Library: {len(there)} crystals and {len(extended) - len(there)} of {store}.")
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
 
 

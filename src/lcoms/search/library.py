@@ -125,12 +125,14 @@ class LatentLibrary:
         shapes: NDArray[np.integer] | None = None,
         similarity: ElementSimilarity | None = None,
         metadata: Mapping[str, Any] | None = None,
+        rounded_as: LatentLibrary | None = None,
     ) -> LatentLibrary:
         """Pack crystals; latents are rounded to 255 levels a dimension.
 
         Args:
             compositions: of the whole cells, so that formula units are known.
             similarity: of elements; by Mendeleev numbers where None.
+            rounded_as: round to the levels of this library, which `joined` asks for.
 
         Raises:
             DataError: nothing to pack, lengths that differ, latents that are not finite, or an id with a line feed.
@@ -152,8 +154,10 @@ class LatentLibrary:
             raise DataError("ids of a library must not hold line feeds.")
         low, high = z.min(axis=0), z.max(axis=0)
         offset, scale = (low + high) / 2, np.maximum((high - low) / 254, 1e-12)
+        if rounded_as is not None:
+            offset, scale = rounded_as.offset.astype(np.float64), rounded_as.scale.astype(np.float64)
         return cls(
-            codes=np.round((z - offset) / scale).astype(np.int8),
+            codes=np.clip(np.round((z - offset) / scale), -127, 127).astype(np.int8),
             scale=scale.astype(np.float32),
             offset=offset.astype(np.float32),
             offsets=np.cumsum([0] + [len(c.counts) for c in compositions]).astype(np.int32),
@@ -223,6 +227,11 @@ class LatentLibrary:
     def sites(self, index: int) -> tuple[int, ...]:
         """Codes of an entry's sites in the order of its pattern; none where they are unknown."""
         return tuple(self.site_codes[self.site_offsets[index] : self.site_offsets[index + 1]].tolist())
+
+    @cached_property
+    def n_atoms(self) -> NDArray[np.int64]:
+        """(n,) atoms in the entries' cells."""
+        return np.add.reduceat(self.counts.astype(np.int64), self.offsets[:-1])
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -327,6 +336,21 @@ class LatentLibrary:
             known = self.patterns[family.indices] >= 0
             hull = INSTABILITY_STEP * self.instability[family.indices].astype(np.float64)
             yield family.elements[known], self._structures(family)[known], hull[known]
+
+    def joined(self, other: LatentLibrary) -> LatentLibrary:
+        """These entries and then those of a library that was rounded as this one; similarity and metadata stay.
+
+        Raises:
+            ValueError: it was rounded otherwise.
+        """
+        if not (np.array_equal(self.scale, other.scale) and np.array_equal(self.offset, other.offset)):
+            raise ValueError("latents of the two libraries have other levels")
+        shared = ("scale", "offset", "element_vectors", "scales", "weighting", "metadata")
+        joined: dict[str, Any] = {}
+        for name in (f.name for f in fields(self) if f.name not in shared):
+            mine, its = getattr(self, name), getattr(other, name)
+            joined[name] = np.concatenate([mine, mine[-1] + its[1:] if name.endswith("offsets") else its])
+        return replace(self, **joined)
 
     def with_similarity(self, similarity: ElementSimilarity) -> LatentLibrary:
         """The same crystals, compared in another way."""

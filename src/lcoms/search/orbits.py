@@ -46,6 +46,15 @@ class OrbitStatistics:
         }
         return cls({key: seen for key, seen in kept.items() if seen})
 
+    def joined(self, other: OrbitStatistics) -> OrbitStatistics:
+        """Both counted together; patterns that are known here keep their places."""
+        patterns = {key: dict(seen) for key, seen in self.patterns.items()}
+        for key, seen in other.patterns.items():
+            mine = patterns.setdefault(key, {})
+            for pattern, n in seen.items():
+                mine[pattern] = mine.get(pattern, 0) + n
+        return OrbitStatistics(patterns)
+
     def orbits(self, number: int, composition: Composition) -> list[tuple[Orbits, float]]:
         """Orbits that a cell's contents may take in a space group, with their shares, the most usual first."""
         seen = self.patterns.get((number, _counts(composition)), {})

@@ -91,7 +91,7 @@ def recoloured(
 
 def _nearest(target: Composition, library: LatentLibrary, units: tuple[int, int]) -> NDArray[np.int64]:
     """Entries of fitting size and other stoichiometry that might be near: each element by the one most like it."""
-    sizes = np.add.reduceat(library.counts.astype(np.int64), library.offsets[:-1])
+    sizes = library.n_atoms
     n, rest = np.divmod(sizes, target.n_atoms)
     fits = (rest == 0) & (n >= units[0]) & (n <= units[1]) & (library.patterns >= 0)
     apart = _apart(library, target).min(axis=1)

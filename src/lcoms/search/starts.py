@@ -7,6 +7,7 @@ crystals of the same stoichiometry make a formula alone enough.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -32,6 +33,7 @@ from lcoms.search.symmetric import SymmetryConfig
 from lcoms.wyckoff import Orbits
 
 MAX_PRIOR_UNITS = 4
+LARGE_FROM = 6  # atoms in a formula unit; 98 % of the training ground states with fewer fit into cells of 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class PredictConfig:
             of the composition.
         recast: how often starts from the library are decoded with the new composition and encoded again.
         formula_units: smallest and largest number of formula units in the cell; None allows what the starts have.
+        max_atoms: largest cell; None: that of the library where the formula unit has `LARGE_FROM` atoms or more or
+            `formula_units` are given, else that of the crystals which the weights were trained on.
         steps: of latent descent; 0 decodes the starts themselves.
         step_size: in normalised latent space; None takes the one the surrogate was trained against.
         max_polymorphs: starts taken from one composition of the library.
@@ -64,6 +68,7 @@ class PredictConfig:
     start: Literal["library", "prior", "random"] = "library"
     recast: int = 0
     formula_units: tuple[int, int] | None = None
+    max_atoms: int | None = None
     steps: int = 10
     step_size: float | None = None
     max_polymorphs: int = 3
@@ -87,6 +92,8 @@ class PredictConfig:
             raise ConfigError(f"recoloured is a share of the starts, from 0 to 1, not {self.recoloured}.")
         if self.start not in ("library", "prior", "random"):
             raise ConfigError(f"starts come from library, prior or random, not from {self.start!r}.")
+        if self.max_atoms is not None and self.max_atoms < 1:
+            raise ConfigError(f"max_atoms must be at least 1, not {self.max_atoms}.")
         if self.formula_units is not None and not 1 <= self.formula_units[0] <= self.formula_units[1]:
             low, high = self.formula_units
             raise ConfigError(f"formula units {low}-{high} make no range; write for instance 1-4.")
@@ -129,6 +136,11 @@ def load_library(folder: Path) -> LatentLibrary:
     return LatentLibrary.load(folder / LIBRARY_FILE)
 
 
+def largest_cell(weights: Weights) -> int:
+    """Atoms in the largest cell that can be predicted; those of the library may be larger than what was learned."""
+    return max(weights.max_atoms, int(load_library(weights.folder).n_atoms.max()))
+
+
 def find_starts(
     composition: Composition, weights: Weights, config: PredictConfig, generator: torch.Generator
 ) -> list[Start]:
@@ -138,20 +150,23 @@ def find_starts(
         FormulaError: no number of formula units fits into the largest cell.
     """
     unit = composition.reduced.n_atoms
-    low, high = config.formula_units or (1, weights.max_atoms)
-    high = min(high, weights.max_atoms // unit)
+    large = unit >= LARGE_FROM or config.formula_units is not None or config.max_atoms is not None
+    most = min(largest_cell(weights) if large else weights.max_atoms, config.max_atoms or sys.maxsize)
+    low, high = config.formula_units or (1, most)
+    high = min(high, most // unit)
     if low > high:
         raise FormulaError(
-            f"{composition.reduced_formula}: {low} formula units make {low * unit} atoms; cells of up to "
-            f"{weights.max_atoms} can be handled."
+            f"{composition.reduced_formula}: {low} formula units make {low * unit} atoms; cells of up to {most} can be "
+            "handled."
         )
+    learned = max(low, min(high, weights.max_atoms // unit))
     if config.start == "library":
         starts = _library_starts(composition, weights, config, low, high)
     elif config.start == "random":
-        starts = _random_starts(composition, weights, config, low, high)
+        starts = _random_starts(composition, weights, config, low, learned)
     else:
         starts = []
-    units = list(range(low, min(high, max(low, MAX_PRIOR_UNITS)) + 1))
+    units = list(range(low, min(learned, max(low, MAX_PRIOR_UNITS)) + 1))
     while len(starts) < config.n_starts:
         latent = torch.randn(weights.cdvae.latent_dim, generator=generator)
         starts.append(Start("prior", "", float("nan"), units[len(starts) % len(units)], latent))
@@ -239,10 +254,10 @@ def given_start(structure: Crystal, composition: Composition, weights: Weights) 
         FormulaError: the cell with as many formula units of the composition is too large for the weights.
     """
     units = structure.composition.n_formula_units
-    if units * composition.reduced.n_atoms > weights.max_atoms:
+    if units * composition.reduced.n_atoms > (most := largest_cell(weights)):
         raise FormulaError(
             f"{composition.reduced_formula}: the start structure has {units} formula units, which make "
-            f"{units * composition.reduced.n_atoms} atoms; cells of up to {weights.max_atoms} can be handled."
+            f"{units * composition.reduced.n_atoms} atoms; cells of up to {most} can be handled."
         )
     return Start("given", "", float("nan"), units, encode_crystals([structure], weights)[0])
 

@@ -1,0 +1,207 @@
+"""The library that predictions start from, and the statistics of orbits that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcoms.batch import CrystalBatch
+from lcoms.crystal import Composition, Crystal
+from lcoms.data.dataset import to_batch
+from lcoms.data.store import Store
+from lcoms.errors import ConfigError, DataError
+from lcoms.models.base import CDVAE
+from lcoms.models.composition import batch_element_fractions, composition_keys
+from lcoms.search.library import LatentLibrary
+from lcoms.search.orbits import OrbitStatistics, in_pattern_order
+from lcoms.site_codes import SitesDescribed
+from lcoms.symmetry import STANDARD_SYMPREC, symmetrise
+from lcoms.train.latents import Described, describe_rows, encode_rows, select_rows
+from lcoms.train.similarity import StructureFamily, learn_similarity
+from lcoms.wyckoff import n_primitive_atoms
+
+LIBRARY_MAX_HULL = 0.05  # eV/atom; less stable crystals are no good starts
+LIBRARY_MAX_ABOVE_BEST = 0.05  # eV/atom above the best polymorph of the composition
+LIBRARY_MAX_ENERGY = 0.0  # eV/atom of formation, where the distance to the hull is not known
+
+
+@dataclass(frozen=True)
+class ExtensionConfig:
+    """Which crystals of a store a library is extended by.
+
+    Attributes:
+        min_atoms, max_atoms: in the primitive cell.
+        max_orbits: crystals with more orbits have too many coordinates to be worth it as starts.
+        per_composition: at most so many polymorphs of a composition, the lowest in energy.
+    """
+
+    min_atoms: int = 1
+    max_atoms: int = 40
+    max_orbits: int = 10
+    per_composition: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("min_atoms", "max_orbits", "per_composition"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.max_atoms < self.min_atoms:
+            raise ConfigError(f"no cell has {self.min_atoms} atoms or more and at most {self.max_atoms}.")
+
+
+def build_library(
+    model: CDVAE,
+    store: Store,
+    rows: NDArray[np.int64],
+    latents: Float[Tensor, "n latent"],
+    symmetries: Sequence[Described],
+    statistics: OrbitStatistics,
+    *,
+    metadata: dict[str, Any],
+    per_composition: int = 2,
+) -> LatentLibrary:
+    """Library of the stable and nearly stable training crystals among the rows; elements are compared as it teaches.
+
+    Args:
+        model: encodes once more those crystals whose cell is not primitive.
+        symmetries: of the rows.
+        statistics: in which the patterns have their places.
+        per_composition: at most so many polymorphs of a composition, the lowest in energy.
+    """
+    kept = _starters(store, rows, per_composition)
+    known = [symmetries[i] for i in kept]
+    crystals, z = primitive_cells([store[int(rows[i])] for i in kept], known, latents[torch.from_numpy(kept)], model)
+    library = _packed(store, rows[kept], crystals, z, known, statistics, metadata)
+    families = [StructureFamily(*family) for family in library.families()]
+    return library.with_similarity(learn_similarity(families))
+
+
+def extend_library(
+    library: LatentLibrary,
+    statistics: OrbitStatistics,
+    model: CDVAE,
+    store: Store,
+    config: ExtensionConfig,
+    *,
+    processes: int | None = None,
+) -> tuple[LatentLibrary, OrbitStatistics]:
+    """A library and its statistics with the stable training crystals of a store, as far as their ids are new.
+
+    Entries that are there stay as they are, and so does what the library has learned of the elements.
+
+    Args:
+        processes: that search symmetries; None: as many as there are cores.
+
+    Raises:
+        DataError: the store has nothing to add.
+    """
+    rows = select_rows(store, max_atoms=config.max_atoms)
+    rows = rows[_starters(store, rows, config.per_composition)] if len(rows) else rows
+    ids, there = store.columns("material_id")["material_id"], set(library.ids)
+    rows = np.array([row for row in rows if ids[row] not in there and store.n_atoms[row] >= config.min_atoms], np.int64)
+    symmetries = describe_rows(store, rows, processes=processes) if len(rows) else []
+    fits = [at for at, one in enumerate(symmetries) if one is not None and _fits(one, config)]
+    if not fits:
+        raise DataError(f"{store.path} has no stable training crystal to add that is not in the library.")
+    rows, known = rows[fits], [symmetries[at] for at in fits]
+    crystals, z = primitive_cells([store[int(row)] for row in rows], known, encode_rows(model, store, rows), model)
+    joined = statistics.joined(count_orbits(store, rows, known))
+    added = _packed(store, rows, crystals, z, known, joined, {}, rounded_as=library)
+    extended = [*library.metadata.get("extended", []), {"store": store.fingerprint, "n": len(added)}]
+    return replace(library.joined(added), metadata={**library.metadata, "extended": extended}), joined
+
+
+def _fits(found: SitesDescribed, config: ExtensionConfig) -> bool:
+    size = n_primitive_atoms(found.space_group, found.orbits)
+    return found.space_group > 1 and len(found.orbits) <= config.max_orbits and config.min_atoms <= size
+
+
+def _packed(
+    store: Store,
+    rows: NDArray[np.int64],
+    crystals: Sequence[Crystal],
+    latents: Float[Tensor, "n latent"],
+    symmetries: Sequence[Described],
+    statistics: OrbitStatistics,
+    metadata: dict[str, Any],
+    *,
+    rounded_as: LatentLibrary | None = None,
+) -> LatentLibrary:
+    """The rows, with their crystals in primitive cells, as a library."""
+    columns = store.columns("material_id", "formation_energy_per_atom", "e_above_hull")
+    return LatentLibrary.build(
+        latents,
+        [crystal.composition for crystal in crystals],
+        columns["formation_energy_per_atom"][rows],
+        columns["material_id"][rows].tolist(),
+        e_above_hull=columns["e_above_hull"][rows],
+        space_groups=np.array([0 if one is None else one.space_group for one in symmetries]),
+        patterns=np.array(
+            [
+                -1 if one is None else statistics.place(crystal.composition, one.space_group, one.orbits)
+                for crystal, one in zip(crystals, symmetries, strict=True)
+            ]
+        ),
+        site_codes=[
+            () if one is None else in_pattern_order(crystal.composition, one.orbits, one.codes)
+            for crystal, one in zip(crystals, symmetries, strict=True)
+        ],
+        shapes=np.array([0 if one is None else one.shape for one in symmetries]),
+        metadata=metadata,
+        rounded_as=rounded_as,
+    )
+
+
+@torch.no_grad()
+def primitive_cells(
+    crystals: Sequence[Crystal], symmetries: Sequence[Described], latents: Float[Tensor, "n latent"], model: CDVAE
+) -> tuple[list[Crystal], Float[Tensor, "n latent"]]:
+    """The crystals in primitive cells and their latents; cells with antiferromagnetic order may have come doubled."""
+    crystals, latents = list(crystals), latents.clone()
+    for row, one in enumerate(symmetries):
+        if one is None or n_primitive_atoms(one.space_group, one.orbits) == crystals[row].n_atoms:
+            continue
+        smaller = symmetrise(crystals[row], ladder=(STANDARD_SYMPREC,)).crystal
+        if smaller.n_atoms == n_primitive_atoms(one.space_group, one.orbits):
+            crystals[row] = smaller
+            latents[row] = model.encode(CrystalBatch.from_crystals([smaller]))[0][0]
+    return crystals, latents
+
+
+def count_orbits(store: Store, rows: NDArray[np.int64], symmetries: Sequence[Described]) -> OrbitStatistics:
+    """Which Wyckoff positions the training crystals among the rows occupy."""
+    train = store.columns("split")["split"][rows] == "train"
+    return OrbitStatistics.count(
+        (_primitive(store[int(row)].composition, one), one.space_group, one.orbits)
+        for row, one, kept in zip(rows, symmetries, train, strict=True)
+        if kept and one is not None
+    )
+
+
+def _primitive(composition: Composition, found: SitesDescribed) -> Composition:
+    """What the primitive cell holds."""
+    unit = composition.reduced
+    return unit.scaled(n_primitive_atoms(found.space_group, found.orbits) // unit.n_atoms)
+
+
+def _starters(store: Store, rows: NDArray[np.int64], per_composition: int) -> NDArray[np.int64]:
+    """Places of the rows worth starting from: training, near the hull and the best polymorph, few of a composition."""
+    columns = store.columns("split", "formation_energy_per_atom", "e_above_hull")
+    energies, hull = columns["formation_energy_per_atom"][rows], columns["e_above_hull"][rows]
+    batch = to_batch(store.arrays(rows))
+    keys = composition_keys(batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals))
+    best = np.full(keys.max() + 1, np.inf)
+    np.fmin.at(best, keys, energies)
+    stable = np.where(np.isnan(hull), energies <= LIBRARY_MAX_ENERGY, hull <= LIBRARY_MAX_HULL)
+    train = columns["split"][rows] == "train"
+    good = np.flatnonzero(train & stable & (energies - best[keys] <= LIBRARY_MAX_ABOVE_BEST))
+    order = good[np.lexsort((energies[good], keys[good]))]
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    return np.sort(order[place < per_composition])
