@@ -252,6 +252,21 @@ def test_the_mean_of_two_oracles_makes_the_order() -> None:
     assert results(found)["candidates"][0]["relaxation"]["second_energy_per_atom"] is None
 
 
+def test_a_hole_of_one_oracle_is_none_of_the_other() -> None:
+    salt, caesium, blende = rock_salt(), caesium_chloride(3.4, SALT), zinc_blende(6.0, SALT)
+    before = prediction_of(*(candidate_of(c) for c in (blende, caesium, salt)))
+    energies = [relaxed(blende, -6.8), relaxed(caesium, -9.4), relaxed(salt, -6.6)]  # -3.4, -4.7, -3.3 an atom
+    config = {"oracle": "one", "second_oracle": "two", "order": BARE}
+    found = run(before, energies, second=second([-9.4, -9.2, -9.3]), **config)
+    assert [c.space_group for c in found.candidates] == [216, 225]
+    assert found.failures == ("a relaxed crystal: the oracles differ by 1.5 eV/atom; one of them is wrong about it.",)
+    for other in (-9.8, nan):  # less than 1 eV/atom apart from the others; no second opinion
+        found = run(before, energies, second=second([-9.4, other, -9.3]), **config)
+        assert (found.candidates[0].space_group, found.failures) == (221, ())
+    two = run(prediction_of(candidate_of(caesium), candidate_of(salt)), energies[1:], second=second([-9.2, -9.3]))
+    assert (len(two.candidates), two.failures) == (2, ())  # nobody can tell which of two is usual
+
+
 def test_the_confidence_is_that_of_the_oracles_that_ranked() -> None:
     candidate = candidate_of(rock_salt())
     models = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf, isfinite, nan
+from statistics import median
 
 from lcoms.candidate import Candidate, Relaxation
 from lcoms.confidence import ConfidenceModel, evidence
@@ -26,7 +27,9 @@ from lcoms.symmetry import NEAR_LADDER, Symmetrised, operations_per_atom, symmet
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
 LARGEST_GAIN = 0.5  # eV/atom by which an explored crystal may lie below all others
+LARGEST_DISPUTE = 1.0  # eV/atom by which two oracles may differ about a crystal from what they differ by about others
 TOO_GOOD = "the oracle is wrong about it."
+ONE_WRONG = "one of them is wrong about it."
 LOOSE_LADDER = (0.3, 0.2)  # angstrom; tolerances at which a more symmetric crystal is looked for and put to the test
 AS_LOW = 0.002  # eV/atom; what a crystal may lose by becoming more symmetric
 SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
@@ -68,7 +71,10 @@ def refine(
                 failures.append(f"candidate {rank} in the surrogate's order: {reason}")
     done, distrusted = _trusted(done)
     failures += [f"an explored crystal: {gain:.1f} eV/atom below all others; {TOO_GOOD}" for gain in distrusted]
-    ranked = rank_relaxed(done if energies is None else _with_second_opinion(done, energies), config)
+    if energies is not None:
+        done, disputes = _undisputed(_with_second_opinion(done, energies))
+        failures += [f"a relaxed crystal: the oracles differ by {gap:.1f} eV/atom; {ONE_WRONG}" for gap in disputes]
+    ranked = rank_relaxed(done, config)
     kept = [*ranked, *failed, *rest][:n_candidates]
     return replace(
         prediction,
@@ -90,6 +96,20 @@ def _with_second_opinion(candidates: Sequence[Candidate], energies: Energies) ->
         for c, energy in zip(candidates, found, strict=True)
         if c.relaxation is not None
     ]
+
+
+def _undisputed(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[float]]:
+    """Candidates about which the oracles differ as much as about most, and how far they do about the others.
+
+    A hole of one is none of the other. Where the second has no energy of one candidate its energies are not used.
+    """
+    gaps = [_energy(c) - c.relaxation.second_energy for c in candidates if c.relaxation is not None]
+    if len(gaps) < 3 or not all(map(isfinite, gaps)):
+        return list(candidates), []
+    usual = median(gaps)
+    apart = [abs(gap - usual) for gap in gaps]
+    kept = [c for c, gap in zip(candidates, apart, strict=True) if gap <= LARGEST_DISPUTE]
+    return kept, [gap for gap in apart if gap > LARGEST_DISPUTE]
 
 
 def to_relax(prediction: Prediction, config: RefineConfig) -> list[Candidate]:

@@ -56,7 +56,7 @@ def improve(
     console = Console()
     console.print(table(prediction))
     for sentence in prediction.failures:
-        console.print(f"Not relaxed: {sentence}", style="dim", soft_wrap=True)
+        console.print(f"Not ranked: {sentence}", style="dim", soft_wrap=True)
     if prediction.confidence is not None:
         console.print(f"Rank 1 is the known ground state with a probability of {prediction.confidence:.0%}.")
     console.print(f"Next: open {folder / 'rank-01.cif'} in a crystal viewer.", soft_wrap=True)

@@ -311,7 +311,7 @@ def _finish(
         write_prediction(prediction, run.out)
         console.print(table(prediction))
         for sentence in prediction.failures:
-            console.print(f"Not relaxed: {sentence}", style="dim", soft_wrap=True)
+            console.print(f"Not ranked: {sentence}", style="dim", soft_wrap=True)
         if prediction.confidence is not None:
             console.print(f"Rank 1 is the known ground state with a probability of {prediction.confidence:.0%}.")
     return predictions
