@@ -156,8 +156,8 @@ def find_starts(
     high = min(high, most // unit)
     if low > high:
         raise FormulaError(
-            f"{composition.reduced_formula}: {low} formula unit{'s make' if low > 1 else ' makes'} {low * unit} atoms; cells "
-            f"of up to {most} can be handled."
+            f"{composition.reduced_formula}: {low} formula unit{'s make' if low > 1 else ' makes'} {low * unit} atoms; "
+            f"cells of up to {most} can be handled."
         )
     learned = max(low, min(high, weights.max_atoms // unit))
     if config.start == "library":
