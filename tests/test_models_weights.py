@@ -29,7 +29,7 @@ from lcoms.models.weights import (
     save_cdvae,
 )
 
-KINDS = {CDVAE_FILE: (KIND, VERSION), SURROGATE_FILE: ("lcoms-surrogate", 1), LIBRARY_FILE: ("lcoms-latent-library", 4)}
+KINDS = {CDVAE_FILE: (KIND, VERSION), SURROGATE_FILE: ("lcoms-surrogate", 1), LIBRARY_FILE: ("lcoms-latent-library", 5)}
 FACTS = {"elements": [8, 22, 38], "max_atoms": 12}
 
 

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from lcoms.crystal import Composition
 from lcoms.errors import DataError
-from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
+from lcoms.models.packed_file import read_packed, write_packed
+from lcoms.models.surrogate_file import must_fit
 from lcoms.search.families import (
     INSTABILITY_STEP,
     Family,
@@ -33,7 +34,8 @@ from lcoms.search.families import (
 from lcoms.search.similarity import ElementSimilarity
 
 KIND = "lcoms-latent-library"
-VERSION = 4
+VERSION = 5
+OFFSETS = ("offsets", "site_offsets")
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,9 +179,11 @@ class LatentLibrary:
         )
 
     def save(self, path: Path | str) -> None:
-        """Write one safetensors file with the metadata in its header."""
-        tensors = {f.name: torch.from_numpy(getattr(self, f.name)) for f in fields(self) if f.name != "metadata"}
-        write_tensors(Path(path), tensors, {"kind": KIND, "version": VERSION, "metadata": dict(self.metadata)})
+        """Write one safetensors file of deflated arrays, with the metadata in its header; offsets go as lengths."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metadata"}
+        for name in OFFSETS:
+            arrays[name] = np.diff(arrays[name])
+        write_packed(Path(path), arrays, {"kind": KIND, "version": VERSION, "metadata": dict(self.metadata)})
 
     @classmethod
     def load(cls, path: Path | str) -> LatentLibrary:
@@ -188,9 +192,11 @@ class LatentLibrary:
         Raises:
             WeightsError: the file is missing, damaged or of another version.
         """
-        tensors, header = read_tensors(Path(path), KIND, VERSION)
+        arrays, header = read_packed(Path(path), KIND, VERSION)
         with must_fit(path):
-            library = cls(**{name: t.numpy() for name, t in tensors.items()}, metadata=dict(header["metadata"]))
+            for name in OFFSETS:
+                arrays[name] = np.append(0, np.cumsum(arrays[name])).astype(np.int32)
+            library = cls(**arrays, metadata=dict(header["metadata"]))
             library.require_whole()
         return library
 
@@ -349,7 +355,7 @@ class LatentLibrary:
         joined: dict[str, Any] = {}
         for name in (f.name for f in fields(self) if f.name not in shared):
             mine, its = getattr(self, name), getattr(other, name)
-            joined[name] = np.concatenate([mine, mine[-1] + its[1:] if name.endswith("offsets") else its])
+            joined[name] = np.concatenate([mine, mine[-1] + its[1:] if name in OFFSETS else its])
         return replace(self, **joined)
 
     def with_similarity(self, similarity: ElementSimilarity) -> LatentLibrary:

@@ -38,13 +38,13 @@ class ExtensionConfig:
 
     Attributes:
         min_atoms, max_atoms: in the primitive cell.
-        max_orbits: crystals with more orbits have too many coordinates to be worth it as starts.
+        max_orbits: in the primitive cell; crystals with more are left out.
         per_composition: at most so many polymorphs of a composition, the lowest in energy.
     """
 
     min_atoms: int = 1
     max_atoms: int = 40
-    max_orbits: int = 10
+    max_orbits: int = 40
     per_composition: int = 2
 
     def __post_init__(self) -> None:

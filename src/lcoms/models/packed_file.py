@@ -1,0 +1,61 @@
+"""Many NumPy arrays as one small safetensors file: each array deflated, what it is in the header."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
+
+DTYPES = ("int8", "uint8", "int16", "int32", "float32")
+
+
+def write_packed(path: Path, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> None:
+    """Write arrays, deflated column by column, and a JSON header, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: an array is of none of the types that are read back.
+    """
+    if other := sorted({str(array.dtype) for array in arrays.values()} - set(DTYPES)):
+        raise ValueError(f"arrays of {', '.join(other)} cannot be packed")
+    packed = {name: zlib.compress(array.tobytes(order="F"), 9) for name, array in arrays.items()}
+    tensors = {name: torch.from_numpy(np.frombuffer(data, np.uint8).copy()) for name, data in packed.items()}
+    kinds = {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}
+    write_tensors(path, tensors, {**header, "arrays": kinds})
+
+
+def read_packed(path: Path, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and header of a file written by `write_packed`.
+
+    Raises:
+        WeightsError: no such file, damaged, of another kind or of another version.
+    """
+    tensors, header = read_tensors(path, kind, version)
+    with must_fit(path):
+        arrays = {
+            name: _inflated(tensors[name].numpy().tobytes(), *described) for name, described in header["arrays"].items()
+        }
+    return arrays, header
+
+
+def _inflated(data: bytes, dtype: str, shape: list[int]) -> NDArray[Any]:
+    """One array; never more memory than its shape asks for."""
+    if dtype not in DTYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise ValueError(f"no array of {dtype} has the shape {shape}")
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    stream = zlib.decompressobj()
+    try:
+        content = stream.decompress(data, size + 1)
+    except zlib.error as error:
+        raise ValueError("damaged") from error
+    if len(content) != size or not stream.eof:
+        raise ValueError(f"{len(content)} bytes for an array of {size}")
+    return np.array(np.frombuffer(content, dtype).reshape(shape, order="F"), order="C")
