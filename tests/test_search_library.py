@@ -124,6 +124,16 @@ def test_penalty_exclusion_and_limits() -> None:
     assert names(library, "NaCl", 2) == ["Na4Br4", "KCl"]
 
 
+def test_compositions_are_known_in_whatever_cell_they_stand() -> None:
+    library, _ = make()
+    assert library.has(Composition.from_formula("NaBr"))
+    assert library.has(Composition.from_formula("BaTiO3"))
+    assert library.has(Composition.from_formula("Sr2Ti2O6"))
+    assert not library.has(Composition.from_formula("NaCl"))
+    assert not library.has(Composition.from_formula("Na2Br"))
+    assert not library.has(Composition.from_formula("Na"))
+
+
 def test_crystals_of_one_structure_vote_together_and_take_turns() -> None:
     library = LatentLibrary.build(
         torch.zeros(6, 1),

@@ -232,6 +232,7 @@ def _formulas(references: list[Reference], asked: _Asked, *, ks: tuple[int, ...]
     from lcoms.evaluate.kept import OutcomeFile
     from lcoms.models.weights import load_weights
     from lcoms.prediction import for_relaxing
+    from lcoms.search.starts import load_library
 
     torch.set_num_threads(1)  # as in processes of their own
     search = {"n_candidates": max(ks), "n_starts": asked.starts, "steps": asked.steps, "exclude_same": True}
@@ -242,6 +243,9 @@ def _formulas(references: list[Reference], asked: _Asked, *, ks: tuple[int, ...]
     )
     plan = Plan(for_relaxing(config, refined), refined) if asked.relax else Plan(config)
     weights, clock = load_weights(asked.weights), time.perf_counter()
+    library = load_library(weights.folder)
+    if seen := sum(library.has(reference.composition) for reference in references):
+        typer.echo(f"{seen} of {len(references)} structures are of compositions that the weights have seen.", err=True)
     with ExitStack() as stack:
         file = None
         if asked.out is not None:

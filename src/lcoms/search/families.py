@@ -25,6 +25,48 @@ class Family:
     elements: NDArray[np.int64]
     n_formula_units: NDArray[np.int64]
 
+    def holds(self, composition: Composition) -> NDArray[np.bool_]:
+        """Which entries are of a composition that has this stoichiometry, or is an element that entries stand for."""
+        return np.asarray((self.elements == self.in_order(composition)).all(axis=1))
+
+    def in_order(self, composition: Composition) -> NDArray[np.int64]:
+        """Elements of such a composition as they stand here."""
+        numbers, counts = np.array(composition.atomic_numbers), np.array(composition.counts)
+        return np.resize(numbers[scale_order(counts, numbers)], self.elements.shape[1])
+
+    def doubled_with(self, pairs: Family) -> Family:
+        """Entries of elements as if of two elements one to one, and those that are."""
+        return Family(
+            np.concatenate([self.indices, pairs.indices]),
+            np.concatenate([np.repeat(self.elements, 2, axis=1), pairs.elements]),
+            np.concatenate([self.n_formula_units, 2 * pairs.n_formula_units]),
+        )
+
+
+def families_by_stoichiometry(
+    offsets: NDArray[np.integer], atomic_numbers: NDArray[np.integer], counts: NDArray[np.integer]
+) -> dict[tuple[int, ...], Family]:
+    """Entries by stoichiometry.
+
+    Args:
+        offsets: (n + 1,) where the elements of each entry begin, with their counts in its cell.
+    """
+    families: dict[tuple[int, ...], Family] = {}
+    n_elements = np.diff(offsets)
+    for k in np.unique(n_elements):
+        rows = np.flatnonzero(n_elements == k)
+        flat = offsets[rows, None] + np.arange(k)
+        in_cell, elements = counts[flat].astype(np.int64), atomic_numbers[flat].astype(np.int64)
+        units = np.gcd.reduce(in_cell, axis=1)
+        reduced = in_cell // units[:, None]
+        order = scale_order(reduced, elements)
+        reduced, elements = np.take_along_axis(reduced, order, 1), np.take_along_axis(elements, order, 1)
+        kinds, kind = np.unique(reduced, axis=0, return_inverse=True)
+        for i, stoichiometry in enumerate(kinds.tolist()):
+            some = np.flatnonzero(kind.reshape(-1) == i)
+            families[tuple(stoichiometry)] = Family(rows[some], elements[some], units[some])
+    return families
+
 
 def empty_family(n_elements: int) -> Family:
     """No entries of so many elements."""

@@ -26,9 +26,9 @@ from lcoms.search.families import (
     INSTABILITY_STEP,
     Family,
     empty_family,
+    families_by_stoichiometry,
     instability_of,
     place_of_each,
-    scale_order,
     supports_of,
 )
 from lcoms.search.similarity import ElementSimilarity
@@ -234,6 +234,11 @@ class LatentLibrary:
         """Codes of an entry's sites in the order of its pattern; none where they are unknown."""
         return tuple(self.site_codes[self.site_offsets[index] : self.site_offsets[index + 1]].tolist())
 
+    def has(self, composition: Composition) -> bool:
+        """Whether there is an entry of a composition, whatever its number of formula units."""
+        family = self._families.get(composition.reduced.stoichiometry)
+        return family is not None and bool(family.holds(composition).any())
+
     @cached_property
     def n_atoms(self) -> NDArray[np.int64]:
         """(n,) atoms in the entries' cells."""
@@ -273,14 +278,19 @@ class LatentLibrary:
             max_atoms: leave out entries with larger cells.
         """
         target = composition.reduced
-        order = scale_order(np.array(target.counts), np.array(target.atomic_numbers))
         family = self._family(target)
-        elements = np.resize(np.array(target.atomic_numbers)[order], family.elements.shape[1])
-        distances = self.similarity.distances(family.elements, elements, len(order))
+        elements = family.in_order(target)
+        distances = self.similarity.distances(family.elements, elements, len(target.counts))
         hull = INSTABILITY_STEP * self.instability[family.indices]
         cost = distances + (self.similarity.hull if hull_weight is None else hull_weight) * hull
         ranking = np.lexsort((hull, cost))
-        ranking = ranking[self._allowed(family, target, exclude, max_atoms)[ranking]]
+        allowed = np.ones(len(family.indices), dtype=bool)
+        if max_atoms is not None:
+            allowed &= family.n_formula_units * target.n_atoms <= max_atoms
+        for other in exclude:
+            if other.reduced.stoichiometry == target.stoichiometry:
+                allowed &= ~family.holds(other)
+        ranking = ranking[allowed[ranking]]
         structures = self._structures(family)
         supports, unseen = supports_of(cost, structures, ranking, self.similarity)
         if max_per_composition is not None:
@@ -382,43 +392,9 @@ class LatentLibrary:
         own = self._families.get(target.stoichiometry, empty_family(len(target.counts)))
         if len(target.counts) > 1:
             return own
-        pairs = self._families.get((1, 1), empty_family(2))
-        return Family(
-            np.concatenate([own.indices, pairs.indices]),
-            np.concatenate([np.repeat(own.elements, 2, axis=1), pairs.elements]),
-            np.concatenate([own.n_formula_units, 2 * pairs.n_formula_units]),
-        )
-
-    @staticmethod
-    def _allowed(
-        family: Family, target: Composition, exclude: Collection[Composition], max_atoms: int | None
-    ) -> NDArray[np.bool_]:
-        allowed = np.ones(len(family.indices), dtype=bool)
-        if max_atoms is not None:
-            allowed &= family.n_formula_units * target.n_atoms <= max_atoms
-        for other in exclude:
-            reduced = other.reduced
-            if reduced.stoichiometry == target.stoichiometry:
-                order = scale_order(np.array(reduced.counts), np.array(reduced.atomic_numbers))
-                elements = np.resize(np.array(reduced.atomic_numbers)[order], family.elements.shape[1])
-                allowed &= (family.elements != elements).any(axis=1)
-        return allowed
+        return own.doubled_with(self._families.get((1, 1), empty_family(2)))
 
     @cached_property
     def _families(self) -> dict[tuple[int, ...], Family]:
         """Entries by stoichiometry."""
-        families: dict[tuple[int, ...], Family] = {}
-        n_elements = np.diff(self.offsets)
-        for k in np.unique(n_elements):
-            rows = np.flatnonzero(n_elements == k)
-            flat = self.offsets[rows, None] + np.arange(k)
-            counts, elements = self.counts[flat].astype(np.int64), self.atomic_numbers[flat].astype(np.int64)
-            units = np.gcd.reduce(counts, axis=1)
-            counts //= units[:, None]
-            order = scale_order(counts, elements)
-            counts, elements = np.take_along_axis(counts, order, 1), np.take_along_axis(elements, order, 1)
-            kinds, kind = np.unique(counts, axis=0, return_inverse=True)
-            for i, stoichiometry in enumerate(kinds.tolist()):
-                some = np.flatnonzero(kind.reshape(-1) == i)
-                families[tuple(stoichiometry)] = Family(rows[some], elements[some], units[some])
-        return families
+        return families_by_stoichiometry(self.offsets, self.atomic_numbers, self.counts)
