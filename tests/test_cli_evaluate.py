@@ -105,7 +105,7 @@ def test_validation_takes_ground_states_and_relaxes(
     options = ["--weights", str(tiny_weights), "--relax", "--oracle", "analytic", "--n-relax", "1", *QUICK]
     assert run(["evaluate", "validation", str(tmp_path / "store"), *options]) == 0
     printed = capsys.readouterr()
-    assert "1 of 1 structures are of compositions that the weights have seen." in printed.err
+    assert "1 of 1 structures are of compositions that stand in the library" in printed.err
     lines = printed.out.splitlines()
     assert lines[0].endswith("1 ground states of validation compositions")
     assert lines[1].startswith("NaCl")

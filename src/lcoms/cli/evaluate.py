@@ -245,7 +245,8 @@ def _formulas(references: list[Reference], asked: _Asked, *, ks: tuple[int, ...]
     weights, clock = load_weights(asked.weights), time.perf_counter()
     library = load_library(weights.folder)
     if seen := sum(library.has(reference.composition) for reference in references):
-        typer.echo(f"{seen} of {len(references)} structures are of compositions that the weights have seen.", err=True)
+        of = f"{seen} of {len(references)} structures"
+        typer.echo(f"{of} are of compositions that stand in the library; the weights may have learned them.", err=True)
     with ExitStack() as stack:
         file = None
         if asked.out is not None:

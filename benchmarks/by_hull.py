@@ -1,0 +1,50 @@
+"""How do ground states of a table fare, and how its other crystals? Shares, and the stated confidence, for each.
+
+    lcoms evaluate table FILE.parquet --relax --out rows.json
+    python benchmarks/by_hull.py rows.json FILE.parquet
+"""
+
+# ruff: noqa: T201 - a benchmark prints
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from lcoms.confidence import reliability
+from lcoms.evaluate.statistics import Share
+
+ON_HULL = 0.001  # eV/atom
+
+
+def tell(name: str, outcomes: list[dict]) -> None:  # type: ignore[type-arg]
+    """Print how often the right crystal is found, and how well the stated confidence holds."""
+    print(f"{name}: {len(outcomes)}")
+    for criterion, k in (("loose", 1), ("loose", 20), ("both", 1)):
+        found = sum((row["ranks"][criterion] or np.inf) <= k for row in outcomes)
+        print(f"  {criterion}@{k:<3} {Share(found, len(outcomes))}")
+    stated = [row for row in outcomes if row["confidence"] is not None]
+    if stated:
+        right = np.array([row["ranks"]["both"] == 1 for row in stated])
+        bins, error = reliability(np.array([row["confidence"] for row in stated]), right)
+        print(f"  expected calibration error {error:.3f}; stated: right of n:", end=" ")
+        print(", ".join(f"{p:.2f}: {share:.2f} of {n}" for p, share, n in bins))
+
+
+def main() -> None:
+    """Read, part, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("table", type=Path)
+    asked = parser.parse_args()
+    table = pq.read_table(asked.table, columns=["material_id", "e_above_hull"]).to_pydict()
+    above = dict(zip(table["material_id"], table["e_above_hull"], strict=True))
+    outcomes = [row for row in json.loads(asked.rows.read_text()) if row["name"] in above]
+    tell("ground states", [row for row in outcomes if above[row["name"]] <= ON_HULL])
+    tell("above the hull", [row for row in outcomes if above[row["name"]] > ON_HULL])
+
+
+if __name__ == "__main__":
+    main()
