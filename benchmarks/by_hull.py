@@ -2,6 +2,8 @@
 
     lcoms evaluate table FILE.parquet --relax --out rows.json
     python benchmarks/by_hull.py rows.json FILE.parquet
+
+A crystal counts as a ground state up to 1 meV/atom above the hull.
 """
 
 # ruff: noqa: T201 - a benchmark prints
