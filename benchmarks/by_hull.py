@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from lcoms.confidence import reliability
 from lcoms.evaluate.statistics import Share
+from lcoms.prediction.calibrate import reliability
 
 ON_HULL = 0.001  # eV/atom
 

@@ -17,10 +17,10 @@ import torch
 from lcoms.data.store import Store
 from lcoms.evaluate.references import Reference, ground_states
 from lcoms.models.weights import Weights, load_weights
-from lcoms.search.orbits import described, load_orbits
-from lcoms.search.starts import PredictConfig, Start, find_starts, largest_cell, load_library
-from lcoms.symmetry import STANDARD_SYMPREC
-from lcoms.wyckoff import Orbits, n_primitive_atoms
+from lcoms.prediction.propose import PredictConfig, Start, find_starts, largest_cell, load_library
+from lcoms.structure.symmetry import STANDARD_SYMPREC
+from lcoms.structure.wyckoff import Orbits, n_primitive_atoms
+from lcoms.templates.wyckoff_statistics import described, load_orbits
 
 Structure = tuple[int, Orbits]
 """Space group, and which element sits on which Wyckoff position."""

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from lcoms.crystal import Composition
 from lcoms.models.weights import load_weights
+from lcoms.structure.crystal import Composition
 
 BATCH = 128
 

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import torch
 
-from lcoms.batch import CrystalBatch
 from lcoms.evaluate.references import paper_compounds
-from lcoms.lattice import shortest_distance
 from lcoms.models.composition import element_fractions
 from lcoms.models.surrogate_file import load_surrogate
 from lcoms.models.weights import load_weights
-from lcoms.prediction import MIN_DISTANCE
-from lcoms.search.latent import descend
-from lcoms.search.starts import PredictConfig, find_starts
+from lcoms.prediction.descend import descend
+from lcoms.prediction.pipeline import MIN_DISTANCE
+from lcoms.prediction.propose import PredictConfig, find_starts
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.lattice import shortest_distance
 
 SHOWN = (0, 10, 20, 30, 40, 50)
 

@@ -19,13 +19,13 @@ from typing import Any
 
 from lcoms.benchmark.protocol import BenchmarkConfig, Judge
 from lcoms.benchmark.rows import Judged, read_rows
-from lcoms.crystal import Crystal
 from lcoms.evaluate.references import Reference, paper_compounds
-from lcoms.match import STRICT, matches
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.registry import make_oracle
 from lcoms.relax.result import crystal_from_dict
-from lcoms.symmetry import NEAR_LADDER, symmetrise
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import NEAR_LADDER, symmetrise
 
 SAME_ENERGY = 0.001  # eV/atom, by the judge
 CLOSE = 0.010  # eV/atom, by GPAW

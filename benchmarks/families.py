@@ -24,16 +24,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lcoms.crystal import Crystal
 from lcoms.data.store import Store
-from lcoms.effort import configs_for
 from lcoms.evaluate.formulas import evaluate_formulas
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
 from lcoms.models.weights import load_weights
-from lcoms.prediction import for_relaxing
-from lcoms.search.starts import load_library
-from lcoms.wyckoff import n_primitive_atoms, wyckoff_orbits
+from lcoms.prediction.pipeline import for_relaxing
+from lcoms.prediction.presets import configs_for
+from lcoms.prediction.propose import load_library
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.wyckoff import n_primitive_atoms, wyckoff_orbits
 
 FAMILIES = {  # counts of a formula unit, space group, atoms of the primitive cell
     "rock salt": ((1, 1), 225, 2),

@@ -18,9 +18,9 @@ from typing import Any
 
 from ase.spacegroup import crystal as from_space_group
 
-from lcoms.crystal import Crystal
-from lcoms.io import from_ase, to_cif
-from lcoms.symmetry import space_group_number
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import from_ase, to_cif
+from lcoms.structure.symmetry import space_group_number
 
 TABLE = Path(__file__).with_name("handbook.toml")
 CELLS = {  # which of the numbers are a, b and c, and gamma

@@ -1,4 +1,4 @@
-"""Whether lcoms.match gives the verdicts of pymatgen's StructureMatcher, and how much faster it is.
+"""Whether lcoms.structure.matching gives the verdicts of pymatgen's StructureMatcher, and how much faster it is.
 
     python benchmarks/matcher.py FILE.parquet [FILE.parquet ...] [--pairs 12000] [--workers 2]
 
@@ -24,11 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lcoms.crystal import Crystal
 from lcoms.data.formats import open_reader
 from lcoms.data.records import RowError
-from lcoms.io import to_pymatgen
-from lcoms.match import LOOSE, STRICT, matches, rmsd
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import to_pymatgen
+from lcoms.structure.matching import LOOSE, STRICT, matches, rmsd
 
 Pair = tuple[Crystal, Crystal]
 KINDS = ("polymorphs", "one stoichiometry", "distorted", "supercell", "random")

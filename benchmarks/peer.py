@@ -34,16 +34,16 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from pymatgen.symmetry.analyzer import SymmetryUndeterminedError
 
 from lcoms.api import predict_ranked
-from lcoms.crystal import Composition, Crystal
-from lcoms.elements import SYMBOLS
 from lcoms.evaluate.references import Reference, paper_compounds
 from lcoms.evaluate.statistics import Share
-from lcoms.io import from_ase, from_pymatgen
-from lcoms.match import STRICT, matches
 from lcoms.models.weights import load_weights
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.registry import make_oracle
-from lcoms.prediction import PredictConfig, RefineConfig
+from lcoms.prediction.pipeline import PredictConfig, RefineConfig
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.io import from_ase, from_pymatgen
+from lcoms.structure.matching import STRICT, matches
 
 METHODS = ("lcoms", "cryspy", "cryspy-4")
 UNTOLD_UNITS = 4

@@ -4,7 +4,7 @@
     python benchmarks/rank_weights.py rows.json
 
 The score of a candidate is an energy - the oracle's where it was relaxed, else the surrogate's - and what
-`lcoms.search.order.OrderWeights` puts beside it. Printed, for each choice of terms and cross-validated: how many
+`lcoms.prediction.scoring.OrderWeights` puts beside it. Printed, for each choice of terms and cross-validated: how many
 compositions come out right (strict match and space group) first and within five, and the mean negative logarithm of the
 probability of the right one; then the weights that a fit to all rows gives, those below zero set to zero. The energy
 stands as one term, or as three: for compounds with f electrons, for others with V to Ni, and for the rest.
@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
-from lcoms.crystal import Composition
-from lcoms.search.order import F_ELECTRONS, LEAST_SUPPORT, MAGNETIC
-from lcoms.symmetry import space_group_order
+from lcoms.prediction.scoring import F_ELECTRONS, LEAST_SUPPORT, MAGNETIC
+from lcoms.structure.crystal import Composition
+from lcoms.structure.symmetry import space_group_order
 
 TERMS = (
     "energy",

@@ -19,10 +19,10 @@ from io import StringIO
 
 import numpy as np
 
-from lcoms.crystal import Composition, Crystal
 from lcoms.relax import RelaxConfig, RelaxResult, relax_crystals
 from lcoms.relax.result import result_to_dict
-from lcoms.search.random_crystal import random_crystal
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.random_crystal import random_crystal
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def _ase(cells: list[Crystal], weights: str, fmax: float) -> None:
     from ase.filters import UnitCellFilter
     from ase.optimize import FIRE
 
-    from lcoms.io import to_ase
+    from lcoms.structure.io import to_ase
 
     torch.set_num_threads(1)
     with warnings.catch_warnings(), redirect_stdout(StringIO()):

@@ -26,20 +26,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lcoms.candidate import Candidate
-from lcoms.crystal import Composition, Crystal
 from lcoms.evaluate.references import Reference, paper_compounds
 from lcoms.evaluate.statistics import Share
-from lcoms.io import from_pymatgen
-from lcoms.lattice import shortest_distance
-from lcoms.match import STRICT, matches
 from lcoms.models.weights import load_weights
 from lcoms.oracles.references import load_references
-from lcoms.prediction import PredictConfig, Prediction, RefineConfig, predict_crystals
-from lcoms.refinement import refine, why_unusable
+from lcoms.prediction.candidate import Candidate
+from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig, predict_crystals
+from lcoms.prediction.propose import Start, composition_seed
+from lcoms.prediction.refine import refine, why_unusable
 from lcoms.relax import RelaxConfig, relax_crystals
-from lcoms.search.starts import Start, composition_seed
-from lcoms.symmetry import space_group_number
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import from_pymatgen
+from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import space_group_number
 
 METHODS = ("descent", "starts", "random")
 COUNTS = (1, 2, 5, 10, 20, 50)
@@ -69,7 +69,7 @@ def random_crystals(composition: Composition, n: int, seed: int) -> list[Crystal
 
 def composition_symbols(composition: Composition) -> list[str]:
     """Symbols of the elements, in their order."""
-    from lcoms.elements import SYMBOLS
+    from lcoms.structure.elements import SYMBOLS
 
     return [SYMBOLS[z] for z in composition.reduced.atomic_numbers]
 

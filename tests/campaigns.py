@@ -9,7 +9,7 @@ from lcoms.campaign.folder import CampaignFolder
 from lcoms.campaign.plan import Answer, Plan, predict_one
 from lcoms.campaign.workers import Workers
 from lcoms.models.weights import load_weights
-from lcoms.prediction import PredictConfig, RefineConfig
+from lcoms.prediction.pipeline import PredictConfig, RefineConfig
 
 FORMULAS = ["NaCl", "ZnO", "CsCl", "SrTiO3", "ZnS", "CsZnO"]
 

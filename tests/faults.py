@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tiny import made_crystals, make_store, rock_salt, shaken, write_weights
 
-from lcoms.crystal import Crystal
-from lcoms.io import to_cif, to_extxyz
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import to_cif, to_extxyz
 
 CAP_DAC_OVERRIDE = 1
 CAPABILITIES_VERSION = 0x20080522

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from tiny import perovskite, rock_salt
 
 from lcoms.cli.main import run
-from lcoms.crystal import Crystal
 from lcoms.evaluate.judging import time_limit
-from lcoms.io import to_cif, to_extxyz, to_poscar
 from lcoms.models.weights import load_weights
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import to_cif, to_extxyz, to_poscar
 
 LONGEST = 30.0  # seconds
 ODD = [

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tiny import made_crystals, make_store, rock_salt, shaken, write_weights, zinc_blende
 
-from lcoms.io import to_extxyz
+from lcoms.structure.io import to_extxyz
 
 LONGEST = 120.0  # seconds of one run; longer ones hang
 ROUNDS_PER_KILL = 5  # a run that ends before its kill costs a round

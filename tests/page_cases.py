@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from tiny import TINY, caesium_chloride, candidate_of, perovskite, rock_salt, wurtzite
 
-from lcoms.candidate import Candidate, Relaxation
-from lcoms.prediction import PredictConfig, Prediction, RefineConfig
-from lcoms.search.overlap import Overlap, TrainingOverlap
-from lcoms.search.starts import Start
+from lcoms.prediction.candidate import Candidate, Relaxation
+from lcoms.prediction.overlap import Overlap, TrainingOverlap
+from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig
+from lcoms.prediction.propose import Start
 
 
 def start(source: str = "mp-22862", formula: str = "KCl", distance: float = 1.5) -> Start:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Crystal
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
 
 
 def some_crystals() -> list[Crystal]:

@@ -9,7 +9,7 @@ import pytest
 from pymatgen.core import Structure
 
 import lcoms
-from lcoms.errors import ConfigError, FormulaError, WeightsError
+from lcoms.core.errors import ConfigError, FormulaError, WeightsError
 
 
 def test_predict_gives_ranked_pymatgen_structures(tiny_weights: Path) -> None:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from lcoms.app.desk import KEPT, UNEXPECTED, BusyError, Desk
-from lcoms.errors import FormulaError
+from lcoms.core.errors import FormulaError
 
 SECONDS = 10.0
 

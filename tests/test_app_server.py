@@ -14,7 +14,7 @@ from lcoms.app import Settings, make_app
 from lcoms.app import server as module
 from lcoms.app.desk import Run
 from lcoms.models.weights import load_weights
-from lcoms.prediction import RefineConfig
+from lcoms.prediction.pipeline import RefineConfig
 
 SECONDS = 30.0
 NASTY = "\"'><script>alert(1)</script>"

@@ -16,8 +16,7 @@ from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Task, make_start, w
 from lcoms.benchmark.rows import ROWS_FILE, Row, read_rows
 from lcoms.benchmark.run import SEARCHES, run_benchmark
 from lcoms.benchmark.searches import BelievedEnergy, Found, cells_of, is_milestone
-from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError, LcomsError
+from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.evaluate.references import Reference
 from lcoms.models.megnet import save_megnet
 from lcoms.models.surrogate import ConservativeSurrogate
@@ -26,6 +25,7 @@ from lcoms.models.weights import SURROGATE_FILE
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.references import References
 from lcoms.relax.result import RelaxConfig, crystal_from_dict
+from lcoms.structure.crystal import Crystal
 
 QUICK = RelaxConfig(fmax=0.05, max_steps=80)
 CONFIG = BenchmarkConfig(

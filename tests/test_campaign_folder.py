@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lcoms.campaign.folder import JOURNAL, CampaignFolder, FormulaStatus, read_journal
-from lcoms.errors import ConfigError, LcomsError
+from lcoms.core.errors import ConfigError, LcomsError
 
 OPTIONS = {"weights": "abc", "options": {"n_starts": 4, "within": {"tries": 2}}, "relaxation": None}
 FILES = {"rank-01.cif": "data_", "results.json": "{}"}

@@ -15,7 +15,7 @@ from lcoms.campaign.plan import Answer, Plan, predict_one
 from lcoms.campaign.run import Finished, run_campaign
 from lcoms.campaign.summary import DAMAGED, NOT_RUN, summarise
 from lcoms.campaign.workers import WorkerDiedError
-from lcoms.errors import OracleError, WeightsError
+from lcoms.core.errors import OracleError, WeightsError
 
 
 @pytest.fixture(scope="module")

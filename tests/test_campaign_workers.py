@@ -19,7 +19,7 @@ from lcoms.campaign.folder import JOURNAL, CampaignFolder, read_journal
 from lcoms.campaign.run import Finished, run_campaign
 from lcoms.campaign.summary import summarise
 from lcoms.campaign.workers import DaskWorkers, LocalWorkers
-from lcoms.errors import ConfigError
+from lcoms.core.errors import ConfigError
 
 
 def test_a_local_worker_that_is_killed_is_replaced_and_its_formula_tried_again_once(

@@ -11,11 +11,11 @@ from scipy.special import expit
 from tiny import caesium_chloride, made_crystals, make_store, perovskite, rock_salt
 
 from lcoms.cli.main import run
-from lcoms.confidence import FEATURES
 from lcoms.evaluate import references
 from lcoms.evaluate.references import Reference
-from lcoms.io import to_extxyz
 from lcoms.models.weights import CDVAE_FILE
+from lcoms.prediction.calibrate import FEATURES
+from lcoms.structure.io import to_extxyz
 
 QUICK = ["--starts", "4", "--steps", "2"]
 

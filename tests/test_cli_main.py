@@ -14,7 +14,7 @@ import typer
 import lcoms
 from lcoms.cli import main as main_module
 from lcoms.cli.main import COMMANDS, LazyCommand, load_command, run
-from lcoms.errors import FormulaError
+from lcoms.core.errors import FormulaError
 
 HELP_BUDGET = 0.7  # seconds
 

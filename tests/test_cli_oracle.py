@@ -10,8 +10,8 @@ import pytest
 from tiny import rock_salt
 
 from lcoms.cli.main import run
-from lcoms.io import to_cif
 from lcoms.oracles.analytic import depth
+from lcoms.structure.io import to_cif
 
 FAULTY = """
 from dataclasses import replace

@@ -13,9 +13,9 @@ import pytest
 from tiny import KnownDecoder, rock_salt, wurtzite
 
 from lcoms.cli.main import run
-from lcoms.crystal import Crystal
-from lcoms.io import to_cif
 from lcoms.models import weights as weights_module
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import to_cif
 
 QUICK = ("--starts", "4", "--steps", "2")
 UNRELAXED = ("--no-relax",)
@@ -177,7 +177,7 @@ def test_an_out_folder_that_cannot_be_made_is_named_before_anything_is_computed(
     def never(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("lcoms.prediction.predict_crystals", never)
+    monkeypatch.setattr("lcoms.prediction.pipeline.predict_crystals", never)
     (tmp_path / "file").write_text("")
     code, output, complaints = predict("NaCl", out=tmp_path / "file" / "results")
     assert (code, output) == (2, "")

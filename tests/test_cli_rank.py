@@ -9,12 +9,12 @@ import pytest
 from tiny import caesium_chloride, rock_salt, zinc_blende
 
 from lcoms.cli.main import run
-from lcoms.io import to_cif, to_extxyz, to_poscar
 from lcoms.oracles import registry
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.references import to_json
 from lcoms.oracles.wrappers import CountedOracle
+from lcoms.structure.io import to_cif, to_extxyz, to_poscar
 
 ANALYTIC = ["--oracle", "analytic"]
 SALTS = {
@@ -91,7 +91,7 @@ def test_crystals_without_energy_are_rows(folder: Path, capsys: pytest.CaptureFi
 def test_elements_are_refused_before_anything_runs(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lcoms.errors import OracleError
+    from lcoms.core.errors import OracleError
 
     class Picky(CountedOracle):
         def check(self, compositions) -> None:  # type: ignore[no-untyped-def]

@@ -12,10 +12,10 @@ import pytest
 from tiny import rock_salt, shaken, zinc_blende
 
 from lcoms.cli.main import run
-from lcoms.crystal import Crystal
-from lcoms.io import read_crystals, to_cif, to_extxyz, to_poscar
 from lcoms.oracles.analytic import AnalyticOracle
-from lcoms.symmetry import space_group_number
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import read_crystals, to_cif, to_extxyz, to_poscar
+from lcoms.structure.symmetry import space_group_number
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from tiny import caesium_chloride, rock_salt, wurtzite, zinc_blende
 
 from lcoms.cli.main import run
-from lcoms.io import to_ase, to_cif
+from lcoms.structure.io import to_ase, to_cif
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from tiny import made_crystals, make_store, tiny_cdvae
 
+from lcoms.baselines.input_space import descend_crystals
 from lcoms.cli.main import run
 from lcoms.models.megnet import MEGNET_FILE, formation_energies, load_megnet
 from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, load_cdvae, load_weights, save_cdvae
-from lcoms.search.input_space import descend_crystals
 
 NETWORK = [
     "latent_dim=8", "channels=16", "filters=4", "vectors=4", "encoder_layers=1", "decoder_layers=1", "condition=16",

@@ -7,10 +7,10 @@ import pytest
 import torch
 from tiny import perovskite, prototypes, rock_salt, to_arrays
 
-from lcoms.crystal import Crystal
+from lcoms.core.errors import DataError
 from lcoms.data.dataset import TrainingSteps, plausible_volume, to_batch
 from lcoms.data.store import CrystalArrays
-from lcoms.errors import DataError
+from lcoms.structure.crystal import Crystal
 
 
 def arrays(sizes: list[int]) -> CrystalArrays:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from lcoms.core.errors import DataError, DownloadError
 from lcoms.data.fetch import Fetched, download, fetch, unpack
 from lcoms.data.sources import Source, SourceFile, find_source, sources
-from lcoms.errors import DataError, DownloadError
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

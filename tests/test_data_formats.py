@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lcoms import io as door
-from lcoms.crystal import Crystal
+from lcoms.core.errors import DataError
 from lcoms.data import formats_json
 from lcoms.data.formats import open_reader
 from lcoms.data.formats_json import stream_items
 from lcoms.data.records import Reason, Record, RowError
-from lcoms.errors import DataError
 from lcoms.evaluate.judging import time_limit
+from lcoms.structure import io as door
+from lcoms.structure.crystal import Crystal
 
 SALT = Crystal(
     np.array([[0.0, 2.8, 2.8], [2.8, 0.0, 2.8], [2.8, 2.8, 0.0]]), np.array([[0.0] * 3, [0.5] * 3]), np.array([11, 17])

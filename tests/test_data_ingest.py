@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lcoms.crystal import Crystal
+from lcoms.core.errors import DataError, FormulaError
 from lcoms.data import ingest as ingest_module
 from lcoms.data.checks import IngestOptions, check, read_formulas, split_of
 from lcoms.data.ingest import Progress, ingest
 from lcoms.data.records import Reason, Record, RowError
 from lcoms.data.store import MANIFEST, Store, shard_name
-from lcoms.errors import DataError, FormulaError
-from lcoms.lattice import plane_spacings, shortest_distance
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.lattice import plane_spacings, shortest_distance
 
 SMALL_SHARDS = IngestOptions(shard_rows=300)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lcoms.crystal import Crystal
+from lcoms.core.errors import DataError
 from lcoms.data.checks import record_batch
 from lcoms.data.store import MANIFEST, SCHEMA, Manifest, Store, digest, shard_name, write_manifest, write_shard
-from lcoms.errors import DataError
+from lcoms.structure.crystal import Crystal
 
 
 def rows(sizes: list[int], *, seed: int = 0, split: str = "train") -> pa.RecordBatch:

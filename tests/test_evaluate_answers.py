@@ -13,12 +13,12 @@ import pytest
 from ase.io import write
 from tiny import caesium_chloride, candidate_of, rock_salt, wurtzite, zinc_blende
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import DataError
+from lcoms.core.errors import DataError
 from lcoms.evaluate.answers import read_answers, read_known
-from lcoms.io import to_ase, to_cif
-from lcoms.prediction import PredictConfig, Prediction
-from lcoms.report import write_prediction
+from lcoms.prediction.output import write_prediction
+from lcoms.prediction.pipeline import PredictConfig, Prediction
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import to_ase, to_cif
 
 
 def cif(path: Path, crystal: Crystal) -> None:

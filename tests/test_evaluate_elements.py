@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pytest
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.evaluate.elements import forms_for, make_references
 from lcoms.oracles.analytic import AnalyticOracle, depth
 from lcoms.oracles.elemental import ElementalForm
 from lcoms.relax import RelaxConfig, RelaxResult, Status, relax_crystals
+from lcoms.structure.crystal import Composition, Crystal
 
 FACE, BODY = 2.0 * (1 - np.eye(3)), 1.7 * (1 - 2 * np.eye(3))
 

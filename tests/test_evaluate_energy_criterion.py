@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from tiny import caesium_chloride, perovskite, rock_salt, wurtzite, zinc_blende
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import DataError, OracleError
+from lcoms.core.errors import DataError, OracleError
 from lcoms.evaluate.answers import Answer, Known
 from lcoms.evaluate.energy_criterion import (
     EnergyRow,
@@ -23,6 +22,7 @@ from lcoms.evaluate.energy_criterion import (
 )
 from lcoms.evaluate.pairing import pair
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.structure.crystal import Composition, Crystal
 
 SILICON = Crystal(2 * np.eye(3), np.zeros((1, 3)), np.array([14]))
 

@@ -9,9 +9,7 @@ import pytest
 import torch
 from tiny import caesium_chloride, candidate_of, perovskite, rock_salt, shaken, tiny_cdvae, zinc_blende
 
-from lcoms.candidate import Candidate
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import FormulaError
+from lcoms.core.errors import FormulaError
 from lcoms.evaluate import formulas
 from lcoms.evaluate.formulas import (
     NOT_FOUND,
@@ -28,7 +26,9 @@ from lcoms.evaluate.statistics import Share
 from lcoms.models.base import CDVAE
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.models.weights import Weights, load_weights
-from lcoms.prediction import PredictConfig, Prediction, RefineConfig
+from lcoms.prediction.candidate import Candidate
+from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig
+from lcoms.structure.crystal import Composition, Crystal
 
 SALT = Reference("salt", Composition.from_formula("NaCl"), rock_salt())
 HIGH = Reference("high-pressure salt", Composition.from_formula("NaCl"), caesium_chloride(3.4, (11, 17)))

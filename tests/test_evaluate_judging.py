@@ -9,11 +9,11 @@ import pytest
 from symmetry_cases import supercell
 from tiny import rock_salt, shaken, wurtzite, zinc_blende
 
-from lcoms.crystal import Crystal
 from lcoms.evaluate import judging
 from lcoms.evaluate.answers import Answer, Known
 from lcoms.evaluate.judging import TOO_SLOW, OutOfTime, judge, judge_case, time_limit
 from lcoms.evaluate.pairing import Case, pair
+from lcoms.structure.crystal import Crystal
 
 
 def case_of(known: list[Crystal], answers: list[Crystal | None]) -> Case:

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from tiny import caesium_chloride, candidate_of, perovskite, rock_salt, tiny_cdvae, zinc_blende
 
-from lcoms.crystal import Composition
-from lcoms.errors import DataError, FormulaError, OracleError
+from lcoms.core.errors import DataError, FormulaError, OracleError
 from lcoms.evaluate import formulas
 from lcoms.evaluate.formulas import Outcome, Plan, evaluate_formulas
 from lcoms.evaluate.kept import OutcomeFile
 from lcoms.evaluate.references import Reference
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.models.weights import Weights
-from lcoms.prediction import PredictConfig, Prediction, RefineConfig
+from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig
+from lcoms.structure.crystal import Composition
 
 REFERENCES = [
     Reference("salt", Composition.from_formula("NaCl"), rock_salt()),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tiny import caesium_chloride, rock_salt, wurtzite, zinc_blende
 
-from lcoms.crystal import Crystal
 from lcoms.evaluate.answers import Answer, Known
 from lcoms.evaluate.pairing import pair
+from lcoms.structure.crystal import Crystal
 
 
 def known(name: str, crystal: Crystal, *, with_id: bool = True) -> Known:

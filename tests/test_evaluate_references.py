@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from tiny import perovskite, prototypes, rock_salt, wurtzite
 
-from lcoms.crystal import Composition
-from lcoms.errors import DataError
+from lcoms.core.errors import DataError
 from lcoms.evaluate.references import Reference, paper_compounds, references_from_file, sample
-from lcoms.io import to_cif, to_extxyz
-from lcoms.lattice import shortest_distance
-from lcoms.match import STRICT, matches
-from lcoms.symmetry import space_group_number
+from lcoms.structure.crystal import Composition
+from lcoms.structure.io import to_cif, to_extxyz
+from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import space_group_number
 
 GROUPS = {
     225: "LiF NaF KF RbF CsF LiCl NaCl KCl RbCl MgO CaO SrO BaO CdO MgS CaS SrS BaS",

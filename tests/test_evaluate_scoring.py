@@ -10,12 +10,12 @@ import pytest
 from symmetry_cases import supercell
 from tiny import caesium_chloride, rock_salt, wurtzite, zinc_blende
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import ConfigError
+from lcoms.core.errors import ConfigError
 from lcoms.evaluate import judging
 from lcoms.evaluate.answers import Answer, Known
 from lcoms.evaluate.scoring import Report, ScoreOptions, score
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.structure.crystal import Composition, Crystal
 
 KNOWN = [
     Known("salt", "", rock_salt(), {"formation": -2.0}),

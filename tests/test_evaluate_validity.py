@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tiny import caesium_chloride, perovskite, rock_salt
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import DataError
+from lcoms.core.errors import DataError
 from lcoms.evaluate import validity
 from lcoms.evaluate.validity import invalid_because, is_plausible
+from lcoms.structure.crystal import Composition, Crystal
 
 
 @pytest.mark.parametrize(

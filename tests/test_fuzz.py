@@ -17,9 +17,9 @@ import torch
 from fuzz import KINDS, WEIGHTS, Example, Place, a_place, fuzz, try_out
 
 from lcoms.cli.main import run
-from lcoms.confidence import CONFIDENCE_FILE
-from lcoms.crystal import Composition
 from lcoms.evaluate.judging import OutOfTime
+from lcoms.prediction.calibrate import CONFIDENCE_FILE
+from lcoms.structure.crystal import Composition
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_fault_is_found_and_made_small(fault: Exception, place: Place, monkeyp
             raise fault
         return read(text)
 
-    monkeypatch.setattr("lcoms.crystal.Composition.from_formula", staticmethod(broken))
+    monkeypatch.setattr("lcoms.structure.crystal.Composition.from_formula", staticmethod(broken))
     with pytest.raises(type(fault)) as caught:
         fuzz("formulas", place, 300)
     assert "Fe" in str(caught.value.__notes__)

@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 
-from lcoms.crystal import Composition
-from lcoms.lattice import shortest_distance
+from lcoms.structure.crystal import Composition
+from lcoms.structure.lattice import shortest_distance
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "handbook.py"
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "numpy", "scipy", "pandas", "pyarrow", "pymatgen", "ase", "spglib", "lightning", "matplotlib"}
 
 
-@pytest.mark.parametrize("module", ["lcoms", "lcoms.cli.main", "lcoms.config", "lcoms.errors"])
+@pytest.mark.parametrize("module", ["lcoms", "lcoms.cli.main", "lcoms.core.config", "lcoms.core.errors"])
 def test_nothing_heavy_is_imported(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({HEAVY} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)

@@ -8,9 +8,9 @@ import torch
 from tiny import perovskite, wurtzite
 from torch import Tensor
 
-from lcoms.crystal import Crystal
 from lcoms.models.assignment import assigned_displacements
 from lcoms.nn.geometry import nearest_displacements
+from lcoms.structure.crystal import Crystal
 
 
 def repeated(crystal: Crystal, n: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import DataError
+from lcoms.core.errors import DataError
 from lcoms.models.base import (
     LatticeTransform,
     VolumeBaseline,
@@ -17,6 +15,8 @@ from lcoms.models.base import (
     kl_divergence,
     sample_latent,
 )
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition, Crystal
 
 
 def some_batch() -> CrystalBatch:

@@ -11,13 +11,13 @@ from symmetry_cases import other_cell, random_rotation, shuffled, some_crystals,
 from tiny import TINY, perovskite, prototypes, rock_salt, tiny_cdvae, wurtzite, zinc_blende
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.config import from_dict, to_dict
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import ConfigError
+from lcoms.core.config import from_dict, to_dict
+from lcoms.core.errors import ConfigError
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.schedule import NoiseSchedule, random_strains
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition, Crystal
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-4}
 

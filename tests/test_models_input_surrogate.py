@@ -11,9 +11,7 @@ from scipy.spatial.transform import Rotation
 from test_models_megnet import SMALL, new_model
 from tiny import perovskite, rock_salt, shaken, wurtzite
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError
+from lcoms.core.errors import ConfigError
 from lcoms.models.input_surrogate import (
     InputConservatism,
     adversarial_crystals,
@@ -24,6 +22,8 @@ from lcoms.models.input_surrogate import (
 )
 from lcoms.models.megnet import Megnet
 from lcoms.nn.distance_graph import distance_graph, merged
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
 
 ON = InputConservatism(mode="on", inner_steps=2, step_size=0.1)
 

@@ -9,10 +9,10 @@ import torch
 from symmetry_cases import as_batch, some_crystals
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.errors import ConfigError
+from lcoms.core.errors import ConfigError
 from lcoms.models.langevin import LangevinConfig, anneal, noise_levels
-from lcoms.neighbors import minimum_image
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.neighbors import minimum_image
 
 SHORT = LangevinConfig(n_levels=10, steps_per_level=3)
 

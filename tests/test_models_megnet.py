@@ -10,12 +10,12 @@ import torch
 from scipy.spatial.transform import Rotation
 from tiny import caesium_chloride, made_crystals, perovskite, rock_salt, shaken, tiny_cdvae, wurtzite, zinc_blende
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError, WeightsError
+from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.megnet import MEGNET_FILE, Megnet, MegnetConfig, formation_energies, load_megnet, save_megnet
 from lcoms.models.weights import save_cdvae
 from lcoms.nn.distance_graph import distance_graph, merged
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
 
 SMALL = MegnetConfig(n_gaussians=20, embedding=8, n_blocks=2, hidden=16, width=8, units=4)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lcoms.errors import WeightsError
+from lcoms.core.errors import WeightsError
 from lcoms.models.packed_file import DTYPES, read_packed, write_packed
 from lcoms.models.surrogate_file import read_tensors, write_tensors
 

@@ -9,10 +9,8 @@ import pytest
 import torch
 from symmetry_cases import as_batch, other_cell, random_rotation, shuffled, some_crystals, supercell
 
-from lcoms.batch import CrystalBatch
-from lcoms.config import from_dict, to_dict
-from lcoms.crystal import Composition
-from lcoms.errors import ConfigError
+from lcoms.core.config import from_dict, to_dict
+from lcoms.core.errors import ConfigError
 from lcoms.models.langevin import LangevinConfig
 from lcoms.models.paper import PaperCDVAE, PaperConfig
 from lcoms.models.surrogate_file import read_tensors, write_tensors
@@ -20,6 +18,8 @@ from lcoms.models.weights import KIND, VERSION, load_cdvae, save_cdvae
 from lcoms.nn.dimenet import DimeNetConfig
 from lcoms.nn.gemnet import GemNetConfig
 from lcoms.nn.gemnet_quadruplets import QuadrupletConfig
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition
 
 SMALL = PaperConfig(
     latent_dim=8,

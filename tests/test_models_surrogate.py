@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lcoms.crystal import Composition
-from lcoms.errors import ConfigError, DataError, WeightsError
+from lcoms.core.errors import ConfigError, DataError, WeightsError
 from lcoms.models.composition import batch_element_fractions, composition_keys, element_fractions
 from lcoms.models.surrogate import (
     ConservativeSurrogate,
@@ -16,6 +15,7 @@ from lcoms.models.surrogate import (
     predict_energies,
 )
 from lcoms.models.surrogate_file import load_surrogate, save_surrogate
+from lcoms.structure.crystal import Composition
 
 SMALL = SurrogateConfig(hidden=16, precision="float32")
 

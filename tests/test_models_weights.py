@@ -11,8 +11,7 @@ import pytest
 import torch
 from tiny import TINY, prototypes, tiny_cdvae
 
-from lcoms.batch import CrystalBatch
-from lcoms.errors import ConfigError, WeightsError
+from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.paper import PaperCDVAE
 from lcoms.models.surrogate_file import read_tensors, write_tensors
@@ -28,6 +27,7 @@ from lcoms.models.weights import (
     preset_of,
     save_cdvae,
 )
+from lcoms.structure.batch import CrystalBatch
 
 KINDS = {CDVAE_FILE: (KIND, VERSION), SURROGATE_FILE: ("lcoms-surrogate", 1), LIBRARY_FILE: ("lcoms-latent-library", 5)}
 FACTS = {"elements": [8, 22, 38], "max_atoms": 12}

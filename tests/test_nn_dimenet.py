@@ -8,11 +8,11 @@ import torch
 from symmetry_cases import as_batch, other_cell, random_rotation, shuffled, some_crystals, supercell
 from torch import Tensor, nn
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Crystal
-from lcoms.neighbors import neighbor_list, triplets
 from lcoms.nn.dimenet import DimeNetConfig, DimeNetEncoder
 from lcoms.nn.layers import legendre_harmonics, segment_sum
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.neighbors import neighbor_list, triplets
 
 SMALL = DimeNetConfig(hidden=12, n_blocks=2, triplet=6, basis=4, output=10, n_spherical=4, n_radial=3)
 

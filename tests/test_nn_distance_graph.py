@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny import caesium_chloride, perovskite, rock_salt, shaken, wurtzite
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Crystal
 from lcoms.nn.distance_graph import DistanceGraph, distance_graph, merged
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
 
 
 def graph_of(*crystals: Crystal, cutoff: float = 5.0) -> DistanceGraph:

@@ -11,12 +11,12 @@ import torch
 from symmetry_cases import as_batch, other_cell, random_rotation, shuffled, some_crystals, supercell
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Crystal
-from lcoms.neighbors import neighbor_list, triplets
 from lcoms.nn.gemnet import GemNetConfig, GemNetDenoiser
 from lcoms.nn.gemnet_quadruplets import QuadrupletConfig
 from lcoms.nn.layers import legendre_harmonics, segment_sum
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.neighbors import neighbor_list, triplets
 
 SMALL = GemNetConfig(atom=12, edge=14, n_blocks=2, triplet=6, bilinear=5, basis=4, n_radial=16, n_spherical=4)
 SIZES = QuadrupletConfig(channels=5, bilinear=4, circular_basis=3, spherical_basis=6, n_neighbors=4)

@@ -14,11 +14,11 @@ from scipy.special import lpmv
 from symmetry_cases import as_batch, some_crystals
 from torch import Tensor
 
-from lcoms.crystal import Crystal
-from lcoms.neighbors import Edges, neighbor_list
 from lcoms.nn.gemnet import GemNetConfig, GemNetDenoiser
 from lcoms.nn.gemnet_quadruplets import CIRCULAR_SCALE, GATE_SCALE, SUM_SCALE, QuadrupletConfig
 from lcoms.nn.layers import segment_sum
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.neighbors import Edges, neighbor_list
 
 SMALL = GemNetConfig(
     atom=12, edge=14, n_blocks=2, triplet=6, bilinear=5, basis=4, n_radial=16, n_spherical=4, n_neighbors=6,

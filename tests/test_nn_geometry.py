@@ -8,7 +8,6 @@ import torch
 from symmetry_cases import random_rotation
 from torch import Tensor
 
-from lcoms.lattice import niggli_reduce, plane_spacings
 from lcoms.nn.geometry import (
     SELF_DISTANCE,
     Densities,
@@ -18,6 +17,7 @@ from lcoms.nn.geometry import (
     nearest_displacements,
     quadrupole_matrix,
 )
+from lcoms.structure.lattice import niggli_reduce, plane_spacings
 
 BASIS = DensityBasis(cutoff=4.5, n_scalar=6, n_vector=5, n_tensor=4, n_coarse=3)
 SKEW = np.array([[1.0, 0, 0], [3, 1, 0], [-2, 1, 1]])

@@ -9,9 +9,6 @@ import pytest
 import torch
 from scipy.special import eval_legendre, spherical_jn
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Crystal
-from lcoms.neighbors import Slots, neighbor_list, triplets
 from lcoms.nn.layers import (
     GaussianBasis,
     ScaledSiLU,
@@ -27,6 +24,9 @@ from lcoms.nn.layers import (
     spherical_bessel,
     spherical_bessel_zeros,
 )
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.neighbors import Slots, neighbor_list, triplets
 
 
 def test_bessel_functions_equal_scipy() -> None:

@@ -7,9 +7,9 @@ import pytest
 from scipy.optimize import minimize_scalar
 from tiny import caesium_chloride, rock_salt, zinc_blende
 
-from lcoms.crystal import Crystal
 from lcoms.oracles import analytic
 from lcoms.oracles.analytic import AnalyticOracle, best_distance, depth
+from lcoms.structure.crystal import Crystal
 
 ORACLE = AnalyticOracle()
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from tiny import rock_salt
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.battery import CHECKS, BatteryConfig, Check, battery_crystals, run_battery
 from lcoms.oracles.registry import make_oracle
+from lcoms.structure.crystal import Composition, Crystal
 
 Fault = Callable[[Crystal, Evaluation], Evaluation]
 NOTHING = np.zeros((3, 3))

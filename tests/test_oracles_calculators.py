@@ -8,10 +8,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from tiny import rock_salt
 
-from lcoms.crystal import Crystal
-from lcoms.errors import OracleError
-from lcoms.io import to_ase
+from lcoms.core.errors import OracleError
 from lcoms.oracles.calculators import CalculatorOracle
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import to_ase
 
 FACE_CENTRED = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from tiny import perovskite, rock_salt, shaken, wurtzite, zinc_blende
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import OracleError
-from lcoms.io import to_pymatgen
+from lcoms.core.errors import OracleError
 from lcoms.oracles import chgnet as module
 from lcoms.oracles.base import Evaluation
 from lcoms.oracles.registry import make_oracle
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import to_pymatgen
 
 pytest.importorskip("chgnet", reason="the extra chgnet is not installed")
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from tiny import caesium_chloride, rock_salt, zinc_blende
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.oracles import dft
 from lcoms.oracles.dft import GpawConfig, GpawOracle
 from lcoms.oracles.registry import make_oracle
+from lcoms.structure.crystal import Composition, Crystal
 
 # Stands in for `lcoms.oracles.dft_worker`: the lattice constant is the energy; below 5 it fails, below 4 it dies.
 WORKER = """

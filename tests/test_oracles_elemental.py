@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lcoms.lattice import shortest_distance
 from lcoms.oracles.elemental import ElementalForm, elemental_forms
-from lcoms.symmetry import space_group_number
+from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.symmetry import space_group_number
 
 GROUPS = {
     "face-centred cubic": 225,

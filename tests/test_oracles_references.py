@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tiny import caesium_chloride, rock_salt, wurtzite
 
-from lcoms.crystal import Composition
-from lcoms.elements import SYMBOLS
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.oracles.references import References, load_references, read_tables, to_json
 from lcoms.oracles.registry import make_oracle
+from lcoms.structure.crystal import Composition
+from lcoms.structure.elements import SYMBOLS
 
 TABLE = {"version": "made 1", "fmax": 0.1, "elements": {"Na": {"energy_per_atom": -1.5}, "Cl": {"energy_per_atom": -2}}}
 # Formation energies in eV/atom that another program (ASE's FIRE, CHGNet's own graphs) found with the same weights.

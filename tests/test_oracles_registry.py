@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny import rock_salt
 
-from lcoms.errors import ConfigError, OracleError
+from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles import dft, registry
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.registry import DEFAULT_ORACLE, NAMES, make_oracle

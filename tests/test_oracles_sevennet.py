@@ -9,11 +9,11 @@ import pytest
 import torch
 from tiny import perovskite, rock_salt, shaken, wurtzite, zinc_blende
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import OracleError
-from lcoms.io import to_ase
+from lcoms.core.errors import OracleError
 from lcoms.oracles import sevennet as module
 from lcoms.oracles.registry import DEFAULT_ORACLE, default_second_oracle, make_oracle
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import to_ase
 
 pytest.importorskip("sevenn", reason="the extra sevennet is not installed")
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from tiny import rock_salt, shaken, zinc_blende
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.wrappers import CachedOracle, CountedOracle, cache_key
+from lcoms.structure.crystal import Composition, Crystal
 
 CRYSTALS = [shaken(rock_salt(), 0.2, seed) for seed in range(5)]
 
@@ -28,7 +28,7 @@ CRYSTALS = [shaken(rock_salt(), 0.2, seed) for seed in range(5)]
 WRITER = """
 import sys
 import numpy as np
-from lcoms.crystal import Crystal
+from lcoms.structure.crystal import Crystal
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.wrappers import CachedOracle
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tiny import caesium_chloride, perovskite, rock_salt, zinc_blende
 
-from lcoms.crystal import Crystal
 from lcoms.page.bonds import bond_table, find_bonds
-from lcoms.symmetry import conventional
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.symmetry import conventional
 
 KNOWN = {
     "rock salt": (rock_salt(), [("Cl", "Na", 2.82, "6", "6")]),

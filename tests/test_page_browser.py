@@ -13,9 +13,9 @@ from browsers import PATIENCE, Watched, chromium, colours, picture
 from page_cases import overlap_of, salt, start, titanate
 from tiny import perovskite, rock_salt
 
-from lcoms.io import from_cif, from_poscar
-from lcoms.match import STRICT, matches
 from lcoms.page import page_html
+from lcoms.structure.io import from_cif, from_poscar
+from lcoms.structure.matching import STRICT, matches
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -8,7 +8,7 @@ import pytest
 from tiny import caesium_chloride, rock_salt
 
 from lcoms.page.diffraction import WAVELENGTH, powder_pattern
-from lcoms.symmetry import conventional
+from lcoms.structure.symmetry import conventional
 
 
 def test_rock_salt_has_the_lines_of_a_face_centred_lattice() -> None:

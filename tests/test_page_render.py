@@ -15,12 +15,12 @@ import pytest
 from page_cases import overlap_of, relaxed, salt, start, titanate
 from tiny import candidate_of, rock_salt
 
-from lcoms.errors import LcomsError
-from lcoms.io import from_cif, from_poscar
-from lcoms.match import STRICT, matches
+from lcoms.core.errors import LcomsError
 from lcoms.page import page_html, write_page
 from lcoms.page.render import LICENCES, SCRIPTS, STYLES, asset
-from lcoms.prediction import RefineConfig
+from lcoms.prediction.pipeline import RefineConfig
+from lcoms.structure.io import from_cif, from_poscar
+from lcoms.structure.matching import STRICT, matches
 
 VOID = {"meta", "link", "br", "img", "input"}
 VENDOR = Path(__file__).parent.parent / "src" / "lcoms" / "page" / "vendor"

@@ -10,14 +10,14 @@ from scipy.spatial.transform import Rotation
 from tiny import rock_salt, shaken
 from toy_oracles import CURSED, Expands, GivesNan, Lies
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import ConfigError
-from lcoms.lattice import parameters_from_lattice, shortest_distance
+from lcoms.core.errors import ConfigError
 from lcoms.oracles.analytic import AnalyticOracle, best_distance, depth
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.relax import Relaxation, RelaxConfig, RelaxResult, Status
 from lcoms.relax.optimizer import residual
-from lcoms.search.random_crystal import random_crystal
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.lattice import parameters_from_lattice, shortest_distance
+from lcoms.structure.random_crystal import random_crystal
 
 
 def relax(crystal: Crystal, config: RelaxConfig | None = None, oracle: EnergyOracle | None = None) -> RelaxResult:

@@ -16,13 +16,13 @@ from test_relax_optimizer import random_crystals
 from tiny import rock_salt, shaken
 from toy_oracles import CURSED, Deadly, GivesNan, Raises, Springs
 
-from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError, OracleError
+from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle
 from lcoms.relax import RelaxConfig, RelaxResult, Status, relax_crystals
 from lcoms.relax.checkpoint import Checkpoint
 from lcoms.relax.result import result_from_dict, result_to_dict
+from lcoms.structure.crystal import Crystal
 
 CONFIG = RelaxConfig(fmax=0.1, max_steps=100)
 
@@ -179,10 +179,10 @@ SCRIPT = """
 import json, sys
 sys.path.insert(0, {tests!r})
 import numpy as np
-from lcoms.crystal import Composition
+from lcoms.structure.crystal import Composition
 from lcoms.relax import RelaxConfig, relax_crystals
 from lcoms.relax.result import result_to_dict
-from lcoms.search.random_crystal import random_crystal
+from lcoms.structure.random_crystal import random_crystal
 random = np.random.default_rng(0)
 crystals = [random_crystal(Composition.from_formula("Na2Cl2"), random) for _ in range(12)]
 results = relax_crystals(crystals, "toy_oracles:Slow", RelaxConfig(fmax=0.1, max_steps=100),

@@ -19,16 +19,16 @@ import torch
 from tiny import TINY, cadmium_iodide, fluorite, made_crystals, perovskite, rock_salt, to_arrays, wurtzite, zinc_blende
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
+from lcoms.core.errors import ConfigError, DataError, WeightsError
 from lcoms.data.store import CrystalArrays
-from lcoms.errors import ConfigError, DataError, WeightsError
 from lcoms.evaluate.reconstruction import reconstruct
-from lcoms.match import STRICT, matches
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.surrogate_file import read_tensors, write_tensors
 from lcoms.models.weights import CDVAE_FILE, load_cdvae
 from lcoms.nn.geometry import DensityBasis
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.matching import STRICT, matches
 from lcoms.train import cdvae as module
 from lcoms.train.cdvae import CHECKPOINT_FILE, KIND, VERSION, TrainConfig, train_cdvae
 
@@ -118,7 +118,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
 import test_train_cdvae as here
-from lcoms import disk
+from lcoms.core import disk
 
 written, replace = 0, os.replace
 

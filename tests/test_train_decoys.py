@@ -10,11 +10,11 @@ import pytest
 import torch
 from tiny import KnownDecoder, caesium_chloride, make_store, rock_salt, write_weights, zinc_blende
 
-from lcoms.crystal import Composition, Crystal
 from lcoms.data.store import Store
 from lcoms.models.weights import load_weights
 from lcoms.oracles.base import EnergyOracle, Evaluation
-from lcoms.search.starts import PredictConfig
+from lcoms.prediction.propose import PredictConfig
+from lcoms.structure.crystal import Composition, Crystal
 from lcoms.train.decoys import MAX_ABOVE, choose_anchors, make_decoys, write_decoys
 from lcoms.train.surrogate import SurrogateData
 

@@ -11,9 +11,9 @@ import torch
 from test_models_megnet import SMALL, new_model
 from tiny import made_crystals, make_store, perovskite, rock_salt, shaken, to_arrays, wurtzite
 
-from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError, DataError
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.models.megnet import formation_energies
+from lcoms.structure.crystal import Crystal
 from lcoms.train import graphs as module
 from lcoms.train.graphs import GraphSteps, MegnetData, build_graphs, cached_graphs, megnet_data
 

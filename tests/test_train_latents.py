@@ -18,12 +18,12 @@ from tiny import (
     zinc_blende,
 )
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Crystal
 from lcoms.data.store import Store
-from lcoms.match import STRICT, matches
-from lcoms.search.library import LatentLibrary
-from lcoms.site_codes import describe_sites
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.site_codes import describe_sites
+from lcoms.templates.library import LatentLibrary
 from lcoms.train.latents import describe_rows, encode_rows, select_rows, surrogate_data
 from lcoms.train.library import build_library, count_orbits, primitive_cells
 

@@ -12,15 +12,15 @@ from pymatgen.core import Lattice, Structure
 from tiny import make_store, rock_salt, wurtzite
 
 from lcoms.cli.main import run
-from lcoms.crystal import Composition, Crystal
+from lcoms.core.errors import ConfigError, DataError, FormulaError
 from lcoms.data.store import Store
-from lcoms.errors import ConfigError, DataError, FormulaError
-from lcoms.io import from_pymatgen
-from lcoms.match import LOOSE, STRICT, matches
 from lcoms.models.weights import Weights, load_weights
-from lcoms.prediction import PredictConfig, check_composition, predict_crystals
-from lcoms.search.orbits import OrbitStatistics, load_orbits
-from lcoms.search.starts import find_starts, load_library
+from lcoms.prediction.pipeline import PredictConfig, check_composition, predict_crystals
+from lcoms.prediction.propose import find_starts, load_library
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import from_pymatgen
+from lcoms.structure.matching import LOOSE, STRICT, matches
+from lcoms.templates.wyckoff_statistics import OrbitStatistics, load_orbits
 from lcoms.train.library import ExtensionConfig, extend_library
 
 LARGE = ExtensionConfig(min_atoms=13, max_atoms=20)

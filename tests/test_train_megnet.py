@@ -13,7 +13,7 @@ import torch
 from test_models_megnet import SMALL, new_model
 from tiny import made_crystals, to_arrays
 
-from lcoms.errors import ConfigError, WeightsError
+from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.input_surrogate import InputConservatism
 from lcoms.models.megnet import MEGNET_FILE, Megnet, MegnetConfig, formation_energies, load_megnet
 from lcoms.models.surrogate_file import read_tensors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lcoms.search.similarity import ElementSimilarity
+from lcoms.templates.similarity import ElementSimilarity
 from lcoms.train.similarity import SimilarityConfig, StructureFamily, learn_similarity
 
 QUICK = SimilarityConfig(dim=4, steps=300)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from lcoms.errors import ConfigError, DataError
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.models.surrogate import SurrogateConfig
 from lcoms.models.surrogate_file import load_surrogate
-from lcoms.search.latent import descend
+from lcoms.prediction.descend import descend
 from lcoms.train.ranking import within_composition_spearman
 from lcoms.train.surrogate import CHECKPOINT, SurrogateData, SurrogateTrainer, train_surrogate
 

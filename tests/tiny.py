@@ -9,12 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.candidate import Candidate
-from lcoms.crystal import Composition, Crystal
 from lcoms.data.checks import record_batch
 from lcoms.data.store import SCHEMA, CrystalArrays, Manifest, Store, write_manifest, write_shard
-from lcoms.lattice import shortest_distance
 from lcoms.models.composition import element_fractions
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
@@ -22,11 +18,15 @@ from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 from lcoms.models.surrogate_file import save_surrogate
 from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, ORBITS_FILE, SURROGATE_FILE, save_cdvae
 from lcoms.nn.geometry import DensityBasis
-from lcoms.search.library import LatentLibrary
-from lcoms.search.orbits import OrbitStatistics
-from lcoms.search.starts import Start
-from lcoms.symmetry import space_group_number
-from lcoms.wyckoff import wyckoff_orbits
+from lcoms.prediction.candidate import Candidate
+from lcoms.prediction.propose import Start
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.symmetry import space_group_number
+from lcoms.structure.wyckoff import wyckoff_orbits
+from lcoms.templates.library import LatentLibrary
+from lcoms.templates.wyckoff_statistics import OrbitStatistics
 
 TINY = FastConfig(
     latent_dim=8, channels=32, filters=8, vectors=8, encoder_layers=2, decoder_layers=2, condition=16,

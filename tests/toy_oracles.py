@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.structure.crystal import Composition, Crystal
 
 CURSED = 36  # krypton: the element that makes them fail
 

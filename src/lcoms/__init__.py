@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lcoms.api import predict
-    from lcoms.crystal import Composition, Crystal
+    from lcoms.structure.crystal import Composition, Crystal
 
 __version__ = "0.1.0"
 __all__ = ["Composition", "Crystal", "__version__", "predict"]
 
 # Where the names of the front page live: they are loaded when asked for, so that `import lcoms` stays quick.
-_HOMES = {"Composition": "lcoms.crystal", "Crystal": "lcoms.crystal", "predict": "lcoms.api"}
+_HOMES = {"Composition": "lcoms.structure.crystal", "Crystal": "lcoms.structure.crystal", "predict": "lcoms.api"}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,15 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lcoms.candidate import Candidate
-from lcoms.confidence import load_confidence
-from lcoms.crystal import Composition
-from lcoms.effort import configs_for
-from lcoms.io import to_pymatgen
 from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.registry import make_oracle
-from lcoms.prediction import PredictConfig, Prediction, RefineConfig, for_relaxing, predict_crystals
-from lcoms.refinement import refine_all, to_relax
+from lcoms.prediction.calibrate import load_confidence
+from lcoms.prediction.candidate import Candidate
+from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig, for_relaxing, predict_crystals
+from lcoms.prediction.presets import configs_for
+from lcoms.prediction.refine import refine_all, to_relax
+from lcoms.structure.crystal import Composition
+from lcoms.structure.io import to_pymatgen
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lcoms.errors import LcomsError
+from lcoms.core.errors import LcomsError
 
 KEPT = 20  # finished runs that can still be looked at
 UNEXPECTED = "something went wrong inside lcoms; the terminal it runs in tells more."

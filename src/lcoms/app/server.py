@@ -16,15 +16,15 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from lcoms.api import predict_ranked
 from lcoms.app.desk import BusyError, Desk, Run
-from lcoms.config import read_range, with_overrides
-from lcoms.crystal import Composition
-from lcoms.errors import ConfigError, FormulaError, LcomsError
+from lcoms.core.config import read_range, with_overrides
+from lcoms.core.errors import ConfigError, FormulaError, LcomsError
 from lcoms.models.weights import Weights
 from lcoms.oracles.registry import make_oracle
 from lcoms.page import page_html
 from lcoms.page.render import asset
-from lcoms.prediction import PredictConfig, RefineConfig, check_composition
-from lcoms.search.overlap import training_overlap
+from lcoms.prediction.overlap import training_overlap
+from lcoms.prediction.pipeline import PredictConfig, RefineConfig, check_composition
+from lcoms.structure.crystal import Composition
 
 MAX_FORM = 10_000  # bytes
 MAX_FORMULA = 200  # characters

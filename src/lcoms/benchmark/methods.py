@@ -30,22 +30,22 @@ import numpy as np
 import torch
 
 from lcoms.api import predict_ranked
+from lcoms.baselines.input_space import descend_crystals
 from lcoms.benchmark.protocol import BenchmarkConfig, Task, Track
 from lcoms.benchmark.searches import Found, search_with_dft, search_with_judge, search_with_megnet
-from lcoms.config import to_dict
-from lcoms.crystal import Crystal
-from lcoms.effort import NO_SECOND_ORACLE, configs_for
-from lcoms.errors import ConfigError
+from lcoms.core.config import to_dict
+from lcoms.core.errors import ConfigError
 from lcoms.models.composition import element_fractions
 from lcoms.models.megnet import Megnet, load_megnet
 from lcoms.models.surrogate_file import load_surrogate
 from lcoms.models.weights import CDVAE_FILE, Weights, load_weights
 from lcoms.oracles.base import EnergyOracle
-from lcoms.prediction import Prediction, check_composition, predict_crystals
-from lcoms.search.input_space import descend_crystals
-from lcoms.search.latent import DescentResult, descend
-from lcoms.search.starts import composition_seed, encode_crystals
-from lcoms.search.symmetric import decode_latents
+from lcoms.prediction.decode import decode_latents
+from lcoms.prediction.descend import DescentResult, descend
+from lcoms.prediction.pipeline import Prediction, check_composition, predict_crystals
+from lcoms.prediction.presets import NO_SECOND_ORACLE, configs_for
+from lcoms.prediction.propose import composition_seed, encode_crystals
+from lcoms.structure.crystal import Crystal
 
 
 @dataclass(frozen=True)

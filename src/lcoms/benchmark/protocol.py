@@ -17,21 +17,21 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lcoms.benchmark.rows import Judged, Known, exact_crystal
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import ConfigError, LcomsError
+from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.evaluate.judging import TOO_SLOW, OutOfTime, time_limit
 from lcoms.evaluate.references import Reference
-from lcoms.lattice import shortest_distance
-from lcoms.match import LOOSE, STRICT, matches, rmsd
 from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.oracles.references import References, load_references
 from lcoms.oracles.registry import DEFAULT_ORACLE, make_oracle
-from lcoms.refinement import LOWEST_FORMATION_ENERGY, USABLE
+from lcoms.prediction.propose import composition_seed
+from lcoms.prediction.refine import LOWEST_FORMATION_ENERGY, USABLE
 from lcoms.relax.result import RelaxConfig, RelaxResult, crystal_to_dict
 from lcoms.relax.run import relax_crystals
-from lcoms.search.random_crystal import random_crystal
-from lcoms.search.starts import composition_seed
-from lcoms.symmetry import space_group_number
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.matching import LOOSE, STRICT, matches, rmsd
+from lcoms.structure.random_crystal import random_crystal
+from lcoms.structure.symmetry import space_group_number
 
 Track = Literal["paper", "formula"]
 TRACKS: tuple[Track, ...] = ("paper", "formula")

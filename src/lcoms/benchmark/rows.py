@@ -17,11 +17,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from lcoms.config import from_dict, parse_json, to_dict
-from lcoms.crystal import Crystal
-from lcoms.disk import append
-from lcoms.errors import ConfigError, DataError
+from lcoms.core.config import from_dict, parse_json, to_dict
+from lcoms.core.disk import append
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.relax.result import crystal_to_dict
+from lcoms.structure.crystal import Crystal
 
 try:
     import fcntl

@@ -21,12 +21,12 @@ from lcoms.benchmark.methods import METHODS, Case, Context, Files, Models, load_
 from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Start, Task, make_start
 from lcoms.benchmark.rows import ROWS_FILE, Judged, Key, Point, Row, RowLog
 from lcoms.benchmark.searches import Found
-from lcoms.config import to_dict
-from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError, DataError, LcomsError
+from lcoms.core.config import to_dict
+from lcoms.core.errors import ConfigError, DataError, LcomsError
 from lcoms.oracles.registry import make_oracle
+from lcoms.prediction.propose import load_library
 from lcoms.relax.result import crystal_from_dict
-from lcoms.search.starts import load_library
+from lcoms.structure.crystal import Crystal
 
 SEARCHES = "searches"
 

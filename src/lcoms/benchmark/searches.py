@@ -11,21 +11,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lcoms.baselines.energies import RelaxedEnergy
+from lcoms.baselines.evolution import EvolutionConfig
+from lcoms.baselines.methods import make_searcher
+from lcoms.baselines.searcher import run_search
+from lcoms.baselines.swarm import SwarmConfig
+from lcoms.baselines.trial import Answer, EnergyFunction, Outcome
 from lcoms.benchmark.protocol import BenchmarkConfig, Task, why_absurd
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import FormulaError
+from lcoms.core.errors import FormulaError
 from lcoms.models.megnet import Megnet, formation_energies
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.references import load_references
 from lcoms.oracles.registry import make_oracle
 from lcoms.oracles.wrappers import CountedOracle
 from lcoms.relax.result import RelaxConfig
-from lcoms.search.energies import RelaxedEnergy
-from lcoms.search.evolution import EvolutionConfig
-from lcoms.search.methods import make_searcher
-from lcoms.search.searcher import run_search
-from lcoms.search.swarm import SwarmConfig
-from lcoms.search.trial import Answer, EnergyFunction, Outcome
+from lcoms.structure.crystal import Composition, Crystal
 
 SWARM, POPULATION, N_START = 200, 20, 40  # the usual numbers of particles, parents and random crystals; GN-OA's 200
 ROUNDS = 10  # a swarm moves at least so often, so that small budgets have small swarms

@@ -15,9 +15,9 @@ from itertools import groupby
 from typing import Literal, TypeVar
 
 from lcoms.benchmark.rows import Judged, Row
-from lcoms.crystal import Composition
 from lcoms.evaluate.energy_criterion import excess
 from lcoms.evaluate.statistics import Share, mcnemar
+from lcoms.structure.crystal import Composition
 
 Stage = Literal["answer", "relaxed"]
 Case = TypeVar("Case")

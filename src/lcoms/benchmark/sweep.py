@@ -15,9 +15,9 @@ from lcoms.benchmark.methods import Files
 from lcoms.benchmark.protocol import BenchmarkConfig, Task
 from lcoms.benchmark.rows import Row
 from lcoms.benchmark.run import run_benchmark
-from lcoms.config import with_overrides
+from lcoms.core.config import with_overrides
+from lcoms.core.errors import DataError
 from lcoms.data.store import Store
-from lcoms.errors import DataError
 from lcoms.models.surrogate_file import save_surrogate
 from lcoms.models.weights import SURROGATE_FILE, Weights, load_weights
 from lcoms.train.latents import encode_rows, select_rows, surrogate_data

@@ -9,7 +9,7 @@ from pathlib import Path
 from lcoms.benchmark.figures import all_figures
 from lcoms.benchmark.rows import Row
 from lcoms.benchmark.tables import all_tables
-from lcoms.disk import write_whole
+from lcoms.core.disk import write_whole
 
 INDEX = "report.md"
 DOTS_PER_INCH = 130

@@ -26,9 +26,9 @@ from types import TracebackType
 from typing import Any
 
 from lcoms import __version__
-from lcoms.config import parse_json
-from lcoms.errors import ConfigError
-from lcoms.report import RESULTS, cannot_write, make_folder
+from lcoms.core.config import parse_json
+from lcoms.core.errors import ConfigError
+from lcoms.prediction.output import RESULTS, cannot_write, make_folder
 
 try:
     import fcntl

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lcoms.api import predict_ranked
-from lcoms.config import to_dict
-from lcoms.crystal import Composition
-from lcoms.errors import ConfigError, LcomsError, WeightsError
+from lcoms.core.config import to_dict
+from lcoms.core.errors import ConfigError, LcomsError, WeightsError
 from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.registry import make_oracle
-from lcoms.prediction import PredictConfig, RefineConfig
-from lcoms.report import prediction_files
+from lcoms.prediction.output import prediction_files
+from lcoms.prediction.pipeline import PredictConfig, RefineConfig
+from lcoms.structure.crystal import Composition
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEPT_BYTES = 1 << 29

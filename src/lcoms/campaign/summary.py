@@ -13,8 +13,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from lcoms.campaign.folder import PART, FormulaStatus, Line, read_journal
-from lcoms.config import parse_json
-from lcoms.report import RESULTS, cannot_write
+from lcoms.core.config import parse_json
+from lcoms.prediction.output import RESULTS, cannot_write
 
 DONE, NOT_RUN, DAMAGED = FormulaStatus.DONE.value, "not run", "damaged"
 PARQUET, CSV = "summary.parquet", "summary.csv"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from lcoms.campaign.plan import Answer, Plan, predict_one
-from lcoms.errors import ConfigError, LcomsError
+from lcoms.core.errors import ConfigError, LcomsError
 
 TRIES = 2  # a formula whose process was killed is tried once more
 CONNECT_SECONDS = 15

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from lcoms.cli.options import DEFAULT_EFFORT, NRelaxOption, OracleOption, SecondOracleOption, ThreadsOption
-from lcoms.errors import ConfigError, LcomsError
+from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 
@@ -45,9 +45,9 @@ def app(
     import torch
 
     from lcoms.app import LOCAL_NAMES, Settings, make_app
-    from lcoms.effort import configs_for
     from lcoms.models.weights import load_weights
     from lcoms.oracles.registry import make_oracle
+    from lcoms.prediction.presets import configs_for
 
     torch.set_num_threads(threads)
     _, refined = configs_for(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.errors import ConfigError
+from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from lcoms.cli.options import (
     formulas_of,
     settings,
 )
-from lcoms.errors import ConfigError, FormulaError
+from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def campaign(
 
 def _read(file: Path) -> dict[str, str]:
     """Distinct reduced formulas in the order given, and those that cannot be read, each with a sentence why."""
-    from lcoms.crystal import Composition
+    from lcoms.structure.crystal import Composition
 
     known: dict[str, str] = {}
     for text in formulas_of(file):

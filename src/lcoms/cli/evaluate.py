@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, NRelaxOption, SecondOracleOption, StartsOption
-from lcoms.errors import DataError
+from lcoms.core.errors import DataError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
@@ -175,9 +175,15 @@ def confidence(
     """How well the stated confidence agrees with what was found; with --fit, by cross-validation on the rows."""
     import numpy as np
 
-    from lcoms.confidence import CONFIDENCE_FILE, cross_validated, fit_confidence, load_confidence, reliability
-    from lcoms.config import parse_json
-    from lcoms.effort import configs_for
+    from lcoms.core.config import parse_json
+    from lcoms.prediction.calibrate import (
+        CONFIDENCE_FILE,
+        cross_validated,
+        fit_confidence,
+        load_confidence,
+        reliability,
+    )
+    from lcoms.prediction.presets import configs_for
 
     named = ", ".join(map(str, rows))
     try:
@@ -227,12 +233,12 @@ class _Asked(NamedTuple):
 def _formulas(references: list[Reference], asked: _Asked, *, ks: tuple[int, ...], majority: bool = False) -> None:
     import torch
 
-    from lcoms.effort import configs_for
     from lcoms.evaluate.formulas import Plan, evaluate_formulas
     from lcoms.evaluate.kept import OutcomeFile
     from lcoms.models.weights import load_weights
-    from lcoms.prediction import for_relaxing
-    from lcoms.search.starts import load_library
+    from lcoms.prediction.pipeline import for_relaxing
+    from lcoms.prediction.presets import configs_for
+    from lcoms.prediction.propose import load_library
 
     torch.set_num_threads(1)  # as in processes of their own
     search = {"n_candidates": max(ks), "n_starts": asked.starts, "steps": asked.steps, "exclude_same": True}

@@ -11,7 +11,7 @@ from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, OracleOption, Second
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
-    from lcoms.improve import Round
+    from lcoms.prediction.improve import Round
 
 
 def improve(
@@ -36,13 +36,13 @@ def improve(
     """Relax candidates, teach the surrogate what came out, and descend again, until the budget is spent."""
     from rich.console import Console
 
-    from lcoms.crystal import Composition
-    from lcoms.effort import configs_for
-    from lcoms.improve import ImproveConfig
-    from lcoms.improve import improve as run
     from lcoms.models.weights import load_weights
     from lcoms.oracles.registry import make_oracle
-    from lcoms.report import make_folder, table, write_prediction
+    from lcoms.prediction.improve import ImproveConfig
+    from lcoms.prediction.improve import improve as run
+    from lcoms.prediction.output import make_folder, table, write_prediction
+    from lcoms.prediction.presets import configs_for
+    from lcoms.structure.crystal import Composition
 
     composition = Composition.from_formula(formula)
     search = {"n_candidates": n, "n_starts": starts, "exclude_same": without_same, "seed": seed}

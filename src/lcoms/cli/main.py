@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from lcoms import __version__
-from lcoms.errors import LcomsError
+from lcoms.core.errors import LcomsError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130

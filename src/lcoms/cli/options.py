@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.config import read_range
-from lcoms.errors import FormulaError
+from lcoms.core.config import read_range
+from lcoms.core.errors import FormulaError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
-    from lcoms.prediction import PredictConfig, RefineConfig
+    from lcoms.prediction.pipeline import PredictConfig, RefineConfig
 
 DEFAULT_EFFORT = "normal"
 
@@ -98,7 +98,7 @@ def settings(
     Raises:
         ConfigError: an option has a value that makes no sense.
     """
-    from lcoms.effort import configs_for
+    from lcoms.prediction.presets import configs_for
 
     if relax is None:
         relax = find_spec("chgnet") is not None or oracle != DEFAULT_ORACLE

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.disk import require_writable, write_whole
-from lcoms.errors import OracleError
+from lcoms.core.disk import require_writable, write_whole
+from lcoms.core.errors import OracleError
 
 if TYPE_CHECKING:
-    from lcoms.crystal import Crystal
     from lcoms.oracles.base import EnergyOracle
     from lcoms.relax import RelaxResult
+    from lcoms.structure.crystal import Crystal
 
 app = typer.Typer(no_args_is_help=True, help="Test energy oracles and compute their references.")
 
@@ -37,9 +37,9 @@ def check(
 ) -> None:
     """Hold forces and stress against slopes of the energy, and test that names of things do not matter."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make energies of small crystals slower
-    from lcoms.io import read_crystals
     from lcoms.oracles.battery import BatteryConfig, run_battery
     from lcoms.oracles.registry import make_oracle
+    from lcoms.structure.io import read_crystals
 
     oracle = make_oracle(name)
     crystals = [crystal for file in files for crystal in read_crystals(file)] if files else None

@@ -32,16 +32,16 @@ from lcoms.cli.options import (
     formulas_of,
     settings,
 )
-from lcoms.errors import ConfigError, FormulaError
+from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lcoms.crystal import Composition, Crystal
-    from lcoms.hull import Phase
     from lcoms.models.weights import Weights
-    from lcoms.prediction import PredictConfig, Prediction, RefineConfig
+    from lcoms.oracles.hull import Phase
+    from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig
+    from lcoms.structure.crystal import Composition, Crystal
 
 STAR_NOTE = " *: total energy, as the oracle has no reference for an element."
 PREDICTED = "predicted"
@@ -117,7 +117,7 @@ def predict(
         if hull is not None and refined is None:
             raise ConfigError("--hull needs relaxed energies; add --relax.")
         if refined is not None:
-            from lcoms.prediction import for_relaxing
+            from lcoms.prediction.pipeline import for_relaxing
 
             config = for_relaxing(config, refined)
         run = Run(config, refined, n, out, processes, hull, report)
@@ -153,7 +153,7 @@ def _gather(formulas: list[str] | None, from_file: Path | None) -> list[str]:
 
 def _read(texts: list[str]) -> tuple[list[Composition], int]:
     """Distinct compositions in the order given, and how many formulas cannot be read, after a sentence on each."""
-    from lcoms.crystal import Composition
+    from lcoms.structure.crystal import Composition
 
     compositions: dict[Composition, None] = {}
     failed = 0
@@ -182,11 +182,11 @@ def _predict_all(
     with console.status("Loading the weights ..."):
         import torch
 
-        from lcoms.io import read_crystals
         from lcoms.models.weights import load_weights
         from lcoms.oracles.registry import make_oracle
-        from lcoms.refinement import ranked_by
-        from lcoms.report import make_folder
+        from lcoms.prediction.output import make_folder
+        from lcoms.prediction.refine import ranked_by
+        from lcoms.structure.io import read_crystals
 
         torch.set_num_threads(threads)
         loaded = load_weights(weights_folder)
@@ -234,7 +234,7 @@ def _predict_all(
 def _write_report(predictions: list[Prediction], weights: Weights, out: Path, console: Console) -> Path:
     """One page with all predictions of the command."""
     from lcoms.page import write_page
-    from lcoms.search.overlap import training_overlap
+    from lcoms.prediction.overlap import training_overlap
 
     with console.status("Writing the page ..."):
         overlaps = [training_overlap(p.composition, [c.crystal for c in p.candidates], weights) for p in predictions]
@@ -245,7 +245,7 @@ def _predict_one(
     composition: Composition, weights: Weights, run: Run, structure: Crystal | None, console: Console
 ) -> Prediction | None:
     """A prediction with at least one candidate, or a sentence why there is none."""
-    from lcoms.prediction import predict_crystals
+    from lcoms.prediction.pipeline import predict_crystals
 
     try:
         with console.status(f"{composition.reduced_formula}: searching ..."):
@@ -263,8 +263,8 @@ def _phases(hull: str | None, oracle: str) -> list[Phase]:
     """Reference phases of the user's file; none where there is no file."""
     if hull is None or hull == PREDICTED:
         return []
-    from lcoms.hull import read_entries
     from lcoms.oracles.base import evaluate_all
+    from lcoms.oracles.hull import read_entries
     from lcoms.oracles.references import load_references
     from lcoms.oracles.registry import make_oracle
 
@@ -281,13 +281,13 @@ def _finish(
     predictions: list[Prediction], run: Run, phases: list[Phase], folder: Path, console: Console
 ) -> list[Prediction]:
     """Relax where that is wanted, write and print."""
-    from lcoms.report import table, write_prediction
+    from lcoms.prediction.output import table, write_prediction
 
     if run.refined is not None and predictions:
-        from lcoms.confidence import load_confidence
-        from lcoms.hull import Hull
+        from lcoms.oracles.hull import Hull
         from lcoms.oracles.references import load_references
-        from lcoms.refinement import found_phases, refine_all, to_relax, with_hull
+        from lcoms.prediction.calibrate import load_confidence
+        from lcoms.prediction.refine import found_phases, refine_all, to_relax, with_hull
 
         n = sum(len(to_relax(p, run.refined)) for p in predictions)
         done = itertools.count(1)

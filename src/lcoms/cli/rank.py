@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.disk import require_writable, write_whole
-from lcoms.errors import LcomsError
+from lcoms.core.disk import require_writable, write_whole
+from lcoms.core.errors import LcomsError
 from lcoms.oracles.base import evaluate_all
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
-    from lcoms.crystal import Crystal
-    from lcoms.hull import Hull
     from lcoms.oracles.base import EnergyOracle, Evaluation
+    from lcoms.oracles.hull import Hull
+    from lcoms.oracles.ranking import RankedCrystal
     from lcoms.oracles.references import References
-    from lcoms.rank import RankedCrystal
+    from lcoms.structure.crystal import Crystal
 
 Failure = tuple[str, str]
 
@@ -47,10 +47,10 @@ def rank(
 ) -> None:
     """Evaluate crystals as they are with an energy oracle, drop duplicates, and print them lowest energy first."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make energies of small crystals slower
+    from lcoms.oracles.ranking import rank_crystals
     from lcoms.oracles.references import load_references
     from lcoms.oracles.registry import make_oracle
     from lcoms.oracles.wrappers import CachedOracle
-    from lcoms.rank import rank_crystals
 
     if json_out is not None:
         require_writable(json_out)
@@ -93,8 +93,8 @@ def _complain(sentence: str) -> None:
 
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
     """Crystals with names, and files that hold none that can be read."""
-    from lcoms.hull import structure_files
-    from lcoms.io import read_crystals
+    from lcoms.oracles.hull import structure_files
+    from lcoms.structure.io import read_crystals
 
     found: list[tuple[str, Crystal]] = []
     failed: list[Failure] = []
@@ -121,7 +121,7 @@ def _without_name(error: LcomsError, path: Path) -> str:
 
 def _checked(found: list[tuple[str, Crystal]], oracle: EnergyOracle) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
     """Crystals that the oracle can handle, and those that it says it cannot."""
-    from lcoms.errors import OracleError
+    from lcoms.core.errors import OracleError
 
     kept, refused = [], []
     for name, crystal in found:
@@ -148,7 +148,7 @@ def _evaluate(crystals: list[Crystal], oracle: EnergyOracle) -> list[Evaluation]
 def _hull(path: Path | None, oracle: EnergyOracle, references: References | None) -> Hull | None:
     if path is None:
         return None
-    from lcoms.hull import Hull, read_entries
+    from lcoms.oracles.hull import Hull, read_entries
 
     def energies(crystals: list[Crystal]) -> list[float]:
         oracle.check([crystal.composition for crystal in crystals])
@@ -190,7 +190,7 @@ def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seco
     from rich.console import Console
     from rich.table import Table
 
-    from lcoms.symmetry import space_group_symbol
+    from lcoms.structure.symmetry import space_group_symbol
 
     formation = any(row.formation_energy is not None for row in ranked)
     columns: dict[str, Callable[[RankedCrystal], str]] = {
@@ -231,7 +231,7 @@ def _short(name: str, ranked: list[RankedCrystal]) -> str:
 
 
 def _lacking(hull: Any, formula: str) -> str:
-    from lcoms.crystal import Composition
+    from lcoms.structure.crystal import Composition
 
     return ", ".join(hull.missing(Composition.from_formula(formula)))
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.disk import write_whole
-from lcoms.errors import FileFormatError, LcomsError
+from lcoms.core.disk import write_whole
+from lcoms.core.errors import FileFormatError, LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
-    from lcoms.crystal import Crystal
     from lcoms.relax import RelaxConfig, RelaxResult
+    from lcoms.structure.crystal import Crystal
 
 CHECKPOINT = "checkpoint.jsonl"
 RESULTS = "results.json"
@@ -38,13 +38,13 @@ def relax(
     ] = "none",
 ) -> None:
     """Relax positions and cells of crystals, and write them as CIF files on the symmetry they have."""
-    from lcoms.config import from_dict
+    from lcoms.core.config import from_dict
     from lcoms.relax import RelaxConfig, relax_crystals
 
     config = from_dict(RelaxConfig, {"fmax": fmax, "max_steps": steps, "trajectory": trajectory})
     starts, failed = _read(files)
     if starts:
-        from lcoms.report import make_folder
+        from lcoms.prediction.output import make_folder
 
         make_folder(out)
         clock, done = time.perf_counter(), 0
@@ -77,7 +77,7 @@ def relax(
 
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
     """Crystals with names that differ, and how many files cannot be read, after a sentence on each."""
-    from lcoms.io import read_crystals
+    from lcoms.structure.io import read_crystals
 
     starts: dict[str, Crystal] = {}
     failed = 0
@@ -100,7 +100,7 @@ def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
 def _row(name: str, result: RelaxResult) -> dict[str, Any]:
     """What is said of a crystal; crystals that came to nothing have no symmetry and no file."""
     from lcoms.relax import Status
-    from lcoms.symmetry import space_group_symbol, symmetrise
+    from lcoms.structure.symmetry import space_group_symbol, symmetrise
 
     row: dict[str, Any] = {
         "name": name,
@@ -133,9 +133,9 @@ def _number(value: float) -> float | None:
 def _write(out: Path, rows: list[dict[str, Any]], results: list[RelaxResult], oracle: str, config: RelaxConfig) -> None:
     """CIF files, trajectories and results.json; the crystals leave the rows."""
     from lcoms import __version__
-    from lcoms.config import to_dict
-    from lcoms.io import to_cif, to_extxyz
-    from lcoms.symmetry import conventional
+    from lcoms.core.config import to_dict
+    from lcoms.structure.io import to_cif, to_extxyz
+    from lcoms.structure.symmetry import conventional
 
     try:
         for row, result in zip(rows, results, strict=True):

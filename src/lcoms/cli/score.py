@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.disk import require_writable, write_whole
+from lcoms.core.disk import require_writable, write_whole
 
 if TYPE_CHECKING:
     from lcoms.evaluate.scoring import Report

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.disk import require_writable, write_whole
-from lcoms.errors import ConfigError, DataError
+from lcoms.core.disk import require_writable, write_whole
+from lcoms.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from lcoms.data.store import Store
@@ -44,7 +44,7 @@ def cdvae(
     """Train a CD-VAE on the training split; writes OUT/cdvae.safetensors, logs and a checkpoint."""
     import torch
 
-    from lcoms.config import to_dict, with_overrides
+    from lcoms.core.config import to_dict, with_overrides
     from lcoms.models.fast import FastCDVAE
     from lcoms.models.weights import find_preset, load_cdvae, new_cdvae, preset_of
     from lcoms.train.cdvae import CHECKPOINT_FILE, TrainConfig, train_cdvae
@@ -91,7 +91,7 @@ def surrogate(
     """Encode the store, train the conservative surrogate, build the library; OUT then holds weights for prediction."""
     import torch
 
-    from lcoms.config import with_overrides
+    from lcoms.core.config import with_overrides
     from lcoms.models.surrogate import MIN_LATENT_STD, SurrogateConfig
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
     from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, ORBITS_FILE, SURROGATE_FILE, load_cdvae
@@ -144,9 +144,9 @@ def library(
     ] = None,
 ) -> None:
     """Add the stable crystals of a store to what predictions start from; nothing is trained, OUT gets whole weights."""
-    from lcoms.config import with_overrides
+    from lcoms.core.config import with_overrides
     from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE, load_weights
-    from lcoms.search.starts import load_library, load_orbits
+    from lcoms.prediction.propose import load_library, load_orbits
     from lcoms.train.library import ExtensionConfig, extend_library
 
     config = with_overrides(ExtensionConfig(), settings or [])
@@ -183,7 +183,7 @@ def megnet(
     import torch
     from rich.progress import Progress
 
-    from lcoms.config import to_dict, with_overrides
+    from lcoms.core.config import to_dict, with_overrides
     from lcoms.models.megnet import Megnet, MegnetConfig
     from lcoms.train.graphs import megnet_data
     from lcoms.train.megnet import CHECKPOINT_FILE, MegnetTraining, train_megnet
@@ -237,7 +237,7 @@ def decoys(
     from lcoms.data.store import Store
     from lcoms.models.weights import load_weights
     from lcoms.oracles.registry import make_oracle
-    from lcoms.search.starts import PredictConfig
+    from lcoms.prediction.propose import PredictConfig
     from lcoms.train.decoys import Decoy, choose_anchors, make_decoys, write_decoys
     from lcoms.train.latents import select_rows
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lcoms.crystal import Composition, Crystal
+from lcoms.core.errors import CrystalError, DataError
 from lcoms.data.records import Reason, Record, RowError
 from lcoms.data.store import SCHEMA
-from lcoms.errors import CrystalError, DataError
-from lcoms.lattice import niggli_reduce, shortest_distance
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.lattice import niggli_reduce, shortest_distance
 
 SPLITS = ("train", "val", "test")
 

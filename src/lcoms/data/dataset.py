@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lcoms.batch import CrystalBatch
+from lcoms.core.errors import DataError
 from lcoms.data.store import CrystalArrays
-from lcoms.elements import atomic_volume
-from lcoms.errors import DataError
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.elements import atomic_volume
 
 VOLUME_RANGE = (0.4, 4.0)
 

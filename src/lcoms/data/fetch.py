@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lcoms.config import parse_json
+from lcoms.core.config import parse_json
+from lcoms.core.disk import write_whole
+from lcoms.core.errors import DownloadError
 from lcoms.data.sources import Source, SourceFile, find_source
-from lcoms.disk import write_whole
-from lcoms.errors import DownloadError
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60.0

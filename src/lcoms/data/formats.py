@@ -25,10 +25,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lcoms import io as door
+from lcoms.core.errors import DataError
 from lcoms.data.formats_json import json_reader, open_text, parse_row
 from lcoms.data.records import ALIASES, Reader, Reason, Record, RowError, crystal_from_cif, make_record
-from lcoms.errors import DataError
+from lcoms.structure import io as door
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -25,12 +25,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from lcoms.config import parse_json
-from lcoms.crystal import Crystal
+from lcoms.core.config import parse_json
+from lcoms.core.errors import DataError
 from lcoms.data.records import Reader, Reason, Record, RowError, crystal_from_cif, make_crystal, make_record
-from lcoms.elements import number_of
-from lcoms.errors import DataError
-from lcoms.lattice import lattice_from_parameters
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import number_of
+from lcoms.structure.lattice import lattice_from_parameters
 
 _CHUNK = 1 << 20
 _LARGEST_ITEM = 1 << 28

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.data.store import Store
-from lcoms.elements import SYMBOLS
+from lcoms.structure.elements import SYMBOLS
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from typing import Any
 import pyarrow as pa
 
 from lcoms import __version__
-from lcoms.config import parse_json
+from lcoms.core.config import parse_json
+from lcoms.core.errors import DataError
 from lcoms.data.checks import Chunk, IngestOptions, process_chunk
 from lcoms.data.formats import open_reader
 from lcoms.data.records import Reader
@@ -37,7 +38,6 @@ from lcoms.data.store import (
     write_manifest,
     write_shard,
 )
-from lcoms.errors import DataError
 
 CHUNK_ROWS = 256
 _STATE_KEY = "lcoms"

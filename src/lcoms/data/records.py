@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lcoms import io as door
-from lcoms.crystal import Crystal
-from lcoms.elements import N_ELEMENTS
-from lcoms.errors import CrystalError, FileFormatError
-from lcoms.lattice import is_valid_lattice
+from lcoms.core.errors import CrystalError, FileFormatError
+from lcoms.structure import io as door
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import N_ELEMENTS
+from lcoms.structure.lattice import is_valid_lattice
 
 NAN = float("nan")
 ALIASES = {
@@ -154,7 +154,7 @@ def _number(value: Any) -> float:
 
 
 def crystal_from_cif(text: str) -> Crystal:
-    """As `lcoms.io.from_cif`, with a reason in place of a message."""
+    """As `lcoms.structure.io.from_cif`, with a reason in place of a message."""
     try:
         return door.from_cif(text)
     except CrystalError as error:

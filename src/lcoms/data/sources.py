@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from lcoms.errors import DataError
+from lcoms.core.errors import DataError
 
 
 @dataclass(frozen=True)

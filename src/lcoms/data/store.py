@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lcoms.config import parse_json
-from lcoms.crystal import Crystal
-from lcoms.disk import write_whole
-from lcoms.errors import DataError
+from lcoms.core.config import parse_json
+from lcoms.core.disk import write_whole
+from lcoms.core.errors import DataError
+from lcoms.structure.crystal import Crystal
 
 FORMAT = "lcoms-crystal-store"
 VERSION = 1

@@ -19,12 +19,12 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from lcoms.config import parse_json
-from lcoms.crystal import Composition, Crystal
+from lcoms.core.config import parse_json
+from lcoms.core.errors import DataError, FormulaError, LcomsError
 from lcoms.data.formats import open_reader
 from lcoms.data.records import ALIASES, Reader, Record, RowError, rank_of
-from lcoms.errors import DataError, FormulaError, LcomsError
-from lcoms.io import read_crystals
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import read_crystals
 
 RESULTS = "results.json"
 ENERGIES = {

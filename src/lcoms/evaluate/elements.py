@@ -7,12 +7,12 @@ from math import isfinite
 from typing import Any
 
 from lcoms import __version__
-from lcoms.crystal import Crystal
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.elemental import ElementalForm, elemental_forms
 from lcoms.relax import RelaxResult, Status
-from lcoms.symmetry import space_group_number
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.symmetry import space_group_number
 
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 

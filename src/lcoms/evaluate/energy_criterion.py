@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lcoms.config import parse_json
-from lcoms.crystal import Composition, Crystal
-from lcoms.elements import number_of
-from lcoms.errors import DataError
+from lcoms.core.config import parse_json
+from lcoms.core.errors import DataError
 from lcoms.evaluate.pairing import Case
 from lcoms.evaluate.statistics import Share
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.references import load_references
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import number_of
 
 RELATIVE = (0.20, 0.10, 0.05, 0.01)
 ABSOLUTE = (0.1, 0.05, 0.02)

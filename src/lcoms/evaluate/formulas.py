@@ -15,22 +15,22 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from lcoms.candidate import Candidate
-from lcoms.confidence import evidence, load_confidence
-from lcoms.crystal import Composition
-from lcoms.errors import ConfigError, LcomsError, WeightsError
+from lcoms.core.errors import ConfigError, LcomsError, WeightsError
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
 from lcoms.evaluate.validity import invalid_because
-from lcoms.match import LOOSE, STRICT, matches
 from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.references import load_references
 from lcoms.oracles.registry import make_oracle
-from lcoms.prediction import PredictConfig, Prediction, RefineConfig, predict_crystals
-from lcoms.refinement import USABLE, refine_all
+from lcoms.prediction.calibrate import evidence, load_confidence
+from lcoms.prediction.candidate import Candidate
+from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig, predict_crystals
+from lcoms.prediction.refine import USABLE, refine_all
 from lcoms.relax.result import RelaxConfig, crystal_to_dict
 from lcoms.relax.run import relax_crystals
-from lcoms.symmetry import same_space_group, space_group_number
+from lcoms.structure.crystal import Composition
+from lcoms.structure.matching import LOOSE, STRICT, matches
+from lcoms.structure.symmetry import same_space_group, space_group_number
 
 ZERO = 1e-3  # eV/atom; formation energies below it are of elements
 ROUNDING = 1e-9  # eV/atom

@@ -16,13 +16,13 @@ from functools import partial
 from multiprocessing import get_context
 from types import FrameType
 
-from lcoms.crystal import Crystal
-from lcoms.errors import DataError
+from lcoms.core.errors import DataError
 from lcoms.evaluate.answers import Answer
 from lcoms.evaluate.pairing import Case
 from lcoms.evaluate.validity import invalid_because
-from lcoms.match import LOOSE, STRICT, matches, rmsd
-from lcoms.symmetry import same_space_group, space_group_number
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.matching import LOOSE, STRICT, matches, rmsd
+from lcoms.structure.symmetry import same_space_group, space_group_number
 
 TOO_SLOW = "comparison took too long"
 _FEW = 200  # comparisons that are made before a second process would be ready

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from lcoms import __version__
-from lcoms.config import from_dict, parse_json, to_dict
-from lcoms.disk import require_writable, write_whole
-from lcoms.errors import ConfigError, DataError
+from lcoms.core.config import from_dict, parse_json, to_dict
+from lcoms.core.disk import require_writable, write_whole
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.evaluate.formulas import Job, Outcome, Plan, jobs_for
 from lcoms.evaluate.references import Reference
 from lcoms.models.weights import Weights

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lcoms.crystal import Composition
-from lcoms.errors import FormulaError
+from lcoms.core.errors import FormulaError
 from lcoms.evaluate.answers import Answer, Known
+from lcoms.structure.crystal import Composition
 
 
 @dataclass(frozen=True, eq=False)

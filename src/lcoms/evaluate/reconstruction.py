@@ -18,14 +18,14 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Composition, Crystal
 from lcoms.evaluate.statistics import Share
-from lcoms.match import LOOSE, rmsd
 from lcoms.models.base import CDVAE
 from lcoms.models.weights import Weights
-from lcoms.search.starts import load_library
-from lcoms.search.symmetric import Proposal, SymmetryConfig, decode_latents
+from lcoms.prediction.decode import Proposal, SymmetryConfig, decode_latents
+from lcoms.prediction.propose import load_library
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.matching import LOOSE, rmsd
 
 MOST_GROUPS = 6
 TRIES = SymmetryConfig(tries=24, more_tries=12)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lcoms.crystal import Composition, Crystal
+from lcoms.core.errors import DataError
 from lcoms.data.dataset import plausible_volume
 from lcoms.data.formats import open_reader
 from lcoms.data.records import RowError
 from lcoms.data.store import Store
-from lcoms.errors import DataError
-from lcoms.io import from_pymatgen
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import from_pymatgen
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from lcoms.evaluate.judging import Row, Verdict
 from lcoms.evaluate.statistics import Share
-from lcoms.match import LOOSE
+from lcoms.structure.matching import LOOSE
 
 
 @dataclass(frozen=True)

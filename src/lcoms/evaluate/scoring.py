@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lcoms import __version__
-from lcoms.errors import ConfigError
+from lcoms.core.errors import ConfigError
 from lcoms.evaluate.answers import Answer, Known, read_answers, read_known
 from lcoms.evaluate.energy_criterion import (
     Energies,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from functools import lru_cache
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import DataError
-from lcoms.lattice import shortest_distance
+from lcoms.core.errors import DataError
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.lattice import shortest_distance
 
 MIN_DISTANCE = 0.5
 """Angstrom."""

@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Composition, Crystal
-from lcoms.elements import N_ELEMENTS, atomic_volume
-from lcoms.errors import DataError
-from lcoms.lattice import lattice_from_parameters, volume
+from lcoms.core.errors import DataError
 from lcoms.models.composition import batch_element_fractions, element_fractions
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import N_ELEMENTS, atomic_volume
+from lcoms.structure.lattice import lattice_from_parameters, volume
 
 N_COMPOSITION_FEATURES = N_ELEMENTS + 1
 LOGVAR_RANGE = (-10.0, 4.0)

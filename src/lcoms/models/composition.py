@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcoms.crystal import Composition
-from lcoms.elements import N_ELEMENTS
+from lcoms.structure.crystal import Composition
+from lcoms.structure.elements import N_ELEMENTS
 
 
 def element_fractions(compositions: Composition | Sequence[Composition]) -> Float[Tensor, "n_crystals 103"]:

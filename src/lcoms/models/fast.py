@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Composition, Crystal
-from lcoms.elements import N_ELEMENTS
-from lcoms.errors import ConfigError, CrystalError
+from lcoms.core.errors import ConfigError, CrystalError
 from lcoms.models.assignment import assigned_displacements
 from lcoms.models.base import CDVAE, LatticeTransform, VolumeBaseline, clamp_logvar, kl_divergence, sample_latent
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.schedule import Symmetry, anneal, random_strains
 from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout
 from lcoms.nn.geometry import Densities, densities
-from lcoms.wyckoff import SymmetricCell
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import N_ELEMENTS
+from lcoms.structure.wyckoff import SymmetricCell
 
 N_WAVES = 8
 LARGE_CELL = 8  # atoms

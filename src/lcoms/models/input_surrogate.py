@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.errors import ConfigError
+from lcoms.core.errors import ConfigError
 from lcoms.models.megnet import Megnet
 from lcoms.models.surrogate import ConservativeLosses
-from lcoms.neighbors import row_products
 from lcoms.nn.distance_graph import DistanceGraph, distance_graph
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.neighbors import row_products
 
 
 @dataclass(frozen=True)

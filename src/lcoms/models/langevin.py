@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.errors import ConfigError
-from lcoms.neighbors import row_products
+from lcoms.core.errors import ConfigError
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.neighbors import row_products
 
 Denoiser = Callable[[CrystalBatch, float], Tensor]
 

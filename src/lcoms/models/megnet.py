@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lcoms.batch import CrystalBatch
-from lcoms.config import from_dict, to_dict
-from lcoms.crystal import Crystal
-from lcoms.elements import N_ELEMENTS
-from lcoms.errors import ConfigError
-from lcoms.lattice import plane_spacings
+from lcoms.core.config import from_dict, to_dict
+from lcoms.core.errors import ConfigError
 from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
 from lcoms.nn.distance_graph import DistanceGraph, distance_graph, merged
 from lcoms.nn.layers import polynomial_envelope, segment_sum
 from lcoms.nn.set2set import Set2Set
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import N_ELEMENTS
+from lcoms.structure.lattice import plane_spacings
 
 KIND = "lcoms-megnet"
 VERSION = 1

@@ -14,9 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import ConfigError, CrystalError
+from lcoms.core.errors import ConfigError, CrystalError
 from lcoms.models.base import (
     CDVAE,
     N_COMPOSITION_FEATURES,
@@ -29,10 +27,12 @@ from lcoms.models.base import (
     sample_latent,
 )
 from lcoms.models.langevin import LangevinConfig, anneal, noise_levels
-from lcoms.neighbors import minimum_image, row_products
 from lcoms.nn.dimenet import DimeNetConfig, DimeNetEncoder
 from lcoms.nn.gemnet import GemNetConfig, GemNetDenoiser
 from lcoms.nn.layers import mlp, segment_mean
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.neighbors import minimum_image, row_products
 
 MAX_ATOMS = 4096  # atoms decoded at once; more are decoded in turns to bound memory
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lcoms.wyckoff import SymmetricCell
+from lcoms.structure.wyckoff import SymmetricCell
 
 CHURN_END = 0.15  # angstrom; below it noise would only blur
 MAX_STRAIN = 0.15  # an element of the strain in one step of the sampler; a cell is never that far off

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lcoms.elements import N_ELEMENTS
-from lcoms.errors import ConfigError, DataError
+from lcoms.core.errors import ConfigError, DataError
+from lcoms.structure.elements import N_ELEMENTS
 
 MIN_LATENT_STD = 0.05  # a dimension whose means spread less is collapsed: the decoder ignores it
 LOG_ALPHA_LIMIT = 10.0

@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lcoms.config import parse_json
-from lcoms.disk import write_whole
-from lcoms.errors import ConfigError, WeightsError
+from lcoms.core.config import parse_json
+from lcoms.core.disk import write_whole
+from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 
 KIND = "lcoms-surrogate"

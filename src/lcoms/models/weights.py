@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from lcoms.config import from_dict, to_dict
-from lcoms.errors import ConfigError, WeightsError
+from lcoms.core.config import from_dict, to_dict
+from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.base import CDVAE
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig

@@ -17,9 +17,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lcoms.batch import CrystalBatch
-from lcoms.elements import N_ELEMENTS
-from lcoms.neighbors import Edges, Slots, neighbor_list
 from lcoms.nn.layers import (
     Residual,
     SineBasis,
@@ -29,6 +26,9 @@ from lcoms.nn.layers import (
     segment_mean,
     segment_sum,
 )
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.elements import N_ELEMENTS
+from lcoms.structure.neighbors import Edges, Slots, neighbor_list
 
 MIN_DISTANCE = 0.1  # angstrom; the basis diverges at 0
 

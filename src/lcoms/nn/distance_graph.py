@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.neighbors import neighbor_list
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.neighbors import neighbor_list
 
 
 @dataclass(frozen=True, eq=False)

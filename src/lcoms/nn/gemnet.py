@@ -13,9 +13,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lcoms.batch import CrystalBatch
-from lcoms.elements import N_ELEMENTS
-from lcoms.neighbors import Slots, neighbor_list
 from lcoms.nn.gemnet_quadruplets import QuadrupletBasis, QuadrupletConfig, QuadrupletGraph, QuadrupletMessages
 from lcoms.nn.layers import (
     INV_SQRT_2,
@@ -26,6 +23,9 @@ from lcoms.nn.layers import (
     he_orthogonal_,
     segment_sum,
 )
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.elements import N_ELEMENTS
+from lcoms.structure.neighbors import Slots, neighbor_list
 
 # Constants that keep variances, block by block, as published with CDVAE (fitted on another data set).
 TRIPLET_GATE_SCALES = (18.87, 16.11, 15.02)

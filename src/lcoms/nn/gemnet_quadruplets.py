@@ -19,8 +19,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from lcoms.batch import CrystalBatch
-from lcoms.neighbors import Edges, Slots, neighbor_list
 from lcoms.nn.harmonics import associated_legendre, axis_frames, azimuth_powers, parts_of
 from lcoms.nn.layers import (
     INV_SQRT_2,
@@ -29,6 +27,8 @@ from lcoms.nn.layers import (
     he_orthogonal_,
     legendre_harmonics,
 )
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.neighbors import Edges, Slots, neighbor_list
 
 # Constants that keep variances, measured with 48 noisy training crystals in untrained networks of the default sizes;
 # blocks differ by less than 3 %.

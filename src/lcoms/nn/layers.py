@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import spherical_jn
 from torch import Tensor, nn
 
-from lcoms.neighbors import Slots
+from lcoms.structure.neighbors import Slots
 
 SILU_GAIN = 1.0 / 0.6  # keeps the variance of unit normal inputs (GemNet)
 INV_SQRT_2 = 1.0 / math.sqrt(2.0)

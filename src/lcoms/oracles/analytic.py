@@ -22,11 +22,11 @@ import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Composition, Crystal
-from lcoms.elements import SYMBOLS, covalent_radius, electronegativity
-from lcoms.neighbors import neighbor_list
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import SYMBOLS, covalent_radius, electronegativity
+from lcoms.structure.neighbors import neighbor_list
 
 BOUNDARY = 2.0  # Pauling electronegativity: metals lie below, nonmetals above
 SIZE_OFFSET, SIZE_SLOPE = 1.0, 0.35  # angstrom, and a factor on the covalent radius

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from lcoms.crystal import Composition, Crystal
+from lcoms.structure.crystal import Composition, Crystal
 
 OK = "ok"
 

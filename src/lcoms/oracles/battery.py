@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lcoms.crystal import Crystal
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.structure.crystal import Crystal
 
 Array = NDArray[np.float64]
 

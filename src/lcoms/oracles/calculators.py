@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import OracleError
-from lcoms.io import to_ase
+from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import to_ase
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.elements import SYMBOLS
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import SYMBOLS
 
 if TYPE_CHECKING:
     from lcoms.oracles.chgnet_graph import BondGraph

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from lcoms.crystal import Crystal
-from lcoms.lattice import plane_spacings
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.lattice import plane_spacings
 
 BOND_CUTOFF = 6.0
 ANGLE_CUTOFF = 3.0

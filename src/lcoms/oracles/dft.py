@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.elements import SYMBOLS
-from lcoms.errors import ConfigError, OracleError
+from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import SYMBOLS
 
 FUNCTIONAL = "PBE"
 INSTALL = 'install it with "make gpaw", or on Debian and Ubuntu by the two lines of docs/oracles.md'

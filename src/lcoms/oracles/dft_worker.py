@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lcoms.crystal import Crystal
-from lcoms.io import to_ase
 from lcoms.oracles.dft import FUNCTIONAL, GpawConfig
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import to_ase
 
 if TYPE_CHECKING:
     from gpaw.new.ase_interface import ASECalculator

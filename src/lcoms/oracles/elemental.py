@@ -13,8 +13,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from lcoms.crystal import Crystal
-from lcoms.elements import number_of
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import number_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lcoms.config import parse_json
-from lcoms.crystal import Composition
-from lcoms.elements import number_of
-from lcoms.errors import OracleError
+from lcoms.core.config import parse_json
+from lcoms.core.errors import OracleError
+from lcoms.structure.crystal import Composition
+from lcoms.structure.elements import number_of
 
 FORMAT = 1
 

@@ -20,7 +20,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from lcoms.errors import ConfigError, OracleError
+from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles.base import EnergyOracle
 
 DEFAULT_ORACLE = "chgnet:r2scan"
@@ -83,7 +83,7 @@ def default_second_oracle(oracle: str) -> str:
 
 
 def _gpaw(settings: str) -> EnergyOracle:
-    from lcoms.config import with_overrides
+    from lcoms.core.config import with_overrides
     from lcoms.oracles.dft import GpawConfig, GpawOracle
 
     return GpawOracle(with_overrides(GpawConfig(), _split(settings)))

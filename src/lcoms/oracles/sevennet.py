@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Composition, Crystal
-from lcoms.elements import SYMBOLS
-from lcoms.errors import OracleError
-from lcoms.lattice import plane_spacings, shortest_distance
-from lcoms.neighbors import neighbor_list
+from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.sevennet_network import CUTOFF, SevenNet
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.lattice import plane_spacings, shortest_distance
+from lcoms.structure.neighbors import neighbor_list
 
 WEIGHTS = {"l3i5": "pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth"}
 CLOSEST = 0.1  # angstrom; nearer atoms make numbers without meaning

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.structure.crystal import Composition, Crystal
 
 CACHE_FORMAT = 1
 _TABLE = "evaluations (key BLOB PRIMARY KEY, record BLOB, digest BLOB) WITHOUT ROWID"

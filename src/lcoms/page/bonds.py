@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lcoms.crystal import Crystal
-from lcoms.elements import SYMBOLS
-from lcoms.io import to_pymatgen
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.io import to_pymatgen
 
 
 class Bond(NamedTuple):

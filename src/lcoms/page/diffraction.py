@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import NamedTuple
 
-from lcoms.crystal import Crystal
-from lcoms.io import to_pymatgen
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import to_pymatgen
 
 RADIATION = "CuKa"
 WAVELENGTH = 1.54184  # angstrom; what pymatgen takes for CuKa

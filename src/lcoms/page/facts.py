@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import isfinite
 from typing import NamedTuple
 
-from lcoms.candidate import Candidate
-from lcoms.crystal import Crystal
-from lcoms.lattice import parameters_from_lattice
-from lcoms.prediction import Prediction
-from lcoms.search.overlap import Overlap, TrainingOverlap
-from lcoms.symmetry import space_group_symbol
+from lcoms.prediction.candidate import Candidate
+from lcoms.prediction.overlap import Overlap, TrainingOverlap
+from lcoms.prediction.pipeline import Prediction
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.lattice import parameters_from_lattice
+from lcoms.structure.symmetry import space_group_symbol
 
 NO_VALUE = "-"
 DALTON = 1.66053907  # g/cm^3 in a dalton per cubic angstrom

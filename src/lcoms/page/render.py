@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lcoms import __version__
-from lcoms.disk import write_whole
-from lcoms.errors import LcomsError
+from lcoms.core.disk import write_whole
+from lcoms.core.errors import LcomsError
 from lcoms.page.views import FormulaView, formula_view
-from lcoms.prediction import Prediction
-from lcoms.search.overlap import TrainingOverlap
+from lcoms.prediction.overlap import TrainingOverlap
+from lcoms.prediction.pipeline import Prediction
 
 if TYPE_CHECKING:
     from jinja2 import Environment

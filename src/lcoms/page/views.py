@@ -11,10 +11,6 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
-from lcoms.candidate import Candidate, Relaxation
-from lcoms.crystal import Crystal
-from lcoms.elements import SYMBOLS, covalent_radius
-from lcoms.io import to_cif, to_poscar
 from lcoms.page.bonds import Bond, BondKind, bond_table, find_bonds
 from lcoms.page.diffraction import Line, powder_pattern
 from lcoms.page.facts import (
@@ -28,10 +24,14 @@ from lcoms.page.facts import (
     structure_facts,
     summary,
 )
-from lcoms.prediction import Prediction
-from lcoms.report import CIF_SYMPREC
-from lcoms.search.overlap import Overlap, TrainingOverlap
-from lcoms.symmetry import conventional
+from lcoms.prediction.candidate import Candidate, Relaxation
+from lcoms.prediction.output import CIF_SYMPREC
+from lcoms.prediction.overlap import Overlap, TrainingOverlap
+from lcoms.prediction.pipeline import Prediction
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import SYMBOLS, covalent_radius
+from lcoms.structure.io import to_cif, to_poscar
+from lcoms.structure.symmetry import conventional
 
 STRONGEST = 12  # lines of the pattern that are listed
 

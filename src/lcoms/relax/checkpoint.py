@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lcoms.config import parse_json, to_dict
-from lcoms.crystal import Crystal
-from lcoms.disk import append
-from lcoms.errors import ConfigError, CrystalError
+from lcoms.core.config import parse_json, to_dict
+from lcoms.core.disk import append
+from lcoms.core.errors import ConfigError, CrystalError
 from lcoms.relax.result import RelaxConfig, RelaxResult, result_from_dict, result_to_dict
+from lcoms.structure.crystal import Crystal
 
 try:
     import fcntl

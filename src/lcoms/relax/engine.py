@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from lcoms.crystal import Composition, Crystal
-from lcoms.errors import OracleError
+from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.relax.optimizer import Relaxation
 from lcoms.relax.result import RelaxConfig, RelaxResult
+from lcoms.structure.crystal import Composition, Crystal
 
 Key = TypeVar("Key", bound=Hashable)
 log = logging.getLogger(__name__)

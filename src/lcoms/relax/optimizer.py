@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from lcoms.crystal import Crystal
-from lcoms.errors import CrystalError
-from lcoms.lattice import plane_spacings, shortest_distance
+from lcoms.core.errors import CrystalError
 from lcoms.oracles.base import Evaluation
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status, Trajectory
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.lattice import plane_spacings, shortest_distance
 
 # Lengths and counts chosen by the number of steps that random cells of NaCl, ZnS and SrTiO3 need with CHGNet.
 STRAIN_LENGTH = 2.0  # angstrom

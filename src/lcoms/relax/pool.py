@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from lcoms.config import to_dict
-from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError, LcomsError, OracleError
+from lcoms.core.config import to_dict
+from lcoms.core.errors import ConfigError, LcomsError, OracleError
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status, crystal_to_dict, result_from_dict
+from lcoms.structure.crystal import Crystal
 
 _ERRORS: dict[str, type[LcomsError]] = {"OracleError": OracleError, "ConfigError": ConfigError}
 MAX_DEATHS_AT_START = 3

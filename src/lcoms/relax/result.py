@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError
+from lcoms.core.errors import ConfigError
+from lcoms.structure.crystal import Crystal
 
 TRAJECTORIES = ("none", "energies", "frames")
 

@@ -8,14 +8,14 @@ from itertools import islice
 from math import isnan
 from pathlib import Path
 
-from lcoms.crystal import Crystal
-from lcoms.errors import ConfigError
+from lcoms.core.errors import ConfigError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.registry import make_oracle
 from lcoms.relax.checkpoint import Checkpoint, crystal_key
 from lcoms.relax.engine import relax_stream
 from lcoms.relax.pool import Pool
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status
+from lcoms.structure.crystal import Crystal
 
 CRYSTALS_PER_PROCESS = 8  # fewer are done sooner than another process has started
 

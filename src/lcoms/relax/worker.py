@@ -15,12 +15,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from lcoms.config import from_dict
-from lcoms.crystal import Crystal
-from lcoms.errors import LcomsError
+from lcoms.core.config import from_dict
+from lcoms.core.errors import LcomsError
 from lcoms.oracles.registry import make_oracle
 from lcoms.relax.engine import relax_stream
 from lcoms.relax.result import RelaxConfig, RelaxResult, crystal_from_dict, result_to_dict
+from lcoms.structure.crystal import Crystal
 
 
 def main() -> None:

@@ -19,14 +19,14 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 
-from lcoms.batch import CrystalBatch
-from lcoms.config import to_dict
+from lcoms.core.config import to_dict
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.data.dataset import TrainingSteps, to_batch
 from lcoms.data.store import CrystalArrays
-from lcoms.errors import ConfigError, DataError
 from lcoms.models.base import CDVAE
 from lcoms.models.surrogate_file import must_fit, read_tensors
 from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
+from lcoms.structure.batch import CrystalBatch
 from lcoms.train.fitting import (
     RemainingSteps,
     RestoreOptimizers,

@@ -20,16 +20,16 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from lcoms.crystal import Composition, Crystal
+from lcoms.core.disk import write_whole
 from lcoms.data.store import Store
-from lcoms.disk import write_whole
-from lcoms.lattice import shortest_distance
 from lcoms.models.composition import element_fractions
 from lcoms.models.weights import Weights
 from lcoms.oracles.base import EnergyOracle, evaluate_all
-from lcoms.search.latent import descend
-from lcoms.search.starts import PredictConfig, find_starts
-from lcoms.symmetry import symmetrise
+from lcoms.prediction.descend import descend
+from lcoms.prediction.propose import PredictConfig, find_starts
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.symmetry import symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; nearer atoms are dropped by prediction, too
 MAX_ABOVE = 1.0  # eV/atom above the anchor; beyond, all are equally hopeless

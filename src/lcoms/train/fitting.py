@@ -14,8 +14,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from lcoms.config import from_dict, to_dict
-from lcoms.errors import ConfigError, WeightsError
+from lcoms.core.config import from_dict, to_dict
+from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.surrogate_file import write_tensors
 
 Batch = TypeVar("Batch", covariant=True)

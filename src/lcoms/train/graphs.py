@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.data.dataset import to_batch
 from lcoms.data.store import CrystalArrays, Store
-from lcoms.errors import ConfigError, DataError
 from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.models.megnet import MegnetConfig, all_bonded
 from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors

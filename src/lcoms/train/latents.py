@@ -18,9 +18,9 @@ from lcoms.data.dataset import plausible_volume, to_batch
 from lcoms.data.store import Store
 from lcoms.models.base import CDVAE
 from lcoms.models.composition import batch_element_fractions, composition_keys
-from lcoms.search.orbits import described
-from lcoms.site_codes import SitesDescribed
-from lcoms.symmetry import STANDARD_SYMPREC
+from lcoms.structure.site_codes import SitesDescribed
+from lcoms.structure.symmetry import STANDARD_SYMPREC
+from lcoms.templates.wyckoff_statistics import described
 from lcoms.train.surrogate import SurrogateData
 
 DESCRIBED_AT_ONCE = 500

@@ -12,20 +12,20 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcoms.batch import CrystalBatch
-from lcoms.crystal import Composition, Crystal
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.data.dataset import to_batch
 from lcoms.data.store import Store
-from lcoms.errors import ConfigError, DataError
 from lcoms.models.base import CDVAE
 from lcoms.models.composition import batch_element_fractions, composition_keys
-from lcoms.search.library import LatentLibrary
-from lcoms.search.orbits import OrbitStatistics, in_pattern_order
-from lcoms.site_codes import SitesDescribed
-from lcoms.symmetry import STANDARD_SYMPREC, symmetrise
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.site_codes import SitesDescribed
+from lcoms.structure.symmetry import STANDARD_SYMPREC, symmetrise
+from lcoms.structure.wyckoff import n_primitive_atoms
+from lcoms.templates.library import LatentLibrary
+from lcoms.templates.wyckoff_statistics import OrbitStatistics, in_pattern_order
 from lcoms.train.latents import Described, describe_rows, encode_rows, select_rows
 from lcoms.train.similarity import StructureFamily, learn_similarity
-from lcoms.wyckoff import n_primitive_atoms
 
 LIBRARY_MAX_HULL = 0.05  # eV/atom; less stable crystals are no good starts
 LIBRARY_MAX_ABOVE_BEST = 0.05  # eV/atom above the best polymorph of the composition

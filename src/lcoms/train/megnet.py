@@ -22,9 +22,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.nn import functional
 
-from lcoms.config import to_dict
+from lcoms.core.config import to_dict
+from lcoms.core.errors import ConfigError
 from lcoms.data.dataset import to_batch
-from lcoms.errors import ConfigError
 from lcoms.models.input_surrogate import InputConservatism, input_losses
 from lcoms.models.megnet import MEGNET_FILE, Megnet, save_megnet
 from lcoms.models.surrogate import LOG_ALPHA_LIMIT

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcoms.elements import N_ELEMENTS
-from lcoms.search.similarity import MOST_ELEMENTS, ElementSimilarity
+from lcoms.structure.elements import N_ELEMENTS
+from lcoms.templates.similarity import MOST_ELEMENTS, ElementSimilarity
 
 TRAINING_SHARPNESS = 3.0
 VOTING_SHARPNESS = 5.0  # votes for the right structure are most on validation compositions so

@@ -22,9 +22,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lcoms.disk import write_whole
-from lcoms.elements import N_ELEMENTS
-from lcoms.errors import ConfigError, DataError
+from lcoms.core.disk import write_whole
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.models.composition import composition_keys
 from lcoms.models.surrogate import (
     LOG_ALPHA_LIMIT,
@@ -35,6 +34,7 @@ from lcoms.models.surrogate import (
     predict_energies,
 )
 from lcoms.models.surrogate_file import must_fit, read_tensors, save_surrogate, write_tensors
+from lcoms.structure.elements import N_ELEMENTS
 from lcoms.train.ranking import within_composition_spearman
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -1,0 +1,61 @@
+"""Energies for searches: an oracle's, of crystals as they are or relaxed first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lcoms.baselines.trial import Answer
+from lcoms.core.config import to_dict
+from lcoms.oracles.base import EnergyOracle, evaluate_all
+from lcoms.oracles.registry import make_oracle
+from lcoms.relax.result import RelaxConfig
+from lcoms.relax.run import relax_crystals
+from lcoms.structure.crystal import Crystal
+
+
+class OracleEnergy:
+    """Energies per atom by an oracle, of the crystals as they are.
+
+    Attributes:
+        name: of the oracle.
+    """
+
+    def __init__(self, oracle: str | EnergyOracle) -> None:
+        self._oracle = make_oracle(oracle) if isinstance(oracle, str) else oracle
+        self.name = self._oracle.name
+
+    def __call__(self, crystals: Sequence[Crystal]) -> list[float]:
+        """Energies in eV/atom; NaN where the oracle fails."""
+        results = evaluate_all(self._oracle, crystals)
+        return [result.energy / crystal.n_atoms for result, crystal in zip(results, crystals, strict=True)]
+
+
+class RelaxedEnergy:
+    """Energies per atom by an oracle after relaxation with it, and the relaxed crystals.
+
+    Crystals that exploded, or that the oracle could not evaluate, have no energy; those that did not converge have that
+    of the lowest crystal on their way.
+
+    Args:
+        processes: as in `relax_crystals`.
+
+    Attributes:
+        name: of the oracle and of the relaxation.
+    """
+
+    def __init__(
+        self, oracle: str | EnergyOracle, config: RelaxConfig | None = None, *, processes: int | None = None
+    ) -> None:
+        self._oracle, self._config, self._processes = oracle, config or RelaxConfig(), processes
+        name = oracle if isinstance(oracle, str) else oracle.name
+        changed = {key: value for key, value in to_dict(self._config).items() if value != to_dict(RelaxConfig())[key]}
+        self.name = f"{name}, relaxed" + "".join(f", {key}={value}" for key, value in changed.items())
+
+    def __call__(self, crystals: Sequence[Crystal]) -> list[Answer]:
+        """Energies in eV/atom, NaN where there is none, with the crystals they are of."""
+        results = relax_crystals(crystals, self._oracle, self._config, processes=self._processes)
+        usable = ("converged", "step limit", "hopeless")
+        return [
+            Answer(result.energy_per_atom if result.status.value in usable else float("nan"), result.crystal)
+            for result in results
+        ]

@@ -1,0 +1,261 @@
+"""`Searcher`: ask for crystals, tell their energies; and `run_search`, which does so within a budget.
+
+A searcher's next proposal follows from its settings, its seed and what it was told, and from nothing else. So the list
+of what it was told is its whole state: to go on from it is to be told it again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from lcoms.baselines.search_log import SearchLog
+from lcoms.baselines.trial import Answer, EnergyFunction, Outcome, Trial, outcome_from_dict, outcome_to_dict
+from lcoms.core.errors import ConfigError, CrystalError
+from lcoms.structure.matching import STRICT, matches
+
+SAME_ENERGY = 0.02  # eV/atom within which crystals are compared before both are kept
+LOOKED_AT = 10  # crystals looked at for each that is kept
+INFEASIBLE_PER_EVALUATION = 1000
+
+
+class Searcher(ABC):
+    """A search method: subclasses say what to propose and how to learn from an outcome.
+
+    Attributes:
+        name: of the method.
+        settings: everything that it was made with, the seed included, ready for JSON.
+        batch_size: proposals that are best asked for at once.
+    """
+
+    name: str
+    batch_size: int = 1
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self._outcomes: list[Outcome] = []
+        self._n_asked = 0
+
+    @abstractmethod
+    def propose(self, number: int) -> Trial | None:
+        """The trial of a number, from the outcomes learnt so far; None to wait until all trials have been told.
+
+        Called with numbers in order, and again with the same number where a search was broken off.
+        """
+
+    @abstractmethod
+    def learn(self, outcome: Outcome) -> None:
+        """Take one outcome; they come in the order of their numbers, also those of an earlier run."""
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """All that was told, in order."""
+        return self._outcomes
+
+    def ask(self, n: int = 1) -> list[Trial]:
+        """Up to n new trials; fewer, also none, where the method must be told of earlier ones first."""
+        trials: list[Trial] = []
+        while len(trials) < n:
+            trial = self.propose(self._n_asked)
+            if trial is None:
+                break
+            trials.append(trial)
+            self._n_asked += 1
+        return trials
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """What came of trials, in the order they were asked for.
+
+        Raises:
+            ConfigError: another order, or a trial that was told before.
+        """
+        for outcome in outcomes:
+            if outcome.trial.number != len(self._outcomes):
+                raise ConfigError(
+                    f"trial {outcome.trial.number} was told where {len(self._outcomes)} comes next; tell outcomes once "
+                    "each, in the order in which the trials were asked for."
+                )
+            self.learn(outcome)
+            self._outcomes.append(outcome)
+        self._n_asked = max(self._n_asked, len(self._outcomes))
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs, ready for JSON, exact; trials that were not told are not part of it."""
+        rows = [outcome_to_dict(outcome) for outcome in self._outcomes]
+        return {"searcher": self.name, "settings": self.settings, "outcomes": rows}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up the state of a searcher of the same kind and settings.
+
+        Raises:
+            ConfigError: the state is of another searcher or damaged, or this one has begun already.
+        """
+        if self._n_asked:
+            raise ConfigError("a search that has begun cannot take up another one's state; make a new searcher.")
+        try:
+            same = (state["searcher"], state["settings"]) == (self.name, self.settings)
+            outcomes = [outcome_from_dict(row) for row in state["outcomes"]]
+        except (KeyError, TypeError, ValueError, AttributeError, CrystalError) as error:
+            raise ConfigError("this is no state of a search, or a damaged one; begin anew.") from error
+        if not same:
+            raise ConfigError(f"the state is of another search than {self.name} with these settings; begin anew.")
+        self.tell(outcomes)
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        best: the crystals of lowest energy, the lowest first, without those that match a kept one at the strict
+            tolerance and nearly have its energy.
+        energies: eV/atom by number of evaluation; NaN where it failed.
+        seconds: when each of them was known, from the beginning of the search.
+        trials: number of the proposal of each evaluation.
+        infeasible: how many proposals were, by reason.
+    """
+
+    best: tuple[Outcome, ...]
+    energies: Float[NDArray[np.float64], " n_evaluations"]
+    seconds: Float[NDArray[np.float64], " n_evaluations"]
+    trials: Int[NDArray[np.int64], " n_evaluations"]
+    infeasible: Mapping[str, int]
+
+    @property
+    def n_evaluations(self) -> int:
+        return len(self.energies)
+
+    @property
+    def n_infeasible(self) -> int:
+        return sum(self.infeasible.values())
+
+    @property
+    def lowest(self) -> Float[NDArray[np.float64], " n_evaluations"]:
+        """The lowest energy in eV/atom up to each evaluation; infinite before there is one."""
+        return np.asarray(np.minimum.accumulate(np.where(np.isnan(self.energies), np.inf, self.energies)))
+
+
+def run_search(
+    searcher: Searcher,
+    energy: EnergyFunction,
+    *,
+    budget: int,
+    max_infeasible: int | None = None,
+    batch_size: int | None = None,
+    keep: int = 20,
+    checkpoint: str | Path | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> SearchResult:
+    """Search until a number of energies has been asked for, or the searcher has nothing more to propose.
+
+    Args:
+        searcher: a new one, or one that has been told something, which then counts.
+        energy: of a list of crystals; where it gives relaxed crystals, the searcher is told these.
+        budget: evaluations of the energy, failed ones included.
+        max_infeasible: the search ends after so many proposals without a crystal; None: a thousand per evaluation.
+        batch_size: proposals asked for at once; None: what suits the searcher.
+        keep: crystals in the result.
+        checkpoint: a file of JSON lines that keeps each batch as soon as it is there. A search that was broken off goes
+            on from it and ends with the same result, the seconds aside.
+        progress: called after each batch with the number of evaluations and the lowest energy in eV/atom.
+
+    Raises:
+        ConfigError: numbers that cannot be used, a checkpoint of another search, or an energy function whose answers
+            do not fit the crystals.
+    """
+    limit = INFEASIBLE_PER_EVALUATION * budget if max_infeasible is None else max_infeasible
+    if min(budget, limit, keep, 1 if batch_size is None else batch_size) < 1:
+        raise ConfigError("budget, max_infeasible, batch_size and keep of a search must be at least 1.")
+    header = {"searcher": searcher.name, "settings": searcher.settings, "energy": str(getattr(energy, "name", ""))}
+    opened: AbstractContextManager[SearchLog | None] = nullcontext(None)
+    if checkpoint is not None:
+        opened = SearchLog(Path(checkpoint), header)
+    with opened as log:
+        _take_up(searcher, log)
+        told = searcher.outcomes
+        n_evaluated = sum(outcome.evaluated for outcome in told)
+        began = time.perf_counter() - max((o.seconds for o in told if math.isfinite(o.seconds)), default=0.0)
+        while n_evaluated < budget and len(told) - n_evaluated < limit:
+            room = min(budget - n_evaluated, limit - (len(told) - n_evaluated))
+            trials = searcher.ask(min(batch_size or searcher.batch_size, room))
+            if not trials:
+                break
+            outcomes = _evaluate(trials, energy, began)
+            if log is not None:
+                log.append(outcomes)
+            searcher.tell(outcomes)
+            n_evaluated += sum(outcome.evaluated for outcome in outcomes)
+            if progress is not None:
+                progress(n_evaluated, min((o.energy_per_atom for o in told if o.ok), default=math.inf))
+    return summary(searcher.outcomes, keep=keep)
+
+
+def summary(outcomes: Sequence[Outcome], *, keep: int) -> SearchResult:
+    """The result of a search from all that came of it."""
+    evaluated = [outcome for outcome in outcomes if outcome.evaluated]
+    best: list[Outcome] = []
+    for outcome in islice(sorted((o for o in evaluated if o.ok), key=_energy), LOOKED_AT * keep):
+        if len(best) < keep and not any(_alike(outcome, other) for other in best):
+            best.append(outcome)
+    return SearchResult(
+        best=tuple(best),
+        energies=np.array([outcome.energy_per_atom for outcome in evaluated], dtype=np.float64),
+        seconds=np.array([outcome.seconds for outcome in evaluated], dtype=np.float64),
+        trials=np.array([outcome.trial.number for outcome in evaluated], dtype=np.int64),
+        infeasible=dict(Counter(outcome.trial.reason for outcome in outcomes if not outcome.evaluated)),
+    )
+
+
+def _take_up(searcher: Searcher, log: SearchLog | None) -> None:
+    """What the checkpoint holds is told to the searcher; what the searcher knows goes into an empty checkpoint."""
+    if log is None:
+        return
+    if log.outcomes and searcher.outcomes:
+        raise ConfigError("the checkpoint holds outcomes, and so does the searcher; give a new searcher to go on.")
+    if searcher.outcomes:
+        log.append(searcher.outcomes)
+    searcher.tell(log.outcomes)
+
+
+def _evaluate(trials: Sequence[Trial], energy: EnergyFunction, began: float) -> list[Outcome]:
+    crystals = [trial.crystal for trial in trials if trial.crystal is not None]
+    answers = list(energy(crystals)) if crystals else []
+    if len(answers) != len(crystals):
+        raise ConfigError(f"the energy function gave {len(answers)} answers to {len(crystals)} crystals; one each.")
+    seconds, left = time.perf_counter() - began, iter(answers)
+    outcomes = []
+    for trial in trials:
+        if trial.crystal is None:
+            outcomes.append(Outcome(trial, seconds=seconds))
+            continue
+        answer = next(left)
+        value, crystal = answer if isinstance(answer, Answer) else (float(answer), trial.crystal)
+        if crystal.composition != trial.crystal.composition:
+            raise ConfigError("the energy function gave a crystal of another composition back than it was asked about.")
+        outcomes.append(Outcome(trial, value if math.isfinite(value) else math.nan, crystal, seconds))
+    return outcomes
+
+
+def _energy(outcome: Outcome) -> float:
+    return outcome.energy_per_atom
+
+
+def _alike(first: Outcome, second: Outcome) -> bool:
+    if abs(first.energy_per_atom - second.energy_per_atom) > SAME_ENERGY:
+        return False
+    assert first.crystal is not None
+    assert second.crystal is not None
+    return matches(first.crystal, second.crystal, STRICT)

@@ -1,0 +1,247 @@
+"""Configurations: frozen dataclasses to and from plain dicts, and `key=value` overrides.
+
+A field may be a bool, int, float, str, Path, Enum, Literal, tuple, list, dict, another dataclass, or one of these or
+None. Unknown keys are errors that name the nearest known one. A dict made here can be written as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from lcoms.core.errors import ConfigError
+
+Config = TypeVar("Config")
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text that somebody else wrote.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than can be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass instance as nested dicts, lists, numbers, texts and None, ready for JSON.
+
+    Raises:
+        ConfigError: a value has no form in JSON.
+    """
+    return {field.name: _plain(getattr(config, field.name), field.name) for field in dataclasses.fields(config)}
+
+
+def from_dict(cls: type[Config], mapping: Mapping[str, Any]) -> Config:
+    """The dataclass `cls` built from a mapping; keys that are left out keep their defaults.
+
+    Raises:
+        ConfigError: an unknown or missing key, or a value of the wrong kind.
+    """
+    config: Config = _build(cls, mapping, "")
+    return config
+
+
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """A new configuration with texts such as `learning_rate=1e-3` or `encoder.n_layers=4` applied in order.
+
+    Raises:
+        ConfigError: a text without `=`, an unknown key, or a value that cannot be converted.
+    """
+    for text in overrides:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise ConfigError(f"{text!r} is no setting; write it as key=value.")
+        config = _override(config, key.strip().split("."), value.strip(), "")
+    return config
+
+
+def read_range(text: str, option: str) -> tuple[int, int]:
+    """The ends of a range of whole numbers such as 1-4; 2 alone is both.
+
+    Raises:
+        ConfigError: another text.
+    """
+    found = re.fullmatch(r"\s*(\d{1,3})\s*(?:-\s*(\d{1,3})\s*)?", text)
+    if found is None:
+        raise ConfigError(f"{option} {text!r} makes no sense; write 2 or 1-4.")
+    low = int(found.group(1))
+    return low, int(found.group(2) or low)
+
+
+def _plain(value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_dict(value)
+    if isinstance(value, enum.Enum):
+        return _plain(value.value, where)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item, where) for item in value]
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ConfigError(f"option {where}: {value!r} cannot be written to a file.")
+
+
+def _build(cls: Any, mapping: Any, where: str) -> Any:
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{_label(where)}: expected a group of options, not {mapping!r}.")
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    for key in mapping:
+        if key not in fields:
+            raise ConfigError(_unknown(str(key), fields, where))
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in mapping and field.default is field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{_label(where + missing[0])} is missing and has no default; give it a value.")
+    hints = get_type_hints(cls)
+    values = {key: _convert(value, hints[key], where + key, from_text=False) for key, value in mapping.items()}
+    return _make(lambda: cls(**values), where)
+
+
+def _override(config: Any, path: list[str], value: str, where: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(config) if field.init}
+    name, rest = path[0], path[1:]
+    if name not in fields:
+        raise ConfigError(_unknown(name, fields, where))
+    if rest:
+        inner = getattr(config, name)
+        if not dataclasses.is_dataclass(inner):
+            raise ConfigError(f"{_label(where + name)} has no options of its own; write {where + name}=value.")
+        new = _override(inner, rest, value, f"{where}{name}.")
+    else:
+        new = _convert(value, get_type_hints(type(config))[name], where + name, from_text=True)
+    return _make(lambda: dataclasses.replace(config, **{name: new}), where)
+
+
+def _make(build: Any, where: str) -> Any:
+    """A dataclass's own checks may raise ValueError or TypeError: their text is shown as a ConfigError."""
+    try:
+        return build()
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{_label(where)}: {error}" if where else str(error)) from error
+
+
+def _convert(value: Any, hint: Any, where: str, *, from_text: bool) -> Any:
+    """`value` as `hint` says; texts from the command line are read more freely than values from JSON."""
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, UnionType):
+        return _convert_union(value, args, where, from_text=from_text)
+    if origin is Literal:
+        choices = {str(choice): choice for choice in args}
+        return _choose(value, choices, where)
+    if origin in (tuple, list, Sequence):
+        return _convert_items(value, origin, args, where, from_text=from_text)
+    if origin in (dict, Mapping) or hint is dict:
+        return _convert_mapping(value, args, where)
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else _build(hint, value, f"{where}.")  # type: ignore[arg-type]
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return (
+            value if isinstance(value, hint) else _choose(value, {str(member.value): member for member in hint}, where)
+        )
+    return _convert_scalar(value, hint, where, from_text=from_text)
+
+
+def _convert_union(value: Any, args: tuple[Any, ...], where: str, *, from_text: bool) -> Any:
+    if NoneType in args and (value is None or (from_text and str(value).lower() in ("none", "null"))):
+        return None
+    kinds = [kind for kind in args if kind is not NoneType]
+    for kind in kinds[:-1]:
+        try:
+            return _convert(value, kind, where, from_text=from_text)
+        except ConfigError:
+            continue
+    return _convert(value, kinds[-1], where, from_text=from_text)
+
+
+def _convert_items(value: Any, origin: Any, args: tuple[Any, ...], where: str, *, from_text: bool) -> Any:
+    if from_text:
+        stripped = str(value).strip("()[] ").rstrip(",")
+        value = [part.strip() for part in stripped.split(",")] if stripped else []
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ConfigError(f"{_label(where)}: expected several values, not {value!r}.")
+    if origin is tuple and args and args[-1] is not Ellipsis:
+        if len(value) != len(args):
+            raise ConfigError(f"{_label(where)}: expected {len(args)} values, not {len(value)}.")
+        kinds: Sequence[Any] = args
+    else:
+        kinds = [args[0] if args else Any] * len(value)
+    items = (_convert(item, kind, where, from_text=from_text) for item, kind in zip(value, kinds, strict=True))
+    return tuple(items) if origin is tuple else list(items)
+
+
+def _convert_mapping(value: Any, args: tuple[Any, ...], where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"{_label(where)}: expected names with values, not {value!r}; set it in a file or from Python."
+        )
+    if not args:
+        return dict(value)
+    # JSON turns keys into texts, so that keys are read as freely as the command line's.
+    return {
+        _convert(str(key), args[0], where, from_text=True): _convert(item, args[1], f"{where}.{key}", from_text=False)
+        for key, item in value.items()
+    }
+
+
+def _convert_scalar(value: Any, hint: Any, where: str, *, from_text: bool) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        if hint is bool and (isinstance(value, bool) or from_text):
+            return value if isinstance(value, bool) else _WORDS[value.lower()]
+        if hint is int and (number or from_text) and float(value) == int(float(value)):
+            return int(value) if not isinstance(value, str) or value.lstrip("+-").isdecimal() else int(float(value))
+        if hint is float and (number or from_text) and math.isfinite(float(value)):
+            return float(value)
+        if hint is str and isinstance(value, str):
+            return value
+        if hint is Path and isinstance(value, str | Path):
+            return Path(value)
+    except (KeyError, ValueError, OverflowError):
+        pass
+    if hint not in _NAMES:
+        raise ConfigError(f"{_label(where)} is of a kind that cannot be read from a file or the command line: {hint}.")
+    raise ConfigError(f"{_label(where)}: expected {_NAMES[hint]}, not {value!r}.")
+
+
+def _choose(value: Any, choices: Mapping[str, Any], where: str) -> Any:
+    if str(value) in choices:
+        return choices[str(value)]
+    hint = _nearest(str(value), choices) or "."
+    raise ConfigError(f"{_label(where)}: {value!r} is not among {', '.join(choices)}{hint}")
+
+
+def _unknown(key: str, known: Mapping[str, Any], where: str) -> str:
+    hint = _nearest(key, known, prefix=where)
+    return f"unknown {_label(where + key)}{hint or '; known ones are ' + ', '.join(known) + '.'}"
+
+
+def _nearest(word: str, known: Mapping[str, Any], prefix: str = "") -> str:
+    close = get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
+
+
+def _label(where: str) -> str:
+    return f"option {where.rstrip('.')}" if where else "the configuration"

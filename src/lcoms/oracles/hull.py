@@ -1,0 +1,159 @@
+"""Energy above the convex hull of reference phases, all energies by the same oracle.
+
+Reference phases come from the user, see `read_entries`:
+
+| what | needed |
+| --- | --- |
+| JSON | a list of objects, or an object whose `entries` or `ranked` is one, such as `lcoms rank --json` writes |
+| CSV | a header and one row a phase |
+| extxyz, CIF, POSCAR, or a folder of them | crystals, evaluated as they are |
+
+Objects and rows have `formula` and either `energy_per_atom` (the oracle's total energy) or `formation_energy_per_atom`
+(eV/atom both). Elements that are not among the phases are filled in from the oracle's references.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lcoms.core.config import parse_json
+from lcoms.core.errors import DataError, FormulaError
+from lcoms.oracles.references import References
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.io import read_crystals
+
+STRUCTURE_FILES = ("*.cif", "*.vasp", "*.poscar", "POSCAR*", "CONTCAR*", "*.xyz", "*.extxyz")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One reference phase: its composition and the oracle's total energy in eV/atom."""
+
+    composition: Composition
+    energy_per_atom: float
+
+
+class Hull:
+    """The lower convex hull of energies over compositions (pymatgen's PhaseDiagram, one for each set of elements)."""
+
+    def __init__(self, phases: Iterable[Phase], references: References | None) -> None:
+        self._phases = list(phases)
+        held = {phase.composition.atomic_numbers for phase in self._phases}
+        for z, energy in (references.energies if references else {}).items():
+            if (z,) not in held:
+                self._phases.append(Phase(Composition((z,), (1,)), energy))
+        self._diagrams: dict[frozenset[int], Any] = {}
+
+    def missing(self, composition: Composition) -> list[str]:
+        """Symbols of the elements of a composition that have no reference phase."""
+        held = {phase.composition.atomic_numbers for phase in self._phases}
+        return [SYMBOLS[z] for z in composition.atomic_numbers if (z,) not in held]
+
+    def e_above_hull(self, composition: Composition, energy_per_atom: float) -> float | None:
+        """Energy in eV/atom above the hull, negative below it; None where an element has no reference phase."""
+        from pymatgen.analysis.phase_diagram import PDEntry
+
+        if self.missing(composition):
+            return None
+        entry = PDEntry(composition.formula, energy_per_atom * composition.n_atoms)
+        diagram = self._diagram(frozenset(composition.atomic_numbers))
+        return float(diagram.get_decomp_and_e_above_hull(entry, allow_negative=True)[1])
+
+    def _diagram(self, elements: frozenset[int]) -> Any:
+        from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
+
+        if elements not in self._diagrams:
+            inside = [phase for phase in self._phases if elements.issuperset(phase.composition.atomic_numbers)]
+            entries = [PDEntry(p.composition.formula, p.energy_per_atom * p.composition.n_atoms) for p in inside]
+            self._diagrams[elements] = PhaseDiagram(entries)
+        return self._diagrams[elements]
+
+
+def read_entries(
+    path: Path, evaluate: Callable[[list[Crystal]], list[float]], references: References | None
+) -> list[Phase]:
+    """Reference phases of a file or folder.
+
+    Args:
+        path: as in the table of this module.
+        evaluate: crystals to the oracle's energies in eV/atom, NaN where it fails; asked only for crystals.
+        references: needed for formation energies only.
+
+    Raises:
+        DataError: the file is of another kind, a row lacks something, or a crystal cannot be evaluated.
+    """
+    name = path.name.lower()
+    if name.endswith((".json", ".csv")):
+        try:
+            text = path.read_text(encoding="utf-8")
+            rows = _json_rows(text, path) if name.endswith(".json") else list(csv.DictReader(text.splitlines()))
+        except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+            raise DataError(f"{path}: cannot be read as a file of reference phases.") from error
+        return [_phase(row, f"{path}, entry {i}", references) for i, row in enumerate(rows, 1)]
+    crystals = [crystal for file in structure_files(path) for crystal in read_crystals(file)]
+    phases = []
+    for crystal, energy in zip(crystals, evaluate(crystals), strict=True):
+        if not math.isfinite(energy):
+            formula = crystal.composition.reduced_formula
+            raise DataError(f"{path}: the oracle has no energy for the reference phase {formula}; take it out.")
+        phases.append(Phase(crystal.composition.reduced, energy))
+    return phases
+
+
+def structure_files(path: Path) -> list[Path]:
+    """The path itself, or the files with crystals in a folder, by name.
+
+    Raises:
+        DataError: the folder holds none.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted({file for pattern in STRUCTURE_FILES for file in path.glob(pattern) if file.is_file()})
+    if not found:
+        raise DataError(f"{path}: holds no CIF, POSCAR or extxyz file.")
+    return found
+
+
+def _json_rows(text: str, path: Path) -> list[Mapping[str, Any]]:
+    content = parse_json(text)
+    if isinstance(content, dict):
+        content = content.get("entries", content.get("ranked"))
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise DataError(f"{path}: a JSON file of reference phases is a list of objects with formula and energy.")
+    return content
+
+
+def _phase(row: Mapping[str, Any], where: str, references: References | None) -> Phase:
+    try:
+        composition = Composition.from_formula(str(row.get("formula") or "")).reduced
+    except FormulaError as error:
+        raise DataError(f"{where}: {error}") from error
+    for key in ("energy_per_atom", "formation_energy_per_atom"):
+        if row.get(key) in (None, ""):
+            continue
+        try:
+            energy = float(row[key])
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{where}: {key} is no number but {row[key]!r}.") from error
+        if not math.isfinite(energy):
+            raise DataError(f"{where}: {key} is not finite.")
+        return Phase(
+            composition, energy if key == "energy_per_atom" else _total(composition, energy, references, where)
+        )
+    raise DataError(f"{where}: needs energy_per_atom or formation_energy_per_atom.")
+
+
+def _total(composition: Composition, formation_energy: float, references: References | None, where: str) -> float:
+    zero = references.formation_energy(composition, 0.0) if references else None
+    if zero is None:
+        raise DataError(
+            f"{where}: a formation energy needs the oracle's references for all elements of "
+            f"{composition.reduced_formula}; give energy_per_atom instead."
+        )
+    return formation_energy - zero

@@ -1,0 +1,1 @@
+"""From a composition to ranked crystals."""

@@ -1,0 +1,79 @@
+"""How near crystals come to the training data: by composition, and by distance in latent space.
+
+The library of latents that ships with the weights stands for the training data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lcoms.models.weights import Weights
+from lcoms.prediction.descend import typical_distance
+from lcoms.prediction.propose import encode_crystals, load_library
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.templates.library import LatentLibrary
+
+FAR = 0.95  # quantile of the data's own distances beyond which a crystal is called far
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The training crystal nearest to a crystal.
+
+    Attributes:
+        nearest: id of the library entry.
+        formula: its reduced formula.
+        distance: to it, in normalised latent space.
+    """
+
+    nearest: str
+    formula: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class TrainingOverlap:
+    """What the training data hold near the crystals of one composition.
+
+    Attributes:
+        n_same: training crystals of the very composition.
+        n_library: training crystals in all.
+        typical, far: median and 0.95 quantile of the distances from training crystals to their nearest neighbours.
+        crystals: one for each crystal.
+    """
+
+    n_same: int
+    n_library: int
+    typical: float
+    far: float
+    crystals: tuple[Overlap, ...]
+
+
+def training_overlap(composition: Composition, crystals: Sequence[Crystal], weights: Weights) -> TrainingOverlap:
+    """Compare crystals of a composition with the library of the weights."""
+    library = load_library(weights.folder)
+    with torch.no_grad():
+        data = library.latents()
+        distances = torch.cdist(
+            weights.surrogate.normalise(encode_crystals(crystals, weights)), weights.surrogate.normalise(data)
+        )
+    least, places = distances.min(dim=1)
+    ids = library.ids
+    return TrainingOverlap(
+        n_same=count_same(composition, library),
+        n_library=len(library),
+        typical=typical_distance(weights.surrogate, data, quantile=0.5, n_samples=256),
+        far=typical_distance(weights.surrogate, data, quantile=FAR, n_samples=256),
+        crystals=tuple(
+            Overlap(ids[place], library.composition(place).reduced_formula, float(distance))
+            for place, distance in zip(places.tolist(), least, strict=True)
+        ),
+    )
+
+
+def count_same(composition: Composition, library: LatentLibrary) -> int:
+    """Entries of a composition, whatever their number of formula units."""
+    return int((library.nearest(composition, len(library)).distances == 0).sum())

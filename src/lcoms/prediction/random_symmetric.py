@@ -1,0 +1,153 @@
+"""Symmetric crystals that no training crystal stands behind, for structures that no template has.
+
+Random space groups, by their frequency among the training crystals, random Wyckoff positions and coordinates, cells of
+the usual volume. The conservative surrogate, which has learned to distrust bad crystals, picks those worth an oracle.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from lcoms.core.errors import ConfigError, CrystalError
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import covalent_radius
+from lcoms.structure.lattice import is_valid_lattice, lattice_from_parameters, volume
+from lcoms.structure.symmetric_cell import constrained, with_orbits
+from lcoms.structure.wyckoff import Orbits
+from lcoms.structure.wyckoff_choices import wyckoff_choices
+
+IMAGES = np.array(list(product((-1, 0, 1), repeat=3)), dtype=np.float64)
+FIRST_GROUP = 2
+TRIES = 30  # draws for each crystal that is wanted
+SHAPE = 0.35  # standard deviation of the logarithm of a length of the cell
+VOLUME = 0.1  # of the logarithm of the volume
+
+
+@dataclass(frozen=True)
+class ExploreConfig:
+    """How many crystals without a template are tried.
+
+    Attributes:
+        n: crystals that are relaxed; 0 for none.
+        drawn: crystals that the surrogate chooses them from.
+        max_atoms: largest cell; in larger ones random coordinates lead nowhere.
+        max_alike: of one space group and the same Wyckoff positions.
+        evenness: space groups are drawn by their frequency to this power.
+        closest: least distance of two atoms over the sum of their covalent radii.
+    """
+
+    n: int = 0
+    drawn: int = 150
+    max_atoms: int = 10
+    max_alike: int = 2
+    evenness: float = 0.5
+    closest: float = 0.75
+
+    def __post_init__(self) -> None:
+        for name in ("n", "drawn", "max_atoms", "evenness", "closest"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} of the exploration must not be negative, as {getattr(self, name)} is.")
+        if self.max_alike < 1:
+            raise ConfigError(f"max_alike must be at least 1, not {self.max_alike}.")
+
+
+@dataclass(frozen=True, eq=False)
+class SymmetricDraw:
+    """A random crystal, and the space group and orbits that it was drawn with."""
+
+    crystal: Crystal
+    space_group: int
+    orbits: Orbits
+
+
+def draw_crystals(
+    cells: Sequence[tuple[Composition, float, float]],
+    frequencies: Int[NDArray[np.int64], " n_groups"],
+    config: ExploreConfig,
+    random: np.random.Generator,
+) -> list[SymmetricDraw]:
+    """Random symmetric crystals without short distances, primitive cells; fewer than asked for where few can be had.
+
+    Args:
+        cells: contents, weight and usual volume (cubic angstrom) of each cell.
+        frequencies: of the space groups among known crystals, by their number.
+    """
+    fitting = [(c, weight, size) for c, weight, size in cells if c.n_atoms <= config.max_atoms and weight > 0]
+    if not fitting or not config.n:
+        return []
+    total = sum(weight for _, weight, _ in fitting)
+    drawn: list[SymmetricDraw] = []
+    for composition, weight, size in fitting:
+        n = max(1, round(config.drawn * weight / total))
+        some = _draws(composition, size, frequencies, config, random)
+        drawn += [one for _, one in zip(range(n), some, strict=False)]
+    return drawn
+
+
+def best_apart(draws: Sequence[SymmetricDraw], energies: Sequence[float], config: ExploreConfig) -> list[int]:
+    """Places of the draws of lowest energy, at most `max_alike` of one space group and orbits."""
+    alike: Counter[tuple[int, Orbits, int]] = Counter()
+    chosen: list[int] = []
+    for at in np.argsort(np.asarray(energies), kind="stable").tolist():
+        if len(chosen) == config.n:
+            break
+        kind = (draws[at].space_group, draws[at].orbits, draws[at].crystal.n_atoms)
+        if np.isfinite(energies[at]) and alike[kind] < config.max_alike:
+            alike[kind] += 1
+            chosen.append(at)
+    return chosen
+
+
+def _draws(
+    composition: Composition,
+    size: float,
+    frequencies: Int[NDArray[np.int64], " n_groups"],
+    config: ExploreConfig,
+    random: np.random.Generator,
+) -> Iterator[SymmetricDraw]:
+    """Crystals of one cell's contents, until so many tries were made."""
+    groups = [
+        g
+        for g in np.flatnonzero(frequencies).tolist()
+        if g >= FIRST_GROUP and wyckoff_choices(g, composition, conventional=False).n
+    ]
+    if not groups:
+        return
+    shares = frequencies[groups].astype(np.float64) ** config.evenness
+    radii = np.array([covalent_radius(int(z)) for z in composition.expand()])
+    for number in random.choice(groups, TRIES * config.drawn, p=shares / shares.sum()).tolist():
+        choices = wyckoff_choices(number, composition, conventional=False)
+        orbits = choices.orbits(int(random.integers(min(choices.n, 2**62))))
+        lengths, angles = np.exp(random.normal(0, SHAPE, 3)), random.uniform(60, 120, 3)
+        conventional = lattice_from_parameters(*constrained(number, lengths, angles))
+        if not is_valid_lattice(conventional):
+            continue
+        try:
+            crystal = with_orbits(number, orbits, conventional, random.random((len(orbits), 3)))
+        except CrystalError:
+            continue
+        crystal = _scaled(crystal, size * np.exp(random.normal(0, VOLUME)))
+        if closeness(crystal, radii) >= config.closest:
+            yield SymmetricDraw(crystal, number, orbits)
+
+
+def _scaled(crystal: Crystal, size: float) -> Crystal:
+    """With so large a cell."""
+    scale = np.cbrt(size / volume(crystal.lattice))
+    return Crystal(crystal.lattice * scale, crystal.frac_coords % 1.0, crystal.atomic_numbers)
+
+
+def closeness(crystal: Crystal, radii: Float[NDArray[np.float64], " n"]) -> float:
+    """Least distance of two atoms, also of images, over the sum of their radii; nearest cells only."""
+    apart = crystal.frac_coords[:, None] - crystal.frac_coords
+    vectors = ((apart - np.round(apart))[:, :, None] + IMAGES) @ crystal.lattice
+    distances = np.linalg.norm(vectors, axis=-1)
+    distances[np.arange(len(radii)), np.arange(len(radii)), len(IMAGES) // 2] = np.inf
+    return float((distances.min(-1) / (radii[:, None] + radii)).min())

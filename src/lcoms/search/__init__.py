@@ -1,1 +1,0 @@
-"""Finding crystals of a composition: latent descent and the library of starts."""

@@ -1,0 +1,1 @@
+"""Crystals: cells, symmetry, matching, and the door to other formats."""

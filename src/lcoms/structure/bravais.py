@@ -1,0 +1,186 @@
+"""Lattices that a space group allows and that are nearly a given lattice, whatever basis that one is given in.
+
+Lattices are compared by the lengths of their shortest vectors, which need no common basis.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from lcoms.structure.lattice import niggli_reduce
+from lcoms.structure.wyckoff import SymmetricCell
+
+N_LENGTHS = 24
+N_TRIED = 4000
+SPREAD = 1.3  # standard deviation of the logarithm of a ratio of lengths that is tried
+POLISH = 8  # steps of Levenberg and Marquardt
+APART = 0.06  # norm of the strain between two lattices that count as different
+_HALF = np.array([n for n in product(range(-3, 4), repeat=3) if n > (0, 0, 0)], dtype=np.float64)
+
+
+class FittingLattice(NamedTuple):
+    """A lattice and how far it is from the one aimed at.
+
+    Attributes:
+        lattice: (3, 3) primitive vectors as rows, lower triangular, with the volume aimed at.
+        misfit: root mean square difference of the logarithms of the shortest vectors' lengths.
+    """
+
+    lattice: Float[NDArray[np.float64], "3 3"]
+    misfit: float
+
+
+def fitting_lattices(
+    cell: SymmetricCell, target: Float[NDArray[np.float64], "3 3"], *, n: int = 6, slack: float = 0.02
+) -> list[FittingLattice]:
+    """Distinct lattices of the cell's space group that fit a target best, the best first.
+
+    There may be several: an orthorhombic cell can be laid along the axes in six ways.
+
+    Args:
+        n: at most so many.
+        slack: misfit beyond that of the best that is let pass.
+    """
+    target, _, _ = niggli_reduce(target, np.zeros((1, 3)))
+    if np.allclose(cell.metric_projector, np.eye(9)):  # triclinic: any basis will do
+        own = np.asarray(np.linalg.cholesky(target @ target.T), dtype=np.float64)
+        return [FittingLattice(own, 0.0)]
+    lengths, volume = vector_lengths(target @ target.T), abs(np.linalg.det(target))
+    aim = np.log(lengths / np.cbrt(volume))
+    projector, pairs = cell.metric_projector, _pairs(cell.primitive.tobytes())
+    tried, spectra = _bank(projector.tobytes(), cell.primitive.tobytes())
+    misfits = np.sqrt(np.square(spectra - aim).mean(-1))
+    found: list[FittingLattice] = []
+    for metric, misfit in zip(*_polished(tried[np.argsort(misfits)[: 8 * n]], aim, projector, pairs), strict=True):
+        lattice = np.linalg.cholesky(metric) * np.cbrt(volume)
+        if all(_apart(lattice, other.lattice) > APART for other in found):
+            found.append(FittingLattice(lattice, float(misfit)))
+    found.sort(key=lambda fit: fit.misfit)
+    return [fit for fit in found if fit.misfit <= found[0].misfit + slack][:n]
+
+
+def vector_lengths(
+    metric: Float[NDArray[np.float64], "... 3 3"], pairs: Float[NDArray[np.float64], "m 9"] | None = None
+) -> Float[NDArray[np.float64], "... k"]:
+    """Lengths of the shortest lattice vectors, ascending, one of each pair v, -v.
+
+    Args:
+        pairs: products of the coefficients of the vectors among which they are; None serves reduced cells.
+    """
+    squares = metric.reshape(*metric.shape[:-2], 9) @ (_products(_HALF) if pairs is None else pairs).T
+    shortest = np.partition(np.maximum(squares, 1e-12), N_LENGTHS, axis=-1)[..., :N_LENGTHS]
+    return np.sqrt(np.sort(shortest, axis=-1))
+
+
+def _polished(
+    metrics: Float[NDArray[np.float64], "m 3 3"],
+    aim: Float[NDArray[np.float64], " k"],
+    projector: Float[NDArray[np.float64], "9 9"],
+    pairs: Float[NDArray[np.float64], "p 9"],
+) -> tuple[Float[NDArray[np.float64], "m 3 3"], Float[NDArray[np.float64], " m"]]:
+    """Allowed metric tensors of unit volume near those given, with the least misfits, and the misfits."""
+    basis = _allowed_basis(projector)
+    theta, damping = metrics.reshape(-1, 9) @ np.linalg.pinv(basis).T, np.full(len(metrics), 1e-3)
+    residuals, slopes = _residuals(theta, aim, basis, pairs)
+    for _ in range(POLISH):
+        normal = slopes.transpose(0, 2, 1) @ slopes
+        size = np.trace(normal, axis1=1, axis2=2) / len(basis.T) + 1e-12
+        normal += (damping * size)[:, None, None] * np.eye(len(basis.T))
+        down = np.linalg.solve(normal, slopes.transpose(0, 2, 1) @ residuals[:, :, None])[:, :, 0]
+        new_residuals, new_slopes = _residuals(theta - down, aim, basis, pairs)
+        better = np.square(new_residuals).sum(-1) < np.square(residuals).sum(-1)
+        theta = np.where(better[:, None], theta - down, theta)
+        residuals = np.where(better[:, None], new_residuals, residuals)
+        slopes = np.where(better[:, None, None], new_slopes, slopes)
+        damping = np.where(better, damping / 5, damping * 8)
+    return _allowed((theta @ basis.T).reshape(-1, 3, 3), projector), np.sqrt(np.square(residuals).mean(-1))
+
+
+def _residuals(
+    theta: Float[NDArray[np.float64], "m d"],
+    aim: Float[NDArray[np.float64], " k"],
+    basis: Float[NDArray[np.float64], "9 d"],
+    pairs: Float[NDArray[np.float64], "p 9"],
+) -> tuple[Float[NDArray[np.float64], "m k"], Float[NDArray[np.float64], "m k d"]]:
+    """Logarithms of the shortest lengths at unit volume less those aimed at, and their derivatives.
+
+    Infinite where the metric tensor is none.
+    """
+    metrics = (theta @ basis.T).reshape(-1, 3, 3)
+    proper = np.linalg.eigvalsh(metrics)[:, 0] > 1e-6
+    metrics = np.where(proper[:, None, None], metrics, np.eye(3))
+    squares = metrics.reshape(-1, 9) @ pairs.T
+    near = np.argpartition(squares, N_LENGTHS, axis=-1)[:, :N_LENGTHS]
+    shortest = np.take_along_axis(squares, near, -1)
+    order = np.argsort(shortest, axis=-1)
+    near, shortest = np.take_along_axis(near, order, -1), np.take_along_axis(shortest, order, -1)
+    logs = np.log(shortest) / 2 - np.log(np.linalg.det(metrics))[:, None] / 6
+    volume_slopes = np.linalg.inv(metrics).reshape(-1, 9) @ basis / 6
+    slopes = (pairs @ basis)[near] / (2 * shortest[:, :, None]) - volume_slopes[:, None, :]
+    return np.where(proper[:, None], logs - aim, np.inf), slopes
+
+
+def _allowed_basis(projector: Float[NDArray[np.float64], "9 9"]) -> Float[NDArray[np.float64], "9 d"]:
+    """Orthonormal basis of the metric tensors that a group allows."""
+    symmetric = (np.eye(9) + np.eye(9).reshape(3, 3, 3, 3).transpose(0, 1, 3, 2).reshape(9, 9)) / 2
+    vectors, sizes, _ = np.linalg.svd(projector @ symmetric)
+    return vectors[:, sizes > 1e-8]
+
+
+@cache
+def _bank(
+    projector: bytes, primitive: bytes
+) -> tuple[Float[NDArray[np.float64], "m 3 3"], Float[NDArray[np.float64], "m k"]]:
+    """Metric tensors of unit volume that a group allows, and the logarithms of their shortest vectors' lengths."""
+    random = np.random.default_rng(0)
+    basis, average = np.frombuffer(primitive).reshape(3, 3), np.frombuffer(projector).reshape(9, 9)
+    edges = np.exp(random.normal(0, SPREAD / 2, (N_TRIED, 3)))
+    cosines = np.cos(np.radians(random.uniform(60, 120, (N_TRIED, 3))))
+    metric = edges[:, :, None] * edges[:, None, :]
+    for (i, j), cosine in zip(((1, 2), (0, 2), (0, 1)), cosines.T, strict=True):
+        metric[:, i, j] *= cosine
+        metric[:, j, i] *= cosine
+    metric = metric[np.linalg.det(metric) > 1e-3 * edges.prod(1) ** 2]
+    if np.linalg.matrix_rank(average) == 1:  # cubic: all have the same shape
+        metric = metric[:1]
+    metric = _allowed(basis @ metric @ basis.T, average)
+    return metric, _spectra(metric, _pairs(primitive))
+
+
+@cache
+def _pairs(primitive: bytes) -> Float[NDArray[np.float64], "m 9"]:
+    """Those of the short vectors in the primitive basis, and in the conventional one, which long cells need."""
+    conventional = _HALF @ np.round(np.linalg.inv(np.frombuffer(primitive).reshape(3, 3)))
+    ahead = np.array([tuple(row) > (0, 0, 0) for row in conventional])
+    both = np.concatenate([_HALF, np.where(ahead[:, None], conventional, -conventional)])
+    return _products(np.unique(both, axis=0))
+
+
+def _products(vectors: Float[NDArray[np.float64], "m 3"]) -> Float[NDArray[np.float64], "m 9"]:
+    return (vectors[:, :, None] * vectors[:, None, :]).reshape(-1, 9)
+
+
+def _allowed(
+    metric: Float[NDArray[np.float64], "m 3 3"], projector: Float[NDArray[np.float64], "9 9"]
+) -> Float[NDArray[np.float64], "m 3 3"]:
+    """Averaged over the group, and of unit volume."""
+    averaged = (metric.reshape(-1, 9) @ projector.T).reshape(-1, 3, 3)
+    return averaged / np.cbrt(np.linalg.det(averaged))[:, None, None]
+
+
+def _spectra(
+    metric: Float[NDArray[np.float64], "m 3 3"], pairs: Float[NDArray[np.float64], "p 9"]
+) -> Float[NDArray[np.float64], "m k"]:
+    return np.log(vector_lengths(metric, pairs))
+
+
+def _apart(a: Float[NDArray[np.float64], "3 3"], b: Float[NDArray[np.float64], "3 3"]) -> float:
+    """Norm of the strain that takes one basis to the other."""
+    deformation = np.linalg.inv(a) @ b
+    return float(np.linalg.norm(deformation @ deformation.T - np.eye(3))) / 2

@@ -1,0 +1,174 @@
+"""Space groups, and crystals moved onto the symmetry they nearly have."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from lcoms.core.errors import CrystalError
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.lattice import shortest_distance
+
+TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
+NEAR_LADDER = (0.1, 0.05, 0.02)  # for crystals that are near their symmetry: relaxed, or decoded within a space group
+STANDARD_SYMPREC = 0.1
+HANDED = (
+    (76, 78),
+    (91, 95),
+    (92, 96),
+    (144, 145),
+    (151, 153),
+    (152, 154),
+    (169, 170),
+    (171, 172),
+    (178, 179),
+    (180, 181),
+    (212, 213),
+)  # groups that are each other's mirror image
+MIRROR = {**dict(HANDED), **{b: a for a, b in HANDED}}
+CENTRINGS = {"P": 1, "A": 2, "B": 2, "C": 2, "I": 2, "R": 3, "F": 4}  # lattice points in a conventional cell
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetrised:
+    """A crystal on exact symmetry.
+
+    Attributes:
+        crystal: its primitive standardised cell, as close to the original as the symmetry allows.
+        space_group: number in the International Tables.
+        symprec: angstrom; the tolerance at which the symmetry was found.
+    """
+
+    crystal: Crystal
+    space_group: int
+    symprec: float
+
+
+def space_group_number(crystal: Crystal, *, symprec: float = STANDARD_SYMPREC) -> int:
+    """Number in the International Tables at a tolerance in angstrom; 1 where the search fails."""
+    dataset = _dataset(crystal, symprec)
+    return 1 if dataset is None else int(dataset.number)
+
+
+def same_space_group(first: int, second: int) -> bool:
+    """Whether they are one group, or mirror images: a crystal and its mirror image are one structure."""
+    return first == second or MIRROR.get(first) == second
+
+
+def space_group_symbol(number: int) -> str:
+    """Short Hermann-Mauguin symbol, such as Fm-3m."""
+    return str(_table()["symbols"][number - 1])
+
+
+def space_group_order(number: int) -> int:
+    """Symmetry operations in the conventional cell, centring included: 1 for P1, 192 for Fm-3m."""
+    return int(_table()["orders"][number - 1])
+
+
+def operations_per_atom(primitive: Crystal, number: int) -> float:
+    """Symmetry operations a lattice point and atom, of a primitive cell: in a subgroup fewer, by its index.
+
+    The order of a space group alone does not see translations that were lost: a distorted cell of twice the size may
+    have a group of the same order.
+    """
+    return space_group_order(number) / CENTRINGS[space_group_symbol(number)[0]] / primitive.n_atoms
+
+
+@cache
+def _table() -> dict[str, list[Any]]:
+    """Symbols and orders of the 230 space groups, from pymatgen."""
+    table: dict[str, list[Any]] = json.loads(files("lcoms.structure").joinpath("space_groups.json").read_text())
+    return table
+
+
+def symmetrise(
+    crystal: Crystal, *, ladder: tuple[float, ...] = TOLERANCE_LADDER, closest: float = 0.8, strain: float = 0.12
+) -> Symmetrised:
+    """Move atoms and cell onto the highest symmetry found within a tolerance of the ladder, loosest first.
+
+    A rung is passed over where the search fails, atoms would come too close, or the volume per atom changes too much.
+    Without any rung the crystal is returned as P1.
+
+    Args:
+        ladder: tolerances in angstrom, descending.
+        closest: the least allowed ratio of the shortest distance after to that before.
+        strain: largest relative change of the volume per atom.
+    """
+    shortest = shortest_distance(crystal.lattice, crystal.frac_coords)
+    per_atom = crystal.volume / crystal.n_atoms
+    for symprec in ladder:
+        found = _loosely(crystal, symprec) if symprec > STANDARD_SYMPREC else _closely(crystal, symprec)
+        if found is None:
+            continue
+        number, lattice, frac_coords, atomic_numbers = found
+        try:
+            refined = Crystal(np.array(lattice), np.array(frac_coords), np.array(atomic_numbers, dtype=np.int64))
+        except CrystalError:
+            continue
+        if refined.composition.reduced != crystal.composition.reduced:
+            continue
+        if abs(refined.volume / refined.n_atoms / per_atom - 1) > strain:
+            continue
+        if shortest_distance(refined.lattice, refined.frac_coords) < closest * shortest:
+            continue
+        return Symmetrised(refined, number, symprec)
+    return Symmetrised(crystal, 1, 0.0)
+
+
+Found = tuple[int, Any, Any, Any]
+"""Number of the space group, and lattice, fractional coordinates and atomic numbers of the primitive standard cell."""
+
+
+def _closely(crystal: Crystal, symprec: float) -> Found | None:
+    dataset = _dataset(crystal, symprec)
+    if dataset is None:
+        return None
+    cell = dataset.prim_std_cell
+    return int(dataset.number), cell.basis, cell.positions, cell.numbers
+
+
+def _loosely(crystal: Crystal, symprec: float) -> Found | None:
+    """By spglib: moyopy can run without end and eat all memory where a tolerance is large beside the cell."""
+    import spglib
+
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")  # it would write to the terminal where it finds nothing
+    cell = (crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
+            standard = spglib.standardize_cell(cell, to_primitive=True, symprec=symprec)
+        except Exception:  # newer versions raise errors of their own where older ones give None
+            return None
+    if dataset is None or standard is None:
+        return None
+    return int(dataset.number), *standard
+
+
+def _dataset(crystal: Crystal, symprec: float):  # type: ignore[no-untyped-def]
+    """moyopy's data set, or None where the search fails."""
+    import moyopy
+
+    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every centred cell
+    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
+    try:
+        return moyopy.MoyoDataset(cell, symprec=symprec)
+    except Exception:  # moyopy raises its own untyped errors where no group is consistent with the tolerance
+        return None
+
+
+def conventional(crystal: Crystal, *, symprec: float = 0.01) -> Crystal:
+    """The conventional standardised cell; the crystal itself where no symmetry is found."""
+    dataset = _dataset(crystal, symprec)
+    if dataset is None:
+        return crystal
+    cell = dataset.std_cell
+    return Crystal(np.array(cell.basis), np.array(cell.positions), np.array(cell.numbers))

@@ -1,0 +1,1 @@
+"""Known crystals whose structures other compositions may take."""

@@ -1,0 +1,126 @@
+"""Entries of a library that have one stoichiometry: their order along the chemical scale, and how they vote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.structure.crystal import Composition
+from lcoms.structure.elements import N_ELEMENTS, mendeleev_number
+from lcoms.templates.similarity import ElementSimilarity
+
+INSTABILITY_STEP = 0.01  # eV/atom
+UNSEEN = 0.1  # of the vote for none of the structures that each of them gets all the same
+_MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Entries of one stoichiometry; elements stand by count, then along the chemical scale."""
+
+    indices: NDArray[np.int64]
+    elements: NDArray[np.int64]
+    n_formula_units: NDArray[np.int64]
+
+    def holds(self, composition: Composition) -> NDArray[np.bool_]:
+        """Which entries are of a composition that has this stoichiometry, or is an element that entries stand for."""
+        return np.asarray((self.elements == self.in_order(composition)).all(axis=1))
+
+    def in_order(self, composition: Composition) -> NDArray[np.int64]:
+        """Elements of such a composition as they stand here."""
+        numbers, counts = np.array(composition.atomic_numbers), np.array(composition.counts)
+        return np.resize(numbers[scale_order(counts, numbers)], self.elements.shape[1])
+
+    def doubled_with(self, pairs: Family) -> Family:
+        """Entries of elements as if of two elements one to one, and those that are."""
+        return Family(
+            np.concatenate([self.indices, pairs.indices]),
+            np.concatenate([np.repeat(self.elements, 2, axis=1), pairs.elements]),
+            np.concatenate([self.n_formula_units, 2 * pairs.n_formula_units]),
+        )
+
+
+def families_by_stoichiometry(
+    offsets: NDArray[np.integer], atomic_numbers: NDArray[np.integer], counts: NDArray[np.integer]
+) -> dict[tuple[int, ...], Family]:
+    """Entries by stoichiometry.
+
+    Args:
+        offsets: (n + 1,) where the elements of each entry begin, with their counts in its cell.
+    """
+    families: dict[tuple[int, ...], Family] = {}
+    n_elements = np.diff(offsets)
+    for k in np.unique(n_elements):
+        rows = np.flatnonzero(n_elements == k)
+        flat = offsets[rows, None] + np.arange(k)
+        in_cell, elements = counts[flat].astype(np.int64), atomic_numbers[flat].astype(np.int64)
+        units = np.gcd.reduce(in_cell, axis=1)
+        reduced = in_cell // units[:, None]
+        order = scale_order(reduced, elements)
+        reduced, elements = np.take_along_axis(reduced, order, 1), np.take_along_axis(elements, order, 1)
+        kinds, kind = np.unique(reduced, axis=0, return_inverse=True)
+        for i, stoichiometry in enumerate(kinds.tolist()):
+            some = np.flatnonzero(kind.reshape(-1) == i)
+            families[tuple(stoichiometry)] = Family(rows[some], elements[some], units[some])
+    return families
+
+
+def empty_family(n_elements: int) -> Family:
+    """No entries of so many elements."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return Family(nothing, np.zeros((0, n_elements), dtype=np.int64), nothing)
+
+
+def scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Order of the elements (last axis) by count, then by Mendeleev number."""
+    return np.argsort(counts * 1000 + _MENDELEEV[elements], axis=-1, kind="stable")
+
+
+def supports_of(
+    cost: NDArray[np.float64],
+    structures: NDArray[np.int64],
+    allowed: NDArray[np.int64],
+    similarity: ElementSimilarity,
+) -> tuple[NDArray[np.float64], float]:
+    """Share of the votes of each entry's structure, zero for entries that are not allowed, and for none of them."""
+    supports, unseen = np.zeros(len(cost)), 1.0
+    if len(allowed):
+        nearest = min(cost[allowed].min(), similarity.reach)  # keeps the votes from vanishing all together
+        votes = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
+        nobody = np.exp(-similarity.sharpness * (similarity.reach - nearest))
+        _, label = np.unique(structures[allowed], return_inverse=True)
+        shared = np.bincount(label, votes)[label] + UNSEEN * nobody
+        supports[allowed] = shared / (votes.sum() + nobody)
+        unseen = float(nobody / (votes.sum() + nobody))
+    return supports, unseen
+
+
+def place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many rows with an equal key come before each row."""
+    _, label = np.unique(keys, axis=0, return_inverse=True)
+    label = label.reshape(-1)
+    by_label = np.argsort(label, kind="stable")
+    starts = np.flatnonzero(np.diff(label[by_label], prepend=-1))
+    run = np.diff(np.append(starts, len(label)))
+    place = np.empty(len(label), dtype=np.int64)
+    place[by_label] = np.arange(len(label)) - np.repeat(starts, run)
+    return place
+
+
+def instability_of(
+    compositions: Sequence[Composition], energies: NDArray[np.float64], hull: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Energy above the hull where known, else the least it can be, in steps of 0.01 eV/atom.
+
+    The least is the height above the elements, or above the best entry of the same composition, if that is more.
+    """
+    best: dict[Composition, float] = {}
+    for composition, energy in zip(compositions, energies, strict=True):
+        best[composition.reduced] = min(energy, best.get(composition.reduced, np.inf))
+    above_best = energies - np.array([best[composition.reduced] for composition in compositions])
+    least = np.maximum(np.maximum(energies, 0.0), above_best)
+    height = np.where(np.isnan(hull), least, hull)
+    return np.clip(np.round(height / INSTABILITY_STEP), 0, 255).astype(np.uint8)

@@ -1,0 +1,180 @@
+"""Starts of other stoichiometries: the elements of a library entry exchanged orbit by orbit.
+
+Where two orbits of a crystal hold one element, they may hold two, and the other way round: a chalcopyrite is a zinc
+blende with two cations. So an entry whose orbits can be shared out among the elements of a composition is a start for
+it, though its own formula has other counts. Of all ways to share them out the ones that exchange the most similar
+elements are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.structure.crystal import Composition
+from lcoms.structure.wyckoff import Orbits, orbit_sizes
+from lcoms.templates.library import LatentLibrary
+from lcoms.templates.similarity import MOST_ELEMENTS
+from lcoms.templates.stoichiometry import INSTABILITY_STEP
+from lcoms.templates.wyckoff_statistics import OrbitStatistics
+
+MOST_ENTRIES = 300  # whose orbits are looked at, those that might be nearest
+MOST_SHARINGS = 2  # of one entry
+MOST_LOOKS = 2_000  # at ways to share out the orbits of one entry
+
+
+@dataclass(frozen=True)
+class Recoloured:
+    """A library entry with other elements on its orbits.
+
+    Attributes:
+        index: row of the library.
+        n_formula_units: of the composition in the entry's cell.
+        orbits, sites: what sits where, and the codes of the sites.
+        distance: chemical distance, as between crystals of one stoichiometry.
+        support: share of the votes, of those that all such starts have together.
+    """
+
+    index: int
+    n_formula_units: int
+    orbits: Orbits
+    sites: tuple[int, ...]
+    distance: float
+    support: float = 0.0
+
+
+def recoloured(
+    composition: Composition,
+    library: LatentLibrary,
+    statistics: OrbitStatistics,
+    n: int,
+    *,
+    units: tuple[int, int],
+    max_alike: int,
+) -> list[Recoloured]:
+    """Entries of other stoichiometries for a composition, those whose structure has most votes first.
+
+    Args:
+        n: at most so many.
+        units: least and most formula units in the cell.
+        max_alike: of one structure, which is a space group with orbits.
+    """
+    target = composition.reduced
+    found = [
+        one for index in _nearest(target, library, units) for one in _sharings(target, library, statistics, int(index))
+    ]
+    if not found:
+        return []
+    similarity = library.similarity
+    cost = np.array([one.distance + similarity.hull * _hull(library, one.index) for one in found])
+    votes = np.exp(-similarity.sharpness * (cost - cost.min()))
+    keys = [(int(library.space_groups[one.index]), one.orbits) for one in found]
+    shared: dict[tuple[int, Orbits], float] = {}
+    voted: set[tuple[int, tuple[int, Orbits]]] = set()
+    for key, one, vote in zip(keys, found, votes.tolist(), strict=True):
+        if (one.index, key) not in voted:
+            voted.add((one.index, key))
+            shared[key] = shared.get(key, 0.0) + vote
+    taken: dict[tuple[int, Orbits], int] = {}
+    ranked = []
+    for at in np.argsort(cost, kind="stable"):
+        place = taken[keys[at]] = taken.get(keys[at], 0) + 1
+        if place <= max_alike:
+            ranked.append((shared[keys[at]] / place, int(at)))
+    ranked.sort(key=lambda pair: -pair[0])
+    total = sum(shared.values())
+    return [_with_support(found[at], shared[keys[at]] / total) for _, at in ranked[:n]]
+
+
+def _nearest(target: Composition, library: LatentLibrary, units: tuple[int, int]) -> NDArray[np.int64]:
+    """Entries of fitting size and other stoichiometry that might be near: each element by the one most like it."""
+    sizes = library.n_atoms
+    n, rest = np.divmod(sizes, target.n_atoms)
+    fits = (rest == 0) & (n >= units[0]) & (n <= units[1]) & (library.patterns >= 0)
+    apart = _apart(library, target).min(axis=1)
+    least = np.add.reduceat(library.counts * apart[library.atomic_numbers], library.offsets[:-1]) / sizes
+    rows = np.flatnonzero(fits)
+    rows = rows[np.argsort(least[rows], kind="stable")]
+    other = [
+        row for row in rows[: 2 * MOST_ENTRIES] if library.composition(int(row)).stoichiometry != target.stoichiometry
+    ]
+    return np.array(other[:MOST_ENTRIES], dtype=np.int64)
+
+
+def _sharings(target: Composition, library: LatentLibrary, statistics: OrbitStatistics, index: int) -> list[Recoloured]:
+    """The nearest ways to share out the orbits of an entry."""
+    number, cell = int(library.space_groups[index]), library.composition(index)
+    coded = statistics.coded_orbits(number, cell, int(library.patterns[index]), library.sites(index))
+    if coded is None:
+        return []
+    orbits, sites = coded
+    sizes = orbit_sizes(number, orbits)
+    units = cell.n_atoms // target.n_atoms
+    apart = _apart(library, target)[[z for _, z in orbits]]
+    room = [units * count for count in target.counts]
+    k = len(target.counts)
+    scale = float(library.similarity.scales[min(k, MOST_ELEMENTS)])
+    costs = scale * apart * np.array(sizes)[:, None] / np.array(room)
+    return [
+        Recoloured(index, units, *_in_order(orbits, sites, [target.atomic_numbers[to] for to in filling]), distance)
+        for distance, filling in _cheapest(sizes, room, costs)
+    ]
+
+
+def _cheapest(
+    sizes: Sequence[int], room: Sequence[int], costs: NDArray[np.float64]
+) -> list[tuple[float, tuple[int, ...]]]:
+    """The cheapest ways to give each orbit an element, so that each element has its number of atoms.
+
+    Args:
+        costs: (orbits, elements).
+    """
+    order = np.argsort(-np.array(sizes), kind="stable").tolist()
+    to_come = np.append(np.cumsum(costs.min(axis=1)[order][::-1])[::-1], 0.0).tolist()
+    choices = [[(float(costs[at, to]), int(to)) for to in np.argsort(costs[at], kind="stable")] for at in order]
+    best: list[tuple[float, tuple[int, ...]]] = []
+    left, looks = list(room), 0
+
+    def fill(depth: int, cost: float, so_far: tuple[int, ...]) -> None:
+        nonlocal looks
+        looks += 1
+        if looks > MOST_LOOKS or (len(best) == MOST_SHARINGS and cost + to_come[depth] >= best[-1][0]):
+            return
+        if depth == len(order):
+            best.append((cost, so_far))
+            best.sort()
+            del best[MOST_SHARINGS:]
+            return
+        size = sizes[order[depth]]
+        for more, to in choices[depth]:
+            if size <= left[to]:
+                left[to] -= size
+                fill(depth + 1, cost + more, (*so_far, to))
+                left[to] += size
+
+    fill(0, 0.0, ())
+    back = np.argsort(order).tolist()
+    return [(cost, tuple(filling[at] for at in back)) for cost, filling in best]
+
+
+def _in_order(orbits: Orbits, sites: Sequence[int], elements: Sequence[int]) -> tuple[Orbits, tuple[int, ...]]:
+    """Orbits with new elements, and their sites, in the order of letters and elements."""
+    rows = sorted((letter, z, site) for (letter, _), z, site in zip(orbits, elements, sites, strict=True))
+    return tuple((letter, z) for letter, z, _ in rows), tuple(site for _, _, site in rows)
+
+
+def _apart(library: LatentLibrary, target: Composition) -> NDArray[np.float64]:
+    """(104, k) distances of all elements to those of a composition."""
+    vectors = library.element_vectors.astype(np.float64)
+    return np.asarray(np.linalg.norm(vectors[:, None] - vectors[list(target.atomic_numbers)], axis=-1))
+
+
+def _hull(library: LatentLibrary, index: int) -> float:
+    return INSTABILITY_STEP * float(library.instability[index])
+
+
+def _with_support(one: Recoloured, support: float) -> Recoloured:
+    return Recoloured(one.index, one.n_formula_units, one.orbits, one.sites, one.distance, support)

@@ -1,0 +1,115 @@
+"""Energies above the hull are those counted by hand, and reference phases are read from several kinds of files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import caesium_chloride, rock_salt
+
+from lcoms.core.errors import DataError, FileFormatError
+from lcoms.oracles.hull import Hull, Phase, read_entries, structure_files
+from lcoms.oracles.references import References
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import to_cif, to_extxyz, to_poscar
+
+REFERENCES = References("made", {11: -1.0, 17: -2.0})
+
+
+def phase(formula: str, energy: float) -> Phase:
+    return Phase(Composition.from_formula(formula), energy)
+
+
+def above(hull: Hull, formula: str, energy: float) -> float | None:
+    return hull.e_above_hull(Composition.from_formula(formula), energy)
+
+
+def no_energies(crystals: list[Crystal]) -> list[float]:
+    raise AssertionError(f"{len(crystals)} crystals should not be evaluated")
+
+
+def test_the_hull_is_that_counted_by_hand() -> None:
+    hull = Hull([phase("NaCl", -3.5)], REFERENCES)
+    assert above(hull, "NaCl", -3.5) == pytest.approx(0.0)
+    assert above(hull, "Na2Cl2", -3.3) == pytest.approx(0.2)
+    assert above(hull, "NaCl", -3.8) == pytest.approx(-0.3)  # a new lowest phase
+    # NaCl3 decomposes into half NaCl and half Cl: (2 * -3.5 + 2 * -2.0) / 4 per atom.
+    assert above(hull, "NaCl3", -2.5) == pytest.approx(-2.5 + 2.75)
+    assert above(hull, "Na", -0.9) == pytest.approx(0.1)
+
+
+def test_a_phase_above_the_line_does_not_move_the_hull() -> None:
+    low = Hull([phase("NaCl", -3.5)], REFERENCES)
+    high = Hull([phase("NaCl", -3.5), phase("NaCl", -3.0), phase("NaCl3", -2.6)], REFERENCES)
+    assert above(high, "NaCl3", -2.5) == pytest.approx(above(low, "NaCl3", -2.5))
+
+
+def test_own_elements_count_before_the_references_and_missing_ones_are_told() -> None:
+    own = Hull([phase("Na", -1.4), phase("NaCl", -1.6)], REFERENCES)
+    assert above(own, "NaCl", -1.7) == pytest.approx(0.0)  # the elements: (-1.4 - 2.0) / 2
+    alone = Hull([phase("Na", -1.4), phase("NaCl", -3.5)], None)
+    assert above(alone, "NaCl", -3.4) is None
+    assert alone.missing(Composition.from_formula("NaClO")) == ["O", "Cl"]
+    assert above(Hull([], REFERENCES), "NaBr", -3.0) is None
+
+
+def test_phases_are_read_from_json_and_csv(tmp_path: Path) -> None:
+    rows = [{"formula": "NaCl", "energy_per_atom": -3.5}, {"formula": "Na3Cl", "formation_energy_per_atom": -0.5}]
+    expected = [phase("NaCl", -3.5), phase("Na3Cl", -0.5 - 1.25)]
+    for content in (rows, {"entries": rows}, {"ranked": rows, "oracle": "made"}):
+        (tmp_path / "phases.json").write_text(json.dumps(content))
+        assert read_entries(tmp_path / "phases.json", no_energies, REFERENCES) == expected
+    (tmp_path / "phases.csv").write_text("formula,energy_per_atom,formation_energy_per_atom\nNaCl,-3.5,\nNa3Cl,,-0.5\n")
+    assert read_entries(tmp_path / "phases.csv", no_energies, REFERENCES) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("formula,energy_per_atom\nNaCl,low\n", "entry 1: energy_per_atom is no number but 'low'"),
+        ("formula,energy_per_atom\nNaCl,nan\n", "not finite"),
+        ("formula,energy\nNaCl,1\n", "needs energy_per_atom or formation_energy_per_atom"),
+        ("formula,energy_per_atom\nNaCl,1\nXx,1\n", "entry 2: .*Xx"),
+        ("energy_per_atom\n1\n", "entry 1: the formula is empty"),
+        ("formula,formation_energy_per_atom\nNaBr,-1\n", "needs the oracle's references for all elements of NaBr"),
+    ],
+)
+def test_rows_that_lack_something_are_named(text: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "phases.csv").write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        read_entries(tmp_path / "phases.csv", no_energies, REFERENCES)
+
+
+def test_crystals_are_evaluated(tmp_path: Path) -> None:
+    crystals = [rock_salt(), caesium_chloride()]
+
+    def energies(given: list[Crystal]) -> list[float]:
+        return [-float(crystal.atomic_numbers[0]) for crystal in given]
+
+    (tmp_path / "two.extxyz").write_text(to_extxyz(crystals))
+    expected = [phase("NaCl", -11.0), phase("CsCl", -55.0)]
+    assert read_entries(tmp_path / "two.extxyz", energies, None) == expected
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.cif").write_text(to_cif(crystals[0]))
+    (folder / "POSCAR-b").write_text(to_poscar(crystals[1]))
+    (folder / "notes.txt").write_text("not a crystal")
+    assert sorted(p.energy_per_atom for p in read_entries(folder, energies, None)) == [-55.0, -11.0]
+    with pytest.raises(DataError, match="no energy for the reference phase CsCl"):
+        read_entries(folder, lambda given: [float("nan")] * len(given), None)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "number.json").write_text("3")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="cannot be read"):
+        read_entries(tmp_path / "broken.json", no_energies, None)
+    with pytest.raises(DataError, match="list of objects"):
+        read_entries(tmp_path / "number.json", no_energies, None)
+    with pytest.raises(DataError, match="holds no CIF"):
+        read_entries(tmp_path / "empty", no_energies, None)
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        read_entries(tmp_path / "missing.cif", no_energies, None)
+    assert structure_files(tmp_path / "missing.cif") == [tmp_path / "missing.cif"]

@@ -1,0 +1,158 @@
+"""Every format gives back the crystal that went in, and bad files get one sentence that names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from lcoms.core.errors import CrystalError, FileFormatError
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import (
+    from_ase,
+    from_cif,
+    from_poscar,
+    from_pymatgen,
+    read_crystals,
+    to_ase,
+    to_cif,
+    to_extxyz,
+    to_poscar,
+    to_pymatgen,
+)
+
+NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def triclinic() -> Crystal:
+    lattice = np.array([[3.1, 0.2, -0.1], [0.4, 4.2, 0.3], [-0.5, 0.6, 5.3]])
+    return Crystal(lattice, np.array([[0.1, 0.2, 0.3], [0.6, 0.5, 0.9], [0.35, 0.8, 0.0]]), np.array([38, 22, 8]))
+
+
+def assert_same(actual: Crystal, expected: Crystal, atol: float = 1e-12) -> None:
+    np.testing.assert_array_equal(actual.atomic_numbers, expected.atomic_numbers)
+    np.testing.assert_allclose(actual.lattice, expected.lattice, atol=atol)
+    difference = actual.frac_coords - expected.frac_coords
+    np.testing.assert_allclose(difference - np.round(difference), 0, atol=atol)
+
+
+def assert_same_metric(actual: Crystal, expected: Crystal) -> None:
+    """The same crystal where the format keeps lengths and angles but not the orientation."""
+    np.testing.assert_array_equal(actual.atomic_numbers, expected.atomic_numbers)
+    np.testing.assert_allclose(actual.lattice @ actual.lattice.T, expected.lattice @ expected.lattice.T, atol=1e-5)
+    np.testing.assert_allclose(actual.frac_coords, expected.frac_coords, atol=1e-6)
+
+
+def test_pymatgen_and_back() -> None:
+    assert_same(from_pymatgen(to_pymatgen(triclinic())), triclinic())
+    np.testing.assert_allclose(to_pymatgen(triclinic()).cart_coords, triclinic().cart_coords)
+
+
+def test_ase_and_back() -> None:
+    assert_same(from_ase(to_ase(triclinic())), triclinic())
+    np.testing.assert_allclose(to_ase(triclinic()).positions, triclinic().cart_coords)
+
+
+def test_cif_and_back() -> None:
+    assert_same_metric(from_cif(to_cif(triclinic())), triclinic())
+
+
+def test_poscar_and_back() -> None:
+    assert_same(from_poscar(to_poscar(triclinic())), triclinic(), atol=1e-6)
+
+
+def test_poscar_sorts_atoms_by_element() -> None:
+    order = [2, 0, 1]
+    mixed = Crystal(triclinic().lattice, triclinic().frac_coords[order], triclinic().atomic_numbers[order])
+    assert_same(from_poscar(to_poscar(mixed)), triclinic(), atol=1e-6)
+
+
+def test_cif_with_symmetry_names_the_space_group_and_rebuilds_the_cell() -> None:
+    text = to_cif(from_pymatgen(NACL), symprec=0.01)
+    assert "_symmetry_Int_Tables_number   225" in text
+    sites = [line.split() for line in text.split("_atom_site_occupancy\n")[1].splitlines()]
+    assert [(site[0], int(site[2])) for site in sites] == [("Na", 4), ("Cl", 4)]
+    crystal = from_cif(text)
+    assert crystal.composition.formula == "Na4Cl4"
+    assert crystal.volume == pytest.approx(5.64**3)
+
+
+def test_files_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    contents = {
+        "a.cif": to_cif(triclinic()),
+        "b.CIF": to_cif(triclinic()),
+        "POSCAR": to_poscar(triclinic()),
+        "CONTCAR_3": to_poscar(triclinic()),
+        "c.vasp": to_poscar(triclinic()),
+    }
+    for name, text in contents.items():
+        (tmp_path / name).write_text(text)
+        (crystal,) = read_crystals(tmp_path / name)
+        assert_same_metric(crystal, triclinic())
+
+
+def test_all_frames_of_an_extxyz_file(tmp_path: Path) -> None:
+    crystals = [triclinic(), from_pymatgen(NACL)]
+    (tmp_path / "many.extxyz").write_text(to_extxyz(crystals))
+    for actual, expected in zip(read_crystals(tmp_path / "many.extxyz"), crystals, strict=True):
+        assert_same(actual, expected, atol=1e-6)
+
+
+def test_partly_occupied_sites_are_refused() -> None:
+    alloy = Structure(Lattice.cubic(3.0), [{"Cu": 0.5, "Zn": 0.5}], [[0, 0, 0]])
+    with pytest.raises(CrystalError, match="partly occupied"):
+        from_pymatgen(alloy)
+    with pytest.raises(CrystalError, match="partly occupied"):
+        from_cif(alloy.to(fmt="cif"))
+
+
+def test_molecules_are_refused() -> None:
+    atoms = to_ase(triclinic())
+    atoms.pbc = [True, True, False]
+    with pytest.raises(CrystalError, match="not periodic"):
+        from_ase(atoms)
+
+
+def test_periodic_atoms_without_a_cell_are_refused() -> None:
+    atoms = to_ase(triclinic())
+    atoms.cell[:] = 0
+    with pytest.raises(CrystalError, match="span a volume"):
+        from_ase(atoms)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.cif", "not a cif", "not a CIF that can be read"),
+        ("x.cif", "", "not a CIF that can be read"),
+        ("x.cif", "data_x\n_cell_length_a 3\n", "not a CIF that can be read"),
+        ("POSCAR", "hello\nworld\n", "not a POSCAR that can be read"),
+        ("POSCAR", "", "not a POSCAR that can be read"),
+        ("x.xyz", "three\n", "not an extxyz file that can be read"),
+        ("x.xyz", "", "not an extxyz file that can be read"),
+        ("x.xyz", "999999999\n\nNa 0 0 0\n", "a frame of 999999999 atoms is cut short"),
+        ("x.xyz", "1\n\nH 0 0 0\n", "not periodic"),
+        ("x.docx", "", "unknown kind of file; give a .cif, a POSCAR"),
+    ],
+)
+def test_bad_files_get_one_sentence_with_their_name(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(FileFormatError) as caught:
+        read_crystals(tmp_path / name)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    for path in (tmp_path / "no.cif", tmp_path):
+        with pytest.raises(FileFormatError, match="cannot be read"):
+            read_crystals(path)
+
+
+def test_binary_rubbish_gets_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "x.cif").write_bytes(bytes(range(256)) * 4)
+    with pytest.raises(FileFormatError, match="not a CIF"):
+        read_crystals(tmp_path / "x.cif")
