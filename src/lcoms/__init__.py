@@ -6,14 +6,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lcoms.api import predict
+    from lcoms.api import predict, predict_all
+    from lcoms.prediction.pipeline import Predictor
+    from lcoms.prediction.result import Prediction
+    from lcoms.prediction.spec import PredictionSpec
     from lcoms.structure.crystal import Composition, Crystal
 
 __version__ = "0.1.0"
-__all__ = ["Composition", "Crystal", "__version__", "predict"]
+__all__ = [
+    "Composition",
+    "Crystal",
+    "Prediction",
+    "PredictionSpec",
+    "Predictor",
+    "__version__",
+    "predict",
+    "predict_all",
+]
 
 # Where the names of the front page live: they are loaded when asked for, so that `import lcoms` stays quick.
-_HOMES = {"Composition": "lcoms.structure.crystal", "Crystal": "lcoms.structure.crystal", "predict": "lcoms.api"}
+_HOMES = {
+    "Composition": "lcoms.structure.crystal",
+    "Crystal": "lcoms.structure.crystal",
+    "Prediction": "lcoms.prediction.result",
+    "PredictionSpec": "lcoms.prediction.spec",
+    "Predictor": "lcoms.prediction.pipeline",
+    "predict": "lcoms.api",
+    "predict_all": "lcoms.api",
+}
 
 
 def __getattr__(name: str) -> Any:

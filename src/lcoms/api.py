@@ -2,111 +2,164 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from dataclasses import fields
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from lcoms.models.weights import Weights, load_weights
-from lcoms.oracles.registry import make_oracle
-from lcoms.prediction.calibrate import load_confidence
-from lcoms.prediction.candidate import Candidate
-from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig, for_relaxing, predict_crystals
-from lcoms.prediction.presets import configs_for
-from lcoms.prediction.refine import refine_all, to_relax
-from lcoms.structure.crystal import Composition
-from lcoms.structure.io import to_pymatgen
+from lcoms.core.config import read_range
+from lcoms.core.errors import ConfigError
+from lcoms.prediction.hulls import read_hull
+from lcoms.prediction.pipeline import Predictor, Progress
+from lcoms.prediction.presets import Options, spec_for
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import from_pymatgen
 
 if TYPE_CHECKING:
+    from pymatgen.core import Composition as PymatgenComposition
     from pymatgen.core import Structure
+
+    Formula = str | Composition | PymatgenComposition
 
 
 def predict(
-    formula: str,
+    formula: Formula,
     *,
-    effort: str = "normal",
+    effort: Literal["fast", "normal", "thorough"] = "normal",
+    n_candidates: int = 10,
+    formula_units: int | str | tuple[int, int] | None = None,
+    max_atoms: int | None = None,
+    starts: int | None = None,
+    steps: int | None = None,
+    start: Literal["library", "prior", "random"] | None = None,
+    start_structure: Structure | Crystal | None = None,
+    symmetry: bool = True,
+    exclude_same: bool = False,
     relax: bool | None = None,
+    oracle: str | None = None,
+    committee: Sequence[str] | None = None,
+    n_relax: int | None = None,
+    random_symmetric: int | None = None,
+    fmax: float | None = None,
+    hull: str | Path | None = None,
+    seed: int = 0,
+    spec: PredictionSpec | None = None,
     weights: str | Path | None = None,
     processes: int | None = None,
-    **options: object,
-) -> list[Structure]:
-    """Ranked crystals of a formula as pymatgen structures, best first.
-
-    Each structure has `properties`: rank, space_group, start, energy_per_atom (formation energy predicted by the
-    surrogate, eV/atom) and, of relaxed crystals, oracle_formation_energy and energy_above_lowest (eV/atom).
+    threads: int = 1,
+    progress: Callable[[Progress], None] | None = None,
+) -> Prediction:
+    """Ranked crystals of a formula, best first.
 
     Args:
-        formula: such as SrTiO3.
-        effort: fast, normal or thorough; options say what differs from it.
-        relax: relax the best candidates with an energy oracle and rank by it; None: where CHGNet is installed.
+        formula: such as "SrTiO3", or a pymatgen Composition.
+        effort: how much work a prediction may take; the options below say what differs from it.
+        n_candidates: at most so many distinct crystals are returned.
+        formula_units: in the primitive cell, such as 2, "1-4" or (1, 4).
+        max_atoms: atoms in the largest cell that is tried.
+        starts: latents to descend from.
+        steps: of latent descent; 0 decodes the starts.
+        start: where descents start.
+        start_structure: start from this crystal instead of the library.
+        symmetry: decode within the space groups of the templates, or freely.
+        exclude_same: leave templates of the very composition out.
+        relax: relax the best candidates and rank by energy models; None: where CHGNet is installed.
+        oracle: the energy model that relaxes (`lcoms oracle list`).
+        committee: further energy models, whose energies count as much in the order; an empty one for none.
+        n_relax: candidates that are relaxed.
+        random_symmetric: random symmetric crystals that are relaxed beside them.
+        fmax: eV/angstrom left by a relaxation.
+        hull: a file or folder of reference phases, for the energies above their hull.
+        seed: of every random number drawn.
+        spec: a whole specification in place of the options above.
         weights: a folder of trained weights; None takes those that ship with the package.
         processes: that relax; None: as many as there are cores and work for them.
-        options: fields of `PredictConfig` and `RefineConfig`, such as seed, n_candidates, oracle or second_oracle.
+        threads: of this process that decode; more gain nothing, and lose much where other programs run.
+        progress: called with what is being done.
+
+    Returns:
+        A sequence of pymatgen structures with a table, candidates and files (`prediction.result.Prediction`).
 
     Raises:
-        FormulaError: the formula cannot be read or handled.
-        ConfigError: an unknown effort or option.
-        OracleError: the oracle is unknown, not installed, or cannot handle the elements.
+        FormulaError: a formula cannot be read or handled.
+        ConfigError: an option makes no sense.
+        OracleError: an energy model is unknown, not installed, or cannot handle the elements.
+        WeightsError: the weights are missing or damaged.
     """
-    refining = {name: options.pop(name) for name in [f.name for f in fields(RefineConfig)] if name in options}
-    config, refined = configs_for(effort, search=options, refinement=refining)
-    if relax is None:
-        relax = find_spec("chgnet") is not None or bool(refining.get("oracle"))
-    composition, loaded = Composition.from_formula(formula), load_weights(None if weights is None else Path(weights))
-    prediction = predict_ranked(composition, loaded, config, refined if relax else None, processes=processes)
-    return [_structure(rank, candidate) for rank, candidate in enumerate(prediction.candidates, 1)]
+    composition = _composition(formula)
+    options = Options(
+        effort=effort,
+        n_candidates=n_candidates,
+        formula_units=_units(formula_units),
+        max_atoms=max_atoms,
+        starts=starts,
+        steps=steps,
+        start=start,
+        symmetry=symmetry,
+        exclude_same=exclude_same,
+        relax=relax,
+        oracle=oracle,
+        committee=None if committee is None else tuple(committee),
+        n_relax=n_relax,
+        random_symmetric=random_symmetric,
+        fmax=fmax,
+        seed=seed,
+    )
+    if spec is not None and options != Options():
+        raise ConfigError("spec says everything; change it with spec.with_options, or leave the other options out.")
+    chosen = spec_for(options) if spec is None else spec
+    predictor = _loaded(chosen, weights, processes, threads)
+    predictor.check(composition)
+    crystal = _crystal(start_structure)
+    phases = None if hull is None else read_hull(Path(hull), chosen)
+    return predictor.predict(composition, structure=crystal, hull=phases, progress=progress)
 
 
-def predict_ranked(
-    composition: Composition,
-    weights: Weights,
-    config: PredictConfig,
-    refined: RefineConfig | None,
+def predict_all(
+    formulas: Iterable[Formula],
+    options: Options | PredictionSpec | None = None,
     *,
+    weights: str | Path | None = None,
     processes: int | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Prediction:
-    """The whole way from a composition to its ranked candidates.
+    threads: int = 1,
+    progress: Callable[[Progress], None] | None = None,
+) -> Iterator[Prediction]:
+    """Predictions of several formulas, in their order, each as soon as it is finished.
 
     Args:
-        refined: how candidates are relaxed and ranked; None: not at all.
-        processes: that relax; None: as many as there are cores and work for them.
-        progress: called with what is done now, a few words each time.
+        formulas: such as ["NaCl", "SrTiO3"]; all are checked before the first one is predicted.
+        options: what `predict` takes as keywords, or a whole specification; None: the defaults.
+        weights, processes, threads, progress: as for `predict`.
 
     Raises:
-        FormulaError: the weights cannot handle the composition.
-        OracleError: the oracle is unknown, not installed, or cannot handle the elements.
+        FormulaError, ConfigError, OracleError, WeightsError: as for `predict`.
     """
-    tell = progress or (lambda _: None)
-    tell("searching")
-    if refined is None:
-        return predict_crystals(composition, weights, config)
-    make_oracle(refined.oracle).check([composition])
-    prediction = predict_crystals(composition, weights, for_relaxing(config, refined))
-    n, done = len(to_relax(prediction, refined)), itertools.count(1)
-    tell(f"relaxing {n} candidates")
-    (prediction,) = refine_all(
-        [prediction],
-        refined,
-        n_candidates=config.n_candidates,
-        confidence=load_confidence(weights.folder),
-        processes=processes,
-        progress=lambda: tell(f"relaxing candidates: {next(done)} of {n}"),
-    )
-    return prediction
+    spec = options if isinstance(options, PredictionSpec) else spec_for(options or Options())
+    compositions = [_composition(formula) for formula in formulas]
+    predictor = _loaded(spec, weights, processes, threads)
+    for composition in compositions:
+        predictor.check(composition)
+    return predictor.predict_all(compositions, progress=progress)
 
 
-def _structure(rank: int, candidate: Candidate) -> Structure:
-    structure = to_pymatgen(candidate.crystal)
-    structure.properties = {
-        "rank": rank,
-        "energy_per_atom": candidate.energy_per_atom,
-        "space_group": candidate.space_group,
-        "start": candidate.start.source,
-    }
-    if candidate.relaxation is not None:
-        structure.properties["oracle_formation_energy"] = candidate.relaxation.formation_energy
-        structure.properties["energy_above_lowest"] = candidate.relaxation.energy_above_lowest
-    return structure
+def _loaded(spec: PredictionSpec, weights: str | Path | None, processes: int | None, threads: int) -> Predictor:
+    import torch
+
+    torch.set_num_threads(threads)
+    return Predictor.load(weights, spec=spec, processes=processes)
+
+
+def _composition(formula: object) -> Composition:
+    return formula if isinstance(formula, Composition) else Composition.from_formula(str(formula).replace(" ", ""))
+
+
+def _crystal(structure: Structure | Crystal | None) -> Crystal | None:
+    return structure if structure is None or isinstance(structure, Crystal) else from_pymatgen(structure)
+
+
+def _units(units: int | str | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Formula units as their smallest and largest number."""
+    if isinstance(units, str):
+        return read_range(units, "formula_units")
+    return (units, units) if isinstance(units, int) else units

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask, Response, abort, jsonify, redirect, render_template, request, url_for
 from jinja2 import ChoiceLoader, PackageLoader
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from lcoms.api import predict_ranked
 from lcoms.app.desk import BusyError, Desk, Run
-from lcoms.core.config import read_range, with_overrides
+from lcoms.core.config import read_range
 from lcoms.core.errors import ConfigError, FormulaError, LcomsError
-from lcoms.models.weights import Weights
-from lcoms.oracles.registry import make_oracle
 from lcoms.page import page_html
 from lcoms.page.render import asset
 from lcoms.prediction.overlap import training_overlap
-from lcoms.prediction.pipeline import PredictConfig, RefineConfig, check_composition
+from lcoms.prediction.pipeline import Predictor, require_candidates
 from lcoms.structure.crystal import Composition
 
 MAX_FORM = 10_000  # bytes
@@ -42,14 +40,11 @@ class Settings:
     """What the page does with a formula.
 
     Attributes:
-        refined: how candidates are relaxed; None: not at all.
-        processes: that relax; None: as many as there are cores and work for them.
+        predictor: what predicts; forms choose some of its options otherwise.
         names: host names that the server answers to; None: any.
     """
 
-    weights: Weights
-    refined: RefineConfig | None
-    processes: int | None = None
+    predictor: Predictor
     names: tuple[str, ...] | None = LOCAL_NAMES
 
 
@@ -73,8 +68,8 @@ def make_app(settings: Settings) -> Flask:
     @app.post("/predict")
     def predict() -> AnyResponse | tuple[str, int]:
         try:
-            composition, config = read_form(request.form, settings)
-            run = desk.submit(composition.reduced_formula, _work(composition, config, settings))
+            composition, predictor = read_form(request.form, settings)
+            run = desk.submit(composition.reduced_formula, _work(composition, predictor))
         except BusyError as error:
             return _form(desk, settings, request.form, str(error)), 503
         except LcomsError as error:
@@ -96,7 +91,7 @@ def make_app(settings: Settings) -> Flask:
     return app
 
 
-def read_form(form: Mapping[str, str], settings: Settings) -> tuple[Composition, PredictConfig]:
+def read_form(form: Mapping[str, str], settings: Settings) -> tuple[Composition, Predictor]:
     """What was asked for.
 
     Raises:
@@ -108,36 +103,31 @@ def read_form(form: Mapping[str, str], settings: Settings) -> tuple[Composition,
     if len(formula) > MAX_FORMULA:
         raise FormulaError(f"the formula is too long; at most {MAX_FORMULA} characters can be read.")
     composition = Composition.from_formula(formula).reduced
-    texts = [f"{name}={form[name]}" for name in NUMBERS if form.get(name, "").strip()]
-    units = form.get("formula_units", "").strip()
-    if units:
-        low, high = read_range(units[:20], "formula units")
-        texts.append(f"formula_units={low},{high}")
-    if form.get("exclude_same"):
-        texts.append("exclude_same=true")
-    config = with_overrides(PredictConfig(), texts)
-    if config.n_candidates > MOST_CANDIDATES:
-        raise ConfigError(f"n_candidates must be at most {MOST_CANDIDATES} here, not {config.n_candidates}.")
-    check_composition(composition, settings.weights)
-    if settings.refined is not None:
-        make_oracle(settings.refined.oracle).check([composition])
-    return composition, config
+    options: dict[str, Any] = {"search": {"exclude_same": bool(form.get("exclude_same"))}}
+    options |= {name: _whole(form[name], name) for name in NUMBERS if form.get(name, "").strip()}
+    if units := form.get("formula_units", "").strip():
+        options["search"]["formula_units"] = list(read_range(units[:20], "formula units"))
+    predictor = settings.predictor.with_options(options)
+    if predictor.spec.n_candidates > MOST_CANDIDATES:
+        raise ConfigError(f"n_candidates must be at most {MOST_CANDIDATES} here, not {predictor.spec.n_candidates}.")
+    predictor.check(composition)
+    return composition, predictor
 
 
-def _work(
-    composition: Composition, config: PredictConfig, settings: Settings
-) -> Callable[[Callable[[str], None]], str]:
+def _whole(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"option {name}: expected a whole number, not {text[:20]!r}.") from None
+
+
+def _work(composition: Composition, predictor: Predictor) -> Callable[[Callable[[str], None]], str]:
     def work(tell: Callable[[str], None]) -> str:
-        prediction = predict_ranked(
-            composition, settings.weights, config, settings.refined, processes=settings.processes, progress=tell
-        )
-        if not prediction.candidates:
-            raise LcomsError(
-                f"{composition.reduced_formula}: no valid crystal came out of {prediction.n_starts} starts."
-            )
+        found = predictor.predict(composition, progress=lambda progress: tell(str(progress)))
+        prediction = require_candidates(found)
         tell("writing the page")
-        overlap = training_overlap(composition, [c.crystal for c in prediction.candidates], settings.weights)
-        return page_html([prediction], [overlap], home="/")
+        overlap = training_overlap(composition, [c.crystal for c in prediction.candidates], predictor.bundle)
+        return page_html(prediction, overlap, home="/")
 
     return work
 
@@ -147,11 +137,11 @@ def _form(desk: Desk, settings: Settings, values: Mapping[str, str], complaint: 
         "form.html",
         title="Predict",
         values=values,
-        defaults=PredictConfig(),
+        defaults=settings.predictor.spec,
         most=MOST_CANDIDATES,
         longest=MAX_FORMULA,
         complaint=complaint,
-        refined=settings.refined,
+        relaxation=settings.predictor.spec.relaxation,
         runs=desk.runs(),
     )
 

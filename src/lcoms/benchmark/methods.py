@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lcoms.api import predict_ranked
 from lcoms.baselines.input_space import descend_crystals
 from lcoms.benchmark.protocol import BenchmarkConfig, Task, Track
 from lcoms.benchmark.searches import Found, search_with_dft, search_with_judge, search_with_megnet
@@ -38,13 +37,15 @@ from lcoms.core.errors import ConfigError
 from lcoms.models.composition import element_fractions
 from lcoms.models.megnet import Megnet, load_megnet
 from lcoms.models.surrogate_file import load_surrogate
-from lcoms.models.weights import CDVAE_FILE, Weights, load_weights
+from lcoms.models.weights import CDVAE_FILE
 from lcoms.oracles.base import EnergyOracle
-from lcoms.prediction.decode import decode_latents
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.decoder import decode_latents
 from lcoms.prediction.descend import DescentResult, descend
-from lcoms.prediction.pipeline import Prediction, check_composition, predict_crystals
-from lcoms.prediction.presets import NO_SECOND_ORACLE, configs_for
-from lcoms.prediction.propose import composition_seed, encode_crystals
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.presets import Options, spec_for
+from lcoms.prediction.propose import check_composition, composition_seed
+from lcoms.prediction.result import Prediction
 from lcoms.structure.crystal import Crystal
 
 
@@ -71,8 +72,8 @@ class Files:
 class Models:
     """Trained models, as far as they were given; `facts` says which, ready for JSON."""
 
-    weights: Weights
-    sl: Weights | None = None
+    weights: WeightBundle
+    sl: WeightBundle | None = None
     megnet: Megnet | None = None
     input_model: Megnet | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -128,14 +129,14 @@ def load_models(files: Files) -> Models:
         WeightsError: a file is missing or damaged.
         ConfigError: the two surrogates belong to different autoencoders.
     """
-    weights = load_weights(files.weights)
+    weights = WeightBundle.load(files.weights)
     facts = {"weights": weights.digest}
     if files.surrogate is not None:
         weights = replace(weights, surrogate=load_surrogate(files.surrogate)[0])
         facts["weights"] += f", {_digest(files.surrogate)}"
     sl = None
     if files.sl is not None:
-        sl = load_weights(files.sl)
+        sl = WeightBundle.load(files.sl)
         if (sl.folder / CDVAE_FILE).read_bytes() != (weights.folder / CDVAE_FILE).read_bytes():
             raise ConfigError(f"{files.sl} has another CD-VAE than the weights; train its surrogate on the same one.")
         facts["sl"] = sl.digest
@@ -177,12 +178,12 @@ def _lcoms(case: Case) -> Found:
     return _descend(case, case.context.models.weights, config.steps, config.points)
 
 
-def _descend(case: Case, weights: Weights, steps: int, points: int) -> Found:
+def _descend(case: Case, weights: WeightBundle, steps: int, points: int) -> Found:
     """The paper's method: encode, descend, decode once."""
     assert case.start is not None
     check_composition(case.task.cell, weights)
     clock = [time.perf_counter()]
-    z0 = encode_crystals([case.start], weights)
+    z0 = weights.encode([case.start])
     clock.append(time.perf_counter())
     features = element_fractions(case.task.cell).expand(1, -1)
     descent = descend(weights.surrogate, z0, features, steps=steps, keep_path=True)
@@ -199,7 +200,7 @@ def _descend(case: Case, weights: Weights, steps: int, points: int) -> Found:
     return Found(crystal, seconds, steps, "" if crystal else "no valid crystal was decoded", tuple(path), tuple(way))
 
 
-def _decode(case: Case, weights: Weights, descent: DescentResult, step: int) -> Crystal | None:
+def _decode(case: Case, weights: WeightBundle, descent: DescentResult, step: int) -> Crystal | None:
     """One decode without symmetry, with the same random numbers at every step of every descent."""
     assert descent.path is not None
     generator = torch.Generator().manual_seed(composition_seed(case.seed, case.task.cell))
@@ -228,31 +229,31 @@ def _input_coms(case: Case) -> Found:
 
 
 def _pipeline(case: Case) -> Found:
-    options = case.context.config
-    config, refined = configs_for(
-        options.effort,
-        search={"exclude_same": True, "seed": case.seed},
-        refinement={"oracle": options.judge, "second_oracle": NO_SECOND_ORACLE},
+    config = case.context.config
+    options = Options(
+        effort=config.effort, exclude_same=True, seed=case.seed, relax=True, oracle=config.judge, committee=()
     )
-    clock = time.perf_counter()
-    composition = case.task.reference.composition
-    result = predict_ranked(composition, case.context.models.weights, config, refined, processes=1)
-    seconds = {"search": time.perf_counter() - clock}
-    return _first(result, seconds, result.n_relaxations, result.n_oracle_calls)
+    return _predicted(case, options)
 
 
 def _decoded(case: Case) -> Found:
-    config, _ = configs_for(case.context.config.effort, search={"exclude_same": True, "seed": case.seed})
+    options = Options(effort=case.context.config.effort, exclude_same=True, seed=case.seed, relax=False)
+    return _predicted(case, options)
+
+
+def _predicted(case: Case, options: Options) -> Found:
+    """The first candidate of a prediction, and what it cost."""
+    predictor = Predictor(case.context.models.weights, spec_for(options), processes=1)
     clock = time.perf_counter()
-    result = predict_crystals(case.task.reference.composition, case.context.models.weights, config)
-    return _first(result, {"search": time.perf_counter() - clock}, result.n_starts * config.steps, 0)
-
-
-def _first(result: Prediction, seconds: Mapping[str, float], n_evaluations: int, single_points: int) -> Found:
+    result: Prediction = predictor.predict(case.task.reference.composition)
+    seconds = {"search": time.perf_counter() - clock}
+    steps = result.decoded.n_proposals * predictor.spec.search.steps
+    n_evaluations, single_points = (result.n_relaxations, result.n_oracle_calls) if options.relax else (steps, 0)
     if not result.candidates:
         return Found(None, seconds, n_evaluations, "no candidate is left", single_points=single_points)
     first = result.candidates[0]
-    return Found(first.crystal, seconds, n_evaluations, "", first.descent_energies, single_points=single_points)
+    path = first.decoded.descent_energies
+    return Found(first.crystal, seconds, n_evaluations, "", path, single_points=single_points)
 
 
 def _megnet(case: Case, *, name: str) -> Found:

@@ -24,7 +24,6 @@ from lcoms.benchmark.searches import Found
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError, DataError, LcomsError
 from lcoms.oracles.registry import make_oracle
-from lcoms.prediction.propose import load_library
 from lcoms.relax.result import crystal_from_dict
 from lcoms.structure.crystal import Crystal
 
@@ -236,7 +235,7 @@ def _rows(
     if not jobs:
         return
     if processes == 1:
-        runner = _warm(Runner(config, models, searches, label=label))
+        runner = Runner(config, models, searches, label=label)
         for job in jobs:
             yield from runner.run(job)
         return
@@ -257,14 +256,8 @@ _HERE: dict[str, Runner] = {}
 
 def _prepare(config: BenchmarkConfig, files: Files, searches: Path, label: str) -> None:
     torch.set_num_threads(1)
-    _HERE["runner"] = _warm(Runner(config, load_models(files), searches, label=label))
+    _HERE["runner"] = Runner(config, load_models(files), searches, label=label)
 
 
 def _run(job: Job) -> list[Row]:
     return list(_HERE["runner"].run(job))
-
-
-def _warm(runner: Runner) -> Runner:
-    """Loads what is loaded once, so that no method's seconds hold it."""
-    load_library(runner.context.models.weights.folder)
-    return runner

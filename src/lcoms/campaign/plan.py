@@ -15,14 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lcoms.api import predict_ranked
-from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError, LcomsError, WeightsError
-from lcoms.models.weights import Weights, load_weights
-from lcoms.oracles.registry import make_oracle
-from lcoms.prediction.output import prediction_files
-from lcoms.prediction.pipeline import PredictConfig, RefineConfig
-from lcoms.structure.crystal import Composition
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.pipeline import Predictor, require_candidates
+from lcoms.prediction.spec import PredictionSpec
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEPT_BYTES = 1 << 29
@@ -34,24 +30,18 @@ class Plan:
     """How each formula is predicted.
 
     Attributes:
-        config: of the search.
-        refined: how candidates are relaxed and ranked; None: not at all.
+        spec: what is asked for.
         weights: folder of trained weights on the worker; None: those in the package.
         digest: of these weights; a worker that finds others predicts nothing.
     """
 
-    config: PredictConfig
-    refined: RefineConfig | None
+    spec: PredictionSpec
     weights: Path | None
     digest: str
 
     def identity(self) -> dict[str, Any]:
         """What two runs into one folder must have in common, ready for JSON."""
-        return {
-            "weights": self.digest,
-            "options": to_dict(self.config),
-            "relaxation": None if self.refined is None else to_dict(self.refined),
-        }
+        return {"weights": self.digest, "spec": self.spec.to_dict()}
 
 
 class Answer(NamedTuple):
@@ -68,15 +58,14 @@ class Answer(NamedTuple):
     seconds: float
 
 
-def prepare(plan: Plan) -> Weights:
+def prepare(plan: Plan) -> Predictor:
     """Load what every formula needs, once a process.
 
     Raises:
         WeightsError: the weights are missing, damaged or others than the campaign's.
-        OracleError: the oracle cannot be made here.
+        OracleError: an energy model cannot be made here.
     """
-    named = () if plan.refined is None else (plan.refined.oracle, plan.refined.second_oracle)
-    return _prepared(plan.weights, plan.digest, tuple(filter(None, named)))
+    return _prepared(plan)
 
 
 def predict_one(formula: str, plan: Plan) -> Answer:
@@ -86,18 +75,15 @@ def predict_one(formula: str, plan: Plan) -> Answer:
         WeightsError, OracleError: as `prepare`; no formula can be predicted here.
     """
     with _ONE_AT_A_TIME:
-        weights = prepare(plan)
+        predictor = prepare(plan)
         clock = time.perf_counter()
-        files, reason = _predict(formula, plan, weights)
+        files, reason = _predict(formula, predictor)
         return Answer(files, reason, round(time.perf_counter() - clock, 2))
 
 
-def _predict(formula: str, plan: Plan, weights: Weights) -> tuple[dict[str, str], str]:
+def _predict(formula: str, predictor: Predictor) -> tuple[dict[str, str], str]:
     try:
-        prediction = predict_ranked(Composition.from_formula(formula), weights, plan.config, plan.refined, processes=1)
-        if prediction.candidates:
-            return prediction_files(prediction), ""
-        return {}, f"no valid crystal came out of {prediction.n_starts} starts."
+        return require_candidates(predictor.predict(formula)).files(), ""
     except (ConfigError, WeightsError):
         raise
     except LcomsError as error:
@@ -108,17 +94,17 @@ def _predict(formula: str, plan: Plan, weights: Weights) -> tuple[dict[str, str]
 
 
 @lru_cache(maxsize=1)
-def _prepared(folder: Path | None, digest: str, oracles: tuple[str, ...]) -> Weights:
+def _prepared(plan: Plan) -> Predictor:
     _keep_freed_memory()
-    weights = load_weights(folder)
-    if weights.digest != digest:
-        where = "in the package" if folder is None else f"in {folder}"
+    bundle = WeightBundle.load(plan.weights)
+    if bundle.digest != plan.digest:
+        where = "in the package" if plan.weights is None else f"in {plan.weights}"
         raise WeightsError(
-            f"a worker has other weights {where} ({weights.digest}) than the campaign ({digest}); copy them there."
+            f"a worker has other weights {where} ({bundle.digest}) than the campaign ({plan.digest}); copy them there."
         )
-    for oracle in oracles:
-        make_oracle(oracle)
-    return weights
+    predictor = Predictor(bundle, plan.spec, processes=1)
+    _ = predictor.oracle  # made now, so that a model that is missing is told before the first formula
+    return predictor
 
 
 def _keep_freed_memory() -> None:

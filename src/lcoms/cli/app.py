@@ -6,14 +6,21 @@ import socket
 from dataclasses import replace
 from importlib.util import find_spec
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lcoms.cli.options import DEFAULT_EFFORT, NRelaxOption, OracleOption, SecondOracleOption, ThreadsOption
+from lcoms.cli.options import (
+    CommitteeOption,
+    NRelaxOption,
+    OracleOption,
+    RelaxOption,
+    ThreadsOption,
+    WeightsOption,
+    names_of,
+    spec_of,
+)
 from lcoms.core.errors import ConfigError, LcomsError
-from lcoms.oracles.registry import DEFAULT_ORACLE
 
 
 def app(
@@ -21,21 +28,12 @@ def app(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)] = 8060,
-    relax: Annotated[
-        bool | None,
-        typer.Option(
-            "--relax/--no-relax",
-            help="Relax the best candidates and rank them by the oracle's energy.",
-            show_default="where CHGNet is installed",
-        ),
-    ] = None,
-    oracle: OracleOption = DEFAULT_ORACLE,
-    second_oracle: SecondOracleOption = None,
+    relax: RelaxOption = None,
+    oracle: OracleOption = None,
+    committee: CommitteeOption = None,
     n_relax: NRelaxOption = None,
     processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
-    ] = None,
+    weights: WeightsOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
     """Predict crystal structures from a page in your browser, on this machine."""
@@ -45,21 +43,14 @@ def app(
     import torch
 
     from lcoms.app import LOCAL_NAMES, Settings, make_app
-    from lcoms.models.weights import load_weights
-    from lcoms.oracles.registry import make_oracle
-    from lcoms.prediction.presets import configs_for
+    from lcoms.prediction.pipeline import Predictor
+    from lcoms.prediction.presets import Options
 
     torch.set_num_threads(threads)
-    _, refined = configs_for(
-        DEFAULT_EFFORT, refinement={"oracle": oracle, "second_oracle": second_oracle, "n_relax": n_relax}
-    )
-    if relax is None:
-        relax = find_spec("chgnet") is not None or oracle != DEFAULT_ORACLE
-    if relax:
-        make_oracle(oracle)
-        if refined.second_oracle:
-            make_oracle(refined.second_oracle)
-    settings = Settings(load_weights(weights), refined if relax else None, processes)
+    options = Options(relax=relax, oracle=oracle, committee=names_of(committee), n_relax=n_relax)
+    predictor = Predictor.load(weights, spec=spec_of(options), processes=processes)
+    _ = predictor.oracle  # made now, so that a model that is missing is told before the page opens
+    settings = Settings(predictor)
     listener = _listen(host, port)
     if _is_loopback(listener):
         settings = replace(settings, names=(*LOCAL_NAMES, host))

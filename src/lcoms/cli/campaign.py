@@ -12,16 +12,17 @@ import typer
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
     CandidatesOption,
+    CommitteeOption,
     EffortOption,
-    ExploreOption,
     FmaxOption,
     FormulaUnitsOption,
     MaxCellOption,
     NRelaxOption,
     OracleOption,
+    RandomSymmetricOption,
     RelaxOption,
-    SecondOracleOption,
     SeedOption,
+    SpecOption,
     StartOption,
     StartsOption,
     StepsOption,
@@ -29,10 +30,11 @@ from lcoms.cli.options import (
     WeightsOption,
     WithoutSameOption,
     formulas_of,
-    settings,
+    names_of,
+    spec_of,
+    units_of,
 )
 from lcoms.core.errors import ConfigError, FormulaError
-from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,16 +63,17 @@ def campaign(
     max_atoms: MaxCellOption = None,
     effort: EffortOption = DEFAULT_EFFORT,
     starts: StartsOption = None,
-    steps: StepsOption = 10,
-    start: StartOption = "library",
+    steps: StepsOption = None,
+    start: StartOption = None,
     symmetry: SymmetryOption = True,
     without_same: WithoutSameOption = False,
     relax: RelaxOption = None,
-    oracle: OracleOption = DEFAULT_ORACLE,
-    second_oracle: SecondOracleOption = None,
+    oracle: OracleOption = None,
+    committee: CommitteeOption = None,
     n_relax: NRelaxOption = None,
-    explore: ExploreOption = None,
-    fmax: FmaxOption = 0.1,
+    random_symmetric: RandomSymmetricOption = None,
+    fmax: FmaxOption = None,
+    spec: SpecOption = None,
     seed: SeedOption = 0,
     weights: WeightsOption = None,
 ) -> None:
@@ -79,29 +82,30 @@ def campaign(
         raise ConfigError("--processes and --scheduler exclude each other; the cluster has its own workers.")
     known = _read(formulas)
     if not summary:
-        config, refined = settings(
-            effort,
-            n=n,
-            formula_units=formula_units,
+        from lcoms.campaign.plan import Plan
+        from lcoms.models.weights import load_weights
+        from lcoms.prediction.presets import Options
+
+        options = Options(
+            effort=effort,
+            n_candidates=n,
+            formula_units=units_of(formula_units),
             max_atoms=max_atoms,
             starts=starts,
             steps=steps,
             start=start,
             symmetry=symmetry,
-            without_same=without_same,
+            exclude_same=without_same,
             relax=relax,
             oracle=oracle,
-            second_oracle=second_oracle,
+            committee=names_of(committee),
             n_relax=n_relax,
-            explore=explore,
+            random_symmetric=random_symmetric,
             fmax=fmax,
             seed=seed,
         )
-        from lcoms.campaign.plan import Plan
-        from lcoms.models.weights import load_weights
-
         folder = None if weights is None else weights.absolute()
-        plan = Plan(config, refined, folder, load_weights(folder).digest)
+        plan = Plan(spec_of(options, spec), folder, load_weights(folder).digest)
         _predict([text for text, reason in known.items() if not reason], plan, out, processes, scheduler, retry_failed)
     elif not (out / "campaign.json").is_file():
         raise ConfigError(f"{out} holds no campaign; name the folder of one with --out.")

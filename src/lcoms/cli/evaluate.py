@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from lcoms.cli.options import DEFAULT_EFFORT, EffortOption, NRelaxOption, SecondOracleOption, StartsOption
+from lcoms.cli.options import (
+    DEFAULT_EFFORT,
+    CommitteeOption,
+    EffortOption,
+    NRelaxOption,
+    OracleOption,
+    StartsOption,
+    names_of,
+    spec_of,
+)
 from lcoms.core.errors import DataError
-from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
     from lcoms.evaluate.formulas import Outcome
@@ -49,9 +57,10 @@ def reconstruction(
     from lcoms.data.dataset import plausible_volume
     from lcoms.data.store import Store
     from lcoms.evaluate.reconstruction import reconstruct, symmetric_decode
-    from lcoms.models.weights import load_cdvae, load_weights
+    from lcoms.models.weights import load_cdvae
+    from lcoms.prediction.bundle import WeightBundle
 
-    model = load_weights(weights).cdvae if cdvae is None else load_cdvae(cdvae)[0]
+    model = WeightBundle.load(weights).cdvae if cdvae is None else load_cdvae(cdvae)[0]
     arrays = Store.open(store)
     rows = arrays.select(split=split, max_atoms=max_atoms)
     rows = rows[plausible_volume(arrays.arrays(rows))]
@@ -59,7 +68,7 @@ def reconstruction(
         raise DataError(f"{store} holds no crystals of split {split!r} with up to {max_atoms} atoms; choose others.")
     rows = np.random.default_rng(seed).permutation(rows)[:n]
     clock = time.perf_counter()
-    decode = symmetric_decode(load_weights(weights)) if cdvae is None and symmetry else None
+    decode = symmetric_decode(WeightBundle.load(weights)) if cdvae is None and symmetry else None
     crystals = [arrays[int(i)] for i in rows]
     result = reconstruct(model, crystals, torch.Generator().manual_seed(seed), decode=decode, k=k)
     typer.echo(f"{len(rows)} crystals of split {split}, {time.perf_counter() - clock:.0f} s")
@@ -71,7 +80,6 @@ def reconstruction(
 SeedsOption = Annotated[int, typer.Option(help="Independent predictions of each.")]
 StepsOption = Annotated[int, typer.Option(help="Steps of latent descent.")]
 RelaxOption = Annotated[bool, typer.Option("--relax/--no-relax", help="Relax candidates and rank them by the oracle.")]
-OracleOption = Annotated[str, typer.Option(help="Oracle that relaxes.")]
 ProcessesOption = Annotated[int, typer.Option(help="Formulas predicted at a time.")]
 RowsOption = Annotated[
     Path | None,
@@ -90,8 +98,8 @@ def compounds(
     effort: EffortOption = DEFAULT_EFFORT,
     starts: StartsOption = None,
     relax: RelaxOption = False,
-    oracle: OracleOption = DEFAULT_ORACLE,
-    second_oracle: SecondOracleOption = None,
+    oracle: OracleOption = None,
+    committee: CommitteeOption = None,
     n_relax: NRelaxOption = None,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
@@ -100,7 +108,7 @@ def compounds(
     """The 26 compounds of the paper, formula alone: is the ground state among the first 1 and 10?"""
     from lcoms.evaluate.references import paper_compounds
 
-    asked = _Asked(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
+    asked = _Asked(seeds, steps, effort, starts, relax, oracle, committee, n_relax, processes, weights, out)
     _formulas(paper_compounds(), asked, ks=(1, 10), majority=True)
 
 
@@ -115,8 +123,8 @@ def table(
     effort: EffortOption = DEFAULT_EFFORT,
     starts: StartsOption = None,
     relax: RelaxOption = False,
-    oracle: OracleOption = DEFAULT_ORACLE,
-    second_oracle: SecondOracleOption = None,
+    oracle: OracleOption = None,
+    committee: CommitteeOption = None,
     n_relax: NRelaxOption = None,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
@@ -127,7 +135,7 @@ def table(
 
     references, left_out = references_from_file(file, max_atoms=max_atoms)
     typer.echo(f"{file.name}: {len(references)} structures, {left_out} left out (over {max_atoms} atoms or unreadable)")
-    asked = _Asked(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
+    asked = _Asked(seeds, steps, effort, starts, relax, oracle, committee, n_relax, processes, weights, out)
     _formulas(sample(references, n, sample_seed), asked, ks=(1, 5, 20))
 
 
@@ -143,8 +151,8 @@ def validation(
     effort: EffortOption = DEFAULT_EFFORT,
     starts: StartsOption = None,
     relax: RelaxOption = False,
-    oracle: OracleOption = DEFAULT_ORACLE,
-    second_oracle: SecondOracleOption = None,
+    oracle: OracleOption = None,
+    committee: CommitteeOption = None,
     n_relax: NRelaxOption = None,
     processes: ProcessesOption = 1,
     weights: WeightsOption = None,
@@ -156,7 +164,7 @@ def validation(
 
     references = ground_states(Store.open(store), max_atoms=max_atoms, min_atoms=min_atoms)
     typer.echo(f"{store}: {len(references)} ground states of validation compositions")
-    asked = _Asked(seeds, steps, effort, starts, relax, oracle, second_oracle, n_relax, processes, weights, out)
+    asked = _Asked(seeds, steps, effort, starts, relax, oracle, committee, n_relax, processes, weights, out)
     _formulas(sample(references, n, sample_seed), asked, ks=(1, 5, 20))
 
 
@@ -169,43 +177,43 @@ def confidence(
     again: Annotated[
         Path | None, typer.Option(help="State it anew, by the model in this folder of weights, not as in the rows.")
     ] = None,
-    oracle: OracleOption = DEFAULT_ORACLE,
-    second_oracle: SecondOracleOption = None,
+    oracle: OracleOption = None,
+    committee: CommitteeOption = None,
 ) -> None:
-    """How well the stated confidence agrees with what was found; with --fit, by cross-validation on the rows."""
+    """How well the stated probability agrees with what was found; with --fit, by cross-validation on the rows."""
     import numpy as np
 
     from lcoms.core.config import parse_json
     from lcoms.prediction.calibrate import (
-        CONFIDENCE_FILE,
+        CALIBRATION_FILE,
         cross_validated,
-        fit_confidence,
-        load_confidence,
+        fit_calibration,
+        load_calibration,
         reliability,
     )
-    from lcoms.prediction.presets import configs_for
+    from lcoms.prediction.presets import Options
 
     named = ", ".join(map(str, rows))
     try:
         every = [row for path in rows for row in parse_json(path.read_text(encoding="utf-8"))]
         outcomes = list({(row["name"], row["seed"]): row for row in every if row["evidence"]}.values())
         right = np.array([row["ranks"]["both"] == 1 for row in outcomes], dtype=bool)
-        stated = [row["confidence"] for row in outcomes]
+        stated = [row["probability"] for row in outcomes]
         features = np.array([row["evidence"] for row in outcomes], dtype=np.float64)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{named} holds no rows of lcoms evaluate; write them with --relax --out FILE.") from error
-    _, refined = configs_for(DEFAULT_EFFORT, refinement={"oracle": oracle, "second_oracle": second_oracle})
+    spec = spec_of(Options(relax=True, oracle=oracle, committee=names_of(committee)))
     if fit is not None:
         fit.mkdir(parents=True, exist_ok=True)
-        fit_confidence(features, right, oracle=refined.ranked_by).save(fit)
+        load_calibration(fit).with_model(fit_calibration(features, right, spec=spec)).save(fit)
         probabilities = cross_validated(features, right)
     elif again is not None:
-        model = load_confidence(again).get(refined.ranked_by)
+        model = load_calibration(again).find(spec)
         if model is None:
-            raise DataError(f"{again} holds no {CONFIDENCE_FILE} for {refined.ranked_by}; fit one with --fit {again}.")
+            raise DataError(f"{again} has no {CALIBRATION_FILE} for {spec.ranked_by}; fit one with --fit {again}.")
         probabilities = np.array([model.probability(row) for row in features.tolist()])
     elif not stated or None in stated:
-        raise DataError(f"{named}: the weights that made these rows state no confidence; fit one with --fit FOLDER.")
+        raise DataError(f"{named}: the weights that made these rows state no probability; fit one with --fit FOLDER.")
     else:
         probabilities = np.array(stated, dtype=np.float64)
     bins, ece = reliability(probabilities, right)
@@ -222,8 +230,8 @@ class _Asked(NamedTuple):
     effort: str
     starts: int | None
     relax: bool
-    oracle: str
-    second_oracle: str | None
+    oracle: str | None
+    committee: str | None
     n_relax: int | None
     processes: int
     weights: Path | None
@@ -233,30 +241,32 @@ class _Asked(NamedTuple):
 def _formulas(references: list[Reference], asked: _Asked, *, ks: tuple[int, ...], majority: bool = False) -> None:
     import torch
 
-    from lcoms.evaluate.formulas import Plan, evaluate_formulas
+    from lcoms.evaluate.formulas import evaluate_formulas
     from lcoms.evaluate.kept import OutcomeFile
-    from lcoms.models.weights import load_weights
-    from lcoms.prediction.pipeline import for_relaxing
-    from lcoms.prediction.presets import configs_for
-    from lcoms.prediction.propose import load_library
+    from lcoms.prediction.pipeline import Predictor
+    from lcoms.prediction.presets import Options
 
     torch.set_num_threads(1)  # as in processes of their own
-    search = {"n_candidates": max(ks), "n_starts": asked.starts, "steps": asked.steps, "exclude_same": True}
-    config, refined = configs_for(
-        asked.effort,
-        search=search,
-        refinement={"oracle": asked.oracle, "second_oracle": asked.second_oracle, "n_relax": asked.n_relax},
+    options = Options(
+        effort=asked.effort,
+        n_candidates=max(ks),
+        starts=asked.starts,
+        steps=asked.steps,
+        exclude_same=True,
+        relax=asked.relax,
+        oracle=asked.oracle,
+        committee=names_of(asked.committee),
+        n_relax=asked.n_relax,
     )
-    plan = Plan(for_relaxing(config, refined), refined) if asked.relax else Plan(config)
-    weights, clock = load_weights(asked.weights), time.perf_counter()
-    library = load_library(weights.folder)
+    predictor, clock = Predictor.load(asked.weights, spec=spec_of(options)), time.perf_counter()
+    library = predictor.bundle.library
     if seen := sum(library.has(reference.composition) for reference in references):
         of = f"{seen} of {len(references)} structures"
         typer.echo(f"{of} are of compositions that stand in the library; the weights may have learned them.", err=True)
     with ExitStack() as stack:
         file = None
         if asked.out is not None:
-            file = stack.enter_context(OutcomeFile(asked.out, references, weights, plan, n_seeds=asked.seeds))
+            file = stack.enter_context(OutcomeFile(asked.out, references, predictor, n_seeds=asked.seeds))
             if file.outcomes:
                 typer.echo(f"{asked.out} holds {len(file.outcomes)} of these predictions; they are not made again.")
         kept = {} if file is None else dict(file.outcomes)
@@ -268,9 +278,7 @@ def _formulas(references: list[Reference], asked: _Asked, *, ks: tuple[int, ...]
 
         outcomes = evaluate_formulas(
             references,
-            weights,
-            plan.config,
-            refined=plan.refined,
+            predictor,
             n_seeds=asked.seeds,
             processes=asked.processes,
             kept=kept,

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
     CandidatesOption,
+    CommitteeOption,
     EffortOption,
-    ExploreOption,
     FmaxOption,
     FormulaUnitsOption,
     MaxCellOption,
     NRelaxOption,
     OracleOption,
+    RandomSymmetricOption,
     RelaxOption,
-    SecondOracleOption,
     SeedOption,
+    SpecOption,
     StartOption,
     StartsOption,
     StepsOption,
@@ -30,25 +33,26 @@ from lcoms.cli.options import (
     WeightsOption,
     WithoutSameOption,
     formulas_of,
-    settings,
+    names_of,
+    spec_of,
+    units_of,
 )
-from lcoms.core.errors import ConfigError, FormulaError
-from lcoms.oracles.registry import DEFAULT_ORACLE
+from lcoms.core.errors import FormulaError, LcomsError, OracleError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lcoms.models.weights import Weights
-    from lcoms.oracles.hull import Phase
-    from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig
+    from lcoms.oracles.hull import Hull
+    from lcoms.prediction.pipeline import Predictor
+    from lcoms.prediction.result import Prediction
+    from lcoms.prediction.spec import PredictionSpec
     from lcoms.structure.crystal import Composition, Crystal
 
-STAR_NOTE = " *: total energy, as the oracle has no reference for an element."
 PREDICTED = "predicted"
-TOGETHER = 8  # formulas whose candidates are relaxed at once
+STAR_NOTE = " *: total energy, as the energy model has no reference for an element."
 DECODED_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
 RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom, and the surrogate's before it."
-SECOND_NOTE = " `above` is the mean of that and {second_oracle}."
+COMMITTEE_NOTE = " `above` is by the mean of {models}."
 
 
 def predict(
@@ -64,19 +68,20 @@ def predict(
     max_atoms: MaxCellOption = None,
     effort: EffortOption = DEFAULT_EFFORT,
     starts: StartsOption = None,
-    steps: StepsOption = 10,
-    start: StartOption = "library",
+    steps: StepsOption = None,
+    start: StartOption = None,
     start_structure: Annotated[
         Path | None, typer.Option(help="Start from this CIF, POSCAR or extxyz instead of the library.")
     ] = None,
     symmetry: SymmetryOption = True,
     without_same: WithoutSameOption = False,
     relax: RelaxOption = None,
-    oracle: OracleOption = DEFAULT_ORACLE,
-    second_oracle: SecondOracleOption = None,
+    oracle: OracleOption = None,
+    committee: CommitteeOption = None,
     n_relax: NRelaxOption = None,
-    explore: ExploreOption = None,
-    fmax: FmaxOption = 0.1,
+    random_symmetric: RandomSymmetricOption = None,
+    fmax: FmaxOption = None,
+    spec: SpecOption = None,
     hull: Annotated[
         str | None,
         typer.Option(
@@ -93,47 +98,45 @@ def predict(
     threads: ThreadsOption = 1,
 ) -> None:
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
+    from lcoms.prediction.presets import Options
+
     texts = _gather(formulas, from_file)
     compositions, failed = _read(texts)
     if compositions:
-        config, refined = settings(
-            effort,
-            n=n,
-            formula_units=formula_units,
+        options = Options(
+            effort=effort,
+            n_candidates=n,
+            formula_units=units_of(formula_units),
             max_atoms=max_atoms,
             starts=starts,
             steps=steps,
             start=start,
             symmetry=symmetry,
-            without_same=without_same,
+            exclude_same=without_same,
             relax=relax,
             oracle=oracle,
-            second_oracle=second_oracle,
+            committee=names_of(committee),
             n_relax=n_relax,
-            explore=explore,
+            random_symmetric=random_symmetric,
             fmax=fmax,
             seed=seed,
         )
-        if hull is not None and refined is None:
-            raise ConfigError("--hull needs relaxed energies; add --relax.")
-        if refined is not None:
-            from lcoms.prediction.pipeline import for_relaxing
-
-            config = for_relaxing(config, refined)
-        run = Run(config, refined, n, out, processes, hull, report)
-        failed += _predict_all(compositions, run, weights, start_structure, threads)
+        run = Run(spec_of(options, spec), out, weights, processes, threads, start_structure, hull, report)
+        failed += _predict_all(compositions, run)
     if failed:
         raise typer.Exit(2)
 
 
-class Run(NamedTuple):
-    """What is wanted of every formula."""
+@dataclass(frozen=True)
+class Run:
+    """What is wanted of every formula, and how this command goes about it."""
 
-    config: PredictConfig
-    refined: RefineConfig | None
-    n_candidates: int
+    spec: PredictionSpec
     out: Path
+    weights: Path | None
     processes: int | None
+    threads: int
+    start_structure: Path | None
     hull: str | None
     report: bool
 
@@ -166,152 +169,145 @@ def _read(texts: list[str]) -> tuple[list[Composition], int]:
     return list(compositions), failed
 
 
-def _predict_all(
-    compositions: list[Composition],
-    run: Run,
-    weights_folder: Path | None,
-    start_structure: Path | None,
-    threads: int,
-) -> int:
-    """Predict, print and write; returns how many formulas came to nothing, after a sentence on each."""
+def _predict_all(compositions: list[Composition], run: Run) -> int:
+    """Predict, print and write, one formula after another; returns how many came to nothing."""
     from rich.console import Console
 
     console = Console()
-    phases: list[Phase] = []
     clock = time.perf_counter()
     with console.status("Loading the weights ..."):
-        import torch
-
-        from lcoms.models.weights import load_weights
-        from lcoms.oracles.registry import make_oracle
-        from lcoms.prediction.output import make_folder
-        from lcoms.prediction.refine import ranked_by
-        from lcoms.structure.io import read_crystals
-
-        torch.set_num_threads(threads)
-        loaded = load_weights(weights_folder)
-        structure: Crystal | None = None if start_structure is None else read_crystals(start_structure)[0]
-        if run.refined is not None:
-            make_oracle(run.refined.oracle).check(compositions)
-            if run.refined.second_oracle:
-                make_oracle(run.refined.second_oracle)
-            phases = _phases(run.hull, run.refined.oracle)
-        make_folder(run.out)
-    failed = 0
-    finished: list[Prediction] = []
-    no_reference = False
-    together = len(compositions) if run.hull == PREDICTED else TOGETHER
-    for i in range(0, len(compositions), together):
-        predictions = []
-        for composition in compositions[i : i + together]:
-            prediction = _predict_one(composition, loaded, run, structure, console)
-            failed += prediction is None
-            predictions += [] if prediction is None else [prediction]
-        predictions = _finish(predictions, run, phases, loaded.folder, console)
-        finished += predictions
-        no_reference |= any(
-            c.relaxation is not None and c.relaxation.formation_energy is None
-            for prediction in predictions
-            for c in prediction.candidates
-        )
-    if finished:
-        note = DECODED_NOTE
-        if run.refined is not None:
-            note = RELAXED_NOTE.format(oracle=run.refined.oracle)
-            if all(ranked_by(prediction) != run.refined.oracle for prediction in finished):
-                note += SECOND_NOTE.format(second_oracle=run.refined.second_oracle)
-            note += STAR_NOTE if no_reference else ""
-        console.print(f"{note} {time.perf_counter() - clock:.1f} s.", style="dim")
-        if run.report:
-            page = _write_report(finished, loaded, run.out, console)
-            console.print(f"Next: open {page} in a browser.", soft_wrap=True)
-        else:
-            first = run.out / finished[0].composition.reduced_formula / "rank-01.cif"
-            console.print(f"Next: open {first} in a crystal viewer.", soft_wrap=True)
+        predictor, structure, hull = _prepare(run)
+        able = _checked(compositions, predictor)
+    failed = len(compositions) - len(able)
+    if hull is not None:
+        for composition in able:
+            _complain_of_missing(composition, hull)
+    found = (_predict_one(composition, predictor, structure, hull, console) for composition in able)
+    predictions = (prediction for prediction in found if prediction is not None)
+    if run.hull == PREDICTED:
+        predictions = _with_predicted_hull(predictions, run.spec)
+    done = _tell(predictions, predictor, run, console)
+    failed += len(able) - done.n
+    if done.n:
+        console.print(f"{done.note(run.spec)} {time.perf_counter() - clock:.1f} s.", style="dim")
+        console.print(f"Next: open {done.next_step}.", soft_wrap=True, markup=False, highlight=False)
     return failed
 
 
-def _write_report(predictions: list[Prediction], weights: Weights, out: Path, console: Console) -> Path:
-    """One page with all predictions of the command."""
-    from lcoms.page import write_page
-    from lcoms.prediction.overlap import training_overlap
+def _prepare(run: Run) -> tuple[Predictor, Crystal | None, Hull | None]:
+    """All that can go wrong before the first formula does so here."""
+    import torch
 
-    with console.status("Writing the page ..."):
-        overlaps = [training_overlap(p.composition, [c.crystal for c in p.candidates], weights) for p in predictions]
-        return write_page(predictions, out, overlaps)
+    from lcoms.prediction.hulls import predicted_hull, read_hull
+    from lcoms.prediction.output import make_folder
+    from lcoms.prediction.pipeline import Predictor
+    from lcoms.structure.io import read_crystals
+
+    torch.set_num_threads(run.threads)
+    if run.hull == PREDICTED:
+        predicted_hull([], run.spec)  # says at once where there will be nothing to compare
+    predictor = Predictor.load(run.weights, spec=run.spec, processes=run.processes)
+    structure = None if run.start_structure is None else read_crystals(run.start_structure)[0]
+    hull = None if run.hull is None or run.hull == PREDICTED else read_hull(Path(run.hull), run.spec)
+    make_folder(run.out)
+    return predictor, structure, hull
+
+
+def _checked(compositions: list[Composition], predictor: Predictor) -> list[Composition]:
+    """Those that can be predicted, after a sentence on each of the others."""
+    able = []
+    for composition in compositions:
+        try:
+            predictor.check(composition)
+            able.append(composition)
+        except (FormulaError, OracleError) as error:
+            _complain(f"{composition.reduced_formula}: {_without_name(str(error), composition)}")
+    return able
+
+
+def _without_name(sentence: str, composition: Composition) -> str:
+    return sentence.removeprefix(f"{composition.reduced_formula}: ").removeprefix(f"{composition.formula}: ")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command has done, told at its end."""
+
+    n: int = 0
+    starred: bool = False
+    ranked_by: tuple[str, ...] = ()
+    next_step: str = ""
+
+    def with_one(self, prediction: Prediction, next_step: str) -> Done:
+        """After one more prediction."""
+        relaxed = (c.relaxed for c in prediction.candidates)
+        starred = any(one is not None and one.usable and one.formation_energy is None for one in relaxed)
+        return Done(self.n + 1, self.starred or starred, prediction.ranked_by, self.next_step or next_step)
+
+    def note(self, spec: PredictionSpec) -> str:
+        """What the energies of the tables are."""
+        if spec.relaxation is None:
+            return DECODED_NOTE
+        note = RELAXED_NOTE.format(oracle=spec.relaxation.oracle)
+        if len(self.ranked_by) > 1:
+            note += COMMITTEE_NOTE.format(models=" and ".join(self.ranked_by))
+        return note + (STAR_NOTE if self.starred else "")
+
+
+def _with_predicted_hull(predictions: Iterable[Prediction], spec: PredictionSpec) -> Iterator[Prediction]:
+    """All formulas first, since each is a phase of the others' hull; what lacks a phase is said."""
+    from lcoms.prediction.hulls import predicted_hull
+    from lcoms.prediction.rank import with_hull
+
+    found = list(predictions)
+    hull = predicted_hull(found, spec)
+    for prediction in found:
+        _complain_of_missing(prediction.composition, hull)
+        yield replace(prediction, candidates=with_hull(prediction.candidates, hull))
+
+
+def _tell(predictions: Iterable[Prediction], predictor: Predictor, run: Run, console: Console) -> Done:
+    """Each prediction is written, printed and let go before the next one is asked for."""
+    from lcoms.page import PageWriter
+    from lcoms.prediction.table import sentences, table
+
+    done = Done()
+    with ExitStack() as stack:
+        page = stack.enter_context(PageWriter(run.out, predictor.bundle)) if run.report else None
+        for prediction in predictions:
+            folder = prediction.write(run.out)
+            console.print(table(prediction))
+            for sentence in sentences(prediction):
+                console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+            if page is not None:
+                page.add(prediction)
+            next_step = f"{folder / 'rank-01.cif'} in a crystal viewer"
+            done = done.with_one(prediction, next_step if page is None else f"{page.path} in a browser")
+    return done
+
+
+def _complain_of_missing(composition: Composition, hull: Hull) -> None:
+    if lacking := hull.missing(composition):
+        name = composition.reduced_formula
+        _complain(f"{name}: no hull without a phase of {' and '.join(lacking)}; add one to --hull.")
 
 
 def _predict_one(
-    composition: Composition, weights: Weights, run: Run, structure: Crystal | None, console: Console
+    composition: Composition, predictor: Predictor, structure: Crystal | None, hull: Hull | None, console: Console
 ) -> Prediction | None:
     """A prediction with at least one candidate, or a sentence why there is none."""
-    from lcoms.prediction.pipeline import predict_crystals
+    from lcoms.prediction.pipeline import require_candidates
 
+    name = composition.reduced_formula
     try:
-        with console.status(f"{composition.reduced_formula}: searching ..."):
-            prediction = predict_crystals(composition, weights, run.config, structure=structure)
-    except FormulaError as error:
+        with console.status(f"{name}: searching ...") as status:
+            prediction = predictor.predict(
+                composition,
+                structure=structure,
+                hull=hull,
+                progress=lambda progress: status.update(f"{name}: {progress} ..."),
+            )
+        return require_candidates(prediction)
+    except LcomsError as error:
         _complain(str(error))
         return None
-    if prediction.candidates:
-        return prediction
-    _complain(f"{composition.reduced_formula}: no valid crystal came out of {prediction.n_starts} starts.")
-    return None
-
-
-def _phases(hull: str | None, oracle: str) -> list[Phase]:
-    """Reference phases of the user's file; none where there is no file."""
-    if hull is None or hull == PREDICTED:
-        return []
-    from lcoms.oracles.base import evaluate_all
-    from lcoms.oracles.hull import read_entries
-    from lcoms.oracles.references import load_references
-    from lcoms.oracles.registry import make_oracle
-
-    def evaluate(crystals: list[Crystal]) -> list[float]:
-        model = make_oracle(oracle)
-        model.check([crystal.composition for crystal in crystals])
-        found = evaluate_all(model, crystals)
-        return [e.energy / crystal.n_atoms for e, crystal in zip(found, crystals, strict=True)]
-
-    return read_entries(Path(hull), evaluate, load_references(oracle))
-
-
-def _finish(
-    predictions: list[Prediction], run: Run, phases: list[Phase], folder: Path, console: Console
-) -> list[Prediction]:
-    """Relax where that is wanted, write and print."""
-    from lcoms.prediction.output import table, write_prediction
-
-    if run.refined is not None and predictions:
-        from lcoms.oracles.hull import Hull
-        from lcoms.oracles.references import load_references
-        from lcoms.prediction.calibrate import load_confidence
-        from lcoms.prediction.refine import found_phases, refine_all, to_relax, with_hull
-
-        n = sum(len(to_relax(p, run.refined)) for p in predictions)
-        done = itertools.count(1)
-        with console.status(f"Relaxing {n} candidates ...") as status:
-            predictions = refine_all(
-                predictions,
-                run.refined,
-                n_candidates=run.n_candidates,
-                confidence=load_confidence(folder),
-                processes=run.processes,
-                progress=lambda: status.update(f"Relaxing candidates: {next(done)} of {n} ..."),
-            )
-        if run.hull is not None:
-            phases = found_phases(predictions) if run.hull == PREDICTED else phases
-            reference = Hull(phases, load_references(run.refined.oracle))
-            for composition in [p.composition for p in predictions if reference.missing(p.composition)]:
-                lacking = " and ".join(reference.missing(composition))
-                _complain(f"{composition.reduced_formula}: no hull without a phase of {lacking}; add one to --hull.")
-            predictions = [with_hull(prediction, reference) for prediction in predictions]
-    for prediction in predictions:
-        write_prediction(prediction, run.out)
-        console.print(table(prediction))
-        for sentence in prediction.failures:
-            console.print(f"Not ranked: {sentence}", style="dim", soft_wrap=True)
-        if prediction.confidence is not None:
-            console.print(f"Rank 1 is the known ground state with a probability of {prediction.confidence:.0%}.")
-    return predictions

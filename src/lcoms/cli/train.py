@@ -45,7 +45,6 @@ def cdvae(
     import torch
 
     from lcoms.core.config import to_dict, with_overrides
-    from lcoms.models.fast import FastCDVAE
     from lcoms.models.weights import find_preset, load_cdvae, new_cdvae, preset_of
     from lcoms.train.cdvae import CHECKPOINT_FILE, TrainConfig, train_cdvae
     from lcoms.train.latents import select_rows
@@ -60,8 +59,7 @@ def cdvae(
         model = new_cdvae(preset, with_overrides(find_preset(preset).config(), model_set or []))
     else:
         model = load_cdvae(start_from)[0].requires_grad_(True).train()
-    if isinstance(model, FastCDVAE):
-        model.mixed = bool(torch.cpu._is_avx512_bf16_supported())
+    model.mixed = bool(torch.cpu._is_avx512_bf16_supported())
     crystals = data.arrays(rows)
     metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
     out.mkdir(parents=True, exist_ok=True)
@@ -145,17 +143,17 @@ def library(
 ) -> None:
     """Add the stable crystals of a store to what predictions start from; nothing is trained, OUT gets whole weights."""
     from lcoms.core.config import with_overrides
-    from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE, load_weights
-    from lcoms.prediction.propose import load_library, load_orbits
+    from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE
+    from lcoms.prediction.bundle import WeightBundle
     from lcoms.train.library import ExtensionConfig, extend_library
 
     config = with_overrides(ExtensionConfig(), settings or [])
     require_writable(out / LIBRARY_FILE)
-    data, trained = _open(store), load_weights(weights)
+    data, trained = _open(store), WeightBundle.load(weights)
     if out.exists() and out.samefile(trained.folder):
         raise ConfigError(f"{out} holds the weights to extend; name another folder.")
-    there = load_library(trained.folder)
-    extended, statistics = extend_library(there, load_orbits(trained.folder), trained.cdvae, data, config)
+    there = trained.library
+    extended, statistics = extend_library(there, trained.wyckoff, trained.cdvae, data, config)
     statistics.save(out / ORBITS_FILE)
     extended.save(out / LIBRARY_FILE)
     for file in sorted(trained.folder.iterdir()):
@@ -235,21 +233,23 @@ def decoys(
     from rich.progress import track
 
     from lcoms.data.store import Store
-    from lcoms.models.weights import load_weights
     from lcoms.oracles.registry import make_oracle
-    from lcoms.prediction.propose import PredictConfig
+    from lcoms.prediction.pipeline import Predictor
+    from lcoms.prediction.presets import Options, spec_for
     from lcoms.train.decoys import Decoy, choose_anchors, make_decoys, write_decoys
     from lcoms.train.latents import select_rows
 
     require_writable(out)
     data = Store.open(store)
-    judge, loaded = make_oracle(oracle), load_weights(weights)
+    judge = make_oracle(oracle)
+    options = Options(starts=starts, steps=steps, exclude_same=True, relax=False)
+    predictor = Predictor.load(weights, spec=spec_for(options))
     anchors = choose_anchors(data, select_rows(data, max_atoms=max_atoms), n, np.random.default_rng(seed))
     made: list[Decoy] = []
     n_lost = 0
     for i in track(range(0, len(anchors), DECOY_CHUNK), description="Decoding and labelling"):
-        config = PredictConfig(n_starts=starts, steps=steps, exclude_same=True, seed=seed + i)
-        found, lost = make_decoys(anchors[i : i + DECOY_CHUNK], loaded, config, judge)
+        seeded = predictor.with_options({"seed": seed + i})
+        found, lost = make_decoys(anchors[i : i + DECOY_CHUNK], seeded, judge)
         made, n_lost = made + found, n_lost + lost
         write_decoys(out, made)
     typer.echo(f"{out}: {len(made)} decoys of {len(anchors)} compositions, {n_lost} lost.")

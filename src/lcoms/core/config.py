@@ -245,3 +245,29 @@ def _nearest(word: str, known: Mapping[str, Any], prefix: str = "") -> str:
 
 def _label(where: str) -> str:
     return f"option {where.rstrip('.')}" if where else "the configuration"
+
+
+def merged(config: Config, options: Mapping[str, Any]) -> Config:
+    """A new configuration with some options chosen otherwise; groups of options are merged, not replaced.
+
+    A group that is None here is made from its defaults and what is given; None takes a group away where it may be.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong kind.
+    """
+    return _merge(config, options, "")
+
+
+def _merge(config: Any, options: Mapping[str, Any], where: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(config) if field.init}
+    hints = get_type_hints(type(config))
+    values = {}
+    for name, value in options.items():
+        if name not in fields:
+            raise ConfigError(_unknown(str(name), fields, where))
+        inner = getattr(config, name)
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(inner):
+            values[name] = _merge(inner, value, f"{where}{name}.")
+        else:
+            values[name] = _convert(value, hints[name], where + name, from_text=False)
+    return _make(lambda: dataclasses.replace(config, **values), where)

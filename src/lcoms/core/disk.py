@@ -6,7 +6,7 @@ import errno
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from io import FileIO
@@ -31,7 +31,16 @@ def write_whole(path: Path, content: Content) -> None:
     write_together(path.parent, {path.name: content})
 
 
-def write_together(folder: Path, contents: Mapping[str, Content]) -> None:
+def write_pieces(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file as `write_whole` does, from pieces of text that need not be in memory together.
+
+    Raises:
+        OSError: it cannot be written; its `filename` is the path.
+    """
+    write_together(path.parent, {path.name: pieces})
+
+
+def write_together(folder: Path, contents: Mapping[str, Content | Iterable[str]]) -> None:
     """Write files as `write_whole` does, and rename none of them before all are on disk.
 
     Args:
@@ -48,7 +57,8 @@ def write_together(folder: Path, contents: Mapping[str, Content]) -> None:
         for path, part in parts.items():
             content = contents[path.name]
             with part.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                for piece in (content,) if isinstance(content, str | bytes | memoryview) else content:
+                    file.write(piece.encode() if isinstance(piece, str) else piece)
                 file.flush()
                 os.fsync(file.fileno())
         for path, part in parts.items():

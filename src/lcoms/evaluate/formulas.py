@@ -19,13 +19,13 @@ from lcoms.core.errors import ConfigError, LcomsError, WeightsError
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
 from lcoms.evaluate.validity import invalid_because
-from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.references import load_references
-from lcoms.oracles.registry import make_oracle
-from lcoms.prediction.calibrate import evidence, load_confidence
-from lcoms.prediction.candidate import Candidate
-from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig, predict_crystals
-from lcoms.prediction.refine import USABLE, refine_all
+from lcoms.prediction.pipeline import Predictor, decoded_candidates
+from lcoms.prediction.rank import rank_decoded
+from lcoms.prediction.refine import USABLE
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
+from lcoms.prediction.stages import Candidate
 from lcoms.relax.result import RelaxConfig, crystal_to_dict
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition
@@ -58,13 +58,13 @@ class Row:
     """One candidate of an outcome, with what a ranking can go by.
 
     Attributes:
-        decoded_rank: place in the surrogate's order; None for what only the exploration gave.
+        decoded_rank: place in the surrogate's order; None for what only the random symmetric search gave.
         score: what the candidates were ranked by, eV/atom.
         energy: by the oracle, eV/atom above the lowest; None where not relaxed.
         surrogate: formation energy by the surrogate, eV/atom.
         volume: cubic angstrom an atom.
-        support: share of votes for the structures of its starts.
-        start_distance: chemical distance of the start, None where there is none.
+        prototype_probability: share of similar templates that have its structure.
+        template_distance: chemical distance of the template, None where there is none.
         strict, both: whether it is the reference.
     """
 
@@ -74,11 +74,11 @@ class Row:
     surrogate: float
     latent_distance: float
     space_group: int
-    count: int
+    n_found: int
     n_atoms: int
     volume: float
-    support: float
-    start_distance: float | None
+    prototype_probability: float
+    template_distance: float | None
     strict: bool
     both: bool
 
@@ -92,9 +92,9 @@ class Outcome:
         decoded: in the surrogate's order, before any relaxation.
         space_group: of the reference.
         first_space_group: of the first candidate, None without candidates.
-        confidence: that the first candidate is right; None where not fitted.
+        probability: that the first candidate is right; None where not fitted.
         note: why there is no candidate, where there is none.
-        evidence: what a confidence is fitted on; empty without relaxation.
+        evidence: what a calibration is fitted on; empty without relaxation.
         rows: all candidates, best first.
         first: the first candidate's crystal, None without candidates.
         energy, known_energy: formation energies by the oracle, eV/atom, of the first candidate and of the reference
@@ -109,7 +109,7 @@ class Outcome:
     space_group: int
     first_space_group: int | None
     n_candidates: int
-    confidence: float | None
+    probability: float | None
     seconds: float
     note: str = ""
     evidence: tuple[float, ...] = ()
@@ -120,10 +120,9 @@ class Outcome:
 
 
 class Plan(NamedTuple):
-    """How each formula is predicted; `refined` None means without relaxation."""
+    """How each formula is predicted."""
 
-    config: PredictConfig
-    refined: RefineConfig | None = None
+    spec: PredictionSpec
     weights: Path | None = None
 
 
@@ -132,10 +131,8 @@ Job = tuple[int, list[Reference]]
 
 def evaluate_formulas(
     references: Sequence[Reference],
-    weights: Weights,
-    config: PredictConfig,
+    predictor: Predictor,
     *,
-    refined: RefineConfig | None = None,
     n_seeds: int = 1,
     processes: int = 1,
     kept: Mapping[tuple[str, int], Outcome] | None = None,
@@ -144,21 +141,18 @@ def evaluate_formulas(
     """Predict every composition once a seed and look for its references among the candidates.
 
     Args:
-        refined: relax the best candidates so; None: do not.
         processes: predict so many formulas at a time; the answers do not depend on it.
         kept: outcomes of an earlier run by name and seed; compositions that have all of theirs are not predicted.
         on_outcome: called as outcomes come, in order.
 
     Raises:
-        OracleError: an oracle cannot be made. What fails later is the note of an outcome.
+        OracleError: an energy model cannot be made. What fails later is the note of an outcome.
         ConfigError: settings that fit no composition.
     """
-    for oracle in () if refined is None else filter(None, (refined.oracle, refined.second_oracle)):
-        make_oracle(oracle)
-    jobs = jobs_for(references, config.seed, n_seeds)
-    plan = Plan(config, refined, weights.folder)
+    _ = predictor.oracle  # made now, so that a model that is missing is told at once
+    jobs = jobs_for(references, predictor.spec.seed, n_seeds)
     outcomes = []
-    for some in _in_order(jobs, weights, plan, processes, kept or {}):
+    for some in _in_order(jobs, predictor, processes, kept or {}):
         for outcome in some:
             outcomes.append(outcome)
             if on_outcome is not None:
@@ -206,24 +200,26 @@ def by_majority(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, de
     return Share(sum(2 * sum(hits) > len(hits) for hits in found.values()), len(found))
 
 
-_LOADED: dict[str, tuple[Weights, Plan]] = {}
+_LOADED: dict[str, Predictor] = {}
 
 
 def _in_order(
-    jobs: Sequence[Job], weights: Weights, plan: Plan, processes: int, kept: Mapping[tuple[str, int], Outcome]
+    jobs: Sequence[Job], predictor: Predictor, processes: int, kept: Mapping[tuple[str, int], Outcome]
 ) -> Iterator[list[Outcome]]:
     there = [[kept.get((reference.name, seed)) for reference in members] for seed, members in jobs]
     missing = [job for job, outcomes in zip(jobs, there, strict=True) if None in outcomes]
-    made = _made(missing, weights, plan, processes)
+    made = _made(missing, predictor, processes)
     for outcomes in there:
         yield next(made) if None in outcomes else [outcome for outcome in outcomes if outcome is not None]
 
 
-def _made(jobs: Sequence[Job], weights: Weights, plan: Plan, processes: int) -> Iterator[list[Outcome]]:
+def _made(jobs: Sequence[Job], predictor: Predictor, processes: int) -> Iterator[list[Outcome]]:
+    alone = Predictor(predictor.bundle, predictor.spec, processes=1)
     if processes == 1:
         for job in jobs:
-            yield _outcomes(job, weights, plan)
+            yield _outcomes(job, alone)
         return
+    plan = Plan(predictor.spec, predictor.bundle.folder)
     with get_context("spawn").Pool(processes, _prepare, (plan,)) as pool:
         yield from pool.imap(_run, jobs)
 
@@ -232,23 +228,19 @@ def _prepare(plan: Plan) -> None:
     import torch
 
     torch.set_num_threads(1)
-    _LOADED["plan"] = (load_weights(plan.weights), plan)
+    _LOADED["predictor"] = Predictor.load(plan.weights, spec=plan.spec, processes=1)
 
 
 def _run(job: Job) -> list[Outcome]:
-    return _outcomes(job, *_LOADED["plan"])
+    return _outcomes(job, _LOADED["predictor"])
 
 
-def _outcomes(job: Job, weights: Weights, plan: Plan) -> list[Outcome]:
+def _outcomes(job: Job, predictor: Predictor) -> list[Outcome]:
     seed, members = job
     clock, note = time.perf_counter(), ""
-    decoded = final = None
+    prediction = None
     try:
-        decoded = final = predict_crystals(members[0].composition, weights, replace(plan.config, seed=seed))
-        if plan.refined is not None:
-            n = plan.config.n_candidates
-            models = load_confidence(weights.folder)
-            (final,) = refine_all([decoded], plan.refined, n_candidates=n, confidence=models, processes=1)
+        prediction = predictor.with_options({"seed": seed}).predict(members[0].composition)
     except (ConfigError, WeightsError):
         raise  # every other composition would meet it, too
     except LcomsError as error:
@@ -256,14 +248,15 @@ def _outcomes(job: Job, weights: Weights, plan: Plan) -> list[Outcome]:
     except Exception as error:  # one composition that hits a defect must not end hours of others
         note = f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
     seconds = time.perf_counter() - clock
-    known = [None] * len(members) if plan.refined is None else _known_energies(members, plan.refined)
+    relaxation = predictor.spec.relaxation
+    known = [None] * len(members) if relaxation is None else _known_energies(members, relaxation)
     return [
-        replace(_compare(reference, decoded, final, seed, seconds, note), known_energy=energy)
+        replace(_compare(reference, prediction, seed, seconds, note), known_energy=energy)
         for reference, energy in zip(members, known, strict=True)
     ]
 
 
-def _known_energies(members: Sequence[Reference], config: RefineConfig) -> list[float | None]:
+def _known_energies(members: Sequence[Reference], config: RelaxationSpec) -> list[float | None]:
     """Formation energies of references, relaxed as the candidates are."""
     options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps)
     results = relax_crystals([reference.crystal for reference in members], config.oracle, options, processes=1)
@@ -276,13 +269,11 @@ def _known_energies(members: Sequence[Reference], config: RefineConfig) -> list[
     ]
 
 
-def _compare(
-    reference: Reference, decoded: Prediction | None, final: Prediction | None, seed: int, seconds: float, note: str
-) -> Outcome:
+def _compare(reference: Reference, prediction: Prediction | None, seed: int, seconds: float, note: str) -> Outcome:
     group = space_group_number(reference.crystal)
-    before = () if decoded is None else decoded.candidates
-    after = () if final is None else final.candidates
-    rows = _rows(reference, before, after, group)
+    before = [] if prediction is None else rank_decoded(decoded_candidates(prediction))
+    after = () if prediction is None else prediction.candidates
+    first = after[0] if after else None
     return Outcome(
         name=reference.name,
         formula=reference.composition.reduced_formula,
@@ -290,15 +281,15 @@ def _compare(
         ranks=_ranks(reference, after, group),
         decoded=_ranks(reference, before, group),
         space_group=group,
-        first_space_group=after[0].space_group if after else None,
+        first_space_group=None if first is None else first.space_group,
         n_candidates=len(after),
-        confidence=None if final is None else final.confidence,
+        probability=None if prediction is None else prediction.probability,
         seconds=round(seconds, 2),
         note=note,
-        evidence=tuple(evidence(after)),
-        rows=rows,
-        first=crystal_to_dict(after[0].crystal) if after else None,
-        energy=after[0].relaxation.formation_energy if after and after[0].relaxation is not None else None,
+        evidence=() if prediction is None else prediction.evidence,
+        rows=_rows(reference, before, after, group),
+        first=None if first is None else crystal_to_dict(first.crystal),
+        energy=None if first is None or first.relaxed is None else first.relaxed.formation_energy,
     )
 
 
@@ -318,22 +309,20 @@ def _rows(reference: Reference, before: Sequence[Candidate], after: Sequence[Can
     place = {id(c.crystal): rank for rank, c in enumerate(before, 1)}
     rows = []
     for c in after:
-        decoded = c.crystal if c.relaxation is None else c.relaxation.decoded
-        energy = None if c.relaxation is None else c.relaxation.energy_above_lowest
         strict = matches(c.crystal, reference.crystal, STRICT)
         rows.append(
             Row(
-                decoded_rank=place.get(id(decoded)),
+                decoded_rank=place.get(id(c.decoded.crystal)),
                 score=c.score,
-                energy=energy if energy is not None and isfinite(energy) else None,
-                surrogate=c.energy_per_atom,
-                latent_distance=c.latent_distance,
+                energy=c.energy_above_lowest if isfinite(c.energy_above_lowest) else None,
+                surrogate=c.decoded.energy_per_atom,
+                latent_distance=c.decoded.latent_distance,
                 space_group=c.space_group,
-                count=c.count,
+                n_found=c.n_found,
                 n_atoms=c.crystal.n_atoms,
                 volume=c.crystal.volume / c.crystal.n_atoms,
-                support=c.support,
-                start_distance=c.start.distance if isfinite(c.start.distance) else None,
+                prototype_probability=c.prototype_probability,
+                template_distance=c.proposal.distance if isfinite(c.proposal.distance) else None,
                 strict=strict,
                 both=strict and same_space_group(c.space_group, group),
             )

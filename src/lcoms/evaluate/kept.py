@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Any
 
 from lcoms import __version__
-from lcoms.core.config import from_dict, parse_json, to_dict
+from lcoms.core.config import from_dict, parse_json
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import ConfigError, DataError
-from lcoms.evaluate.formulas import Job, Outcome, Plan, jobs_for
+from lcoms.evaluate.formulas import Job, Outcome, jobs_for
 from lcoms.evaluate.references import Reference
-from lcoms.models.weights import Weights
+from lcoms.prediction.pipeline import Predictor
 from lcoms.relax.result import crystal_to_dict
 
 EVERY = 30.0  # seconds from one writing to the next
@@ -31,9 +31,7 @@ class OutcomeFile:
     by an error or Ctrl-C, what there is is written; a process that is killed loses what came after the last writing.
     """
 
-    def __init__(
-        self, path: Path, references: Sequence[Reference], weights: Weights, plan: Plan, *, n_seeds: int
-    ) -> None:
+    def __init__(self, path: Path, references: Sequence[Reference], predictor: Predictor, *, n_seeds: int) -> None:
         """Open the file, or begin a new one.
 
         Raises:
@@ -42,7 +40,7 @@ class OutcomeFile:
         """
         require_writable(path)
         self._path, self._written = path, time.monotonic()
-        self._keys = _keys(jobs_for(references, plan.config.seed, n_seeds), weights, plan)
+        self._keys = _keys(jobs_for(references, predictor.spec.seed, n_seeds), predictor)
         self.outcomes: dict[Name, Outcome] = _read(path, self._keys) if path.exists() else {}
 
     def __enter__(self) -> OutcomeFile:
@@ -66,9 +64,8 @@ class OutcomeFile:
         self._written = time.monotonic()
 
 
-def _keys(jobs: Sequence[Job], weights: Weights, plan: Plan) -> dict[Name, str]:
-    refined = None if plan.refined is None else to_dict(plan.refined)
-    settings = {"version": __version__, "weights": weights.digest, "config": to_dict(plan.config), "refined": refined}
+def _keys(jobs: Sequence[Job], predictor: Predictor) -> dict[Name, str]:
+    settings = {"version": __version__, "weights": predictor.bundle.digest, "spec": predictor.spec.to_dict()}
     keys = {}
     for seed, members in jobs:
         for reference in members:

@@ -10,7 +10,7 @@ displacements over (volume / atom)^(1/3), RMSE over matches only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,15 +20,15 @@ from torch import Tensor
 
 from lcoms.evaluate.statistics import Share
 from lcoms.models.base import CDVAE
-from lcoms.models.weights import Weights
-from lcoms.prediction.decode import Proposal, SymmetryConfig, decode_latents
-from lcoms.prediction.propose import load_library
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.decoder import Constraint, decode_latents
+from lcoms.prediction.spec import DecoderSpec
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import LOOSE, rmsd
 
 MOST_GROUPS = 6
-TRIES = SymmetryConfig(tries=24, more_tries=12)
+DECODER = DecoderSpec(samples=24, more_samples=12)
 Decode = Callable[[Float[Tensor, "n latent"], Sequence[Composition], torch.Generator], list[Crystal | None]]
 SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
 
@@ -61,19 +61,18 @@ class Reconstruction:
             )
 
 
-def symmetric_decode(weights: Weights) -> Decode:
+def symmetric_decode(bundle: WeightBundle) -> Decode:
     """Decoding within the space groups of the nearest latents of the library, and freely."""
-    library = load_library(weights.folder)
+    library = bundle.library
 
     def decode(
         z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
     ) -> list[Crystal | None]:
-        proposals = [
-            [Proposal(*pair) for pair in library.space_groups_near(latent, composition)[:MOST_GROUPS]]
+        constraints = [
+            [Constraint(*pair) for pair in library.space_groups_near(latent, composition)[:MOST_GROUPS]]
             for latent, composition in zip(z, compositions, strict=True)
         ]
-        config = replace(TRIES, free=len(z))
-        within = decode_latents(weights, z, compositions, proposals, generator, config=config)
+        within = decode_latents(bundle, z, compositions, constraints, generator, config=DECODER, also_freely=True)
         return [some[0].crystal if some else None for some in within]
 
     return decode

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lcoms.core.errors import DataError
@@ -21,6 +22,7 @@ from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import N_ELEMENTS, atomic_volume
 from lcoms.structure.lattice import lattice_from_parameters, volume
+from lcoms.structure.wyckoff import SymmetricCell
 
 N_COMPOSITION_FEATURES = N_ELEMENTS + 1
 LOGVAR_RANGE = (-10.0, 4.0)
@@ -29,16 +31,44 @@ LENGTH_RANGE = (1.0, 200.0)  # angstrom; a cell edge outside is no crystal we kn
 MIN_FLATNESS = 1e-2  # volume over the product of the lengths; below it the cell is close to a plane
 
 
+class SymmetricDecoder(Protocol):
+    """A decoder that can keep atoms on Wyckoff positions all the way."""
+
+    def predict_lattices(
+        self, z: Float[Tensor, "n latent"], compositions: Sequence[Composition]
+    ) -> Float[Tensor, "n 3 3"]:
+        """The lattice that the head reads from each latent; NaN where it makes no cell."""
+
+    def decode_within(
+        self,
+        z: Float[Tensor, "n latent"],
+        cells: Sequence[SymmetricCell],
+        lattices: Float[Tensor, "n 3 3"],
+        generator: torch.Generator,
+        *,
+        coords: Sequence[Float[NDArray[np.float64], " _"] | None] | None = None,
+        known_to: float = 0.5,
+    ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
+        """One sample for each row within a space group, and the distance of its latent from the one asked for."""
+
+
 class CDVAE(nn.Module, ABC):
     """A variational autoencoder of crystals, conditional on the contents of the cell.
 
     Attributes:
         latent_dim: length of a latent vector.
         config: the dataclass it was made from.
+        mixed: whether layers that can do so compute in bfloat16.
     """
 
     latent_dim: int
     config: Any
+    mixed: bool = False
+
+    @property
+    @abstractmethod
+    def within_groups(self) -> SymmetricDecoder | None:
+        """What decodes within space groups; None where this preset cannot."""
 
     @abstractmethod
     def encode(

@@ -24,7 +24,15 @@ from torch.nn import functional
 
 from lcoms.core.errors import ConfigError, CrystalError
 from lcoms.models.assignment import assigned_displacements
-from lcoms.models.base import CDVAE, LatticeTransform, VolumeBaseline, clamp_logvar, kl_divergence, sample_latent
+from lcoms.models.base import (
+    CDVAE,
+    LatticeTransform,
+    SymmetricDecoder,
+    VolumeBaseline,
+    clamp_logvar,
+    kl_divergence,
+    sample_latent,
+)
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.schedule import Symmetry, anneal, random_strains
 from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout
@@ -52,7 +60,6 @@ class FastCDVAE(CDVAE):
         super().__init__()
         self.config = c = config
         self.latent_dim = c.latent_dim
-        self.mixed = False
         sizes = {"channels": c.channels, "filters": c.filters, "vectors": c.vectors, "condition": c.condition}
         self.embed_composition = _mlp(N_ELEMENTS, c.condition, c.condition)
         self.embed = nn.Embedding(N_ELEMENTS + 1, c.channels)
@@ -71,6 +78,10 @@ class FastCDVAE(CDVAE):
         self.lattice_transform = LatticeTransform()
         self.register_buffer("energy_mean", torch.zeros(()))
         self.register_buffer("energy_std", torch.ones(()))
+
+    @property
+    def within_groups(self) -> SymmetricDecoder:
+        return self
 
     def encode(self, batch: CrystalBatch) -> tuple[Tensor, Tensor]:
         mu = batch.lattice.new_zeros(batch.n_crystals, self.latent_dim)

@@ -94,6 +94,10 @@ class PaperCDVAE(CDVAE):
         self.volume_baseline.fit(features, torch.linalg.det(batch.lattice).abs())
         self.lattice_transform.fit(batch.lattice, self.volume_baseline(features))
 
+    @property
+    def within_groups(self) -> None:
+        return None
+
     def encode(
         self, batch: CrystalBatch
     ) -> tuple[Float[Tensor, "n_crystals latent"], Float[Tensor, "n_crystals latent"]]:

@@ -159,7 +159,7 @@ def load_weights(folder: Path | None = None) -> Weights:
 
 def _for_inference(model: CDVAE) -> CDVAE:
     """Half precision inside the layers where the processor multiplies it natively; elsewhere it would be slower."""
-    if isinstance(model, FastCDVAE) and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         model.mixed = bool(torch.cpu._is_avx512_bf16_supported())
     model.eval()
     return model

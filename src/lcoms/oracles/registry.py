@@ -24,7 +24,7 @@ from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles.base import EnergyOracle
 
 DEFAULT_ORACLE = "chgnet:r2scan"
-DEFAULT_SECOND_ORACLE = "sevennet:l3i5"
+DEFAULT_COMMITTEE = ("sevennet:l3i5",)
 NAMES = ("chgnet:r2scan", "chgnet:0.3.0", "sevennet:l3i5", "gpaw", "analytic")
 SEVENNET_WEIGHTS = ("l3i5",)
 CHGNET_WEIGHTS = ("r2scan", "0.3.0")
@@ -46,7 +46,7 @@ def make_oracle(name: str) -> EnergyOracle:
     if family == "chgnet" and (rest in CHGNET_WEIGHTS or ":" not in name):
         return _chgnet(rest or DEFAULT_ORACLE.partition(":")[2])
     if family == "sevennet" and (rest in SEVENNET_WEIGHTS or ":" not in name):
-        return _sevennet(rest or DEFAULT_SECOND_ORACLE.partition(":")[2])
+        return _sevennet(rest or SEVENNET_WEIGHTS[0])
     if family == "gpaw":
         return _gpaw(rest)
     found = _IMPORT_PATH.fullmatch(name.strip())
@@ -74,12 +74,12 @@ def _sevennet(weights: str) -> EnergyOracle:
     return SevenNetOracle(weights)
 
 
-def default_second_oracle(oracle: str) -> str:
-    """The oracle that is asked beside another one where nothing is said; empty: none.
+def default_committee(oracle: str) -> tuple[str, ...]:
+    """The models that are asked beside another one where nothing is said.
 
-    SevenNet, where it is installed, beside the default oracle: a model of one's own is not overruled.
+    SevenNet, where it is installed, beside the default model: a model of one's own is not overruled.
     """
-    return DEFAULT_SECOND_ORACLE if oracle == DEFAULT_ORACLE and find_spec("sevenn") is not None else ""
+    return DEFAULT_COMMITTEE if oracle == DEFAULT_ORACLE and find_spec("sevenn") is not None else ()
 
 
 def _gpaw(settings: str) -> EnergyOracle:

@@ -1,5 +1,5 @@
-"""Predictions as a web page that needs no server: `page_html` and `write_page`."""
+"""Predictions as a web page that needs no server: `page_html` and `PageWriter`."""
 
-from lcoms.page.render import page_html, write_page
+from lcoms.page.render import PageWriter, page_html
 
-__all__ = ["page_html", "write_page"]
+__all__ = ["PageWriter", "page_html"]

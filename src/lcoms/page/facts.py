@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import isfinite
 from typing import NamedTuple
 
-from lcoms.prediction.candidate import Candidate
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
-from lcoms.prediction.pipeline import Prediction
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import parameters_from_lattice
 from lcoms.structure.symmetry import space_group_symbol
@@ -66,36 +66,37 @@ def density(crystal: Crystal) -> float:
 def energy_facts(candidate: Candidate, prediction: Prediction) -> tuple[Fact, ...]:
     """Energies by the oracle, where it was asked, and by the surrogate."""
     facts = []
-    relaxation, unit = candidate.relaxation, "eV/atom"
-    if relaxation is not None and prediction.refined is not None:
-        oracle = prediction.refined.oracle
+    relaxed, relaxation, unit = candidate.relaxed, prediction.spec.relaxation, "eV/atom"
+    if relaxed is not None and relaxation is not None:
+        oracle = relaxation.oracle
         facts += [
-            Fact("Relaxation", f"{relaxation.status}, {relaxation.n_steps} steps with {oracle}"),
-            Fact(f"Formation energy, {oracle}", number(relaxation.formation_energy, 3, unit)),
-            Fact(f"Total energy, {oracle}", number(relaxation.energy_per_atom, 3, unit)),
-            Fact("Above the lowest candidate", number(relaxation.energy_above_lowest, 3, unit)),
+            Fact("Relaxation", f"{relaxed.status}, {relaxed.n_steps} steps with {oracle}"),
+            Fact(f"Formation energy, {oracle}", number(relaxed.formation_energy, 3, unit)),
+            Fact(f"Total energy, {oracle}", number(relaxed.energy_per_atom, 3, unit)),
+            Fact("Above the lowest candidate", number(candidate.energy_above_lowest, 3, unit)),
         ]
-        if relaxation.e_above_hull is not None:
-            facts.append(Fact("Above the hull", number(relaxation.e_above_hull, 3, unit)))
+        if candidate.e_above_hull is not None:
+            facts.append(Fact("Above the hull", number(candidate.e_above_hull, 3, unit)))
     return (
         *facts,
-        Fact("Surrogate, at the start", number(candidate.start_energy, 3, unit)),
-        Fact("Surrogate, after descent", number(candidate.latent_energy, 3, unit)),
-        Fact("Surrogate, decoded crystal", number(candidate.energy_per_atom, 3, unit)),
+        Fact("Surrogate, at the start", number(candidate.decoded.start_energy, 3, unit)),
+        Fact("Surrogate, after descent", number(candidate.decoded.latent_energy, 3, unit)),
+        Fact("Surrogate, decoded crystal", number(candidate.decoded.energy_per_atom, 3, unit)),
     )
 
 
 def origin_facts(candidate: Candidate, overlap: TrainingOverlap | None, nearest: Overlap | None) -> tuple[Fact, ...]:
     """Where the start came from, and what the training data hold near the crystal."""
-    start = candidate.start
+    proposal = candidate.proposal
     facts = [
-        Fact("Times found", _times(candidate.count)),
-        Fact("Start", ORIGINS.get(start.source, f"training crystal {start.source}, {start.formula}")),
-        Fact("Formula units of the start", str(start.n_formula_units)),
+        Fact("Found", _times(candidate.n_found)),
+        Fact("Descent from", ORIGINS.get(proposal.source, f"template {proposal.source}, {proposal.formula}")),
+        Fact("Formula units of it", str(proposal.n_formula_units)),
     ]
-    if isfinite(start.distance):
-        facts.append(Fact("Chemical distance of the start", f"{number(start.distance, 1)} Mendeleev numbers"))
-    facts.append(Fact("Latent lost in decoding", number(candidate.latent_distance, 2)))
+    if isfinite(proposal.distance):
+        facts.append(Fact("Chemical distance of the template", f"{number(proposal.distance, 2)} (learned distance)"))
+    facts.append(Fact("Prototype probability", f"{candidate.prototype_probability:.0%}"))
+    facts.append(Fact("Latent distance lost in decoding", number(candidate.decoded.latent_distance, 2)))
     if overlap is not None and nearest is not None:
         facts += [
             Fact("Nearest training crystal", f"{nearest.nearest}, {nearest.formula}"),
@@ -121,18 +122,19 @@ def summary(prediction: Prediction, overlap: TrainingOverlap | None) -> tuple[st
     """The answer in sentences, with how far to trust it."""
     sentences = []
     if not prediction.candidates:
-        return (f"No valid crystal came out of {prediction.n_starts} starts.",)
+        return (f"No valid crystal came out of {prediction.decoded.n_proposals} proposals.",)
     first = prediction.candidates[0]
-    energy = f"predicted formation energy {number(first.energy_per_atom, 3)} eV/atom by the surrogate"
-    if first.relaxation is not None and first.relaxation.formation_energy is not None and prediction.refined:
-        figure = number(first.relaxation.formation_energy, 3)
-        energy = f"formation energy {figure} eV/atom after relaxation with {prediction.refined.oracle}"
+    energy = f"predicted formation energy {number(first.decoded.energy_per_atom, 3)} eV/atom by the surrogate"
+    relaxation = prediction.spec.relaxation
+    if first.relaxed is not None and first.relaxed.formation_energy is not None and relaxation is not None:
+        figure = number(first.relaxed.formation_energy, 3)
+        energy = f"formation energy {figure} eV/atom after relaxation with {relaxation.oracle}"
     sentences.append(f"First of {len(prediction.candidates)}: {group_name(first.space_group)}, {energy}.")
-    if prediction.confidence is not None:
-        sentences.append(f"Rank 1 is the known ground state with a probability of {prediction.confidence:.0%}.")
+    if prediction.probability is not None:
+        sentences.append(f"Rank 1 is the known ground state with a probability of {prediction.probability:.0%}.")
     else:
         sentences.append(
-            "No probability is stated for this answer: none was fitted for these weights and this ranking."
+            "No probability is stated for this answer: none was fitted for these options and energy models."
         )
     if overlap is not None:
         sentences.append(_overlap_sentence(prediction, overlap))
@@ -144,28 +146,33 @@ def _overlap_sentence(prediction: Prediction, overlap: TrainingOverlap) -> str:
     if not overlap.n_same:
         return f"The training data ({overlap.n_library} crystals) hold no crystal of {formula}."
     held = f"The training data hold {overlap.n_same} crystal{'s' if overlap.n_same > 1 else ''} of {formula} itself"
-    if prediction.config.exclude_same:
-        return f"{held}; none was taken as a start, but the weights were trained on them."
+    if prediction.spec.search.exclude_same:
+        return f"{held}; none was used as a template, but the weights were trained on them."
     return f"{held}, so this answer may be remembered rather than found."
 
 
 def notes(prediction: Prediction) -> tuple[Fact, ...]:
     """How a prediction was made and what was dropped on the way."""
-    config, refined = prediction.config, prediction.refined
-    ranked = "by the surrogate's score" if refined is None else f"by {refined.oracle} after relaxation"
+    search, decoded = prediction.spec.search, prediction.decoded
+    ranked = "energy by the surrogate"
+    if prediction.ranked_by:
+        ranked = f"energy after relaxation ({' and '.join(prediction.ranked_by)}, mean)"
     return (
-        Fact("Starts", f"{prediction.n_starts} ({config.start}), {config.steps} steps of descent, seed {config.seed}"),
-        Fact("Ranked", ranked),
+        Fact(
+            "Descents",
+            f"{decoded.n_proposals} ({search.start}), {search.steps} steps each, seed {prediction.spec.seed}",
+        ),
+        Fact("Ranked by", f"{ranked}, prototype probability and volume"),
         Fact(
             "Dropped",
-            f"{prediction.n_invalid} without a valid crystal, {prediction.n_too_close} with atoms too close, "
+            f"{decoded.n_invalid} without a valid crystal, {decoded.n_too_close} with atoms too close, "
             f"{prediction.n_duplicates} duplicates",
         ),
         Fact("Weights", prediction.weights_digest),
     )
 
 
-def _times(count: int) -> str:
-    if not count:
-        return "by no start, by exploring alone"
-    return f"by {count} start{'s' if count > 1 else ''}"
+def _times(n_found: int) -> str:
+    if not n_found:
+        return "by the random symmetric search alone"
+    return f"by {n_found} descent{'s' if n_found > 1 else ''}"

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
+from jinja2.utils import htmlsafe_json_dumps
+
 from lcoms import __version__
-from lcoms.core.disk import write_whole
+from lcoms.core.disk import write_pieces
 from lcoms.core.errors import LcomsError
-from lcoms.page.views import FormulaView, formula_view
-from lcoms.prediction.overlap import TrainingOverlap
-from lcoms.prediction.pipeline import Prediction
+from lcoms.page.views import formula_view
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.overlap import TrainingOverlap, training_overlap
+from lcoms.prediction.result import Prediction
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -51,29 +57,92 @@ def environment() -> Environment:
     )
 
 
-def page_html(
-    predictions: Sequence[Prediction],
-    overlaps: Sequence[TrainingOverlap | None] | None = None,
-    *,
-    home: str | None = None,
-) -> str:
-    """One page with all candidates of some predictions.
+def page_html(prediction: Prediction, overlap: TrainingOverlap | None = None, *, home: str | None = None) -> str:
+    """The page of one prediction.
 
     Args:
-        overlaps: one for each prediction; None leaves the training data unmentioned.
+        overlap: how near its candidates come to the training data; None leaves that unmentioned.
         home: address that a link at the top leads to; None: no link.
     """
+    part = Part.of(prediction, overlap)
+    return "".join(_page([part.name], iter([part.section]), iter([part.drawings]), home))
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a page holds of one formula: its name with the symbols and counts in it, its section and its drawings."""
+
+    name: tuple[str, tuple[tuple[str, str], ...]]
+    section: str
+    drawings: str
+
+    @classmethod
+    def of(cls, prediction: Prediction, overlap: TrainingOverlap | None) -> Part:
+        """The part of a prediction, ready to be written."""
+        view = formula_view(prediction, overlap)
+        drawings = {candidate.anchor: candidate.drawing for candidate in view.candidates}
+        section = environment().get_template("formula.html").render(view=view)
+        return cls((view.formula, view.parts), section, str(htmlsafe_json_dumps(drawings))[1:-1])
+
+
+class PageWriter:
+    """Writes OUT/report.html, one prediction after another; what is written is not kept in memory.
+
+    Leaving the context completes the page; nothing is written where no prediction was added.
+
+    Args:
+        out: folder of the page.
+        bundle: weights, which tell how near candidates come to the training data.
+    """
+
+    def __init__(self, out: Path, bundle: WeightBundle) -> None:
+        self.path = out / REPORT
+        self._bundle = bundle
+        self._names: list[tuple[str, tuple[tuple[str, str], ...]]] = []
+        self._sections, self._drawings = TemporaryFile("w+"), TemporaryFile("w+")  # noqa: SIM115 - closed on exit
+
+    def __enter__(self) -> PageWriter:
+        return self
+
+    def add(self, prediction: Prediction) -> None:
+        """One more formula."""
+        crystals = [candidate.crystal for candidate in prediction.candidates]
+        part = Part.of(prediction, training_overlap(prediction.composition, crystals, self._bundle))
+        self._names.append(part.name)
+        for file, text in ((self._sections, part.section), (self._drawings, part.drawings)):
+            file.write(json.dumps(text) + "\n")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._sections as sections, self._drawings as drawings:
+            if not self._names:
+                return
+            sections.seek(0)
+            drawings.seek(0)
+            pieces = _page(self._names, map(json.loads, sections), map(json.loads, drawings), None)
+            try:
+                write_pieces(self.path, pieces)
+            except OSError as error:
+                raise LcomsError(
+                    f"{self.path}: cannot be written ({error.strerror}); choose another folder with --out."
+                ) from error
+
+
+def _page(
+    names: Sequence[tuple[str, tuple[tuple[str, str], ...]]],
+    sections: Iterator[str],
+    drawings: Iterator[str],
+    home: str | None,
+) -> Iterator[str]:
+    """The text of a page, piece by piece."""
     from markupsafe import Markup
 
-    given = [None] * len(predictions) if overlaps is None else overlaps
-    views = [formula_view(prediction, overlap) for prediction, overlap in zip(predictions, given, strict=True)]
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            title=_title(views),
-            views=views,
-            drawings={candidate.anchor: candidate.drawing for view in views for candidate in view.candidates},
+    template = environment().get_template("report.html")
+    return iter(
+        template.generate(
+            title=_title([name for name, _ in names]),
+            formulas=names,
+            sections=map(Markup, sections),
+            drawings=(Markup(text) for text in drawings if text),
             policy=f"{POLICY}; script-src {' '.join(_hash(asset(name)) for name in SCRIPTS)}",
             scripts=[Markup(asset(name)) for name in SCRIPTS],
             styles=[Markup(asset(name)) for name in STYLES],
@@ -84,26 +153,9 @@ def page_html(
     )
 
 
-def write_page(
-    predictions: Sequence[Prediction], out: Path, overlaps: Sequence[TrainingOverlap | None] | None = None
-) -> Path:
-    """Write OUT/report.html; returns its path.
-
-    Raises:
-        LcomsError: it cannot be written.
-    """
-    path = out / REPORT
-    text = page_html(predictions, overlaps)
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise LcomsError(f"{path}: cannot be written ({error.strerror}); choose another folder with --out.") from error
-    return path
-
-
-def _title(views: Sequence[FormulaView]) -> str:
-    shown = ", ".join(view.formula for view in views[:4])
-    return f"{shown} and {len(views) - 4} more" if len(views) > 4 else shown
+def _title(formulas: Sequence[str]) -> str:
+    shown = ", ".join(formulas[:4])
+    return f"{shown} and {len(formulas) - 4} more" if len(formulas) > 4 else shown
 
 
 def _hash(script: str) -> str:

@@ -24,10 +24,10 @@ from lcoms.page.facts import (
     structure_facts,
     summary,
 )
-from lcoms.prediction.candidate import Candidate, Relaxation
 from lcoms.prediction.output import CIF_SYMPREC
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
-from lcoms.prediction.pipeline import Prediction
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.stages import Candidate, Relaxed
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import SYMBOLS, covalent_radius
 from lcoms.structure.io import to_cif, to_poscar
@@ -96,7 +96,7 @@ class FormulaView:
     parts: tuple[tuple[str, str], ...]
     columns: tuple[Column, ...]
     candidates: tuple[CandidateView, ...]
-    confidence: str
+    probability: str
     summary: tuple[str, ...]
     failures: tuple[str, ...]
     notes: tuple[Fact, ...]
@@ -119,7 +119,7 @@ def formula_view(prediction: Prediction, overlap: TrainingOverlap | None = None)
             _candidate_view(rank, candidate, prediction, columns, overlap, nearest)
             for rank, (candidate, nearest) in enumerate(zip(prediction.candidates, near, strict=True), 1)
         ),
-        confidence=NO_VALUE if prediction.confidence is None else f"{prediction.confidence:.0%}",
+        probability=NO_VALUE if prediction.probability is None else f"{prediction.probability:.0%}",
         summary=summary(prediction, overlap),
         failures=prediction.failures,
         notes=notes(prediction),
@@ -154,8 +154,8 @@ def _candidate_view(
             "cif": to_cif(cell, symprec=CIF_SYMPREC),
             "poscar": to_poscar(cell),
             "cell": _drawn_cell(cell, bonds),
-            "descent": _finite(candidate.descent_energies),
-            "relaxation": _finite(candidate.relaxation.energies if candidate.relaxation else ()),
+            "descent": _finite(candidate.decoded.descent_energies),
+            "relaxation": _finite(candidate.relaxed.energies if candidate.relaxed else ()),
             "pattern": [[round(x.two_theta, 3), round(x.intensity, 2), x.planes] for x in lines],
         },
     )
@@ -181,18 +181,19 @@ def table_columns(prediction: Prediction) -> tuple[Column, ...]:
 
     Total energies are shown only where the oracle has no references for formation energies.
     """
-    relaxed = prediction.refined is not None
+    relaxed = prediction.spec.relaxation is not None
     total = _relaxed("Total", lambda r: r.energy_per_atom if r.formation_energy is None else None)
     columns = (
         _relaxed("E form", lambda r: r.formation_energy),
         total,
-        _relaxed("Above lowest", lambda r: r.energy_above_lowest),
-        _relaxed("Above hull", lambda r: r.e_above_hull),
+        _figure("Above lowest", "eV/atom", lambda c: c.energy_above_lowest, 3),
+        _figure("Above hull", "eV/atom", lambda c: c.e_above_hull, 3),
+        _figure("Prototype probability", "", lambda c: c.prototype_probability, 2),
         Column("Space group", "", lambda c: c.space_group, lambda c: group_name(c.space_group), kind="group"),
         _figure("Volume", "Å³/atom", lambda c: c.crystal.volume / c.crystal.n_atoms, 2, minor=True),
-        _figure("Surrogate", "eV/atom", lambda c: c.energy_per_atom, 3, minor=relaxed),
-        _figure("Found", "times", lambda c: c.count, 0, minor=True),
-        Column("Start", "", _start, _start, minor=True),
+        _figure("Surrogate", "eV/atom", lambda c: c.decoded.energy_per_atom, 3, minor=relaxed),
+        _figure("Found", "times", lambda c: c.n_found, 0, minor=True),
+        Column("From", "", _source, _source, minor=True),
     )
     return tuple(
         column for column in columns if any(column.text(candidate) != NO_VALUE for candidate in prediction.candidates)
@@ -209,13 +210,13 @@ def _figure(
     return Column(heading, unit, value, text, minor, "number")
 
 
-def _start(candidate: Candidate) -> str:
-    return candidate.start.formula or candidate.start.source
+def _source(candidate: Candidate) -> str:
+    return candidate.proposal.formula or candidate.proposal.source
 
 
-def _relaxed(heading: str, value: Callable[[Relaxation], float | None], *, minor: bool = False) -> Column:
+def _relaxed(heading: str, value: Callable[[Relaxed], float | None], *, minor: bool = False) -> Column:
     def figure(candidate: Candidate) -> float | None:
-        return None if candidate.relaxation is None else value(candidate.relaxation)
+        return None if candidate.relaxed is None else value(candidate.relaxed)
 
     return _figure(heading, "eV/atom", figure, 3, minor=minor)
 

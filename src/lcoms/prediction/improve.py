@@ -1,8 +1,8 @@
 """`improve`: relax candidates, teach the surrogate what came out, and descend again.
 
 The surrogate that ships has seen few crystals of a formula. Each round here relaxes some candidates with the energy
-oracle, fits a copy of the surrogate to the energies found - with its conservative term, and held to what it said before
-about latents of the training data - and descends on it from the best crystals so far and from library starts that were
+model, fits a copy of the surrogate to the energies found - with its conservative term, and held to what it predicted
+before for latents of the training data - and descends on it from the best crystals so far and from templates that were
 not used yet.
 """
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import chain
-from math import isfinite, log
+from itertools import islice
+from math import inf, log
 
 import numpy as np
 import torch
@@ -22,15 +22,20 @@ from torch import Tensor
 from lcoms.core.errors import ConfigError
 from lcoms.models.composition import element_fractions
 from lcoms.models.surrogate import ConservativeSurrogate, conservative_losses, predict_energies
-from lcoms.models.weights import Weights
-from lcoms.prediction.calibrate import load_confidence
-from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig, check_composition, predict_from
-from lcoms.prediction.propose import Start, composition_seed, encode_crystals, find_starts, load_library
-from lcoms.prediction.refine import finished, merge_all, refine_all
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.decode import DecodedSet
+from lcoms.prediction.pipeline import Predictor, Tell
+from lcoms.prediction.propose import find_proposals
+from lcoms.prediction.rank import merge_relaxed
+from lcoms.prediction.refine import RelaxedSet
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.stages import Candidate, Proposal
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import STANDARD_SYMPREC
-from lcoms.templates.wyckoff_statistics import described, load_orbits
+from lcoms.templates.wyckoff_statistics import described
+
+EVERY = 10**6  # without a limit on the candidates that are kept
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Round:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Latents of one composition with energies by the oracle, eV/atom."""
+    """Latents of one composition with energies by the energy model, eV/atom."""
 
     latents: Float[Tensor, "n latent"]
     energies: Float[Tensor, " n"]
@@ -96,109 +101,133 @@ class Known:
 
 def improve(
     composition: Composition,
-    weights: Weights,
-    config: PredictConfig,
-    refined: RefineConfig,
+    predictor: Predictor,
     rounds: ImproveConfig,
     *,
-    processes: int | None = None,
     on_round: Callable[[Round], None] | None = None,
+    progress: Tell | None = None,
 ) -> Prediction:
     """Candidates from several rounds of relaxation and descent, ranked as those of one prediction.
 
     Args:
-        processes: that relax; None: as many as there are cores and work for them.
+        predictor: whose specification asks for relaxation.
         on_round: called with the figures of each round.
+        progress: called with what is being done.
 
     Raises:
         FormulaError: the weights cannot handle the composition.
-        OracleError: the oracle cannot handle the elements.
+        OracleError: the energy model cannot handle the elements.
+        ConfigError: the specification asks for no relaxation.
     """
-    check_composition(composition, weights)
-    generator = torch.Generator().manual_seed(composition_seed(config.seed, composition))
-    wide = replace(config, n_starts=config.n_starts * (1 + rounds.budget // rounds.batch))
-    library = find_starts(composition, weights, wide, generator)
-    taught, done, seen = weights, None, list[Crystal]()
-    spent = 0
-    while spent < rounds.budget:
-        share = config.n_starts if done is None else max(1, config.n_starts - rounds.n_best * rounds.variations)
-        starts, library = library[:share], library[share:]
+    bundle, spec = predictor.bundle, predictor.spec
+    if spec.relaxation is None:
+        raise ConfigError("improve needs relaxation; leave --no-relax out.")
+    predictor.check(composition)
+    generator = predictor.generator(composition)
+    n_starts = spec.search.n_starts
+    wide = spec.with_options({"search": {"n_starts": n_starts * (1 + rounds.budget // rounds.batch)}})
+    library = find_proposals(composition, bundle, wide, generator)
+    seen: list[Crystal] = []
+    sets: list[DecodedSet] = []
+    done: RelaxedSet | None = None
+    taught = predictor.with_options({"n_candidates": EVERY})
+    while (spent := 0 if done is None else done.n_relaxations) < rounds.budget:
+        share = n_starts if done is None else max(1, n_starts - rounds.n_best * rounds.variations)
+        proposals, library = library[:share], library[share:]
         if done is not None:
-            starts = [*_variations(done, weights, rounds, generator), *starts]
+            proposals = [*_variations(predictor.rank(done.usable), bundle, rounds, generator), *proposals]
         size = min(rounds.batch, rounds.budget - spent)
-        found = _new(predict_from(starts, composition, taught, _all(config), generator), seen, size)
-        if not found.candidates:
+        fresh = _new(taught.decode_from(proposals, composition, generator), seen, size)
+        sets.append(fresh)
+        if not fresh.crystals:
             break
-        spent += len(found.candidates)
-        (relaxed,) = refine_all(
-            [found], replace(refined, n_relax=size), n_candidates=len(found.candidates), processes=processes
-        )
-        seen += [c.crystal for c in chain(found.candidates, relaxed.candidates)]
-        done = relaxed if done is None else merge_all(done, relaxed, refined)
-        known = _known(done, weights, rounds)
-        before = relative_error(taught.surrogate, known, composition)
-        taught = replace(weights, surrogate=refit(weights, known, composition, rounds, generator))
+        (relaxed,) = predictor.with_options({"relaxation": {"n_relax": size}}).relax([fresh], tell=progress)
+        seen += [one.crystal for one in fresh.crystals]
+        seen += [one.crystal for one in relaxed.usable]
+        done = relaxed if done is None else _together(done, relaxed)
+        known = _known(done, predictor, rounds)
+        before = relative_error(taught.bundle.surrogate, known, composition)
+        surrogate = refit(bundle, known, composition, rounds, generator)
+        taught = replace_surrogate(taught, surrogate)
         if on_round is not None:
-            energies = [c.relaxation.energy_per_atom for c in done.candidates if c.relaxation is not None]
-            lowest = min((energy for energy in energies if isfinite(energy)), default=float("inf"))
-            after = relative_error(taught.surrogate, known, composition)
-            on_round(Round(spent, len(energies), lowest, before, after))
-    assert done is not None
-    return finished(done, load_confidence(weights.folder), config.n_candidates)
+            ranked = predictor.rank(done.usable)
+            energies = [one.energy_per_atom for one in done.usable]
+            after = relative_error(surrogate, known, composition)
+            on_round(Round(done.n_relaxations, len(ranked), min(energies, default=inf), before, after))
+    return predictor.finish(_all(sets), done)
 
 
-def _all(config: PredictConfig) -> PredictConfig:
-    """Without a limit on the candidates that are kept."""
-    return replace(config, n_candidates=10**6)
+def replace_surrogate(predictor: Predictor, surrogate: ConservativeSurrogate) -> Predictor:
+    """The same predictor with another surrogate."""
+    return predictor.with_bundle(replace(predictor.bundle, surrogate=surrogate))
 
 
-def _new(prediction: Prediction, seen: Sequence[Crystal], n: int) -> Prediction:
-    """The best candidates that are not known yet."""
-    fresh = (c for c in prediction.candidates if not any(matches(c.crystal, old, STRICT) for old in seen))
-    return replace(prediction, candidates=tuple(c for c, _ in zip(fresh, range(n), strict=False)))
+def _all(sets: Sequence[DecodedSet]) -> DecodedSet:
+    """What was decoded in all rounds, as one; all of it was relaxed."""
+    return replace(
+        sets[0],
+        crystals=tuple(one for some in sets for one in some.crystals),
+        n_proposals=sum(some.n_proposals for some in sets),
+        n_invalid=sum(some.n_invalid for some in sets),
+        n_too_close=sum(some.n_too_close for some in sets),
+        n_duplicates=sum(some.n_duplicates for some in sets),
+    )
 
 
-def _variations(done: Prediction, weights: Weights, rounds: ImproveConfig, generator: torch.Generator) -> list[Start]:
-    """Latents around those of the best relaxed crystals, to be decoded within the same group and positions."""
-    best = [c for c in done.candidates if c.relaxation is not None and isfinite(c.relaxation.energy_per_atom)]
-    best = best[: rounds.n_best]
-    statistics, spread = load_orbits(weights.folder), weights.surrogate.latent_std
-    starts = []
-    for candidate, latent in zip(best, encode_crystals([c.crystal for c in best], weights), strict=True):
+def _together(first: RelaxedSet, second: RelaxedSet) -> RelaxedSet:
+    """Relaxations of two rounds as one."""
+    return RelaxedSet(
+        (*first.usable, *second.usable),
+        (*first.failed, *second.failed),
+        (*first.failures, *second.failures),
+        first.n_relaxations + second.n_relaxations,
+        first.n_oracle_calls + second.n_oracle_calls,
+    )
+
+
+def _new(decoded: DecodedSet, seen: Sequence[Crystal], n: int) -> DecodedSet:
+    """The best crystals that are not known yet; random symmetric ones have no place in the rounds."""
+    fresh = (one for one in decoded.crystals if not any(matches(one.crystal, old, STRICT) for old in seen))
+    return replace(decoded, crystals=tuple(islice(fresh, n)), random_symmetric=())
+
+
+def _variations(
+    ranked: Sequence[Candidate], bundle: WeightBundle, rounds: ImproveConfig, generator: torch.Generator
+) -> list[Proposal]:
+    """Latents around those of the best relaxed crystals, to be decoded within the same group and sequence."""
+    best = ranked[: rounds.n_best]
+    spread = bundle.surrogate.latent_std
+    proposals = []
+    for candidate, latent in zip(best, bundle.encode([c.crystal for c in best]), strict=True):
+        composition = candidate.crystal.composition
         found = described(candidate.crystal, symprec=STANDARD_SYMPREC)
         group = 0 if found is None else found.space_group
-        pattern = (
-            -1 if found is None else statistics.place(candidate.crystal.composition, found.space_group, found.orbits)
-        )
+        sequence = -1 if found is None else bundle.wyckoff.place(composition, found.space_group, found.orbits)
         for _ in range(rounds.variations):
             moved = latent + rounds.noise * spread * torch.randn(len(latent), generator=generator)
-            units = candidate.crystal.composition.n_formula_units
-            starts.append(
+            proposals.append(
                 replace(
-                    candidate.start,
+                    candidate.proposal,
                     latent=moved,
-                    n_formula_units=units,
+                    n_formula_units=composition.n_formula_units,
                     space_group=group,
-                    pattern=pattern,
+                    wyckoff_sequence=sequence,
                     sites=(),  # atoms may start anywhere, so that something new can come
                 )
             )
-    return starts
+    return proposals
 
 
-def _known(done: Prediction, weights: Weights, rounds: ImproveConfig) -> Known:
+def _known(done: RelaxedSet, predictor: Predictor, rounds: ImproveConfig) -> Known:
     """Relaxed crystals, and the decoded ones that led to them, with their energies."""
     pairs: list[tuple[Crystal, float]] = []
-    for candidate in done.candidates:
-        relaxation = candidate.relaxation
-        if relaxation is None or not isfinite(relaxation.energy_per_atom):
-            continue
-        pairs.append((candidate.crystal, relaxation.energy_per_atom))
-        if relaxation.energies:
-            pairs.append((relaxation.decoded, relaxation.energies[0]))
+    for one in merge_relaxed(done.usable):
+        pairs.append((one.crystal, one.energy_per_atom))
+        if one.energies:
+            pairs.append((one.decoded.crystal, one.energies[0]))
     lowest = min((energy for _, energy in pairs), default=0.0)
     energies = [min(energy, lowest + rounds.highest) for _, energy in pairs]
-    return Known(encode_crystals([crystal for crystal, _ in pairs], weights), torch.tensor(energies))
+    return Known(predictor.bundle.encode([crystal for crystal, _ in pairs]), torch.tensor(energies))
 
 
 def relative_error(surrogate: ConservativeSurrogate, known: Known, composition: Composition) -> float:
@@ -211,20 +240,20 @@ def relative_error(surrogate: ConservativeSurrogate, known: Known, composition: 
 
 
 def refit(
-    weights: Weights, known: Known, composition: Composition, rounds: ImproveConfig, generator: torch.Generator
+    bundle: WeightBundle, known: Known, composition: Composition, rounds: ImproveConfig, generator: torch.Generator
 ) -> ConservativeSurrogate:
     """A copy of the surrogate fitted to differences of energies of one composition.
 
     The oracle's zero of energy need not be that of the training data, so the mean of what the surrogate says stays.
     """
-    surrogate = deepcopy(weights.surrogate)
+    surrogate = deepcopy(bundle.surrogate)
     if not len(known.energies) or not rounds.refit_steps:
         return surrogate
     n = len(known.energies)
     features = element_fractions(composition).expand(n, -1)
     said = predict_energies(surrogate, known.latents, features)
     wanted = known.energies - known.energies.mean() + said.mean()
-    library = load_library(weights.folder)
+    library = bundle.library
     rows = np.random.default_rng(int(torch.randint(2**31, (), generator=generator))).choice(
         len(library), min(len(library), 8 * rounds.replay), replace=False
     )

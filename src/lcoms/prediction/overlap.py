@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from lcoms.models.weights import Weights
+from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.descend import typical_distance
-from lcoms.prediction.propose import encode_crystals, load_library
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.templates.library import LatentLibrary
 
@@ -52,21 +51,19 @@ class TrainingOverlap:
     crystals: tuple[Overlap, ...]
 
 
-def training_overlap(composition: Composition, crystals: Sequence[Crystal], weights: Weights) -> TrainingOverlap:
+def training_overlap(composition: Composition, crystals: Sequence[Crystal], bundle: WeightBundle) -> TrainingOverlap:
     """Compare crystals of a composition with the library of the weights."""
-    library = load_library(weights.folder)
+    library = bundle.library
     with torch.no_grad():
         data = library.latents()
-        distances = torch.cdist(
-            weights.surrogate.normalise(encode_crystals(crystals, weights)), weights.surrogate.normalise(data)
-        )
+        distances = torch.cdist(bundle.surrogate.normalise(bundle.encode(crystals)), bundle.surrogate.normalise(data))
     least, places = distances.min(dim=1)
     ids = library.ids
     return TrainingOverlap(
         n_same=count_same(composition, library),
         n_library=len(library),
-        typical=typical_distance(weights.surrogate, data, quantile=0.5, n_samples=256),
-        far=typical_distance(weights.surrogate, data, quantile=FAR, n_samples=256),
+        typical=typical_distance(bundle.surrogate, data, quantile=0.5, n_samples=256),
+        far=typical_distance(bundle.surrogate, data, quantile=FAR, n_samples=256),
         crystals=tuple(
             Overlap(ids[place], library.composition(place).reduced_formula, float(distance))
             for place, distance in zip(places.tolist(), least, strict=True)

@@ -1,318 +1,317 @@
-"""From a formula to ranked crystals: starts, latent descent, decoding, symmetry, duplicates, ranking.
+"""`Predictor`: the one way from a composition to ranked candidates.
 
-Source: Qi et al., Latent Conservative Objective Models (2023), with starts taken from the latents of training
-crystals of the same stoichiometry, so that a formula alone is enough.
+    check -> propose -> decode -> relax -> rank -> calibrate
+
+The command line, the Python API, the local page, campaigns and all measurements go through it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from lcoms.core.errors import ConfigError, FormulaError
-from lcoms.models.composition import element_fractions
-from lcoms.models.weights import Weights
-from lcoms.oracles.registry import DEFAULT_ORACLE
-from lcoms.prediction.candidate import Candidate
-from lcoms.prediction.decode import Decoded, Proposal, decode_latents
-from lcoms.prediction.descend import DescentResult, descend
-from lcoms.prediction.propose import (
-    PredictConfig,
-    Start,
-    composition_seed,
-    encode_crystals,
-    find_starts,
-    given_start,
-    largest_cell,
-    load_library,
-    recast,
-)
-from lcoms.prediction.random_symmetric import ExploreConfig, SymmetricDraw, best_apart, draw_crystals
-from lcoms.prediction.scoring import OrderWeights
+from lcoms.core.errors import FormulaError
+from lcoms.oracles.base import EnergyOracle
+from lcoms.oracles.committee import Committee
+from lcoms.oracles.hull import Hull
+from lcoms.oracles.references import References, load_references
+from lcoms.oracles.registry import make_oracle
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.calibrate import evidence
+from lcoms.prediction.decode import DecodedSet, decode
+from lcoms.prediction.presets import Options, spec_for
+from lcoms.prediction.propose import check_composition, composition_seed, find_proposals, given_proposal
+from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, with_hull
+from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric
+from lcoms.prediction.result import Prediction, Task
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
+from lcoms.prediction.stages import Candidate, Decoded, Proposal, Relaxed
+from lcoms.relax.result import RelaxConfig, RelaxResult
+from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.elements import SYMBOLS, atomic_volume
-from lcoms.structure.lattice import shortest_distance
-from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import NEAR_LADDER, TOLERANCE_LADDER, same_space_group, symmetrise
-
-MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
 
 
 @dataclass(frozen=True)
-class RefineConfig:
-    """How the candidates of a prediction are relaxed and ranked.
+class Progress:
+    """What a prediction is doing now.
 
     Attributes:
-        oracle: name of the energy oracle.
-        n_relax: candidates that are relaxed, the best by their score.
-        fmax: eV/angstrom; forces and cell gradients at which a relaxation ends.
-        max_steps: after which a relaxation ends in any case.
-        order: what counts beside the oracle's energy.
-        explore: crystals that are relaxed beside the candidates, though no library entry stands behind them.
-        second_oracle: name of an oracle whose energies of the relaxed crystals count as much in the order as those of
-            `oracle`; empty: there is none.
+        formula: of the composition.
+        stage: searching, or relaxing.
+        done, total: relaxations that are finished, and all of them; zero where nothing is counted.
     """
 
-    oracle: str = DEFAULT_ORACLE
-    n_relax: int = 20
-    fmax: float = 0.1
-    max_steps: int = 200
-    order: OrderWeights = field(
-        default_factory=lambda: OrderWeights(
-            0.003, 0.0, 0.0, 0.022, magnetic=2.0, f_electrons=3.6, limit=0.02, excess=3.0, volume=0.07
-        )
-    )
-    explore: ExploreConfig = field(default_factory=ExploreConfig)
-    second_oracle: str = ""
+    formula: str
+    stage: str
+    done: int = 0
+    total: int = 0
 
-    @property
-    def ranked_by(self) -> str:
-        """Names of the oracles whose energies make the order."""
-        return f"{self.oracle}, {self.second_oracle}" if self.second_oracle else self.oracle
-
-    def __post_init__(self) -> None:
-        for name in ("n_relax", "max_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if not self.fmax > 0:
-            raise ConfigError(f"fmax must be positive, not {self.fmax}.")
+    def __str__(self) -> str:
+        count = f": {self.done} of {self.total}" if self.total else ""
+        return f"{self.stage}{count}"
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """All candidates for one composition, best first, and what became of the rest.
-
-    Attributes:
-        n_invalid: decodes without a valid crystal.
-        n_too_close: crystals whose atoms come closer than 0.7 angstrom.
-        n_duplicates: crystals equal to a better candidate.
-        refined: how candidates were relaxed; None where they were not.
-        failures: one sentence for each candidate whose relaxation failed; it is ranked behind the others.
-        confidence: probability that the first candidate is the known ground state; None where nothing was fitted.
-        explored: crystals that are worth nothing before they are relaxed.
-        n_relaxations, n_oracle_calls: how many crystals were relaxed, and energies the oracle was asked for.
-    """
-
-    composition: Composition
-    candidates: tuple[Candidate, ...]
-    config: PredictConfig
-    weights_digest: str
-    n_starts: int
-    n_invalid: int
-    n_too_close: int
-    n_duplicates: int
-    refined: RefineConfig | None = None
-    failures: tuple[str, ...] = ()
-    confidence: float | None = None
-    explored: tuple[Candidate, ...] = ()
-    n_relaxations: int = 0
-    n_oracle_calls: int = 0
+Tell = Callable[[Progress], None]
 
 
-def for_relaxing(config: PredictConfig, refined: RefineConfig) -> PredictConfig:
-    """The search whose candidates are to be relaxed: as many as that takes, and those of the exploration."""
-    return replace(config, n_candidates=max(config.n_candidates, refined.n_relax), explore=refined.explore)
-
-
-def check_composition(composition: Composition, weights: Weights) -> None:
-    """Whether these weights can handle a composition.
-
-    Raises:
-        FormulaError: a formula unit too large, or an element that the training data lack.
-    """
-    reduced = composition.reduced
-    if reduced.n_atoms > weights.max_atoms and reduced.n_atoms > (most := largest_cell(weights)):
-        raise FormulaError(
-            f"{composition.formula} has {reduced.n_atoms} atoms in its formula unit; these weights know cells of up to "
-            f"{most}."
-        )
-    unseen = [SYMBOLS[z] for z in reduced.atomic_numbers if z not in weights.elements]
-    if unseen:
-        raise FormulaError(
-            f"{composition.formula}: the training data hold no crystal with {' or '.join(unseen)}, so nothing can be "
-            "predicted for it."
-        )
-
-
-def predict_crystals(
-    composition: Composition,
-    weights: Weights,
-    config: PredictConfig,
-    *,
-    structure: Crystal | None = None,
-) -> Prediction:
-    """Ranked crystals of one composition; the same seed gives the same answer whatever else is predicted beside it.
+class Predictor:
+    """Predicts crystal structures with the weights of a bundle, as a specification says.
 
     Args:
-        structure: start from this crystal instead of the library.
+        bundle: everything that was fitted.
+        spec: what is asked for.
+        processes: that relax; None: as many as there are cores and work for them. The answers do not depend on it.
 
     Raises:
-        FormulaError: the weights cannot handle the composition, or no cell size is left to try.
+        OracleError: an energy model of the specification does not exist or is not installed.
     """
-    check_composition(composition, weights)
-    generator = torch.Generator().manual_seed(composition_seed(config.seed, composition))
-    if structure is not None:
-        starts, config = [given_start(structure, composition, weights)], replace(config, explore=None)
-    else:
-        starts = find_starts(composition, weights, config, generator)
-    return predict_from(starts, composition, weights, config, generator)
 
+    def __init__(self, bundle: WeightBundle, spec: PredictionSpec, *, processes: int | None = None) -> None:
+        self.bundle, self.spec, self.processes = bundle, spec, processes
+        self.committee = Committee.named(spec.ranking.committee) if spec.ranking.committee else None
 
-def predict_from(
-    starts: Sequence[Start],
-    composition: Composition,
-    weights: Weights,
-    config: PredictConfig,
-    generator: torch.Generator,
-) -> Prediction:
-    """Ranked crystals of one composition from starts of one's choice."""
-    cells = [composition.scaled(start.n_formula_units) for start in starts]
-    z0 = torch.stack([start.latent for start in starts])
-    for _ in range(config.recast):
-        z0 = recast(z0, cells, weights, generator)
-    features = element_fractions(composition).expand(len(starts), -1)
-    descent = descend(weights.surrogate, z0, features, steps=config.steps, step_size=config.step_size)
-    proposals = [
-        [Proposal(start.space_group, 1.0, start.pattern, start.sites, start.shape, start.orbits)]
-        if config.symmetry and start.space_group
-        else []
-        for start in starts
-    ]
-    decoded = decode_latents(weights, descent.z, cells, proposals, generator, config=config.within)
-    kept = [(row, one) for row, some in enumerate(decoded) for one in some]
-    apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
-    found = _candidates(apart, starts, descent, weights, config)
-    distinct = _with_counts(drop_duplicates(sorted(found, key=_score)), config)
-    return Prediction(
-        composition=composition.reduced,
-        candidates=tuple(distinct[: config.n_candidates]),
-        config=config,
-        weights_digest=weights.digest,
-        n_starts=len(starts),
-        n_invalid=sum(not some for some in decoded),
-        n_too_close=len(kept) - len(apart),
-        n_duplicates=len(found) - len(distinct),
-        explored=tuple(_explored(starts, distinct, composition, weights, config)),
-    )
+    @classmethod
+    def load(
+        cls,
+        weights: str | Path | None = None,
+        *,
+        spec: PredictionSpec | None = None,
+        processes: int | None = None,
+    ) -> Predictor:
+        """A predictor with the weights of a folder; None: those that ship with the package.
 
+        Args:
+            spec: what is asked for; None: what `lcoms predict` does without options.
+            processes: that relax; None: as many as there are cores and work for them.
 
-def _explored(
-    starts: Sequence[Start],
-    candidates: Sequence[Candidate],
-    composition: Composition,
-    weights: Weights,
-    config: PredictConfig,
-) -> list[Candidate]:
-    """Random symmetric crystals in cells such as the starts have, those that the surrogate likes best."""
-    if config.explore is None:
-        return []
-    volumes = [c.crystal.volume / c.crystal.n_atoms for c in candidates]
-    expected = sum(atomic_volume(z) * n for z, n in zip(composition.atomic_numbers, composition.counts, strict=True))
-    usual = float(np.median(volumes)) if volumes else expected / composition.n_atoms
-    votes = Counter[int]()
-    for start in starts:
-        votes[start.n_formula_units] += 1
-    cells = [(composition.scaled(u), float(n), usual * composition.scaled(u).n_atoms) for u, n in sorted(votes.items())]
-    random = np.random.default_rng([composition_seed(config.seed, composition), 1])
-    library = load_library(weights.folder)
-    frequencies = np.bincount(library.space_groups[library.n_atoms <= weights.max_atoms], minlength=231)
-    draws = draw_crystals(cells, frequencies, config.explore, random)
-    energies = crystal_energies([draw.crystal for draw in draws], weights)
-    chosen = best_apart(draws, energies, config.explore)
-    latents = encode_crystals([draws[at].crystal for at in chosen], weights)
-    return [
-        _candidate_of(draws[at], energies[at], latent, composition) for at, latent in zip(chosen, latents, strict=True)
-    ]
+        Raises:
+            WeightsError: a file of the weights is missing, damaged, or of another version.
+            OracleError: an energy model of the specification does not exist or is not installed.
+        """
+        return cls(WeightBundle.load(weights), spec_for(Options()) if spec is None else spec, processes=processes)
 
+    def with_options(self, options: Mapping[str, Any]) -> Predictor:
+        """The same predictor with some options of its specification chosen otherwise.
 
-def _candidate_of(draw: SymmetricDraw, energy: float, latent: Tensor, composition: Composition) -> Candidate:
-    crystal = draw.crystal
-    units = crystal.n_atoms // composition.reduced.n_atoms
-    return Candidate(
-        crystal=crystal,
-        energy_per_atom=energy,
-        latent_energy=energy,
-        start_energy=energy,
-        latent_distance=0.0,
-        score=energy,
-        space_group=draw.space_group,
-        symprec=NEAR_LADDER[0],
-        shortest_distance=shortest_distance(crystal.lattice, crystal.frac_coords),
-        start=Start("symmetric", "", float("nan"), units, latent, draw.space_group),
-        count=0,
-        descent_energies=(energy,),
-    )
+        Raises:
+            ConfigError: an unknown option, or a value that makes no sense.
+        """
+        return Predictor(self.bundle, self.spec.with_options(options), processes=self.processes)
 
+    def with_bundle(self, bundle: WeightBundle) -> Predictor:
+        """The same specification with other weights."""
+        return Predictor(bundle, self.spec, processes=self.processes)
 
-def _candidates(
-    decoded: Sequence[tuple[int, Decoded]],
-    starts: Sequence[Start],
-    descent: DescentResult,
-    weights: Weights,
-    config: PredictConfig,
-) -> list[Candidate]:
-    """Decoded crystals, each with the row of its start, symmetrised and given their energies."""
-    symmetric = [
-        symmetrise(one.crystal, ladder=NEAR_LADDER if one.space_group else TOLERANCE_LADDER) for _, one in decoded
-    ]
-    energies = crystal_energies([s.crystal for s in symmetric], weights)
-    latents = encode_crystals([one.crystal for _, one in decoded], weights)
-    candidates = []
-    for (row, _), s, energy, latent in zip(decoded, symmetric, energies, latents, strict=True):
-        distance = float((latent - descent.z[row]).norm())
-        candidates.append(
-            Candidate(
-                crystal=s.crystal,
-                energy_per_atom=energy,
-                latent_energy=float(descent.energies[row]),
-                start_energy=float(descent.energy_path[0, row]),
-                latent_distance=distance,
-                score=energy + config.order.distance * distance,
-                space_group=s.space_group,
-                symprec=s.symprec,
-                shortest_distance=shortest_distance(s.crystal.lattice, s.crystal.frac_coords),
-                start=starts[row],
-                count=1,
-                descent_energies=tuple(descent.energy_path[:, row].tolist()),
-            )
-        )
-    return candidates
+    @cached_property
+    def oracle(self) -> EnergyOracle | None:
+        """The energy model that relaxes; None where nothing is relaxed."""
+        return None if self.spec.relaxation is None else make_oracle(self.spec.relaxation.oracle)
 
+    @cached_property
+    def references(self) -> References | None:
+        """Energies of the elements by the model that relaxes; None where there are none."""
+        return None if self.spec.relaxation is None else load_references(self.spec.relaxation.oracle)
 
-def crystal_energies(crystals: Sequence[Crystal], weights: Weights) -> list[float]:
-    """Formation energies (eV/atom) that the surrogate gives to crystals, encoded as they are."""
-    if not crystals:
-        return []
-    with torch.no_grad():
-        features = element_fractions([crystal.composition for crystal in crystals])
-        energies: list[float] = weights.surrogate(encode_crystals(crystals, weights), features).tolist()
-    return energies
+    def check(self, composition: Composition) -> None:
+        """Whether a composition can be predicted, before any work.
 
+        Raises:
+            FormulaError: the weights cannot handle it.
+            OracleError: the energy model that relaxes cannot handle its elements.
+        """
+        check_composition(composition, self.bundle)
+        if self.oracle is not None:
+            self.oracle.check([composition])
 
-def drop_duplicates(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates without those that are the same structure as an earlier one; the earlier one counts them."""
-    distinct: list[Candidate] = []
-    for candidate in candidates:
-        for place, other in enumerate(distinct):
-            same = same_space_group(candidate.space_group, other.space_group)
-            if same and matches(candidate.crystal, other.crystal, STRICT):
-                distinct[place] = other.with_others(candidate)
-                break
+    def predict(
+        self,
+        formula: str | Composition,
+        *,
+        structure: Crystal | None = None,
+        hull: Hull | None = None,
+        progress: Tell | None = None,
+    ) -> Prediction:
+        """The ranked candidates of one composition.
+
+        Args:
+            formula: such as SrTiO3.
+            structure: start from this crystal instead of the library.
+            hull: of reference phases, for the energies above it.
+            progress: called with what is being done.
+
+        Raises:
+            FormulaError: the formula cannot be read, or the weights cannot handle it.
+            OracleError: the energy model that relaxes cannot handle the elements.
+        """
+        composition = Composition.from_formula(formula) if isinstance(formula, str) else formula
+        return self.run(Task(composition.reduced, structure, hull), progress)
+
+    def predict_all(
+        self, formulas: Iterable[str | Composition], *, progress: Tell | None = None
+    ) -> Iterator[Prediction]:
+        """Predictions in the order of the formulas, each as soon as it is finished.
+
+        Raises:
+            FormulaError, OracleError: as `predict`, when the turn of that formula comes.
+        """
+        for formula in formulas:
+            yield self.predict(formula, progress=progress)
+
+    def run(self, task: Task, progress: Tell | None = None) -> Prediction:
+        """One prediction, all stages of it.
+
+        Raises:
+            FormulaError, OracleError: as `predict`.
+        """
+        tell, name = progress or _silent, task.composition.reduced_formula
+        self.check(task.composition)
+        tell(Progress(name, "searching"))
+        decoded = self.decode(task.composition, structure=task.structure)
+        relaxed = None if self.spec.relaxation is None else self.relax([decoded], tell=tell)[0]
+        return self.finish(decoded, relaxed, hull=task.hull)
+
+    def propose(self, composition: Composition, generator: torch.Generator) -> list[Proposal]:
+        """Where descents start.
+
+        Raises:
+            FormulaError: no cell size is left to try.
+        """
+        return find_proposals(composition, self.bundle, self.spec, generator)
+
+    def decode(self, composition: Composition, *, structure: Crystal | None = None) -> DecodedSet:
+        """Decoded crystals; the same seed gives the same ones whatever else is predicted beside them.
+
+        Args:
+            structure: start from this crystal instead of the library.
+
+        Raises:
+            FormulaError: no cell size is left to try.
+        """
+        generator = self.generator(composition)
+        if structure is None:
+            return self.decode_from(self.propose(composition, generator), composition, generator)
+        nothing = {"search": {"random_symmetric": {"n": 0}}}
+        proposals = [given_proposal(structure, composition, self.bundle)]
+        return decode(proposals, composition, self.bundle, self.spec.with_options(nothing), generator)
+
+    def decode_from(
+        self, proposals: Sequence[Proposal], composition: Composition, generator: torch.Generator
+    ) -> DecodedSet:
+        """Decoded crystals from proposals of one's choice."""
+        return decode(proposals, composition, self.bundle, self.spec, generator)
+
+    def generator(self, composition: Composition) -> torch.Generator:
+        """The source of a composition's random numbers."""
+        return torch.Generator().manual_seed(composition_seed(self.spec.seed, composition))
+
+    def relax(self, sets: Sequence[DecodedSet], *, tell: Tell | None = None) -> list[RelaxedSet]:
+        """The best decoded crystals of each set relaxed, those of all sets together.
+
+        Raises:
+            OracleError: the energy model cannot be made.
+        """
+        spec = self._relaxation
+        chosen = [decoded.to_relax(spec.n_relax) for decoded in sets]
+        names = [s.composition.reduced_formula for s, some in zip(sets, chosen, strict=True) for _ in some]
+        done = 0
+
+        def count(number: int, _: RelaxResult) -> None:
+            nonlocal done
+            done += 1
+            if tell is not None and number < len(names):
+                tell(Progress(names[number], "relaxing", min(done, len(names)), len(names)))
+
+        crystals = [one.crystal for some in chosen for one in some]
+        if tell is not None and names:
+            tell(Progress(names[0], "relaxing", 0, len(names)))
+        results = iter(more_symmetric(self._relaxations(crystals, count), self._relaxations))
+        return [
+            collect(some, [next(results) for _ in some], self.formation_energy, self._committee_energies)
+            for some in chosen
+        ]
+
+    def rank(self, relaxed: Sequence[Relaxed]) -> list[Candidate]:
+        """Distinct relaxed crystals, the most likely ground state first."""
+        return rank_relaxed(relaxed, self.bundle.ranking.relaxed)
+
+    def finish(self, decoded: DecodedSet, relaxed: RelaxedSet | None, *, hull: Hull | None = None) -> Prediction:
+        """The answer: candidates in order, with the probability that the first is the known ground state."""
+        kept = decoded.crystals[: self.spec.n_decoded]
+        if relaxed is None:
+            candidates, merged, relaxed = rank_decoded(kept), 0, RelaxedSet(())
         else:
-            distinct.append(candidate)
-    return distinct
+            ranked = self.rank(relaxed.usable)
+            failed = [replace(Candidate.of_decoded(one.decoded), relaxed=one) for one in relaxed.failed]
+            candidates = [*ranked, *failed, *rank_decoded(kept[self._relaxation.n_relax :])]
+            merged = len(relaxed.usable) - len(ranked)
+        models = ranking_models(relaxed.usable, self.spec.ranked_by.split(", ")) if self.spec.relaxation else ()
+        probability = self._probability(candidates, models)
+        shown = tuple(candidates[: self.spec.n_candidates])
+        return Prediction(
+            composition=decoded.composition,
+            candidates=shown if hull is None else with_hull(shown, hull),
+            decoded=decoded,
+            spec=self.spec,
+            weights_digest=self.bundle.digest,
+            ranked_by=models,
+            n_duplicates=decoded.n_duplicates + merged,
+            failures=relaxed.failures,
+            probability=probability,
+            n_relaxations=relaxed.n_relaxations,
+            n_oracle_calls=relaxed.n_oracle_calls,
+            evidence=tuple(evidence(candidates)),
+        )
+
+    def formation_energy(self, composition: Composition, energy_per_atom: float) -> float | None:
+        """Formation energy in eV/atom of a total energy by the model that relaxes; None without references."""
+        return None if self.references is None else self.references.formation_energy(composition, energy_per_atom)
+
+    @property
+    def _relaxation(self) -> RelaxationSpec:
+        assert self.spec.relaxation is not None
+        return self.spec.relaxation
+
+    def _relaxations(
+        self, crystals: Sequence[Crystal], progress: Callable[[int, RelaxResult], None] | None = None
+    ) -> Sequence[RelaxResult]:
+        spec = self._relaxation
+        options = RelaxConfig(fmax=spec.fmax, max_steps=spec.max_steps, trajectory="energies")
+        return relax_crystals(crystals, spec.oracle, options, processes=self.processes, progress=progress)
+
+    def _committee_energies(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
+        return [() for _ in crystals] if self.committee is None else self.committee.energies_by_model(crystals)
+
+    def _probability(self, candidates: Sequence[Candidate], models: Sequence[str]) -> float | None:
+        """None where nothing was fitted for predictions made like this one."""
+        if not models:
+            return None
+        made = self.spec.with_options({"ranking": {"committee": list(models[1:])}})
+        model = self.bundle.calibration.find(made)
+        features = [] if model is None else evidence(candidates)
+        return model.probability(features) if model is not None and features else None
 
 
-def _with_counts(candidates: Sequence[Candidate], config: PredictConfig) -> list[Candidate]:
-    """Candidates with their counts and supports in the score, best first."""
-    scored = [replace(c, score=c.score_with(config.order, c.energy_per_atom)) for c in candidates]
-    return sorted(scored, key=_score)
+def require_candidates(prediction: Prediction) -> Prediction:
+    """The prediction, if anything came of it.
+
+    Raises:
+        FormulaError: no valid crystal came out.
+    """
+    if not prediction.candidates:
+        formula, n = prediction.composition.reduced_formula, prediction.decoded.n_proposals
+        raise FormulaError(f"{formula}: no valid crystal came out of {n} proposals.")
+    return prediction
 
 
-def _score(candidate: Candidate) -> float:
-    return candidate.score
+def decoded_candidates(prediction: Prediction) -> list[Decoded]:
+    """Decoded crystals in the surrogate's order, as many as were kept for what comes after."""
+    return list(prediction.decoded.crystals[: prediction.spec.n_decoded])
+
+
+def _silent(_: Progress) -> None:
+    pass

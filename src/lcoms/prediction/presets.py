@@ -1,53 +1,131 @@
-"""How much work a prediction may take: settings of search and refinement that belong together."""
+"""Presets by effort, and the flat list of options that people type, made into a specification in one place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
 
-from lcoms.core.config import from_dict
 from lcoms.core.errors import ConfigError
-from lcoms.oracles.registry import default_second_oracle
-from lcoms.prediction.pipeline import PredictConfig, RefineConfig
+from lcoms.oracles.registry import DEFAULT_ORACLE, default_committee
+from lcoms.prediction.spec import PredictionSpec
 
-NO_SECOND_ORACLE = "none"
-
-
-class Effort(NamedTuple):
-    """Fields of `PredictConfig` and of `RefineConfig` that differ from their defaults."""
-
-    search: Mapping[str, Any]
-    refinement: Mapping[str, Any]
-
-
-EFFORTS: Mapping[str, Effort] = {
-    "fast": Effort(
-        {"n_starts": 10, "within": {"coded_tries": 1, "tries": 6, "more_tries": 4}}, {"n_relax": 5, "explore": {"n": 0}}
-    ),
-    "normal": Effort({}, {}),
-    "thorough": Effort(
-        {"n_starts": 75, "within": {"coded_tries": 4, "beside_codes": True, "kept": 2}},
-        {"n_relax": 60, "explore": {"n": 40, "drawn": 400}},
-    ),
+DEFAULT_EFFORT = "normal"
+EFFORTS: Mapping[str, Mapping[str, Any]] = {
+    "fast": {
+        "search": {"n_starts": 10, "decoder": {"coded_samples": 1, "samples": 6, "more_samples": 4}},
+        "relaxation": {"n_relax": 5},
+    },
+    "normal": {},
+    "thorough": {
+        "search": {
+            "n_starts": 75,
+            "decoder": {"coded_samples": 4, "beside_codes": True, "kept": 2},
+            "random_symmetric": {"n": 40, "drawn": 400},
+        },
+        "relaxation": {"n_relax": 60},
+    },
 }
+"""What each effort chooses otherwise than the defaults."""
 
 
-def configs_for(
-    effort: str, *, search: Mapping[str, Any] | None = None, refinement: Mapping[str, Any] | None = None
-) -> tuple[PredictConfig, RefineConfig]:
-    """The settings of an effort, with some of them chosen otherwise; None stands for what the effort says.
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose; None leaves the choice to the effort.
 
-    "none" means no second oracle; where nothing is said it is `default_second_oracle`.
+    Attributes:
+        effort: fast, normal or thorough.
+        n_candidates: at most so many distinct crystals are returned.
+        formula_units: smallest and largest number of formula units in the primitive cell.
+        max_atoms: atoms in the largest cell that is tried.
+        starts: latents to descend from.
+        steps: of latent descent; 0 decodes the starts.
+        start: where descents start: library, prior or random.
+        symmetry: decode within the space groups of the templates, or freely.
+        exclude_same: leave templates of the very composition out.
+        relax: relax the best candidates and rank by energy models; None: where CHGNet is installed.
+        oracle: the energy model that relaxes.
+        committee: further energy models, whose energies count as much in the order; an empty one for none.
+        n_relax: candidates that are relaxed.
+        random_symmetric: random symmetric crystals that are relaxed beside them.
+        fmax: eV/angstrom left by a relaxation.
+        seed: of every random number drawn.
+    """
+
+    effort: str = DEFAULT_EFFORT
+    n_candidates: int = 10
+    formula_units: tuple[int, int] | None = None
+    max_atoms: int | None = None
+    starts: int | None = None
+    steps: int | None = None
+    start: str | None = None
+    symmetry: bool = True
+    exclude_same: bool = False
+    relax: bool | None = None
+    oracle: str | None = None
+    committee: tuple[str, ...] | None = None
+    n_relax: int | None = None
+    random_symmetric: int | None = None
+    fmax: float | None = None
+    seed: int = 0
+
+
+def spec_for(options: Options) -> PredictionSpec:
+    """The specification of an effort with the options chosen otherwise.
 
     Raises:
-        ConfigError: there is no such effort or setting, or a setting makes no sense.
+        ConfigError: there is no such effort, an option makes no sense, or it would have no effect.
     """
-    if effort not in EFFORTS:
-        raise ConfigError(f"there is no effort {effort!r}; choose one of {', '.join(EFFORTS)}.")
-    own = [{k: v for k, v in (given or {}).items() if v is not None} for given in (search, refinement)]
-    usual = EFFORTS[effort]
-    refined = from_dict(RefineConfig, {**usual.refinement, **own[1]})
-    second = own[1].get("second_oracle", default_second_oracle(refined.oracle))
-    refined = replace(refined, second_oracle="" if second in (NO_SECOND_ORACLE, refined.oracle) else second)
-    return from_dict(PredictConfig, {**usual.search, **own[0]}), refined
+    if options.effort not in EFFORTS:
+        raise ConfigError(f"there is no effort {options.effort!r}; choose one of {', '.join(EFFORTS)}.")
+    spec = PredictionSpec().with_options(EFFORTS[options.effort]).with_options(_search(options))
+    relax = options.relax
+    if relax is None:
+        relax = find_spec("chgnet") is not None or options.oracle is not None
+    if not relax:
+        _require_effect(options)
+        nothing: dict[str, Any] = {
+            "relaxation": None,
+            "ranking": {"committee": []},
+            "search": {"random_symmetric": {"n": 0}},
+        }
+        return spec.with_options(nothing)
+    oracle = options.oracle or DEFAULT_ORACLE
+    committee = default_committee(oracle) if options.committee is None else options.committee
+    relaxation = _given(oracle=oracle, n_relax=options.n_relax, fmax=options.fmax)
+    further = [name for name in committee if name != oracle]
+    return spec.with_options({"relaxation": relaxation, "ranking": {"committee": further}})
+
+
+def _search(options: Options) -> dict[str, Any]:
+    """Options that decide what is decoded."""
+    search = _given(
+        n_starts=options.starts,
+        formula_units=options.formula_units,
+        max_atoms=options.max_atoms,
+        steps=options.steps,
+        start=options.start,
+        symmetry=options.symmetry,
+        exclude_same=options.exclude_same,
+        random_symmetric=None if options.random_symmetric is None else {"n": options.random_symmetric},
+    )
+    return {"n_candidates": options.n_candidates, "seed": options.seed, "search": search}
+
+
+def _require_effect(options: Options) -> None:
+    """ConfigError for an option of the relaxation where there is none."""
+    without = {
+        "oracle": options.oracle,
+        "committee": options.committee or None,
+        "n_relax": options.n_relax,
+        "random_symmetric": options.random_symmetric or None,
+        "fmax": options.fmax,
+    }
+    for name, value in without.items():
+        if value is not None:
+            raise ConfigError(f"{name} has no effect without relaxation; leave it out, or relax.")
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,288 +1,192 @@
-"""Where latent descents begin: near training crystals, a given structure, random crystals or the prior.
+"""Where latent descents start: templates, a given structure, random crystals or the prior.
 
-Source: Qi et al., Latent Conservative Objective Models (2023), start from one random crystal; the latents of training
-crystals of the same stoichiometry make a formula alone enough.
+Source: Qi et al., Latent Conservative Objective Models (2023), start from one random crystal. Here a formula is enough:
+the latents of known crystals of the same stoichiometry, or of others whose sites the elements can be shared out among,
+are where descents start.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from lcoms.core.errors import ConfigError, FormulaError
-from lcoms.models.weights import LIBRARY_FILE, Weights
-from lcoms.prediction.decode import SymmetryConfig
-from lcoms.prediction.random_symmetric import ExploreConfig
-from lcoms.prediction.scoring import OrderWeights
-from lcoms.structure.batch import CrystalBatch
+from lcoms.core.errors import FormulaError
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.spec import PredictionSpec, SearchSpec
+from lcoms.prediction.stages import Proposal
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.random_crystal import random_crystal
-from lcoms.structure.wyckoff import Orbits
-from lcoms.templates.library import LatentLibrary
-from lcoms.templates.substitution import recoloured
-from lcoms.templates.wyckoff_statistics import load_orbits
+from lcoms.templates.substitution import substituted
 
 MAX_PRIOR_UNITS = 4
 LARGE_FROM = 6  # atoms in a formula unit; 98 % of the training ground states with fewer fit into cells of 20
 
 
 @dataclass(frozen=True)
-class PredictConfig:
-    """Options of a prediction.
+class Units:
+    """Formula units of the cells to be tried: `low` to `high`, and up to `learned` without a template."""
 
-    Attributes:
-        n_candidates: at most so many distinct crystals are returned.
-        n_starts: latents to descend from.
-        start: where they come from: latents of training crystals, samples of the prior, or latents of random crystals
-            of the composition.
-        recast: how often starts from the library are decoded with the new composition and encoded again.
-        formula_units: smallest and largest number of formula units in the cell; None allows what the starts have.
-        max_atoms: largest cell; None: that of the library where the formula unit has `LARGE_FROM` atoms or more or
-            `formula_units` are given, else that of the crystals which the weights were trained on.
-        steps: of latent descent; 0 decodes the starts themselves.
-        step_size: in normalised latent space; None takes the one the surrogate was trained against.
-        max_polymorphs: starts taken from one composition of the library.
-        max_alike: starts taken of one structure: space group, Wyckoff positions and cell.
-        recoloured: share of the starts that come from entries of other stoichiometries; where those of the same are
-            few, all that are missing.
-        order: what counts beside the surrogate's energy when candidates are ranked.
-        symmetry: decode within the space group of each start's library entry; without it, anywhere in the cell.
-        within: settings and tries of such a decode.
-        explore: crystals to relax that no library entry stands behind; None for none.
-        exclude_same: leave library entries of the very composition out, as a benchmark must.
-        seed: of every random number drawn.
+    low: int
+    high: int
+    learned: int
+
+    @property
+    def untemplated(self) -> list[int]:
+        """Those that are tried where there is no template."""
+        return list(range(self.low, min(self.learned, max(self.low, MAX_PRIOR_UNITS)) + 1))
+
+
+def check_composition(composition: Composition, bundle: WeightBundle) -> None:
+    """Whether these weights can handle a composition.
+
+    Raises:
+        FormulaError: a formula unit too large, or an element that the training data lack.
     """
-
-    n_candidates: int = 10
-    n_starts: int = 30
-    start: Literal["library", "prior", "random"] = "library"
-    recast: int = 0
-    formula_units: tuple[int, int] | None = None
-    max_atoms: int | None = None
-    steps: int = 10
-    step_size: float | None = None
-    max_polymorphs: int = 3
-    max_alike: int = 3
-    recoloured: float = 0.2
-    order: OrderWeights = field(default_factory=lambda: OrderWeights(0.27, 0.0, 0.42, 0.70))
-    symmetry: bool = True
-    within: SymmetryConfig = field(default_factory=SymmetryConfig)
-    explore: ExploreConfig | None = None
-    exclude_same: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("n_candidates", "n_starts", "max_polymorphs", "max_alike"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("steps", "recast"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is.")
-        if not 0 <= self.recoloured <= 1:
-            raise ConfigError(f"recoloured is a share of the starts, from 0 to 1, not {self.recoloured}.")
-        if self.start not in ("library", "prior", "random"):
-            raise ConfigError(f"starts come from library, prior or random, not from {self.start!r}.")
-        if self.max_atoms is not None and self.max_atoms < 1:
-            raise ConfigError(f"max_atoms must be at least 1, not {self.max_atoms}.")
-        if self.formula_units is not None and not 1 <= self.formula_units[0] <= self.formula_units[1]:
-            low, high = self.formula_units
-            raise ConfigError(f"formula units {low}-{high} make no range; write for instance 1-4.")
+    reduced = composition.reduced
+    if reduced.n_atoms > (most := bundle.largest_cell):
+        raise FormulaError(
+            f"{composition.formula} has {reduced.n_atoms} atoms in its formula unit; these weights know cells of up to "
+            f"{most}."
+        )
+    unseen = [SYMBOLS[z] for z in reduced.atomic_numbers if z not in bundle.elements]
+    if unseen:
+        raise FormulaError(
+            f"{composition.formula}: the training data hold no crystal with {' or '.join(unseen)}, so nothing can be "
+            "predicted for it."
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class Start:
-    """Where a descent began.
-
-    Attributes:
-        source: id of a library entry, `prior`, `random`, `symmetric` or `given`.
-        formula: of the library entry; empty otherwise.
-        distance: chemical distance of the entry (`search.similarity`); NaN where there is none.
-        n_formula_units: in the cell to be decoded.
-        space_group: of the library entry; 0 where there is none, or where it says nothing about the crystal wanted.
-        pattern: place of its Wyckoff pattern in the statistics of orbits; -1 where unknown.
-        sites: codes of where its orbits sit, in the order of the pattern; none where unknown.
-        shape: code of the conventional cell that these refer to.
-        orbits: what sits where, for an entry of another stoichiometry; the sites then are in their order.
-        support: share of the chemically similar library entries that have its structure, as votes; NaN where there is
-            no entry.
-    """
-
-    source: str
-    formula: str
-    distance: float
-    n_formula_units: int
-    latent: Float[Tensor, " latent"]
-    space_group: int = 0
-    pattern: int = -1
-    support: float = float("nan")
-    sites: tuple[int, ...] = ()
-    shape: int = 0
-    orbits: Orbits = ()
-
-
-@lru_cache(maxsize=2)
-def load_library(folder: Path) -> LatentLibrary:
-    """The library of latents that belongs to the weights of a folder."""
-    return LatentLibrary.load(folder / LIBRARY_FILE)
-
-
-def largest_cell(weights: Weights) -> int:
-    """Atoms in the largest cell that can be predicted; those of the library may be larger than what was learned."""
-    return max(weights.max_atoms, int(load_library(weights.folder).n_atoms.max()))
-
-
-def find_starts(
-    composition: Composition, weights: Weights, config: PredictConfig, generator: torch.Generator
-) -> list[Start]:
-    """Latents of chemically near training crystals, filled up with samples of the prior.
+def cell_sizes(composition: Composition, bundle: WeightBundle, spec: SearchSpec) -> Units:
+    """The numbers of formula units that are tried.
 
     Raises:
         FormulaError: no number of formula units fits into the largest cell.
     """
     unit = composition.reduced.n_atoms
-    large = unit >= LARGE_FROM or config.formula_units is not None or config.max_atoms is not None
-    most = min(largest_cell(weights) if large else weights.max_atoms, config.max_atoms or sys.maxsize)
-    low, high = config.formula_units or (1, most)
+    large = unit >= LARGE_FROM or spec.formula_units is not None or spec.max_atoms is not None
+    most = min(bundle.largest_cell if large else bundle.max_atoms, spec.max_atoms or sys.maxsize)
+    low, high = spec.formula_units or (1, most)
     high = min(high, most // unit)
     if low > high:
         raise FormulaError(
             f"{composition.reduced_formula}: {low} formula unit{'s make' if low > 1 else ' makes'} {low * unit} atoms; "
             f"cells of up to {most} can be handled."
         )
-    learned = max(low, min(high, weights.max_atoms // unit))
-    if config.start == "library":
-        starts = _library_starts(composition, weights, config, low, high)
-    elif config.start == "random":
-        starts = _random_starts(composition, weights, config, low, learned)
-    else:
-        starts = []
-    units = list(range(low, min(learned, max(low, MAX_PRIOR_UNITS)) + 1))
-    while len(starts) < config.n_starts:
-        latent = torch.randn(weights.cdvae.latent_dim, generator=generator)
-        starts.append(Start("prior", "", float("nan"), units[len(starts) % len(units)], latent))
-    return starts
+    return Units(low, high, max(low, min(high, bundle.max_atoms // unit)))
 
 
-def _library_starts(
-    composition: Composition, weights: Weights, config: PredictConfig, low: int, high: int
-) -> list[Start]:
-    """The chemically nearest training crystals of the same stoichiometry with so many formula units."""
-    library = load_library(weights.folder)
+def find_proposals(
+    composition: Composition, bundle: WeightBundle, spec: PredictionSpec, generator: torch.Generator
+) -> list[Proposal]:
+    """As many proposals as are asked for; samples of the prior where templates are few.
+
+    Raises:
+        FormulaError: no number of formula units fits into the largest cell.
+    """
+    search = spec.search
+    units = cell_sizes(composition, bundle, search)
+    found: list[Proposal] = []
+    if search.start == "library":
+        found = _from_library(composition, bundle, search, units)
+    elif search.start == "random":
+        found = _from_random_crystals(composition, bundle, spec, units)
+    sizes = units.untemplated
+    while len(found) < search.n_starts:
+        latent = torch.randn(bundle.cdvae.latent_dim, generator=generator)
+        found.append(Proposal("prior", "", float("nan"), sizes[len(found) % len(sizes)], latent))
+    return found
+
+
+def _from_library(composition: Composition, bundle: WeightBundle, search: SearchSpec, units: Units) -> list[Proposal]:
+    """The chemically nearest templates of the same stoichiometry, and a share of substituted ones."""
+    library = bundle.library
     nearest = library.nearest(
         composition,
-        4 * config.n_starts if config.formula_units else config.n_starts,
-        exclude=[composition] if config.exclude_same else [],
-        max_per_composition=config.max_polymorphs,
-        max_per_structure=config.max_alike,
-        max_atoms=high * composition.reduced.n_atoms,
+        4 * search.n_starts if search.formula_units else search.n_starts,
+        exclude=[composition] if search.exclude_same else [],
+        max_per_composition=search.max_polymorphs,
+        max_per_structure=search.max_alike,
+        max_atoms=units.high * composition.reduced.n_atoms,
     )
-    starts = [
-        Start(
-            nearest.ids[i],
-            library.composition(int(nearest.indices[i])).reduced_formula,
-            float(nearest.distances[i]),
-            int(nearest.n_formula_units[i]),
-            nearest.latents[i],
-            int(library.space_groups[nearest.indices[i]]) if nearest.same_counts[i] else 0,
-            int(library.patterns[nearest.indices[i]]) if nearest.same_counts[i] else -1,
-            float(nearest.supports[i]),
-            library.sites(int(nearest.indices[i])) if nearest.same_counts[i] else (),
-            int(library.shapes[nearest.indices[i]]),
+    same = [
+        Proposal(
+            source=nearest.ids[i],
+            formula=library.composition(int(nearest.indices[i])).reduced_formula,
+            distance=float(nearest.distances[i]),
+            n_formula_units=int(nearest.n_formula_units[i]),
+            latent=nearest.latents[i],
+            space_group=int(library.space_groups[nearest.indices[i]]) if nearest.same_counts[i] else 0,
+            wyckoff_sequence=int(library.patterns[nearest.indices[i]]) if nearest.same_counts[i] else -1,
+            prototype_probability=float(nearest.supports[i]),
+            sites=library.sites(int(nearest.indices[i])) if nearest.same_counts[i] else (),
+            cell_code=int(library.shapes[nearest.indices[i]]),
         )
         for i in range(len(nearest))
-        if low <= nearest.n_formula_units[i] <= high
+        if units.low <= nearest.n_formula_units[i] <= units.high
     ]
-    own = starts[: config.n_starts - round(config.recoloured * config.n_starts)]
-    n = config.n_starts - len(own) if config.recoloured else 0
-    others = _recoloured_starts(composition, weights, n, (low, high), config.max_alike, nearest.unseen)
-    return (own + others + starts[len(own) :])[: config.n_starts]
+    own = same[: search.n_starts - round(search.substituted * search.n_starts)]
+    n = search.n_starts - len(own) if search.substituted else 0
+    others = _substituted(composition, bundle, n, units, search.max_alike, nearest.unseen)
+    return (own + others + same[len(own) :])[: search.n_starts]
 
 
-def _recoloured_starts(
-    composition: Composition, weights: Weights, n: int, units: tuple[int, int], max_alike: int, unseen: float
-) -> list[Start]:
-    """Training crystals of other stoichiometries, with other elements on their orbits; they share the unseen votes."""
+def _substituted(
+    composition: Composition, bundle: WeightBundle, n: int, units: Units, max_alike: int, unseen: float
+) -> list[Proposal]:
+    """Templates of other stoichiometries, with other elements on their orbits; they share the unseen probability."""
     if not n:
         return []
-    library = load_library(weights.folder)
-    found = recoloured(composition, library, load_orbits(weights.folder), n, units=units, max_alike=max_alike)
+    library = bundle.library
+    found = substituted(composition, library, bundle.wyckoff, n, units=(units.low, units.high), max_alike=max_alike)
     return [
-        Start(
-            library.ids[one.index],
-            library.composition(one.index).reduced_formula,
-            one.distance,
-            one.n_formula_units,
-            library.latents(np.array([one.index]))[0],
-            int(library.space_groups[one.index]),
-            support=unseen * one.support,
+        Proposal(
+            source=library.ids[one.index],
+            formula=library.composition(one.index).reduced_formula,
+            distance=one.distance,
+            n_formula_units=one.n_formula_units,
+            latent=library.latents(np.array([one.index]))[0],
+            space_group=int(library.space_groups[one.index]),
+            prototype_probability=unseen * one.support,
             sites=one.sites,
-            shape=int(library.shapes[one.index]),
+            cell_code=int(library.shapes[one.index]),
             orbits=one.orbits,
         )
         for one in found
     ]
 
 
-def _random_starts(
-    composition: Composition, weights: Weights, config: PredictConfig, low: int, high: int
-) -> list[Start]:
+def _from_random_crystals(
+    composition: Composition, bundle: WeightBundle, spec: PredictionSpec, units: Units
+) -> list[Proposal]:
     """Random crystals of the composition, encoded."""
-    random = np.random.default_rng(composition_seed(config.seed, composition))
-    units = list(range(low, min(high, max(low, MAX_PRIOR_UNITS)) + 1))
-    cells = [composition.scaled(units[i % len(units)]) for i in range(config.n_starts)]
-    latents = encode_crystals([random_crystal(cell, random) for cell in cells], weights)
+    random = np.random.default_rng(composition_seed(spec.seed, composition))
+    sizes = units.untemplated
+    cells = [composition.scaled(sizes[i % len(sizes)]) for i in range(spec.search.n_starts)]
+    latents = bundle.encode([random_crystal(cell, random) for cell in cells])
     return [
-        Start("random", "", float("nan"), cell.n_formula_units, latent)
+        Proposal("random", "", float("nan"), cell.n_formula_units, latent)
         for cell, latent in zip(cells, latents, strict=True)
     ]
 
 
-def given_start(structure: Crystal, composition: Composition, weights: Weights) -> Start:
+def given_proposal(structure: Crystal, composition: Composition, bundle: WeightBundle) -> Proposal:
     """The latent of a structure of the user's.
 
     Raises:
         FormulaError: the cell with as many formula units of the composition is too large for the weights.
     """
     units = structure.composition.n_formula_units
-    if units * composition.reduced.n_atoms > (most := largest_cell(weights)):
+    if units * composition.reduced.n_atoms > (most := bundle.largest_cell):
         raise FormulaError(
             f"{composition.reduced_formula}: the start structure has {units} formula units, which make "
             f"{units * composition.reduced.n_atoms} atoms; cells of up to {most} can be handled."
         )
-    return Start("given", "", float("nan"), units, encode_crystals([structure], weights)[0])
-
-
-def recast(
-    z: Float[Tensor, "n latent"], cells: Sequence[Composition], weights: Weights, generator: torch.Generator
-) -> Float[Tensor, "n latent"]:
-    """Latents moved to another chemistry: decoded with the new cells and encoded again.
-
-    Those from which no crystal comes out are kept as they are.
-    """
-    crystals = weights.cdvae.decode(z, cells, generator)
-    rows = [row for row, crystal in enumerate(crystals) if crystal is not None]
-    moved = z.clone()
-    if rows:
-        moved[rows] = encode_crystals([crystal for crystal in crystals if crystal is not None], weights)
-    return moved
-
-
-@torch.no_grad()
-def encode_crystals(crystals: Sequence[Crystal], weights: Weights) -> Float[Tensor, "n latent"]:
-    """Latents (mu) of crystals; none for none."""
-    if not crystals:
-        return torch.zeros(0, weights.cdvae.latent_dim)
-    return weights.cdvae.encode(CrystalBatch.from_crystals(crystals))[0]
+    return Proposal("given", "", float("nan"), units, bundle.encode([structure])[0])
 
 
 def composition_seed(seed: int, composition: Composition) -> int:

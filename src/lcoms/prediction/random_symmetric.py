@@ -31,7 +31,7 @@ VOLUME = 0.1  # of the logarithm of the volume
 
 
 @dataclass(frozen=True)
-class ExploreConfig:
+class RandomSymmetricSpec:
     """How many crystals without a template are tried.
 
     Attributes:
@@ -53,7 +53,9 @@ class ExploreConfig:
     def __post_init__(self) -> None:
         for name in ("n", "drawn", "max_atoms", "evenness", "closest"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"{name} of the exploration must not be negative, as {getattr(self, name)} is.")
+                raise ConfigError(
+                    f"{name} of the random symmetric search must not be negative, as {getattr(self, name)} is."
+                )
         if self.max_alike < 1:
             raise ConfigError(f"max_alike must be at least 1, not {self.max_alike}.")
 
@@ -70,7 +72,7 @@ class SymmetricDraw:
 def draw_crystals(
     cells: Sequence[tuple[Composition, float, float]],
     frequencies: Int[NDArray[np.int64], " n_groups"],
-    config: ExploreConfig,
+    config: RandomSymmetricSpec,
     random: np.random.Generator,
 ) -> list[SymmetricDraw]:
     """Random symmetric crystals without short distances, primitive cells; fewer than asked for where few can be had.
@@ -91,7 +93,7 @@ def draw_crystals(
     return drawn
 
 
-def best_apart(draws: Sequence[SymmetricDraw], energies: Sequence[float], config: ExploreConfig) -> list[int]:
+def best_apart(draws: Sequence[SymmetricDraw], energies: Sequence[float], config: RandomSymmetricSpec) -> list[int]:
     """Places of the draws of lowest energy, at most `max_alike` of one space group and orbits."""
     alike: Counter[tuple[int, Orbits, int]] = Counter()
     chosen: list[int] = []
@@ -109,7 +111,7 @@ def _draws(
     composition: Composition,
     size: float,
     frequencies: Int[NDArray[np.int64], " n_groups"],
-    config: ExploreConfig,
+    config: RandomSymmetricSpec,
     random: np.random.Generator,
 ) -> Iterator[SymmetricDraw]:
     """Crystals of one cell's contents, until so many tries were made."""

@@ -27,7 +27,7 @@ MOST_LOOKS = 2_000  # at ways to share out the orbits of one entry
 
 
 @dataclass(frozen=True)
-class Recoloured:
+class Substituted:
     """A library entry with other elements on its orbits.
 
     Attributes:
@@ -46,7 +46,7 @@ class Recoloured:
     support: float = 0.0
 
 
-def recoloured(
+def substituted(
     composition: Composition,
     library: LatentLibrary,
     statistics: OrbitStatistics,
@@ -54,7 +54,7 @@ def recoloured(
     *,
     units: tuple[int, int],
     max_alike: int,
-) -> list[Recoloured]:
+) -> list[Substituted]:
     """Entries of other stoichiometries for a composition, those whose structure has most votes first.
 
     Args:
@@ -104,7 +104,9 @@ def _nearest(target: Composition, library: LatentLibrary, units: tuple[int, int]
     return np.array(other[:MOST_ENTRIES], dtype=np.int64)
 
 
-def _sharings(target: Composition, library: LatentLibrary, statistics: OrbitStatistics, index: int) -> list[Recoloured]:
+def _sharings(
+    target: Composition, library: LatentLibrary, statistics: OrbitStatistics, index: int
+) -> list[Substituted]:
     """The nearest ways to share out the orbits of an entry."""
     number, cell = int(library.space_groups[index]), library.composition(index)
     coded = statistics.coded_orbits(number, cell, int(library.patterns[index]), library.sites(index))
@@ -119,7 +121,7 @@ def _sharings(target: Composition, library: LatentLibrary, statistics: OrbitStat
     scale = float(library.similarity.scales[min(k, MOST_ELEMENTS)])
     costs = scale * apart * np.array(sizes)[:, None] / np.array(room)
     return [
-        Recoloured(index, units, *_in_order(orbits, sites, [target.atomic_numbers[to] for to in filling]), distance)
+        Substituted(index, units, *_in_order(orbits, sites, [target.atomic_numbers[to] for to in filling]), distance)
         for distance, filling in _cheapest(sizes, room, costs)
     ]
 
@@ -176,5 +178,5 @@ def _hull(library: LatentLibrary, index: int) -> float:
     return INSTABILITY_STEP * float(library.instability[index])
 
 
-def _with_support(one: Recoloured, support: float) -> Recoloured:
-    return Recoloured(one.index, one.n_formula_units, one.orbits, one.sites, one.distance, support)
+def _with_support(one: Substituted, support: float) -> Substituted:
+    return Substituted(one.index, one.n_formula_units, one.orbits, one.sites, one.distance, support)

@@ -17,21 +17,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
 
 from lcoms.core.disk import write_whole
 from lcoms.data.store import Store
-from lcoms.models.composition import element_fractions
-from lcoms.models.weights import Weights
 from lcoms.oracles.base import EnergyOracle, evaluate_all
-from lcoms.prediction.descend import descend
-from lcoms.prediction.propose import PredictConfig, find_starts
-from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.lattice import shortest_distance
-from lcoms.structure.symmetry import symmetrise
+from lcoms.prediction.pipeline import Predictor
+from lcoms.structure.crystal import Crystal
 
-MIN_DISTANCE = 0.7  # angstrom; nearer atoms are dropped by prediction, too
 MAX_ABOVE = 1.0  # eV/atom above the anchor; beyond, all are equally hopeless
 
 
@@ -77,12 +70,13 @@ def choose_anchors(store: Store, rows: NDArray[np.int64], n: int, rng: np.random
     ]
 
 
-def make_decoys(
-    anchors: Sequence[Anchor], weights: Weights, config: PredictConfig, oracle: EnergyOracle
-) -> tuple[list[Decoy], int]:
-    """Decoys of all anchors, and how many were lost: undecodable, too close, or refused by the oracle."""
-    generator = torch.Generator().manual_seed(config.seed)
-    crystals, owners, lost = _decode(anchors, weights, config, generator)
+def make_decoys(anchors: Sequence[Anchor], predictor: Predictor, oracle: EnergyOracle) -> tuple[list[Decoy], int]:
+    """Decoys of all anchors, and how many were lost: undecodable, too close, or refused by the oracle.
+
+    Args:
+        predictor: whose first two stages make the decoys, within space groups where its specification says so.
+    """
+    crystals, owners, lost = _decode(anchors, predictor)
     of_anchors = evaluate_all(oracle, [anchor.crystal for anchor in anchors])
     decoys = []
     for owner, crystal, found in zip(owners, crystals, evaluate_all(oracle, crystals), strict=True):
@@ -113,26 +107,14 @@ def write_decoys(path: Path, decoys: Sequence[Decoy]) -> None:
     write_whole(path, memoryview(sink.getvalue()))
 
 
-def _decode(
-    anchors: Sequence[Anchor], weights: Weights, config: PredictConfig, generator: torch.Generator
-) -> tuple[list[Crystal], list[int], int]:
-    cells: list[Composition] = []
-    latents, owners = [], []
+def _decode(anchors: Sequence[Anchor], predictor: Predictor) -> tuple[list[Crystal], list[int], int]:
+    """Decoded crystals, the anchor that each belongs to, and how many descents led to no crystal."""
+    crystals: list[Crystal] = []
+    owners: list[int] = []
+    lost = 0
     for owner, anchor in enumerate(anchors):
-        for start in find_starts(anchor.crystal.composition, weights, config, generator):
-            cells.append(anchor.crystal.composition.reduced.scaled(start.n_formula_units))
-            latents.append(start.latent)
-            owners.append(owner)
-    descent = descend(
-        weights.surrogate,
-        torch.stack(latents),
-        element_fractions(cells),
-        steps=config.steps,
-        step_size=config.step_size,
-    )
-    crystals, kept = [], []
-    for owner, crystal in zip(owners, weights.cdvae.decode(descent.z, cells, generator), strict=True):
-        if crystal is not None and shortest_distance(crystal.lattice, crystal.frac_coords) >= MIN_DISTANCE:
-            crystals.append(symmetrise(crystal).crystal)
-            kept.append(owner)
-    return crystals, kept, len(cells) - len(kept)
+        found = predictor.decode(anchor.crystal.composition)
+        crystals += [one.crystal for one in found.crystals]
+        owners += [owner] * len(found.crystals)
+        lost += found.n_invalid + found.n_too_close
+    return crystals, owners, lost

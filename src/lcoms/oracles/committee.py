@@ -1,0 +1,80 @@
+"""Several energy models as one: mean energies, forces and stresses, and how far the models are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from lcoms.core.errors import ConfigError
+from lcoms.oracles.base import EnergyOracle, Evaluation, evaluate_all
+from lcoms.oracles.registry import make_oracle
+from lcoms.structure.crystal import Composition, Crystal
+
+
+class Committee(EnergyOracle):
+    """The mean of several energy models, which can be relaxed with and cached as any one of them.
+
+    Models count energies from different zeros; the mean does so from the mean of these, so that differences between
+    crystals of one composition mean what they say.
+
+    Args:
+        models: at least one; the first decides the size of a batch.
+
+    Raises:
+        ConfigError: no model was given.
+    """
+
+    def __init__(self, models: Sequence[EnergyOracle]) -> None:
+        if not models:
+            raise ConfigError("a committee needs at least one energy model.")
+        self.models = tuple(models)
+        self.name = ", ".join(model.name for model in models)
+        self.batch_size = models[0].batch_size
+
+    @classmethod
+    def named(cls, names: Sequence[str]) -> Committee:
+        """A committee of models by their names.
+
+        Raises:
+            OracleError: one does not exist or is not installed.
+        """
+        return cls([make_oracle(name) for name in names])
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        records = zip(*(evaluate_all(model, crystals) for model in self.models), strict=True)
+        return [_mean(some, crystal.n_atoms) for some, crystal in zip(records, crystals, strict=True)]
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        every = list(compositions)
+        for model in self.models:
+            model.check(every)
+
+    def energies_by_model(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
+        """For each crystal its energy (eV) by each model; NaN where one fails."""
+        return list(zip(*(model.energies(crystals) for model in self.models), strict=True))
+
+    def spread(self, crystals: Sequence[Crystal]) -> Float[NDArray[np.float64], " n"]:
+        """Standard deviation over the models, eV/atom, of each crystal's energy relative to the mean of all crystals.
+
+        Meant for crystals of one composition. NaN where a model fails.
+        """
+        sizes = np.array([crystal.n_atoms for crystal in crystals], dtype=np.float64)
+        columns = np.array(self.energies_by_model(crystals), dtype=np.float64).reshape(len(crystals), -1)
+        per_atom = columns / sizes[:, None]
+        relative = per_atom - np.nanmean(per_atom, axis=0) if len(crystals) else per_atom
+        return np.asarray(relative.std(axis=1), dtype=np.float64)
+
+
+def _mean(records: Sequence[Evaluation], n_atoms: int) -> Evaluation:
+    failed = next((record for record in records if not record.ok), None)
+    if failed is not None:
+        return Evaluation.failed(failed.status, n_atoms)
+    n = len(records)
+    return Evaluation(
+        sum(record.energy for record in records) / n,
+        np.sum([record.forces for record in records], axis=0) / n,
+        np.sum([record.stress for record in records], axis=0) / n,
+    )

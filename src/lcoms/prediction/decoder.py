@@ -1,0 +1,278 @@
+"""Decoding within space groups: atoms stay on Wyckoff positions, so that few coordinates are left to be found.
+
+For each latent a few settings are tried - a space group, the positions that training crystals of the stoichiometry
+take in it, a lattice the group allows near the one that the lattice head reads - and of all samples those that encode
+nearest to the latent are kept. Where the site codes of a library entry tell where atoms sit, annealing begins there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcoms.models.base import SymmetricDecoder
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.spec import DecoderSpec
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.bravais import fitting_lattices
+from lcoms.structure.cell_codes import most_alike
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.site_codes import coded_coords
+from lcoms.structure.wyckoff import Orbits, SymmetricCell, symmetric_cell
+from lcoms.templates.wyckoff_statistics import OrbitStatistics
+
+ROWS_AT_ONCE = 256
+SAMPLES_PER_COORDINATE = 2  # more would be wasted where few coordinates are free
+
+
+class Setting(NamedTuple):
+    """What a sample starts from, and what share of the samples it deserves."""
+
+    cell: SymmetricCell
+    lattice: Float[NDArray[np.float64], "3 3"]
+    weight: float
+    coords: Float[NDArray[np.float64], " k"] | None = None
+
+
+class Constraint(NamedTuple):
+    """A space group to decode within.
+
+    Attributes:
+        wyckoff_sequence: place of the Wyckoff sequence among those of the group; -1 for the most usual ones.
+        sites: codes of where the orbits of the sequence sit, in its order; none where unknown.
+        cell_code: code of the conventional cell that they refer to.
+        orbits: what sits where, instead of a sequence; the sites then are in their order.
+    """
+
+    space_group: int
+    weight: float = 1.0
+    wyckoff_sequence: int = -1
+    sites: tuple[int, ...] = ()
+    cell_code: int = 0
+    orbits: Orbits = ()
+
+
+class Decode(NamedTuple):
+    """A crystal that came from a latent.
+
+    Attributes:
+        distance: of its own latent from the one that was decoded.
+        space_group: within which it was decoded, 0 for a free decode.
+    """
+
+    crystal: Crystal
+    distance: float
+    space_group: int
+
+
+def decode_latents(
+    bundle: WeightBundle,
+    z: Float[Tensor, "n latent"],
+    compositions: Sequence[Composition],
+    constraints: Sequence[Sequence[Constraint]],
+    generator: torch.Generator,
+    *,
+    config: DecoderSpec | None = None,
+    also_freely: bool = False,
+) -> list[list[Decode]]:
+    """Decode each latent within the space groups it is constrained to, and freely where there is nothing to go by.
+
+    Args:
+        compositions: contents of the cells.
+        also_freely: decode without symmetry where there is something to go by, too.
+        constraints: what to try for each latent; nothing, or P1 without sites, for a free decode.
+
+    Returns:
+        Distinct crystals of each latent, those that encode nearest to it first; none where no decode was valid.
+    """
+    config = config or DecoderSpec()
+    decoded: list[list[Decode]] = [[] for _ in range(len(z))]
+    free = set(range(len(z)))
+    if (within := bundle.cdvae.within_groups) is not None:
+        proposed = [[one for one in some if one.space_group > 1 or one.sites] for some in constraints]
+        decoded = decode_within_groups(within, z, compositions, proposed, bundle.wyckoff, generator, config=config)
+        free = {row for row, some in enumerate(decoded) if also_freely or not some}
+    rows = sorted(free)
+    if rows:
+        for row, one in zip(rows, _free(bundle, z[rows], [compositions[r] for r in rows], generator), strict=True):
+            decoded[row] += [] if one is None else [one]
+    return [_nearest_distinct(some, config.kept) for some in decoded]
+
+
+def decode_within_groups(
+    model: SymmetricDecoder,
+    z: Float[Tensor, "n latent"],
+    compositions: Sequence[Composition],
+    constraints: Sequence[Sequence[Constraint]],
+    statistics: OrbitStatistics,
+    generator: torch.Generator,
+    *,
+    config: DecoderSpec | None = None,
+) -> list[list[Decode]]:
+    """Decode each latent within the space groups that are it is constrained to.
+
+    Args:
+        compositions: contents of the primitive cells.
+        constraints: what to try for each latent.
+
+    Returns:
+        The crystals of all samples; none for latents without any setting: groups in which no training crystal had these
+        counts, or no lattice fits.
+    """
+    config = config or DecoderSpec()
+    lattices = model.predict_lattices(z, compositions).double().numpy()
+    settings = [
+        _settings(composition, proposed, lattice, statistics, config)
+        for composition, proposed, lattice in zip(compositions, constraints, lattices, strict=True)
+    ]
+    search = _Search(model, z, settings, generator, config)
+    search.round([_first_round(some, config) for some in settings])
+    search.round([_second_round(some, near, config) for some, near in zip(settings, search.nearest, strict=True)])
+    return search.found
+
+
+def _free(
+    bundle: WeightBundle, z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
+) -> list[Decode | None]:
+    """One decode of each latent without symmetry."""
+    crystals = bundle.cdvae.decode(z, compositions, generator)
+    rows = [row for row, crystal in enumerate(crystals) if crystal is not None]
+    decoded: list[Decode | None] = [None] * len(z)
+    if rows:
+        with torch.no_grad():
+            mu, _ = bundle.cdvae.encode(CrystalBatch.from_crystals([c for c in crystals if c is not None]))
+        for row, distance in zip(rows, torch.linalg.norm(mu - z[rows], dim=1).tolist(), strict=True):
+            crystal = crystals[row]
+            assert crystal is not None
+            decoded[row] = Decode(crystal, distance, 0)
+    return decoded
+
+
+def _nearest_distinct(found: Sequence[Decode], n: int) -> list[Decode]:
+    """The nearest crystals, each unlike the ones before."""
+    kept: list[Decode] = []
+    for one in sorted(found, key=lambda one: one.distance):
+        if len(kept) == n:
+            break
+        if not any(matches(one.crystal, other.crystal, STRICT) for other in kept):
+            kept.append(one)
+    return kept
+
+
+class _Search:
+    """The samples made so far.
+
+    Attributes:
+        found: valid crystals of each latent.
+        nearest: for each latent, the least distance that each of its settings has reached.
+    """
+
+    def __init__(
+        self,
+        model: SymmetricDecoder,
+        z: Float[Tensor, "n latent"],
+        settings: Sequence[Sequence[Setting]],
+        generator: torch.Generator,
+        config: DecoderSpec,
+    ) -> None:
+        self.model, self.z, self.settings, self.generator, self.config = model, z, settings, generator, config
+        self.found: list[list[Decode]] = [[] for _ in settings]
+        self.nearest = [np.full(len(some), np.inf) for some in settings]
+
+    def round(self, samples: Sequence[Sequence[int]]) -> None:
+        """Try each setting of each latent so many times."""
+        jobs = [(row, at) for row, some in enumerate(samples) for at, n in enumerate(some) for _ in range(n)]
+        for start in range(0, len(jobs), ROWS_AT_ONCE):
+            part = jobs[start : start + ROWS_AT_ONCE]
+            chosen = [self.settings[row][at] for row, at in part]
+            lattices = torch.from_numpy(np.array([setting.lattice for setting in chosen])).float()
+            cells = [setting.cell for setting in chosen]
+            found = self.model.decode_within(
+                self.z[[row for row, _ in part]],
+                cells,
+                lattices,
+                self.generator,
+                coords=[setting.coords for setting in chosen],
+                known_to=self.config.known_to,
+            )
+            for (row, at), crystal, distance in zip(part, found[0], found[1].tolist(), strict=True):
+                self.nearest[row][at] = min(self.nearest[row][at], distance)
+                if crystal is not None:
+                    self.found[row].append(Decode(crystal, distance, self.settings[row][at].cell.space_group))
+
+
+def _settings(
+    composition: Composition,
+    constraints: Sequence[Constraint],
+    lattice: Float[NDArray[np.float64], "3 3"],
+    statistics: OrbitStatistics,
+    config: DecoderSpec,
+) -> list[Setting]:
+    """Settings of a latent, those that deserve most samples first."""
+    if not np.isfinite(lattice).all():
+        return []
+    settings: list[Setting] = []
+    for number, weight, sequence, sites, cell_code, orbits in constraints:
+        coded = (orbits, sites) if orbits else statistics.coded_orbits(number, composition, sequence, sites)
+        if coded is not None:
+            cell, coords = symmetric_cell(number, coded[0]), coded_coords(number, *coded)
+            fits = _fits(cell, lattice, config.coded_lattices, config)
+            settings += [Setting(cell, most_alike(cell, fits, cell_code), weight, coords)] if fits else []
+            if fits and not config.beside_codes:
+                continue
+        known = statistics.orbits(number, composition)
+        known = known[: config.max_sequences] if sequence < 0 else known[sequence : sequence + 1]
+        if not known:
+            continue
+        fits = _fits(symmetric_cell(number, known[0][0]), lattice, config.max_lattices, config)
+        for orbits, share in known:
+            cell = symmetric_cell(number, orbits)
+            settings += [Setting(cell, fit, weight * share / len(fits)) for fit in fits]
+    return sorted(settings, key=lambda setting: -setting.weight)
+
+
+def _fits(
+    cell: SymmetricCell, lattice: Float[NDArray[np.float64], "3 3"], n: int, config: DecoderSpec
+) -> list[Float[NDArray[np.float64], "3 3"]]:
+    """Lattices of the group that come near enough."""
+    fits = fitting_lattices(cell, lattice, n=n)
+    return [fit.lattice for fit in fits if fit.misfit < config.max_misfit]
+
+
+def _first_round(settings: Sequence[Setting], config: DecoderSpec) -> list[int]:
+    """So many for each with known sites; of the others one each while there are enough, then by the weights' roots."""
+    n = np.array([_coded_samples(setting, config) for setting in settings], dtype=np.int64)
+    roots = np.sqrt([setting.weight for setting in settings])
+    most = np.array([_most_samples(setting) if setting.coords is None else 0 for setting in settings])
+    for _ in range(min(config.samples, int(most.sum()))):
+        deserved = np.where(n == 0, 1 + roots, roots / (n + 1))
+        n[np.where(n < most, deserved, -1.0).argmax()] += 1
+    return [int(k) for k in n]
+
+
+def _coded_samples(setting: Setting, config: DecoderSpec) -> int:
+    return 0 if setting.coords is None else min(config.coded_samples, 1 + setting.cell.n_free)
+
+
+def _second_round(settings: Sequence[Setting], nearest: NDArray[np.float64], config: DecoderSpec) -> list[int]:
+    """More samples for the settings that came nearest, none where one is near enough."""
+    n = [0] * len(settings)
+    if not settings or nearest.min() < config.near_enough:
+        return n
+    drawn = [setting.coords is None and setting.cell.n_free > 0 for setting in settings]
+    near = [at for at in np.argsort(nearest) if drawn[at] and np.isfinite(nearest[at])]
+    chosen = near[: config.best_settings]
+    for k in range(config.more_samples if chosen else 0):
+        n[chosen[k % len(chosen)]] += 1
+    return n
+
+
+def _most_samples(setting: Setting) -> int:
+    return 1 + SAMPLES_PER_COORDINATE * setting.cell.n_free

@@ -1,0 +1,50 @@
+"""Reference phases for the energies above the hull of a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lcoms.core.errors import ConfigError
+from lcoms.oracles.base import evaluate_all
+from lcoms.oracles.hull import Hull, read_entries
+from lcoms.oracles.references import load_references
+from lcoms.oracles.registry import make_oracle
+from lcoms.prediction.rank import lowest_phase
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec
+from lcoms.structure.crystal import Crystal
+
+
+def read_hull(path: Path, spec: PredictionSpec) -> Hull:
+    """The hull of the phases in a file or folder (`oracles.hull.read_entries`).
+
+    Raises:
+        ConfigError: nothing is relaxed, so that there are no energies to compare.
+        DataError: the file cannot be read, or a crystal of it has no energy.
+        OracleError: the energy model is not installed or cannot handle an element.
+    """
+    if spec.relaxation is None:
+        raise ConfigError("a hull needs relaxed energies; relax the candidates (--relax).")
+    name = spec.relaxation.oracle
+
+    def evaluate(crystals: list[Crystal]) -> list[float]:
+        model = make_oracle(name)
+        model.check([crystal.composition for crystal in crystals])
+        found = evaluate_all(model, crystals)
+        return [e.energy / crystal.n_atoms for e, crystal in zip(found, crystals, strict=True)]
+
+    references = load_references(name)
+    return Hull(read_entries(path, evaluate, references), references)
+
+
+def predicted_hull(predictions: Sequence[Prediction], spec: PredictionSpec) -> Hull:
+    """The hull of the lowest candidates of predictions and of the elements.
+
+    Raises:
+        ConfigError: nothing is relaxed, so that there are no energies to compare.
+    """
+    if spec.relaxation is None:
+        raise ConfigError("a hull needs relaxed energies; relax the candidates (--relax).")
+    found = [lowest_phase(prediction.composition, prediction.candidates) for prediction in predictions]
+    return Hull([phase for phase in found if phase is not None], load_references(spec.relaxation.oracle))

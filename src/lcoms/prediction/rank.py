@@ -1,0 +1,97 @@
+"""The fourth stage: relaxed crystals merged where they are one structure, scored, and put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite, nan
+
+from lcoms.oracles.hull import Hull, Phase
+from lcoms.prediction.refine import AS_LOW, symmetry_of
+from lcoms.prediction.scoring import ScoreWeights
+from lcoms.prediction.stages import Candidate, Decoded, Relaxed
+from lcoms.structure.crystal import Composition
+from lcoms.structure.matching import STRICT, matches
+
+SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
+
+
+def rank_decoded(decoded: Sequence[Decoded]) -> list[Candidate]:
+    """Decoded crystals as they are, in their order."""
+    return [Candidate.of_decoded(one) for one in decoded]
+
+
+def rank_relaxed(relaxed: Sequence[Relaxed], weights: ScoreWeights) -> list[Candidate]:
+    """Distinct crystals, lowest score first; n_found of those that relaxed into one another is added up.
+
+    Energies have a limit only where random symmetric crystals were relaxed as well: that all templates are wrong, and
+    only energy tells, is rare otherwise.
+    """
+    untemplated = any(not one.decoded.n_found for one in relaxed)
+    distinct = merge_relaxed(relaxed)
+    order = weights if untemplated else replace(weights, excess=0.0)
+    energies = mean_energies(distinct)
+    lowest = min(energies, default=nan)
+    scored = [
+        Candidate.of_relaxed(one, order.score(energy, one.crystal, one.decoded, above=energy - lowest), energy - lowest)
+        for one, energy in zip(distinct, energies, strict=True)
+    ]
+    return sorted(scored, key=lambda candidate: candidate.score)
+
+
+def mean_energies(relaxed: Sequence[Relaxed]) -> list[float]:
+    """What makes the order, eV/atom: the mean over all models that have an energy of each crystal.
+
+    Models count from different zeros, so a mean of a part would mean nothing.
+    """
+    columns = [[one.energy_per_atom for one in relaxed]]
+    for place in range(len(relaxed[0].committee_energies) if relaxed else 0):
+        column = [one.committee_energies[place] for one in relaxed]
+        columns += [column] if all(map(isfinite, column)) else []
+    return [sum(row) / len(columns) for row in zip(*columns, strict=True)]
+
+
+def ranking_models(relaxed: Sequence[Relaxed], names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the models, the one that relaxed first, whose energies `mean_energies` takes."""
+    complete = [
+        all(isfinite(one.committee_energies[place]) for one in relaxed)
+        for place in range(len(relaxed[0].committee_energies) if relaxed else 0)
+    ]
+    return (*names[:1], *(name for name, whole in zip(names[1:], complete, strict=False) if whole))
+
+
+def merge_relaxed(relaxed: Sequence[Relaxed]) -> list[Relaxed]:
+    """One crystal for each structure: the most symmetric, then the lowest, of those that match.
+
+    A relaxation stops a little before the minimum, so one structure comes out with slightly different symmetries and
+    energies that differ by up to SAME_ENERGY. What lies more than AS_LOW below a more symmetric crystal that it matches
+    has gained by its distortion, and is a structure of its own. The proposal shown is the chemically nearest of those
+    that led there.
+    """
+    distinct: list[Relaxed] = []
+    for one in sorted(relaxed, key=lambda r: (-symmetry_of(r), r.energy_per_atom)):
+        for place, other in enumerate(distinct):
+            near = -AS_LOW <= one.energy_per_atom - other.energy_per_atom <= SAME_ENERGY
+            if near and matches(one.crystal, other.crystal, STRICT):
+                decoded = other.decoded.with_others(one.decoded).nearest_proposal_first()
+                distinct[place] = replace(other, decoded=decoded)
+                break
+        else:
+            distinct.append(one)
+    return distinct
+
+
+def with_hull(candidates: Sequence[Candidate], hull: Hull) -> tuple[Candidate, ...]:
+    """The candidates with the energy above a hull for each relaxed one."""
+    return tuple(
+        replace(c, e_above_hull=hull.e_above_hull(c.crystal.composition.reduced, c.relaxed.energy_per_atom))
+        if c.relaxed is not None and c.relaxed.usable
+        else c
+        for c in candidates
+    )
+
+
+def lowest_phase(composition: Composition, candidates: Sequence[Candidate]) -> Phase | None:
+    """The lowest relaxed candidate as a reference phase; None where nothing was relaxed."""
+    energies = [c.relaxed.energy_per_atom for c in candidates if c.relaxed is not None and c.relaxed.usable]
+    return Phase(composition.reduced, min(energies)) if energies else None

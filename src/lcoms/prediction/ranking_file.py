@@ -1,0 +1,63 @@
+"""The weights of the score, fitted on validation compositions, in `ranking.json` of the weights.
+
+`lcoms fit ranking` fits and writes them. Weights of relaxed candidates belong to the energy models that ranked them;
+other energy models take those of the models that ship.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lcoms.core.config import from_dict, parse_json, to_dict
+from lcoms.core.disk import write_whole
+from lcoms.core.errors import ConfigError, WeightsError
+from lcoms.prediction.scoring import ScoreWeights
+
+RANKING_FILE = "ranking.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RankingWeights:
+    """Weights of the score before and after relaxation, and where they come from.
+
+    Attributes:
+        decoded: of the surrogate's order.
+        relaxed: of the final order.
+        fitted: the data and the command that the numbers come from, in words.
+    """
+
+    decoded: ScoreWeights
+    relaxed: ScoreWeights
+    fitted: Mapping[str, str] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write ranking.json, whole or not at all."""
+        content = {"format": FORMAT, **to_dict(self)}
+        write_whole(folder / RANKING_FILE, json.dumps(content, indent=1) + "\n")
+
+
+def load_ranking(folder: Path) -> RankingWeights:
+    """The weights of the score that belong to the weights of a folder; those that ship where it has none.
+
+    Raises:
+        WeightsError: the file is damaged or of another version.
+    """
+    path = folder / RANKING_FILE
+    if not path.is_file():
+        return load_ranking(_shipped())
+    try:
+        content: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
+            raise WeightsError(f"{path} was made by another version of lcoms; fit it anew with lcoms fit ranking.")
+        return from_dict(RankingWeights, content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise WeightsError(f"{path} is damaged; fit it anew with lcoms fit ranking.") from error
+
+
+def _shipped() -> Path:
+    return Path(__file__).parent.parent / "weights"

@@ -1,0 +1,147 @@
+"""What a prediction gives: an object that is a sequence of pymatgen structures, a table, a folder of files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from lcoms import __version__
+from lcoms.oracles.hull import Hull
+from lcoms.prediction.decode import DecodedSet
+from lcoms.prediction.output import RESULTS, candidate_record, cif_files, row, to_structure, write_files
+from lcoms.prediction.spec import SPEC, PredictionSpec
+from lcoms.prediction.stages import Candidate
+from lcoms.structure.crystal import Composition, Crystal
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from pymatgen.core import Structure
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be predicted.
+
+    Attributes:
+        structure: start from this crystal instead of the library; None: from the library.
+        hull: of reference phases, for the energies above it; None: none.
+    """
+
+    composition: Composition
+    structure: Crystal | None = None
+    hull: Hull | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The ranked candidates of one composition, best first; iterating gives pymatgen structures.
+
+    Attributes:
+        decoded: all crystals before relaxation, and what became of the rest.
+        spec: how it was made.
+        weights_digest: of the weights it was made with.
+        ranked_by: names of the energy models whose mean energy made the order; empty where nothing was relaxed.
+        n_duplicates: crystals equal to a better candidate.
+        failures: one sentence for each relaxation that could not be ranked.
+        probability: that the first candidate is the known ground state; None where nothing was fitted for predictions
+            made like this one.
+        evidence: what that probability was computed from.
+        n_relaxations, n_oracle_calls: how many crystals were relaxed, and energies the model was asked for.
+    """
+
+    composition: Composition
+    candidates: tuple[Candidate, ...]
+    decoded: DecodedSet
+    spec: PredictionSpec
+    weights_digest: str
+    ranked_by: tuple[str, ...] = ()
+    n_duplicates: int = 0
+    failures: tuple[str, ...] = ()
+    probability: float | None = None
+    evidence: tuple[float, ...] = ()
+    n_relaxations: int = 0
+    n_oracle_calls: int = 0
+
+    @cached_property
+    def structures(self) -> tuple[Structure, ...]:
+        """The candidates as pymatgen structures.
+
+        `properties` holds rank, space_group, source of the proposal, energy_per_atom (formation energy by the
+        surrogate, eV/atom) and, of relaxed ones, formation_energy and energy_above_lowest (eV/atom).
+        """
+        return tuple(to_structure(rank, candidate) for rank, candidate in enumerate(self.candidates, 1))
+
+    def __iter__(self) -> Iterator[Structure]:
+        return iter(self.structures)
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    @overload
+    def __getitem__(self, index: int) -> Structure: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Structure]: ...
+
+    def __getitem__(self, index: int | slice) -> Structure | Sequence[Structure]:
+        return self.structures[index]
+
+    def to_dataframe(self) -> DataFrame:
+        """One row a candidate; energies in eV/atom, volume in cubic angstrom an atom."""
+        from pandas import DataFrame
+
+        return DataFrame([row(rank, candidate) for rank, candidate in enumerate(self.candidates, 1)])
+
+    def _repr_html_(self) -> str:
+        """The table of the candidates, as notebooks show it."""
+        stated = "" if self.probability is None else f"; rank 1 with a probability of {self.probability:.0%}"
+        title = f"<b>{self.composition.reduced_formula}</b>: {len(self)} candidates{stated}"
+        table: str = self.to_dataframe().to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="-")
+        return f"<div>{title}{table}</div>"
+
+    def __repr__(self) -> str:
+        first = f", first {self.candidates[0].space_group}" if self.candidates else ""
+        return f"Prediction({self.composition.reduced_formula}: {len(self)} candidates{first})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything about the prediction, ready for JSON."""
+        return {
+            "formula": self.composition.reduced_formula,
+            "lcoms_version": __version__,
+            "weights": self.weights_digest,
+            SPEC: self.spec.to_dict(),
+            "units": {
+                "energy": "eV/atom; energy_per_atom is a formation energy by the surrogate",
+                "length": "Å",
+            },
+            "ranked_by": list(self.ranked_by),
+            "probability": self.probability,
+            "n_proposals": self.decoded.n_proposals,
+            "dropped": {
+                "invalid": self.decoded.n_invalid,
+                "atoms too close": self.decoded.n_too_close,
+                "duplicates": self.n_duplicates,
+            },
+            "failed_relaxations": list(self.failures),
+            "candidates": [candidate_record(rank, c) for rank, c in enumerate(self.candidates, 1)],
+        }
+
+    def files(self) -> dict[str, str]:
+        """Names and texts of the files of this prediction, results.json last."""
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+        return cif_files(self.candidates) | {RESULTS: text}
+
+    def write(self, folder: str | Path) -> Path:
+        """Write FOLDER/FORMULA/rank-01.cif ... and results.json in place of an earlier prediction there.
+
+        Returns:
+            The folder of this formula.
+
+        Raises:
+            LcomsError: the folder cannot be written.
+        """
+        return write_files(Path(folder) / self.composition.reduced_formula, self.files())

@@ -1,0 +1,214 @@
+"""What is asked of a prediction: one frozen tree of options, which `results.json` records and a file can repeat."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lcoms.core.config import from_dict, merged, to_dict
+from lcoms.core.errors import ConfigError
+from lcoms.oracles.registry import DEFAULT_ORACLE
+from lcoms.prediction.random_symmetric import RandomSymmetricSpec
+
+SPEC = "spec"  # key under which results.json holds it
+
+
+def _at_least(config: object, least: int, *names: str) -> None:
+    for name in names:
+        if (value := getattr(config, name)) < least:
+            reason = f"at least {least}, not {value}" if least else f"zero or positive, not {value}"
+            raise ConfigError(f"{name} must be {reason}.")
+
+
+@dataclass(frozen=True)
+class DecoderSpec:
+    """How many settings and samples a latent gets.
+
+    Attributes:
+        coded_samples: of each setting whose sites are known from their codes.
+        known_to: noise level (angstrom) at which those begin.
+        beside_codes: whether latents with codes are tried without them, too.
+        samples: of each latent in the first round; each of its settings gets at least one while there are enough.
+        more_samples: in a second round, shared among the best settings.
+        best_settings: how many those are.
+        near_enough: latents that a sample of the first round comes as near as that have no second one.
+        max_sequences: Wyckoff sequences taken of each space group, the most usual ones.
+        max_lattices: lattices taken of each sequence.
+        coded_lattices: looked for where sites are known, so that the one their codes refer to is among them.
+        max_misfit: of a lattice to the one that the head reads.
+        kept: distinct crystals of one latent, the nearest ones.
+    """
+
+    coded_samples: int = 2
+    known_to: float = 0.5
+    beside_codes: bool = False
+    samples: int = 12
+    more_samples: int = 8
+    best_settings: int = 3
+    near_enough: float = 1.0
+    max_sequences: int = 8
+    max_lattices: int = 6
+    coded_lattices: int = 54
+    max_misfit: float = 0.15
+    kept: int = 1
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """Where descents start, how they go, and how their latents are decoded.
+
+    Attributes:
+        start: where they start: latents of templates, samples of the prior, or latents of random crystals.
+        n_starts: how many descents there are.
+        formula_units: smallest and largest number of formula units in the cell; None allows what the templates have.
+        max_atoms: largest cell; None: that of the library where the formula unit has `propose.LARGE_FROM` atoms or more
+            or `formula_units` are given, else that of the crystals which the weights were trained on.
+        max_polymorphs: templates taken of one composition.
+        max_alike: templates taken of one structure: space group, Wyckoff sequence and cell.
+        substituted: share of the templates that come from other stoichiometries; where those of the same are few, all
+            that are missing.
+        exclude_same: leave templates of the very composition out, as a benchmark must.
+        steps: of latent descent; 0 decodes the starts themselves.
+        step_size: in normalised latent space; None takes the one that the surrogate was trained against.
+        symmetry: decode within the space group of each template; without it, anywhere in the cell.
+        decoder: settings and samples of such a decode.
+        random_symmetric: crystals to relax that no template stands behind.
+    """
+
+    start: Literal["library", "prior", "random"] = "library"
+    n_starts: int = 30
+    formula_units: tuple[int, int] | None = None
+    max_atoms: int | None = None
+    max_polymorphs: int = 3
+    max_alike: int = 3
+    substituted: float = 0.2
+    exclude_same: bool = False
+    steps: int = 10
+    step_size: float | None = None
+    symmetry: bool = True
+    decoder: DecoderSpec = field(default_factory=DecoderSpec)
+    random_symmetric: RandomSymmetricSpec = field(default_factory=RandomSymmetricSpec)
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "n_starts", "max_polymorphs", "max_alike")
+        _at_least(self, 0, "steps")
+        if not 0 <= self.substituted <= 1:
+            raise ConfigError(f"substituted is a share of the templates, from 0 to 1, not {self.substituted}.")
+        if self.start not in ("library", "prior", "random"):
+            raise ConfigError(f"start must be library, prior or random, not {self.start!r}.")
+        if self.max_atoms is not None and self.max_atoms < 1:
+            raise ConfigError(f"max_atoms must be at least 1, not {self.max_atoms}.")
+        if self.formula_units is not None and not 1 <= self.formula_units[0] <= self.formula_units[1]:
+            low, high = self.formula_units
+            raise ConfigError(f"formula units {low}-{high} make no range; write for instance 1-4.")
+
+
+@dataclass(frozen=True)
+class RelaxationSpec:
+    """How decoded crystals are relaxed.
+
+    Attributes:
+        oracle: name of the energy model (`oracles.registry`).
+        n_relax: crystals that are relaxed, the best by their score.
+        fmax: eV/angstrom; forces and cell gradients at which a relaxation ends.
+        max_steps: after which a relaxation ends in any case.
+    """
+
+    oracle: str = DEFAULT_ORACLE
+    n_relax: int = 20
+    fmax: float = 0.1
+    max_steps: int = 200
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "n_relax", "max_steps")
+        if not self.fmax > 0:
+            raise ConfigError(f"fmax must be positive, not {self.fmax}.")
+
+
+@dataclass(frozen=True)
+class RankingSpec:
+    """How candidates are ranked.
+
+    Attributes:
+        committee: names of further energy models; the mean of their energies and that of the model that relaxed counts.
+    """
+
+    committee: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PredictionSpec:
+    """Everything that decides an answer, beside the composition and the weights.
+
+    Attributes:
+        n_candidates: at most so many distinct crystals are returned.
+        relaxation: how the best of them are relaxed; None: not at all.
+        seed: of every random number drawn.
+    """
+
+    n_candidates: int = 10
+    search: SearchSpec = field(default_factory=SearchSpec)
+    relaxation: RelaxationSpec | None = field(default_factory=RelaxationSpec)
+    ranking: RankingSpec = field(default_factory=RankingSpec)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "n_candidates")
+        if self.relaxation is None and self.ranking.committee:
+            raise ConfigError("a committee ranks relaxed crystals only; add --relax, or leave the committee out.")
+
+    @property
+    def ranked_by(self) -> str:
+        """Names of the energy models whose mean energy makes the order; empty without relaxation."""
+        return "" if self.relaxation is None else ", ".join((self.relaxation.oracle, *self.ranking.committee))
+
+    @property
+    def n_decoded(self) -> int:
+        """How many distinct decoded crystals are kept for what comes after decoding."""
+        return max(self.n_candidates, 0 if self.relaxation is None else self.relaxation.n_relax)
+
+    def with_options(self, options: Mapping[str, Any]) -> PredictionSpec:
+        """This specification with some options chosen otherwise, groups merged at every depth.
+
+        Raises:
+            ConfigError: an unknown option, or a value that makes no sense.
+        """
+        return merged(self, options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON; `from_dict` reads it back."""
+        return to_dict(self)
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> PredictionSpec:
+        """Options that are left out keep their defaults.
+
+        Raises:
+            ConfigError: an unknown option, or a value that makes no sense.
+        """
+        return from_dict(cls, options)
+
+
+def read_spec(path: Path) -> PredictionSpec:
+    """The specification in a TOML file, in a JSON file, or in the results.json of an earlier run.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds an option that does not exist.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); name a TOML or JSON file with --spec.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is neither TOML nor JSON; name the results.json of an earlier run.") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no specification; name the results.json of an earlier run.")
+    try:
+        return PredictionSpec.from_dict(content.get(SPEC, content))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error

@@ -1,0 +1,214 @@
+"""The stages of a prediction, one type each: `Proposal` -> `Decoded` -> `Relaxed` -> `Candidate`.
+
+Each later type holds the earlier one that it came from, so that nothing has to be looked up elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf, isfinite, nan
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.wyckoff import Orbits
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """A latent from which descent starts, and what is known about the structure behind it.
+
+    Attributes:
+        source: id of a template in the library, `prior`, `random`, `symmetric` or `given`.
+        formula: of the template; empty otherwise.
+        distance: chemical distance of the template (`templates.similarity`); NaN where there is none.
+        n_formula_units: in the cell to be decoded.
+        space_group: of the template; 0 where there is none, or where it says nothing about the crystal wanted.
+        wyckoff_sequence: place of its Wyckoff sequence in the Wyckoff statistics; -1 where unknown.
+        prototype_probability: share of the chemically similar templates that have its structure; NaN where there is no
+            template.
+        sites: codes of where its orbits sit, in the order of the Wyckoff sequence; none where unknown.
+        cell_code: code of the conventional cell that these refer to.
+        orbits: what sits where, for a template of another stoichiometry; the sites then are in their order.
+    """
+
+    source: str
+    formula: str
+    distance: float
+    n_formula_units: int
+    latent: Float[Tensor, " latent"]
+    space_group: int = 0
+    wyckoff_sequence: int = -1
+    prototype_probability: float = nan
+    sites: tuple[int, ...] = ()
+    cell_code: int = 0
+    orbits: Orbits = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A crystal that came out of the decoder, before any relaxation.
+
+    Attributes:
+        crystal: primitive cell on exact symmetry.
+        space_group: number in the International Tables.
+        symprec: angstrom; tolerance at which the symmetry was found.
+        shortest_distance: angstrom.
+        energy_per_atom: formation energy that the surrogate predicts for this crystal, eV/atom.
+        latent_energy: formation energy that it predicts where descent ended, eV/atom.
+        descent_energies: formation energies that it predicts at the start and after each step of descent, eV/atom.
+        latent_distance: from the latent that was decoded to that of this crystal.
+        score: what decoded crystals are ordered by, eV/atom (`prediction.scoring`).
+        proposal: where its descent started.
+        others: further proposals that led to this crystal or an equal one.
+        n_found: how many proposals led here; 0 for random symmetric crystals, which no proposal stands behind.
+    """
+
+    crystal: Crystal
+    space_group: int
+    symprec: float
+    shortest_distance: float
+    energy_per_atom: float
+    latent_energy: float
+    descent_energies: tuple[float, ...]
+    latent_distance: float
+    score: float
+    proposal: Proposal
+    others: tuple[Proposal, ...] = ()
+    n_found: int = 1
+
+    @property
+    def start_energy(self) -> float:
+        """Formation energy that the surrogate predicts at the start of descent, eV/atom."""
+        return self.descent_energies[0]
+
+    @property
+    def prototype_probability(self) -> float:
+        """Sum over the distinct structures of the templates that led here; 0 where there is no template."""
+        known = [p for p in (self.proposal, *self.others) if isfinite(p.prototype_probability)]
+        structures = {
+            (p.space_group, p.wyckoff_sequence, p.orbits, p.n_formula_units): p.prototype_probability for p in known
+        }
+        return float(sum(structures.values()))
+
+    def with_others(self, other: Decoded) -> Decoded:
+        """This crystal with all proposals of both; the descent that is told is one that took place."""
+        told = self if self.n_found or not other.n_found else _told_of(self, other)
+        return replace(told, n_found=self.n_found + other.n_found, others=(*self.others, other.proposal, *other.others))
+
+    def nearest_proposal_first(self) -> Decoded:
+        """With the chemically nearest of its proposals as the one that is shown."""
+        first, *rest = sorted((self.proposal, *self.others), key=_remoteness)
+        return replace(self, proposal=first, others=tuple(rest))
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """What an energy model made of a decoded crystal.
+
+    Attributes:
+        decoded: what was relaxed.
+        crystal: primitive cell on exact symmetry.
+        space_group: number in the International Tables.
+        symprec: angstrom; tolerance at which the symmetry was found.
+        shortest_distance: angstrom.
+        status: how the relaxation ended.
+        energy_per_atom: total energy by the model that relaxed, eV/atom; NaN where it failed.
+        formation_energy: eV/atom, against elements relaxed with the same model; None where a reference is missing.
+        committee_energies: total energies of the relaxed crystal by the further models of the committee, eV/atom; NaN
+            where one failed.
+        energies: total energies along the relaxation, eV/atom, the decoded crystal first.
+        n_steps: of the relaxation.
+    """
+
+    decoded: Decoded
+    crystal: Crystal
+    space_group: int
+    symprec: float
+    shortest_distance: float
+    status: str
+    energy_per_atom: float
+    formation_energy: float | None
+    committee_energies: tuple[float, ...]
+    energies: tuple[float, ...]
+    n_steps: int
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is an energy to rank by."""
+        return isfinite(self.energy_per_atom)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One crystal of the answer.
+
+    Attributes:
+        crystal: primitive cell on exact symmetry; relaxed where `relaxed` tells so.
+        space_group: number in the International Tables.
+        symprec: angstrom; tolerance at which the symmetry was found.
+        shortest_distance: angstrom.
+        score: what candidates are ranked by, eV/atom; the lowest comes first.
+        decoded: the crystal before relaxation and where it came from.
+        relaxed: the relaxation; None where none was asked for or this crystal was not among those relaxed.
+        energy_above_lowest: eV/atom above the lowest candidate of this prediction, by the mean of the committee; NaN
+            where not relaxed.
+        e_above_hull: eV/atom above the hull of reference phases, negative below it; None where none were given.
+    """
+
+    crystal: Crystal
+    space_group: int
+    symprec: float
+    shortest_distance: float
+    score: float
+    decoded: Decoded
+    relaxed: Relaxed | None = None
+    energy_above_lowest: float = nan
+    e_above_hull: float | None = None
+
+    @classmethod
+    def of_decoded(cls, decoded: Decoded) -> Candidate:
+        """A decoded crystal that is an answer as it is."""
+        crystal, group, symprec = decoded.crystal, decoded.space_group, decoded.symprec
+        return cls(crystal, group, symprec, decoded.shortest_distance, decoded.score, decoded)
+
+    @classmethod
+    def of_relaxed(cls, relaxed: Relaxed, score: float, above: float) -> Candidate:
+        """A relaxed crystal with its place in the order."""
+        crystal, group, symprec = relaxed.crystal, relaxed.space_group, relaxed.symprec
+        distance, decoded = relaxed.shortest_distance, relaxed.decoded
+        return cls(crystal, group, symprec, distance, score, decoded, relaxed, above)
+
+    @property
+    def is_relaxed(self) -> bool:
+        """Whether a relaxation gave it an energy."""
+        return self.relaxed is not None and self.relaxed.usable
+
+    @property
+    def proposal(self) -> Proposal:
+        return self.decoded.proposal
+
+    @property
+    def n_found(self) -> int:
+        return self.decoded.n_found
+
+    @property
+    def prototype_probability(self) -> float:
+        return self.decoded.prototype_probability
+
+
+def _told_of(crystal: Decoded, descent: Decoded) -> Decoded:
+    """A crystal with the descent of another that led to the same one."""
+    return replace(
+        crystal,
+        energy_per_atom=descent.energy_per_atom,
+        latent_energy=descent.latent_energy,
+        descent_energies=descent.descent_energies,
+        latent_distance=descent.latent_distance,
+    )
+
+
+def _remoteness(proposal: Proposal) -> float:
+    """Chemical distance of a proposal; infinite where there is no template."""
+    return proposal.distance if isfinite(proposal.distance) else inf
