@@ -183,7 +183,7 @@ def _predict_all(compositions: list[Composition], run: Run) -> int:
         for composition in able:
             _complain_of_missing(composition, hull)
     found = (_predict_one(composition, predictor, structure, hull, console) for composition in able)
-    predictions = (prediction for prediction in found if prediction is not None)
+    predictions: Iterable[Prediction] = (prediction for prediction in found if prediction is not None)
     if run.hull == PREDICTED:
         predictions = _with_predicted_hull(predictions, run.spec)
     done = _tell(predictions, predictor, run, console)
