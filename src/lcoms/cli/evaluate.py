@@ -168,62 +168,6 @@ def validation(
     _formulas(sample(references, n, sample_seed), asked, ks=(1, 5, 20))
 
 
-@app.command()
-def confidence(
-    rows: Annotated[list[Path], typer.Argument(help="Rows written by lcoms evaluate ... --relax --out.")],
-    fit: Annotated[
-        Path | None, typer.Option(help="Fit on these rows, and write the model into this folder of weights.")
-    ] = None,
-    again: Annotated[
-        Path | None, typer.Option(help="State it anew, by the model in this folder of weights, not as in the rows.")
-    ] = None,
-    oracle: OracleOption = None,
-    committee: CommitteeOption = None,
-) -> None:
-    """How well the stated probability agrees with what was found; with --fit, by cross-validation on the rows."""
-    import numpy as np
-
-    from lcoms.core.config import parse_json
-    from lcoms.prediction.calibrate import (
-        CALIBRATION_FILE,
-        cross_validated,
-        fit_calibration,
-        load_calibration,
-        reliability,
-    )
-    from lcoms.prediction.presets import Options
-
-    named = ", ".join(map(str, rows))
-    try:
-        every = [row for path in rows for row in parse_json(path.read_text(encoding="utf-8"))]
-        outcomes = list({(row["name"], row["seed"]): row for row in every if row["evidence"]}.values())
-        right = np.array([row["ranks"]["both"] == 1 for row in outcomes], dtype=bool)
-        stated = [row["probability"] for row in outcomes]
-        features = np.array([row["evidence"] for row in outcomes], dtype=np.float64)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{named} holds no rows of lcoms evaluate; write them with --relax --out FILE.") from error
-    spec = spec_of(Options(relax=True, oracle=oracle, committee=names_of(committee)))
-    if fit is not None:
-        fit.mkdir(parents=True, exist_ok=True)
-        load_calibration(fit).with_model(fit_calibration(features, right, spec=spec)).save(fit)
-        probabilities = cross_validated(features, right)
-    elif again is not None:
-        model = load_calibration(again).find(spec)
-        if model is None:
-            raise DataError(f"{again} has no {CALIBRATION_FILE} for {spec.ranked_by}; fit one with --fit {again}.")
-        probabilities = np.array([model.probability(row) for row in features.tolist()])
-    elif not stated or None in stated:
-        raise DataError(f"{named}: the weights that made these rows state no probability; fit one with --fit FOLDER.")
-    else:
-        probabilities = np.array(stated, dtype=np.float64)
-    bins, ece = reliability(probabilities, right)
-    typer.echo(f"{len(right)} predictions, {right.mean():.3f} right (strict match and space group at rank 1)")
-    typer.echo("stated  right  predictions")
-    for probability, share, n in bins:
-        typer.echo(f"{probability:6.2f}  {share:5.2f}  {n:>11}")
-    typer.echo(f"expected calibration error {ece:.3f}{', cross-validated' if fit is not None else ''}")
-
-
 class _Asked(NamedTuple):
     seeds: int
     steps: int

@@ -46,6 +46,7 @@ COMMANDS = {
     "oracle": LazyCommand("lcoms.cli.oracle", "app", "Test energy oracles and compute their references."),
     "score": LazyCommand("lcoms.cli.score", "score", "Score predictions against known structures."),
     "benchmark": LazyCommand("lcoms.cli.benchmark", "app", "Run every method under one protocol, and report."),
+    "fit": LazyCommand("lcoms.cli.fit", "app", "Fit the ranking and the stated probability."),
     "evaluate": LazyCommand("lcoms.cli.evaluate", "app", "Measure how well trained weights do."),
 }
 

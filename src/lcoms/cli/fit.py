@@ -1,0 +1,112 @@
+"""`lcoms fit`: the numbers of the ranking and of the stated probability, from rows of `lcoms evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lcoms.cli.options import CommitteeOption, OracleOption, names_of, spec_of
+from lcoms.core.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+app = typer.Typer(no_args_is_help=True, help="Fit the ranking and the stated probability on validation rows.")
+
+RowsArgument = Annotated[list[Path], typer.Argument(help="Rows written by lcoms evaluate ... --relax --out.")]
+FolderOption = Annotated[
+    Path | None, typer.Option("--weights", help="Folder of weights that gets what was fitted; nothing is written else.")
+]
+
+
+@app.command()
+def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
+    """Weights of energy, prototype probability, volume and latent distance, cross-validated by composition."""
+    from dataclasses import replace
+
+    from lcoms.evaluate.fitting import (
+        TERMS,
+        cases_of,
+        cross_validated_order,
+        fit_terms,
+        read_outcomes,
+        score_weights,
+    )
+    from lcoms.prediction.ranking_file import load_ranking
+
+    outcomes = read_outcomes(rows)
+    cases = cases_of(outcomes)
+    order, terms = cross_validated_order(cases), fit_terms(cases)
+    stated = sum(outcome["ranks"]["both"] == 1 for outcome in outcomes)
+    best = sum(bool(case.right.any()) for case in cases)
+    typer.echo(f"{len(cases)} compositions; the known crystal is among the relaxed candidates of {best}")
+    typer.echo(f"first as the rows have it {stated}; by the fit, cross-validated, {order.first}")
+    typer.echo(f"within five {order.within_five}; mean surprise {order.surprise:.3f}")
+    for name, weight in zip(TERMS, terms.tolist(), strict=True):
+        typer.echo(f"  {name:<20} {weight:.3f}")
+    if weights is not None:
+        present = load_ranking(weights)
+        fitted = score_weights(terms, limit=present.relaxed.limit, excess=present.relaxed.excess)
+        source = {"data": f"{len(cases)} validation compositions", "command": "lcoms fit ranking ROWS"}
+        replace(present, relaxed=fitted, fitted=source).save(weights)
+        typer.echo(f"Written: {weights / 'ranking.json'}")
+
+
+@app.command()
+def calibration(
+    rows: RowsArgument,
+    weights: FolderOption = None,
+    again: Annotated[
+        Path | None, typer.Option(help="State it anew by the model in this folder of weights, not as in the rows.")
+    ] = None,
+    stated: Annotated[bool, typer.Option("--stated", help="Compare what the rows state; nothing is fitted.")] = False,
+    oracle: OracleOption = None,
+    committee: CommitteeOption = None,
+) -> None:
+    """The probability that rank 1 is the known ground state: fitted, cross-validated, or compared with what was found."""
+    import numpy as np
+
+    from lcoms.evaluate.fitting import read_outcomes
+    from lcoms.prediction.calibrate import CALIBRATION_FILE, cross_validated, fit_calibration, load_calibration
+    from lcoms.prediction.presets import Options
+
+    outcomes = read_outcomes(rows)
+    right = np.array([outcome["ranks"]["both"] == 1 for outcome in outcomes], dtype=bool)
+    features = np.array([outcome["evidence"] for outcome in outcomes], dtype=np.float64)
+    spec = spec_of(Options(relax=True, oracle=oracle, committee=names_of(committee)))
+    if stated:
+        _report(_stated(outcomes), right, "as stated")
+        return
+    if again is not None:
+        model = load_calibration(again).find(spec)
+        if model is None:
+            raise DataError(f"{again} has no {CALIBRATION_FILE} for {spec.ranked_by}; fit one with --weights {again}.")
+        _report(np.array([model.probability(row) for row in features.tolist()]), right, f"by {again}")
+        return
+    _report(cross_validated(features, right), right, "cross-validated")
+    if weights is not None:
+        load_calibration(weights).with_model(fit_calibration(features, right, spec=spec)).save(weights)
+        typer.echo(f"Written: {weights / CALIBRATION_FILE}")
+
+
+def _stated(outcomes: list[dict[str, Any]]) -> NDArray[np.float64]:
+    import numpy as np
+
+    stated = [outcome["probability"] for outcome in outcomes]
+    if not stated or None in stated:
+        raise DataError("the weights that made these rows state no probability; fit one without --stated.")
+    return np.array(stated, dtype=np.float64)
+
+
+def _report(probabilities: NDArray[np.float64], right: NDArray[np.bool_], how: str) -> None:
+    from lcoms.prediction.calibrate import reliability
+
+    bins, ece = reliability(probabilities, right)
+    typer.echo(f"{len(right)} predictions, {right.mean():.3f} right (strict match and space group at rank 1)")
+    typer.echo("stated  right  predictions")
+    for probability, share, n in bins:
+        typer.echo(f"{probability:6.2f}  {share:5.2f}  {n:>11}")
+    typer.echo(f"expected calibration error {ece:.3f}, {how}")
