@@ -66,7 +66,7 @@ def calibration(
     oracle: OracleOption = None,
     committee: CommitteeOption = None,
 ) -> None:
-    """The probability that rank 1 is the known ground state: fitted, cross-validated, or compared with what was found."""
+    """The probability that rank 1 is the known ground state: fitted, or compared with what was found."""
     import numpy as np
 
     from lcoms.evaluate.fitting import read_outcomes

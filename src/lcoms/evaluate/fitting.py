@@ -1,7 +1,7 @@
 """Weights of the score and the calibration, fitted on rows of `lcoms evaluate validation --relax`.
 
 The score is fitted as a conditional logit (McFadden 1974): of the relaxed candidates of a composition the known ground
-state is the right one with probability p_i proportional to exp(-(w . x_i)), x_i being the energy above the lowest and what
+state is the right one with probability p_i proportional to exp(-(w . x_i)); x_i is the energy above the lowest and what
 `prediction.scoring` puts beside it. Dividing by the weight of the energy gives weights in eV/atom.
 """
 
