@@ -1,6 +1,6 @@
 """Hooks of the documentation site: what MkDocs cannot take from a file as it is.
 
-- pages of the API, one for each package, and the command reference, both from the code;
+- pages of the API, one for each package, the command reference and the picture of the architecture, from the code;
 - the notebook, the changelog, CONTRIBUTING.md and benchmarks/README.md as pages;
 - equations as MathML, which browsers draw without scripts, fonts or a network.
 """
@@ -10,9 +10,13 @@ from __future__ import annotations
 import html
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from architecture import picture
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -64,6 +68,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         pages[page], images = notebook_page(ROOT / path)
         for name, content in images.items():
             files.append(File.generated(config, name, content=content))
+    pages["images/architecture.svg"] = picture()
     for page, text in pages.items():
         files.append(File.generated(config, page, content=text))
     return files
