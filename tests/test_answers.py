@@ -1,0 +1,61 @@
+"""Answers of 60 formulas stay as they were recorded, by every way of asking."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from answers import CAMPAIGN, FILE, FORMULAS, ask, differences
+
+import lcoms
+
+pytest.importorskip("chgnet")
+pytest.importorskip("sevenn")
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, dict[str, dict[str, object]]]:
+    return json.loads(gzip.decompress(FILE.read_bytes()))  # type: ignore[no-any-return]
+
+
+def test_a_changed_number_is_a_difference() -> None:
+    assert not differences({"a": [1.0, {"b": "x"}]}, {"a": [1.0004, {"b": "x", "new": 3}]})
+    assert differences({"a": [1.0]}, {"a": [1.002]}) == ["/a/0: 1.0 became 1.002"]
+    assert differences({"a": [1]}, {"a": [1, 2]}) == ["/a: 1 became 2"]
+    assert differences({"a": 1}, {}) == ["/a is gone"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["decoded", "relaxed", "campaign", "improve"])
+def test_every_way_of_asking_gives_the_recorded_answers(
+    way: str, recorded: dict[str, dict[str, dict[str, object]]], tmp_path: Path
+) -> None:
+    found = ask(way, tmp_path)
+    assert set(found) == set(recorded[way])
+    assert not differences(recorded[way], found)
+
+
+@pytest.mark.slow
+def test_python_gives_what_the_command_line_gives(recorded: dict[str, dict[str, dict[str, object]]]) -> None:
+    prediction = lcoms.predict("NaCl", processes=1)
+    assert not differences(recorded["relaxed"]["NaCl"], prediction.to_dict())
+
+
+@pytest.mark.slow
+def test_evaluation_looks_at_the_same_candidates(
+    recorded: dict[str, dict[str, dict[str, object]]], tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.json"
+    command = [sys.executable, "-m", "lcoms", "evaluate", "compounds", "--seeds", "1", "--relax", "--out", str(out)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    rows = json.loads(out.read_text())
+    for row in rows:
+        first = recorded["relaxed"][row["formula"]]["candidates"][0]  # type: ignore[index]
+        assert row["first_space_group"] == first["space_group"], row["formula"]
+    assert len(rows) == 26
+    assert set(CAMPAIGN) <= set(FORMULAS)
