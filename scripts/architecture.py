@@ -66,7 +66,7 @@ def picture() -> str:
 
 def _places() -> dict[str, tuple[float, float]]:
     """Upper left corners of the rooms."""
-    places = {}
+    places: dict[str, tuple[float, float]] = {}
     for row, names in enumerate(layers()):
         step = WIDTH / len(names)
         for column, name in enumerate(names):

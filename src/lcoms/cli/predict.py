@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,30 +35,22 @@ from lcoms.cli.options import (
     spec_of,
     units_of,
 )
-from lcoms.core.errors import FormulaError, LcomsError, OracleError
+from lcoms.core.errors import ConfigError, FormulaError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from lcoms.structure.crystal import Composition
 
-    from lcoms.oracles.hull import Hull
-    from lcoms.prediction.pipeline import Predictor
-    from lcoms.prediction.result import Prediction
-    from lcoms.prediction.spec import PredictionSpec
-    from lcoms.structure.crystal import Composition, Crystal
-
-PREDICTED = "predicted"
-STAR_NOTE = " *: total energy, as the energy model has no reference for an element."
-DECODED_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
-RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom, and the surrogate's before it."
-COMMITTEE_NOTE = " `above` is by the mean of {models}."
+STANDARD_INPUT = "-"
 
 
 def predict(
     formulas: Annotated[
-        list[str] | None, typer.Argument(help="Formulas such as NaCl SrTiO3.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Formulas such as NaCl SrTiO3; - reads them from standard input.", show_default=False),
     ] = None,
     from_file: Annotated[
-        Path | None, typer.Option("--from-file", "-f", help="A text file with one formula a line.")
+        str | None,
+        typer.Option("--from-file", "-f", help="A text file with one formula a line; - for standard input."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for CIF files and results.json.")] = Path("results"),
     n: CandidatesOption = 10,
@@ -89,6 +79,14 @@ def predict(
             "the elements and the formulas of this command."
         ),
     ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Files of each candidate: cif, poscar, extxyz, with commas between.")
+    ] = "cif",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Predict anew what OUT holds already, made with the same options.")
+    ] = False,
     processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Also write OUT/report.html, a page to look at that works offline.")
@@ -98,10 +96,10 @@ def predict(
     threads: ThreadsOption = 1,
 ) -> None:
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
+    from lcoms.cli.predicting import Output, Run, complain, predict_all
     from lcoms.prediction.presets import Options
 
-    texts = _gather(formulas, from_file)
-    compositions, failed = _read(texts)
+    compositions, failed = _read(_gather(formulas, from_file), complain)
     if compositions:
         options = Options(
             effort=effort,
@@ -121,40 +119,42 @@ def predict(
             fmax=fmax,
             seed=seed,
         )
-        run = Run(spec_of(options, spec), out, weights, processes, threads, start_structure, hull, report)
-        failed += _predict_all(compositions, run)
+        output = Output(out, _formats_of(formats), as_json, quiet, report, overwrite)
+        run = Run(spec_of(options, spec), output, weights, processes, threads, start_structure, hull)
+        failed += predict_all(compositions, run)
     if failed:
         raise typer.Exit(2)
 
 
-@dataclass(frozen=True)
-class Run:
-    """What is wanted of every formula, and how this command goes about it."""
+def _formats_of(text: str) -> tuple[str, ...]:
+    """Formats as they were typed.
 
-    spec: PredictionSpec
-    out: Path
-    weights: Path | None
-    processes: int | None
-    threads: int
-    start_structure: Path | None
-    hull: str | None
-    report: bool
+    Raises:
+        ConfigError: there is no such format.
+    """
+    from lcoms.prediction.output import FORMATS
 
-
-def _complain(sentence: str) -> None:
-    typer.echo(f"lcoms: {sentence}", err=True)
+    names = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for name in names or (text,):
+        if name not in FORMATS:
+            raise ConfigError(f"--format {name}: there is no such format; choose from {', '.join(FORMATS)}.")
+    return names
 
 
-def _gather(formulas: list[str] | None, from_file: Path | None) -> list[str]:
+def _gather(formulas: list[str] | None, from_file: str | None) -> list[str]:
+    """Formulas as they were typed, read from a file, or from standard input."""
     texts = list(formulas or [])
-    if from_file is not None:
-        texts += formulas_of(from_file)
+    if from_file is not None and from_file != STANDARD_INPUT:
+        texts += formulas_of(Path(from_file))
+    if STANDARD_INPUT in texts or from_file == STANDARD_INPUT:
+        lines = [line.split("#")[0].strip() for line in sys.stdin.read().splitlines()]
+        texts = [text for text in texts if text != STANDARD_INPUT] + [line for line in lines if line]
     if not texts:
         raise FormulaError("no formula was given; type for instance: lcoms predict NaCl")
     return texts
 
 
-def _read(texts: list[str]) -> tuple[list[Composition], int]:
+def _read(texts: list[str], complain: Callable[[str], None]) -> tuple[list[Composition], int]:
     """Distinct compositions in the order given, and how many formulas cannot be read, after a sentence on each."""
     from lcoms.structure.crystal import Composition
 
@@ -165,149 +165,5 @@ def _read(texts: list[str]) -> tuple[list[Composition], int]:
             compositions[Composition.from_formula(text).reduced] = None
         except FormulaError as error:
             failed += 1
-            _complain(str(error))
+            complain(str(error))
     return list(compositions), failed
-
-
-def _predict_all(compositions: list[Composition], run: Run) -> int:
-    """Predict, print and write, one formula after another; returns how many came to nothing."""
-    from rich.console import Console
-
-    console = Console()
-    clock = time.perf_counter()
-    with console.status("Loading the weights ..."):
-        predictor, structure, hull = _prepare(run)
-        able = _checked(compositions, predictor)
-    failed = len(compositions) - len(able)
-    if hull is not None:
-        for composition in able:
-            _complain_of_missing(composition, hull)
-    found = (_predict_one(composition, predictor, structure, hull, console) for composition in able)
-    predictions: Iterable[Prediction] = (prediction for prediction in found if prediction is not None)
-    if run.hull == PREDICTED:
-        predictions = _with_predicted_hull(predictions, run.spec)
-    done = _tell(predictions, predictor, run, console)
-    failed += len(able) - done.n
-    if done.n:
-        console.print(f"{done.note(run.spec)} {time.perf_counter() - clock:.1f} s.", style="dim")
-        console.print(f"Next: open {done.next_step}.", soft_wrap=True, markup=False, highlight=False)
-    return failed
-
-
-def _prepare(run: Run) -> tuple[Predictor, Crystal | None, Hull | None]:
-    """All that can go wrong before the first formula does so here."""
-    import torch
-
-    from lcoms.prediction.hulls import predicted_hull, read_hull
-    from lcoms.prediction.output import make_folder
-    from lcoms.prediction.pipeline import Predictor
-    from lcoms.structure.io import read_crystals
-
-    torch.set_num_threads(run.threads)
-    if run.hull == PREDICTED:
-        predicted_hull([], run.spec)  # says at once where there will be nothing to compare
-    predictor = Predictor.load(run.weights, spec=run.spec, processes=run.processes)
-    structure = None if run.start_structure is None else read_crystals(run.start_structure)[0]
-    hull = None if run.hull is None or run.hull == PREDICTED else read_hull(Path(run.hull), run.spec)
-    make_folder(run.out)
-    return predictor, structure, hull
-
-
-def _checked(compositions: list[Composition], predictor: Predictor) -> list[Composition]:
-    """Those that can be predicted, after a sentence on each of the others."""
-    able = []
-    for composition in compositions:
-        try:
-            predictor.check(composition)
-            able.append(composition)
-        except (FormulaError, OracleError) as error:
-            _complain(f"{composition.reduced_formula}: {_without_name(str(error), composition)}")
-    return able
-
-
-def _without_name(sentence: str, composition: Composition) -> str:
-    return sentence.removeprefix(f"{composition.reduced_formula}: ").removeprefix(f"{composition.formula}: ")
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command has done, told at its end."""
-
-    n: int = 0
-    starred: bool = False
-    ranked_by: tuple[str, ...] = ()
-    next_step: str = ""
-
-    def with_one(self, prediction: Prediction, next_step: str) -> Done:
-        """After one more prediction."""
-        relaxed = (c.relaxed for c in prediction.candidates)
-        starred = any(one is not None and one.usable and one.formation_energy is None for one in relaxed)
-        return Done(self.n + 1, self.starred or starred, prediction.ranked_by, self.next_step or next_step)
-
-    def note(self, spec: PredictionSpec) -> str:
-        """What the energies of the tables are."""
-        if spec.relaxation is None:
-            return DECODED_NOTE
-        note = RELAXED_NOTE.format(oracle=spec.relaxation.oracle)
-        if len(self.ranked_by) > 1:
-            note += COMMITTEE_NOTE.format(models=" and ".join(self.ranked_by))
-        return note + (STAR_NOTE if self.starred else "")
-
-
-def _with_predicted_hull(predictions: Iterable[Prediction], spec: PredictionSpec) -> Iterator[Prediction]:
-    """All formulas first, since each is a phase of the others' hull; what lacks a phase is said."""
-    from lcoms.prediction.hulls import predicted_hull
-    from lcoms.prediction.rank import with_hull
-
-    found = list(predictions)
-    hull = predicted_hull(found, spec)
-    for prediction in found:
-        _complain_of_missing(prediction.composition, hull)
-        yield replace(prediction, candidates=with_hull(prediction.candidates, hull))
-
-
-def _tell(predictions: Iterable[Prediction], predictor: Predictor, run: Run, console: Console) -> Done:
-    """Each prediction is written, printed and let go before the next one is asked for."""
-    from lcoms.page import PageWriter
-    from lcoms.prediction.table import sentences, table
-
-    done = Done()
-    with ExitStack() as stack:
-        page = stack.enter_context(PageWriter(run.out, predictor.bundle)) if run.report else None
-        for prediction in predictions:
-            folder = prediction.write(run.out)
-            console.print(table(prediction))
-            for sentence in sentences(prediction):
-                console.print(sentence, soft_wrap=True, markup=False, highlight=False)
-            if page is not None:
-                page.add(prediction)
-            next_step = f"{folder / 'rank-01.cif'} in a crystal viewer"
-            done = done.with_one(prediction, next_step if page is None else f"{page.path} in a browser")
-    return done
-
-
-def _complain_of_missing(composition: Composition, hull: Hull) -> None:
-    if lacking := hull.missing(composition):
-        name = composition.reduced_formula
-        _complain(f"{name}: no hull without a phase of {' and '.join(lacking)}; add one to --hull.")
-
-
-def _predict_one(
-    composition: Composition, predictor: Predictor, structure: Crystal | None, hull: Hull | None, console: Console
-) -> Prediction | None:
-    """A prediction with at least one candidate, or a sentence why there is none."""
-    from lcoms.prediction.pipeline import require_candidates
-
-    name = composition.reduced_formula
-    try:
-        with console.status(f"{name}: searching ...") as status:
-            prediction = predictor.predict(
-                composition,
-                structure=structure,
-                hull=hull,
-                progress=lambda progress: status.update(f"{name}: {progress} ..."),
-            )
-        return require_candidates(prediction)
-    except LcomsError as error:
-        _complain(str(error))
-        return None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lcoms.core.disk import write_together
-from lcoms.core.errors import LcomsError
+from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.prediction.stages import Candidate, Relaxed
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.io import to_cif, to_pymatgen
+from lcoms.structure.io import to_cif, to_extxyz, to_poscar, to_pymatgen
 from lcoms.structure.lattice import parameters_from_lattice
 from lcoms.structure.symmetry import conventional, space_group_symbol
 
@@ -43,7 +43,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> Path:
     make_folder(folder)
     try:
         write_together(folder, files)
-        for old in folder.glob("rank-*.cif"):
+        for old in folder.glob("rank-*.*"):
             if old.name not in files:
                 old.unlink()
     except OSError as error:
@@ -51,12 +51,33 @@ def write_files(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def cif_files(candidates: Sequence[Candidate]) -> dict[str, str]:
-    """Names and texts of a CIF file for each candidate, in its conventional cell."""
+def structure_files(candidates: Sequence[Candidate], formats: Sequence[str] = ("cif",)) -> dict[str, str]:
+    """Names and texts of a file in each format for each candidate, in its conventional cell.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise ConfigError(f"there is no format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
     return {
-        cif_name(rank): to_cif(conventional(candidate.crystal), symprec=CIF_SYMPREC)
+        f"rank-{rank:02d}.{FORMATS[name].suffix}": FORMATS[name].write(conventional(candidate.crystal))
         for rank, candidate in enumerate(candidates, 1)
+        for name in formats
     }
+
+
+class Format(NamedTuple):
+    """How a crystal is written."""
+
+    suffix: str
+    write: Callable[[Crystal], str]
+
+
+FORMATS: Mapping[str, Format] = {
+    "cif": Format("cif", lambda crystal: to_cif(crystal, symprec=CIF_SYMPREC)),
+    "poscar": Format("vasp", to_poscar),
+    "extxyz": Format("extxyz", lambda crystal: to_extxyz([crystal])),
+}
 
 
 def cif_name(rank: int) -> str:

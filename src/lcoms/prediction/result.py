@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from lcoms import __version__
+from lcoms.core.errors import LcomsError
 from lcoms.oracles.hull import Hull
 from lcoms.prediction.decode import DecodedSet
-from lcoms.prediction.output import RESULTS, candidate_record, cif_files, row, to_structure, write_files
+from lcoms.prediction.output import RESULTS, candidate_record, row, structure_files, to_structure, write_files
 from lcoms.prediction.spec import SPEC, PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Composition, Crystal
@@ -130,18 +131,37 @@ class Prediction:
             "candidates": [candidate_record(rank, c) for rank, c in enumerate(self.candidates, 1)],
         }
 
-    def files(self) -> dict[str, str]:
-        """Names and texts of the files of this prediction, results.json last."""
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
-        return cif_files(self.candidates) | {RESULTS: text}
+    def files(self, formats: Sequence[str] = ("cif",)) -> dict[str, str]:
+        """Names and texts of the files of this prediction, results.json last.
 
-    def write(self, folder: str | Path) -> Path:
+        Raises:
+            ConfigError: there is no such format.
+        """
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+        return structure_files(self.candidates, formats) | {RESULTS: text}
+
+    def write(self, folder: str | Path, formats: Sequence[str] = ("cif",)) -> Path:
         """Write FOLDER/FORMULA/rank-01.cif ... and results.json in place of an earlier prediction there.
+
+        Args:
+            formats: in which the candidates are written: cif, poscar, extxyz.
 
         Returns:
             The folder of this formula.
 
         Raises:
+            ConfigError: there is no such format.
             LcomsError: the folder cannot be written.
         """
-        return write_files(Path(folder) / self.composition.reduced_formula, self.files())
+        return write_files(Path(folder) / self.composition.reduced_formula, self.files(formats))
+
+
+def is_finished(folder: Path, composition: Composition, spec: PredictionSpec, weights_digest: str) -> bool:
+    """Whether FOLDER/FORMULA holds a prediction of this composition by this version, specification and weights."""
+    try:
+        found = json.loads((folder / composition.reduced_formula / RESULTS).read_text(encoding="utf-8"))
+        same = Composition.from_formula(found["formula"]).reduced == composition.reduced
+        made = (found["lcoms_version"], found["weights"], found[SPEC])
+        return same and made == (__version__, weights_digest, spec.to_dict())
+    except (OSError, ValueError, KeyError, TypeError, LcomsError):
+        return False

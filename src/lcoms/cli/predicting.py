@@ -1,0 +1,231 @@
+"""What `lcoms predict` does once its options are read: one formula after another is predicted, written and printed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from lcoms.core.errors import FormulaError, LcomsError, OracleError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lcoms.oracles.hull import Hull
+    from lcoms.prediction.pipeline import Predictor
+    from lcoms.prediction.result import Prediction
+    from lcoms.prediction.spec import PredictionSpec
+    from lcoms.structure.crystal import Composition, Crystal
+
+PREDICTED = "predicted"
+STAR_NOTE = " *: total energy, as the energy model has no reference for an element."
+DECODED_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
+RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom, and the surrogate's before it."
+COMMITTEE_NOTE = " `above` is by the mean of {models}."
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written and printed."""
+
+    folder: Path
+    formats: tuple[str, ...] = ("cif",)
+    as_json: bool = False
+    quiet: bool = False
+    report: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is wanted of every formula, and how this command goes about it."""
+
+    spec: PredictionSpec
+    output: Output
+    weights: Path | None
+    processes: int | None
+    threads: int
+    start_structure: Path | None
+    hull: str | None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether results.json tells all that an answer depends on, so that it can stand for a new one."""
+        return self.hull is None and self.start_structure is None and not (self.output.report or self.output.as_json)
+
+
+def complain(sentence: str) -> None:
+    """One sentence to standard error."""
+    typer.echo(f"lcoms: {sentence}", err=True)
+
+
+def predict_all(compositions: list[Composition], run: Run) -> int:
+    """Predict, write and print, one formula after another; returns how many came to nothing."""
+    from rich.console import Console
+
+    console = Console(quiet=run.output.quiet or run.output.as_json)
+    clock = time.perf_counter()
+    with console.status("Loading the weights ..."):
+        predictor, structure, hull = _prepare(run)
+        able = _checked(compositions, predictor)
+    failed = len(compositions) - len(able)
+    waiting = [one for one in able if not _is_there(one, predictor, run, console)]
+    if hull is not None:
+        for composition in waiting:
+            _complain_of_missing(composition, hull)
+    found = (_predict_one(one, predictor, structure, hull, console) for one in waiting)
+    predictions: Iterable[Prediction] = (prediction for prediction in found if prediction is not None)
+    if run.hull == PREDICTED:
+        predictions = _with_predicted_hull(predictions, run.spec)
+    done = _tell(predictions, predictor, run.output, console)
+    if done.n:
+        console.print(f"{done.note(run.spec)} {time.perf_counter() - clock:.1f} s.", style="dim")
+        console.print(f"Next: open {done.next_step}.", soft_wrap=True, markup=False, highlight=False)
+    return failed + len(waiting) - done.n
+
+
+def _prepare(run: Run) -> tuple[Predictor, Crystal | None, Hull | None]:
+    """All that can go wrong before the first formula does so here."""
+    import torch
+
+    from lcoms.prediction.hulls import predicted_hull, read_hull
+    from lcoms.prediction.output import make_folder
+    from lcoms.prediction.pipeline import Predictor
+    from lcoms.structure.io import read_crystals
+
+    torch.set_num_threads(run.threads)
+    if run.hull == PREDICTED:
+        predicted_hull([], run.spec)  # says at once where there will be nothing to compare
+    predictor = Predictor.load(run.weights, spec=run.spec, processes=run.processes)
+    structure = None if run.start_structure is None else read_crystals(run.start_structure)[0]
+    hull = None if run.hull is None or run.hull == PREDICTED else read_hull(Path(run.hull), run.spec)
+    make_folder(run.output.folder)
+    return predictor, structure, hull
+
+
+def _checked(compositions: list[Composition], predictor: Predictor) -> list[Composition]:
+    """Those that can be predicted, after a sentence on each of the others."""
+    able = []
+    for composition in compositions:
+        try:
+            predictor.check(composition)
+            able.append(composition)
+        except (FormulaError, OracleError) as error:
+            name = composition.reduced_formula
+            complain(f"{name}: {str(error).removeprefix(f'{name}: ')}")
+    return able
+
+
+def _is_there(composition: Composition, predictor: Predictor, run: Run, console: Console) -> bool:
+    """Whether the folder of results holds this very prediction, which then is said."""
+    from lcoms.prediction.result import is_finished
+
+    if run.output.overwrite or not run.repeatable:
+        return False
+    there = is_finished(run.output.folder, composition, run.spec, predictor.bundle.digest)
+    if there:
+        name, folder = composition.reduced_formula, run.output.folder / composition.reduced_formula
+        text = f"{name}: {folder} holds this prediction already; --overwrite makes it anew."
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+    return there
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command has done, told at its end."""
+
+    n: int = 0
+    starred: bool = False
+    ranked_by: tuple[str, ...] = ()
+    next_step: str = ""
+
+    def with_one(self, prediction: Prediction, next_step: str) -> Done:
+        """After one more prediction."""
+        relaxed = (c.relaxed for c in prediction.candidates)
+        starred = any(one is not None and one.usable and one.formation_energy is None for one in relaxed)
+        return Done(self.n + 1, self.starred or starred, prediction.ranked_by, self.next_step or next_step)
+
+    def note(self, spec: PredictionSpec) -> str:
+        """What the energies of the tables are."""
+        if spec.relaxation is None:
+            return DECODED_NOTE
+        note = RELAXED_NOTE.format(oracle=spec.relaxation.oracle)
+        if len(self.ranked_by) > 1:
+            note += COMMITTEE_NOTE.format(models=" and ".join(self.ranked_by))
+        return note + (STAR_NOTE if self.starred else "")
+
+
+def _with_predicted_hull(predictions: Iterable[Prediction], spec: PredictionSpec) -> Iterator[Prediction]:
+    """All formulas first, since each is a phase of the others' hull; what lacks a phase is said."""
+    from lcoms.prediction.hulls import predicted_hull
+    from lcoms.prediction.rank import with_hull
+
+    found = list(predictions)
+    hull = predicted_hull(found, spec)
+    for prediction in found:
+        _complain_of_missing(prediction.composition, hull)
+        yield replace(prediction, candidates=with_hull(prediction.candidates, hull))
+
+
+def _tell(predictions: Iterable[Prediction], predictor: Predictor, output: Output, console: Console) -> Done:
+    """Each prediction is written, printed and let go before the next one is asked for."""
+    from lcoms.page import PageWriter
+
+    done = Done()
+    with ExitStack() as stack:
+        page = stack.enter_context(PageWriter(output.folder, predictor.bundle)) if output.report else None
+        if output.as_json:
+            typer.echo("[")
+            stack.callback(typer.echo, "]")
+        for prediction in predictions:
+            folder = prediction.write(output.folder, output.formats)
+            if output.as_json:
+                typer.echo(("," if done.n else "") + json.dumps(prediction.to_dict(), allow_nan=False))
+            _print(prediction, console)
+            if page is not None:
+                page.add(prediction)
+            first = next(folder.glob("rank-01.*"), folder)
+            next_step = f"{first} in a crystal viewer" if page is None else f"{page.path} in a browser"
+            done = done.with_one(prediction, next_step)
+    return done
+
+
+def _print(prediction: Prediction, console: Console) -> None:
+    from lcoms.prediction.table import sentences, table
+
+    console.print(table(prediction))
+    for sentence in sentences(prediction):
+        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+
+
+def _complain_of_missing(composition: Composition, hull: Hull) -> None:
+    if lacking := hull.missing(composition):
+        name = composition.reduced_formula
+        complain(f"{name}: no hull without a phase of {' and '.join(lacking)}; add one to --hull.")
+
+
+def _predict_one(
+    composition: Composition, predictor: Predictor, structure: Crystal | None, hull: Hull | None, console: Console
+) -> Prediction | None:
+    """A prediction with at least one candidate, or a sentence why there is none."""
+    from lcoms.prediction.pipeline import require_candidates
+
+    name = composition.reduced_formula
+    try:
+        with console.status(f"{name}: searching ...") as status:
+            prediction = predictor.predict(
+                composition,
+                structure=structure,
+                hull=hull,
+                progress=lambda progress: status.update(f"{name}: {progress} ..."),
+            )
+        return require_candidates(prediction)
+    except LcomsError as error:
+        complain(str(error))
+        return None
