@@ -5,21 +5,40 @@ Foreign objects are turned into `Crystal` here and travel no further.
 
 from __future__ import annotations
 
+import gzip
+import logging
+import re
 import warnings
-from io import StringIO
+import zlib
+from collections.abc import Callable
+from io import BytesIO, StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lcoms.core.errors import CrystalError, FileFormatError
+from lcoms.structure.cif import read_cif
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.extxyz import read_extxyz
+from lcoms.structure.poscar import read_poscar
+from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 
 if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
-CIF_OCCUPANCY_TOLERANCE = 1.0
+MAX_BYTES = 1 << 30
+UNKNOWN_KIND = "unknown kind of file; give a .cif, a POSCAR (or .vasp) or an .extxyz file."
+
+_log = logging.getLogger("lcoms")
+
+
+class ReadCrystal(NamedTuple):
+    """A crystal and what is to be said of how it was read."""
+
+    crystal: Crystal
+    remarks: tuple[Remark, ...]
 
 
 def from_pymatgen(structure: Structure) -> Crystal:
@@ -52,24 +71,12 @@ def to_ase(crystal: Crystal) -> Atoms:
 
 
 def from_cif(text: str) -> Crystal:
-    """The first structure of a CIF text.
+    """The only structure of a CIF text.
 
     Raises:
-        FileFormatError: the text is no CIF, or holds no structure that can be built.
+        RefusedError: the text is no CIF, or holds no structure, several, or one that cannot be read.
     """
-    from pymatgen.io.cif import CifParser
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            structure = CifParser(StringIO(text), occupancy_tolerance=CIF_OCCUPANCY_TOLERANCE).parse_structures(
-                primitive=False
-            )[0]
-            return from_pymatgen(structure)
-        except CrystalError:
-            raise
-        except Exception as error:  # the parser raises many kinds for malformed text
-            raise FileFormatError(f"not a CIF that can be read: {_first_line(error)}") from error
+    return only(read_cif(text)).crystal
 
 
 def to_cif(crystal: Crystal, symprec: float | None = None) -> str:
@@ -82,17 +89,8 @@ def to_cif(crystal: Crystal, symprec: float | None = None) -> str:
 
 
 def from_poscar(text: str) -> Crystal:
-    """Raises FileFormatError where the text is no POSCAR with element symbols."""
-    from pymatgen.io.vasp import Poscar
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return from_pymatgen(Poscar.from_str(text).structure)
-        except CrystalError:
-            raise
-        except Exception as error:  # as above
-            raise FileFormatError(f"not a POSCAR that can be read: {_first_line(error)}") from error
+    """Raises RefusedError where the text is no POSCAR with element symbols."""
+    return only([read_poscar(text)]).crystal
 
 
 def to_poscar(crystal: Crystal) -> str:
@@ -102,28 +100,134 @@ def to_poscar(crystal: Crystal) -> str:
     return str(Poscar(to_pymatgen(crystal).get_sorted_structure()))
 
 
-def read_crystals(path: str | Path) -> list[Crystal]:
-    """All crystals of a file: CIF, POSCAR/CONTCAR or extxyz, told apart by the file's name.
+def is_structure_file(name: str) -> bool:
+    """Whether a file of this name is taken for one of crystals."""
+    return _kind(name) is not None
 
-    Raises:
-        FileFormatError: the file is missing, unreadable or of another kind.
-    """
+
+def structure_files(folder: Path) -> list[Path]:
+    """The files of a folder that are taken for crystals, by name; folders in it are not looked into."""
+    return sorted(file for file in folder.iterdir() if is_structure_file(file.name) and file.is_file())
+
+
+def read_file(path: str | Path) -> list[Reading]:
+    """All structures of a file, one reading each; a single refused one where the file itself cannot be read."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror}).") from error
-    name = path.name.lower()
+        kind = _kind(path.name)
+        text = file_text(path)
+        if kind is None:
+            raise RefusedError(Topic.UNREADABLE, UNKNOWN_KIND)
+    except FileFormatError as error:
+        return [Reading.refused("", error)]
+    return _READERS[kind](text)
+
+
+def read_crystals(path: str | Path) -> list[Crystal]:
+    """All crystals of a file: CIF, POSCAR/CONTCAR or extxyz, told apart by the file's name, also gzipped.
+
+    What was mended or left out, and structures beside others that are refused, are logged as warnings.
+
+    Raises:
+        FileFormatError: the file is missing, unreadable, of another kind, or none of its structures can be read.
+    """
+    crystals = []
+    for reading in log_remarks(path, read_file(path)):
+        if reading.crystal is not None:
+            crystals.append(reading.crystal)
+    return crystals
+
+
+def read_crystal(path: str | Path) -> Crystal:
+    """The only crystal of a file; what was mended is logged.
+
+    Raises:
+        FileFormatError: as `read_crystals`, or the file holds several structures.
+    """
+    readings = log_remarks(path, read_file(path))
     try:
-        if name.endswith(".cif"):
-            return [from_cif(text)]
-        if name.startswith(("poscar", "contcar")) or name.endswith((".vasp", ".poscar")):
-            return [from_poscar(text)]
-        if name.endswith((".xyz", ".extxyz")):
-            return _read_extxyz(text)
-    except (FileFormatError, CrystalError) as error:
-        raise FileFormatError(f"{path}: {error}") from error
-    raise FileFormatError(f"{path}: unknown kind of file; give a .cif, a POSCAR (or .vasp) or an .extxyz file.")
+        return only(readings).crystal
+    except RefusedError as error:
+        raise RefusedError(error.topic, f"{path}: {error}") from error
+
+
+def log_remarks(path: str | Path, readings: list[Reading]) -> list[Reading]:
+    """The readings, after a warning for every remark and for every refused one beside others.
+
+    Raises:
+        RefusedError: all of them are refused.
+    """
+    if all(reading.error is not None for reading in readings):
+        error = readings[0].error
+        assert error is not None
+        raise RefusedError(error.topic, f"{path}: {_where(readings[0], readings)}{error.sentence}")
+    for reading in readings:
+        where = f"{path}: {_where(reading, readings)}"
+        if reading.error is not None:
+            _log.warning("%snot read: %s", where, reading.error.sentence)
+        for sentence in reading.warnings:
+            _log.warning("%s%s", where, sentence)
+    return readings
+
+
+def _where(reading: Reading, readings: list[Reading]) -> str:
+    return f"{reading.name}: " if reading.name and len(readings) > 1 else ""
+
+
+def only(readings: list[Reading]) -> ReadCrystal:
+    """The crystal of the only reading, and its remarks.
+
+    Raises:
+        RefusedError: it is refused, or there are several.
+    """
+    if len(readings) > 1:
+        text = f"holds {len(readings)} structures where one is expected; give them one by one."
+        raise RefusedError(Topic.SEVERAL, text)
+    reading = readings[0]
+    if reading.crystal is None:
+        assert reading.error is not None
+        raise RefusedError(reading.error.topic, reading.error.sentence)
+    return ReadCrystal(reading.crystal, reading.remarks)
+
+
+def file_text(path: Path) -> str:
+    """Text of a file, gzipped or not, in UTF-8 or marked UTF-16, with line ends as here.
+
+    Raises:
+        RefusedError: it cannot be read, or is no text.
+    """
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            with gzip.open(BytesIO(content)) as file:
+                content = file.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or "damaged gzip file"
+        raise RefusedError(Topic.UNREADABLE, f"cannot be read ({reason}).") from error
+    if len(content) > MAX_BYTES:
+        raise RefusedError(Topic.TOO_LARGE, f"cannot be read (more than {MAX_BYTES >> 20} MB).")
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    text = content.decode(encoding, errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _kind(name: str) -> str | None:
+    """Which reader a name asks for."""
+    name = name.lower().removesuffix(".gz")
+    if name.endswith((".cif", ".mcif", ".mmcif")):
+        return "cif"
+    if name.endswith((".xyz", ".extxyz")):
+        return "extxyz"
+    if name.endswith(".vasp") or re.search(r"(^|[^a-z])(poscar|contcar)([^a-z]|$)", name):
+        return "poscar"
+    return None
+
+
+_READERS: dict[str, Callable[[str], list[Reading]]] = {
+    "cif": read_cif,
+    "poscar": lambda text: [read_poscar(text)],
+    "extxyz": read_extxyz,
+}
 
 
 def to_extxyz(crystals: list[Crystal]) -> str:
@@ -133,32 +237,3 @@ def to_extxyz(crystals: list[Crystal]) -> str:
     buffer = StringIO()
     write(buffer, [to_ase(crystal) for crystal in crystals], format="extxyz")
     return buffer.getvalue()
-
-
-def _require_whole_frames(text: str) -> None:
-    """ValueError for a frame that is cut short: ASE would look for its missing lines, one by one."""
-    lines, at = text.split("\n"), 0
-    while at < len(lines) and lines[at].strip():
-        n_atoms = int(lines[at])
-        if not 0 <= n_atoms <= len(lines) - at - 2:
-            raise ValueError(f"a frame of {n_atoms} atoms is cut short")
-        at += n_atoms + 2
-        while at < len(lines) and lines[at].lstrip().startswith("VEC"):
-            at += 1
-
-
-def _read_extxyz(text: str) -> list[Crystal]:
-    from ase.io import read
-
-    try:
-        _require_whole_frames(text)
-        frames = read(StringIO(text), index=":", format="extxyz")
-    except Exception as error:  # ASE raises many kinds for malformed text
-        raise FileFormatError(f"not an extxyz file that can be read: {_first_line(error)}") from error
-    if not frames:
-        raise FileFormatError("not an extxyz file that can be read: it is empty")
-    return [from_ase(atoms) for atoms in frames]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

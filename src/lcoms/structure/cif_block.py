@@ -1,0 +1,143 @@
+"""Data blocks of a CIF as plain columns of text, whatever the dialect: CIF 1 and 2, DDL1 and DDLm names, any capitals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lcoms.structure.reading import RefusedError, Topic
+
+_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]+)?)(?:\(([0-9]+)\))?")
+_FRACTION = re.compile(r"([+-]?[0-9]{1,3})/([0-9]{1,3})")
+_TRIPLE = re.compile(r"'''(.*?)'''|\"\"\"(.*?)\"\"\"", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One data block.
+
+    Attributes:
+        name: what stands behind `data_`.
+        columns: values by name; names are small and have underscores for dots, values are unquoted and empty for ? and .
+        conflicts: names that are given more than once, with different values.
+    """
+
+    name: str
+    columns: Mapping[str, Sequence[str]]
+    conflicts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def column(self, *names: str) -> Sequence[str]:
+        """Values of the first of these names that is there; empty where none is.
+
+        Raises:
+            RefusedError: the name is given twice, with different values.
+        """
+        for name in names:
+            if name in self.conflicts:
+                first, second = (text if len(text) < 30 else f"{text[:30]}..." for text in self.conflicts[name])
+                raise RefusedError(
+                    Topic.UNREADABLE, f"{name} is given twice, as {first!r} and as {second!r}; take one out."
+                )
+            if name in self.columns:
+                return self.columns[name]
+        return ()
+
+    def value(self, *names: str) -> str:
+        """The first value that is not empty among those of these names; empty where there is none."""
+        for name in names:
+            column = self.column(name)
+            if column and column[0].strip():
+                return " ".join(column[0].split())
+        return ""
+
+
+def parse_blocks(text: str) -> list[Block]:
+    """All data blocks.
+
+    Raises:
+        RefusedError: the text is no CIF.
+    """
+    from gemmi import cif
+
+    try:
+        try:
+            document = cif.read_string(text, 0)
+        except (ValueError, RuntimeError):
+            if "CIF_2" not in text[:200] and "'''" not in text and '"""' not in text:
+                raise
+            document = cif.read_string(_as_cif_1(text), 0)
+    except (ValueError, RuntimeError, UnicodeError) as error:
+        message = " ".join(str(error).split()).removeprefix("string:")
+        raise RefusedError(Topic.UNREADABLE, f"not a CIF that can be read: line {message}") from error
+    return [_block(block) for block in document]
+
+
+def _block(block):  # type: ignore[no-untyped-def]
+    from gemmi import cif
+
+    columns: dict[str, Sequence[str]] = {}
+    conflicts: dict[str, tuple[str, str]] = {}
+
+    def add(tag: str, values: list[str]) -> None:
+        name = tag.lower().replace(".", "_")
+        column = [cif.as_string(value) for value in values]
+        known = columns.setdefault(name, column)
+        if list(known) != column:
+            conflicts[name] = (" ".join(known), " ".join(column))
+
+    for item in block:
+        if item.pair is not None:
+            add(item.pair[0], [item.pair[1]])
+        elif item.loop is not None:
+            width = item.loop.width()
+            values = list(item.loop.values)
+            for place, tag in enumerate(item.loop.tags):
+                add(tag, values[place::width])
+    return Block(block.name, columns, conflicts)
+
+
+def _as_cif_1(text: str) -> str:
+    """CIF 2 with its triple-quoted strings, lists and tables as what CIF 1 knows; none of them say where atoms are."""
+
+    def as_field(match: re.Match[str]) -> str:
+        content = match[1] if match[1] is not None else match[2]
+        return "\n;" + content.replace("\n;", "\n ;") + "\n;\n"
+
+    text = _TRIPLE.sub(as_field, text)
+    quoted = r"'[^'\n]*'|\"[^\"\n]*\"|^;.*?^;|\#[^\n]*"
+    parts = re.split(rf"({quoted})", text, flags=re.DOTALL | re.MULTILINE)
+    depth, kept = 0, []
+    for place, part in enumerate(parts):
+        if place % 2:
+            kept += [] if depth else [part]
+            continue
+        for character in part:
+            if character in "[{":
+                depth += 1
+            elif character in "]}" and depth:
+                depth -= 1
+                kept += [] if depth else [" ? "]
+            elif not depth:
+                kept.append(character)
+    return "".join(kept)
+
+
+def number(text: str) -> float | None:
+    """Value of a CIF number, its standard uncertainty left out, or of a fraction such as 1/3; None where it is neither."""
+    return uncertain_number(text)[0]
+
+
+def uncertain_number(text: str) -> tuple[float | None, float]:
+    """Value and standard uncertainty (0 where none is given) of a CIF number."""
+    text = text.strip()
+    fraction = _FRACTION.fullmatch(text)
+    if fraction and int(fraction[2]):
+        return int(fraction[1]) / int(fraction[2]), 0.0
+    match = _NUMBER.fullmatch(text)
+    if match is None or len(text) > 60:
+        return None, 0.0
+    mantissa = re.split("[eEdD]", match[1])[0]
+    value = float(match[1].replace("d", "e").replace("D", "e"))
+    decimals = len(mantissa.partition(".")[2])
+    return value, float(int(match[2])) * 10.0**-decimals if match[2] else 0.0

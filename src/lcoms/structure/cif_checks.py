@@ -1,0 +1,119 @@
+"""How well the atoms of a cell agree with what a CIF says of them and with what crystals are like.
+
+The cost of a candidate setting adds up contradictions; 1 is about what decides between two readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.structure.cif_block import Block, number
+from lcoms.structure.cif_expand import Expanded
+from lcoms.structure.cif_sites import Site
+from lcoms.structure.distances import ClosePair, closest_pair
+from lcoms.structure.elements import SYMBOLS, atomic_volume
+from lcoms.structure.reading import Remark, Topic
+from lcoms.structure.site_elements import formula_sum
+
+CONTRADICTION = 5.0
+MOVED_AT_ALL = 1e-3  # angstrom
+MOVED_FAR = 0.03
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a block says of its cell: counts of the formula sum (empty where there is none), Z and volume (0 likewise)."""
+
+    formula: Mapping[int, float]
+    z: float = 0.0
+    volume: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """A candidate's atoms looked at: their cost, nearest pair, and whether the formula sum and Z agree with them."""
+
+    cost: float
+    pair: ClosePair
+    formula_agrees: bool
+    z_agrees: bool
+
+
+def read_facts(block: Block) -> tuple[Facts, list[Remark]]:
+    """Formula sum, formula units and volume, and a sentence where the sum is not understood."""
+    text = block.value("_chemical_formula_sum")
+    found = formula_sum(text)
+    remarks = [] if found is not None else [Remark(Topic.FORMULA, f"the formula sum {text!r} is not understood.")]
+    z = number(block.value("_cell_formula_units_z")) or 0.0
+    return Facts(found or {}, z, number(block.value("_cell_volume")) or 0.0), remarks
+
+
+def assess(expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float64], facts: Facts) -> Assessment:
+    """The cost of atoms: contradictions to the file, atoms too near, a volume unlike that of crystals, atoms moved far."""
+    counts = counts_of(expanded.atomic_numbers)
+    pair = closest_pair(lattice, expanded.frac_coords, expanded.atomic_numbers)
+    formula_agrees = not facts.formula or same_ratios(counts, facts.formula)
+    z_agrees = not (facts.formula and facts.z) or abs(facts.z * sum(facts.formula.values()) - sum(counts.values())) < 0.5
+    multiplicities = expanded.multiplicities()
+    wrong = sum(bool(s.multiplicity) and s.multiplicity != m for s, m in zip(sites, multiplicities, strict=True))
+    expected = sum(atomic_volume(z) * n for z, n in counts.items())
+    unlike = abs(log(abs(float(np.linalg.det(lattice))) / expected)) if expected else 0.0
+    cost = CONTRADICTION * (not formula_agrees) + CONTRADICTION * (not z_agrees)
+    cost += CONTRADICTION * wrong / len(sites)
+    cost += 4 * max(0.0, log(0.9 / max(pair.ratio, 1e-3)))
+    cost += max(0.0, unlike - 0.2)
+    cost += 5 * max(0.0, float(expanded.moved.max()) - MOVED_FAR) + len(expanded.merged) / len(sites)
+    return Assessment(cost, pair, formula_agrees, z_agrees)
+
+
+def counts_of(atomic_numbers: NDArray[np.int64]) -> dict[int, int]:
+    """How many atoms there are of each element."""
+    found, counts = np.unique(atomic_numbers, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def same_ratios(counts: Mapping[int, int], formula: Mapping[int, float]) -> bool:
+    """Whether the counts have the ratios of a formula, within a hundredth of the atoms."""
+    total, whole = sum(counts.values()), sum(formula.values())
+    return all(abs(counts.get(z, 0) / total - formula.get(z, 0) / whole) < 0.01 for z in {*counts, *formula})
+
+
+def remarks_on(
+    expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float64], facts: Facts, found: Assessment
+) -> list[Remark]:
+    """What was mended in the atoms, and where they contradict what the file says."""
+    remarks = []
+    if expanded.merged:
+        text = f"atoms that are listed more than once count once: {', '.join(expanded.merged[:5])}"
+        text += f" and {len(expanded.merged) - 5} more." if len(expanded.merged) > 5 else "."
+        remarks.append(Remark(Topic.MERGED, text))
+    furthest = int(np.argmax(expanded.moved))
+    if expanded.moved[furthest] > MOVED_AT_ALL:
+        n_moved = int((expanded.moved > MOVED_AT_ALL).sum())
+        text = (
+            f"{n_moved} site{'s' if n_moved > 1 else ''} moved onto special positions, {sites[furthest].label} by "
+            f"{expanded.moved[furthest]:.4f} angstrom."
+        )
+        remarks.append(Remark(Topic.MOVED, text))
+    counts = counts_of(expanded.atomic_numbers)
+    if not found.formula_agrees:
+        text = f"the formula sum {_text(facts.formula)} differs from the atoms of the cell, {_text(counts)}."
+        remarks.append(Remark(Topic.FORMULA, text))
+    elif not found.z_agrees:
+        units = sum(counts.values()) / sum(facts.formula.values())
+        text = f"the cell holds {units:g} formula units, where Z = {facts.z:g} is stated."
+        remarks.append(Remark(Topic.FORMULA, text))
+    volume = abs(float(np.linalg.det(lattice)))
+    if facts.volume and abs(facts.volume / volume - 1) > 0.01:
+        text = f"the cell has a volume of {volume:.2f} cubic angstrom, where {facts.volume:g} is stated."
+        remarks.append(Remark(Topic.CELL, text))
+    return remarks
+
+
+def _text(counts: Mapping[int, float]) -> str:
+    return " ".join(f"{SYMBOLS[z]}{n:g}" if n != 1 else SYMBOLS[z] for z, n in sorted(counts.items()))

@@ -1,0 +1,194 @@
+"""The atoms that a CIF lists, before symmetry: elements, fractional coordinates and occupancies, all of them accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.structure.cif_block import Block, number, uncertain_number
+from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.reading import RefusedError, Remark, Topic
+from lcoms.structure.site_elements import VACANCY, element_of
+
+FRACT = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
+CARTN = tuple(f"_atom_site_cartn_{axis}" for axis in "xyz")
+FULL = 0.005  # occupancies nearer to one are one
+OVERFULL = 0.1  # occupancies above one by less are refined values of one
+SAME_PLACE = 2e-4  # of the cell's edge
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """One site of the list: fractional coordinates (3,), and the multiplicity that the file states, 0 where it does not."""
+
+    label: str
+    atomic_number: int
+    frac_coords: NDArray[np.float64]
+    occupancy: float = 1.0
+    multiplicity: int = 0
+
+
+def read_sites(
+    block: Block, lattice: NDArray[np.float64], expected: Collection[int]
+) -> tuple[list[Site], list[Remark]]:
+    """Sites that are wholly occupied, and what was mended or left out.
+
+    Args:
+        lattice: (3, 3) in angstrom, for Cartesian coordinates.
+        expected: elements of the formula sum.
+
+    Raises:
+        RefusedError: a site lacks an element or coordinates, or is partly occupied.
+    """
+    coordinates, remarks = _coordinates(block, lattice)
+    n_sites = len(coordinates)
+    labels = _texts(block, n_sites, "_atom_site_label") or _texts(block, n_sites, "_atom_site_id")
+    symbols = _texts(block, n_sites, "_atom_site_type_symbol")
+    flags = _texts(block, n_sites, "_atom_site_calc_flag")
+    occupancies = _texts(block, n_sites, "_atom_site_occupancy")
+    names = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
+    multiplicities = _texts(block, n_sites, *names)
+    sites, empty, dummies = [], [], []
+    said: dict[str, None] = {}
+    for i, place in enumerate(coordinates):
+        label = (labels[i] if labels else "") or (symbols[i] if symbols else "") or f"number {i + 1}"
+        if flags and flags[i].lower() == "dum":
+            dummies.append(label)
+            continue
+        atomic_number, sentence = element_of(symbols[i] if symbols else "", labels[i] if labels else "", expected)
+        if sentence:
+            said[sentence] = None
+        occupancy, uncertainty = _occupancy(occupancies[i] if occupancies else "", label)
+        if atomic_number == VACANCY or occupancy == 0:
+            empty.append(label)
+            continue
+        if np.isnan(place).any():
+            raise RefusedError(Topic.COORDINATES, f"site {label} has no coordinates that can be read.")
+        if abs(occupancy - 1) <= uncertainty:
+            occupancy = _as_full(occupancy, label, said)
+        multiplicity = number(multiplicities[i]) if multiplicities else None
+        sites.append(Site(label, atomic_number, place, occupancy, int(min(multiplicity or 0, 1000))))
+    remarks += [Remark(Topic.OCCUPANCY if "occupancy" in text else Topic.ELEMENT, text) for text in said]
+    if empty:
+        remarks.append(Remark(Topic.LEFT_OUT, f"empty sites hold no atom and are left out: {_listed(empty)}."))
+    if dummies:
+        remarks.append(Remark(Topic.LEFT_OUT, f"dummy sites are left out: {_listed(dummies)}."))
+    if not sites:
+        raise RefusedError(Topic.COORDINATES, "the list of sites holds no atom.")
+    return _whole(sites, remarks), remarks
+
+
+def _coordinates(block: Block, lattice: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[Remark]]:
+    """Fractional coordinates (n, 3), NaN where a value is none."""
+    for names in (FRACT, CARTN):
+        columns = [block.column(name) for name in names]
+        if all(columns):
+            break
+    else:
+        raise RefusedError(
+            Topic.COORDINATES, "holds no atoms: there is no list with _atom_site_fract_x, _y and _z (or Cartn)."
+        )
+    if len({len(column) for column in columns}) > 1:
+        raise RefusedError(Topic.COORDINATES, "the columns of coordinates have different lengths.")
+    values = np.array([[_or_nan(text) for text in column] for column in columns], dtype=float).T
+    if names is FRACT:
+        return values, []
+    transform, shift = _cartesian_axes(block)
+    if transform is not None:
+        return (values - shift) @ np.linalg.inv(transform).T, []
+    standard = _standard_axes(lattice)
+    remarks = []
+    if not np.allclose(standard, np.diag(np.diag(standard)), atol=1e-3):
+        text = "Cartesian coordinates are read with a along x and b in the xy plane, since the file does not say."
+        remarks.append(Remark(Topic.SYMMETRY, text))
+    return values @ np.linalg.inv(standard), remarks
+
+
+def _or_nan(text: str) -> float:
+    value = number(text)
+    return float("nan") if value is None else value
+
+
+def _cartesian_axes(block: Block) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
+    """The matrix from fractional to Cartesian coordinates and the shift that the file states, None where it does not."""
+    for kind in ("cartn", "fract"):
+        names = [f"_atom_sites_{kind}_tran_matrix_{i}{j}" for i in "123" for j in "123"]
+        matrix = np.array([_or_nan(block.value(name)) for name in names]).reshape(3, 3)
+        vector = np.array([_or_nan(block.value(f"_atom_sites_{kind}_tran_vector_{i}")) for i in "123"])
+        vector = np.where(np.isnan(vector), 0.0, vector)
+        if np.isfinite(matrix).all() and abs(np.linalg.det(matrix)) > 1e-9:
+            if kind == "cartn":
+                return matrix, vector
+            inverse = np.linalg.inv(matrix)
+            return inverse, -inverse @ vector
+    return None, np.zeros(3)
+
+
+def _standard_axes(lattice: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same cell with a along x and b in the xy plane, rows."""
+    return np.asarray(np.linalg.cholesky(lattice @ lattice.T))
+
+
+def _texts(block: Block, n_sites: int, *names: str) -> list[str]:
+    column = block.column(*names)
+    if column and len(column) != n_sites:
+        raise RefusedError(Topic.UNREADABLE, f"{names[0]} has {len(column)} values for {n_sites} sites.")
+    return [text.strip() for text in column]
+
+
+def _occupancy(text: str, label: str) -> tuple[float, float]:
+    if not text:
+        return 1.0, FULL
+    value, uncertainty = uncertain_number(text)
+    if value is None or value < 0:
+        raise RefusedError(Topic.PARTLY_OCCUPIED, f"the occupancy of site {label} is {text}, which makes no sense.")
+    return value, max(uncertainty, FULL, OVERFULL if 1 < value <= 1 + OVERFULL else 0.0)
+
+
+def _as_full(occupancy: float, label: str, said: dict[str, None]) -> float:
+    if abs(occupancy - 1) > 1e-6:
+        said[f"occupancy {occupancy:g} of site {label} is taken as 1."] = None
+    return 1.0
+
+
+def _whole(sites: list[Site], remarks: list[Remark]) -> list[Site]:
+    """The sites, parts of one element at one place put together; a refusal where a place stays partly occupied."""
+    if all(site.occupancy == 1 for site in sites):
+        return sites
+    whole: list[Site] = []
+    joined = []
+    for site in sites:
+        twin = None
+        if site.occupancy != 1:
+            twin = next((i for i, other in enumerate(whole) if _same_place(site, other) and other.occupancy != 1), None)
+        if twin is None:
+            whole.append(site)
+            continue
+        total = whole[twin].occupancy + site.occupancy
+        joined.append(site.label)
+        whole[twin] = replace(whole[twin], occupancy=1.0 if abs(total - 1) <= 2 * FULL else total)
+    partial = [site for site in whole if site.occupancy != 1]
+    if partial:
+        first = partial[0]
+        raise RefusedError(
+            Topic.PARTLY_OCCUPIED,
+            f"partly occupied sites cannot be handled: {SYMBOLS[first.atomic_number]} at {first.label} has occupancy "
+            f"{first.occupancy:g}; give an ordered model of it.",
+        )
+    if joined:
+        text = f"parts of one element at one site are put together to occupancy 1: {_listed(joined)}."
+        remarks.append(Remark(Topic.OCCUPANCY, text))
+    return whole
+
+
+def _same_place(first: Site, second: Site) -> bool:
+    difference = first.frac_coords - second.frac_coords
+    near = bool(np.all(np.abs(difference - np.round(difference)) < SAME_PLACE))
+    return near and first.atomic_number == second.atomic_number
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

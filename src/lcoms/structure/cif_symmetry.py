@@ -1,0 +1,257 @@
+"""The symmetry operations of a CIF block: those it lists, or those of the Hall symbol, name or number that it states.
+
+A statement may leave open which setting is meant: the axes of a rhombohedral group, the origin, the unique axis. All
+settings that fit the cell are candidates, each with a cost; `lcoms.structure.cif` looks at the atoms and decides.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.structure.cif_block import Block
+from lcoms.structure.cif_expand import Operations
+from lcoms.structure.reading import RefusedError, Remark, Topic
+from lcoms.structure.space_group_names import (
+    Setting,
+    as_operations,
+    number_of_schoenflies,
+    setting_of_hall,
+    settings_named,
+    settings_of,
+    stated_extension,
+)
+
+LISTED = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz", "_symmetry_equiv_pos_as_xyz_")
+MAGNETIC = "_space_group_symop_magn_operation_xyz"
+CENTERING = "_space_group_symop_magn_centering_xyz"
+HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
+NAME = (
+    "_space_group_name_h-m_alt",
+    "_symmetry_space_group_name_h-m",
+    "_space_group_name_h-m_full",
+    "_space_group_name_h-m_ref",
+    "_space_group_name_h-m",
+    "_symmetry_space_group_name_h-m_alt",
+)
+NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
+SCHOENFLIES = ("_space_group_name_schoenflies", "_space_group_schoenflies")
+MAX_STRAIN = 0.03  # relative change of the metric; beyond it a cell does not have the symmetry
+
+OTHER_CHOICE = 0.05  # costs of settings, on the scale of `lcoms.structure.cif_checks`
+OTHER_SETTING = 0.3
+NOT_AS_STATED = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Operations that may be meant.
+
+    Attributes:
+        number: of the space group, 0 where it is not known.
+        name: as sentences call it.
+        cost: of what speaks against it before the atoms are looked at.
+        listed: whether the file lists the operations.
+    """
+
+    operations: Operations
+    number: int
+    name: str
+    cost: float = 0.0
+    listed: bool = False
+
+
+def find_candidates(block: Block, lattice: NDArray[np.float64]) -> tuple[list[Candidate], list[Remark]]:
+    """Candidates that fit the cell, the likeliest first, and what is to be said of the statements.
+
+    Raises:
+        RefusedError: nothing that is stated can be understood, or nothing fits the cell.
+    """
+    stated, numbers, remarks = _stated(block)
+    listed, sentence = _listed(block)
+    if sentence:
+        if not stated:
+            raise RefusedError(Topic.SYMMETRY, f"{sentence}; give a complete list, or the name of the space group.")
+        remarks.append(Remark(Topic.SYMMETRY, f"{sentence}; the space group {stated[0].name} is used in its place."))
+    if listed is not None:
+        candidates = _with_listed(listed, stated, numbers, remarks, magnetic=bool(block.column(MAGNETIC)))
+    elif stated:
+        candidates = stated
+    elif sentence := _cannot_know(block):
+        raise RefusedError(Topic.SYMMETRY, sentence)
+    else:
+        candidates = [_candidate(settings_of(1)[0])]
+        remarks.append(Remark(Topic.SYMMETRY, "no symmetry is stated; all atoms are taken to be listed (P 1)."))
+    fitting = [c for c in candidates if c.operations.strain(lattice) <= MAX_STRAIN]
+    if not fitting:
+        raise RefusedError(
+            Topic.SYMMETRY,
+            f"the cell cannot have the symmetry of {candidates[0].name}; correct the cell or the space group.",
+        )
+    first = min(fitting, key=lambda c: c.cost)
+    strain = first.operations.strain(lattice)
+    if strain > 2e-3:
+        text = f"the cell departs from the symmetry of {first.name} by {strain:.1%}; it is taken as it is."
+        remarks.append(Remark(Topic.SYMMETRY, text))
+    return fitting, remarks
+
+
+def _candidate(setting: Setting, cost: float = 0.0) -> Candidate:
+    return Candidate(setting.operations(), setting.number, setting.name, cost)
+
+
+def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]]:
+    """Candidates of the stated symbols, the space groups that they name with how, and contradictions between them."""
+    hall, name, number = block.value(*HALL), block.value(*NAME), block.value(*NUMBER)
+    groups: list[tuple[str, list[Candidate]]] = []
+    remarks = []
+    if hall:
+        setting = setting_of_hall(hall)
+        if setting is not None:
+            groups.append((f"Hall symbol {hall}", _of_hall(setting)))
+        else:
+            remarks.append(Remark(Topic.SYMMETRY, f"the Hall symbol {hall!r} is not understood."))
+    if name:
+        found = _of_name(name)
+        if found:
+            groups.append((f"space group {name}", found))
+        else:
+            remarks.append(Remark(Topic.SYMMETRY, f"the space group name {name!r} is not understood."))
+    by_number = int(number) if re.fullmatch(r"[0-9]{1,3}", number) else 0
+    by_number = by_number or number_of_schoenflies(block.value(*SCHOENFLIES))
+    if by_number and not 1 <= by_number <= 230 or (number and not by_number):
+        remarks.append(Remark(Topic.SYMMETRY, f"there is no space group with number {number}."))
+    elif by_number:
+        groups.append((f"number {by_number}", _of_number(by_number)))
+    if remarks and not groups:
+        raise RefusedError(Topic.SYMMETRY, f"{remarks[0].sentence[:-1]}; give its number or its operations.")
+    numbers = {next((c.number for c in found if c.number), 0): said for said, found in reversed(groups)}
+    numbers.pop(0, None)
+    if len(numbers) > 1:
+        text = " but ".join(reversed([f"{said} is {n}" for n, said in numbers.items()]))
+        remarks.append(Remark(Topic.SYMMETRY, f"the statements of the space group contradict one another: {text}."))
+        return [c for _, found in groups for c in found], numbers, remarks
+    return (groups[0][1] if groups else []), numbers, remarks
+
+
+def _of_hall(setting: Setting) -> list[Candidate]:
+    others = [s for s in settings_of(setting.number) if s.hall != setting.hall] if setting.number else []
+    return [_candidate(setting)] + [_candidate(s, 2 * NOT_AS_STATED) for s in others]
+
+
+def _of_name(name: str) -> list[Candidate]:
+    settings, extension = settings_named(name), stated_extension(name)
+    candidates = []
+    for place, setting in enumerate(settings):
+        cost = OTHER_CHOICE if place and not extension else 0.0
+        if extension and setting.extension != extension:
+            cost = NOT_AS_STATED
+        candidates.append(_candidate(setting, cost))
+    return candidates
+
+
+def _of_number(number: int) -> list[Candidate]:
+    settings = settings_of(number)
+    plain = settings[0].name.partition(":")[0]
+    return [
+        _candidate(s, 0.0 if s.standard else OTHER_CHOICE if s.name.partition(":")[0] == plain else OTHER_SETTING)
+        for s in settings
+    ]
+
+
+def _with_listed(
+    listed: Operations, stated: list[Candidate], numbers: dict[int, str], remarks: list[Remark], *, magnetic: bool
+) -> list[Candidate]:
+    """The list of operations, and where it holds fewer than what is stated, that as well."""
+    number = _number_of(listed)
+    own = Candidate(listed, number, "the listed operations", listed=True)
+    if magnetic or not numbers or number in numbers:
+        return [own]
+    more = [replace(c, cost=c.cost + NOT_AS_STATED) for c in stated if len(c.operations) > len(listed)]
+    if not more:
+        said = next(iter(numbers.values()))
+        text = f"the listed operations are those of space group {number or 'unknown'}, which contradicts {said}."
+        remarks.append(Remark(Topic.SYMMETRY, text))
+    return [own, *more]
+
+
+def _number_of(operations: Operations) -> int:
+    """Number of the space group of a complete list, 0 where it is not found."""
+    import spglib
+
+    if len(operations) == 1:
+        return 1
+    rotations = np.round(operations.rotations).astype(np.intc)
+    try:
+        kind = spglib.get_spacegroup_type_from_symmetry(rotations, operations.translations)
+    except Exception:  # spglib's exception types differ between its releases
+        return 0
+    return int(kind.number) if kind is not None else 0
+
+
+def _listed(block: Block) -> tuple[Operations | None, str]:
+    """The listed operations, None where there are none or they are no group, and then why."""
+    import gemmi
+
+    magnetic = block.column(MAGNETIC)
+    texts = [text for text in (magnetic or block.column(*LISTED)) if text.strip()]
+    if not texts:
+        return None, ""
+    try:
+        ops = [_operation(text) for text in texts]
+        if magnetic:
+            shifts = [_operation(text) for text in block.column(CENTERING) if text.strip()]
+            ops = [shift * op for shift in shifts or [gemmi.Op()] for op in ops]
+    except (RuntimeError, ValueError) as error:
+        return None, f"the listed operations cannot be understood ({' '.join(str(error).split())[:80]})"
+    unique = list({op.wrap().triplet(): op.wrap() for op in ops}.values())
+    operations = as_operations(unique)
+    if len(unique) > 192 * 16 or not _is_group(operations):
+        return None, "the listed operations are not a group: some are missing or wrong"
+    identity = np.abs(operations.rotations - np.eye(3)).max(axis=(1, 2)) + np.abs(operations.translations).max(axis=1)
+    order = np.argsort(identity > 1e-9, kind="stable")
+    return Operations(operations.rotations[order], operations.translations[order]), ""
+
+
+def _operation(text: str):  # type: ignore[no-untyped-def]
+    import gemmi
+
+    parts = re.sub(r"\s", "", text).strip("'\"").lower().split(",")
+    if len(parts) == 4 and parts[3] in ("1", "+1", "-1"):  # time reversal
+        parts = parts[:3]
+    return gemmi.Op(",".join(parts))
+
+
+def _is_group(operations: Operations) -> bool:
+    """Whether products of two are in the list again; translations are compared in parts of 1/24."""
+    rotations = np.round(operations.rotations).astype(int)
+    translations = np.round(operations.translations * 24).astype(int) % 24
+    if np.abs(rotations - operations.rotations).max() > 1e-6 or np.abs(rotations).max() > 1:
+        return False
+    if not np.allclose(np.abs(np.linalg.det(rotations)), 1):
+        return False
+    weights = 3 ** np.arange(9)
+    codes = ((rotations + 1).reshape(-1, 9) @ weights) * 24**3 + translations @ np.array([576, 24, 1])
+    known = np.unique(codes)
+    for rotation, translation in zip(rotations, translations, strict=True):
+        turned = np.einsum("ij,njk->nik", rotation, rotations)
+        if np.abs(turned).max() > 1:
+            return False
+        moved = (translations @ rotation.T + translation) % 24
+        products = ((turned + 1).reshape(-1, 9) @ weights) * 24**3 + moved @ np.array([576, 24, 1])
+        if not np.isin(products, known).all():
+            return False
+    return True
+
+
+def _cannot_know(block: Block) -> str:
+    """Why the symmetry of a block that states none in three dimensions cannot be told; empty where it is simply missing."""
+    names = block.columns
+    if any(name.startswith("_space_group_symop_ssg_operation") for name in names):
+        return "a modulated structure in superspace; give an approximant in three dimensions."
+    if any(name.startswith("_space_group_magn_") for name in names):
+        return "the magnetic space group is named, but its operations are not listed; list them."
+    return ""

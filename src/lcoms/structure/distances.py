@@ -1,0 +1,88 @@
+"""How near atoms come, in angstrom and beside their covalent radii, and what is refused or said of it after reading."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import SYMBOLS, covalent_radius
+from lcoms.structure.lattice import is_valid_lattice, plane_spacings
+from lcoms.structure.reading import RefusedError, Remark, Topic
+
+FAR = 1.0  # ratios beyond it are not looked for
+TOO_NEAR = 0.5  # angstrom; nearer atoms are refused
+SHORT = 0.6  # of the sum of covalent radii; nearer atoms are said
+SPARSE = 500.0  # cubic angstrom for each atom
+SHORTEST_EDGE = 0.5  # angstrom
+
+
+class ClosePair(NamedTuple):
+    """The pair that is nearest beside the sum of its covalent radii.
+
+    Attributes:
+        ratio: distance over the sum of radii, `FAR` where no pair is nearer.
+        distance: angstrom; infinite where no pair is nearer.
+        first, second: which atoms; -1 likewise.
+    """
+
+    ratio: float
+    distance: float
+    first: int
+    second: int
+
+
+def closest_pair(
+    lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], atomic_numbers: NDArray[np.int64]
+) -> ClosePair:
+    """The pair of atoms, copies in neighbouring cells included, that is nearest beside its covalent radii."""
+    from ase.neighborlist import primitive_neighbor_list
+
+    radii = np.array([covalent_radius(int(z)) for z in atomic_numbers])
+    first, second, distances = primitive_neighbor_list(
+        "ijd", (True, True, True), lattice, frac_coords @ lattice, FAR * radii, self_interaction=False
+    )
+    if not len(distances):
+        return ClosePair(FAR, float("inf"), -1, -1)
+    ratios = distances / (radii[first] + radii[second])
+    best = int(np.argmin(ratios))
+    return ClosePair(float(ratios[best]), float(distances[best]), int(first[best]), int(second[best]))
+
+
+def require_cell(lattice: NDArray[np.float64]) -> None:
+    """Raises RefusedError where the lattice vectors span no volume in which atoms have room."""
+    if not is_valid_lattice(lattice) or plane_spacings(lattice).min() < SHORTEST_EDGE / 2:
+        raise RefusedError(Topic.CELL, "the lattice vectors span no volume that atoms have room in; check the cell.")
+
+
+def look_at_distances(crystal: Crystal, pair: ClosePair, labels: list[str]) -> list[Remark]:
+    """Sentences on atoms that are oddly near or far.
+
+    Raises:
+        RefusedError: two atoms are at one place.
+    """
+    if pair.first >= 0 and pair.distance < TOO_NEAR:
+        raise RefusedError(
+            Topic.TOO_CLOSE,
+            f"{_named(crystal, labels, pair.first)} and {_named(crystal, labels, pair.second)} lie "
+            f"{pair.distance:.2f} angstrom apart; correct their coordinates, the cell or the space group.",
+        )
+    if pair.first >= 0 and pair.ratio < SHORT:
+        text = (
+            f"{_named(crystal, labels, pair.first)} and {_named(crystal, labels, pair.second)} lie only "
+            f"{pair.distance:.2f} angstrom apart."
+        )
+        return [Remark(Topic.TOO_CLOSE, text)]
+    per_atom = crystal.volume / crystal.n_atoms
+    if per_atom > SPARSE:
+        text = f"each atom has {per_atom:.0f} cubic angstrom; check the units of the cell."
+        return [Remark(Topic.CELL, text)]
+    return []
+
+
+def _named(crystal: Crystal, labels: list[str], place: int) -> str:
+    symbol = SYMBOLS[crystal.atomic_numbers[place]]
+    label = labels[place] if labels else ""
+    return label if label.startswith(symbol) else f"{symbol} ({label})" if label else f"{symbol} (atom {place + 1})"

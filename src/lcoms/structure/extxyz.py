@@ -1,0 +1,125 @@
+"""Extended XYZ text to crystals, frame by frame, by ASE."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from lcoms.core.errors import CrystalError
+from lcoms.structure.cif_expand import MAX_ATOMS
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.distances import closest_pair, look_at_distances, require_cell
+from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
+_LATTICE = re.compile(r"\blattice\s*=", re.IGNORECASE)
+
+
+def read_extxyz(text: str) -> list[Reading]:
+    """A reading for every frame; what cannot be cut into frames is one refused reading."""
+    readings: list[Reading] = []
+    lines, at = text.split("\n"), 0
+    while True:
+        while at < len(lines) and not lines[at].strip():
+            at += 1
+        if at >= len(lines):
+            break
+        name = str(len(readings) + 1)
+        try:
+            size = _frame_size(lines, at, name)
+        except RefusedError as error:
+            readings.append(Reading.refused(name, error))
+            break
+        readings.append(read_frame("\n".join(lines[at : at + size]) + "\n", name))
+        at += size
+    if not readings:
+        return [Reading.refused("", RefusedError(Topic.UNREADABLE, "not an extxyz file that can be read: it is empty"))]
+    return readings
+
+
+def _frame_size(lines: list[str], at: int, name: str) -> int:
+    """Lines of a frame: its count, its comment and its atoms."""
+    first = lines[at].strip()
+    if not re.fullmatch("[0-9]{1,9}", first):
+        text = f"frame {name} should begin with its number of atoms, not {first[:40]!r}"
+        raise RefusedError(Topic.UNREADABLE, f"not an extxyz file that can be read: {text}.")
+    n_atoms = int(first)
+    if n_atoms > len(lines) - at - 2:
+        text = f"a frame of {n_atoms} atoms is cut short"
+        raise RefusedError(Topic.UNREADABLE, f"not an extxyz file that can be read: {text}.")
+    end = at + n_atoms + 2
+    while end < len(lines) and lines[end].lstrip().startswith("VEC"):
+        end += 1
+    return end - at
+
+
+def read_frame(text: str, name: str = "") -> Reading:
+    """The crystal of one frame, or why it is refused."""
+    try:
+        atoms, remarks = frame_atoms(text)
+        crystal, more = crystal_of(atoms)
+    except RefusedError as error:
+        return Reading.refused(name, error)
+    return Reading(name, crystal, (*remarks, *more))
+
+
+def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
+    """ASE's atoms of one frame, with what its comment line says.
+
+    Raises:
+        RefusedError: it is no frame, or has no lattice.
+    """
+    from ase.io import read
+
+    remarks = []
+    lines = text.split("\n")
+    comment = lines[1] if len(lines) > 1 else ""
+    if not _LATTICE.search(comment) and "VEC1" not in text:
+        raise RefusedError(
+            Topic.CELL, 'not periodic: the second line gives no cell; write Lattice="ax ay az bx by bz cx cy cz" there.'
+        )
+    body = [_FORTRAN.sub("e", line) for line in lines[2:]]
+    if any(re.match(r"\s*[DT]\s", line) for line in body) and "species:S:1:pos" in comment:
+        body = [re.sub(r"^(\s*)[DT](?=\s)", r"\1H", line) for line in body]
+        remarks.append(Remark(Topic.ELEMENT, "D is read as H."))
+    lattice = re.sub(r'(lattice\s*=\s*["{\'\[][^"}\'\]]*)', lambda m: _FORTRAN.sub("e", m[1]), comment, flags=re.IGNORECASE)
+    try:
+        atoms = cast("Atoms", read(StringIO("\n".join([lines[0], lattice, *body])), format="extxyz"))
+    except Exception as error:  # ASE raises many kinds for malformed text
+        message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, KeyError):
+            text = f"{message.strip(chr(39))} is not an element symbol"
+            raise RefusedError(Topic.UNKNOWN_ELEMENT, f"not an extxyz file that can be read: {text}.") from error
+        raise RefusedError(Topic.UNREADABLE, f"not an extxyz file that can be read: {message}") from error
+    return atoms, remarks
+
+
+def crystal_of(atoms: Atoms) -> tuple[Crystal, list[Remark]]:
+    """The crystal of ASE's atoms and what is to be said of it.
+
+    Raises:
+        RefusedError: it is not periodic, holds unknown elements, or atoms at one place.
+    """
+    if not len(atoms) or len(atoms) > MAX_ATOMS:
+        raise RefusedError(Topic.TOO_LARGE, f"a frame of {len(atoms)} atoms; from 1 to {MAX_ATOMS} can be handled.")
+    if not np.all(atoms.pbc):
+        raise RefusedError(Topic.CELL, "the structure is not periodic in all three directions.")
+    if int(atoms.numbers.min()) < 1:
+        raise RefusedError(Topic.NO_SYMBOLS, "atoms without element symbols (X); write the symbol of each atom.")
+    lattice = np.array(atoms.cell)
+    require_cell(lattice)
+    try:
+        crystal = Crystal(lattice, atoms.get_scaled_positions(wrap=True), atoms.numbers)
+    except CrystalError as error:
+        raise RefusedError(Topic.UNREADABLE, str(error)) from error
+    pair = closest_pair(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
+    remarks = look_at_distances(crystal, pair, [])
+    if atoms.constraints:
+        remarks.append(Remark(Topic.LEFT_OUT, "constraints on atoms are not kept: all atoms may move."))
+    return crystal, remarks

@@ -1,0 +1,162 @@
+"""POSCAR and CONTCAR text to a crystal, as VASP reads it: one or three scales, negative ones, symbols on line 6."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.structure.cif_expand import MAX_ATOMS
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.distances import closest_pair, look_at_distances, require_cell
+from lcoms.structure.elements import number_of
+from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
+from lcoms.structure.site_elements import ISOTOPES
+
+_REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]+)?")
+NO_SYMBOLS = "no element symbols (VASP 4): insert a line with them above the line of counts."
+
+
+def read_poscar(text: str) -> Reading:
+    """The crystal, or why it is refused."""
+    try:
+        return _read(text)
+    except RefusedError as error:
+        message = str(error)
+        return Reading.refused("", RefusedError(error.topic, f"not a POSCAR that can be read: {message}"))
+
+
+def _read(text: str) -> Reading:
+    lines = text.split("\n")
+    if len(lines) < 8:
+        raise RefusedError(Topic.UNREADABLE, f"it has {len(lines)} lines, and the shortest has 8.")
+    remarks: list[Remark] = []
+    matrix = np.array([_reals(lines[row], 3, f"line {row + 1}") for row in (2, 3, 4)])
+    scale = _scale(lines[1], matrix)
+    at, named, counts = _counts(lines)
+    flags = _words(lines[at])[:1]
+    selective = bool(flags) and flags[0][0] in "sS"
+    at += selective
+    if at >= len(lines):
+        raise RefusedError(Topic.UNREADABLE, "it ends before the coordinates.")
+    mode = lines[at].strip()
+    if mode and _REAL.fullmatch(mode.split()[0]):
+        raise RefusedError(Topic.UNREADABLE, f"line {at + 1} should say Direct or Cartesian, not {mode[:30]!r}.")
+    rows, total = lines[at + 1 :], sum(counts)
+    if total > MAX_ATOMS:
+        raise RefusedError(Topic.TOO_LARGE, f"{total} atoms are too many; at most {MAX_ATOMS} can be handled.")
+    if len(rows) < total:
+        raise RefusedError(Topic.UNREADABLE, f"it is cut short: {total} atoms are announced, {len(rows)} lines follow.")
+    coordinates = np.array([_reals(rows[i], 3, f"atom {i + 1}") for i in range(total)])
+    numbers = _elements(lines[0], named, counts, rows[:total], remarks)
+    lattice = matrix * scale
+    require_cell(lattice)
+    if mode[:1] in ("c", "C", "k", "K"):
+        coordinates = (coordinates * scale) @ np.linalg.inv(lattice)
+    crystal = Crystal(lattice, coordinates, numbers)
+    pair = closest_pair(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
+    remarks += look_at_distances(crystal, pair, [])
+    if selective and any(word.upper().startswith(("F", ".F")) for row in rows[:total] for word in row.split()[3:6]):
+        remarks.append(Remark(Topic.LEFT_OUT, "the flags of selective dynamics are not kept: all atoms may move."))
+    if len(rows) > total and _is_place(rows[total]):
+        text = f"more lines of coordinates follow than the {total} atoms that are announced; they are left out."
+        remarks.append(Remark(Topic.LEFT_OUT, text))
+    return Reading("", crystal, tuple(remarks))
+
+
+def _words(line: str) -> list[str]:
+    """Words of a line, comments behind ! and # left out."""
+    return re.split(r"[!#]", line)[0].split()
+
+
+def _reals(line: str, n: int, where: str) -> NDArray[np.float64]:
+    words = line.replace(",", " ").split()[:n]
+    if len(words) < n or not all(_REAL.fullmatch(word) for word in words):
+        raise RefusedError(Topic.COORDINATES, f"{where} should begin with {n} numbers, not {line.strip()[:40]!r}.")
+    values = np.array([float(re.sub("[dD]", "e", word)) for word in words])
+    if not np.isfinite(values).all():
+        raise RefusedError(Topic.COORDINATES, f"{where} has a number that is not finite.")
+    return values
+
+
+def _scale(line: str, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Factors (3,) of the Cartesian components; a negative scale is the volume of the cell."""
+    words = _words(line)
+    n = next((i for i, word in enumerate(words) if not _REAL.fullmatch(word)), len(words))
+    if n not in (1, 3):
+        n = min(n, 1)
+    if not n:
+        raise RefusedError(Topic.CELL, f"line 2 should be a scale, not {line.strip()[:40]!r}.")
+    values = _reals(line, n, "line 2")
+    if (values == 0).any() or (n == 3 and (values < 0).any()):
+        raise RefusedError(Topic.CELL, f"a scale of {line.strip()[:40]} makes no cell.")
+    if n == 3:
+        return values
+    if values[0] > 0:
+        return np.full(3, values[0])
+    volume = abs(float(np.linalg.det(matrix)))
+    if not 0 < volume < np.inf:
+        raise RefusedError(Topic.CELL, "the lattice vectors span no volume.")
+    return np.full(3, (-values[0] / volume) ** (1 / 3))
+
+
+def _counts(lines: list[str]) -> tuple[int, list[str], list[int]]:
+    """The line behind the counts, symbols (none in VASP 4) and counts."""
+    first, second = _words(lines[5]), _words(lines[6])
+    if first and all(re.fullmatch("[0-9]+", word) for word in first):
+        return 6, [], _whole(first)
+    if not first:
+        raise RefusedError(Topic.NO_SYMBOLS, NO_SYMBOLS)
+    n = next((i for i, word in enumerate(second) if not re.fullmatch("[0-9]+", word)), len(second))
+    counts = _whole(second[:n])
+    if len(first) != len(counts) or not sum(counts):
+        raise RefusedError(
+            Topic.UNREADABLE, f"{len(first)} symbols stand on line 6 and {len(counts)} counts on line 7; they must agree."
+        )
+    return 7, first, counts
+
+
+def _whole(words: list[str]) -> list[int]:
+    return [int(word[:9]) for word in words]
+
+
+def _elements(
+    comment: str, named: list[str], counts: list[int], rows: list[str], remarks: list[Remark]
+) -> NDArray[np.int64]:
+    """Atomic numbers of all atoms; in VASP 4 from the comment or from behind the coordinates, which is said."""
+    symbols = named
+    if not symbols:
+        words = _words(comment)
+        if len(words) == len(counts) and all(number_of(word) for word in words):
+            symbols = words
+            remarks.append(Remark(Topic.NO_SYMBOLS, f"the symbols {' '.join(words)} are those of the comment line."))
+        else:
+            return _behind_coordinates(rows, remarks)
+    numbers = [_element(symbol, remarks) for symbol in symbols]
+    return np.repeat(np.array(numbers, dtype=np.int64), counts)
+
+
+def _element(word: str, remarks: list[Remark]) -> int:
+    symbol = re.split("[_/]", word)[0]
+    if symbol in ISOTOPES:
+        remarks.append(Remark(Topic.ELEMENT, f"{symbol} is read as H."))
+        return ISOTOPES[symbol]
+    number = number_of(symbol)
+    if number is None:
+        raise RefusedError(Topic.UNKNOWN_ELEMENT, f"{word} on line 6 is not an element symbol.")
+    return number
+
+
+def _behind_coordinates(rows: list[str], remarks: list[Remark]) -> NDArray[np.int64]:
+    words = [next((word for word in row.split()[3:] if word not in ("T", "F")), "") for row in rows]
+    numbers = [number_of(word) for word in words]
+    if not numbers or None in numbers:
+        raise RefusedError(Topic.NO_SYMBOLS, NO_SYMBOLS)
+    remarks.append(Remark(Topic.NO_SYMBOLS, "the element symbols are those behind the coordinates."))
+    return np.array(numbers, dtype=np.int64)
+
+
+def _is_place(row: str) -> bool:
+    words = row.split()[:3]
+    return len(words) == 3 and all(_REAL.fullmatch(word) for word in words)

@@ -1,0 +1,111 @@
+"""Which element a site of a file holds: from type symbols with charges, isotopes or odd capitals, and from labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from lcoms.structure.elements import number_of
+from lcoms.structure.reading import RefusedError, Topic
+
+VACANCY = 0
+VACANCIES = {"va", "vac", "vacancy", "vacancies", "x", "xx", "□", "vv"}
+ISOTOPES = {"D": 1, "T": 1}  # isotopes with symbols of their own, and what they are isotopes of
+_SUM = re.compile(r"([A-Z][a-z]?)\s*([0-9]*\.?[0-9]*)")
+
+
+def element_of(type_symbol: str, label: str, expected: Collection[int] = ()) -> tuple[int, str]:
+    """Atomic number of a site, `VACANCY` for an empty one, and what is to be said of it; empty where nothing is.
+
+    Args:
+        type_symbol: as the file gives it, empty where it gives none.
+        label: of the site; decides only where there is no type symbol.
+        expected: elements of the formula sum; they decide between readings of a label.
+
+    Raises:
+        RefusedError: neither names an element, or a label can be read as two.
+    """
+    if type_symbol.strip():
+        return _of_symbol(type_symbol.strip(), label)
+    if not label.strip():
+        raise RefusedError(Topic.NO_SYMBOLS, "a site has neither type symbol nor label, so its element is not known.")
+    return _of_label(label.strip(), expected)
+
+
+def _of_symbol(symbol: str, label: str) -> tuple[int, str]:
+    match = re.fullmatch(r"([0-9]{0,3})([A-Za-z□]+)([^A-Za-z]*)", symbol)
+    letters = match[2] if match else ""
+    found = _exact(letters)
+    if found is not None:
+        number, said = found
+        labelled = re.match(r"[A-Z][a-z]?", label)
+        other = number_of(labelled[0]) if labelled else None
+        if number and other and other != number and len(labelled[0]) == 2:  # type: ignore[index]
+            said = said or f"the label {label} and the type symbol {symbol} name different elements; the symbol counts."
+        return number, said
+    core = re.fullmatch(r"([A-Z][a-z]?)va?l?", letters)  # valence shells of multipole refinements: Cval, Siva
+    if core and number_of(core[1]):
+        return number_of(core[1]) or VACANCY, ""
+    raise RefusedError(
+        Topic.UNKNOWN_ELEMENT, f"{symbol} is not an element; write the symbols of its atoms, each at its place."
+    )
+
+
+def _exact(letters: str) -> tuple[int, str] | None:
+    """Letters that are a whole symbol, in whatever capitals."""
+    if letters in ISOTOPES:
+        return ISOTOPES[letters], f"{letters} is read as H."
+    if letters.lower() in VACANCIES:
+        return VACANCY, ""
+    number = number_of(letters)
+    if number:
+        return number, ""
+    number = number_of(letters.capitalize())
+    return (number, f"{letters} is read as {letters.capitalize()}.") if number else None
+
+
+def _of_label(label: str, expected: Collection[int]) -> tuple[int, str]:
+    match = re.match(r"[A-Za-z□]+", label)
+    letters = match[0] if match else ""
+    if letters.lower() in VACANCIES:
+        return VACANCY, ""
+    one, two = number_of(letters[:1].upper()), None
+    if len(letters) >= 2:
+        two = number_of(letters[:2].capitalize())
+    isotope = letters[:1] in ISOTOPES and not two
+    if isotope and (len(letters) == 1 or letters[1:].isupper()):
+        return 1, f"{letters[:1]} is read as H."
+    proper = letters[:1].isupper() and letters[1:2].islower()
+    wanted = [number for number in ((two, one) if proper else (one, two)) if number and number in expected]
+    if wanted and (proper or len(wanted) == 1):
+        return wanted[0], ""
+    if proper and two:
+        return two, ""
+    if len(wanted) == 2 or (one and two):
+        raise RefusedError(
+            Topic.UNKNOWN_ELEMENT, f"the label {label} may mean two elements; give an _atom_site_type_symbol."
+        )
+    word = re.fullmatch(r"[A-Z][a-z]{2,}", letters)
+    if word or not (one or two):
+        raise RefusedError(
+            Topic.UNKNOWN_ELEMENT, f"the label {label} names no element; write the symbols of its atoms, each in place."
+        )
+    return (one or two or VACANCY), ""
+
+
+def formula_sum(text: str) -> Mapping[int, float] | None:
+    """Counts of a `_chemical_formula_sum`, D as H; empty where there is none, None where it is not understood."""
+    text = text.replace(",", " ").strip()
+    if not text:
+        return {}
+    if _SUM.sub("", text).strip(" "):
+        return None
+    counts: dict[int, float] = {}
+    for symbol, digits in _SUM.findall(text):
+        if symbol.lower() in VACANCIES:
+            continue
+        number = ISOTOPES.get(symbol) or number_of(symbol)
+        if number is None or digits == ".":
+            return None
+        counts[number] = counts.get(number, 0.0) + (float(digits) if digits else 1.0)
+    return {number: count for number, count in counts.items() if count > 0}

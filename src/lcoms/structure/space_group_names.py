@@ -1,0 +1,213 @@
+"""Settings of space groups by name, number or Hall symbol, in the spellings that files have.
+
+gemmi's table holds the settings (564: unique axes, cell choices, origins, axes of rhombohedral groups) and their operations,
+spglib's their full symbols. Names are compared without spaces, underscores, brackets and capitals; old cubic names
+without a bar (F m 3 m), SHELX brackets (P2(1)/c), ICSD endings (H, R, RS, HS, S, Z) and e glides are understood.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lcoms.structure.cif_expand import Operations
+
+if TYPE_CHECKING:
+    import gemmi
+
+_OLD_CUBIC = (*range(200, 207), *range(221, 231))
+_E_GLIDES = {"Aem2": "Abm2", "Aea2": "Aba2", "Cmce": "Cmca", "Cmme": "Cmma", "Ccce": "Ccca"}
+_BARS = str.maketrans({"\u0304": "", "\u0305": "", "\u2013": "-", "\u2212": "-", "\u2010": "-", "\u00af": "-"})
+_ENDING = re.compile(r"(?:[\s:]*O?(?P<origin>[12])|[\s:]*(?P<axes>[HRShrsZz]{1,2}))$")
+_ORIGIN = re.compile(r"[\s:(]*(?:origin|choice)[\sa-z]*([12])\)?", re.IGNORECASE)
+_ORIGINS = {"S": "1", "Z": "2"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a space group.
+
+    Attributes:
+        name: such as R -3 m:H.
+        extension: H, R, 1 or 2, empty where there is no choice.
+        standard: whether it is the reference setting of the International Tables.
+        hall: Hall symbol, which gives the operations.
+    """
+
+    number: int
+    name: str
+    extension: str
+    standard: bool
+    hall: str
+
+    def operations(self) -> Operations:
+        return _operations(self.hall)
+
+
+@cache
+def _operations(hall: str) -> Operations:
+    import gemmi
+
+    return as_operations(list(gemmi.symops_from_hall(hall)))
+
+
+def as_operations(ops: Iterable[gemmi.Op]) -> Operations:
+    """Operations of gemmi as arrays."""
+    listed = list(ops)
+    rotations = np.array([op.rot for op in listed], dtype=float) / 24
+    return Operations(rotations, np.array([op.tran for op in listed], dtype=float) / 24)
+
+
+@cache
+def all_settings() -> tuple[Setting, ...]:
+    """The whole table, by number."""
+    import gemmi
+
+    return tuple(
+        Setting(s.number, s.xhm(), s.ext.strip("\x00"), s.is_reference_setting(), s.hall)
+        for s in gemmi.spacegroup_table()
+    )
+
+
+def settings_of(number: int) -> list[Setting]:
+    """All settings of a space group, the standard one first; none where there is no such number."""
+    return sorted((s for s in all_settings() if s.number == number), key=lambda s: not s.standard)
+
+
+def setting_of_hall(symbol: str) -> Setting | None:
+    """The setting of a Hall symbol, one without a name where only its operations are known; None where it is no symbol."""
+    import gemmi
+
+    wanted = _plain_hall(symbol)
+    for setting in all_settings():
+        if _plain_hall(setting.hall) == wanted:
+            return setting
+    try:
+        group = gemmi.symops_from_hall(symbol.replace("_", " "))
+        found = gemmi.find_spacegroup_by_ops(group)
+    except (RuntimeError, ValueError):
+        return None
+    if len(list(group)) > 192:
+        return None
+    known = next((s for s in all_settings() if found is not None and s.hall == found.hall), None)
+    return known or Setting(0, symbol, "", False, symbol.replace("_", " "))
+
+
+def _plain_hall(symbol: str) -> str:
+    return re.sub(r"[\s_]", "", symbol).lower()
+
+
+def settings_named(name: str) -> list[Setting]:
+    """Settings that a Hermann-Mauguin name may mean, those of a stated axis or origin choice first.
+
+    A name without a choice means all settings of that name. Names without spaces can be short for several.
+    """
+    for text, extension in _readings(name):
+        found = _by_name().get(text, ())
+        if not found:
+            continue
+        settings = [all_settings()[i] for i in found]
+        if extension:
+            chosen = [s for s in settings if s.extension == extension]
+            if not chosen:
+                continue
+            rest = [s for s in settings if s.extension != extension]
+            return chosen + rest
+        return sorted(settings, key=lambda s: not s.standard)
+    return []
+
+
+def stated_extension(name: str) -> str:
+    """The axis or origin choice that a name states: H, R, 1 or 2, or nothing."""
+    for text, extension in _readings(name):
+        found = [all_settings()[i] for i in _by_name().get(text, ())]
+        if found and (not extension or any(s.extension == extension for s in found)):
+            return extension
+    return ""
+
+
+def _readings(name: str) -> list[tuple[str, str]]:
+    """Plain names, each with the choice stated, in the order in which they are tried."""
+    text = _tidy(name)
+    readings = [(_plain(text), "")]
+    match = _ENDING.search(text)
+    if match:
+        bare = text[: match.start()]
+        if match["origin"]:
+            readings.append((_plain(bare), match["origin"]))
+        else:
+            letters = match["axes"].upper()
+            extension = next((c for c in letters if c in "HR"), "") or _ORIGINS.get(letters[-1], "")
+            readings.append((_plain(bare), extension))
+    if text[:1].upper() == "H":  # as the PDB writes rhombohedral groups on hexagonal axes
+        readings.append((_plain("R" + text[1:]), "H"))
+    return readings
+
+
+def _tidy(name: str) -> str:
+    """Bars, LaTeX and markup of a name made plain."""
+    text = re.sub(r"\\(?:bar|overline)\s*\{?\s*([0-9])\s*\}?", r"-\1", name)
+    text = re.sub(r"([0-9])[\u0304\u0305]", r"-\1", text).translate(_BARS)
+    text = _ORIGIN.sub(r":\1", re.sub(r"<sub>|</sub>|[$~^]", "", text))
+    text = re.sub(r"([0-9])\s*bar|bar\s*([0-9])", lambda m: f"-{m[1] or m[2]}", text, flags=re.IGNORECASE)
+    return " ".join(text.split())
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_(){}]", "", name).lower()
+
+
+@cache
+def _by_name() -> dict[str, tuple[int, ...]]:
+    """Places in `all_settings` by plain name: full, short, old and with e glides."""
+    import gemmi
+
+    names: dict[str, dict[int, None]] = {}
+    full = _full_symbols()
+    for place, (setting, entry) in enumerate(zip(all_settings(), gemmi.spacegroup_table(), strict=True)):
+        spellings = {entry.hm, entry.short_name(), *full.get(setting.hall, ())}
+        if 3 <= setting.number <= 15:  # P 21/b with unique axis c: which axis is unique, the cell says
+            spellings.add("".join(part for part in entry.hm.split() if part != "1"))
+        if setting.extension == "H":
+            spellings.discard(entry.short_name())
+        if setting.number in _OLD_CUBIC:
+            spellings |= {spelling.replace("-3", "3") for spelling in spellings}
+        compact = entry.hm.replace(" ", "")
+        spellings |= {new for new, old in _E_GLIDES.items() if compact == old}
+        for spelling in spellings:
+            names.setdefault(_plain(spelling), {})[place] = None
+    return {name: tuple(places) for name, places in names.items()}
+
+
+def _full_symbols() -> dict[str, set[str]]:
+    """Full and short symbols by Hall symbol, from spglib."""
+    import spglib
+
+    found: dict[str, set[str]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for hall_number in range(1, 531):
+            kind = spglib.get_spacegroup_type(hall_number)
+            names = {kind.international_full.strip(), *([] if "=" in kind.international else [kind.international])}
+            found.setdefault(kind.hall_symbol, set()).update(names)
+    return found
+
+
+def number_of_schoenflies(symbol: str) -> int:
+    """Number of a Schoenflies symbol such as Oh^5, 0 where there is none such."""
+    import spglib
+
+    wanted = re.sub(r"[\s_^]", "", symbol).lower()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for hall_number in range(1, 531):
+            kind = spglib.get_spacegroup_type(hall_number)
+            if kind.schoenflies.replace("^", "").lower() == wanted:
+                return int(kind.number)
+    return 0
