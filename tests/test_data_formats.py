@@ -300,7 +300,7 @@ def test_extxyz(tmp_path: Path) -> None:
     no_cell = ["1\n", "no cell here\n", "Na 0 0 0\n"]
     path.write_text("".join(bad + frames + no_cell))
     items = read(path)
-    assert items[0] == items[3] == Reason.UNREADABLE
+    assert (items[0], items[3]) == (Reason.UNREADABLE, Reason.CELL)
     first, second = (item for item in items if isinstance(item, Record))
     assert_same(first.crystal, SALT)
     assert_same(second.crystal, WURTZITE)

@@ -104,7 +104,7 @@ def test_partly_occupied_sites_are_refused() -> None:
     alloy = Structure(Lattice.cubic(3.0), [{"Cu": 0.5, "Zn": 0.5}], [[0, 0, 0]])
     with pytest.raises(CrystalError, match="partly occupied"):
         from_pymatgen(alloy)
-    with pytest.raises(CrystalError, match="partly occupied"):
+    with pytest.raises(FileFormatError, match="partly occupied"):
         from_cif(alloy.to(fmt="cif"))
 
 

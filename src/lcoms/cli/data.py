@@ -54,7 +54,9 @@ def fetch(
 
 @app.command()
 def ingest(
-    files: Annotated[list[Path], typer.Argument(help="Parquet, CSV, JSON, extxyz, or a folder of CIF files.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Parquet, CSV, JSON, extxyz, or a folder of CIF, POSCAR or extxyz files.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the store.")],
     max_atoms: Annotated[int, typer.Option(help="Largest cell kept.")] = 200,
     min_distance: Annotated[float, typer.Option(help="Shortest distance allowed, angstrom.")] = 0.5,
@@ -169,6 +171,8 @@ def _print_kept(store: Store) -> None:
     table = Table("rows", "number", "share", title=str(store.path), title_justify="left")
     rows = [("read", manifest.n_read), ("kept", manifest.n_crystals)]
     rows += [(f"dropped: {reason}", n) for reason, n in sorted(manifest.dropped.items(), key=lambda item: -item[1])]
+    remarks = manifest.provenance.get("remarks", {})
+    rows += [(f"noted: {topic}", n) for topic, n in sorted(remarks.items(), key=lambda item: -item[1])]
     for name, number in rows:
         table.add_row(name, f"{number:,}", f"{number / max(manifest.n_read, 1):.2%}")
     Console().print(table)

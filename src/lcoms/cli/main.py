@@ -41,6 +41,7 @@ COMMANDS = {
     "data": LazyCommand("lcoms.cli.data", "app", "Fetch, ingest and describe data sets."),
     "train": LazyCommand("lcoms.cli.train", "app", "Train the autoencoder and the surrogate."),
     "relax": LazyCommand("lcoms.cli.relax", "relax", "Relax crystals of files with an energy model."),
+    "show": LazyCommand("lcoms.cli.show", "show", "Show what is read from files of crystals."),
     "rank": LazyCommand("lcoms.cli.rank", "rank", "Rank crystals of files by their energies."),
     "improve": LazyCommand("lcoms.cli.improve", "improve", "Predict in rounds that teach the surrogate."),
     "oracle": LazyCommand("lcoms.cli.oracle", "app", "Test energy oracles and compute their references."),

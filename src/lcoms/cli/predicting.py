@@ -97,13 +97,13 @@ def _prepare(run: Run) -> tuple[Predictor, Crystal | None, Hull | None]:
     from lcoms.prediction.hulls import predicted_hull, read_hull
     from lcoms.prediction.output import make_folder
     from lcoms.prediction.pipeline import Predictor
-    from lcoms.structure.io import read_crystals
+    from lcoms.structure.io import read_crystal
 
     torch.set_num_threads(run.threads)
     if run.hull == PREDICTED:
         predicted_hull([], run.spec)  # says at once where there will be nothing to compare
     predictor = Predictor.load(run.weights, spec=run.spec, processes=run.processes)
-    structure = None if run.start_structure is None else read_crystals(run.start_structure)[0]
+    structure = None if run.start_structure is None else read_crystal(run.start_structure)
     hull = None if run.hull is None or run.hull == PREDICTED else read_hull(Path(run.hull), run.spec)
     make_folder(run.output.folder)
     return predictor, structure, hull

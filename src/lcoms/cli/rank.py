@@ -94,7 +94,7 @@ def _complain(sentence: str) -> None:
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
     """Crystals with names, and files that hold none that can be read."""
     from lcoms.oracles.hull import structure_files
-    from lcoms.structure.io import read_crystals
+    from lcoms.structure.io import read_file
 
     found: list[tuple[str, Crystal]] = []
     failed: list[Failure] = []
@@ -105,13 +105,15 @@ def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
             failed.append((str(given), _without_name(error, given)))
             continue
         for path in paths:
-            try:
-                crystals = read_crystals(path)
-            except LcomsError as error:
-                failed.append((str(path), _without_name(error, path)))
-                continue
-            single = len(crystals) == 1
-            found += [(str(path) if single else f"{path}#{i}", crystal) for i, crystal in enumerate(crystals, 1)]
+            readings = read_file(path)
+            for i, reading in enumerate(readings, 1):
+                name = str(path) if len(readings) == 1 else f"{path}#{i}"
+                for sentence in reading.warnings:
+                    _complain(f"{name}: {sentence}")
+                if reading.crystal is not None:
+                    found.append((name, reading.crystal))
+                elif reading.error is not None:
+                    failed.append((name, reading.error.sentence))
     return found, failed
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.core.disk import write_whole
-from lcoms.core.errors import FileFormatError, LcomsError
+from lcoms.core.errors import LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
@@ -77,23 +77,25 @@ def relax(
 
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
     """Crystals with names that differ, and how many files cannot be read, after a sentence on each."""
-    from lcoms.structure.io import read_crystals
+    from lcoms.structure.io import read_file
 
     starts: dict[str, Crystal] = {}
     failed = 0
     for file in files:
-        try:
-            crystals = read_crystals(file)
-        except FileFormatError as error:
-            failed += 1
-            typer.echo(f"lcoms: {' '.join(str(error).split())}", err=True)
-            continue
-        for number, crystal in enumerate(crystals, 1):
-            name = file.stem if len(crystals) == 1 else f"{file.stem}-{number:0{len(str(len(crystals)))}d}"
+        readings = read_file(file)
+        for number, reading in enumerate(readings, 1):
+            alone = len(readings) == 1
+            where = str(file) if alone or not reading.name else f"{file}, {reading.name}"
+            for sentence in (*reading.warnings, *([reading.error.sentence] if reading.error else [])):
+                typer.echo(f"lcoms: {where}: {sentence}", err=True)
+            if reading.crystal is None:
+                failed += 1
+                continue
+            name = file.stem if alone else f"{file.stem}-{number:0{len(str(len(readings)))}d}"
             unique, copy = name, 2
             while unique in starts:
                 unique, copy = f"{name}_{copy}", copy + 1
-            starts[unique] = crystal
+            starts[unique] = reading.crystal
     return list(starts.items()), failed
 
 

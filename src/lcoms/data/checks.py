@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -96,18 +96,20 @@ def check(record: Record, options: IngestOptions) -> tuple[Crystal, bool]:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What became of some rows: those kept, in order, and how many were dropped for which reason."""
+    """What became of some rows: those kept, in order, how many were dropped for which reason, and mended for which."""
 
     kept: pa.RecordBatch
     n_rows: int
     dropped: Counter[str]
     n_fallbacks: int
+    remarks: Counter[str] = field(default_factory=Counter)
 
 
 def process_chunk(parse: Callable[[Any], Record], rows: Sequence[Any], options: IngestOptions) -> Chunk:
     """Read and check some raw rows; this is what workers do."""
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     dropped: Counter[str] = Counter()
+    remarks: Counter[str] = Counter()
     n_fallbacks = 0
     for row in rows:
         try:
@@ -117,9 +119,10 @@ def process_chunk(parse: Callable[[Any], Record], rows: Sequence[Any], options: 
             dropped[error.reason.value] += 1
             continue
         n_fallbacks += fell_back
+        remarks.update(record.remarks)
         for name, value in _row(record, crystal, options).items():
             columns[name].append(value)
-    return Chunk(record_batch(columns), len(rows), dropped, n_fallbacks)
+    return Chunk(record_batch(columns), len(rows), dropped, n_fallbacks, remarks)
 
 
 def record_batch(columns: dict[str, list[Any]]) -> pa.RecordBatch:

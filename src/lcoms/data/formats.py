@@ -6,7 +6,7 @@
 | CSV | `.csv`, `.csv.gz` | a column cif (as in CDVAE); or unit_cell and sites (OQMD) |
 | JSON | `.json`, `.json.gz`, `.jsonl`, `.jsonl.gz` | MatBench, OQMD and JARVIS layouts: see `lcoms.data.formats_json` |
 | extended XYZ | `.xyz`, `.extxyz`, also with `.gz` | one frame; energies from the comment line |
-| folder | a folder of CIF files | `ID.cif`; `id_prop.csv` gives ID and formation energy (eV/atom) of each, no header |
+| folder | of CIF, POSCAR or extxyz files, `.gz` too | `ID.cif`; `id_prop.csv`: ID, formation energy in eV/atom |
 
 Beside the structure all of them may give the values of `lcoms.data.records.ALIASES`, `source` and `split`,
 and for predictions `formula` and `rank`.
@@ -15,7 +15,6 @@ and for predictions `formula` and `rank`.
 from __future__ import annotations
 
 import csv
-import io
 import re
 import sys
 import zlib
@@ -23,15 +22,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from lcoms.core.errors import DataError
 from lcoms.data.formats_json import json_reader, open_text, parse_row
-from lcoms.data.records import ALIASES, Reader, Reason, Record, RowError, crystal_from_cif, make_record
+from lcoms.data.records import ALIASES, Reader, Reason, Record, RowError, make_record, row_error
 from lcoms.structure import io as door
-
-if TYPE_CHECKING:
-    from ase import Atoms
+from lcoms.structure.extxyz import crystal_of, frame_atoms
+from lcoms.structure.reading import RefusedError
 
 ID_PROP = "id_prop.csv"
 _BATCH_ROWS = 1024
@@ -136,47 +134,74 @@ def _extxyz_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _parse_frame(row: Mapping[str, Any]) -> Record:
-    from ase.io import read
-
+    if not row["frame"]:
+        raise RowError(Reason.UNREADABLE)
     try:
-        atoms = cast("Atoms", read(io.StringIO(row["frame"]), format="extxyz"))
-        crystal = door.from_ase(atoms)
-    except Exception:  # CrystalError, and ASE raises many kinds for malformed text
-        raise RowError(Reason.UNREADABLE) from None
+        atoms, remarks = frame_atoms(row["frame"].replace("\r\n", "\n"))
+        crystal, more = crystal_of(atoms)
+    except RefusedError as error:
+        raise row_error(error) from None
     values = {**row, **atoms.info}
     if atoms.calc is not None and "energy" in atoms.calc.results:
         values.setdefault("energy_per_atom", atoms.calc.results["energy"] / len(atoms))
-    return make_record(values, crystal, row["row_name"], row["source_name"])
+    return make_record(values, crystal, row["row_name"], row["source_name"], [*remarks, *more])
 
 
 def folder_reader(path: Path) -> Reader:
-    """CIF files of a folder: those that `id_prop.csv` names, in its order, or else all, by name."""
-    rows = _listed(path) if (path / ID_PROP).exists() else [(file.stem, "") for file in sorted(path.glob("*.cif"))]
+    """Structure files of a folder: those that `id_prop.csv` names, in its order, or else all, by name."""
+    files = door.structure_files(path)
+    rows = _listed(path, files) if (path / ID_PROP).exists() else [(file.name, file, "") for file in files]
     if not rows:
-        raise DataError(f"{path} holds neither {ID_PROP} nor CIF files.")
-    return Reader(path, partial(_folder_rows, path, rows), _parse_file, len(rows))
+        raise DataError(f"{path} holds neither {ID_PROP} nor CIF, POSCAR or extxyz files.")
+    return Reader(path, partial(_folder_rows, path, rows), _parse_file)
 
 
-def _listed(path: Path) -> list[tuple[str, str]]:
-    with (path / ID_PROP).open(newline="", encoding="utf-8", errors="replace") as handle:
-        return [
-            (row[0].strip(), row[1] if len(row) > 1 else "") for row in csv.reader(handle) if row and row[0].strip()
-        ]
+def _listed(path: Path, files: list[Path]) -> list[tuple[str, Path, str]]:
+    """Id, file and energy of each line of `id_prop.csv`; ids are names of files with or without their endings."""
+    by_name = {file.name: file for file in files}
+    by_stem = {_stem(file.name): file for file in reversed(files)}
+    with (path / ID_PROP).open(newline="", encoding="utf-8-sig", errors="replace") as handle:
+        lines = [[cell.strip() for cell in row] for row in csv.reader(handle) if row and row[0].strip()]
+    named = [(row[0], by_name.get(row[0]) or by_stem.get(row[0]) or path / f"{row[0]}.cif") for row in lines]
+    return [(name, file, row[1] if len(row) > 1 else "") for (name, file), row in zip(named, lines, strict=True)]
 
 
-def _folder_rows(path: Path, rows: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    for name, value in rows:
-        file = path / (name if name.endswith(".cif") else f"{name}.cif")
-        row_name = name.removesuffix(".cif")
-        yield {"file": str(file), "e_form": value, "row_name": row_name, "source_name": path.resolve().name}
+def _stem(name: str) -> str:
+    """Name of a structure file without the endings that say of which kind it is."""
+    return re.sub(r"(\.(cif|mcif|mmcif|vasp|poscar|contcar|xyz|extxyz))?(\.gz)?$", "", name, flags=re.IGNORECASE)
+
+
+def _folder_rows(path: Path, rows: list[tuple[str, Path, str]]) -> Iterator[dict[str, Any]]:
+    """One row a structure; files are read here only so far as to see whether they may hold several."""
+    source = path.resolve().name
+    for name, file, value in rows:
+        stem = _stem(name)
+        n = _n_structures(file)
+        for place in range(n):
+            row_name = stem if n == 1 else f"{stem}-{place + 1}"
+            yield {"file": str(file), "place": place, "e_form": value, "row_name": row_name, "source_name": source}
+
+
+def _n_structures(file: Path) -> int:
+    """How many structures a file holds, refused ones included; files with a single data block are not parsed for it."""
+    if file.name.lower().removesuffix(".gz").endswith("cif"):
+        try:
+            text = door.file_text(file)
+        except RefusedError:
+            return 1
+        if len(re.findall(r"(?im)^\s*data_", text)) <= 1:
+            return 1
+    return len(door.read_file(file))
 
 
 def _parse_file(row: Mapping[str, Any]) -> Record:
+    readings = door.read_file(row["file"])
+    reading = readings[min(row["place"], len(readings) - 1)]
     try:
-        text = Path(row["file"]).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        raise RowError(Reason.UNREADABLE) from None
-    return make_record(row, crystal_from_cif(text), row["row_name"], row["source_name"])
+        crystal, remarks = door.only([reading])
+    except RefusedError as error:
+        raise row_error(error) from None
+    return make_record(row, crystal, row["row_name"], row["source_name"], remarks)
 
 
 def _named(row: dict[str, Any], path: Path, number: int) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from lcoms.core.errors import DataError
 from lcoms.data.records import Reader, Reason, Record, RowError, crystal_from_cif, make_crystal, make_record
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import number_of
+from lcoms.structure.io import ReadCrystal
 from lcoms.structure.lattice import lattice_from_parameters
 
 _CHUNK = 1 << 20
@@ -53,7 +54,7 @@ def json_reader(path: Path) -> Reader:
 def open_text(path: Path) -> TextIOWrapper:
     """A text file with its line ends as they are, unpacked on the way if its name ends in .gz."""
     opener = cast(Callable[..., TextIOWrapper], gzip.open if path.name.endswith(".gz") else open)
-    return opener(path, "rt", encoding="utf-8", errors="replace", newline="")
+    return opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -203,22 +204,22 @@ def parse_row(row: Mapping[str, Any]) -> Record:
         RowError: with the reason to drop it.
     """
     try:
-        crystal = _crystal(row)
+        crystal, remarks = _crystal(row)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, np.linalg.LinAlgError):
         raise RowError(Reason.UNREADABLE) from None
-    return make_record(row, crystal, row["row_name"], row["source_name"])
+    return make_record(row, crystal, row["row_name"], row["source_name"], remarks)
 
 
-def _crystal(row: Mapping[str, Any]) -> Crystal:
+def _crystal(row: Mapping[str, Any]) -> ReadCrystal:
     if row.get("structure"):
-        return _from_structure(row["structure"])
+        return ReadCrystal(_from_structure(row["structure"]), ())
     if row.get("atoms"):
-        return _from_jarvis(row["atoms"])
+        return ReadCrystal(_from_jarvis(row["atoms"]), ())
     if row.get("unit_cell"):
-        return _from_oqmd(row["unit_cell"], row["sites"])
+        return ReadCrystal(_from_oqmd(row["unit_cell"], row["sites"]), ())
     if row.get("cif"):
         return crystal_from_cif(row["cif"])
-    return make_crystal(row["lattice"], row["frac_coords"], row["numbers"])
+    return ReadCrystal(make_crystal(row["lattice"], row["frac_coords"], row["numbers"]), ())
 
 
 def _from_structure(structure: Any) -> Crystal:

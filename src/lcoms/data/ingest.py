@@ -58,6 +58,7 @@ class Progress:
     n_kept: int = 0
     n_fallbacks: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
 
     def add(self, chunk: Chunk) -> None:
         self.n_chunks += 1
@@ -65,6 +66,7 @@ class Progress:
         self.n_kept += chunk.kept.num_rows
         self.n_fallbacks += chunk.n_fallbacks
         self.dropped.update(chunk.dropped)
+        self.remarks.update(chunk.remarks)
 
 
 def ingest(
@@ -111,7 +113,12 @@ def ingest(
     if not shards:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in progress.dropped.most_common())
         raise DataError(f"none of the {progress.n_read} rows could be kept ({reasons or 'the sources are empty'}).")
-    provenance = {**job, "lcoms": __version__, "n_fallbacks": progress.n_fallbacks}
+    provenance = {
+        **job,
+        "lcoms": __version__,
+        "n_fallbacks": progress.n_fallbacks,
+        "remarks": dict(sorted(progress.remarks.items())),
+    }
     write_manifest(out, Manifest(tuple(shards), progress.n_read, dict(sorted(progress.dropped.items())), provenance))
     return Store.open(out)
 
@@ -178,6 +185,7 @@ def _write(batches: list[pa.RecordBatch], out: Path, index: int, progress: Progr
         "n_kept": progress.n_kept,
         "n_fallbacks": progress.n_fallbacks,
         "dropped": dict(sorted(progress.dropped.items())),
+        "remarks": dict(sorted(progress.remarks.items())),
     }
     return write_shard(out, index, batch, {_STATE_KEY: json.dumps(state)})
 
@@ -209,7 +217,13 @@ def _resume(out: Path, job: str) -> tuple[list[Shard], Progress]:
         n_atoms = len(table.column("atomic_numbers").combine_chunks().flatten())
         shards.append(Shard(path.name, table.num_rows, n_atoms, path.stat().st_size, state["digest"]))
         progress = Progress(
-            None, state["n_chunks"], state["n_read"], state["n_kept"], state["n_fallbacks"], Counter(state["dropped"])
+            None,
+            state["n_chunks"],
+            state["n_read"],
+            state["n_kept"],
+            state["n_fallbacks"],
+            Counter(state["dropped"]),
+            Counter(state.get("remarks", {})),
         )
     for path in out.glob("crystals-*.arrow"):
         if path.name >= shard_name(len(shards)):

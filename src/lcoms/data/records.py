@@ -5,7 +5,7 @@ Sources name the same things differently; `ALIASES` says which names are underst
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from lcoms.core.errors import CrystalError, FileFormatError
 from lcoms.structure import io as door
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import N_ELEMENTS
+from lcoms.structure.io import ReadCrystal
 from lcoms.structure.lattice import is_valid_lattice
+from lcoms.structure.reading import RefusedError, Remark
 
 NAN = float("nan")
 ALIASES = {
@@ -48,6 +49,11 @@ class Reason(StrEnum):
     ENERGY = "formation energy out of range"
     VOLUME = "volume per atom out of range"
     TOO_CLOSE = "atoms too close"
+    NO_SYMBOLS = "no element symbols"
+    CELL = "cell missing or unusable"
+    COORDINATES = "coordinates missing or unusable"
+    SYMMETRY = "symmetry unclear or contradictory"
+    SEVERAL = "several structures where one is expected"
     NO_REDUCTION = "cell cannot be reduced"
 
 
@@ -66,6 +72,7 @@ class Record:
     Attributes:
         rank: of a prediction, 0 where the source gives none.
         formula: as the source says it, which need not be that of the crystal.
+        remarks: topics of what was mended, assumed or left out in reading.
     """
 
     material_id: str
@@ -78,6 +85,7 @@ class Record:
     cohesive_energy_per_atom: float = NAN
     rank: int = 0
     formula: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,9 @@ def make_crystal(lattice: Any, frac_coords: Any, atomic_numbers: Any) -> Crystal
     return Crystal(lattice, frac_coords, atomic_numbers)
 
 
-def make_record(row: Mapping[str, Any], crystal: Crystal, material_id: str, source: str) -> Record:
+def make_record(
+    row: Mapping[str, Any], crystal: Crystal, material_id: str, source: str, remarks: Iterable[Remark] = ()
+) -> Record:
     """A record from a crystal and the named values beside it; `material_id` and `source` stand in for missing ones."""
     values = {name: _first(row, names) for name, names in ALIASES.items()}
     found_id = values.pop("material_id")
@@ -131,6 +141,7 @@ def make_record(row: Mapping[str, Any], crystal: Crystal, material_id: str, sour
         split=str(row.get("split") or ""),
         rank=rank_of(row),
         formula=str(row.get("formula") or ""),
+        remarks=tuple(sorted({remark.topic.value for remark in remarks})),
         **{name: _number(value) for name, value in values.items()},
     )
 
@@ -153,12 +164,14 @@ def _number(value: Any) -> float:
         return NAN
 
 
-def crystal_from_cif(text: str) -> Crystal:
-    """As `lcoms.structure.io.from_cif`, with a reason in place of a message."""
+def crystal_from_cif(text: str) -> ReadCrystal:
+    """The only crystal of a CIF text and the remarks on it, with a reason in place of a message."""
     try:
-        return door.from_cif(text)
-    except CrystalError as error:
-        reason = Reason.PARTLY_OCCUPIED if "partly occupied" in str(error) else Reason.UNREADABLE
-        raise RowError(reason) from None
-    except FileFormatError:
-        raise RowError(Reason.UNREADABLE) from None
+        return door.only(door.read_cif(text))
+    except RefusedError as error:
+        raise row_error(error) from None
+
+
+def row_error(error: RefusedError) -> RowError:
+    """The refusal of a structure as that of a row; topics and reasons have the same values."""
+    return RowError(Reason(error.topic.value))

@@ -24,7 +24,7 @@ from lcoms.core.errors import DataError, FormulaError, LcomsError
 from lcoms.data.formats import open_reader
 from lcoms.data.records import ALIASES, Reader, Record, RowError, rank_of
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.io import read_crystals
+from lcoms.structure.io import read_crystal
 
 RESULTS = "results.json"
 ENERGIES = {
@@ -144,7 +144,7 @@ def _ranks(folder: Path) -> dict[str, int]:
 def _file_answer(file: Path, key: str, rank: int) -> Answer:
     name = f"{file.resolve().parent.name}/{file.name}"
     try:
-        crystal = read_crystals(file)[0]
+        crystal = read_crystal(file)
     except LcomsError as error:
         return Answer(name, key, _reduced(key), rank, None, str(error).removeprefix(f"{file}: "))
     return Answer(name, key, _reduced(key) or crystal.composition.reduced_formula, rank, crystal)

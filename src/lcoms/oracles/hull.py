@@ -24,11 +24,9 @@ from typing import Any
 from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError, FormulaError
 from lcoms.oracles.references import References
+from lcoms.structure import io as door
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
-from lcoms.structure.io import read_crystals
-
-STRUCTURE_FILES = ("*.cif", "*.vasp", "*.poscar", "POSCAR*", "CONTCAR*", "*.xyz", "*.extxyz")
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def read_entries(
         except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
             raise DataError(f"{path}: cannot be read as a file of reference phases.") from error
         return [_phase(row, f"{path}, entry {i}", references) for i, row in enumerate(rows, 1)]
-    crystals = [crystal for file in structure_files(path) for crystal in read_crystals(file)]
+    crystals = [crystal for file in structure_files(path) for crystal in door.read_crystals(file)]
     phases = []
     for crystal, energy in zip(crystals, evaluate(crystals), strict=True):
         if not math.isfinite(energy):
@@ -114,7 +112,7 @@ def structure_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    found = sorted({file for pattern in STRUCTURE_FILES for file in path.glob(pattern) if file.is_file()})
+    found = door.structure_files(path)
     if not found:
         raise DataError(f"{path}: holds no CIF, POSCAR or extxyz file.")
     return found

@@ -1,7 +1,7 @@
 """CIF text to crystals: every data block is read, or refused with a sentence, and what was mended is said.
 
-Where a statement of the symmetry leaves the setting open, the atoms decide: the formula sum, Z, multiplicities, distances
-and the volume that such atoms take (`lcoms.structure.cif_checks`).
+Where a statement of the symmetry leaves the setting open, the atoms decide: the formula sum, Z, multiplicities,
+distances and the volume that such atoms take (`lcoms.structure.cif_checks`).
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ def _choose(
     if rival is None:
         if best is first or _alike(best, first):
             return best, []
-        text = f"the setting is not stated; {best.candidate.name} fits the atoms better than {first.candidate.name}."
+        text = f"{best.candidate.name} fits the atoms better than {first.candidate.name} and is read."
+        if best.candidate.number == first.candidate.number:
+            text = f"the setting is not stated; {text}"
         return best, [Remark(Topic.ORIGIN, text)]
     if min(best.candidate.cost, rival.candidate.cost) > 0.1:
         raise RefusedError(

@@ -1,4 +1,4 @@
-"""Data blocks of a CIF as plain columns of text, whatever the dialect: CIF 1 and 2, DDL1 and DDLm names, any capitals."""
+"""Data blocks of a CIF as plain columns of text, whatever the dialect: CIF 1 and 2, DDL1 and DDLm names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Block:
 
     Attributes:
         name: what stands behind `data_`.
-        columns: values by name; names are small and have underscores for dots, values are unquoted and empty for ? and .
+        columns: values by name; names are small, with underscores for dots; values are unquoted, empty for ? and .
         conflicts: names that are given more than once, with different values.
     """
 
@@ -124,7 +124,7 @@ def _as_cif_1(text: str) -> str:
 
 
 def number(text: str) -> float | None:
-    """Value of a CIF number, its standard uncertainty left out, or of a fraction such as 1/3; None where it is neither."""
+    """Value of a CIF number without its uncertainty, or of a fraction such as 1/3; None where it is neither."""
     return uncertain_number(text)[0]
 
 

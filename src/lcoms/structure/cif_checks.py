@@ -27,7 +27,7 @@ MOVED_FAR = 0.03
 
 @dataclass(frozen=True)
 class Facts:
-    """What a block says of its cell: counts of the formula sum (empty where there is none), Z and volume (0 likewise)."""
+    """What a block says of its cell: counts of the formula sum (empty where it has none), Z and volume (0 likewise)."""
 
     formula: Mapping[int, float]
     z: float = 0.0
@@ -54,11 +54,11 @@ def read_facts(block: Block) -> tuple[Facts, list[Remark]]:
 
 
 def assess(expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float64], facts: Facts) -> Assessment:
-    """The cost of atoms: contradictions to the file, atoms too near, a volume unlike that of crystals, atoms moved far."""
+    """The cost of atoms: contradictions to the file, atoms too near or moved far, a volume unlike that of crystals."""
     counts = counts_of(expanded.atomic_numbers)
     pair = closest_pair(lattice, expanded.frac_coords, expanded.atomic_numbers)
     formula_agrees = not facts.formula or same_ratios(counts, facts.formula)
-    z_agrees = not (facts.formula and facts.z) or abs(facts.z * sum(facts.formula.values()) - sum(counts.values())) < 0.5
+    z_agrees = not (facts.formula and facts.z) or _z_agrees(facts, len(expanded.atomic_numbers))
     multiplicities = expanded.multiplicities()
     wrong = sum(bool(s.multiplicity) and s.multiplicity != m for s, m in zip(sites, multiplicities, strict=True))
     expected = sum(atomic_volume(z) * n for z, n in counts.items())
@@ -69,6 +69,12 @@ def assess(expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float6
     cost += max(0.0, unlike - 0.2)
     cost += 5 * max(0.0, float(expanded.moved.max()) - MOVED_FAR) + len(expanded.merged) / len(sites)
     return Assessment(cost, pair, formula_agrees, z_agrees)
+
+
+def _z_agrees(facts: Facts, n_atoms: int) -> bool:
+    """Whether Z formula sums make the cell; some programs write the sum of the whole cell beside Z."""
+    whole = sum(facts.formula.values())
+    return min(abs(facts.z * whole - n_atoms), abs(whole - n_atoms)) < 0.5
 
 
 def counts_of(atomic_numbers: NDArray[np.int64]) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""The atoms that a CIF lists, before symmetry: elements, fractional coordinates and occupancies, all of them accounted for."""
+"""The atoms that a CIF lists, before symmetry: elements, fractional coordinates and occupancies, all accounted for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAME_PLACE = 2e-4  # of the cell's edge
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One site of the list: fractional coordinates (3,), and the multiplicity that the file states, 0 where it does not."""
+    """One site of the list: fractional coordinates (3,) and the multiplicity that the file states, 0 for none."""
 
     label: str
     atomic_number: int
@@ -113,7 +113,7 @@ def _or_nan(text: str) -> float:
 
 
 def _cartesian_axes(block: Block) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
-    """The matrix from fractional to Cartesian coordinates and the shift that the file states, None where it does not."""
+    """The matrix from fractional to Cartesian coordinates and the shift that the file states, None for none."""
     for kind in ("cartn", "fract"):
         names = [f"_atom_sites_{kind}_tran_matrix_{i}{j}" for i in "123" for j in "123"]
         matrix = np.array([_or_nan(block.value(name)) for name in names]).reshape(3, 3)

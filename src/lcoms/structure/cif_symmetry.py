@@ -122,7 +122,7 @@ def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]
             remarks.append(Remark(Topic.SYMMETRY, f"the space group name {name!r} is not understood."))
     by_number = int(number) if re.fullmatch(r"[0-9]{1,3}", number) else 0
     by_number = by_number or number_of_schoenflies(block.value(*SCHOENFLIES))
-    if by_number and not 1 <= by_number <= 230 or (number and not by_number):
+    if (by_number and not 1 <= by_number <= 230) or (number and not by_number):
         remarks.append(Remark(Topic.SYMMETRY, f"there is no space group with number {number}."))
     elif by_number:
         groups.append((f"number {by_number}", _of_number(by_number)))
@@ -248,7 +248,7 @@ def _is_group(operations: Operations) -> bool:
 
 
 def _cannot_know(block: Block) -> str:
-    """Why the symmetry of a block that states none in three dimensions cannot be told; empty where it is simply missing."""
+    """Why the symmetry of a block that states none in three dimensions cannot be told; empty where it is missing."""
     names = block.columns
     if any(name.startswith("_space_group_symop_ssg_operation") for name in names):
         return "a modulated structure in superspace; give an approximant in three dimensions."

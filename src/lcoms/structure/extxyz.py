@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
+_QUOTED_LATTICE = re.compile(r"lattice\s*=\s*[\"{'\[][^\"}'\]]*", re.IGNORECASE)
 _LATTICE = re.compile(r"\blattice\s*=", re.IGNORECASE)
 
 
@@ -88,9 +89,9 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
     if any(re.match(r"\s*[DT]\s", line) for line in body) and "species:S:1:pos" in comment:
         body = [re.sub(r"^(\s*)[DT](?=\s)", r"\1H", line) for line in body]
         remarks.append(Remark(Topic.ELEMENT, "D is read as H."))
-    lattice = re.sub(r'(lattice\s*=\s*["{\'\[][^"}\'\]]*)', lambda m: _FORTRAN.sub("e", m[1]), comment, flags=re.IGNORECASE)
+    header = _QUOTED_LATTICE.sub(lambda match: _FORTRAN.sub("e", match[0]), comment)
     try:
-        atoms = cast("Atoms", read(StringIO("\n".join([lines[0], lattice, *body])), format="extxyz"))
+        atoms = cast("Atoms", read(StringIO("\n".join([lines[0], header, *body])), format="extxyz"))
     except Exception as error:  # ASE raises many kinds for malformed text
         message = (str(error).strip() or type(error).__name__).splitlines()[0]
         if isinstance(error, KeyError):

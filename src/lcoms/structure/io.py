@@ -131,11 +131,8 @@ def read_crystals(path: str | Path) -> list[Crystal]:
     Raises:
         FileFormatError: the file is missing, unreadable, of another kind, or none of its structures can be read.
     """
-    crystals = []
-    for reading in log_remarks(path, read_file(path)):
-        if reading.crystal is not None:
-            crystals.append(reading.crystal)
-    return crystals
+    readings = log_remarks(path, read_file(path))
+    return [reading.crystal for reading in readings if reading.crystal is not None]
 
 
 def read_crystal(path: str | Path) -> Crystal:

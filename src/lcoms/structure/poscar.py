@@ -112,7 +112,7 @@ def _counts(lines: list[str]) -> tuple[int, list[str], list[int]]:
     counts = _whole(second[:n])
     if len(first) != len(counts) or not sum(counts):
         raise RefusedError(
-            Topic.UNREADABLE, f"{len(first)} symbols stand on line 6 and {len(counts)} counts on line 7; they must agree."
+            Topic.UNREADABLE, f"line 6 has {len(first)} symbols and line 7 {len(counts)} counts; they must agree."
         )
     return 7, first, counts
 

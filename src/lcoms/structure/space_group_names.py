@@ -1,6 +1,6 @@
 """Settings of space groups by name, number or Hall symbol, in the spellings that files have.
 
-gemmi's table holds the settings (564: unique axes, cell choices, origins, axes of rhombohedral groups) and their operations,
+gemmi's table holds the settings (unique axes, cell choices, origins, axes of rhombohedral groups) and their operations,
 spglib's their full symbols. Names are compared without spaces, underscores, brackets and capitals; old cubic names
 without a bar (F m 3 m), SHELX brackets (P2(1)/c), ICSD endings (H, R, RS, HS, S, Z) and e glides are understood.
 """
@@ -20,6 +20,7 @@ from lcoms.structure.cif_expand import Operations
 
 if TYPE_CHECKING:
     import gemmi
+    from spglib import SpaceGroupType
 
 _OLD_CUBIC = (*range(200, 207), *range(221, 231))
 _E_GLIDES = {"Aem2": "Abm2", "Aea2": "Aba2", "Cmce": "Cmca", "Cmme": "Cmma", "Ccce": "Ccca"}
@@ -81,7 +82,7 @@ def settings_of(number: int) -> list[Setting]:
 
 
 def setting_of_hall(symbol: str) -> Setting | None:
-    """The setting of a Hall symbol, one without a name where only its operations are known; None where it is no symbol."""
+    """The setting of a Hall symbol, without a number where only its operations are known; None if it is no symbol."""
     import gemmi
 
     wanted = _plain_hall(symbol)
@@ -187,27 +188,26 @@ def _by_name() -> dict[str, tuple[int, ...]]:
 
 def _full_symbols() -> dict[str, set[str]]:
     """Full and short symbols by Hall symbol, from spglib."""
-    import spglib
-
     found: dict[str, set[str]] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for hall_number in range(1, 531):
-            kind = spglib.get_spacegroup_type(hall_number)
-            names = {kind.international_full.strip(), *([] if "=" in kind.international else [kind.international])}
-            found.setdefault(kind.hall_symbol, set()).update(names)
+    for kind in _spglib_types():
+        names = {kind.international_full.strip(), *([] if "=" in kind.international else [kind.international])}
+        found.setdefault(kind.hall_symbol, set()).update(names)
     return found
 
 
 def number_of_schoenflies(symbol: str) -> int:
     """Number of a Schoenflies symbol such as Oh^5, 0 where there is none such."""
+    wanted = re.sub(r"[\s_^]", "", symbol).lower()
+    if not wanted:
+        return 0
+    names = ((kind.schoenflies.replace("^", "").lower(), kind.number) for kind in _spglib_types())
+    return next((int(number) for name, number in names if name == wanted), 0)
+
+
+def _spglib_types() -> list[SpaceGroupType]:
     import spglib
 
-    wanted = re.sub(r"[\s_^]", "", symbol).lower()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for hall_number in range(1, 531):
-            kind = spglib.get_spacegroup_type(hall_number)
-            if kind.schoenflies.replace("^", "").lower() == wanted:
-                return int(kind.number)
-    return 0
+        found = [spglib.get_spacegroup_type(hall_number) for hall_number in range(1, 531)]
+    return [kind for kind in found if kind is not None]
