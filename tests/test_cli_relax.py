@@ -86,21 +86,20 @@ def test_a_second_call_goes_on_and_gives_the_same(relax, files: list[Path], tmp_
 
 
 def test_what_fails_is_a_row_with_a_reason_and_the_rest_is_done(relax, files: list[Path], tmp_path: Path) -> None:
-    close = Crystal(5 * np.eye(3), np.array([[0, 0, 0], [0.05, 0, 0]]), np.array([11, 17]))
-    (tmp_path / "close.extxyz").write_text(to_extxyz([close]))
+    far = Crystal(30 * np.eye(3), np.array([[0, 0, 0], [0.1, 0, 0]]), np.array([11, 17]))
+    (tmp_path / "far.extxyz").write_text(to_extxyz([far]))
     (tmp_path / "broken.cif").write_text("data_\nnothing\n")
-    code, output, complaints = relax(tmp_path / "broken.cif", tmp_path / "close.extxyz", files[0], tmp_path / "no.cif")
+    code, output, complaints = relax(tmp_path / "broken.cif", tmp_path / "far.extxyz", files[0], tmp_path / "no.cif")
     assert code == 2
-    assert len(complaints) == 2
-    assert "broken.cif" in complaints[0]
-    assert "no.cif" in complaints[1]
+    assert [Path(line.split(": ")[1]).name for line in complaints] == ["broken.cif", "far.extxyz", "no.cif"]
+    assert "check the units of the cell" in complaints[1]
     rows = {row["name"]: row for row in json.loads((tmp_path / "out" / "results.json").read_text())["crystals"]}
     assert rows["salt"]["status"] == "converged"
-    assert rows["close"]["status"] == "exploded"
-    assert "0.25 angstrom apart" in rows["close"]["reason"]
-    assert rows["close"]["energy_per_atom"] is None
-    assert "0.25 angstrom apart" in next(line for line in output.splitlines() if line.startswith("close"))
-    assert not (tmp_path / "out" / "close.cif").exists()
+    assert rows["far"]["status"] == "exploded"
+    assert "the volume is" in rows["far"]["reason"]
+    assert rows["far"]["energy_per_atom"] is None
+    assert "the volume is" in next(line for line in output.splitlines() if line.startswith("far"))
+    assert not (tmp_path / "out" / "far.cif").exists()
 
 
 def test_files_of_one_name_do_not_overwrite_each_other(relax, files: list[Path], tmp_path: Path) -> None:

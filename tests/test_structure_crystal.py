@@ -57,8 +57,14 @@ def test_formulas(formula: str, counts: dict[int, int]) -> None:
         (" \t", "the formula is empty: type one such as NaCl."),
         ("()", "'()' holds no element; type one such as NaCl."),
         ("Na0", "'Na0': a count of 0 makes no sense; leave the element out."),
-        ("Na0.5Cl", "'Na0.5Cl': counts must be whole numbers, not 0.5; multiply the formula up."),
-        ("NaCl+", "'NaCl+': cannot read '+'; type a formula such as SrTiO3 or Ca(OH)2."),
+        (
+            "Na0.5Cl",
+            (
+                "'Na0.5Cl' has fractional counts, and an ordered crystal needs whole ones; NaCl2 stands for Na0.5Cl "
+                "and is exactly it. Type NaCl2, or use --ordered-approximation."
+            ),
+        ),
+        ("NaCl+", "'NaCl+': charges are not part of a formula, since a crystal is neutral; type NaCl."),
         ("NaCl500", "'NaCl500' has too many atoms; at most 200 can be handled."),
         ("H" + "9" * 400, f"'H{'9' * 400}' has too many atoms; at most 200 can be handled."),
     ],

@@ -57,9 +57,9 @@ class IngestOptions:
             raise DataError("the largest cell and the rows of a shard must be at least 1.")
 
 
-def split_of(formula: str, *, seed: int, val_fraction: float) -> str:
-    """'val' for a fixed, random-looking share of the reduced formulas, else 'train'."""
-    hashed = hashlib.blake2b(f"{seed}:{formula}".encode(), digest_size=8).digest()
+def split_of(key: str, *, seed: int, val_fraction: float) -> str:
+    """'val' for a fixed, random-looking share of the compositions (by `Composition.key`), else 'train'."""
+    hashed = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
     return "val" if int.from_bytes(hashed) < val_fraction * 2**64 else "train"
 
 
@@ -145,7 +145,7 @@ def _row(record: Record, crystal: Crystal, options: IngestOptions) -> dict[str, 
         "energy_per_atom": record.energy_per_atom,
         "e_above_hull": record.e_above_hull,
         "source": record.source,
-        "split": split or split_of(formula, seed=options.seed, val_fraction=options.val_fraction),
+        "split": split or split_of(crystal.composition.key, seed=options.seed, val_fraction=options.val_fraction),
     }
 
 

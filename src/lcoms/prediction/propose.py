@@ -191,5 +191,5 @@ def given_proposal(structure: Crystal, composition: Composition, bundle: WeightB
 
 def composition_seed(seed: int, composition: Composition) -> int:
     """A seed of its own for every composition, so that what is predicted beside it makes no difference."""
-    text = f"{seed}:{composition.reduced_formula}"
+    text = f"{seed}:{composition.key}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

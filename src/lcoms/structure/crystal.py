@@ -5,21 +5,27 @@ Both are frozen. Lattice vectors are rows in angstrom; fractional coordinates ar
 
 from __future__ import annotations
 
-import re
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.core.errors import CrystalError, FormulaError
-from lcoms.structure.elements import SYMBOLS, electronegativity, number_of
+from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.formula import parse_formula
+from lcoms.structure.formula_order import by_electronegativity, formula_text
 from lcoms.structure.lattice import is_valid_lattice, volume, wrap
 
-MAX_FORMULA_ATOMS = 200
+if TYPE_CHECKING:
+    from pymatgen.core import Composition as PymatgenComposition
+
+_log = logging.getLogger("lcoms")
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,31 @@ class Composition:
 
     @classmethod
     def from_formula(cls, formula: str) -> Composition:
-        """Read a formula such as SrTiO3 or Ca(OH)2.
+        """Read a formula such as SrTiO3, Ca(OH)2 or CuSO4·5H2O; what is read as something else (D as H) is logged.
 
         Raises:
             FormulaError: unknown elements, unbalanced brackets, zero or fractional counts, or nothing at all.
         """
-        return cls.from_counts(_parse(formula))
+        parsed = parse_formula(formula)
+        for note in parsed.notes:
+            _log.warning("%s: %s", formula.strip(), note)
+        return cls.from_counts(parsed.counts)
+
+    @classmethod
+    def of(cls, value: str | Composition | PymatgenComposition) -> Composition:
+        """From a formula, a composition of ours, or one of pymatgen's.
+
+        Raises:
+            FormulaError: it is none of these, or its counts are not whole.
+        """
+        if isinstance(value, Composition):
+            return value
+        if isinstance(value, str):
+            return cls.from_formula(value)
+        amounts = getattr(value, "get_el_amt_dict", None)
+        if amounts is None:
+            raise FormulaError(f"a formula or a Composition is needed, not {type(value).__name__}.")
+        return cls.from_formula("".join(f"{symbol}{amount:.6f}" for symbol, amount in amounts().items()))
 
     @classmethod
     def from_counts(cls, counts: Mapping[int, int]) -> Composition:
@@ -82,13 +107,21 @@ class Composition:
 
     @property
     def formula(self) -> str:
-        """The counts as they are, least electronegative element first, such as Na4Cl4."""
-        order = sorted(zip(self.atomic_numbers, self.counts, strict=True), key=lambda item: electronegativity(item[0]))
-        return "".join(SYMBOLS[z] + (str(n) if n > 1 else "") for z, n in order)
+        """The counts as they are, in the order in which chemists write them (`formula_order`), such as Na4Cl4."""
+        return formula_text(self.as_counts())
 
     @property
     def reduced_formula(self) -> str:
         return self.reduced.formula
+
+    @property
+    def key(self) -> str:
+        """A text that names the reduced composition and never changes between versions; seeds and splits hash it."""
+        return by_electronegativity(self.reduced.as_counts())
+
+    def as_counts(self) -> dict[int, int]:
+        """Counts by atomic number."""
+        return dict(zip(self.atomic_numbers, self.counts, strict=True))
 
     def scaled(self, n_formula_units: int) -> Composition:
         """So many formula units of the reduced composition."""
@@ -100,94 +133,6 @@ class Composition:
 
     def __str__(self) -> str:
         return self.formula
-
-
-def _parse(formula: str) -> Counter[int]:
-    """Counts by atomic number, brackets expanded."""
-    text = formula.strip().translate(str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789"))
-    if not text:
-        raise FormulaError("the formula is empty: type one such as NaCl.")
-    stack: list[Counter[int]] = [Counter()]
-    opened: list[str] = []
-    position = 0
-    token = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)|([(\[])|([)\]])(\d*\.?\d*)")
-    while position < len(text):
-        match = token.match(text, position)
-        if match is None:
-            hint = _suggestion(text) or "type a formula such as SrTiO3 or Ca(OH)2."
-            raise FormulaError(f"{formula!r}: cannot read {text[position:]!r}; {hint}")
-        symbol, count, opening, closing, outer = match.groups()
-        if symbol:
-            stack[-1][_element(symbol, text)] += _count(count, formula)
-        elif opening:
-            stack.append(Counter())
-            opened.append(opening)
-        else:
-            if not opened or {"(": ")", "[": "]"}[opened.pop()] != closing:
-                raise FormulaError(f"{formula!r}: a bracket is closed that was not opened.")
-            inner, times = stack.pop(), _count(outer, formula)
-            for z, n in inner.items():
-                stack[-1][z] += n * times
-        position = match.end()
-    if opened:
-        raise FormulaError(f"{formula!r}: a bracket is opened and not closed.")
-    if not stack[0]:
-        raise FormulaError(f"{formula!r} holds no element; type one such as NaCl.")
-    if sum(stack[0].values()) > MAX_FORMULA_ATOMS:
-        raise FormulaError(f"{formula!r} has too many atoms; at most {MAX_FORMULA_ATOMS} can be handled.")
-    return stack[0]
-
-
-def _element(symbol: str, text: str) -> int:
-    number = number_of(symbol)
-    if number is None:
-        hint = _suggestion(text) or "check the spelling and the capitals."
-        raise FormulaError(f"{text!r}: {symbol} is not an element; {hint}")
-    return number
-
-
-def _suggestion(text: str) -> str:
-    """A question with the formulas that other capitals would make of the text; empty where there are none or many."""
-    bare = "".join(text.split())
-    if not re.fullmatch(r"[A-Za-z0-9()\[\]]{1,40}", bare):
-        return ""
-    readings = _readings(bare)
-    # A capital that was typed begins an element, unless no reading has it so.
-    kept = [r for r in readings if all(new.isupper() for old, new in zip(bare, r, strict=True) if old.isupper())]
-    choices = [choice for choice in kept or readings if choice != text and _is_formula(choice)]
-    return f"did you mean {' or '.join(choices)}?" if 1 <= len(choices) <= 3 else ""
-
-
-def _is_formula(text: str) -> bool:
-    try:
-        return bool(_parse(text))
-    except FormulaError:
-        return False
-
-
-def _readings(text: str) -> list[str]:
-    """All ways to set capitals so that the letters are element symbols, at most a few hundred; digits stay."""
-    tails: list[list[str]] = [*([] for _ in text), [""]]
-    for start in reversed(range(len(text))):
-        if not text[start].isalpha():
-            tails[start] = [text[start] + tail for tail in tails[start + 1]]
-            continue
-        for length in (1, 2):
-            symbol = text[start : start + length].capitalize()
-            if len(symbol) == length and symbol.isalpha() and number_of(symbol):
-                tails[start] += [symbol + tail for tail in tails[start + length]][:200]
-    return tails[0]
-
-
-def _count(text: str, formula: str) -> int:
-    if not text:
-        return 1
-    if "." in text:
-        raise FormulaError(f"{formula!r}: counts must be whole numbers, not {text}; multiply the formula up.")
-    count = int(text[:9])
-    if count < 1:
-        raise FormulaError(f"{formula!r}: a count of 0 makes no sense; leave the element out.")
-    return count
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,246 @@
+"""Chemical formulas as people write them, turned into counts of elements.
+
+Understood are brackets of three kinds, hydrates (CuSO4·5H2O, also with . and *), subscripts as Unicode, LaTeX or HTML,
+and D, which is read as H. Charges, oxidation states, variables and names get a sentence; fractional counts the smallest
+ordered formula that comes near.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd
+
+from lcoms.core.errors import FormulaError
+from lcoms.structure.elements import number_of
+from lcoms.structure.formula_hints import hint_for, name_hint
+from lcoms.structure.formula_order import formula_text, number_text
+
+MAX_FORMULA_ATOMS = 200
+NEAR = Fraction(5, 100)  # of an atom in the formula as typed: an ordered formula that deviates by less comes near
+_LIGANDS = "H2O|D2O|OH2|NH3"
+_SEPARATOR = re.compile(rf"[·•⋅∙‧・*]|\.(?=[0-9]*(?:\.[0-9]+)?(?:{_LIGANDS}))|\.(?=[A-Z(\[{{])")
+_TOKEN = re.compile(r"([A-Z][a-z]?)([0-9]*\.?[0-9]*)|([(\[{])|([)\]}])([0-9]*\.?[0-9]*)")
+_PAIRS = {"(": ")", "[": "]", "{": "}"}
+_CHARGE = re.compile(r"\^?\(?\{?([0-9]?)[+\-]+\}?\)?")
+_VARIABLE = re.compile(r"[0-9)\]A-Za-z][±+-][xyzδn]|[·*(][xyzn](?=[A-Z])|[A-Z][a-z]?[0-9.]*[xyzδ](?![a-z])(?=[A-Z(]|$)")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉−–⁺⁻₊₋", "0123456789--+-+-")
+
+
+@dataclass(frozen=True)
+class ParsedFormula:
+    """Counts of a formula by atomic number, and sentences on what was read as something else."""
+
+    counts: Mapping[int, int]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OrderedApproximation:
+    """A formula with whole counts near one with fractions.
+
+    Attributes:
+        text: the formula as typed.
+        counts: by atomic number.
+        deviation: the largest difference of a count, in atoms of the formula as typed; 0 where it is the same.
+        instead: a count that differs by it, such as "La 0.667 for 0.7"; empty where none does.
+    """
+
+    text: str
+    counts: Mapping[int, int]
+    deviation: float
+    instead: str
+
+    @property
+    def formula(self) -> str:
+        return formula_text(self.counts)
+
+    @property
+    def sentence(self) -> str:
+        """What it stands for and how far off it is."""
+        how = f"deviates by {self.deviation:.3f} ({self.instead})" if self.instead else "is exactly it"
+        return f"{self.formula} stands for {self.text} and {how}."
+
+
+def parse_formula(text: str) -> ParsedFormula:
+    """Read a formula.
+
+    Raises:
+        FormulaError: unknown elements, unbalanced brackets, charges, zero or fractional counts, or nothing at all.
+    """
+    amounts, notes = _amounts(text)
+    if any(amount.denominator > 1 for amount in amounts.values()):
+        near = _approximate(text, amounts, MAX_FORMULA_ATOMS)
+        raise FormulaError(
+            f"{text.strip()!r} has fractional counts, and an ordered crystal needs whole ones; {near.sentence} "
+            f"Type {near.formula}, or use --ordered-approximation."
+        )
+    counts = {z: int(amount) for z, amount in amounts.items()}
+    if sum(counts.values()) > MAX_FORMULA_ATOMS:
+        raise FormulaError(f"{text!r} has too many atoms; at most {MAX_FORMULA_ATOMS} can be handled.")
+    return ParsedFormula(counts, notes)
+
+
+def ordered_approximation(text: str, max_atoms: int) -> OrderedApproximation:
+    """The smallest formula with whole counts that comes within `NEAR` of a formula, else the nearest there is.
+
+    Raises:
+        FormulaError: the text is no formula, or no ordered formula has so few atoms.
+    """
+    return _approximate(text, _amounts(text)[0], max_atoms)
+
+
+def _approximate(text: str, amounts: Mapping[int, Fraction], max_atoms: int) -> OrderedApproximation:
+    best: OrderedApproximation | None = None
+    times = 1
+    while True:
+        counts = {z: max(1, round(amount * times)) for z, amount in amounts.items()}
+        total = sum(counts.values())
+        if total > max_atoms and times * sum(amounts.values()) > max_atoms:
+            break
+        z, off = max(((z, abs(Fraction(counts[z], times) - amounts[z])) for z in counts), key=lambda item: item[1])
+        if total <= max_atoms and (best is None or off < best.deviation):
+            instead = (
+                f"{_symbol(z)} {number_text(counts[z] / times)} for {number_text(float(amounts[z]))}" if off else ""
+            )
+            common = gcd(*counts.values())
+            best = OrderedApproximation(
+                text.strip(), {key: n // common for key, n in counts.items()}, float(off), instead
+            )
+            if off <= NEAR:
+                break
+        times += 1
+    if best is None:
+        raise FormulaError(f"{text.strip()!r}: no ordered formula of at most {max_atoms} atoms comes near.")
+    return best
+
+
+def _symbol(atomic_number: int) -> str:
+    return formula_text({atomic_number: 1})
+
+
+def _amounts(text: str) -> tuple[dict[int, Fraction], tuple[str, ...]]:
+    """Amounts by atomic number, brackets and hydrates expanded, and notes."""
+    plain = _plain(text)
+    if not plain:
+        raise FormulaError("the formula is empty: type one such as NaCl.")
+    _refuse_what_is_none(text, plain)
+    total: dict[int, Fraction] = {}
+    notes: dict[str, None] = {}
+    parts = _parts(plain)
+    for times, part in parts:
+        for z, amount in _group(part, text, notes).items():
+            total[z] = total.get(z, Fraction(0)) + times * amount
+    if not total:
+        raise FormulaError(f"{text!r} holds no element; type one such as NaCl.")
+    return total, tuple(notes)
+
+
+def _plain(text: str) -> str:
+    """Subscripts in the line, markup gone."""
+    plain = re.sub(r"</?su[bp]>|\$|\\mathrm|\\cdot", lambda m: "·" if m[0] == r"\cdot" else "", text.strip())
+    plain = plain.translate(_SUBSCRIPTS)
+    return re.sub(r"_\{?([0-9]+\.?[0-9]*)\}?", r"\1", plain)
+
+
+def _refuse_what_is_none(text: str, plain: str) -> None:
+    """Sentences for what is near to a formula: charges, oxidation states, variables, sets of elements, names."""
+    said = name_hint(plain)
+    if said:
+        raise FormulaError(f"{text!r} is a name, not a formula; {said}")
+    if re.fullmatch(r"(?:[A-Z][a-z]?-)+[A-Z][a-z]?", plain):
+        raise FormulaError(f"{text!r} names elements without their counts; type a formula such as SrTiO3.")
+    if not _is_formula(plain) and _VARIABLE.search(plain):
+        raise FormulaError(f"{text!r} has a variable in place of a count; type a number for it.")
+    if re.search(r"[A-Za-z]\((?:I{1,3}|I?V|VI{1,3})\)", plain):
+        raise FormulaError(f"{text!r}: oxidation states in brackets are not part of a formula; leave them out.")
+    if re.search(r"[+\-^²³¹]", plain):
+        bare = _CHARGE.sub("", plain)
+        try:
+            hint = f"type {bare}." if bare and bare != plain and _group(bare, bare, {}) else "leave them out."
+        except FormulaError:
+            hint = "leave them out."
+        raise FormulaError(f"{text!r}: charges are not part of a formula, since a crystal is neutral; {hint}")
+
+
+def _parts(plain: str) -> list[tuple[Fraction, str]]:
+    """The parts of a hydrate with how many there are of each; one part where there is no separator."""
+    parts = []
+    rest, position = plain, 0
+    while match := _SEPARATOR.search(rest, position):
+        parts.append(rest[: match.start()])
+        rest = rest[match.end() :]
+        leading = re.match(r"[0-9]+(?:\.[0-9]+)?", rest)
+        position = leading.end() if leading else 0
+    parts.append(rest)
+    if len(parts) == 1:
+        return [(Fraction(1), plain)]
+    found = []
+    for part in parts:
+        leading = re.match(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", part)
+        body = part[leading.end() :] if leading else part
+        if not body or (leading and float(leading[0]) == 0):
+            raise FormulaError(f"{plain!r}: a part of it is empty; type a formula such as CuSO4·5H2O.")
+        found.append((Fraction(leading[0]) if leading else Fraction(1), body))
+    return found
+
+
+def _group(plain: str, text: str, notes: dict[str, None]) -> dict[int, Fraction]:
+    """Amounts of a formula without separators."""
+    stack: list[dict[int, Fraction]] = [{}]
+    opened: list[str] = []
+    position = 0
+    while position < len(plain):
+        match = _TOKEN.match(plain, position)
+        if match is None:
+            hint = hint_for(plain, _is_formula) or "type a formula such as SrTiO3 or Ca(OH)2."
+            raise FormulaError(f"{text!r}: cannot read {plain[position:]!r}; {hint}")
+        symbol, count, opening, closing, outer = match.groups()
+        if symbol:
+            z = _element(symbol, plain, notes)
+            stack[-1][z] = stack[-1].get(z, Fraction(0)) + _count(count, text)
+        elif opening:
+            stack.append({})
+            opened.append(opening)
+        else:
+            if not opened or _PAIRS[opened.pop()] != closing:
+                raise FormulaError(f"{text!r}: a bracket is closed that was not opened.")
+            inner, times = stack.pop(), _count(outer, text)
+            for z, amount in inner.items():
+                stack[-1][z] = stack[-1].get(z, Fraction(0)) + amount * times
+        position = match.end()
+    if opened:
+        raise FormulaError(f"{text!r}: a bracket is opened and not closed.")
+    return stack[0]
+
+
+def _element(symbol: str, plain: str, notes: dict[str, None]) -> int:
+    if symbol == "D":
+        notes["D is read as H."] = None
+        return 1
+    number = number_of(symbol)
+    if number is None:
+        hint = hint_for(plain, _is_formula) or "check the spelling and the capitals."
+        raise FormulaError(f"{plain!r}: {symbol} is not an element; {hint}")
+    return number
+
+
+def _is_formula(text: str) -> bool:
+    try:
+        return bool(_group(text, text, {}))
+    except FormulaError:
+        return False
+
+
+def _count(digits: str, text: str) -> Fraction:
+    if not digits:
+        return Fraction(1)
+    if digits == ".":
+        raise FormulaError(f"{text!r}: a dot stands where a count should be.")
+    whole, _, decimals = digits.partition(".")
+    count = Fraction(f"{whole[:9] or '0'}.{decimals[:9] or '0'}")
+    if count <= 0:
+        raise FormulaError(f"{text!r}: a count of 0 makes no sense; leave the element out.")
+    return count
