@@ -41,9 +41,10 @@ NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
 SCHOENFLIES = ("_space_group_name_schoenflies", "_space_group_schoenflies")
 MAX_STRAIN = 0.03  # relative change of the metric; beyond it a cell does not have the symmetry
 
-OTHER_CHOICE = 0.05  # costs of settings, on the scale of `lcoms.structure.cif_checks`
-OTHER_SETTING = 0.3
-NOT_AS_STATED = 0.5
+OTHER_CHOICE = 0.05  # costs of settings, on the scale of `lcoms.structure.cif_checks`; nothing is said against them
+OTHER_SETTING = 1.5  # than the standard one, where only the number is stated
+NOT_AS_STATED = 4.0  # only atoms at one place, or another formula, speak so loudly
+NOT_AS_LISTED = 0.5  # the stated group, where fewer operations are listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +140,7 @@ def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]
 
 def _of_hall(setting: Setting) -> list[Candidate]:
     others = [s for s in settings_of(setting.number) if s.hall != setting.hall] if setting.number else []
-    return [_candidate(setting)] + [_candidate(s, 2 * NOT_AS_STATED) for s in others]
+    return [_candidate(setting)] + [_candidate(s, NOT_AS_STATED) for s in others]
 
 
 def _of_name(name: str) -> list[Candidate]:
@@ -170,7 +171,7 @@ def _with_listed(
     own = Candidate(listed, number, "the listed operations", listed=True)
     if magnetic or not numbers or number in numbers:
         return [own]
-    more = [replace(c, cost=c.cost + NOT_AS_STATED) for c in stated if len(c.operations) > len(listed)]
+    more = [replace(c, cost=c.cost + NOT_AS_LISTED) for c in stated if len(c.operations) > len(listed)]
     if not more:
         said = next(iter(numbers.values()))
         text = f"the listed operations are those of space group {number or 'unknown'}, which contradicts {said}."

@@ -101,7 +101,7 @@ def setting_of_hall(symbol: str) -> Setting | None:
 
 
 def _plain_hall(symbol: str) -> str:
-    return re.sub(r"[\s_]", "", symbol).lower()
+    return " ".join(symbol.replace("_", " ").split()).lower()
 
 
 def settings_named(name: str) -> list[Setting]:
