@@ -18,7 +18,7 @@ from lcoms.structure.cif_expand import Expanded, expand
 from lcoms.structure.cif_sites import CARTN, FRACT, Site, read_sites
 from lcoms.structure.cif_symmetry import Candidate, find_candidates
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.distances import SHORTEST_EDGE, look_at_distances, require_cell
+from lcoms.structure.distances import LONGEST_EDGE, SHORTEST_EDGE, look_at_distances, require_cell
 from lcoms.structure.lattice import lattice_from_parameters
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 from lcoms.structure.symmetry import same_space_group, space_group_number
@@ -26,7 +26,6 @@ from lcoms.structure.symmetry import same_space_group, space_group_number
 LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 UNITS = {"": 1.0, "_pm": 0.01, "_nm": 10.0}  # the first CIF dictionaries had names with other units
-LONGEST_EDGE = 2000.0  # angstrom
 CLEAR = 0.15  # costs that differ by less do not decide
 
 

@@ -68,9 +68,19 @@ def parse_blocks(text: str) -> list[Block]:
                 raise
             document = cif.read_string(_as_cif_1(text), 0)
     except (ValueError, RuntimeError, UnicodeError) as error:
-        message = " ".join(str(error).split()).removeprefix("string:")
-        raise RefusedError(Topic.UNREADABLE, f"not a CIF that can be read: line {message}") from error
+        raise RefusedError(Topic.UNREADABLE, f"not a CIF that can be read: {_where(str(error), text)}") from error
     return [_block(block) for block in document]
+
+
+def _where(message: str, text: str) -> str:
+    """gemmi's message with the line that it is about."""
+    match = re.match(r"string:([0-9]+):[0-9]+\([0-9]+\): (.*)", message, re.DOTALL)
+    if match is None:
+        return " ".join(message.split())
+    lines = text.split("\n")
+    line = lines[int(match[1]) - 1].strip() if int(match[1]) <= len(lines) else ""
+    shown = f" ({line[:50]})" if line else ""
+    return f"line {match[1]}{shown}: {' '.join(match[2].split())[:80]}."
 
 
 def _block(block):  # type: ignore[no-untyped-def]

@@ -121,5 +121,5 @@ def remarks_on(
     return remarks
 
 
-def _text(counts: Mapping[int, float]) -> str:
+def _text(counts: Mapping[int, float] | Mapping[int, int]) -> str:
     return " ".join(f"{SYMBOLS[z]}{n:g}" if n != 1 else SYMBOLS[z] for z, n in sorted(counts.items()))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.structure.cif_block import Block, number, uncertain_number
+from lcoms.structure.distances import FARTHEST
 from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.reading import RefusedError, Remark, Topic
 from lcoms.structure.site_elements import VACANCY, element_of
@@ -65,7 +66,7 @@ def read_sites(
         if atomic_number == VACANCY or occupancy == 0:
             empty.append(label)
             continue
-        if np.isnan(place).any():
+        if not (np.abs(place) < FARTHEST).all():
             raise RefusedError(Topic.COORDINATES, f"site {label} has no coordinates that can be read.")
         if abs(occupancy - 1) <= uncertainty:
             occupancy = _as_full(occupancy, label, said)

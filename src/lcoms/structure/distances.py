@@ -16,7 +16,8 @@ FAR = 1.0  # ratios beyond it are not looked for
 TOO_NEAR = 0.5  # angstrom; nearer atoms are refused
 SHORT = 0.6  # of the sum of covalent radii; nearer atoms are said
 SPARSE = 500.0  # cubic angstrom for each atom
-SHORTEST_EDGE = 0.5  # angstrom
+SHORTEST_EDGE, LONGEST_EDGE = 0.5, 2000.0  # angstrom
+FARTHEST = 1e4  # cells or angstrom from the origin; coordinates beyond it are no coordinates
 
 
 class ClosePair(NamedTuple):
@@ -53,6 +54,8 @@ def closest_pair(
 
 def require_cell(lattice: NDArray[np.float64]) -> None:
     """Raises RefusedError where the lattice vectors span no volume in which atoms have room."""
+    if not (np.abs(lattice) < LONGEST_EDGE).all():
+        raise RefusedError(Topic.CELL, f"a cell longer than {LONGEST_EDGE:g} angstrom; check the numbers of the cell.")
     if not is_valid_lattice(lattice) or plane_spacings(lattice).min() < SHORTEST_EDGE / 2:
         raise RefusedError(Topic.CELL, "the lattice vectors span no volume that atoms have room in; check the cell.")
 

@@ -11,7 +11,7 @@ import numpy as np
 from lcoms.core.errors import CrystalError
 from lcoms.structure.cif_expand import MAX_ATOMS
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.distances import closest_pair, look_at_distances, require_cell
+from lcoms.structure.distances import FARTHEST, closest_pair, look_at_distances, require_cell
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ def crystal_of(atoms: Atoms) -> tuple[Crystal, list[Remark]]:
     if int(atoms.numbers.min()) < 1:
         raise RefusedError(Topic.NO_SYMBOLS, "atoms without element symbols (X); write the symbol of each atom.")
     lattice = np.array(atoms.cell)
+    if not (np.abs(atoms.positions) < FARTHEST).all():
+        raise RefusedError(Topic.COORDINATES, "a position is not a number, or too large to be meant.")
     require_cell(lattice)
     try:
         crystal = Crystal(lattice, atoms.get_scaled_positions(wrap=True), atoms.numbers)

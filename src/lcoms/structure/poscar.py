@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lcoms.structure.cif_expand import MAX_ATOMS
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.distances import closest_pair, look_at_distances, require_cell
+from lcoms.structure.distances import FARTHEST, closest_pair, look_at_distances, require_cell
 from lcoms.structure.elements import number_of
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 from lcoms.structure.site_elements import ISOTOPES
@@ -75,8 +75,8 @@ def _reals(line: str, n: int, where: str) -> NDArray[np.float64]:
     if len(words) < n or not all(_REAL.fullmatch(word) for word in words):
         raise RefusedError(Topic.COORDINATES, f"{where} should begin with {n} numbers, not {line.strip()[:40]!r}.")
     values = np.array([float(re.sub("[dD]", "e", word)) for word in words])
-    if not np.isfinite(values).all():
-        raise RefusedError(Topic.COORDINATES, f"{where} has a number that is not finite.")
+    if not (np.abs(values) < FARTHEST).all():
+        raise RefusedError(Topic.COORDINATES, f"{where} has a number too large to be meant.")
     return values
 
 

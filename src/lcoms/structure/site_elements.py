@@ -42,6 +42,8 @@ def _of_symbol(symbol: str, label: str) -> tuple[int, str]:
         other = number_of(labelled[0]) if labelled else None
         if number and other and other != number and len(labelled[0]) == 2:  # type: ignore[index]
             said = said or f"the label {label} and the type symbol {symbol} name different elements; the symbol counts."
+        if letters == "V" and re.match(r"va[c0-9]|va$", label, re.IGNORECASE):
+            said = f"site {label} is vanadium by its type symbol; a vacancy would have the type symbol Va."
         return number, said
     core = re.fullmatch(r"([A-Z][a-z]?)va?l?", letters)  # valence shells of multipole refinements: Cval, Siva
     if core and number_of(core[1]):

@@ -1,0 +1,61 @@
+"""Frames of extended XYZ files: all of them read or accounted for."""
+
+from __future__ import annotations
+
+import pytest
+
+from lcoms.structure.extxyz import read_extxyz
+
+HEADER = 'Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 pbc="T T T"\n'
+SALT = f"2\n{HEADER}Na 0 0 0\nCl 2 2 2\n"
+SYLVITE = SALT.replace("Na", "K")
+
+
+def formulas(text: str) -> list[str]:
+    return ["" if one.crystal is None else one.crystal.composition.formula for one in read_extxyz(text)]
+
+
+def test_frames_behind_blank_lines_are_read() -> None:
+    assert formulas(SALT + "\n\n" + SYLVITE + "\n") == ["NaCl", "KCl"]
+
+
+def test_a_bad_frame_does_not_end_the_rest() -> None:
+    assert formulas(SALT.replace("Na 0 0 0", "Na 0 0 z") + SYLVITE) == ["", "KCl"]
+
+
+def test_a_frame_cut_short_is_accounted_for() -> None:
+    assert formulas(SALT + "5\n" + HEADER + "Na 0 0 0\n") == ["NaCl", ""]
+
+
+def test_fortran_exponents_and_deuterium() -> None:
+    text = SALT.replace('"4 0', '"4.0D+00 0').replace("2 2 2", "2.0d0 2 2").replace("Na", "D")
+    (reading,) = read_extxyz(text)
+    assert reading.crystal is not None
+    assert (reading.crystal.composition.formula, reading.warnings) == ("HCl", ("D is read as H.",))
+
+
+def test_constraints_are_said() -> None:
+    text = (
+        SALT.replace("pos:R:3", "pos:R:3:move_mask:L:1").replace("0 0 0\n", "0 0 0 T\n").replace("2 2 2\n", "2 2 2 F\n")
+    )
+    (reading,) = read_extxyz(text)
+    assert reading.warnings == ("constraints on atoms are not kept: all atoms may move.",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SALT.replace("species:S:1:", "").replace("Na ", "").replace("Cl ", ""), "without element symbols"),
+        (SALT.replace("Na", "X"), "without element symbols"),
+        (SALT.replace("Na", "A"), "A is not an element symbol"),
+        (SALT.replace("T T T", "T T F"), "not periodic"),
+        (SALT.replace(HEADER, "salt\n"), "the second line gives no cell"),
+        (SALT.replace("0 0 0\n", "nan 0 0\n"), "not a number"),
+        (SALT.replace("2 2 2", "0 0 4"), "lie 0.00 angstrom apart"),
+        ("", "it is empty"),
+    ],
+)
+def test_frames_that_are_no_crystals_are_refused(text: str, said: str) -> None:
+    (reading,) = read_extxyz(text)
+    assert reading.error is not None
+    assert said in reading.error.sentence

@@ -1,0 +1,137 @@
+"""Formulas as people write them, the sentences where they are none, and the order in which they are shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymatgen.core import Composition as PymatgenComposition
+
+from lcoms.core.errors import FormulaError
+from lcoms.structure.crystal import Composition
+from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.formula import ordered_approximation, parse_formula
+from lcoms.structure.formula_order import formula_text
+
+SHOWN = (
+    "BaTiO3", "PbTiO3", "BiFeO3", "SrTiO3", "LiCoO2", "LiFePO4", "ZnFe2O4", "NiFe2O4", "CoAl2O4", "MgAl2O4", "FeTiO3",
+    "CuFeS2", "CuInSe2", "AgGaS2", "NH3", "CH4", "H2O", "HCl", "LiOH", "NaHCO3", "KH2PO4", "H2SO4", "NaBH4", "KClO3",
+    "BiOCl", "MnBi2Te4", "GeSb2Te4", "La2CuO4", "CsPbI3", "GaAs", "SiC", "B4C", "Si3N4", "ZrW2O8", "C2H6O", "NaCl",
+    "Fe2O3", "XeF2", "TiNi", "LiNH2",
+)  # fmt: skip
+VITRIOL = {29: 1, 16: 1, 8: 9, 1: 10}
+
+
+@pytest.mark.parametrize("text", ["CuSO4·5H2O", "CuSO4.5H2O", "CuSO4*5H2O", "CuSO₄·5H₂O", "CuSO4•5H2O", "5H2O.CuSO4"])
+def test_hydrates(text: str) -> None:
+    assert parse_formula(text).counts == VITRIOL
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("K4[Fe(CN)6].3H2O", "K4FeC6N6H6O3"),
+        ("3CaO.Al2O3", "Ca3Al2O6"),
+        ("Fe_2O_3", "Fe2O3"),
+        ("Fe$_2$O$_{3}$", "Fe2O3"),
+        ("Fe<sub>2</sub>O<sub>3</sub>", "Fe2O3"),
+        ("{Ca(OH)2}2", "Ca2O4H4"),
+        ("Dy2O3", "Dy2O3"),
+    ],
+)
+def test_ways_of_writing(text: str, plain: str) -> None:
+    assert parse_formula(text).counts == parse_formula(plain).counts
+
+
+def test_deuterium_is_read_as_hydrogen_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert Composition.from_formula("D2O") == Composition.from_formula("H2O")
+    assert [record.getMessage() for record in caplog.records] == ["D2O: D is read as H."]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Na+", "charges are not part of a formula, since a crystal is neutral; type Na."),
+        ("Fe3+2O3", "type Fe2O3."),
+        ("Na⁺Cl⁻", "type NaCl."),
+        ("Fe(III)2O3", "oxidation states in brackets are not part of a formula"),
+        ("YBa2Cu3O7-x", "has a variable in place of a count"),
+        ("LixCoO2", "has a variable in place of a count"),
+        ("CaSO4·xH2O", "has a variable in place of a count"),
+        ("Ba-Ti-O", "names elements without their counts"),
+        ("iron", "is a name, not a formula; did you mean Fe?"),
+        ("Iron", "is a name, not a formula; did you mean Fe?"),
+        ("quartz", "did you mean SiO2?"),
+        ("Li0.5CoO2", "LiCo2O4 stands for Li0.5CoO2 and is exactly it. Type LiCo2O4, or use --ordered-approximation."),
+        ("La0.7Sr0.3MnO3", "SrLa2Mn3O9 stands for La0.7Sr0.3MnO3 and deviates by 0.033 (La 0.667 for 0.7)."),
+        ("CuSO4·", "a part of it is empty"),
+        ("NaCl.", "a dot stands where a count should be"),
+    ],
+)
+def test_what_is_no_formula_gets_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(FormulaError) as caught:
+        parse_formula(text)
+    assert said in str(caught.value)
+
+
+def test_words_are_not_answered_with_other_compounds() -> None:
+    with pytest.raises(FormulaError) as caught:
+        parse_formula("iron")
+    assert "IrON" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "max_atoms", "formula", "deviation"),
+    [
+        ("Li0.5CoO2", 20, "LiCo2O4", 0.0),
+        ("La0.7Sr0.3MnO3", 20, "SrLa2Mn3O9", 1 / 30),
+        ("La0.7Sr0.3MnO3", 12, "SrLaMn2O6", 0.2),
+        ("Fe0.95O", 20, "FeO", 0.05),
+        ("Ga0.5As0.5", 20, "GaAs", 0.0),
+        ("Fe2O3", 20, "Fe2O3", 0.0),
+    ],
+)
+def test_ordered_approximations(text: str, max_atoms: int, formula: str, deviation: float) -> None:
+    found = ordered_approximation(text, max_atoms)
+    assert found.formula == formula
+    assert found.deviation == pytest.approx(deviation)
+
+
+def test_an_approximation_that_needs_more_atoms_is_refused() -> None:
+    with pytest.raises(FormulaError, match="no ordered formula of at most 3 atoms"):
+        ordered_approximation("La0.7Sr0.3MnO3", 3)
+
+
+@given(
+    st.dictionaries(st.integers(1, 90), st.fractions(1, 4, max_denominator=20), min_size=1, max_size=4),
+    st.integers(20, 60),
+)
+def test_approximations_are_small_and_say_how_far_off_they_are(amounts: dict[int, float], max_atoms: int) -> None:
+    text = "".join(f"{SYMBOLS[z]}{float(n):.4f}" for z, n in amounts.items())
+    found = ordered_approximation(text, max_atoms)
+    assert sum(found.counts.values()) <= max_atoms
+    assert found.counts.keys() == amounts.keys()
+    assert bool(found.instead) == (found.deviation > 0)
+
+
+@pytest.mark.parametrize("formula", SHOWN)
+def test_formulas_are_shown_as_chemists_write_them(formula: str) -> None:
+    counts = parse_formula(formula).counts
+    assert formula_text(counts) == formula
+    assert formula_text(dict(reversed(list(counts.items())))) == formula
+
+
+@pytest.mark.parametrize(
+    ("formula", "key"), [("PbTiO3", "TiPbO3"), ("BiFeO3", "FeBiO3"), ("NH3", "H3N"), ("Na2Cl2", "NaCl")]
+)
+def test_the_key_that_seeds_and_splits_hash_stays_as_it_was(formula: str, key: str) -> None:
+    assert Composition.from_formula(formula).key == key
+
+
+def test_compositions_of_pymatgen_are_taken() -> None:
+    assert Composition.of(PymatgenComposition("LiFePO4")) == Composition.of("LiFePO4")
+    assert Composition.of(Composition.from_formula("NaCl")).formula == "NaCl"
+    with pytest.raises(FormulaError, match="LiCo2O4"):
+        Composition.of(PymatgenComposition("Li0.5CoO2"))
+    with pytest.raises(FormulaError, match="not int"):
+        Composition.of(3)  # type: ignore[arg-type]

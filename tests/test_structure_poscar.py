@@ -1,0 +1,102 @@
+"""POSCARs as VASP reads them, and sentences for those that it would read as something else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lcoms.structure.poscar import read_poscar
+from lcoms.structure.symmetry import space_group_number
+
+CELL = "4.21 0 0\n0 4.21 0\n0 0 4.21\n"
+UNIT = "1 0 0\n0 1 0\n0 0 1\n"
+ATOMS = "0 0 0\n.5 .5 0\n.5 0 .5\n0 .5 .5\n.5 .5 .5\n.5 0 0\n0 .5 0\n0 0 .5\n"
+
+
+def poscar(
+    *,
+    comment: str = "x",
+    scale: str = "1.0",
+    cell: str = CELL,
+    symbols: str = "Mg O\n",
+    mode: str = "Direct",
+    atoms: str = ATOMS,
+) -> str:
+    return f"{comment}\n{scale}\n{cell}{symbols}4 4\n{mode}\n{atoms}"
+
+
+def scaled(factor: float) -> str:
+    return "".join(" ".join(str(float(x) * factor) for x in row.split()) + "\n" for row in ATOMS.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "volume"),
+    [
+        (poscar(), 4.21**3),
+        (poscar(scale="-80.0"), 80.0),
+        (poscar(scale="-80.0", cell="2 0 0\n0 2 0\n0 0 2\n", mode="Cartesian", atoms=scaled(2)), 80.0),
+        (poscar(scale="4.21 4.21 4.21", cell=UNIT), 4.21**3),
+        (poscar(scale="4.21 4.21 4.21", cell=UNIT, mode="cart"), 4.21**3),
+        (poscar(scale="4.21", cell=UNIT, mode="K"), 4.21**3),
+        (poscar(scale="1.0D+00", cell=CELL.replace("4.21", "0.421D+01")), 4.21**3),
+        (poscar(scale="1.0 ! none", symbols="Mg_pv O/1a2b\n", atoms=ATOMS.replace("\n", " ! here\n")), 4.21**3),
+        (poscar(atoms=ATOMS + "\nLattice velocities and vectors\n  1\n" + CELL + CELL + "\n" + ATOMS), 4.21**3),
+        (poscar(atoms=ATOMS + "\n" + ATOMS), 4.21**3),
+    ],
+)
+def test_dialects_of_vasp(text: str, volume: float) -> None:
+    reading = read_poscar(text)
+    assert reading.crystal is not None, reading.error
+    assert (reading.crystal.composition.formula, reading.warnings) == ("Mg4O4", ())
+    assert space_group_number(reading.crystal, symprec=0.01) == 225
+    assert reading.crystal.volume == pytest.approx(volume)
+
+
+@pytest.mark.parametrize("comment", ["relaxed cell, run 12", "#POSCAR written by tool", "MgO"])
+def test_without_symbols_it_is_refused(comment: str) -> None:
+    reading = read_poscar(poscar(comment=comment, symbols=""))
+    assert reading.error is not None
+    assert "no element symbols (VASP 4)" in reading.error.sentence
+
+
+def test_symbols_of_the_comment_line_or_behind_the_atoms_are_said() -> None:
+    behind = "".join(f"{row} {'Mg' if i < 4 else 'O'}\n" for i, row in enumerate(ATOMS.splitlines()))
+    for text in (poscar(comment="Mg O", symbols=""), poscar(symbols="", atoms=behind)):
+        reading = read_poscar(text)
+        assert reading.crystal is not None
+        np.testing.assert_array_equal(reading.crystal.atomic_numbers, [12] * 4 + [8] * 4)
+        assert len(reading.warnings) == 1
+        assert "symbols" in reading.warnings[0]
+
+
+def test_flags_of_selective_dynamics_are_said() -> None:
+    reading = read_poscar(poscar(mode="Selective dynamics\nDirect", atoms=ATOMS.replace("\n", " T T F\n")))
+    assert reading.warnings == ("the flags of selective dynamics are not kept: all atoms may move.",)
+    free = read_poscar(poscar(mode="Selective dynamics\nDirect", atoms=ATOMS.replace("\n", " T T T\n")))
+    assert (free.crystal is None, free.warnings) == (False, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (poscar(scale="4.21 -4.21 4.21", cell=UNIT), "makes no cell"),
+        (poscar(scale="0"), "makes no cell"),
+        (poscar(symbols="Mg Qq\n"), "Qq on line 6 is not an element symbol"),
+        (poscar(symbols="Mg O H\n"), "line 6 has 3 symbols and line 7 2 counts"),
+        (poscar(atoms=ATOMS[:30]), "cut short"),
+        (poscar(mode="0 0 0"), "should say Direct or Cartesian"),
+        (poscar(atoms=ATOMS.replace(".5 .5 0", "0 0 0")), "lie 0.00 angstrom apart"),
+        (poscar(atoms=ATOMS.replace(".5 .5 0", "***** 0 0")), "atom 2 should begin with 3 numbers"),
+        (poscar(cell="1 0 0\n1 0 0\n0 0 1\n"), "span no volume"),
+        ("hello\n", "it has 2 lines"),
+    ],
+)
+def test_what_is_no_poscar_is_refused(text: str, said: str) -> None:
+    reading = read_poscar(text)
+    assert reading.error is not None
+    assert said in reading.error.sentence
+
+
+def test_more_coordinates_than_announced_are_said() -> None:
+    reading = read_poscar(poscar(atoms=ATOMS + "0.25 0.25 0.25\n"))
+    assert "more lines of coordinates follow than the 8 atoms" in reading.warnings[0]
