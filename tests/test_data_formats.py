@@ -348,3 +348,39 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="neither"):
         open_reader(tmp_path / "empty")
+
+
+def test_folders_take_all_kinds_of_files_and_all_structures_in_them(tmp_path: Path) -> None:
+    text = door.to_cif(CRYSTALS[0])
+    (tmp_path / "a.CIF").write_text("\ufeff" + text, encoding="utf-8")
+    (tmp_path / "b.cif.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "c_POSCAR").write_text(door.to_poscar(CRYSTALS[0]))
+    (tmp_path / "d.extxyz").write_text(door.to_extxyz(CRYSTALS[:2]))
+    (tmp_path / "e.cif").write_text(text.replace("data_", "data_one_") + text)
+    (tmp_path / "notes.txt").write_text("no crystal")
+    items = read(tmp_path)
+    assert [item.material_id for item in items if isinstance(item, Record)] == [
+        "a", "b", "c_POSCAR", "d-1", "d-2", "e-1", "e-2",
+    ]  # fmt: skip
+
+
+def test_refusals_have_reasons_and_what_was_mended_is_noted(tmp_path: Path) -> None:
+    cell = "".join(f"_cell_length_{edge} 4.21\n" for edge in "abc")
+    sites = (
+        "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nMg 0 0 0\nO .5 .5 .5\n"
+    )
+    good = f"data_x\n{cell}_space_group_name_H-M_alt 'F m -3 m'\n{sites}"
+    rows = [
+        good,
+        good.replace("F m -3 m", "F foo"),
+        good.replace("O .5", "Wat1 .5"),
+        good.replace(".5 .5 .5", "0 0 0"),
+        good * 2,
+    ]
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["cif"], *([row] for row in rows)])
+    first, *rest = read(path)
+    assert isinstance(first, Record)
+    assert first.remarks == ("cell missing or unusable",)
+    assert rest == [Reason.SYMMETRY, Reason.UNKNOWN_ELEMENT, Reason.TOO_CLOSE, Reason.SEVERAL]
