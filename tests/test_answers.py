@@ -28,6 +28,8 @@ def test_a_changed_number_is_a_difference() -> None:
     assert differences({"a": [1.0]}, {"a": [1.002]}) == ["/a/0: 1.0 became 1.002"]
     assert differences({"a": [1]}, {"a": [1, 2]}) == ["/a: 1 became 2"]
     assert differences({"a": 1}, {}) == ["/a is gone"]
+    assert not differences({"formula": "TiPbO3"}, {"formula": "PbTiO3"})
+    assert differences({"formula": "TiPbO3"}, {"formula": "PbTi2O3"})
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ Sub-commands stand in `COMMANDS` and are imported only when called, so that `lco
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -105,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors of the user go to stderr as one sentence."""
+    _say_warnings()
     try:
         # Anything but a whole number is what a command returned, not how it ended.
         result = get_group(app).main(args=arguments, prog_name="lcoms", standalone_mode=False)
@@ -123,6 +125,19 @@ def run(arguments: Sequence[str]) -> int:
     if result == EXIT_INTERRUPTED:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
     return result if type(result) is int else 0
+
+
+class _Warnings(logging.Handler):
+    """Warnings of the package on stderr, as other sentences are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(f"lcoms: {' '.join(record.getMessage().split())}", err=True)
+
+
+def _say_warnings() -> None:
+    log = logging.getLogger("lcoms")
+    if not any(isinstance(handler, _Warnings) for handler in log.handlers):
+        log.addHandler(_Warnings(logging.WARNING))
 
 
 def _system_sentence(error: OSError) -> str:

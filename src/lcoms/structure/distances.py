@@ -12,6 +12,7 @@ from lcoms.structure.elements import SYMBOLS, covalent_radius
 from lcoms.structure.lattice import is_valid_lattice, plane_spacings
 from lcoms.structure.reading import RefusedError, Remark, Topic
 
+MAX_DIRECT = 60_000  # distances that are computed one by one
 FAR = 1.0  # ratios beyond it are not looked for
 TOO_NEAR = 0.5  # angstrom; nearer atoms are refused
 SHORT = 0.6  # of the sum of covalent radii; nearer atoms are said
@@ -39,17 +40,42 @@ def closest_pair(
     lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], atomic_numbers: NDArray[np.int64]
 ) -> ClosePair:
     """The pair of atoms, copies in neighbouring cells included, that is nearest beside its covalent radii."""
-    from ase.neighborlist import primitive_neighbor_list
-
     radii = np.array([covalent_radius(int(z)) for z in atomic_numbers])
-    first, second, distances = primitive_neighbor_list(
-        "ijd", (True, True, True), lattice, frac_coords @ lattice, FAR * radii, self_interaction=False
+    reach = np.floor(2 * FAR * radii.max() / plane_spacings(lattice) + 0.5).astype(int)
+    few = len(radii) ** 2 * int(np.prod(2 * reach + 1)) <= MAX_DIRECT
+    first, second, distances = (
+        _all_pairs(lattice, frac_coords, reach) if few else _listed_pairs(lattice, frac_coords, radii)
     )
     if not len(distances):
         return ClosePair(FAR, float("inf"), -1, -1)
     ratios = distances / (radii[first] + radii[second])
     best = int(np.argmin(ratios))
+    if ratios[best] >= FAR:
+        return ClosePair(FAR, float("inf"), -1, -1)
     return ClosePair(float(ratios[best]), float(distances[best]), int(first[best]), int(second[best]))
+
+
+def _all_pairs(
+    lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], reach: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Indices and distances of all pairs, with copies up to `reach` cells away; quickest for small cells."""
+    images = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+    first, second = np.triu_indices(len(frac_coords))
+    offsets = frac_coords[second] - frac_coords[first]
+    offsets -= np.round(offsets)
+    distances = np.linalg.norm((offsets[:, None] + images[None]) @ lattice, axis=2)
+    distances[np.ix_(first == second, ~images.any(axis=1))] = np.inf
+    return first, second, distances.min(axis=1)
+
+
+def _listed_pairs(
+    lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], radii: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The same for pairs that are nearer than the sum of their radii, by ASE's linked cells."""
+    from ase.neighborlist import primitive_neighbor_list
+
+    everywhere = (True, True, True)
+    return primitive_neighbor_list("ijd", everywhere, lattice, frac_coords @ lattice, FAR * radii)
 
 
 def require_cell(lattice: NDArray[np.float64]) -> None:
