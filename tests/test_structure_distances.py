@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny import rock_salt
 
 from lcoms.structure import distances
 from lcoms.structure.distances import FAR, closest_pair
@@ -12,8 +11,8 @@ from lcoms.structure.elements import covalent_radius
 
 
 def test_rock_salt() -> None:
-    crystal = rock_salt(4.2)
-    pair = closest_pair(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
+    lattice = 2.1 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    pair = closest_pair(lattice, np.array([[0.0] * 3, [0.5] * 3]), np.array([11, 17]))
     assert pair.distance == pytest.approx(2.1)
     assert pair.ratio == pytest.approx(2.1 / (covalent_radius(11) + covalent_radius(17)))
     assert {pair.first, pair.second} == {0, 1}
