@@ -27,6 +27,7 @@ CDVAE_FILE = "cdvae.safetensors"
 SURROGATE_FILE = "surrogate.safetensors"
 LIBRARY_FILE = "library.safetensors"
 ORBITS_FILE = "orbits.json"
+TEMPLATES_FILE = "templates.safetensors"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ tolerance counts only where the symmetry found moves no atom and strains no axis
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from typing import NamedTuple
@@ -55,14 +55,14 @@ class ExactSites(NamedTuple):
     angles: Float[Array, " 3"]
 
 
-def exact_sites(crystal: Crystal, *, elements: Sequence[int] = ()) -> ExactSites | None:
+def exact_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> ExactSites | None:
     """Space group and all that it leaves free; None where the search fails or the atoms do not fit what it finds.
 
     Args:
+        symprec: angstrom; `own_tolerance` of the crystal, where no atom is to move.
         elements: as for `lcoms.structure.wyckoff.standard_cell`; orbits of one letter stand in their order.
     """
-    symprec = own_tolerance(crystal)
-    cell = None if symprec is None else standard_cell(crystal, symprec=symprec, elements=elements)
+    cell = standard_cell(crystal, symprec=symprec, elements=elements)
     if cell is None:
         return None
     place = {z: at for at, z in enumerate(elements)}
@@ -160,16 +160,12 @@ def _images(cell: StandardCell, at: int) -> Float[Array, "g 3"]:
 
 def _members(cell: StandardCell, images: Float[Array, "g 3"], at: int) -> NDArray[np.bool_]:
     """Which atoms are images of one."""
-    same = [pair == (cell.letters[at], cell.atomic_numbers[at]) for pair in _kinds(cell)]
-    members = np.array(same)
+    kinds = list(zip(cell.letters, cell.atomic_numbers, strict=True))
+    members = np.array([kind == kinds[at] for kind in kinds])
     rows = np.flatnonzero(members)
     apart = _nearest(cell.coords[rows][:, None] - images) @ cell.lattice
     members[rows] = (apart**2).sum(axis=-1).min(axis=1) < SAME_SITE**2
     return members
-
-
-def _kinds(cell: StandardCell) -> Iterator[tuple[str, int]]:
-    return zip(cell.letters, cell.atomic_numbers, strict=True)
 
 
 def _free_coords(

@@ -240,7 +240,9 @@ def symmetric_cell(number: int, orbits: Orbits) -> SymmetricCell:
 
 
 @lru_cache(maxsize=4096)
-def orbit_points(number: int, letter: str) -> tuple[Float[NDArray[np.float64], "n 3"], Float[NDArray[np.float64], "n 3 k"]]:
+def orbit_points(
+    number: int, letter: str
+) -> tuple[Float[NDArray[np.float64], "n 3"], Float[NDArray[np.float64], "n 3 k"]]:
     """Shifts and directions of the points of one orbit, in the primitive basis."""
     position = wyckoff_positions(number)[letter]
     linear, shift = primitive_operations(number)
