@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,8 +18,10 @@ from lcoms.templates.exact import (
     COORD_LEVELS,
     ENERGY_STEP,
     LONGEST,
+    SHORTEST,
     UNKNOWN,
     ExactTemplates,
+    Template,
     encoded_cell,
 )
 from lcoms.templates.stoichiometry import elements_in_order
@@ -32,13 +35,13 @@ class KnownCrystal(NamedTuple):
 
     Attributes:
         sites: as `exact_sites` tells them, with elements in the order of their places.
-        structure: space group and orbits by which crystals are alike, at a looser tolerance.
+        structure: `structure_id`.
         e_above_hull, formation_energy: eV/atom, NaN where unknown.
     """
 
     id: str
     sites: ExactSites
-    structure: tuple[int, Orbits]
+    structure: int
     e_above_hull: float
     formation_energy: float
 
@@ -65,10 +68,8 @@ def build_templates(
     for _, _, one in keyed:
         _require_packable(one)
     prototypes: dict[Prototype, int] = {}
-    structures: dict[Prototype, int] = {}
-    for prototype, composition, one in keyed:
+    for prototype, _, _ in keyed:
         prototypes[prototype] = prototypes.get(prototype, 0) + 1
-        structures.setdefault(_structure(composition, one), len(structures))
     stoichiometries: dict[tuple[int, ...], int] = {}
     for stoichiometry, _, _ in prototypes:
         stoichiometries[stoichiometry] = stoichiometries.get(stoichiometry, 0) + 1
@@ -80,7 +81,7 @@ def build_templates(
             "n_prototypes": np.array(list(stoichiometries.values()), dtype=np.int32),
             **_prototype_columns(prototypes),
             "elements": np.array([z for _, cell, _ in keyed for z in elements_in_order(cell)], dtype=np.uint8),
-            "structures": np.array([structures[_structure(cell, one)] for _, cell, one in keyed], dtype=np.int32),
+            "structures": np.array([one.structure for one in entries], dtype=np.int32),
             "hull": _energies([one.e_above_hull for one in entries]),
             "energies": _energies([one.formation_energy for one in entries]),
             **_planes("coords", [np.round(one.sites.coords * COORD_LEVELS) % COORD_LEVELS for one in entries]),
@@ -89,6 +90,21 @@ def build_templates(
             "element_volumes": np.asarray(element_volumes, dtype=np.float32),
         },
         dict(metadata or {}),
+    )
+
+
+def structure_id(composition: Composition, number: int, orbits: Orbits) -> int:
+    """A number of 31 bits for a structure: stoichiometry, space group and orbits, whatever the elements are."""
+    places = {z: place for place, z in enumerate(elements_in_order(composition))}
+    words = " ".join(f"{letter}{place}" for letter, place in sorted((letter, places[z]) for letter, z in orbits))
+    text = f"{composition.stoichiometry} {number} {words}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def as_known(template: Template) -> KnownCrystal:
+    """An entry of a library, to be packed again."""
+    return KnownCrystal(
+        template.id, template.sites, template.structure, template.e_above_hull, template.formation_energy
     )
 
 
@@ -109,8 +125,8 @@ def _prototype_columns(prototypes: Mapping[Prototype, int]) -> dict[str, NDArray
 def _require_packable(one: KnownCrystal) -> None:
     if "\n" in one.id:
         raise DataError("ids of a library must not hold line feeds.")
-    if not 1.0 <= one.sites.lengths.min() <= one.sites.lengths.max() < LONGEST:
-        raise DataError(f"{one.id}: lengths of a conventional cell must lie between 1 and {LONGEST:g} angstrom.")
+    if not SHORTEST <= one.sites.lengths.min() <= one.sites.lengths.max() <= LONGEST:
+        raise DataError(f"{one.id}: lengths of a cell must lie between {SHORTEST:g} and {LONGEST:g} angstrom.")
 
 
 def _composition(sites: ExactSites) -> Composition:
@@ -125,12 +141,6 @@ def _prototype(composition: Composition, sites: ExactSites) -> Prototype:
     places = {z: place for place, z in enumerate(elements_in_order(composition))}
     orbits = tuple((letter, places[z]) for letter, z in sites.orbits)
     return composition.stoichiometry, sites.space_group, orbits
-
-
-def _structure(composition: Composition, one: KnownCrystal) -> Prototype:
-    places = {z: place for place, z in enumerate(elements_in_order(composition))}
-    number, orbits = one.structure
-    return composition.stoichiometry, number, tuple(sorted((letter, places[z]) for letter, z in orbits))
 
 
 def _energies(values: list[float]) -> NDArray[np.int32]:
