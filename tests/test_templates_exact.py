@@ -25,7 +25,7 @@ from lcoms.templates.exact import (
     encoded_cell,
 )
 from lcoms.templates.exact_build import KnownCrystal, as_known, build_templates, structure_id
-from lcoms.templates.placing import TemplateChoice, choose_templates, known_entries, substitute
+from lcoms.templates.placing import TemplateChoice, choose_templates, known_entries, least_heights, substitute
 from lcoms.templates.similarity import ElementSimilarity
 from lcoms.templates.stoichiometry import elements_in_order
 
@@ -134,6 +134,14 @@ def test_known_crystals_of_a_composition_come_in_the_order_of_their_energies() -
     assert [space_group_number(one.crystal) for one in found] == [225, 221, 216]
     assert known_entries(library(), Composition.from_formula("ClNa2")) == []
     assert [one.id for one in known_entries(library(), Composition.from_formula("Cu"))] == ["Cu"]
+
+
+def test_an_unknown_height_is_told_from_other_crystals_of_the_composition() -> None:
+    nan = float("nan")
+    hull = np.array([0.02, nan, nan, nan, nan, nan, nan])
+    energies = np.array([-1.0, -1.01, -0.9, -0.5, -0.3, 0.2, nan])
+    heights = least_heights(hull, energies, np.array([0, 0, 0, 1, 1, 2, 3]))
+    np.testing.assert_allclose(heights, [0.02, 0.01, 0.12, 0.0, 0.2, 0.2, 0.0], atol=1e-12)
 
 
 def test_structures_are_told_apart_by_group_and_positions() -> None:

@@ -106,8 +106,8 @@ class ExactTemplates:
         return Template(
             self.ids[row],
             self._sites(row),
-            _energy(int(self.arrays["hull"][row])),
-            _energy(int(self.arrays["energies"][row])),
+            float(decoded_energies(self.arrays["hull"][row])),
+            float(decoded_energies(self.arrays["energies"][row])),
             int(self.arrays["structures"][row]),
         )
 
@@ -257,8 +257,9 @@ def _joined(high: NDArray[np.uint8], low: NDArray[np.uint8], first: int, n: int)
     return high[part].astype(np.int64) * 256 + low[part]
 
 
-def _energy(code: int) -> float:
-    return float("nan") if code == UNKNOWN else float(code) * ENERGY_STEP
+def decoded_energies(codes: NDArray[np.int32] | np.int32) -> NDArray[np.float64]:
+    """Energies in eV/atom; NaN where unknown."""
+    return np.where(codes == UNKNOWN, np.nan, codes * ENERGY_STEP)
 
 
 @lru_cache(maxsize=2)

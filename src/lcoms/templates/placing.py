@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lcoms.core.errors import FormulaError
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import crystal_of
-from lcoms.templates.exact import ENERGY_STEP, UNKNOWN, ExactTemplates, Template
+from lcoms.templates.exact import ExactTemplates, Template, decoded_energies
 from lcoms.templates.similarity import ElementSimilarity
 from lcoms.templates.stoichiometry import Family, elements_in_order, place_of_each, supports_of
 
@@ -27,7 +27,7 @@ class TemplateChoice:
         exclude_same: leave entries of the very composition out, as a benchmark must.
         max_per_structure: at most so many of one structure.
         max_per_composition: at most so many of one composition.
-        max_hull: eV/atom; entries higher above the hull are left out, those of unknown height are not.
+        max_hull: eV/atom; entries that are higher above the hull (`least_heights`) are left out.
     """
 
     n: int = 20
@@ -70,9 +70,9 @@ def choose_templates(
         return []
     elements = family.in_order(target)
     distances = similarity.distances(family.elements, elements, len(target.counts))
-    cost = distances + similarity.hull * np.nan_to_num(heights, nan=0.0)
+    cost = distances + similarity.hull * heights
     units = family.n_formula_units
-    allowed = (units >= choice.units[0]) & (units <= choice.units[1]) & ~(heights > choice.max_hull)
+    allowed = (units >= choice.units[0]) & (units <= choice.units[1]) & (heights <= choice.max_hull)
     if choice.exclude_same:
         allowed &= ~family.holds(target)
     ranking = np.lexsort((heights, cost))
@@ -124,17 +124,35 @@ def substitute(composition: Composition, template: Template, element_volumes: ND
 
 
 def known_entries(templates: ExactTemplates, composition: Composition) -> list[Template]:
-    """All known crystals of a composition, in the order of their energies: the heights above the hull in their source.
-
-    Those without a height come last, by their formation energies.
-    """
+    """All known crystals of a composition, lowest in energy first (`least_heights`), those of unknown energy last."""
     found = [templates[row] for row in templates.of_composition(composition)]
-    return sorted(found, key=lambda one: (_last(one.e_above_hull), _last(one.formation_energy), one.id))
+    hull, energies = (np.array([getattr(t, name) for t in found]) for name in ("e_above_hull", "formation_energy"))
+    heights = least_heights(hull, energies, np.zeros(len(found), dtype=np.int64)).tolist()
+    unknown = np.isnan(hull).astype(np.int64) + (np.isnan(hull) & np.isnan(energies))
+    order = sorted(range(len(found)), key=lambda at: (unknown[at] == 2, heights[at], unknown[at], found[at].id))
+    return [found[at] for at in order]
 
 
-def _last(energy: float) -> float:
-    """An energy that sorts last where it is unknown."""
-    return float("inf") if np.isnan(energy) else energy
+def least_heights(
+    hull: NDArray[np.float64], energies: NDArray[np.float64], compositions: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Heights above the hull (eV/atom) where known, else the least they can be.
+
+    The least is the height above the hull that other crystals of the composition tell of, or above the best of them
+    where none does, and the height above the elements if that is more; 0 where no energy is known either.
+
+    Args:
+        hull: (n,) heights, NaN where unknown.
+        energies: (n,) of formation, eV/atom, NaN where unknown.
+        compositions: (n,) equal numbers for crystals of one composition.
+    """
+    known = np.isfinite(hull) & np.isfinite(energies)
+    told, best = (np.full(compositions.max(initial=0) + 1, np.inf) for _ in range(2))
+    np.fmin.at(told, compositions[known], energies[known] - hull[known])
+    np.fmin.at(best, compositions, energies)
+    floor = np.where(np.isfinite(told), told, best)[compositions]
+    least = np.fmax(np.fmax(energies, energies - floor), 0.0)
+    return np.where(np.isfinite(hull), hull, least)
 
 
 def _family(target: Composition, templates: ExactTemplates) -> tuple[Family, NDArray[np.int64], NDArray[np.float64]]:
@@ -148,6 +166,7 @@ def _family(target: Composition, templates: ExactTemplates) -> tuple[Family, NDA
         elements = templates.elements(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)
         both = Family(np.arange(pairs.start, pairs.stop), elements, templates.n_atoms(pairs) // 2)
         family = family.doubled_with(both)
-    codes = templates.arrays["hull"][family.indices]
-    heights = np.where(codes == UNKNOWN, np.nan, codes * ENERGY_STEP)
+    hull, energies = (decoded_energies(templates.arrays[name][family.indices]) for name in ("hull", "energies"))
+    _, compositions = np.unique(family.elements, axis=0, return_inverse=True)
+    heights = least_heights(hull, energies, compositions.reshape(-1))
     return family, templates.arrays["structures"][family.indices].astype(np.int64), heights
