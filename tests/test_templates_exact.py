@@ -15,16 +15,9 @@ from lcoms.structure.exact_sites import ExactSites, exact_sites
 from lcoms.structure.matching import STRICT, rmsd
 from lcoms.structure.symmetry import space_group_number
 from lcoms.structure.wyckoff import wyckoff_orbits
-from lcoms.templates.exact import (
-    CELL_LEVELS,
-    COORD_LEVELS,
-    LONGEST,
-    SHORTEST,
-    ExactTemplates,
-    decoded_cell,
-    encoded_cell,
-)
+from lcoms.templates.exact import ExactTemplates
 from lcoms.templates.exact_build import KnownCrystal, as_known, build_templates, structure_id
+from lcoms.templates.exact_codes import CELL_LEVELS, COORD_LEVELS, LONGEST, SHORTEST, decoded_cell, encoded_cell
 from lcoms.templates.placing import TemplateChoice, choose_templates, known_entries, least_heights, substitute
 from lcoms.templates.similarity import ElementSimilarity
 from lcoms.templates.stoichiometry import elements_in_order

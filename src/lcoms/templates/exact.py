@@ -20,18 +20,12 @@ from lcoms.models.packed_file import PackedFile, write_packed
 from lcoms.models.surrogate_file import must_fit
 from lcoms.models.weights import TEMPLATES_FILE
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.exact_sites import ExactSites, crystal_of, free_parameters
-from lcoms.structure.symmetric_cell import constrained
+from lcoms.structure.exact_sites import ExactSites, crystal_of
+from lcoms.templates.exact_codes import COORD_LEVELS, cell_sizes, decoded_cell, decoded_energies, starts
 from lcoms.templates.stoichiometry import elements_in_order
 
 KIND = "lcoms-exact-templates"
 VERSION = 1
-COORD_BITS = 14  # rounding changes no force by more than 0.02 eV/angstrom (40 crystals, CHGNet); 12 bits by 0.2
-COORD_LEVELS = 1 << COORD_BITS  # of a free coordinate, 0 to 1
-CELL_LEVELS = 1 << 16
-SHORTEST, LONGEST = 0.5, 1024.0  # angstrom; lengths are told by their logarithms
-UNKNOWN = -(1 << 31)
-ENERGY_STEP = 1e-4  # eV/atom
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,43 +217,9 @@ class ExactTemplates:
         return starts(self._n_cell * self.arrays["n_entries"])
 
 
-def starts(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
-    """(n + 1,) where parts of these lengths begin, and where the last ends."""
-    return np.append(0, np.cumsum(lengths, dtype=np.int64))
-
-
-def cell_sizes(groups: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Free parameters of the conventional cells of space groups."""
-    table = np.array([0] + [len(lengths) + len(angles) for lengths, angles in map(free_parameters, range(1, 231))])
-    return np.asarray(table[groups])
-
-
-def encoded_cell(number: int, lengths: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Codes of what the crystal system leaves free: logarithms of lengths, then angles."""
-    free_lengths, free_angles = free_parameters(number)
-    length_codes = np.log(lengths[list(free_lengths)] / SHORTEST) / np.log(LONGEST / SHORTEST) * (CELL_LEVELS - 1)
-    codes = np.concatenate([length_codes, angles[list(free_angles)] / 180 * CELL_LEVELS])
-    return np.round(codes).astype(np.int64)
-
-
-def decoded_cell(number: int, codes: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lengths in angstrom and angles in degrees that codes stand for, with what the crystal system fixes."""
-    free_lengths, free_angles = free_parameters(number)
-    lengths, angles = np.ones(3), np.full(3, 90.0)
-    logs = codes[: len(free_lengths)] / (CELL_LEVELS - 1)
-    lengths[list(free_lengths)] = SHORTEST * (LONGEST / SHORTEST) ** logs
-    angles[list(free_angles)] = codes[len(free_lengths) :] * (180 / CELL_LEVELS)
-    return constrained(number, lengths, angles)
-
-
 def _joined(high: NDArray[np.uint8], low: NDArray[np.uint8], first: int, n: int) -> NDArray[np.int64]:
     part = slice(first, first + n)
     return high[part].astype(np.int64) * 256 + low[part]
-
-
-def decoded_energies(codes: NDArray[np.int32] | np.int32) -> NDArray[np.float64]:
-    """Energies in eV/atom; NaN where unknown."""
-    return np.where(codes == UNKNOWN, np.nan, codes * ENERGY_STEP)
 
 
 @lru_cache(maxsize=2)

@@ -13,15 +13,14 @@ from lcoms.core.errors import DataError
 from lcoms.structure.crystal import Composition
 from lcoms.structure.exact_sites import ExactSites
 from lcoms.structure.wyckoff import Orbits, n_primitive_atoms, wyckoff_positions
-from lcoms.templates.exact import (
+from lcoms.templates.exact import ExactTemplates, Template
+from lcoms.templates.exact_codes import (
     CELL_LEVELS,
     COORD_LEVELS,
     ENERGY_STEP,
     LONGEST,
     SHORTEST,
     UNKNOWN,
-    ExactTemplates,
-    Template,
     encoded_cell,
 )
 from lcoms.templates.stoichiometry import elements_in_order

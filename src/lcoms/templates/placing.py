@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from lcoms.core.errors import FormulaError
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import crystal_of
-from lcoms.templates.exact import ExactTemplates, Template, decoded_energies
+from lcoms.templates.exact import ExactTemplates, Template
+from lcoms.templates.exact_codes import decoded_energies
 from lcoms.templates.similarity import ElementSimilarity
 from lcoms.templates.stoichiometry import Family, elements_in_order, place_of_each, supports_of
 
