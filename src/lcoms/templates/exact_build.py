@@ -121,10 +121,15 @@ def _prototype_columns(prototypes: Mapping[Prototype, int]) -> dict[str, NDArray
     }
 
 
+def can_be_packed(sites: ExactSites) -> bool:
+    """Whether the lengths of the conventional cell have codes."""
+    return bool(SHORTEST <= sites.lengths.min() <= sites.lengths.max() <= LONGEST)
+
+
 def _require_packable(one: KnownCrystal) -> None:
     if "\n" in one.id:
         raise DataError("ids of a library must not hold line feeds.")
-    if not SHORTEST <= one.sites.lengths.min() <= one.sites.lengths.max() <= LONGEST:
+    if not can_be_packed(one.sites):
         raise DataError(f"{one.id}: lengths of a cell must lie between {SHORTEST:g} and {LONGEST:g} angstrom.")
 
 

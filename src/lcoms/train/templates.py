@@ -22,8 +22,9 @@ from lcoms.structure.exact_sites import EXACT_LADDER, exact_sites, own_tolerance
 from lcoms.structure.symmetry import STANDARD_SYMPREC
 from lcoms.structure.wyckoff import wyckoff_orbits
 from lcoms.templates.exact import ExactTemplates
-from lcoms.templates.exact_build import KnownCrystal, as_known, build_templates, structure_id
+from lcoms.templates.exact_build import KnownCrystal, as_known, build_templates, can_be_packed, structure_id
 from lcoms.templates.stoichiometry import elements_in_order
+from lcoms.train.latents import select_rows
 
 DESCRIBED_AT_ONCE = 500
 LEAST_VOLUME = 2.0  # cubic angstrom, where a fit begins
@@ -43,7 +44,7 @@ def make_templates(
     Raises:
         DataError: the store has no training crystal that can be described.
     """
-    rows = store.select(split="train")
+    rows = _training_rows(store)
     known = describe_known(store, rows, processes=processes, on_chunk=on_chunk)
     found = [(row, one) for row, one in zip(rows.tolist(), known, strict=True) if one is not None]
     if not found:
@@ -63,8 +64,9 @@ def extend_templates(
 ) -> ExactTemplates:
     """Templates and those of the training crystals of a store whose ids are new; element volumes stay as they are."""
     ids = store.columns("material_id")["material_id"]
-    rows = store.select(split="train")
-    rows = np.array([row for row in rows.tolist() if templates.row_of(ids[row]) is None], dtype=np.int64)
+    rows = np.array(
+        [row for row in _training_rows(store).tolist() if templates.row_of(ids[row]) is None], dtype=np.int64
+    )
     known = [one for one in describe_known(store, rows, processes=processes, on_chunk=on_chunk) if one is not None]
     there = [as_known(templates[row]) for row in range(len(templates))]
     metadata = dict(templates.metadata)
@@ -142,6 +144,11 @@ def _gathered(parts, on_chunk: Callable[[int], None] | None) -> list[KnownCrysta
     return gathered
 
 
+def _training_rows(store: Store) -> NDArray[np.int64]:
+    """Of every size, with a plausible volume."""
+    return select_rows(store, max_atoms=int(store.n_atoms.max(initial=1)), split="train")
+
+
 def _describe_rows(path: Path, rows: NDArray[np.int64]) -> list[KnownCrystal | None]:
     store = Store.open(path)
     columns = store.columns("material_id", "e_above_hull", "formation_energy_per_atom")
@@ -161,7 +168,7 @@ def describe_one(crystal: Crystal, name: str, e_above_hull: float, formation_ene
     elements = elements_in_order(crystal.composition)
     symprec = own_tolerance(crystal)
     sites = None if symprec is None else exact_sites(crystal, symprec=symprec, elements=elements)
-    if sites is None:
+    if sites is None or not can_be_packed(sites):
         return None
     alike: tuple[int, tuple[tuple[str, int], ...]] | None = (sites.space_group, sites.orbits)
     if symprec != EXACT_LADDER[0]:
