@@ -17,7 +17,7 @@ from lcoms.templates.exact import ExactTemplates, Template
 from lcoms.templates.exact_codes import (
     CELL_LEVELS,
     COORD_LEVELS,
-    ENERGY_STEP,
+    ENERGY_LEVELS,
     LONGEST,
     SHORTEST,
     UNKNOWN,
@@ -150,7 +150,7 @@ def _prototype(composition: Composition, sites: ExactSites) -> Prototype:
 def _energies(values: list[float]) -> NDArray[np.int32]:
     energies = np.array(values, dtype=np.float64)
     known = np.isfinite(energies)
-    codes = np.round(np.where(known, energies, 0.0) / ENERGY_STEP)
+    codes = np.round(np.where(known, energies, 0.0) * ENERGY_LEVELS)
     return np.where(known, codes, UNKNOWN).astype(np.int32)
 
 

@@ -13,7 +13,7 @@ COORD_LEVELS = 1 << COORD_BITS  # of a free coordinate, 0 to 1
 CELL_LEVELS = 1 << 16
 SHORTEST, LONGEST = 0.5, 1024.0  # angstrom; lengths are told by their logarithms
 UNKNOWN = -(1 << 31)
-ENERGY_STEP = 1e-4  # eV/atom
+ENERGY_LEVELS = 10_000  # of 1 eV/atom
 
 
 def starts(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -47,4 +47,4 @@ def decoded_cell(number: int, codes: NDArray[np.int64]) -> tuple[NDArray[np.floa
 
 def decoded_energies(codes: NDArray[np.int32] | np.int32) -> NDArray[np.float64]:
     """Energies in eV/atom; NaN where unknown."""
-    return np.where(codes == UNKNOWN, np.nan, codes * ENERGY_STEP)
+    return np.where(codes == UNKNOWN, np.nan, codes / ENERGY_LEVELS)
