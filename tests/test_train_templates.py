@@ -12,6 +12,7 @@ from tiny import make_store
 from lcoms.core.errors import DataError
 from lcoms.data.store import Store
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import atomic_volume
 from lcoms.structure.matching import STRICT, matches
 from lcoms.templates.placing import known_entries
 from lcoms.train.templates import describe_one, extend_templates, fit_element_volumes, make_templates
@@ -24,19 +25,27 @@ def rock_salt(first: int, second: int, volume: float) -> Crystal:
     return Crystal((volume / 2) ** (1 / 3) * FCC, np.array([[0.0] * 3, [0.5] * 3]), np.array([first, second]))
 
 
+def dense(number: int) -> Crystal:
+    """A made crystal of a group, in a cell of the usual volume of its atoms."""
+    crystal = made(number)
+    usual = sum(atomic_volume(z) for z in crystal.atomic_numbers.tolist())
+    scale = (usual / crystal.volume) ** (1 / 3)
+    return Crystal(scale * crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
+
+
 def stored(path: Path, crystals: list[Crystal], splits: list[str]) -> Store:
     make_store(path, crystals, energies=[-1.0] * len(crystals), hull=[0.0] * len(crystals), splits=splits)
     return Store.open(path)
 
 
 def test_only_training_crystals_become_templates(tmp_path: Path) -> None:
-    crystals = [NACL, rock_salt(19, 17, 62.0), rock_salt(12, 8, 18.7), made(14), made(62)]
+    crystals = [NACL, rock_salt(19, 17, 62.0), rock_salt(12, 8, 18.7), dense(14), dense(62)]
     store = stored(tmp_path / "store", crystals, ["train", "val", "train", "train", "train"])
     templates = make_templates(store, processes=1)
     assert len(templates) == 4
     assert known_entries(templates, Composition.from_formula("KCl")) == []
-    found = known_entries(templates, made(62).composition)
-    assert any(matches(one.crystal, made(62), STRICT) for one in found)
+    found = known_entries(templates, dense(62).composition)
+    assert any(matches(one.crystal, dense(62), STRICT) for one in found)
     assert templates.metadata == {"stores": [store.fingerprint], "not_described": 0}
 
 
@@ -52,8 +61,8 @@ def test_cells_of_a_hundred_atoms_are_templates(tmp_path: Path) -> None:
 
 
 def test_a_store_adds_what_is_new(tmp_path: Path) -> None:
-    first = make_templates(stored(tmp_path / "a", [NACL, made(14)], ["train"] * 2))
-    more = stored(tmp_path / "b", [NACL, made(14), rock_salt(12, 8, 18.7)], ["train"] * 3)
+    first = make_templates(stored(tmp_path / "a", [NACL, dense(14)], ["train"] * 2))
+    more = stored(tmp_path / "b", [NACL, dense(14), rock_salt(12, 8, 18.7)], ["train"] * 3)
     extended = extend_templates(first, more)
     assert sorted(extended.ids) == sorted({*first.ids, *more.columns("material_id")["material_id"]})
     assert extend_templates(extended, more).ids == extended.ids
