@@ -14,6 +14,7 @@ from lcoms.baselines.input_space import descend_crystals
 from lcoms.cli.main import run
 from lcoms.models.megnet import MEGNET_FILE, formation_energies, load_megnet
 from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, load_cdvae, load_weights, save_cdvae
+from lcoms.templates.exact import load_templates
 
 NETWORK = [
     "latent_dim=8", "channels=16", "filters=4", "vectors=4", "encoder_layers=1", "decoder_layers=1", "condition=16",
@@ -115,6 +116,10 @@ def test_a_formula_is_predicted_from_weights_trained_here(
     assert "epoch   2" in output
     assert output.splitlines()[-1] == f"Next: lcoms predict NaCl --weights {out}"
     assert {CDVAE_FILE, SURROGATE_FILE, LIBRARY_FILE} <= {path.name for path in out.iterdir()}
+    templates = load_templates(out)
+    assert templates is not None
+    assert f"Templates of every size: {len(templates)} crystals" in output
+    assert len(templates) == 59
     weights = load_weights(out)
     assert weights.max_atoms == 20
     quick = ["--starts", "3", "--steps", "2", "--out", str(tmp_path / "results")]

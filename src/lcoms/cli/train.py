@@ -92,10 +92,18 @@ def surrogate(
     from lcoms.core.config import with_overrides
     from lcoms.models.surrogate import MIN_LATENT_STD, SurrogateConfig
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
-    from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, ORBITS_FILE, SURROGATE_FILE, load_cdvae
+    from lcoms.models.weights import (
+        CDVAE_FILE,
+        LIBRARY_FILE,
+        ORBITS_FILE,
+        SURROGATE_FILE,
+        TEMPLATES_FILE,
+        load_cdvae,
+    )
     from lcoms.train.latents import describe_rows, encode_rows, select_rows, surrogate_data
     from lcoms.train.library import build_library, count_orbits
     from lcoms.train.surrogate import train_surrogate
+    from lcoms.train.templates import make_templates
 
     config = with_overrides(SurrogateConfig(), [f"conservatism={conservatism}", *(train_set or [])])
     require_writable(out / SURROGATE_FILE)
@@ -109,8 +117,11 @@ def surrogate(
     statistics = count_orbits(data, rows, symmetries)
     facts = {"store": data.fingerprint, "cdvae": metadata}
     library = build_library(model, data, rows, latents, symmetries, statistics, metadata=facts)
+    templates = make_templates(data)
     active = int((latents.std(0) > MIN_LATENT_STD).sum())
     typer.echo(f"Latent dimensions in use: {active} of {latents.shape[1]} (standard deviation over {MIN_LATENT_STD}).")
+    lost = templates.metadata["not_described"]
+    typer.echo(f"Templates of every size: {len(templates)} crystals; {lost} whose symmetry is not found are left out.")
     typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")
     run = out / f"surrogate-{config.conservatism}"
     learned = surrogate_data(data, rows, latents)
@@ -123,6 +134,7 @@ def surrogate(
     best, trained = load_surrogate(run / "last.safetensors")
     statistics.save(out / ORBITS_FILE)  # all that makes weights at the end, for those of an earlier run may be there
     library.save(out / LIBRARY_FILE)
+    templates.save(out / TEMPLATES_FILE)
     save_surrogate(best, out / SURROGATE_FILE, metadata=trained, dtype=torch.int8)
     if cdvae.resolve() != (out / CDVAE_FILE).resolve():
         write_whole(out / CDVAE_FILE, cdvae.read_bytes())
@@ -143,9 +155,11 @@ def library(
 ) -> None:
     """Add the stable crystals of a store to what predictions start from; nothing is trained, OUT gets whole weights."""
     from lcoms.core.config import with_overrides
-    from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE
+    from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE, TEMPLATES_FILE
     from lcoms.prediction.bundle import WeightBundle
+    from lcoms.templates.exact import load_templates
     from lcoms.train.library import ExtensionConfig, extend_library
+    from lcoms.train.templates import extend_templates, make_templates
 
     config = with_overrides(ExtensionConfig(), settings or [])
     require_writable(out / LIBRARY_FILE)
@@ -154,12 +168,16 @@ def library(
         raise ConfigError(f"{out} holds the weights to extend; name another folder.")
     there = trained.library
     extended, statistics = extend_library(there, trained.wyckoff, trained.cdvae, data, config)
+    known = load_templates(trained.folder)
+    templates = make_templates(data) if known is None else extend_templates(known, data)
     statistics.save(out / ORBITS_FILE)
     extended.save(out / LIBRARY_FILE)
+    templates.save(out / TEMPLATES_FILE)
     for file in sorted(trained.folder.iterdir()):
-        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE):
+        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE, TEMPLATES_FILE):
             write_whole(out / file.name, file.read_bytes())
     typer.echo(f"Library: {len(there)} crystals and {len(extended) - len(there)} of {store}.")
+    typer.echo(f"Templates of every size: {len(templates)} crystals.")
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,37 @@ def read_packed(path: Path, kind: str, version: int) -> tuple[dict[str, NDArray[
             name: _inflated(tensors[name].numpy().tobytes(), *described) for name, described in header["arrays"].items()
         }
     return arrays, header
+
+
+class PackedFile(Mapping[str, NDArray[Any]]):
+    """Arrays of a file written by `write_packed`, each inflated when it is first asked for.
+
+    Attributes:
+        header: what was written with them.
+
+    Raises:
+        WeightsError: no such file, damaged, of another kind or of another version; an array may also say so later.
+    """
+
+    def __init__(self, path: Path, kind: str, version: int) -> None:
+        self._tensors, self.header = read_tensors(path, kind, version)
+        self._path = path
+        self._arrays: dict[str, NDArray[Any]] = {}
+        with must_fit(path):
+            self._described = dict(self.header["arrays"])
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._arrays:
+            with must_fit(self._path):
+                self._arrays[name] = _inflated(self._tensors[name].numpy().tobytes(), *self._described[name])
+            del self._tensors[name]
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._described)
+
+    def __len__(self) -> int:
+        return len(self._described)
 
 
 def _inflated(data: bytes, dtype: str, shape: list[int]) -> NDArray[Any]:

@@ -27,6 +27,7 @@ CDVAE_FILE = "cdvae.safetensors"
 SURROGATE_FILE = "surrogate.safetensors"
 LIBRARY_FILE = "library.safetensors"
 ORBITS_FILE = "orbits.json"
+TEMPLATES_FILE = "templates.safetensors"
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,8 @@ def load_weights(folder: Path | None = None) -> Weights:
         if not (folder / name).is_file():
             raise WeightsError(f"there is no file {folder / name}; check the folder, or train first.")
         digest.update((folder / name).read_bytes())
+    if (folder / TEMPLATES_FILE).is_file():
+        digest.update((folder / TEMPLATES_FILE).read_bytes())
     with must_fit(folder / CDVAE_FILE):
         elements, max_atoms = frozenset(map(int, metadata["elements"])), int(metadata["max_atoms"])
     if surrogate.latent_dim != cdvae.config.latent_dim:

@@ -219,7 +219,7 @@ def symmetric_cell(number: int, orbits: Orbits) -> SymmetricCell:
         if positions[letter].n_free == 0 and n > 1:
             raise CrystalError(f"Wyckoff position {letter!r} of space group {number} holds one orbit only.")
     linear, shift = primitive_operations(number)
-    parts = [_orbit(number, letter) for letter, _ in orbits]
+    parts = [orbit_points(number, letter) for letter, _ in orbits]
     sizes = [len(shifts) for shifts, _ in parts]
     shifts = np.concatenate([shifts for shifts, _ in parts])
     directions = np.zeros((len(shifts), 3, sum(d.shape[2] for _, d in parts)))
@@ -240,7 +240,9 @@ def symmetric_cell(number: int, orbits: Orbits) -> SymmetricCell:
 
 
 @lru_cache(maxsize=4096)
-def _orbit(number: int, letter: str) -> tuple[Float[NDArray[np.float64], "n 3"], Float[NDArray[np.float64], "n 3 k"]]:
+def orbit_points(
+    number: int, letter: str
+) -> tuple[Float[NDArray[np.float64], "n 3"], Float[NDArray[np.float64], "n 3 k"]]:
     """Shifts and directions of the points of one orbit, in the primitive basis."""
     position = wyckoff_positions(number)[letter]
     linear, shift = primitive_operations(number)

@@ -79,6 +79,12 @@ def scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> N
     return np.argsort(counts * 1000 + _MENDELEEV[elements], axis=-1, kind="stable")
 
 
+def elements_in_order(composition: Composition) -> list[int]:
+    """Elements of a composition by count, then along the chemical scale: the place of each in a structure."""
+    numbers, counts = np.array(composition.atomic_numbers), np.array(composition.counts)
+    return [int(z) for z in numbers[scale_order(counts, numbers)]]
+
+
 def supports_of(
     cost: NDArray[np.float64],
     structures: NDArray[np.int64],

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from lcoms.core.config import parse_json
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import WeightsError
@@ -18,7 +16,7 @@ from lcoms.models.weights import ORBITS_FILE
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.site_codes import SitesDescribed, describe_sites
 from lcoms.structure.wyckoff import Orbits
-from lcoms.templates.stoichiometry import scale_order
+from lcoms.templates.stoichiometry import elements_in_order
 
 FORMAT = 1
 Pattern = tuple[tuple[str, int], ...]
@@ -58,7 +56,7 @@ class OrbitStatistics:
     def orbits(self, number: int, composition: Composition) -> list[tuple[Orbits, float]]:
         """Orbits that a cell's contents may take in a space group, with their shares, the most usual first."""
         seen = self.patterns.get((number, _counts(composition)), {})
-        elements, total = _elements(composition), sum(seen.values())
+        elements, total = elements_in_order(composition), sum(seen.values())
         return [
             (tuple(sorted((letter, elements[place]) for letter, place in pattern)), n / total)
             for pattern, n in seen.items()
@@ -83,7 +81,7 @@ class OrbitStatistics:
         seen = list(self.patterns.get((number, _counts(composition)), {}))
         if not 0 <= place < len(seen) or len(seen[place]) != len(codes):
             return None
-        elements = _elements(composition)
+        elements = elements_in_order(composition)
         pairs = sorted((letter, elements[of], code) for (letter, of), code in zip(seen[place], codes, strict=True))
         return tuple((letter, z) for letter, z, _ in pairs), tuple(code for _, _, code in pairs)
 
@@ -128,24 +126,19 @@ def load_orbits(folder: Path) -> OrbitStatistics:
 
 def described(crystal: Crystal, *, symprec: float) -> SitesDescribed | None:
     """Space group, orbits and site codes, with elements in the order of patterns: equal structures have one pattern."""
-    return describe_sites(crystal, symprec=symprec, elements=_elements(crystal.composition))
+    return describe_sites(crystal, symprec=symprec, elements=elements_in_order(crystal.composition))
 
 
 def in_pattern_order(composition: Composition, orbits: Orbits, codes: Sequence[int]) -> tuple[int, ...]:
     """Codes of orbits in the order of the pattern that the orbits make, whatever the elements are."""
-    elements = _elements(composition)
+    elements = elements_in_order(composition)
     order = sorted((letter, elements.index(z), code) for (letter, z), code in zip(orbits, codes, strict=True))
     return tuple(code for _, _, code in order)
 
 
 def _pattern(composition: Composition, orbits: Orbits) -> Pattern:
-    elements = _elements(composition)
+    elements = elements_in_order(composition)
     return tuple(sorted((letter, elements.index(z)) for letter, z in orbits))
-
-
-def _elements(composition: Composition) -> list[int]:
-    numbers, counts = np.array(composition.atomic_numbers), np.array(composition.counts)
-    return [int(z) for z in numbers[scale_order(counts, numbers)]]
 
 
 def _counts(composition: Composition) -> tuple[int, ...]:

@@ -1,0 +1,229 @@
+"""Exact templates: known crystals of every size, told by what their space groups leave free, in one small file.
+
+A prototype is a space group with orbits whose elements are places of a stoichiometry; the crystals of a prototype
+differ in elements, free coordinates and cells. Entries stand by stoichiometry and prototype, so that what belongs to a
+composition is one range of rows. Columns are inflated when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.models.packed_file import PackedFile, write_packed
+from lcoms.models.surrogate_file import must_fit
+from lcoms.models.weights import TEMPLATES_FILE
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.exact_sites import ExactSites, crystal_of
+from lcoms.templates.exact_codes import COORD_LEVELS, cell_sizes, decoded_cell, decoded_energies, starts
+from lcoms.templates.stoichiometry import elements_in_order
+
+KIND = "lcoms-exact-templates"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """A known crystal.
+
+    Attributes:
+        id: in its source.
+        sites: space group, orbits, free coordinates and conventional cell.
+        e_above_hull: eV/atom, as its source has it; NaN where unknown.
+        formation_energy: eV/atom, as its source has it; NaN where unknown.
+        structure: `structure_id` of the crystal, equal for crystals of one structure.
+    """
+
+    id: str
+    sites: ExactSites
+    e_above_hull: float
+    formation_energy: float
+    structure: int
+
+    @cached_property
+    def crystal(self) -> Crystal:
+        """Its primitive cell."""
+        return crystal_of(self.sites)
+
+    @property
+    def composition(self) -> Composition:
+        return self.crystal.composition
+
+
+@dataclass(frozen=True, eq=False)
+class ExactTemplates:
+    """A library of exact templates.
+
+    Attributes:
+        arrays: the columns, by the names that `lcoms.templates.exact_build` gives them.
+        metadata: where they came from.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    metadata: Mapping[str, Any]
+
+    def save(self, path: Path | str) -> None:
+        """Write one safetensors file of deflated columns."""
+        write_packed(Path(path), self.arrays, {"kind": KIND, "version": VERSION, "metadata": dict(self.metadata)})
+
+    @classmethod
+    def load(cls, path: Path | str) -> ExactTemplates:
+        """Read it back; columns are inflated later.
+
+        Raises:
+            WeightsError: the file is missing, damaged or of another version.
+        """
+        file = PackedFile(Path(path), KIND, VERSION)
+        with must_fit(path):
+            templates = cls(file, dict(file.header["metadata"]))
+            if templates._first_entries[-1] != len(file["hull"]):
+                raise ValueError("columns of different crystals")
+        return templates
+
+    def __len__(self) -> int:
+        return int(self._first_entries[-1])
+
+    def __getitem__(self, row: int) -> Template:
+        """One entry.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        if not 0 <= row < len(self):
+            raise IndexError(f"there are {len(self)} templates; there is no number {row}.")
+        return Template(
+            self.ids[row],
+            self._sites(row),
+            float(decoded_energies(self.arrays["hull"][row])),
+            float(decoded_energies(self.arrays["energies"][row])),
+            int(self.arrays["structures"][row]),
+        )
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self.arrays["id_bytes"].tobytes().decode().split("\n")[:-1])
+
+    @cached_property
+    def element_volumes(self) -> NDArray[np.float64]:
+        """(104,) cubic angstrom by atomic number: sums of them are as the volumes of crystals of one structure."""
+        return self.arrays["element_volumes"].astype(np.float64)
+
+    def row_of(self, name: str) -> int | None:
+        """The row of an id; None where it is not there."""
+        return self._rows.get(name)
+
+    def rows(self, stoichiometry: tuple[int, ...]) -> range:
+        """Entries of a stoichiometry, whatever their number of formula units."""
+        prototypes = self._prototypes(stoichiometry)
+        return range(int(self._first_entries[prototypes.start]), int(self._first_entries[prototypes.stop]))
+
+    def elements(self, rows: range) -> NDArray[np.int64]:
+        """(n, k) elements of a range of entries of one stoichiometry, in the order of their places."""
+        if not rows:
+            return np.zeros((0, 0), dtype=np.int64)
+        k = int(self._n_elements[self._prototype(rows.start)])
+        first = int(self._first_elements[self._prototype(rows.start)])
+        first += k * (rows.start - int(self._first_entries[self._prototype(rows.start)]))
+        return self.arrays["elements"][first : first + k * len(rows)].astype(np.int64).reshape(-1, k)
+
+    def n_atoms(self, rows: range) -> NDArray[np.int64]:
+        """Atoms in the primitive cells of a range of entries."""
+        return np.asarray(self.arrays["n_atoms"][self._prototype(np.arange(rows.start, rows.stop))], dtype=np.int64)
+
+    def of_composition(self, composition: Composition) -> list[int]:
+        """Rows of the entries of a composition, whatever their number of formula units."""
+        rows = self.rows(composition.reduced.stoichiometry)
+        same = (self.elements(rows) == elements_in_order(composition.reduced)).all(axis=1) if rows else []
+        return [rows[at] for at in np.flatnonzero(same)]
+
+    def _sites(self, row: int) -> ExactSites:
+        prototype = int(self._prototype(row))
+        number = int(self.arrays["groups"][prototype])
+        orbits = slice(*self._first_orbits[prototype : prototype + 2].tolist())
+        elements = self.elements(range(row, row + 1))[0]
+        letters = self.arrays["letters"][orbits].tobytes().decode()
+        places = self.arrays["places"][orbits].tolist()
+        since = row - int(self._first_entries[prototype])
+        n_free = int(self.arrays["n_free"][prototype])
+        first = int(self._first_coords[prototype]) + since * n_free
+        codes = _joined(self.arrays["coords_high"], self.arrays["coords_low"], first, n_free)
+        n_cell = int(self._n_cell[prototype])
+        first = int(self._first_cells[prototype]) + since * n_cell
+        cell = _joined(self.arrays["cells_high"], self.arrays["cells_low"], first, n_cell)
+        return ExactSites(
+            number,
+            tuple((letter, int(elements[place])) for letter, place in zip(letters, places, strict=True)),
+            codes / COORD_LEVELS,
+            *decoded_cell(number, cell),
+        )
+
+    def _prototype(self, rows: Any) -> Any:
+        return np.searchsorted(self._first_entries, rows, side="right") - 1
+
+    def _prototypes(self, stoichiometry: tuple[int, ...]) -> range:
+        place = self._stoichiometries.get(" ".join(map(str, stoichiometry)))
+        if place is None:
+            return range(0)
+        return range(int(self._first_prototypes[place]), int(self._first_prototypes[place + 1]))
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.ids)}
+
+    @cached_property
+    def _stoichiometries(self) -> dict[str, int]:
+        lines = self.arrays["stoichiometries"].tobytes().decode().split("\n")[:-1]
+        return {line: place for place, line in enumerate(lines)}
+
+    @cached_property
+    def _n_elements(self) -> NDArray[np.int64]:
+        """Of each prototype."""
+        counts = np.array([line.count(" ") + 1 for line in self._stoichiometries], dtype=np.int64)
+        return np.repeat(counts, self.arrays["n_prototypes"])
+
+    @cached_property
+    def _n_cell(self) -> NDArray[np.int64]:
+        """Free parameters of the cell of each prototype."""
+        return cell_sizes(self.arrays["groups"])
+
+    @cached_property
+    def _first_prototypes(self) -> NDArray[np.int64]:
+        return starts(self.arrays["n_prototypes"])
+
+    @cached_property
+    def _first_entries(self) -> NDArray[np.int64]:
+        return starts(self.arrays["n_entries"])
+
+    @cached_property
+    def _first_orbits(self) -> NDArray[np.int64]:
+        return starts(self.arrays["n_orbits"])
+
+    @cached_property
+    def _first_elements(self) -> NDArray[np.int64]:
+        return starts(self._n_elements * self.arrays["n_entries"])
+
+    @cached_property
+    def _first_coords(self) -> NDArray[np.int64]:
+        return starts(self.arrays["n_free"].astype(np.int64) * self.arrays["n_entries"])
+
+    @cached_property
+    def _first_cells(self) -> NDArray[np.int64]:
+        return starts(self._n_cell * self.arrays["n_entries"])
+
+
+def _joined(high: NDArray[np.uint8], low: NDArray[np.uint8], first: int, n: int) -> NDArray[np.int64]:
+    part = slice(first, first + n)
+    return high[part].astype(np.int64) * 256 + low[part]
+
+
+@lru_cache(maxsize=2)
+def load_templates(folder: Path) -> ExactTemplates | None:
+    """The exact templates that belong to the weights of a folder; None where there are none."""
+    path = folder / TEMPLATES_FILE
+    return ExactTemplates.load(path) if path.is_file() else None

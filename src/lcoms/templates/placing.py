@@ -1,0 +1,173 @@
+"""Templates for a composition: known crystals, chosen by votes of their structures, with its elements on the sites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.core.errors import FormulaError
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.exact_sites import crystal_of
+from lcoms.templates.exact import ExactTemplates, Template
+from lcoms.templates.exact_codes import decoded_energies
+from lcoms.templates.similarity import ElementSimilarity
+from lcoms.templates.stoichiometry import Family, elements_in_order, place_of_each, supports_of
+
+MOST_UNSTABLE = 0.1  # eV/atom above the hull; crystals higher up are no templates for others
+
+
+@dataclass(frozen=True)
+class TemplateChoice:
+    """Which templates are taken for a composition.
+
+    Attributes:
+        n: at most so many.
+        units: least and most formula units in the primitive cell.
+        exclude_same: leave entries of the very composition out, as a benchmark must.
+        max_per_structure: at most so many of one structure.
+        max_per_composition: at most so many of one composition.
+        max_hull: eV/atom; entries that are higher above the hull (`least_heights`) are left out.
+    """
+
+    n: int = 20
+    units: tuple[int, int] = (1, 200)
+    exclude_same: bool = False
+    max_per_structure: int = 3
+    max_per_composition: int = 3
+    max_hull: float = MOST_UNSTABLE
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenTemplate:
+    """A template for a composition.
+
+    Attributes:
+        row: of the library.
+        n_formula_units: of the composition, in the primitive cell.
+        distance: chemical distance of its own composition.
+        support: share of the votes that its structure has.
+    """
+
+    row: int
+    template: Template
+    n_formula_units: int
+    distance: float
+    support: float
+
+
+def choose_templates(
+    composition: Composition, templates: ExactTemplates, similarity: ElementSimilarity, choice: TemplateChoice
+) -> list[ChosenTemplate]:
+    """Entries of the same stoichiometry, those whose structure has most votes first, as `LatentLibrary.nearest` has it.
+
+    The second of a structure counts half, the third a third. For an element, entries with two elements one to one
+    serve, too.
+    """
+    target = composition.reduced
+    family, structures, heights = _family(target, templates)
+    if not len(family.indices):
+        return []
+    elements = family.in_order(target)
+    distances = similarity.distances(family.elements, elements, len(target.counts))
+    cost = distances + similarity.hull * heights
+    units = family.n_formula_units
+    allowed = (units >= choice.units[0]) & (units <= choice.units[1]) & (heights <= choice.max_hull)
+    if choice.exclude_same:
+        allowed &= ~family.holds(target)
+    ranking = np.lexsort((heights, cost))
+    ranking = ranking[allowed[ranking]]
+    supports, _ = supports_of(cost, structures, ranking, similarity)
+    ranking = ranking[place_of_each(family.elements[ranking]) < choice.max_per_composition]
+    place = place_of_each(structures[ranking][:, None])
+    ranking, place = ranking[place < choice.max_per_structure], place[place < choice.max_per_structure]
+    ranking = ranking[np.argsort(-supports[ranking] / (1 + place), kind="stable")][: choice.n]
+    return [
+        ChosenTemplate(
+            int(family.indices[at]),
+            templates[int(family.indices[at])],
+            int(units[at]),
+            float(distances[at]),
+            float(supports[at]),
+        )
+        for at in ranking
+    ]
+
+
+def substitute(composition: Composition, template: Template, element_volumes: NDArray[np.float64]) -> Crystal:
+    """The template's sites with the elements of a composition, exactly in its space group, in a cell scaled to fit.
+
+    Elements of equal counts are paired in the order of their Mendeleev numbers; an element alone takes the sites of
+    both elements of a template with two one to one. The cell keeps its shape.
+
+    Args:
+        element_volumes: as `ExactTemplates.element_volumes`; the volume changes as their sums do.
+
+    Raises:
+        FormulaError: the stoichiometry is another one.
+    """
+    old = template.composition
+    target = composition.reduced
+    alone = len(target.counts) == 1 and old.stoichiometry == (1, 1)
+    if target.stoichiometry != old.stoichiometry and not alone:
+        raise FormulaError(
+            f"{template.id} is a crystal of {old.reduced_formula}; it is no template for {target.reduced_formula}."
+        )
+    places = elements_in_order(old)
+    new = np.resize(elements_in_order(target), len(places)).tolist()
+    to = dict(zip(places, new, strict=True))
+    sites = template.sites
+    orbits = tuple((letter, to[z]) for letter, z in sites.orbits)
+    counts = np.array([old.counts[old.atomic_numbers.index(z)] for z in places])
+    ratio = (counts @ element_volumes[new]) / (counts @ element_volumes[places])
+    return crystal_of(sites._replace(orbits=orbits, lengths=sites.lengths * ratio ** (1 / 3)))
+
+
+def known_entries(templates: ExactTemplates, composition: Composition) -> list[Template]:
+    """All known crystals of a composition, lowest in energy first (`least_heights`), those of unknown energy last."""
+    found = [templates[row] for row in templates.of_composition(composition)]
+    hull, energies = (np.array([getattr(t, name) for t in found]) for name in ("e_above_hull", "formation_energy"))
+    heights = least_heights(hull, energies, np.zeros(len(found), dtype=np.int64)).tolist()
+    unknown = np.isnan(hull).astype(np.int64) + (np.isnan(hull) & np.isnan(energies))
+    order = sorted(range(len(found)), key=lambda at: (unknown[at] == 2, heights[at], unknown[at], found[at].id))
+    return [found[at] for at in order]
+
+
+def least_heights(
+    hull: NDArray[np.float64], energies: NDArray[np.float64], compositions: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Heights above the hull (eV/atom) where known, else the least they can be.
+
+    The least is the height above the hull that other crystals of the composition tell of, or above the best of them
+    where none does, and the height above the elements if that is more; 0 where no energy is known either.
+
+    Args:
+        hull: (n,) heights, NaN where unknown.
+        energies: (n,) of formation, eV/atom, NaN where unknown.
+        compositions: (n,) equal numbers for crystals of one composition.
+    """
+    known = np.isfinite(hull) & np.isfinite(energies)
+    told, best = (np.full(compositions.max(initial=0) + 1, np.inf) for _ in range(2))
+    np.fmin.at(told, compositions[known], energies[known] - hull[known])
+    np.fmin.at(best, compositions, energies)
+    floor = np.where(np.isfinite(told), told, best)[compositions]
+    least = np.fmax(np.fmax(energies, energies - floor), 0.0)
+    return np.where(np.isfinite(hull), hull, least)
+
+
+def _family(target: Composition, templates: ExactTemplates) -> tuple[Family, NDArray[np.int64], NDArray[np.float64]]:
+    """Entries for a composition, their structures, and their heights above the hull (eV/atom)."""
+    rows = templates.rows(target.stoichiometry)
+    units = templates.n_atoms(rows) // target.n_atoms
+    elements = templates.elements(rows) if rows else np.zeros((0, len(target.counts)), dtype=np.int64)
+    family = Family(np.arange(rows.start, rows.stop), elements, units)
+    if len(target.counts) == 1:
+        pairs = templates.rows((1, 1))
+        elements = templates.elements(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)
+        both = Family(np.arange(pairs.start, pairs.stop), elements, templates.n_atoms(pairs) // 2)
+        family = family.doubled_with(both)
+    hull, energies = (decoded_energies(templates.arrays[name][family.indices]) for name in ("hull", "energies"))
+    _, compositions = np.unique(family.elements, axis=0, return_inverse=True)
+    heights = least_heights(hull, energies, compositions.reshape(-1))
+    return family, templates.arrays["structures"][family.indices].astype(np.int64), heights
