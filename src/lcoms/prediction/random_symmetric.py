@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from numpy.typing import NDArray
 
 from lcoms.core.errors import ConfigError, CrystalError
@@ -123,7 +123,6 @@ def _draws(
     if not groups:
         return
     shares = frequencies[groups].astype(np.float64) ** config.evenness
-    radii = np.array([covalent_radius(int(z)) for z in composition.expand()])
     for number in random.choice(groups, TRIES * config.drawn, p=shares / shares.sum()).tolist():
         choices = wyckoff_choices(number, composition, conventional=False)
         orbits = choices.orbits(int(random.integers(min(choices.n, 2**62))))
@@ -136,7 +135,7 @@ def _draws(
         except CrystalError:
             continue
         crystal = _scaled(crystal, size * np.exp(random.normal(0, VOLUME)))
-        if closeness(crystal, radii) >= config.closest:
+        if closeness(crystal) >= config.closest:
             yield SymmetricDraw(crystal, number, orbits)
 
 
@@ -146,8 +145,9 @@ def _scaled(crystal: Crystal, size: float) -> Crystal:
     return Crystal(crystal.lattice * scale, crystal.frac_coords % 1.0, crystal.atomic_numbers)
 
 
-def closeness(crystal: Crystal, radii: Float[NDArray[np.float64], " n"]) -> float:
-    """Least distance of two atoms, also of images, over the sum of their radii; nearest cells only."""
+def closeness(crystal: Crystal) -> float:
+    """Least distance of two atoms, also of images, over the sum of their covalent radii; nearest cells only."""
+    radii = np.array([covalent_radius(int(z)) for z in crystal.atomic_numbers])
     apart = crystal.frac_coords[:, None] - crystal.frac_coords
     vectors = ((apart - np.round(apart))[:, :, None] + IMAGES) @ crystal.lattice
     distances = np.linalg.norm(vectors, axis=-1)
