@@ -47,12 +47,13 @@ def test_ingest_prints_a_table_of_reasons(table: Path, tmp_path: Path, capsys: p
     assert ingest(table, out, "--keep-split") == 0
     printed = capsys.readouterr()
     lines = {line.split("│")[1].strip(): line for line in printed.out.splitlines() if line.startswith("│")}
-    assert {"read", "kept", "dropped: cell without volume"} == set(lines)
+    assert {"read", "kept", "dropped: cell without volume", "moved to val"} == set(lines)
+    assert " 1 " in lines["moved to val"]
     assert "25.00%" in lines["dropped: cell without volume"]
     assert printed.out.splitlines()[-1] == f"Next: lcoms train cdvae {out} --out run"
     assert printed.err == ""  # no progress bar where nobody looks
     store = Store.open(out)
-    assert store.columns("split")["split"].tolist() == ["train", "val", "train"]
+    assert store.columns("split")["split"].tolist() == ["val", "val", "train"]
 
 
 def test_ingest_options_reach_the_checks(table: Path, tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_info(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert run(["data", "info", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "3 crystals, 8 atoms, 2 compositions, 3 elements" in printed
-    assert "splits: train: 2, val: 1" in printed
+    assert "splits: val: 2, train: 1" in printed
     assert "elements: Na: 3, Cl: 2, N: 1" in printed
     assert "compositions with 1 structure: 1, 2 structures: 1" in printed
     assert "cell without volume: 1" in printed
@@ -132,7 +133,7 @@ def test_fetch_prints_licence_and_citation(
     (next_line,) = (line for line in printed.splitlines() if line.startswith("Next: lcoms "))
     assert run(next_line.removeprefix("Next: lcoms ").split()) == 0  # the command it names works
     splits = Store.open(out / "salts-store").columns("split")["split"].tolist()
-    assert splits == ["train", "val", "train"] * 2  # splits of its own are kept
+    assert splits == ["val", "val", "train"] * 2  # splits of its own are kept
     capsys.readouterr()
     (out / "one" / "salts.parquet").unlink()
     (served / "salts.parquet").write_bytes(b"changed")

@@ -17,10 +17,11 @@ import pytest
 
 from lcoms.core.errors import DataError, FormulaError
 from lcoms.data import ingest as ingest_module
+from lcoms.data import splits as splits_module
 from lcoms.data.checks import IngestOptions, check, read_formulas, split_of
 from lcoms.data.ingest import Progress, ingest
 from lcoms.data.records import Reason, Record, RowError
-from lcoms.data.store import MANIFEST, Store, shard_name
+from lcoms.data.store import MANIFEST, Store, shard_name, write_shard
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import plane_spacings, shortest_distance
 
@@ -176,11 +177,60 @@ def test_store_and_table_of_reasons(tmp_path: Path) -> None:
     columns = store.columns("material_id", "formula", "split", "source", "formation_energy_per_atom")
     assert columns["material_id"].tolist() == ["m-0", "m-7", "m-8", "m-9"]
     assert columns["formula"].tolist() == ["NaCl", "NaCl", "KCl", "LiCl"]
-    assert columns["split"].tolist() == ["train", "val", "test", split_of("LiCl", seed=0, val_fraction=0.05)]
+    assert columns["split"].tolist() == ["val", "val", "test", split_of("LiCl", seed=0, val_fraction=0.05)]
     assert set(columns["source"]) == {"rows"}
     np.testing.assert_array_equal(columns["formation_energy_per_atom"], [-1, -1, np.nan, -1])
     assert store[0].frac_coords.max() < 1
     assert json.loads((store.path / MANIFEST).read_text())["provenance"]["options"]["keep_split"] is True
+
+
+def test_a_composition_that_is_validation_in_one_file_is_validation_in_all(tmp_path: Path) -> None:
+    sodium, potassium, lithium, caesium, silver = 11, 19, 3, 55, 47
+    first = [salt(z=sodium), salt(z=potassium), salt(z=lithium), {**salt(z=silver), "split": None}]
+    second = [
+        {**salt(5.7, z=sodium), "split": "val"},
+        {**salt(5.8, z=sodium), "split": None},
+        {**salt(5.7, z=potassium), "split": "test"},
+        {**salt(5.8, z=potassium), "split": None},
+        {**salt(5.7, z=lithium), "split": None},
+        {**salt(6.9, z=caesium), "split": "val"},
+    ]
+    files = [write_parquet(tmp_path / f"{n}.parquet", rows) for n, rows in enumerate((first, second))]
+    options = IngestOptions(keep_split=True, shard_rows=3)
+    store = ingest(files, tmp_path / "store", options=options)
+    expected = ["val", "train", "train", split_of("AgCl", seed=0, val_fraction=0.05)]
+    expected += ["val", "val", "test", "test", "train", "val"]
+    assert store.columns("split")["split"].tolist() == expected
+    assert store.manifest.provenance["n_moved"] == {"val": 1}
+    single = [ingest([file], tmp_path / file.stem, options=options) for file in files]
+    assert [one.manifest.provenance["n_moved"] for one in single] == [{}, {}]
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 2])
+def test_an_interruption_while_splits_are_united_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    rows = [{**salt(z=z), "split": split} for z in (3, 11, 19, 37) for split in ("train", None, "val")]
+    path = write_parquet(tmp_path / "rows.parquet", rows)
+    options = IngestOptions(keep_split=True, shard_rows=3)
+    monkeypatch.setattr(ingest_module, "CHUNK_ROWS", 3)
+    whole = ingest([path], tmp_path / "whole", options=options)
+    done = []
+
+    def interrupted(*arguments: Any) -> Any:
+        if len(done) == stop_after:
+            raise KeyboardInterrupt
+        done.append(write_shard(*arguments))
+        return done[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(splits_module, "write_shard", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ingest([path], tmp_path / "broken", options=options)
+    again = ingest([path], tmp_path / "broken", options=options)
+    assert len(whole.manifest.shards) == 4
+    assert (again.path / MANIFEST).read_text() == (whole.path / MANIFEST).read_text()
+    assert again.manifest.provenance["n_moved"] == {"val": 4}
 
 
 def test_polymorphs_fall_into_one_split(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ import torch
 from tiny import KnownDecoder, caesium_chloride, make_store, rock_salt, write_weights, zinc_blende
 
 from lcoms.data.store import Store
-from lcoms.models.weights import load_weights
+from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.prediction.pipeline import predict_crystals
 from lcoms.prediction.propose import PredictConfig
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.train.decoys import MAX_ABOVE, choose_anchors, make_decoys, write_decoys
+from lcoms.train.decoys import MAX_ABOVE, Anchor, choose_anchors, make_decoys, write_decoys
 from lcoms.train.surrogate import SurrogateData
 
 
@@ -62,16 +63,16 @@ def test_anchors_are_the_best_of_their_compositions(store: Store) -> None:
 
 def test_energies_are_anchored_and_losses_counted(store: Store, tmp_path: Path) -> None:
     weights = load_weights(write_weights(tmp_path / "weights"))
-    good, far = rock_salt(6.0), rock_salt(10.0)
+    good, far = rock_salt(6.0), caesium_chloride(7.0, (11, 17))
     overlapping = Crystal(good.lattice, np.array([[0, 0, 0], [0.01, 0, 0]]), good.atomic_numbers)
-    answers = [good, None, overlapping, far, *[zinc_blende()] * 4]
-    weights = type(weights)(**(vars(weights) | {"cdvae": KnownDecoder(answers)}))
     anchors = choose_anchors(store, np.arange(4), 10, np.random.default_rng(0))
-    anchors.sort(key=lambda anchor: anchor.energy)
-    oracle = ByVolume()
-    decoys, lost = make_decoys(anchors, weights, PredictConfig(n_starts=4, start="prior", steps=1), oracle)
-    assert lost == 2 + 4
+    salt, blende = sorted(anchors, key=lambda anchor: anchor.energy)
+    oracle, config = ByVolume(), PredictConfig(n_starts=4, start="prior", steps=1)
+    decoys, lost = make_decoys([salt], _decoding(weights, [good, None, overlapping, far]), config, oracle)
+    assert lost == 2
+    assert make_decoys([blende], _decoding(weights, [zinc_blende()] * 4), config, oracle) == ([], 1)
     assert [d.split for d in decoys] == ["train", "train"]
+    decoys.sort(key=lambda decoy: decoy.energy)
     expected = -2.0 + oracle.per_atom(good) - oracle.per_atom(rock_salt())
     assert decoys[0].energy == pytest.approx(expected, abs=1e-9)
     assert decoys[1].energy == pytest.approx(-2.0 + MAX_ABOVE)
@@ -85,6 +86,29 @@ def test_energies_are_anchored_and_losses_counted(store: Store, tmp_path: Path) 
     np.testing.assert_allclose(
         again.columns("formation_energy_per_atom")["formation_energy_per_atom"], [expected, -2.0 + MAX_ABOVE]
     )
+
+
+def _decoding(weights: Weights, answers: list[Crystal | None]) -> Weights:
+    return type(weights)(**(vars(weights) | {"cdvae": KnownDecoder(answers)}))
+
+
+def test_decoys_are_the_crystals_that_prediction_gives(store: Store, tmp_path: Path) -> None:
+    weights = load_weights(write_weights(tmp_path / "weights"))
+    anchors = choose_anchors(store, np.arange(2), 1, np.random.default_rng(0))
+    config = PredictConfig(n_starts=6, steps=2)
+    decoys, _ = make_decoys(anchors, weights, config, ByVolume())
+    predicted = predict_crystals(anchors[0].crystal.composition, weights, config).candidates
+    assert len(decoys) == len(predicted) > 1
+    assert any(one.space_group > 2 for one in predicted)
+    for decoy, candidate in zip(decoys, predicted, strict=True):
+        np.testing.assert_array_equal(decoy.crystal.lattice, candidate.crystal.lattice)
+        np.testing.assert_array_equal(decoy.crystal.frac_coords, candidate.crystal.frac_coords)
+
+
+def test_a_composition_that_prediction_refuses_is_counted_as_lost(tmp_path: Path) -> None:
+    weights = load_weights(write_weights(tmp_path / "weights"))
+    unseen = Anchor(rock_salt(5.4, (92, 8)), -3.0, "train")
+    assert make_decoys([unseen], weights, PredictConfig(n_starts=3), ByVolume()) == ([], 3)
 
 
 def test_joined_data_keep_compositions_on_one_side() -> None:

@@ -69,7 +69,13 @@ def ingest(
     ] = None,
     val_fraction: Annotated[float, typer.Option(help="Share of compositions for validation.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of the split by composition.")] = 0,
-    keep_split: Annotated[bool, typer.Option("--keep-split", help="Keep the split that the files give.")] = False,
+    keep_split: Annotated[
+        bool,
+        typer.Option(
+            "--keep-split",
+            help="Keep the split that the files give; a composition that one has for validation is so in all.",
+        ),
+    ] = False,
     niggli: Annotated[bool, typer.Option(help="Reduce cells to their Niggli form.")] = True,
     file_format: Annotated[
         str | None, typer.Option("--format", help="parquet, csv, json, extxyz or folder, whatever the names.")
@@ -173,6 +179,7 @@ def _print_kept(store: Store) -> None:
     rows += [(f"dropped: {reason}", n) for reason, n in sorted(manifest.dropped.items(), key=lambda item: -item[1])]
     remarks = manifest.provenance.get("remarks", {})
     rows += [(f"noted: {topic}", n) for topic, n in sorted(remarks.items(), key=lambda item: -item[1])]
+    rows += [(f"moved to {split}", n) for split, n in manifest.provenance.get("n_moved", {}).items()]
     for name, number in rows:
         table.add_row(name, f"{number:,}", f"{number / max(manifest.n_read, 1):.2%}")
     Console().print(table)

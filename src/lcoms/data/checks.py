@@ -34,7 +34,8 @@ class IngestOptions:
         reduce: bring every cell into its Niggli-reduced form.
         val_fraction: share of the compositions that go into the validation split.
         seed: of the hash that splits compositions.
-        keep_split: keep the split that the source gives; rows without one are split by composition.
+        keep_split: keep the split that the source gives, but for `lcoms.data.splits`; compositions for which no row has
+            one are split by composition.
         shard_rows: crystals after which a file of the store is closed.
     """
 
@@ -132,7 +133,10 @@ def record_batch(columns: dict[str, list[Any]]) -> pa.RecordBatch:
 
 def _row(record: Record, crystal: Crystal, options: IngestOptions) -> dict[str, Any]:
     formula = crystal.composition.reduced_formula
-    split = record.split if options.keep_split and record.split in SPLITS else ""
+    if options.keep_split:  # what is empty is filled, and compositions are united, when all rows are known
+        split = record.split if record.split in SPLITS else ""
+    else:
+        split = split_of(crystal.composition.key, seed=options.seed, val_fraction=options.val_fraction)
     frac_coords = crystal.frac_coords.astype(np.float32)
     frac_coords[frac_coords >= 1.0] = 0.0  # rounding to float32 may reach 1
     return {
@@ -145,7 +149,7 @@ def _row(record: Record, crystal: Crystal, options: IngestOptions) -> dict[str, 
         "energy_per_atom": record.energy_per_atom,
         "e_above_hull": record.e_above_hull,
         "source": record.source,
-        "split": split or split_of(crystal.composition.key, seed=options.seed, val_fraction=options.val_fraction),
+        "split": split,
     }
 
 

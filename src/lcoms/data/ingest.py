@@ -26,6 +26,7 @@ from lcoms.core.errors import DataError
 from lcoms.data.checks import Chunk, IngestOptions, process_chunk
 from lcoms.data.formats import open_reader
 from lcoms.data.records import Reader
+from lcoms.data.splits import unite_splits
 from lcoms.data.store import (
     MANIFEST,
     VERSION,
@@ -113,11 +114,15 @@ def ingest(
     if not shards:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in progress.dropped.most_common())
         raise DataError(f"none of the {progress.n_read} rows could be kept ({reasons or 'the sources are empty'}).")
+    moved: Counter[str] = Counter()
+    if options.keep_split:
+        shards, moved = unite_splits(out, shards, options, state_key=_STATE_KEY)
     provenance = {
         **job,
         "lcoms": __version__,
         "n_fallbacks": progress.n_fallbacks,
         "remarks": dict(sorted(progress.remarks.items())),
+        "n_moved": dict(moved),
     }
     write_manifest(out, Manifest(tuple(shards), progress.n_read, dict(sorted(progress.dropped.items())), provenance))
     return Store.open(out)
@@ -244,7 +249,10 @@ def _job(readers: Sequence[Reader], options: IngestOptions, file_format: str | N
         "options": {**asdict(options), "exclude": sorted(options.exclude)},
         "format": file_format,
     }
-    text = json.dumps([job, VERSION, CHUNK_ROWS], sort_keys=True)
+    rules = (
+        ["united splits"] if options.keep_split else []
+    )  # a store made before that rule must not pass for one after it
+    text = json.dumps([job, VERSION, CHUNK_ROWS, *rules], sort_keys=True)
     return {**job, "job": hashlib.sha256(text.encode()).hexdigest()}
 
 
