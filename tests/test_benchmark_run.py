@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,8 @@ from lcoms.models.weights import SURROGATE_FILE
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.references import References
 from lcoms.relax.result import RelaxConfig, crystal_from_dict
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.templates.library import LatentLibrary
 
 QUICK = RelaxConfig(fmax=0.05, max_steps=80)
 CONFIG = BenchmarkConfig(
@@ -144,6 +146,23 @@ def test_other_settings_need_another_folder(tiny_weights: Path, tmp_path: Path) 
         run(tmp_path, TASKS[:1], ["lcoms"], tiny_weights, config=replace(CONFIG, steps=5))
     # What a method does not depend on may change.
     assert len(run(tmp_path, TASKS[:1], ["lcoms"], tiny_weights, config=replace(CONFIG, budget=7))) == 1
+
+
+@pytest.mark.parametrize("name", ["lcoms", "lcoms-decoded"])
+def test_starts_of_a_formula_leave_the_compound_itself_out(
+    name: str, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    excluded: list[list[Composition]] = []
+    nearest = LatentLibrary.nearest
+
+    def spied(library: LatentLibrary, composition: Composition, *arguments: Any, **options: Any) -> Any:
+        excluded.append(list(options["exclude"]))
+        return nearest(library, composition, *arguments, **options)
+
+    monkeypatch.setattr(LatentLibrary, "nearest", spied)
+    run(tmp_path, [Task("formula", SALT)], [name], tiny_weights)
+    assert excluded
+    assert all(left_out == [SALT.composition] for left_out in excluded)
 
 
 def test_a_failing_method_is_a_row_with_its_reason(

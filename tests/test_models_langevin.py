@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import pytest
 import torch
@@ -78,6 +79,18 @@ def test_last_step_adds_no_noise_and_calls_are_counted() -> None:
     anneal(clean, denoiser, SHORT, torch.Generator())
     assert len(calls) == 10 * 3 + 1
     assert calls[-1] == calls[-2] == min(calls)
+
+
+def test_a_sampler_takes_ten_steps_at_each_of_fifty_levels_unless_asked_otherwise() -> None:
+    calls: list[float] = []
+
+    def denoiser(noisy: CrystalBatch, sigma: float) -> Tensor:
+        calls.append(sigma)
+        return torch.zeros_like(noisy.frac_coords)
+
+    anneal(as_batch(some_crystals()), denoiser, LangevinConfig(), torch.Generator())
+    assert len(calls) == 50 * 10 + 1
+    assert set(Counter(calls[:-1]).values()) == {10}
 
 
 def test_seed_decides() -> None:

@@ -54,6 +54,8 @@ def test_evidence_by_hand() -> None:
         [0.2, log(2), log(6), 0.6, log(192), 0.1, log(0.41), 0.3, 0.0, log(2), 2.0]
     )
     assert evidence(candidates[:1])[:2] == [1.0, 0.0]
+    near = relaxed(zinc_blende(5.0, (11, 17)), -3.375)
+    assert evidence([*candidates, near])[1] == log(3)  # two within 0.03 eV/atom, one beyond
     assert candidates[0].relaxation is not None
     above = replace(candidates[0], relaxation=replace(candidates[0].relaxation, energy_above_lowest=0.02))
     assert evidence([above, *candidates[1:]])[8] == 0.02

@@ -20,7 +20,7 @@ from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle
 from lcoms.relax import RelaxConfig, RelaxResult, Status, relax_crystals
-from lcoms.relax.checkpoint import Checkpoint
+from lcoms.relax.checkpoint import Checkpoint, crystal_key
 from lcoms.relax.result import result_from_dict, result_to_dict
 from lcoms.structure.crystal import Crystal
 
@@ -89,6 +89,20 @@ def test_one_crystal_that_the_oracle_fails_on_among_ten(oracle: EnergyOracle) ->
     assert np.isnan(results[6].energy)
     others = relax_crystals([c for i, c in enumerate(crystals) if i != 6], Raises(), CONFIG)
     assert all_same(results[:6] + results[7:], others)
+
+
+def test_the_key_of_a_relaxation_changes_with_every_number_of_the_crystal(tmp_path: Path) -> None:
+    crystal = rock_salt(5.0)
+    strained = Crystal(crystal.lattice * 1.001, crystal.frac_coords, crystal.atomic_numbers)
+    moved = Crystal(crystal.lattice, crystal.frac_coords * 0.999, crystal.atomic_numbers)
+    other = Crystal(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers[::-1].copy())
+    assert len({crystal_key(one) for one in (crystal, strained, moved, other)}) == 4
+    assert crystal_key(rock_salt(5.0)) == crystal_key(crystal)
+    with Checkpoint(tmp_path / "kept.jsonl", "analytic", CONFIG) as store:
+        (result,) = relax_crystals([crystal], AnalyticOracle(), CONFIG)
+        store.put(crystal, result)
+        assert store.get(crystal) is result
+        assert store.get(strained) is store.get(moved) is store.get(other) is None
 
 
 def test_elements_that_the_oracle_does_not_know_are_named_and_the_rest_goes_on() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pymatgen.analysis.structure_matcher import StructureMatcher
 from symmetry_cases import other_cell, random_rotation, shuffled, supercell
 from tiny import caesium_chloride, perovskite, prototypes, rock_salt, shaken, wurtzite, zinc_blende
 
@@ -32,6 +33,22 @@ def test_different_structures_of_one_composition_differ() -> None:
         for j, two in enumerate(salts):
             assert matches(one, two, STRICT) == (i == j)
             assert (rmsd(one, two, STRICT) is not None) == (i == j)
+
+
+def test_strict_tolerances_are_the_defaults_of_pymatgen() -> None:
+    default = StructureMatcher().as_dict()
+    assert (STRICT.ltol, STRICT.stol, STRICT.angle_tol) == tuple(
+        default[name] for name in ("ltol", "stol", "angle_tol")
+    )
+    assert (LOOSE.ltol, LOOSE.stol, LOOSE.angle_tol) == (0.3, 0.5, 10.0)
+
+
+def test_strict_refuses_what_lies_between_its_displacement_and_a_wider_one() -> None:
+    crystal = caesium_chloride(3.4, (11, 17))
+    length = (crystal.volume / 2) ** (1 / 3)
+    for share, match in ((0.29, True), (0.31, False), (0.39, False)):  # of each atom, with the mean taken off
+        off = crystal.frac_coords + np.array([[0, 0, 0], [2 * share * length / 3.4 / 3**0.5] * 3])
+        assert matches(Crystal(crystal.lattice, off % 1.0, crystal.atomic_numbers), crystal, STRICT) == match
 
 
 def test_compositions_must_be_equal_up_to_formula_units() -> None:

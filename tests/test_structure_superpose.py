@@ -90,6 +90,13 @@ def test_a_cell_that_hides_shorter_vectors_is_not_judged_by_its_lengths() -> Non
     assert can_be_laid(cell(skewed), cell(np.eye(3)), ltol=0.2, stol=0.3, angle_tol=5.0)
 
 
+@pytest.mark.parametrize(("stretch", "match"), [(1.15, True), (1.25, True), (1.4, False)])
+def test_a_cell_may_be_longer_by_the_whole_tolerance(stretch: float, match: bool) -> None:
+    cubic, stretched = np.eye(3), np.diag([1.0, 1.0, stretch])  # the edge is longer by stretch^(2/3) at one volume
+    for first, second in ((stretched, cubic), (cubic, stretched)):
+        assert can_be_laid(cell(first), cell(second), ltol=0.2, stol=0.3, angle_tol=5.0) == match
+
+
 def test_lengths_angles_and_volumes_are_those_of_pymatgen_to_the_last_bit() -> None:
     for matrix in random_lattices(100, 5):
         lattice = Lattice(matrix)
