@@ -19,7 +19,7 @@ from lcoms.baselines.searcher import Searcher, run_search
 from lcoms.baselines.swarm import SwarmConfig
 from lcoms.baselines.symmetric_space import SpaceConfig
 from lcoms.baselines.trial import Answer, Outcome, Trial
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.relax import RelaxConfig
 from lcoms.structure.crystal import Composition, Crystal
@@ -144,9 +144,9 @@ def test_a_file_of_another_search_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "search.jsonl"
     run_search(Listed([5.0]), size, budget=1, checkpoint=path)
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match=r"another search \(settings differ\)"):
+    with pytest.raises(ConfigError, match=r"is of another run .*5\.0.* there, .*6\.0.* here"):
         run_search(Listed([6.0]), size, budget=1, checkpoint=path)
-    with pytest.raises(ConfigError, match=r"another search \(energy differ\)"):
+    with pytest.raises(ConfigError, match=r"energy is .* there, analytic here"):
         run_search(Listed([5.0]), OracleEnergy(AnalyticOracle()), budget=1, checkpoint=path)
     begun = Listed([5.0])
     run_search(begun, size, budget=1)
@@ -154,7 +154,7 @@ def test_a_file_of_another_search_is_left_alone(tmp_path: Path) -> None:
         run_search(begun, size, budget=1, checkpoint=path)
     assert path.read_bytes() == before
     path.write_text("{}\n")
-    with pytest.raises(ConfigError, match="no checkpoint of a search"):
+    with pytest.raises(DataError, match="line 1, begins no file of this kind"):
         run_search(Listed([5.0]), size, budget=1, checkpoint=path)
 
 

@@ -12,9 +12,15 @@ import pytest
 from benchmark_rows import point, row
 from tiny import rock_salt, shaken
 
-from lcoms.benchmark.rows import ROWS_FILE, Key, Row, RowLog, exact_crystal, read_rows, to_line
+from lcoms.benchmark.rows import ROWS_FILE, Key, Row, RowLog, exact_crystal, read_rows
+from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError, DataError
 from lcoms.relax.result import crystal_from_dict, crystal_to_dict
+
+
+def to_line(one: Row) -> str:
+    return json.dumps(to_dict(one)) + "\n"
+
 
 FULL = row("lcoms", seconds={"start": 1.0, "decode": 0.25}, descent=(-1.0, -1.5), progress=(point(3, 0.5, found=True),))
 

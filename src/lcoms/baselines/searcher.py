@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from lcoms.baselines.search_log import SearchLog
+from lcoms.baselines.search_log import SearchLog, open_log
 from lcoms.baselines.trial import Answer, EnergyFunction, Outcome, Trial, outcome_from_dict, outcome_to_dict
 from lcoms.core.errors import ConfigError, CrystalError
 from lcoms.structure.matching import STRICT, matches
@@ -175,6 +175,7 @@ def run_search(
     Raises:
         ConfigError: numbers that cannot be used, a checkpoint of another search, or an energy function whose answers
             do not fit the crystals.
+        DataError: the checkpoint is a file of something else.
     """
     limit = INFEASIBLE_PER_EVALUATION * budget if max_infeasible is None else max_infeasible
     if min(budget, limit, keep, 1 if batch_size is None else batch_size) < 1:
@@ -182,7 +183,7 @@ def run_search(
     header = {"searcher": searcher.name, "settings": searcher.settings, "energy": str(getattr(energy, "name", ""))}
     opened: AbstractContextManager[SearchLog | None] = nullcontext(None)
     if checkpoint is not None:
-        opened = SearchLog(Path(checkpoint), header)
+        opened = open_log(Path(checkpoint), header)
     with opened as log:
         _take_up(searcher, log)
         told = searcher.outcomes
@@ -223,11 +224,12 @@ def _take_up(searcher: Searcher, log: SearchLog | None) -> None:
     """What the checkpoint holds is told to the searcher; what the searcher knows goes into an empty checkpoint."""
     if log is None:
         return
-    if log.outcomes and searcher.outcomes:
+    found = [outcome for batch in log.read() for outcome in batch]
+    if found and searcher.outcomes:
         raise ConfigError("the checkpoint holds outcomes, and so does the searcher; give a new searcher to go on.")
     if searcher.outcomes:
         log.append(searcher.outcomes)
-    searcher.tell(log.outcomes)
+    searcher.tell(found)
 
 
 def _evaluate(trials: Sequence[Trial], energy: EnergyFunction, began: float) -> list[Outcome]:

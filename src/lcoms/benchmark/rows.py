@@ -7,9 +7,8 @@ dropped. Numbers are rounded to six digits after the point.
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,18 +16,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from lcoms.core.config import from_dict, parse_json, to_dict
-from lcoms.core.disk import append
-from lcoms.core.errors import ConfigError, DataError
+from lcoms.core.config import from_dict, to_dict
+from lcoms.core.errors import DataError
+from lcoms.core.journal import Journal, parse_lines, whole_lines
 from lcoms.relax.result import crystal_to_dict
 from lcoms.structure.crystal import Crystal
 
-try:
-    import fcntl
-except ImportError:  # not on Windows: two runs there are not kept apart
-    fcntl = None  # type: ignore[assignment]
-
 ROWS_FILE = "rows.jsonl"
+ROW = "row of a benchmark"
 DIGITS = 6
 PARTS = ("start", "encode", "descent", "decode", "search", "relax")
 """What the seconds of a run are split into."""
@@ -181,24 +176,8 @@ class RowLog:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._file = path.open("a+b", buffering=0)
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._file.seek(0)
-            content = self._file.read()
-            whole = content[: content.rfind(b"\n") + 1]
-            self.rows = {row.key: row for row in _parse(whole, path)}
-            if len(whole) < len(content):
-                self._file.truncate(len(whole))
-        except BlockingIOError as error:
-            self._file.close()
-            raise ConfigError(f"{path} is in use by another run; wait for it or name another folder.") from error
-        except BaseException:
-            self._file.close()
-            raise
+        self._journal = Journal(path, _encode, _decode, what=ROW)
+        self.rows = {row.key: row for row in self._journal.read()}
 
     def __enter__(self) -> RowLog:
         return self
@@ -206,20 +185,14 @@ class RowLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._journal.__exit__(kind, error, trace)
 
     def append(self, row: Row) -> Row:
         """Store a row, on disk when this returns; the row as it will be read."""
-        line = to_line(row)
-        append(self._file, self._path, line.encode())
-        kept: Row = from_dict(Row, json.loads(line))
+        kept = _decode(_encode(row))
+        self._journal.append(kept)
         self.rows[kept.key] = kept
         return kept
-
-
-def to_line(row: Row) -> str:
-    """One line of JSON, rounded."""
-    return json.dumps(_rounded(to_dict(row)), allow_nan=False, separators=(",", ":")) + "\n"
 
 
 def read_rows(paths: Sequence[Path]) -> list[Row]:
@@ -238,7 +211,7 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
             content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{file} cannot be read; give a folder that lcoms benchmark run has written.") from error
-        rows |= {row.key: row for row in _parse(content[: content.rfind(b"\n") + 1], file)}
+        rows |= {row.key: row for row in parse_lines(whole_lines(content).splitlines(), _decode, file, what=ROW)}
     if not rows:
         raise DataError(f"{', '.join(map(str, paths))}: there is no row; let lcoms benchmark run make some first.")
     return [rows[key] for key in sorted(rows)]
@@ -250,12 +223,12 @@ def exact_crystal(crystal: Crystal) -> Crystal:
     return Crystal(*(np.array(content[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
 
 
-def _parse(content: bytes, path: Path) -> Iterable[Row]:
-    for number, line in enumerate(content.splitlines(), 1):
-        try:
-            yield from_dict(Row, parse_json(line))
-        except (ValueError, ConfigError) as error:
-            raise DataError(f"{path}, line {number}, is no row of a benchmark; move the file away.") from error
+def _encode(row: Row) -> Any:
+    return _rounded(to_dict(row))
+
+
+def _decode(content: Any) -> Row:
+    return from_dict(Row, content)
 
 
 def _rounded(value: Any) -> Any:

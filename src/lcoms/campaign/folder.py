@@ -27,13 +27,11 @@ from typing import Any
 
 from lcoms import __version__
 from lcoms.core.config import parse_json
+from lcoms.core.disk import lock
 from lcoms.core.errors import ConfigError
+from lcoms.core.identity import differences
+from lcoms.core.journal import SharedJournal
 from lcoms.prediction.output import RESULTS, cannot_write, make_folder
-
-try:
-    import fcntl
-except ImportError:  # not on Windows: lines of two runs there may come between each other
-    fcntl = None  # type: ignore[assignment]
 
 VERSION = 1
 CAMPAIGN = "campaign.json"
@@ -145,18 +143,8 @@ class CampaignFolder:
 
     def _append(self, line: Line) -> None:
         self._journal[line.formula] = line
-        content = json.dumps(asdict(line) | {"status": line.status.value}, allow_nan=False).encode() + b"\n"
         try:
-            with (self.path / JOURNAL).open("a+b") as file:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                if file.seek(0, os.SEEK_END):
-                    file.seek(-1, os.SEEK_END)
-                    if file.read(1) != b"\n":  # a line that a killed run cut short
-                        content = b"\n" + content
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            _journal(self.path).append(line)
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
@@ -177,7 +165,7 @@ class CampaignFolder:
             raise ConfigError(f"{path} is of another version of lcoms; choose another folder with --out.")
         if theirs != identity:
             raise ConfigError(
-                f"{self.path} holds a campaign with other options ({'; '.join(_differences(theirs, identity))}); give "
+                f"{self.path} holds a campaign with other options ({'; '.join(differences(theirs, identity))}); give "
                 "the same ones, or choose another folder with --out."
             )
 
@@ -193,43 +181,31 @@ class CampaignFolder:
 
     def _enter(self) -> bool:
         """Hold the folder together with other runs; alone in it, first remove what killed runs left half written."""
-        alone = fcntl is not None
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                alone = False
+        alone = lock(self._lock) is True
         for part in self.path.glob(f"{PART}*"):
             with suppress(OSError):
                 if alone or time.time() - part.stat().st_mtime > STALE_SECONDS:
                     shutil.rmtree(part) if part.is_dir() else part.unlink()
-        if fcntl is not None:
-            with suppress(OSError):  # some network file systems have no locks
-                fcntl.flock(self._lock, fcntl.LOCK_SH)
+        with suppress(OSError):  # some network file systems have no locks
+            lock(self._lock, shared=True, wait=True)
         return alone
 
 
 def read_journal(path: Path) -> dict[str, Line]:
     """The last line of each formula; lines that were cut short are passed over."""
-    lines: dict[str, Line] = {}
-    with suppress(FileNotFoundError):
-        for text in (path / JOURNAL).read_bytes().split(b"\n"):
-            with suppress(ValueError, KeyError, TypeError):
-                content = parse_json(text)
-                content["status"] = FormulaStatus(content["status"])
-                line = Line(**content)
-                lines[line.formula] = line
-    return lines
+    return {line.formula: line for line in _journal(path).read()}
 
 
-def _differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
-    """Options that differ, with both values; at most three of them."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        names = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
-        return [text for key in names for text in _differences(theirs.get(key), ours.get(key), key)][:3]
-    if isinstance(theirs, dict) or isinstance(ours, dict):
-        return [f"{name}: {'with' if isinstance(theirs, dict) else 'without'} there"]
-    return [f"{name} is {theirs} there, {ours} here"]
+def _journal(path: Path) -> SharedJournal[Line]:
+    return SharedJournal(path / JOURNAL, _encode, _decode)
+
+
+def _encode(line: Line) -> dict[str, Any]:
+    return asdict(line) | {"status": line.status.value}
+
+
+def _decode(content: Any) -> Line:
+    return Line(**(content | {"status": FormulaStatus(content["status"])}))
 
 
 def _write_through(path: Path, text: str) -> None:

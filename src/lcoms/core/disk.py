@@ -11,6 +11,14 @@ from contextlib import suppress
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: two runs there are not kept apart
+    _LOCKS = False
+else:
+    _LOCKS = True
 
 MACHINE = re.sub(r"\W", "_", platform.node())
 Content = str | bytes | memoryview
@@ -85,6 +93,32 @@ def append(file: FileIO, path: Path, line: bytes) -> None:
     except OSError as error:
         error.filename = str(path)
         raise
+
+
+def lock(file: IO[bytes], *, shared: bool = False, wait: bool = False) -> bool | None:
+    """Hold a file against other processes until it is closed; None where the system has no such locks.
+
+    Args:
+        shared: together with others that hold it so.
+        wait: until it is free.
+
+    Returns:
+        Whether it is held now.
+
+    Raises:
+        OSError: with `wait`, the file system has no locks.
+    """
+    if not _LOCKS:
+        return None
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    if wait:
+        fcntl.flock(file, kind)
+        return True
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def require_writable(path: Path) -> None:

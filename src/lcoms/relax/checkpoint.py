@@ -1,27 +1,20 @@
 """Results on disk, one line of JSON each, written through before the next: whatever kills the run, they are there.
 
 The first line says which oracle and options they belong to. Results are found again by the start's own numbers, so
-that crystals may be added or put in another order between runs. A line that was cut short is dropped.
+that crystals may be added or put in another order between runs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lcoms.core.config import parse_json, to_dict
-from lcoms.core.disk import append
-from lcoms.core.errors import ConfigError, CrystalError
+from lcoms.core.config import to_dict
+from lcoms.core.journal import Journal
 from lcoms.relax.result import RelaxConfig, RelaxResult, result_from_dict, result_to_dict
 from lcoms.structure.crystal import Crystal
-
-try:
-    import fcntl
-except ImportError:  # not on Windows: two runs there are not kept apart
-    fcntl = None  # type: ignore[assignment]
 
 VERSION = 1
 
@@ -43,21 +36,14 @@ class Checkpoint:
         config: options of the relaxation.
 
     Raises:
-        ConfigError: the file is of another oracle or other options, no checkpoint, or in use by another run.
+        ConfigError: the file is of another oracle or other options, or in use by another run.
+        DataError: the file is no checkpoint.
     """
 
     def __init__(self, path: Path, oracle: str, config: RelaxConfig) -> None:
-        self._path = path
-        self._header = {"lcoms_relax": VERSION, "oracle": oracle, "options": json.loads(json.dumps(to_dict(config)))}
-        self._results: dict[str, RelaxResult] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b", buffering=0)
-        try:
-            self._lock()
-            self._read()
-        except BaseException:
-            self._file.close()
-            raise
+        header = {"lcoms_relax": VERSION, "oracle": oracle, "options": to_dict(config)}
+        self._journal = Journal(path, _encode, _decode, what="line of a checkpoint", header=header)
+        self._results = dict(self._journal.read())
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -65,7 +51,7 @@ class Checkpoint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._journal.__exit__(kind, error, trace)
 
     def __len__(self) -> int:
         return len(self._results)
@@ -78,43 +64,12 @@ class Checkpoint:
         """Store a result; on disk when this returns."""
         key = crystal_key(start)
         self._results[key] = result
-        self._write({"key": key, "result": result_to_dict(result)})
-
-    def _lock(self) -> None:
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ConfigError(
-                    f"{self._path} is in use by another run; wait for it or choose another folder."
-                ) from error
-
-    def _read(self) -> None:
-        self._file.seek(0)
-        content = self._file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        if not whole and _to_line(self._header).startswith(content):
-            self._file.truncate(0)
-            self._write(self._header)
-            return
-        try:
-            header, *lines = [parse_json(line) for line in whole.splitlines()]
-            results = {line["key"]: result_from_dict(line["result"]) for line in lines}
-            found = {name: header[name] for name in self._header}
-        except (ValueError, KeyError, TypeError, CrystalError) as error:
-            raise ConfigError(f"{self._path} is no checkpoint, or is damaged; move it away.") from error
-        if found != self._header:
-            raise ConfigError(
-                f"{self._path} holds results of another oracle or other options ({found['oracle']}, "
-                f"fmax {found['options'].get('fmax')}); choose another folder, or delete it."
-            )
-        if len(whole) < len(content):
-            self._file.truncate(len(whole))
-        self._results = results
-
-    def _write(self, line: dict[str, Any]) -> None:
-        append(self._file, self._path, _to_line(line))
+        self._journal.append((key, result))
 
 
-def _to_line(content: Any) -> bytes:
-    return json.dumps(content, allow_nan=False).encode() + b"\n"
+def _encode(entry: tuple[str, RelaxResult]) -> dict[str, Any]:
+    return {"key": entry[0], "result": result_to_dict(entry[1])}
+
+
+def _decode(content: Any) -> tuple[str, RelaxResult]:
+    return content["key"], result_from_dict(content["result"])
