@@ -86,7 +86,7 @@ class Leaves(Raises):
     """Ends its process at once."""
 
     def __init__(self) -> None:
-        if sys.argv[0].endswith("worker.py"):
+        if sys.argv[0].endswith("child.py"):
             os._exit(7)
 
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +20,8 @@ from lcoms.benchmark.rows import ROWS_FILE, Judged, Key, Point, Row, RowLog
 from lcoms.benchmark.searches import Found
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError, DataError, LcomsError
+from lcoms.core.parallel import parallel_map
+from lcoms.core.pool import WorkerDiedError
 from lcoms.oracles.registry import make_oracle
 from lcoms.relax.result import crystal_from_dict
 from lcoms.structure.crystal import Crystal
@@ -239,16 +238,14 @@ def _rows(
         for job in jobs:
             yield from runner.run(job)
         return
-    with ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_prepare, initargs=(config, files, searches, label)
-    ) as pool:
-        try:
-            for done in as_completed([pool.submit(_run, job) for job in jobs]):
-                yield from done.result()
-        except BrokenProcessPool as error:
-            raise DataError("a worker process was ended; run the same command again, it goes on from there.") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    arguments = (config, files, searches, label)
+    try:
+        for rows in parallel_map(
+            _run, jobs, processes=processes, prepare=_prepare, arguments=arguments, in_order=False
+        ):
+            yield from rows
+    except WorkerDiedError as error:
+        raise DataError("a worker process was ended; run the same command again, it goes on from there.") from error
 
 
 _HERE: dict[str, Runner] = {}

@@ -10,10 +10,15 @@ import numpy as np
 
 from lcoms.campaign.folder import CampaignFolder, FormulaStatus
 from lcoms.campaign.plan import Answer
-from lcoms.campaign.workers import WorkerDiedError, Workers
+from lcoms.campaign.workers import TRIES, Workers
+from lcoms.core.pool import WorkerDiedError
 
 AHEAD = 2  # formulas given out for each that can be predicted at once, so that no worker waits
 PATIENCE = 5.0  # seconds after which the number of workers is looked at again
+DIED = (
+    f"the process that predicted it was killed {TRIES} times, perhaps for want of memory; it is tried again when the "
+    "campaign is resumed."
+)
 
 
 class Finished(NamedTuple):
@@ -90,9 +95,9 @@ def _settle(formula: str, future: Future[Answer], folder: CampaignFolder, tell: 
     """Store what came of a formula, then tell."""
     try:
         answer = future.result()
-    except WorkerDiedError as error:
-        folder.keep_failure(formula, FormulaStatus.DIED, str(error), None)
-        tell(Finished(formula, FormulaStatus.DIED, str(error), here=True))
+    except WorkerDiedError:
+        folder.keep_failure(formula, FormulaStatus.DIED, DIED, None)
+        tell(Finished(formula, FormulaStatus.DIED, DIED, here=True))
         return
     if answer.files:
         folder.keep(formula, answer.files, answer.seconds)

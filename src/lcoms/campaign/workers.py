@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from abc import ABC, abstractmethod
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
+from functools import partial
 from importlib.util import find_spec
-from multiprocessing import get_context, parent_process
 from types import TracebackType
 from typing import Any
 
 from lcoms.campaign.plan import Answer, Plan, predict_one
 from lcoms.core.errors import ConfigError, LcomsError
+from lcoms.core.parallel import serve_each
+from lcoms.core.pool import KILLED, Pool, WorkerDiedError
 
 TRIES = 2  # a formula whose process was killed is tried once more
 CONNECT_SECONDS = 15
-
-
-class WorkerDiedError(LcomsError):
-    """The process that predicted a formula was killed, and so was that of the second try."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"the process that predicted it was killed {TRIES} times, perhaps for want of memory; it is tried again "
-            "when the campaign is resumed."
-        )
 
 
 class Workers(ABC):
@@ -57,8 +45,6 @@ class Workers(ABC):
 class LocalWorkers(Workers):
     """Processes on this machine; one that dies is replaced, and costs only the formula that it dies of.
 
-    Each has an executor of its own, as an executor with several processes is broken by the death of one of them.
-
     Args:
         plan: how formulas are predicted.
         processes: how many.
@@ -70,53 +56,23 @@ class LocalWorkers(Workers):
     def __init__(self, plan: Plan, *, processes: int) -> None:
         if processes < 1:
             raise ConfigError(f"at least one process is needed, not {processes}.")
-        self._plan, self._processes = plan, processes
-        self._own = threading.local()
-        self._all: set[ProcessPoolExecutor] = set()
-        self._lock, self._closed = threading.Lock(), False
-        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="lcoms-campaign")
+        self._processes = processes
+        predict = partial(predict_one, plan=plan)
+        self._pool = Pool[str, Answer](serve_each, (predict, None, ()), processes=processes, tries=TRIES)
 
     def submit(self, formula: str) -> Future[Answer]:
-        return self._threads.submit(self._predict, formula)
+        return self._pool.submit(formula)
 
     def size(self) -> int:
         return self._processes
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-        for executor in list(self._all):
-            for process in list((executor._processes or {}).values()):
-                process.kill()
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        for executor in self._all:
-            executor.shutdown(wait=True, cancel_futures=True)
+        self._pool.close()
 
-    def _predict(self, formula: str) -> Answer:
-        """In the process that belongs to this thread."""
-        for _ in range(TRIES):
-            if self._closed:
-                break
-            try:
-                return self._process().submit(predict_one, formula, self._plan).result()
-            except BrokenProcessPool:
-                self._replace()
-        raise WorkerDiedError
-
-    def _process(self) -> ProcessPoolExecutor:
-        found: ProcessPoolExecutor | None = getattr(self._own, "executor", None)
-        if found is None:
-            found = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
-            with self._lock:
-                self._all.add(found)
-            self._own.executor = found
-        return found
-
-    def _replace(self) -> None:
-        with self._lock:
-            self._all.discard(self._own.executor)
-        self._own.executor.shutdown(wait=True)
-        self._own.executor = None
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that live now."""
+        return self._pool.pids
 
 
 class DaskWorkers(Workers):
@@ -169,7 +125,7 @@ class DaskWorkers(Workers):
             elif tries > 1:
                 self._try(formula, answer, tries - 1)
             else:
-                answer.set_exception(WorkerDiedError())
+                answer.set_exception(WorkerDiedError(KILLED))
 
         try:
             self._executor.submit(predict_one, formula, self._plan).add_done_callback(settle)
@@ -182,19 +138,3 @@ def _lost(error: BaseException | None = None) -> ConfigError:
     return ConfigError(
         f"the Dask cluster gave up{why}; what is finished is kept, and the same command goes on from it."
     )
-
-
-def _begin() -> None:
-    """Start of a local process: one thread, no interruption of its own, and no life after its parent's."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

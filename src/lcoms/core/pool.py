@@ -27,6 +27,7 @@ from lcoms.core.messages import Kind, Service, dumps, loads, receive, send
 T = TypeVar("T")
 A = TypeVar("A")
 MAX_DEATHS_AT_START = 3
+KILLED = -9  # the code of a process that the system has ended
 EXIT_SECONDS = 10.0  # between the end of a child's answers and its own
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
@@ -36,12 +37,13 @@ class WorkerDiedError(LcomsError):
 
     Attributes:
         code: with which it ended; negative: the signal that killed it.
+        how: it ended, in words.
     """
 
     def __init__(self, code: int) -> None:
         self.code = code
-        how = "was killed, perhaps for want of memory" if code == -9 else f"ended with code {code}"
-        super().__init__(f"the process that worked on it {how}.")
+        self.how = "was killed, perhaps for want of memory" if code == KILLED else f"ended with code {code}"
+        super().__init__(f"the process that worked on it {self.how}.")
 
 
 class StartError(LcomsError):

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,11 @@ import pyarrow as pa
 from lcoms import __version__
 from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError
+from lcoms.core.parallel import parallel_map
+from lcoms.core.pool import WorkerDiedError
 from lcoms.data.checks import Chunk, IngestOptions, process_chunk
 from lcoms.data.formats import open_reader
-from lcoms.data.records import Reader
+from lcoms.data.records import Reader, Record
 from lcoms.data.splits import unite_splits
 from lcoms.data.store import (
     MANIFEST,
@@ -138,23 +138,16 @@ def _tasks(readers: Sequence[Reader]) -> Iterator[tuple[Reader, list[Any]]]:
 
 def _process(tasks: Iterator[tuple[Reader, list[Any]]], options: IngestOptions, workers: int) -> Iterator[Chunk]:
     """The chunks, checked, in their order; a few are under way at a time."""
-    if workers <= 1:
-        for reader, rows in tasks:
-            yield process_chunk(reader.parse, rows, options)
-        return
-    waiting: deque[Future[Chunk]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            for reader, rows in tasks:
-                waiting.append(pool.submit(process_chunk, reader.parse, rows, options))
-                if len(waiting) >= 3 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise DataError("a worker process was ended; run the same ingest again with --workers 1.") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    check, parts = partial(_check, options=options), ((reader.parse, rows) for reader, rows in tasks)
+    try:
+        yield from map(check, parts) if workers <= 1 else parallel_map(check, parts, processes=workers)
+    except WorkerDiedError as error:
+        raise DataError("a worker process was ended; run the same ingest again with --workers 1.") from error
+
+
+def _check(task: tuple[Callable[[Any], Record], list[Any]], options: IngestOptions) -> Chunk:
+    parse, rows = task
+    return process_chunk(parse, rows, options)
 
 
 def _write_shards(

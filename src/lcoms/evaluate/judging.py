@@ -8,15 +8,14 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from types import FrameType
 
 from lcoms.core.errors import DataError
+from lcoms.core.parallel import parallel_map
+from lcoms.core.pool import WorkerDiedError
 from lcoms.evaluate.answers import Answer
 from lcoms.evaluate.pairing import Case
 from lcoms.evaluate.validity import invalid_because
@@ -111,13 +110,10 @@ def judge(
 
 
 def _pool(task: Callable[[Case], list[Row]], cases: Sequence[Case], workers: int) -> Iterator[list[Row]]:
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(task, cases, chunksize=max(1, min(16, len(cases) // (4 * workers))))
-        except BrokenProcessPool as error:
-            raise DataError("a worker process was ended; run the same command again with --workers 1.") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    try:
+        yield from parallel_map(task, cases, processes=workers)
+    except WorkerDiedError as error:
+        raise DataError("a worker process was ended; run the same command again with --workers 1.") from error
 
 
 def judge_case(case: Case, *, k: int, timeout: float) -> list[Row]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from itertools import islice
 from math import isnan
 from pathlib import Path
+from queue import SimpleQueue
 
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, OracleError
+from lcoms.core.pool import Pool, StartError, WorkerDiedError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.registry import make_oracle
 from lcoms.relax.checkpoint import Checkpoint, crystal_key
 from lcoms.relax.engine import relax_stream
-from lcoms.relax.pool import Pool
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status
+from lcoms.relax.worker import serve
 from lcoms.structure.crystal import Crystal
 
 CRYSTALS_PER_PROCESS = 8  # fewer are done sooner than another process has started
@@ -124,7 +128,7 @@ def _relax(
     if processes is None:
         processes = min(_cores(), -(-len(numbers) // CRYSTALS_PER_PROCESS))
     if isinstance(oracle, str) and processes > 1:
-        Pool(oracle, config, crystals, processes=processes, emit=emit).run(numbers)
+        _relax_elsewhere(crystals, numbers, oracle, config, processes, emit)
         return
     made = make_oracle(oracle) if isinstance(oracle, str) else oracle
     left = iter(numbers)
@@ -133,6 +137,37 @@ def _relax(
         return [(number, crystals[number]) for number in islice(left, room)]
 
     relax_stream(made, config, take, emit)
+
+
+def _relax_elsewhere(
+    crystals: Sequence[Crystal],
+    numbers: Sequence[int],
+    oracle: str,
+    config: RelaxConfig,
+    processes: int,
+    emit: Callable[[int, RelaxResult], None],
+) -> None:
+    """In several processes; each result is emitted here, as it comes."""
+    done: SimpleQueue[tuple[int, Future[RelaxResult]]] = SimpleQueue()
+
+    def put(number: int, future: Future[RelaxResult]) -> None:
+        done.put((number, future))
+
+    with Pool[Crystal, RelaxResult](serve, (oracle, config), processes=processes) as pool:
+        for number in numbers:
+            pool.submit(crystals[number]).add_done_callback(partial(put, number))
+        for _ in numbers:
+            number, future = done.get()
+            try:
+                result = future.result()
+            except WorkerDiedError as error:
+                reason = f"the process that relaxed it {error.how}."
+                result = RelaxResult.without_energy(crystals[number], Status.WORKER_DIED, reason)
+            except StartError as error:
+                raise OracleError(
+                    f"processes with the oracle {oracle} end before they are ready (code {error.code})."
+                ) from error
+            emit(number, result)
 
 
 def _cores() -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcoms.core.parallel import parallel_map
 from lcoms.data.dataset import plausible_volume, to_batch
 from lcoms.data.store import Store
 from lcoms.models.base import CDVAE
@@ -89,8 +89,7 @@ def describe_rows(store: Store, rows: NDArray[np.int64], *, processes: int | Non
     n = min(processes or os.cpu_count() or 1, len(parts))
     if n == 1:
         return [one for part in parts for one in _describe(store.path, part)]
-    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
-        return [one for some in pool.map(_describe, [store.path] * len(parts), parts) for one in some]
+    return [one for some in parallel_map(partial(_describe, store.path), parts, processes=n) for one in some]
 
 
 def _describe(path: Path, rows: NDArray[np.int64]) -> list[Described]:
