@@ -13,6 +13,7 @@ from lcoms.baselines.symmetric_space import SymmetricSpace
 from lcoms.baselines.trial import Outcome, Trial
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError
+from lcoms.core.unique import unique
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.io import from_pymatgen
@@ -124,7 +125,7 @@ def _pyxtal_crystal(composition: Composition, group: int, random: np.random.Gene
         except Exception:  # pyxtal raises many kinds where a group does not suit a composition
             return None
     coords = wrap(whole.frac_coords @ np.linalg.inv(basis))
-    first = [i for i, point in enumerate(coords) if not any(_same(point, other) for other in coords[:i])]
+    first = unique(range(len(coords)), lambda i, j: _same(coords[i], coords[j]))
     crystal = Crystal(basis @ whole.lattice, coords[first], whole.atomic_numbers[first])
     return crystal if crystal.composition == composition else None
 

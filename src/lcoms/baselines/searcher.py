@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from lcoms.baselines.search_log import SearchLog, open_log
 from lcoms.baselines.trial import Answer, EnergyFunction, Outcome, Trial, outcome_from_dict, outcome_to_dict
 from lcoms.core.errors import ConfigError, CrystalError
+from lcoms.core.unique import unique
 from lcoms.structure.matching import STRICT, matches
 
 SAME_ENERGY = 0.02  # eV/atom within which crystals are compared before both are kept
@@ -207,12 +208,9 @@ def run_search(
 def summary(outcomes: Sequence[Outcome], *, keep: int) -> SearchResult:
     """The result of a search from all that came of it."""
     evaluated = [outcome for outcome in outcomes if outcome.evaluated]
-    best: list[Outcome] = []
-    for outcome in islice(sorted((o for o in evaluated if o.ok), key=_energy), LOOKED_AT * keep):
-        if len(best) < keep and not any(_alike(outcome, other) for other in best):
-            best.append(outcome)
+    lowest = islice(sorted((o for o in evaluated if o.ok), key=_energy), LOOKED_AT * keep)
     return SearchResult(
-        best=tuple(best),
+        best=tuple(unique(lowest, _alike, most=keep)),
         energies=np.array([outcome.energy_per_atom for outcome in evaluated], dtype=np.float64),
         seconds=np.array([outcome.seconds for outcome in evaluated], dtype=np.float64),
         trials=np.array([outcome.trial.number for outcome in evaluated], dtype=np.int64),
@@ -255,9 +253,9 @@ def _energy(outcome: Outcome) -> float:
     return outcome.energy_per_atom
 
 
-def _alike(first: Outcome, second: Outcome) -> bool:
-    if abs(first.energy_per_atom - second.energy_per_atom) > SAME_ENERGY:
+def _alike(kept: Outcome, outcome: Outcome) -> bool:
+    if abs(outcome.energy_per_atom - kept.energy_per_atom) > SAME_ENERGY:
         return False
-    assert first.crystal is not None
-    assert second.crystal is not None
-    return matches(first.crystal, second.crystal, STRICT)
+    assert outcome.crystal is not None
+    assert kept.crystal is not None
+    return matches(outcome.crystal, kept.crystal, STRICT)

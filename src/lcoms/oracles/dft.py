@@ -118,7 +118,7 @@ class GpawOracle(EnergyOracle):
             task.write_text(json.dumps({"config": asdict(self.config), "crystals": rows}))
             done = subprocess.run(
                 self._command(task, answers),
-                env=os.environ | (_environment() if self.config.ranks > 1 else {}) | _ONE_THREAD,
+                env=os.environ | (_environment() if self.config.ranks > 1 else {}) | _ONE_THREAD | _SAFE_PATH,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -150,6 +150,7 @@ class GpawOracle(EnergyOracle):
 
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # no module of the working directory is taken for another
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lcoms.core.errors import ConfigError
+from lcoms.core.unique import grouped
 from lcoms.oracles.base import Evaluation
 from lcoms.oracles.hull import Hull
 from lcoms.structure.crystal import Composition, Crystal
@@ -89,13 +90,10 @@ def rank_crystals(
 
 def _ranked(group: list[RankedCrystal]) -> list[RankedCrystal]:
     """Crystals of one composition, duplicates given to the lowest of their kind."""
-    distinct: list[RankedCrystal] = []
-    for row in sorted(group, key=_energy):  # the sort is stable: equal energies stay in the order given
-        twin = next((i for i, kept in enumerate(distinct) if _same(kept, row)), None)
-        if twin is None:
-            distinct.append(row)
-        else:
-            distinct[twin] = replace(distinct[twin], duplicates=(*distinct[twin].duplicates, row.name))
+    in_order = sorted(group, key=_energy)  # the sort is stable: equal energies stay in the order given
+    distinct = [
+        replace(first, duplicates=tuple(other.name for other in others)) for first, *others in grouped(in_order, _same)
+    ]
     lowest = distinct[0].energy_per_atom
     return [
         replace(row, rank=rank, energy_above_lowest=row.energy_per_atom - lowest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import wrap
+from lcoms.structure.symmetry_search import moyo_dataset, normalizer_cosets
 from lcoms.structure.wyckoff import Orbits, WyckoffPosition, primitive_basis, symmetric_cell, wyckoff_positions
 
 Array = NDArray[np.float64]
@@ -38,15 +38,11 @@ class Description(NamedTuple):
 
 def describe(crystal: Crystal, *, symprec: float) -> Description | None:
     """The description of a crystal at a tolerance in angstrom; None where its symmetry cannot be found."""
-    import moyopy
-
-    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every centred cell
-    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
-    try:
-        dataset = moyopy.MoyoDataset(cell, symprec=symprec, setting=moyopy.Setting.standard())
-        places = dataset.normalizer_wyckoff_positions().coset_representatives[0][1]
-    except Exception:  # moyopy raises its own untyped errors where no group is consistent with the tolerance
+    dataset = moyo_dataset(crystal, symprec=symprec, standard=True)
+    cosets = None if dataset is None else normalizer_cosets(dataset)
+    if not cosets:
         return None
+    places = cosets[0][1]
     number, coords = int(dataset.number), np.array(dataset.std_cell.positions)
     positions, left = wyckoff_positions(number), list(range(len(coords)))
     found: list[tuple[str, int, Array]] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import warnings
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from lcoms.core.errors import CrystalError
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.symmetry_search import moyo_dataset
 
 TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
 NEAR_LADDER = (0.1, 0.05, 0.02)  # for crystals that are near their symmetry: relaxed, or decoded within a space group
@@ -54,7 +54,7 @@ class Symmetrised:
 
 def space_group_number(crystal: Crystal, *, symprec: float = STANDARD_SYMPREC) -> int:
     """Number in the International Tables at a tolerance in angstrom; 1 where the search fails."""
-    dataset = _dataset(crystal, symprec)
+    dataset = moyo_dataset(crystal, symprec=symprec)
     return 1 if dataset is None else int(dataset.number)
 
 
@@ -128,7 +128,7 @@ Found = tuple[int, Any, Any, Any]
 
 
 def _closely(crystal: Crystal, symprec: float) -> Found | None:
-    dataset = _dataset(crystal, symprec)
+    dataset = moyo_dataset(crystal, symprec=symprec)
     if dataset is None:
         return None
     cell = dataset.prim_std_cell
@@ -153,21 +153,9 @@ def _loosely(crystal: Crystal, symprec: float) -> Found | None:
     return int(dataset.number), *standard
 
 
-def _dataset(crystal: Crystal, symprec: float):  # type: ignore[no-untyped-def]
-    """moyopy's data set, or None where the search fails."""
-    import moyopy
-
-    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every centred cell
-    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
-    try:
-        return moyopy.MoyoDataset(cell, symprec=symprec)
-    except Exception:  # moyopy raises its own untyped errors where no group is consistent with the tolerance
-        return None
-
-
 def conventional(crystal: Crystal, *, symprec: float = 0.01) -> Crystal:
     """The conventional standardised cell; the crystal itself where no symmetry is found."""
-    dataset = _dataset(crystal, symprec)
+    dataset = moyo_dataset(crystal, symprec=symprec)
     if dataset is None:
         return crystal
     cell = dataset.std_cell

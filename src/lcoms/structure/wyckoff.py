@@ -8,7 +8,6 @@ coordinates x to W x + w.
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from lcoms.core.errors import CrystalError
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import space_group_symbol
+from lcoms.structure.symmetry_search import group_operations, moyo_dataset, normalizer_cosets
 
 Orbits = tuple[tuple[str, int], ...]
 """Wyckoff letter and atomic number of each orbit, sorted."""
@@ -112,10 +112,7 @@ def conventional_operations(
     number: int,
 ) -> tuple[Float[NDArray[np.float64], "g 3 3"], Float[NDArray[np.float64], "g 3"]]:
     """W and w of each operation of a space group in the conventional basis, centring included."""
-    import moyopy
-
-    found = moyopy.operations_from_number(number, setting=moyopy.Setting.standard())
-    return np.array(found.rotations, dtype=np.float64), np.array(found.translations, dtype=np.float64)
+    return group_operations(number)
 
 
 @cache
@@ -163,14 +160,9 @@ def standard_cell(crystal: Crystal, *, symprec: float, elements: Sequence[int] =
         elements: atomic numbers in the order that counts, so that crystals of one structure are described alike;
             ascending where none are given.
     """
-    import moyopy
-
-    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every centred cell
-    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
-    try:
-        dataset = moyopy.MoyoDataset(cell, symprec=symprec, setting=moyopy.Setting.standard())
-        same = dataset.normalizer_wyckoff_positions().coset_representatives
-    except Exception:  # moyopy raises its own untyped errors where no group is consistent with the tolerance
+    dataset = moyo_dataset(crystal, symprec=symprec, standard=True)
+    same = None if dataset is None else normalizer_cosets(dataset)
+    if same is None:
         return None
     found = dataset.std_cell
     cells = []

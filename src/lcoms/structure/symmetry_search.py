@@ -1,0 +1,52 @@
+"""The door to moyopy: the symmetry of a crystal as it is found, and the operations of a space group."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from lcoms.structure.crystal import Crystal
+
+Array = NDArray[np.float64]
+
+
+def moyo_dataset(crystal: Crystal, *, symprec: float, standard: bool = False) -> Any:
+    """moyopy's data set of a crystal, or None where the search fails.
+
+    Args:
+        symprec: angstrom.
+        standard: in the standard setting of International Tables, instead of the one that spglib takes.
+    """
+    import moyopy
+
+    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every centred cell
+    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
+    setting = moyopy.Setting.standard() if standard else None
+    try:
+        return moyopy.MoyoDataset(cell, symprec=symprec, setting=setting)
+    except Exception:  # moyopy raises its own untyped errors where no group is consistent with the tolerance
+        return None
+
+
+def normalizer_cosets(dataset: Any) -> list[Any] | None:
+    """Changes of origin or axes that keep a data set in its setting, each with the Wyckoff positions of the sites.
+
+    Returns:
+        None where moyopy finds none.
+    """
+    try:
+        return list(dataset.normalizer_wyckoff_positions().coset_representatives)
+    except Exception:  # moyopy raises its own untyped errors where no group is consistent with the tolerance
+        return None
+
+
+def group_operations(number: int) -> tuple[Float[Array, "g 3 3"], Float[Array, "g 3"]]:
+    """W and w of each operation of a space group in the conventional basis, centring included."""
+    import moyopy
+
+    found = moyopy.operations_from_number(number, setting=moyopy.Setting.standard())
+    return np.array(found.rotations, dtype=np.float64), np.array(found.translations, dtype=np.float64)
