@@ -1,19 +1,15 @@
 """The fast preset: a composition-conditional CD-VAE of density layers.
 
 It trains on a CPU and decodes in tens of steps. Encoder: density layers, mean over atoms, (mu, logvar). Lattice: an MLP
-on [z, c] gives log lengths over a composition volume and angles. Denoiser: the target is the displacement to the
-nearest equivalent of the clean crystal over s(sigma) = sigma / sqrt(1 + (sigma / cap)^2), the size such displacements
-have in a crystal: denoising score matching (Song & Ermon 2019; CD-VAE, Xie et al. 2022, eq. 8) whose target stays
-bounded.
+on [z, c] gives log lengths over a composition volume and angles. The denoiser is trained by
+`lcoms.models.fast_loss` and decodes by `lcoms.models.fast_decode`.
 
 Work is done on groups of crystals with equally many atoms: frac_coords (b, n, 3), lattice (b, 3, 3), numbers (b, n).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,8 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lcoms.core.errors import ConfigError, CrystalError
-from lcoms.models.assignment import assigned_displacements
+from lcoms.core.errors import ConfigError
 from lcoms.models.base import (
     CDVAE,
     LatticeTransform,
@@ -34,7 +29,9 @@ from lcoms.models.base import (
     sample_latent,
 )
 from lcoms.models.fast_config import FastConfig
-from lcoms.models.schedule import Symmetry, anneal, random_strains
+from lcoms.models.fast_decode import Sampler
+from lcoms.models.fast_layers import N_WAVES, STRAIN_SCALE, mlp, size_feature, waves
+from lcoms.models.fast_loss import denoising_losses
 from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout
 from lcoms.nn.geometry import Densities, densities
 from lcoms.structure.batch import CrystalBatch
@@ -42,12 +39,7 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import N_ELEMENTS
 from lcoms.structure.wyckoff import SymmetricCell
 
-N_WAVES = 8
-LARGE_CELL = 8  # atoms
-AT_ONCE = 1536  # atoms that the networks see at a time while decoding: what they make of them fits into caches
 LATTICE_SIX = 6
-STRAIN_SCALE = 0.03
-STRAIN_SEEN = 0.6  # angstrom of noise
 
 
 class FastCDVAE(CDVAE):
@@ -61,14 +53,14 @@ class FastCDVAE(CDVAE):
         self.config = c = config
         self.latent_dim = c.latent_dim
         sizes = {"channels": c.channels, "filters": c.filters, "vectors": c.vectors, "condition": c.condition}
-        self.embed_composition = _mlp(N_ELEMENTS, c.condition, c.condition)
+        self.embed_composition = mlp(N_ELEMENTS, c.condition, c.condition)
         self.embed = nn.Embedding(N_ELEMENTS + 1, c.channels)
         self.encoder = DensityTrunk(c.basis, layers=c.encoder_layers, **sizes)
         self.encoder_norm = nn.LayerNorm(c.channels)
-        self.to_latent = _mlp(2 * c.channels, c.channels, 2 * c.latent_dim)
-        self.lattice_head = _mlp(c.latent_dim + c.condition + 1, 256, 256, LATTICE_SIX)
-        self.energy_head = _mlp(c.latent_dim + c.condition, 256, 1)
-        self.to_condition = _mlp(c.latent_dim + c.condition + 1 + LATTICE_SIX + 2 * N_WAVES, 256, c.condition)
+        self.to_latent = mlp(2 * c.channels, c.channels, 2 * c.latent_dim)
+        self.lattice_head = mlp(c.latent_dim + c.condition + 1, 256, 256, LATTICE_SIX)
+        self.energy_head = mlp(c.latent_dim + c.condition, 256, 1)
+        self.to_condition = mlp(c.latent_dim + c.condition + 1 + LATTICE_SIX + 2 * N_WAVES, 256, c.condition)
         self.embed_site = nn.Embedding(N_ELEMENTS + 1, c.channels)
         self.start = nn.Linear(c.condition, c.channels)
         self.decoder = DensityTrunk(c.basis, layers=c.decoder_layers, **sizes)
@@ -136,6 +128,10 @@ class FastCDVAE(CDVAE):
                 self.energy_mean.copy_(known.mean())
                 self.energy_std.copy_(known.std().clamp_min(1e-3))
 
+    @property
+    def _sampler(self) -> Sampler:
+        return Sampler(self.denoise, self._encode, self.config)
+
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.energy_mean.device.type, torch.bfloat16, enabled=self.mixed)
 
@@ -159,7 +155,7 @@ class FastCDVAE(CDVAE):
         return mu, clamp_logvar(logvar)
 
     def _lattice_vector(self, z: Tensor, numbers: Tensor) -> Float[Tensor, "b 6"]:
-        return self.lattice_head(torch.cat([z, self._composition(numbers), _size_feature(numbers)], -1))
+        return self.lattice_head(torch.cat([z, self._composition(numbers), size_feature(numbers)], -1))
 
     def _energy(self, z: Tensor, numbers: Tensor) -> Float[Tensor, " b"]:
         return self.energy_head(torch.cat([z, self._composition(numbers)], -1)).squeeze(-1)
@@ -176,18 +172,9 @@ class FastCDVAE(CDVAE):
 
         The displacements hold no common translation. The clean lattice is lattice @ (1 + strain).
         """
-        condition = self.to_condition(
-            torch.cat(
-                [
-                    z,
-                    self._composition(numbers),
-                    _size_feature(numbers),
-                    self.lattice_transform(lattice, self._cell_volume(numbers)),
-                    _waves(sigma),
-                ],
-                -1,
-            )
-        )
+        known = [self._composition(numbers), size_feature(numbers)]
+        cell = self.lattice_transform(lattice, self._cell_volume(numbers))
+        condition = self.to_condition(torch.cat([z, *known, cell, waves(sigma)], -1))
         g = self._densities(frac_coords, lattice)
         h = self.embed_site(numbers) + self.start(condition)[:, None, :]
         with self._autocast():
@@ -204,19 +191,15 @@ class FastCDVAE(CDVAE):
         mu, logvar = self._encode(frac_coords, lattice, numbers)
         z = sample_latent(mu, logvar, generator)
         target = self.lattice_transform(lattice, self._cell_volume(numbers))
-        coord, strain = self._denoising_losses(z, frac_coords, lattice, numbers, generator)
+        coord, strain = denoising_losses(self.denoise, c, z, frac_coords, lattice, numbers, generator)
         parts = {
             "coord": coord,
             "strain": strain,
             "lattice": functional.smooth_l1_loss(self._lattice_vector(z, numbers), target, beta=0.1) * 2,
             "kl": kl_divergence(mu, logvar),
         }
-        loss = (
-            parts["coord"]
-            + c.strain_weight * parts["strain"]
-            + c.lattice_weight * parts["lattice"]
-            + c.kl_weight * parts["kl"]
-        )
+        loss = parts["coord"] + c.strain_weight * parts["strain"]
+        loss = loss + c.lattice_weight * parts["lattice"] + c.kl_weight * parts["kl"]
         if energy is not None:
             known = ~energy.isnan()
             error = self._energy(z, numbers)[known] - (energy[known] - self.energy_mean) / self.energy_std
@@ -224,94 +207,15 @@ class FastCDVAE(CDVAE):
             loss = loss + c.energy_weight * parts["energy"]
         return {"loss": loss, **parts}
 
-    def _denoising_losses(
-        self, z: Tensor, frac_coords: Tensor, lattice: Tensor, numbers: Tensor, generator: torch.Generator
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Losses of displacements and of strains, each in units of what is usual for it."""
-        c = self.config
-        z = z.repeat_interleave(c.noises_per_crystal, 0)
-        # Random numbers and assignments are made on the processor, also where the network is on a GPU.
-        frac_coords, lattice, numbers = (
-            t.repeat_interleave(c.noises_per_crystal, 0).cpu() for t in (frac_coords, lattice, numbers)
-        )
-        strain = random_strains(len(z), c.strain, generator)
-        deform = torch.eye(3) + strain
-        missing = torch.linalg.inv(deform) - torch.eye(3)
-        lattice = lattice @ deform
-        sigma = c.noise.sample(len(z), generator)
-        noise = torch.randn(frac_coords.shape, generator=generator) * sigma[:, None, None]
-        noise = noise - noise.mean(1, keepdim=True)
-        noisy = frac_coords + noise @ torch.linalg.inv(lattice)
-        moves = -noise
-        for low, high, candidates in (
-            (c.assign_above, c.move_above, 0),
-            (c.move_above, float("inf"), c.equivalents),
-        ):
-            far = (sigma > low) & (sigma <= high)
-            if far.any():
-                moves[far] = assigned_displacements(
-                    noisy[far], frac_coords[far], lattice[far], numbers[far], generator, candidates=candidates
-                )
-        noisy, lattice, numbers, sigma, moves, missing = (
-            t.to(z.device) for t in (noisy, lattice, numbers, sigma, moves, missing)
-        )
-        moved, strained = self.denoise(z, noisy, lattice, numbers, sigma)
-        error = (moved - moves) / c.noise.scale(sigma)[:, None, None]
-        off = (strained - missing) / STRAIN_SCALE
-        # Amid displaced atoms the strain cannot be seen, and a decode does not ask for it there.
-        seen = 1 / (1 + (sigma / STRAIN_SEEN) ** 4)
-        off = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.1, reduction="none").mean((1, 2))
-        return error.square().sum(-1).mean(), (3 * seen * off).mean()
-
-    def _tries(self, n_atoms: int) -> int:
-        if n_atoms == 1:
-            return 1
-        return self.config.tries if n_atoms <= LARGE_CELL else self.config.tries_large
-
     def _decode(self, z: Tensor, numbers: Tensor, generator: torch.Generator) -> list[Crystal | None]:
-        tries = self._tries(numbers.shape[1])
+        tries = self.config.tries_for(numbers.shape[1])
         z, numbers = z.repeat_interleave(tries, 0), numbers.repeat_interleave(tries, 0)
         lattice, valid = self.lattice_transform.to_lattice(self._lattice_vector(z, numbers), self._cell_volume(numbers))
         frac_coords = torch.rand((*numbers.shape, 3), generator=generator).to(z.device)
-        crystals, distance = self._sample(z, numbers, frac_coords, lattice, generator)
+        crystals, distance = self._sampler.sample(z, numbers, frac_coords, lattice, generator)
         distance = torch.where(valid.cpu(), distance, torch.inf).view(-1, tries)
         best = distance.argmin(1) + tries * torch.arange(len(distance))
         return [crystals[row] if valid[row] else None for row in best.tolist()]
-
-    def _sample(
-        self,
-        z: Tensor,
-        numbers: Tensor,
-        frac_coords: Tensor,
-        lattice: Tensor,
-        generator: torch.Generator,
-        symmetry: Symmetry | None = None,
-        *,
-        sigma_max: float | None = None,
-    ) -> tuple[list[Crystal | None], Float[Tensor, " b"]]:
-        """Crystals annealed from where the atoms are, and how far their latents are from those asked for."""
-        noise = self.config.noise
-        frac_coords, lattice = anneal(
-            lambda x, cell, sigma: _in_pieces(self.denoise, numbers.shape[1], z, x, cell, numbers, sigma),
-            frac_coords,
-            lattice,
-            noise if sigma_max is None else replace(noise, sigma_max=sigma_max),
-            steps=self.config.steps,
-            generator=generator,
-            churn=self.config.churn,
-            strain_below=self.config.strain_below,
-            symmetry=symmetry,
-        )
-        finite = frac_coords.isfinite().all((1, 2)) & lattice.isfinite().all((1, 2))
-        lattice = torch.where(finite[:, None, None], lattice, torch.eye(3, device=z.device))
-        frac_coords = torch.where(finite[:, None, None], frac_coords, 0.0)
-        mu, _ = _in_pieces(self._encode, numbers.shape[1], frac_coords, lattice, numbers)
-        distance = torch.where(finite, torch.linalg.norm(mu - z, dim=-1), torch.inf).cpu()
-        lattice, frac_coords, numbers = lattice.cpu(), frac_coords.cpu(), numbers.cpu()
-        crystals = [
-            _crystal(lattice[row], frac_coords[row], numbers[row]) if finite[row] else None for row in range(len(z))
-        ]
-        return crystals, distance
 
     @torch.no_grad()
     def predict_lattices(
@@ -349,63 +253,4 @@ class FastCDVAE(CDVAE):
         Returns:
             Crystals in the primitive cells of their groups, and the distance of each one's latent from that asked for.
         """
-        crystals: list[Crystal | None] = [None] * len(cells)
-        distances = torch.full((len(cells),), torch.inf)
-        places = [None] * len(cells) if coords is None else coords
-        kinds = np.array([(len(c.atomic_numbers), x is not None) for c, x in zip(cells, places, strict=True)])
-        for kind in np.unique(kinds.reshape(-1, 2), axis=0):
-            rows = np.flatnonzero((kinds == kind).all(1)).tolist()
-            some = [cells[row] for row in rows]
-            begin = [_placed(cells[row], places[row], generator) for row in rows]
-            frac_coords = torch.stack(begin).to(z.device)
-            numbers = torch.from_numpy(np.stack([cell.atomic_numbers for cell in some])).to(z.device)
-            found, distances[rows] = self._sample(
-                z[rows],
-                numbers,
-                frac_coords,
-                lattices[rows].to(z.device),
-                generator,
-                Symmetry.of(some),
-                sigma_max=known_to if kind[1] else None,
-            )
-            for row, crystal in zip(rows, found, strict=True):
-                crystals[row] = crystal
-        return crystals, distances
-
-
-def _in_pieces(network: Callable[..., tuple[Tensor, Tensor]], n_atoms: int, *rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The network's answers for all rows, few enough of them at a time."""
-    pieces = [network(*piece) for piece in zip(*(t.split(max(1, AT_ONCE // n_atoms)) for t in rows), strict=True)]
-    first, second = zip(*pieces, strict=True)
-    return torch.cat(first), torch.cat(second)
-
-
-def _placed(
-    cell: SymmetricCell, coords: Float[NDArray[np.float64], " k"] | None, generator: torch.Generator
-) -> Float[Tensor, "n 3"]:
-    """Fractional coordinates with the free ones as given, or anywhere."""
-    free = torch.rand(cell.n_free, generator=generator, dtype=torch.float64).numpy() if coords is None else coords
-    return torch.from_numpy(cell.shifts + cell.directions @ free).float()
-
-
-def _crystal(lattice: Tensor, frac_coords: Tensor, numbers: Tensor) -> Crystal | None:
-    try:
-        return Crystal(lattice.double().numpy(), frac_coords.double().numpy(), numbers.numpy())
-    except CrystalError:
-        return None
-
-
-def _size_feature(numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b 1"]:
-    return torch.full((len(numbers), 1), float(numbers.shape[1]), device=numbers.device).log() - 2.0
-
-
-def _waves(sigma: Float[Tensor, " b"]) -> Float[Tensor, "b waves"]:
-    phase = 0.35 * torch.log(sigma)[:, None] * torch.arange(1, N_WAVES + 1, device=sigma.device)
-    return torch.cat([phase.sin(), phase.cos()], -1)
-
-
-def _mlp(*sizes: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(sizes):
-        layers += [nn.Linear(n_in, n_out), nn.SiLU()]
-    return nn.Sequential(*layers[:-1])
+        return self._sampler.within(z, cells, lattices, generator, coords=coords, known_to=known_to)

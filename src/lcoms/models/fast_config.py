@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from lcoms.models.schedule import NoiseSchedule
 from lcoms.nn.geometry import DensityBasis
 
+LARGE_CELL = 8  # atoms
+
 
 @dataclass(frozen=True)
 class FastConfig:
@@ -52,3 +54,9 @@ class FastConfig:
     churn: float = 0.4
     tries: int = 8
     tries_large: int = 12
+
+    def tries_for(self, n_atoms: int) -> int:
+        """Tries of a decode, from which the one nearest to the latent is taken."""
+        if n_atoms == 1:
+            return 1
+        return self.tries if n_atoms <= LARGE_CELL else self.tries_large

@@ -1,0 +1,125 @@
+"""How the fast preset makes crystals of latents: atoms and cells annealed, anywhere or within a space group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcoms.core.errors import CrystalError
+from lcoms.models.fast_config import FastConfig
+from lcoms.models.fast_loss import Denoise
+from lcoms.models.schedule import Symmetry, anneal
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.wyckoff import SymmetricCell
+
+AT_ONCE = 1536  # atoms that the networks see at a time while decoding: what they make of them fits into caches
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Networks that crystals are decoded with.
+
+    Attributes:
+        encode: coordinates, lattices and atomic numbers to mean and log variance of latents.
+    """
+
+    denoise: Denoise
+    encode: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    config: FastConfig
+
+    def sample(
+        self,
+        z: Tensor,
+        numbers: Tensor,
+        frac_coords: Tensor,
+        lattice: Tensor,
+        generator: torch.Generator,
+        symmetry: Symmetry | None = None,
+        *,
+        sigma_max: float | None = None,
+    ) -> tuple[list[Crystal | None], Float[Tensor, " b"]]:
+        """Crystals annealed from where the atoms are, and how far their latents are from those asked for."""
+        noise = self.config.noise
+        frac_coords, lattice = anneal(
+            lambda x, cell, sigma: in_pieces(self.denoise, numbers.shape[1], z, x, cell, numbers, sigma),
+            frac_coords,
+            lattice,
+            noise if sigma_max is None else replace(noise, sigma_max=sigma_max),
+            steps=self.config.steps,
+            generator=generator,
+            churn=self.config.churn,
+            strain_below=self.config.strain_below,
+            symmetry=symmetry,
+        )
+        finite = frac_coords.isfinite().all((1, 2)) & lattice.isfinite().all((1, 2))
+        lattice = torch.where(finite[:, None, None], lattice, torch.eye(3, device=z.device))
+        frac_coords = torch.where(finite[:, None, None], frac_coords, 0.0)
+        mu, _ = in_pieces(self.encode, numbers.shape[1], frac_coords, lattice, numbers)
+        distance = torch.where(finite, torch.linalg.norm(mu - z, dim=-1), torch.inf).cpu()
+        lattice, frac_coords, numbers = lattice.cpu(), frac_coords.cpu(), numbers.cpu()
+        crystals = [
+            _crystal(lattice[row], frac_coords[row], numbers[row]) if finite[row] else None for row in range(len(z))
+        ]
+        return crystals, distance
+
+    def within(
+        self,
+        z: Float[Tensor, "n latent"],
+        cells: Sequence[SymmetricCell],
+        lattices: Float[Tensor, "n 3 3"],
+        generator: torch.Generator,
+        *,
+        coords: Sequence[Float[NDArray[np.float64], " _"] | None] | None,
+        known_to: float,
+    ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
+        """`FastCDVAE.decode_within`."""
+        crystals: list[Crystal | None] = [None] * len(cells)
+        distances = torch.full((len(cells),), torch.inf)
+        places = [None] * len(cells) if coords is None else coords
+        kinds = np.array([(len(c.atomic_numbers), x is not None) for c, x in zip(cells, places, strict=True)])
+        for kind in np.unique(kinds.reshape(-1, 2), axis=0):
+            rows = np.flatnonzero((kinds == kind).all(1)).tolist()
+            some = [cells[row] for row in rows]
+            begin = [_placed(cells[row], places[row], generator) for row in rows]
+            frac_coords = torch.stack(begin).to(z.device)
+            numbers = torch.from_numpy(np.stack([cell.atomic_numbers for cell in some])).to(z.device)
+            found, distances[rows] = self.sample(
+                z[rows],
+                numbers,
+                frac_coords,
+                lattices[rows].to(z.device),
+                generator,
+                Symmetry.of(some),
+                sigma_max=known_to if kind[1] else None,
+            )
+            for row, crystal in zip(rows, found, strict=True):
+                crystals[row] = crystal
+        return crystals, distances
+
+
+def in_pieces(network: Callable[..., tuple[Tensor, Tensor]], n_atoms: int, *rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The network's answers for all rows, few enough of them at a time."""
+    pieces = [network(*piece) for piece in zip(*(t.split(max(1, AT_ONCE // n_atoms)) for t in rows), strict=True)]
+    first, second = zip(*pieces, strict=True)
+    return torch.cat(first), torch.cat(second)
+
+
+def _placed(
+    cell: SymmetricCell, coords: Float[NDArray[np.float64], " k"] | None, generator: torch.Generator
+) -> Float[Tensor, "n 3"]:
+    """Fractional coordinates with the free ones as given, or anywhere."""
+    free = torch.rand(cell.n_free, generator=generator, dtype=torch.float64).numpy() if coords is None else coords
+    return torch.from_numpy(cell.shifts + cell.directions @ free).float()
+
+
+def _crystal(lattice: Tensor, frac_coords: Tensor, numbers: Tensor) -> Crystal | None:
+    try:
+        return Crystal(lattice.double().numpy(), frac_coords.double().numpy(), numbers.numpy())
+    except CrystalError:
+        return None

@@ -1,0 +1,69 @@
+"""What the denoiser of the fast preset is trained on: crystals with noise on their atoms and a strain on their cell.
+
+The target of an atom is the displacement to the nearest equivalent of the clean crystal over
+s(sigma) = sigma / sqrt(1 + (sigma / cap)^2), the size such displacements have in a crystal: denoising score matching
+(Song & Ermon 2019; CD-VAE, Xie et al. 2022, eq. 8) whose target stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from lcoms.models.assignment import assigned_displacements
+from lcoms.models.fast_config import FastConfig
+from lcoms.models.fast_layers import STRAIN_SCALE
+from lcoms.models.schedule import random_strains
+
+STRAIN_SEEN = 0.6  # angstrom of noise
+Denoise = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From latents, coordinates, lattices, atomic numbers and noise levels to displacements and strains."""
+
+
+def denoising_losses(
+    denoise: Denoise,
+    c: FastConfig,
+    z: Float[Tensor, "b latent"],
+    frac_coords: Float[Tensor, "b n 3"],
+    lattice: Float[Tensor, "b 3 3"],
+    numbers: Int[Tensor, "b n"],
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Losses of displacements and of strains, each in units of what is usual for it."""
+    z = z.repeat_interleave(c.noises_per_crystal, 0)
+    # Random numbers and assignments are made on the processor, also where the network is on a GPU.
+    frac_coords, lattice, numbers = (
+        t.repeat_interleave(c.noises_per_crystal, 0).cpu() for t in (frac_coords, lattice, numbers)
+    )
+    strain = random_strains(len(z), c.strain, generator)
+    deform = torch.eye(3) + strain
+    missing = torch.linalg.inv(deform) - torch.eye(3)
+    lattice = lattice @ deform
+    sigma = c.noise.sample(len(z), generator)
+    noise = torch.randn(frac_coords.shape, generator=generator) * sigma[:, None, None]
+    noise = noise - noise.mean(1, keepdim=True)
+    noisy = frac_coords + noise @ torch.linalg.inv(lattice)
+    moves = -noise
+    for low, high, candidates in (
+        (c.assign_above, c.move_above, 0),
+        (c.move_above, float("inf"), c.equivalents),
+    ):
+        far = (sigma > low) & (sigma <= high)
+        if far.any():
+            moves[far] = assigned_displacements(
+                noisy[far], frac_coords[far], lattice[far], numbers[far], generator, candidates=candidates
+            )
+    noisy, lattice, numbers, sigma, moves, missing = (
+        t.to(z.device) for t in (noisy, lattice, numbers, sigma, moves, missing)
+    )
+    moved, strained = denoise(z, noisy, lattice, numbers, sigma)
+    error = (moved - moves) / c.noise.scale(sigma)[:, None, None]
+    off = (strained - missing) / STRAIN_SCALE
+    # Amid displaced atoms the strain cannot be seen, and a decode does not ask for it there.
+    seen = 1 / (1 + (sigma / STRAIN_SEEN) ** 4)
+    off = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.1, reduction="none").mean((1, 2))
+    return error.square().sum(-1).mean(), (3 * seen * off).mean()
