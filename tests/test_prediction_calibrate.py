@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lcoms.prediction.candidate import Candidate, Relaxation
 from scipy.special import expit
 from tiny import caesium_chloride, candidate_of, rock_salt, zinc_blende
 
@@ -23,7 +24,6 @@ from lcoms.prediction.calibrate import (
     load_confidence,
     reliability,
 )
-from lcoms.prediction.candidate import Candidate, Relaxation
 from lcoms.prediction.propose import Start
 from lcoms.structure.crystal import Crystal
 
