@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 from tiny import caesium_chloride, rock_salt
 
 from lcoms.core.errors import ConfigError
-from lcoms.prediction.random_symmetric import ExploreConfig, SymmetricDraw, best_apart, closeness, draw_crystals
+from lcoms.prediction.random_symmetric import RandomSymmetricSpec, SymmetricDraw, best_apart, closeness, draw_crystals
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS, covalent_radius
 from lcoms.structure.lattice import volume
@@ -26,7 +26,7 @@ def draws(
     composition: Composition = PEROVSKITE, seed: int = 0, size: float = 60.0, **options: float
 ) -> list[SymmetricDraw]:
     random = np.random.default_rng(seed)
-    return draw_crystals([(composition, 1.0, size)], FREQUENCIES, ExploreConfig(**{"n": 12, **options}), random)
+    return draw_crystals([(composition, 1.0, size)], FREQUENCIES, RandomSymmetricSpec(**{"n": 12, **options}), random)
 
 
 def radii(crystal: Crystal) -> np.ndarray:
@@ -79,9 +79,9 @@ def test_rock_salt_and_caesium_chloride_are_drawn_by_frequency() -> None:
 
 def test_cells_share_the_draws_by_weight_and_large_ones_are_left_out() -> None:
     cells = [(SALT.scaled(n), weight, 44.0 * n) for n, weight in ((1, 3.0), (2, 1.0), (6, 5.0))]
-    found = draw_crystals(cells, FREQUENCIES, ExploreConfig(n=12, drawn=80), np.random.default_rng(0))
+    found = draw_crystals(cells, FREQUENCIES, RandomSymmetricSpec(n=12, drawn=80), np.random.default_rng(0))
     assert Counter(one.crystal.n_atoms for one in found) == {2: 60, 4: 20}
-    assert draw_crystals(cells, FREQUENCIES, ExploreConfig(n=0), np.random.default_rng(0)) == []
+    assert draw_crystals(cells, FREQUENCIES, RandomSymmetricSpec(n=0), np.random.default_rng(0)) == []
 
 
 def test_an_impossible_distance_ends() -> None:
@@ -92,14 +92,14 @@ def test_the_lowest_that_are_not_alike_are_chosen() -> None:
     found = draws(SALT, size=44.0, drawn=60, closest=0.5)
     energies = [float(at) for at in range(60)]
     energies[3] = float("nan")
-    chosen = best_apart(found, energies, ExploreConfig(n=8, max_alike=1))
+    chosen = best_apart(found, energies, RandomSymmetricSpec(n=8, max_alike=1))
     kinds = [(found[at].space_group, found[at].orbits) for at in chosen]
     assert chosen == sorted(chosen)
     assert 3 not in chosen
     assert len(set(kinds)) == len(kinds)
     every = {(one.space_group, one.orbits) for at, one in enumerate(found) if at != 3}
     assert len(chosen) == min(8, len(every))
-    assert len(best_apart(found, energies, ExploreConfig(n=8, max_alike=60))) == 8
+    assert len(best_apart(found, energies, RandomSymmetricSpec(n=8, max_alike=60))) == 8
 
 
 def test_closeness_against_many_images() -> None:
@@ -122,4 +122,4 @@ def test_closeness_against_many_images() -> None:
 @pytest.mark.parametrize("option", [{"n": -1}, {"closest": -0.1}, {"max_alike": 0}])
 def test_options_that_make_no_sense(option: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        ExploreConfig(**option)  # type: ignore[arg-type]
+        RandomSymmetricSpec(**option)  # type: ignore[arg-type]

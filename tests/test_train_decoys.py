@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 import torch
 from tiny import KnownDecoder, caesium_chloride, make_store, rock_salt, write_weights, zinc_blende
 
+from lcoms.data.checks import IngestOptions
+from lcoms.data.ingest import ingest
 from lcoms.data.store import Store
-from lcoms.models.weights import Weights, load_weights
 from lcoms.oracles.base import EnergyOracle, Evaluation
-from lcoms.prediction.pipeline import predict_crystals
-from lcoms.prediction.propose import PredictConfig
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.spec import PredictionSpec, SearchSpec
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.train.decoys import MAX_ABOVE, Anchor, choose_anchors, make_decoys, write_decoys
+from lcoms.train.decoys import MAX_ABOVE, choose_anchors, make_decoys, write_decoys
 from lcoms.train.surrogate import SurrogateData
 
 
@@ -61,16 +64,15 @@ def test_anchors_are_the_best_of_their_compositions(store: Store) -> None:
     assert len(choose_anchors(store, np.arange(4), 1, np.random.default_rng(0))) == 1
 
 
-def test_energies_are_anchored_and_losses_counted(store: Store, tmp_path: Path) -> None:
-    weights = load_weights(write_weights(tmp_path / "weights"))
+def test_energies_are_anchored_and_losses_counted(store: Store, bundle: WeightBundle, tmp_path: Path) -> None:
     good, far = rock_salt(6.0), caesium_chloride(7.0, (11, 17))
     overlapping = Crystal(good.lattice, np.array([[0, 0, 0], [0.01, 0, 0]]), good.atomic_numbers)
     anchors = choose_anchors(store, np.arange(4), 10, np.random.default_rng(0))
     salt, blende = sorted(anchors, key=lambda anchor: anchor.energy)
-    oracle, config = ByVolume(), PredictConfig(n_starts=4, start="prior", steps=1)
-    decoys, lost = make_decoys([salt], _decoding(weights, [good, None, overlapping, far]), config, oracle)
+    oracle = ByVolume()
+    decoys, lost = make_decoys([salt], _decoding(bundle, [good, None, overlapping, far]), oracle)
     assert lost == 2
-    assert make_decoys([blende], _decoding(weights, [zinc_blende()] * 4), config, oracle) == ([], 1)
+    assert make_decoys([blende], _decoding(bundle, [zinc_blende()] * 4), oracle) == ([], 1)
     assert [d.split for d in decoys] == ["train", "train"]
     decoys.sort(key=lambda decoy: decoy.energy)
     expected = -2.0 + oracle.per_atom(good) - oracle.per_atom(rock_salt())
@@ -78,9 +80,6 @@ def test_energies_are_anchored_and_losses_counted(store: Store, tmp_path: Path) 
     assert decoys[1].energy == pytest.approx(-2.0 + MAX_ABOVE)
 
     write_decoys(tmp_path / "decoys.parquet", decoys)
-    from lcoms.data.checks import IngestOptions
-    from lcoms.data.ingest import ingest
-
     ingest([tmp_path / "decoys.parquet"], tmp_path / "read", options=IngestOptions(keep_split=True))
     again = Store.open(tmp_path / "read")
     np.testing.assert_allclose(
@@ -88,27 +87,27 @@ def test_energies_are_anchored_and_losses_counted(store: Store, tmp_path: Path) 
     )
 
 
-def _decoding(weights: Weights, answers: list[Crystal | None]) -> Weights:
-    return type(weights)(**(vars(weights) | {"cdvae": KnownDecoder(answers)}))
+@pytest.fixture
+def bundle(tmp_path: Path) -> WeightBundle:
+    return WeightBundle.load(write_weights(tmp_path / "weights"))
 
 
-def test_decoys_are_the_crystals_that_prediction_gives(store: Store, tmp_path: Path) -> None:
-    weights = load_weights(write_weights(tmp_path / "weights"))
+def _decoding(bundle: WeightBundle, answers: list[Crystal | None]) -> Predictor:
+    """A predictor that decodes its four descents to these."""
+    spec = PredictionSpec(search=SearchSpec(start="prior", n_starts=4, steps=1), relaxation=None)
+    return Predictor(replace(bundle, cdvae=KnownDecoder(answers)), spec)
+
+
+def test_decoys_are_the_crystals_that_prediction_gives(store: Store, bundle: WeightBundle) -> None:
     anchors = choose_anchors(store, np.arange(2), 1, np.random.default_rng(0))
-    config = PredictConfig(n_starts=6, steps=2)
-    decoys, _ = make_decoys(anchors, weights, config, ByVolume())
-    predicted = predict_crystals(anchors[0].crystal.composition, weights, config).candidates
+    predictor = Predictor(bundle, PredictionSpec(search=SearchSpec(n_starts=6, steps=2), relaxation=None))
+    decoys, _ = make_decoys(anchors, predictor, ByVolume())
+    predicted = predictor.predict(anchors[0].crystal.composition).candidates
     assert len(decoys) == len(predicted) > 1
     assert any(one.space_group > 2 for one in predicted)
     for decoy, candidate in zip(decoys, predicted, strict=True):
         np.testing.assert_array_equal(decoy.crystal.lattice, candidate.crystal.lattice)
         np.testing.assert_array_equal(decoy.crystal.frac_coords, candidate.crystal.frac_coords)
-
-
-def test_a_composition_that_prediction_refuses_is_counted_as_lost(tmp_path: Path) -> None:
-    weights = load_weights(write_weights(tmp_path / "weights"))
-    unseen = Anchor(rock_salt(5.4, (92, 8)), -3.0, "train")
-    assert make_decoys([unseen], weights, PredictConfig(n_starts=3), ByVolume()) == ([], 3)
 
 
 def test_joined_data_keep_compositions_on_one_side() -> None:
