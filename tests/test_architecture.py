@@ -1,0 +1,69 @@
+"""The plan of the package: rooms, their floors as CONTRIBUTING tells them, and the sizes of modules and functions."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "lcoms"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def n_lines(module: Path) -> int:
+    return module.read_text().count("\n")
+
+
+def layers() -> list[list[str]]:
+    """Rooms of the contract, the highest floor first; those on one floor together."""
+    (contract,) = (c for c in SETTINGS["tool"]["importlinter"]["contracts"] if c["name"].startswith("Floors"))
+    return [re.findall(r"\w+", layer) for layer in contract["layers"]]
+
+
+def told_layers() -> list[list[str]]:
+    """The same as the table of CONTRIBUTING tells them."""
+    rows = re.findall(r"^\| \d+ \| (.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    return [re.findall(r"`(\w+)`", row) for row in rows]
+
+
+def test_contributing_tells_the_floors_of_the_contract() -> None:
+    assert told_layers() == layers()
+    numbers = re.findall(r"^\| (\d+) \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    assert numbers == [str(n) for n in reversed(range(len(layers())))]
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert rooms | modules == {room for layer in layers() for room in layer}
+
+
+def test_the_root_holds_few_modules() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
+
+
+def test_modules_are_short() -> None:
+    assert {str(module.relative_to(PACKAGE)): n_lines(module) for module in MODULES if n_lines(module) > 350} == {}
+    assert statistics.median(map(n_lines, MODULES)) <= 180
+
+
+@pytest.mark.parametrize("room", sorted({m.relative_to(PACKAGE).parts[0] for m in MODULES}))
+def test_functions_fit_a_screen(room: str) -> None:
+    """Options of a command and the text about a function are not counted: only what it does."""
+    long = {}
+    for module in (m for m in MODULES if m.relative_to(PACKAGE).parts[0] == room):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (n := _n_body_lines(node)) > 60:
+                long[f"{module.relative_to(PACKAGE)}: {node.name}"] = n
+    assert long == {}
+
+
+def _n_body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    statements = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    return 0 if not statements or node.end_lineno is None else node.end_lineno - statements[0].lineno + 1
