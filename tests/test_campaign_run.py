@@ -14,8 +14,8 @@ from lcoms.campaign.folder import JOURNAL, CampaignFolder, FormulaStatus
 from lcoms.campaign.plan import Answer, Plan, predict_one
 from lcoms.campaign.run import Finished, run_campaign
 from lcoms.campaign.summary import DAMAGED, NOT_RUN, summarise
-from lcoms.campaign.workers import WorkerDiedError
 from lcoms.core.errors import OracleError, WeightsError
+from lcoms.core.pool import KILLED, WorkerDiedError
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ class Mortal(InlineWorkers):
         if formula != "ZnO":
             return super().submit(formula)
         future: Future[Answer] = Future()
-        future.set_exception(WorkerDiedError())
+        future.set_exception(WorkerDiedError(KILLED))
         return future
 
 

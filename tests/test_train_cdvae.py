@@ -30,7 +30,9 @@ from lcoms.nn.geometry import DensityBasis
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.matching import STRICT, matches
 from lcoms.train import cdvae as module
-from lcoms.train.cdvae import CHECKPOINT_FILE, KIND, VERSION, TrainConfig, train_cdvae
+from lcoms.train.cdvae import KIND, VERSION, TrainConfig, train_cdvae
+from lcoms.train.fitting import SafeCheckpoint
+from lcoms.train.trainer import CHECKPOINT_FILE
 
 SMALL = replace(TINY, channels=16, filters=4, vectors=4, encoder_layers=1, decoder_layers=1, condition=16)
 QUICK = TrainConfig(
@@ -186,13 +188,13 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states: list[dict[str, Tensor]] = []
-    save = module.SafeCheckpoint.save
+    save = SafeCheckpoint.save
 
-    def remember(self: module.SafeCheckpoint, training: module.CDVAEModule) -> None:
+    def remember(self: SafeCheckpoint, training: module.CDVAEModule) -> None:
         states.append({name: t.clone() for name, t in training.tensors().items()})
         save(self, training)
 
-    monkeypatch.setattr(module.SafeCheckpoint, "save", remember)
+    monkeypatch.setattr(SafeCheckpoint, "save", remember)
     model = new_model()
     losses, calls = model.losses, 0
 

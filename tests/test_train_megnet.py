@@ -19,7 +19,8 @@ from lcoms.models.megnet import MEGNET_FILE, Megnet, MegnetConfig, formation_ene
 from lcoms.models.surrogate_file import read_tensors
 from lcoms.train import megnet as module
 from lcoms.train.graphs import GraphTable, MegnetData, build_graphs
-from lcoms.train.megnet import CHECKPOINT_FILE, KIND, VERSION, MegnetTraining, ValidationRecord, train_megnet
+from lcoms.train.megnet import KIND, VERSION, MegnetTraining, ValidationRecord, train_megnet
+from lcoms.train.trainer import CHECKPOINT_FILE
 
 QUICK = MegnetTraining(
     epochs=3, learning_rate=1e-2, edges_per_batch=60, ema=0.5, checkpoint_minutes=0.0, log_every=1, seed=5

@@ -46,8 +46,9 @@ def cdvae(
 
     from lcoms.core.config import to_dict, with_overrides
     from lcoms.models.weights import find_preset, load_cdvae, new_cdvae, preset_of
-    from lcoms.train.cdvae import CHECKPOINT_FILE, TrainConfig, train_cdvae
+    from lcoms.train.cdvae import TrainConfig, train_cdvae
     from lcoms.train.latents import select_rows
+    from lcoms.train.trainer import CHECKPOINT_FILE
 
     if threads is not None:
         torch.set_num_threads(max(1, threads))
@@ -202,7 +203,8 @@ def megnet(
     from lcoms.core.config import to_dict, with_overrides
     from lcoms.models.megnet import Megnet, MegnetConfig
     from lcoms.train.graphs import megnet_data
-    from lcoms.train.megnet import CHECKPOINT_FILE, MegnetTraining, train_megnet
+    from lcoms.train.megnet import MegnetTraining, train_megnet
+    from lcoms.train.trainer import CHECKPOINT_FILE
 
     if threads is not None:
         torch.set_num_threads(max(1, threads))

@@ -15,8 +15,6 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 
 from lcoms.core.config import to_dict
@@ -24,24 +22,13 @@ from lcoms.core.errors import ConfigError, DataError
 from lcoms.data.dataset import TrainingSteps, to_batch
 from lcoms.data.store import CrystalArrays
 from lcoms.models.base import CDVAE
-from lcoms.models.surrogate_file import must_fit, read_tensors
 from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
 from lcoms.structure.batch import CrystalBatch
-from lcoms.train.fitting import (
-    RemainingSteps,
-    RestoreOptimizers,
-    SafeCheckpoint,
-    States,
-    fit,
-    optimizer_states,
-    optimizer_tensors,
-    require_same_run,
-    with_prefix,
-)
+from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, with_prefix
+from lcoms.train.trainer import Run, resume, train
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
 KIND = "lcoms-cdvae-checkpoint"
 VERSION = 1
 CRYSTALS_IN_LOSS = 128.0
@@ -153,6 +140,14 @@ class CDVAEModule(lightning.LightningModule):
         optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
         return tensors | optimizer_tensors(optimizers)
 
+    def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> States:
+        """Take up the state of a checkpoint; the optimisers' states are given back."""
+        self.average = with_prefix(tensors, "average.")
+        self.model.load_state_dict(self.average)  # a check that it is whole
+        self.model.load_state_dict(with_prefix(tensors, "model."))
+        self.step, self.skipped = int(header["step"]), int(header["skipped"])
+        return optimizer_states(tensors)
+
 
 def train_cdvae(
     model: CDVAE,
@@ -189,8 +184,11 @@ def train_cdvae(
         "train": to_dict(config),
         "metadata": metadata,
     }
-    checkpoint = out / CHECKPOINT_FILE
-    states = _resume(module, checkpoint, header) if checkpoint.is_file() else {}
+    same = ("preset", "config", "train", "metadata")
+    run = Run(
+        out, header, same, type(model.config), config.checkpoint_minutes, config.log_every, config.devices, progress
+    )
+    states = resume(module, run)
     steps = TrainingSteps(
         crystals,
         n_steps=config.steps,
@@ -200,32 +198,10 @@ def train_cdvae(
     )
     if len(steps[0]) < config.devices:
         raise DataError(f"{len(crystals)} crystals make too few batches for {config.devices} processes; use fewer.")
-    callbacks: list[Callback] = [
-        SafeCheckpoint(checkpoint, header, config.checkpoint_minutes),
-        RestoreOptimizers(states),
-    ]
-    if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=10))
-    trainer = lightning.Trainer(
-        accelerator="auto",
-        devices=config.devices,
-        # Batches of one-atom cells leave the denoiser out, those without energies the energy head.
-        strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
-        max_epochs=1,
-        logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="tensorboard")],
-        callbacks=callbacks,
-        enable_checkpointing=False,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        log_every_n_steps=config.log_every,
-        use_distributed_sampler=False,
-    )
-    fit(trainer, module, RemainingSteps(steps, module.step))
-    if module.skipped:
-        logger.warning("%d steps were skipped because a gradient was not finite.", module.skipped)
+    writes = train(module, steps, states, run)
     model.load_state_dict(module.average)
     weights = out / CDVAE_FILE
-    if trainer.is_global_zero:
+    if writes:
         facts = {"steps": module.step, "skipped": module.skipped, "train": to_dict(config)}
         save_cdvae(model, weights, metadata=metadata | facts)
     return weights
@@ -235,15 +211,3 @@ def _generator(seed: int, step: int, batch: int) -> torch.Generator:
     """The random numbers of one batch of one step, whichever process takes it."""
     state = np.random.SeedSequence([seed, step, batch]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
-
-
-def _resume(module: CDVAEModule, path: Path, header: dict[str, Any]) -> States:
-    tensors, stored = read_tensors(path, KIND, VERSION)
-    require_same_run(path, stored, header, ("preset", "config", "train", "metadata"), type(module.model.config))
-    with must_fit(path):
-        module.model.load_state_dict(with_prefix(tensors, "model."))
-        module.average = with_prefix(tensors, "average.")
-        module.model.load_state_dict(module.average)  # a check that it is whole
-        module.model.load_state_dict(with_prefix(tensors, "model."))
-        module.step, module.skipped = int(stored["step"]), int(stored["skipped"])
-        return optimizer_states(tensors)

@@ -17,8 +17,6 @@ import lightning
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,24 +26,13 @@ from lcoms.data.dataset import to_batch
 from lcoms.models.input_surrogate import InputConservatism, input_losses
 from lcoms.models.megnet import MEGNET_FILE, Megnet, save_megnet
 from lcoms.models.surrogate import LOG_ALPHA_LIMIT
-from lcoms.models.surrogate_file import must_fit, read_tensors
-from lcoms.train.fitting import (
-    RemainingSteps,
-    RestoreOptimizers,
-    SafeCheckpoint,
-    States,
-    fit,
-    optimizer_states,
-    optimizer_tensors,
-    require_same_run,
-    with_prefix,
-)
+from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, with_prefix
 from lcoms.train.graphs import GraphSteps, GraphTable, MegnetData
 from lcoms.train.ranking import within_composition_spearman
+from lcoms.train.trainer import Run, resume, train
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
 KIND = "lcoms-megnet-checkpoint"
 VERSION = 1
 CHUNK = 512  # graphs of one prediction
@@ -308,34 +295,10 @@ def train_megnet(
     module = MegnetModule(model, data, config, on_validation)
     header = {"kind": KIND, "version": VERSION, "config": to_dict(model.config), "train": to_dict(config)}
     header["metadata"] = metadata
-    checkpoint = out / CHECKPOINT_FILE
-    states: States = {}
-    if checkpoint.is_file():
-        tensors, stored = read_tensors(checkpoint, KIND, VERSION)
-        require_same_run(checkpoint, stored, header, ("config", "train", "metadata"), type(model.config))
-        with must_fit(checkpoint):
-            states = module.restore(tensors, stored)
-    callbacks: list[Callback] = [
-        SafeCheckpoint(checkpoint, header, config.checkpoint_minutes),
-        RestoreOptimizers(states),
-    ]
-    if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=10))
-    trainer = lightning.Trainer(
-        accelerator="auto",
-        devices=1,
-        max_epochs=1,
-        logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="tensorboard")],
-        callbacks=callbacks,
-        enable_checkpointing=False,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        log_every_n_steps=config.log_every,
-    )
-    if not module.exhausted:
-        fit(trainer, module, RemainingSteps(module.steps, module.step))
-    if module.skipped:
-        logger.warning("%d steps were skipped because a gradient was not finite.", module.skipped)
+    same = ("config", "train", "metadata")
+    run = Run(out, header, same, type(model.config), config.checkpoint_minutes, config.log_every, progress=progress)
+    states = resume(module, run)
+    train(module, None if module.exhausted else module.steps, states, run)
     model.load_state_dict(module.best if config.patience else module.average)
     val_mae = module._validate()[0] if not config.patience else float(module.record[2])
     facts = {"steps": module.step, "skipped": module.skipped, "train": to_dict(config)}

@@ -1,0 +1,112 @@
+"""A training with PyTorch Lightning in a folder, which CD-VAE and MEGNet share: checkpoints, resumed runs, logs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import lightning
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+
+from lcoms.models.surrogate_file import must_fit, read_tensors
+from lcoms.train.fitting import RemainingSteps, RestoreOptimizers, SafeCheckpoint, States, Steps, fit, require_same_run
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A Lightning module that counts its steps and tells and takes up everything that a resumed run needs."""
+
+    step: int
+    skipped: int
+
+    def tensors(self) -> dict[str, Tensor]: ...
+
+    def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> States:
+        """Take up the state of a checkpoint; the optimisers' states are given back."""
+
+
+class Run(NamedTuple):
+    """What tells a run from others, and how it is logged.
+
+    Attributes:
+        out: folder of the checkpoint and the logs.
+        header: of the checkpoint, with its kind and version.
+        same: entries of the header that a checkpoint must have in common with the run that goes on from it.
+        config: class of what stands under `config` in the header.
+        checkpoint_minutes: between checkpoints.
+        log_every: steps between log lines.
+        devices: processes (CPU) or GPUs.
+        progress: whether a bar is shown.
+    """
+
+    out: Path
+    header: dict[str, Any]
+    same: tuple[str, ...]
+    config: type[Any]
+    checkpoint_minutes: float
+    log_every: int
+    devices: int = 1
+    progress: bool = True
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / CHECKPOINT_FILE
+
+
+def resume(module: Trainable, run: Run) -> States:
+    """Take up the checkpoint of a run, where there is one; the optimisers' states are given back.
+
+    Raises:
+        WeightsError: it is damaged, of another version, or belongs to another run.
+    """
+    if not run.checkpoint.is_file():
+        return {}
+    tensors, stored = read_tensors(run.checkpoint, run.header["kind"], run.header["version"])
+    require_same_run(run.checkpoint, stored, run.header, run.same, run.config)
+    with must_fit(run.checkpoint):
+        return module.restore(tensors, stored)
+
+
+def train(module: Any, steps: Steps[Any] | None, states: States, run: Run) -> bool:
+    """Do the steps that are left, with a checkpoint every few minutes.
+
+    Args:
+        module: a LightningModule that is `Trainable`.
+        steps: None where the training has come to its end before the last step.
+        states: of the optimisers, from `resume`.
+
+    Returns:
+        Whether this is the process that writes the weights.
+    """
+    callbacks: list[Callback] = [
+        SafeCheckpoint(run.checkpoint, run.header, run.checkpoint_minutes),
+        RestoreOptimizers(states),
+    ]
+    if run.progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=10))
+    trainer = lightning.Trainer(
+        accelerator="auto",
+        devices=run.devices,
+        # Batches of one-atom cells leave the denoiser out, those without energies the energy head.
+        strategy="ddp_find_unused_parameters_true" if run.devices > 1 else "auto",
+        max_epochs=1,
+        logger=[CSVLogger(run.out, name="logs"), TensorBoardLogger(run.out, name="tensorboard")],
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_progress_bar=run.progress,
+        enable_model_summary=False,
+        log_every_n_steps=run.log_every,
+        use_distributed_sampler=False,
+    )
+    if steps is not None:
+        fit(trainer, module, RemainingSteps(steps, module.step))
+    if module.skipped:
+        logger.warning("%d steps were skipped because a gradient was not finite.", module.skipped)
+    return trainer.is_global_zero
