@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from tiny import caesium_chloride, rock_salt
 
 from lcoms.baselines.battery import packing_energy_relaxed
 from lcoms.baselines.bayesian import OptunaSearcher
-from lcoms.baselines.energies import OracleEnergy
 from lcoms.baselines.evolution import EvolutionConfig, EvolutionSearcher
 from lcoms.baselines.methods import METHODS, make_searcher
 from lcoms.baselines.random_search import PyxtalCrystals, RandomVectors
@@ -20,7 +20,8 @@ from lcoms.baselines.symmetric_space import SpaceConfig, SymmetricSpace
 from lcoms.baselines.trial import Outcome, Trial
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.analytic import AnalyticOracle
-from lcoms.structure.crystal import Composition
+from lcoms.oracles.base import evaluate_all
+from lcoms.structure.crystal import Composition, Crystal
 
 SALT = Composition.from_formula("NaCl")
 SPACE = SpaceConfig(lengths=(3.0, 7.0), angles=(60.0, 120.0))
@@ -76,7 +77,12 @@ def test_a_swarm_moves_by_its_equation() -> None:
 def test_places_stay_in_the_space() -> None:
     space = SymmetricSpace(SALT, SPACE)
     swarm = SwarmSearcher(space, SwarmConfig(size=4, inertia=1.5), seed=0)
-    run_search(swarm, OracleEnergy(AnalyticOracle()), budget=10)
+
+    def energy(crystals: Sequence[Crystal]) -> list[float]:
+        found = evaluate_all(AnalyticOracle(), crystals)
+        return [one.energy / crystal.n_atoms for one, crystal in zip(found, crystals, strict=True)]
+
+    run_search(swarm, energy, budget=10)
     vectors = np.array([outcome.trial.genes["vector"] for outcome in swarm.outcomes])
     assert vectors.min() == 0.0
     assert vectors.max() == 1.0

@@ -139,17 +139,6 @@ def test_missing_shard(store: Store) -> None:
         Store.open(store.path)
 
 
-def test_changed_byte_is_found_by_verify(store: Store) -> None:
-    store.verify()
-    path = store.path / shard_name(0)
-    content = bytearray(path.read_bytes())
-    position = content.index(np.float64(2.0).tobytes())  # the last formation energy of the shard
-    content[position] ^= 1
-    path.write_bytes(bytes(content))
-    with pytest.raises(DataError, match="checksum"):
-        Store.open(store.path).verify()
-
-
 def test_foreign_columns(tmp_path: Path, batches: list[pa.RecordBatch]) -> None:
     store = make_store(tmp_path / "store", batches)
     table = pa.table({"x": [1, 2, 3]})

@@ -1,4 +1,4 @@
-"""Energies for searches: an oracle's, of crystals as they are or relaxed first."""
+"""Energies for searches: an oracle's, of crystals that it relaxed."""
 
 from __future__ import annotations
 
@@ -6,28 +6,10 @@ from collections.abc import Sequence
 
 from lcoms.baselines.trial import Answer
 from lcoms.core.config import to_dict
-from lcoms.oracles.base import EnergyOracle, evaluate_all
-from lcoms.oracles.registry import make_oracle
+from lcoms.oracles.base import EnergyOracle
 from lcoms.relax.result import RelaxConfig
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Crystal
-
-
-class OracleEnergy:
-    """Energies per atom by an oracle, of the crystals as they are.
-
-    Attributes:
-        name: of the oracle.
-    """
-
-    def __init__(self, oracle: str | EnergyOracle) -> None:
-        self._oracle = make_oracle(oracle) if isinstance(oracle, str) else oracle
-        self.name = self._oracle.name
-
-    def __call__(self, crystals: Sequence[Crystal]) -> list[float]:
-        """Energies in eV/atom; NaN where the oracle fails."""
-        results = evaluate_all(self._oracle, crystals)
-        return [result.energy / crystal.n_atoms for result, crystal in zip(results, crystals, strict=True)]
 
 
 class RelaxedEnergy:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
     CommitteeOption,
@@ -91,55 +92,55 @@ SampleOption = Annotated[int | None, typer.Option("-n", help="A random sample of
 SampleSeedOption = Annotated[int, typer.Option(help="Another number draws another sample.")]
 
 
+class _Asked(NamedTuple):
+    """How formulas are predicted, in all commands that do."""
+
+    steps: StepsOption = 10
+    effort: EffortOption = DEFAULT_EFFORT
+    starts: StartsOption = None
+    relax: RelaxOption = False
+    oracle: OracleOption = None
+    committee: CommitteeOption = None
+    n_relax: NRelaxOption = None
+    processes: ProcessesOption = 1
+    weights: WeightsOption = None
+    out: RowsOption = None
+
+
 @app.command()
+@with_groups
 def compounds(
     seeds: SeedsOption = 3,
-    steps: StepsOption = 10,
-    effort: EffortOption = DEFAULT_EFFORT,
-    starts: StartsOption = None,
-    relax: RelaxOption = False,
-    oracle: OracleOption = None,
-    committee: CommitteeOption = None,
-    n_relax: NRelaxOption = None,
-    processes: ProcessesOption = 1,
-    weights: WeightsOption = None,
-    out: RowsOption = None,
+    *,
+    asked: _Asked,
 ) -> None:
     """The 26 compounds of the paper, formula alone: is the ground state among the first 1 and 10?"""
     from lcoms.evaluate.references import paper_compounds
 
-    asked = _Asked(seeds, steps, effort, starts, relax, oracle, committee, n_relax, processes, weights, out)
-    _formulas(paper_compounds(), asked, ks=(1, 10), majority=True)
+    _formulas(paper_compounds(), asked, seeds, ks=(1, 10), majority=True)
 
 
 @app.command()
+@with_groups
 def table(
     file: Annotated[Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIFs.")],
     n: SampleOption = None,
     sample_seed: SampleSeedOption = 0,
     seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 40,
-    steps: StepsOption = 10,
-    effort: EffortOption = DEFAULT_EFFORT,
-    starts: StartsOption = None,
-    relax: RelaxOption = False,
-    oracle: OracleOption = None,
-    committee: CommitteeOption = None,
-    n_relax: NRelaxOption = None,
-    processes: ProcessesOption = 1,
-    weights: WeightsOption = None,
-    out: RowsOption = None,
+    *,
+    asked: _Asked,
 ) -> None:
     """Structures of a file, formula alone, without and with relaxation."""
     from lcoms.evaluate.references import references_from_file, sample
 
     references, left_out = references_from_file(file, max_atoms=max_atoms)
     typer.echo(f"{file.name}: {len(references)} structures, {left_out} left out (over {max_atoms} atoms or unreadable)")
-    asked = _Asked(seeds, steps, effort, starts, relax, oracle, committee, n_relax, processes, weights, out)
-    _formulas(sample(references, n, sample_seed), asked, ks=(1, 5, 20))
+    _formulas(sample(references, n, sample_seed), asked, seeds, ks=(1, 5, 20))
 
 
 @app.command()
+@with_groups
 def validation(
     store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")],
     n: SampleOption = None,
@@ -147,16 +148,8 @@ def validation(
     seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 20,
     min_atoms: MinAtomsOption = 2,
-    steps: StepsOption = 10,
-    effort: EffortOption = DEFAULT_EFFORT,
-    starts: StartsOption = None,
-    relax: RelaxOption = False,
-    oracle: OracleOption = None,
-    committee: CommitteeOption = None,
-    n_relax: NRelaxOption = None,
-    processes: ProcessesOption = 1,
-    weights: WeightsOption = None,
-    out: RowsOption = None,
+    *,
+    asked: _Asked,
 ) -> None:
     """Ground states of validation compositions, formula alone: what ranking and confidence may be fitted on."""
     from lcoms.data.store import Store
@@ -164,25 +157,12 @@ def validation(
 
     references = ground_states(Store.open(store), max_atoms=max_atoms, min_atoms=min_atoms)
     typer.echo(f"{store}: {len(references)} ground states of validation compositions")
-    asked = _Asked(seeds, steps, effort, starts, relax, oracle, committee, n_relax, processes, weights, out)
-    _formulas(sample(references, n, sample_seed), asked, ks=(1, 5, 20))
+    _formulas(sample(references, n, sample_seed), asked, seeds, ks=(1, 5, 20))
 
 
-class _Asked(NamedTuple):
-    seeds: int
-    steps: int
-    effort: str
-    starts: int | None
-    relax: bool
-    oracle: str | None
-    committee: str | None
-    n_relax: int | None
-    processes: int
-    weights: Path | None
-    out: Path | None
-
-
-def _formulas(references: list[Reference], asked: _Asked, *, ks: tuple[int, ...], majority: bool = False) -> None:
+def _formulas(
+    references: list[Reference], asked: _Asked, seeds: int, *, ks: tuple[int, ...], majority: bool = False
+) -> None:
     import torch
 
     from lcoms.evaluate.formulas import evaluate_formulas
@@ -210,7 +190,7 @@ def _formulas(references: list[Reference], asked: _Asked, *, ks: tuple[int, ...]
     with ExitStack() as stack:
         file = None
         if asked.out is not None:
-            file = stack.enter_context(OutcomeFile(asked.out, references, predictor, n_seeds=asked.seeds))
+            file = stack.enter_context(OutcomeFile(asked.out, references, predictor, n_seeds=seeds))
             if file.outcomes:
                 typer.echo(f"{asked.out} holds {len(file.outcomes)} of these predictions; they are not made again.")
         kept = {} if file is None else dict(file.outcomes)
@@ -223,7 +203,7 @@ def _formulas(references: list[Reference], asked: _Asked, *, ks: tuple[int, ...]
         outcomes = evaluate_formulas(
             references,
             predictor,
-            n_seeds=asked.seeds,
+            n_seeds=seeds,
             processes=asked.processes,
             kept=kept,
             on_outcome=take,

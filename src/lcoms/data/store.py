@@ -196,17 +196,6 @@ class Store:
         )
         return every if indices is None else every.take(indices)
 
-    def verify(self) -> None:
-        """Read every row and compare it with its checksum.
-
-        Raises:
-            DataError: a file was changed after it was written.
-        """
-        for shard in self.manifest.shards:
-            batches = _open_shard(self.path / shard.name, shard).to_batches()
-            if len(batches) != 1 or digest(batches[0]) != shard.digest:
-                raise DataError(f"{self.path / shard.name} is damaged: its checksum is wrong; ingest the data again.")
-
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of a finished store.

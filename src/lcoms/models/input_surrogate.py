@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError
 from lcoms.models.megnet import Megnet
 from lcoms.models.surrogate import ConservativeLosses
@@ -49,13 +50,13 @@ class InputConservatism:
     def __post_init__(self) -> None:
         if self.mode not in ("on", "off"):
             raise ConfigError(f"conservatism must be on or off, not {self.mode!r}.")
-        if self.inner_steps < 1:
-            raise ConfigError(f"conservatism option inner_steps must be at least 1, not {self.inner_steps}.")
-        for name in ("step_size", "max_move", "initial_alpha", "alpha_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"conservatism option {name} must be positive, not {getattr(self, name)}.")
-        if self.noise < 0:
-            raise ConfigError(f"conservatism option noise must not be negative, as {self.noise} is.")
+        require(
+            self,
+            "conservatism",
+            at_least_one=["inner_steps"],
+            positive=["step_size", "max_move", "initial_alpha", "alpha_learning_rate"],
+            not_negative=["noise"],
+        )
 
 
 def deformed(
@@ -127,17 +128,8 @@ def input_losses(
         targets: normalised energies of an atom.
     """
     adversary = distance_graph(adversarial_crystals(model, batch, config, generator), model.config.cutoff)
-    energy = model.normalised(graph)
-    over = energy - model.normalised(adversary)
-    error = energy - targets
-    squared_error = error.square().mean()
-    alpha = log_alpha.exp()
-    return ConservativeLosses(
-        model=squared_error + alpha.detach() * over.mean(),
-        alpha=(alpha * (config.tau - over.detach())).mean(),
-        squared_error=squared_error.detach(),
-        absolute_error=error.detach().abs().mean(),
-        overestimation=over.detach().mean(),
+    return ConservativeLosses.of(
+        model.normalised(graph), model.normalised(adversary), targets, log_alpha, tau=config.tau
     )
 
 

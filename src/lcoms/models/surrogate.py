@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError, DataError
 from lcoms.structure.elements import N_ELEMENTS
 
@@ -66,24 +67,20 @@ class SurrogateConfig:
     precision: Literal["float32", "bfloat16"] = "bfloat16"
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "layers", "batch_size", "epochs", "inner_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"surrogate option {name} must be at least 1, not {getattr(self, name)}.")
-        for name in (
-            "learning_rate",
-            "step_size",
-            "initial_alpha",
-            "alpha_learning_rate",
-            "composition_scale",
-            "ridge",
-        ):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"surrogate option {name} must be positive, not {getattr(self, name)}.")
-        for name, values in (("conservatism", ("on", "off")), ("precision", ("float32", "bfloat16"))):
-            if getattr(self, name) not in values:
-                raise ConfigError(
-                    f"surrogate option {name} must be {' or '.join(values)}, not {getattr(self, name)!r}."
-                )
+        require(
+            self,
+            "surrogate",
+            at_least_one=["hidden", "layers", "batch_size", "epochs", "inner_steps"],
+            positive=[
+                "learning_rate",
+                "step_size",
+                "initial_alpha",
+                "alpha_learning_rate",
+                "composition_scale",
+                "ridge",
+            ],
+            one_of={"conservatism": ("on", "off"), "precision": ("float32", "bfloat16")},
+        )
         if not 0 <= self.final_lr_fraction <= 1 or self.latent_noise < 0:
             raise ConfigError("surrogate option final_lr_fraction must lie in [0, 1] and latent_noise not be negative.")
 
@@ -240,6 +237,29 @@ class ConservativeLosses:
     absolute_error: Float[Tensor, ""]
     overestimation: Float[Tensor, ""]
 
+    @classmethod
+    def of(
+        cls,
+        energy: Float[Tensor, " n"],
+        lowered: Float[Tensor, " n"],
+        targets: Float[Tensor, " n"],
+        log_alpha: Float[Tensor, ""],
+        *,
+        tau: float,
+    ) -> ConservativeLosses:
+        """Losses of energies, of those that the adversary lowered, and of the data, all normalised."""
+        over = energy - lowered
+        error = energy - targets
+        squared_error = error.square().mean()
+        alpha = log_alpha.exp()
+        return cls(
+            model=squared_error + alpha.detach() * over.mean(),
+            alpha=(alpha * (tau - over.detach())).mean(),
+            squared_error=squared_error.detach(),
+            absolute_error=error.detach().abs().mean(),
+            overestimation=over.detach().mean(),
+        )
+
 
 def adversarial_latents(
     surrogate: ConservativeSurrogate,
@@ -285,17 +305,7 @@ def conservative_losses(
     )
     both = surrogate.normalised_energy(torch.cat([normalised, adversary]), composition_features.repeat(2, 1))
     energy, lowered = both.chunk(2)
-    over = energy - lowered
-    error = energy - targets
-    squared_error = (error**2).mean()
-    alpha = log_alpha.exp()
-    return ConservativeLosses(
-        model=squared_error + alpha.detach() * over.mean(),
-        alpha=(alpha * (config.tau - over.detach())).mean(),
-        squared_error=squared_error.detach(),
-        absolute_error=error.detach().abs().mean(),
-        overestimation=over.detach().mean(),
-    )
+    return ConservativeLosses.of(energy, lowered, targets, log_alpha, tau=config.tau)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lcoms.core.bounds import require
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError, DataError
 from lcoms.data.dataset import TrainingSteps, to_batch
@@ -64,11 +65,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "log_every", "devices", "atoms_per_batch", "batches_per_step"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"training option {name} must be at least 1, not {getattr(self, name)}.")
-        if self.seed < 0:
-            raise ConfigError(f"training option seed must not be negative, as {self.seed} is.")
+        least = ["steps", "log_every", "devices", "atoms_per_batch", "batches_per_step"]
+        require(self, "training", at_least_one=least, not_negative=["seed"])
         if self.batches_per_step % self.devices:
             raise ConfigError(f"batches_per_step {self.batches_per_step} must be a multiple of devices {self.devices}.")
 

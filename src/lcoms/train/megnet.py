@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from lcoms.core.bounds import require
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.data.dataset import to_batch
@@ -71,18 +72,14 @@ class MegnetTraining:
     conservatism: InputConservatism = field(default_factory=InputConservatism)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "edges_per_batch", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"training option {name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("learning_rate", "huber_delta", "clip"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"training option {name} must be positive, not {getattr(self, name)}.")
-        for name in ("seed", "patience", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"training option {name} must not be negative, as {getattr(self, name)} is.")
-        for name, values in (("schedule", ("one-cycle", "constant")), ("loss", ("huber", "mse"))):
-            if getattr(self, name) not in values:
-                raise ConfigError(f"training option {name} must be {' or '.join(values)}, not {getattr(self, name)!r}.")
+        require(
+            self,
+            "training",
+            at_least_one=["epochs", "edges_per_batch", "log_every"],
+            positive=["learning_rate", "huber_delta", "clip"],
+            not_negative=["seed", "patience", "weight_decay"],
+            one_of={"schedule": ("one-cycle", "constant"), "loss": ("huber", "mse")},
+        )
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step out of so many, as a share of the full one."""
