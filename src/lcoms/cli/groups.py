@@ -33,5 +33,5 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         command(**values, **made)
 
     run.__annotations__ = {option.name: option.annotation for option in options}
-    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    run.__dict__["__signature__"] = inspect.Signature(options)
     return run
