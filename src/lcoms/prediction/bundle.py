@@ -19,6 +19,7 @@ from lcoms.prediction.calibrate import Calibration, load_calibration
 from lcoms.prediction.ranking_file import RankingWeights, load_ranking
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Crystal
+from lcoms.templates.exact import ExactTemplates, load_templates
 from lcoms.templates.library import LatentLibrary
 from lcoms.templates.wyckoff_statistics import OrbitStatistics, load_orbits
 
@@ -31,6 +32,7 @@ class WeightBundle:
         cdvae: encoder and decoder.
         surrogate: energies from latents.
         library: latents and structures of the templates.
+        templates: exact templates of all sizes; None where the folder has none.
         wyckoff: which Wyckoff sequences known crystals take.
         ranking: weights of the score.
         calibration: what turns a ranked prediction into a probability.
@@ -43,6 +45,7 @@ class WeightBundle:
     cdvae: CDVAE
     surrogate: ConservativeSurrogate
     library: LatentLibrary
+    templates: ExactTemplates | None
     wyckoff: OrbitStatistics
     ranking: RankingWeights
     calibration: Calibration
@@ -88,6 +91,7 @@ def _load(weights: Weights) -> WeightBundle:
         cdvae=weights.cdvae,
         surrogate=weights.surrogate,
         library=LatentLibrary.load(weights.folder / LIBRARY_FILE),
+        templates=load_templates(weights.folder),
         wyckoff=load_orbits(weights.folder),
         ranking=load_ranking(weights.folder),
         calibration=load_calibration(weights.folder),

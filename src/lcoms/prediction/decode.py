@@ -33,7 +33,9 @@ class DecodedSet:
 
     Attributes:
         crystals: distinct, in the order of their score.
+        direct: known crystals and templates of large cells as they are; they are relaxed in any case.
         random_symmetric: random symmetric crystals, worth nothing before they are relaxed.
+        left_out: prototype probability of cells too large to be tried, and atoms in the most probable of them.
         n_proposals: descents.
         n_invalid: decodes without a valid crystal.
         n_too_close: crystals whose atoms come closer than `MIN_DISTANCE`.
@@ -47,10 +49,12 @@ class DecodedSet:
     n_invalid: int
     n_too_close: int
     n_duplicates: int
+    direct: tuple[Decoded, ...] = ()
+    left_out: tuple[float, int] = (0.0, 0)
 
     def to_relax(self, n: int) -> list[Decoded]:
-        """The crystals whose relaxation is worth its time, the best n, then the random symmetric ones."""
-        return [*self.crystals[:n], *self.random_symmetric]
+        """The crystals that are worth relaxing: the best n, those taken directly, the random symmetric ones."""
+        return [*self.crystals[:n], *self.direct, *self.random_symmetric]
 
 
 def decode(

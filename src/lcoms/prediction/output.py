@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -116,6 +117,7 @@ def row(rank: int, candidate: Candidate) -> dict[str, Any]:
         "surrogate_energy": candidate.decoded.energy_per_atom,
         "prototype_probability": candidate.prototype_probability,
         "n_found": candidate.n_found,
+        "known": "" if candidate.known is None else candidate.known.id,
         "source": candidate.proposal.source,
         "source_formula": candidate.proposal.formula,
     }
@@ -137,6 +139,7 @@ def candidate_record(rank: int, candidate: Candidate) -> dict[str, Any]:
         "symprec": candidate.symprec,
         "shortest_distance": round(candidate.shortest_distance, 4),
         "volume_per_atom": round(candidate.crystal.volume / candidate.crystal.n_atoms, 4),
+        "known": None if candidate.known is None else asdict(candidate.known),
         "n_found": candidate.n_found,
         "prototype_probability": round(candidate.prototype_probability, 4),
         "others": [{"source": other.source, "formula": other.formula} for other in decoded.others],

@@ -23,9 +23,16 @@ from lcoms.oracles.references import References, load_references
 from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.calibrate import evidence
-from lcoms.prediction.decode import DecodedSet, decode
+from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates
+from lcoms.prediction.known import direct_crystals, given_crystal, known_first, mark_known
 from lcoms.prediction.presets import Options, spec_for
-from lcoms.prediction.propose import check_composition, composition_seed, find_proposals, given_proposal
+from lcoms.prediction.propose import (
+    cell_sizes,
+    check_composition,
+    composition_seed,
+    find_proposals,
+    given_proposal,
+)
 from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, with_hull
 from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric
 from lcoms.prediction.result import Prediction, Task
@@ -34,6 +41,7 @@ from lcoms.prediction.stages import Candidate, Decoded, Proposal, Relaxed
 from lcoms.relax.result import RelaxConfig, RelaxResult
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.templates.placing import known_entries
 
 
 @dataclass(frozen=True)
@@ -194,10 +202,17 @@ class Predictor:
         """
         generator = self.generator(composition)
         if structure is None:
-            return self.decode_from(self.propose(composition, generator), composition, generator)
+            sizes = cell_sizes(composition, self.bundle, self.spec.search)
+            largest = sizes.high * composition.reduced.n_atoms
+            direct = direct_crystals(composition, self.bundle, self.spec.search, largest)
+            proposals = [p.with_share(1 - direct.large) for p in self.propose(composition, generator)]
+            decoded = self.decode_from(proposals, composition, generator)
+            return replace(decoded, direct=direct.crystals, left_out=(direct.left_out, direct.larger))
         nothing = {"search": {"random_symmetric": {"n": 0}}}
-        proposals = [given_proposal(structure, composition, self.bundle)]
-        return decode(proposals, composition, self.bundle, self.spec.with_options(nothing), generator)
+        given = given_proposal(structure, composition, self.bundle)
+        decoded = decode([given], composition, self.bundle, self.spec.with_options(nothing), generator)
+        same = structure.composition.reduced == composition.reduced
+        return replace(decoded, direct=(given_crystal(structure, given, self.bundle),)) if same else decoded
 
     def decode_from(
         self, proposals: Sequence[Proposal], composition: Composition, generator: torch.Generator
@@ -243,14 +258,20 @@ class Predictor:
         """The answer: candidates in order, with the probability that the first is the known ground state."""
         kept = decoded.crystals[: self.spec.n_decoded]
         if relaxed is None:
-            candidates, merged, relaxed = rank_decoded(kept), 0, RelaxedSet(())
+            every = drop_duplicates([*decoded.direct, *kept])
+            candidates, merged, relaxed = (
+                rank_decoded(every),
+                len(decoded.direct) + len(kept) - len(every),
+                RelaxedSet(()),
+            )
         else:
             ranked = self.rank(relaxed.usable)
             failed = [replace(Candidate.of_decoded(one.decoded), relaxed=one) for one in relaxed.failed]
             candidates = [*ranked, *failed, *rank_decoded(kept[self._relaxation.n_relax :])]
             merged = len(relaxed.usable) - len(ranked)
+        candidates = self._known(candidates, decoded.composition)
         models = ranking_models(relaxed.usable, self.spec.ranked_by.split(", ")) if self.spec.relaxation else ()
-        probability = self._probability(candidates, models)
+        probability = self._probability(candidates, models, decoded.left_out[0])
         shown = tuple(candidates[: self.spec.n_candidates])
         return Prediction(
             composition=decoded.composition,
@@ -266,6 +287,13 @@ class Predictor:
             n_oracle_calls=relaxed.n_oracle_calls,
             evidence=tuple(evidence(candidates)),
         )
+
+    def _known(self, candidates: Sequence[Candidate], composition: Composition) -> list[Candidate]:
+        """With the marks of known crystals, and these in the order of their source."""
+        if self.bundle.templates is None or self.spec.search.exclude_same:
+            return list(candidates)
+        entries = known_entries(self.bundle.templates, composition)
+        return known_first(mark_known(candidates, entries), self.bundle.ranking.known) if entries else list(candidates)
 
     def formation_energy(self, composition: Composition, energy_per_atom: float) -> float | None:
         """Formation energy in eV/atom of a total energy by the model that relaxes; None without references."""
@@ -286,14 +314,17 @@ class Predictor:
     def _committee_energies(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
         return [() for _ in crystals] if self.committee is None else self.committee.energies_by_model(crystals)
 
-    def _probability(self, candidates: Sequence[Candidate], models: Sequence[str]) -> float | None:
-        """None where nothing was fitted for predictions made like this one."""
-        if not models:
+    def _probability(self, candidates: Sequence[Candidate], models: Sequence[str], left_out: float) -> float | None:
+        """None where nothing was fitted for predictions made like this one, or where the first is a known crystal.
+
+        What could not be searched is taken off.
+        """
+        if not models or (candidates and candidates[0].known is not None):
             return None
         made = self.spec.with_options({"ranking": {"committee": list(models[1:])}})
         model = self.bundle.calibration.find(made)
         features = [] if model is None else evidence(candidates)
-        return model.probability(features) if model is not None and features else None
+        return model.probability(features) * (1 - left_out) if model is not None and features else None
 
 
 def require_candidates(prediction: Prediction) -> Prediction:

@@ -7,18 +7,19 @@ from dataclasses import replace
 from math import isfinite, nan
 
 from lcoms.oracles.hull import Hull, Phase
-from lcoms.prediction.refine import AS_LOW, symmetry_of
+from lcoms.prediction.refine import AS_LOW, EXACT_SYMPREC, symmetry_of
 from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.stages import Candidate, Decoded, Relaxed
 from lcoms.structure.crystal import Composition
 from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import same_space_group
 
 SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
 
 
 def rank_decoded(decoded: Sequence[Decoded]) -> list[Candidate]:
-    """Decoded crystals as they are, in their order."""
-    return [Candidate.of_decoded(one) for one in decoded]
+    """Decoded crystals as they are, in the order of their scores."""
+    return sorted((Candidate.of_decoded(one) for one in decoded), key=lambda candidate: candidate.score)
 
 
 def rank_relaxed(relaxed: Sequence[Relaxed], weights: ScoreWeights) -> list[Candidate]:
@@ -72,13 +73,19 @@ def merge_relaxed(relaxed: Sequence[Relaxed]) -> list[Relaxed]:
     for one in sorted(relaxed, key=lambda r: (-symmetry_of(r), r.energy_per_atom)):
         for place, other in enumerate(distinct):
             near = -AS_LOW <= one.energy_per_atom - other.energy_per_atom <= SAME_ENERGY
-            if near and matches(one.crystal, other.crystal, STRICT):
+            if near and _may_be_one(one, other) and matches(one.crystal, other.crystal, STRICT):
                 decoded = other.decoded.with_others(one.decoded).nearest_proposal_first()
                 distinct[place] = replace(other, decoded=decoded)
                 break
         else:
             distinct.append(one)
     return distinct
+
+
+def _may_be_one(one: Relaxed, other: Relaxed) -> bool:
+    """Not where a known crystal has kept another symmetry: its distortion is its own, however small."""
+    exact = any(0 < r.decoded.symprec <= EXACT_SYMPREC for r in (one, other))
+    return not exact or same_space_group(one.space_group, other.space_group)
 
 
 def with_hull(candidates: Sequence[Candidate], hull: Hull) -> tuple[Candidate, ...]:

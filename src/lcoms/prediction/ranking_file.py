@@ -28,11 +28,13 @@ class RankingWeights:
     Attributes:
         decoded: of the surrogate's order.
         relaxed: of the final order.
+        known: eV/atom by which an unknown crystal must lie below the known ones to come before them.
         fitted: the data and the command that the numbers come from, in words.
     """
 
     decoded: ScoreWeights
     relaxed: ScoreWeights
+    known: float = 0.1
     fitted: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:

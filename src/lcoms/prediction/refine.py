@@ -13,6 +13,7 @@ from statistics import median
 from lcoms.prediction.stages import Decoded, Relaxed
 from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.exact_sites import moved_by_symmetry
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, operations_per_atom, symmetrise
 
@@ -21,6 +22,8 @@ LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
 LARGEST_GAIN = 0.5  # eV/atom by which a random symmetric crystal may lie below all others
 LARGEST_DISPUTE = 1.0  # eV/atom by which two models may differ about a crystal from what they differ by about others
 LOOSE_LADDER = (0.3, 0.2)  # angstrom; tolerances at which a more symmetric crystal is looked for and put to the test
+EXACT_SYMPREC = 0.01  # angstrom; tolerance at which the symmetry of an exact template stands
+SHORT_OF_SITE = 0.01  # angstrom; how far a relaxed atom may be from the site that symmetry gives it
 AS_LOW = 0.002  # eV/atom; what a crystal may lose by becoming more symmetric
 
 Relax = Callable[[Sequence[Crystal]], Sequence[RelaxResult]]
@@ -134,7 +137,7 @@ def _one_after_the_other(first: RelaxResult, second: RelaxResult) -> RelaxResult
 
 
 def _relaxed(decoded: Decoded, result: RelaxResult, formation_energy: FormationEnergy) -> Relaxed:
-    symmetric = symmetrise(result.crystal, ladder=NEAR_LADDER)
+    symmetric = symmetrise(result.crystal, ladder=_ladder(decoded, result.crystal))
     per_atom = result.energy / result.crystal.n_atoms
     return Relaxed(
         decoded=decoded,
@@ -149,6 +152,18 @@ def _relaxed(decoded: Decoded, result: RelaxResult, formation_energy: FormationE
         energies=_path(result),
         n_steps=result.n_steps,
     )
+
+
+def _ladder(decoded: Decoded, crystal: Crystal) -> tuple[float, ...]:
+    """Tolerances for the symmetry of a relaxed crystal.
+
+    A known crystal keeps its own symmetry: a looser one is its own only where it moves the atoms less than relaxations
+    leave them short of their sites.
+    """
+    if not 0 < decoded.symprec <= EXACT_SYMPREC:
+        return NEAR_LADDER
+    own = [t for t in NEAR_LADDER if (m := moved_by_symmetry(crystal, symprec=t)) is not None and m[0] <= SHORT_OF_SITE]
+    return (*own, decoded.symprec)
 
 
 def _not_relaxed(decoded: Decoded, result: RelaxResult) -> Relaxed:

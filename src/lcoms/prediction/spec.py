@@ -75,6 +75,9 @@ class SearchSpec:
         steps: of latent descent; 0 decodes the starts themselves.
         step_size: in normalised latent space; None takes the one that the surrogate was trained against.
         symmetry: decode within the space group of each template; without it, anywhere in the cell.
+        known: known crystals of the very composition that are taken as they are, those lowest in energy.
+        direct: templates with cells larger than what is decoded, which are taken as they are, with other elements.
+        direct_atoms: largest cell of those; `max_atoms` takes its place where it is given.
         decoder: settings and samples of such a decode.
         random_symmetric: crystals to relax that no template stands behind.
     """
@@ -90,12 +93,15 @@ class SearchSpec:
     steps: int = 10
     step_size: float | None = None
     symmetry: bool = True
+    known: int = 6
+    direct: int = 4
+    direct_atoms: int = 80
     decoder: DecoderSpec = field(default_factory=DecoderSpec)
     random_symmetric: RandomSymmetricSpec = field(default_factory=RandomSymmetricSpec)
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "n_starts", "max_polymorphs", "max_alike")
-        _at_least(self, 0, "steps")
+        _at_least(self, 0, "steps", "known", "direct", "direct_atoms")
         if not 0 <= self.substituted <= 1:
             raise ConfigError(f"substituted is a share of the templates, from 0 to 1, not {self.substituted}.")
         if self.start not in ("library", "prior", "random"):

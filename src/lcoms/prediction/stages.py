@@ -45,6 +45,10 @@ class Proposal:
     cell_code: int = 0
     orbits: Orbits = ()
 
+    def with_share(self, share: float) -> Proposal:
+        """With so much of the prototype probability; the rest is that of larger cells."""
+        return replace(self, prototype_probability=share * self.prototype_probability)
+
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
@@ -140,6 +144,19 @@ class Relaxed:
         return isfinite(self.energy_per_atom)
 
 
+@dataclass(frozen=True)
+class Known:
+    """A crystal of the training data that a candidate is.
+
+    Attributes:
+        id: in its source.
+        e_above_hull: eV/atom, as its source has it; None where unknown.
+    """
+
+    id: str
+    e_above_hull: float | None
+
+
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """One crystal of the answer.
@@ -155,6 +172,7 @@ class Candidate:
         energy_above_lowest: eV/atom above the lowest candidate of this prediction, by the mean of the committee; NaN
             where not relaxed.
         e_above_hull: eV/atom above the hull of reference phases, negative below it; None where none were given.
+        known: the crystal of the training data that it is; None where it is none of them.
     """
 
     crystal: Crystal
@@ -166,6 +184,7 @@ class Candidate:
     relaxed: Relaxed | None = None
     energy_above_lowest: float = nan
     e_above_hull: float | None = None
+    known: Known | None = None
 
     @classmethod
     def of_decoded(cls, decoded: Decoded) -> Candidate:
@@ -184,6 +203,11 @@ class Candidate:
     def is_relaxed(self) -> bool:
         """Whether a relaxation gave it an energy."""
         return self.relaxed is not None and self.relaxed.usable
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether it can stand in the order: relaxed with success, or not meant to be relaxed."""
+        return self.relaxed is None or self.relaxed.usable
 
     @property
     def proposal(self) -> Proposal:

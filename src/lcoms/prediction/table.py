@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FIRST_MONOCLINIC = 3
+WORTH_SAYING = 0.05  # probability of cells that were not tried
 FIRST_ORTHORHOMBIC = 16
 
 Column = tuple[str, Literal["left", "right"], int, Callable[[Candidate], str]]
@@ -66,11 +67,27 @@ def table(prediction: Prediction) -> Table:
 def sentences(prediction: Prediction) -> list[str]:
     """What is said below the table, one sentence each."""
     said = [f"Not ranked: {failure}" for failure in prediction.failures]
+    said += [_known_sentence(rank, c) for rank, c in enumerate(prediction.candidates, 1) if c.known is not None][:3]
+    share, larger = prediction.decoded.left_out
+    if share >= WORTH_SAYING:
+        said.append(
+            f"Similar compounds have cells of {larger} atoms and others too large to be tried, with a probability of "
+            f"{share:.0%}; --max-atoms {larger} tries them."
+        )
+    if prediction.candidates and prediction.candidates[0].known is not None:
+        return said
     if prediction.probability is not None:
         said.append(f"Rank 1 is the known ground state with a probability of {prediction.probability:.0%}.")
     elif prediction.spec.relaxation is not None:
         said.append("No probability is stated: none was fitted for these options and energy models.")
     return said
+
+
+def _known_sentence(rank: int, candidate: Candidate) -> str:
+    assert candidate.known is not None
+    height = candidate.known.e_above_hull
+    above = "" if height is None else f", {height:.3f} eV/atom above the hull in its source"
+    return f"Rank {rank} is the known crystal {candidate.known.id}{above}."
 
 
 def _formation_text(candidate: Candidate) -> str:

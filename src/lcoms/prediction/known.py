@@ -1,0 +1,168 @@
+"""Known crystals: those of the very composition in the training data, and exact templates of large cells.
+
+Both are taken as they are, without the networks: the exact sites of a crystal that its source has relaxed need no
+decoding. Candidates that are one of the known crystals are marked, and known crystals keep the order of their source,
+whose differences between polymorphs are more exact than those of the learned energy models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.refine import EXACT_SYMPREC
+from lcoms.prediction.spec import SearchSpec
+from lcoms.prediction.stages import Candidate, Decoded, Known, Proposal
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import NEAR_LADDER, same_space_group, symmetrise
+from lcoms.templates.exact import Template
+from lcoms.templates.placing import ChosenTemplate, TemplateChoice, choose_templates, known_entries, substitute
+
+HIGHEST = 0.1  # eV/atom above the hull; known crystals higher up are marked where they are found, and not relaxed
+UNKNOWN_HEIGHT = 1.0  # eV/atom
+LEAST_PROBABILITY = 0.02  # of a prototype; large cells with less are not worth their relaxation
+
+
+@dataclass(frozen=True, eq=False)
+class Direct:
+    """Crystals that need no decoding, and what their cells tell.
+
+    Attributes:
+        crystals: to be relaxed as they are.
+        large: prototype probability of cells larger than what is decoded.
+        left_out: that part of it whose cells are too large to be tried.
+        larger: atoms in the most probable of those; 0 where there are none.
+    """
+
+    crystals: tuple[Decoded, ...] = ()
+    large: float = 0.0
+    left_out: float = 0.0
+    larger: int = 0
+
+
+def direct_crystals(composition: Composition, bundle: WeightBundle, search: SearchSpec, decoded_to: int) -> Direct:
+    """Known crystals of the composition, and templates whose cells are larger than what is decoded.
+
+    Args:
+        decoded_to: atoms in the largest cell that the networks decode.
+    """
+    if bundle.templates is None or search.start != "library":
+        return Direct()
+    most = search.max_atoms or search.direct_atoms
+    known = [] if search.exclude_same else known_entries(bundle.templates, composition)[: search.known]
+    own = [t for t in known if not t.e_above_hull > HIGHEST and t.crystal.n_atoms <= most]
+    low, high = search.formula_units or (1, 10**6)
+    choice = TemplateChoice(n=10**6, units=(low, high), exclude_same=search.exclude_same)
+    chosen = choose_templates(composition, bundle.templates, bundle.library.similarity, choice)
+    size = composition.reduced.n_atoms
+    large = [one for one in chosen if one.n_formula_units * size > decoded_to]
+    beyond = [one for one in large if one.n_formula_units * size > most]
+    within = [one for one in large if one.n_formula_units * size <= most and one.support >= LEAST_PROBABILITY]
+    crystals = [_of_template(t, t.crystal, bundle, 1.0, 0.0) for t in own]
+    volumes = bundle.templates.element_volumes
+    for one in _first_of_each(within)[: search.direct]:
+        crystal = substitute(composition, one.template, volumes)
+        crystals.append(_of_template(one.template, crystal, bundle, one.support, one.distance))
+    larger = max(beyond, key=lambda one: one.support).n_formula_units * size if beyond else 0
+    return Direct(tuple(crystals), _probability(large), _probability(beyond), larger)
+
+
+def _probability(chosen: Sequence[ChosenTemplate]) -> float:
+    """Of the structures of templates, each counted once."""
+    return sum({one.template.structure: one.support for one in chosen}.values())
+
+
+def _first_of_each(chosen: Sequence[ChosenTemplate]) -> list[ChosenTemplate]:
+    """One template of each structure, in order."""
+    return list({one.template.structure: one for one in reversed(chosen)}.values())[::-1]
+
+
+def _of_template(
+    template: Template, crystal: Crystal, bundle: WeightBundle, probability: float, distance: float
+) -> Decoded:
+    """A crystal on a template's sites, as if it had been decoded."""
+    energy = bundle.energies([crystal])[0]
+    proposal = Proposal(
+        source=template.id,
+        formula=template.composition.reduced_formula,
+        distance=distance,
+        n_formula_units=crystal.composition.n_formula_units,
+        latent=bundle.encode([crystal])[0],
+        space_group=template.sites.space_group,
+        prototype_probability=probability,
+        orbits=template.sites.orbits,
+    )
+    return Decoded(
+        crystal=crystal,
+        space_group=template.sites.space_group,
+        symprec=EXACT_SYMPREC,
+        shortest_distance=shortest_distance(crystal.lattice, crystal.frac_coords),
+        energy_per_atom=energy,
+        latent_energy=energy,
+        descent_energies=(energy,),
+        latent_distance=0.0,
+        score=energy,
+        proposal=proposal,
+    )
+
+
+def given_crystal(structure: Crystal, proposal: Proposal, bundle: WeightBundle) -> Decoded:
+    """A structure of the user's as it is, to be relaxed beside what descent makes of it."""
+    found = symmetrise(structure, ladder=NEAR_LADDER)
+    energy = bundle.energies([found.crystal])[0]
+    return Decoded(
+        crystal=found.crystal,
+        space_group=found.space_group,
+        symprec=found.symprec,
+        shortest_distance=shortest_distance(found.crystal.lattice, found.crystal.frac_coords),
+        energy_per_atom=energy,
+        latent_energy=energy,
+        descent_energies=(energy,),
+        latent_distance=0.0,
+        score=energy,
+        proposal=proposal,
+    )
+
+
+def mark_known(candidates: Sequence[Candidate], entries: Sequence[Template]) -> list[Candidate]:
+    """The candidates with the known crystal that each of them is, the lowest in its source's order where it is several.
+
+    A candidate is a known crystal that it matches strictly and whose space group it has.
+    """
+    return [replace(candidate, known=_known(candidate, entries)) for candidate in candidates]
+
+
+def _known(candidate: Candidate, entries: Sequence[Template]) -> Known | None:
+    for entry in entries:
+        same = same_space_group(candidate.space_group, entry.sites.space_group)
+        if same and matches(candidate.crystal, entry.crystal, STRICT):
+            height = entry.e_above_hull if isfinite(entry.e_above_hull) else None
+            return Known(entry.id, height)
+    return None
+
+
+def known_first(candidates: Sequence[Candidate], bonus: float) -> list[Candidate]:
+    """Candidates in the order of their scores, those that are known in the order of their source.
+
+    The first of the known ones takes the best score among them less a bonus, the others lie above it by what their
+    source says.
+
+    Args:
+        bonus: eV/atom by which an unknown crystal must lie below the known ones to come before them.
+    """
+    heights = {id(c): _height(c.known) for c in candidates if c.known is not None and c.has_energy}
+    if not heights:
+        return list(candidates)
+    best = min(c.score for c in candidates if id(c) in heights) - bonus
+    lowest = min(heights.values())
+    scored = [replace(c, score=best + heights[id(c)] - lowest) if id(c) in heights else c for c in candidates]
+    return sorted(scored, key=lambda candidate: candidate.score)
+
+
+def _height(known: Known | None) -> float:
+    """eV/atom above the hull; those of unknown height stand behind the others."""
+    return UNKNOWN_HEIGHT if known is None or known.e_above_hull is None else known.e_above_hull
