@@ -84,7 +84,7 @@ def improve(
             progress=lambda progress: status.update(f"{progress.formula}: {progress} ..."),
         )
     folder = require_candidates(prediction).write(out)
-    console.print(table(prediction))
+    console.print(table(prediction, console.width))
     for sentence in sentences(prediction):
         console.print(sentence, soft_wrap=True, markup=False, highlight=False)
     console.print(f"Next: open {folder / 'rank-01.cif'} in a viewer.", soft_wrap=True, markup=False, highlight=False)

@@ -199,7 +199,7 @@ def _tell(predictions: Iterable[Prediction], predictor: Predictor, output: Outpu
 def _print(prediction: Prediction, console: Console) -> None:
     from lcoms.prediction.table import sentences, table
 
-    console.print(table(prediction))
+    console.print(table(prediction, console.width))
     for sentence in sentences(prediction):
         console.print(sentence, soft_wrap=True, markup=False, highlight=False)
 

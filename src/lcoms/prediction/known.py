@@ -62,7 +62,8 @@ def direct_crystals(composition: Composition, bundle: WeightBundle, search: Sear
     large = [one for one in chosen if one.n_formula_units * size > decoded_to]
     beyond = [one for one in large if one.n_formula_units * size > most]
     within = [one for one in large if one.n_formula_units * size <= most and one.support >= LEAST_PROBABILITY]
-    crystals = [_of_template(t, t.crystal, bundle, 1.0, 0.0) for t in own]
+    supports = {one.template.structure: one.support for one in chosen}
+    crystals = [_of_template(t, t.crystal, bundle, supports.get(t.structure, 0.0), 0.0) for t in own]
     volumes = bundle.templates.element_volumes
     for one in _first_of_each(within)[: search.direct]:
         crystal = substitute(composition, one.template, volumes)

@@ -94,7 +94,7 @@ class Decoded:
         structures = {
             (p.space_group, p.wyckoff_sequence, p.orbits, p.n_formula_units): p.prototype_probability for p in known
         }
-        return float(sum(structures.values()))
+        return min(1.0, float(sum(structures.values())))
 
     def with_others(self, other: Decoded) -> Decoded:
         """This crystal with all proposals of both; the descent that is told is one that took place."""

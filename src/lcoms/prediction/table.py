@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
@@ -18,31 +18,55 @@ FIRST_MONOCLINIC = 3
 WORTH_SAYING = 0.05  # probability of cells that were not tried
 FIRST_ORTHORHOMBIC = 16
 
-Column = tuple[str, Literal["left", "right"], int, Callable[[Candidate], str]]
-"""Heading, justification, width, and what stands in it."""
-SHARED: tuple[Column, ...] = (
-    ("space group", "left", 13, lambda c: f"{space_group_symbol(c.space_group)} ({c.space_group})"),
-    ("cell, angstrom", "left", 22, lambda c: _cell_text(c)),
-)
-DECODED: tuple[Column, ...] = (
-    ("eV/atom", "right", 7, lambda c: f"{c.decoded.energy_per_atom:.3f}"),
-    *SHARED,
-    ("closest", "right", 7, lambda c: f"{c.shortest_distance:.2f}"),
-    ("prototype", "right", 9, lambda c: f"{c.prototype_probability:.0%}"),
-    ("from", "left", 5, lambda c: c.proposal.formula or c.proposal.source),
-)
-RELAXED: tuple[Column, ...] = (
-    ("E form", "right", 7, lambda c: _formation_text(c)),
-    ("above", "right", 6, lambda c: _above_text(c)),
-    *SHARED,
-    ("surrogate", "right", 9, lambda c: f"{c.decoded.energy_per_atom:.3f}"),
-    ("prototype", "right", 9, lambda c: f"{c.prototype_probability:.0%}"),
-)
-HULL: Column = ("hull", "right", 9, lambda c: _hull_text(c))
+
+class Column(NamedTuple):
+    """A column of the table.
+
+    Attributes:
+        text: what stands in it, given a candidate and the score of the first one.
+        keep: columns with the lowest go first where the terminal is narrow.
+    """
+
+    heading: str
+    justify: Literal["left", "right"]
+    keep: int
+    text: Callable[[Candidate, float], str]
 
 
-def table(prediction: Prediction) -> Table:
-    """Rank, energies, space group, cell and prototype probability; shortest distance and origin if not relaxed."""
+SPACE_GROUP = Column("space group", "left", 9, lambda c, _: f"{space_group_symbol(c.space_group)} ({c.space_group})")
+CELL = Column("cell, angstrom", "left", 4, lambda c, _: _cell_text(c))
+PROTOTYPE = Column("prototype", "right", 5, lambda c, _: f"{c.prototype_probability:.0%}")
+SCORE = Column("score", "right", 6, lambda c, best: f"{c.score - best:.3f}")
+KNOWN = Column("known as", "left", 3, lambda c, _: "" if c.known is None else c.known.id)
+DECODED = (
+    Column("eV/atom", "right", 8, lambda c, _: f"{c.decoded.energy_per_atom:.3f}"),
+    SCORE,
+    SPACE_GROUP,
+    CELL,
+    Column("closest", "right", 1, lambda c, _: f"{c.shortest_distance:.2f}"),
+    PROTOTYPE,
+    Column("from", "left", 2, lambda c, _: c.proposal.formula or c.proposal.source),
+    KNOWN,
+)
+RELAXED = (
+    Column("E form", "right", 8, lambda c, _: _formation_text(c)),
+    Column("above", "right", 7, lambda c, _: _above_text(c)),
+    SCORE,
+    SPACE_GROUP,
+    CELL,
+    PROTOTYPE,
+    KNOWN,
+    Column("surrogate", "right", 1, lambda c, _: f"{c.decoded.energy_per_atom:.3f}"),
+)
+HULL = Column("hull", "right", 7, lambda c, _: _hull_text(c))
+
+
+def table(prediction: Prediction, width: int = 80) -> Table:
+    """The candidates, best first: energies, score above that of the first, space group, cell, prototype probability.
+
+    Args:
+        width: of the terminal; the least important columns are left out where it is too narrow.
+    """
     from rich import box
     from rich.table import Table
 
@@ -53,15 +77,32 @@ def table(prediction: Prediction) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    columns = DECODED if prediction.spec.relaxation is None else RELAXED
-    if any(c.e_above_hull is not None for c in prediction.candidates):
-        columns = tuple(HULL if column[0] == "surrogate" else column for column in columns)
+    columns, cells = _fitting(prediction, width)
     rows.add_column("", justify="right", min_width=2, no_wrap=True)
-    for name, justify, width, _ in columns:
-        rows.add_column(name, justify=justify, min_width=width, no_wrap=True)
-    for rank, candidate in enumerate(prediction.candidates, 1):
-        rows.add_row(str(rank), *(text(candidate) for *_, text in columns))
+    for column in columns:
+        rows.add_column(column.heading, justify=column.justify, no_wrap=True)
+    for rank, texts in enumerate(zip(*cells, strict=True), 1):
+        rows.add_row(str(rank), *texts)
     return rows
+
+
+def _fitting(prediction: Prediction, width: int) -> tuple[list[Column], list[list[str]]]:
+    """Columns that fit, and what stands in each of them; those without any text are left out."""
+    candidates = prediction.candidates
+    best = candidates[0].score if candidates else 0.0
+    every = list(DECODED if prediction.spec.relaxation is None else RELAXED)
+    if any(c.e_above_hull is not None for c in candidates):
+        every.insert(2, HULL)
+    texts = [[column.text(candidate, best) for candidate in candidates] for column in every]
+    kept = [(column, text) for column, text in zip(every, texts, strict=True) if any(text)]
+    while len(kept) > 1 and _width(kept) > width:
+        kept.remove(min(kept, key=lambda pair: pair[0].keep))
+    return [column for column, _ in kept], [text for _, text in kept]
+
+
+def _width(columns: Sequence[tuple[Column, list[str]]]) -> int:
+    """Characters of a table with these columns and that of the rank."""
+    return 3 + sum(3 + max(len(text) for text in (column.heading, *texts)) for column, texts in columns)
 
 
 def sentences(prediction: Prediction) -> list[str]:
