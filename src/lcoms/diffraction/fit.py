@@ -190,12 +190,13 @@ def _cosine(pattern: Prepared, model: Model) -> float:
 
 
 def _ticks(lines: Lines, model: Model, window: Window) -> tuple[Tick, ...]:
-    strongest = max(float(model.areas.max(initial=0)), 1e-300)
+    areas = model.areas[: len(model.places)]
+    strongest = max(float(areas.max(initial=0)), 1e-300)
     inside = (model.places >= window.grid[0]) & (model.places <= window.grid[-1])
     return tuple(
         Tick(float(place), (int(h), int(k), int(l)), float(100 * area / strongest))  # noqa: E741
         for place, (h, k, l), area in zip(  # noqa: E741
-            model.places[inside], lines.planes[inside], model.areas[inside], strict=True
+            model.places[inside], lines.planes[inside], areas[inside], strict=True
         )
     )
 

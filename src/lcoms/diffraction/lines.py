@@ -16,7 +16,7 @@ from lcoms.diffraction.scattering import scattering_factors
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import primitive_standard
 
-FAINT = 1e-9  # of the strongest |F|^2; fainter families are absent
+FAINT = 2e-5  # of the strongest multiplicity |F|^2; fainter families are left out
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ from lcoms.core.errors import FileFormatError
 from lcoms.diffraction.radiation import Radiation
 from lcoms.diffraction.reading import LEAST_POINTS, PowderPattern
 
-STEPS_PER_WIDTH = 6.0  # points over the full width at half maximum that are enough
-MOST_POINTS = 6000
+STEPS_PER_WIDTH = 5.0  # points over the full width at half maximum that are enough
+MOST_POINTS = 5000
 KNOTS = 30  # of the spline that the background is
 SMOOTHNESS = 100.0
 STANDS_OUT = 6.0  # times the noise, for a line

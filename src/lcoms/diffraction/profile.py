@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
 FOUR_LN2 = 4 * np.log(2)
-TAIL = 8.0  # widths on each side beyond which a line is cut
+TAIL, BROAD_TAIL = 6.0, 2.0  # widths on each side beyond which a line is cut, sharp or broadened by a Gaussian
 MOST_HALF = 400  # steps
 
 
@@ -35,13 +35,13 @@ class ProfileMatrices(NamedTuple):
 
 
 def profile_matrices(
-    grid: NDArray[np.float64], places: NDArray[np.float64], widths: NDArray[np.float64], eta: float
+    grid: NDArray[np.float64], places: NDArray[np.float64], widths: NDArray[np.float64], eta: float, *, tail: float = TAIL
 ) -> ProfileMatrices:
     """Lines at places (k,) in degrees with widths (k,) on an even grid (n,)."""
     from scipy.sparse import csc_matrix
 
     step, n = float(grid[1] - grid[0]), len(grid)
-    half = int(min(MOST_HALF, np.ceil(TAIL * float(widths.max(initial=step)) / step)))
+    half = int(min(MOST_HALF, np.ceil(tail * float(widths.max(initial=step)) / step)))
     middle = np.rint((places - grid[0]) / step).astype(np.int64)
     index = middle[:, None] + np.arange(-half, half + 1)[None, :]
     distance = grid[0] + index * step - places[:, None]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lcoms.diffraction.lines import Lines, lorentz_polarisation
 from lcoms.diffraction.prepare import Prepared
-from lcoms.diffraction.profile import profile_matrices
+from lcoms.diffraction.profile import BROAD_TAIL, TAIL, profile_matrices
 from lcoms.diffraction.radiation import DOUBLET
 
 N_BACKGROUND = 3  # Chebyshev polynomials that mend the background
@@ -77,8 +77,8 @@ class Model:
         polynomial: (n,) rest of the background.
         jacobian: (n, p).
         places: (k,) degrees, of the first line of the doublet, zero shift included.
-        areas: (k,) of it.
-        by_family: (n, k) sparse, the profile of each family.
+        areas: (k or 2 k,) of all lines, those of the doublet's second after those of the first.
+        lines: (n, k or 2 k) sparse, lines of unit area.
     """
 
     profile: FloatArray
@@ -86,7 +86,7 @@ class Model:
     jacobian: FloatArray
     places: FloatArray
     areas: FloatArray
-    by_family: csc_matrix
+    lines: csc_matrix
 
 
 def make_window(pattern: Prepared, broadening: float) -> Window:
@@ -177,7 +177,7 @@ def evaluate(lines: Lines, pattern: Prepared, window: Window, state: State) -> M
     share[len(lengths) :] = ratio
     areas = unit * share
     places = np.degrees(2 * theta) + zero
-    matrices = profile_matrices(window.grid, places, widths, float(shape.mean()))
+    matrices = profile_matrices(window.grid, places, widths, float(shape.mean()), tail=BROAD_TAIL if window.broadening else TAIL)
     move = np.degrees(length * np.concatenate([np.full(len(lengths), wave) for wave in waves]) / np.cos(theta))
     by_strain = matrices.by_place @ (-(scale * areas * move)[:, None] * np.tile(slopes, (n, 1)))
     growing = scale * areas * np.square(own / widths)
@@ -188,9 +188,7 @@ def evaluate(lines: Lines, pattern: Prepared, window: Window, state: State) -> M
     jacobian = np.column_stack([by_strain, others[0], by_width, others[1], by_area, window.chebyshev])
     polynomial = window.chebyshev @ state.values[m + SHAPE :]
     count = len(lengths)
-    scaled = matrices.value.multiply(scale * areas[None, :]).tocsc()
-    by_family = scaled if n == 1 else scaled[:, :count] + scaled[:, count:]
-    return Model(scale * by_area[:, 2], polynomial, jacobian, places[:count], scale * areas[:count], by_family)
+    return Model(scale * by_area[:, 2], polynomial, jacobian, places[:count], scale * areas, matrices.value)
 
 
 def _lengths(lines: Lines, strains: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -6,6 +6,7 @@ A plane at an angle a to the axis is seen (r^2 cos^2 a + sin^2 a / r)^(-3/2) tim
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from lcoms.diffraction.lines import Lines
 from lcoms.diffraction.prepare import Prepared
 from lcoms.diffraction.refine import SHAPE, State, Window, evaluate
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_matrix
 
 COEFFICIENTS = np.exp(np.linspace(np.log(0.35), np.log(2.5), 15))
 LEAST_GAIN = 0.12  # of the misfit; less is no sign of preferred orientation
@@ -80,9 +84,12 @@ def _misfit(lines: Lines, pattern: Prepared, window: Window, state: State) -> fl
     return float(np.square((model.profile + model.polynomial - window.target) * window.weights).sum())
 
 
-def _unit_profiles(lines: Lines, pattern: Prepared, window: Window, state: State):  # type: ignore[no-untyped-def]
+def _unit_profiles(lines: Lines, pattern: Prepared, window: Window, state: State) -> csc_matrix:
     """Sparse (n, k) weighted profile of each family without texture."""
-    from scipy.sparse import diags
+    from scipy.sparse import csc_matrix, diags
 
-    model = evaluate(lines, pattern, window, replace(state, texture=np.ones(len(lines.strengths))))
-    return diags(window.weights) @ model.by_family
+    k = len(lines.strengths)
+    model = evaluate(lines, pattern, window, replace(state, texture=np.ones(k)))
+    n = len(model.areas)
+    gather = csc_matrix((model.areas, (np.arange(n), np.arange(n) % k)), shape=(n, k))
+    return diags(window.weights) @ (model.lines @ gather)

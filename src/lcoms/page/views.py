@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 from lcoms.page.bonds import Bond, BondKind, bond_table, find_bonds
-from lcoms.page.diffraction import Line, powder_pattern
+from lcoms.diffraction.simulate import Line, powder_pattern
 from lcoms.page.facts import (
     NO_VALUE,
     Fact,
