@@ -6,7 +6,7 @@
 FILE has the columns formula, numbers, frac_coords, lattice, n_atoms, e_above_hull and split, as `lcoms data ingest` takes them.
 Patterns are simulated of ground states of validation compositions, with Poisson noise, a background with a hump, a zero shift,
 preferred orientation in half of them and 10 % of an impurity in half of them. Against them stand the true crystal with its cell
-strained by 1 to 3 % as its symmetry allows and its atoms moved by 0.02 angstrom, the other crystals of the composition, and
+strained by 1 to 3 % in each direction and its atoms moved by 0.05 angstrom, both as its symmetry allows, the other crystals of the composition, and
 crystals of the same stoichiometry with the elements exchanged, at the volume of the true one give or take 5 %.
 """
 
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
+import spglib
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -40,12 +41,12 @@ N_TEMPLATES = 10
 MOST_POLYMORPHS = 8
 RADIATIONS = ("CuKa", "CuKa", "CuKa", "CoKa", "MoKa", "CuKa1", "0.5", "neutron 1.54")
 RIDGE = 0.02
+MOVED = 0.05  # angstrom, root mean square; what a relaxation errs by
 
 
 class Table(NamedTuple):
-    """Crystals by formula and by stoichiometry; `validation` are ground states to measure."""
+    """Crystals by stoichiometry; `validation` are ground states to measure."""
 
-    by_formula: dict[str, list[Crystal]]
     by_class: dict[tuple[int, ...], list[Crystal]]
     validation: list[Crystal]
 
@@ -53,7 +54,6 @@ class Table(NamedTuple):
 def read_table(path: Path) -> Table:
     """Crystals of up to 20 atoms."""
     columns = ["formula", "numbers", "frac_coords", "lattice", "n_atoms", "e_above_hull", "split"]
-    by_formula: dict[str, list[Crystal]] = {}
     by_class: dict[tuple[int, ...], list[Crystal]] = {}
     best: dict[str, tuple[float, Crystal]] = {}
     for row in pq.read_table(path, columns=columns).to_pylist():
@@ -62,20 +62,35 @@ def read_table(path: Path) -> Table:
         crystal = Crystal(
             np.reshape(row["lattice"], (3, 3)), np.reshape(row["frac_coords"], (-1, 3)), np.array(row["numbers"])
         )
-        by_formula.setdefault(row["formula"], []).append(crystal)
         by_class.setdefault(crystal.composition.stoichiometry, []).append(crystal)
-        if row["split"] == "val" and row["e_above_hull"] < min(ON_HULL, best.get(row["formula"], (np.inf, crystal))[0]):
-            best[row["formula"]] = row["e_above_hull"], crystal
-    return Table(by_formula, by_class, [crystal for _, crystal in best.values()])
+        above = row["e_above_hull"]
+        if row["split"] == "val" and above is not None and above < best.get(row["formula"], (ON_HULL, crystal))[0]:
+            best[row["formula"]] = above, crystal
+    return Table(by_class, [crystal for _, crystal in best.values()])
 
 
 def strained(crystal: Crystal, random: np.random.Generator) -> Crystal:
-    """The cell changed by 1 to 3 % in each direction that the symmetry lets differ, atoms moved by 0.02 angstrom."""
+    """The cell changed by 1 to 3 % in each direction that the symmetry lets differ."""
     cell = primitive_standard(crystal)
     wanted = np.diag(random.uniform(0.01, 0.03, 3) * random.choice([-1, 1], 3))
     allowed = allowed_strains(cell.crystal.lattice, cell.rotations)
     strain = np.einsum("m,mij->ij", np.einsum("mij,ij->m", allowed, wanted), allowed)
-    return Crystal(cell.crystal.lattice @ (np.eye(3) + strain), cell.crystal.frac_coords, cell.crystal.atomic_numbers)
+    moved = cell.crystal.frac_coords + _allowed_shift(cell.crystal, random)
+    return Crystal(cell.crystal.lattice @ (np.eye(3) + strain), moved, cell.crystal.atomic_numbers)
+
+
+def _allowed_shift(crystal: Crystal, random: np.random.Generator) -> NDArray[np.float64]:
+    """Fractional shifts of all atoms, MOVED angstrom before what the symmetry forbids is taken out."""
+    cell = (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
+    found = spglib.get_symmetry(cell, symprec=0.01)
+    shift = random.normal(0, MOVED / np.sqrt(3), (crystal.n_atoms, 3)) @ np.linalg.inv(crystal.lattice)
+    mean = np.zeros_like(shift)
+    for turn, along in zip(found["rotations"], found["translations"], strict=True):
+        images = crystal.frac_coords @ turn.T + along
+        apart = images[:, None] - crystal.frac_coords[None]
+        apart = np.linalg.norm((apart - np.round(apart)) @ crystal.lattice, axis=-1)
+        mean[apart.argmin(1)] += shift @ turn.T / len(found["rotations"])
+    return mean
 
 
 def substituted(template: Crystal, target: Crystal, random: np.random.Generator) -> Crystal:
@@ -99,9 +114,9 @@ def substituted(template: Crystal, target: Crystal, random: np.random.Generator)
 def rivals(truth: Crystal, table: Table, random: np.random.Generator) -> list[Crystal]:
     """Other crystals of the composition, and substituted ones; none matches the true one strictly."""
     formula = truth.composition.reduced
-    same = [c for c in table.by_formula.get(formula.reduced_formula, []) if c is not truth][:MOST_POLYMORPHS]
-    same += [c for c in table.by_class[truth.composition.stoichiometry] if c.composition.reduced == formula and c is not truth][:MOST_POLYMORPHS]
-    others = [c for c in table.by_class[truth.composition.stoichiometry] if c.composition.reduced != formula]
+    alike = table.by_class[truth.composition.stoichiometry]
+    same = [c for c in alike if c is not truth and c.composition.reduced == formula][:MOST_POLYMORPHS]
+    others = [c for c in alike if c.composition.reduced != formula]
     chosen = random.choice(len(others), min(2 * N_TEMPLATES, len(others)), replace=False)
     made = [substituted(others[i], truth, random) for i in chosen]
     found: list[Crystal] = []
