@@ -40,7 +40,7 @@ ON_HULL = 0.03  # eV/atom
 N_TEMPLATES = 10
 MOST_POLYMORPHS = 8
 RADIATIONS = ("CuKa", "CuKa", "CuKa", "CoKa", "MoKa", "CuKa1", "0.5", "neutron 1.54")
-RIDGE = 0.02
+RIDGE = 0.005
 MOVED = 0.05  # angstrom, root mean square; what a relaxation errs by
 
 

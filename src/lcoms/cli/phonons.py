@@ -132,7 +132,8 @@ def _print(name: str, result: Phonons, seconds: float) -> None:
 
     formula = result.crystal.composition.reduced_formula
     cell = " x ".join(map(str, result.repeats))
-    how = f"{cell} conventional cells, {result.n_displaced} displacements, {seconds:.1f} s"
+    times = f"{result.n_displaced} displacement{'s' if result.n_displaced > 1 else ''}"
+    how = f"{cell} conventional cells, {times}, {seconds:.1f} s"
     if result.stable:
         typer.echo(f"{formula} ({Path(name).name}): stable; lowest frequency {result.lowest:.2f} THz ({how}).")
         typer.echo(
@@ -140,7 +141,7 @@ def _print(name: str, result: Phonons, seconds: float) -> None:
             f"zero-point energy {result.zero_point:.4f} eV/atom"
         )
     else:
-        typer.echo(f"{formula} ({Path(name).name}): unstable; {len(result.soft)} kinds of soft modes ({how}).")
+        typer.echo(f"{formula} ({Path(name).name}): unstable; soft modes ({how}):")
         for mode in result.soft:
             typer.echo(f"  {mode.name}")
     if result.largest_force > LARGEST_FORCE:

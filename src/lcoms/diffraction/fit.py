@@ -6,7 +6,7 @@ The atoms keep their fractional coordinates; the cell is strained as the crystal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ EXPLAINED = 0.2  # a line is explained where the fit has so much of its height
 MARGIN = 1.06  # lines are computed so far beyond the pattern that no strain moves others in
 COARSE_MISFIT = 0.005  # of the cell; what broad lines must bridge
 N_STARTS = 3
+ON_LINES = 0.03  # of the highest point of the fitted lines
 COSINE_WIDTHS = 2.0  # broadening of both patterns for the cosine, in line widths
 
 
@@ -50,6 +51,8 @@ class PatternFit:
         crystal: with the fitted cell, primitive.
         rwp: weighted profile misfit, the background counted as fitted; 0 is perfect.
         rwp_net: the same relative to the counts above the background, as candidates are compared.
+        rwp_noise: what `rwp_net` would be by the noise alone.
+        rwp_on_lines: `rwp_net` where the crystal has lines, so that an impurity's lines beside them do not count.
         cosine: of the square roots of both patterns, broadened: little changed by preferred orientation; 1 is perfect.
         zero_shift: degrees.
         width: full width at half maximum at the middle of the pattern, degrees.
@@ -70,6 +73,8 @@ class PatternFit:
     crystal: Crystal
     rwp: float
     rwp_net: float
+    rwp_noise: float
+    rwp_on_lines: float
     cosine: float
     zero_shift: float
     width: float
@@ -140,12 +145,16 @@ class PatternFitter:
         fitted = lines.strained(state.values[:m])
         background = pattern.background + model.polynomial
         observed, profile = pattern.net + pattern.background, model.profile + background
+        net, noise = pattern.net - model.polynomial, pattern.noise
+        on = model.profile > ON_LINES * float(model.profile.max(initial=0))
         volumes = fitted.volume / lines.crystal.volume
         unit = pattern.unit
         return PatternFit(
             crystal=fitted,
-            rwp=_rwp(observed, profile, observed, pattern.noise),
-            rwp_net=_rwp(observed, profile, pattern.net - model.polynomial, pattern.noise),
+            rwp=_rwp(observed - profile, observed, noise),
+            rwp_net=_rwp(net - model.profile, net, noise),
+            rwp_noise=_rwp(noise, net, noise),
+            rwp_on_lines=_rwp((net - model.profile)[on], net[on], noise[on]),
             cosine=_cosine(pattern, model),
             zero_shift=float(state.values[m]),
             width=float(np.exp(state.values[m + 1])),
@@ -169,12 +178,10 @@ def fit_pattern(crystal: Crystal, pattern: PowderPattern, *, symprec: float = 0.
     return PatternFitter(pattern).fit(crystal, symprec=symprec)
 
 
-def _rwp(
-    observed: NDArray[np.float64], fitted: NDArray[np.float64], base: NDArray[np.float64], noise: NDArray[np.float64]
-) -> float:
-    """sqrt(sum w (observed - fitted)^2 / sum w base^2) with w = 1 / noise^2 (Young 1993)."""
-    weights = 1 / np.square(noise)
-    return float(np.sqrt((weights @ np.square(observed - fitted)) / max(float(weights @ np.square(base)), 1e-12)))
+def _rwp(misfit: NDArray[np.float64], base: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
+    """sqrt(sum w misfit^2 / sum w base^2) with w = 1 / noise^2 (Young 1993); 1 where there is nothing to fit."""
+    whole = float(np.square(base / noise).sum())
+    return float(np.sqrt(np.square(misfit / noise).sum() / whole)) if whole > 0 else 1.0
 
 
 def _cosine(pattern: Prepared, model: Model) -> float:

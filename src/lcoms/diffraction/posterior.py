@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lcoms.diffraction.fit import PatternFit
 
-LEAST = 1e-3  # of misfits whose logarithms are taken
+LEAST, LEAST_ANGLE = 0.02, 1e-3  # of what logarithms are taken of: better fits are all alike
 LIKELY = 0.5  # probability from which on a pattern counts as explained
 
 
@@ -27,7 +27,8 @@ class Features(NamedTuple):
     """What of a fit tells whether the crystal is right.
 
     Attributes:
-        misfit: ln of Rwp, background left out.
+        misfit: ln of Rwp beyond that of the noise, background left out.
+        on_lines: the same where the crystal has lines.
         angle: ln of 1 - cosine.
         unexplained: heights of strong lines that the crystal lacks, in units of the strongest.
         absent: share of the crystal's lines where the pattern has nothing.
@@ -37,6 +38,7 @@ class Features(NamedTuple):
     """
 
     misfit: float
+    on_lines: float
     angle: float
     unexplained: float
     absent: float
@@ -63,8 +65,9 @@ class PatternWeights:
 def features(fit: PatternFit) -> Features:
     """Those of a fit."""
     return Features(
-        misfit=log(max(fit.rwp_net, LEAST)),
-        angle=log(max(1 - fit.cosine, LEAST)),
+        misfit=_excess(fit.rwp_net, fit.rwp_noise),
+        on_lines=_excess(fit.rwp_on_lines, fit.rwp_noise),
+        angle=log(max(1 - fit.cosine, LEAST_ANGLE)),
         unexplained=sum(peak.height for peak in fit.unexplained),
         absent=fit.absent,
         strain=100 * fit.strain,
@@ -112,6 +115,10 @@ def verdict(fits: Sequence[PatternFit]) -> str:
     n = len(best.unexplained)
     lines = f"{n} strong line{'s' if n > 1 else ''} unexplained" if n else f"Rwp {best.rwp:.2f} at best"
     return f"No crystal explains the pattern: {lines}."
+
+
+def _excess(misfit: float, noise: float) -> float:
+    return log(max(misfit**2 - noise**2, LEAST**2)) / 2
 
 
 def _dot(weights: Features, values: Features) -> float:

@@ -63,7 +63,7 @@ def read_radiation(text: str) -> Radiation:
     Raises:
         ConfigError: no radiation is called so, or the wavelength makes no sense.
     """
-    asked = re.sub(r"[\s_:=-]+", " ", text.strip().replace("α", "a").replace("β", "b")).strip()
+    asked = re.sub(r"[\s_:=]+|(?<=[A-Za-z])-+", " ", text.strip().replace("α", "a").replace("β", "b")).strip()
     words = asked.split(" ", 1)
     if words[0].lower() in ("neutron", "neutrons", "n") and len(words) == 2:
         length = _length(words[1], text, "neutron")

@@ -96,7 +96,8 @@ def _wave_vectors(
     primitive = np.array(phonons.primitive.cell) @ np.linalg.inv(cell.lattice)
     zones = [np.arange(-n, n + 1) / n for n in repeats]
     grid = np.stack(np.meshgrid(*zones, indexing="ij"), -1).reshape(-1, 3)
-    grid = grid[np.lexsort((*np.abs(grid).T, np.square(grid @ np.linalg.inv(cell.lattice).T).sum(1).round(8)))]
+    sizes = np.square(grid @ np.linalg.inv(cell.lattice).T).sum(1).round(8)
+    grid = grid[np.lexsort((-grid[:, 2], -grid[:, 1], -grid[:, 0], (grid < 0).sum(1), sizes))]  # short and positive first
     found: dict[tuple[float, ...], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
     for q in grid:
         own = primitive @ q
