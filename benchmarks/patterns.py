@@ -3,11 +3,12 @@
     python benchmarks/patterns.py measure FILE.parquet -n 200 --out rows.json
     python benchmarks/patterns.py fit rows.json --out src/lcoms/diffraction/pattern_weights.json
 
-FILE has the columns formula, numbers, frac_coords, lattice, n_atoms, e_above_hull and split, as `lcoms data ingest` takes them.
-Patterns are simulated of ground states of validation compositions, with Poisson noise, a background with a hump, a zero shift,
-preferred orientation in half of them and 10 % of an impurity in half of them. Against them stand the true crystal with its cell
-strained by 1 to 3 % in each direction and its atoms moved by 0.05 angstrom, both as its symmetry allows, the other crystals of the composition, and
-crystals of the same stoichiometry with the elements exchanged, at the volume of the true one give or take 5 %.
+FILE has the columns formula, numbers, frac_coords, lattice, n_atoms, e_above_hull and split, as `lcoms data ingest`
+takes them. Patterns are simulated of ground states of validation compositions, with Poisson noise, a background with
+a hump, a zero shift, preferred orientation in half of them and 10 % of an impurity in half of them. Against them stand
+the true crystal with its cell strained by 1 to 3 % in each direction and its atoms moved by 0.05 angstrom, both as its
+symmetry allows, the other crystals of the composition, and crystals of the same stoichiometry with the elements
+exchanged, at the volume of the true one give or take 5 %.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -31,7 +32,7 @@ from lcoms.diffraction.posterior import Features, features
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
 from lcoms.evaluate.statistics import Share
-from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.crystal import Crystal
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import primitive_standard
 
@@ -221,7 +222,7 @@ def fit(asked: argparse.Namespace) -> None:
 
 
 def fitted(rows: list[dict[str, Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Weights of the choice among candidates, and of the log-odds that the best one is right; none has the wrong sign."""
+    """Weights of the choice among candidates, and of the log-odds that the best one is right; none is positive."""
     tables = [np.array(row["features"]) for row in rows]
     size = np.concatenate(tables).std(0) + 1e-9
 

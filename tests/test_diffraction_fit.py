@@ -158,7 +158,7 @@ def test_the_jacobian_is_the_slope_of_the_profile() -> None:
             slope = (sides[0] - sides[1]) / 2e-5
             size = float(np.abs(slope).max())
             wrong = np.abs(model.jacobian[:, place] - slope) > 0.03 * size
-            assert wrong.mean() < 0.002, place  # but where a line's tail is cut
+            assert wrong.mean() < 0.006, place  # but where a line's tail is cut
 
 
 def test_background_is_not_lines() -> None:
@@ -173,7 +173,8 @@ def test_background_is_not_lines() -> None:
 def test_units_of_counts_do_not_matter() -> None:
     pattern = simulated(wurtzite())
     plain, normalised = (
-        fit_pattern(wurtzite(3.3), one) for one in (pattern, replace(pattern, counts=pattern.counts / pattern.counts.max()))
+        fit_pattern(wurtzite(3.3), one)
+        for one in (pattern, replace(pattern, counts=pattern.counts / pattern.counts.max()))
     )
     assert normalised.rwp == pytest.approx(plain.rwp, rel=0.02)
     assert log_likelihood(normalised) == pytest.approx(log_likelihood(plain), abs=0.3)

@@ -40,7 +40,9 @@ def test_only_a_synchrotron_is_polarised() -> None:
     assert not any(read_radiation(text).polarised for text in ("CuKa", "1.5406", "neutron 0.8"))
 
 
-@pytest.mark.parametrize("text", ["", "XxKa", "copper", "CuKa3", "CuKa1+CoKa2", "-1", "0", "154", "neutron", "nan", "1.2.3"])
+@pytest.mark.parametrize(
+    "text", ["", "XxKa", "copper", "CuKa3", "CuKa1+CoKa2", "-1", "0", "154", "neutron", "nan", "1.2.3"]
+)
 def test_what_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"radiation|wavelength"):
         read_radiation(text)

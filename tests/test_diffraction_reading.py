@@ -64,7 +64,9 @@ def test_order_does_not_matter(pattern: PowderPattern) -> None:
 @pytest.mark.parametrize("by_header", [True, False])
 def test_spacings_become_angles(pattern: PowderPattern, axis: str, by_header: bool) -> None:
     header = {"d": "d (angstrom), counts\n", "q": "# Q (1/A)  I\n"}[axis] if by_header else ""
-    read = parse_pattern(text_of(pattern, "{:.8f} {:.1f}", header=header, axis=axis), COPPER, axis=None if by_header else axis)
+    read = parse_pattern(
+        text_of(pattern, "{:.8f} {:.1f}", header=header, axis=axis), COPPER, axis=None if by_header else axis
+    )
     np.testing.assert_allclose(read.two_theta, pattern.two_theta, atol=1e-4)
     np.testing.assert_allclose(read.counts, pattern.counts)
 

@@ -46,9 +46,7 @@ def _only(path: Path) -> Crystal:
 def _print(paths: tuple[Path, Path], crystals: tuple[Crystal, Crystal], found: Comparison) -> None:
     from lcoms.structure.symmetry import space_group_symbol
 
-    for path, crystal, volume, group in zip(
-        paths, crystals, found.volume_per_atom, found.space_groups, strict=True
-    ):
+    for path, crystal, volume, group in zip(paths, crystals, found.volume_per_atom, found.space_groups, strict=True):
         typer.echo(
             f"{path.name}: {crystal.composition.formula}, {space_group_symbol(group)} ({group}), "
             f"{volume:.3f} cubic angstrom/atom"

@@ -15,7 +15,7 @@ from lcoms.core.errors import ConfigError
 def export(
     files: Annotated[list[Path], typer.Argument(help="Structure files, or folders of them such as results/NaCl.")],
     to: Annotated[str, typer.Option("--to", help="vasp, espresso, gpaw, abinit, lammps or optimade.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many crystals of each folder or file, from the first on.")] = 1,
+    n: Annotated[int, typer.Option("-n", min=1, help="Crystals of each folder or file, the first ones.")] = 1,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the folders.", show_default="export-CODE")
     ] = None,

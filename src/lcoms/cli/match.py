@@ -105,7 +105,7 @@ def _to_json(fits: Fits, failed: list[Failure], pattern: PowderPattern) -> str:
     from lcoms.diffraction.posterior import pattern_probabilities, verdict
 
     results = [fit for _, fit in fits]
-    probabilities = pattern_probabilities(results) if fits else []
+    probabilities = pattern_probabilities(results)
     content = {
         "lcoms_version": __version__,
         "pattern": pattern.name,

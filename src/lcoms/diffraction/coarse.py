@@ -91,9 +91,7 @@ def _broadened(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(spread[:, half : half + values.shape[1]])
 
 
-def _correlations(
-    models: NDArray[np.float64], measured: NDArray[np.float64], margin: int
-) -> NDArray[np.float64]:
+def _correlations(models: NDArray[np.float64], measured: NDArray[np.float64], margin: int) -> NDArray[np.float64]:
     """Cosines (points, 2 margin + 1) of the models, shifted by up to the margin, with the measured pattern."""
     n, size = len(measured), models.shape[1]
     products = np.fft.irfft(np.fft.rfft(models, size) * np.conj(np.fft.rfft(measured, size)), size)
@@ -103,9 +101,7 @@ def _correlations(
     return np.asarray(products[:, shifts] / norms)
 
 
-def _best(
-    scores: NDArray[np.float64], others: NDArray[np.float64], margin: int, n: int
-) -> list[NDArray[np.float64]]:
+def _best(scores: NDArray[np.float64], others: NDArray[np.float64], margin: int, n: int) -> list[NDArray[np.float64]]:
     """The best of distinct strains."""
     peak = np.zeros_like(scores, dtype=bool)
     peak[:, 1:-1] = (scores[:, 1:-1] >= scores[:, :-2]) & (scores[:, 1:-1] >= scores[:, 2:])

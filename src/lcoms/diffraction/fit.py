@@ -137,9 +137,7 @@ class PatternFitter:
         """Fits in order."""
         return [self.fit(crystal, symprec=symprec) for crystal in crystals]
 
-    def _result(
-        self, lines: Lines, state: State, coefficient: float, axis: tuple[int, int, int] | None
-    ) -> PatternFit:
+    def _result(self, lines: Lines, state: State, coefficient: float, axis: tuple[int, int, int] | None) -> PatternFit:
         pattern, m = self.pattern, state.n_strains
         model = evaluate(lines, pattern, self._sharp, state)
         fitted = lines.strained(state.values[:m])
@@ -201,7 +199,7 @@ def _ticks(lines: Lines, model: Model, window: Window) -> tuple[Tick, ...]:
     strongest = max(float(areas.max(initial=0)), 1e-300)
     inside = (model.places >= window.grid[0]) & (model.places <= window.grid[-1])
     return tuple(
-        Tick(float(place), (int(h), int(k), int(l)), float(100 * area / strongest))  # noqa: E741
+        Tick(float(place), (int(h), int(k), int(l)), float(100 * area / strongest))
         for place, (h, k, l), area in zip(  # noqa: E741
             model.places[inside], lines.planes[inside], areas[inside], strict=True
         )

@@ -69,7 +69,7 @@ def find_lines(crystal: Crystal, radiation: Radiation, reach: float, *, symprec:
         ConfigError: an element scatters in a way that no table knows.
     """
     cell = primitive_standard(crystal, symprec=symprec)
-    reciprocal = np.linalg.inv(cell.crystal.lattice).T
+    reciprocal = np.asarray(np.linalg.inv(cell.crystal.lattice).T, dtype=np.float64)
     indices = _indices(cell.crystal.lattice, reciprocal, reach)
     named = np.rint(indices @ reciprocal @ cell.conventional.T).astype(np.int64)
     indices = indices[np.lexsort(-named.T[::-1])]  # the family is called by its highest indices
@@ -128,9 +128,7 @@ def _indices(lattice: NDArray[np.float64], reciprocal: NDArray[np.float64], reac
     return np.asarray(grid[(squares <= reach**2) & (squares > 0)], dtype=np.int64)
 
 
-def _families(
-    indices: NDArray[np.int64], rotations: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _families(indices: NDArray[np.int64], rotations: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Number of the first member of each family, and the family (n,) of each."""
     base = 2 * int(np.abs(indices).max(initial=0)) + 1
     weights = np.array([base * base, base, 1])

@@ -94,7 +94,7 @@ def log_likelihood(fit: PatternFit, weights: PatternWeights | None = None) -> fl
 def pattern_probabilities(fits: Sequence[PatternFit]) -> NDArray[np.float64]:
     """Probabilities (n,) of the crystals by the pattern alone, if one of them is right."""
     logs = np.array([log_likelihood(fit) for fit in fits])
-    shares = np.exp(logs - logs.max(initial=-np.inf))
+    shares = np.exp(logs - logs.max()) if len(logs) else logs
     return np.asarray(shares / shares.sum())
 
 

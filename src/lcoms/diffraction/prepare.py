@@ -1,4 +1,4 @@
-"""A measured pattern made ready for fits: even steps, background, noise, width of the lines, and the lines that stand out."""
+"""A measured pattern made ready for fits: even steps, background, noise, width, and the lines that stand out."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def prepare(pattern: PowderPattern) -> Prepared:
     x, y = pattern.two_theta[inside], pattern.counts[inside]
     if len(x) < LEAST_POINTS:
         raise FileFormatError(
-            f"{pattern.name}: with {pattern.radiation.name} nearly all spacings are below {1 / MOST_REACH:.2f} angstrom; "
-            "is the wavelength right?"
+            f"{pattern.name}: with {pattern.radiation.name} nearly all spacings are below "
+            f"{1 / MOST_REACH:.2f} angstrom; is the wavelength right?"
         )
     x, y = _even(x, y, float(np.median(np.diff(x))))
     width = _width(x, y - _background(x, y), _scatter(y))
@@ -98,9 +98,7 @@ def prepare(pattern: PowderPattern) -> Prepared:
         raise FileFormatError(f"{pattern.name}: no line stands out of the noise; this is no powder pattern.")
     unit = float(net[found].max())
     peaks = tuple(Peak(float(x[i]), float(net[i] / unit)) for i in found if net[i] > WEAKEST_PEAK * unit)
-    return Prepared(
-        pattern.radiation, x, net / unit, background / unit, noise / unit, unit, width, peaks, pattern.name
-    )
+    return Prepared(pattern.radiation, x, net / unit, background / unit, noise / unit, unit, width, peaks, pattern.name)
 
 
 def _even(

@@ -35,9 +35,14 @@ class ProfileMatrices(NamedTuple):
 
 
 def profile_matrices(
-    grid: NDArray[np.float64], places: NDArray[np.float64], widths: NDArray[np.float64], eta: float, *, tail: float = TAIL
+    grid: NDArray[np.float64],
+    places: NDArray[np.float64],
+    widths: NDArray[np.float64],
+    eta: float,
+    *,
+    tail: float = TAIL,
 ) -> ProfileMatrices:
-    """Lines at places (k,) in degrees with widths (k,) on an even grid (n,)."""
+    """Lines at places (k,) in degrees with widths (k,) on an even grid (n,), cut at a number of widths."""
     from scipy.sparse import csc_matrix
 
     step, n = float(grid[1] - grid[0]), len(grid)

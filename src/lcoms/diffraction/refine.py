@@ -1,4 +1,4 @@
-"""Least squares of a pattern: the cell as its symmetry allows, scale, width, zero shift and a smooth rest of background.
+"""Least squares of a pattern: the cell as its symmetry allows, scale, width, zero shift and the rest of background.
 
 Levenberg and Marquardt with weak priors that keep what the pattern does not tell near what is usual.
 """
@@ -6,7 +6,6 @@ Levenberg and Marquardt with weak priors that keep what the pattern does not tel
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,9 +116,7 @@ def first_state(lines: Lines, strains: FloatArray, pattern: Prepared) -> State:
     return State(np.concatenate([strains, shape, np.zeros(N_BACKGROUND)]), np.ones(len(lines.strengths)))
 
 
-def refine(
-    lines: Lines, pattern: Prepared, window: Window, state: State, *, steps: int, sharp: bool
-) -> State:
+def refine(lines: Lines, pattern: Prepared, window: Window, state: State, *, steps: int, sharp: bool) -> State:
     """Fewer misfits from a state on.
 
     Args:
@@ -171,13 +168,15 @@ def evaluate(lines: Lines, pattern: Prepared, window: Window, state: State) -> M
     widths = np.hypot(own, window.broadening)
     shape = eta * own / widths if window.broadening else np.full_like(own, eta)
     strength = np.tile(lines.strengths * lorentz_polarisation(theta[: len(lengths)], pattern.radiation), n) * reachable
-    strength = strength * texture * np.exp(-thermal * np.square(length) / 2)
-    unit = strength / max(float(strength.max(initial=0)), 1e-300)
+    unit = strength * texture / max(float((strength * texture).max(initial=0)), 1e-300)
+    unit = unit * np.exp(-thermal * np.square(length) / 2)
     share = np.ones(len(theta))
     share[len(lengths) :] = ratio
     areas = unit * share
     places = np.degrees(2 * theta) + zero
-    matrices = profile_matrices(window.grid, places, widths, float(shape.mean()), tail=BROAD_TAIL if window.broadening else TAIL)
+    matrices = profile_matrices(
+        window.grid, places, widths, float(shape.mean()), tail=BROAD_TAIL if window.broadening else TAIL
+    )
     move = np.degrees(length * np.concatenate([np.full(len(lengths), wave) for wave in waves]) / np.cos(theta))
     by_strain = matrices.by_place @ (-(scale * areas * move)[:, None] * np.tile(slopes, (n, 1)))
     growing = scale * areas * np.square(own / widths)

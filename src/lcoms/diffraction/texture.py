@@ -24,9 +24,7 @@ N_AXES = 6
 N_FAMILIES = 12  # lines of the largest spacings among which axes are looked for
 
 
-def march_dollase(
-    lines: Lines, axis: NDArray[np.float64], coefficients: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def march_dollase(lines: Lines, axis: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
     """(k, n) mean factors of each family, for coefficients (n,).
 
     Args:
@@ -47,7 +45,7 @@ def fitted_texture(
     plain = _misfit(lines, pattern, window, state)
     profile = _unit_profiles(lines, pattern, window, state)
     target = (window.target - window.chebyshev @ state.values[state.n_strains + SHAPE :]) * window.weights
-    best = (plain, state, 1.0, None)
+    best: tuple[float, State, float, tuple[int, int, int] | None] = (plain, state, 1.0, None)
     for place in _axes(lines):
         factors = march_dollase(lines, lines.vectors[place], COEFFICIENTS)
         fitted = profile @ factors

@@ -1,4 +1,4 @@
-"""Folders from which other codes can start: the structure, settings for a relaxation, k-points, and what is left to add."""
+"""Folders from which other codes can start: structure, settings of a relaxation, k-points, and what is left to add."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def _vasp(crystal: Crystal) -> Files:
         "INCAR": inputs.incar.get_str(),
         "POTCAR.spec": "\n".join(symbols) + "\n",
         README: (
-            "VASP relaxation by pymatgen's MPScanRelaxSet (r2SCAN). Make POTCAR of your licensed PBE potentials, in the\n"
-            f"order {' '.join(symbols)}. The k-points follow from KSPACING in INCAR.\n"
+            "VASP relaxation by pymatgen's MPScanRelaxSet (r2SCAN). Make POTCAR of your licensed PBE potentials,\n"
+            f"in the order {' '.join(symbols)}. The k-points follow from KSPACING in INCAR.\n"
         ),
     }
 
@@ -83,14 +83,12 @@ def _espresso(crystal: Crystal) -> Files:
     }  # fmt: skip
     names = {symbol: f"{symbol}.upf" for symbol in elements}
     buffer = StringIO()
-    write(
-        buffer, atoms, format="espresso-in", input_data=settings, pseudopotentials=names, kpts=kpoint_mesh(crystal)
-    )
+    write(buffer, atoms, format="espresso-in", input_data=settings, pseudopotentials=names, kpts=kpoint_mesh(crystal))
     return {
         "espresso.pwi": buffer.getvalue(),
         README: (
-            "Quantum ESPRESSO: pw.x -in espresso.pwi. Put free pseudopotentials (such as SSSP efficiency) into pseudo/,\n"
-            f"named {', '.join(names.values())}, and set ecutwfc and ecutrho as their library recommends.\n"
+            "Quantum ESPRESSO: pw.x -in espresso.pwi. Put free pseudopotentials (such as SSSP efficiency) into\n"
+            f"pseudo/, named {', '.join(names.values())}, and set ecutwfc and ecutrho as their library recommends.\n"
         ),
     }
 
@@ -104,7 +102,8 @@ from ase.optimize import BFGS
 from gpaw import GPAW, PW
 
 atoms = read("structure.xyz")
-atoms.calc = GPAW(mode=PW({CUTOFF_EV:g}), xc="PBE", kpts={{"size": {kpoint_mesh(crystal)}, "gamma": True}}, txt="gpaw.txt")
+kpts = {{"size": {kpoint_mesh(crystal)}, "gamma": True}}
+atoms.calc = GPAW(mode=PW({CUTOFF_EV:g}), xc="PBE", kpts=kpts, txt="gpaw.txt")
 BFGS(FrechetCellFilter(atoms), logfile="relax.log", trajectory="relax.traj").run(fmax=0.02)
 atoms.write("relaxed.xyz")
 '''
@@ -122,12 +121,14 @@ def _abinit(crystal: Crystal) -> Files:
     elements = _elements(crystal)
     names = [f"{symbol}.psp8" for symbol in elements]
     settings = {
-        "xc": "PBE", "ecut": CUTOFF_HARTREE * Hartree, "ngkpt": list(kpoint_mesh(crystal)), "nshiftk": 1, "shiftk": [0, 0, 0], "occopt": 4,
-        "tsmear": 0.005 * Hartree, "toldff": 5e-6, "ionmov": 22, "optcell": 2, "ntime": 60, "tolmxf": 5e-5, "ecutsm": 0.5,
-        "dilatmx": 1.1, "pp_dirpath": '"./pseudo"',
+        "xc": "PBE", "ecut": CUTOFF_HARTREE * Hartree, "ngkpt": list(kpoint_mesh(crystal)), "nshiftk": 1,
+        "shiftk": [0, 0, 0], "occopt": 4, "tsmear": 0.005 * Hartree, "toldff": 5e-6, "ionmov": 22, "optcell": 2,
+        "ntime": 60, "tolmxf": 5e-5, "ecutsm": 0.5, "dilatmx": 1.1, "pp_dirpath": '"./pseudo"',
     }  # fmt: skip
     buffer = StringIO()
-    write_abinit_in(buffer, to_ase(crystal), param=settings, species=[SYMBOLS.index(e) for e in elements], pseudos=names)
+    write_abinit_in(
+        buffer, to_ase(crystal), param=settings, species=[SYMBOLS.index(e) for e in elements], pseudos=names
+    )
     return {
         "run.abi": buffer.getvalue().replace(",\n", ", "),  # the list of pseudopotentials stands on one line
         README: (

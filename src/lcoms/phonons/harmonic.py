@@ -1,4 +1,4 @@
-"""Force constants by finite displacements in a supercell, and what follows from them: soft modes, density of states, energies.
+"""Force constants by finite displacements in a supercell: soft modes, density of states and free energies.
 
 Frequencies are in THz; imaginary ones are negative. Free energies are harmonic (Togo and Tanaka 2015).
 """
@@ -132,7 +132,7 @@ def compute_phonons(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         phonons = _displaced(cell, repeats, crystal, config)
-        displaced = [_from_phonopy(one) for one in phonons.supercells_with_displacements]
+        displaced = [_from_phonopy(one) for one in phonons.supercells_with_displacements or []]
         answers = evaluate_all(oracle, [cell, *displaced], on_batch=on_batch)
         failed = [answer.status for answer in answers if not answer.ok]
         if failed:
@@ -166,9 +166,7 @@ def supercell_repeats(cell: Crystal, config: PhononConfig) -> tuple[int, int, in
     return int(repeats[0]), int(repeats[1]), int(repeats[2])
 
 
-def _displaced(
-    cell: Crystal, repeats: tuple[int, int, int], crystal: Crystal, config: PhononConfig
-) -> Phonopy:
+def _displaced(cell: Crystal, repeats: tuple[int, int, int], crystal: Crystal, config: PhononConfig) -> Phonopy:
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
 
@@ -197,14 +195,13 @@ def _result(
 ) -> Phonons:
     soft, lowest = soft_modes(phonons, cell, repeats)
     phonons.run_mesh(MESH)
-    phonons.run_total_dos()
+    dos = phonons.run_total_dos()
     free = zero = entropy = None
     if not soft:
-        phonons.run_thermal_properties(temperatures=[0.0, config.temperature], cutoff_frequency=1e-2)
+        found = phonons.run_thermal_properties(temperatures=[0.0, config.temperature], cutoff_frequency=1e-2)
         n_atoms = len(phonons.primitive)
-        found = phonons.thermal_properties
-        zero, free = (float(value) / KJ_PER_MOL / n_atoms for value in found.free_energy)
-        entropy = float(found.entropy[1]) / KJ_PER_MOL / 1000 / n_atoms  # phonopy has J/K/mol
+        zero, free = (float(value) / KJ_PER_MOL / n_atoms for value in np.array(found.free_energy))
+        entropy = float(np.array(found.entropy)[1]) / KJ_PER_MOL / 1000 / n_atoms  # phonopy has J/K/mol
     return Phonons(
         crystal=cell,
         repeats=repeats,
@@ -212,8 +209,8 @@ def _result(
         largest_force=largest_force,
         soft=soft,
         lowest=lowest,
-        frequencies=np.array(phonons.total_dos.frequency_points),
-        density=np.array(phonons.total_dos.dos),
+        frequencies=np.array(dos.frequency_points),
+        density=np.array(dos.dos),
         temperature=config.temperature,
         free_energy=free,
         zero_point=zero,

@@ -22,14 +22,22 @@ if TYPE_CHECKING:
 
 SOFT = 0.3  # THz; imaginary frequencies smaller than this are noise
 SAME = 0.05  # THz; modes so near are one, degenerate
+FIRST_HEXAGONAL, FIRST_CUBIC = 143, 195  # space groups
 MOVES = 0.2  # share of a mode's squared displacement from which on an element is named
-_CUBIC = {
-    "P": {(0, 0, "1/2"): "X", (0, "1/2", "1/2"): "M", ("1/2", "1/2", "1/2"): "R"},
-    "F": {(0, 0, 1): "X", ("1/2", "1/2", "1/2"): "L", (0, "1/2", 1): "W"},
-    "I": {(0, 0, 1): "H", (0, "1/2", "1/2"): "N", ("1/2", "1/2", "1/2"): "P"},
+_CUBIC: dict[str, dict[tuple[str, ...], str]] = {
+    "P": {("0", "0", "1/2"): "X", ("0", "1/2", "1/2"): "M", ("1/2", "1/2", "1/2"): "R"},
+    "F": {("0", "0", "1"): "X", ("1/2", "1/2", "1/2"): "L", ("0", "1/2", "1"): "W"},
+    "I": {("0", "0", "1"): "H", ("0", "1/2", "1/2"): "N", ("1/2", "1/2", "1/2"): "P"},
 }
 """Points of the cubic zones by the sorted sizes of their components in the conventional reciprocal cell."""
-_HEXAGONAL = {(0, "1/2"): "M", (0, 0): "", ("1/3", "1/3"): "K"}
+_HEXAGONAL: dict[tuple[tuple[str, ...], str], str] = {
+    (("0", "0"), "1/2"): "A",
+    (("0", "1/2"), "0"): "M",
+    (("0", "1/2"), "1/2"): "L",
+    (("1/3", "1/3"), "0"): "K",
+    (("1/3", "1/3"), "1/2"): "H",
+}
+"""Points of the hexagonal zone by the sorted sizes in the plane, and the size along the axis."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +68,7 @@ class SoftMode:
         return f"{-self.frequency:.1f}i THz at {self.point}{kind}: {self.motion}{times}"
 
 
-def soft_modes(
-    phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]
-) -> tuple[tuple[SoftMode, ...], float]:
+def soft_modes(phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]) -> tuple[tuple[SoftMode, ...], float]:
     """Soft modes, the softest first, and the lowest frequency in THz; rigid shifts of the crystal do not count."""
     modes: list[SoftMode] = []
     lowest = np.inf
@@ -92,12 +98,14 @@ def soft_modes(
 def _wave_vectors(
     phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Those that fit the supercell, in the conventional and in the primitive reciprocal cell, half of each pair q, -q."""
+    """Those that fit the supercell, in the conventional and the primitive reciprocal cell, one of each pair q, -q."""
     primitive = np.array(phonons.primitive.cell) @ np.linalg.inv(cell.lattice)
     zones = [np.arange(-n, n + 1) / n for n in repeats]
     grid = np.stack(np.meshgrid(*zones, indexing="ij"), -1).reshape(-1, 3)
     sizes = np.square(grid @ np.linalg.inv(cell.lattice).T).sum(1).round(8)
-    grid = grid[np.lexsort((-grid[:, 2], -grid[:, 1], -grid[:, 0], (grid < 0).sum(1), sizes))]  # short and positive first
+    grid = grid[
+        np.lexsort((-grid[:, 2], -grid[:, 1], -grid[:, 0], (grid < 0).sum(1), sizes))
+    ]  # short and positive first
     found: dict[tuple[float, ...], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
     for q in grid:
         own = primitive @ q
@@ -120,8 +128,7 @@ def _without_acoustic(
 def _irrep(phonons: Phonopy, q: NDArray[np.float64], mode: int) -> str:
     """phonopy's label; empty where it has none."""
     try:
-        phonons.set_irreps(q, degeneracy_tolerance=SAME / 2)
-        irreps = phonons.irreps
+        irreps = phonons.run_irreps(q, degeneracy_tolerance=SAME / 2)
         labels = getattr(irreps, "_ir_labels", None) or []
         for label, places in zip(labels, irreps.band_indices, strict=False):
             if mode in places:
@@ -151,14 +158,10 @@ def _point(q: NDArray[np.float64], number: int) -> str:
     parts = [_fraction(abs(value)) for value in q]
     lattice = space_group_symbol(number)[0]
     name = ""
-    if number >= 195:
-        key = tuple(sorted(parts, key=lambda part: float(Fraction(part))))
-        name = {tuple(map(str, k)): v for k, v in _CUBIC[lattice].items()}.get(key, "")
-    elif number >= 143 and lattice == "P":
-        in_plane = tuple(sorted(parts[:2], key=lambda part: float(Fraction(part))))
-        flat = {tuple(map(str, k)): v for k, v in _HEXAGONAL.items()}.get(in_plane)
-        if flat is not None and parts[2] in ("0", "1/2"):
-            name = flat if parts[2] == "0" else {"M": "L", "K": "H", "": "A"}[flat]
+    if number >= FIRST_CUBIC:
+        name = _CUBIC[lattice].get(tuple(sorted(parts, key=Fraction)), "")
+    elif number >= FIRST_HEXAGONAL and lattice == "P":
+        name = _HEXAGONAL.get((tuple(sorted(parts[:2], key=Fraction)), parts[2]), "")
     components = "(" + ", ".join(_fraction(value) for value in q) + ")"
     return f"{name} {components}".strip()
 

@@ -1,4 +1,4 @@
-"""Two crystals side by side: whether they are one structure, which atom is which, and how cells and symmetries differ."""
+"""Two crystals side by side: whether they are one structure, which atom is which, and how cells and groups differ."""
 
 from __future__ import annotations
 
@@ -102,9 +102,10 @@ def _mapping(first: Crystal, second: Crystal, tolerance: Tolerance) -> tuple[Pai
     supercell = to_pymatgen(small)
     supercell.add_site_property("place", list(range(small.n_atoms)))
     supercell.make_supercell(matrix)
-    size = np.cbrt((large.volume + supercell.volume) / 2)
-    lattice = (large.lattice / np.cbrt(large.volume) * size, supercell.lattice.matrix / np.cbrt(supercell.volume) * size)
-    lengths = (lattice[0] @ lattice[0].T + lattice[1] @ lattice[1].T) / 2  # metric tensor, whatever the orientations
+    size = np.square(np.cbrt((large.volume + supercell.volume) / 2))
+    metrics = (lattice @ lattice.T / np.cbrt(abs(np.linalg.det(lattice))) ** 2 * size
+               for lattice in (large.lattice, supercell.lattice.matrix))  # fmt: skip
+    lengths = sum(metrics) / 2  # whatever the cells' orientations
     pairs = []
     apart = supercell.frac_coords[places] + shift - large.frac_coords
     apart -= np.round(apart)
