@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,18 @@ APART = 0.008  # strains nearer than this are one start
 GRID = {0: 1, 1: 13, 2: 9, 3: 7, 5: 3}  # points along each strain but the isotropic, by their number
 
 
+class CellStart(NamedTuple):
+    """A cell from which to refine.
+
+    Attributes:
+        strains: (m,) amounts of the strains that the symmetry allows.
+        cosine: of the broadened patterns' square roots.
+    """
+
+    strains: NDArray[np.float64]
+    cosine: float
+
+
 @dataclass(frozen=True, eq=False)
 class Spectrum:
     """The measured pattern over ln(1/d): square roots of its intensities, broadened and of unit norm.
@@ -30,7 +43,6 @@ class Spectrum:
     Attributes:
         start: ln(1/d) of the first bin.
         values: (n,).
-        resolution: (n,) half the lines' width in ln(1/d).
     """
 
     start: float
@@ -50,8 +62,8 @@ def spectrum(pattern: Prepared) -> Spectrum:
     return Spectrum(float(edges[0]), values / (np.linalg.norm(values) + 1e-12))
 
 
-def cell_starts(lines: Lines, pattern: Prepared, measured: Spectrum, *, n: int) -> list[NDArray[np.float64]]:
-    """Amounts of the allowed strains (m,) from which to refine, the likeliest first.
+def cell_starts(lines: Lines, pattern: Prepared, measured: Spectrum, *, n: int) -> list[CellStart]:
+    """Strained cells from which to refine, the likeliest first.
 
     Args:
         n: at most so many, apart from each other.
@@ -101,19 +113,19 @@ def _correlations(models: NDArray[np.float64], measured: NDArray[np.float64], ma
     return np.asarray(products[:, shifts] / norms)
 
 
-def _best(scores: NDArray[np.float64], others: NDArray[np.float64], margin: int, n: int) -> list[NDArray[np.float64]]:
+def _best(scores: NDArray[np.float64], others: NDArray[np.float64], margin: int, n: int) -> list[CellStart]:
     """The best of distinct strains."""
     peak = np.zeros_like(scores, dtype=bool)
     peak[:, 1:-1] = (scores[:, 1:-1] >= scores[:, :-2]) & (scores[:, 1:-1] >= scores[:, 2:])
     points, shifts = np.nonzero(peak)
     order = np.argsort(-scores[points, shifts], kind="stable")[:200]
-    kept: list[NDArray[np.float64]] = []
+    kept: list[CellStart] = []
     for i in order:
         # A line that lies at a smaller 1/d than the model has it needs a larger cell.
         isotropic = (shifts[i] - margin) * STEP * np.sqrt(3)
         start = np.concatenate([[isotropic], others[points[i]]])
-        if all(np.linalg.norm(start - other) > APART for other in kept):
-            kept.append(start)
+        if all(np.linalg.norm(start - other.strains) > APART for other in kept):
+            kept.append(CellStart(start, float(scores[points[i], shifts[i]])))
         if len(kept) == n:
             break
-    return kept or [np.zeros(others.shape[1] + 1)]
+    return kept or [CellStart(np.zeros(others.shape[1] + 1), 0.0)]

@@ -24,6 +24,7 @@ EXPLAINED = 0.2  # a line is explained where the fit has so much of its height
 MARGIN = 1.06  # lines are computed so far beyond the pattern that no strain moves others in
 COARSE_MISFIT = 0.005  # of the cell; what broad lines must bridge
 N_STARTS = 3
+HOPEFUL = 1.5  # times the least misfit of broad lines, up to which a second cell is looked at sharply
 ON_LINES = 0.03  # of the highest point of the fitted lines
 COSINE_WIDTHS = 2.0  # broadening of both patterns for the cosine, in line widths
 
@@ -53,6 +54,7 @@ class PatternFit:
         rwp_net: the same relative to the counts above the background, as candidates are compared.
         rwp_noise: what `rwp_net` would be by the noise alone.
         rwp_on_lines: `rwp_net` where the crystal has lines, so that an impurity's lines beside them do not count.
+        rwp_noise_on_lines: what this would be by the noise alone.
         cosine: of the square roots of both patterns, broadened: little changed by preferred orientation; 1 is perfect.
         zero_shift: degrees.
         width: full width at half maximum at the middle of the pattern, degrees.
@@ -75,6 +77,7 @@ class PatternFit:
     rwp_net: float
     rwp_noise: float
     rwp_on_lines: float
+    rwp_noise_on_lines: float
     cosine: float
     zero_shift: float
     width: float
@@ -108,6 +111,15 @@ class PatternFitter:
         self._broad = [make_window(self.pattern, width) for width in broad]
         self._sharp = make_window(self.pattern, 0.0)
 
+    def screen(self, crystal: Crystal, *, symprec: float = 0.01) -> float:
+        """Cosine of broad lines for the best cell: a hundredth of a second, to choose what is worth a fit.
+
+        Raises:
+            ConfigError: an element scatters in a way that no table knows.
+        """
+        lines = find_lines(crystal, self.pattern.radiation, MARGIN * self.pattern.reach, symprec=symprec)
+        return cell_starts(lines, self.pattern, self._spectrum, n=1)[0].cosine if len(lines.strengths) else 0.0
+
     def fit(self, crystal: Crystal, *, symprec: float = 0.01) -> PatternFit:
         """Fit one crystal.
 
@@ -121,10 +133,11 @@ class PatternFitter:
         if not len(lines.strengths):
             return self._result(lines, first_state(lines, np.zeros(len(lines.strains)), self.pattern), 1.0, None)
         starts = cell_starts(lines, self.pattern, self._spectrum, n=N_STARTS)
-        states = [first_state(lines, start, self.pattern) for start in starts]
+        states = [first_state(lines, start.strains, self.pattern) for start in starts]
         for window in self._broad:
             states = [refine(lines, self.pattern, window, state, steps=8, sharp=False) for state in states]
             states = sorted(states, key=lambda state: state.cost)[:2]
+        states = [state for state in states if state.cost <= HOPEFUL * states[0].cost]
         states = [refine(lines, self.pattern, self._sharp, state, steps=4, sharp=False) for state in states]
         best = min(states, key=lambda state: state.cost)
         best = refine(lines, self.pattern, self._sharp, best, steps=10, sharp=True)
@@ -139,7 +152,7 @@ class PatternFitter:
 
     def _result(self, lines: Lines, state: State, coefficient: float, axis: tuple[int, int, int] | None) -> PatternFit:
         pattern, m = self.pattern, state.n_strains
-        model = evaluate(lines, pattern, self._sharp, state)
+        model = evaluate(lines, pattern, self._sharp, state, shapes=False)
         fitted = lines.strained(state.values[:m])
         background = pattern.background + model.polynomial
         observed, profile = pattern.net + pattern.background, model.profile + background
@@ -153,6 +166,7 @@ class PatternFitter:
             rwp_net=_rwp(net - model.profile, net, noise),
             rwp_noise=_rwp(noise, net, noise),
             rwp_on_lines=_rwp((net - model.profile)[on], net[on], noise[on]),
+            rwp_noise_on_lines=_rwp(noise[on], net[on], noise[on]),
             cosine=_cosine(pattern, model),
             zero_shift=float(state.values[m]),
             width=float(np.exp(state.values[m + 1])),

@@ -16,7 +16,7 @@ from lcoms.diffraction.scattering import scattering_factors
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import primitive_standard
 
-FAINT = 2e-5  # of the strongest multiplicity |F|^2; fainter families are left out
+FAINT = 1e-4  # of the strongest multiplicity |F|^2; fainter families are left out
 
 
 @dataclass(frozen=True, eq=False)

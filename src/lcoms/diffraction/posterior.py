@@ -66,7 +66,7 @@ def features(fit: PatternFit) -> Features:
     """Those of a fit."""
     return Features(
         misfit=_excess(fit.rwp_net, fit.rwp_noise),
-        on_lines=_excess(fit.rwp_on_lines, fit.rwp_noise),
+        on_lines=_excess(fit.rwp_on_lines, fit.rwp_noise_on_lines),
         angle=log(max(1 - fit.cosine, LEAST_ANGLE)),
         unexplained=sum(peak.height for peak in fit.unexplained),
         absent=fit.absent,

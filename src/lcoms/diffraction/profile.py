@@ -25,13 +25,13 @@ class ProfileMatrices(NamedTuple):
         value: the lines.
         by_place: derivative by x0, per degree.
         by_width: derivative by ln w.
-        by_eta: derivative by eta.
+        by_eta: derivative by eta; None, as `by_width`, where they were not asked for.
     """
 
     value: csc_matrix
     by_place: csc_matrix
-    by_width: csc_matrix
-    by_eta: csc_matrix
+    by_width: csc_matrix | None
+    by_eta: csc_matrix | None
 
 
 def profile_matrices(
@@ -41,8 +41,14 @@ def profile_matrices(
     eta: float,
     *,
     tail: float = TAIL,
+    shapes: bool = True,
 ) -> ProfileMatrices:
-    """Lines at places (k,) in degrees with widths (k,) on an even grid (n,), cut at a number of widths."""
+    """Lines at places (k,) in degrees with widths (k,) on an even grid (n,).
+
+    Args:
+        tail: widths on each side beyond which a line is cut.
+        shapes: whether derivatives by width and eta are wanted, which take time.
+    """
     from scipy.sparse import csc_matrix
 
     step, n = float(grid[1] - grid[0]), len(grid)
@@ -66,6 +72,7 @@ def profile_matrices(
         data[outside] = 0
         return csc_matrix((data.ravel(), rows, starts), shape=(n, len(places)))
 
-    return ProfileMatrices(
-        matrix(value), matrix(slope * ratio / widths[:, None]), matrix(slope * square - value), matrix(lorentz - gauss)
-    )
+    by_place = matrix(slope * ratio / widths[:, None])
+    if not shapes:
+        return ProfileMatrices(matrix(value), by_place, None, None)
+    return ProfileMatrices(matrix(value.copy()), by_place, matrix(slope * square - value), matrix(lorentz - gauss))

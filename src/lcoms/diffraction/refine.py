@@ -6,7 +6,7 @@ Levenberg and Marquardt with weak priors that keep what the pattern does not tel
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ SYSTEMATIC = 0.03  # of a line's height: what profiles and intensities err by
 FLOOR = 0.002  # of the strongest line
 SHAPE = 7  # zero, ln width, its growth, eta, thermal motion, second line of the doublet, scale
 TYPICAL_B = 0.8  # square angstrom
+MOST_SINE, MOST_THETA = 0.9995, 1.4  # lines beyond are out of reach; radians, for the growth of the width
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
@@ -126,7 +127,14 @@ def refine(lines: Lines, pattern: Prepared, window: Window, state: State, *, ste
     free = _free(state, pattern, sharp=sharp)
     prior_mean, prior_weight = _priors(state.n_strains, pattern)
     damping, values = 1e-3, _scaled(state, lines, pattern, window)
-    residual, jacobian = _residual(lines, pattern, window, replace(state, values=values), prior_mean, prior_weight)
+
+    def misfits(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        model = evaluate(lines, pattern, window, replace(state, values=values), shapes=sharp)
+        misfit = (model.profile + model.polynomial - window.target) * window.weights
+        residual = np.concatenate([misfit, (values - prior_mean) * prior_weight])
+        return residual, np.concatenate([model.jacobian * window.weights[:, None], np.diag(prior_weight)])
+
+    residual, jacobian = misfits(values)
     cost = 0.5 * float(residual @ residual)
     for _ in range(steps):
         active = jacobian[:, free]
@@ -134,9 +142,7 @@ def refine(lines: Lines, pattern: Prepared, window: Window, state: State, *, ste
         trial = values.copy()
         trial[free] -= np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), gradient)
         trial = _bounded(trial, state.n_strains)
-        new_residual, new_jacobian = _residual(
-            lines, pattern, window, replace(state, values=trial), prior_mean, prior_weight
-        )
+        new_residual, new_jacobian = misfits(trial)
         new_cost = 0.5 * float(new_residual @ new_residual)
         if new_cost < cost:
             gain = (cost - new_cost) / cost
@@ -151,43 +157,85 @@ def refine(lines: Lines, pattern: Prepared, window: Window, state: State, *, ste
     return replace(state, values=values, cost=cost)
 
 
-def evaluate(lines: Lines, pattern: Prepared, window: Window, state: State) -> Model:
-    """The profile of a state and its derivatives."""
-    m = state.n_strains
-    zero, log_width, growth, eta, thermal, ratio, scale = state.values[m : m + SHAPE]
-    lengths, slopes = _lengths(lines, state.values[:m])
-    first, second = pattern.radiation.wavelength, pattern.radiation.second
-    waves = [first] if second is None else [first, second]
-    theta = np.concatenate([np.arcsin(np.clip(wave * lengths / 2, 0, 0.9995)) for wave in waves])
-    reachable = np.concatenate([wave * lengths / 2 < 0.9995 for wave in waves])
-    n = len(waves)
-    length, texture = np.tile(lengths, n), np.tile(state.texture, n)
-    middle = np.tan(np.radians((window.grid[0] + window.grid[-1]) / 4))
-    bend = np.tan(np.minimum(theta, 1.4)) - middle
-    own = np.exp(np.clip(log_width + growth * bend, np.log(pattern.step), np.log(40 * pattern.width)))
-    widths = np.hypot(own, window.broadening)
-    shape = eta * own / widths if window.broadening else np.full_like(own, eta)
-    strength = np.tile(lines.strengths * lorentz_polarisation(theta[: len(lengths)], pattern.radiation), n) * reachable
-    unit = strength * texture / max(float((strength * texture).max(initial=0)), 1e-300)
-    unit = unit * np.exp(-thermal * np.square(length) / 2)
-    share = np.ones(len(theta))
-    share[len(lengths) :] = ratio
-    areas = unit * share
-    places = np.degrees(2 * theta) + zero
+def evaluate(lines: Lines, pattern: Prepared, window: Window, state: State, *, shapes: bool = True) -> Model:
+    """The profile of a state and its derivatives.
+
+    Args:
+        shapes: whether derivatives by width and eta are wanted; they are zero otherwise.
+    """
+    placed = _placed(lines, pattern, window, state)
+    m, scale = state.n_strains, state.values[state.n_strains + SHAPE - 1]
+    tail = BROAD_TAIL if window.broadening else TAIL
     matrices = profile_matrices(
-        window.grid, places, widths, float(shape.mean()), tail=BROAD_TAIL if window.broadening else TAIL
+        window.grid, placed.places, placed.widths, placed.eta, tail=tail, shapes=shapes and not window.broadening
     )
-    move = np.degrees(length * np.concatenate([np.full(len(lengths), wave) for wave in waves]) / np.cos(theta))
-    by_strain = matrices.by_place @ (-(scale * areas * move)[:, None] * np.tile(slopes, (n, 1)))
-    growing = scale * areas * np.square(own / widths)
-    by_width = matrices.by_width @ np.stack([growing, growing * bend], 1)
-    second_line = np.where(np.arange(len(theta)) < len(lengths), 0.0, scale * unit)
-    by_area = matrices.value @ np.stack([-scale * areas * np.square(length) / 2, second_line, areas], 1)
-    others = (matrices.by_place @ (scale * areas), matrices.by_eta @ (scale * areas))
-    jacobian = np.column_stack([by_strain, others[0], by_width, others[1], by_area, window.chebyshev])
+    areas = scale * placed.units * placed.shares
+    by_strain = matrices.by_place @ (areas[:, None] * placed.moves)
+    by_zero = matrices.by_place @ areas
+    by_shape = np.zeros((len(window.grid), 3))
+    if matrices.by_width is not None and matrices.by_eta is not None:
+        by_shape[:, :2] = matrices.by_width @ np.stack([areas, areas * placed.bends], 1)
+        by_shape[:, 2] = matrices.by_eta @ areas
+    by_thermal, by_second = -areas * placed.thermal, np.where(placed.second, scale * placed.units, 0.0)
+    by_area = matrices.value @ np.stack([by_thermal, by_second, placed.units * placed.shares], 1)
+    jacobian = np.column_stack([by_strain, by_zero, by_shape, by_area, window.chebyshev])
     polynomial = window.chebyshev @ state.values[m + SHAPE :]
-    count = len(lengths)
-    return Model(scale * by_area[:, 2], polynomial, jacobian, places[:count], scale * areas, matrices.value)
+    first = placed.places[~placed.second]
+    return Model(scale * by_area[:, 2], polynomial, jacobian, first, areas, matrices.value)
+
+
+class _Placed(NamedTuple):
+    """Lines of a state, those of the doublet's second after those of the first.
+
+    Attributes:
+        places: (n,) degrees, zero shift included.
+        widths: (n,) degrees.
+        eta: share of the Lorentzian.
+        units: (n,) areas but for the scale and the doublet's ratio.
+        shares: (n,) 1 for the first of the doublet, its ratio for the second.
+        second: (n,) whether a line belongs to the second.
+        bends: (n,) by which ln width grows with the growth of the width.
+        moves: (n, m) degrees by which places move with the strains.
+        thermal: (n,) by which ln area falls with thermal motion.
+    """
+
+    places: FloatArray
+    widths: FloatArray
+    eta: float
+    units: FloatArray
+    shares: FloatArray
+    second: NDArray[np.bool_]
+    bends: FloatArray
+    moves: FloatArray
+    thermal: FloatArray
+
+
+def _placed(lines: Lines, pattern: Prepared, window: Window, state: State) -> _Placed:
+    zero, log_width, growth, eta, thermal, ratio, _ = state.values[state.n_strains :][:SHAPE]
+    lengths, slopes = _lengths(lines, state.values[: state.n_strains])
+    radiation = pattern.radiation
+    waves = np.array([radiation.wavelength] if radiation.second is None else [radiation.wavelength, radiation.second])
+    sines = np.outer(waves, lengths).ravel() / 2
+    theta = np.arcsin(np.minimum(sines, MOST_SINE))
+    length, n = np.tile(lengths, len(waves)), len(waves)
+    second = np.arange(len(theta)) >= len(lengths)
+    middle = np.tan(np.radians((window.grid[0] + window.grid[-1]) / 4))
+    bends = np.tan(np.minimum(theta, MOST_THETA)) - middle
+    own = np.exp(np.clip(log_width + growth * bends, np.log(pattern.step), np.log(40 * pattern.width)))
+    widths = np.hypot(own, window.broadening)
+    heights = lines.strengths * lorentz_polarisation(theta[: len(lengths)], radiation) * state.texture
+    units = np.tile(heights / max(float(heights.max(initial=0)), 1e-300), n) * (sines < MOST_SINE)
+    return _Placed(
+        places=np.degrees(2 * theta) + zero,
+        widths=widths,
+        eta=float(np.mean(eta * own / widths)),
+        units=units * np.exp(-thermal * np.square(length) / 2),
+        shares=np.where(second, ratio, 1.0),
+        second=second,
+        bends=bends,
+        moves=-np.degrees(2 * np.tan(theta))[:, None] * np.tile(slopes, (n, 1)),
+        thermal=np.square(length) / 2,
+    )
 
 
 def _lengths(lines: Lines, strains: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -201,19 +249,10 @@ def _lengths(lines: Lines, strains: FloatArray) -> tuple[FloatArray, FloatArray]
     return lengths, slopes
 
 
-def _residual(
-    lines: Lines, pattern: Prepared, window: Window, state: State, mean: FloatArray, weight: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    model = evaluate(lines, pattern, window, state)
-    misfit = (model.profile + model.polynomial - window.target) * window.weights
-    residual = np.concatenate([misfit, (state.values - mean) * weight])
-    return residual, np.concatenate([model.jacobian * window.weights[:, None], np.diag(weight)])
-
-
 def _scaled(state: State, lines: Lines, pattern: Prepared, window: Window) -> FloatArray:
     """Parameters with the best scale."""
     values, place = state.values.copy(), state.n_strains + SHAPE - 1
-    model = evaluate(lines, pattern, window, state)
+    model = evaluate(lines, pattern, window, state, shapes=False)
     unit = model.profile / max(values[place], 1e-12) * window.weights
     rest = (window.target - model.polynomial) * window.weights
     values[place] = max(float(unit @ rest) / max(float(unit @ unit), 1e-12), 1e-4)

@@ -137,6 +137,8 @@ def _profile(
         theta = np.arcsin(np.minimum(lines.lengths * wave / 2, 0.9999))
         areas = share * strengths * lorentz_polarisation(theta, radiation)
         widths = how.width * (0.7 + 0.6 * np.tan(theta) / np.tan(np.radians(how.last / 4)) / 2)
-        matrices = profile_matrices(grid, np.degrees(2 * theta) + how.zero_shift, widths, how.eta, tail=15.0)
+        matrices = profile_matrices(
+            grid, np.degrees(2 * theta) + how.zero_shift, widths, how.eta, tail=15.0, shapes=False
+        )
         total += matrices.value @ areas
     return total

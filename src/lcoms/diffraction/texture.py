@@ -78,7 +78,7 @@ def _axes(lines: Lines) -> list[int]:
 
 
 def _misfit(lines: Lines, pattern: Prepared, window: Window, state: State) -> float:
-    model = evaluate(lines, pattern, window, state)
+    model = evaluate(lines, pattern, window, state, shapes=False)
     return float(np.square((model.profile + model.polynomial - window.target) * window.weights).sum())
 
 
@@ -87,7 +87,7 @@ def _unit_profiles(lines: Lines, pattern: Prepared, window: Window, state: State
     from scipy.sparse import csc_matrix, diags
 
     k = len(lines.strengths)
-    model = evaluate(lines, pattern, window, replace(state, texture=np.ones(k)))
+    model = evaluate(lines, pattern, window, replace(state, texture=np.ones(k)), shapes=False)
     n = len(model.areas)
     gather = csc_matrix((model.areas, (np.arange(n), np.arange(n) % k)), shape=(n, k))
     return diags(window.weights) @ (model.lines @ gather)
