@@ -14,6 +14,7 @@ from lcoms.diffraction.figure import check_figure, pattern_figure, write_figure
 from lcoms.diffraction.fit import PatternFitter, fit_pattern
 from lcoms.diffraction.lines import allowed_strains, find_lines
 from lcoms.diffraction.posterior import (
+    explained,
     explained_probability,
     log_likelihood,
     pattern_probabilities,
@@ -110,6 +111,8 @@ def test_the_right_one_of_five_structures_comes_first() -> None:
     assert pattern_probabilities(fits)[4] > 0.9
     assert explained_probability(fits[4]) > 0.5
     assert max(map(explained_probability, fits[:4])) < 0.5
+    assert explained(fits)
+    assert not explained(fits[:4])
     assert verdict(fits) == ""
     assert verdict(fits[:4]).startswith("No crystal explains the pattern: ")
 
@@ -121,6 +124,7 @@ def test_strong_lines_that_the_crystal_lacks_are_named() -> None:
     fit = fit_pattern(rock_salt(), mixed)
     assert len(fit.unexplained) == 2  # the third of the three strongest lies beneath one of the salt
     assert any(abs(peak.two_theta - 36.27) < 0.1 for peak in fit.unexplained)  # the strongest line of zinc oxide
+    assert "2 strong lines unexplained (at 34." in verdict([fit])
     assert not fit_pattern(rock_salt(), salt).unexplained
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SYMPREC = 0.05  # angstrom; relaxed crystals are on their symmetry to about so much
 CIF_SYMPREC = 0.01
-TICKS_SHOWN = 0.1  # of 100; fainter lines stay out of the JSON file
 
 
 def match(
@@ -103,6 +102,7 @@ def _write(fits: Fits, out: Path | None, figure: Path | None) -> None:
 def _to_json(fits: Fits, failed: list[Failure], pattern: PowderPattern) -> str:
     from lcoms import __version__
     from lcoms.diffraction.posterior import pattern_probabilities, verdict
+    from lcoms.diffraction.record import fit_record
 
     results = [fit for _, fit in fits]
     probabilities = pattern_probabilities(results)
@@ -114,45 +114,12 @@ def _to_json(fits: Fits, failed: list[Failure], pattern: PowderPattern) -> str:
         "units": {"length": "angstrom", "angle": "degrees"},
         "verdict": verdict(results),
         "fits": [
-            _row(rank, name, fit, float(p))
+            {"rank": rank, "name": name, "probability": round(float(p), 6), **fit_record(fit)}
             for rank, ((name, fit), p) in enumerate(zip(fits, probabilities, strict=True), 1)
         ],
         "failed": [{"name": name, "reason": reason} for name, reason in failed],
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def _row(rank: int, name: str, fit: PatternFit, probability: float) -> dict[str, Any]:
-    from lcoms.diffraction.posterior import explained_probability
-    from lcoms.structure.lattice import parameters_from_lattice
-    from lcoms.structure.symmetry import conventional, space_group_number
-
-    cell = conventional(fit.crystal)
-    lengths, angles = parameters_from_lattice(cell.lattice)
-    return {
-        "rank": rank,
-        "name": name,
-        "formula": fit.crystal.composition.reduced_formula,
-        "space_group": space_group_number(fit.crystal, symprec=CIF_SYMPREC),
-        "probability": round(probability, 6),
-        "explained_probability": round(explained_probability(fit), 6),
-        "rwp": round(fit.rwp, 5),
-        "rwp_without_background": round(fit.rwp_net, 5),
-        "cosine": round(fit.cosine, 5),
-        "zero_shift": round(fit.zero_shift, 5),
-        "width": round(fit.width, 5),
-        "volume_change": round(fit.scale_change, 5),
-        "shape_change": round(fit.strain, 5),
-        "texture": round(fit.texture, 4),
-        "texture_axis": None if fit.texture_axis is None else list(fit.texture_axis),
-        "cell": [*lengths.round(5).tolist(), *angles.round(4).tolist()],
-        "unexplained": [{"two_theta": round(p.two_theta, 3), "height": round(p.height, 3)} for p in fit.unexplained],
-        "lines": [
-            {"two_theta": round(t.two_theta, 4), "hkl": list(t.planes), "intensity": round(t.intensity, 2)}
-            for t in fit.ticks
-            if t.intensity >= TICKS_SHOWN
-        ],
-    }
 
 
 def _print(fits: Fits, pattern: PowderPattern, seconds: float) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lcoms.diffraction.fit import PatternFit
 
 LEAST, LEAST_ANGLE = 0.02, 1e-3  # of what logarithms are taken of: better fits are all alike
+MOST_NAMED = 6  # lines
 LIKELY = 0.5  # probability from which on a pattern counts as explained
 
 
@@ -105,16 +106,23 @@ def explained_probability(fit: PatternFit, weights: PatternWeights | None = None
     return 1 / (1 + exp(-min(max(odds, -50.0), 50.0)))
 
 
+def explained(fits: Sequence[PatternFit]) -> bool:
+    """Whether the likeliest crystal explains the pattern."""
+    return bool(fits) and explained_probability(max(fits, key=log_likelihood)) >= LIKELY
+
+
 def verdict(fits: Sequence[PatternFit]) -> str:
-    """A sentence where no crystal explains the pattern; empty where one does."""
+    """A sentence where no crystal explains the pattern, or where the likeliest leaves strong lines; else empty."""
     if not fits:
         return "There is no crystal to compare with the pattern."
     best = max(fits, key=log_likelihood)
-    if explained_probability(best) >= LIKELY:
-        return ""
     n = len(best.unexplained)
-    lines = f"{n} strong line{'s' if n > 1 else ''} unexplained" if n else f"Rwp {best.rwp:.2f} at best"
-    return f"No crystal explains the pattern: {lines}."
+    lines = f"{n} strong line{'s' if n > 1 else ''} unexplained"
+    angles = ", ".join(f"{peak.two_theta:.2f}" for peak in best.unexplained[:MOST_NAMED])
+    where = f" (at {angles}{', ...' if n > MOST_NAMED else ''} degrees)"
+    if not explained(fits):
+        return f"No crystal explains the pattern: {lines + where if n else f'Rwp {best.rwp:.2f} at best'}."
+    return f"The likeliest crystal leaves {lines}{where}: an impurity?" if n else ""
 
 
 def _excess(misfit: float, noise: float) -> float:
