@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import caesium_chloride, rock_salt
+from tiny import FACE_CENTRED, caesium_chloride, fluorite, perovskite, rock_salt
 
 from lcoms.cli.main import run
 from lcoms.core.errors import ConfigError, CrystalError, OracleError
 from lcoms.oracles.analytic import AnalyticOracle, best_distance
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.registry import make_oracle
 from lcoms.phonons.figure import density_figure
 from lcoms.phonons.harmonic import PhononConfig, compute_phonons, supercell_repeats
 from lcoms.phonons.relaxed import relaxed_in_symmetry
@@ -186,3 +187,21 @@ def test_without_phonopy_it_is_said_how_to_install_it(
     monkeypatch.setattr("lcoms.phonons.harmonic.find_spec", lambda _: None)
     assert run(["phonons", str(tmp_path / "salt.cif")]) == 2
     assert 'pip install "lcoms[phonons]"' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("crystal", "stable"),
+    [
+        (rock_salt(5.6), True),
+        (rock_salt(4.2, (12, 8)), True),
+        (Crystal(5.43 * FACE_CENTRED, np.array([[0, 0, 0], [0.25, 0.25, 0.25]]), np.array([14, 14])), True),
+        (perovskite(4.0, (56, 22, 8)), False),
+        (fluorite(5.1, (40, 8)), False),
+    ],
+    ids=["NaCl", "MgO", "Si", "BaTiO3", "ZrO2"],
+)
+def test_known_crystals_are_stable_or_not_by_chgnet(crystal: Crystal, stable: bool) -> None:
+    pytest.importorskip("chgnet")
+    oracle = make_oracle("chgnet:r2scan")
+    assert compute_phonons(relaxed_in_symmetry(crystal, oracle), oracle).stable == stable
