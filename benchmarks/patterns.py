@@ -26,6 +26,7 @@ import spglib
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from lcoms.core.errors import LcomsError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.lines import allowed_strains
 from lcoms.diffraction.posterior import Features, features
@@ -162,7 +163,7 @@ def measure(asked: argparse.Namespace) -> None:
         try:
             pattern = measured_pattern(truth, radiation, how, random, impurity=impurity)
             fitter = PatternFitter(pattern)
-        except Exception as error:
+        except LcomsError as error:
             print(f"{truth.composition.formula}: {error}")
             continue
         others = rivals(truth, table, random)
