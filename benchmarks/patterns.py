@@ -42,7 +42,8 @@ ON_HULL = 0.03  # eV/atom
 N_TEMPLATES = 10
 MOST_POLYMORPHS = 8
 RADIATIONS = ("CuKa", "CuKa", "CuKa", "CoKa", "MoKa", "CuKa1", "0.5", "neutron 1.54")
-RIDGE = 0.005
+RIDGE = 0.001
+CHOICE = ("misfit", "unexplained")  # of the features, those that tell candidates apart; more did not help
 MOVED = 0.05  # angstrom, root mean square; what a relaxation errs by
 
 
@@ -233,7 +234,8 @@ def fitted(rows: list[dict[str, Any]]) -> tuple[NDArray[np.float64], NDArray[np.
 
     n = tables[0].shape[1]
     bounds = [(None, 0.0)] * n
-    likelihood = minimize(choice, -0.5 * np.ones(n), bounds=bounds).x / size
+    chosen = [(None, 0.0) if name in CHOICE else (0.0, 0.0) for name in Features._fields]
+    likelihood = minimize(choice, -0.1 * np.ones(n), bounds=chosen).x / size
     right, wrong = cases(rows, likelihood)
     x = np.concatenate([right, wrong]) / size
     sign = np.concatenate([np.ones(len(right)), -np.ones(len(wrong))])

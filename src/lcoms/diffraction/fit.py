@@ -25,7 +25,6 @@ MARGIN = 1.06  # lines are computed so far beyond the pattern that no strain mov
 COARSE_MISFIT = 0.005  # of the cell; what broad lines must bridge
 N_STARTS = 3
 HOPEFUL = 1.5  # times the least misfit of broad lines, up to which a second cell is looked at sharply
-ON_LINES = 0.03  # of the highest point of the fitted lines
 COSINE_WIDTHS = 2.0  # broadening of both patterns for the cosine, in line widths
 
 
@@ -53,8 +52,6 @@ class PatternFit:
         rwp: weighted profile misfit, the background counted as fitted; 0 is perfect.
         rwp_net: the same relative to the counts above the background, as candidates are compared.
         rwp_noise: what `rwp_net` would be by the noise alone.
-        rwp_on_lines: `rwp_net` where the crystal has lines, so that an impurity's lines beside them do not count.
-        rwp_noise_on_lines: what this would be by the noise alone.
         cosine: of the square roots of both patterns, broadened: little changed by preferred orientation; 1 is perfect.
         zero_shift: degrees.
         width: full width at half maximum at the middle of the pattern, degrees.
@@ -76,8 +73,6 @@ class PatternFit:
     rwp: float
     rwp_net: float
     rwp_noise: float
-    rwp_on_lines: float
-    rwp_noise_on_lines: float
     cosine: float
     zero_shift: float
     width: float
@@ -157,7 +152,6 @@ class PatternFitter:
         background = pattern.background + model.polynomial
         observed, profile = pattern.net + pattern.background, model.profile + background
         net, noise = pattern.net - model.polynomial, pattern.noise
-        on = model.profile > ON_LINES * float(model.profile.max(initial=0))
         volumes = fitted.volume / lines.crystal.volume
         unit = pattern.unit
         return PatternFit(
@@ -165,8 +159,6 @@ class PatternFitter:
             rwp=_rwp(observed - profile, observed, noise),
             rwp_net=_rwp(net - model.profile, net, noise),
             rwp_noise=_rwp(noise, net, noise),
-            rwp_on_lines=_rwp((net - model.profile)[on], net[on], noise[on]),
-            rwp_noise_on_lines=_rwp(noise[on], net[on], noise[on]),
             cosine=_cosine(pattern, model),
             zero_shift=float(state.values[m]),
             width=float(np.exp(state.values[m + 1])),

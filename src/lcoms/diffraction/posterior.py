@@ -29,23 +29,13 @@ class Features(NamedTuple):
 
     Attributes:
         misfit: ln of Rwp beyond that of the noise, background left out.
-        on_lines: the same where the crystal has lines.
         angle: ln of 1 - cosine.
         unexplained: heights of strong lines that the crystal lacks, in units of the strongest.
-        absent: share of the crystal's lines where the pattern has nothing.
-        strain: what the cell's shape had to change by, in percent.
-        scale: what the cell's edges had to change by, in percent.
-        texture: |ln| of the March-Dollase coefficient.
     """
 
     misfit: float
-    on_lines: float
     angle: float
     unexplained: float
-    absent: float
-    strain: float
-    scale: float
-    texture: float
 
 
 @dataclass(frozen=True)
@@ -67,13 +57,8 @@ def features(fit: PatternFit) -> Features:
     """Those of a fit."""
     return Features(
         misfit=_excess(fit.rwp_net, fit.rwp_noise),
-        on_lines=_excess(fit.rwp_on_lines, fit.rwp_noise_on_lines),
         angle=log(max(1 - fit.cosine, LEAST_ANGLE)),
         unexplained=sum(peak.height for peak in fit.unexplained),
-        absent=fit.absent,
-        strain=100 * fit.strain,
-        scale=100 * abs((1 + fit.scale_change) ** (1 / 3) - 1),
-        texture=abs(log(fit.texture)),
     )
 
 

@@ -27,6 +27,7 @@ def fit_record(fit: PatternFit) -> dict[str, Any]:
         "width": round(fit.width, 5),
         "volume_change": round(fit.scale_change, 5),
         "shape_change": round(fit.strain, 5),
+        "absent": round(fit.absent, 4),
         "thermal_b": round(fit.thermal, 4),
         "texture": round(fit.texture, 4),
         "texture_axis": None if fit.texture_axis is None else list(fit.texture_axis),
