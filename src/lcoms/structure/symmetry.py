@@ -182,11 +182,11 @@ class PrimitiveStandard:
 
 def primitive_standard(crystal: Crystal, *, symprec: float = 0.01) -> PrimitiveStandard:
     """Its primitive standard cell and point group; the crystal itself in P1 where no symmetry is found."""
-    dataset = _dataset(crystal, symprec)
+    dataset = moyo_dataset(crystal, symprec=symprec)
     if dataset is not None:
         cell, conventional_cell = dataset.prim_std_cell, np.array(dataset.std_cell.basis)
         primitive = Crystal(np.array(cell.basis), np.array(cell.positions), np.array(cell.numbers))
-        again = _dataset(primitive, symprec)
+        again = moyo_dataset(primitive, symprec=symprec)
         if again is not None and again.number == dataset.number:
             rotations = np.unique(np.array(again.operations.rotations, dtype=np.int64), axis=0)
             return PrimitiveStandard(primitive, conventional_cell, rotations, int(dataset.number))
