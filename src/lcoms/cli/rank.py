@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.cli.structures import Failure, complain, read_named
 from lcoms.core.disk import require_writable, write_whole
-from lcoms.core.errors import LcomsError
 from lcoms.oracles.base import evaluate_all
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lcoms.oracles.ranking import RankedCrystal
     from lcoms.oracles.references import References
     from lcoms.structure.crystal import Crystal
-
-Failure = tuple[str, str]
 
 
 def rank(
@@ -54,12 +52,12 @@ def rank(
 
     if json_out is not None:
         require_writable(json_out)
-    found, failed = _read(files)
+    found, failed = read_named(files)
     energy_oracle = make_oracle(oracle)
     found, refused = _checked(found, energy_oracle)
     failed += refused
     for name, reason in failed:
-        _complain(f"{name}: {reason}")
+        complain(f"{name}: {reason}")
     if not found:
         if json_out is not None:
             write_whole(json_out, _to_json([], failed, energy_oracle.name, 0.0))
@@ -74,7 +72,7 @@ def rank(
     seconds = time.perf_counter() - clock
     broken = [(name, result.status) for name, result in zip(names, evaluations, strict=True) if not result.ok]
     for name, reason in broken:
-        _complain(f"{name}: {reason}")
+        complain(f"{name}: {reason}")
     failed += broken
     ranked = rank_crystals(
         crystals, evaluations, names=names, formation_energy=zero.formation_energy if zero else None, hull=phases
@@ -85,40 +83,6 @@ def rank(
         _print(ranked, failed, energy_oracle.name, seconds, phases)
     if failed:
         raise typer.Exit(2)
-
-
-def _complain(sentence: str) -> None:
-    typer.echo(f"lcoms: {' '.join(sentence.split())}", err=True)
-
-
-def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
-    """Crystals with names, and files that hold none that can be read."""
-    from lcoms.oracles.hull import structure_files
-    from lcoms.structure.io import read_file
-
-    found: list[tuple[str, Crystal]] = []
-    failed: list[Failure] = []
-    for given in files:
-        try:
-            paths = structure_files(given)
-        except LcomsError as error:
-            failed.append((str(given), _without_name(error, given)))
-            continue
-        for path in paths:
-            readings = read_file(path)
-            for i, reading in enumerate(readings, 1):
-                name = str(path) if len(readings) == 1 else f"{path}#{i}"
-                for sentence in reading.warnings:
-                    _complain(f"{name}: {sentence}")
-                if reading.crystal is not None:
-                    found.append((name, reading.crystal))
-                elif reading.error is not None:
-                    failed.append((name, reading.error.sentence))
-    return found, failed
-
-
-def _without_name(error: LcomsError, path: Path) -> str:
-    return str(error).removeprefix(f"{path}: ")
 
 
 def _checked(found: list[tuple[str, Crystal]], oracle: EnergyOracle) -> tuple[list[tuple[str, Crystal]], list[Failure]]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
+from lcoms.diffraction.simulate import Line, powder_pattern
 from lcoms.page.bonds import Bond, BondKind, bond_table, find_bonds
-from lcoms.page.diffraction import Line, powder_pattern
 from lcoms.page.facts import (
     NO_VALUE,
     Fact,

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lcoms.core.errors import CrystalError
 from lcoms.structure.crystal import Crystal
@@ -160,3 +161,33 @@ def conventional(crystal: Crystal, *, symprec: float = 0.01) -> Crystal:
         return crystal
     cell = dataset.std_cell
     return Crystal(np.array(cell.basis), np.array(cell.positions), np.array(cell.numbers))
+
+
+@dataclass(frozen=True, eq=False)
+class PrimitiveStandard:
+    """The primitive cell in its standard setting, with what keeps it as it is.
+
+    Attributes:
+        crystal: the cell.
+        conventional: (3, 3) rows of the conventional cell's vectors in angstrom, in the same orientation.
+        rotations: (n, 3, 3) of fractional coordinates as columns, those of the point group.
+        space_group: number.
+    """
+
+    crystal: Crystal
+    conventional: NDArray[np.float64]
+    rotations: NDArray[np.int64]
+    space_group: int
+
+
+def primitive_standard(crystal: Crystal, *, symprec: float = 0.01) -> PrimitiveStandard:
+    """Its primitive standard cell and point group; the crystal itself in P1 where no symmetry is found."""
+    dataset = moyo_dataset(crystal, symprec=symprec)
+    if dataset is not None:
+        cell, conventional_cell = dataset.prim_std_cell, np.array(dataset.std_cell.basis)
+        primitive = Crystal(np.array(cell.basis), np.array(cell.positions), np.array(cell.numbers))
+        again = moyo_dataset(primitive, symprec=symprec)
+        if again is not None and again.number == dataset.number:
+            rotations = np.unique(np.array(again.operations.rotations, dtype=np.int64), axis=0)
+            return PrimitiveStandard(primitive, conventional_cell, rotations, int(dataset.number))
+    return PrimitiveStandard(crystal, crystal.lattice, np.eye(3, dtype=np.int64)[None], 1)

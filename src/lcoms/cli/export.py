@@ -1,0 +1,62 @@
+"""`lcoms export`: folders from which other codes can start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lcoms.cli.structures import complain, read_named
+from lcoms.core.disk import require_writable, write_together
+from lcoms.core.errors import ConfigError
+
+
+def export(
+    files: Annotated[list[Path], typer.Argument(help="Structure files, or folders of them such as results/NaCl.")],
+    to: Annotated[str, typer.Option("--to", help="vasp, espresso, gpaw, abinit, lammps or optimade.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="Crystals of each folder or file, the first ones.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the folders.", show_default="export-CODE")
+    ] = None,
+) -> None:
+    """Write inputs of a code for crystals: the structure, settings of a relaxation and k-points."""
+    from lcoms.export.codes import CODES, export_files
+
+    code = to.strip().lower()
+    if code not in CODES:
+        raise ConfigError(f"{to!r} is no code that can be exported to; choose {', '.join(CODES)}.")
+    folder = Path(f"export-{code}") if out is None else out
+    require_writable(folder / "README.txt")
+    failed = 0
+    written: set[Path] = set()
+    for given in files:
+        found, broken = read_named([given])
+        for name, reason in broken:
+            complain(f"{name}: {reason}")
+        failed += len(broken)
+        for name, crystal in found[:n]:
+            target = _free(folder / _folder_name(name), written)
+            contents = export_files(crystal, code)
+            write_together(target, contents)
+            typer.echo(f"{crystal.composition.formula}: {target} ({', '.join(contents)})")
+        if len(found) > n:
+            typer.echo(f"{given}: the first {n} of {len(found)} crystals; -n takes more.")
+    if failed:
+        raise typer.Exit(2)
+
+
+def _folder_name(name: str) -> str:
+    """The crystal's file without its ending, and its number where the file has several."""
+    path, _, number = name.partition("#")
+    stem = Path(path).stem or Path(path).name
+    return f"{stem}-{number}" if number else stem
+
+
+def _free(path: Path, written: set[Path]) -> Path:
+    """The path, with a number where another crystal of this call has it."""
+    unique, copy = path, 2
+    while unique in written:
+        unique, copy = path.with_name(f"{path.name}_{copy}"), copy + 1
+    written.add(unique)
+    return unique

@@ -1,0 +1,155 @@
+"""`lcoms match`: which of the user's crystals gave a powder pattern."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lcoms.cli.structures import Failure, complain, read_named
+from lcoms.core.disk import require_writable, write_together, write_whole
+from lcoms.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lcoms.diffraction.fit import PatternFit, PatternFitter
+    from lcoms.diffraction.reading import PowderPattern
+    from lcoms.structure.crystal import Crystal
+
+SYMPREC = 0.05  # angstrom; relaxed crystals are on their symmetry to about so much
+CIF_SYMPREC = 0.01
+
+
+def match(
+    files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.")],
+    pattern: Annotated[Path, typer.Option(help="Powder pattern: two theta and counts (xy, xye, csv).")],
+    wavelength: Annotated[
+        str, typer.Option(help="CuKa (the doublet), CuKa1, CoKa, MoKa, ..., angstrom, or 'neutron 1.54'.")
+    ],
+    axis: Annotated[
+        str | None,
+        typer.Option(help="First column: two-theta, d or q.", show_default="by the header, else two-theta"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for CIF files with fitted cells.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the best fit: .png, .svg or .pdf.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write all fits to this file.")] = None,
+) -> None:
+    """Fit cells and profiles of crystals to a powder pattern, and rank them by how well they explain it."""
+    from lcoms.diffraction.figure import check_figure
+    from lcoms.diffraction.fit import PatternFitter
+    from lcoms.diffraction.radiation import read_radiation
+    from lcoms.diffraction.reading import read_pattern
+
+    for path in (json_out, figure):
+        if path is not None:
+            require_writable(path)
+    if figure is not None:
+        check_figure(figure)
+    read = read_pattern(pattern, read_radiation(wavelength), axis=axis)
+    fitter = PatternFitter(read)
+    found, failed = read_named(files)
+    clock = time.perf_counter()
+    fits, unfit = _fitted(found, fitter)
+    failed += unfit
+    seconds = time.perf_counter() - clock
+    for name, reason in failed:
+        complain(f"{name}: {reason}")
+    if json_out is not None:
+        write_whole(json_out, _to_json(fits, failed, read))
+    if fits:
+        _write(fits, out, figure)
+        _print(fits, read, seconds)
+    if failed:
+        raise typer.Exit(2)
+
+
+Fits = list[tuple[str, "PatternFit"]]
+
+
+def _fitted(found: list[tuple[str, Crystal]], fitter: PatternFitter) -> tuple[Fits, list[Failure]]:
+    """Fits, the likeliest first, and crystals that no table knows how to fit."""
+    from lcoms.diffraction.posterior import log_likelihood
+
+    fits, failed = [], []
+    for name, crystal in found:
+        try:
+            fits.append((name, fitter.fit(crystal, symprec=SYMPREC)))
+        except ConfigError as error:
+            failed.append((name, str(error)))
+    return sorted(fits, key=lambda fit: -log_likelihood(fit[1])), failed
+
+
+def _write(fits: Fits, out: Path | None, figure: Path | None) -> None:
+    from lcoms.diffraction.figure import pattern_figure, write_figure
+    from lcoms.structure.io import to_cif
+    from lcoms.structure.symmetry import conventional
+
+    if out is not None:
+        width = max(2, len(str(len(fits))))
+        cifs = {
+            f"rank-{rank:0{width}d}.cif": to_cif(conventional(fit.crystal), symprec=CIF_SYMPREC)
+            for rank, (_, fit) in enumerate(fits, 1)
+        }
+        write_together(out, cifs)
+    if figure is not None:
+        name, best = fits[0]
+        title = f"{best.crystal.composition.reduced_formula}, {Path(name).name}: Rwp {best.rwp:.3f}"
+        write_figure(pattern_figure(best, title), figure)
+
+
+def _to_json(fits: Fits, failed: list[Failure], pattern: PowderPattern) -> str:
+    from lcoms import __version__
+    from lcoms.diffraction.posterior import pattern_probabilities, verdict
+    from lcoms.diffraction.record import fit_record
+
+    results = [fit for _, fit in fits]
+    probabilities = pattern_probabilities(results)
+    content = {
+        "lcoms_version": __version__,
+        "pattern": pattern.name,
+        "radiation": pattern.radiation.name,
+        "notes": list(pattern.notes),
+        "units": {"length": "angstrom", "angle": "degrees"},
+        "verdict": verdict(results),
+        "fits": [
+            {"rank": rank, "name": name, "probability": round(float(p), 6), **fit_record(fit)}
+            for rank, ((name, fit), p) in enumerate(zip(fits, probabilities, strict=True), 1)
+        ],
+        "failed": [{"name": name, "reason": reason} for name, reason in failed],
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _print(fits: Fits, pattern: PowderPattern, seconds: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lcoms.diffraction.posterior import pattern_probabilities, verdict
+    from lcoms.structure.symmetry import space_group_number, space_group_symbol
+
+    results = [fit for _, fit in fits]
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "formula", "space group", "Rwp", "cosine", "probability", "volume", "unexplained", "file"):
+        left = name in ("formula", "space group", "file")
+        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
+    for rank, ((name, fit), probability) in enumerate(zip(fits, pattern_probabilities(results), strict=True), 1):
+        group = space_group_number(fit.crystal, symprec=CIF_SYMPREC)
+        table.add_row(
+            str(rank),
+            fit.crystal.composition.reduced_formula,
+            f"{space_group_symbol(group)} ({group})",
+            f"{fit.rwp:.3f}",
+            f"{fit.cosine:.3f}",
+            f"{probability:.3f}",
+            f"{fit.scale_change:+.1%}",
+            str(len(fit.unexplained)),
+            Path(name).name,
+        )
+    Console(highlight=False).print(table)
+    shift = f"zero shift {results[0].zero_shift:+.3f} degrees"
+    typer.echo(f"{len(fits)} crystals against {pattern.name} ({pattern.radiation.name}, {shift}) in {seconds:.1f} s.")
+    for sentence in (*(f"{note}." for note in pattern.notes), verdict(results)):
+        if sentence:
+            typer.echo(sentence)

@@ -1,0 +1,51 @@
+"""Crystals of files for commands that take many: names that tell them apart, and files that cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from lcoms.core.errors import LcomsError
+
+if TYPE_CHECKING:
+    from lcoms.structure.crystal import Crystal
+
+Failure = tuple[str, str]
+"""Name of a file or crystal, and what is wrong with it."""
+
+
+def read_named(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
+    """Crystals with names, and files that hold none that can be read; of a folder all its structure files."""
+    from lcoms.oracles.hull import structure_files
+    from lcoms.structure.io import read_file
+
+    found: list[tuple[str, Crystal]] = []
+    failed: list[Failure] = []
+    for given in files:
+        try:
+            paths = structure_files(given)
+        except LcomsError as error:
+            failed.append((str(given), _without_name(error, given)))
+            continue
+        for path in paths:
+            readings = read_file(path)
+            for i, reading in enumerate(readings, 1):
+                name = str(path) if len(readings) == 1 else f"{path}#{i}"
+                for sentence in reading.warnings:
+                    complain(f"{name}: {sentence}")
+                if reading.crystal is not None:
+                    found.append((name, reading.crystal))
+                elif reading.error is not None:
+                    failed.append((name, reading.error.sentence))
+    return found, failed
+
+
+def complain(sentence: str) -> None:
+    """One sentence on stderr, while the rest goes on."""
+    typer.echo(f"lcoms: {' '.join(sentence.split())}", err=True)
+
+
+def _without_name(error: LcomsError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")

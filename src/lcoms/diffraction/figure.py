@@ -1,0 +1,63 @@
+"""A figure of a fit: pattern, fitted profile, difference, and tick marks where lines stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lcoms.core.disk import write_whole
+from lcoms.core.errors import ConfigError
+from lcoms.diffraction.fit import PatternFit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS = (".png", ".svg", ".pdf")
+SIZE = (9.0, 5.0)  # inches
+FAINTEST_TICK = 0.1  # of 100
+
+
+def pattern_figure(fit: PatternFit, title: str) -> Figure:
+    """Pattern and fit above, tick marks and the difference below; unexplained strong lines have a mark."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    x, top = fit.two_theta, float(fit.observed.max())
+    axes.plot(x, fit.observed, ".", ms=2, color="0.45", label="measured", rasterized=True)
+    axes.plot(x, fit.profile, lw=1, color="#c1272d", label="fitted")
+    axes.plot(x, fit.background, lw=0.8, color="#0071bc", label="background")
+    ticks = [tick.two_theta for tick in fit.ticks if tick.intensity >= FAINTEST_TICK]
+    axes.vlines(ticks, -0.06 * top, -0.02 * top, lw=0.8, color="#006837", label="lines of the crystal")
+    difference = fit.observed - fit.profile
+    axes.plot(x, difference - 0.1 * top - max(float(difference.max()), 0.0), lw=0.7, color="0.2", label="difference")
+    for number, peak in enumerate(fit.unexplained):
+        height = float(np.interp(peak.two_theta, x, fit.observed)) + 0.03 * top
+        label = "unexplained" if number == 0 else None
+        axes.plot([peak.two_theta], [height], "v", ms=6, color="#f7931e", label=label)
+    axes.set(xlabel="2θ (degrees)", ylabel="counts", title=title, xlim=(x[0], x[-1]))
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def check_figure(path: Path) -> None:
+    """Raises ConfigError where a figure of the name's kind cannot be written."""
+    if path.suffix.lower() not in KINDS:
+        raise ConfigError(f"{path}: figures are written as {', '.join(KINDS)}; end the name with one of them.")
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write it in the kind that the name ends with.
+
+    Raises:
+        ConfigError: there is no such kind.
+        OSError: it cannot be written.
+    """
+    from io import BytesIO
+
+    check_figure(path)
+    buffer = BytesIO()
+    figure.savefig(buffer, format=path.suffix.lower().lstrip("."), dpi=150)
+    write_whole(path, buffer.getvalue())

@@ -1,0 +1,229 @@
+"""Fit a crystal to a powder pattern: from broad lines to sharp ones, from several cells, the best one kept.
+
+The atoms keep their fractional coordinates; the cell is strained as the crystal's symmetry allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.diffraction.coarse import Spectrum, cell_starts, spectrum
+from lcoms.diffraction.lines import Lines, find_lines
+from lcoms.diffraction.prepare import Peak, Prepared, prepare
+from lcoms.diffraction.reading import PowderPattern
+from lcoms.diffraction.refine import Model, State, Window, evaluate, first_state, make_window, refine
+from lcoms.diffraction.texture import fitted_texture
+from lcoms.structure.crystal import Crystal
+
+STRONG = 0.1  # of the strongest line
+EXPLAINED = 0.2  # a line is explained where the fit has so much of its height
+MARGIN = 1.06  # lines are computed so far beyond the pattern that no strain moves others in
+COARSE_MISFIT = 0.005  # of the cell; what broad lines must bridge
+N_STARTS = 3
+HOPEFUL = 1.5  # times the least misfit of broad lines, up to which a second cell is looked at sharply
+COSINE_WIDTHS = 2.0  # broadening of both patterns for the cosine, in line widths
+
+
+@dataclass(frozen=True, eq=False)
+class Tick:
+    """Where a line of the fitted crystal stands.
+
+    Attributes:
+        two_theta: degrees, zero shift included.
+        planes: Miller indices in the conventional cell.
+        intensity: of 100 for the strongest.
+    """
+
+    two_theta: float
+    planes: tuple[int, int, int]
+    intensity: float
+
+
+@dataclass(frozen=True, eq=False)
+class PatternFit:
+    """How well a crystal fits a pattern.
+
+    Attributes:
+        crystal: with the fitted cell, primitive.
+        rwp: weighted profile misfit, the background counted as fitted; 0 is perfect.
+        rwp_net: the same relative to the counts above the background, as candidates are compared.
+        rwp_noise: what `rwp_net` would be by the noise alone.
+        cosine: of the square roots of both patterns, broadened: little changed by preferred orientation; 1 is perfect.
+        zero_shift: degrees.
+        width: full width at half maximum at the middle of the pattern, degrees.
+        scale_change: relative change of the volume by the fit.
+        strain: norm of the change of the cell's shape at constant volume.
+        texture: March-Dollase coefficient; 1 is no preferred orientation.
+        texture_axis: direction of it in the conventional cell; None where there is none.
+        thermal: overall B in square angstrom.
+        two_theta: (n,) degrees.
+        observed: (n,) counts, background included.
+        profile: (n,) fitted counts, background included.
+        background: (n,) counts.
+        ticks: where lines stand.
+        unexplained: strong lines of the pattern that the crystal does not have.
+        absent: share of the crystal's intensity where the pattern has nothing.
+    """
+
+    crystal: Crystal
+    rwp: float
+    rwp_net: float
+    rwp_noise: float
+    cosine: float
+    zero_shift: float
+    width: float
+    scale_change: float
+    strain: float
+    texture: float
+    texture_axis: tuple[int, int, int] | None
+    thermal: float
+    two_theta: NDArray[np.float64]
+    observed: NDArray[np.float64]
+    profile: NDArray[np.float64]
+    background: NDArray[np.float64]
+    ticks: tuple[Tick, ...]
+    unexplained: tuple[Peak, ...]
+    absent: float
+
+
+class PatternFitter:
+    """One pattern, made ready once, to which many crystals are fitted.
+
+    Raises:
+        FileFormatError: no line stands out of the noise.
+    """
+
+    def __init__(self, pattern: PowderPattern) -> None:
+        self.pattern = prepare(pattern)
+        self._spectrum: Spectrum = spectrum(self.pattern)
+        end = np.radians(0.4 * self.pattern.two_theta[-1])
+        offset = float(np.degrees(2 * np.tan(end) * COARSE_MISFIT))
+        broad = [width for width in (2.5 * offset, 0.8 * offset) if width > 0.7 * self.pattern.width]
+        self._broad = [make_window(self.pattern, width) for width in broad]
+        self._sharp = make_window(self.pattern, 0.0)
+
+    def screen(self, crystal: Crystal, *, symprec: float = 0.01) -> float:
+        """Cosine of broad lines for the best cell: a hundredth of a second, to choose what is worth a fit.
+
+        Raises:
+            ConfigError: an element scatters in a way that no table knows.
+        """
+        lines = find_lines(crystal, self.pattern.radiation, MARGIN * self.pattern.reach, symprec=symprec)
+        return cell_starts(lines, self.pattern, self._spectrum, n=1)[0].cosine if len(lines.strengths) else 0.0
+
+    def fit(self, crystal: Crystal, *, symprec: float = 0.01) -> PatternFit:
+        """Fit one crystal.
+
+        Args:
+            symprec: angstrom; tolerance of the symmetry that the cell keeps.
+
+        Raises:
+            ConfigError: an element scatters in a way that no table knows.
+        """
+        lines = find_lines(crystal, self.pattern.radiation, MARGIN * self.pattern.reach, symprec=symprec)
+        if not len(lines.strengths):
+            return self._result(lines, first_state(lines, np.zeros(len(lines.strains)), self.pattern), 1.0, None)
+        starts = cell_starts(lines, self.pattern, self._spectrum, n=N_STARTS)
+        states = [first_state(lines, start.strains, self.pattern) for start in starts]
+        for window in self._broad:
+            states = [refine(lines, self.pattern, window, state, steps=8, sharp=False) for state in states]
+            states = sorted(states, key=lambda state: state.cost)[:2]
+        states = [state for state in states if state.cost <= HOPEFUL * states[0].cost]
+        states = [refine(lines, self.pattern, self._sharp, state, steps=4, sharp=False) for state in states]
+        best = min(states, key=lambda state: state.cost)
+        best = refine(lines, self.pattern, self._sharp, best, steps=10, sharp=True)
+        textured, coefficient, axis = fitted_texture(lines, self.pattern, self._sharp, best)
+        if axis is not None:
+            best = refine(lines, self.pattern, self._sharp, textured, steps=6, sharp=True)
+        return self._result(lines, best, coefficient, axis)
+
+    def fit_all(self, crystals: Sequence[Crystal], *, symprec: float = 0.01) -> list[PatternFit]:
+        """Fits in order."""
+        return [self.fit(crystal, symprec=symprec) for crystal in crystals]
+
+    def _result(self, lines: Lines, state: State, coefficient: float, axis: tuple[int, int, int] | None) -> PatternFit:
+        pattern, m = self.pattern, state.n_strains
+        model = evaluate(lines, pattern, self._sharp, state, shapes=False)
+        fitted = lines.strained(state.values[:m])
+        background = pattern.background + model.polynomial
+        observed, profile = pattern.net + pattern.background, model.profile + background
+        net, noise = pattern.net - model.polynomial, pattern.noise
+        volumes = fitted.volume / lines.crystal.volume
+        unit = pattern.unit
+        return PatternFit(
+            crystal=fitted,
+            rwp=_rwp(observed - profile, observed, noise),
+            rwp_net=_rwp(net - model.profile, net, noise),
+            rwp_noise=_rwp(noise, net, noise),
+            cosine=_cosine(pattern, model),
+            zero_shift=float(state.values[m]),
+            width=float(np.exp(state.values[m + 1])),
+            scale_change=float(volumes - 1),
+            strain=float(np.linalg.norm(state.values[1:m])),
+            texture=coefficient,
+            texture_axis=axis,
+            thermal=float(state.values[m + 4]),
+            two_theta=pattern.two_theta,
+            observed=observed * unit,
+            profile=profile * unit,
+            background=background * unit,
+            ticks=_ticks(lines, model, self._sharp),
+            unexplained=_unexplained(pattern, model),
+            absent=_absent(pattern, model),
+        )
+
+
+def fit_pattern(crystal: Crystal, pattern: PowderPattern, *, symprec: float = 0.01) -> PatternFit:
+    """Fit one crystal to one pattern; `PatternFitter` serves many crystals faster."""
+    return PatternFitter(pattern).fit(crystal, symprec=symprec)
+
+
+def _rwp(misfit: NDArray[np.float64], base: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
+    """sqrt(sum w misfit^2 / sum w base^2) with w = 1 / noise^2 (Young 1993); 1 where there is nothing to fit."""
+    whole = float(np.square(base / noise).sum())
+    return float(np.sqrt(np.square(misfit / noise).sum() / whole)) if whole > 0 else 1.0
+
+
+def _cosine(pattern: Prepared, model: Model) -> float:
+    from scipy.ndimage import gaussian_filter1d
+
+    sigma = COSINE_WIDTHS * pattern.width / 2.3548 / pattern.step
+    target = np.maximum(pattern.net - model.polynomial, 0)
+    first, second = (np.sqrt(np.maximum(gaussian_filter1d(y, sigma), 0)) for y in (target, model.profile))
+    floor = np.sqrt(gaussian_filter1d(np.maximum(pattern.noise, 0), sigma)) * 0.5
+    first = np.maximum(first - floor, 0)
+    second = np.maximum(second - floor, 0)
+    return float(first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-12))
+
+
+def _ticks(lines: Lines, model: Model, window: Window) -> tuple[Tick, ...]:
+    areas = model.areas[: len(model.places)]
+    strongest = max(float(areas.max(initial=0)), 1e-300)
+    inside = (model.places >= window.grid[0]) & (model.places <= window.grid[-1])
+    return tuple(
+        Tick(float(place), (int(h), int(k), int(l)), float(100 * area / strongest))
+        for place, (h, k, l), area in zip(  # noqa: E741
+            model.places[inside], lines.planes[inside], areas[inside], strict=True
+        )
+    )
+
+
+def _unexplained(pattern: Prepared, model: Model) -> tuple[Peak, ...]:
+    reach = max(1, int(0.7 * pattern.width / pattern.step))
+    missing = []
+    for peak in pattern.peaks:
+        place = round((peak.two_theta - pattern.two_theta[0]) / pattern.step)
+        around = model.profile[max(0, place - reach) : place + reach + 1]
+        if peak.height >= STRONG and float(around.max(initial=0)) < EXPLAINED * peak.height:
+            missing.append(peak)
+    return tuple(missing)
+
+
+def _absent(pattern: Prepared, model: Model) -> float:
+    """Share of the fitted lines' area beyond what the pattern has there."""
+    over = np.maximum(model.profile - np.maximum(pattern.net - model.polynomial, 0) - 2 * pattern.noise, 0)
+    return float(over.sum() / max(float(model.profile.sum()), 1e-12))

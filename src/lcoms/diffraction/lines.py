@@ -1,0 +1,154 @@
+"""Lines of a powder pattern: families of lattice planes, their intensities, and how strains of the cell move them.
+
+A family holds all planes that the Laue class makes equivalent, so it stays one line under every strain that keeps the
+symmetry. Intensities are |F|^2 times the multiplicity; `lorentz_polarisation` and thermal motion come on top.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.diffraction.radiation import Radiation
+from lcoms.diffraction.scattering import scattering_factors
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.symmetry import primitive_standard
+
+FAINT = 1e-4  # of the strongest multiplicity |F|^2; fainter families are left out
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Families of lattice planes of one crystal.
+
+    Attributes:
+        crystal: its primitive standard cell, to which vectors and strains refer.
+        vectors: (k, 3) reciprocal vectors, without 2 pi, of one plane of each family; 1/angstrom.
+        planes: (k, 3) Miller indices of it in the conventional cell.
+        multiplicities: (k,).
+        strengths: (k,) multiplicity times |F|^2.
+        strains: (m, 3, 3) orthonormal strains that keep the symmetry; the first is the isotropic one.
+        members: (n, 3) unit vectors of all planes.
+        family: (n,) family of each member.
+    """
+
+    crystal: Crystal
+    vectors: NDArray[np.float64]
+    planes: NDArray[np.int64]
+    multiplicities: NDArray[np.int64]
+    strengths: NDArray[np.float64]
+    strains: NDArray[np.float64]
+    members: NDArray[np.float64]
+    family: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> NDArray[np.float64]:
+        """1 / d of each family, 1/angstrom."""
+        return np.linalg.norm(self.vectors, axis=1)
+
+    def slopes(self) -> NDArray[np.float64]:
+        """(k, m): by how much ln d of each family grows with each strain."""
+        unit = self.vectors / self.lengths[:, None]
+        return np.einsum("ki,mij,kj->km", unit, self.strains, unit)
+
+    def strained(self, amounts: NDArray[np.float64]) -> Crystal:
+        """The crystal with its cell strained by so much of each strain."""
+        strain = np.eye(3) + np.tensordot(amounts, self.strains, 1)
+        return Crystal(self.crystal.lattice @ strain, self.crystal.frac_coords, self.crystal.atomic_numbers)
+
+
+def find_lines(crystal: Crystal, radiation: Radiation, reach: float, *, symprec: float = 0.01) -> Lines:
+    """Families with 1 / d up to a reach in 1/angstrom, by descending d.
+
+    Args:
+        symprec: angstrom; tolerance of the symmetry, which says what strains are allowed.
+
+    Raises:
+        ConfigError: an element scatters in a way that no table knows.
+    """
+    cell = primitive_standard(crystal, symprec=symprec)
+    reciprocal = np.asarray(np.linalg.inv(cell.crystal.lattice).T, dtype=np.float64)
+    indices = _indices(cell.crystal.lattice, reciprocal, reach)
+    named = np.rint(indices @ reciprocal @ cell.conventional.T).astype(np.int64)
+    indices = indices[np.lexsort(-named.T[::-1])]  # the family is called by its highest indices
+    first, family = _families(indices, cell.rotations)
+    vectors = indices[first] @ reciprocal
+    squares = _squares(cell.crystal, radiation, indices[first])
+    multiplicities = np.bincount(family, minlength=len(first))
+    kept = squares * multiplicities > FAINT * (squares * multiplicities).max(initial=1e-300)
+    order = np.flatnonzero(kept)[np.argsort(np.linalg.norm(vectors[kept], axis=1), kind="stable")]
+    place = np.full(len(first), -1)
+    place[order] = np.arange(len(order))
+    member = place[family] >= 0
+    directions = indices[member] @ reciprocal
+    planes = np.rint(vectors[order] @ cell.conventional.T).astype(np.int64)
+    return Lines(
+        cell.crystal,
+        vectors[order],
+        planes,
+        multiplicities[order],
+        (squares * multiplicities)[order],
+        allowed_strains(cell.crystal.lattice, cell.rotations),
+        directions / np.linalg.norm(directions, axis=1, keepdims=True),
+        place[family[member]],
+    )
+
+
+def lorentz_polarisation(theta: NDArray[np.float64], radiation: Radiation) -> NDArray[np.float64]:
+    """Factor of the integrated intensities at Bragg angles in radians, for a flat sample of a powder."""
+    lorentz = 1 / (np.square(np.sin(theta)) * np.cos(theta))
+    if radiation.kind == "neutron" or radiation.polarised:
+        return np.asarray(lorentz)
+    return np.asarray(lorentz * (1 + np.square(np.cos(2 * theta))) / 2)
+
+
+def allowed_strains(lattice: NDArray[np.float64], rotations: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Orthonormal symmetric strains (m, 3, 3) that all rotations leave as they are; the isotropic one first.
+
+    Args:
+        rotations: (n, 3, 3) of fractional coordinates, as columns.
+    """
+    turns = np.einsum("ij,njk,kl->nil", lattice.T, rotations, np.linalg.inv(lattice.T))
+    average = np.einsum("nij,nkl->ikjl", turns, turns).reshape(9, 9) / len(turns)
+    swap = np.eye(9).reshape(3, 3, 3, 3).transpose(0, 1, 3, 2).reshape(9, 9)
+    isotropic = (np.eye(3) / np.sqrt(3)).ravel()
+    projector = average @ (np.eye(9) + swap) / 2
+    projector = (projector + projector.T) / 2 - np.outer(isotropic, isotropic)
+    values, vectors = np.linalg.eigh(projector)
+    return np.concatenate([isotropic[None], vectors.T[values > 0.5][::-1]]).reshape(-1, 3, 3)
+
+
+def _indices(lattice: NDArray[np.float64], reciprocal: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
+    """All Miller indices (n, 3) but 0 0 0 within the reach."""
+    most = np.floor(reach * np.linalg.norm(lattice, axis=1) + 1e-9).astype(int)
+    grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in most), indexing="ij"), -1).reshape(-1, 3)
+    squares = np.square(grid @ reciprocal).sum(1)
+    return np.asarray(grid[(squares <= reach**2) & (squares > 0)], dtype=np.int64)
+
+
+def _families(indices: NDArray[np.int64], rotations: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number of the first member of each family, and the family (n,) of each."""
+    base = 2 * int(np.abs(indices).max(initial=0)) + 1
+    weights = np.array([base * base, base, 1])
+    turned = np.abs(np.einsum("ni,rij,j->nr", indices, _laue(rotations), weights, optimize=True))
+    _, first, family = np.unique(turned.max(1), return_index=True, return_inverse=True)
+    return first.astype(np.int64), family.astype(np.int64)
+
+
+def _laue(rotations: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Distinct rotations, one of each pair W, -W: a plane and its back are one."""
+    flat = rotations.reshape(-1, 9)
+    proper = np.where(np.linalg.det(rotations)[:, None] > 0, flat, -flat)
+    return np.unique(proper, axis=0).reshape(-1, 3, 3)
+
+
+def _squares(crystal: Crystal, radiation: Radiation, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """|F|^2 (k,), the mean of the planes' two sides."""
+    s = np.linalg.norm(indices @ np.linalg.inv(crystal.lattice).T, axis=1) / 2
+    elements = crystal.composition.atomic_numbers
+    factors = scattering_factors(elements, radiation, s)
+    phases = np.exp(2j * np.pi * (indices @ crystal.frac_coords.T))
+    sums = np.stack([phases[:, crystal.atomic_numbers == z].sum(1) for z in elements])
+    return np.asarray(np.abs((factors.real * sums).sum(0)) ** 2 + np.abs((factors.imag * sums).sum(0)) ** 2)

@@ -1,0 +1,130 @@
+"""Radiation by name or number: laboratory X-rays, synchrotron X-rays and neutrons.
+
+Wavelengths of the K lines as in pymatgen (International Tables, volume C, table 4.2.2.1), in angstrom.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from lcoms.core.errors import ConfigError
+
+K_LINES = {
+    "Cu": (1.54056, 1.54439, 1.39222),
+    "Co": (1.78896, 1.79285, 1.63079),
+    "Mo": (0.7093, 0.71359, 0.63229),
+    "Cr": (2.2897, 2.29361, 2.08487),
+    "Fe": (1.93604, 1.93998, 1.75661),
+    "Ag": (0.559421, 0.563813, 0.497082),
+}
+"""K-alpha-1, K-alpha-2 and K-beta-1 of each anode."""
+DOUBLET = 0.5  # intensity of K-alpha-2 over that of K-alpha-1
+SNAP = 3e-4  # relative; a number so near to a K line is that line
+KEV_ANGSTROM = 12.398419739
+LIMITS = {"xray": (0.1, 5.0), "neutron": (0.3, 10.0)}  # angstrom
+
+_NAME = re.compile(r"([a-z]{2})k(a|b)?(1|2)?", re.IGNORECASE)
+_NUMBER = re.compile(r"([+-]?[\d.]+(?:e-?\d+)?)\s*(å|a|angstrom|kev|pm|nm)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Radiation:
+    """What the powder was measured with.
+
+    Attributes:
+        name: such as CuKa.
+        kind: what scatters: electrons or nuclei.
+        wavelength: angstrom, of the strongest line.
+        second: angstrom, of the second line of the K-alpha doublet; None for one wavelength.
+        polarised: a synchrotron's beam is; its intensities have no polarisation factor.
+    """
+
+    name: str
+    kind: Literal["xray", "neutron"]
+    wavelength: float
+    second: float | None = None
+    polarised: bool = False
+
+    @property
+    def mean(self) -> float:
+        """Mean wavelength in angstrom, as tables of lines state it."""
+        if self.second is None:
+            return self.wavelength
+        return (self.wavelength + DOUBLET * self.second) / (1 + DOUBLET)
+
+
+def read_radiation(text: str) -> Radiation:
+    """The radiation of a name (CuKa, MoKa1, CuKa1+CuKa2), a wavelength in angstrom, or "neutron 1.54".
+
+    A K-alpha without a number is the doublet. A number that is no K line is a synchrotron's.
+
+    Raises:
+        ConfigError: no radiation is called so, or the wavelength makes no sense.
+    """
+    asked = re.sub(r"[\s_:=]+|(?<=[A-Za-z])-+", " ", text.strip().replace("α", "a").replace("β", "b")).strip()
+    words = asked.split(" ", 1)
+    if words[0].lower() in ("neutron", "neutrons", "n") and len(words) == 2:
+        length = _length(words[1], text, "neutron")
+        return Radiation(f"neutron {length:g}", "neutron", length)
+    if words[0].lower() in ("synchrotron", "xray") and len(words) == 2:
+        length = _length(words[1], text, "xray")
+        return Radiation(f"{words[0].lower()} {length:g}", "xray", length, polarised=words[0].lower() == "synchrotron")
+    named = _named(asked)
+    if named is not None:
+        return named
+    if _NUMBER.fullmatch(asked):
+        return _numbered(_length(asked, text, "xray"))
+    raise ConfigError(
+        f"{text!r} is no radiation: give a name ({', '.join(f'{anode}Ka' for anode in K_LINES)}, or CuKa1), "
+        "a wavelength in angstrom such as 0.4586, or 'neutron 1.54'."
+    )
+
+
+def _named(asked: str) -> Radiation | None:
+    parts = [part.replace(" ", "") for part in asked.split("+")]
+    found = [_NAME.fullmatch(part) for part in parts]
+    if found[0] is None or found[0][1].capitalize() not in K_LINES:
+        return None
+    anode = found[0][1].capitalize()
+    first, second, beta = K_LINES[anode]
+    if len(parts) == 2:
+        rest = re.fullmatch(rf"(?:{anode})?k?a?2", parts[1], re.IGNORECASE)
+        return Radiation(f"{anode}Ka", "xray", first, second) if rest and found[0][3] == "1" else None
+    if len(parts) > 2:
+        return None
+    if (found[0][2] or "a").lower() == "b":
+        return Radiation(f"{anode}Kb", "xray", beta)
+    number = found[0][3]
+    if number is None:
+        return Radiation(f"{anode}Ka", "xray", first, second)
+    return Radiation(f"{anode}Ka{number}", "xray", first if number == "1" else second)
+
+
+def _numbered(length: float) -> Radiation:
+    """A K line where the number is nearly one, the doublet where it is a mean, else a synchrotron."""
+    for anode, (first, second, beta) in K_LINES.items():
+        mean = (first + DOUBLET * second) / (1 + DOUBLET)
+        if abs(length / mean - 1) < SNAP / 2:
+            return Radiation(f"{anode}Ka", "xray", first, second)
+        for name, line in ((f"{anode}Ka1", first), (f"{anode}Ka2", second), (f"{anode}Kb", beta)):
+            if abs(length / line - 1) < SNAP:
+                return Radiation(name, "xray", length)
+    return Radiation(f"synchrotron {length:g}", "xray", length, polarised=True)
+
+
+def _length(text: str, asked: str, kind: Literal["xray", "neutron"]) -> float:
+    found = _NUMBER.fullmatch(text.strip())
+    try:
+        value = float(found[1]) if found else float("nan")
+    except ValueError:
+        value = float("nan")
+    unit = (found[2] or "a").lower() if found else "a"
+    low, high = LIMITS[kind]
+    if unit == "kev":
+        value = KEV_ANGSTROM / value if value > 0 else float("nan")
+    value *= {"pm": 0.01, "nm": 10.0}.get(unit, 1.0)
+    if not low <= value <= high:
+        raise ConfigError(f"{asked!r}: give a wavelength between {low:g} and {high:g} angstrom, such as 1.5406.")
+    return value

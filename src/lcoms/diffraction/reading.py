@@ -1,0 +1,206 @@
+"""Measured powder patterns from text files: xy, xye, csv; two theta, d or Q; any order; comments and headers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.core.errors import ConfigError, FileFormatError
+from lcoms.diffraction.radiation import Radiation
+
+Axis = Literal["two-theta", "d", "q"]
+AXES = ("two-theta", "d", "q")
+LEAST_POINTS = 60
+LEAST_CONTRAST = 4.0  # of the highest point over the scatter between neighbours
+USELESS = 2.6  # angstrom; a pattern of two theta that ends at larger spacings is none
+COMMENTS = ("#", "!", ";", "//", "'", '"', "/*", "*", "%", "_", "loop_", "data_")
+_HEADERS: tuple[tuple[Axis, str], ...] = (
+    ("two-theta", r"2\s*[-_ ]?\s*(theta|th\b|θ)|two\s*[-_]?theta|tth|angle|degree"),
+    ("q", r"\bq\b|q\s*\(|1/a\b|a\^-1|å-1|inverse angstrom"),
+    ("d", r"\bd\b|d[-_ ]?spac|d\s*\(|spacing"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PowderPattern:
+    """A measured pattern.
+
+    Attributes:
+        two_theta: (n,) degrees, ascending.
+        counts: (n,) in whatever unit.
+        radiation: what it was measured with.
+        name: of the file.
+        notes: what was made of the file beyond reading it.
+    """
+
+    two_theta: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    radiation: Radiation
+    name: str = "pattern"
+    notes: tuple[str, ...] = ()
+
+
+def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = None) -> PowderPattern:
+    """Read a file of two columns, or three with errors.
+
+    Args:
+        axis: what the first column is, two-theta, d (angstrom) or q (1/angstrom); None goes by the header, and without
+            one takes two theta.
+
+    Raises:
+        FileFormatError: it cannot be read, or is no powder pattern.
+        ConfigError: there is no such axis.
+    """
+    path = Path(path)
+    if axis is not None and axis.lower() not in AXES:
+        raise ConfigError(f"{axis!r} is no axis of a powder pattern; choose {', '.join(AXES)}.")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read ({error.strerror}).") from error
+    try:
+        return parse_pattern(_decoded(content), radiation, axis=axis, name=path.name)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+
+
+def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, name: str = "pattern") -> PowderPattern:
+    """As `read_pattern`, from a text."""
+    header, table = _table(text)
+    x, y = table[:, 0], table[:, 1]
+    chosen = axis.lower() if axis is not None else _axis_of(header)
+    notes: list[str] = []
+    if chosen is None:
+        chosen = "two-theta"
+        _require_reach(x, radiation)
+    two_theta, y = _to_two_theta(x, y, chosen, radiation, notes)
+    order = np.argsort(two_theta, kind="stable")
+    two_theta, y = _merged(two_theta[order], y[order], notes)
+    _require_pattern(two_theta, y)
+    return PowderPattern(two_theta, y, radiation, name, tuple(notes))
+
+
+def _decoded(content: bytes) -> str:
+    if b"\x00" in content[:4096] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise FileFormatError("a binary file; export the pattern as text of two columns, two theta and counts.")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    text = content.decode("utf-8-sig", errors="replace")
+    if text.lstrip().startswith(("<?xml", "<xrd", "{", "<!DOCTYPE", "<html")):
+        raise FileFormatError("not a table; export the pattern as text of two columns, two theta and counts.")
+    return text
+
+
+def _table(text: str) -> tuple[str, NDArray[np.float64]]:
+    """The lines before the numbers, and the numbers (n, 2 or 3)."""
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    comma = _decimal_commas([line for _, line in lines])
+    header: list[str] = []
+    rows: list[list[float]] = []
+    for number, line in lines:
+        row = _numbers(line, decimal_commas=comma)
+        if row is not None and len(row) >= 2:
+            rows.append(row)
+        elif line.startswith(COMMENTS) or not rows:
+            header.append(line)
+        else:
+            raise FileFormatError(f"line {number} is not two numbers: {line[:40]!r}.")
+    if not rows:
+        raise FileFormatError("no powder pattern: no line has two numbers, an angle and counts.")
+    widths = {len(row) for row in rows}
+    if len(widths) > 1 and len(rows[0]) != len(rows[1] if len(rows) > 1 else rows[0]):
+        rows = rows[1:]  # start, step and end of the scan, as some programs write
+        widths = {len(row) for row in rows}
+    if len(widths) > 1:
+        raise FileFormatError(f"lines have {' or '.join(map(str, sorted(widths)))} columns; all must have as many.")
+    if widths.pop() > 3:
+        raise FileFormatError(f"{len(rows[0])} columns; keep two (two theta and counts), or three with errors.")
+    return "\n".join(header), np.array(rows)
+
+
+def _numbers(line: str, *, decimal_commas: bool) -> list[float] | None:
+    parts = re.split(r"[\s;]+" if decimal_commas else r"[\s,;]+", line.strip(" \t,;"))
+    try:
+        return [float(part.replace(",", ".") if decimal_commas else part) for part in parts]
+    except ValueError:
+        return None
+
+
+def _decimal_commas(lines: list[str]) -> bool:
+    """Whether commas stand inside numbers: columns are then parted by something else."""
+    number = r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?"
+    hits = [line for line in lines if re.fullmatch(rf"{number}(?:[\s;]+{number}){{1,2}}", line)]
+    return any("," in line for line in hits) and len(hits) >= 0.9 * sum(line[:1].isdigit() for line in lines)
+
+
+def _axis_of(header: str) -> Axis | None:
+    """What the last line of the header that names an axis names."""
+    for line in reversed(header.lower().splitlines()):
+        first = re.split(r"[,;\t]|\s{2,}", line.lstrip("#!;%*'\" \t_"))[0]
+        for axis, words in _HEADERS:
+            if re.search(words, first):
+                return axis
+    return None
+
+
+def _require_reach(x: NDArray[np.float64], radiation: Radiation) -> None:
+    highest = float(x.max())
+    if not 0 < highest < 180:
+        return  # said later
+    spacing = radiation.mean / 2 / np.sin(np.radians(highest / 2))
+    if spacing > USELESS:
+        raise FileFormatError(
+            f"read as two theta it ends at {highest:g} degrees, a spacing of {spacing:.1f} angstrom; "
+            "if the first column is d or Q, add --axis d or --axis q."
+        )
+
+
+def _to_two_theta(
+    x: NDArray[np.float64], y: NDArray[np.float64], axis: str, radiation: Radiation, notes: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise FileFormatError("some values are not finite numbers.")
+    if axis == "two-theta":
+        if x.min() < 0 or x.max() >= 180:
+            raise FileFormatError(f"two theta runs from {x.min():g} to {x.max():g}; it must lie between 0 and 180.")
+        return x, y
+    if x.min() < 0 or x.max() > 1000:
+        raise FileFormatError(f"{axis} runs from {x.min():g} to {x.max():g}; these are no spacings of a crystal.")
+    inverse = 1 / np.maximum(x, 1e-9) if axis == "d" else x / (2 * np.pi)
+    sine = radiation.mean * inverse / 2
+    kept = (sine < 0.999) & (x > 1e-6)
+    if kept.sum() < len(x):
+        notes.append(f"{len(x) - int(kept.sum())} points cannot be reached with {radiation.name} and are left out")
+    if kept.sum() < LEAST_POINTS:
+        raise FileFormatError(f"read as {axis}, {int(kept.sum())} points can be reached with {radiation.name}.")
+    return np.degrees(2 * np.arcsin(sine[kept])), y[kept]
+
+
+def _merged(
+    x: NDArray[np.float64], y: NDArray[np.float64], notes: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One point for each angle."""
+    angles, places, n = np.unique(x, return_inverse=True, return_counts=True)
+    if len(angles) < len(x):
+        notes.append(f"{len(x) - len(angles)} points of the same angle are averaged")
+    return angles, np.bincount(places, y) / n
+
+
+def _require_pattern(x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    if len(x) < LEAST_POINTS:
+        raise FileFormatError(
+            f"only {len(x)} points; a measured profile is needed, not a list of lines (at least {LEAST_POINTS} points)."
+        )
+    if x[-1] - x[0] < 3:
+        raise FileFormatError(f"two theta runs over {x[-1] - x[0]:.2g} degrees only; a pattern needs at least 3.")
+    scatter = float(np.median(np.abs(np.diff(y, 2)))) / 1.65
+    contrast = float(np.percentile(y, 99.8) - np.median(y))
+    if y.max() <= 0 or np.ptp(y) == 0:
+        raise FileFormatError("all counts are the same; this is no powder pattern.")
+    if contrast < LEAST_CONTRAST * scatter:
+        raise FileFormatError("no line stands out of the noise; this is no powder pattern.")

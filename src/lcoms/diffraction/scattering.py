@@ -1,0 +1,58 @@
+"""How strongly atoms scatter X-rays and neutrons, by gemmi's tables.
+
+X-rays: f(s) = sum a exp(-b s^2) + c + f' + i f'', s = sin(theta) / lambda (International Tables 1992, table 6.1.1.4;
+dispersion after Cromer and Liberman 1981). Neutrons: bound coherent scattering lengths in fm (Neutron News 3, 1992).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.core.errors import ConfigError
+from lcoms.diffraction.radiation import KEV_ANGSTROM, Radiation
+from lcoms.structure.elements import SYMBOLS
+
+
+def scattering_factors(
+    atomic_numbers: tuple[int, ...], radiation: Radiation, s: NDArray[np.float64]
+) -> NDArray[np.complex128]:
+    """Factors (n_elements, n) at s = sin(theta) / lambda (n,) in 1/angstrom.
+
+    Raises:
+        ConfigError: the tables lack an element.
+    """
+    rows = [_neutron(z) if radiation.kind == "neutron" else _xray(z, radiation.wavelength) for z in atomic_numbers]
+    heights = np.array([row[0] for row in rows])
+    widths = np.array([row[1] for row in rows])
+    constants = np.array([row[2] for row in rows])
+    decays = np.exp(-widths[:, :, None] * np.square(s)[None, None, :])
+    return np.asarray((heights[:, :, None] * decays).sum(1) + constants[:, None], dtype=np.complex128)
+
+
+Factor = tuple[tuple[float, ...], tuple[float, ...], complex]
+
+
+@cache
+def _xray(atomic_number: int, wavelength: float) -> Factor:
+    import gemmi
+
+    table = gemmi.Element(atomic_number).it92
+    if table is None:
+        raise ConfigError(f"{SYMBOLS[atomic_number]}: no X-ray scattering factor is known.")
+    coefficients = table.get_coefs()
+    real, imaginary = gemmi.cromer_liberman(z=atomic_number, energy=1000 * KEV_ANGSTROM / wavelength)
+    constant = complex(coefficients[8] + real, imaginary)
+    return tuple(coefficients[:4]), tuple(coefficients[4:8]), constant
+
+
+@cache
+def _neutron(atomic_number: int) -> Factor:
+    import gemmi
+
+    length = gemmi.Element(atomic_number).neutron92.get_coefs()[0]
+    if length == 0:
+        raise ConfigError(f"{SYMBOLS[atomic_number]}: no neutron scattering length is known.")
+    return (0.0,) * 4, (0.0,) * 4, complex(length)

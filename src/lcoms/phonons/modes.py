@@ -1,0 +1,185 @@
+"""Soft modes and their names: the wave vector, the irreducible representation where it is known, and what moves.
+
+Only wave vectors that fit the supercell are asked about, where the frequencies are exact: between them they are
+interpolated, and small supercells make interpolated acoustic modes imaginary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.symmetry import space_group_number, space_group_symbol
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+SOFT = 0.3  # THz; imaginary frequencies smaller than this are noise
+SAME = 0.05  # THz; modes so near are one, degenerate
+FIRST_HEXAGONAL, FIRST_CUBIC = 143, 195  # space groups
+MOVES = 0.2  # share of a mode's squared displacement from which on an element is named
+_CUBIC: dict[str, dict[tuple[str, ...], str]] = {
+    "P": {("0", "0", "1/2"): "X", ("0", "1/2", "1/2"): "M", ("1/2", "1/2", "1/2"): "R"},
+    "F": {("0", "0", "1"): "X", ("1/2", "1/2", "1/2"): "L", ("0", "1/2", "1"): "W"},
+    "I": {("0", "0", "1"): "H", ("0", "1/2", "1/2"): "N", ("1/2", "1/2", "1/2"): "P"},
+}
+"""Points of the cubic zones by the sorted sizes of their components in the conventional reciprocal cell."""
+_HEXAGONAL: dict[tuple[tuple[str, ...], str], str] = {
+    (("0", "0"), "1/2"): "A",
+    (("0", "1/2"), "0"): "M",
+    (("0", "1/2"), "1/2"): "L",
+    (("1/3", "1/3"), "0"): "K",
+    (("1/3", "1/3"), "1/2"): "H",
+}
+"""Points of the hexagonal zone by the sorted sizes in the plane, and the size along the axis."""
+
+
+@dataclass(frozen=True)
+class SoftMode:
+    """An unstable mode.
+
+    Attributes:
+        frequency: THz, negative for imaginary.
+        wave_vector: in the conventional reciprocal cell.
+        point: its name, such as "X"; the components where it has none.
+        degeneracy: how many modes there are of this kind at this wave vector.
+        irrep: irreducible representation; empty where it is not known.
+        motion: what moves, and along which axis, such as "Ti along z".
+    """
+
+    frequency: float
+    wave_vector: tuple[float, float, float]
+    point: str
+    degeneracy: int
+    irrep: str
+    motion: str
+
+    @property
+    def name(self) -> str:
+        """One line that says it all."""
+        kind = f", {self.irrep}" if self.irrep else ""
+        times = f", {self.degeneracy} of them" if self.degeneracy > 1 else ""
+        return f"{-self.frequency:.1f}i THz at {self.point}{kind}: {self.motion}{times}"
+
+
+def soft_modes(phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]) -> tuple[tuple[SoftMode, ...], float]:
+    """Soft modes, the softest first, and the lowest frequency in THz; rigid shifts of the crystal do not count."""
+    modes: list[SoftMode] = []
+    lowest = np.inf
+    number = space_group_number(cell, symprec=0.01)
+    for conventional_q, q in _wave_vectors(phonons, cell, repeats):
+        frequencies, vectors = phonons.get_frequencies_with_eigenvectors(q)
+        at_rest = not np.any(np.abs(q - np.round(q)) > 1e-6)
+        kept = _without_acoustic(frequencies, vectors, phonons) if at_rest else np.arange(len(frequencies))
+        lowest = min(lowest, float(frequencies[kept].min(initial=np.inf)))
+        soft = [int(i) for i in kept if frequencies[i] < -SOFT]
+        while soft:
+            alike = [i for i in soft if frequencies[i] - frequencies[soft[0]] < SAME]
+            soft = soft[len(alike) :]
+            modes.append(
+                SoftMode(
+                    frequency=float(frequencies[alike].mean()),
+                    wave_vector=(float(conventional_q[0]), float(conventional_q[1]), float(conventional_q[2])),
+                    point=_point(conventional_q, number),
+                    degeneracy=len(alike),
+                    irrep=_irrep(phonons, q, alike[0]) if at_rest else "",
+                    motion=_motion(phonons, vectors[:, alike]),
+                )
+            )
+    return _distinct(modes), 0.0 if not np.isfinite(lowest) else lowest
+
+
+def _wave_vectors(
+    phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Those that fit the supercell, in the conventional and the primitive reciprocal cell, one of each pair q, -q."""
+    primitive = np.array(phonons.primitive.cell) @ np.linalg.inv(cell.lattice)
+    zones = [np.arange(-n, n + 1) / n for n in repeats]
+    grid = np.stack(np.meshgrid(*zones, indexing="ij"), -1).reshape(-1, 3)
+    sizes = np.square(grid @ np.linalg.inv(cell.lattice).T).sum(1).round(8)
+    grid = grid[
+        np.lexsort((-grid[:, 2], -grid[:, 1], -grid[:, 0], (grid < 0).sum(1), sizes))
+    ]  # short and positive first
+    found: dict[tuple[float, ...], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    for q in grid:
+        own = primitive @ q
+        key, back = (tuple((sign * own - np.floor(sign * own + 1e-6)).round(4) + 0.0) for sign in (1, -1))
+        if key not in found and back not in found:
+            found[key] = q, own
+    return list(found.values())
+
+
+def _without_acoustic(
+    frequencies: NDArray[np.float64], vectors: NDArray[np.complex128], phonons: Phonopy
+) -> NDArray[np.int64]:
+    """Modes but the three that are most nearly shifts of the whole crystal."""
+    roots = np.sqrt(np.array(phonons.primitive.masses))
+    rigid = np.kron(roots[:, None], np.eye(3)) / np.linalg.norm(roots)
+    overlap = np.square(np.abs(rigid.T @ vectors)).sum(0)
+    return np.sort(np.argsort(overlap, kind="stable")[: len(frequencies) - 3])
+
+
+def _irrep(phonons: Phonopy, q: NDArray[np.float64], mode: int) -> str:
+    """phonopy's label; empty where it has none."""
+    try:
+        irreps = phonons.run_irreps(q, degeneracy_tolerance=SAME / 2)
+        labels = getattr(irreps, "_ir_labels", None) or []
+        for label, places in zip(labels, irreps.band_indices, strict=False):
+            if mode in places:
+                return str(label or "")
+    except Exception:  # phonopy knows no table for some groups, and says so by errors of many kinds
+        return ""
+    return ""
+
+
+def _motion(phonons: Phonopy, vectors: NDArray[np.complex128]) -> str:
+    """Elements that move most, and the axis where it is one."""
+    numbers = np.array(phonons.primitive.numbers)
+    masses = np.array(phonons.primitive.masses)
+    moved = np.square(np.abs(vectors)).sum(1).reshape(-1, 3) / masses[:, None]
+    shares = {int(z): float(moved[numbers == z].sum() / moved.sum()) for z in set(numbers.tolist())}
+    named = [SYMBOLS[z] for z in sorted(shares, key=lambda z: -shares[z]) if shares[z] >= MOVES]
+    along = moved.sum(0) / moved.sum()
+    axis = "" if along.max() < 0.9 else f" along {'xyz'[int(along.argmax())]}"
+    plane = "" if along.min() > 0.05 or axis else f" normal to {'xyz'[int(along.argmin())]}"
+    return " and ".join(named) + axis + plane
+
+
+def _point(q: NDArray[np.float64], number: int) -> str:
+    """The wave vector's name in the zones of cubic and hexagonal crystals, else its components."""
+    if np.abs(q).max() < 1e-6:
+        return "Γ"
+    parts = [_fraction(abs(value)) for value in q]
+    lattice = space_group_symbol(number)[0]
+    name = ""
+    if number >= FIRST_CUBIC:
+        name = _CUBIC[lattice].get(tuple(sorted(parts, key=Fraction)), "")
+    elif number >= FIRST_HEXAGONAL and lattice == "P":
+        name = _HEXAGONAL.get((tuple(sorted(parts[:2], key=Fraction)), parts[2]), "")
+    components = "(" + ", ".join(_fraction(value) for value in q) + ")"
+    return f"{name} {components}".strip()
+
+
+def _fraction(value: float) -> str:
+    return str(Fraction(float(value)).limit_denominator(24))
+
+
+def _distinct(modes: list[SoftMode]) -> tuple[SoftMode, ...]:
+    """One of those that only differ by a turn of the wave vector, the softest first."""
+    kept: list[SoftMode] = []
+    for mode in sorted(modes, key=lambda mode: mode.frequency):
+        size = sorted(abs(value) for value in mode.wave_vector)
+        if not any(
+            abs(mode.frequency - other.frequency) < SAME
+            and mode.degeneracy == other.degeneracy
+            and np.allclose(size, sorted(abs(value) for value in other.wave_vector))
+            for other in kept
+        ):
+            kept.append(mode)
+    return tuple(kept)

@@ -1,0 +1,125 @@
+"""Patterns are read whatever their columns, order and separators; what is none is refused in a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import rock_salt
+
+from lcoms.core.errors import ConfigError, FileFormatError
+from lcoms.diffraction.radiation import read_radiation
+from lcoms.diffraction.reading import PowderPattern, parse_pattern, read_pattern
+from lcoms.diffraction.simulate import Measurement, measured_pattern
+
+COPPER = read_radiation("CuKa")
+
+
+@pytest.fixture(scope="module")
+def pattern() -> PowderPattern:
+    how = Measurement(first=20.0, last=60.0, step=0.05)
+    return measured_pattern(rock_salt(), COPPER, how, np.random.default_rng(0))
+
+
+def text_of(pattern: PowderPattern, form: str = "{:.3f} {:.1f}", *, header: str = "", axis: str = "two-theta") -> str:
+    x = pattern.two_theta
+    inverse = 2 * np.sin(np.radians(x / 2)) / COPPER.mean
+    x = {"two-theta": x, "d": 1 / inverse, "q": 2 * np.pi * inverse}[axis]
+    return header + "\n".join(form.format(*pair) for pair in zip(x, pattern.counts, strict=True)) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "header"),
+    [
+        ("{:.3f} {:.1f}", ""),
+        ("{:.3f},{:.1f}", "2theta,counts\n"),
+        ("{:.3f}, {:.1f}", "# from the laboratory\n# 2 theta, counts\n"),
+        ("{:.3f}\t{:.1f}", "Angle\tPSD\n"),
+        ("{:.3f};{:.1f}", ""),
+        ("  {:.3f}   {:.1f}  3.0", "! an xye file\n"),
+        ("{:.3f} {:.1f}", "20.0 0.05 60.0\n"),
+        ("{:.3f} {:.1f}", "'a title'\n\n"),
+        ("{:.3f} {:.1f}", "\ufeff"),
+    ],
+)
+def test_columns_separators_and_headers(pattern: PowderPattern, form: str, header: str) -> None:
+    read = parse_pattern(text_of(pattern, form, header=header).replace("\ufeff", ""), COPPER)
+    np.testing.assert_allclose(read.two_theta, pattern.two_theta, atol=1e-3)
+    np.testing.assert_allclose(read.counts, pattern.counts)
+
+
+def test_decimal_commas(pattern: PowderPattern) -> None:
+    text = text_of(pattern, "{:.3f};{:.1f}").replace(".", ",")
+    np.testing.assert_allclose(parse_pattern(text, COPPER).two_theta, pattern.two_theta, atol=1e-3)
+
+
+def test_order_does_not_matter(pattern: PowderPattern) -> None:
+    lines = text_of(pattern).splitlines()
+    read = parse_pattern("\n".join(reversed(lines)), COPPER)
+    np.testing.assert_allclose(read.counts, pattern.counts)
+
+
+@pytest.mark.parametrize("axis", ["d", "q"])
+@pytest.mark.parametrize("by_header", [True, False])
+def test_spacings_become_angles(pattern: PowderPattern, axis: str, by_header: bool) -> None:
+    header = {"d": "d (angstrom), counts\n", "q": "# Q (1/A)  I\n"}[axis] if by_header else ""
+    read = parse_pattern(
+        text_of(pattern, "{:.8f} {:.1f}", header=header, axis=axis), COPPER, axis=None if by_header else axis
+    )
+    np.testing.assert_allclose(read.two_theta, pattern.two_theta, atol=1e-4)
+    np.testing.assert_allclose(read.counts, pattern.counts)
+
+
+def test_spacings_without_a_header_are_not_taken_for_angles(pattern: PowderPattern) -> None:
+    with pytest.raises(FileFormatError, match="--axis d or --axis q"):
+        parse_pattern(text_of(pattern, axis="d"), COPPER)
+
+
+def test_points_of_one_angle_are_averaged_and_it_is_said(pattern: PowderPattern) -> None:
+    text = text_of(pattern)
+    read = parse_pattern(text + text.splitlines()[0] + "\n", COPPER)
+    assert len(read.two_theta) == len(pattern.two_theta)
+    assert read.notes == ("1 points of the same angle are averaged",)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "no line has two numbers"),
+        ("nothing\nof use\n", "no line has two numbers"),
+        ("20 1\n21 2\nend\n22 3\n", "line 3 is not two numbers"),
+        ("20 1 1 1\n21 2 1 1\n", "4 columns"),
+        ("20 1\n21 2\n22 3 4\n", "2 or 3 columns"),
+        ("\n".join(f"{20 + i} 5" for i in range(20)), "only 20 points"),
+        ("\n".join(f"{20 + i / 10} 5" for i in range(200)), "all counts are the same"),
+        ("2theta\n" + "\n".join(f"{20 + i / 1000} {i % 7}" for i in range(200)), "0.2 degrees only"),
+        ("\n".join(f"{i} 5" for i in range(200)), "must lie between 0 and 180"),
+        ("\n".join(f"{20 + i / 10} nan" for i in range(200)), "not finite"),
+        ("<?xml version='1.0'?><xrdMeasurements/>", "not a table"),
+    ],
+)  # fmt: skip
+def test_what_is_no_pattern_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "data.xy"
+    path.write_text(text)
+    with pytest.raises(FileFormatError, match=sentence) as caught:
+        read_pattern(path, COPPER)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_noise_alone_is_no_pattern() -> None:
+    counts = np.random.default_rng(0).poisson(100, 2000)
+    text = "\n".join(f"{20 + i / 50} {n}" for i, n in enumerate(counts))
+    with pytest.raises(FileFormatError, match="no line stands out of the noise"):
+        parse_pattern(text, COPPER)
+
+
+def test_binary_missing_files_and_unknown_axes(tmp_path: Path) -> None:
+    path = tmp_path / "scan.raw"
+    path.write_bytes(b"RAW1.01\x00\x00\x01")
+    with pytest.raises(FileFormatError, match="a binary file; export the pattern as text"):
+        read_pattern(path, COPPER)
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        read_pattern(tmp_path / "none.xy", COPPER)
+    with pytest.raises(ConfigError, match="is no axis of a powder pattern"):
+        read_pattern(path, COPPER, axis="energy")

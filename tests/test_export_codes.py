@@ -1,0 +1,124 @@
+"""What is written for other codes is read back by ASE or pymatgen as the same crystal."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import nickel_arsenide, perovskite, rock_salt, wurtzite
+
+from lcoms.cli.main import run
+from lcoms.core.errors import ConfigError
+from lcoms.export.codes import CODES, export_files, kpoint_mesh
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import from_ase, from_pymatgen, to_cif
+from lcoms.structure.matching import STRICT, rmsd
+
+MONOCLINIC = Crystal(
+    np.array([[5.1, 0, 0], [0.3, 5.9, 0], [-1.1, 0.2, 6.3]]),
+    np.array([[0.1, 0.1, 0.2], [0.9, 0.6, 0.8], [0.4, 0.3, 0.7], [0.6, 0.8, 0.3]]),
+    np.array([82, 8, 82, 8]),
+)
+CRYSTALS = (rock_salt(), wurtzite(), perovskite(), MONOCLINIC)
+
+
+def read_back(code: str, files: dict[str, str]) -> Crystal:
+    from ase.io import read
+    from pymatgen.io.optimade import OptimadeStructureAdapter
+    from pymatgen.io.vasp import Poscar
+
+    if code == "vasp":
+        return from_pymatgen(Poscar.from_str(files["POSCAR"]).structure)
+    if code == "optimade":
+        return from_pymatgen(OptimadeStructureAdapter.get_structure(json.loads(files["structure.json"])))
+    name, form = {
+        "espresso": ("espresso.pwi", "espresso-in"),
+        "gpaw": ("structure.xyz", "extxyz"),
+        "abinit": ("run.abi", "abinit-in"),
+        "lammps": ("structure.data", "lammps-data"),
+    }[code]
+    return from_ase(read(StringIO(files[name]), format=form))
+
+
+@pytest.mark.parametrize("crystal", CRYSTALS, ids=lambda crystal: crystal.composition.formula)
+@pytest.mark.parametrize("code", CODES)
+def test_the_same_crystal_is_read_back(code: str, crystal: Crystal) -> None:
+    files = export_files(crystal, code)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again = read_back(code, files)
+    assert again.composition == crystal.composition
+    assert again.volume == pytest.approx(crystal.volume, rel=1e-5)
+    distance = rmsd(crystal, again, STRICT)
+    assert distance is not None
+    assert distance < 1e-5
+    np.testing.assert_allclose(
+        np.sort(np.linalg.norm(again.lattice, axis=1)), np.sort(np.linalg.norm(crystal.lattice, axis=1)), rtol=1e-6
+    )
+
+
+def test_k_points_are_dense_enough_and_no_denser() -> None:
+    cell = Crystal(np.diag([3.0, 6.0, 30.0]), np.zeros((1, 3)), np.array([11]))
+    mesh = kpoint_mesh(cell, spacing=0.25)
+    assert mesh == (9, 5, 1)
+    for n, edge in zip(mesh, (3.0, 6.0, 30.0), strict=True):
+        assert 2 * np.pi / edge / n <= 0.25
+        assert n == 1 or 2 * np.pi / edge / (n - 1) > 0.25
+
+
+def test_no_licensed_potential_is_written_and_what_is_missing_is_said() -> None:
+    for code in CODES:
+        files = export_files(nickel_arsenide(), code)
+        assert "POTCAR" not in files
+        if code != "optimade":
+            assert files["README.txt"]
+    assert export_files(rock_salt(), "vasp")["POTCAR.spec"].split() == ["Na_pv", "Cl"]
+    abinit = export_files(rock_salt(), "abinit")["run.abi"]
+    assert 'pseudos "Na.psp8, Cl.psp8"' in abinit
+    assert "ixc 11" in abinit
+
+
+def test_the_script_for_gpaw_is_python() -> None:
+    compile(export_files(wurtzite(), "gpaw")["relax.py"], "relax.py", "exec")
+
+
+def test_an_unknown_code_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="choose vasp, espresso, gpaw, abinit, lammps, optimade"):
+        export_files(rock_salt(), "castep")
+
+
+def test_the_first_candidates_of_a_folder_get_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "NaCl"
+    results.mkdir()
+    for rank, crystal in enumerate((rock_salt(), wurtzite(4.0, 6.5, numbers=(11, 17)), rock_salt(6.0)), 1):
+        (results / f"rank-{rank:02d}.cif").write_text(to_cif(crystal))
+    out = tmp_path / "out"
+    assert run(["export", str(results), "--to", "espresso", "-n", "2", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["rank-01", "rank-02"]
+    assert (out / "rank-01" / "espresso.pwi").exists()
+    assert "the first 2 of 3 crystals; -n takes more." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--to", "castep"], "'castep' is no code that can be exported to; choose vasp"),
+        (["--to", "vasp", "-n", "0"], "-n"),
+    ],
+)
+def test_bad_options_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    (tmp_path / "a.cif").write_text(to_cif(rock_salt()))
+    assert run(["export", str(tmp_path / "a.cif"), *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_missing_file_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run(["export", str(tmp_path / "none.cif"), "--to", "vasp", "--out", str(out)]) == 2
+    assert "none.cif: cannot be read" in capsys.readouterr().err
