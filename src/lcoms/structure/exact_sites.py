@@ -6,7 +6,6 @@ tolerance counts only where the symmetry found moves no atom and strains no axis
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from functools import cache
 from itertools import product
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import lattice_from_parameters, parameters_from_lattice, wrap
+from lcoms.structure.symmetry_search import moyo_dataset
 from lcoms.structure.wyckoff import (
     Orbits,
     StandardCell,
@@ -129,14 +129,10 @@ def moved_by_symmetry(crystal: Crystal, *, symprec: float) -> tuple[float, float
 
     None where the search fails.
     """
-    import moyopy
-
-    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every centred cell
-    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
-    try:
-        found = moyopy.MoyoDataset(cell, symprec=symprec).operations
-    except Exception:  # moyopy raises its own untyped errors where no group is consistent with the tolerance
+    dataset = moyo_dataset(crystal, symprec=symprec)
+    if dataset is None:
         return None
+    found = dataset.operations
     rotations = np.array(found.rotations, dtype=np.float64)
     frac, lattice = crystal.frac_coords, crystal.lattice
     other = crystal.atomic_numbers[:, None] != crystal.atomic_numbers

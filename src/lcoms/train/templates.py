@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import smooth_l1_loss
 
 from lcoms.core.errors import DataError
+from lcoms.core.parallel import parallel_map
 from lcoms.data.store import Store
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import N_ELEMENTS, atomic_volume
@@ -87,10 +87,13 @@ def describe_known(
         return []
     parts = np.array_split(rows, -(-len(rows) // DESCRIBED_AT_ONCE))
     n = min(processes or os.cpu_count() or 1, len(parts))
-    if n == 1:
-        return _gathered(map(_describe_rows, [store.path] * len(parts), parts), on_chunk)
-    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
-        return _gathered(pool.map(_describe_rows, [store.path] * len(parts), parts), on_chunk)
+    describe = partial(_describe_rows, store.path)
+    known: list[KnownCrystal | None] = []
+    for part in map(describe, parts) if n == 1 else parallel_map(describe, parts, processes=n):
+        known += part
+        if on_chunk is not None:
+            on_chunk(len(part))
+    return known
 
 
 def fit_element_volumes(crystals: Sequence[Crystal], structures: Int[NDArray[np.integer], " n"]) -> NDArray[np.float64]:
@@ -133,15 +136,6 @@ def _fitted(
 
     optimizer.step(loss)
     return np.asarray(logs.detach().exp().numpy(), dtype=np.float64)
-
-
-def _gathered(parts, on_chunk: Callable[[int], None] | None) -> list[KnownCrystal | None]:  # type: ignore[no-untyped-def]
-    gathered: list[KnownCrystal | None] = []
-    for part in parts:
-        gathered += part
-        if on_chunk is not None:
-            on_chunk(len(part))
-    return gathered
 
 
 def _training_rows(store: Store) -> NDArray[np.int64]:
