@@ -45,7 +45,7 @@ MaxCellOption = Annotated[
         "--max-atoms",
         min=1,
         help="Atoms in the largest primitive cell to try.",
-        show_default="20 for formula units of up to 5 atoms, else 40",
+        show_default="80",
     ),
 ]
 StepsOption = Annotated[

@@ -57,6 +57,11 @@ class DecodedSet:
         return [*self.crystals[:n], *self.direct, *self.random_symmetric]
 
 
+def nothing_decoded(composition: Composition) -> DecodedSet:
+    """No crystal at all."""
+    return DecodedSet(composition.reduced, (), (), 0, 0, 0, 0)
+
+
 def decode(
     proposals: Sequence[Proposal],
     composition: Composition,

@@ -23,7 +23,7 @@ from lcoms.oracles.references import References, load_references
 from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.calibrate import evidence
-from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates
+from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates, nothing_decoded
 from lcoms.prediction.known import direct_crystals, given_crystal, known_first, mark_known
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.propose import (
@@ -132,7 +132,7 @@ class Predictor:
             FormulaError: the weights cannot handle it.
             OracleError: the energy model that relaxes cannot handle its elements.
         """
-        check_composition(composition, self.bundle)
+        check_composition(composition, self.bundle, self.spec.search)
         if self.oracle is not None:
             self.oracle.check([composition])
 
@@ -203,10 +203,10 @@ class Predictor:
         generator = self.generator(composition)
         if structure is None:
             sizes = cell_sizes(composition, self.bundle, self.spec.search)
-            largest = sizes.high * composition.reduced.n_atoms
+            largest = max(sizes.high, sizes.low - 1) * composition.reduced.n_atoms
             direct = direct_crystals(composition, self.bundle, self.spec.search, largest)
             proposals = [p.with_share(1 - direct.large) for p in self.propose(composition, generator)]
-            decoded = self.decode_from(proposals, composition, generator)
+            decoded = self.decode_from(proposals, composition, generator) if proposals else nothing_decoded(composition)
             return replace(decoded, direct=direct.crystals, left_out=(direct.left_out, direct.larger))
         nothing = {"search": {"random_symmetric": {"n": 0}}}
         given = given_proposal(structure, composition, self.bundle)

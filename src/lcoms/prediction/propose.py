@@ -8,7 +8,6 @@ are where descents start.
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,29 +28,40 @@ LARGE_FROM = 6  # atoms in a formula unit; 98 % of the training ground states wi
 
 @dataclass(frozen=True)
 class Units:
-    """Formula units of the cells to be tried: `low` to `high`, and up to `learned` without a template."""
+    """Formula units of the cells to be decoded: `low` to `high`, none where high is less; `learned` without a template."""
 
     low: int
     high: int
     learned: int
 
     @property
+    def none(self) -> bool:
+        """Whether every cell is too large to be decoded, so that templates are all there is."""
+        return self.high < self.low
+
+    @property
     def untemplated(self) -> list[int]:
-        """Those that are tried where there is no template."""
+        """Those that are decoded where there is no template."""
         return list(range(self.low, min(self.learned, max(self.low, MAX_PRIOR_UNITS)) + 1))
 
 
-def check_composition(composition: Composition, bundle: WeightBundle) -> None:
+def largest_tried(bundle: WeightBundle, search: SearchSpec) -> int:
+    """Atoms in the largest cell that is tried, by decoding or by an exact template."""
+    if search.max_atoms is not None:
+        return search.max_atoms
+    return max(bundle.largest_cell, search.direct_atoms) if bundle.templates is not None else bundle.largest_cell
+
+
+def check_composition(composition: Composition, bundle: WeightBundle, search: SearchSpec | None = None) -> None:
     """Whether these weights can handle a composition.
 
     Raises:
         FormulaError: a formula unit too large, or an element that the training data lack.
     """
     reduced = composition.reduced
-    if reduced.n_atoms > (most := bundle.largest_cell):
+    if reduced.n_atoms > (most := largest_tried(bundle, search or SearchSpec())):
         raise FormulaError(
-            f"{composition.formula} has {reduced.n_atoms} atoms in its formula unit; these weights know cells of up to "
-            f"{most}."
+            f"{composition.formula} has {reduced.n_atoms} atoms in its formula unit; cells of up to {most} are tried."
         )
     unseen = [SYMBOLS[z] for z in reduced.atomic_numbers if z not in bundle.elements]
     if unseen:
@@ -61,29 +71,30 @@ def check_composition(composition: Composition, bundle: WeightBundle) -> None:
         )
 
 
-def cell_sizes(composition: Composition, bundle: WeightBundle, spec: SearchSpec) -> Units:
-    """The numbers of formula units that are tried.
+def cell_sizes(composition: Composition, bundle: WeightBundle, search: SearchSpec) -> Units:
+    """The numbers of formula units that are decoded; larger cells are left to exact templates, where there are any.
 
     Raises:
         FormulaError: no number of formula units fits into the largest cell.
     """
-    unit = composition.reduced.n_atoms
-    large = unit >= LARGE_FROM or spec.formula_units is not None or spec.max_atoms is not None
-    most = min(bundle.largest_cell if large else bundle.max_atoms, spec.max_atoms or sys.maxsize)
-    low, high = spec.formula_units or (1, most)
-    high = min(high, most // unit)
-    if low > high:
+    unit, tried = composition.reduced.n_atoms, largest_tried(bundle, search)
+    low, high = search.formula_units or (1, tried)
+    if low * unit > tried:
         raise FormulaError(
             f"{composition.reduced_formula}: {low} formula unit{'s make' if low > 1 else ' makes'} {low * unit} atoms; "
-            f"cells of up to {most} can be handled."
+            f"cells of up to {tried} can be handled."
         )
+    decoded = bundle.max_atoms
+    if bundle.templates is None and (unit >= LARGE_FROM or search.formula_units or search.max_atoms):
+        decoded = bundle.largest_cell
+    high = min(high, min(decoded, tried) // unit)
     return Units(low, high, max(low, min(high, bundle.max_atoms // unit)))
 
 
 def find_proposals(
     composition: Composition, bundle: WeightBundle, spec: PredictionSpec, generator: torch.Generator
 ) -> list[Proposal]:
-    """As many proposals as are asked for; samples of the prior where templates are few.
+    """As many proposals as are asked for, samples of the prior where templates are few; none for cells too large.
 
     Raises:
         FormulaError: no number of formula units fits into the largest cell.
@@ -91,6 +102,8 @@ def find_proposals(
     search = spec.search
     units = cell_sizes(composition, bundle, search)
     found: list[Proposal] = []
+    if units.none:
+        return found
     if search.start == "library":
         found = _from_library(composition, bundle, search, units)
     elif search.start == "random":

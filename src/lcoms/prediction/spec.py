@@ -65,8 +65,7 @@ class SearchSpec:
         start: where they start: latents of templates, samples of the prior, or latents of random crystals.
         n_starts: how many descents there are.
         formula_units: smallest and largest number of formula units in the cell; None allows what the templates have.
-        max_atoms: largest cell; None: that of the library where the formula unit has `propose.LARGE_FROM` atoms or more
-            or `formula_units` are given, else that of the crystals which the weights were trained on.
+        max_atoms: largest cell that is tried; None: `direct_atoms`.
         max_polymorphs: templates taken of one composition.
         max_alike: templates taken of one structure: space group, Wyckoff sequence and cell.
         substituted: share of the templates that come from other stoichiometries; where those of the same are few, all
@@ -77,7 +76,7 @@ class SearchSpec:
         symmetry: decode within the space group of each template; without it, anywhere in the cell.
         known: known crystals of the very composition that are taken as they are, those lowest in energy.
         direct: templates with cells larger than what is decoded, which are taken as they are, with other elements.
-        direct_atoms: largest cell of those; `max_atoms` takes its place where it is given.
+        direct_atoms: largest cell of those, unless `max_atoms` says it.
         decoder: settings and samples of such a decode.
         random_symmetric: crystals to relax that no template stands behind.
     """
@@ -94,7 +93,7 @@ class SearchSpec:
     step_size: float | None = None
     symmetry: bool = True
     known: int = 6
-    direct: int = 4
+    direct: int = 5
     direct_atoms: int = 80
     decoder: DecoderSpec = field(default_factory=DecoderSpec)
     random_symmetric: RandomSymmetricSpec = field(default_factory=RandomSymmetricSpec)
