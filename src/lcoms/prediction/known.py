@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
 
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.refine import EXACT_SYMPREC
@@ -19,12 +22,19 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, same_space_group, symmetrise
-from lcoms.templates.exact import Template
+from lcoms.templates.exact import ExactTemplates, Template
 from lcoms.templates.placing import ChosenTemplate, TemplateChoice, choose_templates, known_entries, substitute
 
 HIGHEST = 0.1  # eV/atom above the hull; known crystals higher up are marked where they are found, and not relaxed
 UNKNOWN_HEIGHT = 1.0  # eV/atom
 LEAST_PROBABILITY = 0.02  # of a prototype; large cells with less are not worth their relaxation
+
+
+class KnownEntry(NamedTuple):
+    """A known crystal, and how far it lies above the hull by all that its source says, eV/atom."""
+
+    template: Template
+    height: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +63,9 @@ def direct_crystals(composition: Composition, bundle: WeightBundle, search: Sear
     if bundle.templates is None or search.start != "library":
         return Direct()
     most = search.max_atoms or search.direct_atoms
-    known = [] if search.exclude_same else known_entries(bundle.templates, composition)[: search.known]
-    own = [t for t in known if not t.e_above_hull > HIGHEST and t.crystal.n_atoms <= most]
+    entries = [] if search.exclude_same else known_of(composition, bundle.templates)
+    own = [one.template for one in entries if one.height <= HIGHEST and one.template.crystal.n_atoms <= most]
+    own = own[: search.known]
     low, high = search.formula_units or (1, 10**6)
     choice = TemplateChoice(n=10**6, units=(low, high), exclude_same=search.exclude_same)
     chosen = choose_templates(composition, bundle.templates, bundle.library.similarity, choice)
@@ -70,6 +81,24 @@ def direct_crystals(composition: Composition, bundle: WeightBundle, search: Sear
         crystals.append(_of_template(one.template, crystal, bundle, one.support, one.distance))
     larger = max(beyond, key=lambda one: one.support).n_formula_units * size if beyond else 0
     return Direct(tuple(crystals), _probability(large), _probability(beyond), larger)
+
+
+def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownEntry]:
+    """The known crystals of a composition, lowest first.
+
+    The height above the hull is that of the source where it gives one. Where it gives only a formation energy the height
+    is taken from where the hull lies by the others of the composition, and may be negative: the source of those did not
+    know this one.
+    """
+    found = known_entries(templates, composition)
+    energies = np.array([t.formation_energy for t in found])
+    hull = np.array([t.e_above_hull for t in found])
+    floors = (energies - hull)[np.isfinite(energies - hull)]
+    floor = float(np.median(floors)) if len(floors) else float(np.nanmin(np.append(energies, np.inf)))
+    heights = np.where(np.isfinite(hull), hull, energies - floor)
+    heights = np.where(np.isfinite(heights), heights, UNKNOWN_HEIGHT)
+    order = np.argsort(heights, kind="stable").tolist()
+    return [KnownEntry(found[at], float(heights[at])) for at in order]
 
 
 def _probability(chosen: Sequence[ChosenTemplate]) -> float:
@@ -129,7 +158,7 @@ def given_crystal(structure: Crystal, proposal: Proposal, bundle: WeightBundle) 
     )
 
 
-def mark_known(candidates: Sequence[Candidate], entries: Sequence[Template]) -> list[Candidate]:
+def mark_known(candidates: Sequence[Candidate], entries: Sequence[KnownEntry]) -> list[Candidate]:
     """The candidates with the known crystal that each of them is, the lowest in its source's order where it is several.
 
     A candidate is a known crystal that it matches strictly and whose space group it has.
@@ -137,12 +166,11 @@ def mark_known(candidates: Sequence[Candidate], entries: Sequence[Template]) -> 
     return [replace(candidate, known=_known(candidate, entries)) for candidate in candidates]
 
 
-def _known(candidate: Candidate, entries: Sequence[Template]) -> Known | None:
-    for entry in entries:
-        same = same_space_group(candidate.space_group, entry.sites.space_group)
-        if same and matches(candidate.crystal, entry.crystal, STRICT):
-            height = entry.e_above_hull if isfinite(entry.e_above_hull) else None
-            return Known(entry.id, height)
+def _known(candidate: Candidate, entries: Sequence[KnownEntry]) -> Known | None:
+    for template, height in entries:
+        same = same_space_group(candidate.space_group, template.sites.space_group)
+        if same and matches(candidate.crystal, template.crystal, STRICT):
+            return Known(template.id, template.e_above_hull if isfinite(template.e_above_hull) else None, height)
     return None
 
 
@@ -155,15 +183,10 @@ def known_first(candidates: Sequence[Candidate], bonus: float) -> list[Candidate
     Args:
         bonus: eV/atom by which an unknown crystal must lie below the known ones to come before them.
     """
-    heights = {id(c): _height(c.known) for c in candidates if c.known is not None and c.has_energy}
+    heights = {id(c): c.known.height for c in candidates if c.known is not None and c.has_energy}
     if not heights:
         return list(candidates)
     best = min(c.score for c in candidates if id(c) in heights) - bonus
     lowest = min(heights.values())
     scored = [replace(c, score=best + heights[id(c)] - lowest) if id(c) in heights else c for c in candidates]
     return sorted(scored, key=lambda candidate: candidate.score)
-
-
-def _height(known: Known | None) -> float:
-    """eV/atom above the hull; those of unknown height stand behind the others."""
-    return UNKNOWN_HEIGHT if known is None or known.e_above_hull is None else known.e_above_hull

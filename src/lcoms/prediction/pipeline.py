@@ -24,7 +24,7 @@ from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.calibrate import evidence
 from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates, nothing_decoded
-from lcoms.prediction.known import direct_crystals, given_crystal, known_first, mark_known
+from lcoms.prediction.known import direct_crystals, given_crystal, known_first, known_of, mark_known
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.propose import (
     cell_sizes,
@@ -41,7 +41,6 @@ from lcoms.prediction.stages import Candidate, Decoded, Proposal, Relaxed
 from lcoms.relax.result import RelaxConfig, RelaxResult
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.templates.placing import known_entries
 
 
 @dataclass(frozen=True)
@@ -292,7 +291,7 @@ class Predictor:
         """With the marks of known crystals, and these in the order of their source."""
         if self.bundle.templates is None or self.spec.search.exclude_same:
             return list(candidates)
-        entries = known_entries(self.bundle.templates, composition)
+        entries = known_of(composition, self.bundle.templates)
         return known_first(mark_known(candidates, entries), self.bundle.ranking.known) if entries else list(candidates)
 
     def formation_energy(self, composition: Composition, energy_per_atom: float) -> float | None:

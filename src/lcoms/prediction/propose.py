@@ -28,7 +28,7 @@ LARGE_FROM = 6  # atoms in a formula unit; 98 % of the training ground states wi
 
 @dataclass(frozen=True)
 class Units:
-    """Formula units of the cells to be decoded: `low` to `high`, none where high is less; `learned` without a template."""
+    """Formula units of decoded cells: `low` to `high`, none where that is less; up to `learned` without a template."""
 
     low: int
     high: int

@@ -47,7 +47,7 @@ class Proposal:
 
     def with_share(self, share: float) -> Proposal:
         """With so much of the prototype probability; the rest is that of larger cells."""
-        return replace(self, prototype_probability=share * self.prototype_probability)
+        return replace(self, prototype_probability=max(share, 0.0) * self.prototype_probability)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,10 +151,12 @@ class Known:
     Attributes:
         id: in its source.
         e_above_hull: eV/atom, as its source has it; None where unknown.
+        height: eV/atom, what it is ordered by: the same where known, else as formation energies tell.
     """
 
     id: str
     e_above_hull: float | None
+    height: float
 
 
 @dataclass(frozen=True, eq=False)
