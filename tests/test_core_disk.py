@@ -154,7 +154,8 @@ def deadly(*arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 disk.os.rename = deadly
 disk._exchange = lambda *_: False
-disk.replace_folder(Path(sys.argv[1]), {"rank-01.cif": "new", "results.json": "new"}, ours=("rank-*.cif", "results.json"))
+files = {"rank-01.cif": "new", "results.json": "new"}
+disk.replace_folder(Path(sys.argv[1]), files, ours=("rank-*.cif", "results.json"))
 """
 
 

@@ -139,8 +139,14 @@ def _predict(
     from lcoms.campaign.run import Finished, run_campaign
 
     prepare(plan)
+    versions = plan.versions()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with CampaignFolder(out, plan.identity()) as folder, _workers(plan, processes, scheduler, len(formulas)) as workers:
+    with (
+        CampaignFolder(out, plan.identity(), versions) as folder,
+        _workers(plan, processes, scheduler, len(formulas)) as workers,
+    ):
+        if folder.changed:
+            typer.echo(f"lcoms: {folder.changed}", err=True)
         console = Console(stderr=True)
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
             task = bar.add_task("", total=len(formulas))
