@@ -91,12 +91,14 @@ def surrogate(
     import torch
 
     from lcoms.core.config import with_overrides
+    from lcoms.models.manifest import record_files
     from lcoms.models.surrogate import MIN_LATENT_STD, SurrogateConfig
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
     from lcoms.models.weights import (
         CDVAE_FILE,
         LIBRARY_FILE,
         ORBITS_FILE,
+        REQUIRED,
         SURROGATE_FILE,
         TEMPLATES_FILE,
         load_cdvae,
@@ -139,6 +141,7 @@ def surrogate(
     save_surrogate(best, out / SURROGATE_FILE, metadata=trained, dtype=torch.int8)
     if cdvae.resolve() != (out / CDVAE_FILE).resolve():
         write_whole(out / CDVAE_FILE, cdvae.read_bytes())
+    record_files(out, (*REQUIRED, TEMPLATES_FILE))
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
 
 
@@ -156,6 +159,7 @@ def library(
 ) -> None:
     """Add the stable crystals of a store to what predictions start from; nothing is trained, OUT gets whole weights."""
     from lcoms.core.config import with_overrides
+    from lcoms.models.manifest import MANIFEST, record_files
     from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE, TEMPLATES_FILE
     from lcoms.prediction.bundle import WeightBundle
     from lcoms.templates.exact import load_templates
@@ -174,9 +178,12 @@ def library(
     statistics.save(out / ORBITS_FILE)
     extended.save(out / LIBRARY_FILE)
     templates.save(out / TEMPLATES_FILE)
+    copied = [TEMPLATES_FILE]
     for file in sorted(trained.folder.iterdir()):
-        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE, TEMPLATES_FILE):
+        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE, TEMPLATES_FILE, MANIFEST):
             write_whole(out / file.name, file.read_bytes())
+            copied.append(file.name)
+    record_files(out, [ORBITS_FILE, LIBRARY_FILE, *copied])
     typer.echo(f"Library: {len(there)} crystals and {len(extended) - len(there)} of {store}.")
     typer.echo(f"Templates of every size: {len(templates)} crystals.")
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
