@@ -299,6 +299,8 @@ class SlowFiles(BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
         self.send_header("Content-Length", str(len(self.content) - start))
         self.send_header("ETag", '"always the same"')
         self.end_headers()
