@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +102,25 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load_cdvae(damaged(other, path, version=2))
     with pytest.raises(WeightsError, match="not a lcoms-cdvae file but lcoms-surrogate"):
         load_cdvae(damaged(other, path, kind="lcoms-surrogate"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channels": 30_000}, {"latent_dim": 10**6}, {"channels": 10**9}, {"latent_dim": 10**200}, {"filters": 2**63},
+        {"encoder_layers": 10**8}, {"condition": -1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_headers_that_ask_for_a_huge_network_are_refused_at_once(changes: dict[str, int], tmp_path: Path) -> None:
+    save_cdvae(tiny_cdvae(), tmp_path / "a.safetensors", metadata=FACTS)
+    _, header = read_tensors(tmp_path / "a.safetensors", KIND, VERSION)
+    path = damaged(tmp_path / "b.safetensors", tmp_path / "a.safetensors", config=header["config"] | changes)
+    before, clock = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(WeightsError, match="does not fit this version"):
+        load_cdvae(path)
+    assert time.monotonic() - clock < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
 
 
 def test_headers_are_json(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from lcoms.cli.options import (
     NRelaxOption,
     OracleOption,
     RelaxOption,
+    RelaxProcessesOption,
     ThreadsOption,
     WeightsOption,
     names_of,
@@ -32,7 +33,7 @@ def app(
     oracle: OracleOption = None,
     committee: CommitteeOption = None,
     n_relax: NRelaxOption = None,
-    processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
+    processes: RelaxProcessesOption = None,
     weights: WeightsOption = None,
     threads: ThreadsOption = 1,
 ) -> None:

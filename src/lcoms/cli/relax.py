@@ -29,7 +29,7 @@ def relax(
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
     fmax: Annotated[float, typer.Option(help="Largest force left, eV/angstrom.")] = 0.05,
     steps: Annotated[int, typer.Option(help="Steps at most.")] = 500,
-    processes: Annotated[int | None, typer.Option(help="Processes.", show_default="as many as cores")] = None,
+    processes: Annotated[int | None, typer.Option(help="Processes.", max=512, show_default="as many as cores")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for results; a broken run goes on there.")] = Path(
         "relaxed"
     ),

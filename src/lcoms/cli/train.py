@@ -39,7 +39,9 @@ def cdvae(
     train_set: SetOption = None,
     start_from: Annotated[Path | None, typer.Option(help="Weights file to go on from.")] = None,
     max_atoms: MaxAtomsOption = 20,
-    threads: Annotated[int | None, typer.Option(help="Threads of each process.", show_default="all cores")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of each process.", min=1, max=256, show_default="all cores")
+    ] = None,
 ) -> None:
     """Train a CD-VAE on the training split; writes OUT/cdvae.safetensors, logs and a checkpoint."""
     import torch
@@ -51,7 +53,7 @@ def cdvae(
     from lcoms.train.trainer import CHECKPOINT_FILE
 
     if threads is not None:
-        torch.set_num_threads(max(1, threads))
+        torch.set_num_threads(threads)
     config = with_overrides(TrainConfig(), train_set or [])
     data = _open(store)
     rows = select_rows(data, max_atoms=max_atoms, split="train")
@@ -201,7 +203,7 @@ def megnet(
         str, typer.Option(help="on: also raise energies where descent in lattice and coordinates leads.")
     ] = "off",
     max_atoms: MaxAtomsOption = 20,
-    threads: Annotated[int | None, typer.Option(help="Threads.", show_default="all cores")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads.", min=1, max=256, show_default="all cores")] = None,
 ) -> None:
     """Train the graph network of formation energies for searches; writes OUT/megnet.safetensors and a checkpoint."""
     import torch
@@ -214,7 +216,7 @@ def megnet(
     from lcoms.train.trainer import CHECKPOINT_FILE
 
     if threads is not None:
-        torch.set_num_threads(max(1, threads))
+        torch.set_num_threads(threads)
     smooth = ["smooth=true"] if conservatism == "on" else []
     network = with_overrides(MegnetConfig(), [*smooth, *(model_set or [])])
     config = with_overrides(MegnetTraining(), [f"conservatism.mode={conservatism}", *(train_set or [])])

@@ -3,7 +3,10 @@
 import errno
 
 WANT_ERRORS = (errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO)
-WANT_WORDS = ("can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread")
+WANT_WORDS = (
+    "can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread", "too many open files",
+    "failed to map segment",
+)  # fmt: skip
 
 
 def is_want(error: BaseException) -> bool:
@@ -12,8 +15,9 @@ def is_want(error: BaseException) -> bool:
     while chain is not None:
         if isinstance(chain, MemoryError) or (isinstance(chain, OSError) and chain.errno in WANT_ERRORS):
             return True
-        if isinstance(chain, RuntimeError) and any(words in str(chain).lower() for words in WANT_WORDS):
-            return True  # PyTorch and threading have no type of their own for it
+        named = isinstance(chain, RuntimeError | OSError | ImportError | SystemError)
+        if named and any(words in str(chain).lower() for words in WANT_WORDS):
+            return True  # PyTorch, threading and the loader of libraries have no type of their own for it
         chain = chain.__cause__
     return False
 

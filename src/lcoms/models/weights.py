@@ -119,7 +119,7 @@ def load_cdvae(path: Path | str) -> tuple[CDVAE, dict[str, Any]]:
         WeightsError: the file is missing, damaged, of another version, or its tensors do not fit its configuration.
     """
     state, header = read_tensors(Path(path), KIND, VERSION)
-    with must_fit(path):
+    with must_fit(path, state):
         preset = PRESETS[header["preset"]]
         model = preset.model(from_dict(preset.config, header["config"]))
         model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
