@@ -31,7 +31,7 @@ from functools import partial
 import lcoms.data.checks, lcoms.data.ingest
 lcoms.data.ingest.CHUNK_ROWS = 16
 lcoms.data.checks.IngestOptions = partial(lcoms.data.checks.IngestOptions, shard_rows=64)
-notes(lcoms.data.ingest, "_write", lambda _, batches, out, index, *_: index)
+notes(lcoms.data.ingest, "_write", lambda _, batches, out, index, *rest: index)
 """
 LOCAL_SOURCE = """
 import lcoms.data.sources as known
@@ -49,8 +49,8 @@ import lcoms.train.surrogate
 notes(lcoms.train.surrogate.SurrogateTrainer, "save", lambda _, self, path: len(self.history))
 """
 RELAXED = """
-import lcoms.relax.checkpoint
-notes(lcoms.relax.checkpoint.Checkpoint, "put", lambda _, self, start, result: lcoms.relax.checkpoint.crystal_key(start))
+from lcoms.relax.checkpoint import Checkpoint, crystal_key
+notes(Checkpoint, "put", lambda _, self, start, result: crystal_key(start))
 """
 FORMULAS_KEPT = """
 import lcoms.campaign.folder
