@@ -47,6 +47,7 @@ def relax(
         from lcoms.prediction.output import make_folder
 
         make_folder(out)
+        _tell_reach(starts, oracle)
         clock, done = time.perf_counter(), 0
 
         def tell(number: int, result: RelaxResult) -> None:
@@ -73,6 +74,17 @@ def relax(
         failed += sum(not result.converged for result in results)
     if failed:
         raise typer.Exit(2)
+
+
+def _tell_reach(starts: list[tuple[str, Crystal]], oracle: str) -> None:
+    """A sentence on each crystal whose atoms are too far apart for the model, before hours of work."""
+    from lcoms.oracles.reach import beyond_reach
+    from lcoms.oracles.registry import make_oracle
+
+    made = make_oracle(oracle)
+    for name, crystal in starts:
+        if sentence := beyond_reach(made, crystal):
+            typer.echo(f"lcoms: {name}: {sentence}", err=True)
 
 
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:

@@ -52,11 +52,13 @@ class EnergyOracle(ABC):
         batch_size: crystals that are best given to `evaluate` in one call.
         provenance: what the answers depend on beside the name, such as "chgnet 0.4.2" and a digest of the weights;
             caches take no answer of another provenance.
+        cutoff: distance in angstrom up to which an atom sees others; None where there is none or it is not known.
     """
 
     name: str
     batch_size: int = 1
     provenance: tuple[str, ...] = ()
+    cutoff: float | None = None
 
     @abstractmethod
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:

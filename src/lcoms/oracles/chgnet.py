@@ -46,7 +46,9 @@ class ChgnetOracle(EnergyOracle):
         if weights not in WEIGHTS:
             raise OracleError(f"CHGNet has weights {' and '.join(WEIGHTS)}, not {weights!r}.")
         self.name = f"chgnet:{weights}"
-        self._network = _load(weights)
+        from lcoms.oracles.chgnet_graph import BOND_CUTOFF
+
+        self._network, self.cutoff = _load(weights), BOND_CUTOFF
         self.provenance = (of_package("chgnet"), of_file(_path(weights)))
 
     def check(self, compositions: Iterable[Composition]) -> None:

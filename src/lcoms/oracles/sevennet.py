@@ -42,6 +42,7 @@ class SevenNetOracle(EnergyOracle):
     """
 
     batch_size = 8
+    cutoff = CUTOFF
 
     def __init__(self, weights: str = "l3i5") -> None:
         if weights not in WEIGHTS:

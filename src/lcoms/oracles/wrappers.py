@@ -35,7 +35,7 @@ class CountedOracle(EnergyOracle):
 
     def __init__(self, oracle: EnergyOracle) -> None:
         self.name, self.batch_size, self.provenance = oracle.name, oracle.batch_size, oracle.provenance
-        self._oracle = oracle
+        self._oracle, self.cutoff = oracle, oracle.cutoff
         self.n_calls = self.n_crystals = self.n_failed = 0
         self.seconds = 0.0
 
@@ -69,7 +69,7 @@ class CachedOracle(EnergyOracle):
     def __init__(self, oracle: EnergyOracle, path: Path) -> None:
         self.name, self.batch_size, self.provenance = oracle.name, oracle.batch_size, oracle.provenance
         self.n_hits = self.n_misses = 0
-        self._oracle, self._path = oracle, Path(path)
+        self._oracle, self._path, self.cutoff = oracle, Path(path), oracle.cutoff
         self._process = -1
         with self._opened():
             pass
