@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
+from contextlib import suppress
 
 from lcoms.core.errors import LcomsError
 
 ADDRESS_SPACE = 1_400_000_000  # bytes; loading PyTorch and the shipped weights takes 1.3e9
 FILE_HANDLES = 32
 WANT = "close other programs, ask for less (--processes, --n-relax), or raise the limit (ulimit -v, ulimit -n)"
+
+
+def release_memory() -> None:
+    """Give memory that is free back to the system, where the C library can; it would keep that of each prediction."""
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def require_machine() -> None:
