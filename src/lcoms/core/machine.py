@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from contextlib import suppress
 
@@ -16,7 +15,6 @@ WANT = "close other programs, ask for less (--processes, --n-relax), or raise th
 
 def release_memory() -> None:
     """Give memory that is free back to the system, where the C library can; it would keep that of each prediction."""
-    gc.collect()
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
