@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from rich.progress import TextColumn
 
 
-def plain_console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
+def plain_console(*, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False) -> Console:
     """A console to which [/b] is text and :smile: too, in tables as well."""
     from rich.console import Console
 
-    return Console(stderr=stderr, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False)
+    return Console(stderr=stderr, soft_wrap=soft_wrap, quiet=quiet, markup=False, emoji=False, highlight=False)
 
 
 def plain_text(text: str) -> TextColumn:

@@ -28,9 +28,10 @@ SURROGATE_FILE = "surrogate.safetensors"
 LIBRARY_FILE = "library.safetensors"
 ORBITS_FILE = "orbits.json"
 TEMPLATES_FILE = "templates.safetensors"
-CONFIDENCE_FILE = "confidence.json"
+RANKING_FILE = "ranking.json"
+CALIBRATION_FILE = "calibration.json"
 REQUIRED = (CDVAE_FILE, SURROGATE_FILE, LIBRARY_FILE, ORBITS_FILE)
-OPTIONAL = (TEMPLATES_FILE, CONFIDENCE_FILE)
+OPTIONAL = (TEMPLATES_FILE, RANKING_FILE, CALIBRATION_FILE)
 
 
 @dataclass(frozen=True)
