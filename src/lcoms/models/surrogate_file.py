@@ -24,7 +24,7 @@ KIND = "lcoms-surrogate"
 VERSION = 1
 INT8_LEVELS = 127
 ROW_SCALE = ".row_scale"
-TIMES_HELD, ALWAYS_ALLOWED = 30, 10_000_000  # elements of tensors, those that initialisation goes through again counted
+TIMES_HELD, ALWAYS_ALLOWED = 30, 3_000_000  # elements of tensors, those that initialisation goes through again counted
 UNFIT = (
     ConfigError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
     RecursionError, MemoryError,
