@@ -59,8 +59,8 @@ import lcoms.campaign.folder
 notes(lcoms.campaign.folder.CampaignFolder, "keep", lambda _, self, formula, *rest: formula)
 """
 PREDICTED = """
-import lcoms.prediction.output
-notes(lcoms.prediction.output, "write_prediction", lambda _, prediction, *rest: prediction.composition.reduced_formula)
+from lcoms.prediction.result import Prediction
+notes(Prediction, "write", lambda _, self, *rest: self.composition.reduced_formula)
 """
 
 
