@@ -171,7 +171,7 @@ def test_what_the_machine_lacked_is_tried_again(
         raise want
 
     with monkeypatch.context() as patch, CampaignFolder(tmp_path, plan.identity()) as folder:
-        patch.setattr("lcoms.campaign.plan.predict_ranked", lacking)
+        patch.setattr("lcoms.campaign.plan.Predictor.predict", lacking)
         run_campaign(["NaCl"], InlineWorkers(plan), folder)
     [row] = summarise(tmp_path, {"NaCl": ""}).to_pylist()
     assert row["status"] == "stopped"
