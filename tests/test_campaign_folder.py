@@ -121,3 +121,11 @@ def test_another_version_is_said_once_and_kept(tmp_path: Path) -> None:
         with CampaignFolder(tmp_path, OPTIONS, versions) as folder:
             assert said in folder.changed
             assert bool(folder.changed) == bool(said)
+
+
+def test_a_line_of_other_kinds_of_values_is_passed_over(tmp_path: Path) -> None:
+    good = {"formula": "NaCl", "status": "done", "reason": "", "seconds": 1.5}
+    changes = ({}, {"seconds": []}, {"seconds": "x"}, {"formula": []}, {"reason": None}, {"status": {}}, {"more": 1})
+    rows = [good | {"formula": f"Na{i + 2}Cl"} | change for i, change in enumerate(changes)]
+    (tmp_path / JOURNAL).write_text("\n".join(["[", "[]", *map(json.dumps, rows)]))
+    assert list(read_journal(tmp_path)) == ["Na2Cl"]
