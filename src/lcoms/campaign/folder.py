@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any
 
 from lcoms import __version__
-from lcoms.core.config import parse_json
+from lcoms.core.config import from_dict, parse_json
 from lcoms.core.disk import CAMPAIGN, lock, sync, write_whole
 from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.core.identity import differences
@@ -259,7 +259,9 @@ def _encode(line: Line) -> dict[str, Any]:
 
 
 def _decode(content: Any) -> Line:
-    return Line(**(content | {"status": FormulaStatus(content["status"])}))
+    if not isinstance(content, dict):
+        raise TypeError("no object")
+    return from_dict(Line, content)
 
 
 def _write_through(path: Path, text: str) -> None:
