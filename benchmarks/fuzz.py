@@ -1,9 +1,10 @@
 """Made-up and damaged inputs for every kind of file and text that a user can hand to a command.
 
-    python benchmarks/fuzz.py [--n 1200] [--seed 0] [--only formulas cif poscar extxyz json csv parquet options weights]
+    python benchmarks/fuzz.py [--n 1200] [--seed 0] [--only formulas cif journal cache ...]
 
 Prints one line a kind, and ends with 1 where a command ended otherwise than with 0 or 2 and a sentence, or not within
-30 s; the smallest such input is printed. The examples are made by tests/fuzz.py.
+30 s; the smallest such input is printed. The examples are made by tests/fuzz.py
+and tests/fuzz_state.py.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -25,18 +26,19 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     warnings.simplefilter("ignore")
     from fuzz import KINDS, a_place, fuzz
+    from fuzz_state import KEPT, fuzz_kept
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=1200, help="examples of each kind")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--only", nargs="+", choices=(*KINDS, *KEPT), default=(*KINDS, *KEPT))
     options = parser.parse_args()
     total = failed = 0
     with a_place() as place:
         for kind in options.only:
             clock = time.monotonic()
             try:
-                tried = fuzz(kind, place, options.n, seed=options.seed)
+                tried = (fuzz_kept if kind in KEPT else fuzz)(kind, place, options.n, seed=options.seed)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise

@@ -19,6 +19,7 @@ from pathlib import Path
 
 TORCH_VERSION = "2.13.0"
 MINIMUM_PYTHON = (3, 11)
+NEWEST_WHEEL = {"chgnet": (3, 12)}  # what later versions of Python must build from source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,11 +90,24 @@ def install_torch(python: Path) -> None:
 def install_wishes(python: Path, root: Path, extras: Sequence[str]) -> None:
     """Install extras that the program can do without; one that cannot be had is named."""
     for extra in extras:
+        newest = NEWEST_WHEEL.get(extra)
+        if newest is not None and sys.version_info[:2] > newest:
+            known, here = ".".join(map(str, newest)), ".".join(map(str, sys.version_info[:2]))
+            say(f"{extra} has no wheel for Python {here}; with Python {known} it is installed as it is.")
+            if not has_compiler():
+                say(f"  No C compiler is found either, so that lcoms goes without {extra}, a little less accurately.")
+                continue
+            say("  It is built here, which takes some minutes.")
         say(f"Installing the extra {extra}.")
         try:
             pip(python, ["--editable", f"{root}[{extra}]"])
         except subprocess.CalledProcessError:
             say(f"  {extra} cannot be installed here. lcoms works without it, a little less accurately.")
+
+
+def has_compiler() -> bool:
+    """Whether a C compiler is on the path."""
+    return any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang", "cl"))
 
 
 def has_gpu() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import tracemalloc
 
 import pytest
 
@@ -61,3 +62,18 @@ def test_only_the_last_runs_are_kept() -> None:
     assert len(desk.runs()) == KEPT
     assert desk.find(1) is None
     assert desk.find(KEPT + 3) is not None
+
+
+def test_pages_of_finished_runs_take_little_memory() -> None:
+    desk, page = Desk(), "<p>the same viewer in every page</p>" * 20_000
+    tracemalloc.start()
+    try:
+        for number in range(2 * KEPT):
+            run = desk.submit(str(number), lambda _: page)
+            assert run.ended.wait(10)
+        assert all(run.page == page for run in desk.runs())
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(desk.runs()) == KEPT
+    assert kept < len(page)

@@ -85,3 +85,47 @@ def test_what_stands_in_the_way_is_named_and_left(tmp_path: Path) -> None:
             folder.keep("NaCl", FILES, 1.0)
         assert (tmp_path / "NaCl").read_text() == "a file of the user's"
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_formulas_that_differ_by_case_have_folders_that_do_not(tmp_path: Path) -> None:
+    with CampaignFolder(tmp_path, OPTIONS) as folder:
+        folder.keep("Co", {"results.json": '{"formula": "Co"}'}, 1.0)
+        assert not folder.is_done("CO")
+        folder.keep("CO", {"results.json": '{"formula": "CO"}'}, 1.0)
+        assert folder.is_done("CO")
+        assert folder.is_done("Co")
+    names = [path.name for path in tmp_path.iterdir() if path.is_dir()]
+    assert len({name.casefold() for name in names}) == 2
+
+
+def test_a_result_of_another_formula_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "NaCl").mkdir()
+    with CampaignFolder(tmp_path, OPTIONS) as folder:
+        (tmp_path / "NaCl" / "results.json").write_text('{"formula": "NaBr"}')
+        with pytest.raises(ConfigError, match="the result of NaBr, not of NaCl"):
+            folder.is_done("NaCl")
+        with pytest.raises(ConfigError, match="the result of NaBr, not of NaCl"):
+            folder.keep("NaCl", FILES, 1.0)
+        (tmp_path / "NaCl" / "results.json").write_text('{"formula": "ClNa"}')  # as chemists of another school write it
+        assert folder.is_done("NaCl")
+
+
+def test_another_version_is_said_once_and_kept(tmp_path: Path) -> None:
+    for versions, said in (
+        (("lcoms 1", "chgnet 2"), ""),
+        (("lcoms 1", "chgnet 2"), ""),
+        (("lcoms 1", "chgnet 3"), "begun with chgnet 2 and goes on with chgnet 3"),
+        (("lcoms 1", "chgnet 3"), ""),
+        (("lcoms 4", "chgnet 3"), "begun with lcoms 1 and goes on with lcoms 4"),
+    ):
+        with CampaignFolder(tmp_path, OPTIONS, versions) as folder:
+            assert said in folder.changed
+            assert bool(folder.changed) == bool(said)
+
+
+def test_a_line_of_other_kinds_of_values_is_passed_over(tmp_path: Path) -> None:
+    good = {"formula": "NaCl", "status": "done", "reason": "", "seconds": 1.5}
+    changes = ({}, {"seconds": []}, {"seconds": "x"}, {"formula": []}, {"reason": None}, {"status": {}}, {"more": 1})
+    rows = [good | {"formula": f"Na{i + 2}Cl"} | change for i, change in enumerate(changes)]
+    (tmp_path / JOURNAL).write_text("\n".join(["[", "[]", *map(json.dumps, rows)]))
+    assert list(read_journal(tmp_path)) == ["Na2Cl"]

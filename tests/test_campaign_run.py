@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from concurrent.futures import Future
 from dataclasses import replace
@@ -150,3 +151,31 @@ def test_the_summary_says_what_is_there(plan: Plan, undisturbed: dict[str, bytes
     assert salt["seconds"] is None  # only the journal knew them
     assert (damaged["status"], missing["status"], bad["status"]) == (DAMAGED, NOT_RUN, "failed")
     assert "delete the folder ZnO" in damaged["reason"]
+
+
+@pytest.mark.parametrize(
+    "want",
+    [
+        MemoryError("no room for an array"),
+        OSError(errno.ENOSPC, "no space left"),
+        OSError(errno.EMFILE, "too many open files"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+        BlockingIOError(errno.EAGAIN, "no process for you"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_the_machine_lacked_is_tried_again(
+    want: Exception, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: object, **__: object) -> None:
+        raise want
+
+    with monkeypatch.context() as patch, CampaignFolder(tmp_path, plan.identity()) as folder:
+        patch.setattr("lcoms.campaign.plan.Predictor.predict", lacking)
+        run_campaign(["NaCl"], InlineWorkers(plan), folder)
+    [row] = summarise(tmp_path, {"NaCl": ""}).to_pylist()
+    assert row["status"] == "stopped"
+    with CampaignFolder(tmp_path, plan.identity()) as folder:
+        run_campaign(["NaCl"], workers := InlineWorkers(plan), folder)
+    assert workers.asked == ["NaCl"]
+    assert summarise(tmp_path, {"NaCl": ""}).to_pylist()[0]["status"] == "done"

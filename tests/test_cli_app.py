@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +53,81 @@ def test_a_real_server_answers_at_loopback_only(
     output = capsys.readouterr()
     assert output.out == f"Open http://127.0.0.1:{server.effective_port}/ in a browser; Ctrl-C ends it.\n"
     assert output.err == ""
+
+
+@pytest.fixture
+def served(
+    tiny_weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., tuple[str, str]]]:
+    """Start the command in a thread; its address, as it is printed, and all that it printed."""
+    import waitress
+
+    made: list = []
+    create = waitress.create_server
+    monkeypatch.setattr(waitress, "create_server", lambda *a, **k: made.append(create(*a, **k)) or made[0])
+    monkeypatch.setattr(socket, "getfqdn", lambda: "crystals.example.org")  # asks no name server
+    threads: list[threading.Thread] = []
+
+    def start(*arguments: str) -> tuple[str, str]:
+        command = ["app", "--port", "0", "--no-relax", "--weights", str(tiny_weights), *arguments]
+        threads.append(threading.Thread(target=run, args=(command,), daemon=True))
+        threads[0].start()
+        said, end = "", time.monotonic() + 30
+        while "Open http" not in said and time.monotonic() < end:
+            time.sleep(0.05)
+            said += capsys.readouterr().out
+        return said.split()[1], said
+
+    yield start
+    made[0].asyncore.close_all(made[0]._map)
+    threads[0].join(10)
+
+
+def ask(address: str, **headers: str) -> tuple[int, str]:
+    request = urllib.request.Request(address, headers=headers)
+    try:
+        with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_other_machines_need_the_address_with_its_token_and_a_name_of_this_machine(served) -> None:
+    address, said = served("--host", "0.0.0.0", "--name", "lab.example.org")
+    port = urllib.parse.urlsplit(address).port
+    local = f"http://127.0.0.1:{port}/"
+    assert "?token=" in address
+    assert "Whoever has this address" in said
+    token = urllib.parse.urlsplit(address).query
+    assert ask(local)[0] == 401
+    assert ask(f"{local}?token=guessed")[0] == 401
+    status, page = ask(f"{local}?{token}")
+    assert (status, 'name="formula"' in page) == (200, True)
+    cookie = token.replace("token=", "lcoms-token=")
+    for host, status in (
+        (f"lab.example.org:{port}", 200), (f"crystals.example.org:{port}", 200), (f"evil.example.org:{port}", 400),
+    ):  # fmt: skip
+        assert ask(local, Cookie=cookie, Host=host)[0] == status
+    form = urllib.request.Request(
+        f"{local}predict", b"formula=NaCl", {"Cookie": cookie, "Origin": "http://evil.example.org"}
+    )
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(form, timeout=10)
+
+
+def test_slow_connections_do_not_keep_others_out(served) -> None:
+    address, _ = served()
+    port = urllib.parse.urlsplit(address).port
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(150)]
+    try:
+        for connection in slow:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+        clock = time.monotonic()
+        assert ask(address)[0] == 200
+        assert time.monotonic() - clock < 3
+    finally:
+        for connection in slow:
+            connection.close()
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -92,3 +92,12 @@ def test_a_file_without_formulas_is_one_sentence(campaign, tmp_path: Path) -> No
     (tmp_path / "formulas.txt").unlink()
     assert "cannot be read" in campaign()[2][0]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_campaign_that_goes_on_under_another_version_says_so(campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign(formulas="NaCl\n")
+    monkeypatch.setattr("lcoms.campaign.plan.__version__", "99.0")
+    code, _, complaints = campaign()
+    assert (code, len(complaints)) == (0, 1)
+    assert "goes on with lcoms 99.0" in complaints[0]
+    assert campaign()[2] == []

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from faults import QUICK, write_table
+from tiny import rock_salt
 
 import lcoms
 from lcoms.cli import main as main_module
 from lcoms.cli.main import COMMANDS, LazyCommand, load_command, run
 from lcoms.core.errors import FormulaError
+from lcoms.structure.io import to_cif
 
 HELP_BUDGET = 0.7  # seconds
 
@@ -142,3 +148,118 @@ def test_every_command_can_be_loaded_and_explains_itself(name: str, capsys: pyte
     assert load_command(name).help
     assert run([name, "--help"]) == 0
     assert f"lcoms {name}" in capsys.readouterr().out
+
+
+INTERRUPTS = """
+import os, runpy, signal, sys
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts())
+sys.argv = ["lcoms", *{arguments!r}]
+runpy.run_module("lcoms", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", ["lcoms.cli.main", "typer", "lcoms.core.errors", "numpy", "torch", "scipy.optimize"])
+def test_ctrl_c_while_libraries_are_loaded_is_one_sentence(module: str, tmp_path: Path) -> None:
+    arguments = ["predict", "NaCl", "--no-relax", "--weights", str(tmp_path), "--out", str(tmp_path / "out")]
+    code = INTERRUPTS.format(module=module, arguments=arguments)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (130, "lcoms: stopped before it was done.\n")
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ((resource.RLIMIT_AS, 700_000_000), "1.4 GB of address space"),
+        ((resource.RLIMIT_AS, 1_000_000_000), "1.4 GB of address space"),
+        ((resource.RLIMIT_NOFILE, 8), "32 open files"),
+    ],
+    ids=["0.7 GB", "1 GB", "few handles"],
+)
+def test_too_small_limits_are_one_sentence_before_the_work(limit: tuple[int, int], said: str, tmp_path: Path) -> None:
+    kind, value = limit
+    command = [sys.executable, "-m", "lcoms", "predict", "NaCl", "--no-relax", "--out", str(tmp_path / "out")]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60,
+        preexec_fn=lambda: resource.setrlimit(kind, (value, value)),
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("can't start new thread"),
+        ImportError("libx.so: failed to map segment from shared object"),
+    ],
+    ids=repr,
+)
+def test_what_the_machine_lacks_is_one_sentence(add_command, error: Exception, capsys) -> None:
+    def lacks() -> None:
+        raise error
+
+    add_command(lacks)
+    assert run(["try"]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert "ulimit" in complaint
+
+
+def test_a_defect_is_not_called_a_want_of_the_machine(add_command) -> None:
+    def broken() -> None:
+        raise RuntimeError("a defect")
+
+    add_command(broken)
+    with pytest.raises(RuntimeError, match="a defect"):
+        run(["try"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "NaCl", "--threads", "100000"],
+        ["train", "cdvae", "store", "--threads", "100000"],
+        ["relax", "x.cif", "--processes", "100000"],
+        ["campaign", "x.txt", "--processes", "100000"],
+        ["app", "--threads", "100000"],
+        ["predict", "NaCl", "--out", "\udcff"],
+        ["rank", "a\udc80b.cif"],
+    ],
+    ids=lambda arguments: repr(" ".join(arguments)),
+)
+def test_what_would_end_badly_after_the_work_is_told_before(
+    arguments: list[str], capsys, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_brackets_in_names_are_shown_as_they_are(tiny_weights: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Rich would read them as its markup: [/b] closes what was never opened, [red] vanishes."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("[/b]", "[red]", "a[bold]b"):
+        folder = Path(name)
+        folder.mkdir(parents=True)
+        cif = folder / f"{name.replace('/', '|')}.cif"
+        cif.write_text(to_cif(rock_salt()))
+        write_table(folder / "t.parquet", [rock_salt()])
+        for arguments in (
+            ["predict", "NaCl", "--no-relax", *QUICK, "--weights", str(tiny_weights), "--out", f"{name}/p"],
+            ["rank", str(cif), str(cif), "--oracle", "analytic"],
+            ["data", "ingest", f"{name}/t.parquet", "--out", f"{name}/store"],
+            ["data", "info", f"{name}/store"],
+        ):
+            assert run(arguments) == 0, capsys.readouterr()
+            said = "".join(capsys.readouterr().out.split())  # lines may be wrapped anywhere
+            assert (cif.name if arguments[0] == "rank" else name) in said, arguments

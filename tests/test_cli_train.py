@@ -59,7 +59,7 @@ def test_training_leaves_weights_config_logs_and_a_checkpoint(trained: Path, sto
     config = json.loads((trained / "config.json").read_text())
     assert (config["preset"], config["model"]["channels"], config["train"]["steps"]) == ("fast", 16, 3)
     assert {path.name for path in trained.iterdir()} == {
-        "config.json", CDVAE_FILE, "checkpoint.safetensors", "logs", "tensorboard"
+        "config.json", CDVAE_FILE, "digest.json", "checkpoint.safetensors", "logs", "tensorboard"
     }  # fmt: skip
     metadata = load_cdvae(trained / CDVAE_FILE)[1]
     assert metadata["n_crystals"] == 59  # one of the made ones is too dense to be plausible

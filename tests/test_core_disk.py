@@ -6,13 +6,22 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from faults import largest_file
 
 from lcoms.core import disk
-from lcoms.core.disk import append, require_writable, write_together, write_whole
+from lcoms.core.disk import (
+    append,
+    replace_folder,
+    require_no_campaign,
+    require_writable,
+    write_together,
+    write_whole,
+)
+from lcoms.core.errors import ConfigError
 
 
 def test_what_was_there_stays_until_the_new_file_is_whole(tmp_path: Path) -> None:
@@ -84,3 +93,114 @@ def test_whether_a_result_can_be_written_is_known_before(tmp_path: Path) -> None
         with pytest.raises(OSError, match=str(tmp_path)) as raised:
             require_writable(wrong)
         assert raised.value.filename == str(wrong)
+
+
+OURS = ("rank-*.cif", "results.json")
+OLD, NEW = (
+    {"rank-01.cif": "old", "rank-02.cif": "old", "results.json": "old"},
+    {"rank-01.cif": "new", "results.json": "new"},
+)
+
+
+def read(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(params=[True, False], ids=["names exchanged", "two steps"])
+def exchange(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """With names that are exchanged in one step, and as where the system cannot."""
+    if not request.param:
+        monkeypatch.setattr(disk, "_exchange", lambda *_: False)
+    return bool(request.param)
+
+
+@pytest.mark.usefixtures("exchange")
+def test_a_folder_is_replaced_as_a_whole_and_what_the_user_keeps_in_it_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "NaCl"
+    replace_folder(folder, OLD, ours=OURS)
+    assert read(folder) == OLD
+    (folder / "notes").mkdir()
+    (folder / "notes" / "mine.txt").write_text("mine")
+    replace_folder(folder, NEW, ours=OURS)
+    assert read(folder) == NEW | {"notes/mine.txt": "mine"}
+    with largest_file(4), pytest.raises(OSError, match="NaCl") as raised:
+        replace_folder(folder, OLD | {"results.json": "longer than four bytes"}, ours=OURS)
+    assert raised.value.filename == str(folder)
+    assert read(folder) == NEW | {"notes/mine.txt": "mine"}
+    assert [path.name for path in folder.parent.iterdir()] == ["NaCl"]
+
+
+def test_a_file_or_a_link_in_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("of the user's")
+    with pytest.raises(OSError, match="file"):
+        replace_folder(tmp_path / "file", NEW, ours=OURS)
+    assert read(tmp_path) == {"file": "of the user's"}
+    replace_folder(tmp_path / "there", OLD, ours=OURS)
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    replace_folder(tmp_path / "link", NEW, ours=OURS)
+    assert (tmp_path / "link").is_symlink()
+    assert read(tmp_path / "there") == NEW
+
+
+KILLED = """
+import itertools, os, signal, sys
+from pathlib import Path
+from lcoms.core import disk
+moments, rename = itertools.count(), disk.os.rename
+def deadly(*arguments):
+    for act in (lambda *_: None, rename):
+        act(*arguments)
+        if next(moments) == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+disk.os.rename = deadly
+disk._exchange = lambda *_: False
+files = {"rank-01.cif": "new", "results.json": "new"}
+disk.replace_folder(Path(sys.argv[1]), files, ours=("rank-*.cif", "results.json"))
+"""
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_a_writer_killed_at_any_rename_leaves_the_old_folder_or_the_new_one(moment: int, tmp_path: Path) -> None:
+    folder = tmp_path / "NaCl"
+    replace_folder(folder, OLD, ours=OURS)
+    code = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(moment)], check=False).returncode
+    assert code == -9
+    disk._sweep.cache_clear()
+    replace_folder(tmp_path / "ZnO", NEW, ours=OURS)  # any later writer sweeps up
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["NaCl", "ZnO"]
+    assert read(folder) == (NEW if moment == 3 else OLD)
+
+
+OFTEN = """
+import sys
+from pathlib import Path
+from lcoms.core import disk
+if sys.argv[3] == "False":
+    disk._exchange = lambda *_: False
+for number in range(30):
+    names = [f"rank-{i:02d}.cif" for i in range(1 + number % 5)] + ["results.json"]
+    disk.replace_folder(Path(sys.argv[1]), dict.fromkeys(names, sys.argv[2]), ours=("rank-*.cif", "results.json"))
+"""
+
+
+def test_two_writers_at_once_never_mix(exchange: bool, tmp_path: Path) -> None:
+    folder, missing = tmp_path / "NaCl", 0
+    replace_folder(folder, OLD, ours=OURS)
+    writers = [subprocess.Popen([sys.executable, "-c", OFTEN, str(folder), letter, str(exchange)]) for letter in "ab"]
+    while any(writer.poll() is None for writer in writers):
+        missing += not (folder / "results.json").exists()
+        time.sleep(0.001)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert missing == 0 or not exchange
+    assert len(set(read(folder).values())) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["NaCl"]
+
+
+def test_a_campaigns_folder_is_none_for_other_results(tmp_path: Path) -> None:
+    (tmp_path / "campaign.json").write_text('{"a file": "of the user\'s"}')
+    require_no_campaign(tmp_path)
+    (tmp_path / "campaign.json").write_text('{"lcoms_campaign": 1}')
+    for place in (tmp_path, tmp_path / "NaCl"):
+        with pytest.raises(ConfigError, match="--out"):
+            require_no_campaign(place)
+    require_no_campaign(tmp_path / "deep" / "er")

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from faults import largest_file
 
 from lcoms.core.errors import DataError, DownloadError
 from lcoms.data.fetch import Fetched, download, fetch, unpack
@@ -33,6 +34,8 @@ class Server(ThreadingHTTPServer):
         self.cuts: list[int] = []
         self.statuses: list[int] = []
         self.ranges = True
+        self.careless = False  # goes on with another file all the same
+        self.shift = 0  # bytes by which a part begins elsewhere than asked for
         self.etags = True
         self.asked: list[str | None] = []
         self.sent = 0
@@ -59,7 +62,8 @@ class Handler(BaseHTTPRequestHandler):
         etag = f'"{hashlib.sha256(content).hexdigest()[:8]}"'
         start = 0
         wanted = self.headers.get("Range")
-        if wanted and server.ranges and self.headers.get("If-Range", etag) == etag:
+        same = server.careless or self.headers.get("If-Range", etag) == etag
+        if wanted and server.ranges and same:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
             if start >= len(content):
                 self.send_response(416)
@@ -69,6 +73,9 @@ class Handler(BaseHTTPRequestHandler):
                 return
         body = content[start:]
         self.send_response(206 if start else 200)
+        if start:
+            begins = start + server.shift
+            self.send_header("Content-Range", f"bytes {begins}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(body)))
         if server.etags:
             self.send_header("ETag", etag)
@@ -160,6 +167,55 @@ def test_server_without_ranges_or_validators(server: Server, tmp_path: Path, ran
     server.cuts = [100_000]
     assert get(server, tmp_path / "b", sha256=SHA256).path.read_bytes() == CONTENT
     assert server.asked[2:] == [None, "bytes=100000-"]
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_part_of_another_file_or_from_elsewhere_is_not_spliced(
+    server: Server, tmp_path: Path, published: bool
+) -> None:
+    """Bytes that a server sends in answer to a range, though its file is another by now or they begin elsewhere."""
+    server.careless = True
+    for change in ("file", "range"):
+        server.cuts, server.files["/data.bin"], server.shift = [100_000], CONTENT, 0
+        folder = tmp_path / change
+        with pytest.raises(DownloadError):
+            get(server, folder, retries=0)
+        if change == "file":
+            server.files["/data.bin"] = CONTENT[::-1]
+        else:
+            server.shift = 7
+        server.cuts = []
+        sha256 = hashlib.sha256(server.files["/data.bin"]).hexdigest() if published else None
+        assert get(server, folder, sha256=sha256).path.read_bytes() == server.files["/data.bin"]
+
+
+def test_a_weak_validator_does_not_tell_that_a_file_is_the_same(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "data.bin.part").write_bytes(CONTENT[::-1][:1000])
+    (tmp_path / "data.bin.part.etag").write_text("")
+    assert get(server, tmp_path).path.read_bytes() == CONTENT
+    assert server.asked == [None]
+
+
+def test_a_server_that_begins_anew_each_time_makes_no_headway(server: Server, tmp_path: Path) -> None:
+    server.ranges, server.cuts = False, [1000 * (i + 1) for i in range(60)]
+    with pytest.raises(DownloadError, match="what has come is kept"):
+        get(server, tmp_path, retries=2)
+    assert len(server.asked) == 3
+
+
+def test_an_empty_reply_is_no_file(server: Server, tmp_path: Path) -> None:
+    server.files["/data.bin"] = b""
+    with pytest.raises(DownloadError, match="answers with nothing"):
+        get(server, tmp_path)
+    assert names(tmp_path) == []
+    server.files["/data.bin"] = CONTENT
+    empty = {"sha256": hashlib.sha256(b"").hexdigest(), "size": 0}
+    for record in (json.dumps(empty), '{"sha256": ""}', '{"sha256": null}', "[]", "damaged"):
+        (tmp_path / "data.bin").write_bytes(b"")
+        (tmp_path / "data.bin.sha256.json").write_text(record)
+        assert get(server, tmp_path).path.read_bytes() == CONTENT
+        assert json.loads((tmp_path / "data.bin.sha256.json").read_text())["sha256"] == SHA256
+        (tmp_path / "data.bin").unlink()
 
 
 def test_truncation_that_never_ends_gives_up(server: Server, tmp_path: Path) -> None:
@@ -300,3 +356,56 @@ def test_unknown_names() -> None:
         find_source("carbon24s")
     with pytest.raises(DataError, match="choose one of"):
         find_source("xyz")
+
+
+def test_members_never_replace_files_of_the_users(tmp_path: Path) -> None:
+    archive = tmp_path / "set.zip"
+    archive.write_bytes(zip_of({"notes.txt": b"of the archive", "rows.json": b"[]"}))
+    (tmp_path / "notes.txt").write_bytes(b"of the user's.")  # as long as the member
+    with pytest.raises(DownloadError, match=r"notes\.txt is there already"):
+        unpack(archive, tmp_path)
+    assert (tmp_path / "notes.txt").read_bytes() == b"of the user's."
+    (tmp_path / "notes.txt").unlink()
+    files = [tmp_path / "notes.txt", tmp_path / "rows.json"]
+    assert unpack(archive, tmp_path) == files
+    archive.write_bytes(zip_of({"notes.txt": b"of the next archive", "rows.json": b"[]"}))
+    assert unpack(archive, tmp_path) == files  # what came out of the last one is replaced
+    assert files[0].read_bytes() == b"of the next archive"
+    files[0].write_bytes(b"changed by the user")
+    with pytest.raises(DownloadError, match="is there already"):
+        unpack(archive, tmp_path)
+    archive.write_bytes(zip_of({"set.zip": b"itself"}))
+    with pytest.raises(DownloadError, match="is there already"):
+        unpack(archive, tmp_path)
+
+
+def test_an_archive_that_grows_without_measure_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcoms.data.unpack.LEAST_LIMIT", 1 << 20)
+    archive = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name in ("a.bin", "b.bin"):
+            bundle.writestr(name, bytes(1 << 20))
+    with pytest.raises(DownloadError, match="100 times its size"):
+        unpack(archive, tmp_path)
+    assert not (tmp_path / "b.bin").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk_is_not_called_a_bad_archive(tmp_path: Path) -> None:
+    (tmp_path / "set.zip").write_bytes(zip_of({"rows.json": bytes(100_000)}))
+    with largest_file(5000), pytest.raises(DownloadError, match=r"file too large while set\.zip is unpacked"):
+        unpack(tmp_path / "set.zip", tmp_path)
+    assert names(tmp_path) == ["set.zip"]
+
+
+def test_archives_without_files_or_with_a_password_are_one_sentence(server: Server, tmp_path: Path) -> None:
+    source = Source("x", "X", (SourceFile("x.zip", server.url("/x.zip"), unpack=True),), "CC0", ())
+    server.files["/x.zip"] = zip_of({})
+    with pytest.raises(DownloadError, match="holds no files"):
+        fetch(source, tmp_path)
+    locked = bytearray(zip_of({"rows.json": b"[]"}))
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        locked[locked.index(signature) + place] |= 1
+    (tmp_path / "locked.zip").write_bytes(locked)
+    with pytest.raises(DownloadError, match="not an archive that can be unpacked"):
+        unpack(tmp_path / "locked.zip", tmp_path)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -384,3 +385,26 @@ def test_refusals_have_reasons_and_what_was_mended_is_noted(tmp_path: Path) -> N
     assert isinstance(first, Record)
     assert first.remarks == ("cell missing or unusable",)
     assert rest == [Reason.SYMMETRY, Reason.UNKNOWN_ELEMENT, Reason.TOO_CLOSE, Reason.SEVERAL]
+
+
+def test_a_line_of_json_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcoms.data.formats_json._LARGEST_ITEM", 1 << 20)
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"numbers": [11]} ' * 100_000)
+    with pytest.raises(DataError, match="write one row a line"):
+        list(open_reader(path).rows())
+
+
+@pytest.mark.parametrize("digits", ["1" * 500, "9" * 5000, "9" * 30])
+@pytest.mark.parametrize("name", ["numbers", "lattice", "formation_energy_per_atom"])
+def test_numbers_of_many_digits_cost_a_row_or_are_one_sentence(digits: str, name: str, tmp_path: Path) -> None:
+    row = {"numbers": [11, 17], "frac_coords": [0.0] * 3 + [0.5] * 3, "lattice": (4 * np.eye(3)).ravel().tolist()}
+    row[name] = "HERE" if name.startswith("form") else ["HERE", *row[name][1:]]
+    text = json.dumps(row).replace('"HERE"', digits)
+    for file, content in (("rows.jsonl", text + "\n"), ("rows.json", f"[{text}]")):
+        (tmp_path / file).write_text(content)
+        with suppress(DataError, RowError):
+            reader = open_reader(tmp_path / file)
+            read_rows = [reader.parse(raw) for raw in reader.rows()]
+            assert len(digits) == 30  # which a float may hold
+            assert name == "lattice" or read_rows[0].formation_energy_per_atom == float(digits)

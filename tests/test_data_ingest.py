@@ -23,6 +23,7 @@ from lcoms.data.ingest import Progress, ingest
 from lcoms.data.records import Reason, Record, RowError
 from lcoms.data.store import MANIFEST, Store, shard_name, write_shard
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import to_cif
 from lcoms.structure.lattice import plane_spacings, shortest_distance
 
 SMALL_SHARDS = IngestOptions(shard_rows=300)
@@ -353,3 +354,25 @@ def test_checking_does_not_load_torch() -> None:
 
     code = "import sys, lcoms.data.ingest; sys.exit('torch' in sys.modules or 'pymatgen.core' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_source_with_other_content_of_the_same_size_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    """Changes in the middle of a large file, and a CIF whose element was edited to another of as many letters."""
+    table = tmp_path / "table.csv"
+    row = 'm-{i},"{cell}","Na @ 0 0 0, Cl @ 0.5 0.5 0.5",{filler}\n'
+    lines = [row.format(i=i, cell="[4, 0, 0], [0, 4, 0], [0, 0, 4]", filler="x" * 60_000) for i in range(50)]
+    header = "id,unit_cell,sites,note\n"
+    table.write_text(header + "".join(lines))
+    ingest([table], tmp_path / "store")
+    lines[25] = lines[25].replace("Na", "Li")
+    table.write_text(header + "".join(lines))
+    with pytest.raises(DataError, match="another store"):
+        ingest([table], tmp_path / "store")
+    folder = tmp_path / "cifs"
+    folder.mkdir()
+    text = to_cif(cube(4.0, [[0, 0, 0], [0.5, 0.5, 0.5]], [11, 17]))
+    (folder / "salt.cif").write_text(text)
+    ingest([folder], tmp_path / "other")
+    (folder / "salt.cif").write_text(text.replace("Na", "Li"))
+    with pytest.raises(DataError, match="another store"):
+        ingest([folder], tmp_path / "other")

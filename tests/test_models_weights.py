@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from faults import QUICK
 from tiny import TINY, prototypes, tiny_cdvae
 
+import lcoms
+from lcoms.cli.main import run
 from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.fast import FastCDVAE
+from lcoms.models.manifest import MANIFEST, checked_digest, read_manifest, record_files
 from lcoms.models.paper import PaperCDVAE
 from lcoms.models.surrogate_file import read_tensors, write_tensors
 from lcoms.models.weights import (
@@ -98,6 +104,25 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load_cdvae(damaged(other, path, kind="lcoms-surrogate"))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channels": 30_000}, {"latent_dim": 10**6}, {"channels": 10**9}, {"latent_dim": 10**200}, {"filters": 2**63},
+        {"encoder_layers": 10**8}, {"condition": -1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_headers_that_ask_for_a_huge_network_are_refused_at_once(changes: dict[str, int], tmp_path: Path) -> None:
+    save_cdvae(tiny_cdvae(), tmp_path / "a.safetensors", metadata=FACTS)
+    _, header = read_tensors(tmp_path / "a.safetensors", KIND, VERSION)
+    path = damaged(tmp_path / "b.safetensors", tmp_path / "a.safetensors", config=header["config"] | changes)
+    before, clock = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(WeightsError, match="does not fit this version"):
+        load_cdvae(path)
+    assert time.monotonic() - clock < 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
+
+
 def test_headers_are_json(tmp_path: Path) -> None:
     save_cdvae(new_cdvae("fast", replace(TINY, latent_dim=4)), tmp_path / "a.safetensors", metadata=FACTS)
     _, header = read_tensors(tmp_path / "a.safetensors", KIND, VERSION)
@@ -129,3 +154,56 @@ def test_a_missing_or_other_file_of_a_folder_shows(name: str, tiny_weights: Path
     tensors, header = read_tensors(changed, *KINDS[name])
     write_tensors(changed, tensors, header | {"metadata": header["metadata"] | {"note": "another"}})
     assert load_weights(tmp_path / "other").digest != load_weights(tiny_weights).digest
+
+
+SHIPPED = Path(lcoms.__file__).parent / "weights"
+SHIPPED_FILES = sorted(path.name for path in SHIPPED.iterdir())
+
+
+def test_the_shipped_weights_are_all_noted() -> None:
+    assert read_manifest(SHIPPED).keys() == {*SHIPPED_FILES} - {MANIFEST}
+
+
+@pytest.mark.parametrize("name", SHIPPED_FILES)
+def test_one_flipped_bit_in_any_shipped_file_is_told(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in SHIPPED_FILES:
+        (tmp_path / file).symlink_to(SHIPPED / file)
+    content = bytearray((SHIPPED / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(content)
+    out = tmp_path / "out"
+    code = run(["predict", "NaCl", "--no-relax", *QUICK, "--weights", str(tmp_path), "--out", str(out)])
+    complaints = capsys.readouterr().err.splitlines()
+    assert (code, len(complaints)) == (2, 1)
+    assert name in complaints[0] or MANIFEST in complaints[0]
+    assert not out.exists()
+
+
+def test_the_manifest_goes_with_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("1")
+    (tmp_path / "b.json").write_text("2")
+    record_files(tmp_path, ["a.json", "b.json"])
+    digest = checked_digest(tmp_path, ["a.json"])
+    (tmp_path / "b.json").write_text("3")
+    with pytest.raises(WeightsError, match=r"b\.json is damaged or not the file it was"):
+        checked_digest(tmp_path, ["a.json"])
+    record_files(tmp_path, ["b.json"])
+    assert checked_digest(tmp_path, ["a.json"]) != digest
+    (tmp_path / "b.json").unlink()
+    with pytest.raises(WeightsError, match="there is no file"):
+        checked_digest(tmp_path, ["a.json"])
+    for damaged in ("", "[]", '{"lcoms_weights": 1}', '{"lcoms_weights": 1, "sha256": {"../b.json": "0"}}'):
+        (tmp_path / MANIFEST).write_text(damaged)
+        with pytest.raises(WeightsError, match=MANIFEST):
+            checked_digest(tmp_path, ["a.json"])
+
+
+def test_the_calibration_is_part_of_the_digest(tiny_weights: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_weights, tmp_path / "w")
+    before = load_weights(tmp_path / "w").digest
+    (tmp_path / "w" / "calibration.json").write_text("{}")
+    load_weights.cache_clear()
+    assert load_weights(tmp_path / "w").digest != before

@@ -19,6 +19,7 @@ from tiny import rock_salt, shaken, zinc_blende
 from lcoms.core.errors import OracleError
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.registry import make_oracle
 from lcoms.oracles.wrappers import CachedOracle, CountedOracle, cache_key
 from lcoms.structure.crystal import Composition, Crystal
 
@@ -30,6 +31,7 @@ import sys
 import numpy as np
 from lcoms.structure.crystal import Crystal
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.registry import make_oracle
 from lcoms.oracles.wrappers import CachedOracle
 
 class Counting(EnergyOracle):
@@ -67,6 +69,35 @@ def same(first: Evaluation, second: Evaluation) -> bool:
     return first.energy == second.energy and arrays and first.status == second.status
 
 
+def test_what_an_answer_depends_on_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another checkpoint under the same name, other parameters, another module of the user's, another version."""
+    monkeypatch.syspath_prepend(tmp_path)
+    module, checkpoint = tmp_path / "own_model.py", tmp_path / "model.bin"
+    code = (
+        "import os\nfrom ase.calculators.lj import LennardJones\n\n"
+        "def make(path):\n    {}\n    return LennardJones(epsilon=float(os.environ['EPSILON']), rc=10.0)\n"
+    )
+
+    def key(epsilon: float = 1.0, version: str = "1", content: bytes = b"weights", comment: str = "pass") -> bytes:
+        module.write_text(code.format(comment))
+        checkpoint.write_bytes(content)
+        monkeypatch.delitem(sys.modules, "own_model", raising=False)
+        monkeypatch.setattr("lcoms.oracles.wrappers.__version__", version)
+        monkeypatch.setenv("EPSILON", str(epsilon))
+        oracle = make_oracle(f"own_model:make?path={checkpoint}")
+        return cache_key(CountedOracle(oracle), CRYSTALS[0])
+
+    assert key() == key()
+    assert len({key(), key(epsilon=2.0), key(version="2"), key(content=b"others."), key(comment="path += ''")}) == 5
+
+
+def test_each_packaged_model_says_what_its_answers_depend_on() -> None:
+    pytest.importorskip("chgnet")
+    package, weights = make_oracle("chgnet:r2scan").provenance
+    assert package.startswith("chgnet 0.")
+    assert weights != make_oracle("chgnet:0.3.0").provenance[1]
+
+
 def test_the_counter_counts_and_passes_on() -> None:
     oracle = CountedOracle(Failing())
     results = oracle.evaluate([*CRYSTALS, zinc_blende()])
@@ -98,9 +129,10 @@ def test_keys_tell_crystals_and_oracles_apart() -> None:
         base.lattice * np.where(base.lattice == 0, -1.0, 1.0), base.frac_coords, base.atomic_numbers
     )
     others = [rock_salt(numbers=(17, 11)), rock_salt(5.640000000000001), moved]
-    keys = {cache_key("a", crystal) for crystal in [base, *others]}
-    assert len(keys | {cache_key("b", base)}) == 5
-    assert cache_key("a", negative_zero) == cache_key("a", base)
+    oracle, other = AnalyticOracle(), Failing()
+    keys = {cache_key(oracle, crystal) for crystal in [base, *others]}
+    assert len(keys | {cache_key(other, base)}) == 5
+    assert cache_key(oracle, negative_zero) == cache_key(oracle, base)
 
 
 def test_failures_are_asked_again(tmp_path: Path) -> None:

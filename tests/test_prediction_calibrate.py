@@ -18,6 +18,7 @@ from lcoms.core.errors import DataError, WeightsError
 from lcoms.prediction.calibrate import (
     CONFIDENCE_FILE,
     FEATURES,
+    ConfidenceModel,
     cross_validated,
     evidence,
     fit_confidence,
@@ -112,3 +113,16 @@ def test_nothing_to_fit(right: np.ndarray) -> None:
         fit_confidence(made_up(20)[0], right, oracle="")
     with pytest.raises(DataError):
         fit_confidence(*made_up(9), oracle="")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1" * 500, "1e400", '"x"', "null", "9" * 5000])
+@pytest.mark.parametrize("name", ["intercept", "mean", "scale", "coefficients"])
+def test_numbers_that_make_no_probability_are_refused(value: str, name: str, tmp_path: Path) -> None:
+    n = len(FEATURES)
+    ConfidenceModel((0.0,) * n, (1.0,) * n, (0.1,) * n, 0.0, 10, "x").save(tmp_path)
+    content = json.loads((tmp_path / CONFIDENCE_FILE).read_text())
+    row = content["models"][0]
+    row[name] = "HERE" if name == "intercept" else ["HERE", *row[name][1:]]
+    (tmp_path / CONFIDENCE_FILE).write_text(json.dumps(content).replace('"HERE"', value))
+    with pytest.raises(WeightsError, match="damaged"):
+        load_confidence(tmp_path)

@@ -127,3 +127,21 @@ def test_an_extra_that_cannot_be_had_is_named_and_left_out(
     setup_env.install_wishes(Path("python"), Path("/here"), ["first", "second"])
     assert asked == ["/here[first]", "/here[second]"]
     assert "first cannot be installed here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("compiler", [True, False])
+def test_an_extra_without_a_wheel_for_this_python_is_told_before_it_is_built(
+    setup_env: ModuleType,
+    asked: list[list[str]],
+    compiler: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(setup_env, "has_compiler", lambda: compiler)
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+    setup_env.install_wishes(Path("python"), Path("root"), ["chgnet", "sevennet"])
+    assert [arguments[-1] for arguments in asked] == ["root[chgnet]"] * compiler + ["root[sevennet]"]
+    said = capsys.readouterr().out
+    assert "chgnet has no wheel for Python 3.13; with Python 3.12" in said
+    assert ("goes without chgnet" in said) != compiler
+    assert "sevennet has no wheel" not in said

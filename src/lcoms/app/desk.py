@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lcoms.core.errors import LcomsError
+from lcoms.core.machine import release_memory
 
 KEPT = 20  # finished runs that can still be looked at
 UNEXPECTED = "something went wrong inside lcoms; the terminal it runs in tells more."
@@ -28,15 +30,23 @@ class Run:
     Attributes:
         progress: what is done now.
         complaint: one sentence, where it came to nothing.
-        page: HTML, once it is done.
     """
 
     number: int
     title: str
     progress: str = "starting"
     complaint: str = ""
-    page: str = ""
     ended: threading.Event = field(default_factory=threading.Event)
+    _packed: bytes = b""
+
+    @property
+    def page(self) -> str:
+        """HTML, once it is done; kept deflated, for pages carry the viewer with them."""
+        return zlib.decompress(self._packed).decode() if self._packed else ""
+
+    @page.setter
+    def page(self, text: str) -> None:
+        self._packed = zlib.compress(text.encode())
 
 
 class Desk:
@@ -89,4 +99,5 @@ def _do(run: Run, work: Work) -> None:
         log.exception("the prediction of %s failed", run.title)
         run.complaint = UNEXPECTED
     finally:
+        release_memory()
         run.ended.set()

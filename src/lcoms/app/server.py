@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from hmac import compare_digest
 from typing import Any
 
 from flask import Flask, Response, abort, jsonify, redirect, render_template, request, url_for
@@ -24,6 +26,7 @@ from lcoms.prediction.overlap import training_overlap
 from lcoms.prediction.pipeline import Predictor, require_candidates
 from lcoms.structure.crystal import Composition
 
+COOKIE = "lcoms-token"
 MAX_FORM = 10_000  # bytes
 MAX_FORMULA = 200  # characters
 MOST_CANDIDATES = 50
@@ -42,10 +45,12 @@ class Settings:
     Attributes:
         predictor: what predicts; forms choose some of its options otherwise.
         names: host names that the server answers to; None: any.
+        token: that whoever is not on this machine must know; None: nobody is asked.
     """
 
     predictor: Predictor
     names: tuple[str, ...] | None = LOCAL_NAMES
+    token: str | None = None
 
 
 def make_app(settings: Settings) -> Flask:
@@ -56,6 +61,8 @@ def make_app(settings: Settings) -> Flask:
         MAX_CONTENT_LENGTH=MAX_FORM, TRUSTED_HOSTS=None if settings.names is None else list(settings.names)
     )
     desk = Desk()
+    if settings.token is not None:
+        app.before_request(partial(_only_with_token, settings.token))
     app.before_request(_only_own_forms)
     app.after_request(_guarded)
     app.register_error_handler(HTTPException, _http_error)
@@ -79,8 +86,8 @@ def make_app(settings: Settings) -> Flask:
     @app.get("/runs/<int:number>")
     def show(number: int) -> Response | str:
         run = _found(desk, number)
-        if run.page:
-            return Response(run.page, mimetype="text/html")
+        if page := run.page:
+            return Response(page, mimetype="text/html")
         return render_template("run.html", title=run.title, run=run)
 
     @app.get("/runs/<int:number>/progress")
@@ -153,6 +160,18 @@ def _found(desk: Desk, number: int) -> Run:
     return run
 
 
+def _only_with_token(token: str) -> AnyResponse | None:
+    """Whoever opens the address with the token gets it as a cookie, which no page of another site can send."""
+    given = request.args.get("token", "")
+    if given and compare_digest(given.encode(), token.encode()):
+        answer = redirect(url_for("home"), 303)
+        answer.set_cookie(COOKIE, token, httponly=True, samesite="Strict")
+        return answer
+    if not compare_digest(request.cookies.get(COOKIE, "").encode(), token.encode()):
+        abort(401)
+    return None
+
+
 def _only_own_forms() -> None:
     """Another site's page may not make this server work."""
     if request.method != "POST":
@@ -176,6 +195,7 @@ def _guarded(response: Response) -> Response:
 def _http_error(error: HTTPException) -> tuple[str, int]:
     sentences = {
         400: "this address or request is not one that lcoms answers to.",
+        401: "this page is kept for those who have its whole address, which lcoms app printed in its terminal.",
         403: "a page of another site may not ask for predictions.",
         404: "there is no such page; results are kept only as long as lcoms app runs, the last few of them.",
         413: "the form is too long.",

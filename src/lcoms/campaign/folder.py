@@ -2,12 +2,13 @@
 
 | name | what it is |
 | --- | --- |
-| campaign.json | the options, which every run into this folder must have |
+| campaign.json | the options, which every run into this folder must have, and the versions that runs had |
 | FORMULA/ | the files of `lcoms predict`; written under a hidden name and renamed, so that it is whole or not there |
 | journal.jsonl | one line a formula, appended when it is finished: status, reason, seconds |
 | summary.parquet, summary.csv | one row a formula |
 
-The folder of a formula is the truth about success, the last line of the journal about failure.
+`lcoms.structure.folder_names` tells how FORMULA is written. The folder is the truth about success, the last line of the
+journal about failure.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -26,15 +27,16 @@ from types import TracebackType
 from typing import Any
 
 from lcoms import __version__
-from lcoms.core.config import parse_json
-from lcoms.core.disk import lock
-from lcoms.core.errors import ConfigError
+from lcoms.core.config import from_dict, parse_json
+from lcoms.core.disk import CAMPAIGN, lock, sync, write_whole
+from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.core.identity import differences
 from lcoms.core.journal import SharedJournal
 from lcoms.prediction.output import RESULTS, cannot_write, make_folder
+from lcoms.structure.crystal import Composition
+from lcoms.structure.folder_names import folder_name
 
 VERSION = 1
-CAMPAIGN = "campaign.json"
 JOURNAL = "journal.jsonl"
 LOCK = ".lock"
 PART = ".part-"
@@ -42,11 +44,15 @@ STALE_SECONDS = 3600.0  # writing a formula takes far less, so that an older par
 
 
 class FormulaStatus(Enum):
-    """How a formula ended; one that its process died of is tried again by the next run."""
+    """How a formula ended; the next run tries those again that died or stopped.
+
+    DIED: its process was killed. STOPPED: the machine lacked memory, room on a disk or file handles.
+    """
 
     DONE = "done"
     FAILED = "failed"
     DIED = "died"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True)
@@ -65,20 +71,23 @@ class CampaignFolder:
     Args:
         path: made where it does not exist.
         identity: options that all runs into it have in common, ready for JSON.
+        versions: of what predicts, such as "lcoms 1.0" and "chgnet 0.4.2"; runs may differ in them.
 
     Attributes:
         alone: whether no other run had the folder open when this one began.
+        changed: a sentence where runs before had other versions; else empty.
 
     Raises:
         ConfigError: the folder belongs to a campaign with other options, or holds other predictions.
         LcomsError: it cannot be written.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any], versions: Sequence[str] = ()) -> None:
         self.path = path
         make_folder(path)
         try:
-            self._check(json.loads(json.dumps(dict(identity))))
+            found = self._check(json.loads(json.dumps(dict(identity))), list(versions))
+            self.changed = self._compare(found, list(versions))
             self._lock = (path / LOCK).open("ab")
         except OSError as error:
             raise cannot_write(path, error) from error
@@ -94,11 +103,19 @@ class CampaignFolder:
         self._lock.close()
 
     def is_done(self, formula: str) -> bool:
-        """Whether its files are there, by this run or another."""
-        return (self.path / formula / RESULTS).is_file()
+        """Whether its files are there, by this run or another.
+
+        Raises:
+            ConfigError: the files there are those of another formula.
+        """
+        path = formula_folder(self.path, formula) / RESULTS
+        if not path.is_file():
+            return False
+        require_formula(path, formula)
+        return True
 
     def failure(self, formula: str) -> Line | None:
-        """Why it failed when it was last tried; None where it did not, or its process died."""
+        """Why it failed when it was last tried; None where it did not, or the machine failed it."""
         line = self._journal.get(formula)
         return line if line is not None and line.status is FormulaStatus.FAILED else None
 
@@ -108,15 +125,16 @@ class CampaignFolder:
         Raises:
             LcomsError: the folder cannot be written.
         """
-        part = self.path / f"{PART}{formula}-{uuid.uuid4().hex}"
+        part, final = self.path / f"{PART}{uuid.uuid4().hex}", formula_folder(self.path, formula)
         try:
             part.mkdir()
             for name, text in files.items():
                 _write_through(part / name, text)
-            _sync(part)
-            if not self._rename(part, self.path / formula):
+            sync(part)
+            if not self._rename(part, final):
+                require_formula(final / RESULTS, formula)
                 return
-            _sync(self.path)
+            sync(self.path)
         except OSError as error:
             raise cannot_write(self.path, error) from error
         finally:
@@ -148,13 +166,13 @@ class CampaignFolder:
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
-    def _check(self, identity: dict[str, Any]) -> None:
-        """Whether the options are those of the folder; those of a new folder are stored."""
+    def _check(self, identity: dict[str, Any], versions: list[str]) -> dict[str, Any]:
+        """What campaign.json says: the same options, or those of a new folder, now stored."""
         path = self.path / CAMPAIGN
         if not path.exists():
             if any(self.path.glob(f"*/{RESULTS}")):
                 raise ConfigError(f"{self.path} holds predictions that are of no campaign; choose another --out.")
-            self._store({"lcoms_campaign": VERSION, "lcoms_version": __version__, **identity})
+            self._store({"lcoms_campaign": VERSION, "lcoms_version": __version__, "versions": [versions], **identity})
         try:
             found = parse_json(path.read_text(encoding="utf-8"))
             version = found["lcoms_campaign"]
@@ -168,12 +186,28 @@ class CampaignFolder:
                 f"{self.path} holds a campaign with other options ({'; '.join(differences(theirs, identity))}); give "
                 "the same ones, or choose another folder with --out."
             )
+        return dict(found)
+
+    def _compare(self, found: dict[str, Any], versions: list[str]) -> str:
+        """The sentence of `changed`; versions that are new to the folder are stored beside the others."""
+        known = found.get("versions")
+        known = known if isinstance(known, list) else [[f"lcoms {found.get('lcoms_version')}"]]
+        if not versions or versions in known:
+            return ""
+        write_whole(self.path / CAMPAIGN, _to_text(found | {"versions": [*known, versions]}))
+        last = known[-1] if known and isinstance(known[-1], list) else []
+        before = ", ".join(str(one) for one in last if one not in versions)
+        now = ", ".join(one for one in versions if one not in last)
+        return (
+            f"this campaign was begun with {before or 'less'} and goes on with {now or 'less'}; what is finished stays "
+            "as it is, so that results may differ from one formula to the next."
+        )
 
     def _store(self, content: Mapping[str, Any]) -> None:
         """Make campaign.json unless another run was quicker."""
         part = self.path / f"{PART}{CAMPAIGN}-{uuid.uuid4().hex}"
         try:
-            _write_through(part, json.dumps(content, indent=1, allow_nan=False) + "\n")
+            _write_through(part, _to_text(content))
             with suppress(FileExistsError):
                 os.link(part, self.path / CAMPAIGN)
         finally:
@@ -191,6 +225,26 @@ class CampaignFolder:
         return alone
 
 
+def formula_folder(path: Path, formula: str) -> Path:
+    """Where the files of a formula are kept in the folder of a campaign."""
+    return path / folder_name(formula)
+
+
+def require_formula(path: Path, formula: str) -> None:
+    """Whether a results.json that can be read is that of a formula.
+
+    Raises:
+        ConfigError: it is that of another one.
+    """
+    try:
+        found = parse_json(path.read_text(encoding="utf-8"))["formula"]
+        same = Composition.from_formula(found).reduced == Composition.from_formula(formula).reduced
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, FormulaError):
+        return  # damaged, which the table of the campaign says
+    if not same:
+        raise ConfigError(f"{path} is the result of {found}, not of {formula}; move {path.parent} away.")
+
+
 def read_journal(path: Path) -> dict[str, Line]:
     """The last line of each formula; lines that were cut short are passed over."""
     return {line.formula: line for line in _journal(path).read()}
@@ -205,7 +259,9 @@ def _encode(line: Line) -> dict[str, Any]:
 
 
 def _decode(content: Any) -> Line:
-    return Line(**(content | {"status": FormulaStatus(content["status"])}))
+    if not isinstance(content, dict):
+        raise TypeError("no object")
+    return from_dict(Line, content)
 
 
 def _write_through(path: Path, text: str) -> None:
@@ -215,11 +271,5 @@ def _write_through(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
-    """Make new names in a folder durable, where the system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _to_text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"

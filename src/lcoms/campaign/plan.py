@@ -15,7 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lcoms.core.errors import ConfigError, LcomsError, WeightsError
+from lcoms import __version__
+from lcoms.core.errors import ConfigError, LcomsError, WeightsError, is_want
+from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.pipeline import Predictor, require_candidates
 from lcoms.prediction.spec import PredictionSpec
@@ -39,6 +41,16 @@ class Plan:
     weights: Path | None
     digest: str
 
+    def versions(self) -> tuple[str, ...]:
+        """Of lcoms and of the energy models, which a campaign may change, but not in silence.
+
+        Raises:
+            OracleError: an oracle cannot be made here.
+        """
+        named = [] if self.spec.relaxation is None else [self.spec.relaxation.oracle, *self.spec.ranking.committee]
+        found = [text for name in named for text in make_oracle(name).provenance]
+        return (f"lcoms {__version__}", *dict.fromkeys(found))
+
     def identity(self) -> dict[str, Any]:
         """What two runs into one folder must have in common, ready for JSON."""
         return {"weights": self.digest, "spec": self.spec.to_dict()}
@@ -51,11 +63,13 @@ class Answer(NamedTuple):
         files: names and texts, as `lcoms predict` writes them; empty where nothing came of it.
         reason: one sentence why nothing came of it.
         seconds: that it took.
+        passing: whether the machine lacked something, so that another try may succeed.
     """
 
     files: Mapping[str, str]
     reason: str
     seconds: float
+    passing: bool = False
 
 
 def prepare(plan: Plan) -> Predictor:
@@ -77,20 +91,20 @@ def predict_one(formula: str, plan: Plan) -> Answer:
     with _ONE_AT_A_TIME:
         predictor = prepare(plan)
         clock = time.perf_counter()
-        files, reason = _predict(formula, predictor)
-        return Answer(files, reason, round(time.perf_counter() - clock, 2))
+        files, reason, passing = _predict(formula, predictor)
+        return Answer(files, reason, round(time.perf_counter() - clock, 2), passing)
 
 
-def _predict(formula: str, predictor: Predictor) -> tuple[dict[str, str], str]:
+def _predict(formula: str, predictor: Predictor) -> tuple[dict[str, str], str, bool]:
     try:
-        return require_candidates(predictor.predict(formula)).files(), ""
+        return require_candidates(predictor.predict(formula)).files(), "", False
     except (ConfigError, WeightsError):
         raise
     except LcomsError as error:
-        return {}, str(error)
+        return {}, str(error), is_want(error)
     except Exception as error:  # one formula that hits a defect must not end thousands of others
         text = (str(error).strip() or "no reason given").splitlines()[0]
-        return {}, f"{type(error).__name__}: {text}"
+        return {}, f"{type(error).__name__}: {text}", is_want(error)
 
 
 @lru_cache(maxsize=1)

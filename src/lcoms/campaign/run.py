@@ -49,7 +49,7 @@ def run_campaign(
 
     Args:
         formulas: reduced formulas, each once.
-        retry_failed: try those again that failed before; those whose process died are tried again in any case.
+        retry_failed: try those again that failed before; those that the machine failed are tried again in any case.
         progress: called with each formula, those done before first or when their turn comes.
 
     Raises:
@@ -103,5 +103,6 @@ def _settle(formula: str, future: Future[Answer], folder: CampaignFolder, tell: 
         folder.keep(formula, answer.files, answer.seconds)
         tell(Finished(formula, FormulaStatus.DONE, "", here=True))
     else:
-        folder.keep_failure(formula, FormulaStatus.FAILED, answer.reason, answer.seconds)
-        tell(Finished(formula, FormulaStatus.FAILED, answer.reason, here=True))
+        status = FormulaStatus.STOPPED if answer.passing else FormulaStatus.FAILED
+        folder.keep_failure(formula, status, answer.reason, answer.seconds)
+        tell(Finished(formula, status, answer.reason, here=True))

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from lcoms.campaign.folder import PART, FormulaStatus, Line, read_journal
+from lcoms.campaign.folder import PART, FormulaStatus, Line, formula_folder, read_journal, require_formula
 from lcoms.core.config import parse_json
+from lcoms.core.errors import ConfigError
 from lcoms.prediction.output import RESULTS, cannot_write
+from lcoms.structure.folder_names import folder_name
 
 DONE, NOT_RUN, DAMAGED = FormulaStatus.DONE.value, "not run", "damaged"
 PARQUET, CSV = "summary.parquet", "summary.csv"
@@ -76,12 +78,16 @@ def _row(folder: Path, formula: str, line: Line | None) -> dict[str, Any]:
     """What its files say; where there are none, what the journal says."""
     done = line is not None and line.status is FormulaStatus.DONE
     try:
-        found = parse_json((folder / formula / RESULTS).read_text(encoding="utf-8"))
+        require_formula(path := formula_folder(folder, formula) / RESULTS, formula)
+        found = parse_json(path.read_text(encoding="utf-8"))
         return _done_row(formula, found) | {"seconds": line.seconds if line is not None and done else None}
     except FileNotFoundError:
         pass
+    except ConfigError as error:
+        return {"formula": formula, "status": DAMAGED, "reason": str(error)}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        reason = f"{formula}/{RESULTS} is damaged; delete the folder {formula} and run the campaign again."
+        name = path.parent.name
+        reason = f"{name}/{RESULTS} is damaged; delete the folder {name} and run the campaign again."
         return {"formula": formula, "status": DAMAGED, "reason": reason}
     if line is None or done:
         return {"formula": formula, "status": NOT_RUN, "reason": ""}
@@ -102,5 +108,5 @@ def _done_row(formula: str, found: dict[str, Any]) -> dict[str, Any]:
         "formation_energy_per_atom": relaxation.get("formation_energy_per_atom"),
         "probability": found["probability"],
         "n_candidates": len(found["candidates"]),
-        "path": f"{formula}/{first['cif']}",
+        "path": f"{folder_name(formula)}/{first['cif']}",
     }

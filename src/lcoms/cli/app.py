@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -15,12 +17,16 @@ from lcoms.cli.options import (
     NRelaxOption,
     OracleOption,
     RelaxOption,
+    RelaxProcessesOption,
     ThreadsOption,
     WeightsOption,
     names_of,
     spec_of,
 )
 from lcoms.core.errors import ConfigError, LcomsError
+
+CONNECTIONS = 800  # at once; slow ones wait in a poll and hold none of the threads
+SLOWEST = 15  # seconds without a byte, after which a connection is closed
 
 
 def app(
@@ -32,9 +38,13 @@ def app(
     oracle: OracleOption = None,
     committee: CommitteeOption = None,
     n_relax: NRelaxOption = None,
-    processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
+    processes: RelaxProcessesOption = None,
     weights: WeightsOption = None,
     threads: ThreadsOption = 1,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Another name by which browsers reach this machine, where --host is not local; repeatable."),
+    ] = None,
 ) -> None:
     """Predict crystal structures from a page in your browser, on this machine."""
     missing = [name for name in ("flask", "waitress") if find_spec(name) is None]
@@ -55,9 +65,8 @@ def app(
     if _is_loopback(listener):
         settings = replace(settings, names=(*LOCAL_NAMES, host))
     else:
-        typer.echo(f"lcoms: whoever reaches {host} can use this page; there is no password.", err=True)
-        settings = replace(settings, names=None)
-    _serve(make_app(settings), host, listener)
+        settings = replace(settings, names=_names(host, name or []), token=secrets.token_urlsafe(16))
+    _serve(make_app(settings), host, listener, settings.token)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -70,17 +79,40 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen at {host}:{port} ({reason}); change --host or --port.") from error
 
 
+def _names(host: str, further: list[str]) -> tuple[str, ...]:
+    """What browsers may call this machine: its names and addresses as far as it knows them, and those named."""
+    from lcoms.app import LOCAL_NAMES
+
+    own = {socket.gethostname(), socket.getfqdn()}
+    found = {*LOCAL_NAMES, *further, *own}
+    if host not in ("", "0.0.0.0", "::"):
+        return tuple(sorted(found | {host}))
+    for one in own:
+        with suppress(OSError, UnicodeError):
+            found |= {str(place[4][0]) for place in socket.getaddrinfo(one, None)}
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
+        outward.connect(("192.0.2.1", 9))  # of RFC 5737; nothing is sent, but the system chooses its own address
+        found.add(str(outward.getsockname()[0]))
+    return tuple(sorted(found))
+
+
 def _is_loopback(listener: socket.socket) -> bool:
     return ip_address(listener.getsockname()[0]).is_loopback
 
 
-def _serve(made: object, host: str, listener: socket.socket) -> None:
+def _serve(made: object, host: str, listener: socket.socket, token: str | None) -> None:
     """Until the user interrupts."""
     from waitress import create_server
 
-    server = create_server(made, sockets=[listener], threads=4, ident="lcoms")
+    server = create_server(
+        made, sockets=[listener], threads=4, ident="lcoms", connection_limit=CONNECTIONS, channel_timeout=SLOWEST,
+        cleanup_interval=5, asyncore_use_poll=True,
+    )  # fmt: skip
     name = "localhost" if ":" in host else host  # an IPv6 address is no name that the page answers to
-    typer.echo(f"Open http://{name}:{listener.getsockname()[1]}/ in a browser; Ctrl-C ends it.")
+    secret = "" if token is None else f"?token={token}"
+    typer.echo(f"Open http://{name}:{listener.getsockname()[1]}/{secret} in a browser; Ctrl-C ends it.")
+    if token is not None:
+        typer.echo(f"Whoever has this address can use the page; instead of {name} it may begin with another name.")
     try:
         server.run()
     finally:

@@ -36,7 +36,7 @@ PointsOption = Annotated[
 ]
 JudgeOption = Annotated[str, typer.Option(help="Energy oracle whose energies count.")]
 WeightsOption = Annotated[Path | None, typer.Option(help="Folder of weights.", show_default="those in the package")]
-ProcessesOption = Annotated[int, typer.Option(help="Runs at a time; seconds are longer with many.", min=1)]
+ProcessesOption = Annotated[int, typer.Option(help="Runs at a time; seconds are longer with many.", min=1, max=512)]
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lcoms.cli.console import plain_console, plain_text
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
     CandidatesOption,
@@ -48,7 +49,9 @@ def campaign(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the campaign; a broken run goes on there.")] = (
         Path("campaign")
     ),
-    processes: Annotated[int | None, typer.Option(help="Processes on this machine.", show_default="all cores")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes on this machine.", max=512, show_default="all cores")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Predict on the Dask cluster of this address, such as tcp://host:8786.")
     ] = None,
@@ -131,17 +134,22 @@ def _predict(
     formulas: list[str], plan: Plan, out: Path, processes: int | None, scheduler: str | None, retry_failed: bool
 ) -> None:
     """All that are not finished yet, with a line of progress for a person who watches."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     from lcoms.campaign.folder import CampaignFolder
     from lcoms.campaign.plan import prepare
     from lcoms.campaign.run import Finished, run_campaign
 
     prepare(plan)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with CampaignFolder(out, plan.identity()) as folder, _workers(plan, processes, scheduler, len(formulas)) as workers:
-        console = Console(stderr=True)
+    versions = plan.versions()
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), plain_text("{task.description}"))
+    with (
+        CampaignFolder(out, plan.identity(), versions) as folder,
+        _workers(plan, processes, scheduler, len(formulas)) as workers,
+    ):
+        if folder.changed:
+            typer.echo(f"lcoms: {folder.changed}", err=True)
+        console = plain_console(stderr=True)
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
             task = bar.add_task("", total=len(formulas))
             counts: Counter[str] = Counter()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.cli.console import plain_console, plain_text
+
 if TYPE_CHECKING:
     from lcoms.data.info import Spread, StoreInfo
     from lcoms.data.store import Store
@@ -20,14 +22,12 @@ def fetch(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to download into.")] = Path(),
 ) -> None:
     """Download a public data set; an interrupted download goes on where it stopped."""
-    from rich.console import Console
-
     from lcoms.data.fetch import fetch as fetch_files
     from lcoms.data.sources import find_source
 
     source = find_source(name)
-    console = Console(soft_wrap=True)
-    console.print(source.title, highlight=False)
+    console = plain_console(soft_wrap=True)
+    console.print(source.title)
     with _download_bar() as bar:
         tasks: dict[str, Any] = {}
 
@@ -80,7 +80,7 @@ def ingest(
     file_format: Annotated[
         str | None, typer.Option("--format", help="parquet, csv, json, extxyz or folder, whatever the names.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that parse and check.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that parse and check.", max=512)] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there.")] = False,
 ) -> None:
     """Check crystals and put them into a store; run again after an interruption, it goes on where it stopped."""
@@ -151,26 +151,23 @@ def _excluded(values: list[str]) -> frozenset[str]:
 
 
 def _rows_bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    kept = TextColumn("rows, {task.fields[kept]:,} kept")
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), kept, TimeElapsedColumn()
+    kept = plain_text("rows, {task.fields[kept]:,} kept")
+    console = plain_console(stderr=True)
+    columns = plain_text("{task.description}"), BarColumn(), MofNCompleteColumn(), kept, TimeElapsedColumn()
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def _download_bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    console = plain_console(stderr=True)
+    columns = plain_text("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def _print_kept(store: Store) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     manifest = store.manifest
@@ -182,17 +179,16 @@ def _print_kept(store: Store) -> None:
     rows += [(f"moved to {split}", n) for split, n in manifest.provenance.get("n_moved", {}).items()]
     for name, number in rows:
         table.add_row(name, f"{number:,}", f"{number / max(manifest.n_read, 1):.2%}")
-    Console().print(table)
+    plain_console().print(table)
     fallbacks = manifest.provenance.get("n_fallbacks", 0)
     if fallbacks:
         typer.echo(f"{fallbacks:,} cells have no Niggli form within tolerance and were Minkowski-reduced.")
 
 
 def _print_info(path: Path, figures: StoreInfo) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = plain_console(soft_wrap=True)
     size = f"{figures.size / 1e6:.1f} MB"
     console.print(
         f"{path}: {figures.n_crystals:,} crystals, {figures.n_atoms:,} atoms, "

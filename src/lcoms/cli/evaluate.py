@@ -81,7 +81,7 @@ def reconstruction(
 SeedsOption = Annotated[int, typer.Option(help="Independent predictions of each.")]
 StepsOption = Annotated[int, typer.Option(help="Steps of latent descent.")]
 RelaxOption = Annotated[bool, typer.Option("--relax/--no-relax", help="Relax candidates and rank them by the oracle.")]
-ProcessesOption = Annotated[int, typer.Option(help="Formulas predicted at a time.")]
+ProcessesOption = Annotated[int, typer.Option(help="Formulas predicted at a time.", min=1, max=512)]
 RowsOption = Annotated[
     Path | None,
     typer.Option(help="Write rows to this JSON file as they come; what it holds already is not predicted again."),

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lcoms.cli.console import plain_console
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
     CandidatesOption,
     CommitteeOption,
     EffortOption,
     OracleOption,
+    RelaxProcessesOption,
     SeedOption,
     StartsOption,
     ThreadsOption,
@@ -37,14 +39,13 @@ def improve(
     without_same: WithoutSameOption = False,
     oracle: OracleOption = None,
     committee: CommitteeOption = None,
-    processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
+    processes: RelaxProcessesOption = None,
     seed: SeedOption = 0,
     weights: WeightsOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
     """Relax candidates, teach the surrogate what came out, and descend again, until the budget is spent."""
     import torch
-    from rich.console import Console
 
     from lcoms.prediction.improve import ImproveConfig
     from lcoms.prediction.improve import improve as run
@@ -70,7 +71,7 @@ def improve(
     predictor = Predictor.load(weights, spec=spec_of(options), processes=processes)
     predictor.check(composition)
     make_folder(out)
-    console = Console()
+    console = plain_console()
     with console.status(f"{composition.reduced_formula}: searching ...") as status:
 
         def tell(one: Round) -> None:

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
@@ -18,12 +19,14 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from lcoms import __version__
-from lcoms.core.errors import LcomsError
+from lcoms.core.errors import LcomsError, is_want
+from lcoms.core.machine import WANT, require_machine
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ENTRY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
+LIGHT = ("data",)  # commands that need no network
 PLAIN = None  # help without boxes: what draws them takes longer to load than all the rest
 
 
@@ -68,6 +71,8 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that the first argument names, loaded now, and the arguments left for it."""
         name, command, rest = super().resolve_command(ctx, args)
+        if name in COMMANDS and name not in LIGHT and not {*rest} & {"--help"}:
+            require_machine()
         return name, load_command(name) if name in COMMANDS else command, rest
 
 
@@ -105,6 +110,9 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process: 0 done, 2 an error of the user, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold what the terminal's encoding does not have
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(arguments))
 
 
@@ -112,6 +120,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors of the user go to stderr as one sentence."""
     _say_warnings()
     try:
+        _require_text(arguments)
         # Anything but a whole number is what a command returned, not how it ended.
         result = get_group(app).main(args=arguments, prog_name="lcoms", standalone_mode=False)
     except LcomsError as error:
@@ -122,10 +131,13 @@ def run(arguments: Sequence[str]) -> int:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
     except KeyboardInterrupt:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
-    except OSError as error:
-        if error.filename is None and error.errno not in (*NO_ROOM, *NO_ENTRY):
+    except Exception as error:
+        if _was_interrupted(error):
+            return _fail("stopped before it was done.", EXIT_INTERRUPTED)
+        sentence = _system_sentence(error)
+        if not sentence:
             raise
-        return _fail(_system_sentence(error))
+        return _fail(sentence)
     if result == EXIT_INTERRUPTED:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
     return result if type(result) is int else 0
@@ -144,8 +156,35 @@ def _say_warnings() -> None:
         log.addHandler(_Warnings(logging.WARNING))
 
 
-def _system_sentence(error: OSError) -> str:
-    """What the system would not do, with what can be done where that is known."""
+def _require_text(arguments: Sequence[str]) -> None:
+    """Paths are printed and written into files after the work, so that they must have a form in UTF-8.
+
+    Raises:
+        LcomsError: an argument has none.
+    """
+    for text in arguments:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise LcomsError(f"{text!r} holds bytes that are no text in UTF-8; rename the file or folder.") from None
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C came while a library was loaded, some of which report it as an error of their own."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _system_sentence(error: Exception) -> str:
+    """What the system would not do, with what can be done; empty for other errors."""
+    if is_want(error) and not (isinstance(error, OSError) and error.errno in (*NO_ROOM, *NO_ENTRY)):
+        reason = (str(error).strip() or "memory").splitlines()[0]
+        return f"the machine has not enough memory or open files for this ({reason}); {WANT}."
+    if not isinstance(error, OSError) or (error.filename is None and error.errno not in (*NO_ROOM, *NO_ENTRY)):
+        return ""
     reason = (os.strerror(error.errno) if error.errno is not None else str(error)).lower()
     if error.errno in NO_ROOM:
         reason += "; make room and type the same again, or write to another place"

@@ -27,7 +27,12 @@ SpecOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int,
-    typer.Option(help="Threads that decode; more gain nothing, and lose much where other programs run.", min=1),
+    typer.Option(
+        help="Threads that decode; more gain nothing, and lose much where other programs run.", min=1, max=256
+    ),
+]
+RelaxProcessesOption = Annotated[
+    int | None, typer.Option(help="Processes that relax.", max=512, show_default="all cores")
 ]
 StartsOption = Annotated[int | None, typer.Option(help="Latents to descend from.", show_default=BY_EFFORT)]
 NRelaxOption = Annotated[int | None, typer.Option(help="Candidates to relax.", show_default=BY_EFFORT)]

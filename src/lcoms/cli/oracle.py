@@ -63,7 +63,7 @@ def references(
     ] = None,
     fmax: Annotated[float, typer.Option(help="Largest force at the end, eV/angstrom.")] = 0.02,
     steps: Annotated[int, typer.Option(help="Most steps of a relaxation.")] = 500,
-    processes: Annotated[int | None, typer.Option(help="Processes.", show_default="one a core")] = None,
+    processes: Annotated[int | None, typer.Option(help="Processes.", max=512, show_default="one a core")] = None,
 ) -> None:
     """Relax all forms of the elements with an oracle; formation energies are counted from the lowest ones."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")

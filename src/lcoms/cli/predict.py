@@ -21,6 +21,7 @@ from lcoms.cli.options import (
     OracleOption,
     RandomSymmetricOption,
     RelaxOption,
+    RelaxProcessesOption,
     SeedOption,
     SpecOption,
     StartOption,
@@ -87,7 +88,7 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Predict anew what OUT holds already, made with the same options.")
     ] = False,
-    processes: Annotated[int | None, typer.Option(help="Processes that relax.", show_default="all cores")] = None,
+    processes: RelaxProcessesOption = None,
     report: Annotated[
         bool, typer.Option("--report", help="Also write OUT/report.html, a page to look at that works offline.")
     ] = False,

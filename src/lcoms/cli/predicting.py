@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lcoms.cli.console import plain_console
 from lcoms.core.errors import FormulaError, LcomsError, OracleError
 
 if TYPE_CHECKING:
@@ -67,9 +68,7 @@ def complain(sentence: str) -> None:
 
 def predict_all(compositions: list[Composition], run: Run) -> int:
     """Predict, write and print, one formula after another; returns how many came to nothing."""
-    from rich.console import Console
-
-    console = Console(quiet=run.output.quiet or run.output.as_json)
+    console = plain_console(quiet=run.output.quiet or run.output.as_json)
     clock = time.perf_counter()
     with console.status("Loading the weights ..."):
         predictor, structure, hull = _prepare(run)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.cli.console import plain_console, plain_text
 from lcoms.cli.structures import Failure, complain, read_named
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.oracles.base import evaluate_all
@@ -101,11 +102,10 @@ def _checked(found: list[tuple[str, Crystal]], oracle: EnergyOracle) -> tuple[li
 
 
 def _evaluate(crystals: list[Crystal], oracle: EnergyOracle) -> list[Evaluation]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    console = plain_console(stderr=True)
+    columns = plain_text("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(oracle.name, total=len(crystals))
         return evaluate_all(oracle, crystals, on_batch=lambda done: bar.update(task, completed=done))
@@ -153,7 +153,6 @@ def _to_json(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, se
 
 
 def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seconds: float, hull: Hull | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from lcoms.structure.symmetry import space_group_symbol
@@ -179,7 +178,7 @@ def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seco
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in ranked:
         table.add_row(*(column(row) for column in columns.values()))
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(table)
     n = len(ranked) + sum(len(row.duplicates) for row in ranked)
     typer.echo(f"{n} crystals by {oracle}, as they are, in {seconds:.1f} s; {len(failed)} failed. All in eV/atom.")

@@ -29,7 +29,7 @@ def relax(
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
     fmax: Annotated[float, typer.Option(help="Largest force left, eV/angstrom.")] = 0.05,
     steps: Annotated[int, typer.Option(help="Steps at most.")] = 500,
-    processes: Annotated[int | None, typer.Option(help="Processes.", show_default="as many as cores")] = None,
+    processes: Annotated[int | None, typer.Option(help="Processes.", max=512, show_default="as many as cores")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for results; a broken run goes on there.")] = Path(
         "relaxed"
     ),
@@ -47,6 +47,7 @@ def relax(
         from lcoms.prediction.output import make_folder
 
         make_folder(out)
+        _tell_reach(starts, oracle)
         clock, done = time.perf_counter(), 0
 
         def tell(number: int, result: RelaxResult) -> None:
@@ -73,6 +74,17 @@ def relax(
         failed += sum(not result.converged for result in results)
     if failed:
         raise typer.Exit(2)
+
+
+def _tell_reach(starts: list[tuple[str, Crystal]], oracle: str) -> None:
+    """A sentence on each crystal whose atoms are too far apart for the model, before hours of work."""
+    from lcoms.oracles.reach import beyond_reach
+    from lcoms.oracles.registry import make_oracle
+
+    made = make_oracle(oracle)
+    for name, crystal in starts:
+        if sentence := beyond_reach(made, crystal):
+            typer.echo(f"lcoms: {name}: {sentence}", err=True)
 
 
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:

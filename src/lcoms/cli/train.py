@@ -39,7 +39,9 @@ def cdvae(
     train_set: SetOption = None,
     start_from: Annotated[Path | None, typer.Option(help="Weights file to go on from.")] = None,
     max_atoms: MaxAtomsOption = 20,
-    threads: Annotated[int | None, typer.Option(help="Threads of each process.", show_default="all cores")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of each process.", min=1, max=256, show_default="all cores")
+    ] = None,
 ) -> None:
     """Train a CD-VAE on the training split; writes OUT/cdvae.safetensors, logs and a checkpoint."""
     import torch
@@ -51,7 +53,7 @@ def cdvae(
     from lcoms.train.trainer import CHECKPOINT_FILE
 
     if threads is not None:
-        torch.set_num_threads(max(1, threads))
+        torch.set_num_threads(threads)
     config = with_overrides(TrainConfig(), train_set or [])
     data = _open(store)
     rows = select_rows(data, max_atoms=max_atoms, split="train")
@@ -91,12 +93,14 @@ def surrogate(
     import torch
 
     from lcoms.core.config import with_overrides
+    from lcoms.models.manifest import record_files
     from lcoms.models.surrogate import MIN_LATENT_STD, SurrogateConfig
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
     from lcoms.models.weights import (
         CDVAE_FILE,
         LIBRARY_FILE,
         ORBITS_FILE,
+        REQUIRED,
         SURROGATE_FILE,
         TEMPLATES_FILE,
         load_cdvae,
@@ -139,6 +143,7 @@ def surrogate(
     save_surrogate(best, out / SURROGATE_FILE, metadata=trained, dtype=torch.int8)
     if cdvae.resolve() != (out / CDVAE_FILE).resolve():
         write_whole(out / CDVAE_FILE, cdvae.read_bytes())
+    record_files(out, (*REQUIRED, TEMPLATES_FILE))
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
 
 
@@ -156,6 +161,7 @@ def library(
 ) -> None:
     """Add the stable crystals of a store to what predictions start from; nothing is trained, OUT gets whole weights."""
     from lcoms.core.config import with_overrides
+    from lcoms.models.manifest import MANIFEST, record_files
     from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE, TEMPLATES_FILE
     from lcoms.prediction.bundle import WeightBundle
     from lcoms.templates.exact import load_templates
@@ -174,9 +180,12 @@ def library(
     statistics.save(out / ORBITS_FILE)
     extended.save(out / LIBRARY_FILE)
     templates.save(out / TEMPLATES_FILE)
+    copied = [TEMPLATES_FILE]
     for file in sorted(trained.folder.iterdir()):
-        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE, TEMPLATES_FILE):
+        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE, TEMPLATES_FILE, MANIFEST):
             write_whole(out / file.name, file.read_bytes())
+            copied.append(file.name)
+    record_files(out, [ORBITS_FILE, LIBRARY_FILE, *copied])
     typer.echo(f"Library: {len(there)} crystals and {len(extended) - len(there)} of {store}.")
     typer.echo(f"Templates of every size: {len(templates)} crystals.")
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
@@ -194,7 +203,7 @@ def megnet(
         str, typer.Option(help="on: also raise energies where descent in lattice and coordinates leads.")
     ] = "off",
     max_atoms: MaxAtomsOption = 20,
-    threads: Annotated[int | None, typer.Option(help="Threads.", show_default="all cores")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads.", min=1, max=256, show_default="all cores")] = None,
 ) -> None:
     """Train the graph network of formation energies for searches; writes OUT/megnet.safetensors and a checkpoint."""
     import torch
@@ -207,7 +216,7 @@ def megnet(
     from lcoms.train.trainer import CHECKPOINT_FILE
 
     if threads is not None:
-        torch.set_num_threads(max(1, threads))
+        torch.set_num_threads(threads)
     smooth = ["smooth=true"] if conservatism == "on" else []
     network = with_overrides(MegnetConfig(), [*smooth, *(model_set or [])])
     config = with_overrides(MegnetTraining(), [f"conservatism.mode={conservatism}", *(train_set or [])])

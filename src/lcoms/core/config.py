@@ -21,6 +21,7 @@ from lcoms.core.errors import ConfigError
 
 Config = TypeVar("Config")
 
+MOST_DIGITS = 300
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
@@ -29,12 +30,23 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text that somebody else wrote.
 
     Raises:
-        ValueError: it is no JSON, or nested deeper than can be read.
+        ValueError: it is no JSON, nested deeper than can be read, or holds a whole number beyond any float.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=parse_whole)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def parse_whole(digits: str) -> int:
+    """A whole number of a JSON text.
+
+    Raises:
+        ValueError: it has more digits than a float can hold.
+    """
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping
+import shutil
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from fnmatch import fnmatch
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
@@ -20,7 +24,13 @@ except ImportError:  # not on Windows: two runs there are not kept apart
 else:
     _LOCKS = True
 
+from lcoms.core.errors import ConfigError
+
 MACHINE = re.sub(r"\W", "_", platform.node())
+ASIDE = "-old"
+CAMPAIGN = "campaign.json"
+TRIES = 100
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h and fs.h
 Content = str | bytes | memoryview
 
 
@@ -78,6 +88,115 @@ def write_together(folder: Path, contents: Mapping[str, Content | Iterable[str]]
         for part in parts.values():
             with suppress(OSError):
                 part.unlink()
+
+
+def replace_folder(folder: Path, contents: Mapping[str, Content], *, ours: Sequence[str]) -> None:
+    """Put a folder of files in the place of an older one, as a whole; what else the user keeps in it stays.
+
+    The new folder is written beside the old one and takes its name in one step where the system can exchange names
+    (Linux), else in two: whoever is stopped between these leaves the old one under a hidden name, and the next writer
+    puts it back. Of two writers at once one comes last, and the folder is all its own.
+
+    Args:
+        folder: made with those above it.
+        contents: by name.
+        ours: patterns of names, such as rank-*.cif, of files that an earlier call may have written; they go.
+
+    Raises:
+        OSError: it cannot be written, and the old one is there as before; its `filename` is the path.
+    """
+    try:
+        folder = folder.resolve()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder.parent)
+        part = _part(folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}"))
+        try:
+            part.mkdir()
+            for name, content in contents.items():
+                with (part / name).open("wb") as file:
+                    file.write(content.encode() if isinstance(content, str) else content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            _take_over(folder, part, {*contents}, ours)
+            sync(part)
+            _take_place(part, folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        sync(folder.parent)
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+
+
+def _take_over(old: Path, new: Path, names: Collection[str], ours: Sequence[str]) -> None:
+    """Copy what is not ours from the old folder, so that nothing of it is lost whenever this stops."""
+    for path in sorted(old.iterdir()) if old.exists() else ():
+        if path.name in names or any(fnmatch(path.name, pattern) for pattern in ours):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, new / path.name, symlinks=True)
+        else:
+            shutil.copy2(path, new / path.name, follow_symlinks=False)
+
+
+def _take_place(part: Path, folder: Path) -> None:
+    """Rename the part to the folder, whatever stands there now or comes there meanwhile."""
+    for _ in range(TRIES):
+        if folder.exists():
+            if _exchange(part, folder):  # what was there goes with the part
+                return
+            aside = _part(folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}{ASIDE}"))
+            with suppress(FileNotFoundError):  # another writer was quicker
+                os.rename(folder, aside)
+        else:
+            aside = part
+        try:
+            os.rename(part, folder)
+        except OSError:
+            if not folder.is_dir():
+                with suppress(OSError):
+                    os.rename(aside, folder)
+                raise
+            continue  # another writer's came between
+        finally:
+            if aside != part:
+                shutil.rmtree(aside, ignore_errors=True)
+        return
+    raise FileExistsError(errno.EEXIST, "other programs write there without end")
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Whether two names were exchanged in one step; False where the system or the file system cannot."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # not on Linux
+        return False
+    return call(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) == 0
+
+
+def sync(folder: Path) -> None:
+    """Make new names in a folder durable, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def require_no_campaign(folder: Path) -> None:
+    """Find out whether results that are of no campaign would come among those of one.
+
+    Raises:
+        ConfigError: the folder is that of a campaign, or stands directly in one.
+    """
+    for place in (folder, folder.absolute().parent):
+        with suppress(OSError, ValueError):
+            if '"lcoms_campaign"' in (place / CAMPAIGN).read_text(encoding="utf-8"):
+                raise ConfigError(
+                    f"{place} is the folder of a campaign, which keeps only what lcoms campaign predicts; choose "
+                    "another folder with --out."
+                )
 
 
 def append(file: FileIO, path: Path, line: bytes) -> None:
@@ -147,8 +266,17 @@ def _sweep(folder: Path) -> None:
     """Remove, once in the life of this process, what others of this machine left that were killed while they wrote."""
     for part in folder.glob(f".*.{MACHINE}-*.part"):
         with suppress(OSError, ValueError):
-            if not _lives(int(part.name.removesuffix(".part").rpartition("-")[2])):
+            if _lives(int(part.name.removesuffix(".part").rpartition("-")[2])):
+                continue
+            if not part.is_dir():
                 part.unlink()
+                continue
+            name, aside, _ = part.name[1:].rpartition(f"{ASIDE}.{MACHINE}-")
+            whole = folder / name.rpartition(".")[0]
+            if aside and not whole.exists():  # the old folder, whose writer was stopped before the new one had its name
+                part.rename(whole)
+            else:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _lives(process: int) -> bool:

@@ -1,5 +1,26 @@
 """The exceptions we raise: each message says what was wrong and what to do instead."""
 
+import errno
+
+WANT_ERRORS = (errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO)
+WANT_WORDS = (
+    "can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread", "too many open files",
+    "failed to map segment",
+)  # fmt: skip
+
+
+def is_want(error: BaseException) -> bool:
+    """Whether the machine lacked something (memory, room, file handles), so that another try may succeed."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, MemoryError) or (isinstance(chain, OSError) and chain.errno in WANT_ERRORS):
+            return True
+        named = isinstance(chain, RuntimeError | OSError | ImportError | SystemError)
+        if named and any(words in str(chain).lower() for words in WANT_WORDS):
+            return True  # PyTorch, threading and the loader of libraries have no type of their own for it
+        chain = chain.__cause__
+    return False
+
 
 class LcomsError(Exception):
     """Base of every error that a user can cause and mend; the command line shows its text and exits with 2."""

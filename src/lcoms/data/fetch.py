@@ -7,30 +7,27 @@ what later downloads are compared with.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import http.client
 import json
-import shutil
-import tarfile
+import re
 import time
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from lcoms.core.config import parse_json
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import DownloadError
 from lcoms.data.sources import Source, SourceFile, find_source
+from lcoms.data.unpack import LOCAL_ERRORS, hash_file, inside, unpack
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60.0
 _RETRIED = (408, 429)  # below 500 all others mean that asking again is of no use
-_LOCAL_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
+EMPTY = hashlib.sha256(b"").hexdigest()
 Report = Callable[[str, int, int | None], None]
 
 
@@ -72,10 +69,12 @@ def fetch(
     source = find_source(name) if isinstance(name, str) else name
     fetched = []
     for file in source.files:
-        target = _inside(Path(folder), file.name)
+        target = inside(Path(folder), file.name)
         one = download(file, target, retries=retries, wait=wait, report=report)
         if file.unpack:
             members = unpack(target, target.parent)
+            if not members:
+                raise DownloadError(f"{target} holds no files; delete it, and see whether the data set has changed.")
             data = [member for member in members if member.suffix in (".json", ".csv")] or members
             one = Fetched(data[0], one.sha256, one.size, one.was_there, one.verified)
         fetched.append(one)
@@ -86,32 +85,36 @@ def download(
     file: SourceFile, target: Path, *, retries: int = 4, wait: float = 1.0, report: Report | None = None
 ) -> Fetched:
     """Download one file; see `fetch`."""
-    record = _read_record(target)
-    expected = file.sha256 or record.get("sha256")
+    expected = file.sha256 or _recorded(target)
     part = target.with_name(target.name + ".part")
-    if target.exists():
-        sha256, size = _hash_file(target), target.stat().st_size
+    if target.exists() and (file.sha256 or target.stat().st_size):  # nothing tells that an empty file is whole
+        sha256, size = hash_file(target), target.stat().st_size
         if expected in (None, sha256):
             _etag_path(part).unlink(missing_ok=True)  # of a download that was killed when the file had its name
             _write_record(target, file, sha256, size)
             return Fetched(target, sha256, size, True, file.sha256 is not None)
     target.parent.mkdir(parents=True, exist_ok=True)
+    etag_path = _etag_path(part)
     total = _download_part(file, part, retries, wait, report)
     size = part.stat().st_size
+    if not size and file.sha256 != EMPTY:
+        part.unlink()
+        etag_path.unlink(missing_ok=True)
+        raise DownloadError(f"{file.url}: the server answers with nothing; try again later.")
     if size != (file.size or total or size):
         part.unlink()
         raise DownloadError(f"{file.url}: {size} bytes came instead of {file.size or total}; try again.")
-    sha256 = _hash_file(part)
+    sha256 = hash_file(part)
     if expected not in (None, sha256):
         part.unlink()
-        _etag_path(part).unlink(missing_ok=True)
+        etag_path.unlink(missing_ok=True)
         whose = "published" if file.sha256 else f"recorded at the first download in {_record_path(target).name}"
         raise DownloadError(
             f"{file.url}: the checksum {sha256[:12]}... is not the one {whose} ({str(expected)[:12]}...); "
             "the download was deleted, so try again or see whether the data set has changed."
         )
     part.replace(target)
-    _etag_path(part).unlink(missing_ok=True)
+    etag_path.unlink(missing_ok=True)
     _write_record(target, file, sha256, size)
     return Fetched(target, sha256, size, False, file.sha256 is not None)
 
@@ -120,19 +123,19 @@ def _download_part(file: SourceFile, part: Path, retries: int, wait: float, repo
     """Bring the part to its full length, taking up dropped connections; the length that the server names."""
     failures = 0
     while True:
-        before = part.stat().st_size if part.exists() else 0
+        transfer, before = _Transfer(file, part, report), _size(part)
         try:
-            return _transfer(file, part, report)
+            return transfer.run()
         except urllib.error.HTTPError as error:
             if error.code < 500 and error.code not in _RETRIED:
                 raise DownloadError(f"{file.url}: the server answers {error.code} ({error.reason}).") from error
             problem = f"the server answers {error.code} ({error.reason})"
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
+            if isinstance(error, OSError) and error.errno in LOCAL_ERRORS:
                 raise DownloadError(f"{part} cannot be written: {str(error.strerror).lower()}.") from error
             problem = str(getattr(error, "reason", "") or error or type(error).__name__)
-        after = part.stat().st_size if part.exists() else 0
-        failures = 1 if after > before else failures + 1  # whoever makes headway may go on
+        # Whoever makes headway may go on; one that begins anew each time makes none, however far it came.
+        failures = 1 if transfer.resumed and _size(part) > before else failures + 1
         if failures > retries:
             raise DownloadError(
                 f"{file.url}: {problem}; what has come is kept, so run the same command again to go on."
@@ -140,95 +143,88 @@ def _download_part(file: SourceFile, part: Path, retries: int, wait: float, repo
         time.sleep(wait * 2 ** (failures - 1))
 
 
-def _transfer(file: SourceFile, part: Path, report: Report | None) -> int | None:
-    """One connection: append to the part, or begin anew where the server does not go on with the same file."""
-    start = part.stat().st_size if part.exists() else 0
-    etag_path = _etag_path(part)
-    headers = {"User-Agent": "lcoms", "Accept-Encoding": "identity"}
-    if start and (etag_path.exists() or file.sha256):  # else nothing would tell that the file has changed since
-        headers["Range"] = f"bytes={start}-"
-        if etag_path.exists():
-            headers["If-Range"] = etag_path.read_text()
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(file.url, headers=headers), timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and "Range" in headers:  # nothing is left to send, or the file has become shorter
-            total = _number_after_slash(error.headers.get("Content-Range"))
+class _Transfer:
+    """One connection: appends to the part, or begins anew where the server does not go on with the same file.
+
+    Attributes:
+        resumed: whether the server went on where the part ends.
+    """
+
+    def __init__(self, file: SourceFile, part: Path, report: Report | None) -> None:
+        self._file, self._part, self._report = file, part, report
+        self._etag_path = _etag_path(part)
+        self.resumed = False
+
+    def run(self) -> int | None:
+        """Bytes of the whole file, where the server says; the part holds them all."""
+        start, headers = _size(self._part), {"User-Agent": "lcoms", "Accept-Encoding": "identity"}
+        etag = self._etag_path.read_text(encoding="latin-1") if self._etag_path.exists() else ""
+        if start and (etag or self._file.sha256):  # else nothing would tell that the file has changed since
+            headers["Range"] = f"bytes={start}-"
+            if etag:
+                headers["If-Range"] = etag
+        try:
+            request = urllib.request.Request(self._file.url, headers=headers)
+            response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and "Range" in headers:  # nothing is left to send, or the file has become shorter
+                total = _number_after_slash(error.headers.get("Content-Range"))
+                error.close()
+                if total == start:
+                    return total
+                self._forget()
+                return self.run()
             error.close()
-            if total == start:
-                return total
-            part.unlink()
-            return _transfer(file, part, report)
-        error.close()
-        raise
-    with response:
-        if response.status != 206:
-            start = 0
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length is not None else None
-        etag = response.headers.get("ETag") or response.headers.get("Last-Modified")
-        if etag:
-            etag_path.write_text(etag)
-        with part.open("ab" if start else "wb") as sink:
+            raise
+        with response:
+            if response.status == 206:
+                self._require_same(response, start, etag)
+                self.resumed = True
+            return self._receive(response, start if self.resumed else 0)
+
+    def _require_same(self, response: http.client.HTTPResponse, start: int, etag: str) -> None:
+        """Whether a part of a file is the one asked for; what there is goes where it is not.
+
+        Raises:
+            http.client.HTTPException: it is that of another file, or begins elsewhere.
+        """
+        begins = re.fullmatch(r"bytes (\d+)-\d+/(?:\d+|\*)", response.headers.get("Content-Range", "").strip())
+        other = etag and _validator(response) not in ("", etag)
+        if begins is None or int(begins.group(1)) != start or other:
+            self._forget()
+            raise http.client.HTTPException("the server goes on with another file, or elsewhere in it")
+
+    def _receive(self, response: http.client.HTTPResponse, start: int) -> int | None:
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdecimal() else None
+        if not start:
+            self._etag_path.unlink(missing_ok=True)
+            if validator := _validator(response):
+                self._etag_path.write_text(validator, encoding="latin-1")
+        with self._part.open("ab" if start else "wb") as sink:
             done = start
             while chunk := response.read(_CHUNK):
                 sink.write(chunk)
                 done += len(chunk)
-                if report is not None:
-                    report(file.name, done, total)
-    if total is not None and done < total:
-        raise http.client.IncompleteRead(b"", total - done)
-    return total
+                if self._report is not None:
+                    self._report(self._file.name, done, total)
+        if total is not None and done < total:
+            raise http.client.IncompleteRead(b"", total - done)
+        return total
+
+    def _forget(self) -> None:
+        self._part.unlink(missing_ok=True)
+        self._etag_path.unlink(missing_ok=True)
 
 
-def unpack(archive: Path, folder: Path) -> list[Path]:
-    """Unpack the files of a zip or tar archive, none of them outside the folder; those there already are kept.
-
-    Raises:
-        DownloadError: it is no such archive, is damaged, or a member's name leads outside the folder.
-    """
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as bundle:
-                infos = [info for info in bundle.infolist() if not info.is_dir()]
-                targets = [(_inside(folder, info.filename), info) for info in infos]
-                return [_extract(lambda i=info: bundle.open(i), path, info.file_size) for path, info in targets]
-        with tarfile.open(archive) as tar:
-            members = [(_inside(folder, member.name), member) for member in tar if member.isfile()]
-            return [_extract(lambda m=member: tar.extractfile(m), path, member.size) for path, member in members]
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
-        raise DownloadError(f"{archive} is not an archive that can be unpacked; delete it and fetch again.") from error
+def _validator(response: http.client.HTTPResponse) -> str:
+    """What tells one state of a file from another; a weak ETag does not."""
+    etag = response.headers.get("ETag", "")
+    return (etag if not etag.startswith("W/") else "") or response.headers.get("Last-Modified", "")
 
 
-def _extract(opener: Callable[..., Any], target: Path, size: int) -> Path:
-    if target.exists() and target.stat().st_size == size:
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    with opener() as stream, part.open("wb") as sink:
-        shutil.copyfileobj(stream, sink, _CHUNK)
-    part.replace(target)
-    return target
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """The path of a member below the folder.
-
-    Raises:
-        DownloadError: the name is absolute or climbs out.
-    """
-    pure = PurePosixPath(name.replace("\\", "/"))
-    if pure.is_absolute() or ".." in pure.parts or ":" in name or not pure.parts:
-        raise DownloadError(f"a file named {name!r} would leave {folder}; nothing was written.")
-    target = folder.joinpath(*pure.parts)
-    if not target.resolve().is_relative_to(folder.resolve()):
-        raise DownloadError(f"a file named {name!r} would leave {folder}; nothing was written.")
-    return target
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _number_after_slash(content_range: str | None) -> int | None:
@@ -244,12 +240,14 @@ def _record_path(target: Path) -> Path:
     return target.with_name(target.name + ".sha256.json")
 
 
-def _read_record(target: Path) -> dict[str, Any]:
+def _recorded(target: Path) -> str | None:
+    """The checksum that an earlier download recorded; none where it recorded that of an empty reply."""
     try:
-        content = parse_json(_record_path(target).read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        content = parse_json(_record_path(target).read_text(encoding="utf-8"))
+        sha256 = content["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return sha256 if isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) and sha256 != EMPTY else None
 
 
 def _write_record(target: Path, file: SourceFile, sha256: str, size: int) -> None:

@@ -25,7 +25,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from lcoms.core.config import parse_json
+from lcoms.core.config import parse_json, parse_whole
 from lcoms.core.errors import DataError
 from lcoms.data.records import Reader, Reason, Record, RowError, crystal_from_cif, make_crystal, make_record
 from lcoms.structure.crystal import Crystal
@@ -61,7 +61,10 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     stem = path.name.partition(".")[0]
     with open_text(path) as handle:
         try:
-            for number, line in enumerate(line for line in handle if line.strip()):
+            whole = iter(lambda: handle.readline(_LARGEST_ITEM), "")
+            for number, line in enumerate(line for line in whole if line.strip()):
+                if len(line) == _LARGEST_ITEM:
+                    raise DataError(f"{path} has a line of more than {_LARGEST_ITEM >> 20} MB; write one row a line.")
                 yield {"line": line, "row_name": f"{stem}-{number}", "source_name": stem}
         except (EOFError, OSError, zlib.error) as error:
             raise DataError(f"{path} is damaged or cut short; fetch it again.") from error
@@ -126,7 +129,7 @@ class _Stream:
     def __init__(self, path: Path, handle: TextIOWrapper) -> None:
         self.path, self.handle = path, handle
         self.text, self.position = "", 0
-        self.decoder = json.JSONDecoder()
+        self.decoder = json.JSONDecoder(parse_int=parse_whole)
 
     def more(self) -> bool:
         """Read on; False at the end of the file."""
@@ -169,6 +172,8 @@ class _Stream:
                 if not self.more():
                     raise DataError(f"{self.path} is cut short; fetch it again.") from None
                 continue
+            except ValueError as error:
+                raise DataError(f"{self.path} cannot be read: it holds {error}.") from None
             except RecursionError:
                 raise DataError(f"{self.path} is no list of crystals: its JSON is nested too deeply.") from None
             if len(self.text) - end < 4 and isinstance(item, int | float) and self.more():
@@ -205,7 +210,7 @@ def parse_row(row: Mapping[str, Any]) -> Record:
     """
     try:
         crystal, remarks = _crystal(row)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, np.linalg.LinAlgError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, np.linalg.LinAlgError):
         raise RowError(Reason.UNREADABLE) from None
     return make_record(row, crystal, row["row_name"], row["source_name"], remarks)
 

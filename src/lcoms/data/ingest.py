@@ -42,7 +42,6 @@ from lcoms.data.store import (
 
 CHUNK_ROWS = 256
 _STATE_KEY = "lcoms"
-_HASHED_BYTES = 1 << 20
 
 
 @dataclass
@@ -250,16 +249,16 @@ def _job(readers: Sequence[Reader], options: IngestOptions, file_format: str | N
 
 
 def _identify(path: Path) -> dict[str, Any]:
-    """Name, size and a hash of the beginning and the end of a file, or of the names and sizes in a folder."""
+    """Name, size and a hash of all that stands in a file, or of the names and contents of the files in a folder."""
+    if not path.is_dir():
+        return {"name": path.name, "size": path.stat().st_size, "sha256": _hash(path)}
+    members = sorted(member for member in path.iterdir() if member.is_file())
     state = hashlib.sha256()
-    if path.is_dir():
-        members = sorted(path.iterdir())
-        for member in members:
-            state.update(f"{member.name}:{member.stat().st_size}\n".encode())
-        return {"name": path.name, "size": len(members), "sha256": state.hexdigest()}
-    size = path.stat().st_size
+    for member in members:
+        state.update(json.dumps([member.name, _hash(member)]).encode())
+    return {"name": path.name, "size": len(members), "sha256": state.hexdigest()}
+
+
+def _hash(path: Path) -> str:
     with path.open("rb") as file:
-        state.update(file.read(_HASHED_BYTES))
-        file.seek(max(size - _HASHED_BYTES, 0))
-        state.update(file.read(_HASHED_BYTES))
-    return {"name": path.name, "size": size, "sha256_of_ends": state.hexdigest()}
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -115,7 +115,7 @@ def make_crystal(lattice: Any, frac_coords: Any, atomic_numbers: Any) -> Crystal
         lattice = np.asarray(lattice, dtype=float).reshape(3, 3)
         frac_coords = np.asarray(frac_coords, dtype=float).reshape(-1, 3)
         atomic_numbers = np.asarray(atomic_numbers, dtype=np.int64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RowError(Reason.UNREADABLE) from None
     if atomic_numbers.ndim != 1 or len(atomic_numbers) != len(frac_coords) or not len(atomic_numbers):
         raise RowError(Reason.UNREADABLE)
@@ -160,7 +160,7 @@ def _number(value: Any) -> float:
     """A number, NaN where there is none; text that is no number counts as none."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return NAN
 
 

@@ -277,7 +277,7 @@ def load_megnet(path: Path | str) -> tuple[Megnet, dict[str, Any]]:
         WeightsError: the file is missing, damaged, of another version, or its tensors do not fit its configuration.
     """
     state, header = read_tensors(Path(path), KIND, VERSION)
-    with must_fit(path):
+    with must_fit(path, state):
         model = Megnet(from_dict(MegnetConfig, header["config"]))
         model.load_state_dict(state)
         metadata = dict(header["metadata"])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
 
+MOST_DEFLATED = 1032  # times: the limit of the format, RFC 1951
 DTYPES = ("int8", "uint8", "int16", "int32", "float32")
 
 
@@ -82,6 +83,8 @@ def _inflated(data: bytes, dtype: str, shape: list[int]) -> NDArray[Any]:
     if dtype not in DTYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise ValueError(f"no array of {dtype} has the shape {shape}")
     size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > MOST_DEFLATED * len(data) + 1:  # more than its bytes can become
+        raise ValueError(f"an array of {size} bytes out of {len(data)}")
     stream = zlib.decompressobj()
     try:
         content = stream.decompress(data, size + 1)

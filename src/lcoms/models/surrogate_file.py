@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from lcoms.core.config import parse_json
 from lcoms.core.disk import write_whole
@@ -23,6 +24,11 @@ KIND = "lcoms-surrogate"
 VERSION = 1
 INT8_LEVELS = 127
 ROW_SCALE = ".row_scale"
+TIMES_HELD, ALWAYS_ALLOWED = 30, 3_000_000  # elements of tensors, those that initialisation goes through again counted
+UNFIT = (
+    ConfigError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
+    RecursionError, MemoryError,
+)  # fmt: skip
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -47,7 +53,7 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
         with safe_open(path, framework="pt") as file:
             header = parse_json((file.metadata() or {}).get("lcoms", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, ValueError, ArithmeticError, MemoryError) as error:
         raise WeightsError(f"{path} is damaged and cannot be read; copy or train it again.") from error
     if not isinstance(header, dict) or header.get("kind") != kind:
         header = header if isinstance(header, dict) else {}
@@ -57,16 +63,40 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
     return tensors, header
 
 
+class _Allowance(TorchFunctionMode):
+    """Lets a block make tensors of so many elements in all; what a header claims may ask for any number."""
+
+    def __init__(self, n_elements: int) -> None:
+        super().__init__()
+        self._left = n_elements
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):  # its memory is not touched yet
+            self._left -= made.numel()
+            if self._left < 0:
+                raise ValueError("a network far larger than the tensors of its file")
+        return made
+
+
 @contextmanager
-def must_fit(path: Path | str) -> Iterator[None]:
+def must_fit(path: Path | str, tensors: Mapping[str, Tensor] | None = None) -> Iterator[None]:
     """What is taken from a file that could be read may still miss something or be of other shapes.
+
+    Args:
+        tensors: of the file; the block may make only tensors that fit to their sizes.
 
     Raises:
         WeightsError: where the block raises what such content makes it raise.
     """
+    held = sum(t.numel() for t in tensors.values()) if tensors is not None else 0
+    allowance = nullcontext() if tensors is None else _Allowance(TIMES_HELD * held + ALWAYS_ALLOWED)
     try:
-        yield
-    except (ConfigError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        with allowance:
+            yield
+    except UNFIT as error:
         raise WeightsError(f"{path} does not fit this version of the program; train or copy it again.") from error
 
 
@@ -114,7 +144,7 @@ def load_surrogate(path: Path | str) -> tuple[ConservativeSurrogate, dict[str, A
         WeightsError: the file is missing, damaged, of another version or does not fit its own config.
     """
     tensors, header = read_tensors(Path(path), KIND, VERSION)
-    with must_fit(path):
+    with must_fit(path, tensors):
         surrogate = ConservativeSurrogate(int(header["latent_dim"]), SurrogateConfig(**header["config"]))
         surrogate.load_state_dict({name: _restored(name, tensors) for name in tensors if not name.endswith(ROW_SCALE)})
         metadata = dict(header["metadata"])

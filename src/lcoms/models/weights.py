@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,7 @@ from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.base import CDVAE
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
+from lcoms.models.manifest import MANIFEST, checked_digest
 from lcoms.models.paper import PaperCDVAE, PaperConfig
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.models.surrogate_file import load_surrogate, must_fit, read_tensors, write_tensors
@@ -28,6 +28,10 @@ SURROGATE_FILE = "surrogate.safetensors"
 LIBRARY_FILE = "library.safetensors"
 ORBITS_FILE = "orbits.json"
 TEMPLATES_FILE = "templates.safetensors"
+RANKING_FILE = "ranking.json"
+CALIBRATION_FILE = "calibration.json"
+REQUIRED = (CDVAE_FILE, SURROGATE_FILE, LIBRARY_FILE, ORBITS_FILE)
+OPTIONAL = (TEMPLATES_FILE, RANKING_FILE, CALIBRATION_FILE)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Weights:
     Attributes:
         elements: atomic numbers that occur in the training data.
         max_atoms: largest cell of the training data.
-        digest: SHA-256 over the files, to say which weights made a prediction.
+        digest: SHA-256 over all files, the calibration among them, to say which weights made a prediction.
         folder: where they were read from; the library of latents and the statistics of orbits stand there too.
     """
 
@@ -116,7 +120,7 @@ def load_cdvae(path: Path | str) -> tuple[CDVAE, dict[str, Any]]:
         WeightsError: the file is missing, damaged, of another version, or its tensors do not fit its configuration.
     """
     state, header = read_tensors(Path(path), KIND, VERSION)
-    with must_fit(path):
+    with must_fit(path, state):
         preset = PRESETS[header["preset"]]
         model = preset.model(from_dict(preset.config, header["config"]))
         model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
@@ -130,20 +134,19 @@ def load_weights(folder: Path | None = None) -> Weights:
     """The weights that ship with the package, or those of a folder.
 
     Raises:
-        WeightsError: a file is missing or damaged.
+        WeightsError: a file is missing, damaged or not the one that `lcoms.models.manifest` noted.
     """
     if folder is None:
         with as_file(files("lcoms").joinpath("weights")) as shipped:
+            if not (shipped / MANIFEST).is_file():
+                raise WeightsError(f"{shipped} has no {MANIFEST}; install lcoms again.")
             return load_weights(Path(shipped))
-    cdvae, metadata = load_cdvae(folder / CDVAE_FILE)
-    surrogate, _ = load_surrogate(folder / SURROGATE_FILE)
-    digest = hashlib.sha256()
-    for name in (CDVAE_FILE, SURROGATE_FILE, LIBRARY_FILE, ORBITS_FILE):
+    for name in REQUIRED:
         if not (folder / name).is_file():
             raise WeightsError(f"there is no file {folder / name}; check the folder, or train first.")
-        digest.update((folder / name).read_bytes())
-    if (folder / TEMPLATES_FILE).is_file():
-        digest.update((folder / TEMPLATES_FILE).read_bytes())
+    digest = checked_digest(folder, (*REQUIRED, *(name for name in OPTIONAL if (folder / name).is_file())))
+    cdvae, metadata = load_cdvae(folder / CDVAE_FILE)
+    surrogate, _ = load_surrogate(folder / SURROGATE_FILE)
     with must_fit(folder / CDVAE_FILE):
         elements, max_atoms = frozenset(map(int, metadata["elements"])), int(metadata["max_atoms"])
     if surrogate.latent_dim != cdvae.config.latent_dim:
@@ -155,7 +158,7 @@ def load_weights(folder: Path | None = None) -> Weights:
         surrogate=surrogate,
         elements=elements,
         max_atoms=max_atoms,
-        digest=digest.hexdigest()[:16],
+        digest=digest,
         folder=folder,
     )
 

@@ -46,14 +46,19 @@ class EnergyOracle(ABC):
     """An energy model of crystals.
 
     Attributes:
-        name: says which model and settings, such as "chgnet:r2scan"; equal names give equal answers, so it is the key
-            of caches and references. `oracles.registry.make_oracle(name)` makes the same oracle again, which is how
+        name: says which model and settings, such as "chgnet:r2scan"; equal names and `provenance` give equal answers;
+            references go by the name. `oracles.registry.make_oracle(name)` makes the same oracle again, which is how
             it reaches other processes.
         batch_size: crystals that are best given to `evaluate` in one call.
+        provenance: what the answers depend on beside the name, such as "chgnet 0.4.2" and a digest of the weights;
+            caches take no answer of another provenance.
+        cutoff: distance in angstrom up to which an atom sees others; None where there is none or it is not known.
     """
 
     name: str
     batch_size: int = 1
+    provenance: tuple[str, ...] = ()
+    cutoff: float | None = None
 
     @abstractmethod
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.provenance import of_file, of_package
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
 
@@ -45,7 +46,10 @@ class ChgnetOracle(EnergyOracle):
         if weights not in WEIGHTS:
             raise OracleError(f"CHGNet has weights {' and '.join(WEIGHTS)}, not {weights!r}.")
         self.name = f"chgnet:{weights}"
-        self._network = _load(weights)
+        from lcoms.oracles.chgnet_graph import BOND_CUTOFF
+
+        self._network, self.cutoff = _load(weights), BOND_CUTOFF
+        self.provenance = (of_package("chgnet"), of_file(_path(weights)))
 
     def check(self, compositions: Iterable[Composition]) -> None:
         """Whether all elements are among the 94 that CHGNet knows.
@@ -125,11 +129,16 @@ def _load(weights: str):  # type: ignore[no-untyped-def]
 
     from lcoms.oracles.chgnet_network import FastCHGNet
 
+    content = torch.load(_path(weights), map_location="cpu", weights_only=True)
+    return FastCHGNet(content["model"]["state_dict"])
+
+
+def _path(weights: str) -> Path:
+    """Where the installed package has these weights."""
     spec = find_spec("chgnet")
     if spec is None or not spec.submodule_search_locations:
         raise OracleError('CHGNet is not installed; type: pip install "lcoms[chgnet]"')
     path = Path(spec.submodule_search_locations[0]) / WEIGHTS[weights]
     if not path.is_file():
         raise OracleError(f"this version of CHGNet has no weights {weights}; install chgnet 0.4.2 or later.")
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    return FastCHGNet(content["model"]["state_dict"])
+    return path

@@ -33,6 +33,9 @@ class Committee(EnergyOracle):
         self.models = tuple(models)
         self.name = ", ".join(model.name for model in models)
         self.batch_size = models[0].batch_size
+        self.provenance = tuple(text for model in models for text in model.provenance)
+        cutoffs = [model.cutoff for model in models if model.cutoff is not None]
+        self.cutoff = min(cutoffs, default=None)
 
     @classmethod
     def named(cls, names: Sequence[str]) -> Committee:

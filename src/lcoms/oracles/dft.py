@@ -24,6 +24,7 @@ import numpy as np
 
 from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.provenance import of_package
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
 
@@ -84,6 +85,7 @@ class GpawOracle(EnergyOracle):
             raise OracleError("GPAW with more than one rank needs mpirun (Debian: openmpi-bin); leave ranks away.")
         self.config = config
         self.name = config.name
+        self.provenance = (of_package("gpaw"), of_package("gpaw-data"))
 
     def check(self, compositions: Iterable[Composition]) -> None:
         """Asks for a PBE setup of each element."""

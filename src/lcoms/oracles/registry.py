@@ -22,6 +22,7 @@ from typing import Any
 
 from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles.base import EnergyOracle
+from lcoms.oracles.provenance import of_imported
 
 DEFAULT_ORACLE = "chgnet:r2scan"
 DEFAULT_COMMITTEE = ("sevennet:l3i5",)
@@ -107,14 +108,17 @@ def _imported(name: str, module: str, attribute: str, options: str) -> EnergyOra
     except Exception as error:  # whatever the user's module raises
         text = (str(error).strip() or "no reason given").splitlines()[0]
         raise OracleError(f"{name} cannot be made: {type(error).__name__}: {text}") from error
+    provenance = of_imported(module, arguments.values(), made)
     if isinstance(made, EnergyOracle):
-        made.name = name
+        made.name, made.provenance = name, tuple(dict.fromkeys((*made.provenance, *provenance)))
         return made
     if not hasattr(made, "get_potential_energy"):
         raise OracleError(f"{name} is neither an ASE calculator nor an energy oracle.")
     from lcoms.oracles.calculators import CalculatorOracle
 
-    return CalculatorOracle(made, name)
+    calculator = CalculatorOracle(made, name)
+    calculator.provenance = provenance
+    return calculator
 
 
 def _split(options: str) -> list[str]:

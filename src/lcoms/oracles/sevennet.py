@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.provenance import of_file, of_package
 from lcoms.oracles.sevennet_network import CUTOFF, SevenNet
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
@@ -41,12 +42,15 @@ class SevenNetOracle(EnergyOracle):
     """
 
     batch_size = 8
+    cutoff = CUTOFF
 
     def __init__(self, weights: str = "l3i5") -> None:
         if weights not in WEIGHTS:
             raise OracleError(f"SevenNet has weights {' and '.join(WEIGHTS)} here, not {weights!r}.")
         self.name = f"sevennet:{weights}"
-        content = _load(WEIGHTS[weights])
+        path = _path(WEIGHTS[weights])
+        self.provenance = (of_package("sevenn"), of_file(path))
+        content = _load(path)
         self._network = SevenNet(content["model_state_dict"])
         self._species: dict[int, int] = dict(content["config"]["_type_map"])
 
@@ -154,17 +158,22 @@ def _not_finite(crystal: Crystal) -> Evaluation:
     return Evaluation.failed("SevenNet gave numbers that are not finite.", crystal.n_atoms)
 
 
-def _load(file: str) -> dict[str, Any]:
-    """A checkpoint of the installed package, read without running any code that it could hold.
-
-    Beside tensors it holds arrays, for which NumPy's own constructors are let through.
-    """
+def _path(file: str) -> Path:
+    """Where the installed package has a checkpoint."""
     spec = find_spec("sevenn")
     if spec is None or not spec.submodule_search_locations:
         raise OracleError('SevenNet is not installed; type: pip install "lcoms[sevennet]"')
     path = Path(spec.submodule_search_locations[0]) / file
     if not path.is_file():
         raise OracleError("this version of SevenNet has no weights l3i5; install sevenn 0.13.0 or later.")
+    return path
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """A checkpoint, read without running any code that it could hold.
+
+    Beside tensors it holds arrays, for which NumPy's own constructors are let through.
+    """
     rebuild: Any = np.ndarray(0).__reduce__()[0]
     allowed: list[Any] = [(rebuild, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype]
     allowed += [type(np.dtype(kind)) for kind in ("f4", "f8", "i8")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lcoms import __version__
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.structure.crystal import Composition, Crystal
@@ -32,8 +34,8 @@ class CountedOracle(EnergyOracle):
     """
 
     def __init__(self, oracle: EnergyOracle) -> None:
-        self.name, self.batch_size = oracle.name, oracle.batch_size
-        self._oracle = oracle
+        self.name, self.batch_size, self.provenance = oracle.name, oracle.batch_size, oracle.provenance
+        self._oracle, self.cutoff = oracle, oracle.cutoff
         self.n_calls = self.n_crystals = self.n_failed = 0
         self.seconds = 0.0
 
@@ -53,9 +55,10 @@ class CountedOracle(EnergyOracle):
 class CachedOracle(EnergyOracle):
     """Answers from a file what was asked before: the same numbers, bit for bit.
 
-    A crystal is found again by the oracle's name and the exact bits of its lattice, coordinates and elements. Failures
-    are not kept. Many processes may share the file (SQLite with a write-ahead log, so on a local disk); one
-    that is killed at any moment leaves it whole, without the answers it had not yet written.
+    A crystal is found again by the oracle's name and provenance, the version of lcoms, and the exact bits of its
+    lattice, coordinates and elements. Failures are not kept. Many processes may share the file (SQLite with a
+    write-ahead log, so on a local disk); one that is killed at any moment leaves it whole, without the answers it had
+    not yet written.
 
     Raises:
         OracleError: the file cannot be opened or is damaged.
@@ -64,16 +67,16 @@ class CachedOracle(EnergyOracle):
     _connection: sqlite3.Connection | None = None
 
     def __init__(self, oracle: EnergyOracle, path: Path) -> None:
-        self.name, self.batch_size = oracle.name, oracle.batch_size
+        self.name, self.batch_size, self.provenance = oracle.name, oracle.batch_size, oracle.provenance
         self.n_hits = self.n_misses = 0
-        self._oracle, self._path = oracle, Path(path)
+        self._oracle, self._path, self.cutoff = oracle, Path(path), oracle.cutoff
         self._process = -1
         with self._opened():
             pass
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         """Asks the oracle once for each distinct crystal that is not in the file."""
-        keys = [cache_key(self.name, crystal) for crystal in crystals]
+        keys = [cache_key(self._oracle, crystal) for crystal in crystals]
         known = self._read(dict(zip(keys, (crystal.n_atoms for crystal in crystals), strict=True)))
         missing = {key: crystal for key, crystal in zip(keys, crystals, strict=True) if key not in known}
         self.n_hits += sum(key in known for key in keys)
@@ -172,10 +175,11 @@ class _Guard:
         return OracleError(f"the cache {path} is damaged or no cache ({error}); delete it, and it is built anew.")
 
 
-def cache_key(name: str, crystal: Crystal) -> bytes:
-    """SHA-256 of the format, the oracle's name, and the numbers of a crystal as little-endian bytes."""
+def cache_key(oracle: EnergyOracle, crystal: Crystal) -> bytes:
+    """SHA-256 of all that an answer depends on: the oracle, lcoms, and the numbers of a crystal as bytes."""
+    said = json.dumps(["lcoms evaluation", __version__, oracle.name, *oracle.provenance, crystal.n_atoms])
     parts = (
-        f"lcoms evaluation {CACHE_FORMAT}\n{name}\n{crystal.n_atoms}\n".encode(),
+        said.encode(),
         (crystal.lattice + 0.0).astype("<f8").tobytes(),  # adding zero makes -0 a 0
         (crystal.frac_coords + 0.0).astype("<f8").tobytes(),
         crystal.atomic_numbers.astype("<i8").tobytes(),

@@ -22,12 +22,13 @@ from scipy.special import expit
 from lcoms.core.config import parse_json
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import ConfigError, DataError, WeightsError
+from lcoms.models.manifest import record_files
+from lcoms.models.weights import CALIBRATION_FILE
 from lcoms.prediction.scoring import LEAST_PROBABILITY
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.symmetry import space_group_order
 
-CALIBRATION_FILE = "calibration.json"
 FORMAT = 4
 WIDE_GAP = 0.1  # eV/atom of the score; wider ones say no more
 CLOSE = 0.03  # eV/atom of the score; candidates within it of the first are rivals
@@ -113,6 +114,7 @@ class Calibration:
         models = [asdict(model) | {"spec": model.spec.to_dict()} for model in self.models]
         content = {"format": FORMAT, "features": FEATURES, "models": models}
         write_whole(folder / CALIBRATION_FILE, json.dumps(content, indent=1) + "\n")
+        record_files(folder, [CALIBRATION_FILE])
 
 
 def what_matters(spec: PredictionSpec) -> PredictionSpec:

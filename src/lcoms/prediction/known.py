@@ -86,9 +86,9 @@ def direct_crystals(composition: Composition, bundle: WeightBundle, search: Sear
 def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownEntry]:
     """The known crystals of a composition, lowest first.
 
-    The height above the hull is that of the source where it gives one. Where it gives only a formation energy the height
-    is taken from where the hull lies by the others of the composition, and may be negative: the source of those did not
-    know this one.
+    The height above the hull is that of the source where it gives one. Where it gives only a formation energy, the
+    height is taken from where the hull lies by the others of the composition; it may be negative, since the source of
+    those did not know this one.
     """
     found = known_entries(templates, composition)
     energies = np.array([t.formation_energy for t in found])

@@ -15,9 +15,10 @@ from typing import Any
 from lcoms.core.config import from_dict, parse_json, to_dict
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import ConfigError, WeightsError
+from lcoms.models.manifest import record_files
+from lcoms.models.weights import RANKING_FILE
 from lcoms.prediction.scoring import ScoreWeights
 
-RANKING_FILE = "ranking.json"
 FORMAT = 1
 
 
@@ -41,6 +42,7 @@ class RankingWeights:
         """Write ranking.json, whole or not at all."""
         content = {"format": FORMAT, **to_dict(self)}
         write_whole(folder / RANKING_FILE, json.dumps(content, indent=1) + "\n")
+        record_files(folder, [RANKING_FILE])
 
 
 def load_ranking(folder: Path) -> RankingWeights:

@@ -23,6 +23,7 @@ from lcoms.core.errors import ConfigError, DataError
 from lcoms.data.dataset import TrainingSteps, to_batch
 from lcoms.data.store import CrystalArrays
 from lcoms.models.base import CDVAE
+from lcoms.models.manifest import record_files
 from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
 from lcoms.structure.batch import CrystalBatch
 from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, with_prefix
@@ -202,6 +203,7 @@ def train_cdvae(
     if writes:
         facts = {"steps": module.step, "skipped": module.skipped, "train": to_dict(config)}
         save_cdvae(model, weights, metadata=metadata | facts)
+        record_files(out, [CDVAE_FILE])
     return weights
 
 

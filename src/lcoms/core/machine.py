@@ -1,0 +1,40 @@
+"""What the machine must give before work begins, and what is said when it does not."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from contextlib import suppress
+
+from lcoms.core.errors import LcomsError
+
+ADDRESS_SPACE = 1_400_000_000  # bytes; loading PyTorch and the shipped weights takes 1.3e9
+FILE_HANDLES = 32
+WANT = "close other programs, ask for less (--processes, --n-relax), or raise the limit (ulimit -v, ulimit -n)"
+
+
+def release_memory() -> None:
+    """Give memory that is free back to the system, where the C library can; it would keep that of each prediction."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def require_machine() -> None:
+    """Whether the limits of this process leave room for the libraries that predictions need.
+
+    Raises:
+        LcomsError: they do not; below these limits libraries fail with many lines, or wait without end.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if space != resource.RLIM_INFINITY and space < ADDRESS_SPACE:
+        raise LcomsError(
+            f"this needs {ADDRESS_SPACE / 1e9:.1f} GB of address space and may have {space / 1e9:.2f} GB; raise the "
+            f"limit, such as by ulimit -v {2 * ADDRESS_SPACE // 1024}."
+        )
+    handles, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if handles != resource.RLIM_INFINITY and handles < FILE_HANDLES:
+        raise LcomsError(f"this needs {FILE_HANDLES} open files and may have {handles}; type ulimit -n 1024 first.")

@@ -1,0 +1,62 @@
+"""What an oracle's answers depend on beside its name: packages, weights and files, each as a short text."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DIGITS = 16
+
+
+def of_package(name: str) -> str:
+    """Name and version of an installed distribution, such as "chgnet 0.4.2"."""
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"{name} of no known version"
+
+
+def of_file(path: Path) -> str:
+    """Name of a file and SHA-256 of its content."""
+    with path.open("rb") as file:
+        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:DIGITS]}"
+
+
+def of_imported(module: str, options: Iterable[Any], made: object) -> tuple[str, ...]:
+    """Of an object that a module made.
+
+    Args:
+        module: its package's version counts, and where it belongs to no installed package the text of its file.
+        options: that it was made with; those that are names of files count by what stands in the files.
+        made: an ASE calculator's `parameters` count.
+    """
+    names = packages_distributions().get(module.partition(".")[0], [])
+    found = sorted({of_package(name) for name in names})
+    source = getattr(sys.modules.get(module), "__file__", None)
+    if not names and source is not None and Path(source).is_file():
+        found.append(of_file(Path(source)))
+    found += [of_file(path) for path in (Path(text) for text in options if isinstance(text, str)) if _is_file(path)]
+    parameters = getattr(made, "parameters", None)
+    if isinstance(parameters, dict):
+        found += sorted(f"{name}={value!r}" for name, value in parameters.items() if _is_plain(value))
+    return tuple(found)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a text that can be no path
+        return False
+
+
+def _is_plain(value: object) -> bool:
+    """Whether its text says all of it: no address of an object, no array cut short."""
+    if isinstance(value, dict | list | tuple):
+        return all(map(_is_plain, [*value, *value.values()] if isinstance(value, dict) else value))
+    return value is None or isinstance(value, bool | int | float | str | np.generic)

@@ -1,0 +1,37 @@
+"""Whether a model sees the neighbours of each atom: those of large ones, such as caesium, may lie beyond its cutoff.
+
+In body-centred cubic crystals the second shell is 2/sqrt(3) times as far as the first. Where the first lies beyond
+sqrt(3)/2 of the cutoff, the second is not seen, forces end at the cutoff, and a relaxation may let the atoms fly apart.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+from lcoms.oracles.base import EnergyOracle
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.neighbors import neighbor_list
+
+SEEN_SHARE = sqrt(3) / 2
+
+
+def beyond_reach(oracle: EnergyOracle, crystal: Crystal) -> str:
+    """One sentence where the nearest neighbours of an atom lie near or beyond the cutoff of the model; else empty."""
+    if oracle.cutoff is None:
+        return ""
+    batch = CrystalBatch.from_crystals([crystal])
+    edges = neighbor_list(batch, cutoff=oracle.cutoff)  # an atom alone is given its nearest, however far
+    lengths = edges.vectors(batch).norm(dim=-1)
+    nearest = lengths.new_full((crystal.n_atoms,), float("inf")).scatter_reduce(0, edges.target, lengths, "amin")
+    far = nearest > SEEN_SHARE * oracle.cutoff
+    if not bool(far.any()):
+        return ""
+    symbols = ", ".join(SYMBOLS[z] for z in sorted({crystal.atomic_numbers[i] for i in far.nonzero()[:, 0].tolist()}))
+    where = "beyond" if float(nearest.max()) > oracle.cutoff else "near"
+    return (
+        f"the nearest neighbours of {symbols} ({float(nearest.max()):.2f} angstrom) lie {where} the cutoff of "
+        f"{oracle.name} ({oracle.cutoff:g} angstrom), which sees no shell beyond them: do not trust what it makes of "
+        "this crystal; a model without a cutoff is gpaw."
+    )
