@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ LENGTH_RANGE = (1.0, 200.0)  # angstrom; a cell edge outside is no crystal we kn
 MIN_FLATNESS = 1e-2  # volume over the product of the lengths; below it the cell is close to a plane
 
 
+@runtime_checkable
 class SymmetricDecoder(Protocol):
     """A decoder that can keep atoms on Wyckoff positions all the way."""
 

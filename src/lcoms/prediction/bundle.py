@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lcoms.core.config import to_dict
 from lcoms.models.base import CDVAE
 from lcoms.models.composition import element_fractions
 from lcoms.models.surrogate import ConservativeSurrogate
@@ -38,7 +41,7 @@ class WeightBundle:
         calibration: what turns a ranked prediction into a probability.
         elements: atomic numbers that occur in the training data.
         max_atoms: largest cell of the training data.
-        digest: over all files, to say which weights made a prediction.
+        digest: over the networks, the templates and all fitted numbers, to say which weights made a prediction.
         folder: where they were read from.
     """
 
@@ -87,16 +90,22 @@ class WeightBundle:
 
 @lru_cache(maxsize=2)
 def _load(weights: Weights) -> WeightBundle:
+    ranking, calibration = load_ranking(weights.folder), load_calibration(weights.folder)
     return WeightBundle(
         cdvae=weights.cdvae,
         surrogate=weights.surrogate,
         library=LatentLibrary.load(weights.folder / LIBRARY_FILE),
         templates=load_templates(weights.folder),
         wyckoff=load_orbits(weights.folder),
-        ranking=load_ranking(weights.folder),
-        calibration=load_calibration(weights.folder),
+        ranking=ranking,
+        calibration=calibration,
         elements=weights.elements,
         max_atoms=weights.max_atoms,
-        digest=weights.digest,
+        digest=_digest(weights, ranking, calibration),
         folder=weights.folder,
     )
+
+
+def _digest(weights: Weights, ranking: RankingWeights, calibration: Calibration) -> str:
+    numbers = json.dumps([weights.digest, to_dict(ranking), to_dict(calibration)], sort_keys=True)
+    return hashlib.sha256(numbers.encode()).hexdigest()[:16]
