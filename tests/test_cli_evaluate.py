@@ -122,7 +122,7 @@ def test_confidence_of_several_files_counts_each_prediction_once(
     features = random.normal(size=(300, len(FEATURES)))
     right = random.random(300) < expit(2 * features[:, 0])
     rows = [
-        {"name": f"row {i}", "seed": 0, "evidence": list(x), "confidence": None, "ranks": {"both": 1 if y else None}}
+        {"name": f"row {i}", "seed": 0, "evidence": list(x), "probability": None, "ranks": {"both": 1 if y else None}}
         for i, (x, y) in enumerate(zip(features.tolist(), right, strict=True))
     ]
     files = [tmp_path / "one.json", tmp_path / "two.json"]
@@ -137,6 +137,9 @@ def test_confidence_of_several_files_counts_each_prediction_once(
     lines = capsys.readouterr().out.splitlines()
     assert sum(int(line.split()[2]) for line in lines[2:-1]) == 300
     assert float(lines[-1].split()[-1]) < 0.1
-    for options, sentence in (([], "state no confidence"), (["--again", str(tmp_path)], "holds no confidence.json")):
+    for options, sentence in (
+        ([], "state no probability"),
+        (["--again", str(tmp_path)], "has no calibration.json for chgnet:r2scan"),
+    ):
         assert run([*command, *options]) == 2
         assert sentence in capsys.readouterr().err
