@@ -1,5 +1,4 @@
-"""How often do proposals have the right structure? Validation ground states, by space group, Wyckoff positions and
-cell.
+"""How often do proposals have the right structure? Known ground states, by space group, Wyckoff positions and cell.
 
     lcoms data ingest FILES --keep-split --out STORE
     python benchmarks/coverage.py STORE

@@ -12,7 +12,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from tiny import candidate_of, prototypes, rock_salt, shaken
 
 from lcoms.core.errors import LcomsError
-from lcoms.prediction.output import candidate_record, structure_files, make_folder, write_files
+from lcoms.prediction.output import candidate_record, make_folder, structure_files, write_files
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import from_pymatgen
