@@ -1,4 +1,4 @@
-"""How do ground states of a table fare, and how its other crystals? Shares, and the stated confidence, for each.
+"""How do ground states of a table fare, and how its other crystals? Shares, and the stated probability, for each.
 
     lcoms evaluate table FILE.parquet --relax --out rows.json
     python benchmarks/by_hull.py rows.json FILE.parquet
@@ -22,15 +22,15 @@ ON_HULL = 0.001  # eV/atom
 
 
 def tell(name: str, outcomes: list[dict]) -> None:  # type: ignore[type-arg]
-    """Print how often the right crystal is found, and how well the stated confidence holds."""
+    """Print how often the right crystal is found, and how well the stated probability holds."""
     print(f"{name}: {len(outcomes)}")
     for criterion, k in (("loose", 1), ("loose", 20), ("both", 1)):
         found = sum((row["ranks"][criterion] or np.inf) <= k for row in outcomes)
         print(f"  {criterion}@{k:<3} {Share(found, len(outcomes))}")
-    stated = [row for row in outcomes if row["confidence"] is not None]
+    stated = [row for row in outcomes if row["probability"] is not None]
     if stated:
         right = np.array([row["ranks"]["both"] == 1 for row in stated])
-        bins, error = reliability(np.array([row["confidence"] for row in stated]), right)
+        bins, error = reliability(np.array([row["probability"] for row in stated]), right)
         print(f"  expected calibration error {error:.3f}; stated: right of n:", end=" ")
         print(", ".join(f"{p:.2f}: {share:.2f} of {n}" for p, share, n in bins))
 

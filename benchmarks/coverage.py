@@ -1,10 +1,10 @@
-"""How often do starts have the right structure? Validation ground states, by space group, Wyckoff positions and cell.
+"""How often do proposals have the right structure? Known ground states, by space group, Wyckoff positions and cell.
 
     lcoms data ingest FILES --keep-split --out STORE
     python benchmarks/coverage.py STORE
 
 Nothing is decoded: what is counted is how many of the known crystals have a library entry with the same structure, and
-how many an entry among the starts, whose composition itself is left out.
+how many an entry among the proposals, whose composition itself is left out.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -16,11 +16,13 @@ import torch
 
 from lcoms.data.store import Store
 from lcoms.evaluate.references import Reference, ground_states
-from lcoms.models.weights import Weights, load_weights
-from lcoms.prediction.propose import PredictConfig, Start, find_starts, largest_cell, load_library
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.propose import find_proposals
+from lcoms.prediction.spec import PredictionSpec, SearchSpec
+from lcoms.prediction.stages import Proposal
 from lcoms.structure.symmetry import STANDARD_SYMPREC
 from lcoms.structure.wyckoff import Orbits, n_primitive_atoms
-from lcoms.templates.wyckoff_statistics import described, load_orbits
+from lcoms.templates.wyckoff_statistics import described
 
 Structure = tuple[int, Orbits]
 """Space group, and which element sits on which Wyckoff position."""
@@ -32,31 +34,31 @@ def structure_of(reference: Reference) -> Structure | None:
     return None if found is None else (found.space_group, found.orbits)
 
 
-def in_library(reference: Reference, structure: Structure, weights: Weights) -> bool:
+def in_library(reference: Reference, structure: Structure, weights: WeightBundle) -> bool:
     """Whether an entry of another composition has the structure."""
-    library, (number, orbits) = load_library(weights.folder), structure
+    library, (number, orbits) = weights.library, structure
     unit = reference.composition.reduced
     cell = unit.scaled(n_primitive_atoms(number, orbits) // unit.n_atoms)
-    place = load_orbits(weights.folder).place(cell, number, orbits)
+    place = weights.wyckoff.place(cell, number, orbits)
     near = library.nearest(unit, len(library), exclude=[unit])
     same = (library.space_groups[near.indices] == number) & (library.patterns[near.indices] == place)
     return place >= 0 and bool((same & near.same_counts & (near.n_formula_units == cell.n_formula_units)).any())
 
 
-def structure_from(start: Start, reference: Reference, weights: Weights) -> Structure | None:
-    """That in which a start is decoded."""
-    if start.orbits:
-        return start.space_group, start.orbits
-    cell = reference.composition.reduced.scaled(start.n_formula_units)
-    known = load_orbits(weights.folder).orbits(start.space_group, cell)
-    return (start.space_group, known[start.pattern][0]) if 0 <= start.pattern < len(known) else None
+def structure_from(proposal: Proposal, reference: Reference, weights: WeightBundle) -> Structure | None:
+    """That in which a proposal is decoded."""
+    if proposal.orbits:
+        return proposal.space_group, proposal.orbits
+    cell = reference.composition.reduced.scaled(proposal.n_formula_units)
+    known, place = weights.wyckoff.orbits(proposal.space_group, cell), proposal.wyckoff_sequence
+    return (proposal.space_group, known[place][0]) if 0 <= place < len(known) else None
 
 
-def place_among_starts(reference: Reference, structure: Structure, weights: Weights, n: int) -> int | None:
-    """Place of the structure among the distinct ones of so many starts; None where it is not there."""
-    config = PredictConfig(n_starts=n, exclude_same=True)
-    starts = find_starts(reference.composition, weights, config, torch.Generator().manual_seed(0))
-    distinct = list(dict.fromkeys(structure_from(start, reference, weights) for start in starts))
+def place_among_proposals(reference: Reference, structure: Structure, weights: WeightBundle, n: int) -> int | None:
+    """Place of the structure among the distinct ones of so many proposals; None where it is not there."""
+    spec = PredictionSpec(search=SearchSpec(n_starts=n, exclude_same=True))
+    proposals = find_proposals(reference.composition, weights, spec, torch.Generator().manual_seed(0))
+    distinct = list(dict.fromkeys(structure_from(proposal, reference, weights) for proposal in proposals))
     return distinct.index(structure) + 1 if structure in distinct else None
 
 
@@ -66,14 +68,14 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("--starts", type=int, nargs="+", default=[30, 60, 120])
     asked = parser.parse_args()
-    store, weights = Store.open(asked.store), load_weights()
-    for low, high in ((2, weights.max_atoms), (weights.max_atoms + 1, largest_cell(weights))):
+    store, weights = Store.open(asked.store), WeightBundle.load()
+    for low, high in ((2, weights.max_atoms), (weights.max_atoms + 1, weights.largest_cell)):
         references = ground_states(store, min_atoms=low, max_atoms=high)
         known = [(one, structure) for one in references if (structure := structure_of(one)) is not None]
         print(f"{low} to {high} atoms: {len(references)} ground states of validation compositions")
         print(f"  structure in the library: {sum(in_library(*one, weights) for one in known)}")
         for n in asked.starts:
-            places = [place_among_starts(*one, weights, n) for one in known]
+            places = [place_among_proposals(*one, weights, n) for one in known]
             found = [place for place in places if place is not None]
             first, five = (sum(place <= k for place in found) for k in (1, 5))
             print(f"  among {n} starts: {len(found)}, in the first five structures {five}, first {first}")

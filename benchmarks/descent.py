@@ -1,4 +1,4 @@
-"""The 26 compounds along 50 descent steps: what conservative and plain surrogates promise, and what is decoded.
+"""The 26 compounds along 50 descent steps: what conservative and plain surrogates predict, and what is decoded.
 
 For each surrogate and each step shown: the mean energy it predicts for the latents, the mean energy it gives to the
 crystals decoded from them and encoded again, and the share of decodes that are valid. Energies in eV/atom. Starts come
@@ -17,11 +17,11 @@ import torch
 from lcoms.evaluate.references import paper_compounds
 from lcoms.models.composition import element_fractions
 from lcoms.models.surrogate_file import load_surrogate
-from lcoms.models.weights import load_weights
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.decode import MIN_DISTANCE
 from lcoms.prediction.descend import descend
-from lcoms.prediction.pipeline import MIN_DISTANCE
-from lcoms.prediction.propose import PredictConfig, find_starts
-from lcoms.structure.batch import CrystalBatch
+from lcoms.prediction.propose import find_proposals
+from lcoms.prediction.spec import PredictionSpec, SearchSpec
 from lcoms.structure.lattice import shortest_distance
 
 SHOWN = (0, 10, 20, 30, 40, 50)
@@ -34,17 +34,17 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--starts", type=int, default=8)
     options = parser.parse_args()
-    weights = load_weights(options.weights)
-    config = PredictConfig(n_starts=options.starts, exclude_same=True)
+    weights = WeightBundle.load(options.weights)
+    spec = PredictionSpec(search=SearchSpec(n_starts=options.starts, exclude_same=True))
     generator = torch.Generator().manual_seed(0)
     latents, features, cells = [], [], []
     for reference in paper_compounds():
-        starts = find_starts(reference.composition, weights, config, generator)
-        latents += [start.latent for start in starts]
-        cells += [reference.composition.scaled(start.n_formula_units) for start in starts]
+        proposals = find_proposals(reference.composition, weights, spec, generator)
+        latents += [proposal.latent for proposal in proposals]
+        cells += [reference.composition.scaled(proposal.n_formula_units) for proposal in proposals]
     z0, features = torch.stack(latents), element_fractions(cells)
     surrogates = {"conservative": weights.surrogate, "plain": load_surrogate(options.plain)[0]}
-    print(f"{'surrogate':<13} {'step':>4} {'promised':>9} {'decoded':>9} {'by the other':>13} {'valid':>6}")
+    print(f"{'surrogate':<13} {'step':>4} {'predicted':>9} {'decoded':>9} {'by the other':>13} {'valid':>6}")
     for name, surrogate in surrogates.items():
         other = surrogates["plain" if name == "conservative" else "conservative"]
         path = descend(surrogate, z0, features, steps=SHOWN[-1], keep_path=True)
@@ -57,7 +57,7 @@ def main() -> None:
                 if c is not None and shortest_distance(c.lattice, c.frac_coords) >= MIN_DISTANCE
             ]
             rows = [row for row, _ in kept]
-            mu, _ = weights.cdvae.encode(CrystalBatch.from_crystals([c for _, c in kept]))
+            mu = weights.encode([c for _, c in kept])
             own, theirs = surrogate(mu, features[rows]).mean(), other(mu, features[rows]).mean()
             print(
                 f"{name:<13} {step:>4} {path.energy_path[step].mean():>9.3f} {own:>9.3f} {theirs:>13.3f} "

@@ -28,10 +28,8 @@ from lcoms.data.store import Store
 from lcoms.evaluate.formulas import evaluate_formulas
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
-from lcoms.models.weights import load_weights
-from lcoms.prediction.pipeline import for_relaxing
-from lcoms.prediction.presets import configs_for
-from lcoms.prediction.propose import load_library
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.presets import Options, spec_for
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.wyckoff import n_primitive_atoms, wyckoff_orbits
 
@@ -99,9 +97,9 @@ def references_of(store: Store, n: int, seed: int) -> dict[str, list[Reference]]
 
 def predict(options: argparse.Namespace) -> int:
     """Predict and print."""
-    weights = load_weights(options.weights)
-    library = load_library(weights.folder)
-    config, refined = configs_for(options.effort, search={"exclude_same": True, "n_candidates": 20})
+    asked = Options(effort=options.effort, exclude_same=True, n_candidates=20, relax=True)
+    predictor = Predictor.load(options.weights, spec=spec_for(asked))
+    library = predictor.bundle.library
     rows = []
     print(f"{'family':<12} {'n':>4}  {'in library':>10}  first, 95 % interval        among 20   s")
     for name, references in references_of(Store.open(options.store), options.n, options.seed).items():
@@ -114,9 +112,7 @@ def predict(options: argparse.Namespace) -> int:
             if tuple(sorted(library.composition(int(i)).counts)) == counts and sum(counts) == n_atoms
         ]
         clock = time.perf_counter()
-        found = evaluate_formulas(
-            references, weights, for_relaxing(config, refined), refined=refined, processes=options.processes
-        )
+        found = evaluate_formulas(references, predictor, processes=options.processes)
         first = sum(one.ranks.both == 1 for one in found)
         among = sum(one.ranks.both is not None and one.ranks.both <= 20 for one in found)
         seconds = (time.perf_counter() - clock) / len(found)

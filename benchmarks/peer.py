@@ -33,13 +33,12 @@ from ase.calculators.calculator import CalculationFailed, Calculator, all_change
 from ase.stress import full_3x3_to_voigt_6_stress
 from pymatgen.symmetry.analyzer import SymmetryUndeterminedError
 
-from lcoms.api import predict_ranked
 from lcoms.evaluate.references import Reference, paper_compounds
 from lcoms.evaluate.statistics import Share
-from lcoms.models.weights import load_weights
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.registry import make_oracle
-from lcoms.prediction.pipeline import PredictConfig, RefineConfig
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.io import from_ase, from_pymatgen
@@ -94,10 +93,10 @@ class OracleCalculator(Calculator):
 
 def by_lcoms(reference: Reference, args: argparse.Namespace, seed: int) -> list[Crystal]:
     """Relaxed candidates, best first."""
-    config = PredictConfig(exclude_same=True, seed=seed)
-    refined = RefineConfig(oracle=args.oracle, n_relax=args.relaxations)
-    prediction = predict_ranked(reference.composition, load_weights(None), config, refined, processes=1)
-    return [candidate.crystal for candidate in prediction.candidates if candidate.relaxation is not None]
+    relaxation = RelaxationSpec(oracle=args.oracle, n_relax=args.relaxations)
+    spec = PredictionSpec(search=SearchSpec(exclude_same=True), relaxation=relaxation, seed=seed)
+    prediction = Predictor.load(spec=spec, processes=1).predict(reference.composition)
+    return [candidate.crystal for candidate in prediction.candidates if candidate.relaxed is not None]
 
 
 def by_cryspy(cell: Composition, args: argparse.Namespace, seed: int) -> list[Crystal]:
@@ -122,8 +121,8 @@ def by_cryspy(cell: Composition, args: argparse.Namespace, seed: int) -> list[Cr
             args.relaxations,
             OracleCalculator(make_oracle(args.oracle)),
             "BFGS",
-            fmax=RefineConfig.fmax,
-            steps=RefineConfig.max_steps,
+            fmax=RelaxationSpec.fmax,
+            steps=RelaxationSpec.max_steps,
         )
         table, structures = pkl_data.load_rslt(), pkl_data.load_opt_struc()
     ranked = table["E_eV_atom"].dropna().sort_values().index
@@ -183,10 +182,10 @@ def main() -> None:
     """Run what is missing and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--relaxations", type=int, default=RefineConfig.n_relax)
+    parser.add_argument("--relaxations", type=int, default=RelaxationSpec.n_relax)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--compounds", nargs="+", help="some of the 26 only")
-    parser.add_argument("--oracle", default=RefineConfig.oracle)
+    parser.add_argument("--oracle", default=RelaxationSpec.oracle)
     parser.add_argument("--out", type=Path, required=True, help="JSON file that keeps the rows")
     args = parser.parse_args()
     torch.set_num_threads(1)

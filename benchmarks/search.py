@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +27,14 @@ import torch
 
 from lcoms.evaluate.references import Reference, paper_compounds
 from lcoms.evaluate.statistics import Share
-from lcoms.models.weights import load_weights
 from lcoms.oracles.references import load_references
-from lcoms.prediction.candidate import Candidate
-from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig, predict_crystals
-from lcoms.prediction.propose import Start, composition_seed
-from lcoms.prediction.refine import refine, why_unusable
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.propose import composition_seed
+from lcoms.prediction.rank import rank_relaxed
+from lcoms.prediction.refine import collect, why_unusable
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
+from lcoms.prediction.stages import Decoded, Proposal
 from lcoms.relax import RelaxConfig, relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import from_pymatgen
@@ -74,46 +75,41 @@ def composition_symbols(composition: Composition) -> list[str]:
     return [SYMBOLS[z] for z in composition.reduced.atomic_numbers]
 
 
-def candidates_of(method: str, reference: Reference, weights, n: int, seed: int) -> list[Candidate]:  # type: ignore[no-untyped-def]
+def crystals_of(method: str, reference: Reference, weights: WeightBundle, n: int, seed: int) -> list[Decoded]:
     """At most `n` crystals of a method, in the order in which it would relax them."""
     if method == "random":
-        return [as_candidate(crystal) for crystal in random_crystals(reference.composition, n, seed)]
-    steps = PredictConfig.steps if method == "descent" else 0
-    config = PredictConfig(n_candidates=n, n_starts=STARTS, steps=steps, exclude_same=True, seed=seed)
-    return list(predict_crystals(reference.composition, weights, config).candidates)
+        return [as_decoded(crystal) for crystal in random_crystals(reference.composition, n, seed)]
+    search = SearchSpec(n_starts=STARTS, steps=SearchSpec.steps if method == "descent" else 0, exclude_same=True)
+    spec = PredictionSpec(search=search, relaxation=None, seed=seed)
+    return list(Predictor(weights, spec).decode(reference.composition).crystals[:n])
 
 
-def as_candidate(crystal: Crystal) -> Candidate:
-    """A crystal that no start led to, in the form that the ranking takes."""
-    start = Start("random", "", float("nan"), crystal.composition.n_formula_units, torch.zeros(0))
+def as_decoded(crystal: Crystal) -> Decoded:
+    """A crystal that no proposal led to, in the form that the ranking takes."""
+    proposal = Proposal("random", "", float("nan"), crystal.composition.n_formula_units, torch.zeros(0))
     closest = shortest_distance(crystal.lattice, crystal.frac_coords)
-    return Candidate(crystal, 0.0, 0.0, 0.0, 0.0, 0.0, space_group_number(crystal), 0.1, closest, start, 1)
+    return Decoded(crystal, space_group_number(crystal), 0.1, closest, 0.0, 0.0, (0.0,), 0.0, 0.0, proposal)
 
 
-def run_one(method: str, reference: Reference, weights, args: argparse.Namespace, seed: int) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def run_one(
+    method: str, reference: Reference, weights: WeightBundle, args: argparse.Namespace, seed: int
+) -> dict[str, object]:
     """Success after each number of relaxations."""
     clock = time.perf_counter()
-    candidates = candidates_of(method, reference, weights, args.relaxations, seed)
+    decoded = crystals_of(method, reference, weights, args.relaxations, seed)
     generated = time.perf_counter() - clock
-    config = RefineConfig(oracle=args.oracle, n_relax=args.relaxations)
-    options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps)
-    results = relax_crystals([c.crystal for c in candidates], args.oracle, options, processes=args.processes)
+    options = RelaxConfig(fmax=RelaxationSpec.fmax, max_steps=RelaxationSpec.max_steps)
+    results = relax_crystals([one.crystal for one in decoded], args.oracle, options, processes=args.processes)
     references = load_references(args.oracle)
 
     def formation_energy(composition: Composition, energy: float) -> float | None:
         return None if references is None else references.formation_energy(composition, energy)
 
-    empty = Prediction(reference.composition, (), PredictConfig(), "", 0, 0, 0, 0)
     group = space_group_number(reference.crystal)
     found = {}
     for k in COUNTS:
-        ranked = refine(
-            replace(empty, candidates=tuple(candidates[:k])),
-            config,
-            lambda crystals: results[: len(crystals)],
-            formation_energy=formation_energy,
-            n_candidates=1,
-        ).candidates
+        relaxed = collect(decoded[:k], results[:k], formation_energy)
+        ranked = rank_relaxed(relaxed.usable, weights.ranking.relaxed)
         found[str(k)] = bool(
             ranked and ranked[0].space_group == group and matches(ranked[0].crystal, reference.crystal, STRICT)
         )
@@ -122,7 +118,7 @@ def run_one(method: str, reference: Reference, weights, args: argparse.Namespace
         "compound": reference.name,
         "seed": seed,
         "found": found,
-        "crystals": len(candidates),
+        "crystals": len(decoded),
         "failed": sum(why_unusable(result, formation_energy) is not None for result in results),
         "steps": sum(result.n_steps for result in results),
         "seconds_generating": round(generated, 2),
@@ -165,13 +161,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--relaxations", type=int, default=max(COUNTS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
-    parser.add_argument("--oracle", default=RefineConfig.oracle)
+    parser.add_argument("--oracle", default=RelaxationSpec.oracle)
     parser.add_argument("--processes", type=int, default=None)
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--out", type=Path, required=True, help="JSON file that keeps the rows")
     parser.add_argument("--figure", type=Path, default=None)
     args = parser.parse_args()
-    weights = load_weights(args.weights)
+    weights = WeightBundle.load(args.weights)
     rows = json.loads(args.out.read_text()) if args.out.exists() else []
     done = {(row["method"], row["compound"], row["seed"]) for row in rows}
     for seed in range(args.seeds):

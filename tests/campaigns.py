@@ -8,8 +8,8 @@ from pathlib import Path
 from lcoms.campaign.folder import CampaignFolder
 from lcoms.campaign.plan import Answer, Plan, predict_one
 from lcoms.campaign.workers import Workers
-from lcoms.models.weights import load_weights
-from lcoms.prediction.pipeline import PredictConfig, RefineConfig
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 
 FORMULAS = ["NaCl", "ZnO", "CsCl", "SrTiO3", "ZnS", "CsZnO"]
 
@@ -38,9 +38,9 @@ class InlineWorkers(Workers):
 
 def plan_for(weights: Path, *, oracle: str | None = None, starts: int = 2) -> Plan:
     """Few starts, and with an oracle one relaxation."""
-    refined = None if oracle is None else RefineConfig(oracle=oracle, n_relax=1)
-    config = PredictConfig(n_candidates=2, n_starts=starts, steps=1)
-    return Plan(config, refined, weights, load_weights(weights).digest)
+    relaxation = None if oracle is None else RelaxationSpec(oracle=oracle, n_relax=1)
+    spec = PredictionSpec(2, SearchSpec(n_starts=starts, steps=1), relaxation)
+    return Plan(spec, weights, WeightBundle.load(weights).digest)
 
 
 def contents(out: Path) -> dict[str, bytes]:

@@ -21,9 +21,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tiny import perovskite, rock_salt
 
+import lcoms
 from lcoms.cli.main import run
 from lcoms.evaluate.judging import time_limit
 from lcoms.models.weights import load_weights
+from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import to_cif, to_extxyz, to_poscar
 
@@ -35,7 +37,14 @@ ODD = [
     "%s" * 9, "{0}", "../../x",
 ]  # fmt: skip
 FORMULAS = ["NaCl", "SrTiO3", "Ca3(PO4)2", "Fe2O3", "Na 2 Cl 2", "CuSO4.5H2O", "LiFePO₄", "(NH4)2SO4"]
-WEIGHTS = ("cdvae.safetensors", "surrogate.safetensors", "library.safetensors", "orbits.json")
+WEIGHTS = (
+    "cdvae.safetensors", "surrogate.safetensors", "library.safetensors", "orbits.json", "ranking.json",
+    "calibration.json",
+)  # fmt: skip
+SHIPPED = Path(lcoms.__file__).parent / "weights"
+SPEC = (
+    "n_candidates = 3\nseed = 1\n\n[search]\nformula_units = [1, 2]\nsubstituted = 0.2\n\n[search.decoder]\nkept = 2\n"
+)
 SETTINGS = [*NETWORK, *TRAINING, *MEGNET, "encoder.n_layers=2", "basis.cutoff=5.0", "conservatism.mode=on", "steps=3"]
 
 
@@ -231,11 +240,17 @@ def examples_of(kind: str, place: Place) -> st.SearchStrategy[Example]:
         )  # fmt: skip
     if kind == "weights":
         return st.sampled_from(WEIGHTS).flatmap(lambda name: _weights_like(place.inputs.weights / name))
+    if kind == "spec":
+        arguments = ("predict", "NaCl", "--weights", "nowhere", "--spec", "{file}")
+        repeated = json_like({"spec": PredictionSpec().to_dict()})
+        return repeated.map(lambda content: Example(arguments, "results.json", content)) | file(
+            "spec.toml", arguments, text_like([SPEC])
+        )
     raise KeyError(kind)
 
 
 def _weights_like(path: Path) -> st.SearchStrategy[Example]:
-    whole = path.read_bytes()
+    whole = (path if path.is_file() else SHIPPED / path.name).read_bytes()
     arguments = ("predict", "NaCl", "--no-relax", *QUICK, "--weights", "{folder}", "--out", "{out}")
     if path.suffix == ".json":
         return json_like(json.loads(whole)).map(lambda content: Example(arguments, path.name, content))
@@ -269,7 +284,7 @@ def _json_row(crystal: Crystal, layout: int) -> dict[str, Any]:
     return {"numbers": crystal.atomic_numbers.tolist(), "frac_coords": coords, "lattice": lattice, "e_above_hull": 0.1}
 
 
-KINDS = ("formulas", "cif", "poscar", "extxyz", "json", "csv", "parquet", "options", "weights")
+KINDS = ("formulas", "cif", "poscar", "extxyz", "json", "csv", "parquet", "options", "weights", "spec")
 
 
 def try_out(example: Example, place: Place) -> None:

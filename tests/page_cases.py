@@ -4,44 +4,49 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-from tiny import TINY, caesium_chloride, candidate_of, perovskite, rock_salt, wurtzite
+from tiny import caesium_chloride, decoded_of, decoded_set, perovskite, proposal_of, relaxed_of, rock_salt, wurtzite
 
-from lcoms.prediction.candidate import Candidate, Relaxation
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
-from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig
-from lcoms.prediction.propose import Start
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.stages import Candidate, Decoded, Proposal
+
+DESCENT = tuple(-1 - 0.01 * step for step in range(21))
 
 
-def start(source: str = "mp-22862", formula: str = "KCl", distance: float = 1.5) -> Start:
-    return Start(source, formula, distance, 1, torch.zeros(TINY.latent_dim))
+def proposal(source: str = "mp-22862", formula: str = "KCl", distance: float = 1.5) -> Proposal:
+    return proposal_of(source, formula, distance)
 
 
-def relaxed(candidate: Candidate, formation: float, above: float) -> Candidate:
-    energies = tuple(formation - 3 + 0.5 / (1 + step) for step in range(6))
-    relaxation = Relaxation("converged", formation - 3, formation, above, 5, candidate.crystal, energies=energies)
-    return replace(candidate, relaxation=relaxation)
+def relaxed(decoded: Decoded, formation: float | None, above: float) -> Candidate:
+    total = (formation or 0.0) - 3
+    energies = tuple(total + 0.5 / (1 + step) for step in range(6))
+    found = relaxed_of(decoded, total, formation_energy=formation, energies=energies)
+    return Candidate.of_relaxed(found, total, above)
 
 
 def salt(**changes: object) -> Prediction:
     """Three candidates of NaCl; by energy they stand 1, 2, 3, by volume 2, 3, 1."""
-    descent = {"descent_energies": tuple(-1 - 0.01 * step for step in range(21))}
-    candidates = (
-        relaxed(candidate_of(rock_salt(), energy_per_atom=-1.6, start=start(), count=7, **descent), -2.02, 0.0),
-        relaxed(candidate_of(caesium_chloride(3.4, (11, 17)), energy_per_atom=-1.9, **descent), -1.97, 0.05),
-        candidate_of(wurtzite(3.9, 6.2, numbers=(11, 17)), energy_per_atom=-1.5, start=start("mp-1", "AgI", 9.0)),
+    decoded = (
+        decoded_of(rock_salt(), energy_per_atom=-1.6, proposal=proposal(), n_found=7, descent_energies=DESCENT),
+        decoded_of(caesium_chloride(3.4, (11, 17)), energy_per_atom=-1.9, descent_energies=DESCENT),
+        decoded_of(wurtzite(3.9, 6.2, numbers=(11, 17)), energy_per_atom=-1.5, proposal=proposal("mp-1", "AgI", 9.0)),
     )
+    candidates = (relaxed(decoded[0], -2.02, 0.0), relaxed(decoded[1], -1.97, 0.05), Candidate.of_decoded(decoded[2]))
     made = Prediction(
-        candidates[0].crystal.composition.reduced, candidates, PredictConfig(), "0123abcd", 48, 1, 2, 3,
-        refined=RefineConfig(), failures=("candidate 3 in the surrogate's order: hopeless",), confidence=0.83,
+        decoded[0].crystal.composition.reduced, candidates, replace(decoded_set(*decoded), n_proposals=48),
+        PredictionSpec(), "0123abcd", ranked_by=("chgnet:r2scan",), n_duplicates=3,
+        failures=("candidate 3 in the surrogate's order: hopeless",), probability=0.83,
     )  # fmt: skip
-    return replace(made, **changes)
+    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def titanate() -> Prediction:
     """One candidate that was not relaxed."""
-    candidate = candidate_of(perovskite(), start=start("random", "", float("nan")))
-    return Prediction(candidate.crystal.composition.reduced, (candidate,), PredictConfig(), "0123abcd", 9, 0, 0, 0)
+    decoded = decoded_of(perovskite(), proposal=proposal("random", "", float("nan")))
+    spec = PredictionSpec(relaxation=None)
+    composition = decoded.crystal.composition.reduced
+    return Prediction(composition, (Candidate.of_decoded(decoded),), decoded_set(decoded), spec, "0123abcd")
 
 
 def overlap_of(prediction: Prediction, n_same: int = 0) -> TrainingOverlap:

@@ -2,61 +2,136 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from pymatgen.core import Composition as PymatgenComposition
 from pymatgen.core import Structure
+from tiny import wurtzite
 
 import lcoms
-from lcoms.core.errors import ConfigError, FormulaError, WeightsError
+from lcoms.core.errors import ConfigError, DataError, FormulaError, OracleError, WeightsError
+from lcoms.prediction.pipeline import Progress
+from lcoms.prediction.presets import Options
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
+from lcoms.structure.io import to_pymatgen
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def test_predict_gives_ranked_pymatgen_structures(tiny_weights: Path) -> None:
-    structures = lcoms.predict("NaCl", relax=False, weights=tiny_weights, n_starts=6, steps=3, seed=2)
-    assert structures
-    assert all(isinstance(structure, Structure) for structure in structures)
-    assert {structure.composition.reduced_formula for structure in structures} == {"NaCl"}
-    assert [structure.properties["rank"] for structure in structures] == list(range(1, len(structures) + 1))
-    first = structures[0].properties
-    assert set(first) >= {"energy_per_atom", "space_group", "start"}
+    found = lcoms.predict("NaCl", relax=False, weights=tiny_weights, starts=6, steps=3, seed=2)
+    assert isinstance(found, lcoms.Prediction)
+    assert len(found) > 0
+    assert all(isinstance(structure, Structure) for structure in found)
+    assert {structure.composition.reduced_formula for structure in found} == {"NaCl"}
+    assert [structure.properties["rank"] for structure in found] == list(range(1, len(found) + 1))
+    first = found[0].properties
+    assert set(first) >= {"energy_per_atom", "space_group", "source"}
     assert np.isfinite(first["energy_per_atom"])
-    again = lcoms.predict("NaCl", relax=False, weights=str(tiny_weights), n_starts=6, steps=3, seed=2)
-    assert [s.lattice.matrix.tolist() for s in again] == [s.lattice.matrix.tolist() for s in structures]
+    again = lcoms.predict("NaCl", relax=False, weights=str(tiny_weights), starts=6, steps=3, seed=2)
+    assert [s.lattice.matrix.tolist() for s in again] == [s.lattice.matrix.tolist() for s in found]
+    assert found.to_dataframe()["rank"].tolist() == [s.properties["rank"] for s in found]
 
 
-def test_options_are_those_of_a_prediction(tiny_weights: Path) -> None:
+def test_options_are_those_of_the_command_line(tiny_weights: Path) -> None:
     (only,) = lcoms.predict(
-        "SrTiO3",
-        relax=False,
-        weights=tiny_weights,
-        n_starts=24,
-        n_candidates=1,
-        formula_units=[1, 1],
-        steps=0,
+        "SrTiO3", relax=False, weights=tiny_weights, starts=24, n_candidates=1, formula_units=1, steps=0
     )
     assert len(only) == 5
-    with pytest.raises(ConfigError, match="unknown option n_startz; did you mean n_starts"):
-        lcoms.predict("NaCl", weights=tiny_weights, n_startz=3)
-    with pytest.raises(ConfigError, match="n_starts: expected a whole number"):
-        lcoms.predict("NaCl", weights=tiny_weights, n_starts="many")
-    with pytest.raises(ConfigError, match="'moon' is not among library, prior, random"):
-        lcoms.predict("NaCl", weights=tiny_weights, start="moon")
+    with pytest.raises(TypeError, match="n_startz"):
+        lcoms.predict("NaCl", weights=tiny_weights, n_startz=3)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match="n_relax has no effect without relaxation"):
+        lcoms.predict("NaCl", relax=False, n_relax=3, weights=tiny_weights)
+    with pytest.raises(ConfigError, match="'two' makes no sense"):
+        lcoms.predict("NaCl", relax=False, formula_units="two", weights=tiny_weights)
+
+
+@pytest.mark.parametrize("units", [2, "2", (2, 2)])
+def test_formula_units_are_a_number_a_text_or_a_range(units: int | str | tuple[int, int], tiny_weights: Path) -> None:
+    found = lcoms.predict("NaCl", relax=False, weights=tiny_weights, starts=3, steps=0, formula_units=units)
+    assert found.spec.search.formula_units == (2, 2)
+    assert {len(structure) for structure in found} <= {2, 4}
+
+
+def test_compositions_of_pymatgen_and_of_lcoms_are_taken(tiny_weights: Path) -> None:
+    options = {"relax": False, "weights": tiny_weights, "starts": 3, "steps": 0}
+    texts = [
+        lcoms.predict(formula, **options).files()["results.json"]  # type: ignore[arg-type]
+        for formula in ("NaCl", PymatgenComposition("Na2Cl2"), lcoms.Composition.from_formula("NaCl"))
+    ]
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_a_structure_of_pymatgen_is_the_only_start(tiny_weights: Path) -> None:
+    options = {"relax": False, "weights": tiny_weights, "steps": 1}
+    for structure in (wurtzite(), to_pymatgen(wurtzite())):
+        found = lcoms.predict("NaCl", start_structure=structure, **options)  # type: ignore[arg-type]
+        assert found.decoded.n_proposals == 1
+        assert found[0].properties["source"] == "given"
+
+
+def test_a_whole_specification_takes_the_place_of_options(tiny_weights: Path) -> None:
+    spec = PredictionSpec(2, SearchSpec(n_starts=3, steps=0), relaxation=None, seed=4)
+    assert lcoms.predict("NaCl", spec=spec, weights=tiny_weights).spec == spec
+    with pytest.raises(ConfigError, match="spec says everything"):
+        lcoms.predict("NaCl", spec=spec, starts=3, weights=tiny_weights)
 
 
 def test_bad_formulas_and_weights(tiny_weights: Path, tmp_path: Path) -> None:
     with pytest.raises(FormulaError, match="did you mean NaCl"):
         lcoms.predict("Nacl", weights=tmp_path)  # the formula is read before the weights
     with pytest.raises(FormulaError, match="no crystal with Au"):
-        lcoms.predict("AuCl", weights=tiny_weights)
+        lcoms.predict("AuCl", relax=False, weights=tiny_weights)
     with pytest.raises(WeightsError, match="there is no file"):
-        lcoms.predict("NaCl", weights=tmp_path)
+        lcoms.predict("NaCl", relax=False, weights=tmp_path)
 
 
-def test_relaxed_structures_come_with_the_oracles_energies(tiny_weights: Path) -> None:
-    options = {"n_starts": 4, "steps": 1, "n_relax": 2, "n_candidates": 2, "max_steps": 5}
-    structures = lcoms.predict("NaCl", weights=tiny_weights, oracle="analytic", processes=1, **options)
-    assert 1 <= len(structures) <= 2
-    above = [structure.properties["energy_above_lowest"] for structure in structures]
-    assert above[0] == 0
-    assert above == sorted(above)
+def test_relaxed_structures_come_with_the_energies_of_the_model(tiny_weights: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    options = {"starts": 4, "steps": 1, "n_relax": 2, "n_candidates": 2, "fmax": 0.5}
+    found = lcoms.predict("NaCl", weights=tiny_weights, oracle="analytic", processes=1, progress=told.append, **options)  # type: ignore[arg-type]
+    assert 1 <= len(found) <= 2
+    assert min(structure.properties["energy_above_lowest"] for structure in found) == 0
+    assert str(told[-1]) == "relaxing: 2 of 2"
+    with pytest.raises(OracleError, match="crystal ball"):
+        lcoms.predict("NaCl", weights=tiny_weights, oracle="analytic", committee=["crystal ball"])
+    with pytest.raises(DataError, match=r"none\.json"):
+        lcoms.predict("NaCl", weights=tiny_weights, oracle="analytic", hull=tmp_path / "none.json")
+
+
+def test_all_formulas_are_checked_before_the_first_is_predicted(tiny_weights: Path) -> None:
+    told: list[Progress] = []
+    with pytest.raises(FormulaError, match="no crystal with Au"):
+        lcoms.predict_all(["NaCl", "AuCl"], Options(relax=False), weights=tiny_weights, progress=told.append)
+    assert told == []
+
+
+def test_several_predictions_come_each_as_it_is_finished(tiny_weights: Path) -> None:
+    told: list[Progress] = []
+    options = Options(relax=False, starts=3, steps=0)
+    predictions = lcoms.predict_all(["NaCl", "ZnO"], options, weights=tiny_weights, progress=told.append)
+    assert told == []
+    first = next(predictions)
+    assert first.composition.reduced_formula == "NaCl"
+    assert {one.formula for one in told} == {"NaCl"}
+    assert [p.composition.reduced_formula for p in predictions] == ["ZnO"]
+    alone = lcoms.predict("NaCl", relax=False, starts=3, steps=0, weights=tiny_weights)
+    assert first.files() == alone.files()
+
+
+def test_the_front_page_names_what_it_has() -> None:
+    assert set(lcoms.__all__) <= set(dir(lcoms))
+    for name in lcoms.__all__:
+        assert getattr(lcoms, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'predictt'"):
+        _ = lcoms.predictt
+    assert lcoms.PredictionSpec().relaxation == RelaxationSpec()

@@ -16,7 +16,8 @@ from werkzeug.serving import make_server
 
 from lcoms.app import Settings, make_app
 from lcoms.app import server as module
-from lcoms.models.weights import load_weights
+from lcoms.prediction.pipeline import Predictor, Progress
+from lcoms.prediction.spec import PredictionSpec
 
 pytestmark = pytest.mark.browser
 SECONDS = 180.0
@@ -28,18 +29,19 @@ def go_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     event = threading.Event()
 
     def known(*_: object, progress, **__: object):
-        progress("relaxing candidates: 3 of 20")
+        progress(Progress("NaCl", "relaxing", 3, 20))
         assert event.wait(SECONDS)
         return salt()
 
-    monkeypatch.setattr(module, "predict_ranked", known)
+    monkeypatch.setattr(Predictor, "predict", known)
     monkeypatch.setattr(module, "training_overlap", lambda *_: overlap_of(salt()))
     return event
 
 
 @pytest.fixture
 def address(tiny_weights: Path) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, make_app(Settings(load_weights(tiny_weights), None)), threaded=True)
+    predictor = Predictor.load(tiny_weights, spec=PredictionSpec(relaxation=None), processes=1)
+    server = make_server("127.0.0.1", 0, make_app(Settings(predictor)), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.port}/"
@@ -63,7 +65,7 @@ def test_a_formula_is_typed_and_its_report_appears(address: str, go_on: threadin
         watched.complaints.clear()
         page.locator("#formula").fill("NaCl")
         page.keyboard.press("Enter")
-        page.get_by_text("relaxing candidates: 3 of 20").wait_for()
+        page.get_by_text("relaxing: 3 of 20").wait_for()
         page.locator("progress[value='3']").wait_for()
         go_on.set()
         page.locator("article:visible h2").wait_for()

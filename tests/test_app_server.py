@@ -13,16 +13,20 @@ pytest.importorskip("flask", reason="the extra app is not installed")
 from lcoms.app import Settings, make_app
 from lcoms.app import server as module
 from lcoms.app.desk import Run
-from lcoms.models.weights import load_weights
-from lcoms.prediction.pipeline import RefineConfig
+from lcoms.prediction.pipeline import Predictor, Progress
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 
 SECONDS = 30.0
 NASTY = "\"'><script>alert(1)</script>"
 
 
+def predictor(weights: Path, relaxation: RelaxationSpec | None = None) -> Predictor:
+    return Predictor.load(weights, spec=PredictionSpec(relaxation=relaxation), processes=1)
+
+
 @pytest.fixture
 def client(tiny_weights: Path):
-    return make_app(Settings(load_weights(tiny_weights), None)).test_client()
+    return make_app(Settings(predictor(tiny_weights))).test_client()
 
 
 def plain(text: str) -> str:
@@ -50,7 +54,7 @@ def test_a_formula_becomes_a_report(client) -> None:
     report = client.get("/runs/1").text
     assert '<h1 id="title-NaCl">NaCl</h1>' in report
     assert "seed 3" in report
-    assert "none was taken as a start, but the weights were trained on them" in report
+    assert "none was used as a template, but the weights were trained on them" in report
     assert 1 <= report.count("<article") <= 2
     assert '<a href="/">New prediction</a>' in report
     assert "done" in plain(client.get("/").text)
@@ -116,16 +120,16 @@ def test_a_second_formula_is_refused_while_one_runs(client, monkeypatch: pytest.
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(*_: object, progress, **__: object):
-        progress("relaxing candidates: 3 of 20")
+        progress(Progress("NaCl", "relaxing", 3, 20))
         begun.set()
         assert go_on.wait(SECONDS)
         raise module.FormulaError("enough.")
 
-    monkeypatch.setattr(module, "predict_ranked", slow)
+    monkeypatch.setattr(Predictor, "predict", slow)
     client.post("/predict", data={"formula": "NaCl"})
     assert begun.wait(SECONDS)
-    assert client.get("/runs/1/progress").get_json()["progress"] == "relaxing candidates: 3 of 20"
-    assert "relaxing candidates: 3 of 20" in client.get("/runs/1").text
+    assert client.get("/runs/1/progress").get_json()["progress"] == "relaxing: 3 of 20"
+    assert "relaxing: 3 of 20" in client.get("/runs/1").text
     answer = client.post("/predict", data={"formula": "ZnO"})
     assert answer.status_code == 503
     assert "NaCl is being predicted, one formula at a time" in answer.text
@@ -133,10 +137,16 @@ def test_a_second_formula_is_refused_while_one_runs(client, monkeypatch: pytest.
     assert wait(client, "/runs/1")["complaint"] == "enough."
 
 
-def test_elements_that_the_oracle_does_not_know_are_refused_at_once(tiny_weights: Path) -> None:
-    refined = RefineConfig(oracle="analytic")
-    client = make_app(Settings(load_weights(tiny_weights), refined)).test_client()
-    assert "relaxed with analytic" in plain(client.get("/").text)
+def test_elements_that_the_oracle_does_not_know_are_refused_at_once(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relaxation = RelaxationSpec(oracle="toy_oracles:Raises")
+    client = make_app(Settings(predictor(tiny_weights, relaxation))).test_client()
+    assert "relaxed with toy_oracles:Raises" in plain(client.get("/").text)
+    monkeypatch.setattr("lcoms.prediction.pipeline.check_composition", lambda *_: None)
+    answer = client.post("/predict", data={"formula": "LrCl"})
+    assert answer.status_code == 400
+    assert "no lawrencium here." in plain(answer.text)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.1.5:8060", "localhost.evil:80"])
@@ -152,7 +162,7 @@ def test_its_own_names_are(host: str, client) -> None:
 
 
 def test_names_are_free_where_it_was_asked_for(tiny_weights: Path) -> None:
-    client = make_app(Settings(load_weights(tiny_weights), None, names=None)).test_client()
+    client = make_app(Settings(predictor(tiny_weights), names=None)).test_client()
     assert client.get("/", headers={"Host": "lab.example"}).status_code == 200
 
 

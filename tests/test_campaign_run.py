@@ -129,11 +129,20 @@ def test_what_no_formula_can_do_without_ends_the_campaign(plan: Plan, tmp_path: 
     assert not (tmp_path / JOURNAL).exists()
 
 
+def test_the_summary_holds_the_energies_of_relaxed_candidates(tiny_weights: Path, tmp_path: Path) -> None:
+    plan = plan_for(tiny_weights, oracle="analytic")
+    files = reference(["NaCl"], plan, tmp_path)
+    (row,) = summarise(tmp_path, {"NaCl": ""}).to_pylist()
+    relaxation = json.loads(files["NaCl/results.json"])["candidates"][0]["relaxation"]
+    assert row["total_energy_per_atom"] == relaxation["total_energy_per_atom"] is not None
+    assert row["formation_energy_per_atom"] is None  # the closed form has no reference elements
+
+
 def test_a_defect_in_one_formula_is_a_row(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by zero\nat length")
 
-    monkeypatch.setattr("lcoms.campaign.plan.predict_ranked", broken)
+    monkeypatch.setattr("lcoms.prediction.pipeline.Predictor.predict", broken)
     assert predict_one("NaCl", plan)[:2] == ({}, "ZeroDivisionError: by zero")
 
 
@@ -147,6 +156,7 @@ def test_the_summary_says_what_is_there(plan: Plan, undisturbed: dict[str, bytes
     first = json.loads(undisturbed["NaCl/results.json"])["candidates"][0]
     for name in ("space_group", "space_group_symbol", "energy_per_atom"):
         assert salt[name] == first[name]
+    assert (salt["probability"], salt["total_energy_per_atom"], salt["formation_energy_per_atom"]) == (None,) * 3
     assert (tmp_path / salt["path"]).is_file()
     assert salt["seconds"] is None  # only the journal knew them
     assert (damaged["status"], missing["status"], bad["status"]) == (DAMAGED, NOT_RUN, "failed")

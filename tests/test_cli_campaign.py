@@ -11,7 +11,7 @@ from campaigns import InlineWorkers, contents
 
 from lcoms.cli.main import run
 
-QUICK = ("--starts", "3", "--steps", "1", "-n", "2", "--seed", "5", "--no-relax")
+QUICK = ("--starts", "3", "--steps", "1", "-n", "2", "--seed", "5")
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def campaign(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         if formulas is not None:
             file.write_text(formulas)
         folders = ["--weights", str(tiny_weights), "--out", str(out or tmp_path / "out")]
-        code = run(["campaign", str(file), *folders, *QUICK, *arguments])
+        relaxing = () if "--relax" in arguments else ("--no-relax",)
+        code = run(["campaign", str(file), *folders, *QUICK, *relaxing, *arguments])
         captured = capsys.readouterr()
         return code, captured.out, captured.err.splitlines()
 
@@ -35,7 +36,19 @@ def test_each_formula_is_as_predict_writes_it(campaign, tiny_weights: Path, tmp_
     code, output, complaints = campaign(formulas="NaCl # salt\nZnO\nClNa\n\n")
     assert (code, complaints) == (0, [])
     assert output.startswith("2 formulas: 2 done; median ")
-    run(["predict", "NaCl", "ZnO", *QUICK, "--weights", str(tiny_weights), "--out", str(tmp_path / "predicted")])
+    run(
+        [
+            "predict",
+            "NaCl",
+            "ZnO",
+            *QUICK,
+            "--no-relax",
+            "--weights",
+            str(tiny_weights),
+            "--out",
+            str(tmp_path / "predicted"),
+        ]
+    )
     assert contents(tmp_path / "out") == contents(tmp_path / "predicted")
     rows = pq.read_table(tmp_path / "out" / "summary.parquet").to_pylist()
     assert [row["formula"] for row in rows] == ["NaCl", "ZnO"]
@@ -72,6 +85,8 @@ def test_the_table_alone(campaign, tmp_path: Path) -> None:
         (("--processes", "2", "--scheduler", "tcp://x:1"), "exclude each other"),
         (("--effort", "heroic"), "there is no effort"),
         (("--relax", "--oracle", "crystal ball"), "crystal ball"),
+        (("--relax", "--oracle", "analytic", "--committee", "crystal ball"), "crystal ball"),
+        (("--n-relax", "3"), "n_relax has no effect without relaxation"),
         (("--weights", "nowhere"), "there is no file"),
     ],
 )

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from scipy.special import expit
 from tiny import caesium_chloride, made_crystals, make_store, perovskite, rock_salt
 
 from lcoms.cli.main import run
 from lcoms.evaluate import references
 from lcoms.evaluate.references import Reference
 from lcoms.models.weights import CDVAE_FILE
-from lcoms.prediction.calibrate import FEATURES
 from lcoms.structure.io import to_extxyz
 
 QUICK = ["--starts", "4", "--steps", "2"]
@@ -113,30 +110,3 @@ def test_validation_takes_ground_states_and_relaxes(
     assert lines[15] == "relaxed and ranked by the oracle"
     assert run(["evaluate", "validation", str(tmp_path / "store"), "--max-atoms", "1", *QUICK]) == 2
     assert "no ground states" in capsys.readouterr().err
-
-
-def test_confidence_of_several_files_counts_each_prediction_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    random = np.random.default_rng(0)
-    features = random.normal(size=(300, len(FEATURES)))
-    right = random.random(300) < expit(2 * features[:, 0])
-    rows = [
-        {"name": f"row {i}", "seed": 0, "evidence": list(x), "confidence": None, "ranks": {"both": 1 if y else None}}
-        for i, (x, y) in enumerate(zip(features.tolist(), right, strict=True))
-    ]
-    files = [tmp_path / "one.json", tmp_path / "two.json"]
-    files[0].write_text(json.dumps(rows[:200]))
-    files[1].write_text(json.dumps([*rows[150:], {**rows[0], "name": "nothing was relaxed", "evidence": []}]))
-    command, weights = ["evaluate", "confidence", *map(str, files)], tmp_path / "weights"
-    assert run([*command, "--fit", str(weights)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"300 predictions, {right.mean():.3f} right")
-    assert lines[-1].endswith("cross-validated")
-    assert run([*command, "--again", str(weights)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert sum(int(line.split()[2]) for line in lines[2:-1]) == 300
-    assert float(lines[-1].split()[-1]) < 0.1
-    for options, sentence in (([], "state no confidence"), (["--again", str(tmp_path)], "holds no confidence.json")):
-        assert run([*command, *options]) == 2
-        assert sentence in capsys.readouterr().err

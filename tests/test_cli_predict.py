@@ -13,7 +13,7 @@ import pytest
 from tiny import KnownDecoder, rock_salt, wurtzite
 
 from lcoms.cli.main import run
-from lcoms.models import weights as weights_module
+from lcoms.prediction import bundle as bundle_module
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import to_cif
 
@@ -45,7 +45,7 @@ def test_a_formula_alone_is_enough(predict, tmp_path: Path) -> None:
     folder = tmp_path / "results" / "NaCl"
     content = results(tmp_path, "NaCl")
     assert [entry["cif"] for entry in content["candidates"]] == sorted(path.name for path in folder.glob("*.cif"))
-    assert content["options"]["n_starts"] == 4
+    assert content["spec"]["search"]["n_starts"] == 4
     assert "not by DFT" in output
     assert output.splitlines()[-1] == f"Next: open {folder / 'rank-01.cif'} in a crystal viewer."
     assert "NaCl" in output.splitlines()[0]
@@ -117,10 +117,10 @@ def test_formulas_from_a_file(predict, tmp_path: Path) -> None:
 
 def test_formula_units_are_kept_to(predict, tmp_path: Path) -> None:
     assert predict("NaCl", "--formula-units", "2")[0] == 0
-    assert results(tmp_path, "NaCl")["options"]["formula_units"] == [2, 2]
-    assert {entry["start"]["formula_units"] for entry in results(tmp_path, "NaCl")["candidates"]} == {2}
+    assert results(tmp_path, "NaCl")["spec"]["search"]["formula_units"] == [2, 2]
+    assert {entry["proposal"]["formula_units"] for entry in results(tmp_path, "NaCl")["candidates"]} == {2}
     assert predict("NaCl", "--formula-units", "1-3")[0] == 0
-    assert results(tmp_path, "NaCl")["options"]["formula_units"] == [1, 3]
+    assert results(tmp_path, "NaCl")["spec"]["search"]["formula_units"] == [1, 3]
     for text, complaint in (("two", "'two' makes no sense"), ("4-1", "make no range"), ("0", "make no range")):
         code, _, complaints = predict("NaCl", "--formula-units", text)
         assert code == 2
@@ -136,8 +136,8 @@ def test_a_start_structure_replaces_the_library(predict, tmp_path: Path) -> None
     (tmp_path / "start.cif").write_text(to_cif(wurtzite()))
     assert predict("NaCl", "--start-structure", str(tmp_path / "start.cif"))[0] == 0
     content = results(tmp_path, "NaCl")
-    assert content["starts"] == 1
-    assert content["candidates"][0]["start"]["source"] == "given"
+    assert content["n_proposals"] == 1
+    assert content["candidates"][0]["proposal"]["source"] == "given"
     for name in ("none.cif", "start.txt"):
         code, _, complaints = predict("NaCl", "--start-structure", str(tmp_path / name))
         assert code == 2
@@ -147,9 +147,9 @@ def test_a_start_structure_replaces_the_library(predict, tmp_path: Path) -> None
 
 def test_other_options_reach_the_results(predict, tmp_path: Path) -> None:
     assert predict("NaCl", "-n", "2", "--without-same", "--seed", "9", "--start", "prior")[0] == 0
-    options = results(tmp_path, "NaCl")["options"]
-    expected = {"n_candidates": 2, "exclude_same": True, "seed": 9, "start": "prior"}
-    assert {name: options[name] for name in expected} == expected
+    spec = results(tmp_path, "NaCl")["spec"]
+    assert (spec["n_candidates"], spec["seed"], spec["relaxation"]) == (2, 9, None)
+    assert (spec["search"]["exclude_same"], spec["search"]["start"], spec["search"]["steps"]) == (True, "prior", 2)
     assert len(results(tmp_path, "NaCl")["candidates"]) <= 2
     code, _, complaints = predict("NaCl", "-n", "0")
     assert (code, complaints) == (2, ["lcoms: n_candidates must be at least 1, not 0."])
@@ -177,7 +177,7 @@ def test_an_out_folder_that_cannot_be_made_is_named_before_anything_is_computed(
     def never(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("lcoms.prediction.pipeline.predict_crystals", never)
+    monkeypatch.setattr("lcoms.prediction.pipeline.decode", never)
     (tmp_path / "file").write_text("")
     code, output, complaints = predict("NaCl", out=tmp_path / "file" / "results")
     assert (code, output) == (2, "")
@@ -190,12 +190,12 @@ def test_an_out_folder_that_cannot_be_made_is_named_before_anything_is_computed(
 def test_formulas_without_any_crystal_are_named(
     answer: Crystal | None, code: int, predict, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = replace(weights_module.load_weights(tiny_weights), cdvae=KnownDecoder([answer] * 4))
-    monkeypatch.setattr(weights_module, "load_weights", lambda _: known)
+    known = replace(bundle_module.WeightBundle.load(tiny_weights), cdvae=KnownDecoder([answer] * 4))
+    monkeypatch.setattr(bundle_module, "_load", lambda _: known)
     found, output, complaints = predict("NaCl", "--no-symmetry")
     assert found == code
     if answer is None:
-        assert complaints == ["lcoms: NaCl: no valid crystal came out of 4 starts."]
+        assert complaints == ["lcoms: NaCl: no valid crystal came out of 4 proposals."]
         assert "Next:" not in output
     else:
         assert "Fm-3m (225)" in output
@@ -212,7 +212,7 @@ def test_the_command_itself(tiny_weights: Path, tmp_path: Path) -> None:
     assert (tmp_path / "r" / "NaCl" / "rank-01.cif").exists()
     wrong = subprocess.run([*command, "--start", "moon"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
-    assert wrong.stderr.splitlines()[-1] == "lcoms: option start: 'moon' is not among library, prior, random."
+    assert wrong.stderr.splitlines()[-1] == "lcoms: option search.start: 'moon' is not among library, prior, random."
 
 
 def test_candidates_are_relaxed_and_ranked_by_the_oracle(predict, tmp_path: Path) -> None:
@@ -222,19 +222,72 @@ def test_candidates_are_relaxed_and_ranked_by_the_oracle(predict, tmp_path: Path
     assert "analytic" in out
     assert "*" in out  # there are no reference elements for it, and the table says so
     content = results(tmp_path, "NaCl")
-    assert content["relaxation"]["oracle"] == "analytic"
-    energies = [c["relaxation"]["oracle_energy_per_atom"] for c in content["candidates"]]
-    assert energies == sorted(energies)
-    assert 1 <= len(energies) <= 2
+    assert content["spec"]["relaxation"]["oracle"] == "analytic"
+    assert content["ranked_by"] == ["analytic"]
+    scores = [c["score"] for c in content["candidates"]]
+    assert scores == sorted(scores)
+    assert 1 <= len(scores) <= 2
+    assert all(c["relaxation"]["total_energy_per_atom"] is not None for c in content["candidates"])
     assert content["candidates"][0]["relaxation"]["energy_above_lowest"] == 0
 
 
-def test_an_unknown_oracle_is_said_before_any_work(predict, tmp_path: Path) -> None:
-    code, _, complaints = predict("NaCl", "--relax", "--oracle", "crystal ball")
+@pytest.mark.parametrize("option", [("--oracle",), ("--oracle", "analytic", "--committee")])
+def test_an_unknown_energy_model_is_said_before_any_work(option: tuple[str, ...], predict, tmp_path: Path) -> None:
+    code, _, complaints = predict("NaCl", "--relax", *option, "crystal ball")
     assert code == 2
     assert len(complaints) == 1
     assert "crystal ball" in complaints[0]
     assert not (tmp_path / "results").exists()
+
+
+def test_a_committee_ranks_with_the_model_that_relaxed(predict, tmp_path: Path) -> None:
+    options = ("--relax", "--oracle", "analytic", "--n-relax", "2", "--processes", "1")
+    code, out, complaints = predict("NaCl", *options, "--committee", "toy_oracles:Springs,toy_oracles:Slow")
+    assert (code, complaints) == (0, [])
+    content = results(tmp_path, "NaCl")
+    assert content["ranked_by"] == ["analytic", "toy_oracles:Springs", "toy_oracles:Slow"]
+    assert len(content["candidates"][0]["relaxation"]["committee_energies_per_atom"]) == 2
+    assert "by the mean of analytic and toy_oracles:Springs and toy_oracles:Slow" in " ".join(out.split())
+    assert predict("NaCl", *options, "--committee", "none")[0] == 0
+    assert results(tmp_path, "NaCl")["ranked_by"] == ["analytic"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--oracle", "analytic"),
+        ("--committee", "analytic"),
+        ("--n-relax", "3"),
+        ("--random-symmetric", "3"),
+        ("--fmax", "1"),
+    ],
+    ids=lambda option: option[0],
+)
+def test_options_of_the_relaxation_are_refused_without_it(option: tuple[str, str], predict, tmp_path: Path) -> None:
+    code, output, complaints = predict("NaCl", *option, "--no-relax")
+    name = option[0].removeprefix("--").replace("-", "_")
+    sentence = f"lcoms: {name} has no effect without relaxation; leave it out, or relax."
+    assert (code, output, complaints) == (2, "", [sentence])
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_run_is_repeated_from_its_results(tiny_weights: Path, tmp_path: Path, capsys) -> None:
+    def go(out: str, *options: str) -> dict[str, bytes]:
+        folders = ["--weights", str(tiny_weights), "--processes", "1", "--out", str(tmp_path / out)]
+        assert run(["predict", "NaCl", *options, *folders]) == 0
+        return {path.name: path.read_bytes() for path in (tmp_path / out / "NaCl").iterdir()}
+
+    options = ("--oracle", "analytic", "--n-relax", "2", "-n", "3", "--seed", "5", "--committee", "toy_oracles:Springs")
+    first = go("first", *options, *QUICK)
+    file = str(tmp_path / "first" / "NaCl" / "results.json")
+    assert go("again", "--spec", file) == first
+    capsys.readouterr()
+    for beside in (("--seed", "6"), ("--effort", "fast"), ("--no-relax",)):
+        assert run(["predict", "NaCl", "--spec", file, *beside, "--weights", str(tiny_weights)]) == 2
+        assert "--spec says everything about the search" in capsys.readouterr().err
+    (tmp_path / "bad.toml").write_text("[search]\nn_startz = 3\n")
+    assert run(["predict", "NaCl", "--spec", str(tmp_path / "bad.toml"), "--weights", str(tiny_weights)]) == 2
+    assert "did you mean search.n_starts" in capsys.readouterr().err
 
 
 def test_energies_above_the_hull(predict, tmp_path: Path) -> None:
@@ -245,21 +298,26 @@ def test_energies_above_the_hull(predict, tmp_path: Path) -> None:
     assert (code, complaints) == (0, [])
     assert "hull" in out
     relaxation = results(tmp_path, "NaCl")["candidates"][0]["relaxation"]
-    assert relaxation["e_above_hull"] == pytest.approx(relaxation["oracle_energy_per_atom"])
+    assert relaxation["e_above_hull"] == pytest.approx(relaxation["total_energy_per_atom"])
     # The closed form has no reference elements, so that what is predicted here makes no hull.
     code, _, complaints = predict("NaCl", *options, "--hull", "predicted")
     assert code == 0
     assert len(complaints) == 1
     assert "Na and Cl" in complaints[0]
     assert results(tmp_path, "NaCl")["candidates"][0]["relaxation"]["e_above_hull"] is None
-    for wrong in (("--hull", str(tmp_path / "none.json"), "--relax"), ("--hull", "predicted", "--no-relax")):
-        code, _, complaints = predict("NaCl", "--oracle", "analytic", *wrong)
+    for wrong, sentence in (
+        (("--hull", str(tmp_path / "none.json"), "--relax", "--oracle", "analytic"), "none.json"),
+        (("--hull", "predicted", "--no-relax"), "a hull needs relaxed energies"),
+        (("--hull", str(tmp_path / "phases.json"), "--no-relax"), "a hull needs relaxed energies"),
+    ):
+        code, _, complaints = predict("NaCl", *wrong)
         assert code == 2
         assert len(complaints) == 1
+        assert sentence in complaints[0]
 
 
 def test_the_report_holds_all_formulas_and_their_energies(predict, tmp_path: Path) -> None:
-    relaxing = ("--relax", "--oracle", "analytic", "--n-relax", "2", "--explore", "0", "--processes", "1")
+    relaxing = ("--relax", "--oracle", "analytic", "--n-relax", "2", "--random-symmetric", "0", "--processes", "1")
     options = (*relaxing, "-n", "2", "--report")
     code, out, _ = predict("NaCl", "KCl", "ZnO", *options)
     assert code == 2  # no training crystal holds potassium

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lcoms.core.config import from_dict, to_dict, with_overrides
+from lcoms.core.config import from_dict, merged, to_dict, with_overrides
 from lcoms.core.errors import ConfigError
 
 
@@ -187,3 +187,54 @@ def test_a_field_without_default_is_asked_for() -> None:
 def test_what_json_cannot_hold_is_refused() -> None:
     with pytest.raises(ConfigError, match="option learning_rate: inf cannot be written"):
         to_dict(Config(learning_rate=float("inf")))
+
+
+@dataclass(frozen=True)
+class Leaf:
+    depth: int = 1
+    width: float = 0.5
+
+
+@dataclass(frozen=True)
+class Branch:
+    leaf: Leaf = field(default_factory=Leaf)
+    spare: Leaf | None = None
+    names: tuple[str, ...] = ("a", "b")
+
+
+@dataclass(frozen=True)
+class Tree:
+    branch: Branch = field(default_factory=Branch)
+    seed: int = 0
+
+
+def test_merging_keeps_what_is_not_named_at_every_depth() -> None:
+    tree = Tree(Branch(Leaf(7, 0.25)), seed=3)
+    assert merged(tree, {"branch": {"leaf": {"depth": 2}}}) == Tree(Branch(Leaf(2, 0.25)), seed=3)
+    assert merged(tree, {"branch": {"names": ["c"]}, "seed": 4}) == Tree(Branch(Leaf(7, 0.25), names=("c",)), seed=4)
+    assert merged(tree, {}) == tree
+    assert tree == Tree(Branch(Leaf(7, 0.25)), seed=3)
+
+
+def test_merging_makes_a_group_that_was_none_and_takes_one_away() -> None:
+    made = merged(Tree(), {"branch": {"spare": {"depth": 5}}})
+    assert made.branch.spare == Leaf(5)
+    assert merged(made, {"branch": {"spare": {"width": 0.1}}}).branch.spare == Leaf(5, 0.1)
+    assert merged(made, {"branch": {"spare": None}}) == Tree()
+    with pytest.raises(ConfigError, match=r"branch\.leaf"):
+        merged(made, {"branch": {"leaf": None}})
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"seeds": 1}, "unknown option seeds; did you mean seed"),
+        ({"branch": {"leaf": {"dept": 1}}}, r"unknown option branch\.leaf\.dept; did you mean branch\.leaf\.depth"),
+        ({"branch": {"leaf": {"depth": "deep"}}}, r"branch\.leaf\.depth: expected a whole number, not 'deep'"),
+        ({"branch": {"spare": {"colour": 1}}}, r"branch\.spare\.colour"),
+        ({"branch": 3}, "branch: expected a group of options, not 3"),
+    ],
+)
+def test_merging_refuses_what_does_not_fit(options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        merged(Tree(), options)

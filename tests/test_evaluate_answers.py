@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ase.io import write
-from tiny import caesium_chloride, candidate_of, rock_salt, wurtzite, zinc_blende
+from tiny import caesium_chloride, candidate_of, decoded_set, rock_salt, wurtzite, zinc_blende
 
 from lcoms.core.errors import DataError
 from lcoms.evaluate.answers import read_answers, read_known
-from lcoms.prediction.output import write_prediction
-from lcoms.prediction.pipeline import PredictConfig, Prediction
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import to_ase, to_cif
 
@@ -37,11 +37,8 @@ def as_row(crystal: Crystal, **values: Any) -> dict[str, Any]:
 
 def test_what_predict_leaves_is_read_back(tmp_path: Path) -> None:
     crystals = [rock_salt(), caesium_chloride(3.4, (11, 17))]
-    prediction = Prediction(
-        composition=Composition.from_formula("NaCl"), candidates=tuple(map(candidate_of, crystals)),
-        config=PredictConfig(), n_starts=2, n_invalid=0, n_too_close=0, n_duplicates=0, weights_digest="0",
-    )  # fmt: skip
-    folder = write_prediction(prediction, tmp_path)
+    composition, candidates = Composition.from_formula("NaCl"), tuple(map(candidate_of, crystals))
+    folder = Prediction(composition, candidates, decoded_set(), PredictionSpec(), "0").write(tmp_path)
     for path in (tmp_path, folder):
         answers = read_answers(path)
         assert [(a.name, a.material_id, a.formula, a.rank) for a in answers] == [

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import caesium_chloride, candidate_of, perovskite, rock_salt, shaken, tiny_cdvae, zinc_blende
+from tiny import (
+    caesium_chloride,
+    candidate_of,
+    decoded_of,
+    decoded_set,
+    perovskite,
+    rock_salt,
+    shaken,
+    tiny_cdvae,
+    zinc_blende,
+)
 
 from lcoms.core.errors import FormulaError
 from lcoms.evaluate import formulas
@@ -24,16 +34,17 @@ from lcoms.evaluate.reconstruction import Reconstruction, reconstruct
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
 from lcoms.models.base import CDVAE
-from lcoms.models.surrogate import ConservativeSurrogate
-from lcoms.models.weights import Weights, load_weights
-from lcoms.prediction.candidate import Candidate
-from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.rank import rank_decoded
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
+from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Composition, Crystal
 
 SALT = Reference("salt", Composition.from_formula("NaCl"), rock_salt())
 HIGH = Reference("high-pressure salt", Composition.from_formula("NaCl"), caesium_chloride(3.4, (11, 17)))
 OTHER = Reference("other", Composition.from_formula("SrTiO3"), perovskite())
-WEIGHTS = Weights(tiny_cdvae(), ConservativeSurrogate(8), frozenset(), 20, "", Path("nowhere"))
+UNRELAXED = PredictionSpec(relaxation=None)
 
 
 def candidates(*crystals: Crystal) -> tuple[Candidate, ...]:
@@ -41,25 +52,31 @@ def candidates(*crystals: Crystal) -> tuple[Candidate, ...]:
 
 
 @pytest.fixture
+def predictor(tiny_weights: Path) -> Predictor:
+    return Predictor.load(tiny_weights, spec=UNRELAXED)
+
+
+@pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Predictions that are known: zinc blende, then a loose rock salt, rock salt and caesium chloride."""
     made: list[tuple[str, int]] = []
 
-    def predict(composition: Composition, weights: Weights, config: PredictConfig) -> Prediction:
-        assert weights is WEIGHTS
-        made.append((composition.reduced_formula, config.seed))
+    def predict(self: Predictor, composition: Composition) -> Prediction:
+        seed = self.spec.seed
+        made.append((composition.reduced_formula, seed))
         if composition == OTHER.composition:
             raise FormulaError("no luck with SrTiO3.")
         crystals = [zinc_blende(5.6, (11, 17)), shaken(rock_salt(), 0.02), rock_salt(), HIGH.crystal]
-        return Prediction(composition, candidates(*crystals[config.seed :]), config, "", 4, 0, 0, 0)
+        decoded = decoded_set(*map(decoded_of, crystals[seed:]))
+        return Prediction(composition, tuple(rank_decoded(decoded.crystals)), decoded, self.spec, "")
 
-    monkeypatch.setattr(formulas, "predict_crystals", predict)
+    monkeypatch.setattr(Predictor, "predict", predict)
     return made
 
 
-def test_ranks_of_the_first_match(calls: list[tuple[str, int]]) -> None:
+def test_ranks_of_the_first_match(calls: list[tuple[str, int]], predictor: Predictor) -> None:
     seen: list[Outcome] = []
-    outcomes = evaluate_formulas([SALT, OTHER, HIGH], WEIGHTS, PredictConfig(), n_seeds=2, on_outcome=seen.append)
+    outcomes = evaluate_formulas([SALT, OTHER, HIGH], predictor, n_seeds=2, on_outcome=seen.append)
     assert calls == [("NaCl", 0), ("SrTiO3", 0), ("NaCl", 1), ("SrTiO3", 1)]  # once a composition and seed
     assert seen == outcomes
     by = {(outcome.name, outcome.seed): outcome for outcome in outcomes}
@@ -84,8 +101,8 @@ def test_what_fails_the_filter_matches_nothing() -> None:
     assert formulas._ranks(reference, candidates(gases), 216) == Ranks(1, 1, None, None)
 
 
-def test_shares_within_the_first_few(calls: list[tuple[str, int]]) -> None:
-    outcomes = evaluate_formulas([SALT, OTHER, HIGH], WEIGHTS, PredictConfig(seed=0))
+def test_shares_within_the_first_few(calls: list[tuple[str, int]], predictor: Predictor) -> None:
+    outcomes = evaluate_formulas([SALT, OTHER, HIGH], predictor)
     assert len(calls) == 2
     found = {k: share_within(outcomes, k, "strict") for k in (1, 2, 3, 4, 20)}
     assert {k: (share.successes, share.trials) for k, share in found.items()} == {
@@ -121,11 +138,11 @@ def test_energies_within_a_share_of_the_known_one_or_within_electronvolts() -> N
 
 
 def test_relaxed_outcomes_and_processes(tiny_weights: Path) -> None:
-    weights, config = load_weights(tiny_weights), PredictConfig(n_starts=4, steps=1, n_candidates=4)
-    refined = RefineConfig(oracle="analytic", n_relax=2, max_steps=5)
+    relaxation = RelaxationSpec("analytic", n_relax=2, max_steps=5)
+    predictor = Predictor.load(tiny_weights, spec=PredictionSpec(4, SearchSpec(n_starts=4, steps=1), relaxation))
     known = [SALT, Reference("caesium", Composition.from_formula("CsCl"), caesium_chloride())]
-    alone = evaluate_formulas(known, weights, config, refined=refined, n_seeds=2)
-    together = evaluate_formulas(known, weights, config, refined=refined, n_seeds=2, processes=2)
+    alone = evaluate_formulas(known, predictor, n_seeds=2)
+    together = evaluate_formulas(known, predictor, n_seeds=2, processes=2)
     assert [replace(o, seconds=0.0) for o in alone] == [replace(o, seconds=0.0) for o in together]
     assert [(o.name, o.seed) for o in alone] == [("salt", 0), ("caesium", 0), ("salt", 1), ("caesium", 1)]
     energies = [row.energy for row in alone[0].rows if row.energy is not None]
@@ -138,6 +155,7 @@ class Remembering(CDVAE):
     """Decodes to the crystals it has encoded, spoiling some."""
 
     latent_dim = 1
+    within_groups = None
 
     def __init__(self) -> None:
         super().__init__()

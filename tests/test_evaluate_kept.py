@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import caesium_chloride, candidate_of, perovskite, rock_salt, tiny_cdvae, zinc_blende
+from tiny import caesium_chloride, decoded_of, decoded_set, perovskite, rock_salt, zinc_blende
 
 from lcoms.core.errors import DataError, FormulaError, OracleError
-from lcoms.evaluate import formulas
-from lcoms.evaluate.formulas import Outcome, Plan, evaluate_formulas
+from lcoms.evaluate.formulas import Outcome, evaluate_formulas
 from lcoms.evaluate.kept import OutcomeFile
 from lcoms.evaluate.references import Reference
-from lcoms.models.surrogate import ConservativeSurrogate
-from lcoms.models.weights import Weights
-from lcoms.prediction.pipeline import PredictConfig, Prediction, RefineConfig
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.rank import rank_decoded
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Composition
 
 REFERENCES = [
@@ -25,8 +26,7 @@ REFERENCES = [
     Reference("titanate", Composition.from_formula("SrTiO3"), perovskite()),
     Reference("salt under pressure", Composition.from_formula("NaCl"), caesium_chloride(3.4, (11, 17))),
 ]
-WEIGHTS = Weights(tiny_cdvae(), ConservativeSurrogate(8), frozenset(), 20, "a digest", Path("nowhere"))
-PLAN = Plan(PredictConfig(n_candidates=5))
+SPEC = PredictionSpec(5, relaxation=None)
 N_SEEDS = 2
 
 
@@ -34,26 +34,32 @@ class Broken(BaseException):
     """As Ctrl-C: no prediction that fails, but the end of all."""
 
 
+@pytest.fixture(scope="module")
+def bundle(tiny_weights: Path) -> WeightBundle:
+    return WeightBundle.load(tiny_weights)
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     made: list[tuple[str, int]] = []
 
-    def predict(composition: Composition, _: Weights, config: PredictConfig) -> Prediction:
-        made.append((composition.reduced_formula, config.seed))
+    def predict(self: Predictor, composition: Composition) -> Prediction:
+        made.append((composition.reduced_formula, self.spec.seed))
         if composition == REFERENCES[1].composition:
-            raise ZeroDivisionError("a defect" if config.seed else "")
-        crystals = [zinc_blende(5.6, (11, 17)), rock_salt()]
-        return Prediction(composition, tuple(map(candidate_of, crystals)), config, "", 4, 0, 0, 0)
+            raise ZeroDivisionError("a defect" if self.spec.seed else "")
+        decoded = decoded_set(decoded_of(zinc_blende(5.6, (11, 17))), decoded_of(rock_salt()))
+        return Prediction(composition, tuple(rank_decoded(decoded.crystals)), decoded, self.spec, "")
 
-    monkeypatch.setattr(formulas, "predict_crystals", predict)
+    monkeypatch.setattr(Predictor, "predict", predict)
     return made
 
 
-def measured(path: Path, *, stop_after: int | None = None, **changed: Any) -> list[Outcome]:
+def measured(path: Path, bundle: WeightBundle, *, stop_after: int | None = None, **changed: Any) -> list[Outcome]:
     """The outcomes of one run with its file; broken off after so many."""
     references = changed.get("references", REFERENCES)
-    weights, plan = changed.get("weights", WEIGHTS), changed.get("plan", PLAN)
-    with OutcomeFile(path, references, weights, plan, n_seeds=N_SEEDS) as file:
+    weights = replace(bundle, digest=changed.get("digest", bundle.digest))
+    predictor = Predictor(weights, SPEC.with_options(changed.get("options", {})))
+    with OutcomeFile(path, references, predictor, n_seeds=N_SEEDS) as file:
         taken: list[Outcome] = []
 
         def take(outcome: Outcome) -> None:
@@ -63,16 +69,18 @@ def measured(path: Path, *, stop_after: int | None = None, **changed: Any) -> li
             file.add(outcome)
 
         kept = dict(file.outcomes)
-        return evaluate_formulas(references, weights, plan.config, n_seeds=N_SEEDS, kept=kept, on_outcome=take)
+        return evaluate_formulas(references, predictor, n_seeds=N_SEEDS, kept=kept, on_outcome=take)
 
 
 def comparable(outcomes: list[Outcome]) -> list[Outcome]:
     return [replace(outcome, seconds=0.0) for outcome in outcomes]
 
 
-def test_what_is_there_is_not_predicted_again(calls: list[tuple[str, int]], tmp_path: Path) -> None:
+def test_what_is_there_is_not_predicted_again(
+    calls: list[tuple[str, int]], bundle: WeightBundle, tmp_path: Path
+) -> None:
     path = tmp_path / "rows.json"
-    whole = comparable(measured(tmp_path / "whole.json"))
+    whole = comparable(measured(tmp_path / "whole.json", bundle))
     jobs = [("NaCl", 0), ("SrTiO3", 0), ("NaCl", 1), ("SrTiO3", 1)]
     assert calls == jobs
     assert [outcome.note for outcome in whole[2::3]] == [
@@ -80,16 +88,16 @@ def test_what_is_there_is_not_predicted_again(calls: list[tuple[str, int]], tmp_
     ]  # fmt: skip
     calls.clear()
     with pytest.raises(Broken):  # the second reference of NaCl with seed 1 is missing
-        measured(path, stop_after=4)
+        measured(path, bundle, stop_after=4)
     rows = json.loads(path.read_text())
     assert [(row["name"], row["seed"]) for row in rows] == [
         ("salt", 0), ("salt under pressure", 0), ("titanate", 0), ("salt", 1)
     ]  # fmt: skip
     calls.clear()
-    assert comparable(measured(path)) == whole
+    assert comparable(measured(path, bundle)) == whole
     assert calls == jobs[2:]
     calls.clear()
-    assert comparable(measured(path)) == whole
+    assert comparable(measured(path, bundle)) == whole
     assert calls == []
     assert [row["name"] for row in json.loads(path.read_text())] == [outcome.name for outcome in whole]
 
@@ -97,48 +105,56 @@ def test_what_is_there_is_not_predicted_again(calls: list[tuple[str, int]], tmp_
 @pytest.mark.parametrize(
     "changed",
     [
-        {"plan": PLAN._replace(config=replace(PLAN.config, steps=3))},
-        {"plan": PLAN._replace(refined=RefineConfig())},
-        {"weights": replace(WEIGHTS, digest="another")},
+        {"options": {"search": {"steps": 3}}},
+        {"options": {"relaxation": {"oracle": "analytic"}}},
+        {"digest": "another"},
         {"references": REFERENCES[:1]},
         {"references": [replace(REFERENCES[0], crystal=rock_salt(5.7)), *REFERENCES[1:]]},
     ],
 )
 def test_rows_of_another_measurement_stay(
-    calls: list[tuple[str, int]], tmp_path: Path, changed: dict[str, Any]
+    calls: list[tuple[str, int]], bundle: WeightBundle, tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     path = tmp_path / "rows.json"
-    measured(path)
+    measured(path, bundle)
     content = path.read_bytes()
     calls.clear()
     with pytest.raises(DataError, match="rows of other structures, settings or weights"):
-        measured(path, **changed)
+        measured(path, bundle, **changed)
     assert (calls, path.read_bytes()) == ([], content)
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{}x", '[{"name": "salt"}]', '{"a": 1}', "[[]]"])
-def test_other_files_stay(calls: list[tuple[str, int]], tmp_path: Path, content: str) -> None:
+def test_other_files_stay(calls: list[tuple[str, int]], bundle: WeightBundle, tmp_path: Path, content: str) -> None:
     path = tmp_path / "rows.json"
     path.write_text(content)
     with pytest.raises(DataError, match="holds no rows of lcoms evaluate"):
-        measured(path)
+        measured(path, bundle)
     assert (calls, path.read_text()) == ([], content)
 
 
-def test_a_formula_without_a_library_entry_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_formula_without_a_library_entry_is_a_row(
+    bundle: WeightBundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def refuse(*_: object) -> Prediction:
         raise FormulaError("no luck.")
 
-    monkeypatch.setattr(formulas, "predict_crystals", refuse)
-    first = measured(tmp_path / "rows.json", references=REFERENCES[:1])
+    monkeypatch.setattr(Predictor, "predict", refuse)
+    first = measured(tmp_path / "rows.json", bundle, references=REFERENCES[:1])
     assert [outcome.note for outcome in first] == ["no luck."] * N_SEEDS
-    assert measured(tmp_path / "rows.json", references=REFERENCES[:1]) == first
+    assert measured(tmp_path / "rows.json", bundle, references=REFERENCES[:1]) == first
 
 
-def test_an_oracle_that_cannot_be_made_ends_it_before_the_first_prediction(
-    calls: list[tuple[str, int]],
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"relaxation": {"oracle": "none_of_these"}},
+        {"relaxation": {"oracle": "analytic"}, "ranking": {"committee": ["none_of_these"]}},
+    ],
+)
+def test_a_model_that_cannot_be_made_ends_it_before_the_first_prediction(
+    calls: list[tuple[str, int]], bundle: WeightBundle, options: dict[str, Any]
 ) -> None:
-    plan = PLAN._replace(refined=RefineConfig(oracle="none_of_these"))
     with pytest.raises(OracleError):
-        evaluate_formulas(REFERENCES, WEIGHTS, plan.config, refined=plan.refined)
+        evaluate_formulas(REFERENCES, Predictor(bundle, SPEC.with_options(options)))
     assert calls == []

@@ -18,7 +18,6 @@ from fuzz import KINDS, WEIGHTS, Example, Place, a_place, fuzz, try_out
 
 from lcoms.cli.main import run
 from lcoms.evaluate.judging import OutOfTime
-from lcoms.prediction.calibrate import CONFIDENCE_FILE
 from lcoms.structure.crystal import Composition
 
 
@@ -82,7 +81,8 @@ def _readers(place: Place) -> list[Example]:
     ingest, rank = ("data", "ingest", "{file}", "--out", "{out}"), ("rank", "{file}", "--oracle", "toy_oracles:Springs")
     salt, store = str(place.inputs.cif), str(place.inputs.store)
     return [
-        *(Example(predict, name) for name in (*WEIGHTS, CONFIDENCE_FILE)),
+        *(Example(predict, name) for name in WEIGHTS),
+        Example(("predict", "NaCl", "--weights", "nowhere", "--spec", "{file}"), "spec.toml"),
         *(Example(ingest, f"x{suffix}") for suffix in (".parquet", ".csv", ".json", ".jsonl", ".json.gz", ".extxyz")),
         *(Example(rank, name) for name in ("x.cif", "POSCAR", "x.extxyz")),
         Example(("rank", salt, "--oracle", "toy_oracles:Springs", "--hull", "{file}"), "hull.json"),

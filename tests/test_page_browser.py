@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from browsers import PATIENCE, Watched, chromium, colours, picture
-from page_cases import overlap_of, salt, start, titanate
+from page_cases import overlap_of, proposal, salt, titanate
 from tiny import perovskite, rock_salt
 
-from lcoms.page import page_html
+from lcoms.page import PageWriter, page_html
+from lcoms.prediction.bundle import WeightBundle
 from lcoms.structure.io import from_cif, from_poscar
 from lcoms.structure.matching import STRICT, matches
 
@@ -41,10 +42,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page_html([salt(), titanate()], [overlap_of(salt()), None]), encoding="utf-8")
-    return path.as_uri()
+def address(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    with PageWriter(tmp_path_factory.mktemp("page"), WeightBundle.load(tiny_weights)) as page:
+        page.add(salt())
+        page.add(titanate())
+    return page.path.as_uri()
 
 
 @pytest.fixture
@@ -204,12 +206,13 @@ def test_the_tab_key_reaches_everything(watched: Watched, address: str) -> None:
 
 def test_texts_from_outside_do_nothing(watched: Watched, tmp_path: Path) -> None:
     prediction = salt()
-    first = replace(prediction.candidates[0], start=start(NASTY, NASTY))
+    decoded = replace(prediction.candidates[0].decoded, proposal=proposal(NASTY, NASTY))
+    first = replace(prediction.candidates[0], decoded=decoded)
     prediction = replace(prediction, candidates=(first,), failures=(NASTY,), weights_digest=NASTY)
     near = overlap_of(prediction)
     near = replace(near, crystals=tuple(replace(c, nearest=NASTY, formula=NASTY) for c in near.crystals))
     path = tmp_path / "report.html"
-    path.write_text(page_html([prediction], [near]), encoding="utf-8")
+    path.write_text(page_html(prediction, near), encoding="utf-8")
     watched.page.goto(path.as_uri())
     assert watched.page.locator("img").count() == 0
     assert watched.page.locator("body").inner_text().count("alert(1)") >= 3
@@ -218,7 +221,7 @@ def test_texts_from_outside_do_nothing(watched: Watched, tmp_path: Path) -> None
 def test_a_script_that_was_slipped_in_does_not_run(browser: Browser, tmp_path: Path) -> None:
     """Even if escaping failed, the page's policy would not let it."""
     path = tmp_path / "report.html"
-    text = page_html([titanate()])
+    text = page_html(titanate())
     path.write_text(text.replace("</main>", "<script>alert(1)</script><p onclick='alert(2)'>press</p></main>"))
     watched = Watched(browser)
     watched.page.goto(path.as_uri())

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import json
 import re
+import weakref
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from page_cases import overlap_of, relaxed, salt, start, titanate
-from tiny import candidate_of, rock_salt
+from page_cases import overlap_of, proposal, relaxed, salt, titanate
+from tiny import decoded_of, rock_salt
 
 from lcoms.core.errors import LcomsError
-from lcoms.page import page_html, write_page
+from lcoms.page import PageWriter, page_html
 from lcoms.page.render import LICENCES, SCRIPTS, STYLES, asset
-from lcoms.prediction.pipeline import RefineConfig
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.overlap import training_overlap
+from lcoms.prediction.result import Prediction
 from lcoms.structure.io import from_cif, from_poscar
 from lcoms.structure.matching import STRICT, matches
 
@@ -65,13 +69,25 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
+def bundle(tiny_weights: Path) -> WeightBundle:
+    return WeightBundle.load(tiny_weights)
+
+
+@pytest.fixture(scope="module")
 def html() -> str:
-    return page_html([salt(), titanate()], [overlap_of(salt()), None])
+    return page_html(salt(), overlap_of(salt()))
 
 
 @pytest.fixture(scope="module")
 def page(html: str) -> Page:
     return Page(html)
+
+
+def written(folder: Path, bundle: WeightBundle, *predictions: Prediction) -> Path:
+    with PageWriter(folder, bundle) as page:
+        for prediction in predictions:
+            page.add(prediction)
+    return page.path
 
 
 def test_figures_of_every_candidate_are_there(page: Page) -> None:
@@ -84,33 +100,34 @@ def test_figures_of_every_candidate_are_there(page: Page) -> None:
         "8 conventional, 2 primitive",
         "2.16 g/cm³",
         "Cl-Na 2.820 6 Na at Cl, 6 Cl at Na",
-        "training crystal mp-22862, KCl",
-        "1.5 Mendeleev numbers",
+        "template mp-22862, KCl",
+        "1.50 (learned distance)",
         "converged, 5 steps with chgnet:r2scan",
         "candidate 3 in the surrogate's order: hopeless",
-        f"48 (library), {salt().config.steps} steps of descent, seed 0",
+        f"48 (library), {salt().spec.search.steps} steps each, seed 0",
         "1 without a valid crystal, 2 with atoms too close, 3 duplicates",
-        "a random crystal of this composition",
-        "No probability is stated for this answer",
         "Close to the training data:",
         "As far from the training data as training crystals are from each other:",
         "Far from the training data:",
         "31.73 2.820 100 (2 0 0)",
     ):
         assert text in page.text, text
+    unrelaxed = Page(page_html(titanate())).text
+    assert "a random crystal of this composition" in unrelaxed
+    assert "No probability is stated for this answer" in unrelaxed
 
 
 def test_the_known_composition_is_told_honestly() -> None:
-    told = Page(page_html([salt()], [overlap_of(salt(), n_same=3)])).text
+    told = Page(page_html(salt(), overlap_of(salt(), n_same=3))).text
     assert "hold 3 crystals of NaCl itself, so this answer may be remembered rather than found." in told
-    left_out = salt(config=replace(salt().config, exclude_same=True))
-    told = Page(page_html([left_out], [overlap_of(left_out, n_same=1)])).text
-    assert "hold 1 crystal of NaCl itself; none was taken as a start, but the weights were trained on them." in told
+    left_out = salt(spec=salt().spec.with_options({"search": {"exclude_same": True}}))
+    told = Page(page_html(left_out, overlap_of(left_out, n_same=1))).text
+    assert "hold 1 crystal of NaCl itself; none was used as a template, but the weights were trained on them." in told
 
 
 def test_scripts_get_crystals_curves_and_files(page: Page) -> None:
     drawings = json.loads(page.scripts[0])
-    assert list(drawings) == ["NaCl/1", "NaCl/2", "NaCl/3", "SrTiO3/1"]
+    assert list(drawings) == ["NaCl/1", "NaCl/2", "NaCl/3"]
     first = drawings["NaCl/1"]
     for text, read in (("cif", from_cif), ("poscar", from_poscar)):
         assert matches(read(first[text]), rock_salt(), STRICT)
@@ -119,30 +136,28 @@ def test_scripts_get_crystals_curves_and_files(page: Page) -> None:
     np.testing.assert_allclose(first["cell"]["lattice"], 5.64 * np.eye(3), atol=1e-4)
     assert len(first["cell"]["symbols"]) == len(first["cell"]["frac"]) == 8
     assert len(first["cell"]["bonds"]) == 24
-    assert first["descent"] == [round(energy, 5) for energy in salt().candidates[0].descent_energies]
-    relaxation = salt().candidates[0].relaxation
-    assert relaxation is not None
-    assert first["relaxation"] == [round(energy, 5) for energy in relaxation.energies]
+    assert first["descent"] == [round(energy, 5) for energy in salt().candidates[0].decoded.descent_energies]
+    found = salt().candidates[0].relaxed
+    assert found is not None
+    assert first["relaxation"] == [round(energy, 5) for energy in found.energies]
     assert drawings["NaCl/3"]["relaxation"] == []
     assert [line[2] for line in first["pattern"][:2]] == ["(1 1 1)", "(2 0 0)"]
 
 
 def test_tables_can_be_sorted_by_what_they_show(page: Page) -> None:
     headings = page.having("aria-sort")
-    assert headings == ["ascending", "ascending"]
+    assert headings == ["ascending"]
     values = [value for value in page.having("data-value") if value is not None]
-    assert values[:4] == ["1", "-2.02", "0.0", "225"]
+    assert values[:5] == ["1", "-2.02", "0.0", "0.0", "225"]
     assert "" in values  # the candidate that was not relaxed
 
 
 def test_columns_without_values_are_left_out() -> None:
-    unrelaxed = Page(page_html([titanate()])).text
+    unrelaxed = Page(page_html(titanate())).text
     assert "Above lowest" not in unrelaxed
     assert "Relaxation" not in unrelaxed
-    without_reference = relaxed(candidate_of(rock_salt()), -2.0, 0.0)
-    assert without_reference.relaxation is not None
-    bare = replace(without_reference, relaxation=replace(without_reference.relaxation, formation_energy=None))
-    told = Page(page_html([salt(candidates=(bare,))])).text
+    bare = relaxed(decoded_of(rock_salt()), None, 0.0)
+    told = Page(page_html(salt(candidates=(bare,)))).text
     assert "Total eV/atom" in told
     assert "E form" not in told
 
@@ -177,22 +192,21 @@ def test_scripts_cannot_end_early(name: str) -> None:
 
 
 def test_what_comes_from_outside_is_only_text() -> None:
-    clean = Page(page_html([salt()], [overlap_of(salt())]))
-    nasty_start = start(NASTY, NASTY)
+    clean = Page(page_html(salt(), overlap_of(salt())))
     first = salt().candidates[0]
-    assert first.relaxation is not None
+    assert first.relaxed is not None
+    decoded = replace(first.decoded, proposal=proposal(NASTY, NASTY))
+    found = replace(first.relaxed, decoded=decoded, status=NASTY)
     dirty = salt(
-        candidates=(
-            replace(first, start=nasty_start, relaxation=replace(first.relaxation, status=NASTY)),
-            *salt().candidates[1:],
-        ),
+        candidates=(replace(first, decoded=decoded, relaxed=found), *salt().candidates[1:]),
         weights_digest=NASTY,
-        refined=RefineConfig(oracle=NASTY),
+        spec=salt().spec.with_options({"relaxation": {"oracle": NASTY}}),
+        ranked_by=(NASTY,),
         failures=(NASTY,),
     )
     near = overlap_of(dirty)
     near = replace(near, crystals=tuple(replace(c, nearest=NASTY, formula=NASTY) for c in near.crystals))
-    page = Page(page_html([dirty], [near], home=NASTY))
+    page = Page(page_html(dirty, near, home=NASTY))
     assert page.text.count("alert(1)") >= 8
     tags = [tag for tag, _ in page.elements]
     extra = ["a"]  # the link that leads home
@@ -203,14 +217,63 @@ def test_what_comes_from_outside_is_only_text() -> None:
     assert "<" not in page.scripts[0]
 
 
-def test_the_page_is_written_beside_the_results(tmp_path: Path) -> None:
-    path = write_page([salt()], tmp_path / "deeper")
+def test_the_page_is_written_beside_the_results(bundle: WeightBundle, tmp_path: Path) -> None:
+    path = written(tmp_path / "deeper", bundle, salt())
     assert path == tmp_path / "deeper" / "report.html"
-    assert path.read_text(encoding="utf-8") == page_html([salt()])
+    overlap = training_overlap(salt().composition, [c.crystal for c in salt().candidates], bundle)
+    assert path.read_text(encoding="utf-8") == page_html(salt(), overlap)
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(LcomsError, match="cannot be written"):
-        write_page([salt()], tmp_path / "file")
+    with pytest.raises(LcomsError, match=r"report\.html: cannot be written .*; choose another folder with --out"):
+        written(tmp_path / "file", bundle, salt())
+
+
+def test_a_page_of_several_formulas_has_a_section_and_the_drawings_of_each(
+    bundle: WeightBundle, tmp_path: Path
+) -> None:
+    page = Page(written(tmp_path, bundle, salt(), titanate(), replace(salt(), candidates=())).read_text("utf-8"))
+    assert [name for name in page.having("id") if name and name.startswith("title-") and "/" not in name] == [
+        "title-NaCl", "title-SrTiO3", "title-NaCl"
+    ]  # fmt: skip
+    assert list(json.loads(page.scripts[0])) == ["NaCl/1", "NaCl/2", "NaCl/3", "SrTiO3/1"]
+    assert "No valid crystal came out of 48 proposals." in page.text
+    assert page.having("aria-sort") == ["ascending"] * 3
+
+
+def test_without_a_prediction_no_page_is_written(bundle: WeightBundle, tmp_path: Path) -> None:
+    assert not written(tmp_path, bundle).exists()
+
+
+def test_a_page_holds_what_there_is_when_a_later_formula_fails(bundle: WeightBundle, tmp_path: Path) -> None:
+    def fail() -> None:
+        with PageWriter(tmp_path, bundle) as page:
+            page.add(salt())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list(json.loads(Page((tmp_path / "report.html").read_text("utf-8")).scripts[0])) == [
+        "NaCl/1", "NaCl/2", "NaCl/3"
+    ]  # fmt: skip
+
+
+def test_what_was_added_to_a_page_is_let_go(bundle: WeightBundle, tmp_path: Path) -> None:
+    with PageWriter(tmp_path, bundle) as page:
+        prediction = salt()
+        kept = weakref.ref(prediction)
+        page.add(prediction)
+        size = _size_of(page)
+        for _ in range(5):
+            page.add(prediction)
+        assert _size_of(page) - size < 2_000
+        del prediction
+        gc.collect()
+        assert kept() is None
+
+
+def _size_of(page: PageWriter) -> int:
+    """Characters of the texts that a page holds in memory itself."""
+    return sum(len(repr(value)) for value in vars(page).values() if isinstance(value, list | str | dict | tuple))
 
 
 def test_a_candidate_more_costs_little(html: str) -> None:

@@ -1,4 +1,4 @@
-"""Confidence: fitted probabilities are calibrated where they should be, and files of other kinds are refused."""
+"""Calibration: fitted probabilities are calibrated where they should be, and files of other kinds are refused."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from lcoms.prediction.candidate import Candidate, Relaxation
 from scipy.special import expit
-from tiny import caesium_chloride, candidate_of, rock_salt, zinc_blende
+from tiny import caesium_chloride, candidate_of, decoded_of, proposal_of, relaxed_of, rock_salt, zinc_blende
 
+import lcoms
 from lcoms.core.errors import DataError, WeightsError
 from lcoms.prediction.calibrate import (
-    CONFIDENCE_FILE,
+    CALIBRATION_FILE,
     FEATURES,
-    ConfidenceModel,
+    Calibration,
     cross_validated,
     evidence,
-    fit_confidence,
-    load_confidence,
+    fit_calibration,
+    load_calibration,
     reliability,
+    what_matters,
 )
-from lcoms.prediction.propose import Start
+from lcoms.prediction.presets import Options, spec_for
+from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
 
 
@@ -37,19 +39,19 @@ def made_up(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def relaxed(crystal: Crystal, energy: float, **changes: object) -> Candidate:
-    outcome = Relaxation("converged", energy, None, 0.0, 5, crystal)
-    return replace(candidate_of(crystal, score=energy, **changes), relaxation=outcome)
+    return Candidate.of_relaxed(relaxed_of(decoded_of(crystal, **changes), energy), energy, 0.0)
 
 
-VOTED = Start("id", "KCl", 1.0, 1, torch.zeros(1), 225, 0, 0.4)
+TEMPLATE = proposal_of("id", "KCl", 1.0, space_group=225, wyckoff_sequence=0, prototype_probability=0.4)
+SPEC = PredictionSpec()
 
 
 def test_evidence_by_hand() -> None:
     candidates = [
-        relaxed(rock_salt(), -3.40, count=6, energy_per_atom=-1.9, start=VOTED),
-        relaxed(caesium_chloride(3.4, (11, 17)), -3.38, count=3, energy_per_atom=-2.0),
-        relaxed(zinc_blende(6.0, (11, 17)), -3.30, count=1, energy_per_atom=-1.5),
-        candidate_of(rock_salt(), count=50),
+        relaxed(rock_salt(), -3.40, n_found=6, energy_per_atom=-1.9, proposal=TEMPLATE),
+        relaxed(caesium_chloride(3.4, (11, 17)), -3.38, n_found=3, energy_per_atom=-2.0),
+        relaxed(zinc_blende(6.0, (11, 17)), -3.30, n_found=1, energy_per_atom=-1.5),
+        candidate_of(rock_salt(), n_found=50),
     ]
     assert evidence(candidates) == pytest.approx(
         [0.2, log(2), log(6), 0.6, log(192), 0.1, log(0.41), 0.3, 0.0, log(2), 2.0]
@@ -57,8 +59,7 @@ def test_evidence_by_hand() -> None:
     assert evidence(candidates[:1])[:2] == [1.0, 0.0]
     near = relaxed(zinc_blende(5.0, (11, 17)), -3.375)
     assert evidence([*candidates, near])[1] == log(3)  # two within 0.03 eV/atom, one beyond
-    assert candidates[0].relaxation is not None
-    above = replace(candidates[0], relaxation=replace(candidates[0].relaxation, energy_above_lowest=0.02))
+    above = replace(candidates[0], energy_above_lowest=0.02)
     assert evidence([above, *candidates[1:]])[8] == 0.02
     assert evidence(candidates[3:]) == []
     assert evidence([relaxed(rock_salt(), nan)]) == []
@@ -67,7 +68,7 @@ def test_evidence_by_hand() -> None:
 
 def test_probabilities_are_calibrated() -> None:
     features, right = made_up(4000)
-    model = fit_confidence(features[:3000], right[:3000], oracle="x")
+    model = fit_calibration(features[:3000], right[:3000], spec=SPEC)
     stated = np.array([model.probability(row.tolist()) for row in features[3000:]])
     assert reliability(stated, right[3000:])[1] < 0.05
     assert np.array(model.coefficients)[[0, 3]] == pytest.approx([1.5, -1.0], abs=0.2)
@@ -86,43 +87,81 @@ def test_reliability_by_hand() -> None:
 
 
 def test_models_are_kept_as_json(tmp_path: Path) -> None:
-    assert load_confidence(tmp_path) == {}
-    model = fit_confidence(*made_up(60), oracle="chgnet:r2scan")
-    other = fit_confidence(*made_up(60, seed=1), oracle="chgnet:r2scan, another")
+    assert load_calibration(tmp_path) == Calibration()
+    model = fit_calibration(*made_up(60), spec=SPEC)
+    other = fit_calibration(*made_up(60, seed=1), spec=SPEC.with_options({"ranking": {"committee": ["another"]}}))
     for one in (other, model, other):
-        one.save(tmp_path)
-    assert load_confidence(tmp_path) == {model.oracle: model, other.oracle: other}
-    path = tmp_path / CONFIDENCE_FILE
+        load_calibration(tmp_path).with_model(one).save(tmp_path)
+    assert load_calibration(tmp_path) == Calibration((model, other))
+    path = tmp_path / CALIBRATION_FILE
     content = json.loads(path.read_text())
-    [row, _] = content["models"]
-    rows = [row | damage for damage in ({"coefficients": [1.0]}, {"mean": "x"}, {"intercept": None})]
+    row = content["models"][0]
+    damages: tuple[dict[str, object], ...] = (
+        {"coefficients": [1.0]}, {"mean": "x"}, {"intercept": None}, {"scale": [0.0] * len(FEATURES)},
+        {"spec": {"search": {"n_startz": 3}}},
+    )  # fmt: skip
+    rows = [row | damage for damage in damages]
     for damage in ({"format": 99}, {"features": ["moon"]}, *({"models": [row]} for row in rows)):
         path.write_text(json.dumps(content | damage))
         with pytest.raises(WeightsError, match="fit it anew"):
-            load_confidence(tmp_path)
+            load_calibration(tmp_path)
     path.write_text("{")
     with pytest.raises(WeightsError, match="damaged"):
-        load_confidence(tmp_path)
-    model.save(tmp_path)  # in place of what cannot be read
-    assert load_confidence(tmp_path) == {model.oracle: model}
+        load_calibration(tmp_path)
+    Calibration((model,)).save(tmp_path)  # in place of what cannot be read
+    assert load_calibration(tmp_path) == Calibration((model,))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"relaxation": {"oracle": "chgnet:0.3.0"}},
+        {"relaxation": {"n_relax": 5}},
+        {"relaxation": {"fmax": 0.05}},
+        {"ranking": {"committee": ["sevennet:l3i5"]}},
+        {"search": {"n_starts": 10}},
+        {"search": {"steps": 0}},
+        {"search": {"start": "prior"}},
+        {"search": {"symmetry": False}},
+        {"search": {"formula_units": [2, 2]}},
+        {"search": {"random_symmetric": {"n": 40}}},
+    ],
+    ids=str,
+)
+def test_a_model_is_for_predictions_made_as_those_it_was_fitted_on(options: dict[str, object]) -> None:
+    model = fit_calibration(*made_up(60), spec=SPEC)
+    calibration = Calibration((model,))
+    assert calibration.find(SPEC) is model
+    other = SPEC.with_options(options)
+    assert calibration.find(other) is None
+    fitted = replace(model, spec=other)
+    assert calibration.with_model(fitted).find(other) is fitted
+    assert calibration.with_model(fitted).find(SPEC) is model
+
+
+def test_what_leaves_the_first_candidate_alone_does_not_matter() -> None:
+    model = fit_calibration(*made_up(60), spec=SPEC)
+    same = SPEC.with_options({"n_candidates": 3, "seed": 9, "search": {"exclude_same": True}})
+    assert what_matters(same) == what_matters(SPEC)
+    assert Calibration((model,)).find(same) is model
+    again = replace(model, spec=same)
+    assert Calibration((model,)).with_model(again) == Calibration((again,))
+
+
+@pytest.mark.parametrize("committee", [(), ("sevennet:l3i5",)], ids=["one model", "two models"])
+def test_the_models_that_ship_are_for_the_usual_options(committee: tuple[str, ...]) -> None:
+    shipped = load_calibration(Path(lcoms.__file__).parent / "weights")
+    usual = Options(relax=True, committee=committee)
+    found = shipped.find(spec_for(usual))
+    assert found is not None
+    assert found.n_fitted >= 100
+    for effort in ("fast", "thorough"):
+        assert shipped.find(spec_for(replace(usual, effort=effort))) is None
 
 
 @pytest.mark.parametrize("right", [np.ones(20, dtype=bool), np.zeros(20, dtype=bool)])
 def test_nothing_to_fit(right: np.ndarray) -> None:
     with pytest.raises(DataError, match="some right and some wrong"):
-        fit_confidence(made_up(20)[0], right, oracle="")
+        fit_calibration(made_up(20)[0], right, spec=SPEC)
     with pytest.raises(DataError):
-        fit_confidence(*made_up(9), oracle="")
-
-
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "1" * 500, "1e400", '"x"', "null", "9" * 5000])
-@pytest.mark.parametrize("name", ["intercept", "mean", "scale", "coefficients"])
-def test_numbers_that_make_no_probability_are_refused(value: str, name: str, tmp_path: Path) -> None:
-    n = len(FEATURES)
-    ConfidenceModel((0.0,) * n, (1.0,) * n, (0.1,) * n, 0.0, 10, "x").save(tmp_path)
-    content = json.loads((tmp_path / CONFIDENCE_FILE).read_text())
-    row = content["models"][0]
-    row[name] = "HERE" if name == "intercept" else ["HERE", *row[name][1:]]
-    (tmp_path / CONFIDENCE_FILE).write_text(json.dumps(content).replace('"HERE"', value))
-    with pytest.raises(WeightsError, match="damaged"):
-        load_confidence(tmp_path)
+        fit_calibration(*made_up(9), spec=SPEC)

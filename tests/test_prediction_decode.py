@@ -1,230 +1,147 @@
-"""Decoding within space groups: what comes out has the symmetry, and what has none is decoded freely."""
+"""From proposals to decoded crystals: symmetry, duplicates, order, and crystals without a template."""
 
 from __future__ import annotations
 
-from itertools import combinations
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from test_structure_wyckoff import built
-from tiny import fluorite, perovskite, wurtzite
+from tiny import KnownDecoder, decoded_of, perovskite, rock_salt, shaken, zinc_blende
 
-from lcoms.models.fast import FastCDVAE
-from lcoms.models.schedule import Symmetry
-from lcoms.models.weights import Weights, load_weights
-from lcoms.prediction.decode import Proposal, SymmetryConfig, decode_latents, decode_within_groups
-from lcoms.structure.batch import CrystalBatch
-from lcoms.structure.bravais import fitting_lattices
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.decode import DecodedSet, drop_duplicates
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.scoring import ScoreWeights
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.site_codes import coded_coords, describe_sites
-from lcoms.structure.wyckoff import primitive_operations, symmetric_cell, wyckoff_orbits
-from lcoms.templates.wyckoff_statistics import OrbitStatistics, in_pattern_order
+
+SALT = Composition.from_formula("NaCl")
+QUICK = PredictionSpec(search=SearchSpec(n_starts=6, steps=3), relaxation=None)
+FREE = QUICK.with_options({"search": {"symmetry": False}})
 
 
 @pytest.fixture(scope="module")
-def weights(tiny_weights: Path) -> Weights:
-    return load_weights(tiny_weights)
+def bundle(tiny_weights: Path) -> WeightBundle:
+    return WeightBundle.load(tiny_weights)
 
 
-def latents(weights: Weights, crystals: list[Crystal]) -> torch.Tensor:
-    with torch.no_grad():
-        return weights.cdvae.encode(CrystalBatch.from_crystals(crystals))[0]
+@pytest.fixture(scope="module")
+def known(bundle: WeightBundle) -> WeightBundle:
+    return replace(bundle, cdvae=KnownDecoder(ANSWERS))
 
 
-def asymmetry(crystal: Crystal, number: int) -> float:
-    """The farthest (angstrom) that an operation takes an atom from the nearest one of its species."""
-    worst = 0.0
-    for linear, shift in zip(*primitive_operations(number), strict=True):
-        metric = crystal.lattice @ crystal.lattice.T
-        worst = max(worst, float(np.abs(linear.T @ metric @ linear - metric).max()))
-        apart = (crystal.frac_coords @ linear.T + shift)[:, None] - crystal.frac_coords[None]
-        distance = np.linalg.norm((apart - np.round(apart)) @ crystal.lattice, axis=-1)
-        same = crystal.atomic_numbers[:, None] == crystal.atomic_numbers[None]
-        worst = max(worst, float(np.where(same, distance, np.inf).min(1).max()))
-    return worst
+def decoded(bundle: WeightBundle, spec: PredictionSpec) -> DecodedSet:
+    return Predictor(bundle, spec).decode(SALT)
 
 
-@pytest.mark.parametrize(("crystal", "number"), [(wurtzite(), 186), (perovskite(), 221), (fluorite(), 225)])
-def test_decodes_have_the_symmetry_of_their_group_exactly(weights: Weights, crystal: Crystal, number: int) -> None:
-    described = wyckoff_orbits(crystal, symprec=0.01)
-    assert described is not None
-    statistics = OrbitStatistics.count([(crystal.composition, *described)])
-    z = latents(weights, [crystal]).repeat(3, 1)
-    decoded = decode_within_groups(
-        weights.cdvae,  # type: ignore[arg-type]
-        z + 0.1 * torch.randn(z.shape, generator=torch.Generator().manual_seed(1)),
-        [crystal.composition] * 3,
-        [[Proposal(number)]] * 3,
-        statistics,
-        torch.Generator().manual_seed(0),
-        config=SymmetryConfig(max_misfit=9.0),
-    )
-    for some in decoded:
-        assert some
-        for one in some:
-            assert one.space_group == number
-            assert one.crystal.composition == crystal.composition
-            assert asymmetry(one.crystal, number) < 1e-3
+def with_weights(bundle: WeightBundle, weights: ScoreWeights) -> WeightBundle:
+    return replace(bundle, ranking=replace(bundle.ranking, decoded=weights))
 
 
-def test_the_symmetry_is_kept_by_projection_and_lost_without_it() -> None:
-    cell = symmetric_cell(186, (("b", 16), ("b", 30)))
-    symmetry = Symmetry.of([cell])
-    moves = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(0))
-    start = torch.from_numpy(cell.shifts + cell.directions @ np.array([0.1, 0.7])).float()
-    lattice = torch.from_numpy(fitting_lattices(cell, np.diag([3.8, 3.9, 6.2]))[0].lattice).float()
-
-    def crystal(displacement: torch.Tensor) -> Crystal:
-        moved = (start + 0.05 * displacement[0]).double().numpy() % 1.0
-        return Crystal(lattice.double().numpy(), moved, cell.atomic_numbers)
-
-    assert asymmetry(crystal(symmetry.kept(moves)), 186) < 1e-4
-    assert asymmetry(crystal(moves), 186) > 0.1
-    once = symmetry.kept(moves)
-    torch.testing.assert_close(symmetry.kept(once), once)
+ANSWERS = [
+    shaken(rock_salt(), 0.03, 1),
+    None,
+    shaken(rock_salt(), 0.03, 2),
+    zinc_blende(5.9, (11, 17)),
+    Crystal(5 * np.eye(3), np.array([[0.0, 0, 0], [0.1, 0, 0]]), np.array([11, 17])),  # 0.5 angstrom apart
+    rock_salt(),
+]
 
 
-def test_lattices_are_averaged_to_what_the_group_allows() -> None:
-    symmetry = Symmetry.of([symmetric_cell(221, (("a", 1),))])
-    (averaged,) = symmetry.averaged(torch.diag(torch.tensor([3.0, 4.0, 5.0]))[None])
-    torch.testing.assert_close(averaged, torch.eye(3) * (50 / 3) ** 0.5)
+@pytest.mark.parametrize("start", ["library", "prior", "random"])
+def test_every_proposal_is_accounted_for(bundle: WeightBundle, start: str) -> None:
+    found = decoded(bundle, QUICK.with_options({"search": {"start": start, "n_starts": 9}}))
+    assert (found.composition, found.n_proposals) == (SALT, 9)
+    assert len(found.crystals) == 9 - found.n_invalid - found.n_too_close - found.n_duplicates
+    assert sum(one.n_found for one in found.crystals) == 9 - found.n_invalid - found.n_too_close
+    scores = [one.score for one in found.crystals]
+    assert scores == sorted(scores)
+    for one in found.crystals:
+        assert one.crystal.composition.reduced == SALT
+        assert one.crystal.n_atoms <= bundle.max_atoms
 
 
-def test_without_a_group_or_a_setting_the_decode_is_free(weights: Weights) -> None:
-    crystals = [wurtzite(), perovskite()]
-    contents = [crystal.composition for crystal in crystals]
-    z = latents(weights, crystals)
-    decoded = decode_latents(weights, z, contents, [[], [Proposal(1)]], torch.Generator().manual_seed(0))
-    freely = weights.cdvae.decode(z, contents, torch.Generator().manual_seed(0))
-    for (one,), crystal in zip(decoded, freely, strict=True):
-        assert crystal is not None
-        assert one.space_group == 0
-        np.testing.assert_array_equal(one.crystal.frac_coords, crystal.frac_coords)
+def test_crystals_are_symmetrised_counted_and_ordered(known: WeightBundle) -> None:
+    found = decoded(known, FREE)
+    assert (found.n_proposals, found.n_invalid, found.n_too_close, found.n_duplicates) == (6, 1, 1, 2)
+    by_group = {one.space_group: one for one in found.crystals}
+    assert set(by_group) == {225, 216}
+    assert (by_group[225].n_found, by_group[216].n_found) == (3, 1)
+    assert matches(by_group[225].crystal, rock_salt(), STRICT)
+    weights = known.ranking.decoded
+    for one in found.crystals:
+        assert one.energy_per_atom == pytest.approx(known.energies([one.crystal])[0], abs=1e-5)
+        expected = one.energy_per_atom + weights.distance * one.latent_distance
+        expected -= weights.n_found * np.log(one.n_found)
+        expected -= weights.prototype_probability * np.log(one.prototype_probability + 0.01)
+        assert one.score == pytest.approx(expected)
+        bond = {225: 0.5**0.5, 216: 0.375**0.5}[one.space_group]  # in edges of the primitive cell
+        edge = np.linalg.norm(one.crystal.lattice, axis=1).min()
+        assert one.shortest_distance == pytest.approx(bond * edge, rel=1e-6)
 
 
-def test_same_seed_same_crystals(weights: Weights) -> None:
-    crystal = wurtzite()
-    z, groups = latents(weights, [crystal]), [[Proposal(186)]]
-    first, second = (
-        decode_latents(weights, z, [crystal.composition], groups, torch.Generator().manual_seed(3))[0] for _ in range(2)
-    )
-    assert len(first) == len(second) > 0
-    for one, again in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one.crystal.frac_coords, again.crystal.frac_coords)
+def test_the_weight_of_the_latent_distance_decides_the_order(known: WeightBundle) -> None:
+    by_energy = decoded(with_weights(known, ScoreWeights(0.0, 0.0, 0.0)), FREE).crystals
+    assert [one.energy_per_atom for one in by_energy] == sorted(one.energy_per_atom for one in by_energy)
+    by_distance = decoded(with_weights(known, ScoreWeights(1e6, 0.0, 0.0)), FREE).crystals
+    assert [one.latent_distance for one in by_distance] == sorted(one.latent_distance for one in by_distance)
+    # Those distances are from where descent ended to the crystal that came out, not to its symmetrised form.
+    mu = known.encode([zinc_blende(5.9, (11, 17))])[0]
+    ended = decoded(known, FREE.with_options({"search": {"steps": 0}}))
+    (blende,) = (one for one in ended.crystals if one.space_group == 216)
+    assert blende.latent_distance == pytest.approx(float((mu - blende.proposal.latent).norm()), abs=1e-4)
 
 
-def test_contents_without_positions_in_the_group_give_nothing(weights: Weights) -> None:
-    z = latents(weights, [wurtzite()])
-    statistics = OrbitStatistics.count([])
-    (none,) = decode_within_groups(
-        weights.cdvae,  # type: ignore[arg-type]
-        z,
-        [Composition((8, 30), (2, 2))],
-        [[Proposal(186)]],
-        statistics,
-        torch.Generator().manual_seed(0),
-    )
-    assert none == []
+def test_descent_lowers_what_the_surrogate_predicts(bundle: WeightBundle) -> None:
+    found = decoded(bundle, QUICK.with_options({"search": {"steps": 20, "n_starts": 12}})).crystals
+    assert found
+    for one in found:
+        assert one.latent_energy < one.start_energy
+        assert len(one.descent_energies) == 21
+        assert (one.descent_energies[0], one.descent_energies[-1]) == (one.start_energy, one.latent_energy)
+    still = decoded(bundle, QUICK.with_options({"search": {"steps": 0}})).crystals
+    assert all(one.latent_energy == pytest.approx(one.start_energy) for one in still)
 
 
-def test_the_nearest_distinct_crystals_are_kept(weights: Weights) -> None:
-    crystal = wurtzite()
-    z = latents(weights, [crystal])
-    given = (weights, z, [crystal.composition], [[Proposal(186)]])
-    one, three = (
-        decode_latents(*given, torch.Generator().manual_seed(3), config=SymmetryConfig(max_misfit=9.0, kept=n, free=1))[
-            0
-        ]
-        for n in (1, 3)
-    )
-    assert [d.distance for d in three] == sorted(d.distance for d in three)
-    assert one[0].distance == three[0].distance
-    assert len(three) > 1
-    assert not any(matches(a.crystal, b.crystal, STRICT) for a, b in combinations(three, 2))
-    latent = latents(weights, [three[1].crystal])
-    assert float((latent - z).norm()) == pytest.approx(three[1].distance, rel=1e-3)
+def test_random_symmetric_crystals_are_no_answers_and_change_nothing_else(bundle: WeightBundle) -> None:
+    spec = PredictionSpec(search=SearchSpec(n_starts=3), relaxation=RelaxationSpec("analytic"), seed=4)
+    wider = spec.with_options({"search": {"random_symmetric": {"n": 6, "drawn": 20}}})
+    plain = decoded(bundle, spec)
+    found, again = (decoded(bundle, wider) for _ in range(2))
+    assert [one.score for one in found.crystals] == [one.score for one in plain.crystals]
+    assert plain.random_symmetric == ()
+    assert 0 < len(found.random_symmetric) <= 6
+    for one in found.random_symmetric:
+        assert (one.proposal.source, one.n_found, one.prototype_probability) == ("symmetric", 0, 0)
+        assert one.crystal.composition.reduced == SALT
+    energies = [one.energy_per_atom for one in found.random_symmetric]
+    assert energies == sorted(energies) == [one.energy_per_atom for one in again.random_symmetric]
+    assert found.to_relax(1) == [found.crystals[0], *found.random_symmetric]
+    given = Predictor(bundle, wider).decode(SALT, structure=rock_salt())
+    assert given.random_symmetric == ()
 
 
-def test_annealing_begins_where_the_sites_are_known(weights: Weights) -> None:
-    model = weights.cdvae
-    assert isinstance(model, FastCDVAE)
-    crystal = wurtzite()
-    described = wyckoff_orbits(crystal, symprec=0.01)
-    assert described is not None
-    cell = symmetric_cell(*described)
-    z = latents(weights, [crystal]).repeat(6, 1)
-    lattices = torch.from_numpy(np.linalg.cholesky(crystal.lattice @ crystal.lattice.T)).float().repeat(6, 1, 1)
-    apart = np.array([[0.0, 0.374], [0.1, 0.474]]).repeat(3, axis=0)  # of the two species along c
-    found, _ = model.decode_within(
-        z, [cell] * 6, lattices, torch.Generator().manual_seed(0), coords=list(apart), known_to=0.01
-    )
-    for one, z_of in zip(found, apart, strict=True):
-        assert one is not None
-        begun = cell.shifts + cell.directions @ z_of
-        moved = one.frac_coords - begun
-        assert np.abs((moved - np.round(moved)) @ one.lattice).max() < 0.1
-    anywhere, _ = model.decode_within(z, [cell] * 6, lattices, torch.Generator().manual_seed(0))
-    heights = [one.frac_coords[2, 2] - one.frac_coords[0, 2] for one in anywhere if one is not None]
-    assert np.std(heights) > 0.01
+def test_duplicates_are_counted_by_the_first() -> None:
+    crystals = [rock_salt(), zinc_blende(5.6, (11, 17)), rock_salt(5.7), shaken(rock_salt(), 0.05), perovskite()]
+    every = [decoded_of(crystal, energy_per_atom=float(i)) for i, crystal in enumerate(crystals)]
+    every[3] = replace(every[3], space_group=1)  # the same to the matcher, but not the same symmetry: kept
+    distinct = drop_duplicates(every)
+    assert [(one.energy_per_atom, one.n_found) for one in distinct] == [(0, 2), (1, 1), (3, 1), (4, 1)]
+    assert drop_duplicates([]) == []
 
 
-def test_codes_of_sites_are_tried_instead_of_random_places(weights: Weights) -> None:
-    crystal = wurtzite()
-    described = describe_sites(crystal, symprec=0.01)
-    assert described is not None
-    number, orbits, codes, shape = described
-    statistics = OrbitStatistics.count([(crystal.composition, number, orbits)])
-    sites = in_pattern_order(crystal.composition, orbits, codes)
-    z = latents(weights, [crystal])
-    for config, counts in (
-        (SymmetryConfig(max_misfit=9.0, coded_tries=2, max_lattices=1), {2}),
-        (SymmetryConfig(max_misfit=9.0, coded_tries=1, max_lattices=1), {1}),
-        (SymmetryConfig(max_misfit=9.0, coded_tries=2, max_lattices=1, beside_codes=True, more_tries=0), {7}),
-    ):
-        found = decode_within_groups(
-            weights.cdvae,  # type: ignore[arg-type]
-            z,
-            [crystal.composition],
-            [[Proposal(number, pattern=0, sites=sites, shape=shape)]],
-            statistics,
-            torch.Generator().manual_seed(0),
-            config=config,
-        )
-        assert len(found[0]) in counts, "two tries with codes; 1 + 2 x 2 without them"
+def test_no_crystals_have_no_energies(bundle: WeightBundle) -> None:
+    assert bundle.energies([]) == []
+    assert bundle.encode([]).shape == (0, bundle.cdvae.latent_dim)
+    found = decoded(replace(bundle, cdvae=KnownDecoder([None] * 6)), FREE)
+    assert (found.crystals, found.n_invalid) == ((), 6)
 
 
-def test_crystals_without_symmetry_begin_where_their_codes_say(weights: Weights) -> None:
-    random = np.random.default_rng(5)
-    cell = symmetric_cell(1, (("a", 8), ("a", 13), ("a", 30)))
-    crystal = built(cell, random)
-    found = describe_sites(crystal, symprec=1e-3)
-    assert found is not None
-    assert found.space_group == 1
-    statistics = OrbitStatistics.count([(crystal.composition, 1, found.orbits)])
-    proposal = Proposal(1, pattern=0, sites=in_pattern_order(crystal.composition, found.orbits, found.codes))
-    z = latents(weights, [crystal])
-    config = SymmetryConfig(max_misfit=9.0, coded_tries=3, known_to=0.01)
-    arguments = ([crystal.composition], [[proposal._replace(shape=found.shape)]], statistics)
-    within = decode_within_groups(weights.cdvae, z, *arguments, torch.Generator().manual_seed(0), config=config)  # type: ignore[arg-type]
-    assert len(within[0]) == 3
-    begun = coded_coords(1, found.orbits, found.codes).reshape(3, 3)
-    for one in within[0]:
-        moved = one.crystal.frac_coords - begun
-        assert np.abs((moved - np.round(moved)) @ one.crystal.lattice).max() < 0.15
-
-
-def test_cells_with_different_numbers_of_free_coordinates_decode_together(weights: Weights) -> None:
-    model = weights.cdvae
-    assert isinstance(model, FastCDVAE)
-    cells = [symmetric_cell(186, (("b", 8), ("b", 30))), symmetric_cell(194, (("b", 8), ("c", 30)))]
-    lattice = np.linalg.cholesky(wurtzite().lattice @ wurtzite().lattice.T)
-    lattices = torch.from_numpy(lattice).float().repeat(4, 1, 1)
-    coords = [np.array([0.0, 0.4]), np.zeros(0), None, None]
-    z = latents(weights, [wurtzite()]).repeat(4, 1)
-    generator = torch.Generator().manual_seed(0)
-    found, distances = model.decode_within(z, cells * 2, lattices, generator, coords=coords)
-    assert [one is not None for one in found] == [True] * 4
-    assert distances.isfinite().all()
+def test_decoding_leaves_the_random_numbers_of_others_alone(bundle: WeightBundle) -> None:
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    decoded(bundle, QUICK)
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import combinations
-from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -16,29 +15,29 @@ from lcoms.cli.main import run
 from lcoms.core.errors import ConfigError
 from lcoms.models.composition import element_fractions
 from lcoms.models.surrogate import predict_energies
-from lcoms.models.weights import Weights, load_weights
-from lcoms.prediction.decode import SymmetryConfig
+from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.improve import ImproveConfig, Known, Round, improve, refit, relative_error
-from lcoms.prediction.pipeline import PredictConfig, RefineConfig
-from lcoms.prediction.propose import encode_crystals, load_library
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.spec import DecoderSpec, PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.structure.crystal import Composition
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import space_group_number
 
 SALT = Composition.from_formula("NaCl")
-SEARCH = PredictConfig(n_starts=6, steps=2, within=SymmetryConfig(tries=2, more_tries=0))
+SEARCH = SearchSpec(n_starts=6, steps=2, decoder=DecoderSpec(samples=2, more_samples=0))
 ROUNDS = ImproveConfig(budget=7, batch=3, n_best=1, variations=2, refit_steps=5, replay=4)
-ANALYTIC = RefineConfig(oracle="analytic")
+SPEC = PredictionSpec(search=SEARCH, relaxation=RelaxationSpec(oracle="analytic"))
 
 
 @pytest.fixture(scope="module")
-def weights(tiny_weights: Path) -> Weights:
-    return load_weights(tiny_weights)
+def weights(tiny_weights: Path) -> WeightBundle:
+    return WeightBundle.load(tiny_weights)
 
 
-def test_rounds_keep_the_budget_and_relax_nothing_twice(weights: Weights) -> None:
+def test_rounds_keep_the_budget_and_relax_nothing_twice(weights: WeightBundle) -> None:
     told: list[Round] = []
-    found = improve(SALT, weights, SEARCH, ANALYTIC, ROUNDS, processes=1, on_round=told.append)
+    predictor = Predictor(weights, SPEC, processes=1)
+    found = improve(SALT, predictor, ROUNDS, on_round=told.append)
     counts = [one.relaxed for one in told]
     assert len(counts) > 1
     assert counts == sorted(set(counts))
@@ -46,18 +45,19 @@ def test_rounds_keep_the_budget_and_relax_nothing_twice(weights: Weights) -> Non
     assert counts[-1] <= ROUNDS.budget
     lowest = [one.lowest for one in told]
     assert lowest == sorted(lowest, reverse=True)
-    relaxed = [c for c in found.candidates if c.relaxation is not None and isfinite(c.relaxation.energy_per_atom)]
-    assert lowest[-1] == min(c.relaxation.energy_per_atom for c in relaxed if c.relaxation is not None)
+    relaxed = [c for c in found.candidates if c.is_relaxed]
+    assert lowest[-1] == min(c.relaxed.energy_per_atom for c in relaxed if c.relaxed is not None)
     assert [c.score for c in relaxed] == sorted(c.score for c in relaxed)
-    for a, b in combinations([c.relaxation.decoded for c in relaxed if c.relaxation is not None], 2):
+    assert found.n_relaxations == counts[-1]
+    for a, b in combinations([c.decoded.crystal for c in relaxed], 2):
         assert space_group_number(a) != space_group_number(b) or not matches(a, b, STRICT)
-    again = improve(SALT, weights, SEARCH, ANALYTIC, ROUNDS, processes=1)
+    again = improve(SALT, predictor, ROUNDS)
     assert [c.score for c in again.candidates] == [c.score for c in found.candidates]
 
 
-def test_the_copy_of_the_surrogate_learns_differences_and_keeps_the_rest(weights: Weights) -> None:
+def test_the_copy_of_the_surrogate_learns_differences_and_keeps_the_rest(weights: WeightBundle) -> None:
     crystals = [rock_salt(), caesium_chloride(3.4, (11, 17)), zinc_blende(6.0), wurtzite(4.2, 6.9, numbers=(11, 17))]
-    known = Known(encode_crystals(crystals, weights), torch.tensor([-5.0, -4.2, -4.6, -4.4]))
+    known = Known(weights.encode(crystals), torch.tensor([-5.0, -4.2, -4.6, -4.4]))
     before = relative_error(weights.surrogate, known, SALT)
     state = {name: value.clone() for name, value in weights.surrogate.state_dict().items()}
     config = replace(ROUNDS, refit_steps=400, refit_rate=3e-3)
@@ -65,14 +65,14 @@ def test_the_copy_of_the_surrogate_learns_differences_and_keeps_the_rest(weights
     assert relative_error(learnt, known, SALT) < 0.6 * before
     for name, value in weights.surrogate.state_dict().items():
         torch.testing.assert_close(value, state[name], rtol=0, atol=0)
-    library = load_library(weights.folder)
+    library = weights.library
     features = element_fractions([library.composition(row) for row in range(len(library))])
     old, new = (predict_energies(one, library.latents(), features) for one in (weights.surrogate, learnt))
     assert float((old - new).abs().mean()) < 0.3
 
 
-def test_the_zero_of_energy_is_the_oracles_own(weights: Weights) -> None:
-    latents = encode_crystals([rock_salt(), zinc_blende(6.0)], weights)
+def test_the_zero_of_energy_is_the_oracles_own(weights: WeightBundle) -> None:
+    latents = weights.encode([rock_salt(), zinc_blende(6.0)])
     few = replace(ROUNDS, refit_steps=3, refit_rate=1e-3)
     heads = [
         refit(weights, Known(latents, torch.tensor([-5.0, -4.5]) + zero), SALT, few, torch.Generator().manual_seed(0))
@@ -82,10 +82,23 @@ def test_the_zero_of_energy_is_the_oracles_own(weights: Weights) -> None:
     assert not torch.equal(heads[0].head.weight, weights.surrogate.head.weight)
 
 
-def test_without_steps_the_surrogate_stays(weights: Weights) -> None:
-    known = Known(encode_crystals([rock_salt()], weights), torch.tensor([-5.0]))
+def test_without_steps_the_surrogate_stays(weights: WeightBundle) -> None:
+    known = Known(weights.encode([rock_salt()]), torch.tensor([-5.0]))
     same = refit(weights, known, SALT, replace(ROUNDS, refit_steps=0), torch.Generator().manual_seed(0))
     assert torch.equal(same.head.weight, weights.surrogate.head.weight)
+
+
+def test_what_was_relaxed_is_not_listed_a_second_time_unrelaxed(weights: WeightBundle) -> None:
+    """Also where more candidates are wanted than one prediction relaxes."""
+    predictor = Predictor(weights, SPEC.with_options({"n_candidates": 50, "relaxation": {"n_relax": 1}}), processes=1)
+    found = improve(SALT, predictor, ROUNDS)
+    assert len(found) > 1
+    assert all(candidate.relaxed is not None for candidate in found.candidates)
+
+
+def test_without_relaxation_nothing_can_be_learnt(weights: WeightBundle) -> None:
+    with pytest.raises(ConfigError, match="improve needs relaxation"):
+        improve(SALT, Predictor(weights, SPEC.with_options({"relaxation": None})), ROUNDS)
 
 
 @pytest.mark.parametrize("wrong", [{"budget": 0}, {"batch": 0}, {"n_best": 0}, {"refit_steps": -1}])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import TINY, made_crystals, prototypes, rock_salt
 
-from lcoms.models.weights import load_weights
+from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.overlap import count_same, training_overlap
 from lcoms.structure.crystal import Composition
 from lcoms.templates.library import LatentLibrary
@@ -17,7 +17,9 @@ from lcoms.templates.library import LatentLibrary
 
 def test_training_crystals_find_themselves(tiny_weights: Path) -> None:
     crystals = prototypes()
-    overlap = training_overlap(Composition.from_formula("NaCl"), list(crystals.values()), load_weights(tiny_weights))
+    overlap = training_overlap(
+        Composition.from_formula("NaCl"), list(crystals.values()), WeightBundle.load(tiny_weights)
+    )
     assert [near.nearest for near in overlap.crystals] == list(crystals)
     assert [near.formula for near in overlap.crystals] == [c.composition.reduced_formula for c in crystals.values()]
     # Latents of the library are rounded to 255 levels.
@@ -26,7 +28,7 @@ def test_training_crystals_find_themselves(tiny_weights: Path) -> None:
 
 
 def test_other_crystals_are_farther(tiny_weights: Path) -> None:
-    weights = load_weights(tiny_weights)
+    weights = WeightBundle.load(tiny_weights)
     crystals = [rock_salt(), rock_salt(8.0, (19, 35))]
     overlap = training_overlap(crystals[1].composition, crystals, weights)
     assert overlap.crystals[1].distance > overlap.crystals[0].distance

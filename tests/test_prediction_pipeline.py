@@ -1,262 +1,286 @@
-"""From a formula to ranked crystals: seeds, starts, duplicates, ranking, and formulas that cannot be handled."""
+"""From a formula to ranked candidates: seeds, stages, failures, and what is checked before any work."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import replace
+from math import isnan, nan
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from tiny import KnownDecoder, candidate_of, perovskite, rock_salt, shaken, wurtzite, zinc_blende
-
-from lcoms.core.errors import ConfigError, FormulaError
-from lcoms.models.weights import Weights, load_weights
-from lcoms.prediction.pipeline import (
-    PredictConfig,
-    Prediction,
-    RefineConfig,
-    check_composition,
-    crystal_energies,
-    drop_duplicates,
-    for_relaxing,
-    predict_crystals,
+from tiny import (
+    KnownDecoder,
+    caesium_chloride,
+    decoded_of,
+    decoded_set,
+    nickel_arsenide,
+    perovskite,
+    relaxed_of,
+    rock_salt,
+    wurtzite,
+    zinc_blende,
 )
-from lcoms.prediction.propose import find_starts, load_library, recast
-from lcoms.prediction.random_symmetric import ExploreConfig
-from lcoms.prediction.scoring import OrderWeights
-from lcoms.structure.batch import CrystalBatch
-from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.matching import STRICT, matches
+
+from lcoms.core.errors import ConfigError, FormulaError, OracleError
+from lcoms.oracles.hull import Hull, Phase
+from lcoms.prediction import pipeline
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.calibrate import FEATURES, Calibration, CalibrationModel
+from lcoms.prediction.pipeline import Predictor, Progress, decoded_candidates, require_candidates
+from lcoms.prediction.ranking_file import RankingWeights
+from lcoms.prediction.refine import RelaxedSet
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.scoring import ScoreWeights
+from lcoms.prediction.spec import PredictionSpec, RankingSpec, RelaxationSpec, SearchSpec
+from lcoms.structure.crystal import Composition
 
 SALT = Composition.from_formula("NaCl")
-QUICK = PredictConfig(n_starts=6, steps=3)
-FREE = replace(QUICK, symmetry=False)
+NUMBERS = (11, 17)
+QUICK = PredictionSpec(search=SearchSpec(n_starts=6, steps=3), relaxation=None)
+RELAXED = replace(QUICK, relaxation=RelaxationSpec("analytic", n_relax=2, max_steps=5))
+BARE = ScoreWeights(0.0, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
-def weights(tiny_weights: Path) -> Weights:
-    return load_weights(tiny_weights)
+def bundle(tiny_weights: Path) -> WeightBundle:
+    return WeightBundle.load(tiny_weights)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def predictor(bundle: WeightBundle, spec: PredictionSpec = QUICK) -> Predictor:
+    return Predictor(bundle, spec, processes=1)
 
 
 def figures(prediction: Prediction) -> list[tuple[object, ...]]:
     return [
-        (c.energy_per_atom, c.score, c.space_group, c.count, c.crystal.frac_coords.tolist(), c.crystal.lattice.tolist())
+        (c.score, c.space_group, c.n_found, c.crystal.frac_coords.tolist(), c.crystal.lattice.tolist())
         for c in prediction.candidates
     ]
 
 
-def test_the_same_seed_gives_the_same_answer_whatever_stands_beside_it(weights: Weights) -> None:
-    alone = predict_crystals(SALT, weights, QUICK)
+def test_the_same_seed_gives_the_same_answer_whatever_stands_beside_it(bundle: WeightBundle) -> None:
+    found = predictor(bundle)
+    alone = found.predict(SALT)
     assert alone.candidates
-    predict_crystals(Composition.from_formula("SrTiO3"), weights, QUICK)
+    found.predict("SrTiO3")
     torch.manual_seed(99)
-    assert figures(predict_crystals(SALT, weights, QUICK)) == figures(alone)
-    assert figures(predict_crystals(Composition.from_formula("Cl4Na4"), weights, QUICK)) == figures(alone)
-    assert figures(predict_crystals(SALT, weights, replace(QUICK, seed=1))) != figures(alone)
+    assert figures(found.predict("NaCl")) == figures(alone)
+    assert figures(found.predict("Cl4Na4")) == figures(alone)
+    assert figures(found.with_options({"seed": 1}).predict(SALT)) != figures(alone)
 
 
-@pytest.mark.parametrize("start", ["library", "prior", "random"])
-def test_every_start_is_accounted_for(weights: Weights, start: str) -> None:
-    config = replace(QUICK, start=start, n_starts=9, n_candidates=4)
-    prediction = predict_crystals(SALT, weights, config)
-    assert prediction.composition == SALT
-    assert prediction.n_starts == 9
-    distinct = 9 - prediction.n_invalid - prediction.n_too_close - prediction.n_duplicates
-    assert len(prediction.candidates) == min(4, distinct)
-    assert sum(c.count for c in prediction.candidates) <= 9
-    scores = [c.score for c in prediction.candidates]
-    assert scores == sorted(scores)
-    assert prediction.weights_digest == weights.digest
-    for candidate in prediction.candidates:
-        assert candidate.crystal.composition.reduced == SALT
-        assert candidate.crystal.n_atoms <= weights.max_atoms
-
-
-ANSWERS = [
-    shaken(rock_salt(), 0.03, 1),
-    None,
-    shaken(rock_salt(), 0.03, 2),
-    zinc_blende(5.9, (11, 17)),
-    Crystal(5 * np.eye(3), np.array([[0.0, 0, 0], [0.1, 0, 0]]), np.array([11, 17])),  # 0.5 angstrom apart
-    rock_salt(),
-]
-
-
-def test_crystals_are_symmetrised_counted_and_ranked(weights: Weights) -> None:
-    known = replace(weights, cdvae=KnownDecoder(ANSWERS))
-    prediction = predict_crystals(SALT, known, FREE)
-    assert (prediction.n_starts, prediction.n_invalid, prediction.n_too_close, prediction.n_duplicates) == (6, 1, 1, 2)
-    by_group = {candidate.space_group: candidate for candidate in prediction.candidates}
-    assert set(by_group) == {225, 216}
-    assert (by_group[225].count, by_group[216].count) == (3, 1)
-    assert matches(by_group[225].crystal, rock_salt(), STRICT)
-    for candidate in prediction.candidates:
-        assert candidate.energy_per_atom == pytest.approx(crystal_energies([candidate.crystal], known)[0], abs=1e-5)
-        expected = candidate.energy_per_atom + FREE.order.distance * candidate.latent_distance
-        expected -= FREE.order.symmetry * np.log({225: 192, 216: 96}[candidate.space_group])
-        expected -= FREE.order.count * np.log(candidate.count)
-        expected -= FREE.order.support * np.log(candidate.support + 0.01)
-        assert candidate.score == pytest.approx(expected)
-        bond = {225: 0.5**0.5, 216: 0.375**0.5}[candidate.space_group]  # in edges of the primitive cell
-        edge = np.linalg.norm(candidate.crystal.lattice, axis=1).min()
-        assert candidate.shortest_distance == pytest.approx(bond * edge, rel=1e-6)
-    assert len(predict_crystals(SALT, known, replace(FREE, n_candidates=1)).candidates) == 1
-
-
-def test_the_weight_of_the_latent_distance_decides_the_rank(weights: Weights) -> None:
-    known = replace(weights, cdvae=KnownDecoder(ANSWERS))
-    by_energy = predict_crystals(SALT, known, replace(FREE, order=OrderWeights(0.0, 0.0, 0.0, 0.0))).candidates
-    assert [c.energy_per_atom for c in by_energy] == sorted(c.energy_per_atom for c in by_energy)
-    by_distance = predict_crystals(SALT, known, replace(FREE, order=OrderWeights(1e6, 0.0, 0.0, 0.0))).candidates
-    assert [c.latent_distance for c in by_distance] == sorted(c.latent_distance for c in by_distance)
-    # Those distances are from where descent ended to the crystal that came out, not to its symmetrised form.
-    mu = known.cdvae.encode(CrystalBatch.from_crystals([zinc_blende(5.9, (11, 17))]))[0][0]
-    ended = predict_crystals(SALT, known, replace(FREE, steps=0))
-    (blende,) = (c for c in ended.candidates if c.space_group == 216)
-    assert blende.latent_distance == pytest.approx(float((mu - blende.start.latent).norm()), abs=1e-4)
-
-
-def test_descent_lowers_what_the_surrogate_promises(weights: Weights) -> None:
-    prediction = predict_crystals(SALT, weights, replace(QUICK, steps=20, n_starts=12))
-    assert all(c.latent_energy < c.start_energy for c in prediction.candidates)
-    for c in prediction.candidates:
-        assert len(c.descent_energies) == 21
-        assert (c.descent_energies[0], c.descent_energies[-1]) == (c.start_energy, c.latent_energy)
-    still = predict_crystals(SALT, weights, replace(QUICK, steps=0))
-    assert all(c.latent_energy == pytest.approx(c.start_energy) for c in still.candidates)
-
-
-def test_starts_come_from_the_library_first_and_then_from_the_prior(weights: Weights) -> None:
-    starts = find_starts(SALT, weights, replace(QUICK, n_starts=7), generator())
-    assert {start.source for start in starts[:4]} == {"rock salt", "caesium chloride", "zinc blende", "wurtzite"}
-    assert starts[0].source == "rock salt"
-    assert starts[0].distance == 0
-    assert (starts[0].formula, starts[0].n_formula_units) == ("NaCl", 1)
-    torch.testing.assert_close(starts[0].latent, load_library(weights.folder).latents()[0])
-    assert [start.source for start in starts[4:]] == ["prior"] * 3
-    assert all(math.isnan(start.distance) for start in starts[4:])
-    assert [start.n_formula_units for start in starts[4:]] == [1, 2, 3]
-    without = find_starts(SALT, weights, replace(QUICK, exclude_same=True), generator())
-    assert "rock salt" not in {start.source for start in without}
-    assert {s.source for s in find_starts(SALT, weights, replace(QUICK, start="prior"), generator())} == {"prior"}
-    few = find_starts(SALT, weights, replace(QUICK, n_starts=2), generator())
-    assert len(few) == 2
-
-
-def test_formula_units_are_kept_to(weights: Weights) -> None:
-    for units in ((2, 2), (1, 3), (5, 9)):
-        starts = find_starts(SALT, weights, replace(QUICK, n_starts=12, formula_units=units), generator())
-        assert len(starts) == 12
-        assert all(units[0] <= start.n_formula_units <= min(units[1], 6) for start in starts)  # 12 atoms at most
-        cells = {c.start.n_formula_units for c in predict_crystals(SALT, weights, replace(
-            QUICK, formula_units=units)).candidates}  # fmt: skip
-        assert cells <= set(range(units[0], min(units[1], 6) + 1))
-    library = find_starts(SALT, weights, replace(QUICK, formula_units=(2, 2)), generator())
-    assert [start.source for start in library if start.source != "prior"] == ["wurtzite"]
-    with pytest.raises(FormulaError, match="NaCl: 7 formula units make 14 atoms; cells of up to 12"):
-        find_starts(SALT, weights, replace(QUICK, formula_units=(7, 8)), generator())
-
-
-def test_random_starts_are_encoded_random_crystals(weights: Weights) -> None:
-    config = replace(QUICK, start="random")
-    starts = find_starts(SALT, weights, config, generator())
-    assert {start.source for start in starts} == {"random"}
-    assert [start.n_formula_units for start in starts] == [1, 2, 3, 4, 1, 2]
-    latents = torch.stack([start.latent for start in starts])
-    assert torch.pdist(latents).min() > 1e-3
-    again = torch.stack([start.latent for start in find_starts(SALT, weights, config, generator(5))])
-    torch.testing.assert_close(again, latents)
-
-
-def test_compositions_have_random_numbers_of_their_own(weights: Weights) -> None:
-    config = replace(QUICK, start="prior", steps=0)
+def test_compositions_have_random_numbers_of_their_own(bundle: WeightBundle) -> None:
+    found = predictor(bundle, QUICK.with_options({"search": {"start": "prior", "steps": 0}}))
 
     def latents(formula: str) -> set[tuple[float, ...]]:
-        prediction = predict_crystals(Composition.from_formula(formula), weights, config)
-        return {tuple(candidate.start.latent.tolist()) for candidate in prediction.candidates}
+        return {tuple(candidate.proposal.latent.tolist()) for candidate in found.predict(formula).candidates}
 
     assert latents("NaCl")
     assert latents("NaCl") == latents("NaCl")
     assert not latents("NaCl") & latents("CsCl")
 
 
-def test_recast_latents_are_those_of_the_decoded_crystals(weights: Weights) -> None:
-    known = replace(weights, cdvae=KnownDecoder([rock_salt(), None, zinc_blende(numbers=(11, 17))]))
-    z = torch.randn(3, 8, generator=generator())
-    moved = recast(z, [SALT] * 3, known, generator())
-    mu = known.cdvae.encode(CrystalBatch.from_crystals([rock_salt(), zinc_blende(numbers=(11, 17))]))[0]
-    torch.testing.assert_close(moved[[0, 2]], mu)
-    assert torch.equal(moved[1], z[1])
-    one, two = (predict_crystals(SALT, weights, replace(QUICK, recast=n)) for n in (0, 1))
-    assert figures(one) != figures(two)
+def test_candidates_are_as_many_as_wanted_and_say_how_they_were_made(bundle: WeightBundle) -> None:
+    found = predictor(bundle).predict(SALT)
+    assert len(found) == len(found.decoded.crystals) > 1
+    fewer = predictor(bundle, QUICK.with_options({"n_candidates": 1})).predict(SALT)
+    assert figures(fewer) == figures(found)[:1]
+    assert (found.spec, found.weights_digest, found.composition) == (QUICK, bundle.digest, SALT)
+    assert (found.ranked_by, found.probability, found.n_relaxations) == ((), None, 0)
+    assert decoded_candidates(found) == [candidate.decoded for candidate in found.candidates]
 
 
-def test_a_start_structure_is_the_only_start(weights: Weights) -> None:
-    prediction = predict_crystals(SALT, weights, QUICK, structure=wurtzite())
-    assert prediction.n_starts == 1
-    (candidate,) = prediction.candidates
-    assert (candidate.start.source, candidate.start.n_formula_units) == ("given", 2)
-    mu = weights.cdvae.encode(CrystalBatch.from_crystals([wurtzite()]))[0][0]
-    torch.testing.assert_close(candidate.start.latent, mu)
-    big = Composition.from_formula("SrTi2Zn2O3")
-    with pytest.raises(FormulaError, match="2 formula units, which make 16 atoms; cells of up to 12"):
-        predict_crystals(big, weights, QUICK, structure=wurtzite())
+def test_a_start_structure_is_the_only_proposal(bundle: WeightBundle) -> None:
+    found = predictor(bundle).predict(SALT, structure=wurtzite())
+    assert found.decoded.n_proposals == 1
+    (candidate,) = found.candidates
+    assert (candidate.proposal.source, candidate.proposal.n_formula_units) == ("given", 2)
 
 
-def test_exploring_adds_crystals_that_are_no_candidates_and_changes_nothing_else(weights: Weights) -> None:
-    composition, config = Composition.from_formula("NaCl"), PredictConfig(n_starts=3, seed=4)
-    plain = predict_crystals(composition, weights, config)
-    wider = for_relaxing(config, RefineConfig(n_relax=5, explore=ExploreConfig(n=6, drawn=20)))
-    found, again = (predict_crystals(composition, weights, wider) for _ in range(2))
-    assert figures(replace(found, candidates=found.candidates[: len(plain.candidates)])) == figures(plain)
-    assert plain.explored == ()
-    assert 0 < len(found.explored) <= 6
-    assert {c.start.source for c in found.explored} == {"symmetric"}
-    assert all(c.support == 0 and c.crystal.composition.reduced == composition for c in found.explored)
-    energies = [c.energy_per_atom for c in found.explored]
-    assert energies == sorted(energies) == [c.energy_per_atom for c in again.explored]
-    given = predict_crystals(composition, weights, wider, structure=rock_salt())
-    assert given.explored == ()
+def test_the_best_are_relaxed_and_the_rest_stands_behind(bundle: WeightBundle) -> None:
+    found = predictor(bundle, RELAXED).predict(SALT)
+    assert found.n_relaxations == 2
+    assert found.ranked_by == ("analytic",)
+    relaxed = [candidate.is_relaxed for candidate in found.candidates]
+    assert relaxed == sorted(relaxed, reverse=True)
+    assert any(relaxed)
+    behind = [c for c in found.candidates if c.relaxed is None]
+    assert [c.decoded for c in behind] == list(found.decoded.crystals[2:10])
+    assert min(c.energy_above_lowest for c in found.candidates if c.is_relaxed) == 0
+    assert all(isnan(c.energy_above_lowest) for c in behind)
 
 
-def test_formulas_that_cannot_be_handled(weights: Weights) -> None:
-    check_composition(SALT, weights)
+def test_progress_counts_every_relaxation(bundle: WeightBundle) -> None:
+    told: list[Progress] = []
+    predictor(bundle, RELAXED).predict(SALT, progress=told.append)
+    assert str(told[0]) == "searching"
+    assert [str(one) for one in told[1:4]] == ["relaxing: 0 of 2", "relaxing: 1 of 2", "relaxing: 2 of 2"]
+    assert {one.formula for one in told} == {"NaCl"}
+
+
+def test_random_symmetric_crystals_are_relaxed_beside_the_others(bundle: WeightBundle) -> None:
+    options = {"search": {"random_symmetric": {"n": 2, "drawn": 10}}}
+    found = predictor(bundle, RELAXED.with_options(options)).predict(SALT)
+    assert found.n_relaxations == 2 + len(found.decoded.random_symmetric) > 2
+
+
+def test_several_formulas_come_one_by_one(bundle: WeightBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    run = Predictor.run
+
+    def watched(self: Predictor, task: pipeline.Task, progress: Callable[[Progress], None] | None = None) -> Prediction:
+        asked.append(task.composition.reduced_formula)
+        return run(self, task, progress)
+
+    monkeypatch.setattr(Predictor, "run", watched)
+    predictions = predictor(bundle).predict_all(["NaCl", "ZnO", "Fe"])
+    assert asked == []
+    assert next(predictions).composition == SALT
+    assert asked == ["NaCl"]
+    assert next(predictions).composition.reduced_formula == "ZnO"
+    assert asked == ["NaCl", "ZnO"]
+    with pytest.raises(FormulaError, match="no crystal with Fe"):
+        next(predictions)
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("work was done")
+
+
+@pytest.mark.parametrize(
+    "options", [{"relaxation": {"oracle": "crystal ball"}}, {"ranking": {"committee": ["crystal ball"]}}]
+)
+def test_a_wrong_name_of_a_model_costs_nothing(
+    options: dict[str, object], bundle: WeightBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The committee is asked after the relaxations, but made before all work."""
+    for name in ("find_proposals", "decode", "relax_crystals"):
+        monkeypatch.setattr(pipeline, name, never)
+    with pytest.raises(OracleError, match="crystal ball"):
+        predictor(bundle, RELAXED.with_options(options)).predict(SALT)
+
+
+def test_models_are_made_once_for_predictors_that_differ_in_other_options(bundle: WeightBundle) -> None:
+    first = predictor(bundle, replace(RELAXED, ranking=RankingSpec(("toy_oracles:Springs",))))
+    second = first.with_options({"seed": 3, "relaxation": {"n_relax": 7}})
+    assert second.oracle is first.oracle
+    assert second.committee is first.committee
+    assert first.with_options({"relaxation": None, "ranking": {"committee": []}}).oracle is None
+
+
+def test_what_cannot_be_handled_is_said_before_any_work(bundle: WeightBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "find_proposals", never)
     with pytest.raises(FormulaError, match="no crystal with Fe or Au"):
-        check_composition(Composition.from_formula("FeAu2"), weights)
+        predictor(bundle).predict("FeAu2")
+    monkeypatch.setattr(pipeline, "check_composition", lambda *_: None)
+    strict = predictor(bundle, RELAXED.with_options({"relaxation": {"oracle": "toy_oracles:Raises"}}))
+    with pytest.raises(OracleError, match="no lawrencium here"):
+        strict.predict("LrCl")
+
+
+def test_options_and_weights_can_be_changed(bundle: WeightBundle) -> None:
+    first = predictor(bundle)
+    second = first.with_options({"search": {"steps": 0}})
+    assert (second.spec.search.steps, first.spec.search.steps, second.processes) == (0, 3, 1)
+    with pytest.raises(ConfigError, match=r"did you mean search\.steps"):
+        first.with_options({"search": {"step": 0}})
+    other = replace(bundle, digest="another")
+    assert first.with_bundle(other).predict(SALT).weights_digest == "another"
+
+
+def test_nothing_found_is_an_error_only_where_it_is_asked_for(bundle: WeightBundle) -> None:
+    empty = replace(bundle, cdvae=KnownDecoder([None] * 6))
+    found = predictor(empty, QUICK.with_options({"search": {"symmetry": False}})).predict(SALT)
+    assert (len(found), found.decoded.n_invalid) == (0, 6)
+    with pytest.raises(FormulaError, match="NaCl: no valid crystal came out of 6 proposals"):
+        require_candidates(found)
+
+
+def calibrated(bundle: WeightBundle, **models: PredictionSpec) -> WeightBundle:
+    """With models that state a probability of one half, or near one where their name says so."""
+    zeros, ones = (0.0,) * len(FEATURES), (1.0,) * len(FEATURES)
+    fitted = [
+        CalibrationModel(zeros, ones, zeros, 9.0 if name == "sure" else 0.0, 9, spec) for name, spec in models.items()
+    ]
+    return replace(bundle, ranking=RankingWeights(bundle.ranking.decoded, BARE), calibration=Calibration(tuple(fitted)))
+
+
+def test_failed_relaxations_stand_behind_and_are_said(bundle: WeightBundle) -> None:
+    caesium, nickeline, salt = (
+        decoded_of(c) for c in (caesium_chloride(3.4, NUMBERS), nickel_arsenide(3.9, 6.2, NUMBERS), rock_salt())
+    )
+    failed, good = relaxed_of(caesium, nan, status="exploded"), relaxed_of(nickeline, -3.2)
+    relaxed = RelaxedSet((caesium, nickeline), (good,), (failed,), ("candidate 1: exploded",), 2, 9)
+    found = predictor(calibrated(bundle), RELAXED).finish(decoded_set(caesium, nickeline, salt), relaxed)
+    assert [c.space_group for c in found.candidates] == [194, 221, 225]
+    assert [None if c.relaxed is None else c.relaxed.status for c in found.candidates] == [
+        "converged", "exploded", None
+    ]  # fmt: skip
+    assert [c.is_relaxed for c in found.candidates] == [True, False, False]
+    assert found.failures == ("candidate 1: exploded",)
+    assert (found.n_relaxations, found.n_oracle_calls, found.n_duplicates) == (2, 9, 3)
+    one = predictor(bundle, RELAXED.with_options({"n_candidates": 1}))
+    assert len(one.finish(decoded_set(caesium, nickeline, salt), relaxed)) == 1
+
+
+def test_what_became_one_structure_is_a_duplicate(bundle: WeightBundle) -> None:
+    one, two = decoded_of(rock_salt(), n_found=2), decoded_of(rock_salt(5.7), n_found=3)
+    relaxed = RelaxedSet((one, two), (relaxed_of(one, -3.4), replace(relaxed_of(two, -3.4), crystal=one.crystal)))
+    found = predictor(bundle, RELAXED).finish(decoded_set(one, two), relaxed)
+    assert [(c.n_found, c.space_group) for c in found.candidates] == [(5, 225)]
+    assert found.n_duplicates == 4
+
+
+def test_energies_above_a_hull_are_those_of_relaxed_candidates(bundle: WeightBundle) -> None:
+    salt, blende = decoded_of(rock_salt()), decoded_of(zinc_blende(6.0, NUMBERS))
+    relaxed = RelaxedSet((salt,), (relaxed_of(salt, -3.4),))
+    elements = [Phase(Composition.from_formula(name), 0.0) for name in ("Na", "Cl")]
+    found = predictor(bundle, RELAXED).finish(decoded_set(salt, blende), relaxed, hull=Hull(elements, None))
+    assert [c.e_above_hull for c in found.candidates] == [pytest.approx(-3.4), None]
+
+
+def test_the_probability_is_that_of_the_models_that_ranked(bundle: WeightBundle) -> None:
+    two = replace(RELAXED, ranking=RankingSpec(("toy_oracles:Springs",)))
+    weights = calibrated(bundle, sure=two, unsure=RELAXED)
+    salt = decoded_of(rock_salt())
+    for energy, ranked_by, probability in ((-9.0, 2, 1.0), (nan, 1, 0.5)):
+        relaxed = RelaxedSet((salt,), (relaxed_of(salt, -3.4, committee_energies=(energy,)),))
+        found = predictor(weights, two).finish(decoded_set(salt), relaxed)
+        assert found.ranked_by == ("analytic", "toy_oracles:Springs")[:ranked_by]
+        assert found.probability == pytest.approx(probability, abs=1e-3)
+        assert len(found.evidence) == len(FEATURES)
+        assert predictor(calibrated(bundle), two).finish(decoded_set(salt), relaxed).probability is None
+
+
+def test_no_probability_is_stated_for_other_options_or_without_a_relaxed_candidate(bundle: WeightBundle) -> None:
+    weights, salt = calibrated(bundle, sure=RELAXED), decoded_of(rock_salt())
+    relaxed = RelaxedSet((salt,), (relaxed_of(salt, -3.4),))
+    assert predictor(weights, RELAXED).finish(decoded_set(salt), relaxed).probability == pytest.approx(1, abs=1e-3)
+    other = RELAXED.with_options({"search": {"steps": 4}})
+    assert predictor(weights, other).finish(decoded_set(salt), relaxed).probability is None
+    failed = RelaxedSet((salt,), (), (relaxed_of(salt, nan),))
+    assert predictor(weights, RELAXED).finish(decoded_set(salt), failed).probability is None
+
+
+def test_the_committee_is_asked_about_relaxed_crystals(bundle: WeightBundle) -> None:
+    found = predictor(bundle, replace(RELAXED, ranking=RankingSpec(("toy_oracles:Springs",)))).predict(SALT)
+    assert found.ranked_by == ("analytic", "toy_oracles:Springs")
+    relaxed = [c.relaxed for c in found.candidates if c.relaxed is not None and c.is_relaxed]
+    assert relaxed
+    assert all(len(one.committee_energies) == 1 for one in relaxed)
+
+
+def test_sets_of_several_compositions_are_relaxed_together(bundle: WeightBundle) -> None:
+    found = predictor(bundle, RELAXED)
+    sets = [found.decode(Composition.from_formula(name)) for name in ("NaCl", "ZnO")]
+    together = found.relax(sets)
+    alone = [found.relax([one])[0] for one in sets]
+    for one, other in zip(together, alone, strict=True):
+        assert [r.energy_per_atom for r in one.usable] == [r.energy_per_atom for r in other.usable]
+        assert one.n_relaxations == 2
+
+
+def test_large_formula_units_are_refused(bundle: WeightBundle) -> None:
     with pytest.raises(FormulaError, match=r"13 atoms in its formula unit; these weights .* cells of up to 12"):
-        predict_crystals(Composition.from_formula("Na12Cl"), weights, QUICK)
-
-
-def test_options_that_make_no_sense_are_refused() -> None:
-    for name in ("n_candidates", "n_starts", "max_polymorphs"):
-        with pytest.raises(ConfigError, match=f"{name} must be at least 1"):
-            PredictConfig(**{name: 0})
-    for name, value in (("steps", -1), ("recast", -1)):
-        with pytest.raises(ConfigError, match=f"{name} must not be negative"):
-            PredictConfig(**{name: value})
-    with pytest.raises(ConfigError, match="4-1 make no range"):
-        PredictConfig(formula_units=(4, 1))
-    with pytest.raises(ConfigError, match="0-2 make no range"):
-        PredictConfig(formula_units=(0, 2))
-
-
-def test_duplicates_are_counted_by_the_first() -> None:
-    crystals = [rock_salt(), zinc_blende(5.6, (11, 17)), rock_salt(5.7), shaken(rock_salt(), 0.05), perovskite()]
-    candidates = [candidate_of(crystal, energy_per_atom=float(i)) for i, crystal in enumerate(crystals)]
-    candidates[3] = replace(candidates[3], space_group=1)  # the same to the matcher, but not the same symmetry: kept
-    distinct = drop_duplicates(candidates)
-    assert [(c.energy_per_atom, c.count) for c in distinct] == [(0, 2), (1, 1), (3, 1), (4, 1)]
-    assert drop_duplicates([]) == []
-
-
-def test_no_crystals_have_no_energies(weights: Weights) -> None:
-    assert crystal_energies([], weights) == []
-    nothing = replace(weights, cdvae=KnownDecoder([None] * 6))
-    prediction = predict_crystals(SALT, nothing, FREE)
-    assert (prediction.candidates, prediction.n_invalid) == ((), 6)
+        predictor(bundle).predict("Na12Cl")
+    assert predictor(bundle).predict(perovskite().composition).composition.reduced_formula == "SrTiO3"

@@ -1,51 +1,116 @@
-"""Efforts: more starts, tries and relaxations from one to the next; what is chosen otherwise counts."""
+"""Efforts: more starts, samples and relaxations from one to the next; what is chosen otherwise counts."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from lcoms.core.errors import ConfigError
 from lcoms.oracles import registry
-from lcoms.prediction.pipeline import PredictConfig, RefineConfig
-from lcoms.prediction.presets import EFFORTS, configs_for
+from lcoms.prediction import presets
+from lcoms.prediction.presets import EFFORTS, Options, spec_for
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
+
+RELAXED = Options(relax=True, committee=())
 
 
 def test_each_effort_does_more_than_the_one_before() -> None:
-    for less, more in pairwise([configs_for(name) for name in ("fast", "normal", "thorough")]):
-        assert less[0].n_starts < more[0].n_starts
-        assert less[0].within.coded_tries < more[0].within.coded_tries
-        assert less[1].n_relax < more[1].n_relax
+    for less, more in pairwise([spec_for(replace(RELAXED, effort=name)) for name in ("fast", "normal", "thorough")]):
+        assert less.search.n_starts < more.search.n_starts
+        assert less.search.decoder.coded_samples < more.search.decoder.coded_samples
+        assert less.relaxation is not None
+        assert more.relaxation is not None
+        assert less.relaxation.n_relax < more.relaxation.n_relax
     assert set(EFFORTS) == {"fast", "normal", "thorough"}
 
 
-def test_normal_is_the_default_of_the_settings() -> None:
-    assert configs_for("normal", refinement={"second_oracle": "none"}) == (PredictConfig(), RefineConfig())
+def test_normal_is_the_default_of_the_specification() -> None:
+    assert spec_for(RELAXED) == PredictionSpec()
 
 
-def test_the_second_oracle_is_the_default_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def chosen(**refinement: str) -> str:
-        return configs_for("normal", refinement=refinement)[1].second_oracle
+def test_the_committee_is_the_default_one_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(**options: Any) -> tuple[str, ...]:
+        return spec_for(Options(relax=True, **options)).ranking.committee
 
     monkeypatch.setattr(registry, "find_spec", lambda _name: object())
-    assert chosen() == "sevennet:l3i5"
-    assert chosen(second_oracle="none") == chosen(oracle="analytic") == chosen(oracle="sevennet:l3i5") == ""
-    assert chosen(oracle="analytic", second_oracle="chgnet:r2scan") == "chgnet:r2scan"
-    assert chosen(second_oracle="chgnet:r2scan") == ""  # it is the first one already
+    assert chosen() == ("sevennet:l3i5",)
+    assert chosen(committee=()) == chosen(oracle="analytic") == chosen(oracle="sevennet:l3i5") == ()
+    assert chosen(oracle="analytic", committee=("chgnet:r2scan",)) == ("chgnet:r2scan",)
+    assert chosen(committee=("chgnet:r2scan",)) == ()  # it is the first one already
     monkeypatch.setattr(registry, "find_spec", lambda _name: None)
-    assert chosen() == ""
+    assert chosen() == ()
 
 
 def test_a_choice_counts_more_than_the_effort_and_none_leaves_it() -> None:
-    search, refinement = configs_for("fast", search={"n_starts": 3, "seed": 7}, refinement={"n_relax": None})
-    assert (search.n_starts, search.seed) == (3, 7)
-    assert search.within == configs_for("fast")[0].within
-    assert refinement.n_relax == configs_for("fast")[1].n_relax
+    spec, fast = (spec_for(replace(RELAXED, effort="fast", **some)) for some in ({"starts": 3, "seed": 7}, {}))
+    assert (spec.search.n_starts, spec.seed) == (3, 7)
+    assert spec.search.decoder == fast.search.decoder
+    assert spec.relaxation == fast.relaxation
+
+
+def test_one_option_of_a_group_leaves_the_others_of_the_effort() -> None:
+    """60 random symmetric crystals are chosen from the 400 of the thorough effort, not from the usual 150."""
+    spec = spec_for(replace(RELAXED, effort="thorough", random_symmetric=60, fmax=0.02))
+    assert (spec.search.random_symmetric.n, spec.search.random_symmetric.drawn) == (60, 400)
+    assert spec.search.decoder.beside_codes
+    assert spec.relaxation == RelaxationSpec(n_relax=60, fmax=0.02)
+
+
+def test_every_option_reaches_the_specification() -> None:
+    chosen: dict[str, Any] = {
+        "effort": "fast", "n_candidates": 3, "formula_units": (2, 4), "max_atoms": 16, "starts": 5, "steps": 4,
+        "start": "prior", "symmetry": False, "exclude_same": True, "relax": True, "oracle": "analytic",
+        "committee": ("chgnet:0.3.0",), "n_relax": 6, "random_symmetric": 7, "fmax": 0.3, "seed": 8,
+    }  # fmt: skip
+    assert set(chosen) == set(vars(Options()))
+    spec = spec_for(Options(**chosen))
+    search, relaxation = spec.search, spec.relaxation
+    assert relaxation == RelaxationSpec("analytic", 6, 0.3)
+    assert (spec.n_candidates, spec.seed, spec.ranking.committee) == (3, 8, ("chgnet:0.3.0",))
+    assert (search.formula_units, search.max_atoms, search.n_starts, search.steps) == ((2, 4), 16, 5, 4)
+    assert (search.start, search.symmetry, search.exclude_same, search.random_symmetric.n) == ("prior", False, True, 7)
+    assert search.decoder == spec_for(replace(RELAXED, effort="fast")).search.decoder
+
+
+def test_without_relaxation_nothing_of_it_is_left() -> None:
+    spec = spec_for(Options(effort="thorough", relax=False))
+    assert (spec.relaxation, spec.ranking.committee, spec.search.random_symmetric.n) == (None, (), 0)
+    assert spec.ranked_by == ""
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"oracle": "analytic"}, {"committee": ("analytic",)}, {"n_relax": 5}, {"random_symmetric": 3}, {"fmax": 0.2}],
+    ids=lambda option: next(iter(option)),
+)
+def test_options_without_effect_are_refused(option: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    (name,) = option
+    with pytest.raises(ConfigError, match=f"{name} has no effect without relaxation; leave it out, or relax."):
+        spec_for(Options(relax=False, **option))
+    assert spec_for(Options(relax=True, **option)).relaxation is not None
+    monkeypatch.setattr(presets, "find_spec", lambda _name: None)
+    if name != "oracle":  # an energy model that is named is one to relax with
+        with pytest.raises(ConfigError, match=f"{name} has no effect without relaxation"):
+            spec_for(Options(**option))
+
+
+def test_nothing_asked_for_has_no_effect_to_miss() -> None:
+    assert spec_for(Options(relax=False, committee=(), random_symmetric=0)) == spec_for(Options(relax=False))
+
+
+def test_relaxation_follows_from_what_is_installed_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "find_spec", lambda _name: None)
+    assert spec_for(Options()).relaxation is None
+    assert spec_for(Options(oracle="analytic")).relaxation == RelaxationSpec("analytic")
+    monkeypatch.setattr(presets, "find_spec", lambda _name: object())
+    assert spec_for(Options()).relaxation == RelaxationSpec()
 
 
 def test_wrong_names_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"no effort 'hard'; choose one of fast, normal, thorough"):
-        configs_for("hard")
-    with pytest.raises(ConfigError):
-        configs_for("fast", search={"n_startz": 3})
+        spec_for(Options(effort="hard"))
+    with pytest.raises(ConfigError, match="'moon' is not among library, prior, random"):
+        spec_for(Options(start="moon"))

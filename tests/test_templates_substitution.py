@@ -1,4 +1,4 @@
-"""Starts of other stoichiometries: orbits shared out as cheaply as by trying everything, and decoded as they say."""
+"""Templates of other stoichiometries: orbits shared out as cheaply as by trying everything, and decoded as they say."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 import torch
 from tiny import fluorite, perovskite, rock_salt, wurtzite, zinc_blende
 
-from lcoms.prediction.decode import Proposal, SymmetryConfig, _settings
+from lcoms.prediction.decoder import Constraint, _settings
+from lcoms.prediction.spec import DecoderSpec
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.wyckoff import orbit_sizes
 from lcoms.templates.library import LatentLibrary
-from lcoms.templates.substitution import Recoloured, _cheapest, recoloured
+from lcoms.templates.substitution import Substituted, _cheapest, substituted
 from lcoms.templates.wyckoff_statistics import OrbitStatistics, described, in_pattern_order
 
 
@@ -40,9 +41,9 @@ def library_of(crystals: dict[str, Crystal]) -> tuple[LatentLibrary, OrbitStatis
 
 def found_for(
     formula: str, crystals: dict[str, Crystal], n: int = 9, units: tuple[int, int] = (1, 4)
-) -> list[Recoloured]:
+) -> list[Substituted]:
     library, statistics = library_of(crystals)
-    return recoloured(Composition.from_formula(formula), library, statistics, n, units=units, max_alike=3)
+    return substituted(Composition.from_formula(formula), library, statistics, n, units=units, max_alike=3)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -93,7 +94,7 @@ def test_entries_of_the_same_stoichiometry_are_not_asked() -> None:
     assert len(found_for("Mg", crystals, n=2)) == 2
 
 
-def test_nearer_elements_are_nearer_starts_and_votes_are_shares() -> None:
+def test_nearer_elements_are_nearer_templates_and_probabilities_are_shares() -> None:
     crystals = {"far": perovskite(numbers=(92, 6, 1)), "near": perovskite(numbers=(56, 22, 8))}
     found = found_for("SrTiO2F", crystals | {"none": rock_salt()})
     assert found == [], "the three oxygens of a cubic perovskite are one orbit"
@@ -104,12 +105,12 @@ def test_nearer_elements_are_nearer_starts_and_votes_are_shares() -> None:
     assert 0 < sum(keys.values()) <= 1 + 1e-9
 
 
-def test_a_proposal_with_orbits_needs_no_pattern() -> None:
+def test_a_constraint_with_orbits_needs_no_wyckoff_sequence() -> None:
     library, statistics = library_of({"wurtzite": wurtzite()})
-    (one, *_) = recoloured(Composition.from_formula("C"), library, statistics, 3, units=(1, 4), max_alike=1)
+    (one, *_) = substituted(Composition.from_formula("C"), library, statistics, 3, units=(1, 4), max_alike=1)
     assert one.n_formula_units == 4
-    proposal = Proposal(186, 1.0, -1, one.sites, int(library.shapes[0]), one.orbits)
+    constraint = Constraint(186, 1.0, -1, one.sites, int(library.shapes[0]), one.orbits)
     cell = Composition.from_formula("C4")
-    (setting,) = _settings(cell, [proposal], wurtzite().lattice, statistics, SymmetryConfig())
+    (setting,) = _settings(cell, [constraint], wurtzite().lattice, statistics, DecoderSpec())
     assert setting.cell.atomic_numbers.tolist() == [6] * 4
     assert setting.coords is not None

@@ -14,13 +14,15 @@ from tiny import make_store, rock_salt, wurtzite
 from lcoms.cli.main import run
 from lcoms.core.errors import ConfigError, DataError, FormulaError
 from lcoms.data.store import Store
-from lcoms.models.weights import Weights, load_weights
-from lcoms.prediction.pipeline import PredictConfig, check_composition, predict_crystals
-from lcoms.prediction.propose import find_starts, load_library
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.propose import check_composition, find_proposals
+from lcoms.prediction.spec import PredictionSpec, SearchSpec
+from lcoms.prediction.stages import Proposal
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import from_pymatgen
 from lcoms.structure.matching import LOOSE, STRICT, matches
-from lcoms.templates.wyckoff_statistics import OrbitStatistics, load_orbits
+from lcoms.templates.wyckoff_statistics import OrbitStatistics
 from lcoms.train.library import ExtensionConfig, extend_library
 
 LARGE = ExtensionConfig(min_atoms=13, max_atoms=20)
@@ -55,22 +57,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def weights(tiny_weights: Path) -> Weights:
-    return load_weights(tiny_weights)
+def weights(tiny_weights: Path) -> WeightBundle:
+    return WeightBundle.load(tiny_weights)
 
 
 @pytest.fixture(scope="module")
-def extended(weights: Weights, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Weights:
+def extended(weights: WeightBundle, store: Store, tmp_path_factory: pytest.TempPathFactory) -> WeightBundle:
     folder = tmp_path_factory.mktemp("extended") / "weights"
     given = ["--weights", str(weights.folder), "--out", str(folder), "--set", "min_atoms=13", "--set", "max_atoms=20"]
     assert run(["train", "library", str(store.path), *given]) == 0
-    return load_weights(folder)
+    return WeightBundle.load(folder)
 
 
 def test_what_is_there_stays_and_what_is_stable_and_large_is_added(
-    weights: Weights, extended: Weights, store: Store
+    weights: WeightBundle, extended: WeightBundle, store: Store
 ) -> None:
-    before, after = load_library(weights.folder), load_library(extended.folder)
+    before, after = weights.library, extended.library
     n = len(before)
     assert after.ids == (*before.ids, "id-0", "id-2")
     assert torch.equal(after.latents()[:n], before.latents())
@@ -81,39 +83,46 @@ def test_what_is_there_stays_and_what_is_stable_and_large_is_added(
     assert after.space_groups[n:].tolist() == [227, 227]
     assert after.metadata["extended"] == [{"store": store.fingerprint, "n": 2}]
     with pytest.raises(DataError, match="no stable training crystal to add that is not in the library"):
-        extend_library(after, load_orbits(extended.folder), extended.cdvae, store, LARGE, processes=1)
-    orbits = load_orbits(extended.folder).coded_orbits(
-        227, after.composition(n), int(after.patterns[n]), after.sites(n)
-    )
+        extend_library(after, extended.wyckoff, extended.cdvae, store, LARGE, processes=1)
+    orbits = extended.wyckoff.coded_orbits(227, after.composition(n), int(after.patterns[n]), after.sites(n))
     assert orbits is not None
     assert sorted(z for _, z in orbits[0]) == [8, 22, 38]
     assert len(orbits[1]) == 3
 
 
-def test_the_new_entries_are_starts_where_cells_may_be_so_large(weights: Weights, extended: Weights) -> None:
-    caesium, config = Composition.from_formula("CsTi2O4"), PredictConfig(n_starts=4)
+def test_the_new_entries_are_templates_where_cells_may_be_so_large(
+    weights: WeightBundle, extended: WeightBundle
+) -> None:
+    caesium = Composition.from_formula("CsTi2O4")
     generator = torch.Generator().manual_seed(0)
     assert extended.max_atoms == 12
 
-    def sources(weights: Weights, formula: Composition, config: PredictConfig) -> set[str]:
-        return {start.source for start in find_starts(formula, weights, config, generator)}
+    def proposals(weights: WeightBundle, **options: object) -> list[Proposal]:
+        spec = PredictionSpec().with_options({"search": {"n_starts": 4} | options})
+        return find_proposals(caesium, weights, spec, generator)
 
-    assert {"id-0", "id-2"} <= sources(extended, caesium, config)
-    assert sources(extended, caesium, replace(config, max_atoms=13)).isdisjoint({"id-0", "id-2"})
-    assert sources(weights, caesium, config).isdisjoint({"id-0", "id-2"})
-    units = [s.n_formula_units for s in find_starts(caesium, extended, replace(config, start="prior"), generator)]
-    assert set(units) == {1}  # 14 atoms are more than the network has learned
+    def sources(weights: WeightBundle, **options: object) -> set[str]:
+        return {proposal.source for proposal in proposals(weights, **options)}
+
+    assert {"id-0", "id-2"} <= sources(extended)
+    assert sources(extended, max_atoms=13).isdisjoint({"id-0", "id-2"})
+    assert sources(weights).isdisjoint({"id-0", "id-2"})
+    # 14 atoms are more than the network has learned.
+    assert {proposal.n_formula_units for proposal in proposals(extended, start="prior")} == {1}
     with pytest.raises(FormulaError, match="3 formula units make 21 atoms; cells of up to 14"):
-        find_starts(caesium, extended, replace(config, formula_units=(3, 3)), generator)
+        proposals(extended, formula_units=(3, 3))
 
 
-def test_a_large_cell_is_predicted(extended: Weights) -> None:
-    prediction = predict_crystals(Composition.from_formula("ZnTi2O4"), extended, PredictConfig(n_starts=3, steps=0))
+def test_a_large_cell_is_predicted(extended: WeightBundle) -> None:
+    spec = PredictionSpec(search=SearchSpec(n_starts=3, steps=0), relaxation=None)
+    prediction = Predictor(extended, spec).predict("ZnTi2O4")
     known = spinel(8.4, ("Zn", "Ti", "O"))
     assert any(matches(c.crystal, known, LOOSE) and c.space_group == 227 for c in prediction.candidates)
 
 
-def test_formula_units_between_what_was_learned_and_the_largest_entry(weights: Weights, extended: Weights) -> None:
+def test_formula_units_between_what_was_learned_and_the_largest_entry(
+    weights: WeightBundle, extended: WeightBundle
+) -> None:
     large = Composition.from_formula("Na13Cl")
     with pytest.raises(FormulaError, match="cells of up to 12"):
         check_composition(large, weights)
@@ -122,10 +131,10 @@ def test_formula_units_between_what_was_learned_and_the_largest_entry(weights: W
         check_composition(Composition.from_formula("Na14Cl"), extended)
 
 
-def test_doubled_cells_count_as_their_primitive_ones(weights: Weights, tmp_path: Path) -> None:
+def test_doubled_cells_count_as_their_primitive_ones(weights: WeightBundle, tmp_path: Path) -> None:
     cubic = spinel(8.6, ("Sr", "Ti", "O"), primitive=False)
     store = make_store(tmp_path / "store", [cubic], energies=[-2.0], hull=[0.0], splits=["train"])
-    there, statistics = load_library(weights.folder), load_orbits(weights.folder)
+    there, statistics = weights.library, weights.wyckoff
     wide = replace(LARGE, max_atoms=60)
     library, _ = extend_library(there, statistics, weights.cdvae, store, wide, processes=1)
     assert library.composition(len(there)).n_atoms == 14
@@ -145,7 +154,7 @@ def test_patterns_keep_their_places_when_statistics_are_joined() -> None:
 
 
 def test_what_cannot_be_extended(
-    weights: Weights, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    weights: WeightBundle, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for wrong in ({"min_atoms": 0}, {"max_orbits": 0}, {"min_atoms": 30, "max_atoms": 20}):
         with pytest.raises(ConfigError):
@@ -156,7 +165,7 @@ def test_what_cannot_be_extended(
     assert run([*command, str(tmp_path / "out"), "--set", "min_atoms=15", "--set", "max_atoms=18"]) == 2
     assert "has no stable training crystal to add" in capsys.readouterr().err
     assert not (tmp_path / "out" / "cdvae.safetensors").exists()
-    library = load_library(weights.folder)
+    library = weights.library
     with pytest.raises(ValueError, match="other levels"):
         library.joined(replace(library, scale=2 * library.scale))
 

@@ -18,8 +18,8 @@ from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 from lcoms.models.surrogate_file import save_surrogate
 from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, ORBITS_FILE, SURROGATE_FILE, save_cdvae
 from lcoms.nn.geometry import DensityBasis
-from lcoms.prediction.candidate import Candidate
-from lcoms.prediction.propose import Start
+from lcoms.prediction.decode import DecodedSet
+from lcoms.prediction.stages import Candidate, Decoded, Proposal, Relaxed
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.lattice import shortest_distance
@@ -225,12 +225,39 @@ class KnownDecoder(FastCDVAE):
         return self.answers
 
 
-def candidate_of(crystal: Crystal, **changes: object) -> Candidate:
-    """A candidate with made-up figures."""
+def proposal_of(source: str = "prior", formula: str = "", distance: float = float("nan"), **known: object) -> Proposal:
+    """A proposal with made-up figures."""
+    figures = {"n_formula_units": 1, "latent": torch.zeros(TINY.latent_dim)} | known
+    return Proposal(source, formula, distance, **figures)  # type: ignore[arg-type]
+
+
+def decoded_of(crystal: Crystal, **changes: object) -> Decoded:
+    """A decoded crystal with made-up figures."""
     figures = {
-        "energy_per_atom": -1.0, "latent_energy": -1.2, "start_energy": -0.9, "latent_distance": 0.3, "score": -0.98,
-        "space_group": space_group_number(crystal), "symprec": 0.1, "count": 1,
-        "shortest_distance": shortest_distance(crystal.lattice, crystal.frac_coords),
-        "start": Start("prior", "", float("nan"), 1, torch.zeros(TINY.latent_dim)),
+        "energy_per_atom": -1.0, "latent_energy": -1.2, "descent_energies": (-0.9, -1.2), "latent_distance": 0.3,
+        "score": -0.98, "space_group": space_group_number(crystal), "symprec": 0.1,
+        "shortest_distance": shortest_distance(crystal.lattice, crystal.frac_coords), "proposal": proposal_of(),
     }  # fmt: skip
-    return Candidate(crystal=crystal, **(figures | changes))  # type: ignore[arg-type]
+    return Decoded(crystal=crystal, **(figures | changes))  # type: ignore[arg-type]
+
+
+def candidate_of(crystal: Crystal, **changes: object) -> Candidate:
+    """A candidate that was not relaxed, with made-up figures."""
+    return Candidate.of_decoded(decoded_of(crystal, **changes))
+
+
+def relaxed_of(decoded: Decoded, energy: float, **changes: object) -> Relaxed:
+    """A relaxation that left a crystal where it was; its energy in eV/atom."""
+    figures = {
+        "status": "converged", "formation_energy": None, "committee_energies": (), "energies": (), "n_steps": 5,
+    }  # fmt: skip
+    return Relaxed(
+        decoded, decoded.crystal, decoded.space_group, decoded.symprec, decoded.shortest_distance,
+        energy_per_atom=energy, **(figures | changes),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def decoded_set(*crystals: Decoded, random_symmetric: tuple[Decoded, ...] = ()) -> DecodedSet:
+    """Decoded crystals of one composition, beside nine proposals of which some came to nothing."""
+    composition = crystals[0].crystal.composition if crystals else Composition.from_formula("NaCl")
+    return DecodedSet(composition.reduced, crystals, random_symmetric, 9, 1, 2, 3)

@@ -116,9 +116,7 @@ def _prepared(plan: Plan) -> Predictor:
         raise WeightsError(
             f"a worker has other weights {where} ({bundle.digest}) than the campaign ({plan.digest}); copy them there."
         )
-    predictor = Predictor(bundle, plan.spec, processes=1)
-    _ = predictor.oracle  # made now, so that a model that is missing is told before the first formula
-    return predictor
+    return Predictor(bundle, plan.spec, processes=1)
 
 
 def _keep_freed_memory() -> None:

@@ -59,7 +59,6 @@ def app(
     torch.set_num_threads(threads)
     options = Options(relax=relax, oracle=oracle, committee=names_of(committee), n_relax=n_relax)
     predictor = Predictor.load(weights, spec=spec_of(options), processes=processes)
-    _ = predictor.oracle  # made now, so that a model that is missing is told before the page opens
     settings = Settings(predictor)
     listener = _listen(host, port)
     if _is_loopback(listener):

@@ -86,7 +86,7 @@ def campaign(
     known = _read(formulas)
     if not summary:
         from lcoms.campaign.plan import Plan
-        from lcoms.models.weights import load_weights
+        from lcoms.prediction.bundle import WeightBundle
         from lcoms.prediction.presets import Options
 
         options = Options(
@@ -108,7 +108,7 @@ def campaign(
             seed=seed,
         )
         folder = None if weights is None else weights.absolute()
-        plan = Plan(spec_of(options, spec), folder, load_weights(folder).digest)
+        plan = Plan(spec_of(options, spec), folder, WeightBundle.load(folder).digest)
         _predict([text for text, reason in known.items() if not reason], plan, out, processes, scheduler, retry_failed)
     elif not (out / "campaign.json").is_file():
         raise ConfigError(f"{out} holds no campaign; name the folder of one with --out.")

@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 
 from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError
+from lcoms.prediction.calibrate import FEATURES
 from lcoms.prediction.scoring import F_ELECTRONS, LEAST_PROBABILITY, MAGNETIC, ScoreWeights
 from lcoms.structure.crystal import Composition
 
@@ -70,7 +71,10 @@ def read_outcomes(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """
     try:
         every = [row for path in paths for row in parse_json(path.read_text(encoding="utf-8"))]
-        return list({(row["name"], row["seed"]): row for row in every if row["evidence"]}.values())
+        found = list({(row["name"], row["seed"]): row for row in every if row["evidence"]}.values())
+        if not found or {len(row["evidence"]) for row in found} != {len(FEATURES)}:
+            raise ValueError("no row with the evidence of a relaxed prediction")
+        return found
     except (OSError, ValueError, KeyError, TypeError) as error:
         named = ", ".join(map(str, paths))
         raise DataError(f"{named} holds no rows of lcoms evaluate; write them with --relax --out FILE.") from error

@@ -146,10 +146,8 @@ def evaluate_formulas(
         on_outcome: called as outcomes come, in order.
 
     Raises:
-        OracleError: an energy model cannot be made. What fails later is the note of an outcome.
         ConfigError: settings that fit no composition.
     """
-    _ = predictor.oracle  # made now, so that a model that is missing is told at once
     jobs = jobs_for(references, predictor.spec.seed, n_seeds)
     outcomes = []
     for some in _in_order(jobs, predictor, processes, kept or {}):

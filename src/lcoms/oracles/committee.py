@@ -60,15 +60,18 @@ class Committee(EnergyOracle):
         return list(zip(*(model.energies(crystals) for model in self.models), strict=True))
 
     def spread(self, crystals: Sequence[Crystal]) -> Float[NDArray[np.float64], " n"]:
-        """Standard deviation over the models, eV/atom, of each crystal's energy relative to the mean of all crystals.
+        """Standard deviation over the models, eV/atom, of each crystal's energy relative to the mean of the crystals.
 
-        Meant for crystals of one composition. NaN where a model fails.
+        Meant for crystals of one composition. NaN where a model fails; the mean is over those where none does.
         """
+        if not crystals:
+            return np.zeros(0)
         sizes = np.array([crystal.n_atoms for crystal in crystals], dtype=np.float64)
         columns = np.array(self.energies_by_model(crystals), dtype=np.float64).reshape(len(crystals), -1)
         per_atom = columns / sizes[:, None]
-        relative = per_atom - np.nanmean(per_atom, axis=0) if len(crystals) else per_atom
-        return np.asarray(relative.std(axis=1), dtype=np.float64)
+        complete = np.isfinite(per_atom).all(axis=1)
+        mean = per_atom[complete].mean(axis=0) if complete.any() else np.nan
+        return np.asarray((per_atom - mean).std(axis=1), dtype=np.float64)
 
 
 def _mean(records: Sequence[Evaluation], n_atoms: int) -> Evaluation:

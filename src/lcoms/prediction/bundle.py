@@ -38,7 +38,7 @@ class WeightBundle:
         calibration: what turns a ranked prediction into a probability.
         elements: atomic numbers that occur in the training data.
         max_atoms: largest cell of the training data.
-        digest: over all files, to say which weights made a prediction.
+        digest: over the networks, the templates and all fitted numbers, to say which weights made a prediction.
         folder: where they were read from.
     """
 
@@ -87,14 +87,15 @@ class WeightBundle:
 
 @lru_cache(maxsize=2)
 def _load(weights: Weights) -> WeightBundle:
+    ranking, calibration = load_ranking(weights.folder), load_calibration(weights.folder)
     return WeightBundle(
         cdvae=weights.cdvae,
         surrogate=weights.surrogate,
         library=LatentLibrary.load(weights.folder / LIBRARY_FILE),
         templates=load_templates(weights.folder),
         wyckoff=load_orbits(weights.folder),
-        ranking=load_ranking(weights.folder),
-        calibration=load_calibration(weights.folder),
+        ranking=ranking,
+        calibration=calibration,
         elements=weights.elements,
         max_atoms=weights.max_atoms,
         digest=weights.digest,

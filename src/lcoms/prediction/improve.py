@@ -177,6 +177,7 @@ def _all(sets: Sequence[DecodedSet]) -> DecodedSet:
 def _together(first: RelaxedSet, second: RelaxedSet) -> RelaxedSet:
     """Relaxations of two rounds as one."""
     return RelaxedSet(
+        (*first.chosen, *second.chosen),
         (*first.usable, *second.usable),
         (*first.failed, *second.failed),
         (*first.failures, *second.failures),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,18 @@ class Predictor:
         spec: what is asked for.
         processes: that relax; None: as many as there are cores and work for them. The answers do not depend on it.
 
+    Attributes:
+        oracle: the energy model that relaxes; None where nothing is relaxed.
+        committee: further models that rank; None where there are none.
+
     Raises:
         OracleError: an energy model of the specification does not exist or is not installed.
     """
 
     def __init__(self, bundle: WeightBundle, spec: PredictionSpec, *, processes: int | None = None) -> None:
         self.bundle, self.spec, self.processes = bundle, spec, processes
-        self.committee = Committee.named(spec.ranking.committee) if spec.ranking.committee else None
+        name = None if spec.relaxation is None else spec.relaxation.oracle
+        self.oracle, self.committee = _models(name, spec.ranking.committee)
 
     @classmethod
     def load(
@@ -113,11 +118,6 @@ class Predictor:
     def with_bundle(self, bundle: WeightBundle) -> Predictor:
         """The same specification with other weights."""
         return Predictor(bundle, self.spec, processes=self.processes)
-
-    @cached_property
-    def oracle(self) -> EnergyOracle | None:
-        """The energy model that relaxes; None where nothing is relaxed."""
-        return None if self.spec.relaxation is None else make_oracle(self.spec.relaxation.oracle)
 
     @cached_property
     def references(self) -> References | None:
@@ -258,15 +258,13 @@ class Predictor:
         kept = decoded.crystals[: self.spec.n_decoded]
         if relaxed is None:
             every = drop_duplicates([*decoded.direct, *kept])
-            candidates, merged, relaxed = (
-                rank_decoded(every),
-                len(decoded.direct) + len(kept) - len(every),
-                RelaxedSet(()),
-            )
+            merged = len(decoded.direct) + len(kept) - len(every)
+            candidates, relaxed = rank_decoded(every), RelaxedSet((), ())
         else:
             ranked = self.rank(relaxed.usable)
             failed = [replace(Candidate.of_decoded(one.decoded), relaxed=one) for one in relaxed.failed]
-            candidates = [*ranked, *failed, *rank_decoded(kept[self._relaxation.n_relax :])]
+            rest = [one for one in kept if one not in relaxed.chosen]
+            candidates = [*ranked, *failed, *rank_decoded(rest)]
             merged = len(relaxed.usable) - len(ranked)
         candidates = self._known(candidates, decoded.composition)
         models = ranking_models(relaxed.usable, self.spec.ranked_by.split(", ")) if self.spec.relaxation else ()
@@ -341,6 +339,12 @@ def require_candidates(prediction: Prediction) -> Prediction:
 def decoded_candidates(prediction: Prediction) -> list[Decoded]:
     """Decoded crystals in the surrogate's order, as many as were kept for what comes after."""
     return list(prediction.decoded.crystals[: prediction.spec.n_decoded])
+
+
+@lru_cache(maxsize=2)
+def _models(oracle: str | None, committee: tuple[str, ...]) -> tuple[EnergyOracle | None, Committee | None]:
+    """The energy models of a specification, made once for predictors that differ in other options."""
+    return None if oracle is None else make_oracle(oracle), Committee.named(committee) if committee else None
 
 
 def _silent(_: Progress) -> None:

@@ -37,12 +37,14 @@ class RelaxedSet:
     """All relaxations of one composition.
 
     Attributes:
+        chosen: the decoded crystals that were relaxed.
         usable: those that can be ranked.
         failed: decoded crystals whose relaxation came to nothing, with what became of it.
         failures: one sentence for each relaxation that is not ranked.
         n_relaxations, n_oracle_calls: how many crystals were relaxed, and energies the model was asked for.
     """
 
+    chosen: tuple[Decoded, ...]
     usable: tuple[Relaxed, ...]
     failed: tuple[Relaxed, ...] = ()
     failures: tuple[str, ...] = ()
@@ -83,7 +85,7 @@ def collect(
             for gap in gaps
         ]
     calls = sum(result.n_steps + 1 for result in results)
-    return RelaxedSet(tuple(usable), tuple(failed), tuple(failures), len(results), calls)
+    return RelaxedSet(tuple(chosen), tuple(usable), tuple(failed), tuple(failures), len(results), calls)
 
 
 def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str | None:

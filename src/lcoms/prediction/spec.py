@@ -211,9 +211,10 @@ def read_spec(path: Path) -> PredictionSpec:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); name a TOML or JSON file with --spec.") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is neither TOML nor JSON; name the results.json of an earlier run.") from error
-    if not isinstance(content, dict):
+    options = content.get(SPEC, content) if isinstance(content, dict) else None
+    if not isinstance(options, dict):
         raise ConfigError(f"{path} holds no specification; name the results.json of an earlier run.")
     try:
-        return PredictionSpec.from_dict(content.get(SPEC, content))
+        return PredictionSpec.from_dict(options)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -1,0 +1,62 @@
+"""Weights of the score: kept as JSON, those that ship where a folder has none, and refused where they are damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lcoms.core.errors import WeightsError
+from lcoms.models.weights import load_weights
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.calibrate import FEATURES, Calibration, fit_calibration
+from lcoms.prediction.ranking_file import RANKING_FILE, RankingWeights, load_ranking
+from lcoms.prediction.scoring import ScoreWeights
+from lcoms.prediction.spec import PredictionSpec
+
+MADE = RankingWeights(ScoreWeights(0.1, 0.2, 0.3), ScoreWeights(0.4, 0.5, 0.6, excess=0.7), fitted={"data": "made up"})
+
+
+def test_they_are_read_back_as_they_were_saved(tmp_path: Path) -> None:
+    MADE.save(tmp_path)
+    assert load_ranking(tmp_path) == MADE
+
+
+def test_a_folder_without_the_file_takes_those_that_ship(tmp_path: Path) -> None:
+    shipped = load_ranking(tmp_path)
+    assert shipped.relaxed.prototype_probability > 0
+    assert set(shipped.fitted) == {"data", "command"}
+
+
+@pytest.mark.parametrize(
+    "damage", [{"format": 99}, {"decoded": {"distance": -1, "n_found": 0, "prototype_probability": 0}}, {"relaxed": 3}]
+)
+def test_damaged_files_are_refused(damage: dict[str, object], tmp_path: Path) -> None:
+    MADE.save(tmp_path)
+    path = tmp_path / RANKING_FILE
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | damage))
+    with pytest.raises(WeightsError, match="fit it anew with lcoms fit ranking"):
+        load_ranking(tmp_path)
+    for text in ("{", "[]", "null", json.dumps({name: content[name] for name in ("format", "decoded")})):
+        path.write_text(text)
+        with pytest.raises(WeightsError, match="damaged"):
+            load_ranking(tmp_path)
+
+
+def test_every_file_that_decides_an_answer_is_in_the_digest(tiny_weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    shutil.copytree(tiny_weights, folder)
+    before = WeightBundle.load(folder)
+    assert before.ranking == load_ranking(tiny_weights)
+    digests = {before.digest}
+    models = [fit_calibration(np.eye(len(FEATURES)), np.arange(len(FEATURES)) > 3, spec=PredictionSpec())]
+    for one in (MADE, Calibration(tuple(models))):
+        one.save(folder)
+        load_weights.cache_clear()
+        digests.add(WeightBundle.load(folder).digest)
+    assert len(digests) == 3
+    assert WeightBundle.load(folder).ranking == MADE

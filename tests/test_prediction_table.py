@@ -1,0 +1,92 @@
+"""The table in the terminal: what a reader needs, and sentences for what it cannot show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+from math import nan
+
+import numpy as np
+from rich.console import Console
+from tiny import caesium_chloride, decoded_of, decoded_set, proposal_of, relaxed_of, rock_salt, wurtzite
+
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.stages import Candidate
+from lcoms.prediction.table import sentences, table
+from lcoms.structure.crystal import Crystal
+
+SALT = (11, 17)
+TEMPLATE = proposal_of("mp-1", "KCl", 1.0, space_group=225, wyckoff_sequence=0, prototype_probability=0.43)
+
+
+def prediction(*candidates: Candidate, relaxed: bool = False) -> Prediction:
+    spec = PredictionSpec() if relaxed else PredictionSpec(relaxation=None)
+    return Prediction(candidates[0].crystal.composition.reduced, candidates, decoded_set(), spec, "0123abcd")
+
+
+def shown(made: Prediction, width: int = 100) -> list[str]:
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(table(made))
+    return console.export_text().splitlines()
+
+
+def rows(made: Prediction) -> list[list[str]]:
+    return [line.split() for line in shown(made) if line.split()[:1] and line.split()[0].isdecimal()]
+
+
+def test_candidates_that_were_not_relaxed_show_the_surrogate_and_where_they_come_from() -> None:
+    made = prediction(
+        Candidate.of_decoded(decoded_of(rock_salt(), energy_per_atom=-1.2345, proposal=TEMPLATE, n_found=7)),
+        Candidate.of_decoded(decoded_of(caesium_chloride(3.4, SALT))),
+        Candidate.of_decoded(decoded_of(wurtzite(numbers=SALT), proposal=proposal_of("prior"))),
+    )
+    assert shown(made)[0].strip() == "NaCl"
+    first, _, last = rows(made)
+    assert first == ["1", "-1.234", "Fm-3m", "(225)", "5.64", "5.64", "5.64", "2.82", "43%", "KCl"]
+    assert last[2:4] == ["P6_3mc", "(186)"]
+    assert last[-1] == "prior"
+
+
+def test_relaxed_candidates_show_the_energies_that_decide() -> None:
+    salt, caesium = decoded_of(rock_salt(), proposal=TEMPLATE), decoded_of(caesium_chloride(3.4, SALT))
+    made = prediction(
+        Candidate.of_relaxed(relaxed_of(salt, -3.4, formation_energy=-2.0), -3.4, 0.0),
+        Candidate.of_relaxed(relaxed_of(caesium, -3.3), -3.3, 0.1),
+        replace(Candidate.of_decoded(caesium), relaxed=relaxed_of(caesium, nan, status="exploded")),
+        Candidate.of_decoded(caesium),
+        relaxed=True,
+    )
+    found = rows(made)
+    assert found[0] == ["1", "-2.000", "0.000", "Fm-3m", "(225)", "5.64", "5.64", "5.64", "-1.000", "43%"]
+    assert found[1][:3] == ["2", "-3.300*", "0.100"]  # a total energy: an element has no reference
+    assert found[2][:3] == ["3", "-", "-"]
+    assert found[3][:3] == ["4", "-", "-"]
+    headings = [column.header for column in table(made).columns]
+    assert "surrogate" in headings
+    judged = replace(made, candidates=(replace(made.candidates[0], e_above_hull=0.02), *made.candidates[1:]))
+    assert [column.header for column in table(judged).columns] == [
+        "hull" if heading == "surrogate" else heading for heading in headings
+    ]
+    assert [row[-2] for row in rows(judged)] == ["0.020", "-", "-", "-"]
+
+
+def test_cells_show_the_angles_that_their_system_leaves_free() -> None:
+    frac = np.array([[0.0, 0, 0], [0.31, 0.22, 0.43], [0.62, 0.57, 0.14]])
+    lattice = np.array([[4.1, 0, 0], [0.7, 4.9, 0], [0.5, 0.9, 5.6]])
+    triclinic = Candidate.of_decoded(decoded_of(Crystal(lattice, frac, np.array([3, 14, 8]))))
+    (line,) = (line for line in shown(prediction(triclinic), 120) if line.strip().startswith("1 "))
+    assert len(line.partition(" / ")[2].split()) >= 3
+    cubic = Candidate.of_decoded(decoded_of(rock_salt()))
+    assert " / " not in "".join(shown(prediction(cubic)))
+
+
+def test_sentences_say_what_failed_and_how_sure_the_answer_is() -> None:
+    made = prediction(Candidate.of_decoded(decoded_of(rock_salt())), relaxed=True)
+    none = "No probability is stated: none was fitted for these options and energy models."
+    assert sentences(made) == [none]
+    assert sentences(replace(made, failures=("candidate 2: exploded",), probability=0.834)) == [
+        "Not ranked: candidate 2: exploded",
+        "Rank 1 is the known ground state with a probability of 83%.",
+    ]
+    assert sentences(prediction(Candidate.of_decoded(decoded_of(rock_salt())))) == []
