@@ -26,7 +26,6 @@ from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import DecodedSet
 from lcoms.prediction.pipeline import Predictor, Tell
 from lcoms.prediction.propose import find_proposals
-from lcoms.prediction.rank import merge_relaxed
 from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate, Proposal
@@ -222,7 +221,7 @@ def _variations(
 def _known(done: RelaxedSet, predictor: Predictor, rounds: ImproveConfig) -> Known:
     """Relaxed crystals, and the decoded ones that led to them, with their energies."""
     pairs: list[tuple[Crystal, float]] = []
-    for one in merge_relaxed(done.usable):
+    for one in [c.relaxed for c in predictor.rank(done.usable) if c.relaxed is not None]:
         pairs.append((one.crystal, one.energy_per_atom))
         if one.energies:
             pairs.append((one.decoded.crystal, one.energies[0]))
