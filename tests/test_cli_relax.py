@@ -82,7 +82,7 @@ def test_a_second_call_goes_on_and_gives_the_same(relax, files: list[Path], tmp_
     code, _, complaints = relax(*files, "--fmax", "0.2")
     assert code == 2
     assert len(complaints) == 1
-    assert "other options" in complaints[0]
+    assert "another run (fmax is 0.05 there, 0.2 here)" in complaints[0]
 
 
 def test_what_fails_is_a_row_with_a_reason_and_the_rest_is_done(relax, files: list[Path], tmp_path: Path) -> None:

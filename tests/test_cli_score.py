@@ -85,7 +85,7 @@ def test_more_faults_than_fit_are_counted(tmp_path: Path, capsys: pytest.Capture
     [
         (["{out}", "none.parquet"], "none.parquet does not exist"),
         (["none", "{truth}"], "none does not exist"),
-        (["{truth}", "{out}"], "holds neither id_prop.csv nor CIF files"),
+        (["{truth}", "{out}"], "holds neither id_prop.csv nor CIF, POSCAR or extxyz files"),
         (["{out}", "{truth}", "-k", "0"], "must be 1 or more"),
         (["{out}", "{truth}", "--timeout", "0"], "time limit must be positive"),
         (["{out}", "{truth}", "--workers", "0"], "at least one worker"),

@@ -27,7 +27,7 @@ def prediction(*candidates: Candidate, relaxed: bool = False) -> Prediction:
 
 def shown(made: Prediction, width: int = 100) -> list[str]:
     console = Console(width=width, record=True, file=StringIO())
-    console.print(table(made))
+    console.print(table(made, width))
     return console.export_text().splitlines()
 
 
@@ -43,8 +43,8 @@ def test_candidates_that_were_not_relaxed_show_the_surrogate_and_where_they_come
     )
     assert shown(made)[0].strip() == "NaCl"
     first, _, last = rows(made)
-    assert first == ["1", "-1.234", "Fm-3m", "(225)", "5.64", "5.64", "5.64", "2.82", "43%", "KCl"]
-    assert last[2:4] == ["P6_3mc", "(186)"]
+    assert first == ["1", "-1.234", "0.000", "Fm-3m", "(225)", "5.64", "5.64", "5.64", "2.82", "43%", "KCl"]
+    assert last[3:5] == ["P6_3mc", "(186)"]
     assert last[-1] == "prior"
 
 
@@ -58,17 +58,23 @@ def test_relaxed_candidates_show_the_energies_that_decide() -> None:
         relaxed=True,
     )
     found = rows(made)
-    assert found[0] == ["1", "-2.000", "0.000", "Fm-3m", "(225)", "5.64", "5.64", "5.64", "-1.000", "43%"]
+    assert found[0] == ["1", "-2.000", "0.000", "0.000", "Fm-3m", "(225)", "5.64", "5.64", "5.64", "43%", "-1.000"]
     assert found[1][:3] == ["2", "-3.300*", "0.100"]  # a total energy: an element has no reference
     assert found[2][:3] == ["3", "-", "-"]
     assert found[3][:3] == ["4", "-", "-"]
-    headings = [column.header for column in table(made).columns]
-    assert "surrogate" in headings
+    headings = [str(column.header) for column in table(made, 100).columns]
     judged = replace(made, candidates=(replace(made.candidates[0], e_above_hull=0.02), *made.candidates[1:]))
-    assert [column.header for column in table(judged).columns] == [
-        "hull" if heading == "surrogate" else heading for heading in headings
-    ]
-    assert [row[-2] for row in rows(judged)] == ["0.020", "-", "-", "-"]
+    assert [column.header for column in table(judged, 100).columns] == [*headings[:3], "hull", *headings[3:]]
+    assert [row[3] for row in rows(judged)] == ["0.020", "-", "-", "-"]
+
+
+def test_a_narrow_terminal_loses_the_least_important_columns_first() -> None:
+    made = prediction(Candidate.of_decoded(decoded_of(rock_salt(), proposal=TEMPLATE)))
+    wide, narrow = ([str(column.header) for column in table(made, width).columns] for width in (120, 60))
+    assert set(narrow) < set(wide)
+    assert "space group" in narrow
+    assert "closest" not in narrow
+    assert max(map(len, shown(made, 60))) <= 60
 
 
 def test_cells_show_the_angles_that_their_system_leaves_free() -> None:

@@ -69,6 +69,11 @@ def extended(weights: WeightBundle, store: Store, tmp_path_factory: pytest.TempP
     return WeightBundle.load(folder)
 
 
+def without_exact(bundle: WeightBundle) -> WeightBundle:
+    """Without exact templates, which take the place of decoding in large cells."""
+    return replace(bundle, templates=None)
+
+
 def test_what_is_there_stays_and_what_is_stable_and_large_is_added(
     weights: WeightBundle, extended: WeightBundle, store: Store
 ) -> None:
@@ -79,7 +84,7 @@ def test_what_is_there_stays_and_what_is_stable_and_large_is_added(
     for name in ("space_groups", "patterns", "shapes", "instability", "n_atoms"):
         assert np.array_equal(getattr(after, name)[:n], getattr(before, name)), name
     assert [after.composition(i) for i in range(n)] == [before.composition(i) for i in range(n)]
-    assert [after.composition(n + i).formula for i in range(2)] == ["Sr2Ti4O8", "Ti4Zn2O8"]
+    assert [after.composition(n + i).formula for i in range(2)] == ["Sr2Ti4O8", "Zn2Ti4O8"]
     assert after.space_groups[n:].tolist() == [227, 227]
     assert after.metadata["extended"] == [{"store": store.fingerprint, "n": 2}]
     with pytest.raises(DataError, match="no stable training crystal to add that is not in the library"):
@@ -96,6 +101,7 @@ def test_the_new_entries_are_templates_where_cells_may_be_so_large(
     caesium = Composition.from_formula("CsTi2O4")
     generator = torch.Generator().manual_seed(0)
     assert extended.max_atoms == 12
+    weights, extended = without_exact(weights), without_exact(extended)
 
     def proposals(weights: WeightBundle, **options: object) -> list[Proposal]:
         spec = PredictionSpec().with_options({"search": {"n_starts": 4} | options})
@@ -124,6 +130,7 @@ def test_formula_units_between_what_was_learned_and_the_largest_entry(
     weights: WeightBundle, extended: WeightBundle
 ) -> None:
     large = Composition.from_formula("Na13Cl")
+    weights, extended = without_exact(weights), without_exact(extended)
     with pytest.raises(FormulaError, match="cells of up to 12"):
         check_composition(large, weights)
     check_composition(large, extended)

@@ -103,7 +103,7 @@ def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownE
 
 def _probability(chosen: Sequence[ChosenTemplate]) -> float:
     """Of the structures of templates, each counted once."""
-    return sum({one.template.structure: one.support for one in chosen}.values())
+    return float(sum({one.template.structure: one.support for one in chosen}.values()))
 
 
 def _first_of_each(chosen: Sequence[ChosenTemplate]) -> list[ChosenTemplate]:

@@ -26,13 +26,7 @@ from lcoms.prediction.calibrate import evidence
 from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates, nothing_decoded
 from lcoms.prediction.known import direct_crystals, given_crystal, known_first, known_of, mark_known
 from lcoms.prediction.presets import Options, spec_for
-from lcoms.prediction.propose import (
-    cell_sizes,
-    check_composition,
-    composition_seed,
-    find_proposals,
-    given_proposal,
-)
+from lcoms.prediction.propose import cell_sizes, check_composition, composition_seed, find_proposals, given_proposal
 from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, with_hull
 from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric
 from lcoms.prediction.result import Prediction, Task
