@@ -135,3 +135,10 @@ def test_compositions_of_pymatgen_are_taken() -> None:
         Composition.of(PymatgenComposition("Li0.5CoO2"))
     with pytest.raises(FormulaError, match="not int"):
         Composition.of(3)  # type: ignore[arg-type]
+
+
+def test_a_formula_that_spells_a_name_is_the_formula() -> None:
+    assert Composition.from_formula("TiN").counts == (1, 1)
+    for name in ("tin", "Tin"):
+        with pytest.raises(FormulaError, match="did you mean Sn"):
+            Composition.from_formula(name)

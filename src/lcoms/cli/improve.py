@@ -23,6 +23,7 @@ from lcoms.cli.options import (
     names_of,
     spec_of,
 )
+from lcoms.core.disk import require_no_campaign
 
 if TYPE_CHECKING:
     from lcoms.prediction.improve import Round
@@ -67,6 +68,7 @@ def improve(
         seed=seed,
     )
     rounds = ImproveConfig(budget=budget, batch=batch)
+    require_no_campaign(out)
     torch.set_num_threads(threads)
     predictor = Predictor.load(weights, spec=spec_of(options), processes=processes)
     predictor.check(composition)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lcoms.cli.console import plain_console
+from lcoms.core.disk import require_no_campaign
 from lcoms.core.errors import FormulaError, LcomsError, OracleError
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def _prepare(run: Run) -> tuple[Predictor, Crystal | None, Hull | None]:
     from lcoms.prediction.pipeline import Predictor
     from lcoms.structure.io import read_crystal
 
+    require_no_campaign(run.output.folder)
     torch.set_num_threads(run.threads)
     if run.hull == PREDICTED:
         predicted_hull([], run.spec)  # says at once where there will be nothing to compare

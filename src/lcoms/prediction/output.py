@@ -8,10 +8,11 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lcoms.core.disk import write_together
+from lcoms.core.disk import replace_folder
 from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.prediction.stages import Candidate, Relaxed
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.folder_names import folder_name
 from lcoms.structure.io import to_cif, to_extxyz, to_poscar, to_pymatgen
 from lcoms.structure.lattice import parameters_from_lattice
 from lcoms.structure.symmetry import conventional, space_group_symbol
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CIF_SYMPREC = 0.01
 RESULTS = "results.json"
+OURS = ("rank-*", RESULTS)
 
 
 def make_folder(folder: Path) -> None:
@@ -36,20 +38,26 @@ def make_folder(folder: Path) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> Path:
-    """Write the files of one formula; CIF files of an earlier prediction there are removed.
+    """Write the files of one formula in place of those of an earlier prediction, all of them or none.
 
     Raises:
         LcomsError: the folder cannot be written.
     """
-    make_folder(folder)
     try:
-        write_together(folder, files)
-        for old in folder.glob("rank-*.*"):
-            if old.name not in files:
-                old.unlink()
+        replace_folder(folder, files, ours=OURS)
     except OSError as error:
         raise cannot_write(folder, error) from error
     return folder
+
+
+def results_folder(out: Path, formula: str) -> Path:
+    """The folder of a formula among results: its own name, unless one that differs only by case is there."""
+    try:
+        names = [path.name for path in out.iterdir()]
+    except OSError:
+        names = []
+    taken = any(name != formula and name.casefold() == formula.casefold() for name in names)
+    return out / (folder_name(formula) if taken else formula)
 
 
 def structure_files(candidates: Sequence[Candidate], formats: Sequence[str] = ("cif",)) -> dict[str, str]:

@@ -13,7 +13,15 @@ from lcoms import __version__
 from lcoms.core.errors import LcomsError
 from lcoms.oracles.hull import Hull
 from lcoms.prediction.decode import DecodedSet
-from lcoms.prediction.output import RESULTS, candidate_record, row, structure_files, to_structure, write_files
+from lcoms.prediction.output import (
+    RESULTS,
+    candidate_record,
+    results_folder,
+    row,
+    structure_files,
+    to_structure,
+    write_files,
+)
 from lcoms.prediction.spec import SPEC, PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Composition, Crystal
@@ -153,13 +161,13 @@ class Prediction:
             ConfigError: there is no such format.
             LcomsError: the folder cannot be written.
         """
-        return write_files(Path(folder) / self.composition.reduced_formula, self.files(formats))
+        return write_files(results_folder(Path(folder), self.composition.reduced_formula), self.files(formats))
 
 
 def is_finished(folder: Path, composition: Composition, spec: PredictionSpec, weights_digest: str) -> bool:
     """Whether FOLDER/FORMULA holds a prediction of this composition by this version, specification and weights."""
     try:
-        found = json.loads((folder / composition.reduced_formula / RESULTS).read_text(encoding="utf-8"))
+        found = json.loads((results_folder(folder, composition.reduced_formula) / RESULTS).read_text(encoding="utf-8"))
         same = Composition.from_formula(found["formula"]).reduced == composition.reduced
         made = (found["lcoms_version"], found["weights"], found[SPEC])
         return same and made == (__version__, weights_digest, spec.to_dict())

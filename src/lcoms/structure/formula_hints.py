@@ -18,7 +18,12 @@ def _names() -> dict[str, str]:
 
 
 def name_hint(text: str) -> str:
-    """A question with the formula of a name such as iron or quartz; empty where the text is none."""
+    """A question with the formula of a name such as iron or Quartz; empty where the text is none.
+
+    Capitals inside it make a formula of it: TiN is titanium nitride, tin is an element.
+    """
+    if any(letter.isupper() for letter in text[1:]) and not text.isupper():
+        return ""
     formula = _names().get(re.sub(r"[\s-]", "", text).lower())
     return f"did you mean {formula}?" if formula and not number_of(text) else ""
 

@@ -1,0 +1,61 @@
+"""Does `lcoms predict` with many formulas grow? Memory of the process after 20 formulas and at the end.
+
+    python benchmarks/memory.py -n 500
+
+Formulas are binary and ternary compounds made from a few elements; candidates are decoded and not relaxed, from few
+starts, so that what is measured is what stays in memory. With --report the page is written as well.
+"""
+
+# ruff: noqa: T201 - a benchmark prints
+
+import argparse
+import itertools
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+CATIONS = "Li Na K Rb Cs Mg Ca Sr Ba Zn Cd Al Ga In Sc Y La Ti Zr Hf Mn Fe Co Ni Cu Ag"
+ANIONS = "F Cl Br I O S Se Te N P As"
+SHAPES = ("{}{}", "{}{}2", "{}2{}", "{}2{}3", "{}{}3")
+
+
+def formulas(n: int) -> list[str]:
+    """So many distinct formulas."""
+    pairs = itertools.product(SHAPES, CATIONS.split(), ANIONS.split())
+    return [shape.format(cation, anion) for shape, cation, anion in itertools.islice(pairs, n)]
+
+
+def memory(process: int) -> float:
+    """Resident memory in MB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def main() -> None:
+    """Run, watch, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-n", type=int, default=500)
+    parser.add_argument("--report", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        out, file = Path(folder) / "results", Path(folder) / "formulas.txt"
+        file.write_text("\n".join(formulas(options.n)))
+        command = [sys.executable, "-m", "lcoms", "predict", "-f", str(file), "--no-relax", "--starts", "4", "-q"]
+        command += ["--out", str(out)] + (["--report"] if options.report else [])
+        process, early, last = subprocess.Popen(command), 0.0, 0.0
+        while process.poll() is None:
+            done = sum(1 for _ in out.glob("*/results.json"))
+            try:
+                last = memory(process.pid)
+            except (OSError, StopIteration):
+                break
+            early = early or (last if done >= 20 else 0.0)
+            time.sleep(1)
+        done = sum(1 for _ in out.glob("*/results.json"))
+    print(f"{done} of {options.n} formulas: {early:.0f} MB after 20, {last:.0f} MB at the end, {last - early:+.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
