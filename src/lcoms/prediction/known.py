@@ -7,7 +7,7 @@ whose differences between polymorphs are more exact than those of the learned en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import NamedTuple
@@ -71,16 +71,22 @@ def direct_crystals(composition: Composition, bundle: WeightBundle, search: Sear
     chosen = choose_templates(composition, bundle.templates, bundle.library.similarity, choice)
     size = composition.reduced.n_atoms
     large = [one for one in chosen if one.n_formula_units * size > decoded_to]
+    shares = _shares(chosen)
     beyond = [one for one in large if one.n_formula_units * size > most]
-    within = [one for one in large if one.n_formula_units * size <= most and one.support >= LEAST_PROBABILITY]
+    within = [
+        one
+        for one in large
+        if one.n_formula_units * size <= most and shares[one.template.structure] >= LEAST_PROBABILITY
+    ]
     supports = {one.template.structure: one.support for one in chosen}
     crystals = [_of_template(t, t.crystal, bundle, supports.get(t.structure, 0.0), 0.0) for t in own]
     volumes = bundle.templates.element_volumes
-    for one in _first_of_each(within)[: search.direct]:
+    there = {template.structure for template in own}
+    for one in [one for one in _first_of_each(within) if one.template.structure not in there][: search.direct]:
         crystal = substitute(composition, one.template, volumes)
         crystals.append(_of_template(one.template, crystal, bundle, one.support, one.distance))
-    larger = max(beyond, key=lambda one: one.support).n_formula_units * size if beyond else 0
-    return Direct(tuple(crystals), _probability(large), _probability(beyond), larger)
+    larger = max(beyond, key=lambda one: shares[one.template.structure]).n_formula_units * size if beyond else 0
+    return Direct(tuple(crystals), _total(shares, large), _total(shares, beyond), larger)
 
 
 def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownEntry]:
@@ -101,9 +107,17 @@ def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownE
     return [KnownEntry(found[at], float(heights[at])) for at in order]
 
 
-def _probability(chosen: Sequence[ChosenTemplate]) -> float:
-    """Of the structures of templates, each counted once."""
-    return float(sum({one.template.structure: one.support for one in chosen}.values()))
+def _shares(chosen: Sequence[ChosenTemplate]) -> dict[int, float]:
+    """Of each structure its share of the votes, without what every structure gets for none of them (`supports_of`)."""
+    supports = {one.template.structure: one.support for one in chosen}
+    least = min(supports.values(), default=0.0)
+    total = sum(support - least for support in supports.values())
+    return {structure: (support - least) / total if total > 0 else 0.0 for structure, support in supports.items()}
+
+
+def _total(shares: Mapping[int, float], chosen: Sequence[ChosenTemplate]) -> float:
+    """Share of the structures of some templates, each counted once."""
+    return float(sum(shares[structure] for structure in {one.template.structure for one in chosen}))
 
 
 def _first_of_each(chosen: Sequence[ChosenTemplate]) -> list[ChosenTemplate]:
