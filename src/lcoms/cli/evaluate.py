@@ -160,9 +160,39 @@ def validation(
     _formulas(sample(references, n, sample_seed), asked, seeds, ks=(1, 5, 20))
 
 
-def _formulas(
-    references: list[Reference], asked: _Asked, seeds: int, *, ks: tuple[int, ...], majority: bool = False
+@app.command()
+@with_groups
+def known(
+    n: SampleOption = 400,
+    sample_seed: SampleSeedOption = 0,
+    seeds: SeedsOption = 1,
+    max_atoms: MaxAtomsOption = 80,
+    *,
+    asked: _Asked,
 ) -> None:
+    """Ground states of the training data, predicted as a user would: is the known crystal first, and marked so?"""
+    from lcoms.evaluate.references import known_ground_states, sample
+    from lcoms.evaluate.statistics import Share
+    from lcoms.prediction.bundle import WeightBundle
+
+    templates = WeightBundle.load(asked.weights).templates
+    if templates is None:
+        raise DataError("these weights have no exact templates; lcoms train library makes them.")
+    references = sample(known_ground_states(templates, max_atoms=max_atoms), n, sample_seed)
+    outcomes = _formulas(references, asked, seeds, ks=(1, 5), exclude_same=False)
+    marked = sum(outcome.first_known == outcome.name for outcome in outcomes)
+    typer.echo(f"first and marked as the known crystal: {Share(marked, len(outcomes))}")
+
+
+def _formulas(
+    references: list[Reference],
+    asked: _Asked,
+    seeds: int,
+    *,
+    ks: tuple[int, ...],
+    majority: bool = False,
+    exclude_same: bool = True,
+) -> list[Outcome]:
     import torch
 
     from lcoms.evaluate.formulas import evaluate_formulas
@@ -176,7 +206,7 @@ def _formulas(
         n_candidates=max(ks),
         starts=asked.starts,
         steps=asked.steps,
-        exclude_same=True,
+        exclude_same=exclude_same,
         relax=asked.relax,
         oracle=asked.oracle,
         committee=names_of(asked.committee),
@@ -212,6 +242,7 @@ def _formulas(
     spent, median = time.perf_counter() - clock, _median([o.seconds for o in outcomes])
     made = "" if not kept else f" for {len(outcomes) - len(kept)} of them"
     typer.echo(f"{len(outcomes)} predictions, {spent:.0f} s{made}, median {median:.1f} s each")
+    return outcomes
 
 
 def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool, majority: bool) -> None:

@@ -99,6 +99,7 @@ class Outcome:
         first: the first candidate's crystal, None without candidates.
         energy, known_energy: formation energies by the oracle, eV/atom, of the first candidate and of the reference
             relaxed in the same way; None without relaxation or where one failed.
+        first_known: id of the crystal of the training data that the first candidate is; empty where it is none.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Outcome:
     first: dict[str, Any] | None = None
     energy: float | None = None
     known_energy: float | None = None
+    first_known: str = ""
 
 
 class Plan(NamedTuple):
@@ -288,6 +290,7 @@ def _compare(reference: Reference, prediction: Prediction | None, seed: int, sec
         rows=_rows(reference, before, after, group),
         first=None if first is None else crystal_to_dict(first.crystal),
         energy=None if first is None or first.relaxed is None else first.relaxed.formation_energy,
+        first_known="" if first is None or first.known is None else first.known.id,
     )
 
 

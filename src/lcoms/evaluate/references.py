@@ -16,8 +16,12 @@ from lcoms.data.dataset import plausible_volume
 from lcoms.data.formats import open_reader
 from lcoms.data.records import RowError
 from lcoms.data.store import Store
+from lcoms.prediction.known import known_of
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import from_pymatgen
+from lcoms.templates.exact import ExactTemplates
+
+ON_HULL = 0.001  # eV/atom
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +109,23 @@ def ground_states(
     crystals = [store[row] for row in chosen]
     names = [str(columns["material_id"][row]) for row in chosen]
     return [Reference(name, c.composition.reduced, c) for name, c in zip(names, crystals, strict=True)]
+
+
+def known_ground_states(templates: ExactTemplates, *, max_atoms: int) -> list[Reference]:
+    """The lowest known crystal of each composition of the templates, where its source has it on the hull and it fits.
+
+    Raises:
+        DataError: there is none.
+    """
+    compositions = {templates[row].composition.reduced for row in templates.on_hull()}
+    found = []
+    for composition in sorted(compositions, key=lambda composition: composition.reduced_formula):
+        first, height = known_of(composition, templates)[0]
+        if height <= ON_HULL and first.crystal.n_atoms <= max_atoms:
+            found.append(Reference(first.id, composition, first.crystal))
+    if not found:
+        raise DataError(f"the templates hold no ground states of up to {max_atoms} atoms.")
+    return found
 
 
 def sample(references: Sequence[Reference], n: int | None, seed: int) -> list[Reference]:

@@ -142,6 +142,11 @@ class ExactTemplates:
         same = (self.elements(rows) == elements_in_order(composition.reduced)).all(axis=1) if rows else []
         return [rows[at] for at in np.flatnonzero(same)]
 
+    def on_hull(self) -> list[int]:
+        """Rows of the entries that their source has on the hull."""
+        heights = decoded_energies(self.arrays["hull"])
+        return [int(row) for row in np.flatnonzero(heights <= 0.0)]
+
     def _sites(self, row: int) -> ExactSites:
         prototype = int(self._prototype(row))
         number = int(self.arrays["groups"][prototype])
