@@ -130,7 +130,10 @@ def predict_all(
     Args:
         formulas: such as ["NaCl", "SrTiO3"]; all are checked before the first one is predicted.
         options: what `predict` takes as keywords, or a whole specification; None: the defaults.
-        weights, processes, threads, progress: as for `predict`.
+        weights: as for `predict`.
+        processes: as for `predict`.
+        threads: as for `predict`.
+        progress: as for `predict`.
 
     Raises:
         FormulaError, ConfigError, OracleError, WeightsError: as for `predict`.

@@ -11,7 +11,8 @@ def differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
     """Options that differ, with both values; at most three of them.
 
     Args:
-        theirs, ours: as read from JSON.
+        theirs: as read from JSON.
+        ours: the same.
         name: of the option that the two are values of.
     """
     if isinstance(theirs, dict) and isinstance(ours, dict):

@@ -112,7 +112,8 @@ class SharedJournal(Generic[T]):
 
     Args:
         path: the file; made at the first entry.
-        encode, decode: as for `Journal`.
+        encode: as for `Journal`.
+        decode: as for `Journal`.
     """
 
     def __init__(self, path: Path, encode: Callable[[T], Any], decode: Callable[[Any], T]) -> None:

@@ -147,7 +147,8 @@ def score_weights(terms: Weights, *, limit: float, excess: float) -> ScoreWeight
     """Weights in eV/atom from those of the terms.
 
     Args:
-        limit, excess: of `ScoreWeights`, which rows without random symmetric crystals tell nothing about.
+        limit: of `ScoreWeights`; rows without random symmetric crystals tell nothing about it.
+        excess: the same.
     """
     rest, magnetic, f_electrons, distance, n_found, prototype, volume = np.maximum(terms, 0.0).tolist()
     if rest <= 0:
