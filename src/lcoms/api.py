@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 from lcoms.core.config import read_range
 from lcoms.core.errors import ConfigError
+from lcoms.diffraction.fit import PatternFitter
+from lcoms.diffraction.radiation import read_radiation
+from lcoms.diffraction.reading import read_pattern
 from lcoms.prediction.hulls import read_hull
-from lcoms.prediction.pipeline import Predictor, Progress
+from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
+from lcoms.prediction.progress import Progress
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Composition, Crystal
@@ -43,6 +47,8 @@ def predict(
     random_symmetric: int | None = None,
     fmax: float | None = None,
     hull: str | Path | None = None,
+    pattern: str | Path | None = None,
+    wavelength: str = "CuKa",
     seed: int = 0,
     spec: PredictionSpec | None = None,
     weights: str | Path | None = None,
@@ -71,6 +77,8 @@ def predict(
         random_symmetric: random symmetric crystals that are relaxed beside them.
         fmax: eV/angstrom left by a relaxation.
         hull: a file or folder of reference phases, for the energies above their hull.
+        pattern: a file with a powder pattern of the compound (xy, xye, csv), which then ranks, too.
+        wavelength: of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or "neutron 1.54".
         seed: of every random number drawn.
         spec: a whole specification in place of the options above.
         weights: a folder of trained weights; None takes those that ship with the package.
@@ -83,6 +91,7 @@ def predict(
 
     Raises:
         FormulaError: a formula cannot be read or handled.
+        FileFormatError: a file of phases or a pattern cannot be read.
         ConfigError: an option makes no sense.
         OracleError: an energy model is unknown, not installed, or cannot handle the elements.
         WeightsError: the weights are missing or damaged.
@@ -113,7 +122,8 @@ def predict(
     predictor.check(composition)
     crystal = _crystal(start_structure)
     phases = None if hull is None else read_hull(Path(hull), chosen)
-    return predictor.predict(composition, structure=crystal, hull=phases, progress=progress)
+    fitter = None if pattern is None else PatternFitter(read_pattern(Path(pattern), read_radiation(wavelength)))
+    return predictor.predict(composition, structure=crystal, hull=phases, pattern=fitter, progress=progress)
 
 
 def predict_all(

@@ -80,6 +80,12 @@ def predict(
             "the elements and the formulas of this command."
         ),
     ] = None,
+    pattern: Annotated[
+        Path | None, typer.Option(help="A powder pattern of the compound (xy, xye, csv), which then ranks, too.")
+    ] = None,
+    wavelength: Annotated[
+        str, typer.Option(help="Of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or 'neutron 1.54'.")
+    ] = "CuKa",
     formats: Annotated[
         str, typer.Option("--format", help="Files of each candidate: cif, poscar, extxyz, with commas between.")
     ] = "cif",
@@ -97,7 +103,7 @@ def predict(
     threads: ThreadsOption = 1,
 ) -> None:
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
-    from lcoms.cli.predicting import Output, Run, complain, predict_all
+    from lcoms.cli.predicting import Inputs, Output, Run, complain, predict_all
     from lcoms.prediction.presets import Options
 
     compositions, failed = _read(_gather(formulas, from_file), complain)
@@ -121,7 +127,8 @@ def predict(
             seed=seed,
         )
         output = Output(out, _formats_of(formats), as_json, quiet, report, overwrite)
-        run = Run(spec_of(options, spec), output, weights, processes, threads, start_structure, hull)
+        inputs = Inputs(start_structure, hull, pattern, wavelength)
+        run = Run(spec_of(options, spec), output, inputs, weights, processes, threads)
         failed += predict_all(compositions, run)
     if failed:
         raise typer.Exit(2)

@@ -19,6 +19,7 @@ from lcoms.core.errors import FormulaError, LcomsError, OracleError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lcoms.diffraction.fit import PatternFitter
     from lcoms.oracles.hull import Hull
     from lcoms.prediction.pipeline import Predictor
     from lcoms.prediction.result import Prediction
@@ -45,21 +46,40 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """Files of the user's that a prediction may go by."""
+
+    start_structure: Path | None = None
+    hull: str | None = None
+    pattern: Path | None = None
+    wavelength: str = ""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The same, read."""
+
+    structure: Crystal | None = None
+    hull: Hull | None = None
+    pattern: PatternFitter | None = None
+
+
+@dataclass(frozen=True)
 class Run:
     """What is wanted of every formula, and how this command goes about it."""
 
     spec: PredictionSpec
     output: Output
+    inputs: Inputs
     weights: Path | None
     processes: int | None
     threads: int
-    start_structure: Path | None
-    hull: str | None
 
     @property
     def repeatable(self) -> bool:
         """Whether results.json tells all that an answer depends on, so that it can stand for a new one."""
-        return self.hull is None and self.start_structure is None and not (self.output.report or self.output.as_json)
+        given = (self.inputs.hull, self.inputs.start_structure, self.inputs.pattern)
+        return given == (None, None, None) and not (self.output.report or self.output.as_json)
 
 
 def complain(sentence: str) -> None:
@@ -72,16 +92,16 @@ def predict_all(compositions: list[Composition], run: Run) -> int:
     console = plain_console(quiet=run.output.quiet or run.output.as_json)
     clock = time.perf_counter()
     with console.status("Loading the weights ..."):
-        predictor, structure, hull = _prepare(run)
+        predictor, loaded = _prepare(run)
         able = _checked(compositions, predictor)
     failed = len(compositions) - len(able)
     waiting = [one for one in able if not _is_there(one, predictor, run, console)]
-    if hull is not None:
+    if loaded.hull is not None:
         for composition in waiting:
-            _complain_of_missing(composition, hull)
-    found = (_predict_one(one, predictor, structure, hull, console) for one in waiting)
+            _complain_of_missing(composition, loaded.hull)
+    found = (_predict_one(one, predictor, loaded, console) for one in waiting)
     predictions: Iterable[Prediction] = (prediction for prediction in found if prediction is not None)
-    if run.hull == PREDICTED:
+    if run.inputs.hull == PREDICTED:
         predictions = _with_predicted_hull(predictions, run.spec)
     done = _tell(predictions, predictor, run.output, console)
     if done.n:
@@ -90,10 +110,13 @@ def predict_all(compositions: list[Composition], run: Run) -> int:
     return failed + len(waiting) - done.n
 
 
-def _prepare(run: Run) -> tuple[Predictor, Crystal | None, Hull | None]:
+def _prepare(run: Run) -> tuple[Predictor, Loaded]:
     """All that can go wrong before the first formula does so here."""
     import torch
 
+    from lcoms.diffraction.fit import PatternFitter
+    from lcoms.diffraction.radiation import read_radiation
+    from lcoms.diffraction.reading import read_pattern
     from lcoms.prediction.hulls import predicted_hull, read_hull
     from lcoms.prediction.output import make_folder
     from lcoms.prediction.pipeline import Predictor
@@ -101,13 +124,19 @@ def _prepare(run: Run) -> tuple[Predictor, Crystal | None, Hull | None]:
 
     require_no_campaign(run.output.folder)
     torch.set_num_threads(run.threads)
-    if run.hull == PREDICTED:
+    inputs = run.inputs
+    if inputs.hull == PREDICTED:
         predicted_hull([], run.spec)  # says at once where there will be nothing to compare
     predictor = Predictor.load(run.weights, spec=run.spec, processes=run.processes)
-    structure = None if run.start_structure is None else read_crystal(run.start_structure)
-    hull = None if run.hull is None or run.hull == PREDICTED else read_hull(Path(run.hull), run.spec)
+    structure = None if inputs.start_structure is None else read_crystal(inputs.start_structure)
+    hull = None if inputs.hull in (None, PREDICTED) else read_hull(Path(str(inputs.hull)), run.spec)
+    pattern = (
+        None
+        if inputs.pattern is None
+        else PatternFitter(read_pattern(inputs.pattern, read_radiation(inputs.wavelength)))
+    )
     make_folder(run.output.folder)
-    return predictor, structure, hull
+    return predictor, Loaded(structure, hull, pattern)
 
 
 def _checked(compositions: list[Composition], predictor: Predictor) -> list[Composition]:
@@ -211,9 +240,7 @@ def _complain_of_missing(composition: Composition, hull: Hull) -> None:
         complain(f"{name}: no hull without a phase of {' and '.join(lacking)}; add one to --hull.")
 
 
-def _predict_one(
-    composition: Composition, predictor: Predictor, structure: Crystal | None, hull: Hull | None, console: Console
-) -> Prediction | None:
+def _predict_one(composition: Composition, predictor: Predictor, loaded: Loaded, console: Console) -> Prediction | None:
     """A prediction with at least one candidate, or a sentence why there is none."""
     from lcoms.prediction.pipeline import require_candidates
 
@@ -222,8 +249,9 @@ def _predict_one(
         with console.status(f"{name}: searching ...") as status:
             prediction = predictor.predict(
                 composition,
-                structure=structure,
-                hull=hull,
+                structure=loaded.structure,
+                hull=loaded.hull,
+                pattern=loaded.pattern,
                 progress=lambda progress: status.update(f"{name}: {progress} ..."),
             )
         return require_candidates(prediction)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lcoms.core.disk import replace_folder
 from lcoms.core.errors import ConfigError, LcomsError
-from lcoms.prediction.stages import Candidate, Relaxed
+from lcoms.diffraction.record import fit_record
+from lcoms.prediction.stages import Candidate, PatternMatch, Relaxed
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.folder_names import folder_name
 from lcoms.structure.io import to_cif, to_extxyz, to_poscar, to_pymatgen
@@ -63,16 +64,21 @@ def results_folder(out: Path, formula: str) -> Path:
 def structure_files(candidates: Sequence[Candidate], formats: Sequence[str] = ("cif",)) -> dict[str, str]:
     """Names and texts of a file in each format for each candidate, in its conventional cell.
 
+    Beside a candidate that was fitted to a powder pattern stands one with the fitted cell.
+
     Raises:
         ConfigError: there is no such format.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ConfigError(f"there is no format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
-    return {
-        f"rank-{rank:02d}.{FORMATS[name].suffix}": FORMATS[name].write(conventional(candidate.crystal))
-        for rank, candidate in enumerate(candidates, 1)
-        for name in formats
-    }
+    files = {}
+    for rank, candidate in enumerate(candidates, 1):
+        for name in formats:
+            suffix, write = FORMATS[name]
+            files[f"rank-{rank:02d}.{suffix}"] = write(conventional(candidate.crystal))
+            if candidate.pattern is not None:
+                files[f"rank-{rank:02d}-fitted.{suffix}"] = write(conventional(candidate.pattern.fit.crystal))
+    return files
 
 
 class Format(NamedTuple):
@@ -125,6 +131,7 @@ def row(rank: int, candidate: Candidate) -> dict[str, Any]:
         "surrogate_energy": candidate.decoded.energy_per_atom,
         "prototype_probability": candidate.prototype_probability,
         "n_found": candidate.n_found,
+        "rwp": nan if candidate.pattern is None else candidate.pattern.fit.rwp,
         "known": "" if candidate.known is None else candidate.known.id,
         "source": candidate.proposal.source,
         "source_formula": candidate.proposal.formula,
@@ -148,6 +155,7 @@ def candidate_record(rank: int, candidate: Candidate) -> dict[str, Any]:
         "shortest_distance": round(candidate.shortest_distance, 4),
         "volume_per_atom": round(candidate.crystal.volume / candidate.crystal.n_atoms, 4),
         "known": None if candidate.known is None else asdict(candidate.known),
+        "pattern": None if candidate.pattern is None else _pattern(candidate.pattern),
         "n_found": candidate.n_found,
         "prototype_probability": round(candidate.prototype_probability, 4),
         "others": [{"source": other.source, "formula": other.formula} for other in decoded.others],
@@ -175,6 +183,10 @@ def _relaxation(candidate: Candidate, relaxed: Relaxed) -> dict[str, Any]:
         "energies": [_number(energy) for energy in relaxed.energies],
         "decoded_cell": _cell(relaxed.decoded.crystal),
     }
+
+
+def _pattern(match: PatternMatch) -> dict[str, Any]:
+    return {"probability": round(match.probability, 6), **fit_record(match.fit)}
 
 
 def _number(value: float | None) -> float | None:

@@ -8,7 +8,7 @@ The command line, the Python API, the local page, campaigns and all measurements
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,19 @@ from typing import Any
 import torch
 
 from lcoms.core.errors import FormulaError
+from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.committee import Committee
 from lcoms.oracles.hull import Hull
 from lcoms.oracles.references import References, load_references
 from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.by_pattern import rank_by_pattern
 from lcoms.prediction.calibrate import evidence
 from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates, nothing_decoded
 from lcoms.prediction.known import direct_crystals, given_crystal, known_first, known_of, mark_known
 from lcoms.prediction.presets import Options, spec_for
+from lcoms.prediction.progress import Progress, Tell, silent
 from lcoms.prediction.propose import cell_sizes, check_composition, composition_seed, find_proposals, given_proposal
 from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, with_hull
 from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric
@@ -35,29 +38,6 @@ from lcoms.prediction.stages import Candidate, Decoded, Proposal, Relaxed
 from lcoms.relax.result import RelaxConfig, RelaxResult
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a prediction is doing now.
-
-    Attributes:
-        formula: of the composition.
-        stage: searching, or relaxing.
-        done, total: relaxations that are finished, and all of them; zero where nothing is counted.
-    """
-
-    formula: str
-    stage: str
-    done: int = 0
-    total: int = 0
-
-    def __str__(self) -> str:
-        count = f": {self.done} of {self.total}" if self.total else ""
-        return f"{self.stage}{count}"
-
-
-Tell = Callable[[Progress], None]
 
 
 class Predictor:
@@ -135,6 +115,7 @@ class Predictor:
         *,
         structure: Crystal | None = None,
         hull: Hull | None = None,
+        pattern: PatternFitter | None = None,
         progress: Tell | None = None,
     ) -> Prediction:
         """The ranked candidates of one composition.
@@ -143,6 +124,7 @@ class Predictor:
             formula: such as SrTiO3.
             structure: start from this crystal instead of the library.
             hull: of reference phases, for the energies above it.
+            pattern: a powder pattern that the compound gave.
             progress: called with what is being done.
 
         Raises:
@@ -150,7 +132,7 @@ class Predictor:
             OracleError: the energy model that relaxes cannot handle the elements.
         """
         composition = Composition.from_formula(formula) if isinstance(formula, str) else formula
-        return self.run(Task(composition.reduced, structure, hull), progress)
+        return self.run(Task(composition.reduced, structure, hull, pattern), progress)
 
     def predict_all(
         self, formulas: Iterable[str | Composition], *, progress: Tell | None = None
@@ -169,12 +151,14 @@ class Predictor:
         Raises:
             FormulaError, OracleError: as `predict`.
         """
-        tell, name = progress or _silent, task.composition.reduced_formula
+        tell, name = progress or silent, task.composition.reduced_formula
         self.check(task.composition)
         tell(Progress(name, "searching"))
         decoded = self.decode(task.composition, structure=task.structure)
         relaxed = None if self.spec.relaxation is None else self.relax([decoded], tell=tell)[0]
-        return self.finish(decoded, relaxed, hull=task.hull)
+        if task.pattern is not None:
+            tell(Progress(name, "fitting the pattern"))
+        return self.finish(decoded, relaxed, hull=task.hull, pattern=task.pattern)
 
     def propose(self, composition: Composition, generator: torch.Generator) -> list[Proposal]:
         """Where descents start.
@@ -247,7 +231,14 @@ class Predictor:
         """Distinct relaxed crystals, the most likely ground state first."""
         return rank_relaxed(relaxed, self.bundle.ranking.relaxed)
 
-    def finish(self, decoded: DecodedSet, relaxed: RelaxedSet | None, *, hull: Hull | None = None) -> Prediction:
+    def finish(
+        self,
+        decoded: DecodedSet,
+        relaxed: RelaxedSet | None,
+        *,
+        hull: Hull | None = None,
+        pattern: PatternFitter | None = None,
+    ) -> Prediction:
         """The answer: candidates in order, with the probability that the first is the known ground state."""
         kept = decoded.crystals[: self.spec.n_decoded]
         if relaxed is None:
@@ -263,6 +254,8 @@ class Predictor:
         candidates = self._known(candidates, decoded.composition)
         models = ranking_models(relaxed.usable, self.spec.ranked_by.split(", ")) if self.spec.relaxation else ()
         probability = self._probability(candidates, models, decoded.left_out[0])
+        if pattern is not None:
+            candidates, probability = rank_by_pattern(candidates, pattern), None
         shown = tuple(candidates[: self.spec.n_candidates])
         return Prediction(
             composition=decoded.composition,
@@ -339,7 +332,3 @@ def decoded_candidates(prediction: Prediction) -> list[Decoded]:
 def _models(oracle: str | None, committee: tuple[str, ...]) -> tuple[EnergyOracle | None, Committee | None]:
     """The energy models of a specification, made once for predictors that differ in other options."""
     return None if oracle is None else make_oracle(oracle), Committee.named(committee) if committee else None
-
-
-def _silent(_: Progress) -> None:
-    pass

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from lcoms import __version__
 from lcoms.core.errors import LcomsError
+from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.hull import Hull
 from lcoms.prediction.decode import DecodedSet
 from lcoms.prediction.output import (
@@ -38,11 +39,13 @@ class Task:
     Attributes:
         structure: start from this crystal instead of the library; None: from the library.
         hull: of reference phases, for the energies above it; None: none.
+        pattern: a powder pattern that the compound gave; None: none.
     """
 
     composition: Composition
     structure: Crystal | None = None
     hull: Hull | None = None
+    pattern: PatternFitter | None = None
 
 
 @dataclass(frozen=True, eq=False)

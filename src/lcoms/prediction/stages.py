@@ -11,6 +11,7 @@ from math import inf, isfinite, nan
 from jaxtyping import Float
 from torch import Tensor
 
+from lcoms.diffraction.fit import PatternFit
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.wyckoff import Orbits
 
@@ -160,6 +161,19 @@ class Known:
 
 
 @dataclass(frozen=True, eq=False)
+class PatternMatch:
+    """How a candidate fits a powder pattern.
+
+    Attributes:
+        fit: with the fitted cell and the profile.
+        probability: of this candidate, by score and pattern together, if one of the candidates gave the pattern.
+    """
+
+    fit: PatternFit
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """One crystal of the answer.
 
@@ -175,6 +189,7 @@ class Candidate:
             where not relaxed.
         e_above_hull: eV/atom above the hull of reference phases, negative below it; None where none were given.
         known: the crystal of the training data that it is; None where it is none of them.
+        pattern: how it fits the user's powder pattern; None where there is none, or it cannot be fitted.
     """
 
     crystal: Crystal
@@ -187,6 +202,7 @@ class Candidate:
     energy_above_lowest: float = nan
     e_above_hull: float | None = None
     known: Known | None = None
+    pattern: PatternMatch | None = None
 
     @classmethod
     def of_decoded(cls, decoded: Decoded) -> Candidate:

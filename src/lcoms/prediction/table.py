@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from lcoms.prediction.by_pattern import pattern_sentence
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.lattice import parameters_from_lattice
@@ -37,6 +38,8 @@ SPACE_GROUP = Column("space group", "left", 9, lambda c, _: f"{space_group_symbo
 CELL = Column("cell, angstrom", "left", 4, lambda c, _: _cell_text(c))
 PROTOTYPE = Column("prototype", "right", 5, lambda c, _: f"{c.prototype_probability:.0%}")
 SCORE = Column("score", "right", 6, lambda c, best: f"{c.score - best:.3f}")
+RWP = Column("Rwp", "right", 8, lambda c, _: "" if c.pattern is None else f"{c.pattern.fit.rwp:.3f}")
+MATCHED = Column("probability", "right", 8, lambda c, _: "" if c.pattern is None else f"{c.pattern.probability:.0%}")
 KNOWN = Column("known as", "left", 3, lambda c, _: "" if c.known is None else c.known.id)
 DECODED = (
     Column("eV/atom", "right", 8, lambda c, _: f"{c.decoded.energy_per_atom:.3f}"),
@@ -93,6 +96,7 @@ def _fitting(prediction: Prediction, width: int) -> tuple[list[Column], list[lis
     every = list(DECODED if prediction.spec.relaxation is None else RELAXED)
     if any(c.e_above_hull is not None for c in candidates):
         every.insert(2, HULL)
+    every[-1:-1] = [RWP, MATCHED]
     texts = [[column.text(candidate, best) for candidate in candidates] for column in every]
     kept = [(column, text) for column, text in zip(every, texts, strict=True) if any(text)]
     while len(kept) > 1 and _width(kept) > width:
@@ -115,7 +119,12 @@ def sentences(prediction: Prediction) -> list[str]:
             f"Similar compounds have cells of {larger} atoms and others too large to be tried, with a probability of "
             f"{share:.0%}; --max-atoms {larger} tries them."
         )
-    if prediction.candidates and prediction.candidates[0].known is not None:
+    first = prediction.candidates[0] if prediction.candidates else None
+    if first is not None and first.pattern is not None:
+        probability = f"{first.pattern.probability:.0%}"
+        said.append(f"Rank 1 gave the pattern with a probability of {probability}, if one of the candidates did.")
+        said += [sentence] if (sentence := pattern_sentence(prediction.candidates)) else []
+    if first is not None and (first.known is not None or first.pattern is not None):
         return said
     if prediction.probability is not None:
         said.append(f"Rank 1 is the known ground state with a probability of {prediction.probability:.0%}.")

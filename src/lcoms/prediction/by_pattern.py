@@ -1,0 +1,57 @@
+"""Candidates ranked by energy, prototype probability and a powder pattern together.
+
+Each candidate's cell is fitted to the pattern as its crystal system allows (`lcoms.diffraction`). With the score s
+(eV/atom) and the logarithm l of the pattern's likelihood, the posterior of candidate i is proportional to
+exp(-s_i / T + c l_i): T is what a score may err by, and c < 1 tempers a likelihood that was fitted on simulated line
+shapes, which measured patterns do not quite have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lcoms.core.errors import ConfigError
+from lcoms.diffraction.fit import PatternFitter
+from lcoms.diffraction.posterior import log_likelihood, verdict
+from lcoms.prediction.stages import Candidate, PatternMatch
+
+SCORE_ERROR = 0.03  # eV/atom
+TEMPER = 0.3
+SYMPREC = 0.05  # angstrom; relaxed crystals are on their symmetry to about so much
+
+
+def rank_by_pattern(candidates: Sequence[Candidate], fitter: PatternFitter) -> list[Candidate]:
+    """Candidates with their fits, the most probable first; those that cannot be fitted stand behind.
+
+    The probability is that of each candidate if one of them gave the pattern.
+    """
+    matched = [_matched(candidate, fitter) for candidate in candidates]
+    fitted = [candidate for candidate in matched if candidate.pattern is not None and candidate.has_energy]
+    rest = [candidate for candidate in matched if candidate.pattern is None or not candidate.has_energy]
+    logs = np.array([
+        -c.score / SCORE_ERROR + TEMPER * log_likelihood(c.pattern.fit) for c in fitted if c.pattern is not None
+    ])  # fmt: skip
+    shares = np.exp(logs - logs.max(initial=-np.inf)) if len(logs) else logs
+    shares = shares / shares.sum() if len(logs) else shares
+    told = [
+        replace(c, pattern=replace(c.pattern, probability=float(share)))
+        for c, share in zip(fitted, shares, strict=True)
+        if c.pattern is not None
+    ]
+    order = np.argsort(-shares, kind="stable").tolist()
+    return [*(told[at] for at in order), *rest]
+
+
+def pattern_sentence(candidates: Sequence[Candidate]) -> str:
+    """What the fits say as a whole; empty where the first explains the pattern and nothing is left over."""
+    return verdict([candidate.pattern.fit for candidate in candidates if candidate.pattern is not None])
+
+
+def _matched(candidate: Candidate, fitter: PatternFitter) -> Candidate:
+    try:
+        return replace(candidate, pattern=PatternMatch(fitter.fit(candidate.crystal, symprec=SYMPREC), 0.0))
+    except ConfigError:  # an element that no table of scattering has
+        return candidate
