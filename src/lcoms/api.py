@@ -11,6 +11,7 @@ from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.reading import read_pattern
+from lcoms.prediction.constraints import groups_of_system, read_space_groups
 from lcoms.prediction.hulls import read_hull
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
@@ -46,6 +47,11 @@ def predict(
     n_relax: int | None = None,
     random_symmetric: int | None = None,
     fmax: float | None = None,
+    space_group: int | str | Sequence[int | str] | None = None,
+    crystal_system: str | None = None,
+    volume: float | None = None,
+    density: float | None = None,
+    tolerance: float | None = None,
     hull: str | Path | None = None,
     pattern: str | Path | None = None,
     wavelength: str = "CuKa",
@@ -76,6 +82,11 @@ def predict(
         n_relax: candidates that are relaxed.
         random_symmetric: random symmetric crystals that are relaxed beside them.
         fmax: eV/angstrom left by a relaxation.
+        space_group: numbers or symbols of space groups that the crystal may have.
+        crystal_system: such as "tetragonal".
+        volume: cubic angstrom of one formula unit.
+        density: g/cm^3.
+        tolerance: by which volume or density may differ, relative.
         hull: a file or folder of reference phases, for the energies above their hull.
         pattern: a file with a powder pattern of the compound (xy, xye, csv), which then ranks, too.
         wavelength: of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or "neutron 1.54".
@@ -113,6 +124,10 @@ def predict(
         n_relax=n_relax,
         random_symmetric=random_symmetric,
         fmax=fmax,
+        space_groups=_groups(space_group, crystal_system),
+        volume=volume,
+        density=density,
+        tolerance=tolerance,
         seed=seed,
     )
     if spec is not None and options != Options():
@@ -161,6 +176,16 @@ def _loaded(spec: PredictionSpec, weights: str | Path | None, processes: int | N
 
     torch.set_num_threads(threads)
     return Predictor.load(weights, spec=spec, processes=processes)
+
+
+def _groups(space_group: int | str | Sequence[int | str] | None, crystal_system: str | None) -> tuple[int, ...]:
+    """Numbers of the space groups that are asked for; none for any."""
+    given = [space_group] if isinstance(space_group, int | str) else list(space_group or [])
+    groups = read_space_groups([str(one) for one in given])
+    system = () if crystal_system is None else groups_of_system(crystal_system)
+    if groups and system and not set(groups) & set(system):
+        raise ConfigError(f"space group {space_group} is not {crystal_system}; leave one of them out.")
+    return tuple(group for group in groups if not system or group in system) or system
 
 
 def _composition(formula: object) -> Composition:

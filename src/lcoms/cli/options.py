@@ -86,6 +86,16 @@ CommitteeOption = Annotated[
 FmaxOption = Annotated[
     float | None, typer.Option(help="Largest force left by a relaxation, eV/angstrom.", show_default="0.1")
 ]
+SpaceGroupOption = Annotated[
+    str | None,
+    typer.Option(help="Space groups that the crystal may have, numbers or symbols with commas between."),
+]
+CrystalSystemOption = Annotated[str | None, typer.Option(help="Crystal system, such as tetragonal.")]
+VolumeOption = Annotated[float | None, typer.Option(help="Volume of one formula unit, cubic angstrom.")]
+DensityOption = Annotated[float | None, typer.Option(help="Density, g/cm^3.")]
+ToleranceOption = Annotated[
+    float | None, typer.Option(help="By which volume or density may differ, relative.", show_default="0.1")
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 WeightsOption = Annotated[
     Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
@@ -113,6 +123,24 @@ def names_of(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     return () if text.strip().lower() == NONE else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def groups_of(space_group: str | None, crystal_system: str | None) -> tuple[int, ...]:
+    """Numbers of the space groups that are asked for; none for any.
+
+    Raises:
+        ConfigError: a name is none, or the two contradict each other.
+    """
+    from lcoms.prediction.constraints import groups_of_system, read_space_groups
+
+    groups = () if space_group is None else read_space_groups(names_of(space_group) or ())
+    system = () if crystal_system is None else groups_of_system(crystal_system)
+    if not groups or not system:
+        return groups or system
+    both = tuple(group for group in groups if group in system)
+    if not both:
+        raise ConfigError(f"--space-group {space_group} is not {crystal_system}; leave one of them out.")
+    return both
 
 
 def units_of(text: str | None) -> tuple[int, int] | None:

@@ -25,6 +25,7 @@ from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, TOLERANCE_LADDER, same_space_group, symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
+MOST_GROUPS = 6  # that a latent without a template is decoded within
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def decode(
     z0 = torch.stack([proposal.latent for proposal in proposals])
     features = element_fractions(composition).expand(len(proposals), -1)
     descent = descend(bundle.surrogate, z0, features, steps=search.steps, step_size=search.step_size)
-    constraints = [[_constraint(p)] if search.symmetry and p.space_group else [] for p in proposals]
+    constraints = [_constraints(p, spec) if search.symmetry else [] for p in proposals]
     found = decode_latents(bundle, descent.z, cells, constraints, generator, config=search.decoder)
     kept = [(row, one) for row, some in enumerate(found) for one in some]
     apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
@@ -106,10 +107,12 @@ def drop_duplicates(crystals: Sequence[Decoded]) -> list[Decoded]:
     return distinct
 
 
-def _constraint(proposal: Proposal) -> Constraint:
-    return Constraint(
-        proposal.space_group, 1.0, proposal.wyckoff_sequence, proposal.sites, proposal.cell_code, proposal.orbits
-    )
+def _constraints(proposal: Proposal, spec: PredictionSpec) -> list[Constraint]:
+    """Within which groups a latent is decoded: that of its template, else those that the user asks for, else any."""
+    p = proposal
+    if p.space_group:
+        return [Constraint(p.space_group, 1.0, p.wyckoff_sequence, p.sites, p.cell_code, p.orbits)]
+    return [Constraint(group) for group in spec.constraints.space_groups[:MOST_GROUPS]]
 
 
 def _symmetrised(
@@ -168,6 +171,8 @@ def _random_symmetric(
     random = np.random.default_rng([composition_seed(spec.seed, composition), 1])
     library = bundle.library
     frequencies = np.bincount(library.space_groups[library.n_atoms <= bundle.max_atoms], minlength=231)
+    if spec.constraints.space_groups:
+        frequencies[np.setdiff1d(np.arange(len(frequencies)), spec.constraints.space_groups)] = 0
     draws = draw_crystals(cells, frequencies, config, random)
     energies = bundle.energies([draw.crystal for draw in draws])
     chosen = best_apart(draws, energies, config)

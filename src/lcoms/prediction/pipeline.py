@@ -25,11 +25,19 @@ from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.by_pattern import rank_by_pattern
 from lcoms.prediction.calibrate import evidence
+from lcoms.prediction.constraints import check_constraints, satisfying
 from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates, nothing_decoded
 from lcoms.prediction.known import direct_crystals, given_crystal, known_first, known_of, mark_known
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.progress import Progress, Tell, silent
-from lcoms.prediction.propose import cell_sizes, check_composition, composition_seed, find_proposals, given_proposal
+from lcoms.prediction.propose import (
+    cell_sizes,
+    check_composition,
+    composition_seed,
+    find_proposals,
+    given_proposal,
+    largest_tried,
+)
 from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, with_hull
 from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric
 from lcoms.prediction.result import Prediction, Task
@@ -106,6 +114,8 @@ class Predictor:
             OracleError: the energy model that relaxes cannot handle its elements.
         """
         check_composition(composition, self.bundle, self.spec.search)
+        if self.spec.constraints.any:
+            check_constraints(self.spec.constraints, composition, largest_tried(self.bundle, self.spec.search))
         if self.oracle is not None:
             self.oracle.check([composition])
 
@@ -184,7 +194,9 @@ class Predictor:
             direct = direct_crystals(composition, self.bundle, self.spec.search, largest)
             proposals = [p.with_share(1 - direct.large) for p in self.propose(composition, generator)]
             decoded = self.decode_from(proposals, composition, generator) if proposals else nothing_decoded(composition)
-            return replace(decoded, direct=direct.crystals, left_out=(direct.left_out, direct.larger))
+            groups = self.spec.constraints.space_groups
+            kept = tuple(one for one in direct.crystals if not groups or one.space_group in groups)
+            return replace(decoded, direct=kept, left_out=(direct.left_out, direct.larger))
         nothing = {"search": {"random_symmetric": {"n": 0}}}
         given = given_proposal(structure, composition, self.bundle)
         decoded = decode([given], composition, self.bundle, self.spec.with_options(nothing), generator)
@@ -256,6 +268,7 @@ class Predictor:
         probability = self._probability(candidates, models, decoded.left_out[0])
         if pattern is not None:
             candidates, probability = rank_by_pattern(candidates, pattern), None
+        candidates, contradictions = satisfying(candidates, self.spec.constraints, decoded.composition)
         shown = tuple(candidates[: self.spec.n_candidates])
         return Prediction(
             composition=decoded.composition,
@@ -266,6 +279,7 @@ class Predictor:
             ranked_by=models,
             n_duplicates=decoded.n_duplicates + merged,
             failures=relaxed.failures,
+            left_out=tuple(contradictions.sentences()),
             probability=probability,
             n_relaxations=relaxed.n_relaxations,
             n_oracle_calls=relaxed.n_oracle_calls,
@@ -319,6 +333,8 @@ def require_candidates(prediction: Prediction) -> Prediction:
     """
     if not prediction.candidates:
         formula, n = prediction.composition.reduced_formula, prediction.decoded.n_proposals
+        if prediction.left_out:
+            raise FormulaError(f"{formula}: nothing satisfies the constraints. {' '.join(prediction.left_out)}")
         raise FormulaError(f"{formula}: no valid crystal came out of {n} proposals.")
     return prediction
 

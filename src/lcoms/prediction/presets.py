@@ -50,6 +50,10 @@ class Options:
         n_relax: candidates that are relaxed.
         random_symmetric: random symmetric crystals that are relaxed beside them.
         fmax: eV/angstrom left by a relaxation.
+        space_groups: numbers of space groups, one of which the crystal has; none: any.
+        volume: cubic angstrom of one formula unit.
+        density: g/cm^3.
+        tolerance: by which volume or density may differ, relative.
         seed: of every random number drawn.
     """
 
@@ -68,6 +72,10 @@ class Options:
     n_relax: int | None = None
     random_symmetric: int | None = None
     fmax: float | None = None
+    space_groups: tuple[int, ...] = ()
+    volume: float | None = None
+    density: float | None = None
+    tolerance: float | None = None
     seed: int = 0
 
 
@@ -110,7 +118,13 @@ def _search(options: Options) -> dict[str, Any]:
         exclude_same=options.exclude_same,
         random_symmetric=None if options.random_symmetric is None else {"n": options.random_symmetric},
     )
-    return {"n_candidates": options.n_candidates, "seed": options.seed, "search": search}
+    known = _given(
+        space_groups=list(options.space_groups) or None,
+        volume=options.volume,
+        density=options.density,
+        tolerance=options.tolerance,
+    )
+    return {"n_candidates": options.n_candidates, "seed": options.seed, "search": search, "constraints": known}
 
 
 def _require_effect(options: Options) -> None:

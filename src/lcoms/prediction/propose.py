@@ -23,6 +23,7 @@ from lcoms.structure.random_crystal import random_crystal
 from lcoms.templates.substitution import substituted
 
 MAX_PRIOR_UNITS = 4
+MANY = 10_000  # templates that are looked at where a constraint leaves few of them
 LARGE_FROM = 6  # atoms in a formula unit; 98 % of the training ground states with fewer fit into cells of 20
 
 
@@ -105,7 +106,7 @@ def find_proposals(
     if units.none:
         return found
     if search.start == "library":
-        found = _from_library(composition, bundle, search, units)
+        found = _from_library(composition, bundle, spec, units)
     elif search.start == "random":
         found = _from_random_crystals(composition, bundle, spec, units)
     sizes = units.untemplated
@@ -115,12 +116,13 @@ def find_proposals(
     return found
 
 
-def _from_library(composition: Composition, bundle: WeightBundle, search: SearchSpec, units: Units) -> list[Proposal]:
+def _from_library(composition: Composition, bundle: WeightBundle, spec: PredictionSpec, units: Units) -> list[Proposal]:
     """The chemically nearest templates of the same stoichiometry, and a share of substituted ones."""
+    search, groups = spec.search, spec.constraints.space_groups
     library = bundle.library
     nearest = library.nearest(
         composition,
-        4 * search.n_starts if search.formula_units else search.n_starts,
+        MANY if groups else 4 * search.n_starts if search.formula_units else search.n_starts,
         exclude=[composition] if search.exclude_same else [],
         max_per_composition=search.max_polymorphs,
         max_per_structure=search.max_alike,
@@ -141,10 +143,12 @@ def _from_library(composition: Composition, bundle: WeightBundle, search: Search
         )
         for i in range(len(nearest))
         if units.low <= nearest.n_formula_units[i] <= units.high
+        and (not groups or int(library.space_groups[nearest.indices[i]]) in groups)
     ]
     own = same[: search.n_starts - round(search.substituted * search.n_starts)]
     n = search.n_starts - len(own) if search.substituted else 0
-    others = _substituted(composition, bundle, n, units, search.max_alike, nearest.unseen)
+    others = _substituted(composition, bundle, MANY if groups and n else n, units, search.max_alike, nearest.unseen)
+    others = [p for p in others if not groups or p.space_group in groups][:n]
     return (own + others + same[len(own) :])[: search.n_starts]
 
 

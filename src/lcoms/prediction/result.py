@@ -59,6 +59,7 @@ class Prediction:
         ranked_by: names of the energy models whose mean energy made the order; empty where nothing was relaxed.
         n_duplicates: crystals equal to a better candidate.
         failures: one sentence for each relaxation that could not be ranked.
+        left_out: one sentence for each reason why candidates contradict the constraints.
         probability: that the first candidate is the known ground state; None where nothing was fitted for predictions
             made like this one.
         evidence: what that probability was computed from.
@@ -73,6 +74,7 @@ class Prediction:
     ranked_by: tuple[str, ...] = ()
     n_duplicates: int = 0
     failures: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     probability: float | None = None
     evidence: tuple[float, ...] = ()
     n_relaxations: int = 0
@@ -139,6 +141,7 @@ class Prediction:
                 "duplicates": self.n_duplicates,
             },
             "failed_relaxations": list(self.failures),
+            "left_out": list(self.left_out),
             "candidates": [candidate_record(rank, c) for rank, c in enumerate(self.candidates, 1)],
         }
 

@@ -146,6 +146,38 @@ class RankingSpec:
 
 
 @dataclass(frozen=True)
+class ConstraintSpec:
+    """What the user knows of the crystal.
+
+    Attributes:
+        space_groups: numbers, of which its group is one; none: any.
+        volume: cubic angstrom of one formula unit; None: any.
+        density: g/cm^3; None: any.
+        tolerance: by which volume or density may differ, relative.
+    """
+
+    space_groups: tuple[int, ...] = ()
+    volume: float | None = None
+    density: float | None = None
+    tolerance: float = 0.1
+
+    def __post_init__(self) -> None:
+        for group in self.space_groups:
+            if not 1 <= group <= 230:
+                raise ConfigError(f"{group} is no space group; their numbers are 1 to 230.")
+        if self.volume is not None and self.density is not None:
+            raise ConfigError("volume and density say the same; give one of them.")
+        for name, value in (("volume", self.volume), ("density", self.density), ("tolerance", self.tolerance)):
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} must be positive, not {value}.")
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any constraint."""
+        return self != ConstraintSpec(tolerance=self.tolerance)
+
+
+@dataclass(frozen=True)
 class PredictionSpec:
     """Everything that decides an answer, beside the composition and the weights.
 
@@ -159,6 +191,7 @@ class PredictionSpec:
     search: SearchSpec = field(default_factory=SearchSpec)
     relaxation: RelaxationSpec | None = field(default_factory=RelaxationSpec)
     ranking: RankingSpec = field(default_factory=RankingSpec)
+    constraints: ConstraintSpec = field(default_factory=ConstraintSpec)
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -111,7 +111,7 @@ def _width(columns: Sequence[tuple[Column, list[str]]]) -> int:
 
 def sentences(prediction: Prediction) -> list[str]:
     """What is said below the table, one sentence each."""
-    said = [f"Not ranked: {failure}" for failure in prediction.failures]
+    said = [*(f"Not ranked: {failure}" for failure in prediction.failures), *prediction.left_out]
     said += [_known_sentence(rank, c) for rank, c in enumerate(prediction.candidates, 1) if c.known is not None][:3]
     share, larger = prediction.decoded.left_out
     if share >= WORTH_SAYING:

@@ -1,0 +1,63 @@
+"""A powder pattern among what ranks candidates: the crystal that gave it comes first, and is said to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny import caesium_chloride, candidate_of, nickel_arsenide, rock_salt, zinc_blende
+
+from lcoms.diffraction.fit import PatternFitter
+from lcoms.diffraction.radiation import read_radiation
+from lcoms.diffraction.simulate import Measurement, measured_pattern
+from lcoms.prediction.by_pattern import SCORE_ERROR, pattern_sentence, rank_by_pattern
+from lcoms.prediction.output import candidate_record, structure_files
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import from_cif
+
+MAGNESIA = (12, 8)
+
+
+def fitter(crystal: Crystal) -> PatternFitter:
+    return PatternFitter(measured_pattern(crystal, read_radiation("CuKa"), Measurement(), np.random.default_rng(1)))
+
+
+def test_the_crystal_that_gave_the_pattern_comes_first_though_its_cell_errs_and_its_score_is_worse() -> None:
+    candidates = [
+        candidate_of(zinc_blende(4.6, MAGNESIA), score=-0.05),
+        candidate_of(rock_salt(4.29, MAGNESIA), score=0.0),
+        candidate_of(caesium_chloride(2.6, MAGNESIA), score=-0.02),
+    ]
+    first, *rest = rank_by_pattern(candidates, fitter(rock_salt(4.2, MAGNESIA)))
+    assert first.decoded is candidates[1].decoded
+    assert first.pattern is not None
+    assert first.pattern.probability > 0.9
+    assert sum(c.pattern.probability for c in (first, *rest) if c.pattern is not None) == pytest.approx(1)
+    assert first.crystal is candidates[1].crystal  # the relaxed cell stays; the fitted one stands beside it
+    assert first.pattern.fit.crystal.volume == pytest.approx(rock_salt(4.2, MAGNESIA).volume, rel=2e-3)
+    assert first.score == 0.0
+    assert not pattern_sentence([first, *rest])
+
+
+def test_scores_decide_between_crystals_that_fit_alike() -> None:
+    lower, higher = (candidate_of(rock_salt(4.2, MAGNESIA), score=score) for score in (-0.03, 0.0))
+    first, second = rank_by_pattern([higher, lower], fitter(rock_salt(4.2, MAGNESIA)))
+    assert first.score == -0.03
+    assert first.pattern is not None
+    assert second.pattern is not None
+    ratio = first.pattern.probability / second.pattern.probability
+    assert ratio == pytest.approx(np.exp(0.03 / SCORE_ERROR), rel=1e-6)
+
+
+def test_it_is_said_where_no_candidate_explains_the_pattern() -> None:
+    ranked = rank_by_pattern([candidate_of(zinc_blende(4.6, MAGNESIA))], fitter(nickel_arsenide()))
+    assert pattern_sentence(ranked).startswith("No crystal explains the pattern")
+
+
+def test_results_hold_the_fit_and_a_file_with_the_fitted_cell() -> None:
+    (found,) = rank_by_pattern([candidate_of(rock_salt(4.29, MAGNESIA))], fitter(rock_salt(4.2, MAGNESIA)))
+    record = candidate_record(1, found)["pattern"]
+    assert record["probability"] == 1
+    assert 0 < record["rwp"] < 0.3
+    files = structure_files([found])
+    assert set(files) == {"rank-01.cif", "rank-01-fitted.cif"}
+    assert from_cif(files["rank-01-fitted.cif"]).volume < from_cif(files["rank-01.cif"]).volume
