@@ -15,6 +15,7 @@ import typer
 from lcoms.cli.console import plain_console
 from lcoms.core.disk import require_no_campaign
 from lcoms.core.errors import FormulaError, LcomsError, OracleError
+from lcoms.core.machine import release_memory
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -223,6 +224,7 @@ def _tell(predictions: Iterable[Prediction], predictor: Predictor, output: Outpu
             first = next(folder.glob("rank-01.*"), folder)
             next_step = f"{first} in a crystal viewer" if page is None else f"{page.path} in a browser"
             done = done.with_one(prediction, next_step)
+            release_memory()
     return done
 
 

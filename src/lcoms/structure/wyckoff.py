@@ -197,7 +197,7 @@ def orbit_sizes(number: int, orbits: Orbits) -> list[int]:
     return [round(positions[letter].multiplicity * in_basis) for letter, _ in orbits]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)  # up to 100 kB each
 def symmetric_cell(number: int, orbits: Orbits) -> SymmetricCell:
     """The primitive cell with atoms on the orbits of a space group.
 
@@ -231,7 +231,7 @@ def symmetric_cell(number: int, orbits: Orbits) -> SymmetricCell:
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def orbit_points(
     number: int, letter: str
 ) -> tuple[Float[NDArray[np.float64], "n 3"], Float[NDArray[np.float64], "n 3 k"]]:
