@@ -6,7 +6,6 @@ Sub-commands stand in `COMMANDS` and are imported only when called, so that `lco
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -73,7 +72,12 @@ class LazyGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS and name not in LIGHT and not {*rest} & {"--help"}:
             require_machine()
-        return name, load_command(name) if name in COMMANDS else command, rest
+        if name not in COMMANDS:
+            return name, command, rest
+        from lcoms.cli.warn import say_warnings  # logging takes as long to load as the help to print
+
+        say_warnings()
+        return name, load_command(name), rest
 
 
 def load_command(name: str) -> Any:
@@ -118,7 +122,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors of the user go to stderr as one sentence."""
-    _say_warnings()
     try:
         _require_text(arguments)
         # Anything but a whole number is what a command returned, not how it ended.
@@ -141,19 +144,6 @@ def run(arguments: Sequence[str]) -> int:
     if result == EXIT_INTERRUPTED:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
     return result if type(result) is int else 0
-
-
-class _Warnings(logging.Handler):
-    """Warnings of the package on stderr, as other sentences are."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        typer.echo(f"lcoms: {' '.join(record.getMessage().split())}", err=True)
-
-
-def _say_warnings() -> None:
-    log = logging.getLogger("lcoms")
-    if not any(isinstance(handler, _Warnings) for handler in log.handlers):
-        log.addHandler(_Warnings(logging.WARNING))
 
 
 def _require_text(arguments: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from contextlib import suppress
 
@@ -15,6 +14,8 @@ WANT = "close other programs, ask for less (--processes, --n-relax), or raise th
 
 def release_memory() -> None:
     """Give memory that is free back to the system, where the C library can; it would keep that of each prediction."""
+    import ctypes
+
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -1,0 +1,21 @@
+"""Warnings of the package on stderr, one sentence each."""
+
+from __future__ import annotations
+
+import logging
+
+import typer
+
+
+class _Warnings(logging.Handler):
+    """Shows them as other sentences are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(f"lcoms: {' '.join(record.getMessage().split())}", err=True)
+
+
+def say_warnings() -> None:
+    """Show the warnings of the package from now on."""
+    log = logging.getLogger("lcoms")
+    if not any(isinstance(handler, _Warnings) for handler in log.handlers):
+        log.addHandler(_Warnings(logging.WARNING))
