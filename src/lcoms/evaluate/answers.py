@@ -115,7 +115,7 @@ def _is_one_answer(path: Path) -> bool:
 
 
 def _ranked_files(folder: Path) -> Iterator[Answer]:
-    """CIF files of one formula or id, with their ranks; those that results.json promises and are not there, too."""
+    """CIF files of one formula or id, with their ranks; those that results.json names and are not there, too."""
     ranks = _ranks(folder)
     files = sorted(folder.glob("*.cif"), key=_by_numbers)
     listed = {file.name for file in files}

@@ -89,7 +89,7 @@ class ConservativeSurrogate(nn.Module):
     """E(z, c), the formation energy in eV/atom of the crystal with latent z and composition c.
 
     Conservative means: energies away from the training data are **not underestimated**. Descent looks for low
-    energies, so a surrogate that promises too low an energy off the data would be exploited; this one is trained
+    energies, so a surrogate that predicts too low an energy off the data would be exploited; this one is trained
     to raise its energy where gradient descent leads. (It does not mean that forces derive from a potential.)
 
     The composition is given by element fractions: the energy per atom does not depend on the number of formula

@@ -108,7 +108,7 @@ def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownE
 
 
 def _shares(chosen: Sequence[ChosenTemplate]) -> dict[int, float]:
-    """Of each structure its share of the votes, without what every structure gets for none of them (`supports_of`)."""
+    """Of each structure its probability, without what every structure gets for none of them (`supports_of`)."""
     supports = {one.template.structure: one.support for one in chosen}
     least = min(supports.values(), default=0.0)
     total = sum(support - least for support in supports.values())

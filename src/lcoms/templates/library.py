@@ -1,8 +1,7 @@
 """A compact library of the training crystals' latents, searched for chemically similar crystals of a stoichiometry.
 
 Similarity is that of the paired elements (`lcoms.templates.similarity`); elements of equal counts are paired in the
-order of their Mendeleev numbers. Crystals that are alike by their space group, Wyckoff positions and cell vote together
-for it.
+order of their Mendeleev numbers. Crystals with the same space group, Wyckoff positions and cell count together.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ class LibraryStarts:
         atomic_numbers: (k,) elements of the composition asked for, ascending; an element alone stands twice.
         replaces: (n, k) which element of the entry stands for each of them.
         same_counts: (n,) whether the entry has as many elements; false where a crystal of two stands for an element.
-        supports: (n,) share of the votes of all allowed entries that entries of the same structure have together.
-        unseen: share of the votes for none of these structures.
+        supports: (n,) prototype probability of each entry's structure among all allowed entries.
+        unseen: probability of none of these structures.
     """
 
     latents: Float[Tensor, "n latent"]
@@ -92,7 +91,7 @@ class LatentLibrary(LibraryArrays):
             exclude: compositions whose entries are left out, whatever their number of formula units.
             max_per_composition: at most so many polymorphs of one composition.
             max_per_structure: at most so many of one structure, and then those come first whose structure has most of
-                the votes: the second of a structure counts half, the third a third.
+                the weight: the second of a structure counts half, the third a third.
             max_atoms: leave out entries with larger cells.
         """
         target = composition.reduced

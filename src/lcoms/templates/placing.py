@@ -1,4 +1,4 @@
-"""Templates for a composition: known crystals, chosen by votes of their structures, with its elements on the sites."""
+"""Templates for a composition: known crystals of probable structures, with its elements on the sites."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ChosenTemplate:
         row: of the library.
         n_formula_units: of the composition, in the primitive cell.
         distance: chemical distance of its own composition.
-        support: share of the votes that its structure has.
+        support: prototype probability of its structure.
     """
 
     row: int
@@ -60,7 +60,7 @@ class ChosenTemplate:
 def choose_templates(
     composition: Composition, templates: ExactTemplates, similarity: ElementSimilarity, choice: TemplateChoice
 ) -> list[ChosenTemplate]:
-    """Entries of the same stoichiometry, those whose structure has most votes first, as `LatentLibrary.nearest` has it.
+    """Entries of the same stoichiometry, the most probable structures first, as `LatentLibrary.nearest` has it.
 
     The second of a structure counts half, the third a third. For an element, entries with two elements one to one
     serve, too.

@@ -27,8 +27,8 @@ class ElementSimilarity:
         vectors: (104, d) of the elements by atomic number; the first row stands for none.
         scales: (6,) by the number of elements.
         hull: distance that 1 eV/atom above the hull counts for.
-        sharpness: a neighbour at distance d has the vote exp(-sharpness d).
-        reach: distance of one vote more, for none of the structures seen: where all neighbours are far, no structure
+        sharpness: a neighbour at distance d has the weight exp(-sharpness d).
+        reach: distance of one more, for none of the structures seen: where all neighbours are far, no structure
             has much support.
     """
 

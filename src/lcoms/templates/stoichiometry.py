@@ -1,4 +1,4 @@
-"""Entries of a library that have one stoichiometry: their order along the chemical scale, and how they vote."""
+"""Entries of a library that have one stoichiometry: their order, and their prototype probabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lcoms.structure.elements import N_ELEMENTS, mendeleev_number
 from lcoms.templates.similarity import ElementSimilarity
 
 INSTABILITY_STEP = 0.01  # eV/atom
-UNSEEN = 0.1  # of the vote for none of the structures that each of them gets all the same
+UNSEEN = 0.1  # of the weight of none of the structures that each of them gets all the same
 _MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
 
 
@@ -91,16 +91,16 @@ def supports_of(
     allowed: NDArray[np.int64],
     similarity: ElementSimilarity,
 ) -> tuple[NDArray[np.float64], float]:
-    """Share of the votes of each entry's structure, zero for entries that are not allowed, and for none of them."""
+    """Prototype probability of each entry's structure, zero for entries that are not allowed, and for none of them."""
     supports, unseen = np.zeros(len(cost)), 1.0
     if len(allowed):
-        nearest = min(cost[allowed].min(), similarity.reach)  # keeps the votes from vanishing all together
-        votes = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
+        nearest = min(cost[allowed].min(), similarity.reach)  # keeps the weights from vanishing all together
+        weights = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
         nobody = np.exp(-similarity.sharpness * (similarity.reach - nearest))
         _, label = np.unique(structures[allowed], return_inverse=True)
-        shared = np.bincount(label, votes)[label] + UNSEEN * nobody
-        supports[allowed] = shared / (votes.sum() + nobody)
-        unseen = float(nobody / (votes.sum() + nobody))
+        shared = np.bincount(label, weights)[label] + UNSEEN * nobody
+        supports[allowed] = shared / (weights.sum() + nobody)
+        unseen = float(nobody / (weights.sum() + nobody))
     return supports, unseen
 
 

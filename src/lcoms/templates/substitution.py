@@ -35,7 +35,7 @@ class Substituted:
         n_formula_units: of the composition in the entry's cell.
         orbits, sites: what sits where, and the codes of the sites.
         distance: chemical distance, as between crystals of one stoichiometry.
-        support: share of the votes, of those that all such starts have together.
+        support: share of the weight that all such templates have together.
     """
 
     index: int
@@ -55,7 +55,7 @@ def substituted(
     units: tuple[int, int],
     max_alike: int,
 ) -> list[Substituted]:
-    """Entries of other stoichiometries for a composition, those whose structure has most votes first.
+    """Entries of other stoichiometries for a composition, those whose structure is most probable first.
 
     Args:
         n: at most so many.
@@ -70,14 +70,14 @@ def substituted(
         return []
     similarity = library.similarity
     cost = np.array([one.distance + similarity.hull * _hull(library, one.index) for one in found])
-    votes = np.exp(-similarity.sharpness * (cost - cost.min()))
+    weights = np.exp(-similarity.sharpness * (cost - cost.min()))
     keys = [(int(library.space_groups[one.index]), one.orbits) for one in found]
     shared: dict[tuple[int, Orbits], float] = {}
-    voted: set[tuple[int, tuple[int, Orbits]]] = set()
-    for key, one, vote in zip(keys, found, votes.tolist(), strict=True):
-        if (one.index, key) not in voted:
-            voted.add((one.index, key))
-            shared[key] = shared.get(key, 0.0) + vote
+    counted: set[tuple[int, tuple[int, Orbits]]] = set()
+    for key, one, weight in zip(keys, found, weights.tolist(), strict=True):
+        if (one.index, key) not in counted:
+            counted.add((one.index, key))
+            shared[key] = shared.get(key, 0.0) + weight
     taken: dict[tuple[int, Orbits], int] = {}
     ranked = []
     for at in np.argsort(cost, kind="stable"):

@@ -1,7 +1,7 @@
 """Vectors of the elements, learned from which crystals of a stoichiometry share a structure.
 
 Each training crystal in turn asks its fellows of the same stoichiometry, other compositions only, for its structure;
-the loss is the negative logarithm of the share of votes for the right one (neighbourhood components analysis).
+the loss is the negative logarithm of the probability of the right one (neighbourhood components analysis).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from lcoms.structure.elements import N_ELEMENTS
 from lcoms.templates.similarity import MOST_ELEMENTS, ElementSimilarity
 
 TRAINING_SHARPNESS = 3.0
-VOTING_SHARPNESS = 5.0  # votes for the right structure are most on validation compositions so
+SHARPNESS_IN_USE = 5.0  # the right structure is most probable on validation compositions so
 MIN_FAMILY = 20
-VOTING_REACH = 0.8  # likewise: the right structure is given the highest probability
+REACH_IN_USE = 0.8  # likewise: the right structure is given the highest probability
 SMALLEST = 1e-4  # square of the least length, so that gradients exist
 
 
@@ -114,17 +114,17 @@ class _Similarity(torch.nn.Module):
     def learned(self) -> ElementSimilarity:
         with torch.no_grad():
             vectors, scales = self.vectors.numpy().copy(), self.log_scales.exp().numpy().copy()
-        return ElementSimilarity(vectors, scales, abs(self.hull.item()), VOTING_SHARPNESS, VOTING_REACH)
+        return ElementSimilarity(vectors, scales, abs(self.hull.item()), SHARPNESS_IN_USE, REACH_IN_USE)
 
 
 def _loss(distance: Float[Tensor, "q c"], alike: Tensor, own: Tensor) -> Float[Tensor, ""] | None:
     """Of the askers that have a fellow of their structure; None without any."""
-    votes = torch.log_softmax((-TRAINING_SHARPNESS * distance).masked_fill(own, -torch.inf), dim=1)
+    weights = torch.log_softmax((-TRAINING_SHARPNESS * distance).masked_fill(own, -torch.inf), dim=1)
     right = alike & ~own
     answered = right.any(1)
     if not answered.any():
         return None
-    return -torch.logsumexp(votes.masked_fill(~right, -torch.inf)[answered], dim=1).mean()
+    return -torch.logsumexp(weights.masked_fill(~right, -torch.inf)[answered], dim=1).mean()
 
 
 def _tensors(family: StructureFamily) -> tuple[Tensor, Tensor, Tensor]:

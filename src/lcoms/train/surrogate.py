@@ -108,7 +108,7 @@ class EpochRecord:
         overestimation: how far the adversary lowered the energy of training batches, to compare with tau.
         skipped: batches left out because a loss or gradient was not finite.
         val_mae, val_spearman: on unseen compositions; Spearman within compositions, over val_polymorphic of them.
-        val_drop_1, val_drop_10, val_drop_50: what so many descent steps promise on validation latents.
+        val_drop_1, val_drop_10, val_drop_50: predicted decrease of so many descent steps on validation latents.
     """
 
     epoch: int
