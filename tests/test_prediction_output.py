@@ -68,6 +68,3 @@ def test_folders_that_cannot_be_written_are_named(tmp_path: Path) -> None:
         write(tmp_path / "file" / "x", candidate_of(rock_salt()))
     with pytest.raises(LcomsError, match="choose another folder"):
         make_folder(tmp_path / "file" / "deeper")
-    (tmp_path / "NaCl" / "rank-01.cif").mkdir(parents=True)
-    with pytest.raises(LcomsError, match="cannot be written"):
-        write(tmp_path / "NaCl", candidate_of(rock_salt()))

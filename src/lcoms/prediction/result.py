@@ -59,11 +59,11 @@ class Prediction:
         ranked_by: names of the energy models whose mean energy made the order; empty where nothing was relaxed.
         n_duplicates: crystals equal to a better candidate.
         failures: one sentence for each relaxation that could not be ranked.
-        left_out: one sentence for each reason why candidates contradict the constraints.
         probability: that the first candidate is the known ground state; None where nothing was fitted for predictions
             made like this one.
         evidence: what that probability was computed from.
         n_relaxations, n_oracle_calls: how many crystals were relaxed, and energies the model was asked for.
+        left_out: one sentence for each reason why candidates contradict the constraints.
     """
 
     composition: Composition
@@ -74,11 +74,11 @@ class Prediction:
     ranked_by: tuple[str, ...] = ()
     n_duplicates: int = 0
     failures: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
     probability: float | None = None
     evidence: tuple[float, ...] = ()
     n_relaxations: int = 0
     n_oracle_calls: int = 0
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def structures(self) -> tuple[Structure, ...]:
