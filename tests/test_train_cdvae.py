@@ -228,7 +228,7 @@ def test_files_are_safe_and_say_what_they_are(undisturbed: Path) -> None:
     out = undisturbed.parent
     files = [path for path in out.rglob("*") if path.is_file()]
     kinds = {"events" if ".tfevents." in path.name else path.suffix for path in files}
-    assert kinds == {".safetensors", ".csv", ".yaml", "events"}
+    assert kinds == {".safetensors", ".csv", ".json", ".yaml", "events"}
     for path in files:
         head = path.read_bytes()[:4]
         assert not head.startswith((b"\x80", b"PK")), path  # pickle, and torch.save's archives
