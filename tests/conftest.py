@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,9 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import write_weights
 
     return write_weights(tmp_path_factory.mktemp("weights"))
+
+
+def pytest_configure() -> None:
+    """Programs that a shell starts in the background ignore Ctrl-C, and so would all that tests start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
