@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tiny import caesium_chloride, candidate_of, nickel_arsenide, rock_salt, zinc_blende
 
+from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
-from lcoms.prediction.by_pattern import SCORE_ERROR, pattern_sentence, rank_by_pattern
+from lcoms.prediction.by_pattern import SCORE_ERROR, pattern_sentence, rank_by_pattern, read_fitter
 from lcoms.prediction.output import candidate_record, structure_files
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import from_cif
@@ -61,3 +64,11 @@ def test_results_hold_the_fit_and_a_file_with_the_fitted_cell() -> None:
     files = structure_files([found])
     assert set(files) == {"rank-01.cif", "rank-01-fitted.cif"}
     assert from_cif(files["rank-01-fitted.cif"]).volume < from_cif(files["rank-01.cif"]).volume
+
+
+def test_a_pattern_needs_its_wavelength_and_a_wavelength_its_pattern(tmp_path: Path) -> None:
+    assert read_fitter(None, None) is None
+    with pytest.raises(ConfigError, match="at which wavelength"):
+        read_fitter(tmp_path / "data.xy", None)
+    with pytest.raises(ConfigError, match="without a pattern"):
+        read_fitter(None, "CuKa")

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from lcoms.core.config import read_range
 from lcoms.core.errors import ConfigError
-from lcoms.diffraction.fit import PatternFitter
-from lcoms.diffraction.radiation import read_radiation
-from lcoms.diffraction.reading import read_pattern
-from lcoms.prediction.constraints import groups_of_system, read_space_groups
+from lcoms.prediction.by_pattern import read_fitter
+from lcoms.prediction.constraints import groups_asked
 from lcoms.prediction.hulls import read_hull
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
@@ -54,7 +52,7 @@ def predict(
     tolerance: float | None = None,
     hull: str | Path | None = None,
     pattern: str | Path | None = None,
-    wavelength: str = "CuKa",
+    wavelength: str | None = None,
     seed: int = 0,
     spec: PredictionSpec | None = None,
     weights: str | Path | None = None,
@@ -107,7 +105,7 @@ def predict(
         OracleError: an energy model is unknown, not installed, or cannot handle the elements.
         WeightsError: the weights are missing or damaged.
     """
-    composition = _composition(formula)
+    composition = Composition.of(formula)
     options = Options(
         effort=effort,
         n_candidates=n_candidates,
@@ -124,7 +122,7 @@ def predict(
         n_relax=n_relax,
         random_symmetric=random_symmetric,
         fmax=fmax,
-        space_groups=_groups(space_group, crystal_system),
+        space_groups=groups_asked(_names(space_group), crystal_system),
         volume=volume,
         density=density,
         tolerance=tolerance,
@@ -137,7 +135,7 @@ def predict(
     predictor.check(composition)
     crystal = _crystal(start_structure)
     phases = None if hull is None else read_hull(Path(hull), chosen)
-    fitter = None if pattern is None else PatternFitter(read_pattern(Path(pattern), read_radiation(wavelength)))
+    fitter = read_fitter(None if pattern is None else Path(pattern), wavelength)
     return predictor.predict(composition, structure=crystal, hull=phases, pattern=fitter, progress=progress)
 
 
@@ -164,7 +162,7 @@ def predict_all(
         FormulaError, ConfigError, OracleError, WeightsError: as for `predict`.
     """
     spec = options if isinstance(options, PredictionSpec) else spec_for(options or Options())
-    compositions = [_composition(formula) for formula in formulas]
+    compositions = [Composition.of(formula) for formula in formulas]
     predictor = _loaded(spec, weights, processes, threads)
     for composition in compositions:
         predictor.check(composition)
@@ -178,18 +176,9 @@ def _loaded(spec: PredictionSpec, weights: str | Path | None, processes: int | N
     return Predictor.load(weights, spec=spec, processes=processes)
 
 
-def _groups(space_group: int | str | Sequence[int | str] | None, crystal_system: str | None) -> tuple[int, ...]:
-    """Numbers of the space groups that are asked for; none for any."""
-    given = [space_group] if isinstance(space_group, int | str) else list(space_group or [])
-    groups = read_space_groups([str(one) for one in given])
-    system = () if crystal_system is None else groups_of_system(crystal_system)
-    if groups and system and not set(groups) & set(system):
-        raise ConfigError(f"space group {space_group} is not {crystal_system}; leave one of them out.")
-    return tuple(group for group in groups if not system or group in system) or system
-
-
-def _composition(formula: object) -> Composition:
-    return formula if isinstance(formula, Composition) else Composition.from_formula(str(formula).replace(" ", ""))
+def _names(space_group: int | str | Sequence[int | str] | None) -> list[str]:
+    given = [space_group] if isinstance(space_group, int | str) else space_group or []
+    return [str(one) for one in given]
 
 
 def _crystal(structure: Structure | Crystal | None) -> Crystal | None:

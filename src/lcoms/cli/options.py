@@ -126,21 +126,12 @@ def names_of(text: str | None) -> tuple[str, ...] | None:
 
 
 def groups_of(space_group: str | None, crystal_system: str | None) -> tuple[int, ...]:
-    """Numbers of the space groups that are asked for; none for any.
+    """Numbers of the space groups that are asked for; none for any."""
+    if space_group is None and crystal_system is None:
+        return ()
+    from lcoms.prediction.constraints import groups_asked
 
-    Raises:
-        ConfigError: a name is none, or the two contradict each other.
-    """
-    from lcoms.prediction.constraints import groups_of_system, read_space_groups
-
-    groups = () if space_group is None else read_space_groups(names_of(space_group) or ())
-    system = () if crystal_system is None else groups_of_system(crystal_system)
-    if not groups or not system:
-        return groups or system
-    both = tuple(group for group in groups if group in system)
-    if not both:
-        raise ConfigError(f"--space-group {space_group} is not {crystal_system}; leave one of them out.")
-    return both
+    return groups_asked([] if space_group is None else space_group.split(","), crystal_system)
 
 
 def units_of(text: str | None) -> tuple[int, int] | None:

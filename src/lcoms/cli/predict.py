@@ -90,8 +90,9 @@ def predict(
         Path | None, typer.Option(help="A powder pattern of the compound (xy, xye, csv), which then ranks, too.")
     ] = None,
     wavelength: Annotated[
-        str, typer.Option(help="Of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or 'neutron 1.54'.")
-    ] = "CuKa",
+        str | None,
+        typer.Option(help="Of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or 'neutron 1.54'."),
+    ] = None,
     formats: Annotated[
         str, typer.Option("--format", help="Files of each candidate: cif, poscar, extxyz, with commas between.")
     ] = "cif",

@@ -53,7 +53,7 @@ class Inputs:
     start_structure: Path | None = None
     hull: str | None = None
     pattern: Path | None = None
-    wavelength: str = ""
+    wavelength: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,7 @@ def _prepare(run: Run) -> tuple[Predictor, Loaded]:
     """All that can go wrong before the first formula does so here."""
     import torch
 
-    from lcoms.diffraction.fit import PatternFitter
-    from lcoms.diffraction.radiation import read_radiation
-    from lcoms.diffraction.reading import read_pattern
+    from lcoms.prediction.by_pattern import read_fitter
     from lcoms.prediction.hulls import predicted_hull, read_hull
     from lcoms.prediction.output import make_folder
     from lcoms.prediction.pipeline import Predictor
@@ -131,11 +129,7 @@ def _prepare(run: Run) -> tuple[Predictor, Loaded]:
     predictor = Predictor.load(run.weights, spec=run.spec, processes=run.processes)
     structure = None if inputs.start_structure is None else read_crystal(inputs.start_structure)
     hull = None if inputs.hull in (None, PREDICTED) else read_hull(Path(str(inputs.hull)), run.spec)
-    pattern = (
-        None
-        if inputs.pattern is None
-        else PatternFitter(read_pattern(inputs.pattern, read_radiation(inputs.wavelength)))
-    )
+    pattern = read_fitter(inputs.pattern, inputs.wavelength)
     make_folder(run.output.folder)
     return predictor, Loaded(structure, hull, pattern)
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.posterior import log_likelihood, verdict
+from lcoms.diffraction.radiation import read_radiation
+from lcoms.diffraction.reading import read_pattern
 from lcoms.prediction.stages import Candidate, PatternMatch
 
 SCORE_ERROR = 0.03  # eV/atom
@@ -43,6 +46,22 @@ def rank_by_pattern(candidates: Sequence[Candidate], fitter: PatternFitter) -> l
     ]
     order = np.argsort(-shares, kind="stable").tolist()
     return [*(told[at] for at in order), *rest]
+
+
+def read_fitter(pattern: Path | None, wavelength: str | None) -> PatternFitter | None:
+    """What fits crystals to the pattern in a file; None where there is none.
+
+    Raises:
+        ConfigError: a pattern without a wavelength or the other way round, or a wavelength that is none.
+        FileFormatError: the file is no pattern.
+    """
+    if pattern is None and wavelength is None:
+        return None
+    if pattern is None:
+        raise ConfigError("a wavelength has no effect without a pattern; give --pattern FILE, or leave it out.")
+    if wavelength is None:
+        raise ConfigError(f"{pattern}: say at which wavelength it was measured, such as --wavelength CuKa.")
+    return PatternFitter(read_pattern(pattern, read_radiation(wavelength)))
 
 
 def pattern_sentence(candidates: Sequence[Candidate]) -> str:

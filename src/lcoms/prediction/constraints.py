@@ -75,6 +75,23 @@ def groups_of_system(name: str) -> tuple[int, ...]:
     return tuple(range(first, last + 1))
 
 
+def groups_asked(space_groups: Sequence[str], crystal_system: str | None) -> tuple[int, ...]:
+    """Numbers of the space groups that are named and lie in the crystal system; none where nothing is asked.
+
+    Raises:
+        ConfigError: a name is none, or no group that is named lies in the system.
+    """
+    groups = read_space_groups(space_groups)
+    system = () if crystal_system is None else groups_of_system(crystal_system)
+    if not groups or not system:
+        return groups or system
+    both = tuple(group for group in groups if group in system)
+    if not both:
+        named = ", ".join(space_groups)
+        raise ConfigError(f"space group {named} is not {crystal_system}; leave one of the two out.")
+    return both
+
+
 def volume_of_density(density: float, composition: Composition) -> float:
     """Cubic angstrom of a formula unit, from g/cm^3."""
     from ase.data import atomic_masses

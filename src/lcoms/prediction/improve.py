@@ -153,7 +153,7 @@ def improve(
             energies = [one.energy_per_atom for one in done.usable]
             after = relative_error(surrogate, known, composition)
             on_round(Round(done.n_relaxations, len(ranked), min(energies, default=inf), before, after))
-    return predictor.finish(_all(sets), done)
+    return replace(predictor.finish(_all(sets), done), probability=None)  # fitted on other ways of predicting
 
 
 def replace_surrogate(predictor: Predictor, surrogate: ConservativeSurrogate) -> Predictor:
