@@ -25,7 +25,7 @@ from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, TOLERANCE_LADDER, same_space_group, symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
-MOST_GROUPS = 6  # that a latent without a template is decoded within
+MOST_GROUPS = 6  # of those asked for, that a latent without a template is decoded within
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,8 @@ def decode(
     z0 = torch.stack([proposal.latent for proposal in proposals])
     features = element_fractions(composition).expand(len(proposals), -1)
     descent = descend(bundle.surrogate, z0, features, steps=search.steps, step_size=search.step_size)
-    constraints = [_constraints(p, spec) if search.symmetry else [] for p in proposals]
+    asked = _commonest(spec.constraints.space_groups, bundle)
+    constraints = [_constraints(p, asked) if search.symmetry else [] for p in proposals]
     found = decode_latents(bundle, descent.z, cells, constraints, generator, config=search.decoder)
     kept = [(row, one) for row, some in enumerate(found) for one in some]
     apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
@@ -107,12 +108,18 @@ def drop_duplicates(crystals: Sequence[Decoded]) -> list[Decoded]:
     return distinct
 
 
-def _constraints(proposal: Proposal, spec: PredictionSpec) -> list[Constraint]:
+def _commonest(groups: Sequence[int], bundle: WeightBundle) -> list[int]:
+    """Those of the groups that are most frequent among the templates, at most `MOST_GROUPS`."""
+    frequencies = np.bincount(bundle.library.space_groups, minlength=231)
+    return sorted(groups, key=lambda group: -int(frequencies[group]))[:MOST_GROUPS]
+
+
+def _constraints(proposal: Proposal, asked: Sequence[int]) -> list[Constraint]:
     """Within which groups a latent is decoded: that of its template, else those that the user asks for, else any."""
     p = proposal
     if p.space_group:
         return [Constraint(p.space_group, 1.0, p.wyckoff_sequence, p.sites, p.cell_code, p.orbits)]
-    return [Constraint(group) for group in spec.constraints.space_groups[:MOST_GROUPS]]
+    return [Constraint(group) for group in asked]
 
 
 def _symmetrised(
