@@ -20,10 +20,10 @@ from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
 from lcoms.evaluate.validity import invalid_because
 from lcoms.oracles.references import load_references
-from lcoms.prediction.pipeline import Predictor, decoded_candidates
+from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.rank import rank_decoded
 from lcoms.prediction.refine import USABLE
-from lcoms.prediction.result import Prediction
+from lcoms.prediction.result import Prediction, decoded_candidates
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.relax.result import RelaxConfig, crystal_to_dict

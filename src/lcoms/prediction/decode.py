@@ -37,6 +37,8 @@ class DecodedSet:
         direct: known crystals and templates of large cells as they are; they are relaxed in any case.
         random_symmetric: random symmetric crystals, worth nothing before they are relaxed.
         left_out: prototype probability of cells too large to be tried, and atoms in the most probable of them.
+        known_passed_over: known crystals of the composition that were not taken directly: high above the hull, too
+            large or too many.
         n_proposals: descents.
         n_invalid: decodes without a valid crystal.
         n_too_close: crystals whose atoms come closer than `MIN_DISTANCE`.
@@ -52,6 +54,7 @@ class DecodedSet:
     n_duplicates: int
     direct: tuple[Decoded, ...] = ()
     left_out: tuple[float, int] = (0.0, 0)
+    known_passed_over: int = 0
 
     def to_relax(self, n: int) -> list[Decoded]:
         """The crystals that are worth relaxing: the best n, those taken directly, the random symmetric ones."""

@@ -46,12 +46,14 @@ class Direct:
         large: prototype probability of cells larger than what is decoded.
         left_out: that part of it whose cells are too large to be tried.
         larger: atoms in the most probable of those; 0 where there are none.
+        passed_over: known crystals of the composition that are not among the crystals.
     """
 
     crystals: tuple[Decoded, ...] = ()
     large: float = 0.0
     left_out: float = 0.0
     larger: int = 0
+    passed_over: int = 0
 
 
 def direct_crystals(composition: Composition, bundle: WeightBundle, search: SearchSpec, decoded_to: int) -> Direct:
@@ -86,7 +88,7 @@ def direct_crystals(composition: Composition, bundle: WeightBundle, search: Sear
         crystal = substitute(composition, one.template, volumes)
         crystals.append(_of_template(one.template, crystal, bundle, one.support, one.distance))
     larger = max(beyond, key=lambda one: shares[one.template.structure]).n_formula_units * size if beyond else 0
-    return Direct(tuple(crystals), _total(shares, large), _total(shares, beyond), larger)
+    return Direct(tuple(crystals), _total(shares, large), _total(shares, beyond), larger, len(entries) - len(own))
 
 
 def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownEntry]:

@@ -42,7 +42,7 @@ from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, wi
 from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric
 from lcoms.prediction.result import Prediction, Task
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
-from lcoms.prediction.stages import Candidate, Decoded, Proposal, Relaxed
+from lcoms.prediction.stages import Candidate, Proposal, Relaxed
 from lcoms.relax.result import RelaxConfig, RelaxResult
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
@@ -196,7 +196,12 @@ class Predictor:
             decoded = self.decode_from(proposals, composition, generator) if proposals else nothing_decoded(composition)
             groups = self.spec.constraints.space_groups
             kept = tuple(one for one in direct.crystals if not groups or one.space_group in groups)
-            return replace(decoded, direct=kept, left_out=(direct.left_out, direct.larger))
+            return replace(
+                decoded,
+                direct=kept,
+                left_out=(direct.left_out, direct.larger),
+                known_passed_over=direct.passed_over,
+            )
         nothing = {"search": {"random_symmetric": {"n": 0}}}
         given = given_proposal(structure, composition, self.bundle)
         decoded = decode([given], composition, self.bundle, self.spec.with_options(nothing), generator)
@@ -337,11 +342,6 @@ def require_candidates(prediction: Prediction) -> Prediction:
             raise FormulaError(f"{formula}: nothing satisfies the constraints. {' '.join(prediction.left_out)}")
         raise FormulaError(f"{formula}: no valid crystal came out of {n} proposals.")
     return prediction
-
-
-def decoded_candidates(prediction: Prediction) -> list[Decoded]:
-    """Decoded crystals in the surrogate's order, as many as were kept for what comes after."""
-    return list(prediction.decoded.crystals[: prediction.spec.n_decoded])
 
 
 @lru_cache(maxsize=2)

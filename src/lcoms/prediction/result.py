@@ -24,7 +24,7 @@ from lcoms.prediction.output import (
     write_files,
 )
 from lcoms.prediction.spec import SPEC, PredictionSpec
-from lcoms.prediction.stages import Candidate
+from lcoms.prediction.stages import Candidate, Decoded
 from lcoms.structure.crystal import Composition, Crystal
 
 if TYPE_CHECKING:
@@ -179,3 +179,8 @@ def is_finished(folder: Path, composition: Composition, spec: PredictionSpec, we
         return same and made == (__version__, weights_digest, spec.to_dict())
     except (OSError, ValueError, KeyError, TypeError, LcomsError):
         return False
+
+
+def decoded_candidates(prediction: Prediction) -> list[Decoded]:
+    """Decoded crystals in the surrogate's order, as many as were kept for what comes after."""
+    return list(prediction.decoded.crystals[: prediction.spec.n_decoded])

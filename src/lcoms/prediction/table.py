@@ -113,6 +113,8 @@ def sentences(prediction: Prediction) -> list[str]:
     """What is said below the table, one sentence each."""
     said = [*(f"Not ranked: {failure}" for failure in prediction.failures), *prediction.left_out]
     said += [_known_sentence(rank, c) for rank, c in enumerate(prediction.candidates, 1) if c.known is not None][:3]
+    if n := prediction.decoded.known_passed_over:
+        said.append(f"{n} more known crystals were not relaxed: too high above the hull, too large or too many.")
     share, larger = prediction.decoded.left_out
     if share >= WORTH_SAYING:
         said.append(
