@@ -10,37 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcoms.cli.console import plain_console, plain_text
-from lcoms.cli.options import (
-    DEFAULT_EFFORT,
-    CandidatesOption,
-    CommitteeOption,
-    CrystalSystemOption,
-    DensityOption,
-    EffortOption,
-    FmaxOption,
-    FormulaUnitsOption,
-    MaxCellOption,
-    NRelaxOption,
-    OracleOption,
-    RandomSymmetricOption,
-    RelaxOption,
-    SeedOption,
-    SpaceGroupOption,
-    SpecOption,
-    StartOption,
-    StartsOption,
-    StepsOption,
-    SymmetryOption,
-    ToleranceOption,
-    VolumeOption,
-    WeightsOption,
-    WithoutSameOption,
-    formulas_of,
-    groups_of,
-    names_of,
-    spec_of,
-    units_of,
-)
+from lcoms.cli.groups import with_groups
+from lcoms.cli.options import WeightsOption, formulas_of
+from lcoms.cli.search_options import SearchOptions, asked_spec
 from lcoms.core.errors import ConfigError, FormulaError
 
 if TYPE_CHECKING:
@@ -50,6 +22,7 @@ if TYPE_CHECKING:
     from lcoms.campaign.workers import Workers
 
 
+@with_groups
 def campaign(
     formulas: Annotated[Path, typer.Argument(help="A text file with one formula a line.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the campaign; a broken run goes on there.")] = (
@@ -67,29 +40,9 @@ def campaign(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also try those formulas again that failed before.")
     ] = False,
-    n: CandidatesOption = 10,
-    formula_units: FormulaUnitsOption = None,
-    max_atoms: MaxCellOption = None,
-    effort: EffortOption = DEFAULT_EFFORT,
-    starts: StartsOption = None,
-    steps: StepsOption = None,
-    start: StartOption = None,
-    symmetry: SymmetryOption = True,
-    without_same: WithoutSameOption = False,
-    relax: RelaxOption = None,
-    oracle: OracleOption = None,
-    committee: CommitteeOption = None,
-    n_relax: NRelaxOption = None,
-    random_symmetric: RandomSymmetricOption = None,
-    fmax: FmaxOption = None,
-    spec: SpecOption = None,
-    space_group: SpaceGroupOption = None,
-    crystal_system: CrystalSystemOption = None,
-    volume: VolumeOption = None,
-    density: DensityOption = None,
-    tolerance: ToleranceOption = None,
-    seed: SeedOption = 0,
     weights: WeightsOption = None,
+    *,
+    asked: SearchOptions,
 ) -> None:
     """Predict thousands of formulas. Each is kept as soon as it is finished; the same command goes on from there."""
     if processes is not None and scheduler is not None:
@@ -98,32 +51,9 @@ def campaign(
     if not summary:
         from lcoms.campaign.plan import Plan
         from lcoms.prediction.bundle import WeightBundle
-        from lcoms.prediction.presets import Options
 
-        options = Options(
-            effort=effort,
-            n_candidates=n,
-            formula_units=units_of(formula_units),
-            max_atoms=max_atoms,
-            starts=starts,
-            steps=steps,
-            start=start,
-            symmetry=symmetry,
-            exclude_same=without_same,
-            relax=relax,
-            oracle=oracle,
-            committee=names_of(committee),
-            n_relax=n_relax,
-            random_symmetric=random_symmetric,
-            fmax=fmax,
-            space_groups=groups_of(space_group, crystal_system),
-            volume=volume,
-            density=density,
-            tolerance=tolerance,
-            seed=seed,
-        )
         folder = None if weights is None else weights.absolute()
-        plan = Plan(spec_of(options, spec), folder, WeightBundle.load(folder).digest)
+        plan = Plan(asked_spec(asked), folder, WeightBundle.load(folder).digest)
         _predict([text for text, reason in known.items() if not reason], plan, out, processes, scheduler, retry_failed)
     elif not (out / "campaign.json").is_file():
         raise ConfigError(f"{out} holds no campaign; name the folder of one with --out.")

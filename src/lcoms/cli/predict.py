@@ -9,39 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.cli.options import (
-    DEFAULT_EFFORT,
-    CandidatesOption,
-    CommitteeOption,
-    CrystalSystemOption,
-    DensityOption,
-    EffortOption,
-    FmaxOption,
-    FormulaUnitsOption,
-    MaxCellOption,
-    NRelaxOption,
-    OracleOption,
-    RandomSymmetricOption,
-    RelaxOption,
-    RelaxProcessesOption,
-    SeedOption,
-    SpaceGroupOption,
-    SpecOption,
-    StartOption,
-    StartsOption,
-    StepsOption,
-    SymmetryOption,
-    ThreadsOption,
-    ToleranceOption,
-    VolumeOption,
-    WeightsOption,
-    WithoutSameOption,
-    formulas_of,
-    groups_of,
-    names_of,
-    spec_of,
-    units_of,
-)
+from lcoms.cli.groups import with_groups
+from lcoms.cli.options import RelaxProcessesOption, ThreadsOption, WeightsOption, formulas_of
+from lcoms.cli.search_options import SearchOptions, asked_spec
 from lcoms.core.errors import ConfigError, FormulaError
 
 if TYPE_CHECKING:
@@ -50,6 +20,7 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 
 
+@with_groups
 def predict(
     formulas: Annotated[
         list[str] | None,
@@ -60,25 +31,9 @@ def predict(
         typer.Option("--from-file", "-f", help="A text file with one formula a line; - for standard input."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for CIF files and results.json.")] = Path("results"),
-    n: CandidatesOption = 10,
-    formula_units: FormulaUnitsOption = None,
-    max_atoms: MaxCellOption = None,
-    effort: EffortOption = DEFAULT_EFFORT,
-    starts: StartsOption = None,
-    steps: StepsOption = None,
-    start: StartOption = None,
     start_structure: Annotated[
         Path | None, typer.Option(help="Start from this CIF, POSCAR or extxyz instead of the library.")
     ] = None,
-    symmetry: SymmetryOption = True,
-    without_same: WithoutSameOption = False,
-    relax: RelaxOption = None,
-    oracle: OracleOption = None,
-    committee: CommitteeOption = None,
-    n_relax: NRelaxOption = None,
-    random_symmetric: RandomSymmetricOption = None,
-    fmax: FmaxOption = None,
-    spec: SpecOption = None,
     hull: Annotated[
         str | None,
         typer.Option(
@@ -105,46 +60,19 @@ def predict(
     report: Annotated[
         bool, typer.Option("--report", help="Also write OUT/report.html, a page to look at that works offline.")
     ] = False,
-    space_group: SpaceGroupOption = None,
-    crystal_system: CrystalSystemOption = None,
-    volume: VolumeOption = None,
-    density: DensityOption = None,
-    tolerance: ToleranceOption = None,
-    seed: SeedOption = 0,
     weights: WeightsOption = None,
     threads: ThreadsOption = 1,
+    *,
+    asked: SearchOptions,
 ) -> None:
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
     from lcoms.cli.predicting import Inputs, Output, Run, complain, predict_all
-    from lcoms.prediction.presets import Options
 
     compositions, failed = _read(_gather(formulas, from_file), complain)
     if compositions:
-        options = Options(
-            effort=effort,
-            n_candidates=n,
-            formula_units=units_of(formula_units),
-            max_atoms=max_atoms,
-            starts=starts,
-            steps=steps,
-            start=start,
-            symmetry=symmetry,
-            exclude_same=without_same,
-            relax=relax,
-            oracle=oracle,
-            committee=names_of(committee),
-            n_relax=n_relax,
-            random_symmetric=random_symmetric,
-            fmax=fmax,
-            space_groups=groups_of(space_group, crystal_system),
-            volume=volume,
-            density=density,
-            tolerance=tolerance,
-            seed=seed,
-        )
         output = Output(out, _formats_of(formats), as_json, quiet, report, overwrite)
         inputs = Inputs(start_structure, hull, pattern, wavelength)
-        run = Run(spec_of(options, spec), output, inputs, weights, processes, threads)
+        run = Run(asked_spec(asked), output, inputs, weights, processes, threads)
         failed += predict_all(compositions, run)
     if failed:
         raise typer.Exit(2)

@@ -1,0 +1,98 @@
+"""The options that say what is searched and how it is ranked, shared by `lcoms predict` and `lcoms campaign`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lcoms.cli.options import (
+    DEFAULT_EFFORT,
+    CandidatesOption,
+    CommitteeOption,
+    CrystalSystemOption,
+    DensityOption,
+    EffortOption,
+    FmaxOption,
+    FormulaUnitsOption,
+    MaxCellOption,
+    NRelaxOption,
+    OracleOption,
+    RandomSymmetricOption,
+    RelaxOption,
+    SeedOption,
+    SpaceGroupOption,
+    SpecOption,
+    StartOption,
+    StartsOption,
+    StepsOption,
+    SymmetryOption,
+    ToleranceOption,
+    VolumeOption,
+    WithoutSameOption,
+    groups_of,
+    names_of,
+    spec_of,
+    units_of,
+)
+
+if TYPE_CHECKING:
+    from lcoms.prediction.spec import PredictionSpec
+
+
+class SearchOptions(NamedTuple):
+    """As they are typed; `asked_spec` is what they come to."""
+
+    n: CandidatesOption = 10
+    formula_units: FormulaUnitsOption = None
+    max_atoms: MaxCellOption = None
+    space_group: SpaceGroupOption = None
+    crystal_system: CrystalSystemOption = None
+    volume: VolumeOption = None
+    density: DensityOption = None
+    tolerance: ToleranceOption = None
+    effort: EffortOption = DEFAULT_EFFORT
+    starts: StartsOption = None
+    steps: StepsOption = None
+    start: StartOption = None
+    symmetry: SymmetryOption = True
+    without_same: WithoutSameOption = False
+    relax: RelaxOption = None
+    oracle: OracleOption = None
+    committee: CommitteeOption = None
+    n_relax: NRelaxOption = None
+    random_symmetric: RandomSymmetricOption = None
+    fmax: FmaxOption = None
+    spec: SpecOption = None
+    seed: SeedOption = 0
+
+
+def asked_spec(asked: SearchOptions) -> PredictionSpec:
+    """The specification that the options, or the file in their place, come to.
+
+    Raises:
+        ConfigError: an option makes no sense, or stands beside a file that says everything.
+    """
+    from lcoms.prediction.presets import Options
+
+    options = Options(
+        effort=asked.effort,
+        n_candidates=asked.n,
+        formula_units=units_of(asked.formula_units),
+        max_atoms=asked.max_atoms,
+        starts=asked.starts,
+        steps=asked.steps,
+        start=asked.start,
+        symmetry=asked.symmetry,
+        exclude_same=asked.without_same,
+        relax=asked.relax,
+        oracle=asked.oracle,
+        committee=names_of(asked.committee),
+        n_relax=asked.n_relax,
+        random_symmetric=asked.random_symmetric,
+        fmax=asked.fmax,
+        space_groups=groups_of(asked.space_group, asked.crystal_system),
+        volume=asked.volume,
+        density=asked.density,
+        tolerance=asked.tolerance,
+        seed=asked.seed,
+    )
+    return spec_of(options, asked.spec)
