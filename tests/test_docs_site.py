@@ -107,7 +107,7 @@ def test_the_site_builds_and_asks_nothing_of_the_network(tmp_path: Path) -> None
     pages = {
         path.relative_to(tmp_path).as_posix(): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html")
     }
-    assert {"index.html", "tutorial.html", "commands.html", "api/search.html", "notebook.html"} <= set(pages)
+    assert {"index.html", "tutorial.html", "commands.html", "api/prediction.html", "notebook.html"} <= set(pages)
     assert pages["method.html"].count("<math") > 20
     assert "arithmatex" not in pages["method.html"]
     loads = re.compile(r'<(?:script|img|iframe|link)\b[^>]*?(?:src|href)="((?:https?:)?//[^"]+)"')
