@@ -148,6 +148,13 @@ def test_relaxed_outcomes_and_processes(tiny_weights: Path) -> None:
     energies = [row.energy for row in alone[0].rows if row.energy is not None]
     assert energies
     assert min(energies) == 0
+    relaxed = [row for row in alone[0].rows if row.energy is not None]
+    assert [len(row.energies) for row in alone[0].rows] == [int(row in relaxed) for row in alone[0].rows]
+    assert all(
+        row.energies[0] - relaxed[0].energies[0] == pytest.approx(row.energy - relaxed[0].energy) for row in relaxed
+    )
+    assert {row.orbits for row in relaxed if row.space_group == 225} <= {"a:Na b:Cl", "a:Cl b:Na"}
+    assert {row.known_height for row in alone[0].rows} == {None}
     assert sorted(row.decoded_rank for row in alone[0].rows) == sorted({row.decoded_rank for row in alone[0].rows})
 
 

@@ -33,6 +33,8 @@ from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.result import Prediction, decoded_candidates
 from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.spec import PredictionSpec, RankingSpec, RelaxationSpec, SearchSpec
+from lcoms.relax.result import RelaxConfig
+from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition
 
 SALT = Composition.from_formula("NaCl")
@@ -40,6 +42,7 @@ NUMBERS = (11, 17)
 QUICK = PredictionSpec(search=SearchSpec(n_starts=6, steps=3), relaxation=None)
 RELAXED = replace(QUICK, relaxation=RelaxationSpec("analytic", n_relax=2, max_steps=5))
 BARE = ScoreWeights(0.0, 0.0, 0.0)
+UNFINISHED = {"relaxation": {"n_final": 0}}
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,16 @@ def test_progress_counts_every_relaxation(bundle: WeightBundle) -> None:
     assert str(told[0]) == "searching"
     assert [str(one) for one in told[1:4]] == ["relaxing: 0 of 2", "relaxing: 1 of 2", "relaxing: 2 of 2"]
     assert {one.formula for one in told} == {"NaCl"}
+
+
+def test_the_first_candidates_are_relaxed_to_smaller_forces(bundle: WeightBundle) -> None:
+    spec = RELAXED.with_options({"relaxation": {"fmax": 0.5, "final_fmax": 0.01, "n_final": 1, "max_steps": 200}})
+    found, before = (predictor(bundle, s).predict(SALT) for s in (spec, spec.with_options(UNFINISHED)))
+    steps_left = [
+        relax_crystals([one.candidates[0].crystal], "analytic", RelaxConfig(fmax=0.02), processes=1)[0].n_steps
+        for one in (found, before)
+    ]
+    assert steps_left[0] == 0 < steps_left[1]
 
 
 def test_random_symmetric_crystals_are_relaxed_beside_the_others(bundle: WeightBundle) -> None:

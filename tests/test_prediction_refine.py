@@ -9,7 +9,7 @@ from math import nan
 import pytest
 from tiny import caesium_chloride, decoded_of, nickel_arsenide, rock_salt, shaken, zinc_blende
 
-from lcoms.prediction.refine import CommitteeEnergies, RelaxedSet, collect, more_symmetric
+from lcoms.prediction.refine import CommitteeEnergies, RelaxedSet, collect, more_symmetric, with_further
 from lcoms.prediction.stages import Decoded
 from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.structure.crystal import Composition, Crystal
@@ -44,6 +44,22 @@ def test_energies_are_given_by_the_atom_and_against_the_elements() -> None:
     assert (one.status, one.n_steps, one.decoded) == ("converged", 7, salt)
     assert (found.chosen, found.failed, found.failures) == ((salt,), (), ())
     assert (found.n_relaxations, found.n_oracle_calls) == (1, 8)
+
+
+def test_a_crystal_relaxed_further_takes_the_place_of_its_first_relaxation() -> None:
+    salt, caesium = decoded_of(rock_salt()), decoded_of(caesium_chloride(3.4, SALT))
+    way = replace(result(rock_salt(), -6.8), trajectory=Trajectory((-6.6, -6.8)))
+    found = run([salt, caesium], [way, result(caesium.crystal, -6.7)], lambda some: [(-9.0,) for _ in some])
+    first, second = (one.crystal for one in found.usable)
+    longer = replace(result(rock_salt(5.6), -6.84), trajectory=Trajectory((-6.8, -6.84)))
+    failed = result(second, nan, Status.EXPLODED)
+    better = with_further(found, [(second, failed), (first, longer)], formation, lambda some: [(-10.0,) for _ in some])
+    one, other = better.usable
+    assert (one.decoded, one.n_steps, one.energies) == (salt, 14, pytest.approx((-3.3, -3.4, -3.42)))
+    assert (one.energy_per_atom, one.committee_energies) == (pytest.approx(-3.42), (-5.0,))
+    assert one.crystal.lattice == pytest.approx(rock_salt(5.6).lattice)
+    assert other is found.usable[1]
+    assert (better.n_relaxations, better.n_oracle_calls) == (2, found.n_oracle_calls + 16)
 
 
 def test_random_symmetric_crystals_that_fail_are_gone() -> None:

@@ -9,13 +9,15 @@ import pytest
 from test_structure_exact_sites import NACL, made
 from tiny import make_store
 
+from lcoms.cli.main import run
 from lcoms.core.errors import DataError
 from lcoms.data.store import Store
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import atomic_volume
 from lcoms.structure.matching import STRICT, matches
+from lcoms.templates.exact import ExactTemplates
 from lcoms.templates.placing import known_entries
-from lcoms.train.templates import describe_one, extend_templates, fit_element_volumes, make_templates
+from lcoms.train.templates import describe_one, differences, extend_templates, fit_element_volumes, make_templates
 
 FCC = np.ones((3, 3)) - np.eye(3)
 
@@ -47,6 +49,21 @@ def test_only_training_crystals_become_templates(tmp_path: Path) -> None:
     found = known_entries(templates, dense(62).composition)
     assert any(matches(one.crystal, dense(62), STRICT) for one in found)
     assert templates.metadata == {"stores": [store.fingerprint], "not_described": 0}
+
+
+def test_the_command_packs_templates_and_tells_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crystals = [NACL, rock_salt(12, 8, 18.7), dense(14)]
+    store = stored(tmp_path / "store", crystals, ["train"] * 3)
+    out, fewer = tmp_path / "templates.safetensors", tmp_path / "fewer.safetensors"
+    command = ["train", "templates", str(store.path), "--processes", "1", "--out"]
+    assert run([*command, str(out), "--source", "made"]) == 0
+    assert ExactTemplates.load(out).metadata["sources"] == ["made"]
+    assert run([*command, str(fewer), "--compare", str(out)]) == 0
+    assert "All columns are equal." in capsys.readouterr().out
+    assert run([*command, str(fewer), "--source", "elsewhere"]) == 2
+    assert "no training crystal that can be a template" in capsys.readouterr().err
+    two = make_templates(stored(tmp_path / "two", crystals[:2], ["train"] * 2), processes=1)
+    assert differences(two, ExactTemplates.load(out))[0] == "0 crystals are new, 1 are gone."
 
 
 def test_cells_of_a_hundred_atoms_are_templates(tmp_path: Path) -> None:

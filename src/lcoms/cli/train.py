@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.cli.train_library import OutOption, StoreArgument, library, open_training, templates
 from lcoms.core.disk import require_writable, write_whole
-from lcoms.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from lcoms.data.store import Store
@@ -19,8 +19,6 @@ DECOY_CHUNK = 100  # compositions
 
 app = typer.Typer(no_args_is_help=True, help="Train the autoencoder and the surrogate.")
 
-StoreArgument = Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")]
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of this run; a run in it is taken up again.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, such as learning_rate=1e-3; repeatable.")
 ]
@@ -55,7 +53,7 @@ def cdvae(
     if threads is not None:
         torch.set_num_threads(threads)
     config = with_overrides(TrainConfig(), train_set or [])
-    data = _open(store)
+    data = open_training(store)
     rows = select_rows(data, max_atoms=max_atoms, split="train")
     torch.manual_seed(config.seed)
     if start_from is None:
@@ -112,7 +110,7 @@ def surrogate(
 
     config = with_overrides(SurrogateConfig(), [f"conservatism={conservatism}", *(train_set or [])])
     require_writable(out / SURROGATE_FILE)
-    data = _open(store)
+    data = open_training(store)
     model, metadata = load_cdvae(cdvae)
     rows = select_rows(data, max_atoms=max_atoms)
     typer.echo(f"Encoding {len(rows)} crystals ...")
@@ -131,7 +129,7 @@ def surrogate(
     run = out / f"surrogate-{config.conservatism}"
     learned = surrogate_data(data, rows, latents)
     for path in decoys or []:
-        extra = _open(path)
+        extra = open_training(path)
         kept = extra.select(max_atoms=max_atoms)
         learned = learned.joined(surrogate_data(extra, kept, encode_rows(model, extra, kept)))
         typer.echo(f"{len(kept)} decoys of {path}")
@@ -144,50 +142,6 @@ def surrogate(
     if cdvae.resolve() != (out / CDVAE_FILE).resolve():
         write_whole(out / CDVAE_FILE, cdvae.read_bytes())
     record_files(out, (*REQUIRED, TEMPLATES_FILE))
-    typer.echo(f"Next: lcoms predict NaCl --weights {out}")
-
-
-@app.command()
-def library(
-    store: StoreArgument,
-    out: OutOption,
-    weights: Annotated[
-        Path | None, typer.Option("--weights", help="Folder of weights to extend.", show_default="those in the package")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value: min_atoms, max_atoms, max_orbits or per_composition; repeatable."),
-    ] = None,
-) -> None:
-    """Add the stable crystals of a store to what predictions start from; nothing is trained, OUT gets whole weights."""
-    from lcoms.core.config import with_overrides
-    from lcoms.models.manifest import MANIFEST, record_files
-    from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE, TEMPLATES_FILE
-    from lcoms.prediction.bundle import WeightBundle
-    from lcoms.templates.exact import load_templates
-    from lcoms.train.library import ExtensionConfig, extend_library
-    from lcoms.train.templates import extend_templates, make_templates
-
-    config = with_overrides(ExtensionConfig(), settings or [])
-    require_writable(out / LIBRARY_FILE)
-    data, trained = _open(store), WeightBundle.load(weights)
-    if out.exists() and out.samefile(trained.folder):
-        raise ConfigError(f"{out} holds the weights to extend; name another folder.")
-    there = trained.library
-    extended, statistics = extend_library(there, trained.wyckoff, trained.cdvae, data, config)
-    known = load_templates(trained.folder)
-    templates = make_templates(data) if known is None else extend_templates(known, data)
-    statistics.save(out / ORBITS_FILE)
-    extended.save(out / LIBRARY_FILE)
-    templates.save(out / TEMPLATES_FILE)
-    copied = [TEMPLATES_FILE]
-    for file in sorted(trained.folder.iterdir()):
-        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE, TEMPLATES_FILE, MANIFEST):
-            write_whole(out / file.name, file.read_bytes())
-            copied.append(file.name)
-    record_files(out, [ORBITS_FILE, LIBRARY_FILE, *copied])
-    typer.echo(f"Library: {len(there)} crystals and {len(extended) - len(there)} of {store}.")
-    typer.echo(f"Templates of every size: {len(templates)} crystals.")
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")
 
 
@@ -220,7 +174,7 @@ def megnet(
     smooth = ["smooth=true"] if conservatism == "on" else []
     network = with_overrides(MegnetConfig(), [*smooth, *(model_set or [])])
     config = with_overrides(MegnetTraining(), [f"conservatism.mode={conservatism}", *(train_set or [])])
-    data = _open(store)
+    data = open_training(store)
     out.mkdir(parents=True, exist_ok=True)
     with Progress(transient=True) as progress:
         task = progress.add_task("Finding neighbours", total=len(data.select(max_atoms=max_atoms)))
@@ -284,15 +238,6 @@ def decoys(
     typer.echo(f"{out}: {len(made)} decoys of {len(anchors)} compositions, {n_lost} lost.")
 
 
-def _open(path: Path) -> Store:
-    from lcoms.data.store import Store
-
-    store = Store.open(path)
-    if not len(store.select(split="train")):
-        raise DataError(f"{path} has no training crystals; ingest data with a split first.")
-    return store
-
-
 def _metadata(store: Store, atomic_numbers: Any, max_atoms: int, n_crystals: int) -> dict[str, Any]:
     import numpy as np
 
@@ -323,3 +268,7 @@ def _echo_megnet(record: Any) -> None:
         f"epoch {record.epoch:>3}  MAE {record.train_mae:.4f}  validation MAE {record.val_mae:.4f} eV/atom  "
         f"Spearman {record.val_spearman:.3f}  overestimation {record.overestimation:.3f}  alpha {record.alpha:.4f}"
     )
+
+
+app.command()(library)
+app.command()(templates)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lcoms.core.errors import ConfigError, LcomsError, WeightsError
 from lcoms.evaluate.references import Reference
+from lcoms.evaluate.rows import Row, rows_of
 from lcoms.evaluate.statistics import Share
 from lcoms.evaluate.validity import invalid_because
 from lcoms.oracles.references import load_references
@@ -51,36 +51,6 @@ class Ranks:
 
 
 NOT_FOUND = Ranks(None, None, None)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One candidate of an outcome, with what a ranking can go by.
-
-    Attributes:
-        decoded_rank: place in the surrogate's order; None for what only the random symmetric search gave.
-        score: what the candidates were ranked by, eV/atom.
-        energy: by the oracle, eV/atom above the lowest; None where not relaxed.
-        surrogate: formation energy by the surrogate, eV/atom.
-        volume: cubic angstrom an atom.
-        prototype_probability: share of similar templates that have its structure.
-        template_distance: chemical distance of the template, None where there is none.
-        strict, both: whether it is the reference.
-    """
-
-    decoded_rank: int | None
-    score: float
-    energy: float | None
-    surrogate: float
-    latent_distance: float
-    space_group: int
-    n_found: int
-    n_atoms: int
-    volume: float
-    prototype_probability: float
-    template_distance: float | None
-    strict: bool
-    both: bool
 
 
 @dataclass(frozen=True)
@@ -287,7 +257,7 @@ def _compare(reference: Reference, prediction: Prediction | None, seed: int, sec
         seconds=round(seconds, 2),
         note=note,
         evidence=() if prediction is None else prediction.evidence,
-        rows=_rows(reference, before, after, group),
+        rows=rows_of(reference, before, after, group),
         first=None if first is None else crystal_to_dict(first.crystal),
         energy=None if first is None or first.relaxed is None else first.relaxed.formation_energy,
         first_known="" if first is None or first.known is None else first.known.id,
@@ -304,28 +274,3 @@ def _ranks(reference: Reference, candidates: Sequence[Candidate], group: int) ->
             strict = strict or rank
             both = rank if both is None and same_space_group(candidate.space_group, group) else both
     return Ranks(loose, strict, both, filtered)
-
-
-def _rows(reference: Reference, before: Sequence[Candidate], after: Sequence[Candidate], group: int) -> tuple[Row, ...]:
-    place = {id(c.crystal): rank for rank, c in enumerate(before, 1)}
-    rows = []
-    for c in after:
-        strict = matches(c.crystal, reference.crystal, STRICT)
-        rows.append(
-            Row(
-                decoded_rank=place.get(id(c.decoded.crystal)),
-                score=c.score,
-                energy=c.energy_above_lowest if isfinite(c.energy_above_lowest) else None,
-                surrogate=c.decoded.energy_per_atom,
-                latent_distance=c.decoded.latent_distance,
-                space_group=c.space_group,
-                n_found=c.n_found,
-                n_atoms=c.crystal.n_atoms,
-                volume=c.crystal.volume / c.crystal.n_atoms,
-                prototype_probability=c.prototype_probability,
-                template_distance=c.proposal.distance if isfinite(c.proposal.distance) else None,
-                strict=strict,
-                both=strict and same_space_group(c.space_group, group),
-            )
-        )
-    return tuple(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -84,3 +85,13 @@ def _mean(records: Sequence[Evaluation], n_atoms: int) -> Evaluation:
         np.sum([record.forces for record in records], axis=0) / n,
         np.sum([record.stress for record in records], axis=0) / n,
     )
+
+
+@lru_cache(maxsize=2)
+def models_of(oracle: str | None, committee: tuple[str, ...]) -> tuple[EnergyOracle | None, Committee | None]:
+    """The energy model that relaxes and the further ones by their names, made once for all that asks for the same.
+
+    Raises:
+        OracleError: one does not exist or is not installed.
+    """
+    return None if oracle is None else make_oracle(oracle), Committee.named(committee) if committee else None

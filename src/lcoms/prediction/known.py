@@ -206,3 +206,13 @@ def known_first(candidates: Sequence[Candidate], bonus: float) -> list[Candidate
     lowest = min(heights.values())
     scored = [replace(c, score=best + heights[id(c)] - lowest) if id(c) in heights else c for c in candidates]
     return sorted(scored, key=lambda candidate: candidate.score)
+
+
+def in_known_order(
+    candidates: Sequence[Candidate], composition: Composition, bundle: WeightBundle, search: SearchSpec
+) -> list[Candidate]:
+    """With the marks of known crystals, and these in the order of their source; as they are for a benchmark."""
+    if bundle.templates is None or search.exclude_same:
+        return list(candidates)
+    entries = known_of(composition, bundle.templates)
+    return known_first(mark_known(candidates, entries), bundle.ranking.known) if entries else list(candidates)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,15 @@ import torch
 
 from lcoms.core.errors import FormulaError
 from lcoms.diffraction.fit import PatternFitter
-from lcoms.oracles.base import EnergyOracle
-from lcoms.oracles.committee import Committee
+from lcoms.oracles.committee import models_of
 from lcoms.oracles.hull import Hull
 from lcoms.oracles.references import References, load_references
-from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.by_pattern import rank_by_pattern
 from lcoms.prediction.calibrate import evidence
 from lcoms.prediction.constraints import check_constraints, satisfying
 from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates, nothing_decoded
-from lcoms.prediction.known import direct_crystals, given_crystal, known_first, known_of, mark_known
+from lcoms.prediction.known import direct_crystals, given_crystal, in_known_order
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.progress import Progress, Tell, silent
 from lcoms.prediction.propose import (
@@ -39,7 +37,7 @@ from lcoms.prediction.propose import (
     largest_tried,
 )
 from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, with_hull
-from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric
+from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric, with_further
 from lcoms.prediction.result import Prediction, Task
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate, Proposal, Relaxed
@@ -67,7 +65,7 @@ class Predictor:
     def __init__(self, bundle: WeightBundle, spec: PredictionSpec, *, processes: int | None = None) -> None:
         self.bundle, self.spec, self.processes = bundle, spec, processes
         name = None if spec.relaxation is None else spec.relaxation.oracle
-        self.oracle, self.committee = _models(name, spec.ranking.committee)
+        self.oracle, self.committee = models_of(name, spec.ranking.committee)
 
     @classmethod
     def load(
@@ -239,10 +237,21 @@ class Predictor:
         if tell is not None and names:
             tell(Progress(names[0], "relaxing", 0, len(names)))
         results = iter(more_symmetric(self._relaxations(crystals, count), self._relaxations))
-        return [
+        found = [
             collect(some, [next(results) for _ in some], self.formation_energy, self._committee_energies)
             for some in chosen
         ]
+        return [self._further(one, decoded.composition) for one, decoded in zip(found, sets, strict=True)]
+
+    def _further(self, relaxed: RelaxedSet, composition: Composition) -> RelaxedSet:
+        """With the first candidates, as they stand now, relaxed to smaller forces."""
+        spec = self._relaxation
+        if spec.final_fmax >= spec.fmax:
+            return relaxed
+        order = in_known_order(self.rank(relaxed.usable), composition, self.bundle, self.spec.search)
+        first = [one.crystal for one in order[: spec.n_final]]
+        pairs = list(zip(first, self._relaxations(first, fmax=spec.final_fmax), strict=True))
+        return with_further(relaxed, pairs, self.formation_energy, self._committee_energies)
 
     def rank(self, relaxed: Sequence[Relaxed]) -> list[Candidate]:
         """Distinct relaxed crystals, the most likely ground state first."""
@@ -268,7 +277,7 @@ class Predictor:
             rest = [one for one in kept if one not in relaxed.chosen]
             candidates = [*ranked, *failed, *rank_decoded(rest)]
             merged = len(relaxed.usable) - len(ranked)
-        candidates = self._known(candidates, decoded.composition)
+        candidates = in_known_order(candidates, decoded.composition, self.bundle, self.spec.search)
         models = ranking_models(relaxed.usable, self.spec.ranked_by.split(", ")) if self.spec.relaxation else ()
         probability = self._probability(candidates, models, decoded.left_out[0])
         if pattern is not None:
@@ -291,13 +300,6 @@ class Predictor:
             evidence=tuple(evidence(candidates)),
         )
 
-    def _known(self, candidates: Sequence[Candidate], composition: Composition) -> list[Candidate]:
-        """With the marks of known crystals, and these in the order of their source."""
-        if self.bundle.templates is None or self.spec.search.exclude_same:
-            return list(candidates)
-        entries = known_of(composition, self.bundle.templates)
-        return known_first(mark_known(candidates, entries), self.bundle.ranking.known) if entries else list(candidates)
-
     def formation_energy(self, composition: Composition, energy_per_atom: float) -> float | None:
         """Formation energy in eV/atom of a total energy by the model that relaxes; None without references."""
         return None if self.references is None else self.references.formation_energy(composition, energy_per_atom)
@@ -308,10 +310,14 @@ class Predictor:
         return self.spec.relaxation
 
     def _relaxations(
-        self, crystals: Sequence[Crystal], progress: Callable[[int, RelaxResult], None] | None = None
+        self,
+        crystals: Sequence[Crystal],
+        progress: Callable[[int, RelaxResult], None] | None = None,
+        *,
+        fmax: float | None = None,
     ) -> Sequence[RelaxResult]:
         spec = self._relaxation
-        options = RelaxConfig(fmax=spec.fmax, max_steps=spec.max_steps, trajectory="energies")
+        options = RelaxConfig(fmax=fmax or spec.fmax, max_steps=spec.max_steps, trajectory="energies")
         return relax_crystals(crystals, spec.oracle, options, processes=self.processes, progress=progress)
 
     def _committee_energies(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
@@ -342,9 +348,3 @@ def require_candidates(prediction: Prediction) -> Prediction:
             raise FormulaError(f"{formula}: nothing satisfies the constraints. {' '.join(prediction.left_out)}")
         raise FormulaError(f"{formula}: no valid crystal came out of {n} proposals.")
     return prediction
-
-
-@lru_cache(maxsize=2)
-def _models(oracle: str | None, committee: tuple[str, ...]) -> tuple[EnergyOracle | None, Committee | None]:
-    """The energy models of a specification, made once for predictors that differ in other options."""
-    return None if oracle is None else make_oracle(oracle), Committee.named(committee) if committee else None

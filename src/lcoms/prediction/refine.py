@@ -88,6 +88,30 @@ def collect(
     return RelaxedSet(tuple(chosen), tuple(usable), tuple(failed), tuple(failures), len(results), calls)
 
 
+def with_further(
+    relaxed: RelaxedSet,
+    further: Sequence[tuple[Crystal, RelaxResult]],
+    formation_energy: FormationEnergy,
+    committee: CommitteeEnergies | None = None,
+) -> RelaxedSet:
+    """The set with some of its crystals relaxed further; one that got nowhere stays as it was.
+
+    Args:
+        further: relaxed crystals of the set, and what became of them.
+    """
+    after = {id(crystal): result for crystal, result in further if why_unusable(result, formation_energy) is None}
+    at = [place for place, one in enumerate(relaxed.usable) if id(one.crystal) in after]
+    better = []
+    for one in (relaxed.usable[place] for place in at):
+        new = _relaxed(one.decoded, after[id(one.crystal)], formation_energy)
+        better.append(replace(new, energies=(*one.energies, *new.energies[1:]), n_steps=one.n_steps + new.n_steps))
+    usable = list(relaxed.usable)
+    for place, new in zip(at, better if committee is None else _with_committee(better, committee), strict=True):
+        usable[place] = new
+    calls = sum(result.n_steps + 1 for _, result in further)
+    return replace(relaxed, usable=tuple(usable), n_oracle_calls=relaxed.n_oracle_calls + calls)
+
+
 def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str | None:
     """Why a relaxation cannot be ranked; None where it can.
 

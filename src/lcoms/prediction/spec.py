@@ -121,17 +121,23 @@ class RelaxationSpec:
         n_relax: crystals that are relaxed, the best by their score.
         fmax: eV/angstrom; forces and cell gradients at which a relaxation ends.
         max_steps: after which a relaxation ends in any case.
+        n_final: first candidates that are then relaxed further.
+        final_fmax: eV/angstrom; where these relaxations end. None are made where `fmax` is no larger.
     """
 
     oracle: str = DEFAULT_ORACLE
     n_relax: int = 20
     fmax: float = 0.1
     max_steps: int = 200
+    n_final: int = 5
+    final_fmax: float = 0.02
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "n_relax", "max_steps")
-        if not self.fmax > 0:
-            raise ConfigError(f"fmax must be positive, not {self.fmax}.")
+        _at_least(self, 0, "n_final")
+        for name in ("fmax", "final_fmax"):
+            if not (value := getattr(self, name)) > 0:
+                raise ConfigError(f"{name} must be positive, not {value}.")
 
 
 @dataclass(frozen=True)

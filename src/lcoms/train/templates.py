@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,26 +33,46 @@ SAME_VOLUME = 0.05  # difference of logarithms below which errors count by their
 STAY = 1e-5  # weight of the squared change from where a fit begins
 
 
+def training_rows(store: Store, sources: Sequence[str] = ()) -> NDArray[np.int64]:
+    """Training crystals of every size, with a plausible volume.
+
+    Args:
+        sources: beginnings of the names of the sources that are taken; none: all of them.
+    """
+    rows = select_rows(store, max_atoms=int(store.n_atoms.max(initial=1)), split="train")
+    if not sources:
+        return rows
+    names = store.columns("source")["source"][rows]
+    return rows[np.array([str(name).startswith(tuple(sources)) for name in names], dtype=bool)]
+
+
 def make_templates(
-    store: Store, *, processes: int | None = None, on_chunk: Callable[[int], None] | None = None
+    store: Store,
+    *,
+    sources: Sequence[str] = (),
+    processes: int | None = None,
+    on_chunk: Callable[[int], None] | None = None,
 ) -> ExactTemplates:
     """Exact templates of all training crystals of a store; the metadata say how many could not be described.
 
     Args:
+        sources: beginnings of the names of the sources that are taken; none: all of them.
         processes: that search symmetries; None: as many as there are cores.
         on_chunk: told how many more crystals are done.
 
     Raises:
         DataError: the store has no training crystal that can be described.
     """
-    rows = _training_rows(store)
+    rows = training_rows(store, sources)
     known = describe_known(store, rows, processes=processes, on_chunk=on_chunk)
     found = [(row, one) for row, one in zip(rows.tolist(), known, strict=True) if one is not None]
     if not found:
         raise DataError(f"{store.path} has no training crystal that can be a template.")
     crystals = [store[row] for row, _ in found]
     volumes = fit_element_volumes(crystals, np.array([one.structure for _, one in found]))
-    metadata = {"stores": [store.fingerprint], "not_described": len(rows) - len(found)}
+    metadata: dict[str, Any] = {"stores": [store.fingerprint], "not_described": len(rows) - len(found)}
+    if sources:
+        metadata["sources"] = list(sources)
     return build_templates([one for _, one in found], volumes, metadata=metadata)
 
 
@@ -65,7 +86,7 @@ def extend_templates(
     """Templates and those of the training crystals of a store whose ids are new; element volumes stay as they are."""
     ids = store.columns("material_id")["material_id"]
     rows = np.array(
-        [row for row in _training_rows(store).tolist() if templates.row_of(ids[row]) is None], dtype=np.int64
+        [row for row in training_rows(store).tolist() if templates.row_of(ids[row]) is None], dtype=np.int64
     )
     known = [one for one in describe_known(store, rows, processes=processes, on_chunk=on_chunk) if one is not None]
     there = [as_known(templates[row]) for row in range(len(templates))]
@@ -73,6 +94,24 @@ def extend_templates(
     metadata["stores"] = [*metadata.get("stores", []), store.fingerprint]
     metadata["not_described"] = metadata.get("not_described", 0) + len(rows) - len(known)
     return build_templates([*there, *known], templates.element_volumes, metadata=metadata)
+
+
+def differences(made: ExactTemplates, other: ExactTemplates) -> list[str]:
+    """Sentences about where two files of templates differ."""
+    mine, theirs = set(made.ids), set(other.ids)
+    lines = [f"{len(mine - theirs)} crystals are new, {len(theirs - mine)} are gone."]
+    same = made.ids == other.ids
+    for name in sorted({*made.arrays, *other.arrays}):
+        if name not in made.arrays or name not in other.arrays:
+            lines.append(f"Column {name} is in one of them only.")
+        elif made.arrays[name].shape != other.arrays[name].shape:
+            lines.append(f"Column {name} has {made.arrays[name].size} values, not {other.arrays[name].size}.")
+        elif n := int((made.arrays[name] != other.arrays[name]).sum()):
+            off = float(np.abs(made.arrays[name].astype(np.float64) - other.arrays[name]).max())
+            lines.append(f"Column {name}: {n} of {made.arrays[name].size} values differ, by {off:.3g} at most.")
+    if same and len(lines) == 1:
+        lines.append("All columns are equal.")
+    return lines
 
 
 def describe_known(
@@ -136,11 +175,6 @@ def _fitted(
 
     optimizer.step(loss)
     return np.asarray(logs.detach().exp().numpy(), dtype=np.float64)
-
-
-def _training_rows(store: Store) -> NDArray[np.int64]:
-    """Of every size, with a plausible volume."""
-    return select_rows(store, max_atoms=int(store.n_atoms.max(initial=1)), split="train")
 
 
 def _describe_rows(path: Path, rows: NDArray[np.int64]) -> list[KnownCrystal | None]:

@@ -1,0 +1,121 @@
+"""Are known structures among the first exact templates, and among what the networks decode? By size of the cell.
+
+    lcoms data ingest FILES --keep-split --out STORE
+    python benchmarks/templates.py STORE --out rows.jsonl
+    python benchmarks/templates.py STORE -n 20 --decode --out rows.jsonl
+
+Ground states of validation compositions. Nothing is relaxed: templates get the new elements and stand in the order of
+their prototype probabilities, decoded crystals in the surrogate's. Crystals of the very composition are left out.
+Found: strict match and space group. Rows that the file holds already are not made again.
+"""
+
+# ruff: noqa: T201 - a benchmark prints
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from lcoms.core.errors import LcomsError
+from lcoms.data.store import Store
+from lcoms.evaluate.references import Reference, ground_states, sample
+from lcoms.evaluate.statistics import Share
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.presets import Options, spec_for
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import same_space_group, space_group_number
+from lcoms.templates.placing import TemplateChoice, choose_templates, substitute
+
+SIZES = ((2, 20), (21, 40), (41, 80))
+WITHIN = (1, 5, 10, 20)
+Row = dict[str, Any]
+
+
+def place_of(reference: Reference, found: Sequence[tuple[int, Crystal]]) -> int | None:
+    """Place of the first of some crystals, with their space groups, that is the known one; None where none is."""
+    group = space_group_number(reference.crystal)
+    for place, (number, crystal) in enumerate(found, 1):
+        if same_space_group(number, group) and matches(crystal, reference.crystal, STRICT):
+            return place
+    return None
+
+
+def by_templates(reference: Reference, weights: WeightBundle, n: int) -> Row:
+    """Place of the known crystal among so many exact templates."""
+    assert weights.templates is not None
+    clock = time.perf_counter()
+    choice = TemplateChoice(n=n, exclude_same=True)
+    chosen = choose_templates(reference.composition, weights.templates, weights.library.similarity, choice)
+    volumes = weights.templates.element_volumes
+    made = [(t.template.sites.space_group, substitute(reference.composition, t.template, volumes)) for t in chosen]
+    seconds = time.perf_counter() - clock
+    return {"templates": place_of(reference, made), "seconds_templates": round(seconds, 3)}
+
+
+def by_decoding(reference: Reference, predictor: Predictor) -> Row:
+    """Place of the known crystal among decoded ones."""
+    clock = time.perf_counter()
+    try:
+        candidates = predictor.predict(reference.composition).candidates
+    except LcomsError:
+        candidates = ()
+    seconds = time.perf_counter() - clock
+    place = place_of(reference, [(c.space_group, c.crystal) for c in candidates])
+    return {"decoded": place, "seconds_decoded": round(seconds, 2)}
+
+
+def tell(rows: Sequence[Row], size: tuple[int, int]) -> None:
+    """Print what was found of the cells of one size."""
+    for way in ("templates", "decoded"):
+        places = [row[way] for row in rows if way in row]
+        if places:
+            shares = [Share(sum(p is not None and p <= k for p in places), len(places)) for k in WITHIN]
+            found = ", ".join(f"among {k} {share.successes}" for k, share in zip(WITHIN, shares, strict=True))
+            seconds = median(row[f"seconds_{way}"] for row in rows if way in row)
+            print(f"{size[0]} to {size[1]} atoms, {way}: {found} of {len(places)}; first {shares[0]}; {seconds:.2f} s")
+
+
+def main() -> None:
+    """Look for each, keep the rows, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("-n", type=int, help="a random sample of so many of each size; all without it")
+    parser.add_argument("--sample-seed", type=int, default=0)
+    parser.add_argument("--decode", action="store_true", help="also decode, up to the largest cell of the library")
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    store, weights = Store.open(asked.store), WeightBundle.load()
+    networks = replace(weights, templates=None)
+    predictor = Predictor(networks, spec_for(Options(relax=False, exclude_same=True, n_candidates=max(WITHIN))))
+    kept = {}
+    if asked.out.exists():
+        kept = {row["name"]: row for row in map(json.loads, asked.out.read_text().splitlines())}
+    with asked.out.open("a") as file:
+        for low, high in SIZES:
+            references = sample(ground_states(store, min_atoms=low, max_atoms=high), asked.n, asked.sample_seed)
+            rows = []
+            for one in references:
+                row = dict(kept.get(one.name, {}))
+                if "templates" not in row:
+                    row = {"name": one.name, "formula": one.composition.reduced_formula, "atoms": one.crystal.n_atoms}
+                    row |= by_templates(one, weights, max(WITHIN))
+                if asked.decode and "decoded" not in row and high <= weights.largest_cell:
+                    row |= by_decoding(one, predictor)
+                if row != kept.get(one.name):
+                    file.write(json.dumps(row) + "\n")
+                    file.flush()
+                rows.append(row)
+            tell(rows, (low, high))
+
+
+if __name__ == "__main__":
+    main()

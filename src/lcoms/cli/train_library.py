@@ -1,0 +1,115 @@
+"""`lcoms train library` and `lcoms train templates`: known crystals of a store for predictions to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lcoms.core.disk import require_writable, write_whole
+from lcoms.core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from lcoms.data.store import Store
+
+StoreArgument = Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of this run; a run in it is taken up again.")]
+
+
+def library(
+    store: StoreArgument,
+    out: OutOption,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Folder of weights to extend.", show_default="those in the package")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value: min_atoms, max_atoms, max_orbits or per_composition; repeatable."),
+    ] = None,
+) -> None:
+    """Add the stable crystals of a store to what predictions start from; nothing is trained, OUT gets whole weights."""
+    from lcoms.core.config import with_overrides
+    from lcoms.models.manifest import MANIFEST, record_files
+    from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE, TEMPLATES_FILE
+    from lcoms.prediction.bundle import WeightBundle
+    from lcoms.templates.exact import load_templates
+    from lcoms.train.library import ExtensionConfig, extend_library
+    from lcoms.train.templates import extend_templates, make_templates
+
+    config = with_overrides(ExtensionConfig(), settings or [])
+    require_writable(out / LIBRARY_FILE)
+    data, trained = open_training(store), WeightBundle.load(weights)
+    if out.exists() and out.samefile(trained.folder):
+        raise ConfigError(f"{out} holds the weights to extend; name another folder.")
+    there = trained.library
+    extended, statistics = extend_library(there, trained.wyckoff, trained.cdvae, data, config)
+    known = load_templates(trained.folder)
+    templates = make_templates(data) if known is None else extend_templates(known, data)
+    statistics.save(out / ORBITS_FILE)
+    extended.save(out / LIBRARY_FILE)
+    templates.save(out / TEMPLATES_FILE)
+    copied = [TEMPLATES_FILE]
+    for file in sorted(trained.folder.iterdir()):
+        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE, TEMPLATES_FILE, MANIFEST):
+            write_whole(out / file.name, file.read_bytes())
+            copied.append(file.name)
+    record_files(out, [ORBITS_FILE, LIBRARY_FILE, *copied])
+    typer.echo(f"Library: {len(there)} crystals and {len(extended) - len(there)} of {store}.")
+    typer.echo(f"Templates of every size: {len(templates)} crystals.")
+    typer.echo(f"Next: lcoms predict NaCl --weights {out}")
+
+
+def templates(
+    store: StoreArgument,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write: templates.safetensors of a folder of weights.")
+    ],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="Only crystals whose source begins so; repeatable.", show_default="all sources"),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="That search symmetries.", min=1, max=512, show_default="all cores")
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="A file of templates; tells what differs from it.", show_default=False)
+    ] = None,
+) -> None:
+    """Pack the exact templates of all training crystals of a store, of every size; nothing is trained."""
+    from rich.progress import Progress
+
+    from lcoms.models.manifest import read_manifest, record_files
+    from lcoms.templates.exact import ExactTemplates
+    from lcoms.train.templates import differences, make_templates, training_rows
+
+    require_writable(out)
+    other = None if compare is None else ExactTemplates.load(compare)
+    data = open_training(store)
+    with Progress(transient=True) as progress:
+        task = progress.add_task("Describing crystals", total=len(training_rows(data, source or ())))
+        made = make_templates(
+            data, sources=source or (), processes=processes, on_chunk=lambda n: progress.advance(task, n)
+        )
+    made.save(out)
+    if out.name in read_manifest(out.parent):
+        record_files(out.parent, [out.name])
+    lost = made.metadata["not_described"]
+    typer.echo(f"{out}: {len(made)} crystals; {lost} whose symmetry is not found are left out.")
+    if other is not None:
+        for line in differences(made, other):
+            typer.echo(line)
+
+
+def open_training(path: Path) -> Store:
+    """The store, if it has training crystals.
+
+    Raises:
+        DataError: it has none.
+    """
+    from lcoms.data.store import Store
+
+    store = Store.open(path)
+    if not len(store.select(split="train")):
+        raise DataError(f"{path} has no training crystals; ingest data with a split first.")
+    return store

@@ -1,0 +1,101 @@
+"""One row for each candidate of an evaluated prediction: what a ranking can go by, and whether it is the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from lcoms.evaluate.references import Reference
+from lcoms.prediction.stages import Candidate
+from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import same_space_group
+from lcoms.structure.wyckoff import wyckoff_orbits
+
+EXACT = 0.01  # angstrom; tolerance where a crystal was put on no symmetry
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate of an outcome, with what a ranking can go by.
+
+    Attributes:
+        decoded_rank: place in the surrogate's order; None for what only the random symmetric search gave.
+        score: what the candidates were ranked by, eV/atom.
+        energy: by the oracle, eV/atom above the lowest; None where not relaxed.
+        surrogate: formation energy by the surrogate, eV/atom.
+        volume: cubic angstrom an atom.
+        prototype_probability: share of similar templates that have its structure.
+        template_distance: chemical distance of the template, None where there is none.
+        strict, both: whether it is the reference.
+        energies: total energies by each energy model, the one that relaxed first, eV/atom; empty where not relaxed,
+            None where one failed.
+        orbits: Wyckoff letter and element of each orbit, as "a:Na b:Cl"; empty where the symmetry search fails.
+        known_height: of the crystal of the training data that it is, above the hull of its source, eV/atom; None where
+            it is none of them.
+    """
+
+    decoded_rank: int | None
+    score: float
+    energy: float | None
+    surrogate: float
+    latent_distance: float
+    space_group: int
+    n_found: int
+    n_atoms: int
+    volume: float
+    prototype_probability: float
+    template_distance: float | None
+    strict: bool
+    both: bool
+    energies: tuple[float | None, ...] = ()
+    orbits: str = ""
+    known_height: float | None = None
+
+
+def rows_of(
+    reference: Reference, before: Sequence[Candidate], after: Sequence[Candidate], group: int
+) -> tuple[Row, ...]:
+    """The candidates of the final order, compared with the reference.
+
+    Args:
+        before: those of the surrogate's order.
+        group: space group of the reference.
+    """
+    place = {id(c.crystal): rank for rank, c in enumerate(before, 1)}
+    rows = []
+    for c in after:
+        strict = matches(c.crystal, reference.crystal, STRICT)
+        rows.append(
+            Row(
+                decoded_rank=place.get(id(c.decoded.crystal)),
+                score=c.score,
+                energy=c.energy_above_lowest if isfinite(c.energy_above_lowest) else None,
+                surrogate=c.decoded.energy_per_atom,
+                latent_distance=c.decoded.latent_distance,
+                space_group=c.space_group,
+                n_found=c.n_found,
+                n_atoms=c.crystal.n_atoms,
+                volume=c.crystal.volume / c.crystal.n_atoms,
+                prototype_probability=c.prototype_probability,
+                template_distance=c.proposal.distance if isfinite(c.proposal.distance) else None,
+                strict=strict,
+                both=strict and same_space_group(c.space_group, group),
+                energies=_energies(c),
+                orbits=_orbits(c),
+                known_height=None if c.known is None else c.known.height,
+            )
+        )
+    return tuple(rows)
+
+
+def _energies(candidate: Candidate) -> tuple[float | None, ...]:
+    relaxed = candidate.relaxed
+    every = () if relaxed is None else (relaxed.energy_per_atom, *relaxed.committee_energies)
+    return tuple(energy if isfinite(energy) else None for energy in every)
+
+
+def _orbits(candidate: Candidate) -> str:
+    found = wyckoff_orbits(candidate.crystal, symprec=candidate.symprec or EXACT)
+    return "" if found is None else " ".join(f"{letter}:{SYMBOLS[z]}" for letter, z in found[1])
