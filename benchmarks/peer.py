@@ -1,7 +1,7 @@
 """The same compounds, oracle, number of relaxations and judge for lcoms and for CrySPY's random search.
 
     pip install csp-cryspy
-    python benchmarks/peer.py --out benchmarks/results/peer.json
+    python benchmarks/peer.py --out peer.json
 
 lcoms gets the formula alone; its starts leave out the compound's own crystals. CrySPY (Yamashita et al. 2021), in its
 interactive mode, makes crystals of random space groups with pyxtal and relaxes them with ASE. As `cryspy` it is told

@@ -1,6 +1,6 @@
 """What is latent descent worth? Success against the number of relaxations, formula alone, on the paper's 26 compounds.
 
-    python benchmarks/search.py --seeds 3 --out benchmarks/results/search.json --figure benchmarks/results/search.png
+    python benchmarks/search.py --seeds 3 --out search.json --figure search.png
 
 Three sources of crystals are relaxed with the same oracle and the same settings, in the order in which they come:
 

@@ -70,6 +70,7 @@ class Outcome:
         energy, known_energy: formation energies by the oracle, eV/atom, of the first candidate and of the reference
             relaxed in the same way; None without relaxation or where one failed.
         first_known: id of the crystal of the training data that the first candidate is; empty where it is none.
+        n_atoms: in the reference's cell.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Outcome:
     energy: float | None = None
     known_energy: float | None = None
     first_known: str = ""
+    n_atoms: int = 0
 
 
 class Plan(NamedTuple):
@@ -261,6 +263,7 @@ def _compare(reference: Reference, prediction: Prediction | None, seed: int, sec
         first=None if first is None else crystal_to_dict(first.crystal),
         energy=None if first is None or first.relaxed is None else first.relaxed.formation_energy,
         first_known="" if first is None or first.known is None else first.known.id,
+        n_atoms=reference.crystal.n_atoms,
     )
 
 

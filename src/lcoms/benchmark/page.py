@@ -1,0 +1,261 @@
+"""The tables of the results page, from kept measurements, and how they are set into a page.
+
+A page names a table between two comments, `<!-- table: NAME -->` and `<!-- end -->`; what stands between them is
+written from the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+from lcoms.benchmark.kept import Measurement, PredictionRow, read_measurements
+from lcoms.benchmark.page_paper import Source, comparison_source, comparison_tables, dft_table
+from lcoms.benchmark.page_text import lines_of, share
+from lcoms.core.errors import DataError
+from lcoms.evaluate.statistics import Share
+
+BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+SIZES = ((1, 4), (5, 8), (9, 12), (13, 20), (21, 40), (41, 80), (81, 200))
+"""Atoms in the known primitive cell."""
+BINS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
+"""Of stated probabilities."""
+N_FAILURES = 10
+ZERO = 1e-3  # eV/atom; formation energies below it are of elements
+
+
+def page_tables(folder: Path, *, shipped: str) -> dict[str, str]:
+    """Markdown of every table by name.
+
+    Args:
+        folder: of the kept rows.
+        shipped: digest of the weights in the package, to say which rows were made with earlier ones.
+
+    Raises:
+        DataError: no row is kept, or a file is damaged.
+    """
+    measured = read_measurements(folder)
+    predictions = [one for one in measured.values() if one.header.kind == "predictions"]
+    headline = [one for one in predictions if one.header.headline]
+    found = {
+        "headline": headline_table(headline, shipped),
+        "short": short_table(headline),
+        "conventions": conventions_table(headline),
+        "before-relaxation": _before_relaxation(headline),
+        "energies": energies_table(headline),
+        "calibration": calibration_table(predictions),
+        "failures": failures_table(headline),
+        "sources": sources_table(list(measured.values()), shipped, comparison_source(folder)),
+    }
+    for name, one in measured.items():
+        if one.header.kind == "cases":
+            found[name] = cases_table(one)
+        elif len({row.n_atoms for row in one.predictions} - {0}) > 1:
+            found[f"{name}-sizes"] = sizes_table(one)
+    return found | comparison_tables(folder) | dft_table(folder)
+
+
+def fill(text: str, tables: Mapping[str, str]) -> str:
+    """The page with its tables as the rows have them.
+
+    Raises:
+        DataError: the page names a table that there is not.
+    """
+
+    def put(block: re.Match[str]) -> str:
+        if block[2] not in tables:
+            raise DataError(f"there is no table {block[2]}; choose from {', '.join(tables)}.")
+        return f"{block[1]}\n{tables[block[2]]}\n{block[4]}"
+
+    return BLOCK.sub(put, text)
+
+
+def headline_table(measurements: Sequence[Measurement], shipped: str) -> str:
+    """How often the known structure is first, among five and among twenty."""
+    header = ("test set", "predictions", "first", "among 5", "among 20", "median s", "weights")
+    lines = []
+    for one, title, rows in _sets(measurements):
+        shares = [share(within(rows, k, lambda row: row.final.both)) for k in (1, 5, 20)]
+        lines.append((title, str(len(rows)), *shares, _seconds(rows), _weights(one.header.weights, shipped)))
+    return lines_of(header, lines)
+
+
+def short_table(measurements: Sequence[Measurement]) -> str:
+    """First and among five, for the README."""
+    lines = [
+        (title, *(share(within(rows, k, lambda row: row.final.both)) for k in (1, 5)))
+        for _, title, rows in _sets(measurements)
+    ]
+    return lines_of(("test set", "known structure first", "among five"), lines)
+
+
+def conventions_table(measurements: Sequence[Measurement]) -> str:
+    """The field's looser match, without and with its filter."""
+    header = ("test set", "match@1", "match@20", "filtered match@1", "filtered match@20")
+    lines = []
+    for _, title, rows in _sets(measurements):
+        shares = [share(within(rows, k, lambda row: row.final.loose)) for k in (1, 20)]
+        shares += [share(within(rows, k, lambda row: row.final.filtered)) for k in (1, 20)]
+        lines.append((title, *shares))
+    return lines_of(header, lines)
+
+
+def _before_relaxation(measurements: Sequence[Measurement]) -> str:
+    header = ("test set", "decoded: first", "relaxed: first", "decoded: match@1", "relaxed: match@1")
+    choices: tuple[Callable[[PredictionRow], int | None], ...] = (
+        lambda row: row.decoded.both,
+        lambda row: row.final.both,
+        lambda row: row.decoded.loose,
+        lambda row: row.final.loose,
+    )
+    lines = [(title, *(share(within(rows, 1, choice)) for choice in choices)) for _, title, rows in _sets(measurements)]
+    return lines_of(header, lines)
+
+
+def energies_table(measurements: Sequence[Measurement]) -> str:
+    """The paper's criterion: how near the first candidate's energy lies to that of the known structure."""
+    header = ("test set", "within 20 %", "within 5 %", "within 1 %", "within 0.02 eV/atom")
+    lines = []
+    for _, title, rows in _sets(measurements):
+        if any(row.known_energy is not None for row in rows):
+            shares = [within_energy(rows, limit, relative=True) for limit in (0.2, 0.05, 0.01)]
+            lines.append((title, *map(share, [*shares, within_energy(rows, 0.02, relative=False)])))
+    return lines_of(header, lines)
+
+
+def sizes_table(measurement: Measurement) -> str:
+    """By the number of atoms in the known cell."""
+    header = ("atoms in the known cell", "predictions", "first", "among 5", "among 20", "median s")
+    lines = []
+    for low, high in SIZES:
+        rows = [row for row in measurement.predictions if low <= row.n_atoms <= high]
+        if rows:
+            shares = [share(within(rows, k, lambda row: row.final.both)) for k in (1, 5, 20)]
+            lines.append((f"{low} to {high}", str(len(rows)), *shares, _seconds(rows)))
+    return lines_of(header, lines)
+
+
+def calibration_table(measurements: Sequence[Measurement]) -> str:
+    """Stated probabilities, and the shares that were right."""
+    names = [f"{low:.1f} to {high:.1f}" for low, high in BINS]
+    header = ("set", "stated", "right", "expected calibration error", *names)
+    lines = []
+    for one in measurements:
+        pairs = [(row.probability, row.final.both == 1) for row in one.predictions if row.probability is not None]
+        if not pairs:
+            continue
+        cells, error = [], 0.0
+        for low, high in BINS:
+            some = [(p, hit) for p, hit in pairs if low <= p < high or (p == high == 1.0)]
+            hits, n = sum(hit for _, hit in some), len(some)
+            stated = sum(p for p, _ in some) / max(n, 1)
+            error += abs(stated * n - hits) / len(pairs)
+            cells.append(f"{stated:.2f}: {hits} of {n}" if n else "")
+        right = Share(sum(hit for _, hit in pairs), len(pairs))
+        lines.append((one.header.title, str(len(pairs)), f"{right.value:.2f}", f"{error:.3f}", *cells))
+    return lines_of(header, lines)
+
+
+def failures_table(measurements: Sequence[Measurement]) -> str:
+    """Compounds whose known structure did not come first with seed 0, the highest stated probability first."""
+    header = (
+        "compound",
+        "test set",
+        "known space group",
+        "first candidate's",
+        "rank of the known",
+        "stated probability",
+    )
+    missed = [
+        (row, one.header.title)
+        for one in measurements
+        for row in one.predictions
+        if row.final.both != 1 and row.seed == 0
+    ]
+    missed.sort(key=lambda pair: (-(pair[0].probability or 0.0), pair[0].formula))
+    lines = []
+    for row, title in missed[:N_FAILURES]:
+        rank = "not found" if row.final.both is None else str(row.final.both)
+        stated = "" if row.probability is None else f"{row.probability:.2f}"
+        lines.append((row.formula, title, _or_dash(row.space_group), _or_dash(row.first_space_group), rank, stated))
+    return lines_of(header, lines)
+
+
+def sources_table(measurements: Sequence[Measurement], shipped: str, more: Sequence[Source] = ()) -> str:
+    """What every kept file holds, and the command that made it."""
+    heads = [(one.header, len(one.predictions) + len(one.cases)) for one in measurements]
+    found = [Source(head.measurement, head.title, n, head.command, head.weights, head.date) for head, n in heads]
+    lines = [
+        (f"`{one.name}`", one.title, str(one.n_rows), f"`{one.command}`", _weights(one.weights, shipped), one.date)
+        for one in [*found, *more]
+    ]
+    return lines_of(("file", "what", "rows", "command", "weights", "date"), lines)
+
+
+def cases_table(measurement: Measurement) -> str:
+    """A line for each setting: shares of what is true or false, medians of numbers."""
+    rows = measurement.cases
+    every = dict.fromkeys(key for row in rows for key, value in row.items() if _counts(key, value))
+    columns = measurement.header.columns or tuple(every)
+    lines = []
+    for setting in dict.fromkeys(str(row["setting"]) for row in rows):
+        some = [row for row in rows if str(row["setting"]) == setting]
+        cells = [_cell([row[key] for row in some if row.get(key) is not None]) for key in columns]
+        lines.append((setting, str(len(some)), *cells))
+    note = f"\n{measurement.header.note}\n" if measurement.header.note else ""
+    return lines_of(("", "cases", *columns), lines) + note
+
+
+def within(rows: Iterable[PredictionRow], k: int, rank: Callable[[PredictionRow], int | None]) -> Share:
+    """Share whose known structure has a rank of k or better."""
+    ranks = [rank(row) for row in rows]
+    return Share(sum(one is not None and one <= k for one in ranks), len(ranks))
+
+
+def within_energy(rows: Iterable[PredictionRow], limit: float, *, relative: bool) -> Share:
+    """Share whose first candidate lies no more than a limit above the known structure; elements only in eV/atom."""
+    counted = [r for r in rows if not (relative and r.known_energy is not None and abs(r.known_energy) < ZERO)]
+    found = 0
+    for row in counted:
+        if row.energy is not None and row.known_energy is not None:
+            found += row.energy - row.known_energy <= limit * (abs(row.known_energy) if relative else 1.0) + 1e-9
+    return Share(found, len(counted))
+
+
+def _sets(measurements: Sequence[Measurement]) -> list[tuple[Measurement, str, Sequence[PredictionRow]]]:
+    """Each measurement, and after it its subsets."""
+    found: list[tuple[Measurement, str, Sequence[PredictionRow]]] = []
+    for one in measurements:
+        found.append((one, one.header.title, one.predictions))
+        for subset in sorted({row.subset for row in one.predictions} - {""}):
+            some = tuple(row for row in one.predictions if row.subset == subset)
+            found.append((one, f"of these, {subset}", some))
+    return found
+
+
+def _weights(digest: str, shipped: str) -> str:
+    if not digest:
+        return ""
+    return f"{digest[:8]}{'' if digest == shipped else ' (earlier)'}"
+
+
+def _seconds(rows: Sequence[PredictionRow]) -> str:
+    return f"{median(row.seconds for row in rows):.1f}"
+
+
+def _counts(key: str, value: object) -> bool:
+    return key not in ("case", "setting", "seed") and isinstance(value, bool | int | float)
+
+
+def _cell(values: Sequence[bool | int | float]) -> str:
+    if not values:
+        return ""
+    if all(isinstance(value, bool) for value in values):
+        return share(Share(sum(map(bool, values)), len(values)))
+    return f"{median(map(float, values)):.3g}"
+
+
+def _or_dash(value: int | None) -> str:
+    return "-" if value is None else str(value)

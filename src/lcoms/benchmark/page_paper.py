@@ -1,0 +1,109 @@
+"""Tables of the results page about the paper's comparison, from the rows of `lcoms benchmark` and of GPAW."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from lcoms.benchmark.page_text import lines_of
+from lcoms.benchmark.protocol import PAPER_GROUP, TRACKS
+from lcoms.benchmark.rows import Row, read_rows
+from lcoms.benchmark.success import CRITERIA, N_SHOWN, STAGES, total
+from lcoms.benchmark.tables import PAPER_TOTALS, REFERENCE, Column, columns
+from lcoms.core.config import parse_json
+
+COMPARISON = "comparison.jsonl.gz"
+DFT = "dft_winners.json"
+MADE = "2026-11-23"
+"""When these two were made; they have no header that says so."""
+CLOSE = 0.010  # eV/atom
+
+
+class Source(NamedTuple):
+    """What one file of rows holds."""
+
+    name: str
+    title: str
+    n_rows: int
+    command: str
+    weights: str
+    date: str
+
+
+SHORT = {"strict match + space group": "structure"}
+
+
+def comparison_tables(folder: Path) -> dict[str, str]:
+    """`comparison-paper`, `comparison-formula` and one for each further set; empty where no rows are kept."""
+    path = folder / COMPARISON
+    if not path.is_file():
+        return {}
+    rows = read_rows([path])
+    found = {}
+    for group in sorted({row.group for row in rows}):
+        some = [row for row in rows if row.group == group]
+        for track in TRACKS:
+            mine = [column for column in columns(some) if column.track == track]
+            if mine:
+                name = f"comparison-{track}" if group == PAPER_GROUP else f"comparison-{track}-{group}"
+                found[name] = _comparison(mine, quoted=(group, track) == (PAPER_GROUP, "paper"))
+    return found
+
+
+def comparison_source(folder: Path) -> list[Source]:
+    """What the rows of the comparison and of GPAW are."""
+    found = []
+    if (folder / COMPARISON).is_file():
+        rows = read_rows([folder / COMPARISON])
+        digests = {str(row.settings["weights"]) for row in rows if row.method == REFERENCE}
+        weights = min(digests) if len(digests) == 1 else ""
+        found.append(
+            Source("comparison", "The paper's comparison", len(rows), "lcoms benchmark run, sweep", weights, MADE)
+        )
+    if (folder / DFT).is_file():
+        n = len(parse_json((folder / DFT).read_bytes()))
+        command = "python benchmarks/dft_winners.py comparison.jsonl.gz"
+        found.append(Source("dft_winners", "Winners of the comparison by GPAW", n, command, "", MADE))
+    return found
+
+
+def _comparison(found: list[Column], *, quoted: bool) -> str:
+    names = [SHORT.get(one.name, one.name) for one in CRITERIA[:N_SHOWN]]
+    header = ["method", "seeds", *names, *(f"relaxed: {name}" for name in names), "median s"]
+    if quoted:
+        header.append("paper, within 20 %: OQMD, MatBench")
+    lines = []
+    for column in found:
+        shares = [total(column.rows, [], one, stage).compounds for stage in STAGES for one in CRITERIA[:N_SHOWN]]
+        cells = [f"{one.successes}/{one.trials}" if one.trials else "" for one in shares]
+        line = [f"`{column.method}`", str(len({row.seed for row in column.rows})), *cells, _seconds(column.rows)]
+        if quoted:
+            line.append(", ".join("-" if one is None else f"{one}/26" for one in PAPER_TOTALS.get(column.method, ())))
+        lines.append(line)
+    return lines_of(header, lines)
+
+
+def _seconds(rows: list[Row]) -> str:
+    done = [row.total_seconds for row in rows if row.status == "ok"]
+    return f"{median(done):.2f}" if done else ""
+
+
+def dft_table(folder: Path) -> dict[str, str]:
+    """`dft`: the winner of each method against the known structure by GPAW; empty where no rows are kept."""
+    path = folder / DFT
+    if not path.is_file():
+        return {}
+    kept = parse_json(path.read_bytes())
+    lines = []
+    for method in sorted({name for row in kept.values() for name in row["winners"]}):
+        gaps = []
+        for row in kept.values():
+            place = row["winners"].get(method)
+            energy = None if place is None else row["energies"][place]
+            if energy is not None and row["energies"][0] is not None:
+                gaps.append(energy - row["energies"][0])
+        lower, higher = sum(gap < -CLOSE for gap in gaps), sum(gap > CLOSE for gap in gaps)
+        lines.append((method, str(len(gaps)), str(lower), str(len(gaps) - lower - higher), str(higher)))
+    header = ("method", "compounds", "more than 10 meV/atom below", "within 10 meV/atom", "more than 10 meV/atom above")
+    return {"dft": lines_of(header, lines)}
