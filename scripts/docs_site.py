@@ -1,7 +1,7 @@
 """Hooks of the documentation site: what MkDocs cannot take from a file as it is.
 
 - pages of the API, one for each package, the command reference and the picture of the architecture, from the code;
-- the notebook, the changelog, CONTRIBUTING.md and benchmarks/README.md as pages;
+- the notebook, the changelog, CONTRIBUTING.md, benchmarks/README.md and the model card as pages;
 - equations as MathML, which browsers draw without scripts, fonts or a network.
 """
 
@@ -30,11 +30,14 @@ WHOLE_FILES = {
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
     "benchmarks.md": "benchmarks/README.md",
+    "model-card.md": "src/lcoms/weights/MODEL_CARD.md",
 }
 NOTEBOOKS = {"notebook.md": "docs/notebook.ipynb"}
 MOVED_LINKS = {
     "../benchmarks/README.md": "benchmarks.md",
     "../docs/comparison.md": "comparison.md",
+    "../docs/results.md": "results.md",
+    "../src/lcoms/weights/MODEL_CARD.md": "model-card.md",
     "docs/oracles.md": "oracles.md",
     "docs/results.md": "results.md",
 }

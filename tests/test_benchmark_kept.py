@@ -159,9 +159,25 @@ def test_keep_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_every_table_of_the_pages_is_that_of_the_kept_rows() -> None:
     tables = page_tables(RESULTS, shipped=WeightBundle.load().digest)
     command = "lcoms benchmark report --results benchmarks/results --page FILE"
+    named = set()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
+        named |= set(re.findall(r"<!-- table: (\S+) -->", text))
         assert fill(text, tables) == text, f"{page.name} is not what the rows say; run: {command}"
+    assert {"headline", "short", "calibration", "failures", "comparison-paper", "sources"} <= named
+
+
+def test_sets_are_named_and_no_validation_crystal_is_a_test_crystal() -> None:
+    found = {path.stem: read_lines(path) for path in (ROOT / "benchmarks" / "sets").glob("*.txt")}
+    assert {name: len(ids) for name, ids in found.items() if name in ("compounds", "cspbench", "mp20")} == {
+        "compounds": 26, "cspbench": 60, "mp20": 527,
+    }  # fmt: skip
+    assert not set(found["validation"]) & {*found["cspbench"], *found["mp20"]}
+    assert set(found["compounds"]) <= set(found["test-compositions"])
+
+
+def read_lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
 
 
 def test_a_number_that_was_changed_by_hand_is_seen() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from importlib import import_module, util
@@ -85,6 +87,75 @@ def test_the_oracle_of_the_page_passes_the_battery_and_one_without_its_stress_do
 
     monkeypatch.setattr(import_module("pressure").Enthalpy, "pressed", forgetful)
     assert [check.name for check in run_battery(oracle, BatteryConfig()) if not check.passed] == ["stress is a slope"]
+
+
+TUTORIAL = blocks(ROOT / "docs" / "tutorial.md")
+SMALL = {"predict": "--effort fast --n-relax 3", "campaign": "--effort fast --n-relax 1 --processes 1"}
+
+
+def run_tutorial(name: str, folder: Path) -> str:
+    """What the blocks of one tutorial print, one after another; predictions are made at a small size."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    printed = ""
+    for block in (block for block in TUTORIAL if block.mark == f"run: {name}"):
+        text = block.text
+        for command, options in SMALL.items():
+            text = re.sub(
+                rf"^lcoms {command} (?!.*--no-relax)", f"lcoms {command} {options} ", text, flags=re.MULTILINE
+            )
+        shell = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
+        done = subprocess.run(
+            [*shell, text],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        printed += done.stdout
+    return printed
+
+
+@pytest.mark.readme
+def test_the_tutorial_of_a_known_compound_ends_in_two_polymorphs_and_input_for_a_code(tmp_path: Path) -> None:
+    printed = run_tutorial("known", tmp_path)
+    assert "F-43m" in printed
+    assert "P6_3mc" in printed
+    assert (tmp_path / "results" / "report.html").stat().st_size > 0
+    assert len(list((tmp_path / "vasp").rglob("POSCAR"))) == 2
+
+
+@pytest.mark.readme
+def test_the_tutorial_of_a_pattern_ends_in_rutile(tmp_path: Path) -> None:
+    run_tutorial("pattern", tmp_path)
+    results = json.loads((tmp_path / "unknown" / "MgF2" / "results.json").read_text(encoding="utf-8"))
+    assert results["candidates"][0]["space_group"] == 136
+    assert (tmp_path / "unknown" / "MgF2" / "rank-01-fitted.cif").exists()
+
+
+@pytest.mark.readme
+def test_the_tutorial_of_a_campaign_ends_in_a_table_of_rock_salts(tmp_path: Path) -> None:
+    printed = run_tutorial("campaign", tmp_path)
+    assert re.findall(r"(NaBr|KI|CaSe)\s+225", printed) == ["NaBr", "KI", "CaSe"]
+
+
+@pytest.mark.readme
+def test_the_tutorial_of_own_data_ends_in_a_prediction_by_own_weights(tmp_path: Path) -> None:
+    from lcoms.prediction.bundle import WeightBundle
+
+    run_tutorial("data", tmp_path)
+    results = json.loads((tmp_path / "mine" / "KCl" / "results.json").read_text(encoding="utf-8"))
+    assert results["candidates"]
+    assert results["weights"] == WeightBundle.load(tmp_path / "run").digest
+
+
+def test_every_tutorial_that_is_marked_is_run_here() -> None:
+    assert {block.mark for block in TUTORIAL if block.mark} == {
+        f"run: {n}" for n in ("known", "pattern", "campaign", "data")
+    }
 
 
 @pytest.mark.readme

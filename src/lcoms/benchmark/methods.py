@@ -179,7 +179,7 @@ def _lcoms(case: Case) -> Found:
 
 
 def _descend(case: Case, weights: WeightBundle, steps: int, points: int) -> Found:
-    """The paper's method: encode, descend, decode once."""
+    """Encode, descend, decode without symmetry: the best of several samples, where the paper draws one."""
     assert case.start is not None
     check_composition(case.task.cell, weights)
     clock = [time.perf_counter()]

@@ -17,6 +17,7 @@ COMPARISON = "comparison.jsonl.gz"
 DFT = "dft_winners.json"
 MADE = "2026-11-23"
 """When these two were made; they have no header that says so."""
+FEW = 3  # seeds of the searches
 CLOSE = 0.010  # eV/atom
 
 
@@ -72,16 +73,32 @@ def _comparison(found: list[Column], *, quoted: bool) -> str:
     names = [SHORT.get(one.name, one.name) for one in CRITERIA[:N_SHOWN]]
     header = ["method", "seeds", *names, *(f"relaxed: {name}" for name in names), "median s"]
     if quoted:
-        header.append("paper, within 20 %: OQMD, MatBench")
+        header.append("paper: OQMD, MatBench")
     lines = []
-    for column in found:
+    for column in _beside(found):
         shares = [total(column.rows, [], one, stage).compounds for stage in STAGES for one in CRITERIA[:N_SHOWN]]
         cells = [f"{one.successes}/{one.trials}" if one.trials else "" for one in shares]
-        line = [f"`{column.method}`", str(len({row.seed for row in column.rows})), *cells, _seconds(column.rows)]
+        line = [f"`{column.method}`", _seeds(column.rows), *cells, _seconds(column.rows)]
         if quoted:
             line.append(", ".join("-" if one is None else f"{one}/26" for one in PAPER_TOTALS.get(column.method, ())))
         lines.append(line)
     return lines_of(header, lines)
+
+
+def _beside(found: list[Column]) -> list[Column]:
+    """LCOMs twice where it has more seeds than others: all of them, and as many as those have."""
+    counts = sorted({len({row.seed for row in column.rows}) for column in found})
+    lines = []
+    for column in found:
+        lines.append(column)
+        if column.method == REFERENCE and FEW in counts[:-1]:
+            lines.append(column._replace(rows=[row for row in column.rows if row.seed < FEW]))
+    return lines
+
+
+def _seeds(rows: list[Row]) -> str:
+    seeds = {row.seed for row in rows}
+    return f"{len(seeds)}" if len(seeds) != FEW else f"{FEW} (0 to {FEW - 1})"
 
 
 def _seconds(rows: list[Row]) -> str:

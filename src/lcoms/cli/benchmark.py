@@ -18,25 +18,31 @@ if TYPE_CHECKING:
 QUICK_COMPOUNDS = "NaCl,MgO,ZnS,Si"
 MAX_ATOMS = 20
 
-app = typer.Typer(no_args_is_help=True, help="Run every method under one protocol, and report.")
+app = typer.Typer(no_args_is_help=True, help="Run all methods under one protocol, and make tables of the rows.")
 
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the rows; what it holds is not run again.")]
+OutOption = Annotated[
+    Path, typer.Option("--out", "-o", help="Folder of the rows; runs that it holds are not repeated.")
+]
 CompoundsOption = Annotated[
-    str | None, typer.Option(help="Names with commas between, such as NaCl,MgO.", show_default="all")
+    str | None, typer.Option(help="Names separated by commas, such as NaCl,MgO.", show_default="all")
 ]
 TableOption = Annotated[
-    Path | None, typer.Option(help="Known structures to take instead of the paper's 26 compounds (any data file).")
+    Path | None, typer.Option(help="Data file of known structures, instead of the paper's 26 compounds.")
 ]
-NumberOption = Annotated[int | None, typer.Option("-n", help="So many of the table at random.", show_default="all")]
+NumberOption = Annotated[
+    int | None, typer.Option("-n", help="Take a random sample of this size from the table.", show_default="all")
+]
 SeedsOption = Annotated[int | None, typer.Option(help="Seeds 0, 1, ...", show_default="3, quick 1", min=1)]
-StepsOption = Annotated[int, typer.Option(help="Steps of descents.")]
+StepsOption = Annotated[int, typer.Option(help="Steps of gradient descent.")]
 PointsOption = Annotated[
     int | None,
-    typer.Option(help="Places on a descent that are decoded and judged, as for Figure 2.", show_default="0, quick 3"),
+    typer.Option(help="Points along a descent to decode and judge, as for Figure 2.", show_default="0, quick 3"),
 ]
-JudgeOption = Annotated[str, typer.Option(help="Energy oracle whose energies count.")]
+JudgeOption = Annotated[str, typer.Option(help="Energy model whose energies count.")]
 WeightsOption = Annotated[Path | None, typer.Option(help="Folder of weights.", show_default="those in the package")]
-ProcessesOption = Annotated[int, typer.Option(help="Runs at a time; seconds are longer with many.", min=1, max=512)]
+ProcessesOption = Annotated[
+    int, typer.Option(help="Parallel runs; each takes longer where there are many.", min=1, max=512)
+]
 
 
 @app.command()
@@ -44,7 +50,7 @@ def run(
     out: OutOption,
     methods: Annotated[
         str | None,
-        typer.Option(help="Names with commas between.", show_default="all but dft-pso whose models are given"),
+        typer.Option(help="Names separated by commas.", show_default="all but dft-pso whose models are given"),
     ] = None,
     track: Annotated[str | None, typer.Option(help="paper or formula.", show_default="both")] = None,
     compounds: CompoundsOption = None,
@@ -54,24 +60,29 @@ def run(
     steps: StepsOption = 50,
     points: PointsOption = None,
     budget: Annotated[
-        int | None, typer.Option(help="Energies of a search with MEGNet.", show_default="1000, quick 100", min=1)
+        int | None,
+        typer.Option(help="Energy evaluations of a search with MEGNet.", show_default="1000, quick 100", min=1),
     ] = None,
     tpe_budget: Annotated[
         int | None,
-        typer.Option(help="Energies of megnet-tpe, which is slow with many.", show_default="200, quick 50", min=1),
+        typer.Option(
+            help="Energy evaluations of megnet-tpe, whose time grows with their square.",
+            show_default="200, quick 50",
+            min=1,
+        ),
     ] = None,
     relaxations: Annotated[
         int | None, typer.Option(help="Relaxations of a search by the judge.", show_default="50, quick 10", min=1)
     ] = None,
     dft_relaxations: Annotated[int, typer.Option(help="Relaxations of dft-pso.", min=1)] = 20,
-    dft: Annotated[str, typer.Option(help="Energy oracle of dft-pso.")] = "gpaw",
+    dft: Annotated[str, typer.Option(help="Energy model of dft-pso.")] = "gpaw",
     max_units: Annotated[
         int, typer.Option(help="Formula units of the largest cell for searches from the formula alone.", min=1)
     ] = 4,
     effort: Annotated[str, typer.Option(help="fast, normal or thorough: of lcoms from the formula alone.")] = "normal",
     judge: JudgeOption = DEFAULT_ORACLE,
     start_oracle: Annotated[
-        str | None, typer.Option(help="Energy oracle that relaxes the starts.", show_default="the judge")
+        str | None, typer.Option(help="Energy model that relaxes the starts.", show_default="the judge")
     ] = None,
     weights: WeightsOption = None,
     sl: Annotated[
@@ -139,7 +150,7 @@ def run(
 def sweep(
     store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest; the surrogates learn from it.")],
     out: OutOption,
-    tau: Annotated[str, typer.Option(help="Values with commas between; empty for none.")] = "0.1,0.5,1,2,5",
+    tau: Annotated[str, typer.Option(help="Values separated by commas; empty for none.")] = "0.1,0.5,1,2,5",
     inner_steps: Annotated[str, typer.Option(help="Steps of the adversary in training.")] = "1,50",
     final_steps: Annotated[str, typer.Option(help="Steps of the final descent.")] = "10,40,50,200",
     set_: Annotated[
@@ -187,7 +198,7 @@ def sweep(
 @app.command()
 def report(
     rows: Annotated[
-        list[Path] | None, typer.Argument(help="Folders or files of rows; all are put together.", show_default=False)
+        list[Path] | None, typer.Argument(help="Folders or files of rows, read together.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for report.md, CSV and PNG files.")] = None,
     results: Annotated[

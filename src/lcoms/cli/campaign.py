@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 @with_groups
 def campaign(
     formulas: Annotated[Path, typer.Argument(help="A text file with one formula a line.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the campaign; a broken run goes on there.")] = (
-        Path("campaign")
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the campaign; a run that was stopped is resumed there.")
+    ] = (Path("campaign")),
     processes: Annotated[
         int | None, typer.Option(help="Processes on this machine.", max=512, show_default="all cores")
     ] = None,
@@ -35,11 +35,9 @@ def campaign(
         str | None, typer.Option(help="Predict on the Dask cluster of this address, such as tcp://host:8786.")
     ] = None,
     summary: Annotated[
-        bool, typer.Option("--summary", help="Only write the table of what is finished so far.")
+        bool, typer.Option("--summary", help="Only write the table of the formulas finished so far.")
     ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Also try those formulas again that failed before.")
-    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again the formulas that failed.")] = False,
     weights: WeightsOption = None,
     *,
     asked: SearchOptions,

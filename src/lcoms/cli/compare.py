@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def compare(
     first: Annotated[Path, typer.Argument(help="CIF, POSCAR or extxyz file of one crystal.")],
-    second: Annotated[Path, typer.Argument(help="Another.")],
-    symprec: Annotated[float, typer.Option(help="Angstrom; tolerance of the space groups.", min=1e-6, max=1.0)] = 0.1,
+    second: Annotated[Path, typer.Argument(help="The file to compare it with.")],
+    symprec: Annotated[float, typer.Option(help="Tolerance of the space groups, angstrom.", min=1e-6, max=1.0)] = 0.1,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the comparison to this file.")] = None,
 ) -> None:
     """Tell whether two crystals are one structure, which atom is which, and how volumes and groups differ."""

@@ -65,7 +65,7 @@ def ingest(
     ] = (2.0, 200.0),
     max_formation_energy: Annotated[float, typer.Option(help="Largest absolute formation energy, eV/atom.")] = 5.0,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="A composition to leave out, or a text file of them; repeat for more.")
+        list[str] | None, typer.Option(help="Composition to leave out, or a text file of compositions; repeatable.")
     ] = None,
     val_fraction: Annotated[float, typer.Option(help="Share of compositions for validation.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of the split by composition.")] = 0,
@@ -73,14 +73,14 @@ def ingest(
         bool,
         typer.Option(
             "--keep-split",
-            help="Keep the split that the files give; a composition that one has for validation is so in all.",
+            help="Keep the split of the files; a composition that is validation in one file is validation in all.",
         ),
     ] = False,
     niggli: Annotated[bool, typer.Option(help="Reduce cells to their Niggli form.")] = True,
     file_format: Annotated[
         str | None, typer.Option("--format", help="parquet, csv, json, extxyz or folder, whatever the names.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that parse and check.", max=512)] = 1,
+    workers: Annotated[int, typer.Option(help="Processes for reading and checking.", max=512)] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there.")] = False,
 ) -> None:
     """Check crystals and put them into a store; run again after an interruption, it goes on where it stopped."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lcoms.evaluate.formulas import Outcome
     from lcoms.evaluate.references import Reference
 
-app = typer.Typer(no_args_is_help=True, help="Measure how well trained weights do.")
+app = typer.Typer(no_args_is_help=True, help="Measure the accuracy of trained weights.")
 
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", help="Folder of trained weights.", show_default="those in the package")
@@ -46,7 +46,7 @@ def reconstruction(
     split: Annotated[str, typer.Option(help="train or val.")] = "val",
     symmetry: Annotated[
         bool,
-        typer.Option("--symmetry/--no-symmetry", help="Decode within space groups that the library proposes, too."),
+        typer.Option("--symmetry/--no-symmetry", help="Also decode within the space groups of similar crystals."),
     ] = True,
     max_atoms: Annotated[int, typer.Option(help="Largest cell.")] = 20,
     seed: Annotated[int, typer.Option()] = 0,
@@ -79,17 +79,19 @@ def reconstruction(
 
 
 SeedsOption = Annotated[int, typer.Option(help="Independent predictions of each.")]
-StepsOption = Annotated[int, typer.Option(help="Steps of latent descent.")]
-RelaxOption = Annotated[bool, typer.Option("--relax/--no-relax", help="Relax candidates and rank them by the oracle.")]
+StepsOption = Annotated[int, typer.Option(help="Steps of gradient descent in latent space.")]
+RelaxOption = Annotated[
+    bool, typer.Option("--relax/--no-relax", help="Relax candidates and rank them by energy models.")
+]
 ProcessesOption = Annotated[int, typer.Option(help="Formulas predicted at a time.", min=1, max=512)]
 RowsOption = Annotated[
     Path | None,
-    typer.Option(help="Write rows to this JSON file as they come; what it holds already is not predicted again."),
+    typer.Option(help="Write rows to this JSON file as they come; predictions that it holds are not repeated."),
 ]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest known cell.")]
 MinAtomsOption = Annotated[int, typer.Option(help="Smallest known cell.")]
-SampleOption = Annotated[int | None, typer.Option("-n", help="A random sample of so many.", show_default="all")]
-SampleSeedOption = Annotated[int, typer.Option(help="Another number draws another sample.")]
+SampleOption = Annotated[int | None, typer.Option("-n", help="Size of a random sample.", show_default="all")]
+SampleSeedOption = Annotated[int, typer.Option(help="Seed of the sample.")]
 
 
 class _Asked(NamedTuple):

@@ -18,7 +18,8 @@ app = typer.Typer(no_args_is_help=True, help="Fit the ranking and the stated pro
 
 RowsArgument = Annotated[list[Path], typer.Argument(help="Rows written by lcoms evaluate ... --relax --out.")]
 FolderOption = Annotated[
-    Path | None, typer.Option("--weights", help="Folder of weights that gets what was fitted; nothing is written else.")
+    Path | None,
+    typer.Option("--weights", help="Folder of weights to write the fit into; without it nothing is written."),
 ]
 
 
@@ -60,7 +61,8 @@ def calibration(
     rows: RowsArgument,
     weights: FolderOption = None,
     again: Annotated[
-        Path | None, typer.Option(help="State it anew by the model in this folder of weights, not as in the rows.")
+        Path | None,
+        typer.Option(help="Compute the probability with the model in this folder of weights, not as in the rows."),
     ] = None,
     stated: Annotated[bool, typer.Option("--stated", help="Compare what the rows state; nothing is fitted.")] = False,
     oracle: OracleOption = None,

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 def improve(
     formula: Annotated[str, typer.Argument(help="A formula such as SrTiO3.")],
-    budget: Annotated[int, typer.Option(help="Relaxations in all.")] = 48,
-    batch: Annotated[int, typer.Option(help="Relaxations of a round.")] = 12,
+    budget: Annotated[int, typer.Option(help="Total number of relaxations.")] = 48,
+    batch: Annotated[int, typer.Option(help="Relaxations in each round.")] = 12,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for CIF files and results.json.")] = Path("results"),
     n: CandidatesOption = 10,
     effort: EffortOption = DEFAULT_EFFORT,

@@ -47,15 +47,15 @@ COMMANDS = {
     "show": LazyCommand("lcoms.cli.show", "show", "Show what is read from files of crystals."),
     "rank": LazyCommand("lcoms.cli.rank", "rank", "Rank crystals of files by their energies."),
     "match": LazyCommand("lcoms.cli.match", "match", "Rank crystals of files by how they fit a powder pattern."),
-    "phonons": LazyCommand("lcoms.cli.phonons", "phonons", "Tell whether crystals are dynamically stable."),
+    "phonons": LazyCommand("lcoms.cli.phonons", "phonons", "Compute whether crystals are dynamically stable."),
     "compare": LazyCommand("lcoms.cli.compare", "compare", "Compare two crystals."),
     "export": LazyCommand("lcoms.cli.export", "export", "Write inputs of other codes for crystals."),
-    "improve": LazyCommand("lcoms.cli.improve", "improve", "Predict in rounds that teach the surrogate."),
-    "oracle": LazyCommand("lcoms.cli.oracle", "app", "Test energy oracles and compute their references."),
+    "improve": LazyCommand("lcoms.cli.improve", "improve", "Predict in rounds; the surrogate learns from each."),
+    "oracle": LazyCommand("lcoms.cli.oracle", "app", "Test energy models and compute their reference energies."),
     "score": LazyCommand("lcoms.cli.score", "score", "Score predictions against known structures."),
-    "benchmark": LazyCommand("lcoms.cli.benchmark", "app", "Run every method under one protocol, and report."),
+    "benchmark": LazyCommand("lcoms.cli.benchmark", "app", "Run all methods under one protocol; tables of rows."),
     "fit": LazyCommand("lcoms.cli.fit", "app", "Fit the ranking and the stated probability."),
-    "evaluate": LazyCommand("lcoms.cli.evaluate", "app", "Measure how well trained weights do."),
+    "evaluate": LazyCommand("lcoms.cli.evaluate", "app", "Measure the accuracy of trained weights."),
 }
 
 

@@ -19,7 +19,7 @@ NONE = "none"
 BY_EFFORT = "as the effort says"
 
 EffortOption = Annotated[
-    str, typer.Option(help="fast, normal or thorough: how many starts, samples and relaxations there are.")
+    str, typer.Option(help="fast, normal or thorough: sets the number of templates, samples and relaxations.")
 ]
 SpecOption = Annotated[
     Path | None,
@@ -28,17 +28,19 @@ SpecOption = Annotated[
 ThreadsOption = Annotated[
     int,
     typer.Option(
-        help="Threads that decode; more gain nothing, and lose much where other programs run.", min=1, max=256
+        help="Threads for decoding; more than one rarely helps, and slows down on a busy machine.", min=1, max=256
     ),
 ]
 RelaxProcessesOption = Annotated[
-    int | None, typer.Option(help="Processes that relax.", max=512, show_default="all cores")
+    int | None, typer.Option(help="Processes for relaxations.", max=512, show_default="all cores")
 ]
-StartsOption = Annotated[int | None, typer.Option(help="Latents to descend from.", show_default=BY_EFFORT)]
+StartsOption = Annotated[
+    int | None, typer.Option(help="Number of latents, of templates or random, to descend from.", show_default=BY_EFFORT)
+]
 NRelaxOption = Annotated[int | None, typer.Option(help="Candidates to relax.", show_default=BY_EFFORT)]
 RandomSymmetricOption = Annotated[
     int | None,
-    typer.Option(help="Random symmetric crystals to relax beside them.", show_default=BY_EFFORT),
+    typer.Option(help="Random symmetric crystals to relax as well.", show_default=BY_EFFORT),
 ]
 CandidatesOption = Annotated[int, typer.Option("-n", help="Candidates to keep for each formula.")]
 FormulaUnitsOption = Annotated[
@@ -54,17 +56,21 @@ MaxCellOption = Annotated[
     ),
 ]
 StepsOption = Annotated[
-    int | None, typer.Option(help="Steps of latent descent; 0 decodes the starts.", show_default="10")
+    int | None,
+    typer.Option(help="Steps of gradient descent in latent space; 0 decodes the templates.", show_default="10"),
 ]
 StartOption = Annotated[
     str | None,
-    typer.Option(help="Where descents start: library (templates), prior or random.", show_default="library"),
+    typer.Option(help="Where descents begin: library (templates), prior or random.", show_default="library"),
 ]
 SymmetryOption = Annotated[
-    bool, typer.Option("--symmetry/--no-symmetry", help="Decode within the space groups of the templates, or freely.")
+    bool,
+    typer.Option(
+        "--symmetry/--no-symmetry", help="Decode within the space groups of the templates, or without symmetry."
+    ),
 ]
 WithoutSameOption = Annotated[
-    bool, typer.Option("--without-same", help="Leave training crystals of the very formula out of the templates.")
+    bool, typer.Option("--without-same", help="Leave training crystals of the same formula out of the templates.")
 ]
 RelaxOption = Annotated[
     bool | None,
@@ -78,23 +84,23 @@ OracleOption = Annotated[str | None, typer.Option(help="Energy model that relaxe
 CommitteeOption = Annotated[
     str | None,
     typer.Option(
-        help="Further energy models, with commas between, whose energies of the relaxed crystals count as much in the "
+        help="Further energy models, separated by commas, whose energies of the relaxed crystals count as much in the "
         "order as those of --oracle; or none.",
         show_default="sevennet:l3i5, where sevenn is installed and --oracle is not given",
     ),
 ]
 FmaxOption = Annotated[
-    float | None, typer.Option(help="Largest force left by a relaxation, eV/angstrom.", show_default="0.1")
+    float | None, typer.Option(help="Relax until the largest force is below this, eV/angstrom.", show_default="0.1")
 ]
 SpaceGroupOption = Annotated[
     str | None,
-    typer.Option(help="Space groups that the crystal may have, numbers or symbols with commas between."),
+    typer.Option(help="Space groups that the crystal may have, as numbers or symbols separated by commas."),
 ]
 CrystalSystemOption = Annotated[str | None, typer.Option(help="Crystal system, such as tetragonal.")]
 VolumeOption = Annotated[float | None, typer.Option(help="Volume of one formula unit, cubic angstrom.")]
 DensityOption = Annotated[float | None, typer.Option(help="Density, g/cm^3.")]
 ToleranceOption = Annotated[
-    float | None, typer.Option(help="By which volume or density may differ, relative.", show_default="0.1")
+    float | None, typer.Option(help="Relative tolerance of volume or density.", show_default="0.1")
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 WeightsOption = Annotated[

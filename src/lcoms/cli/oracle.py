@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lcoms.relax import RelaxResult
     from lcoms.structure.crystal import Crystal
 
-app = typer.Typer(no_args_is_help=True, help="Test energy oracles and compute their references.")
+app = typer.Typer(no_args_is_help=True, help="Test energy models and compute their reference energies.")
 
 NameArgument = Annotated[
     str, typer.Argument(help="chgnet:r2scan, chgnet:0.3.0, gpaw, analytic, or package.module:Calculator.")
@@ -31,8 +31,12 @@ def check(
     files: Annotated[
         list[Path] | None, typer.Argument(help="CIF, POSCAR or extxyz files.", show_default="four small crystals")
     ] = None,
-    slope: Annotated[float, typer.Option(help="Share by which forces and stress may miss the slope.")] = 3e-3,
-    energy: Annotated[float, typer.Option(help="eV/atom by which equal crystals may differ.")] = 1e-5,
+    slope: Annotated[
+        float, typer.Option(help="Relative error allowed between forces or stress and the slope of the energy.")
+    ] = 3e-3,
+    energy: Annotated[
+        float, typer.Option(help="Energy difference allowed between equivalent crystals, eV/atom.")
+    ] = 1e-5,
     seed: Annotated[int, typer.Option(help="Seed of the displacements.")] = 0,
 ) -> None:
     """Hold forces and stress against slopes of the energy, and test that names of things do not matter."""
@@ -57,12 +61,14 @@ def check(
 @app.command()
 def references(
     name: NameArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; other oracles' tables in it are kept.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write; tables of other energy models in it are kept.")
+    ],
     elements: Annotated[
         str | None, typer.Option(help="Symbols such as Na,Cl.", show_default="all that the oracle can handle")
     ] = None,
     fmax: Annotated[float, typer.Option(help="Largest force at the end, eV/angstrom.")] = 0.02,
-    steps: Annotated[int, typer.Option(help="Most steps of a relaxation.")] = 500,
+    steps: Annotated[int, typer.Option(help="Largest number of steps of a relaxation.")] = 500,
     processes: Annotated[int | None, typer.Option(help="Processes.", max=512, show_default="one a core")] = None,
 ) -> None:
     """Relax all forms of the elements with an oracle; formation energies are counted from the lowest ones."""

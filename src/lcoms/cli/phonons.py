@@ -26,12 +26,12 @@ FIGURES = (".png", ".svg", ".pdf")
 def phonons(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.")],
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
-    temperature: Annotated[float, typer.Option(help="K, of the free energy.")] = 300.0,
+    temperature: Annotated[float, typer.Option(help="Temperature of the free energy, K.")] = 300.0,
     relax: Annotated[
         bool, typer.Option("--relax/--no-relax", help="Relax within the crystal's symmetry first.")
     ] = True,
-    displacement: Annotated[float, typer.Option(help="Angstrom.")] = 0.03,
-    most_atoms: Annotated[int, typer.Option(help="Atoms in the supercell at most.")] = 220,
+    displacement: Annotated[float, typer.Option(help="Displacement of atoms, angstrom.")] = 0.03,
+    most_atoms: Annotated[int, typer.Option(help="Largest number of atoms in the supercell.")] = 220,
     figure: Annotated[
         Path | None, typer.Option(help="Draw the density of states (.png, .svg, .pdf); of several, NAME-1, NAME-2, ...")
     ] = None,

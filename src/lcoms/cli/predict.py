@@ -32,7 +32,7 @@ def predict(
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for CIF files and results.json.")] = Path("results"),
     start_structure: Annotated[
-        Path | None, typer.Option(help="Start from this CIF, POSCAR or extxyz instead of the library.")
+        Path | None, typer.Option(help="Descend from this CIF, POSCAR or extxyz file instead of templates.")
     ] = None,
     hull: Annotated[
         str | None,
@@ -42,23 +42,26 @@ def predict(
         ),
     ] = None,
     pattern: Annotated[
-        Path | None, typer.Option(help="A powder pattern of the compound (xy, xye, csv), which then ranks, too.")
+        Path | None,
+        typer.Option(help="Powder pattern of the compound (xy, xye, csv); candidates are ranked by it as well."),
     ] = None,
     wavelength: Annotated[
         str | None,
-        typer.Option(help="Of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or 'neutron 1.54'."),
+        typer.Option(
+            help="Radiation of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or 'neutron 1.54'."
+        ),
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Files of each candidate: cif, poscar, extxyz, with commas between.")
+        str, typer.Option("--format", help="Files of each candidate: cif, poscar, extxyz, separated by commas.")
     ] = "cif",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Predict anew what OUT holds already, made with the same options.")
+        bool, typer.Option("--overwrite", help="Predict again what OUT already holds with the same options.")
     ] = False,
     processes: RelaxProcessesOption = None,
     report: Annotated[
-        bool, typer.Option("--report", help="Also write OUT/report.html, a page to look at that works offline.")
+        bool, typer.Option("--report", help="Also write OUT/report.html, a page that opens offline.")
     ] = False,
     weights: WeightsOption = None,
     threads: ThreadsOption = 1,

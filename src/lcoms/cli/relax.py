@@ -27,12 +27,12 @@ CIF_SYMPREC = 0.01
 def relax(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files.", show_default=False)],
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
-    fmax: Annotated[float, typer.Option(help="Largest force left, eV/angstrom.")] = 0.05,
-    steps: Annotated[int, typer.Option(help="Steps at most.")] = 500,
+    fmax: Annotated[float, typer.Option(help="Relax until the largest force is below this, eV/angstrom.")] = 0.05,
+    steps: Annotated[int, typer.Option(help="Largest number of steps.")] = 500,
     processes: Annotated[int | None, typer.Option(help="Processes.", max=512, show_default="as many as cores")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for results; a broken run goes on there.")] = Path(
-        "relaxed"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for results; a run that was stopped is resumed there.")
+    ] = Path("relaxed"),
     trajectory: Annotated[
         str, typer.Option(help="none, energies (into results.json) or frames (an extxyz file each).")
     ] = "none",

@@ -24,9 +24,15 @@ def score(
         Path, typer.Argument(help="Output of lcoms predict, a folder FORMULA/*.cif, or a table with id, formula, rank.")
     ],
     truth: Annotated[Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIFs.")],
-    k: Annotated[list[int] | None, typer.Option("-k", help="Look at the first k.", show_default="1, 5, 10, 20")] = None,
+    k: Annotated[
+        list[int] | None, typer.Option("-k", help="Consider the first k candidates.", show_default="1, 5, 10, 20")
+    ] = None,
     oracle: Annotated[
-        str | None, typer.Option(help="Compute energies of both sides with it.", show_default="those in the files")
+        str | None,
+        typer.Option(
+            help="Compute energies of predictions and known structures with this energy model.",
+            show_default="those in the files",
+        ),
     ] = None,
     free_atoms: Annotated[
         Path | None, typer.Option(help="JSON of free atoms' energies in eV, for cohesive energies.")

@@ -35,7 +35,7 @@ def cdvae(
         typer.Option("--model", help="key=value for the network, such as latent_dim=32 or decoder.quadruplets=true."),
     ] = None,
     train_set: SetOption = None,
-    start_from: Annotated[Path | None, typer.Option(help="Weights file to go on from.")] = None,
+    start_from: Annotated[Path | None, typer.Option(help="Weights file to continue from.")] = None,
     max_atoms: MaxAtomsOption = 20,
     threads: Annotated[
         int | None, typer.Option(help="Threads of each process.", min=1, max=256, show_default="all cores")
@@ -83,7 +83,9 @@ def surrogate(
         list[Path] | None, typer.Option(help="Stores of decoys (lcoms train decoys, lcoms data ingest) to learn from.")
     ] = None,
     train_set: SetOption = None,
-    conservatism: Annotated[str, typer.Option(help="off gives plain regression, the paper's SL baseline.")] = "on",
+    conservatism: Annotated[
+        str, typer.Option(help="off: plain regression, the paper's supervised learning (SL) baseline.")
+    ] = "on",
     max_atoms: MaxAtomsOption = 20,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
@@ -154,7 +156,7 @@ def megnet(
     ] = None,
     train_set: SetOption = None,
     conservatism: Annotated[
-        str, typer.Option(help="on: also raise energies where descent in lattice and coordinates leads.")
+        str, typer.Option(help="on: also raise the energies that descent in lattice and coordinates reaches.")
     ] = "off",
     max_atoms: MaxAtomsOption = 20,
     threads: Annotated[int | None, typer.Option(help="Threads.", min=1, max=256, show_default="all cores")] = None,
@@ -201,7 +203,7 @@ def decoys(
     n: Annotated[int, typer.Option("-n", help="Compositions.")] = 3000,
     starts: Annotated[int, typer.Option(help="Decoys of each.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps of latent descent.")] = 50,
-    oracle: Annotated[str, typer.Option(help="Oracle that gives the energies.")] = "chgnet:0.3.0",
+    oracle: Annotated[str, typer.Option(help="Energy model that gives the energies.")] = "chgnet:0.3.0",
     weights: Annotated[
         Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
     ] = None,
@@ -210,7 +212,7 @@ def decoys(
 ) -> None:
     """Decode crystals of known compositions, as prediction does, and label them with energies of an oracle.
 
-    The composition's own crystals are left out of the starts.
+    Crystals of the same composition are left out of the templates.
     """
     import numpy as np
     from rich.progress import track
