@@ -86,6 +86,9 @@ CommitteeOption = Annotated[
 FmaxOption = Annotated[
     float | None, typer.Option(help="Largest force left by a relaxation, eV/angstrom.", show_default="0.1")
 ]
+PressureOption = Annotated[
+    float | None, typer.Option(help="GPa, under which crystals are relaxed and ordered.", show_default="0")
+]
 SpaceGroupOption = Annotated[
     str | None,
     typer.Option(help="Space groups that the crystal may have, numbers or symbols with commas between."),
