@@ -293,7 +293,7 @@ def test_a_run_is_repeated_from_its_results(tiny_weights: Path, tmp_path: Path, 
 def test_energies_above_the_hull(predict, tmp_path: Path) -> None:
     options = ("--relax", "--oracle", "analytic", "--n-relax", "2", "--processes", "1")
     entries = [{"formula": formula, "energy_per_atom": 0.0} for formula in ("Na", "Cl")]
-    (tmp_path / "phases.json").write_text(json.dumps({"entries": entries}))
+    (tmp_path / "phases.json").write_text(json.dumps({"oracle": "analytic", "entries": entries}))
     code, out, complaints = predict("NaCl", *options, "--hull", str(tmp_path / "phases.json"))
     assert (code, complaints) == (0, [])
     assert "hull" in out

@@ -116,7 +116,7 @@ def test_elements_are_refused_before_anything_runs(
 def test_formation_energy_and_hull(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     elements = {"Na": {"energy_per_atom": -1.0}, "Cl": {"energy_per_atom": -1.5}}
     (folder / "ref.json").write_text(to_json({"analytic": {"elements": elements}}))
-    (folder / "hull.csv").write_text("formula,energy_per_atom\nNaCl,-3.4\n")
+    (folder / "hull.csv").write_text("formula,energy_per_atom,oracle\nNaCl,-3.4,analytic\n")
     files = [folder / f"{name}.cif" for name in SALTS]
     out = folder / "out.json"
     arguments = [*files, *ANALYTIC, "--json", out, "--hull", folder / "hull.csv", "--references", folder / "ref.json"]

@@ -57,11 +57,14 @@ def test_own_elements_count_before_the_references_and_missing_ones_are_told() ->
 def test_phases_are_read_from_json_and_csv(tmp_path: Path) -> None:
     rows = [{"formula": "NaCl", "energy_per_atom": -3.5}, {"formula": "Na3Cl", "formation_energy_per_atom": -0.5}]
     expected = [phase("NaCl", -3.5), phase("Na3Cl", -0.5 - 1.25)]
-    for content in (rows, {"entries": rows}, {"ranked": rows, "oracle": "made"}):
+    said = [row | {"oracle": "made"} for row in rows]
+    for content in (said, {"entries": said}, {"ranked": rows, "oracle": "made"}):
         (tmp_path / "phases.json").write_text(json.dumps(content))
-        assert read_entries(tmp_path / "phases.json", no_energies, REFERENCES) == expected
-    (tmp_path / "phases.csv").write_text("formula,energy_per_atom,formation_energy_per_atom\nNaCl,-3.5,\nNa3Cl,,-0.5\n")
-    assert read_entries(tmp_path / "phases.csv", no_energies, REFERENCES) == expected
+        assert read_entries(tmp_path / "phases.json", no_energies, REFERENCES, "made") == expected
+    (tmp_path / "phases.csv").write_text(
+        "formula,energy_per_atom,formation_energy_per_atom,oracle\nNaCl,-3.5,,made\nNa3Cl,,-0.5,made\n"
+    )
+    assert read_entries(tmp_path / "phases.csv", no_energies, REFERENCES, "made") == expected
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,7 @@ def test_phases_are_read_from_json_and_csv(tmp_path: Path) -> None:
 def test_rows_that_lack_something_are_named(text: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "phases.csv").write_text(text)
     with pytest.raises(DataError, match=sentence):
-        read_entries(tmp_path / "phases.csv", no_energies, REFERENCES)
+        read_entries(tmp_path / "phases.csv", no_energies, REFERENCES, "made")
 
 
 def test_crystals_are_evaluated(tmp_path: Path) -> None:
@@ -89,15 +92,15 @@ def test_crystals_are_evaluated(tmp_path: Path) -> None:
 
     (tmp_path / "two.extxyz").write_text(to_extxyz(crystals))
     expected = [phase("NaCl", -11.0), phase("CsCl", -55.0)]
-    assert read_entries(tmp_path / "two.extxyz", energies, None) == expected
+    assert read_entries(tmp_path / "two.extxyz", energies, None, "made") == expected
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "a.cif").write_text(to_cif(crystals[0]))
     (folder / "POSCAR-b").write_text(to_poscar(crystals[1]))
     (folder / "notes.txt").write_text("not a crystal")
-    assert sorted(p.energy_per_atom for p in read_entries(folder, energies, None)) == [-55.0, -11.0]
+    assert sorted(p.energy_per_atom for p in read_entries(folder, energies, None, "made")) == [-55.0, -11.0]
     with pytest.raises(DataError, match="no energy for the reference phase CsCl"):
-        read_entries(folder, lambda given: [float("nan")] * len(given), None)
+        read_entries(folder, lambda given: [float("nan")] * len(given), None, "made")
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -105,11 +108,37 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "number.json").write_text("3")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="cannot be read"):
-        read_entries(tmp_path / "broken.json", no_energies, None)
+        read_entries(tmp_path / "broken.json", no_energies, None, "made")
     with pytest.raises(DataError, match="list of objects"):
-        read_entries(tmp_path / "number.json", no_energies, None)
+        read_entries(tmp_path / "number.json", no_energies, None, "made")
     with pytest.raises(DataError, match="holds no CIF"):
-        read_entries(tmp_path / "empty", no_energies, None)
+        read_entries(tmp_path / "empty", no_energies, None, "made")
     with pytest.raises(FileFormatError, match="cannot be read"):
-        read_entries(tmp_path / "missing.cif", no_energies, None)
+        read_entries(tmp_path / "missing.cif", no_energies, None, "made")
     assert structure_files(tmp_path / "missing.cif") == [tmp_path / "missing.cif"]
+
+
+@pytest.mark.parametrize(
+    ("oracle", "sentence"),
+    [("", "does not say by which energy model"), ("PBE", "is by PBE, not by made")],
+)
+def test_phases_of_another_functional_or_of_unknown_origin_are_refused(
+    oracle: str, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "phases.csv").write_text(f"formula,energy_per_atom,oracle\nNaCl,-3.5,{oracle}\n")
+    with pytest.raises(DataError, match=sentence):
+        read_entries(tmp_path / "phases.csv", no_energies, REFERENCES, "made")
+    (tmp_path / "phases.json").write_text(json.dumps({"entries": [{"formula": "NaCl", "energy_per_atom": -3.5}]}))
+    with pytest.raises(DataError, match="do not mix"):
+        read_entries(tmp_path / "phases.json", no_energies, REFERENCES, "made")
+
+
+def test_the_phases_at_a_composition_are_told_with_their_shares_of_the_atoms() -> None:
+    hull = Hull([Phase(Composition.from_formula("NaCl"), -3.5, "mp-1")], REFERENCES)
+    place = hull.place(Composition.from_formula("NaCl3"), -2.5)
+    assert place is not None
+    assert {(p.formula, p.id) for p in place.decomposition} == {("NaCl", "mp-1"), ("Cl", "")}
+    assert [p.share for p in place.decomposition] == pytest.approx([0.5, 0.5])
+    on_it = hull.place(Composition.from_formula("NaCl"), -3.6)
+    assert on_it is not None
+    assert [(p.formula, p.share) for p in on_it.decomposition] == [("NaCl", 1.0)]

@@ -64,12 +64,12 @@ def test_every_option_reaches_the_specification() -> None:
         "effort": "fast", "n_candidates": 3, "formula_units": (2, 4), "max_atoms": 16, "starts": 5, "steps": 4,
         "start": "prior", "symmetry": False, "exclude_same": True, "relax": True, "oracle": "analytic",
         "committee": ("chgnet:0.3.0",), "n_relax": 6, "random_symmetric": 7, "fmax": 0.3, "seed": 8,
-        "space_groups": (62,), "volume": 40.0, "density": None, "tolerance": 0.2,
+        "space_groups": (62,), "volume": 40.0, "density": None, "tolerance": 0.2, "pressure": 20.0,
     }  # fmt: skip
     assert set(chosen) == set(vars(Options()))
     spec = spec_for(Options(**chosen))
     search, relaxation = spec.search, spec.relaxation
-    assert relaxation == RelaxationSpec("analytic", 6, 0.3)
+    assert relaxation == RelaxationSpec("analytic", 6, 0.3, pressure=20.0)
     assert (spec.n_candidates, spec.seed, spec.ranking.committee) == (3, 8, ("chgnet:0.3.0",))
     assert (search.formula_units, search.max_atoms, search.n_starts, search.steps) == ((2, 4), 16, 5, 4)
     assert (search.start, search.symmetry, search.exclude_same, search.random_symmetric.n) == ("prior", False, True, 7)
@@ -85,7 +85,14 @@ def test_without_relaxation_nothing_of_it_is_left() -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [{"oracle": "analytic"}, {"committee": ("analytic",)}, {"n_relax": 5}, {"random_symmetric": 3}, {"fmax": 0.2}],
+    [
+        {"oracle": "analytic"},
+        {"committee": ("analytic",)},
+        {"n_relax": 5},
+        {"random_symmetric": 3},
+        {"fmax": 0.2},
+        {"pressure": 5.0},
+    ],
     ids=lambda option: next(iter(option)),
 )
 def test_options_without_effect_are_refused(option: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

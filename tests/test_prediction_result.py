@@ -14,6 +14,7 @@ from tiny import caesium_chloride, decoded_of, decoded_set, proposal_of, relaxed
 
 import lcoms
 from lcoms.core.errors import LcomsError
+from lcoms.oracles.hull import HullPlace, Part
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec, RankingSpec, RelaxationSpec, SearchSpec
 from lcoms.prediction.stages import Candidate, Decoded, Relaxed
@@ -26,6 +27,7 @@ SPEC = PredictionSpec(
     RelaxationSpec("one"), RankingSpec(("two",)), seed=11,
 )  # fmt: skip
 TEMPLATE = proposal_of("mp-22862", "KCl", 1.5, n_formula_units=2, space_group=225, prototype_probability=0.4)
+ALONE = (Part(rock_salt().composition, 1.0, "mp-1"),)
 
 
 def salt(**changes: object) -> Prediction:
@@ -38,7 +40,10 @@ def salt(**changes: object) -> Prediction:
     figures = {"formation_energy": -2.0, "committee_energies": (-9.1,), "energies": (-3.0, -3.4)}
     good, failed = relaxed_of(decoded[0], -3.4, **figures), relaxed_of(decoded[1], nan, status="exploded")
     candidates = (
-        replace(Candidate.of_relaxed(good, -3.5, 0.0), e_above_hull=0.25),
+        replace(
+            Candidate.of_relaxed(good, -3.5, 0.0),
+            hull=HullPlace(0.25, ALONE, 0.03),
+        ),
         replace(Candidate.of_decoded(decoded[1]), relaxed=failed),
         Candidate.of_decoded(decoded[2]),
     )
@@ -126,7 +131,8 @@ def test_results_hold_every_option_and_figure() -> None:
     assert relaxation == {
         "status": "converged", "total_energy_per_atom": -3.4, "formation_energy_per_atom": -2.0,
         "committee_energies_per_atom": [-9.1], "energy_above_lowest": 0.0, "e_above_hull": 0.25, "n_steps": 5,
-        "energies": [-3.0, -3.4],
+        "energies": [-3.0, -3.4], "e_above_hull_spread": 0.03, "enthalpy_per_atom": None,
+        "decomposition": [{"formula": "NaCl", "share_of_atoms": 1.0, "id": "mp-1"}],
     }  # fmt: skip
     assert (failed["relaxation"]["status"], failed["relaxation"]["total_energy_per_atom"]) == ("exploded", None)
     assert plain["relaxation"] is None
@@ -137,7 +143,8 @@ def test_whatever_a_candidate_knows_is_told() -> None:
     told = {
         "crystal": "primitive_cell", "latent_energy": "latent_energy_per_atom", "relaxed": "relaxation",
         "decoded": "proposal", "formation_energy": "formation_energy_per_atom",
-        "committee_energies": "committee_energies_per_atom",
+        "committee_energies": "committee_energies_per_atom", "hull": "decomposition",
+        "pressure": "enthalpy_per_atom",
     }  # fmt: skip
     entry = salt().to_dict()["candidates"][0]
     inside = entry["relaxation"]

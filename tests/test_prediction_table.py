@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from tiny import caesium_chloride, decoded_of, decoded_set, proposal_of, relaxed_of, rock_salt, wurtzite
 
+from lcoms.oracles.hull import HullPlace, Part
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
@@ -18,6 +19,7 @@ from lcoms.structure.crystal import Crystal
 
 SALT = (11, 17)
 TEMPLATE = proposal_of("mp-1", "KCl", 1.0, space_group=225, wyckoff_sequence=0, prototype_probability=0.43)
+ALONE = (Part(rock_salt().composition, 1.0, "mp-1"),)
 
 
 def prediction(*candidates: Candidate, relaxed: bool = False) -> Prediction:
@@ -63,7 +65,13 @@ def test_relaxed_candidates_show_the_energies_that_decide() -> None:
     assert found[2][:3] == ["3", "-", "-"]
     assert found[3][:3] == ["4", "-", "-"]
     headings = [str(column.header) for column in table(made, 100).columns]
-    judged = replace(made, candidates=(replace(made.candidates[0], e_above_hull=0.02), *made.candidates[1:]))
+    judged = replace(
+        made,
+        candidates=(
+            replace(made.candidates[0], hull=HullPlace(0.02, ALONE, 0.03)),
+            *made.candidates[1:],
+        ),
+    )
     assert [column.header for column in table(judged, 100).columns] == [*headings[:3], "hull", *headings[3:]]
     assert [row[3] for row in rows(judged)] == ["0.020", "-", "-", "-"]
 

@@ -162,3 +162,26 @@ def test_hopeless_crystals_are_given_up_only_when_asked() -> None:
 def test_options_without_sense_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError):
         RelaxConfig(**options)
+
+
+def test_the_stress_under_pressure_is_the_pressure() -> None:
+    pressure = 0.05
+    result = relax(shaken(rock_salt(5.0), 0.05, seed=1), RelaxConfig(fmax=1e-4, pressure=pressure))
+    at_rest = AnalyticOracle().evaluate([result.crystal])[0]
+    assert result.converged
+    np.testing.assert_allclose(at_rest.stress, -pressure * np.eye(3), atol=1e-4)
+    assert result.energy == pytest.approx(at_rest.energy + pressure * result.crystal.volume, abs=1e-9)
+    assert result.without_pressure == pytest.approx(at_rest.energy / result.crystal.n_atoms, abs=1e-9)
+
+
+@pytest.mark.parametrize("pressure", [0.01, 0.06])
+def test_the_enthalpy_rises_with_pressure_as_the_volume(pressure: float) -> None:
+    low, here, high = (
+        relax(rock_salt(5.0), RelaxConfig(fmax=1e-5, pressure=p)) for p in (pressure - 2e-3, pressure, pressure + 2e-3)
+    )
+    assert (high.energy - low.energy) / 4e-3 == pytest.approx(here.crystal.volume, rel=0.02)
+
+
+def test_a_negative_pressure_is_refused() -> None:
+    with pytest.raises(ConfigError, match="pressure must not be negative"):
+        RelaxConfig(pressure=-0.1)

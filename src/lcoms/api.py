@@ -45,6 +45,7 @@ def predict(
     n_relax: int | None = None,
     random_symmetric: int | None = None,
     fmax: float | None = None,
+    pressure: float | None = None,
     space_group: int | str | Sequence[int | str] | None = None,
     crystal_system: str | None = None,
     volume: float | None = None,
@@ -80,6 +81,7 @@ def predict(
         n_relax: candidates that are relaxed.
         random_symmetric: random symmetric crystals that are relaxed beside them.
         fmax: eV/angstrom left by a relaxation.
+        pressure: GPa, under which crystals are relaxed and ordered by their enthalpies.
         space_group: numbers or symbols of space groups that the crystal may have.
         crystal_system: such as "tetragonal".
         volume: cubic angstrom of one formula unit.
@@ -122,6 +124,7 @@ def predict(
         n_relax=n_relax,
         random_symmetric=random_symmetric,
         fmax=fmax,
+        pressure=pressure,
         space_groups=groups_asked(_names(space_group), crystal_system),
         volume=volume,
         density=density,

@@ -9,6 +9,7 @@ import typer
 
 from lcoms.cli.options import CommitteeOption, OracleOption, names_of, spec_of
 from lcoms.core.errors import DataError
+from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,3 +113,45 @@ def _report(probabilities: NDArray[np.float64], right: NDArray[np.bool_], how: s
     for probability, share, n in bins:
         typer.echo(f"{probability:6.2f}  {share:5.2f}  {n:>11}")
     typer.echo(f"expected calibration error {ece:.3f}, {how}")
+
+
+@app.command()
+def hull(
+    store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest, with formation energies.")],
+    work: Annotated[Path, typer.Option(help="Folder for energies; a run in it is taken up again.")],
+    weights: FolderOption = None,
+    oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
+    near: Annotated[float, typer.Option(help="eV/atom above the hull of the source.")] = 0.005,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Beginning of the sources that count, on one energy scale; repeatable.")
+    ] = None,
+    relax: Annotated[
+        bool, typer.Option("--relax/--as-given", help="Relax the crystals, or take them as the source relaxed them.")
+    ] = True,
+) -> None:
+    """The phases from which energies above the hull are counted."""
+    from lcoms.data.store import Store
+    from lcoms.models.manifest import record_files
+    from lcoms.models.weights import PHASES_FILE
+    from lcoms.oracles.registry import make_oracle
+    from lcoms.train.phases import choose_phases, evaluate_as_given, evaluate_relaxed, make_table
+
+    data, model = Store.open(store), make_oracle(oracle)
+    rows, done = choose_phases(data, sources=source or (), near=near), 0
+    typer.echo(f"{len(rows)} phases within {near:g} eV/atom of the hull of the source")
+
+    def tell(n: int) -> None:
+        nonlocal done
+        done += n
+        typer.echo(f"\r{done}", err=True, nl=False)
+
+    if relax:
+        energies = evaluate_relaxed(data, rows, oracle, work, tell)
+    else:
+        energies = evaluate_as_given(data, rows, model, work, tell)
+    table = make_table(data, rows, energies, model)
+    typer.echo(f"{len(table)} have an energy by {oracle}")
+    if weights is not None:
+        table.save(weights)
+        record_files(weights, [PHASES_FILE])
+        typer.echo(f"Written: {weights / PHASES_FILE}")

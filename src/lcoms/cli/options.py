@@ -92,6 +92,9 @@ CommitteeOption = Annotated[
 FmaxOption = Annotated[
     float | None, typer.Option(help="Relax until the largest force is below this, eV/angstrom.", show_default="0.1")
 ]
+PressureOption = Annotated[
+    float | None, typer.Option(help="GPa, under which crystals are relaxed and ordered.", show_default="0")
+]
 SpaceGroupOption = Annotated[
     str | None,
     typer.Option(help="Space groups that the crystal may have, as numbers or symbols separated by commas."),

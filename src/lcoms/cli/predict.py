@@ -37,8 +37,8 @@ def predict(
     hull: Annotated[
         str | None,
         typer.Option(
-            help="Reference phases for the energy above hull: a file as lcoms rank --hull takes it, or 'predicted' for "
-            "the elements and the formulas of this command."
+            help="Reference phases in place of the known ones that ship with the package: a file as lcoms rank --hull "
+            "takes it, or 'predicted' for the elements and the formulas of this command."
         ),
     ] = None,
     pattern: Annotated[

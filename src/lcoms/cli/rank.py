@@ -34,7 +34,7 @@ def rank(
         Path | None,
         typer.Option(
             help="Reference phases for the energy above hull: JSON or CSV with formula and energy_per_atom by the same "
-            "oracle, or crystals to evaluate."
+            "oracle, or crystals to evaluate; without it, the known phases that ship with the package."
         ),
     ] = None,
     references: Annotated[
@@ -67,8 +67,8 @@ def rank(
         energy_oracle = CachedOracle(energy_oracle, cache)
     zero = load_references(energy_oracle.name, references)
     clock = time.perf_counter()
-    phases = _hull(hull, energy_oracle, zero)
     names, crystals = [name for name, _ in found], [crystal for _, crystal in found]
+    phases = _hull(hull, energy_oracle, zero, crystals)
     evaluations = _evaluate(crystals, energy_oracle)
     seconds = time.perf_counter() - clock
     broken = [(name, result.status) for name, result in zip(names, evaluations, strict=True) if not result.ok]
@@ -111,16 +111,19 @@ def _evaluate(crystals: list[Crystal], oracle: EnergyOracle) -> list[Evaluation]
         return evaluate_all(oracle, crystals, on_batch=lambda done: bar.update(task, completed=done))
 
 
-def _hull(path: Path | None, oracle: EnergyOracle, references: References | None) -> Hull | None:
-    if path is None:
-        return None
+def _hull(path: Path | None, oracle: EnergyOracle, references: References | None, ranked: list[Crystal]) -> Hull | None:
+    """Of the user's phases, or of those that ship with the package."""
     from lcoms.oracles.hull import Hull, read_entries
+    from lcoms.prediction.phases import hull_of_files
+
+    if path is None:
+        return hull_of_files((crystal.composition for crystal in ranked), oracle.name)
 
     def energies(crystals: list[Crystal]) -> list[float]:
         oracle.check([crystal.composition for crystal in crystals])
         return [r.energy / c.n_atoms for c, r in zip(crystals, _evaluate(crystals, oracle), strict=True)]
 
-    return Hull(read_entries(path, energies, references), references)
+    return Hull(read_entries(path, energies, references, oracle.name), references)
 
 
 def _to_json(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seconds: float) -> str:

@@ -29,6 +29,7 @@ def relax(
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
     fmax: Annotated[float, typer.Option(help="Relax until the largest force is below this, eV/angstrom.")] = 0.05,
     steps: Annotated[int, typer.Option(help="Largest number of steps.")] = 500,
+    pressure: Annotated[float, typer.Option(help="Relax at this pressure, GPa: the enthalpy is minimised.")] = 0.0,
     processes: Annotated[int | None, typer.Option(help="Processes.", max=512, show_default="as many as cores")] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for results; a run that was stopped is resumed there.")
@@ -40,8 +41,10 @@ def relax(
     """Relax positions and cells of crystals, and write them as CIF files on the symmetry they have."""
     from lcoms.core.config import from_dict
     from lcoms.relax import RelaxConfig, relax_crystals
+    from lcoms.relax.result import GIGAPASCAL
 
-    config = from_dict(RelaxConfig, {"fmax": fmax, "max_steps": steps, "trajectory": trajectory})
+    options = {"fmax": fmax, "max_steps": steps, "pressure": pressure * GIGAPASCAL, "trajectory": trajectory}
+    config = from_dict(RelaxConfig, options)
     starts, failed = _read(files)
     if starts:
         from lcoms.prediction.output import make_folder
@@ -123,7 +126,8 @@ def _row(name: str, result: RelaxResult) -> dict[str, Any]:
         "status": result.status.value,
         "reason": result.reason,
         "n_steps": result.n_steps,
-        "energy_per_atom": _number(result.energy_per_atom),
+        "energy_per_atom": _number(result.without_pressure),
+        "enthalpy_per_atom": _number(result.energy_per_atom) if result.pressure else None,
         "start_energy_per_atom": _number(result.start_energy / result.crystal.n_atoms),
         "fmax": _number(result.fmax),
         "volume_per_atom": round(result.crystal.volume / result.crystal.n_atoms, 4),
@@ -165,7 +169,12 @@ def _write(out: Path, rows: list[dict[str, Any]], results: list[RelaxResult], or
             "lcoms_version": __version__,
             "oracle": oracle,
             "options": to_dict(config),
-            "units": {"energy": "eV/atom", "length": "angstrom", "fmax": "eV/angstrom"},
+            "units": {
+                "energy": "eV/atom; with a pressure, start_energy_per_atom and energies are enthalpies",
+                "length": "angstrom",
+                "fmax": "eV/angstrom",
+                "pressure": "eV/angstrom^3",
+            },
             "crystals": rows,
         }
         write_whole(out / RESULTS, json.dumps(content, indent=1, allow_nan=False) + "\n")

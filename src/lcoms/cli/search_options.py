@@ -16,6 +16,7 @@ from lcoms.cli.options import (
     MaxCellOption,
     NRelaxOption,
     OracleOption,
+    PressureOption,
     RandomSymmetricOption,
     RelaxOption,
     SeedOption,
@@ -61,6 +62,7 @@ class SearchOptions(NamedTuple):
     n_relax: NRelaxOption = None
     random_symmetric: RandomSymmetricOption = None
     fmax: FmaxOption = None
+    pressure: PressureOption = None
     spec: SpecOption = None
     seed: SeedOption = 0
 
@@ -89,6 +91,7 @@ def asked_spec(asked: SearchOptions) -> PredictionSpec:
         n_relax=asked.n_relax,
         random_symmetric=asked.random_symmetric,
         fmax=asked.fmax,
+        pressure=asked.pressure,
         space_groups=groups_of(asked.space_group, asked.crystal_system),
         volume=asked.volume,
         density=asked.density,

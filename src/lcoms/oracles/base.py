@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -35,6 +35,17 @@ class Evaluation:
     def ok(self) -> bool:
         """Whether the numbers can be used."""
         return self.status == OK
+
+    def at_pressure(self, volume: float, pressure: float) -> Evaluation:
+        """The enthalpy E + pV in place of the energy, and the stress against which the cell does work.
+
+        Args:
+            volume: of the cell, cubic angstrom.
+            pressure: eV/angstrom^3.
+        """
+        if not pressure or not self.ok:
+            return self
+        return replace(self, energy=self.energy + pressure * volume, stress=self.stress + pressure * np.eye(3))
 
     @classmethod
     def failed(cls, reason: str, n_atoms: int) -> Evaluation:

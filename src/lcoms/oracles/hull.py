@@ -8,8 +8,10 @@ Reference phases come from the user, see `read_entries`:
 | CSV | a header and one row a phase |
 | extxyz, CIF, POSCAR, or a folder of them | crystals, evaluated as they are |
 
-Objects and rows have `formula` and either `energy_per_atom` (the oracle's total energy) or `formation_energy_per_atom`
-(eV/atom both). Elements that are not among the phases are filled in from the oracle's references.
+Objects and rows have `formula`, either `energy_per_atom` (the oracle's total energy) or `formation_energy_per_atom`
+(eV/atom both), and `oracle`, which may stand once beside the list. Phases of another energy model or functional, or of
+none that is said, are refused: their energies count from other zeros. Elements that are not among the phases are filled
+in from the oracle's references.
 """
 
 from __future__ import annotations
@@ -31,14 +33,52 @@ from lcoms.structure.elements import SYMBOLS
 
 @dataclass(frozen=True)
 class Phase:
-    """One reference phase: its composition and the oracle's total energy in eV/atom."""
+    """One reference phase.
+
+    Attributes:
+        energy_per_atom: total energy by the oracle, eV/atom.
+        id: in its source; empty where it has none.
+    """
 
     composition: Composition
     energy_per_atom: float
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A phase that a crystal decomposes into, and which share of the atoms goes there."""
+
+    composition: Composition
+    share: float
+    id: str = ""
+
+    @property
+    def formula(self) -> str:
+        return self.composition.reduced_formula
+
+
+@dataclass(frozen=True)
+class HullPlace:
+    """Where a crystal lies.
+
+    Attributes:
+        e_above_hull: eV/atom above the hull, negative below it.
+        decomposition: the phases of the hull at its composition, the largest share first.
+        spread: standard deviation of the height over the energy models, eV/atom; None with a single one.
+    """
+
+    e_above_hull: float
+    decomposition: tuple[Part, ...]
+    spread: float | None = None
 
 
 class Hull:
-    """The lower convex hull of energies over compositions (pymatgen's PhaseDiagram, one for each set of elements)."""
+    """The lower convex hull of energies over compositions (pymatgen's PhaseDiagram, one for each set of elements).
+
+    Args:
+        references: energies of the elements, for those that are not among the phases.
+    """
 
     def __init__(self, phases: Iterable[Phase], references: References | None) -> None:
         self._phases = list(phases)
@@ -55,26 +95,43 @@ class Hull:
 
     def e_above_hull(self, composition: Composition, energy_per_atom: float) -> float | None:
         """Energy in eV/atom above the hull, negative below it; None where an element has no reference phase."""
+        place = self.place(composition, energy_per_atom)
+        return None if place is None else place.e_above_hull
+
+    def place(self, composition: Composition, energy_per_atom: float) -> HullPlace | None:
+        """Height above the hull and what lies below; None where an element has no reference phase."""
         from pymatgen.analysis.phase_diagram import PDEntry
 
         if self.missing(composition):
             return None
         entry = PDEntry(composition.formula, energy_per_atom * composition.n_atoms)
         diagram = self._diagram(frozenset(composition.atomic_numbers))
-        return float(diagram.get_decomp_and_e_above_hull(entry, allow_negative=True)[1])
+        shares, height = diagram.get_decomp_and_e_above_hull(entry, allow_negative=True)
+        found = sorted(((self._phase(entry), float(share)) for entry, share in shares.items()), key=lambda one: -one[1])
+        parts = tuple(Part(phase.composition, share, phase.id) for phase, share in found)
+        return HullPlace(float(height), parts)
+
+    def _phase(self, entry: Any) -> Phase:
+        """The phase of an entry; pymatgen gives back the one it was asked about where that lies on the hull exactly."""
+        if isinstance(entry.attribute, Phase):
+            return entry.attribute
+        unit = Composition.of(entry.composition).reduced
+        return min((p for p in self._phases if p.composition.reduced == unit), key=lambda phase: phase.energy_per_atom)
 
     def _diagram(self, elements: frozenset[int]) -> Any:
         from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 
         if elements not in self._diagrams:
             inside = [phase for phase in self._phases if elements.issuperset(phase.composition.atomic_numbers)]
-            entries = [PDEntry(p.composition.formula, p.energy_per_atom * p.composition.n_atoms) for p in inside]
+            entries = [
+                PDEntry(p.composition.formula, p.energy_per_atom * p.composition.n_atoms, attribute=p) for p in inside
+            ]
             self._diagrams[elements] = PhaseDiagram(entries)
         return self._diagrams[elements]
 
 
 def read_entries(
-    path: Path, evaluate: Callable[[list[Crystal]], list[float]], references: References | None
+    path: Path, evaluate: Callable[[list[Crystal]], list[float]], references: References | None, oracle: str
 ) -> list[Phase]:
     """Reference phases of a file or folder.
 
@@ -82,9 +139,11 @@ def read_entries(
         path: as in the table of this module.
         evaluate: crystals to the oracle's energies in eV/atom, NaN where it fails; asked only for crystals.
         references: needed for formation energies only.
+        oracle: name of the energy model; energies by any other are refused.
 
     Raises:
-        DataError: the file is of another kind, a row lacks something, or a crystal cannot be evaluated.
+        DataError: the file is of another kind, a row lacks something or is by another model, or a crystal cannot be
+            evaluated.
     """
     name = path.name.lower()
     if name.endswith((".json", ".csv")):
@@ -93,7 +152,10 @@ def read_entries(
             rows = _json_rows(text, path) if name.endswith(".json") else list(csv.DictReader(text.splitlines()))
         except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
             raise DataError(f"{path}: cannot be read as a file of reference phases.") from error
-        return [_phase(row, f"{path}, entry {i}", references) for i, row in enumerate(rows, 1)]
+        phases = [_phase(row, f"{path}, entry {i}", references) for i, row in enumerate(rows, 1)]
+        for i, row in enumerate(rows, 1):
+            _require_oracle(row.get("oracle"), oracle, f"{path}, entry {i}")
+        return phases
     crystals = [crystal for file in structure_files(path) for crystal in door.read_crystals(file)]
     phases = []
     for crystal, energy in zip(crystals, evaluate(crystals), strict=True):
@@ -119,12 +181,24 @@ def structure_files(path: Path) -> list[Path]:
 
 
 def _json_rows(text: str, path: Path) -> list[Mapping[str, Any]]:
-    content = parse_json(text)
+    content, said = parse_json(text), {}
     if isinstance(content, dict):
+        said = {"oracle": content["oracle"]} if "oracle" in content else {}
         content = content.get("entries", content.get("ranked"))
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise DataError(f"{path}: a JSON file of reference phases is a list of objects with formula and energy.")
-    return content
+    return [said | row for row in content]
+
+
+def _require_oracle(said: object, wanted: str, where: str) -> None:
+    """DataError where an energy is not by the oracle wanted."""
+    if said == wanted:
+        return
+    how = f"is by {said}, not by {wanted}" if said else "does not say by which energy model it is"
+    raise DataError(
+        f"{where}: {how}; energies of different models and functionals do not mix. Give the crystals themselves, which "
+        f"are then evaluated, or say oracle {wanted} where the energy is by that one."
+    )
 
 
 def _phase(row: Mapping[str, Any], where: str, references: References | None) -> Phase:

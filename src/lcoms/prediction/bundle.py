@@ -16,6 +16,7 @@ from lcoms.models.composition import element_fractions
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.models.weights import LIBRARY_FILE, Weights, load_weights
 from lcoms.prediction.calibrate import Calibration, load_calibration
+from lcoms.prediction.phases import PhaseTable, load_phases
 from lcoms.prediction.ranking_file import RankingWeights, load_ranking
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Crystal
@@ -35,6 +36,7 @@ class WeightBundle:
         templates: exact templates of all sizes; None where the folder has none.
         wyckoff: which Wyckoff sequences known crystals take.
         ranking: weights of the score.
+        phases: from which energies above the hull are counted; None where the folder has none.
         calibration: what turns a ranked prediction into a probability.
         elements: atomic numbers that occur in the training data.
         max_atoms: largest cell of the training data.
@@ -49,6 +51,7 @@ class WeightBundle:
     wyckoff: OrbitStatistics
     ranking: RankingWeights
     calibration: Calibration
+    phases: PhaseTable | None
     elements: frozenset[int]
     max_atoms: int
     digest: str
@@ -96,6 +99,7 @@ def _load(weights: Weights) -> WeightBundle:
         wyckoff=load_orbits(weights.folder),
         ranking=ranking,
         calibration=calibration,
+        phases=load_phases(weights.folder),
         elements=weights.elements,
         max_atoms=weights.max_atoms,
         digest=weights.digest,

@@ -26,6 +26,11 @@ def read_hull(path: Path, spec: PredictionSpec) -> Hull:
     """
     if spec.relaxation is None:
         raise ConfigError("a hull needs relaxed energies; relax the candidates (--relax).")
+    if spec.pressure:
+        raise ConfigError(
+            f"the phases of {path} have no enthalpies at {spec.pressure:g} GPa; predict the competing formulas and the "
+            "elements with the same --pressure in one command, with --hull predicted."
+        )
     name = spec.relaxation.oracle
 
     def evaluate(crystals: list[Crystal]) -> list[float]:
@@ -35,11 +40,11 @@ def read_hull(path: Path, spec: PredictionSpec) -> Hull:
         return [e.energy / crystal.n_atoms for e, crystal in zip(found, crystals, strict=True)]
 
     references = load_references(name)
-    return Hull(read_entries(path, evaluate, references), references)
+    return Hull(read_entries(path, evaluate, references, name), references)
 
 
 def predicted_hull(predictions: Sequence[Prediction], spec: PredictionSpec) -> Hull:
-    """The hull of the lowest candidates of predictions and of the elements.
+    """The hull of the lowest candidates of predictions and of the elements, which under pressure must be among them.
 
     Raises:
         ConfigError: nothing is relaxed, so that there are no energies to compare.
@@ -47,4 +52,5 @@ def predicted_hull(predictions: Sequence[Prediction], spec: PredictionSpec) -> H
     if spec.relaxation is None:
         raise ConfigError("a hull needs relaxed energies; relax the candidates (--relax).")
     found = [lowest_phase(prediction.composition, prediction.candidates) for prediction in predictions]
-    return Hull([phase for phase in found if phase is not None], load_references(spec.relaxation.oracle))
+    references = None if spec.pressure else load_references(spec.relaxation.oracle)
+    return Hull([phase for phase in found if phase is not None], references)

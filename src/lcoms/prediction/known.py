@@ -16,7 +16,7 @@ import numpy as np
 
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.refine import EXACT_SYMPREC
-from lcoms.prediction.spec import SearchSpec
+from lcoms.prediction.spec import PredictionSpec, SearchSpec
 from lcoms.prediction.stages import Candidate, Decoded, Known, Proposal
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.lattice import shortest_distance
@@ -209,10 +209,14 @@ def known_first(candidates: Sequence[Candidate], bonus: float) -> list[Candidate
 
 
 def in_known_order(
-    candidates: Sequence[Candidate], composition: Composition, bundle: WeightBundle, search: SearchSpec
+    candidates: Sequence[Candidate], composition: Composition, bundle: WeightBundle, spec: PredictionSpec
 ) -> list[Candidate]:
-    """With the marks of known crystals, and these in the order of their source; as they are for a benchmark."""
-    if bundle.templates is None or search.exclude_same:
+    """With the marks of known crystals, and these in the order of their source; as they are for a benchmark.
+
+    Under pressure the order stays, since that of the source was found without.
+    """
+    if bundle.templates is None or spec.search.exclude_same:
         return list(candidates)
     entries = known_of(composition, bundle.templates)
-    return known_first(mark_known(candidates, entries), bundle.ranking.known) if entries else list(candidates)
+    marked = mark_known(candidates, entries)
+    return known_first(marked, bundle.ranking.known) if entries and not spec.pressure else marked

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lcoms.core.disk import replace_folder
 from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.diffraction.record import fit_record
+from lcoms.oracles.hull import Part
 from lcoms.prediction.stages import Candidate, PatternMatch, Relaxed
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.folder_names import folder_name
@@ -174,15 +175,22 @@ def candidate_record(rank: int, candidate: Candidate) -> dict[str, Any]:
 def _relaxation(candidate: Candidate, relaxed: Relaxed) -> dict[str, Any]:
     return {
         "status": relaxed.status,
-        "total_energy_per_atom": _number(relaxed.energy_per_atom),
+        "total_energy_per_atom": _number(relaxed.energy_per_atom - relaxed.pressure_volume),
+        "enthalpy_per_atom": _number(relaxed.energy_per_atom) if relaxed.pressure else None,
         "formation_energy_per_atom": _number(relaxed.formation_energy),
-        "committee_energies_per_atom": [_number(energy) for energy in relaxed.committee_energies],
+        "committee_energies_per_atom": [_number(e - relaxed.pressure_volume) for e in relaxed.committee_energies],
         "energy_above_lowest": _number(candidate.energy_above_lowest),
         "e_above_hull": _number(candidate.e_above_hull),
+        "e_above_hull_spread": None if candidate.hull is None else _number(candidate.hull.spread),
+        "decomposition": None if candidate.hull is None else [_part(part) for part in candidate.hull.decomposition],
         "n_steps": relaxed.n_steps,
         "energies": [_number(energy) for energy in relaxed.energies],
         "decoded_cell": _cell(relaxed.decoded.crystal),
     }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {"formula": part.formula, "share_of_atoms": round(part.share, 6), "id": part.id or None}
 
 
 def _pattern(match: PatternMatch) -> dict[str, Any]:

@@ -26,7 +26,9 @@ from lcoms.prediction.calibrate import evidence
 from lcoms.prediction.constraints import check_constraints, satisfying
 from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates, nothing_decoded
 from lcoms.prediction.known import direct_crystals, given_crystal, in_known_order
+from lcoms.prediction.phases import shipped_hull, with_spread
 from lcoms.prediction.presets import Options, spec_for
+from lcoms.prediction.pressure import compressed
 from lcoms.prediction.progress import Progress, Tell, silent
 from lcoms.prediction.propose import (
     cell_sizes,
@@ -39,9 +41,10 @@ from lcoms.prediction.propose import (
 from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, with_hull
 from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric, with_further
 from lcoms.prediction.result import Prediction, Task
+from lcoms.prediction.scoring import ENTHALPY_ALONE
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate, Proposal, Relaxed
-from lcoms.relax.result import RelaxConfig, RelaxResult
+from lcoms.relax.result import RelaxResult
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
 
@@ -233,7 +236,7 @@ class Predictor:
             if tell is not None and number < len(names):
                 tell(Progress(names[number], "relaxing", min(done, len(names)), len(names)))
 
-        crystals = [one.crystal for some in chosen for one in some]
+        crystals = compressed([one.crystal for some in chosen for one in some], self.oracle, spec.pressure)
         if tell is not None and names:
             tell(Progress(names[0], "relaxing", 0, len(names)))
         results = iter(more_symmetric(self._relaxations(crystals, count), self._relaxations))
@@ -248,14 +251,14 @@ class Predictor:
         spec = self._relaxation
         if spec.final_fmax >= spec.fmax:
             return relaxed
-        order = in_known_order(self.rank(relaxed.usable), composition, self.bundle, self.spec.search)
+        order = in_known_order(self.rank(relaxed.usable), composition, self.bundle, self.spec)
         first = [one.crystal for one in order[: spec.n_final]]
         pairs = list(zip(first, self._relaxations(first, fmax=spec.final_fmax), strict=True))
         return with_further(relaxed, pairs, self.formation_energy, self._committee_energies)
 
     def rank(self, relaxed: Sequence[Relaxed]) -> list[Candidate]:
         """Distinct relaxed crystals, the most likely ground state first."""
-        return rank_relaxed(relaxed, self.bundle.ranking.relaxed)
+        return rank_relaxed(relaxed, ENTHALPY_ALONE if self.spec.pressure else self.bundle.ranking.relaxed)
 
     def finish(
         self,
@@ -277,16 +280,18 @@ class Predictor:
             rest = [one for one in kept if one not in relaxed.chosen]
             candidates = [*ranked, *failed, *rank_decoded(rest)]
             merged = len(relaxed.usable) - len(ranked)
-        candidates = in_known_order(candidates, decoded.composition, self.bundle, self.spec.search)
+        candidates = in_known_order(candidates, decoded.composition, self.bundle, self.spec)
         models = ranking_models(relaxed.usable, self.spec.ranked_by.split(", ")) if self.spec.relaxation else ()
         probability = self._probability(candidates, models, decoded.left_out[0])
         if pattern is not None:
             candidates, probability = rank_by_pattern(candidates, pattern), None
         candidates, contradictions = satisfying(candidates, self.spec.constraints, decoded.composition)
         shown = tuple(candidates[: self.spec.n_candidates])
+        if hull := hull or shipped_hull(decoded.composition, self.bundle.phases, self.spec):
+            shown = with_spread(with_hull(shown, hull), self.bundle.templates, self.committee)
         return Prediction(
             composition=decoded.composition,
-            candidates=shown if hull is None else with_hull(shown, hull),
+            candidates=shown,
             decoded=decoded,
             spec=self.spec,
             weights_digest=self.bundle.digest,
@@ -301,7 +306,7 @@ class Predictor:
         )
 
     def formation_energy(self, composition: Composition, energy_per_atom: float) -> float | None:
-        """Formation energy in eV/atom of a total energy by the model that relaxes; None without references."""
+        """In eV/atom, of a total energy by the model that relaxes; None without references."""
         return None if self.references is None else self.references.formation_energy(composition, energy_per_atom)
 
     @property
@@ -316,9 +321,9 @@ class Predictor:
         *,
         fmax: float | None = None,
     ) -> Sequence[RelaxResult]:
-        spec = self._relaxation
-        options = RelaxConfig(fmax=fmax or spec.fmax, max_steps=spec.max_steps, trajectory="energies")
-        return relax_crystals(crystals, spec.oracle, options, processes=self.processes, progress=progress)
+        config = replace(self._relaxation.config, fmax=fmax or self._relaxation.fmax)
+        oracle = self._relaxation.oracle
+        return relax_crystals(crystals, oracle, config, processes=self.processes, progress=progress)
 
     def _committee_energies(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
         return [() for _ in crystals] if self.committee is None else self.committee.energies_by_model(crystals)
@@ -328,20 +333,15 @@ class Predictor:
 
         What could not be searched is taken off.
         """
-        if not models or (candidates and candidates[0].known is not None):
+        if not models or self.spec.pressure or (candidates and candidates[0].known is not None):
             return None
-        made = self.spec.with_options({"ranking": {"committee": list(models[1:])}})
-        model = self.bundle.calibration.find(made)
+        model = self.bundle.calibration.find(self.spec.with_options({"ranking": {"committee": list(models[1:])}}))
         features = [] if model is None else evidence(candidates)
         return model.probability(features) * (1 - left_out) if model is not None and features else None
 
 
 def require_candidates(prediction: Prediction) -> Prediction:
-    """The prediction, if anything came of it.
-
-    Raises:
-        FormulaError: no valid crystal came out.
-    """
+    """The prediction; FormulaError if nothing came of it."""
     if not prediction.candidates:
         formula, n = prediction.composition.reduced_formula, prediction.decoded.n_proposals
         if prediction.left_out:

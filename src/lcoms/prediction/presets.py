@@ -50,6 +50,7 @@ class Options:
         n_relax: candidates that are relaxed.
         random_symmetric: random symmetric crystals that are relaxed beside them.
         fmax: eV/angstrom left by a relaxation.
+        pressure: GPa, under which crystals are relaxed and ordered by their enthalpies.
         space_groups: numbers of space groups, one of which the crystal has; none: any.
         volume: cubic angstrom of one formula unit.
         density: g/cm^3.
@@ -72,6 +73,7 @@ class Options:
     n_relax: int | None = None
     random_symmetric: int | None = None
     fmax: float | None = None
+    pressure: float | None = None
     space_groups: tuple[int, ...] = ()
     volume: float | None = None
     density: float | None = None
@@ -101,7 +103,7 @@ def spec_for(options: Options) -> PredictionSpec:
         return spec.with_options(nothing)
     oracle = options.oracle or DEFAULT_ORACLE
     committee = default_committee(oracle) if options.committee is None else options.committee
-    relaxation = _given(oracle=oracle, n_relax=options.n_relax, fmax=options.fmax)
+    relaxation = _given(oracle=oracle, n_relax=options.n_relax, fmax=options.fmax, pressure=options.pressure)
     further = [name for name in committee if name != oracle]
     return spec.with_options({"relaxation": relaxation, "ranking": {"committee": further}})
 
@@ -135,6 +137,7 @@ def _require_effect(options: Options) -> None:
         "n_relax": options.n_relax,
         "random_symmetric": options.random_symmetric or None,
         "fmax": options.fmax,
+        "pressure": options.pressure,
     }
     for name, value in without.items():
         if value is not None:

@@ -89,10 +89,10 @@ def _may_be_one(one: Relaxed, other: Relaxed) -> bool:
 
 
 def with_hull(candidates: Sequence[Candidate], hull: Hull) -> tuple[Candidate, ...]:
-    """The candidates with the energy above a hull for each relaxed one."""
+    """The candidates with the place above a hull for each relaxed one."""
     return tuple(
-        replace(c, e_above_hull=hull.e_above_hull(c.crystal.composition.reduced, c.relaxed.energy_per_atom))
-        if c.relaxed is not None and c.relaxed.usable
+        replace(c, hull=hull.place(c.crystal.composition.reduced, r.energy_per_atom))
+        if (r := c.relaxed) is not None and r.usable
         else c
         for c in candidates
     )

@@ -120,7 +120,7 @@ def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str 
     """
     if result.status not in USABLE or not isfinite(result.energy):
         return result.reason or result.status.value
-    energy = formation_energy(result.crystal.composition, result.energy_per_atom)
+    energy = formation_energy(result.crystal.composition, result.without_pressure)
     if energy is not None and energy < LOWEST_FORMATION_ENERGY:
         return f"a formation energy of {energy:.1f} eV/atom, which no compound has: an unphysical minimum."
     return None
@@ -173,10 +173,11 @@ def _relaxed(decoded: Decoded, result: RelaxResult, formation_energy: FormationE
         shortest_distance=shortest_distance(symmetric.crystal.lattice, symmetric.crystal.frac_coords),
         status=result.status.value,
         energy_per_atom=per_atom,
-        formation_energy=formation_energy(decoded.crystal.composition, per_atom),
+        formation_energy=None if result.pressure else formation_energy(decoded.crystal.composition, per_atom),
         committee_energies=(),
         energies=_path(result),
         n_steps=result.n_steps,
+        pressure=result.pressure,
     )
 
 
@@ -219,7 +220,7 @@ def _with_committee(relaxed: Sequence[Relaxed], committee: CommitteeEnergies) ->
     """Relaxations with what the further models say of their crystals."""
     found = committee([one.crystal for one in relaxed])
     return [
-        replace(one, committee_energies=tuple(energy / one.crystal.n_atoms for energy in energies))
+        replace(one, committee_energies=tuple(e / one.crystal.n_atoms + one.pressure_volume for e in energies))
         for one, energies in zip(relaxed, found, strict=True)
     ]
 

@@ -73,3 +73,7 @@ class ScoreWeights:
         if F_ELECTRONS.intersection(elements):
             return self.f_electrons
         return self.magnetic if MAGNETIC.intersection(elements) else 1.0
+
+
+ENTHALPY_ALONE = ScoreWeights(0.0, 0.0, 0.0)
+"""Under pressure, where no weights were fitted."""

@@ -13,8 +13,10 @@ from lcoms.core.config import from_dict, merged, to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 from lcoms.prediction.random_symmetric import RandomSymmetricSpec
+from lcoms.relax.result import GIGAPASCAL, RelaxConfig
 
 SPEC = "spec"  # key under which results.json holds it
+MOST_PRESSURE = 500.0  # GPa
 
 
 def _at_least(config: object, least: int, *names: str) -> None:
@@ -123,6 +125,7 @@ class RelaxationSpec:
         max_steps: after which a relaxation ends in any case.
         n_final: first candidates that are then relaxed further.
         final_fmax: eV/angstrom; where these relaxations end. None are made where `fmax` is no larger.
+        pressure: GPa, under which crystals are relaxed and ordered by their enthalpies.
     """
 
     oracle: str = DEFAULT_ORACLE
@@ -131,13 +134,22 @@ class RelaxationSpec:
     max_steps: int = 200
     n_final: int = 5
     final_fmax: float = 0.02
+    pressure: float = 0.0
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "n_relax", "max_steps")
         _at_least(self, 0, "n_final")
+        if not 0 <= self.pressure <= MOST_PRESSURE:
+            raise ConfigError(f"the pressure must lie between 0 and {MOST_PRESSURE:g} GPa, not be {self.pressure:g}.")
         for name in ("fmax", "final_fmax"):
             if not (value := getattr(self, name)) > 0:
                 raise ConfigError(f"{name} must be positive, not {value}.")
+
+    @property
+    def config(self) -> RelaxConfig:
+        """The same for `relax_crystals`."""
+        pressure = self.pressure * GIGAPASCAL
+        return RelaxConfig(fmax=self.fmax, max_steps=self.max_steps, pressure=pressure, trajectory="energies")
 
 
 @dataclass(frozen=True)
@@ -209,6 +221,11 @@ class PredictionSpec:
     def ranked_by(self) -> str:
         """Names of the energy models whose mean energy makes the order; empty without relaxation."""
         return "" if self.relaxation is None else ", ".join((self.relaxation.oracle, *self.ranking.committee))
+
+    @property
+    def pressure(self) -> float:
+        """GPa; zero without relaxation."""
+        return 0.0 if self.relaxation is None else self.relaxation.pressure
 
     @property
     def n_decoded(self) -> int:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lcoms.diffraction.fit import PatternFit
+from lcoms.oracles.hull import HullPlace
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.wyckoff import Orbits
 
@@ -125,6 +126,7 @@ class Relaxed:
             where one failed.
         energies: total energies along the relaxation, eV/atom, the decoded crystal first.
         n_steps: of the relaxation.
+        pressure: eV/angstrom^3; under it all energies here are enthalpies E + pV, and no formation energy is given.
     """
 
     decoded: Decoded
@@ -138,6 +140,12 @@ class Relaxed:
     committee_energies: tuple[float, ...]
     energies: tuple[float, ...]
     n_steps: int
+    pressure: float = 0.0
+
+    @property
+    def pressure_volume(self) -> float:
+        """The part pV of the enthalpy, eV/atom."""
+        return self.pressure * self.crystal.volume / self.crystal.n_atoms
 
     @property
     def usable(self) -> bool:
@@ -187,7 +195,8 @@ class Candidate:
         relaxed: the relaxation; None where none was asked for or this crystal was not among those relaxed.
         energy_above_lowest: eV/atom above the lowest candidate of this prediction, by the mean of the committee; NaN
             where not relaxed.
-        e_above_hull: eV/atom above the hull of reference phases, negative below it; None where none were given.
+        hull: where it lies above the hull of reference phases, and what it decomposes into; None where it was not
+            relaxed or an element has no phase.
         known: the crystal of the training data that it is; None where it is none of them.
         pattern: how it fits the user's powder pattern; None where there is none, or it cannot be fitted.
     """
@@ -200,7 +209,7 @@ class Candidate:
     decoded: Decoded
     relaxed: Relaxed | None = None
     energy_above_lowest: float = nan
-    e_above_hull: float | None = None
+    hull: HullPlace | None = None
     known: Known | None = None
     pattern: PatternMatch | None = None
 
@@ -216,6 +225,11 @@ class Candidate:
         crystal, group, symprec = relaxed.crystal, relaxed.space_group, relaxed.symprec
         distance, decoded = relaxed.shortest_distance, relaxed.decoded
         return cls(crystal, group, symprec, distance, score, decoded, relaxed, above)
+
+    @property
+    def e_above_hull(self) -> float | None:
+        """eV/atom above the hull of reference phases, negative below it; None where unknown."""
+        return None if self.hull is None else self.hull.e_above_hull
 
     @property
     def is_relaxed(self) -> bool:

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lcoms.prediction.by_pattern import pattern_sentence
+from lcoms.prediction.pressure import pressure_sentences
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.lattice import parameters_from_lattice
@@ -61,6 +62,7 @@ RELAXED = (
     KNOWN,
     Column("surrogate", "right", 1, lambda c, _: f"{c.decoded.energy_per_atom:.3f}"),
 )
+ENTHALPY = Column("H", "right", 8, lambda c, _: _enthalpy_text(c))
 HULL = Column("hull", "right", 7, lambda c, _: _hull_text(c))
 
 
@@ -94,6 +96,8 @@ def _fitting(prediction: Prediction, width: int) -> tuple[list[Column], list[lis
     candidates = prediction.candidates
     best = candidates[0].score if candidates else 0.0
     every = list(DECODED if prediction.spec.relaxation is None else RELAXED)
+    if prediction.spec.pressure:
+        every[0] = ENTHALPY
     if any(c.e_above_hull is not None for c in candidates):
         every.insert(2, HULL)
     every[-1:-1] = [RWP, MATCHED]
@@ -115,6 +119,10 @@ def sentences(prediction: Prediction) -> list[str]:
     said += [_known_sentence(rank, c) for rank, c in enumerate(prediction.candidates, 1) if c.known is not None][:3]
     if n := prediction.decoded.known_passed_over:
         said.append(f"{n} more known crystals were not relaxed: too high above the hull, too large or too many.")
+    if prediction.candidates and (sentence := _hull_sentence(prediction.candidates[0])):
+        said.append(sentence)
+    if prediction.spec.pressure:
+        said += pressure_sentences(prediction.candidates, prediction.spec.pressure)
     share, larger = prediction.decoded.left_out
     if share >= WORTH_SAYING:
         said.append(
@@ -130,7 +138,7 @@ def sentences(prediction: Prediction) -> list[str]:
         return said
     if prediction.probability is not None:
         said.append(f"Rank 1 is the known ground state with a probability of {prediction.probability:.0%}.")
-    elif prediction.spec.relaxation is not None:
+    elif prediction.spec.relaxation is not None and not prediction.spec.pressure:
         said.append("No probability is stated: none was fitted for these options and energy models.")
     return said
 
@@ -138,7 +146,7 @@ def sentences(prediction: Prediction) -> list[str]:
 def _known_sentence(rank: int, candidate: Candidate) -> str:
     assert candidate.known is not None
     height = candidate.known.e_above_hull
-    above = "" if height is None else f", {height:.3f} eV/atom above the hull in its source"
+    above = "" if height is None else f", {height:.3f} eV/atom above the hull in its source (at no pressure)"
     return f"Rank {rank} is the known crystal {candidate.known.id}{above}."
 
 
@@ -152,12 +160,32 @@ def _formation_text(candidate: Candidate) -> str:
     return f"{relaxed.formation_energy:.3f}"
 
 
+def _enthalpy_text(candidate: Candidate) -> str:
+    relaxed = candidate.relaxed
+    return "-" if relaxed is None or not relaxed.usable else f"{relaxed.energy_per_atom:.3f}"
+
+
 def _above_text(candidate: Candidate) -> str:
     return f"{candidate.energy_above_lowest:.3f}" if isfinite(candidate.energy_above_lowest) else "-"
 
 
 def _hull_text(candidate: Candidate) -> str:
-    return "-" if candidate.e_above_hull is None else f"{candidate.e_above_hull:.3f}"
+    if candidate.hull is None:
+        return "-"
+    spread = candidate.hull.spread
+    return f"{candidate.hull.e_above_hull:.3f}" + ("" if spread is None else f" ± {spread:.2f}")
+
+
+def _hull_sentence(candidate: Candidate) -> str | None:
+    """What rank 1 decomposes into, or with which phase it competes."""
+    place = candidate.hull
+    if place is None:
+        return None
+    parts = " + ".join(f"{part.share:.2f} {part.formula}" for part in place.decomposition)
+    if len(place.decomposition) == 1:
+        parts = place.decomposition[0].formula + (f" ({name})" if (name := place.decomposition[0].id) else "")
+    where = f"{abs(place.e_above_hull):.3f} eV/atom {'above' if place.e_above_hull > 0 else 'below'}"
+    return f"Rank 1 lies {where} the hull of known phases, there {parts} (shares of the atoms)."
 
 
 def _cell_text(candidate: Candidate) -> str:

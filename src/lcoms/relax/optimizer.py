@@ -3,7 +3,8 @@
 L-BFGS (Liu & Nocedal, Math. Program. 45, 503, 1989, algorithm 2.1) on atoms' displacements and strain, the strain times
 STRAIN_LENGTH sqrt(n_atoms) so that both are lengths of like stiffness. A step is never longer than `max_step`; one that
 leads above all of the last few energies is taken back and halved, so that no crystal ends above its start. Nothing
-depends on other crystals, and a rotated crystal takes the rotated path.
+depends on other crystals, and a rotated crystal takes the rotated path. Under pressure the enthalpy takes the place of
+the energy.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Relaxation:
         self._n_evaluations += 1
         if not evaluation.ok:
             return self._end(Status.ORACLE_FAILED, evaluation.status)
+        evaluation = evaluation.at_pressure(self.crystal.volume, self._config.pressure)
         if not all(np.isfinite(x).all() for x in (evaluation.energy, evaluation.forces, evaluation.stress)):
             return self._end(Status.ORACLE_FAILED, "the oracle gave numbers that are not finite.")
         if self._config.trajectory != "none":
@@ -193,6 +195,7 @@ class Relaxation:
             reason=reason,
             start_energy=self._start_energy,
             trajectory=None if self._config.trajectory == "none" else trajectory,
+            pressure=self._config.pressure,
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from lcoms.core.errors import ConfigError
 from lcoms.structure.crystal import Crystal
 
+GIGAPASCAL = 0.006241509074  # eV/angstrom^3
 TRAJECTORIES = ("none", "energies", "frames")
 
 
@@ -35,6 +36,7 @@ class RelaxConfig:
             number of atoms (in eV), must both fall below it. ASE's UnitCellFilter asks the same of the stress's rows,
             which are never longer.
         max_steps: moves at most.
+        pressure: eV/angstrom^3, under which the enthalpy E + pV falls in place of the energy.
         max_step: angstrom that an atom moves at most in a step.
         trajectory: "none", "energies" of each step, or "frames" too.
         hopeless_above: eV/atom; a crystal still above it after `hopeless_after` steps is given up. None: never.
@@ -50,6 +52,7 @@ class RelaxConfig:
     fmax: float = 0.05
     max_steps: int = 500
     max_step: float = 0.3
+    pressure: float = 0.0
     trajectory: Literal["none", "energies", "frames"] = "none"
     hopeless_above: float | None = None
     hopeless_after: int = 30
@@ -61,6 +64,8 @@ class RelaxConfig:
         for name in ("fmax", "max_step", "min_distance"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ConfigError(f"{name} must be a positive number, not {getattr(self, name)}.")
+        if not 0 <= self.pressure < math.inf:
+            raise ConfigError(f"pressure must not be negative, not {self.pressure}.")
         for name in ("max_steps", "hopeless_after"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}.")
@@ -92,13 +97,14 @@ class RelaxResult:
     Attributes:
         crystal: the relaxed crystal; where it did not converge, the one of lowest energy on the way; the start where
             there is none.
-        energy: eV, of the cell of `crystal`; NaN where the oracle gave none.
+        energy: eV, of the cell of `crystal`, under pressure its enthalpy; NaN where the oracle gave none.
         status: how it ended.
         n_steps: moves made.
         fmax: eV/angstrom, the measure of `RelaxConfig.fmax` at `crystal`; NaN where unknown.
         reason: a sentence where the status is not "converged".
-        start_energy: eV, of the start; NaN where unknown.
-        trajectory: where it was asked for.
+        start_energy: eV, of the start, under pressure its enthalpy; NaN where unknown.
+        trajectory: where it was asked for; its energies are enthalpies, too.
+        pressure: eV/angstrom^3.
     """
 
     crystal: Crystal
@@ -109,6 +115,7 @@ class RelaxResult:
     reason: str = ""
     start_energy: float = math.nan
     trajectory: Trajectory | None = None
+    pressure: float = 0.0
 
     @property
     def converged(self) -> bool:
@@ -117,6 +124,11 @@ class RelaxResult:
     @property
     def energy_per_atom(self) -> float:
         return self.energy / self.crystal.n_atoms
+
+    @property
+    def without_pressure(self) -> float:
+        """eV/atom, the energy E alone."""
+        return (self.energy - self.pressure * self.crystal.volume) / self.crystal.n_atoms
 
     @classmethod
     def without_energy(cls, crystal: Crystal, status: Status, reason: str) -> RelaxResult:
@@ -149,6 +161,8 @@ def result_to_dict(result: RelaxResult) -> dict[str, Any]:
         "reason": result.reason,
         "start_energy": _number(result.start_energy),
     }
+    if result.pressure:
+        content["pressure"] = result.pressure
     if result.trajectory is not None:
         content["energies"] = list(result.trajectory.energies)
         content["frames"] = [crystal_to_dict(frame) for frame in result.trajectory.frames]
@@ -165,7 +179,8 @@ def result_from_dict(content: dict[str, Any]) -> RelaxResult:
         math.nan if content[name] is None else float(content[name]) for name in ("energy", "fmax", "start_energy")
     )
     crystal, status = crystal_from_dict(content["crystal"]), Status(content["status"])
-    return RelaxResult(crystal, energy, status, int(content["n_steps"]), fmax, content["reason"], start, trajectory)
+    steps, reason, pressure = int(content["n_steps"]), content["reason"], float(content.get("pressure", 0.0))
+    return RelaxResult(crystal, energy, status, steps, fmax, reason, start, trajectory, pressure)
 
 
 def _number(value: float) -> float | None:

@@ -1,0 +1,160 @@
+"""The phases from which energies above the hull are counted: chosen by the source's energies, evaluated by an oracle.
+
+Of each composition the crystal lowest in formation energy counts, and of these the ones on or near the hull that the
+source's own formation energies make, so that a height in the source is not needed. The elements are left out: their
+references stand in `oracles/references.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.core.journal import Journal
+from lcoms.data.store import Store
+from lcoms.oracles.base import EnergyOracle
+from lcoms.oracles.hull import Phase
+from lcoms.prediction.phases import PhaseTable
+from lcoms.relax.result import RelaxConfig, RelaxResult
+from lcoms.relax.run import relax_crystals
+from lcoms.structure.crystal import Composition
+
+NEAR = 0.005  # eV/atom above the hull of the source
+LARGEST = 5.0  # eV/atom; formation energies beyond it are mistakes of the source
+AS_GIVEN, RELAXED = "energies.jsonl", "relaxed.jsonl"
+CHUNK = 64  # crystals between two words of progress
+LIGHT = RelaxConfig(fmax=0.1, max_steps=60)
+
+Elements = tuple[int, ...]
+Tell = Callable[[int], None]
+
+
+def choose_phases(store: Store, *, sources: Sequence[str] = (), near: float = NEAR) -> list[int]:
+    """Rows of the lowest crystal of each composition that lies near the hull of the source, small systems first.
+
+    Args:
+        sources: beginnings of the sources that count, whose formation energies must be on one scale; none: all.
+        near: eV/atom above that hull.
+    """
+    rows, compositions, energies = _lowest(store, sources)
+    heights = heights_above(compositions, energies)
+    chosen = [at for at, height in enumerate(heights) if height <= near and len(compositions[at].counts) > 1]
+    order = sorted(chosen, key=lambda at: (len(compositions[at].counts), store.n_atoms[rows[at]], rows[at]))
+    return [rows[at] for at in order]
+
+
+def heights_above(compositions: Sequence[Composition], energies: Sequence[float]) -> NDArray[np.float64]:
+    """Formation energies less that of the best mixture of all others and the elements, eV/atom; negative on the hull.
+
+    Args:
+        compositions: all different.
+        energies: formation energies, eV/atom.
+    """
+    systems: dict[Elements, list[int]] = {}
+    for at, composition in enumerate(compositions):
+        systems.setdefault(composition.atomic_numbers, []).append(at)
+    heights = np.full(len(compositions), np.nan)
+    for system in sorted(systems, key=len):
+        parts = [part for n in range(1, len(system) + 1) for part in combinations(system, n)]
+        below = [at for part in parts for at in systems.get(part, ()) if part == system or heights[at] <= 0]
+        for at in systems[system]:
+            heights[at] = energies[at] - _mixture(system, at, below, compositions, energies)
+    return heights
+
+
+def evaluate_as_given(
+    store: Store, rows: Sequence[int], oracle: EnergyOracle, work: Path, tell: Tell | None = None
+) -> dict[str, float]:
+    """Energies (eV/atom) by id of crystals as the source relaxed them; a later call goes on where this one stopped."""
+    ids = store.columns("material_id")["material_id"]
+    with Journal[tuple[str, float]](work / AS_GIVEN, _encode, _decode, what="line of energies") as journal:
+        found = dict(journal.read())
+        missing = [row for row in rows if ids[row] not in found]
+        for start in range(0, len(missing), CHUNK):
+            part = missing[start : start + CHUNK]
+            crystals = [store[row] for row in part]
+            for row, crystal, energy in zip(part, crystals, oracle.energies(crystals), strict=True):
+                found[ids[row]] = energy / crystal.n_atoms
+                if np.isfinite(energy):
+                    journal.append((ids[row], energy / crystal.n_atoms))
+            if tell is not None:
+                tell(len(part))
+    return {ids[row]: found[ids[row]] for row in rows if np.isfinite(found[ids[row]])}
+
+
+def evaluate_relaxed(
+    store: Store, rows: Sequence[int], oracle: str, work: Path, tell: Tell | None = None
+) -> dict[str, float]:
+    """The same after a light relaxation, as candidates of a prediction have it."""
+    ids = store.columns("material_id")["material_id"]
+
+    def count(_: int, __: RelaxResult) -> None:
+        if tell is not None:
+            tell(1)
+
+    crystals = [store[row] for row in rows]
+    results = relax_crystals(crystals, oracle, LIGHT, processes=1, checkpoint=work / RELAXED, progress=count)
+    energies = [(ids[row], one.energy_per_atom) for row, one in zip(rows, results, strict=True)]
+    return {name: energy for name, energy in energies if np.isfinite(energy)}
+
+
+def make_table(store: Store, rows: Sequence[int], energies: Mapping[str, float], oracle: EnergyOracle) -> PhaseTable:
+    """The table of the phases that have an energy."""
+    ids = store.columns("material_id")["material_id"]
+    phases = [
+        Phase(store[row].composition.reduced, energies[ids[row]], str(ids[row])) for row in rows if ids[row] in energies
+    ]
+    metadata = {"store": store.fingerprint, "n_chosen": len(rows), "provenance": list(oracle.provenance)}
+    return PhaseTable.of(phases, oracle.name, metadata)
+
+
+def _lowest(store: Store, sources: Sequence[str]) -> tuple[list[int], list[Composition], list[float]]:
+    """Row, composition and formation energy of the lowest crystal of each composition."""
+    columns = store.columns("formula", "formation_energy_per_atom", "source")
+    energies = columns["formation_energy_per_atom"]
+    good = np.abs(energies) <= LARGEST
+    if sources:
+        good &= np.array([str(source).startswith(tuple(sources)) for source in columns["source"]])
+    first: dict[Composition, int] = {}
+    for row in sorted(np.nonzero(good)[0].tolist(), key=lambda row: (energies[row], row)):
+        first.setdefault(Composition.from_formula(str(columns["formula"][row])).reduced, row)
+    rows = list(first.values())
+    return rows, list(first), energies[rows].tolist()
+
+
+def _mixture(
+    system: Elements,
+    own: int,
+    below: Sequence[int],
+    compositions: Sequence[Composition],
+    energies: Sequence[float],
+) -> float:
+    """Least formation energy, eV/atom, of a mixture of other phases and the elements, by linear programming."""
+    from scipy.optimize import linprog
+
+    others = [at for at in below if at != own]
+    if not others:
+        return 0.0
+    shares = np.array([_fractions(compositions[at], system) for at in others]).T
+    costs = np.array([energies[at] for at in others] + [0.0] * len(system))
+    columns = np.hstack([shares, np.eye(len(system))])
+    found = linprog(costs, A_eq=columns, b_eq=_fractions(compositions[own], system), method="highs")
+    return float(found.fun)
+
+
+def _fractions(composition: Composition, system: Elements) -> list[float]:
+    counts = dict(zip(composition.atomic_numbers, composition.counts, strict=True))
+    return [counts.get(z, 0) / composition.n_atoms for z in system]
+
+
+def _encode(entry: tuple[str, float]) -> Any:
+    return {"id": entry[0], "energy_per_atom": entry[1]}
+
+
+def _decode(content: Any) -> tuple[str, float]:
+    return str(content["id"]), float(content["energy_per_atom"])
