@@ -40,7 +40,7 @@ def main() -> None:
         model.decode(z, cells, generator)
         seconds.append((time.perf_counter() - start) / BATCH)
     print(f"decode, one core, batch of {BATCH}, 8 atoms: {statistics.median(seconds):.4f} s a structure (median)")
-    print(f"  settings: {model.config.steps} steps, {model.config.tries} tries")
+    print(f"  settings: {model.config.steps} steps, {model.config.samples} samples")
     command = shutil.which("lcoms", path=str(Path(sys.executable).parent)) or "lcoms"
     extra = [] if options.weights is None else ["--weights", str(options.weights)]
     with tempfile.TemporaryDirectory() as folder:

@@ -44,7 +44,7 @@ def main() -> None:
         file.write_text("\n".join(formulas(options.n)))
         command = [sys.executable, "-m", "lcoms", "predict", "-f", str(file), "--no-relax", "--starts", "4", "-q"]
         command += ["--out", str(out)] + (["--report"] if options.report else [])
-        process, early, last = subprocess.Popen(command), 0.0, 0.0
+        process, early, last, told = subprocess.Popen(command), 0.0, 0.0, 0
         while process.poll() is None:
             done = sum(1 for _ in out.glob("*/results.json"))
             try:
@@ -52,6 +52,9 @@ def main() -> None:
             except (OSError, StopIteration):
                 break
             early = early or (last if done >= 20 else 0.0)
+            if done >= told + 50:
+                told = done
+                print(f"{done} formulas: {last:.0f} MB", flush=True)
             time.sleep(1)
         done = sum(1 for _ in out.glob("*/results.json"))
     print(f"{done} of {options.n} formulas: {early:.0f} MB after 20, {last:.0f} MB at the end, {last - early:+.0f} MB")

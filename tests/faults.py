@@ -23,7 +23,7 @@ CAP_DAC_OVERRIDE = 1
 CAPABILITIES_VERSION = 0x20080522
 NETWORK = [
     "latent_dim=8", "channels=16", "filters=4", "vectors=4", "encoder_layers=1", "decoder_layers=1", "condition=16",
-    "steps=3", "tries=1",
+    "steps=3", "samples=1",
 ]  # fmt: skip
 TRAINING = ["warmup=1", "atoms_per_batch=64", "batches_per_step=1", "log_every=1", "checkpoint_minutes=0"]
 MEGNET = ["n_gaussians=20", "embedding=8", "n_blocks=1", "hidden=16", "width=8", "units=4"]

@@ -21,7 +21,7 @@ from lcoms.structure.io import to_extxyz
 
 NETWORK = [
     "latent_dim=8", "channels=16", "filters=4", "vectors=4", "encoder_layers=1", "decoder_layers=1", "condition=16",
-    "steps=3", "tries=1",
+    "steps=3", "samples=1",
 ]  # fmt: skip
 TRAINING = ["steps=40", "warmup=1", "atoms_per_batch=64", "batches_per_step=1", "log_every=1", "checkpoint_minutes=0"]
 QUICK = ["--starts", "2", "--steps", "1", "-n", "2", "--n-relax", "1", "--relax", "--oracle", "analytic"]

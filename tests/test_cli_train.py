@@ -18,7 +18,7 @@ from lcoms.templates.exact import load_templates
 
 NETWORK = [
     "latent_dim=8", "channels=16", "filters=4", "vectors=4", "encoder_layers=1", "decoder_layers=1", "condition=16",
-    "steps=3", "tries=1",
+    "steps=3", "samples=1",
 ]  # fmt: skip
 PAPER = [
     "latent_dim=8", "condition=8", "head=16", "encoder.hidden=16", "encoder.n_blocks=1", "decoder.atom=16",

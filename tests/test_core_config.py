@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -238,3 +239,16 @@ def test_merging_makes_a_group_that_was_none_and_takes_one_away() -> None:
 def test_merging_refuses_what_does_not_fit(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         merged(Tree(), options)
+
+
+@dataclass(frozen=True)
+class Renamed:
+    RENAMED: ClassVar[Mapping[str, str]] = {"tries": "samples"}
+    samples: int = 8
+
+
+def test_an_option_is_read_by_its_old_name_and_written_by_its_new_one() -> None:
+    assert from_dict(Renamed, {"tries": 3}) == Renamed(3)
+    assert to_dict(Renamed(3)) == {"samples": 3}
+    with pytest.raises(ConfigError, match="unknown option tries"):
+        from_dict(Renamed, {"tries": 3, "samples": 4})

@@ -66,7 +66,7 @@ def test_a_death_costs_only_the_task() -> None:
 
 
 def test_a_task_may_have_a_second_try(tmp_path: Path) -> None:
-    (once,) = parallel_map(services.die_once, [str(tmp_path / "a")], processes=1, tries=2)
+    (once,) = parallel_map(services.die_once, [str(tmp_path / "a")], processes=1, attempts=2)
     assert once == "lives"
     with pytest.raises(WorkerDiedError, match="code 3"):
         list(parallel_map(services.die_once, [str(tmp_path / "b")], processes=1))

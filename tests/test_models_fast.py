@@ -242,12 +242,12 @@ def test_decoding_keeps_order_composition_and_seed() -> None:
         assert (a.frac_coords != c.frac_coords).any()
 
 
-def test_of_several_tries_the_one_that_encodes_nearest_is_kept() -> None:
-    model = tiny_cdvae(replace(TINY, tries=5))
+def test_of_several_samples_the_one_that_encodes_nearest_is_kept() -> None:
+    model = tiny_cdvae(replace(TINY, samples=5))
     contents = [Composition.from_formula("SrTiO3")] * 6
     z = torch.randn(6, TINY.latent_dim, generator=torch.Generator().manual_seed(0))
     kept = model.decode(z, contents, torch.Generator().manual_seed(1))
-    model.config = replace(TINY, tries=1)
+    model.config = replace(TINY, samples=1)
     every = model.decode(z.repeat_interleave(5, 0), contents * 5, torch.Generator().manual_seed(1))
     mu, _ = model.encode(batch_of([c for c in every if c is not None]))
     best = (mu.view(6, 5, -1) - z[:, None]).norm(dim=-1).argmin(1)
@@ -335,7 +335,7 @@ def test_config_goes_through_plain_dicts() -> None:
 
 
 def test_a_decode_asks_the_denoiser_ten_times_from_the_largest_noise_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(TINY, steps=FastConfig().steps, tries=1)
+    config = replace(TINY, steps=FastConfig().steps, samples=1)
     model = FastCDVAE(config)
     asked: list[float] = []
     denoise = model.denoise

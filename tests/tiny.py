@@ -30,7 +30,7 @@ from lcoms.templates.wyckoff_statistics import OrbitStatistics
 
 TINY = FastConfig(
     latent_dim=8, channels=32, filters=8, vectors=8, encoder_layers=2, decoder_layers=2, condition=16,
-    basis=DensityBasis(cutoff=5.0, n_scalar=12, n_vector=8, n_tensor=4, n_coarse=4), steps=4, tries=2,
+    basis=DensityBasis(cutoff=5.0, n_scalar=12, n_vector=8, n_tensor=4, n_coarse=4), steps=4, samples=2,
     strain_below=0.0,  # what an untrained network thinks of a cell would ruin it
 )  # fmt: skip
 ENERGIES = {"rock salt": -2.0, "caesium chloride": -1.9, "zinc blende": -1.0, "wurtzite": -1.1, "perovskite": -3.4}

@@ -10,14 +10,14 @@ import numpy as np
 
 from lcoms.campaign.folder import CampaignFolder, FormulaStatus
 from lcoms.campaign.plan import Answer
-from lcoms.campaign.workers import TRIES, Workers
+from lcoms.campaign.workers import ATTEMPTS, Workers
 from lcoms.core.pool import WorkerDiedError
 
 AHEAD = 2  # formulas given out for each that can be predicted at once, so that no worker waits
 PATIENCE = 5.0  # seconds after which the number of workers is looked at again
 DIED = (
-    f"the process that predicted it was killed {TRIES} times, perhaps for want of memory; it is tried again when the "
-    "campaign is resumed."
+    f"the process that predicted it was killed {ATTEMPTS} times, perhaps for want of memory; it is tried again when "
+    "the campaign is resumed."
 )
 
 

@@ -14,7 +14,7 @@ from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.core.parallel import serve_each
 from lcoms.core.pool import KILLED, Pool, WorkerDiedError
 
-TRIES = 2  # a formula whose process was killed is tried once more
+ATTEMPTS = 2  # a formula whose process was killed is tried once more
 CONNECT_SECONDS = 15
 
 
@@ -58,7 +58,7 @@ class LocalWorkers(Workers):
             raise ConfigError(f"at least one process is needed, not {processes}.")
         self._processes = processes
         predict = partial(predict_one, plan=plan)
-        self._pool = Pool[str, Answer](serve_each, (predict, None, ()), processes=processes, tries=TRIES)
+        self._pool = Pool[str, Answer](serve_each, (predict, None, ()), processes=processes, attempts=ATTEMPTS)
 
     def submit(self, formula: str) -> Future[Answer]:
         return self._pool.submit(formula)
@@ -102,7 +102,7 @@ class DaskWorkers(Workers):
 
     def submit(self, formula: str) -> Future[Answer]:
         answer: Future[Answer] = Future()
-        self._try(formula, answer, TRIES)
+        self._try(formula, answer, ATTEMPTS)
         return answer
 
     def size(self) -> int:
@@ -112,7 +112,7 @@ class DaskWorkers(Workers):
         self._executor.shutdown(wait=False)
         self._client.close()
 
-    def _try(self, formula: str, answer: Future[Answer], tries: int) -> None:
+    def _try(self, formula: str, answer: Future[Answer], attempts: int) -> None:
         """Ask the cluster; where workers died of the formula until Dask gave it up, ask once more."""
         from distributed import KilledWorker
 
@@ -122,8 +122,8 @@ class DaskWorkers(Workers):
                 answer.set_result(asked.result())
             elif not isinstance(error, KilledWorker):
                 answer.set_exception(error if isinstance(error, LcomsError) else _lost(error))
-            elif tries > 1:
-                self._try(formula, answer, tries - 1)
+            elif attempts > 1:
+                self._try(formula, answer, attempts - 1)
             else:
                 answer.set_exception(WorkerDiedError(KILLED))
 

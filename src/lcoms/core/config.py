@@ -61,6 +61,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(cls: type[Config], mapping: Mapping[str, Any]) -> Config:
     """The dataclass `cls` built from a mapping; keys that are left out keep their defaults.
 
+    Files may be older than the names of today: what a class says under RENAMED, by its old name, is read as well.
+
     Raises:
         ConfigError: an unknown or missing key, or a value of the wrong kind.
     """
@@ -115,6 +117,8 @@ def _build(cls: Any, mapping: Any, where: str) -> Any:
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{_label(where)}: expected a group of options, not {mapping!r}.")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    renamed = getattr(cls, "RENAMED", {})
+    mapping = {key if renamed.get(key, key) in mapping else renamed[key]: value for key, value in mapping.items()}
     for key in mapping:
         if key not in fields:
             raise ConfigError(_unknown(str(key), fields, where))

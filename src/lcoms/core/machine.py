@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 
@@ -9,6 +10,8 @@ from lcoms.core.errors import LcomsError
 
 ADDRESS_SPACE = 1_400_000_000  # bytes; loading PyTorch and the shipped weights takes 1.3e9
 FILE_HANDLES = 32
+KERNELS = 64  # kept of each kind; one takes about 0.7 MB, and a millisecond to make again
+KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # of oneDNN, and of PyTorch's door to it
 WANT = "close other programs, ask for less (--processes, --n-relax), or raise the limit (ulimit -v, ulimit -n)"
 
 
@@ -18,6 +21,16 @@ def release_memory() -> None:
 
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def bound_kernel_caches() -> None:
+    """Few compiled kernels kept, where the environment does not say how many.
+
+    PyTorch on a processor compiles one for every shape that a layer in half precision meets, and every composition
+    brings new shapes; it reads the numbers at the first such layer.
+    """
+    for name in KERNEL_CACHES:
+        os.environ.setdefault(name, str(KERNELS))
 
 
 def require_machine() -> None:

@@ -29,7 +29,7 @@ def parallel_map(
     prepare: Callable[..., None] | None = None,
     arguments: tuple[Any, ...] = (),
     in_order: bool = True,
-    tries: int = 1,
+    attempts: int = 1,
 ) -> Iterator[A]:
     """Answers to items, which are taken as they are needed; the children end with the iterator.
 
@@ -37,14 +37,14 @@ def parallel_map(
         function: of a module; called in a child with one item.
         prepare: of a module; called once in each child with `arguments`, before all else.
         in_order: answers in the order of the items; otherwise as they come.
-        tries: children that may die of an item before it is given up.
+        attempts: children that may die of an item before it is given up.
 
     Raises:
         WorkerDiedError: a child died of an item.
         Exception: what the function or `prepare` raised.
     """
     setup, left = _Setup(function, prepare, arguments), iter(items)
-    with Pool[T, A](serve_each, setup, processes=processes, tries=tries) as pool:
+    with Pool[T, A](serve_each, setup, processes=processes, attempts=attempts) as pool:
         running: deque[Future[A]] = deque()
         while True:
             while len(running) < AHEAD * processes:

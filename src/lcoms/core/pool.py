@@ -99,8 +99,8 @@ class _Worker:
 class Pool(Generic[T, A]):
     """Children that do tasks; use it with `with`. Its methods may be called from any thread.
 
-    A child that dies gives its tasks back. Each of these is then tried alone; one that `tries` children die of alone is
-    given up with WorkerDiedError.
+    A child that dies gives its tasks back. Each of these is then tried alone; one that `attempts` children die of alone
+    is given up with WorkerDiedError.
 
     Args:
         service: what a child does; a function of a module.
@@ -108,8 +108,8 @@ class Pool(Generic[T, A]):
         processes: how many at the most; a child is started when there is a task for it.
     """
 
-    def __init__(self, service: Service, setup: Any, *, processes: int, tries: int = 1) -> None:
-        self._start_message, self._processes, self._tries = (service, setup), processes, tries
+    def __init__(self, service: Service, setup: Any, *, processes: int, attempts: int = 1) -> None:
+        self._start_message, self._processes, self._attempts = (service, setup), processes, attempts
         self._lock = threading.RLock()
         self._waiting: deque[_Entry] = deque()
         self._suspects: deque[_Entry] = deque()
@@ -243,7 +243,7 @@ class Pool(Generic[T, A]):
         held = list(worker.held.values())
         if len(held) == 1:
             held[0].deaths += 1
-            if held[0].deaths >= self._tries:
+            if held[0].deaths >= self._attempts:
                 self._settle(held.pop().future.set_exception, WorkerDiedError(code))
         self._suspects.extend(held)
         if self._waiting or self._suspects:

@@ -208,13 +208,13 @@ class FastCDVAE(CDVAE):
         return {"loss": loss, **parts}
 
     def _decode(self, z: Tensor, numbers: Tensor, generator: torch.Generator) -> list[Crystal | None]:
-        tries = self.config.tries_for(numbers.shape[1])
-        z, numbers = z.repeat_interleave(tries, 0), numbers.repeat_interleave(tries, 0)
+        samples = self.config.samples_for(numbers.shape[1])
+        z, numbers = z.repeat_interleave(samples, 0), numbers.repeat_interleave(samples, 0)
         lattice, valid = self.lattice_transform.to_lattice(self._lattice_vector(z, numbers), self._cell_volume(numbers))
         frac_coords = torch.rand((*numbers.shape, 3), generator=generator).to(z.device)
         crystals, distance = self._sampler.sample(z, numbers, frac_coords, lattice, generator)
-        distance = torch.where(valid.cpu(), distance, torch.inf).view(-1, tries)
-        best = distance.argmin(1) + tries * torch.arange(len(distance))
+        distance = torch.where(valid.cpu(), distance, torch.inf).view(-1, samples)
+        best = distance.argmin(1) + samples * torch.arange(len(distance))
         return [crystals[row] if valid[row] else None for row in best.tolist()]
 
     @torch.no_grad()
@@ -242,7 +242,7 @@ class FastCDVAE(CDVAE):
         coords: Sequence[Float[NDArray[np.float64], " _"] | None] | None = None,
         known_to: float = 0.5,
     ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
-        """One try for each row, kept within a space group and on its Wyckoff positions all the way.
+        """One sample for each row, kept within a space group and on its Wyckoff positions all the way.
 
         Args:
             cells: groups and positions.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from lcoms.models.schedule import NoiseSchedule
 from lcoms.nn.geometry import DensityBasis
@@ -27,9 +29,11 @@ class FastConfig:
         strain_below: angstrom of noise below which a decode corrects its lattice.
         steps: denoiser calls of one decode.
         churn: noise added during a decode, as a share of the level.
-        tries: decodes of each latent, of which the one that encodes nearest to the latent is kept.
-        tries_large: the same for cells of more than 8 atoms, which go wrong more often.
+        samples: decodes of each latent, of which the one that encodes nearest to the latent is kept.
+        samples_large: the same for cells of more than 8 atoms, which go wrong more often.
     """
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"tries": "samples", "tries_large": "samples_large"}
 
     latent_dim: int = 64
     channels: int = 192
@@ -52,11 +56,11 @@ class FastConfig:
     energy_weight: float = 0.1
     steps: int = 10
     churn: float = 0.4
-    tries: int = 8
-    tries_large: int = 12
+    samples: int = 8
+    samples_large: int = 12
 
-    def tries_for(self, n_atoms: int) -> int:
-        """Tries of a decode, from which the one nearest to the latent is taken."""
+    def samples_for(self, n_atoms: int) -> int:
+        """Samples of a decode, from which the one nearest to the latent is taken."""
         if n_atoms == 1:
             return 1
-        return self.tries if n_atoms <= LARGE_CELL else self.tries_large
+        return self.samples if n_atoms <= LARGE_CELL else self.samples_large

@@ -13,6 +13,7 @@ import torch
 
 from lcoms.core.config import from_dict, to_dict
 from lcoms.core.errors import ConfigError, WeightsError
+from lcoms.core.machine import bound_kernel_caches
 from lcoms.models.base import CDVAE
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
@@ -168,5 +169,6 @@ def _for_inference(model: CDVAE) -> CDVAE:
     """Half precision inside the layers where the processor multiplies it natively; elsewhere it would be slower."""
     if not torch.cuda.is_available():
         model.mixed = bool(torch.cpu._is_avx512_bf16_supported())
+        bound_kernel_caches()
     model.eval()
     return model
