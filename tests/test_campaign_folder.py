@@ -42,7 +42,7 @@ def test_a_line_that_was_cut_short_costs_only_itself(tmp_path: Path) -> None:
 
 
 def test_other_options_are_refused_and_named(tmp_path: Path) -> None:
-    CampaignFolder(tmp_path, OPTIONS).__exit__(None, None, None)
+    CampaignFolder(tmp_path, OPTIONS).close()
     before = (tmp_path / "campaign.json").read_bytes()
     with pytest.raises(ConfigError, match="tries is 2 there, 3 here"):
         CampaignFolder(tmp_path, OPTIONS | {"options": {"n_starts": 4, "within": {"tries": 3}}})

@@ -11,6 +11,7 @@ import torch
 from test_structure_wyckoff import built
 from tiny import fluorite, perovskite, wurtzite
 
+from lcoms.models.base import GroupStart
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.schedule import Symmetry
 from lcoms.prediction.bundle import WeightBundle
@@ -151,17 +152,16 @@ def test_annealing_begins_where_the_sites_are_known(weights: WeightBundle) -> No
     assert described is not None
     cell = symmetric_cell(*described)
     z = weights.encode([crystal]).repeat(6, 1)
-    lattices = torch.from_numpy(np.linalg.cholesky(crystal.lattice @ crystal.lattice.T)).float().repeat(6, 1, 1)
+    lattice = np.linalg.cholesky(crystal.lattice @ crystal.lattice.T)
     apart = np.array([[0.0, 0.374], [0.1, 0.474]]).repeat(3, axis=0)  # of the two species along c
-    found, _ = model.decode_within(
-        z, [cell] * 6, lattices, torch.Generator().manual_seed(0), coords=list(apart), known_to=0.01
-    )
+    starts = [GroupStart(cell, lattice, coords) for coords in apart]
+    found, _ = model.decode_within(z, starts, torch.Generator().manual_seed(0), 0.01)
     for one, z_of in zip(found, apart, strict=True):
         assert one is not None
         begun = cell.shifts + cell.directions @ z_of
         moved = one.frac_coords - begun
         assert np.abs((moved - np.round(moved)) @ one.lattice).max() < 0.1
-    anywhere, _ = model.decode_within(z, [cell] * 6, lattices, torch.Generator().manual_seed(0))
+    anywhere, _ = model.decode_within(z, [GroupStart(cell, lattice)] * 6, torch.Generator().manual_seed(0), 0.01)
     heights = [one.frac_coords[2, 2] - one.frac_coords[0, 2] for one in anywhere if one is not None]
     assert np.std(heights) > 0.01
 
@@ -218,10 +218,10 @@ def test_cells_with_different_numbers_of_free_coordinates_decode_together(weight
     assert isinstance(model, FastCDVAE)
     cells = [symmetric_cell(186, (("b", 8), ("b", 30))), symmetric_cell(194, (("b", 8), ("c", 30)))]
     lattice = np.linalg.cholesky(wurtzite().lattice @ wurtzite().lattice.T)
-    lattices = torch.from_numpy(lattice).float().repeat(4, 1, 1)
     coords = [np.array([0.0, 0.4]), np.zeros(0), None, None]
+    starts = [GroupStart(cell, lattice, given) for cell, given in zip(cells * 2, coords, strict=True)]
     z = weights.encode([wurtzite()]).repeat(4, 1)
     generator = torch.Generator().manual_seed(0)
-    found, distances = model.decode_within(z, cells * 2, lattices, generator, coords=coords)
+    found, distances = model.decode_within(z, starts, generator, 0.5)
     assert [one is not None for one in found] == [True] * 4
     assert distances.isfinite().all()

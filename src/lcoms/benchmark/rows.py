@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from lcoms.core.closing import Closing
 from lcoms.core.config import from_dict, to_dict
 from lcoms.core.errors import DataError
 from lcoms.core.journal import Journal, parse_lines, whole_lines
@@ -161,7 +161,7 @@ class Row:
         return replace(self, seconds={}, progress=tuple(replace(point, seconds=0.0) for point in self.progress))
 
 
-class RowLog:
+class RowLog(Closing):
     """An open file of rows; use it with `with`.
 
     Args:
@@ -179,13 +179,8 @@ class RowLog:
         self._journal = Journal(path, _encode, _decode, what=ROW)
         self.rows = {row.key: row for row in self._journal.read()}
 
-    def __enter__(self) -> RowLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._journal.__exit__(kind, error, trace)
+    def close(self) -> None:
+        self._journal.close()
 
     def append(self, row: Row) -> Row:
         """Store a row, on disk when this returns; the row as it will be read."""

@@ -23,10 +23,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from lcoms import __version__
+from lcoms.core.closing import Closing
 from lcoms.core.config import from_dict, parse_json
 from lcoms.core.disk import CAMPAIGN, lock, sync, write_whole
 from lcoms.core.errors import ConfigError, FormulaError
@@ -65,7 +65,7 @@ class Line:
     seconds: float | None
 
 
-class CampaignFolder:
+class CampaignFolder(Closing):
     """The folder of a campaign, open for one run; use it with `with`.
 
     Args:
@@ -94,12 +94,7 @@ class CampaignFolder:
         self.alone = self._enter()
         self._journal = read_journal(path)
 
-    def __enter__(self) -> CampaignFolder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._lock.close()
 
     def is_done(self, formula: str) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from concurrent.futures import Future
 from functools import partial
 from importlib.util import find_spec
-from types import TracebackType
 from typing import Any
 
 from lcoms.campaign.plan import Answer, Plan, predict_one
+from lcoms.core.closing import Closing
 from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.core.parallel import serve_each
 from lcoms.core.pool import KILLED, Pool, WorkerDiedError
@@ -18,8 +18,8 @@ ATTEMPTS = 2  # a formula whose process was killed is tried once more
 CONNECT_SECONDS = 15
 
 
-class Workers(ABC):
-    """Processes that predict one formula at a time each."""
+class Workers(Closing):
+    """Processes that predict one formula at a time each; closing them ends what is under way."""
 
     @abstractmethod
     def submit(self, formula: str) -> Future[Answer]:
@@ -28,18 +28,6 @@ class Workers(ABC):
     @abstractmethod
     def size(self) -> int:
         """How many formulas are predicted at once, now."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """End what is under way, without waiting for it to be done."""
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class LocalWorkers(Workers):

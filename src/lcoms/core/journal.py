@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from lcoms.core.closing import Closing
 from lcoms.core.config import parse_json
 from lcoms.core.disk import append, lock
 from lcoms.core.errors import ConfigError, CrystalError, DataError
@@ -23,7 +23,7 @@ T = TypeVar("T")
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, CrystalError, ConfigError)
 
 
-class Journal(Generic[T]):
+class Journal(Closing, Generic[T]):
     """A file of entries, open for one run; use it with `with`.
 
     Args:
@@ -60,12 +60,7 @@ class Journal(Generic[T]):
             self._file.close()
             raise
 
-    def __enter__(self) -> Journal[T]:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def read(self) -> list[T]:

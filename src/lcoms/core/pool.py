@@ -18,9 +18,9 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from lcoms.core.closing import Closing
 from lcoms.core.errors import LcomsError
 from lcoms.core.messages import Kind, Service, dumps, loads, receive, send
 
@@ -96,7 +96,7 @@ class _Worker:
         return code
 
 
-class Pool(Generic[T, A]):
+class Pool(Closing, Generic[T, A]):
     """Children that do tasks; use it with `with`. Its methods may be called from any thread.
 
     A child that dies gives its tasks back. Each of these is then tried alone; one that `attempts` children die of alone
@@ -119,14 +119,6 @@ class Pool(Generic[T, A]):
         self._failed: Exception | None = None
         self._closed = False
         self._n_tasks = self._early_deaths = 0
-
-    def __enter__(self) -> Pool[T, A]:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def submit(self, task: T) -> Future[A]:
         """Begin a task.

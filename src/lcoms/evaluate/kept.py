@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from lcoms import __version__
+from lcoms.core.closing import Closing
 from lcoms.core.config import from_dict, parse_json
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import ConfigError, DataError
@@ -24,7 +24,7 @@ EVERY = 30.0  # seconds from one writing to the next
 Name = tuple[str, int]
 
 
-class OutcomeFile:
+class OutcomeFile(Closing):
     """The file of one measurement, open while it runs.
 
     A row belongs to a measurement where version, weights, settings, seed and reference are the same. On leaving, also
@@ -43,12 +43,7 @@ class OutcomeFile:
         self._keys = _keys(jobs_for(references, predictor.spec.seed, n_seeds), predictor)
         self.outcomes: dict[Name, Outcome] = _read(path, self._keys) if path.exists() else {}
 
-    def __enter__(self) -> OutcomeFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self.write()
 
     def add(self, outcome: Outcome) -> None:

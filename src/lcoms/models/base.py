@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -31,6 +31,20 @@ LENGTH_RANGE = (1.0, 200.0)  # angstrom; a cell edge outside is no crystal we kn
 MIN_FLATNESS = 1e-2  # volume over the product of the lengths; below it the cell is close to a plane
 
 
+class GroupStart(NamedTuple):
+    """Where a sample within a space group begins.
+
+    Attributes:
+        cell: group and positions.
+        lattice: lower triangular, as the group allows it, angstrom.
+        coords: free coordinates; None: drawn anew.
+    """
+
+    cell: SymmetricCell
+    lattice: Float[NDArray[np.float64], "3 3"]
+    coords: Float[NDArray[np.float64], " k"] | None = None
+
+
 @runtime_checkable
 class SymmetricDecoder(Protocol):
     """A decoder that can keep atoms on Wyckoff positions all the way."""
@@ -41,16 +55,16 @@ class SymmetricDecoder(Protocol):
         """The lattice that the head reads from each latent; NaN where it makes no cell."""
 
     def decode_within(
-        self,
-        z: Float[Tensor, "n latent"],
-        cells: Sequence[SymmetricCell],
-        lattices: Float[Tensor, "n 3 3"],
-        generator: torch.Generator,
-        *,
-        coords: Sequence[Float[NDArray[np.float64], " _"] | None] | None = None,
-        known_to: float = 0.5,
+        self, z: Float[Tensor, "n latent"], starts: Sequence[GroupStart], generator: torch.Generator, known_to: float
     ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
-        """One sample for each row within a space group, and the distance of its latent from the one asked for."""
+        """One sample for each row, kept within a space group and on its Wyckoff positions all the way.
+
+        Args:
+            known_to: noise level (angstrom) at which annealing begins where coordinates are given.
+
+        Returns:
+            Crystals in the primitive cells of their groups, and the distance of each one's latent from that asked for.
+        """
 
 
 class CDVAE(nn.Module, ABC):

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lcoms.core.errors import ConfigError
 from lcoms.models.base import (
     CDVAE,
+    GroupStart,
     LatticeTransform,
     SymmetricDecoder,
     VolumeBaseline,
@@ -37,7 +36,6 @@ from lcoms.nn.geometry import Densities, densities
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import N_ELEMENTS
-from lcoms.structure.wyckoff import SymmetricCell
 
 LATTICE_SIX = 6
 
@@ -233,24 +231,6 @@ class FastCDVAE(CDVAE):
 
     @torch.no_grad()
     def decode_within(
-        self,
-        z: Float[Tensor, "n latent"],
-        cells: Sequence[SymmetricCell],
-        lattices: Float[Tensor, "n 3 3"],
-        generator: torch.Generator,
-        *,
-        coords: Sequence[Float[NDArray[np.float64], " _"] | None] | None = None,
-        known_to: float = 0.5,
+        self, z: Float[Tensor, "n latent"], starts: Sequence[GroupStart], generator: torch.Generator, known_to: float
     ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
-        """One sample for each row, kept within a space group and on its Wyckoff positions all the way.
-
-        Args:
-            cells: groups and positions.
-            lattices: lower triangular starts, as the groups allow them.
-            coords: free coordinates to begin at; where there are none they are drawn anew.
-            known_to: noise level (angstrom) at which annealing begins where they are given.
-
-        Returns:
-            Crystals in the primitive cells of their groups, and the distance of each one's latent from that asked for.
-        """
-        return self._sampler.within(z, cells, lattices, generator, coords=coords, known_to=known_to)
+        return self._sampler.within(z, starts, generator, known_to)

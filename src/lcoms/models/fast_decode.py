@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lcoms.core.errors import CrystalError
+from lcoms.models.base import GroupStart
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.fast_loss import Denoise
 from lcoms.models.schedule import Symmetry, anneal
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.wyckoff import SymmetricCell
 
 AT_ONCE = 1536  # atoms that the networks see at a time while decoding: what they make of them fits into caches
 
@@ -69,33 +68,25 @@ class Sampler:
         return crystals, distance
 
     def within(
-        self,
-        z: Float[Tensor, "n latent"],
-        cells: Sequence[SymmetricCell],
-        lattices: Float[Tensor, "n 3 3"],
-        generator: torch.Generator,
-        *,
-        coords: Sequence[Float[NDArray[np.float64], " _"] | None] | None,
-        known_to: float,
+        self, z: Float[Tensor, "n latent"], starts: Sequence[GroupStart], generator: torch.Generator, known_to: float
     ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
         """`FastCDVAE.decode_within`."""
-        crystals: list[Crystal | None] = [None] * len(cells)
-        distances = torch.full((len(cells),), torch.inf)
-        places = [None] * len(cells) if coords is None else coords
-        kinds = np.array([(len(c.atomic_numbers), x is not None) for c, x in zip(cells, places, strict=True)])
+        crystals: list[Crystal | None] = [None] * len(starts)
+        distances = torch.full((len(starts),), torch.inf)
+        kinds = np.array([(len(start.cell.atomic_numbers), start.coords is not None) for start in starts])
         for kind in np.unique(kinds.reshape(-1, 2), axis=0):
             rows = np.flatnonzero((kinds == kind).all(1)).tolist()
-            some = [cells[row] for row in rows]
-            begin = [_placed(cells[row], places[row], generator) for row in rows]
-            frac_coords = torch.stack(begin).to(z.device)
-            numbers = torch.from_numpy(np.stack([cell.atomic_numbers for cell in some])).to(z.device)
+            some = [starts[row] for row in rows]
+            frac_coords = torch.stack([_placed(start, generator) for start in some]).to(z.device)
+            numbers = torch.from_numpy(np.stack([start.cell.atomic_numbers for start in some])).to(z.device)
+            lattices = torch.from_numpy(np.array([start.lattice for start in some])).float().to(z.device)
             found, distances[rows] = self.sample(
                 z[rows],
                 numbers,
                 frac_coords,
-                lattices[rows].to(z.device),
+                lattices,
                 generator,
-                Symmetry.of(some),
+                Symmetry.of([start.cell for start in some]),
                 sigma_max=known_to if kind[1] else None,
             )
             for row, crystal in zip(rows, found, strict=True):
@@ -110,10 +101,9 @@ def in_pieces(network: Callable[..., tuple[Tensor, Tensor]], n_atoms: int, *rows
     return torch.cat(first), torch.cat(second)
 
 
-def _placed(
-    cell: SymmetricCell, coords: Float[NDArray[np.float64], " k"] | None, generator: torch.Generator
-) -> Float[Tensor, "n 3"]:
+def _placed(start: GroupStart, generator: torch.Generator) -> Float[Tensor, "n 3"]:
     """Fractional coordinates with the free ones as given, or anywhere."""
+    cell, coords = start.cell, start.coords
     free = torch.rand(cell.n_free, generator=generator, dtype=torch.float64).numpy() if coords is None else coords
     return torch.from_numpy(cell.shifts + cell.directions @ free).float()
 

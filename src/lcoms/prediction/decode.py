@@ -22,7 +22,7 @@ from lcoms.structure.crystal import Composition
 from lcoms.structure.elements import atomic_volume
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import NEAR_LADDER, TOLERANCE_LADDER, same_space_group, symmetrise
+from lcoms.structure.symmetry import NEAR_LADDER, TOLERANCE_LADDER, Symmetrised, same_space_group, symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
 MOST_GROUPS = 6  # of those asked for, that a latent without a template is decoded within
@@ -194,19 +194,9 @@ def _undescended(draw: SymmetricDraw, energy: float, latent: Tensor) -> Decoded:
     """A random symmetric crystal, which no descent led to."""
     crystal = draw.crystal
     units = crystal.composition.n_formula_units
-    return Decoded(
-        crystal=crystal,
-        space_group=draw.space_group,
-        symprec=NEAR_LADDER[0],
-        shortest_distance=shortest_distance(crystal.lattice, crystal.frac_coords),
-        energy_per_atom=energy,
-        latent_energy=energy,
-        descent_energies=(energy,),
-        latent_distance=0.0,
-        score=energy,
-        proposal=Proposal("symmetric", "", float("nan"), units, latent, draw.space_group),
-        n_found=0,
-    )
+    found = Symmetrised(crystal, draw.space_group, NEAR_LADDER[0])
+    proposal = Proposal("symmetric", "", float("nan"), units, latent, draw.space_group)
+    return Decoded.as_is(found, energy, proposal, n_found=0)
 
 
 def _score(decoded: Decoded) -> float:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcoms.models.base import SymmetricDecoder
+from lcoms.models.base import GroupStart, SymmetricDecoder
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.spec import DecoderSpec
 from lcoms.structure.batch import CrystalBatch
@@ -35,10 +35,8 @@ SAMPLES_PER_COORDINATE = 2  # more would be wasted where few coordinates are fre
 class Setting(NamedTuple):
     """What a sample starts from, and what share of the samples it deserves."""
 
-    cell: SymmetricCell
-    lattice: Float[NDArray[np.float64], "3 3"]
+    start: GroupStart
     weight: float
-    coords: Float[NDArray[np.float64], " k"] | None = None
 
 
 class Constraint(NamedTuple):
@@ -191,21 +189,13 @@ class _Search:
         jobs = [(row, at) for row, some in enumerate(samples) for at, n in enumerate(some) for _ in range(n)]
         for start in range(0, len(jobs), ROWS_AT_ONCE):
             part = jobs[start : start + ROWS_AT_ONCE]
-            chosen = [self.settings[row][at] for row, at in part]
-            lattices = torch.from_numpy(np.array([setting.lattice for setting in chosen])).float()
-            cells = [setting.cell for setting in chosen]
-            found = self.model.decode_within(
-                self.z[[row for row, _ in part]],
-                cells,
-                lattices,
-                self.generator,
-                coords=[setting.coords for setting in chosen],
-                known_to=self.config.known_to,
-            )
+            starts = [self.settings[row][at].start for row, at in part]
+            rows = [row for row, _ in part]
+            found = self.model.decode_within(self.z[rows], starts, self.generator, self.config.known_to)
             for (row, at), crystal, distance in zip(part, found[0], found[1].tolist(), strict=True):
                 self.nearest[row][at] = min(self.nearest[row][at], distance)
                 if crystal is not None:
-                    self.found[row].append(Decode(crystal, distance, self.settings[row][at].cell.space_group))
+                    self.found[row].append(Decode(crystal, distance, self.settings[row][at].start.cell.space_group))
 
 
 def _settings(
@@ -224,7 +214,7 @@ def _settings(
         if coded is not None:
             cell, coords = symmetric_cell(number, coded[0]), coded_coords(number, *coded)
             fits = _fits(cell, lattice, config.coded_lattices, config)
-            settings += [Setting(cell, most_alike(cell, fits, cell_code), weight, coords)] if fits else []
+            settings += [Setting(GroupStart(cell, most_alike(cell, fits, cell_code), coords), weight)] if fits else []
             if fits and not config.beside_codes:
                 continue
         known = statistics.orbits(number, composition)
@@ -234,7 +224,7 @@ def _settings(
         fits = _fits(symmetric_cell(number, known[0][0]), lattice, config.max_lattices, config)
         for orbits, share in known:
             cell = symmetric_cell(number, orbits)
-            settings += [Setting(cell, fit, weight * share / len(fits)) for fit in fits]
+            settings += [Setting(GroupStart(cell, fit), weight * share / len(fits)) for fit in fits]
     return sorted(settings, key=lambda setting: -setting.weight)
 
 
@@ -250,7 +240,7 @@ def _first_round(settings: Sequence[Setting], config: DecoderSpec) -> list[int]:
     """So many for each with known sites; of the others one each while there are enough, then by the weights' roots."""
     n = np.array([_coded_samples(setting, config) for setting in settings], dtype=np.int64)
     roots = np.sqrt([setting.weight for setting in settings])
-    most = np.array([_most_samples(setting) if setting.coords is None else 0 for setting in settings])
+    most = np.array([_most_samples(setting) if setting.start.coords is None else 0 for setting in settings])
     for _ in range(min(config.samples, int(most.sum()))):
         deserved = np.where(n == 0, 1 + roots, roots / (n + 1))
         n[np.where(n < most, deserved, -1.0).argmax()] += 1
@@ -258,7 +248,8 @@ def _first_round(settings: Sequence[Setting], config: DecoderSpec) -> list[int]:
 
 
 def _coded_samples(setting: Setting, config: DecoderSpec) -> int:
-    return 0 if setting.coords is None else min(config.coded_samples, 1 + setting.cell.n_free)
+    start = setting.start
+    return 0 if start.coords is None else min(config.coded_samples, 1 + start.cell.n_free)
 
 
 def _second_round(settings: Sequence[Setting], nearest: NDArray[np.float64], config: DecoderSpec) -> list[int]:
@@ -266,7 +257,7 @@ def _second_round(settings: Sequence[Setting], nearest: NDArray[np.float64], con
     n = [0] * len(settings)
     if not settings or nearest.min() < config.near_enough:
         return n
-    drawn = [setting.coords is None and setting.cell.n_free > 0 for setting in settings]
+    drawn = [start.coords is None and start.cell.n_free > 0 for start, _ in settings]
     near = [at for at in np.argsort(nearest) if drawn[at] and np.isfinite(nearest[at])]
     chosen = near[: config.best_settings]
     for k in range(config.more_samples if chosen else 0):
@@ -275,4 +266,4 @@ def _second_round(settings: Sequence[Setting], nearest: NDArray[np.float64], con
 
 
 def _most_samples(setting: Setting) -> int:
-    return 1 + SAMPLES_PER_COORDINATE * setting.cell.n_free
+    return 1 + SAMPLES_PER_COORDINATE * setting.start.cell.n_free

@@ -19,9 +19,8 @@ from lcoms.prediction.refine import EXACT_SYMPREC
 from lcoms.prediction.spec import PredictionSpec, SearchSpec
 from lcoms.prediction.stages import Candidate, Decoded, Known, Proposal
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import NEAR_LADDER, same_space_group, symmetrise
+from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, same_space_group, symmetrise
 from lcoms.templates.exact import ExactTemplates, Template
 from lcoms.templates.placing import ChosenTemplate, TemplateChoice, choose_templates, known_entries, substitute
 
@@ -142,36 +141,13 @@ def _of_template(
         prototype_probability=probability,
         orbits=template.sites.orbits,
     )
-    return Decoded(
-        crystal=crystal,
-        space_group=template.sites.space_group,
-        symprec=EXACT_SYMPREC,
-        shortest_distance=shortest_distance(crystal.lattice, crystal.frac_coords),
-        energy_per_atom=energy,
-        latent_energy=energy,
-        descent_energies=(energy,),
-        latent_distance=0.0,
-        score=energy,
-        proposal=proposal,
-    )
+    return Decoded.as_is(Symmetrised(crystal, template.sites.space_group, EXACT_SYMPREC), energy, proposal)
 
 
 def given_crystal(structure: Crystal, proposal: Proposal, bundle: WeightBundle) -> Decoded:
     """A structure of the user's as it is, to be relaxed beside what descent makes of it."""
     found = symmetrise(structure, ladder=NEAR_LADDER)
-    energy = bundle.energies([found.crystal])[0]
-    return Decoded(
-        crystal=found.crystal,
-        space_group=found.space_group,
-        symprec=found.symprec,
-        shortest_distance=shortest_distance(found.crystal.lattice, found.crystal.frac_coords),
-        energy_per_atom=energy,
-        latent_energy=energy,
-        descent_energies=(energy,),
-        latent_distance=0.0,
-        score=energy,
-        proposal=proposal,
-    )
+    return Decoded.as_is(found, bundle.energies([found.crystal])[0], proposal)
 
 
 def mark_known(candidates: Sequence[Candidate], entries: Sequence[KnownEntry]) -> list[Candidate]:

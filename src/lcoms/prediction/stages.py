@@ -14,6 +14,8 @@ from torch import Tensor
 from lcoms.diffraction.fit import PatternFit
 from lcoms.oracles.hull import HullPlace
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.symmetry import Symmetrised
 from lcoms.structure.wyckoff import Orbits
 
 
@@ -83,6 +85,27 @@ class Decoded:
     proposal: Proposal
     others: tuple[Proposal, ...] = ()
     n_found: int = 1
+
+    @classmethod
+    def as_is(cls, found: Symmetrised, energy: float, proposal: Proposal, n_found: int = 1) -> Decoded:
+        """A crystal that nothing was decoded for.
+
+        Args:
+            energy: formation energy that the surrogate predicts for it, eV/atom.
+        """
+        return cls(
+            crystal=found.crystal,
+            space_group=found.space_group,
+            symprec=found.symprec,
+            shortest_distance=shortest_distance(found.crystal.lattice, found.crystal.frac_coords),
+            energy_per_atom=energy,
+            latent_energy=energy,
+            descent_energies=(energy,),
+            latent_distance=0.0,
+            score=energy,
+            proposal=proposal,
+            n_found=n_found,
+        )
 
     @property
     def start_energy(self) -> float:

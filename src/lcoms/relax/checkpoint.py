@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from lcoms.core.closing import Closing
 from lcoms.core.config import to_dict
 from lcoms.core.journal import Journal
 from lcoms.relax.result import RelaxConfig, RelaxResult, result_from_dict, result_to_dict
@@ -27,7 +27,7 @@ def crystal_key(crystal: Crystal) -> str:
     return digest.hexdigest()[:32]
 
 
-class Checkpoint:
+class Checkpoint(Closing):
     """An open file of results; use it with `with`.
 
     Args:
@@ -45,13 +45,8 @@ class Checkpoint:
         self._journal = Journal(path, _encode, _decode, what="line of a checkpoint", header=header)
         self._results = dict(self._journal.read())
 
-    def __enter__(self) -> Checkpoint:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._journal.__exit__(kind, error, trace)
+    def close(self) -> None:
+        self._journal.close()
 
     def __len__(self) -> int:
         return len(self._results)
