@@ -11,14 +11,14 @@ import torch
 from lcoms.core.errors import DataError, WeightsError
 from lcoms.structure.crystal import Composition
 from lcoms.structure.elements import mendeleev_number
-from lcoms.templates.library import LatentLibrary, LibraryStarts
+from lcoms.templates.library import LatentLibrary, LibraryTemplates
 from lcoms.templates.similarity import ElementSimilarity
 
 FORMULAS = ["CsI", "ZnS", "Na4Br4", "KCl", "NaBr", "MgF2", "SrTiO3", "Ba2Ti2O6", "TiSrO3", "Si2", "LaAlO3", "Li2O"]
 HULL = [0.0, 0.0, 0.0, 0.05, 0.2, 0.0, 0.0, 0.1, 0.3, 0.0, np.nan, np.nan]
 
 
-def mapping(starts: LibraryStarts, i: int) -> dict[int, int]:
+def mapping(starts: LibraryTemplates, i: int) -> dict[int, int]:
     """From the elements of entry i to those of the composition asked for."""
     return dict(zip(starts.replaces[i].tolist(), starts.atomic_numbers.tolist(), strict=True))
 
@@ -33,18 +33,23 @@ def make(dim: int = 4) -> tuple[LatentLibrary, torch.Tensor]:
         e_above_hull=np.array(HULL),
         metadata={"source": "made here"},
     )
-    return library, latents
+    return weighted(library, 0.0), latents
+
+
+def weighted(library: LatentLibrary, hull: float) -> LatentLibrary:
+    """With a distance that 1 eV/atom above the hull counts for."""
+    return library.with_similarity(replace(library.similarity, hull=hull))
 
 
 def names(library: LatentLibrary, formula: str, n: int = 10, **options) -> list[str]:
-    starts = library.nearest(Composition.from_formula(formula), n, **{"hull_weight": 0.0, **options})
+    starts = library.nearest(Composition.from_formula(formula), n, **options)
     return [FORMULAS[i] for i in starts.indices]
 
 
 def test_rock_salts_come_before_zinc_blende() -> None:
     library, _ = make()
     assert names(library, "NaCl") == ["Na4Br4", "KCl", "NaBr", "CsI", "ZnS"]
-    starts = library.nearest(Composition.from_formula("Na3Cl3"), 4, hull_weight=0.0)
+    starts = weighted(library, 0.0).nearest(Composition.from_formula("Na3Cl3"), 4)
     assert starts.distances.tolist() == [1, 1, 1, 5]
     assert starts.n_formula_units.tolist() == [4, 1, 1, 1]
     assert starts.ids == ("mp-2", "mp-3", "mp-4", "mp-0")
@@ -69,7 +74,7 @@ def test_only_the_same_stoichiometry_is_found() -> None:
 
 def test_elements_of_equal_counts_are_paired_for_the_smallest_distance() -> None:
     library, _ = make()
-    starts = library.nearest(Composition.from_formula("CaZrO3"), 4, hull_weight=0.0)
+    starts = weighted(library, 0.0).nearest(Composition.from_formula("CaZrO3"), 4)
     assert [FORMULAS[i] for i in starts.indices] == ["SrTiO3", "TiSrO3", "Ba2Ti2O6", "LaAlO3"]
     assert mapping(starts, 0) == {38: 20, 22: 40, 8: 8}
     assert starts.atomic_numbers.tolist() == [8, 20, 40]
@@ -118,7 +123,7 @@ def test_space_groups_near_are_those_of_cells_with_the_same_counts() -> None:
 
 def test_penalty_exclusion_and_limits() -> None:
     library, _ = make()
-    assert names(library, "NaCl", hull_weight=100.0) == ["Na4Br4", "CsI", "KCl", "NaBr", "ZnS"]
+    assert names(weighted(library, 100.0), "NaCl") == ["Na4Br4", "CsI", "KCl", "NaBr", "ZnS"]
     assert names(library, "NaCl", exclude=[Composition.from_formula("NaBr"), Composition.from_formula("Zn2S2")]) == [
         "KCl",
         "CsI",
@@ -153,21 +158,21 @@ def test_crystals_of_one_structure_vote_together_and_take_turns() -> None:
     everything = library.nearest(salt, 9)
     votes = np.exp(-library.similarity.sharpness * everything.distances)
     nobody = np.exp(-library.similarity.sharpness * library.similarity.reach)
-    support = dict(zip(everything.ids, everything.supports, strict=True))
+    probability = dict(zip(everything.ids, everything.prototype_probabilities, strict=True))
     for alike in ("abc", "de", "f"):
         inside = np.isin(everything.ids, list(alike))
-        assert everything.supports[inside] == pytest.approx(
+        assert everything.prototype_probabilities[inside] == pytest.approx(
             (votes[inside].sum() + 0.1 * nobody) / (votes.sum() + nobody)
         )
-    assert support["a"] > 0.5
+    assert probability["a"] > 0.5
     far = library.nearest(Composition.from_formula("OsPt"), 9)
     assert far.distances.min() > library.similarity.reach
-    assert (far.supports < 0.2).all()  # nobody near has seen such a compound
+    assert (far.prototype_probabilities < 0.2).all()  # nobody near has seen such a compound
     starts = library.nearest(salt, 9, max_per_structure=2)
     assert set(starts.ids) == set("abdef")  # the third rock salt is one too many
     deserved = {"a": 1, "b": 2, "d": 2 if starts.ids.index("e") < starts.ids.index("d") else 1, "f": 1}
     deserved["e"] = 3 - deserved["d"]
-    shares = [support[name] / deserved[name] for name in starts.ids]
+    shares = [probability[name] / deserved[name] for name in starts.ids]
     assert shares == sorted(shares, reverse=True)
 
 
@@ -191,8 +196,8 @@ def test_unknown_hull_energies_are_the_least_they_can_be() -> None:
         torch.zeros(6, 1), compositions, energies, list("abcdef"), e_above_hull=np.array([np.nan] * 4 + [0.25, np.nan])
     )
     assert library.instability.tolist() == [0, 50, 50, 75, 25, 0]
-    assert library.nearest(Composition.from_formula("NaF"), 5, hull_weight=0.0).ids == ("c", "d", "a", "b", "e")
-    assert library.nearest(Composition.from_formula("NaF"), 5, hull_weight=10.0).ids == ("a", "c", "e", "b", "d")
+    assert weighted(library, 0.0).nearest(Composition.from_formula("NaF"), 5).ids == ("c", "d", "a", "b", "e")
+    assert weighted(library, 10.0).nearest(Composition.from_formula("NaF"), 5).ids == ("a", "c", "e", "b", "d")
 
 
 def test_file_gives_everything_back_and_latents_within_half_a_level(tmp_path) -> None:

@@ -101,7 +101,7 @@ def test_nearer_elements_are_nearer_templates_and_probabilities_are_shares() -> 
     found = found_for("BaO4", crystals)
     assert found[0].index == 1
     assert [one.distance for one in found] == sorted(one.distance for one in found)
-    keys = {(one.orbits): one.support for one in found}
+    keys = {(one.orbits): one.prototype_probability for one in found}
     assert 0 < sum(keys.values()) <= 1 + 1e-9
 
 
@@ -112,5 +112,5 @@ def test_a_constraint_with_orbits_needs_no_wyckoff_sequence() -> None:
     constraint = Constraint(186, 1.0, -1, one.sites, int(library.shapes[0]), one.orbits)
     cell = Composition.from_formula("C4")
     (setting,) = _settings(cell, [constraint], wurtzite().lattice, statistics, DecoderSpec())
-    assert setting.cell.atomic_numbers.tolist() == [6] * 4
-    assert setting.coords is not None
+    assert setting.start.cell.atomic_numbers.tolist() == [6] * 4
+    assert setting.start.coords is not None

@@ -29,7 +29,7 @@ from lcoms.core.errors import ConfigError
 MACHINE = re.sub(r"\W", "_", platform.node())
 ASIDE = "-old"
 CAMPAIGN = "campaign.json"
-TRIES = 100
+ATTEMPTS = 100
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h and fs.h
 Content = str | bytes | memoryview
 
@@ -141,7 +141,7 @@ def _take_over(old: Path, new: Path, names: Collection[str], ours: Sequence[str]
 
 def _take_place(part: Path, folder: Path) -> None:
     """Rename the part to the folder, whatever stands there now or comes there meanwhile."""
-    for _ in range(TRIES):
+    for _ in range(ATTEMPTS):
         if folder.exists():
             if _exchange(part, folder):  # what was there goes with the part
                 return

@@ -79,13 +79,13 @@ def direct_crystals(composition: Composition, bundle: WeightBundle, search: Sear
         for one in large
         if one.n_formula_units * size <= most and shares[one.template.structure] >= LEAST_PROBABILITY
     ]
-    supports = {one.template.structure: one.support for one in chosen}
-    crystals = [_of_template(t, t.crystal, bundle, supports.get(t.structure, 0.0), 0.0) for t in own]
+    probabilities = {one.template.structure: one.prototype_probability for one in chosen}
+    crystals = [_of_template(t, t.crystal, bundle, probabilities.get(t.structure, 0.0), 0.0) for t in own]
     volumes = bundle.templates.element_volumes
     there = {template.structure for template in own}
     for one in [one for one in _first_of_each(within) if one.template.structure not in there][: search.direct]:
         crystal = substitute(composition, one.template, volumes)
-        crystals.append(_of_template(one.template, crystal, bundle, one.support, one.distance))
+        crystals.append(_of_template(one.template, crystal, bundle, one.prototype_probability, one.distance))
     larger = max(beyond, key=lambda one: shares[one.template.structure]).n_formula_units * size if beyond else 0
     return Direct(tuple(crystals), _total(shares, large), _total(shares, beyond), larger, len(entries) - len(own))
 
@@ -109,11 +109,14 @@ def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownE
 
 
 def _shares(chosen: Sequence[ChosenTemplate]) -> dict[int, float]:
-    """Of each structure its probability, without what every structure gets for none of them (`supports_of`)."""
-    supports = {one.template.structure: one.support for one in chosen}
-    least = min(supports.values(), default=0.0)
-    total = sum(support - least for support in supports.values())
-    return {structure: (support - least) / total if total > 0 else 0.0 for structure, support in supports.items()}
+    """Of each structure its probability, without what every structure gets for none of them."""
+    probabilities = {one.template.structure: one.prototype_probability for one in chosen}
+    least = min(probabilities.values(), default=0.0)
+    total = sum(probability - least for probability in probabilities.values())
+    return {
+        structure: (probability - least) / total if total > 0 else 0.0
+        for structure, probability in probabilities.items()
+    }
 
 
 def _total(shares: Mapping[int, float], chosen: Sequence[ChosenTemplate]) -> float:

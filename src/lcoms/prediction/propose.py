@@ -137,7 +137,7 @@ def _from_library(composition: Composition, bundle: WeightBundle, spec: Predicti
             latent=nearest.latents[i],
             space_group=int(library.space_groups[nearest.indices[i]]) if nearest.same_counts[i] else 0,
             wyckoff_sequence=int(library.patterns[nearest.indices[i]]) if nearest.same_counts[i] else -1,
-            prototype_probability=float(nearest.supports[i]),
+            prototype_probability=float(nearest.prototype_probabilities[i]),
             sites=library.sites(int(nearest.indices[i])) if nearest.same_counts[i] else (),
             cell_code=int(library.shapes[nearest.indices[i]]),
         )
@@ -168,7 +168,7 @@ def _substituted(
             n_formula_units=one.n_formula_units,
             latent=library.latents(np.array([one.index]))[0],
             space_group=int(library.space_groups[one.index]),
-            prototype_probability=unseen * one.support,
+            prototype_probability=unseen * one.prototype_probability,
             sites=one.sites,
             cell_code=int(library.shapes[one.index]),
             orbits=one.orbits,

@@ -25,7 +25,7 @@ from lcoms.structure.wyckoff_choices import wyckoff_choices
 
 IMAGES = np.array(list(product((-1, 0, 1), repeat=3)), dtype=np.float64)
 FIRST_GROUP = 2
-TRIES = 30  # draws for each crystal that is wanted
+DRAWS = 30  # draws for each crystal that is wanted
 SHAPE = 0.35  # standard deviation of the logarithm of a length of the cell
 VOLUME = 0.1  # of the logarithm of the volume
 
@@ -123,7 +123,7 @@ def _draws(
     if not groups:
         return
     shares = frequencies[groups].astype(np.float64) ** config.evenness
-    for number in random.choice(groups, TRIES * config.drawn, p=shares / shares.sum()).tolist():
+    for number in random.choice(groups, DRAWS * config.drawn, p=shares / shares.sum()).tolist():
         choices = wyckoff_choices(number, composition, conventional=False)
         orbits = choices.orbits(int(random.integers(min(choices.n, 2**62))))
         lengths, angles = np.exp(random.normal(0, SHAPE, 3)), random.uniform(60, 120, 3)

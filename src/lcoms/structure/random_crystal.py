@@ -8,7 +8,7 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import atomic_volume, covalent_radius
 from lcoms.structure.lattice import is_valid_lattice, lattice_from_parameters, shortest_distance, volume
 
-MAX_TRIES = 200
+MAX_DRAWS = 200
 CLOSEST = 0.75  # shortest distance over the sum of two smallest covalent radii that is aimed at
 
 
@@ -25,7 +25,7 @@ def random_crystal(composition: Composition, random: np.random.Generator, *, vol
     expected = sum(atomic_volume(z) * n for z, n in zip(composition.atomic_numbers, composition.counts, strict=True))
     aim = 2 * CLOSEST * min(covalent_radius(z) for z in composition.atomic_numbers)
     best: tuple[float, Crystal] | None = None
-    for _ in range(MAX_TRIES):
+    for _ in range(MAX_DRAWS):
         lattice = lattice_from_parameters(np.exp(random.normal(0, 0.25, 3)), random.uniform(60, 120, 3))
         if not is_valid_lattice(lattice):
             continue

@@ -20,16 +20,16 @@ from lcoms.structure.crystal import Composition
 from lcoms.templates.library_arrays import LibraryArrays
 from lcoms.templates.stoichiometry import (
     INSTABILITY_STEP,
-    Family,
-    empty_family,
+    StoichiometryClass,
+    empty_class,
     families_by_stoichiometry,
     place_of_each,
-    supports_of,
+    prototype_probabilities,
 )
 
 
 @dataclass(frozen=True, eq=False)
-class LibraryStarts:
+class LibraryTemplates:
     """Library entries for a composition, nearest first.
 
     Attributes:
@@ -41,7 +41,7 @@ class LibraryStarts:
         atomic_numbers: (k,) elements of the composition asked for, ascending; an element alone stands twice.
         replaces: (n, k) which element of the entry stands for each of them.
         same_counts: (n,) whether the entry has as many elements; false where a crystal of two stands for an element.
-        supports: (n,) prototype probability of each entry's structure among all allowed entries.
+        prototype_probabilities: (n,) prototype probability of each entry's structure among all allowed entries.
         unseen: probability of none of these structures.
     """
 
@@ -53,7 +53,7 @@ class LibraryStarts:
     atomic_numbers: NDArray[np.int64]
     replaces: NDArray[np.int64]
     same_counts: NDArray[np.bool_]
-    supports: NDArray[np.float64]
+    prototype_probabilities: NDArray[np.float64]
     unseen: float
 
     def __len__(self) -> int:
@@ -66,28 +66,26 @@ class LatentLibrary(LibraryArrays):
 
     def has(self, composition: Composition) -> bool:
         """Whether there is an entry of a composition, whatever its number of formula units."""
-        family = self._families.get(composition.reduced.stoichiometry)
-        return family is not None and bool(family.holds(composition).any())
+        members = self._classes.get(composition.reduced.stoichiometry)
+        return members is not None and bool(members.holds(composition).any())
 
     def nearest(
         self,
         composition: Composition,
         n: int,
         *,
-        hull_weight: float | None = None,
         exclude: Collection[Composition] = (),
         max_per_composition: int | None = None,
         max_per_structure: int | None = None,
         max_atoms: int | None = None,
-    ) -> LibraryStarts:
+    ) -> LibraryTemplates:
         """Entries of the same stoichiometry, chemically nearest first; ties go to the more stable, then to the earlier.
 
-        For an element, entries with two elements one to one serve, too: diamond is zinc blende with one element.
+        What is unstable counts as more distant; where its energy is unknown, as little as it can be. For an element,
+        entries with two elements one to one serve, too: diamond is zinc blende with one element.
 
         Args:
             n: at most so many; fewer where the library has no more.
-            hull_weight: distance that 1 eV/atom above the hull counts for; that of the similarity where None. Where the
-                energy is unknown the least it can be was taken.
             exclude: compositions whose entries are left out, whatever their number of formula units.
             max_per_composition: at most so many polymorphs of one composition.
             max_per_structure: at most so many of one structure, and then those come first whose structure has most of
@@ -95,40 +93,40 @@ class LatentLibrary(LibraryArrays):
             max_atoms: leave out entries with larger cells.
         """
         target = composition.reduced
-        family = self._family(target)
-        elements = family.in_order(target)
-        distances = self.similarity.distances(family.elements, elements, len(target.counts))
-        hull = INSTABILITY_STEP * self.instability[family.indices]
-        cost = distances + (self.similarity.hull if hull_weight is None else hull_weight) * hull
+        members = self._members(target)
+        elements = members.in_order(target)
+        distances = self.similarity.distances(members.elements, elements, len(target.counts))
+        hull = INSTABILITY_STEP * self.instability[members.indices]
+        cost = distances + self.similarity.hull * hull
         ranking = np.lexsort((hull, cost))
-        allowed = np.ones(len(family.indices), dtype=bool)
+        allowed = np.ones(len(members.indices), dtype=bool)
         if max_atoms is not None:
-            allowed &= family.n_formula_units * target.n_atoms <= max_atoms
+            allowed &= members.n_formula_units * target.n_atoms <= max_atoms
         for other in exclude:
             if other.reduced.stoichiometry == target.stoichiometry:
-                allowed &= ~family.holds(other)
+                allowed &= ~members.holds(other)
         ranking = ranking[allowed[ranking]]
-        structures = self._structures(family)
-        supports, unseen = supports_of(cost, structures, ranking, self.similarity)
+        structures = self._structures(members)
+        probabilities, unseen = prototype_probabilities(cost, structures, ranking, self.similarity)
         if max_per_composition is not None:
-            ranking = ranking[place_of_each(family.elements[ranking]) < max_per_composition]
+            ranking = ranking[place_of_each(members.elements[ranking]) < max_per_composition]
         if max_per_structure is not None:
             place = place_of_each(structures[ranking][:, None])
             ranking, place = ranking[place < max_per_structure], place[place < max_per_structure]
-            ranking = ranking[np.argsort(-supports[ranking] / (1 + place), kind="stable")]
+            ranking = ranking[np.argsort(-probabilities[ranking] / (1 + place), kind="stable")]
         chosen = ranking[:n]
-        indices = family.indices[chosen]
+        indices = members.indices[chosen]
         back = np.argsort(elements, kind="stable")
-        return LibraryStarts(
+        return LibraryTemplates(
             latents=self.latents(indices),
-            n_formula_units=family.n_formula_units[chosen],
+            n_formula_units=members.n_formula_units[chosen],
             distances=distances[chosen],
             indices=indices,
             ids=tuple(self.ids[i] for i in indices),
             atomic_numbers=elements[back],
-            replaces=family.elements[chosen][:, back],
+            replaces=members.elements[chosen][:, back],
             same_counts=np.diff(self.offsets)[indices] == len(target.counts),
-            supports=supports[chosen],
+            prototype_probabilities=probabilities[chosen],
             unseen=unseen,
         )
 
@@ -160,34 +158,34 @@ class LatentLibrary(LibraryArrays):
             cells.setdefault(tuple(counts.tolist()), []).append(row)
         return {counts: np.array(rows) for counts, rows in cells.items()}
 
-    def families(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
+    def classes(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
         """Of each stoichiometry: the elements, the structures and the energies above the hull (eV/atom) of its entries.
 
         Entries whose Wyckoff pattern is unknown are left out.
         """
-        for family in self._families.values():
-            known = self.patterns[family.indices] >= 0
-            hull = INSTABILITY_STEP * self.instability[family.indices].astype(np.float64)
-            yield family.elements[known], self._structures(family)[known], hull[known]
+        for members in self._classes.values():
+            known = self.patterns[members.indices] >= 0
+            hull = INSTABILITY_STEP * self.instability[members.indices].astype(np.float64)
+            yield members.elements[known], self._structures(members)[known], hull[known]
 
-    def _structures(self, family: Family) -> NDArray[np.int64]:
-        """One number for each structure of a family: space group, Wyckoff pattern, formula units.
+    def _structures(self, members: StoichiometryClass) -> NDArray[np.int64]:
+        """One number for each structure of a class: space group, Wyckoff pattern, formula units.
 
         An entry whose pattern is unknown is alone with its space group and cell.
         """
-        group, pattern = self.space_groups[family.indices], self.patterns[family.indices]
-        n_elements = np.diff(self.offsets)[family.indices]
-        keys = np.stack([group, pattern, family.n_formula_units, n_elements], axis=1)
+        group, pattern = self.space_groups[members.indices], self.patterns[members.indices]
+        n_elements = np.diff(self.offsets)[members.indices]
+        keys = np.stack([group, pattern, members.n_formula_units, n_elements], axis=1)
         return np.asarray(np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1))
 
-    def _family(self, target: Composition) -> Family:
+    def _members(self, target: Composition) -> StoichiometryClass:
         """Entries that can stand for a composition; where it is an element, all as if of two elements."""
-        own = self._families.get(target.stoichiometry, empty_family(len(target.counts)))
+        own = self._classes.get(target.stoichiometry, empty_class(len(target.counts)))
         if len(target.counts) > 1:
             return own
-        return own.doubled_with(self._families.get((1, 1), empty_family(2)))
+        return own.doubled_with(self._classes.get((1, 1), empty_class(2)))
 
     @cached_property
-    def _families(self) -> dict[tuple[int, ...], Family]:
+    def _classes(self) -> dict[tuple[int, ...], StoichiometryClass]:
         """Entries by stoichiometry."""
         return families_by_stoichiometry(self.offsets, self.atomic_numbers, self.counts)

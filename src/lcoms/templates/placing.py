@@ -13,7 +13,7 @@ from lcoms.structure.exact_sites import crystal_of
 from lcoms.templates.exact import ExactTemplates, Template
 from lcoms.templates.exact_codes import decoded_energies
 from lcoms.templates.similarity import ElementSimilarity
-from lcoms.templates.stoichiometry import Family, elements_in_order, place_of_each, supports_of
+from lcoms.templates.stoichiometry import StoichiometryClass, elements_in_order, place_of_each, prototype_probabilities
 
 MOST_UNSTABLE = 0.1  # eV/atom above the hull; crystals higher up are no templates for others
 
@@ -47,14 +47,14 @@ class ChosenTemplate:
         row: of the library.
         n_formula_units: of the composition, in the primitive cell.
         distance: chemical distance of its own composition.
-        support: prototype probability of its structure.
+        prototype_probability: of its structure.
     """
 
     row: int
     template: Template
     n_formula_units: int
     distance: float
-    support: float
+    prototype_probability: float
 
 
 def choose_templates(
@@ -66,30 +66,30 @@ def choose_templates(
     serve, too.
     """
     target = composition.reduced
-    family, structures, heights = _family(target, templates)
-    if not len(family.indices):
+    members, structures, heights = _members(target, templates)
+    if not len(members.indices):
         return []
-    elements = family.in_order(target)
-    distances = similarity.distances(family.elements, elements, len(target.counts))
+    elements = members.in_order(target)
+    distances = similarity.distances(members.elements, elements, len(target.counts))
     cost = distances + similarity.hull * heights
-    units = family.n_formula_units
+    units = members.n_formula_units
     allowed = (units >= choice.units[0]) & (units <= choice.units[1]) & (heights <= choice.max_hull)
     if choice.exclude_same:
-        allowed &= ~family.holds(target)
+        allowed &= ~members.holds(target)
     ranking = np.lexsort((heights, cost))
     ranking = ranking[allowed[ranking]]
-    supports, _ = supports_of(cost, structures, ranking, similarity)
-    ranking = ranking[place_of_each(family.elements[ranking]) < choice.max_per_composition]
+    probabilities, _ = prototype_probabilities(cost, structures, ranking, similarity)
+    ranking = ranking[place_of_each(members.elements[ranking]) < choice.max_per_composition]
     place = place_of_each(structures[ranking][:, None])
     ranking, place = ranking[place < choice.max_per_structure], place[place < choice.max_per_structure]
-    ranking = ranking[np.argsort(-supports[ranking] / (1 + place), kind="stable")][: choice.n]
+    ranking = ranking[np.argsort(-probabilities[ranking] / (1 + place), kind="stable")][: choice.n]
     return [
         ChosenTemplate(
-            int(family.indices[at]),
-            templates[int(family.indices[at])],
+            int(members.indices[at]),
+            templates[int(members.indices[at])],
             int(units[at]),
             float(distances[at]),
-            float(supports[at]),
+            float(probabilities[at]),
         )
         for at in ranking
     ]
@@ -156,18 +156,20 @@ def least_heights(
     return np.where(np.isfinite(hull), hull, least)
 
 
-def _family(target: Composition, templates: ExactTemplates) -> tuple[Family, NDArray[np.int64], NDArray[np.float64]]:
+def _members(
+    target: Composition, templates: ExactTemplates
+) -> tuple[StoichiometryClass, NDArray[np.int64], NDArray[np.float64]]:
     """Entries for a composition, their structures, and their heights above the hull (eV/atom)."""
     rows = templates.rows(target.stoichiometry)
     units = templates.n_atoms(rows) // target.n_atoms
     elements = templates.elements(rows) if rows else np.zeros((0, len(target.counts)), dtype=np.int64)
-    family = Family(np.arange(rows.start, rows.stop), elements, units)
+    members = StoichiometryClass(np.arange(rows.start, rows.stop), elements, units)
     if len(target.counts) == 1:
         pairs = templates.rows((1, 1))
         elements = templates.elements(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)
-        both = Family(np.arange(pairs.start, pairs.stop), elements, templates.n_atoms(pairs) // 2)
-        family = family.doubled_with(both)
-    hull, energies = (decoded_energies(templates.arrays[name][family.indices]) for name in ("hull", "energies"))
-    _, compositions = np.unique(family.elements, axis=0, return_inverse=True)
+        both = StoichiometryClass(np.arange(pairs.start, pairs.stop), elements, templates.n_atoms(pairs) // 2)
+        members = members.doubled_with(both)
+    hull, energies = (decoded_energies(templates.arrays[name][members.indices]) for name in ("hull", "energies"))
+    _, compositions = np.unique(members.elements, axis=0, return_inverse=True)
     heights = least_heights(hull, energies, compositions.reshape(-1))
-    return family, templates.arrays["structures"][family.indices].astype(np.int64), heights
+    return members, templates.arrays["structures"][members.indices].astype(np.int64), heights

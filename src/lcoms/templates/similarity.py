@@ -29,7 +29,7 @@ class ElementSimilarity:
         hull: distance that 1 eV/atom above the hull counts for.
         sharpness: a neighbour at distance d has the weight exp(-sharpness d).
         reach: distance of one more, for none of the structures seen: where all neighbours are far, no structure
-            has much support.
+            has a large probability.
     """
 
     vectors: Float[NDArray[np.float32], "n_elements d"]

@@ -18,7 +18,7 @@ _MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMEN
 
 
 @dataclass(frozen=True, eq=False)
-class Family:
+class StoichiometryClass:
     """Entries of one stoichiometry; elements stand by count, then along the chemical scale."""
 
     indices: NDArray[np.int64]
@@ -34,9 +34,9 @@ class Family:
         numbers, counts = np.array(composition.atomic_numbers), np.array(composition.counts)
         return np.resize(numbers[scale_order(counts, numbers)], self.elements.shape[1])
 
-    def doubled_with(self, pairs: Family) -> Family:
+    def doubled_with(self, pairs: StoichiometryClass) -> StoichiometryClass:
         """Entries of elements as if of two elements one to one, and those that are."""
-        return Family(
+        return StoichiometryClass(
             np.concatenate([self.indices, pairs.indices]),
             np.concatenate([np.repeat(self.elements, 2, axis=1), pairs.elements]),
             np.concatenate([self.n_formula_units, 2 * pairs.n_formula_units]),
@@ -45,13 +45,13 @@ class Family:
 
 def families_by_stoichiometry(
     offsets: NDArray[np.integer], atomic_numbers: NDArray[np.integer], counts: NDArray[np.integer]
-) -> dict[tuple[int, ...], Family]:
+) -> dict[tuple[int, ...], StoichiometryClass]:
     """Entries by stoichiometry.
 
     Args:
         offsets: (n + 1,) where the elements of each entry begin, with their counts in its cell.
     """
-    families: dict[tuple[int, ...], Family] = {}
+    classes: dict[tuple[int, ...], StoichiometryClass] = {}
     n_elements = np.diff(offsets)
     for k in np.unique(n_elements):
         rows = np.flatnonzero(n_elements == k)
@@ -64,14 +64,14 @@ def families_by_stoichiometry(
         kinds, kind = np.unique(reduced, axis=0, return_inverse=True)
         for i, stoichiometry in enumerate(kinds.tolist()):
             some = np.flatnonzero(kind.reshape(-1) == i)
-            families[tuple(stoichiometry)] = Family(rows[some], elements[some], units[some])
-    return families
+            classes[tuple(stoichiometry)] = StoichiometryClass(rows[some], elements[some], units[some])
+    return classes
 
 
-def empty_family(n_elements: int) -> Family:
+def empty_class(n_elements: int) -> StoichiometryClass:
     """No entries of so many elements."""
     nothing = np.zeros(0, dtype=np.int64)
-    return Family(nothing, np.zeros((0, n_elements), dtype=np.int64), nothing)
+    return StoichiometryClass(nothing, np.zeros((0, n_elements), dtype=np.int64), nothing)
 
 
 def scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -85,23 +85,23 @@ def elements_in_order(composition: Composition) -> list[int]:
     return [int(z) for z in numbers[scale_order(counts, numbers)]]
 
 
-def supports_of(
+def prototype_probabilities(
     cost: NDArray[np.float64],
     structures: NDArray[np.int64],
     allowed: NDArray[np.int64],
     similarity: ElementSimilarity,
 ) -> tuple[NDArray[np.float64], float]:
     """Prototype probability of each entry's structure, zero for entries that are not allowed, and for none of them."""
-    supports, unseen = np.zeros(len(cost)), 1.0
+    probabilities, unseen = np.zeros(len(cost)), 1.0
     if len(allowed):
         nearest = min(cost[allowed].min(), similarity.reach)  # keeps the weights from vanishing all together
         weights = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
         nobody = np.exp(-similarity.sharpness * (similarity.reach - nearest))
         _, label = np.unique(structures[allowed], return_inverse=True)
         shared = np.bincount(label, weights)[label] + UNSEEN * nobody
-        supports[allowed] = shared / (weights.sum() + nobody)
+        probabilities[allowed] = shared / (weights.sum() + nobody)
         unseen = float(nobody / (weights.sum() + nobody))
-    return supports, unseen
+    return probabilities, unseen
 
 
 def place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:

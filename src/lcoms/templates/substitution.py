@@ -35,7 +35,7 @@ class Substituted:
         n_formula_units: of the composition in the entry's cell.
         orbits, sites: what sits where, and the codes of the sites.
         distance: chemical distance, as between crystals of one stoichiometry.
-        support: share of the weight that all such templates have together.
+        prototype_probability: share of the weight that all such templates have together.
     """
 
     index: int
@@ -43,7 +43,7 @@ class Substituted:
     orbits: Orbits
     sites: tuple[int, ...]
     distance: float
-    support: float = 0.0
+    prototype_probability: float = 0.0
 
 
 def substituted(
@@ -86,7 +86,7 @@ def substituted(
             ranked.append((shared[keys[at]] / place, int(at)))
     ranked.sort(key=lambda pair: -pair[0])
     total = sum(shared.values())
-    return [_with_support(found[at], shared[keys[at]] / total) for _, at in ranked[:n]]
+    return [_with_probability(found[at], shared[keys[at]] / total) for _, at in ranked[:n]]
 
 
 def _nearest(target: Composition, library: LatentLibrary, units: tuple[int, int]) -> NDArray[np.int64]:
@@ -178,5 +178,5 @@ def _hull(library: LatentLibrary, index: int) -> float:
     return INSTABILITY_STEP * float(library.instability[index])
 
 
-def _with_support(one: Substituted, support: float) -> Substituted:
-    return Substituted(one.index, one.n_formula_units, one.orbits, one.sites, one.distance, support)
+def _with_probability(one: Substituted, probability: float) -> Substituted:
+    return Substituted(one.index, one.n_formula_units, one.orbits, one.sites, one.distance, probability)

@@ -25,7 +25,7 @@ from lcoms.structure.wyckoff import n_primitive_atoms
 from lcoms.templates.library import LatentLibrary
 from lcoms.templates.wyckoff_statistics import OrbitStatistics, in_pattern_order
 from lcoms.train.latents import Described, describe_rows, encode_rows, select_rows
-from lcoms.train.similarity import StructureFamily, learn_similarity
+from lcoms.train.similarity import ClassStructures, learn_similarity
 
 LIBRARY_MAX_HULL = 0.05  # eV/atom; less stable crystals are no good starts
 LIBRARY_MAX_ABOVE_BEST = 0.05  # eV/atom above the best polymorph of the composition
@@ -78,8 +78,8 @@ def build_library(
     known = [symmetries[i] for i in kept]
     crystals, z = primitive_cells([store[int(rows[i])] for i in kept], known, latents[torch.from_numpy(kept)], model)
     library = _packed(store, rows[kept], crystals, z, known, statistics, metadata)
-    families = [StructureFamily(*family) for family in library.families()]
-    return library.with_similarity(learn_similarity(families))
+    classes = [ClassStructures(*members) for members in library.classes()]
+    return library.with_similarity(learn_similarity(classes))
 
 
 def extend_library(

@@ -20,13 +20,13 @@ from lcoms.templates.similarity import MOST_ELEMENTS, ElementSimilarity
 
 TRAINING_SHARPNESS = 3.0
 SHARPNESS_IN_USE = 5.0  # the right structure is most probable on validation compositions so
-MIN_FAMILY = 20
+MIN_CLASS = 20
 REACH_IN_USE = 0.8  # likewise: the right structure is given the highest probability
 SMALLEST = 1e-4  # square of the least length, so that gradients exist
 
 
 @dataclass(frozen=True, eq=False)
-class StructureFamily:
+class ClassStructures:
     """Crystals of one stoichiometry.
 
     Attributes:
@@ -60,15 +60,15 @@ class SimilarityConfig:
 
 
 def learn_similarity(
-    families: Sequence[StructureFamily],
+    classes: Sequence[ClassStructures],
     *,
     config: SimilarityConfig | None = None,
     seed: int = 0,
     on_step: Callable[[int, float], None] | None = None,
 ) -> ElementSimilarity:
-    """Vectors, scales and the weight of instability; Mendeleev numbers where all families are too small."""
+    """Vectors, scales and the weight of instability; Mendeleev numbers where all classes are too small."""
     config = config or SimilarityConfig()
-    large = [_tensors(family) for family in families if len(family.structures) >= MIN_FAMILY]
+    large = [_tensors(members) for members in classes if len(members.structures) >= MIN_CLASS]
     if not large:
         return ElementSimilarity.mendeleev()
     random = np.random.default_rng(seed)
@@ -127,9 +127,9 @@ def _loss(distance: Float[Tensor, "q c"], alike: Tensor, own: Tensor) -> Float[T
     return -torch.logsumexp(weights.masked_fill(~right, -torch.inf)[answered], dim=1).mean()
 
 
-def _tensors(family: StructureFamily) -> tuple[Tensor, Tensor, Tensor]:
+def _tensors(members: ClassStructures) -> tuple[Tensor, Tensor, Tensor]:
     return (
-        torch.from_numpy(family.elements),
-        torch.from_numpy(family.structures),
-        torch.from_numpy(family.instability).float(),
+        torch.from_numpy(members.elements),
+        torch.from_numpy(members.structures),
+        torch.from_numpy(members.instability).float(),
     )
