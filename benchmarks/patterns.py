@@ -1,7 +1,8 @@
 """How well does a powder pattern tell the right crystal from others? And the weights of `lcoms.diffraction.posterior`.
 
-    python benchmarks/patterns.py measure FILE.parquet -n 200 --out rows.json
-    python benchmarks/patterns.py fit rows.json --out src/lcoms/diffraction/pattern_weights.json
+    python benchmarks/patterns.py measure FILE.parquet --split train -n 300 --out train.json
+    python benchmarks/patterns.py measure FILE.parquet --split val -n 200 --out val.json
+    python benchmarks/patterns.py fit train.json --report val.json --out src/lcoms/diffraction/pattern_weights.json
 
 FILE has the columns formula, numbers, frac_coords, lattice, n_atoms, e_above_hull and split, as `lcoms data ingest`
 takes them. Patterns are simulated of ground states of validation compositions, with Poisson noise, a background with
@@ -44,17 +45,26 @@ MOST_POLYMORPHS = 8
 RADIATIONS = ("CuKa", "CuKa", "CuKa", "CoKa", "MoKa", "CuKa1", "0.5", "neutron 1.54")
 RIDGE = 0.001
 CHOICE = ("misfit", "unexplained")  # of the features, those that tell candidates apart; more did not help
+CHOICES = (
+    ("misfit", "unexplained"),
+    ("misfit", "angle", "unexplained"),
+    ("misfit", "angle", "unexplained", "absent"),
+    ("misfit", "angle", "unexplained", "volume", "shape"),
+    ("misfit", "angle", "unexplained", "absent", "volume", "shape"),
+    Features._fields,
+)  # of those that tell whether a crystal explains the pattern, one is chosen by folds of the training patterns
+FOLDS = 5
 MOVED = 0.05  # angstrom, root mean square; what a relaxation errs by
 
 
 class Table(NamedTuple):
-    """Crystals by stoichiometry; `validation` are ground states to measure."""
+    """Crystals by stoichiometry, and the ground states of a split, which are measured."""
 
     by_class: dict[tuple[int, ...], list[Crystal]]
-    validation: list[Crystal]
+    measured: list[Crystal]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, split: str) -> Table:
     """Crystals of up to 20 atoms."""
     columns = ["formula", "numbers", "frac_coords", "lattice", "n_atoms", "e_above_hull", "split"]
     by_class: dict[tuple[int, ...], list[Crystal]] = {}
@@ -67,7 +77,7 @@ def read_table(path: Path) -> Table:
         )
         by_class.setdefault(crystal.composition.stoichiometry, []).append(crystal)
         above = row["e_above_hull"]
-        if row["split"] == "val" and above is not None and above < best.get(row["formula"], (ON_HULL, crystal))[0]:
+        if row["split"] == split and above is not None and above < best.get(row["formula"], (ON_HULL, crystal))[0]:
             best[row["formula"]] = above, crystal
     return Table(by_class, [crystal for _, crystal in best.values()])
 
@@ -151,16 +161,16 @@ def measurement(random: np.random.Generator, wavelength: float, *, impure: bool)
 
 def measure(asked: argparse.Namespace) -> None:
     """Fit all candidates to all patterns, and write the features."""
-    table = read_table(asked.table)
+    table = read_table(asked.table, asked.split)
     random = np.random.default_rng(asked.seed)
-    order = random.permutation(len(table.validation))[: asked.n]
+    order = random.permutation(len(table.measured))[: asked.n]
     rows: list[dict[str, Any]] = []
     for number, place in enumerate(order):
-        truth = table.validation[place]
+        truth = table.measured[place]
         radiation = read_radiation(RADIATIONS[random.integers(len(RADIATIONS))])
         impure = bool(random.random() < 0.5)
         how = measurement(random, radiation.mean, impure=impure)
-        impurity = table.validation[random.integers(len(table.validation))]
+        impurity = table.measured[random.integers(len(table.measured))]
         try:
             pattern = measured_pattern(truth, radiation, how, random, impurity=impurity)
             fitter = PatternFitter(pattern)
@@ -205,26 +215,62 @@ def tell(rows: list[dict[str, Any]], weights: NDArray[np.float64] | None) -> Non
 
 
 def fit(asked: argparse.Namespace) -> None:
-    """Weights by cross-validation of two halves, then of all."""
-    rows = [row for row in json.loads(asked.rows.read_text()) if len(row["features"]) > 1]
-    halves = rows[::2], rows[1::2]
-    for own, other in (halves, halves[::-1]):
-        likelihood, explained, intercept = fitted(own)
-        print("weights of one half on the other")
-        tell(other, likelihood)
-        tell_explained(other, likelihood, explained, intercept)
-    likelihood, explained, intercept = fitted(rows)
+    """Features chosen by folds of the training patterns, weights fitted on all of them, both tried on the others."""
+    rows = read_rows(asked.rows)
+    losses = {chosen: folded_loss(rows, chosen) for chosen in CHOICES}
+    for chosen, loss in losses.items():
+        print(f"{loss:.4f} log loss of folds with {', '.join(chosen)}")
+    chosen = min(losses, key=losses.__getitem__)
+    weights = fitted(rows, chosen)
+    for path in (asked.rows, *asked.report):
+        print(f"{path.name}: weights of {asked.rows.name} with {', '.join(chosen)}")
+        tell(read_rows(path), weights.likelihood)
+        tell_explained(read_rows(path), weights)
     content = {
-        "made_by": f"benchmarks/patterns.py fit, {len(rows)} simulated patterns of validation compositions",
-        "likelihood": dict(zip(Features._fields, likelihood.round(4).tolist(), strict=True)),
-        "explained": dict(zip(Features._fields, explained.round(4).tolist(), strict=True)),
-        "intercept": round(intercept, 4),
+        "made_by": f"benchmarks/patterns.py fit, {len(rows)} simulated patterns of training compositions",
+        "likelihood": named(weights.likelihood),
+        "explained": named(weights.explained),
+        "intercept": round(weights.intercept, 4),
     }
     asked.out.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def fitted(rows: list[dict[str, Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Weights of the choice among candidates, and of the log-odds that the best one is right; none is positive."""
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Patterns with at least one rival."""
+    return [row for row in json.loads(path.read_text()) if len(row["features"]) > 1]
+
+
+def named(weights: NDArray[np.float64]) -> dict[str, float]:
+    """By the features' names, those that are not 0."""
+    pairs = zip(Features._fields, weights.round(4).tolist(), strict=True)
+    return {name: value for name, value in pairs if value or name in ("misfit", "angle", "unexplained")}
+
+
+class Weights(NamedTuple):
+    """As `lcoms.diffraction.posterior.PatternWeights`, as arrays."""
+
+    likelihood: NDArray[np.float64]
+    explained: NDArray[np.float64]
+    intercept: float
+
+
+def folded_loss(rows: list[dict[str, Any]], chosen: tuple[str, ...]) -> float:
+    """Mean log loss of "explained" on each fifth of the patterns, with weights of the others."""
+    losses = []
+    for at in range(FOLDS):
+        weights = fitted([row for i, row in enumerate(rows) if i % FOLDS != at], chosen)
+        right, wrong = cases(rows[at::FOLDS], weights.likelihood)
+        for x, sign in ((right, 1), (wrong, -1)):
+            losses += np.logaddexp(0, -sign * (x @ weights.explained + weights.intercept)).tolist()
+    return float(np.mean(losses))
+
+
+def fitted(rows: list[dict[str, Any]], explaining: tuple[str, ...]) -> Weights:
+    """Weights of the choice among candidates, and of the log-odds that the best one is right; none is positive.
+
+    Args:
+        explaining: features that tell whether a crystal explains the pattern.
+    """
     tables = [np.array(row["features"]) for row in rows]
     size = np.concatenate(tables).std(0) + 1e-9
 
@@ -232,10 +278,11 @@ def fitted(rows: list[dict[str, Any]]) -> tuple[NDArray[np.float64], NDArray[np.
         scores = [(x / size) @ w for x in tables]
         return float(np.mean([np.logaddexp.reduce(s) - s[0] for s in scores]) + RIDGE * w @ w)
 
+    def allowed(names: tuple[str, ...]) -> list[tuple[float | None, float]]:
+        return [(None, 0.0) if name in names else (0.0, 0.0) for name in Features._fields]
+
     n = tables[0].shape[1]
-    bounds = [(None, 0.0)] * n
-    chosen = [(None, 0.0) if name in CHOICE else (0.0, 0.0) for name in Features._fields]
-    likelihood = minimize(choice, -0.1 * np.ones(n), bounds=chosen).x / size
+    likelihood = minimize(choice, -0.1 * np.ones(n), bounds=allowed(CHOICE)).x / size
     right, wrong = cases(rows, likelihood)
     x = np.concatenate([right, wrong]) / size
     sign = np.concatenate([np.ones(len(right)), -np.ones(len(wrong))])
@@ -243,8 +290,8 @@ def fitted(rows: list[dict[str, Any]]) -> tuple[NDArray[np.float64], NDArray[np.
     def odds(w: NDArray[np.float64]) -> float:
         return float(np.mean(np.logaddexp(0, -sign * (x @ w[:-1] + w[-1]))) + RIDGE / 4 * w[:-1] @ w[:-1])
 
-    found = minimize(odds, np.zeros(n + 1), bounds=[*bounds, (None, None)]).x
-    return likelihood, found[:-1] / size, float(found[-1])
+    found = minimize(odds, np.zeros(n + 1), bounds=[*allowed(explaining), (None, None)]).x
+    return Weights(likelihood, found[:-1] / size, float(found[-1]))
 
 
 def cases(
@@ -256,13 +303,11 @@ def cases(
     return right, wrong
 
 
-def tell_explained(
-    rows: list[dict[str, Any]], likelihood: NDArray[np.float64], explained: NDArray[np.float64], intercept: float
-) -> None:
+def tell_explained(rows: list[dict[str, Any]], weights: Weights) -> None:
     """How often it is said rightly that the best crystal does, or does not, explain the pattern."""
-    right, wrong = cases(rows, likelihood)
-    kept = sum(x @ explained + intercept > 0 for x in right)
-    said = sum(x @ explained + intercept <= 0 for x in wrong)
+    right, wrong = cases(rows, weights.likelihood)
+    kept = sum(x @ weights.explained + weights.intercept > 0 for x in right)
+    said = sum(x @ weights.explained + weights.intercept <= 0 for x in wrong)
     print(f"  true crystal among them: explained {Share(int(kept), len(right))}")
     print(f"  true crystal withheld: said that none explains it {Share(int(said), len(wrong))}", flush=True)
 
@@ -274,11 +319,13 @@ def main() -> None:
     first = parts.add_parser("measure")
     first.add_argument("table", type=Path)
     first.add_argument("-n", type=int, default=200)
+    first.add_argument("--split", choices=("train", "val"), default="val")
     first.add_argument("--seed", type=int, default=0)
     first.add_argument("--out", type=Path, required=True)
     first.set_defaults(run=measure)
     second = parts.add_parser("fit")
     second.add_argument("rows", type=Path)
+    second.add_argument("--report", type=Path, nargs="*", default=[], help="further rows to try the weights on")
     second.add_argument("--out", type=Path, required=True)
     second.set_defaults(run=fit)
     asked = parser.parse_args()

@@ -62,7 +62,10 @@ def test_results_hold_the_fit_and_a_file_with_the_fitted_cell() -> None:
     assert record["probability"] == 1
     assert 0 < record["rwp"] < 0.3
     files = structure_files([found])
-    assert set(files) == {"rank-01.cif", "rank-01-fitted.cif"}
+    assert set(files) == {"rank-01.cif", "rank-01-fitted.cif", "rank-01-pattern.svg"}
+    for said in ("lines of the crystal", "difference", "Rwp"):
+        assert said in files["rank-01-pattern.svg"]
+    assert structure_files([found]) == files
     assert from_cif(files["rank-01-fitted.cif"]).volume < from_cif(files["rank-01.cif"]).volume
 
 

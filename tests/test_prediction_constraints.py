@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tiny import caesium_chloride, candidate_of, rock_salt, zinc_blende
+from tiny import caesium_chloride, candidate_of, perovskite, rock_salt, wurtzite, zinc_blende
 
 from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import (
-    check_constraints,
+    groups_in_effect,
     groups_of_system,
+    promising,
     read_space_groups,
     satisfying,
     volume_of_density,
 )
+from lcoms.prediction.contradictions import check_constraints
+from lcoms.prediction.known_cell import KnownCell, read_cell
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
+from lcoms.prediction.random_symmetric import RandomSymmetricSpec, draw_crystals
 from lcoms.prediction.spec import ConstraintSpec
-from lcoms.structure.crystal import Composition
+from lcoms.prediction.structure_types import StructureType, crystals_of_type, is_of_type, read_structure_type
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.io import to_cif
+from lcoms.structure.lattice import lattice_from_parameters
+from lcoms.structure.symmetry import space_group_number
 
 SALT = Composition.from_formula("NaCl")
 
@@ -71,7 +81,7 @@ def test_candidates_that_contradict_are_left_out_and_counted() -> None:
     caesium, zinc = candidate_of(caesium_chloride(3.2, (11, 17))), candidate_of(zinc_blende(6.1, (11, 17)))
     kept, left = satisfying([salt, caesium, zinc], ConstraintSpec(space_groups=(225, 216)), SALT)
     assert kept == [salt, zinc]
-    assert left.sentences() == ["1 candidates of other space groups were left out."]
+    assert left.sentences() == ["1 candidate of other space groups was left out."]
     kept, left = satisfying([salt, caesium, zinc], ConstraintSpec(volume=44.9, tolerance=0.05), SALT)
     assert kept == [salt]
     assert (left.space_group, left.volume) == (0, 2)
@@ -86,3 +96,122 @@ def test_a_prediction_within_a_group_has_no_other(tiny_weights: Path) -> None:
     assert {candidate.space_group for candidate in found.candidates} == {225}
     with pytest.raises(FormulaError, match="Ia-3d"):
         Predictor(bundle, spec_for(Options(relax=False, space_groups=(230,), max_atoms=10))).check(SALT)
+
+
+CUBE = (5.64, 5.64, 5.64, 90.0, 90.0, 90.0)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        CUBE,
+        (3.988, 3.988, 3.988, 60.0, 60.0, 60.0),  # the primitive cell
+        (3.988, 3.988, 3.988, 90.0, 60.0, 120.0),  # another basis of it
+    ],
+)
+def test_rock_salt_has_its_cell_in_any_setting(cell: tuple[float, ...]) -> None:
+    known = KnownCell(cell, 0.02)
+    assert known.fits(rock_salt(), relaxed=True)
+    assert not known.fits(rock_salt(5.9), relaxed=True)
+    assert known.fits(rock_salt(5.9), relaxed=False)
+    assert not known.fits(caesium_chloride(3.2, (11, 17)), relaxed=False)
+    assert not known.fits(wurtzite(numbers=(11, 17)), relaxed=False)
+
+
+def test_a_cell_gives_the_lattices_of_the_groups_that_allow_it() -> None:
+    cube, brick = KnownCell(CUBE, 0.03), KnownCell((5.4, 7.6, 5.3, 90.0, 90.0, 90.0), 0.03)
+    assert [round(abs(np.linalg.det(one)), 1) for one in cube.lattices(225)] == [44.9]
+    assert [round(abs(np.linalg.det(one)), 1) for one in cube.lattices(221)] == [179.4]
+    assert not cube.lattices(194)
+    assert brick.lattices(62)
+    assert brick.lattices(136)  # 5.4 and 5.3 are equal within 3 %
+    assert not brick.lattices(225)
+    corundum = KnownCell((4.76, 4.76, 12.99, 90.0, 90.0, 120.0), 0.03)
+    assert {round(abs(np.linalg.det(one))) for one in corundum.lattices(167)} == {85}
+
+
+def test_units_of_a_cell_follow_the_volumes_of_the_elements() -> None:
+    known = KnownCell(CUBE, 0.03)
+    assert 4 in known.units(SALT, usual=True)
+    assert 1 in known.primitive_units(SALT, usual=True)
+    assert 60 not in known.units(SALT)
+    assert [round(abs(np.linalg.det(one)), 1) for one in known.lattices_of(225, SALT)] == [44.9]
+    assert known.lattices_of(225, SALT.scaled(4)) == []
+
+
+def test_a_cell_is_read_with_spaces_or_commas() -> None:
+    assert read_cell("5.4, 7.6 5.3,90 90 90") == (5.4, 7.6, 5.3, 90.0, 90.0, 90.0)
+
+
+def test_structure_types_are_told_by_names_and_files(tmp_path: Path) -> None:
+    salt, zinc = rock_salt(), zinc_blende(6.1, (11, 17))
+    for name in ("B1", "rock salt", "halite", "AB_cF8_225_a_b"):
+        assert is_of_type(salt, 225, [read_structure_type(name)])
+        assert not is_of_type(zinc, 216, [read_structure_type(name)])
+    (tmp_path / "a.cif").write_text(to_cif(zinc_blende()))
+    of_file = read_structure_type(str(tmp_path / "a.cif"))
+    assert (of_file.name, of_file.space_group) == ("a.cif", 216)
+    assert is_of_type(zinc, 216, [of_file])
+    assert not is_of_type(salt, 225, [of_file])
+
+
+def test_a_structure_type_gives_its_crystals_with_the_elements_in_all_ways() -> None:
+    volumes = np.full(104, 20.0)
+    found = [c for _, c in crystals_of_type(StructureType("Cubic Perovskite"), perovskite().composition, volumes)]
+    assert len(found) == 2  # strontium and titanium exchanged
+    assert {space_group_number(crystal) for crystal in found} == {221}
+    salts = [c for _, c in crystals_of_type(StructureType("B1"), SALT, volumes)]
+    assert [c.volume for c in salts] == [pytest.approx(StructureType("B1").templates()[0].crystal.volume)]
+
+
+def test_prototypes_choose_groups_and_contradict_candidates() -> None:
+    salt, zinc = candidate_of(rock_salt()), candidate_of(zinc_blende(6.1, (11, 17)))
+    b1 = (StructureType("B1"),)
+    assert groups_in_effect(ConstraintSpec(prototypes=b1), SALT) == (225,)
+    assert groups_in_effect(ConstraintSpec(prototypes=b1, space_groups=(225, 216)), SALT) == (225,)
+    kept, left = satisfying([salt, zinc], ConstraintSpec(prototypes=b1), SALT)
+    assert (kept, left.sentences()) == ([salt], ["1 candidate of other prototypes was left out."])
+    kept, left = satisfying([salt, zinc], ConstraintSpec(exclude_prototypes=b1), SALT)
+    assert (kept, left.sentences()) == ([zinc], ["1 candidate of excluded prototypes was left out."])
+
+
+def test_cells_and_energies_contradict_candidates() -> None:
+    salt, zinc = candidate_of(rock_salt()), candidate_of(zinc_blende(6.1, (11, 17)))
+    kept, left = satisfying([salt, zinc], ConstraintSpec(cell=CUBE), SALT)
+    assert (kept, left.sentences()) == ([salt], ["1 candidate with other cells was left out."])
+    low, high = replace(salt, energy_above_lowest=0.0), replace(zinc, energy_above_lowest=0.2)
+    kept, left = satisfying([low, high], ConstraintSpec(max_e_above=0.1), SALT)
+    assert (kept, left.sentences()) == ([low], ["1 candidate too high in energy was left out."])
+    unstable = replace(low, e_above_hull=0.3)
+    assert satisfying([unstable], ConstraintSpec(max_e_above=0.1), SALT)[0] == []
+
+
+def test_decoded_crystals_of_the_groups_asked_for_come_first() -> None:
+    salt, zinc = candidate_of(rock_salt()).decoded, candidate_of(zinc_blende(6.1, (11, 17))).decoded
+    kept, left = promising([zinc, salt], ConstraintSpec(space_groups=(225,)), SALT)
+    assert (kept, left.sentences()) == ([salt, zinc], [])
+    kept, left = promising([zinc, salt], ConstraintSpec(volume=44.9), SALT)
+    assert (kept, left.volume) == ([salt], 1)
+
+
+def test_a_prediction_in_a_cell_has_no_other(tiny_weights: Path) -> None:
+    bundle = WeightBundle.load(tiny_weights)
+    options = Options(starts=6, steps=1, relax=False, cell=CUBE, prototypes=(StructureType("B1"),))
+    found = Predictor(bundle, spec_for(options)).predict("NaCl")
+    lattice = lattice_from_parameters(np.array(CUBE[:3]), np.array(CUBE[3:]))
+    assert found.candidates
+    for candidate in found.candidates:
+        assert candidate.space_group == 225
+        assert candidate.crystal.volume == pytest.approx(np.linalg.det(lattice) / 4, rel=0.15)
+
+
+def test_random_symmetric_crystals_are_drawn_in_the_known_cell() -> None:
+    known = KnownCell(CUBE, 0.03)
+    config = RandomSymmetricSpec(n=5, drawn=5, closest=0.5)
+    frequencies = np.bincount([225, 221], minlength=231)
+    random = np.random.default_rng(0)
+    drawn = draw_crystals([(SALT, 1.0, 60.0)], frequencies, config, random, lattices=known.lattices_of)
+    assert drawn
+    for one in drawn:
+        assert isinstance(one.crystal, Crystal)
+        assert known.fits(one.crystal, relaxed=True)

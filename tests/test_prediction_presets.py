@@ -13,6 +13,7 @@ from lcoms.oracles import registry
 from lcoms.prediction import presets
 from lcoms.prediction.presets import EFFORTS, Options, spec_for
 from lcoms.prediction.spec import ConstraintSpec, PredictionSpec, RelaxationSpec
+from lcoms.prediction.structure_types import StructureType
 
 RELAXED = Options(relax=True, committee=())
 
@@ -59,12 +60,17 @@ def test_one_option_of_a_group_leaves_the_others_of_the_effort() -> None:
     assert spec.relaxation == RelaxationSpec(n_relax=60, fmax=0.02)
 
 
+CELL = (5.64, 5.64, 5.64, 90.0, 90.0, 90.0)
+
+
 def test_every_option_reaches_the_specification() -> None:
     chosen: dict[str, Any] = {
         "effort": "fast", "n_candidates": 3, "formula_units": (2, 4), "max_atoms": 16, "starts": 5, "steps": 4,
         "start": "prior", "symmetry": False, "exclude_same": True, "relax": True, "oracle": "analytic",
         "committee": ("chgnet:0.3.0",), "n_relax": 6, "random_symmetric": 7, "fmax": 0.3, "seed": 8,
         "space_groups": (62,), "volume": 40.0, "density": None, "tolerance": 0.2, "pressure": 20.0,
+        "cell": CELL, "cell_tolerance": 0.03, "prototypes": (StructureType("B1"),),
+        "exclude_prototypes": (StructureType("B2"),), "max_e_above": 0.1,
     }  # fmt: skip
     assert set(chosen) == set(vars(Options()))
     spec = spec_for(Options(**chosen))
@@ -74,7 +80,10 @@ def test_every_option_reaches_the_specification() -> None:
     assert (search.formula_units, search.max_atoms, search.n_starts, search.steps) == ((2, 4), 16, 5, 4)
     assert (search.start, search.symmetry, search.exclude_same, search.random_symmetric.n) == ("prior", False, True, 7)
     assert search.decoder == spec_for(replace(RELAXED, effort="fast")).search.decoder
-    assert spec.constraints == ConstraintSpec(space_groups=(62,), volume=40.0, tolerance=0.2)
+    assert spec.constraints == ConstraintSpec(
+        (62,), 40.0, None, 0.2, CELL, 0.03, (StructureType("B1"),), (StructureType("B2"),), 0.1
+    )
+    assert PredictionSpec.from_dict(spec.to_dict()) == spec
 
 
 def test_without_relaxation_nothing_of_it_is_left() -> None:

@@ -11,11 +11,13 @@ from lcoms.core.errors import ConfigError
 from lcoms.prediction.by_pattern import read_fitter
 from lcoms.prediction.constraints import groups_asked
 from lcoms.prediction.hulls import read_hull
+from lcoms.prediction.known_cell import read_cell
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.progress import Progress
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.structure_types import StructureType, read_structure_type
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import from_pymatgen
 
@@ -51,6 +53,11 @@ def predict(
     volume: float | None = None,
     density: float | None = None,
     tolerance: float | None = None,
+    cell: str | Sequence[float] | None = None,
+    cell_tolerance: float | None = None,
+    prototype: str | Path | Sequence[str | Path] | None = None,
+    exclude_prototype: str | Path | Sequence[str | Path] | None = None,
+    max_e_above: float | None = None,
     hull: str | Path | None = None,
     pattern: str | Path | None = None,
     wavelength: str | None = None,
@@ -87,6 +94,11 @@ def predict(
         volume: cubic angstrom of one formula unit.
         density: g/cm^3.
         tolerance: by which volume or density may differ, relative.
+        cell: lengths (angstrom) and angles (degrees) of the primitive or conventional cell.
+        cell_tolerance: by which the cell may differ, relative.
+        prototype: structure types that the crystal may have: names such as "rutile", or structure files.
+        exclude_prototype: structure types that it does not have.
+        max_e_above: eV/atom that a candidate may lie above the hull, or above the lowest one where no hull is given.
         hull: a file or folder of reference phases, for the energies above their hull.
         pattern: a file with a powder pattern of the compound (xy, xye, csv), which then ranks, too.
         wavelength: of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or "neutron 1.54".
@@ -129,6 +141,11 @@ def predict(
         volume=volume,
         density=density,
         tolerance=tolerance,
+        cell=_numbers(cell),
+        cell_tolerance=cell_tolerance,
+        prototypes=_types(prototype),
+        exclude_prototypes=_types(exclude_prototype),
+        max_e_above=max_e_above,
         seed=seed,
     )
     if spec is not None and options != Options():
@@ -182,6 +199,15 @@ def _loaded(spec: PredictionSpec, weights: str | Path | None, processes: int | N
 def _names(space_group: int | str | Sequence[int | str] | None) -> list[str]:
     given = [space_group] if isinstance(space_group, int | str) else space_group or []
     return [str(one) for one in given]
+
+
+def _numbers(cell: str | Sequence[float] | None) -> tuple[float, ...] | None:
+    return read_cell(cell) if isinstance(cell, str) else None if cell is None else tuple(map(float, cell))
+
+
+def _types(types: str | Path | Sequence[str | Path] | None) -> tuple[StructureType, ...]:
+    given = [types] if isinstance(types, str | Path) else types or []
+    return tuple(read_structure_type(str(one)) for one in given)
 
 
 def _crystal(structure: Structure | Crystal | None) -> Crystal | None:

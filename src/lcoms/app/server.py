@@ -17,13 +17,15 @@ from jinja2 import ChoiceLoader, PackageLoader
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
+from lcoms.app.constraint_fields import FIELDS, read_constraints
 from lcoms.app.desk import BusyError, Desk, Run
 from lcoms.core.config import read_range
 from lcoms.core.errors import ConfigError, FormulaError, LcomsError
 from lcoms.page import page_html
 from lcoms.page.render import asset
 from lcoms.prediction.overlap import training_overlap
-from lcoms.prediction.pipeline import Predictor, require_candidates
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.result import require_candidates
 from lcoms.structure.crystal import Composition
 
 COOKIE = "lcoms-token"
@@ -114,6 +116,7 @@ def read_form(form: Mapping[str, str], settings: Settings) -> tuple[Composition,
     options |= {name: _whole(form[name], name) for name in NUMBERS if form.get(name, "").strip()}
     if units := form.get("formula_units", "").strip():
         options["search"]["formula_units"] = list(read_range(units[:20], "formula units"))
+    options["constraints"] = read_constraints({name: form.get(name, "").strip() for name, *_ in FIELDS})
     predictor = settings.predictor.with_options(options)
     if predictor.spec.n_candidates > MOST_CANDIDATES:
         raise ConfigError(f"n_candidates must be at most {MOST_CANDIDATES} here, not {predictor.spec.n_candidates}.")
@@ -146,6 +149,7 @@ def _form(desk: Desk, settings: Settings, values: Mapping[str, str], complaint: 
         values=values,
         defaults=settings.predictor.spec,
         most=MOST_CANDIDATES,
+        fields=FIELDS,
         longest=MAX_FORMULA,
         complaint=complaint,
         relaxation=settings.predictor.spec.relaxation,

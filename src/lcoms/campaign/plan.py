@@ -19,7 +19,8 @@ from lcoms import __version__
 from lcoms.core.errors import ConfigError, LcomsError, WeightsError, is_want
 from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.pipeline import Predictor, require_candidates
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.result import require_candidates
 from lcoms.prediction.spec import PredictionSpec
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h

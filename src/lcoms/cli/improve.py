@@ -51,8 +51,9 @@ def improve(
     from lcoms.prediction.improve import ImproveConfig
     from lcoms.prediction.improve import improve as run
     from lcoms.prediction.output import make_folder
-    from lcoms.prediction.pipeline import Predictor, require_candidates
+    from lcoms.prediction.pipeline import Predictor
     from lcoms.prediction.presets import Options
+    from lcoms.prediction.result import require_candidates
     from lcoms.prediction.table import sentences, table
     from lcoms.structure.crystal import Composition
 

@@ -82,7 +82,7 @@ def _fitted(found: list[tuple[str, Crystal]], fitter: PatternFitter) -> tuple[Fi
 
 
 def _write(fits: Fits, out: Path | None, figure: Path | None) -> None:
-    from lcoms.diffraction.figure import pattern_figure, write_figure
+    from lcoms.diffraction.figure import fit_figure, write_figure
     from lcoms.structure.io import to_cif
     from lcoms.structure.symmetry import conventional
 
@@ -95,8 +95,7 @@ def _write(fits: Fits, out: Path | None, figure: Path | None) -> None:
         write_together(out, cifs)
     if figure is not None:
         name, best = fits[0]
-        title = f"{best.crystal.composition.reduced_formula}, {Path(name).name}: Rwp {best.rwp:.3f}"
-        write_figure(pattern_figure(best, title), figure)
+        write_figure(fit_figure(best, Path(name).name), figure)
 
 
 def _to_json(fits: Fits, failed: list[Failure], pattern: PowderPattern) -> str:

@@ -13,6 +13,7 @@ from lcoms.core.errors import ConfigError, FormulaError
 if TYPE_CHECKING:
     from lcoms.prediction.presets import Options
     from lcoms.prediction.spec import PredictionSpec
+    from lcoms.prediction.structure_types import StructureType
 
 DEFAULT_EFFORT = "normal"
 NONE = "none"
@@ -105,6 +106,24 @@ DensityOption = Annotated[float | None, typer.Option(help="Density, g/cm^3.")]
 ToleranceOption = Annotated[
     float | None, typer.Option(help="Relative tolerance of volume or density.", show_default="0.1")
 ]
+CellOption = Annotated[
+    str | None,
+    typer.Option(help='Lengths and angles of the primitive or conventional cell, such as "5.4 7.6 5.3 90 90 90".'),
+]
+CellToleranceOption = Annotated[
+    float | None, typer.Option(help="By which the cell may differ, relative.", show_default="0.05")
+]
+PrototypeOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Structure type that it has: a name such as B1 or rutile, or a structure file; repeatable."),
+]
+ExcludePrototypeOption = Annotated[
+    list[str] | None, typer.Option(help="Structure type that it does not have, likewise; repeatable.")
+]
+MaxEAboveOption = Annotated[
+    float | None,
+    typer.Option(help="Most eV/atom above the hull, or above the lowest candidate where no hull is given."),
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 WeightsOption = Annotated[
     Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
@@ -141,6 +160,24 @@ def groups_of(space_group: str | None, crystal_system: str | None) -> tuple[int,
     from lcoms.prediction.constraints import groups_asked
 
     return groups_asked([] if space_group is None else space_group.split(","), crystal_system)
+
+
+def cell_of(text: str | None) -> tuple[float, ...] | None:
+    """Lengths and angles as they were typed."""
+    if text is None:
+        return None
+    from lcoms.prediction.known_cell import read_cell
+
+    return read_cell(text)
+
+
+def types_of(texts: list[str] | None) -> tuple[StructureType, ...]:
+    """Structure types as they were typed."""
+    if not texts:
+        return ()
+    from lcoms.prediction.structure_types import read_structure_type
+
+    return tuple(read_structure_type(text) for text in texts)
 
 
 def units_of(text: str | None) -> tuple[int, int] | None:

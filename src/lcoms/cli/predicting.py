@@ -238,7 +238,7 @@ def _complain_of_missing(composition: Composition, hull: Hull) -> None:
 
 def _predict_one(composition: Composition, predictor: Predictor, loaded: Loaded, console: Console) -> Prediction | None:
     """A prediction with at least one candidate, or a sentence why there is none."""
-    from lcoms.prediction.pipeline import require_candidates
+    from lcoms.prediction.result import require_candidates
 
     name = composition.reduced_formula
     try:

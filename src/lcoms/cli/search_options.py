@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
     CandidatesOption,
+    CellOption,
+    CellToleranceOption,
     CommitteeOption,
     CrystalSystemOption,
     DensityOption,
     EffortOption,
+    ExcludePrototypeOption,
     FmaxOption,
     FormulaUnitsOption,
     MaxCellOption,
+    MaxEAboveOption,
     NRelaxOption,
     OracleOption,
     PressureOption,
+    PrototypeOption,
     RandomSymmetricOption,
     RelaxOption,
     SeedOption,
@@ -29,9 +34,11 @@ from lcoms.cli.options import (
     ToleranceOption,
     VolumeOption,
     WithoutSameOption,
+    cell_of,
     groups_of,
     names_of,
     spec_of,
+    types_of,
     units_of,
 )
 
@@ -50,6 +57,11 @@ class SearchOptions(NamedTuple):
     volume: VolumeOption = None
     density: DensityOption = None
     tolerance: ToleranceOption = None
+    cell: CellOption = None
+    cell_tolerance: CellToleranceOption = None
+    prototype: PrototypeOption = None
+    exclude_prototype: ExcludePrototypeOption = None
+    max_e_above: MaxEAboveOption = None
     effort: EffortOption = DEFAULT_EFFORT
     starts: StartsOption = None
     steps: StepsOption = None
@@ -96,6 +108,11 @@ def asked_spec(asked: SearchOptions) -> PredictionSpec:
         volume=asked.volume,
         density=asked.density,
         tolerance=asked.tolerance,
+        cell=cell_of(asked.cell),
+        cell_tolerance=asked.cell_tolerance,
+        prototypes=types_of(asked.prototype),
+        exclude_prototypes=types_of(asked.exclude_prototype),
+        max_e_above=asked.max_e_above,
         seed=asked.seed,
     )
     return spec_of(options, asked.spec)

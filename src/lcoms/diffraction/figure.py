@@ -19,6 +19,12 @@ SIZE = (9.0, 5.0)  # inches
 FAINTEST_TICK = 0.1  # of 100
 
 
+def fit_figure(fit: PatternFit, name: str = "") -> Figure:
+    """`pattern_figure` with formula, name and Rwp as its title."""
+    formula = fit.crystal.composition.reduced_formula
+    return pattern_figure(fit, f"{', '.join(filter(None, (formula, name)))}: Rwp {fit.rwp:.3f}")
+
+
 def pattern_figure(fit: PatternFit, title: str) -> Figure:
     """Pattern and fit above, tick marks and the difference below; unexplained strong lines have a mark."""
     from matplotlib.figure import Figure
@@ -40,6 +46,18 @@ def pattern_figure(fit: PatternFit, title: str) -> Figure:
     axes.set(xlabel="2θ (degrees)", ylabel="counts", title=title, xlim=(x[0], x[-1]))
     axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def figure_svg(figure: Figure) -> str:
+    """The figure as SVG, the same text each time."""
+    from io import StringIO
+
+    from matplotlib import rc_context
+
+    buffer = StringIO()
+    with rc_context({"svg.hashsalt": "lcoms"}):
+        figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def check_figure(path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +106,7 @@ class PatternFitter:
         broad = [width for width in (2.5 * offset, 0.8 * offset) if width > 0.7 * self.pattern.width]
         self._broad = [make_window(self.pattern, width) for width in broad]
         self._sharp = make_window(self.pattern, 0.0)
+        self._known: WeakKeyDictionary[Crystal, dict[float, PatternFit]] = WeakKeyDictionary()
 
     def screen(self, crystal: Crystal, *, symprec: float = 0.01) -> float:
         """Cosine of broad lines for the best cell: a hundredth of a second, to choose what is worth a fit.
@@ -116,7 +118,7 @@ class PatternFitter:
         return cell_starts(lines, self.pattern, self._spectrum, n=1)[0].cosine if len(lines.strengths) else 0.0
 
     def fit(self, crystal: Crystal, *, symprec: float = 0.01) -> PatternFit:
-        """Fit one crystal.
+        """Fit one crystal; the fit is kept as long as the crystal is.
 
         Args:
             symprec: angstrom; tolerance of the symmetry that the cell keeps.
@@ -124,6 +126,12 @@ class PatternFitter:
         Raises:
             ConfigError: an element scatters in a way that no table knows.
         """
+        known = self._known.setdefault(crystal, {})
+        if symprec not in known:
+            known[symprec] = self._fit(crystal, symprec)
+        return known[symprec]
+
+    def _fit(self, crystal: Crystal, symprec: float) -> PatternFit:
         lines = find_lines(crystal, self.pattern.radiation, MARGIN * self.pattern.reach, symprec=symprec)
         if not len(lines.strengths):
             return self._result(lines, first_state(lines, np.zeros(len(lines.strains)), self.pattern), 1.0, None)

@@ -31,11 +31,19 @@ class Features(NamedTuple):
         misfit: ln of Rwp beyond that of the noise, background left out.
         angle: ln of 1 - cosine.
         unexplained: heights of strong lines that the crystal lacks, in units of the strongest.
+        absent: share of the crystal's intensity where the pattern has nothing.
+        volume: change of the volume by the fit, relative, without a sign.
+        shape: norm of the change of the cell's shape.
+        texture: size of the logarithm of the March-Dollase coefficient.
     """
 
     misfit: float
     angle: float
     unexplained: float
+    absent: float = 0.0
+    volume: float = 0.0
+    shape: float = 0.0
+    texture: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,10 @@ def features(fit: PatternFit) -> Features:
         misfit=_excess(fit.rwp_net, fit.rwp_noise),
         angle=log(max(1 - fit.cosine, LEAST_ANGLE)),
         unexplained=sum(peak.height for peak in fit.unexplained),
+        absent=fit.absent,
+        volume=abs(fit.scale_change),
+        shape=fit.strain,
+        texture=abs(log(fit.texture)),
     )
 
 

@@ -24,6 +24,7 @@ from lcoms.page.facts import (
     structure_facts,
     summary,
 )
+from lcoms.page.fitted import FittedView, fitted_view
 from lcoms.prediction.output import CIF_SYMPREC
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
 from lcoms.prediction.result import Prediction
@@ -79,6 +80,7 @@ class CandidateView:
     elements: tuple[str, ...]
     bonds: tuple[BondKind, ...]
     strongest: tuple[Line, ...]
+    fitted: FittedView | None
     drawing: dict[str, Any]
 
 
@@ -149,6 +151,7 @@ def _candidate_view(
         elements=tuple(SYMBOLS[z] for z in cell.composition.atomic_numbers),
         bonds=tuple(bond_table(cell, bonds)),
         strongest=tuple(sorted(lines, key=lambda line: -line.intensity)[:STRONGEST]),
+        fitted=None if candidate.pattern is None else fitted_view(candidate.pattern, rank),
         drawing={
             "name": f"{formula}-rank-{rank:02d}",
             "cif": to_cif(cell, symprec=CIF_SYMPREC),

@@ -1,16 +1,17 @@
-"""What the user already knows: space group, crystal system, volume or density; and candidates that contradict it."""
+"""What the user already knows of a crystal, and the candidates that contradict it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from typing import TypeVar
 
-from lcoms.core.errors import ConfigError, FormulaError
+from lcoms.core.errors import ConfigError
 from lcoms.prediction.spec import ConstraintSpec
-from lcoms.prediction.stages import Candidate
+from lcoms.prediction.stages import Candidate, Decoded
+from lcoms.prediction.structure_types import is_of_type
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.symmetry import space_group_symbol
-from lcoms.structure.wyckoff_choices import wyckoff_choices
+from lcoms.structure.symmetry import MIRROR
 
 SYSTEMS = {
     "triclinic": (1, 2),
@@ -22,7 +23,7 @@ SYSTEMS = {
     "cubic": (195, 230),
 }
 DALTON = 1.66053907  # g/cm^3 in a dalton per cubic angstrom
-LEAST_VOLUME, MOST_VOLUME = 2.0, 200.0  # cubic angstrom an atom; no crystal is outside
+VOLUME_BEFORE = 0.15  # by which the volume of a decoded crystal may differ more than that of a relaxed one, relative
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,32 @@ class Contradictions:
 
     space_group: int = 0
     volume: int = 0
+    cell: int = 0
+    prototype: int = 0
+    excluded: int = 0
+    energy: int = 0
+
+    def __add__(self, other: Contradictions) -> Contradictions:
+        return Contradictions(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def sentences(self) -> list[str]:
         """One for each reason."""
-        said = []
-        if self.space_group:
-            said.append(f"{self.space_group} candidates of other space groups were left out.")
-        if self.volume:
-            said.append(f"{self.volume} candidates of other volumes were left out.")
-        return said
+        reasons = {
+            "of other space groups": self.space_group,
+            "of other volumes": self.volume,
+            "with other cells": self.cell,
+            "of other prototypes": self.prototype,
+            "of excluded prototypes": self.excluded,
+            "too high in energy": self.energy,
+        }
+        return [
+            f"{n} candidate{'s' if n > 1 else ''} {reason} {'were' if n > 1 else 'was'} left out."
+            for reason, n in reasons.items()
+            if n
+        ]
+
+
+NONE_LEFT_OUT = Contradictions()
 
 
 def read_space_groups(texts: Sequence[str]) -> tuple[int, ...]:
@@ -101,31 +119,6 @@ def volume_of_density(density: float, composition: Composition) -> float:
     return mass * DALTON / density
 
 
-def check_constraints(constraints: ConstraintSpec, composition: Composition, largest: int) -> None:
-    """Whether any crystal of a composition can satisfy them.
-
-    Args:
-        largest: atoms in the largest cell that is tried.
-
-    Raises:
-        FormulaError: no cell of these sizes holds the composition in the space group, or the volume is absurd.
-    """
-    reduced, formula = composition.reduced, composition.reduced_formula
-    groups = constraints.space_groups
-    if groups and not any(_holds(group, reduced, largest) for group in groups):
-        symbols = " or ".join(f"{space_group_symbol(group)} ({group})" for group in groups[:3])
-        raise FormulaError(
-            f"{formula}: no cell of up to {largest} atoms holds this composition in {symbols}; choose another space "
-            "group, or a larger --max-atoms."
-        )
-    target = target_volume(constraints, composition)
-    if target is not None and not LEAST_VOLUME <= target / reduced.n_atoms <= MOST_VOLUME:
-        raise FormulaError(
-            f"{formula}: {target:.0f} cubic angstrom for a formula unit of {reduced.n_atoms} atoms is no volume of a "
-            "crystal; --volume counts one formula unit, --density is in g/cm^3."
-        )
-
-
 def target_volume(constraints: ConstraintSpec, composition: Composition) -> float | None:
     """Cubic angstrom of a formula unit that is asked for; None where none is."""
     if constraints.density is not None:
@@ -133,19 +126,68 @@ def target_volume(constraints: ConstraintSpec, composition: Composition) -> floa
     return constraints.volume
 
 
+def groups_in_effect(constraints: ConstraintSpec, composition: Composition) -> tuple[int, ...]:
+    """Space groups that are asked for, by their numbers and by structure types; none where any will do."""
+    groups = constraints.space_groups
+    if not constraints.prototypes:
+        return groups
+    types = {
+        group
+        for asked in constraints.prototypes
+        for one in asked.templates_for(composition)
+        for group in (one.sites.space_group, MIRROR.get(one.sites.space_group))
+        if group is not None
+    }
+    return tuple(sorted(types.intersection(groups) if groups else types))
+
+
+def promising(
+    crystals: Sequence[Decoded], constraints: ConstraintSpec, composition: Composition
+) -> tuple[list[Decoded], Contradictions]:
+    """Decoded crystals that a relaxation may bring to what is asked for, those of a space group asked for first.
+
+    Relaxations change cells by a few percent, and may raise the symmetry, but lead to no other structure.
+    """
+    cell, target = constraints.known_cell, target_volume(constraints, composition)
+    kept, contrary = _parted(crystals, lambda one: cell is None or cell.fits(one.crystal, relaxed=False))
+    volume = constraints.tolerance + VOLUME_BEFORE
+    kept, other = _parted(kept, lambda one: target is None or _fits(one.crystal, target, volume))
+    excluded = constraints.exclude_prototypes
+    kept, alike = _parted(kept, lambda one: not is_of_type(one.crystal, one.space_group, excluded))
+    groups = groups_in_effect(constraints, composition)
+    inside, outside = _parted(kept, lambda one: not groups or one.space_group in groups)
+    return [*inside, *outside], Contradictions(cell=len(contrary), volume=len(other), excluded=len(alike))
+
+
 def satisfying(
     candidates: Sequence[Candidate], constraints: ConstraintSpec, composition: Composition
 ) -> tuple[list[Candidate], Contradictions]:
     """Candidates that satisfy the constraints, and how many of the others contradict which."""
-    groups, target = constraints.space_groups, target_volume(constraints, composition)
-    inside = [c for c in candidates if not groups or c.space_group in groups]
-    fitting = [c for c in inside if target is None or _fits(c.crystal, target, constraints.tolerance)]
-    return fitting, Contradictions(len(candidates) - len(inside), len(inside) - len(fitting))
+    groups, target, cell = constraints.space_groups, target_volume(constraints, composition), constraints.known_cell
+    wanted, excluded = constraints.prototypes, constraints.exclude_prototypes
+    kept, groupless = _parted(candidates, lambda one: not groups or one.space_group in groups)
+    kept, volume = _parted(kept, lambda one: target is None or _fits(one.crystal, target, constraints.tolerance))
+    kept, contrary = _parted(kept, lambda one: cell is None or cell.fits(one.crystal, relaxed=True))
+    kept, other = _parted(kept, lambda one: not wanted or is_of_type(one.crystal, one.space_group, wanted))
+    kept, alike = _parted(kept, lambda one: not is_of_type(one.crystal, one.space_group, excluded))
+    kept, high = _parted(kept, lambda one: _is_low(one, constraints.max_e_above))
+    return kept, Contradictions(len(groupless), len(volume), len(contrary), len(other), len(alike), len(high))
 
 
-def _holds(group: int, composition: Composition, largest: int) -> bool:
-    units = range(1, largest // composition.n_atoms + 1)
-    return any(wyckoff_choices(group, composition.scaled(u), conventional=False).n for u in units)
+Item = TypeVar("Item")
+
+
+def _parted(items: Sequence[Item], keep: Callable[[Item], bool]) -> tuple[list[Item], list[Item]]:
+    kept = [(item, keep(item)) for item in items]
+    return [item for item, good in kept if good], [item for item, good in kept if not good]
+
+
+def _is_low(candidate: Candidate, most: float | None) -> bool:
+    """Whether it lies within so much of the hull, or of the lowest candidate where no hull is known."""
+    if most is None:
+        return True
+    above = candidate.energy_above_lowest if candidate.e_above_hull is None else candidate.e_above_hull
+    return above <= most
 
 
 def _fits(crystal: Crystal, target: float, tolerance: float) -> bool:

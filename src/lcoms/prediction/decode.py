@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -12,11 +13,12 @@ from torch import Tensor
 
 from lcoms.models.composition import element_fractions
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.constraints import NONE_LEFT_OUT, Contradictions, groups_in_effect, promising
 from lcoms.prediction.decoder import Constraint, Decode, decode_latents
 from lcoms.prediction.descend import DescentResult, descend
 from lcoms.prediction.propose import composition_seed
 from lcoms.prediction.random_symmetric import SymmetricDraw, best_apart, draw_crystals
-from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.spec import ConstraintSpec, PredictionSpec
 from lcoms.prediction.stages import Decoded, Proposal
 from lcoms.structure.crystal import Composition
 from lcoms.structure.elements import atomic_volume
@@ -39,6 +41,7 @@ class DecodedSet:
         left_out: prototype probability of cells too large to be tried, and atoms in the most probable of them.
         known_passed_over: known crystals of the composition that were not taken directly: high above the hull, too
             large or too many.
+        contradicting: how many decoded crystals contradict the constraints, and were not taken further.
         n_proposals: descents.
         n_invalid: decodes without a valid crystal.
         n_too_close: crystals whose atoms come closer than `MIN_DISTANCE`.
@@ -55,6 +58,7 @@ class DecodedSet:
     direct: tuple[Decoded, ...] = ()
     left_out: tuple[float, int] = (0.0, 0)
     known_passed_over: int = 0
+    contradicting: Contradictions = NONE_LEFT_OUT
 
     def to_relax(self, n: int) -> list[Decoded]:
         """The crystals that are worth relaxing: the best n, those taken directly, the random symmetric ones."""
@@ -79,21 +83,24 @@ def decode(
     z0 = torch.stack([proposal.latent for proposal in proposals])
     features = element_fractions(composition).expand(len(proposals), -1)
     descent = descend(bundle.surrogate, z0, features, steps=search.steps, step_size=search.step_size)
-    asked = _commonest(spec.constraints.space_groups, bundle)
+    asked = _commonest(spec.constraints, composition, bundle)
     constraints = [_constraints(p, asked) if search.symmetry else [] for p in proposals]
-    found = decode_latents(bundle, descent.z, cells, constraints, generator, config=search.decoder)
+    known = spec.constraints.known_cell if search.symmetry else None
+    found = decode_latents(bundle, descent.z, cells, constraints, generator, config=search.decoder, known=known)
     kept = [(row, one) for row, some in enumerate(found) for one in some]
     apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
     decoded = _symmetrised(apart, proposals, descent, bundle)
     distinct = _ordered(drop_duplicates(sorted(decoded, key=_score)), bundle)
+    wanted, contradicting = promising(distinct, spec.constraints, composition)
     return DecodedSet(
         composition=composition.reduced,
-        crystals=tuple(distinct),
-        random_symmetric=tuple(_random_symmetric(proposals, distinct[: spec.n_decoded], composition, bundle, spec)),
+        crystals=tuple(wanted),
+        random_symmetric=tuple(_random_symmetric(proposals, wanted[: spec.n_decoded], composition, bundle, spec)),
         n_proposals=len(proposals),
         n_invalid=sum(not some for some in found),
         n_too_close=len(kept) - len(apart),
         n_duplicates=len(decoded) - len(distinct),
+        contradicting=contradicting,
     )
 
 
@@ -111,10 +118,14 @@ def drop_duplicates(crystals: Sequence[Decoded]) -> list[Decoded]:
     return distinct
 
 
-def _commonest(groups: Sequence[int], bundle: WeightBundle) -> list[int]:
-    """Those of the groups that are most frequent among the templates, at most `MOST_GROUPS`."""
+def _commonest(constraints: ConstraintSpec, composition: Composition, bundle: WeightBundle) -> list[int]:
+    """Those of the groups asked for, or that the cell allows, most frequent among the templates: `MOST_GROUPS`."""
+    groups, cell = groups_in_effect(constraints, composition), constraints.known_cell
+    if not groups and cell is None:
+        return []
     frequencies = np.bincount(bundle.library.space_groups, minlength=231)
-    return sorted(groups, key=lambda group: -int(frequencies[group]))[:MOST_GROUPS]
+    likely = sorted(groups or range(1, 231), key=lambda group: -int(frequencies[group]))
+    return list(islice((group for group in likely if cell is None or cell.lattices(group)), MOST_GROUPS))
 
 
 def _constraints(proposal: Proposal, asked: Sequence[int]) -> list[Constraint]:
@@ -181,9 +192,10 @@ def _random_symmetric(
     random = np.random.default_rng([composition_seed(spec.seed, composition), 1])
     library = bundle.library
     frequencies = np.bincount(library.space_groups[library.n_atoms <= bundle.max_atoms], minlength=231)
-    if spec.constraints.space_groups:
-        frequencies[np.setdiff1d(np.arange(len(frequencies)), spec.constraints.space_groups)] = 0
-    draws = draw_crystals(cells, frequencies, config, random)
+    if groups := groups_in_effect(spec.constraints, composition):
+        frequencies[np.setdiff1d(np.arange(len(frequencies)), groups)] = 0
+    known = spec.constraints.known_cell
+    draws = draw_crystals(cells, frequencies, config, random, lattices=None if known is None else known.lattices_of)
     energies = bundle.energies([draw.crystal for draw in draws])
     chosen = best_apart(draws, energies, config)
     latents = bundle.encode([draws[at].crystal for at in chosen])

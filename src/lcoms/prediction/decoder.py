@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lcoms.models.base import GroupStart, SymmetricDecoder
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.known_cell import KnownCell
 from lcoms.prediction.spec import DecoderSpec
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.bravais import fitting_lattices
@@ -79,6 +80,7 @@ def decode_latents(
     *,
     config: DecoderSpec | None = None,
     also_freely: bool = False,
+    known: KnownCell | None = None,
 ) -> list[list[Decode]]:
     """Decode each latent within the space groups it is constrained to, and freely where there is nothing to go by.
 
@@ -86,6 +88,7 @@ def decode_latents(
         compositions: contents of the cells.
         also_freely: decode without symmetry where there is something to go by, too.
         constraints: what to try for each latent; nothing, or P1 without sites, for a free decode.
+        known: a cell of the user's, which all lattices must be; then nothing is decoded freely.
 
     Returns:
         Distinct crystals of each latent, those that encode nearest to it first; none where no decode was valid.
@@ -95,8 +98,10 @@ def decode_latents(
     free = set(range(len(z)))
     if (within := bundle.cdvae.within_groups) is not None:
         proposed = [[one for one in some if one.space_group > 1 or one.sites] for some in constraints]
-        decoded = decode_within_groups(within, z, compositions, proposed, bundle.wyckoff, generator, config=config)
-        free = {row for row, some in enumerate(decoded) if also_freely or not some}
+        decoded = decode_within_groups(
+            within, z, compositions, proposed, bundle.wyckoff, generator, config=config, known=known
+        )
+        free = {row for row, some in enumerate(decoded) if known is None and (also_freely or not some)}
     rows = sorted(free)
     if rows:
         for row, one in zip(rows, _free(bundle, z[rows], [compositions[r] for r in rows], generator), strict=True):
@@ -113,12 +118,14 @@ def decode_within_groups(
     generator: torch.Generator,
     *,
     config: DecoderSpec | None = None,
+    known: KnownCell | None = None,
 ) -> list[list[Decode]]:
     """Decode each latent within the space groups that are it is constrained to.
 
     Args:
         compositions: contents of the primitive cells.
         constraints: what to try for each latent.
+        known: a cell of the user's, which all lattices must be.
 
     Returns:
         The crystals of all samples; none for latents without any setting: groups in which no training crystal had these
@@ -127,7 +134,7 @@ def decode_within_groups(
     config = config or DecoderSpec()
     lattices = model.predict_lattices(z, compositions).double().numpy()
     settings = [
-        _settings(composition, proposed, lattice, statistics, config)
+        _settings(composition, proposed, lattice, statistics, config, known)
         for composition, proposed, lattice in zip(compositions, constraints, lattices, strict=True)
     ]
     search = _Search(model, z, settings, generator, config)
@@ -204,6 +211,7 @@ def _settings(
     lattice: Float[NDArray[np.float64], "3 3"],
     statistics: OrbitStatistics,
     config: DecoderSpec,
+    known: KnownCell | None,
 ) -> list[Setting]:
     """Settings of a latent, those that deserve most samples first."""
     if not np.isfinite(lattice).all():
@@ -213,16 +221,19 @@ def _settings(
         coded = (orbits, sites) if orbits else statistics.coded_orbits(number, composition, sequence, sites)
         if coded is not None:
             cell, coords = symmetric_cell(number, coded[0]), coded_coords(number, *coded)
-            fits = _fits(cell, lattice, config.coded_lattices, config)
+            fits = (
+                known.lattices_of(number, composition) if known else _fits(cell, lattice, config.coded_lattices, config)
+            )
             settings += [Setting(GroupStart(cell, most_alike(cell, fits, cell_code), coords), weight)] if fits else []
             if fits and not config.beside_codes:
                 continue
-        known = statistics.orbits(number, composition)
-        known = known[: config.max_sequences] if sequence < 0 else known[sequence : sequence + 1]
-        if not known:
+        usual = statistics.orbits(number, composition)
+        usual = usual[: config.max_sequences] if sequence < 0 else usual[sequence : sequence + 1]
+        if not usual:
             continue
-        fits = _fits(symmetric_cell(number, known[0][0]), lattice, config.max_lattices, config)
-        for orbits, share in known:
+        cell = symmetric_cell(number, usual[0][0])
+        fits = known.lattices_of(number, composition) if known else _fits(cell, lattice, config.max_lattices, config)
+        for orbits, share in usual:
             cell = symmetric_cell(number, orbits)
             settings += [Setting(GroupStart(cell, fit), weight * share / len(fits)) for fit in fits]
     return sorted(settings, key=lambda setting: -setting.weight)

@@ -15,10 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.constraints import NONE_LEFT_OUT, Contradictions, promising
+from lcoms.prediction.decode import drop_duplicates
 from lcoms.prediction.refine import EXACT_SYMPREC
-from lcoms.prediction.spec import PredictionSpec, SearchSpec
+from lcoms.prediction.spec import ConstraintSpec, PredictionSpec, SearchSpec
 from lcoms.prediction.stages import Candidate, Decoded, Known, Proposal
+from lcoms.prediction.structure_types import crystals_of_type
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.elements import atomic_volume
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, same_space_group, symmetrise
 from lcoms.templates.exact import ExactTemplates, Template
@@ -26,6 +30,7 @@ from lcoms.templates.placing import ChosenTemplate, TemplateChoice, choose_templ
 
 HIGHEST = 0.1  # eV/atom above the hull; known crystals higher up are marked where they are found, and not relaxed
 UNKNOWN_HEIGHT = 1.0  # eV/atom
+ELEMENT_VOLUMES = np.array([0.0, *(atomic_volume(z) for z in range(1, 104))])  # cubic angstrom, where none are fitted
 LEAST_PROBABILITY = 0.02  # of a prototype; large cells with less are not worth their relaxation
 
 
@@ -46,6 +51,7 @@ class Direct:
         left_out: that part of it whose cells are too large to be tried.
         larger: atoms in the most probable of those; 0 where there are none.
         passed_over: known crystals of the composition that are not among the crystals.
+        contradicting: how many crystals contradict the constraints.
     """
 
     crystals: tuple[Decoded, ...] = ()
@@ -53,14 +59,35 @@ class Direct:
     left_out: float = 0.0
     larger: int = 0
     passed_over: int = 0
+    contradicting: Contradictions = NONE_LEFT_OUT
 
 
-def direct_crystals(composition: Composition, bundle: WeightBundle, search: SearchSpec, decoded_to: int) -> Direct:
-    """Known crystals of the composition, and templates whose cells are larger than what is decoded.
+def direct_crystals(composition: Composition, bundle: WeightBundle, spec: PredictionSpec, decoded_to: int) -> Direct:
+    """Known crystals of the composition, templates larger than what is decoded, and structure types asked for.
 
     Args:
         decoded_to: atoms in the largest cell that the networks decode.
     """
+    found, groups = _without_types(composition, bundle, spec.search, decoded_to), spec.constraints.space_groups
+    every = drop_duplicates([*found.crystals, *_of_types(composition, bundle, spec.constraints)])
+    kept, contradicting = promising(every, spec.constraints, composition)
+    inside = tuple(one for one in kept if not groups or one.space_group in groups)
+    contradicting += Contradictions(space_group=len(kept) - len(inside))
+    return replace(found, crystals=inside, contradicting=contradicting)
+
+
+def _of_types(composition: Composition, bundle: WeightBundle, constraints: ConstraintSpec) -> list[Decoded]:
+    """Crystals of the structure types that are asked for, with the elements in all ways."""
+    volumes = ELEMENT_VOLUMES if bundle.templates is None else bundle.templates.element_volumes
+    return [
+        decoded_template(template, crystal, bundle, 0.0, 0.0)
+        for asked in constraints.prototypes
+        for template, crystal in crystals_of_type(asked, composition, volumes)
+    ]
+
+
+def _without_types(composition: Composition, bundle: WeightBundle, search: SearchSpec, decoded_to: int) -> Direct:
+    """Known crystals of the composition, and templates whose cells are larger than what is decoded."""
     if bundle.templates is None or search.start != "library":
         return Direct()
     most = search.max_atoms or search.direct_atoms
@@ -80,12 +107,12 @@ def direct_crystals(composition: Composition, bundle: WeightBundle, search: Sear
         if one.n_formula_units * size <= most and shares[one.template.structure] >= LEAST_PROBABILITY
     ]
     probabilities = {one.template.structure: one.prototype_probability for one in chosen}
-    crystals = [_of_template(t, t.crystal, bundle, probabilities.get(t.structure, 0.0), 0.0) for t in own]
+    crystals = [decoded_template(t, t.crystal, bundle, probabilities.get(t.structure, 0.0), 0.0) for t in own]
     volumes = bundle.templates.element_volumes
     there = {template.structure for template in own}
     for one in [one for one in _first_of_each(within) if one.template.structure not in there][: search.direct]:
         crystal = substitute(composition, one.template, volumes)
-        crystals.append(_of_template(one.template, crystal, bundle, one.prototype_probability, one.distance))
+        crystals.append(decoded_template(one.template, crystal, bundle, one.prototype_probability, one.distance))
     larger = max(beyond, key=lambda one: shares[one.template.structure]).n_formula_units * size if beyond else 0
     return Direct(tuple(crystals), _total(shares, large), _total(shares, beyond), larger, len(entries) - len(own))
 
@@ -129,7 +156,7 @@ def _first_of_each(chosen: Sequence[ChosenTemplate]) -> list[ChosenTemplate]:
     return list({one.template.structure: one for one in reversed(chosen)}.values())[::-1]
 
 
-def _of_template(
+def decoded_template(
     template: Template, crystal: Crystal, bundle: WeightBundle, probability: float, distance: float
 ) -> Decoded:
     """A crystal on a template's sites, as if it had been decoded."""

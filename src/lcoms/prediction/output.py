@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lcoms.core.disk import replace_folder
 from lcoms.core.errors import ConfigError, LcomsError
+from lcoms.diffraction.figure import figure_svg, fit_figure
 from lcoms.diffraction.record import fit_record
 from lcoms.oracles.hull import Part
 from lcoms.prediction.stages import Candidate, PatternMatch, Relaxed
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 CIF_SYMPREC = 0.01
 RESULTS = "results.json"
+PATTERN_FIGURE = "rank-01-pattern.svg"
 OURS = ("rank-*", RESULTS)
 
 
@@ -65,7 +67,8 @@ def results_folder(out: Path, formula: str) -> Path:
 def structure_files(candidates: Sequence[Candidate], formats: Sequence[str] = ("cif",)) -> dict[str, str]:
     """Names and texts of a file in each format for each candidate, in its conventional cell.
 
-    Beside a candidate that was fitted to a powder pattern stands one with the fitted cell.
+    Beside a candidate that was fitted to a powder pattern stands one with the fitted cell, and the fit of the first one
+    as a figure.
 
     Raises:
         ConfigError: there is no such format.
@@ -79,6 +82,8 @@ def structure_files(candidates: Sequence[Candidate], formats: Sequence[str] = ("
             files[f"rank-{rank:02d}.{suffix}"] = write(conventional(candidate.crystal))
             if candidate.pattern is not None:
                 files[f"rank-{rank:02d}-fitted.{suffix}"] = write(conventional(candidate.pattern.fit.crystal))
+    if candidates and candidates[0].pattern is not None:
+        files[PATTERN_FIGURE] = figure_svg(fit_figure(candidates[0].pattern.fit, "rank 1"))
     return files
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from lcoms.core.errors import FormulaError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.committee import models_of
 from lcoms.oracles.hull import Hull
@@ -23,9 +22,11 @@ from lcoms.oracles.references import References, load_references
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.by_pattern import rank_by_pattern
 from lcoms.prediction.calibrate import evidence
-from lcoms.prediction.constraints import check_constraints, satisfying
+from lcoms.prediction.constraints import satisfying
+from lcoms.prediction.contradictions import check_constraints
 from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates, nothing_decoded
 from lcoms.prediction.known import direct_crystals, given_crystal, in_known_order
+from lcoms.prediction.pattern_templates import joined, none_explains, pattern_templates, with_direct
 from lcoms.prediction.phases import shipped_hull, with_spread
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.pressure import compressed
@@ -115,8 +116,8 @@ class Predictor:
             OracleError: the energy model that relaxes cannot handle its elements.
         """
         check_composition(composition, self.bundle, self.spec.search)
-        if self.spec.constraints.any:
-            check_constraints(self.spec.constraints, composition, largest_tried(self.bundle, self.spec.search))
+        search, largest = self.spec.search, largest_tried(self.bundle, self.spec.search)
+        check_constraints(self.spec.constraints, composition, largest, search.formula_units)
         if self.oracle is not None:
             self.oracle.check([composition])
 
@@ -167,9 +168,17 @@ class Predictor:
         tell(Progress(name, "searching"))
         decoded = self.decode(task.composition, structure=task.structure)
         relaxed = None if self.spec.relaxation is None else self.relax([decoded], tell=tell)[0]
-        if task.pattern is not None:
-            tell(Progress(name, "fitting the pattern"))
-        return self.finish(decoded, relaxed, hull=task.hull, pattern=task.pattern)
+        if task.pattern is None:
+            return self.finish(decoded, relaxed, hull=task.hull)
+        tell(Progress(name, "fitting the pattern"))
+        prediction = self.finish(decoded, relaxed, hull=task.hull, pattern=task.pattern)
+        if not none_explains(prediction.candidates):
+            return prediction
+        tell(Progress(name, "looking for templates that explain the pattern"))
+        further = pattern_templates(task.composition, self.bundle, self.spec, task.pattern)
+        alone = replace(nothing_decoded(task.composition), direct=tuple(further))
+        again = None if relaxed is None else joined(relaxed, self.relax([alone], tell=tell)[0])
+        return self.finish(with_direct(decoded, further), again, hull=task.hull, pattern=task.pattern)
 
     def propose(self, composition: Composition, generator: torch.Generator) -> list[Proposal]:
         """Where descents start.
@@ -192,14 +201,13 @@ class Predictor:
         if structure is None:
             sizes = cell_sizes(composition, self.bundle, self.spec.search)
             largest = max(sizes.high, sizes.low - 1) * composition.reduced.n_atoms
-            direct = direct_crystals(composition, self.bundle, self.spec.search, largest)
+            direct = direct_crystals(composition, self.bundle, self.spec, largest)
             proposals = [p.with_share(1 - direct.large) for p in self.propose(composition, generator)]
             decoded = self.decode_from(proposals, composition, generator) if proposals else nothing_decoded(composition)
-            groups = self.spec.constraints.space_groups
-            kept = tuple(one for one in direct.crystals if not groups or one.space_group in groups)
             return replace(
                 decoded,
-                direct=kept,
+                direct=direct.crystals,
+                contradicting=decoded.contradicting + direct.contradicting,
                 left_out=(direct.left_out, direct.larger),
                 known_passed_over=direct.passed_over,
             )
@@ -285,20 +293,20 @@ class Predictor:
         probability = self._probability(candidates, models, decoded.left_out[0])
         if pattern is not None:
             candidates, probability = rank_by_pattern(candidates, pattern), None
+        hull = hull or shipped_hull(decoded.composition, self.bundle.phases, self.spec)
+        candidates = candidates if hull is None else list(with_hull(candidates, hull))
         candidates, contradictions = satisfying(candidates, self.spec.constraints, decoded.composition)
         shown = tuple(candidates[: self.spec.n_candidates])
-        if hull := hull or shipped_hull(decoded.composition, self.bundle.phases, self.spec):
-            shown = with_spread(with_hull(shown, hull), self.bundle.templates, self.committee)
         return Prediction(
             composition=decoded.composition,
-            candidates=shown,
+            candidates=shown if hull is None else with_spread(shown, self.bundle.templates, self.committee),
             decoded=decoded,
             spec=self.spec,
             weights_digest=self.bundle.digest,
             ranked_by=models,
             n_duplicates=decoded.n_duplicates + merged,
             failures=relaxed.failures,
-            left_out=tuple(contradictions.sentences()),
+            left_out=tuple((decoded.contradicting + contradictions).sentences()),
             probability=probability,
             n_relaxations=relaxed.n_relaxations,
             n_oracle_calls=relaxed.n_oracle_calls,
@@ -338,13 +346,3 @@ class Predictor:
         model = self.bundle.calibration.find(self.spec.with_options({"ranking": {"committee": list(models[1:])}}))
         features = [] if model is None else evidence(candidates)
         return model.probability(features) * (1 - left_out) if model is not None and features else None
-
-
-def require_candidates(prediction: Prediction) -> Prediction:
-    """The prediction; FormulaError if nothing came of it."""
-    if not prediction.candidates:
-        formula, n = prediction.composition.reduced_formula, prediction.decoded.n_proposals
-        if prediction.left_out:
-            raise FormulaError(f"{formula}: nothing satisfies the constraints. {' '.join(prediction.left_out)}")
-        raise FormulaError(f"{formula}: no valid crystal came out of {n} proposals.")
-    return prediction

@@ -10,6 +10,7 @@ from typing import Any
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE, default_committee
 from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.structure_types import StructureType
 
 DEFAULT_EFFORT = "normal"
 EFFORTS: Mapping[str, Mapping[str, Any]] = {
@@ -55,6 +56,11 @@ class Options:
         volume: cubic angstrom of one formula unit.
         density: g/cm^3.
         tolerance: by which volume or density may differ, relative.
+        cell: lengths (angstrom) and angles (degrees) of the primitive or conventional cell.
+        cell_tolerance: by which the cell may differ, relative.
+        prototypes: structure types, one of which the crystal has; none: any.
+        exclude_prototypes: structure types that it does not have.
+        max_e_above: eV/atom that a candidate may lie above the hull, or the lowest one.
         seed: of every random number drawn.
     """
 
@@ -78,6 +84,11 @@ class Options:
     volume: float | None = None
     density: float | None = None
     tolerance: float | None = None
+    cell: tuple[float, ...] | None = None
+    cell_tolerance: float | None = None
+    prototypes: tuple[StructureType, ...] = ()
+    exclude_prototypes: tuple[StructureType, ...] = ()
+    max_e_above: float | None = None
     seed: int = 0
 
 
@@ -120,13 +131,27 @@ def _search(options: Options) -> dict[str, Any]:
         exclude_same=options.exclude_same,
         random_symmetric=None if options.random_symmetric is None else {"n": options.random_symmetric},
     )
-    known = _given(
+    known = _known(options)
+    return {"n_candidates": options.n_candidates, "seed": options.seed, "search": search, "constraints": known}
+
+
+def _known(options: Options) -> dict[str, Any]:
+    """Options that say what the crystal is like."""
+    if options.cell_tolerance is not None and options.cell is None:
+        raise ConfigError("cell_tolerance has no effect without a cell; give --cell, or leave it out.")
+    if options.tolerance is not None and options.volume is None and options.density is None:
+        raise ConfigError("tolerance has no effect without volume or density; give one of them, or leave it out.")
+    return _given(
         space_groups=list(options.space_groups) or None,
         volume=options.volume,
         density=options.density,
         tolerance=options.tolerance,
+        cell=options.cell,
+        cell_tolerance=options.cell_tolerance,
+        prototypes=options.prototypes or None,
+        exclude_prototypes=options.exclude_prototypes or None,
+        max_e_above=options.max_e_above,
     )
-    return {"n_candidates": options.n_candidates, "seed": options.seed, "search": search, "constraints": known}
 
 
 def _require_effect(options: Options) -> None:

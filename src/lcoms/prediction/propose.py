@@ -8,6 +8,7 @@ are where descents start.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 
 from lcoms.core.errors import FormulaError
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.constraints import groups_in_effect
 from lcoms.prediction.spec import PredictionSpec, SearchSpec
 from lcoms.prediction.stages import Proposal
 from lcoms.structure.crystal import Composition, Crystal
@@ -100,7 +102,7 @@ def find_proposals(
     Raises:
         FormulaError: no number of formula units fits into the largest cell.
     """
-    search = spec.search
+    search, cell = spec.search, spec.constraints.known_cell
     units = cell_sizes(composition, bundle, search)
     found: list[Proposal] = []
     if units.none:
@@ -110,6 +112,8 @@ def find_proposals(
     elif search.start == "random":
         found = _from_random_crystals(composition, bundle, spec, units)
     sizes = units.untemplated
+    if cell is not None:
+        sizes = [n for n in sizes if n in cell.primitive_units(composition, usual=True)] or sizes
     while len(found) < search.n_starts:
         latent = torch.randn(bundle.cdvae.latent_dim, generator=generator)
         found.append(Proposal("prior", "", float("nan"), sizes[len(found) % len(sizes)], latent))
@@ -118,11 +122,12 @@ def find_proposals(
 
 def _from_library(composition: Composition, bundle: WeightBundle, spec: PredictionSpec, units: Units) -> list[Proposal]:
     """The chemically nearest templates of the same stoichiometry, and a share of substituted ones."""
-    search, groups = spec.search, spec.constraints.space_groups
-    library = bundle.library
+    search, library = spec.search, bundle.library
+    allowed = _allowed(spec, composition, units)
+    choosy = spec.constraints.known_cell is not None or bool(groups_in_effect(spec.constraints, composition))
     nearest = library.nearest(
         composition,
-        MANY if groups else 4 * search.n_starts if search.formula_units else search.n_starts,
+        MANY if choosy else 4 * search.n_starts if search.formula_units else search.n_starts,
         exclude=[composition] if search.exclude_same else [],
         max_per_composition=search.max_polymorphs,
         max_per_structure=search.max_alike,
@@ -142,14 +147,26 @@ def _from_library(composition: Composition, bundle: WeightBundle, spec: Predicti
             cell_code=int(library.shapes[nearest.indices[i]]),
         )
         for i in range(len(nearest))
-        if units.low <= nearest.n_formula_units[i] <= units.high
-        and (not groups or int(library.space_groups[nearest.indices[i]]) in groups)
+        if allowed(int(library.space_groups[nearest.indices[i]]), int(nearest.n_formula_units[i]))
     ]
     own = same[: search.n_starts - round(search.substituted * search.n_starts)]
     n = search.n_starts - len(own) if search.substituted else 0
-    others = _substituted(composition, bundle, MANY if groups and n else n, units, search.max_alike, nearest.unseen)
-    others = [p for p in others if not groups or p.space_group in groups][:n]
+    others = _substituted(composition, bundle, MANY if choosy and n else n, units, search.max_alike, nearest.unseen)
+    others = [p for p in others if allowed(p.space_group, p.n_formula_units)][:n]
     return (own + others + same[len(own) :])[: search.n_starts]
+
+
+def _allowed(spec: PredictionSpec, composition: Composition, units: Units) -> Callable[[int, int], bool]:
+    """Whether a template of a space group and number of formula units may lead to what is asked for."""
+    groups, cell = groups_in_effect(spec.constraints, composition), spec.constraints.known_cell
+    inside = None if cell is None else cell.primitive_units(composition, usual=True)
+
+    def allowed(group: int, n: int) -> bool:
+        if not units.low <= n <= units.high or (groups and group not in groups):
+            return False
+        return cell is None or inside is None or (n in inside and bool(cell.lattices_of(group, composition.scaled(n))))
+
+    return allowed
 
 
 def _substituted(

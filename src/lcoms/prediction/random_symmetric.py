@@ -7,7 +7,7 @@ the usual volume. The conservative surrogate, which has learned to distrust bad 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -20,7 +20,7 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import covalent_radius
 from lcoms.structure.lattice import is_valid_lattice, lattice_from_parameters, volume
 from lcoms.structure.symmetric_cell import constrained, with_orbits
-from lcoms.structure.wyckoff import Orbits
+from lcoms.structure.wyckoff import Orbits, primitive_basis
 from lcoms.structure.wyckoff_choices import wyckoff_choices
 
 IMAGES = np.array(list(product((-1, 0, 1), repeat=3)), dtype=np.float64)
@@ -28,6 +28,10 @@ FIRST_GROUP = 2
 DRAWS = 30  # draws for each crystal that is wanted
 SHAPE = 0.35  # standard deviation of the logarithm of a length of the cell
 VOLUME = 0.1  # of the logarithm of the volume
+
+
+KnownLattices = Callable[[int, Composition], Sequence[NDArray[np.float64]]]
+"""Gives the primitive lattices that a crystal of a space group and contents may have."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,13 @@ def draw_crystals(
     frequencies: Int[NDArray[np.int64], " n_groups"],
     config: RandomSymmetricSpec,
     random: np.random.Generator,
+    *,
+    lattices: KnownLattices | None = None,
 ) -> list[SymmetricDraw]:
     """Random symmetric crystals without short distances, primitive cells; fewer than asked for where few can be had.
 
     Args:
+        lattices: primitive ones that a space group and contents may have; None: any.
         cells: contents, weight and usual volume (cubic angstrom) of each cell.
         frequencies: of the space groups among known crystals, by their number.
     """
@@ -88,7 +95,7 @@ def draw_crystals(
     drawn: list[SymmetricDraw] = []
     for composition, weight, size in fitting:
         n = max(1, round(config.drawn * weight / total))
-        some = _draws(composition, size, frequencies, config, random)
+        some = _draws(composition, size, frequencies, config, random, lattices)
         drawn += [one for _, one in zip(range(n), some, strict=False)]
     return drawn
 
@@ -113,12 +120,15 @@ def _draws(
     frequencies: Int[NDArray[np.int64], " n_groups"],
     config: RandomSymmetricSpec,
     random: np.random.Generator,
+    lattices: KnownLattices | None,
 ) -> Iterator[SymmetricDraw]:
     """Crystals of one cell's contents, until so many tries were made."""
     groups = [
         g
         for g in np.flatnonzero(frequencies).tolist()
-        if g >= FIRST_GROUP and wyckoff_choices(g, composition, conventional=False).n
+        if g >= FIRST_GROUP
+        and wyckoff_choices(g, composition, conventional=False).n
+        and (lattices is None or lattices(g, composition))
     ]
     if not groups:
         return
@@ -126,17 +136,27 @@ def _draws(
     for number in random.choice(groups, DRAWS * config.drawn, p=shares / shares.sum()).tolist():
         choices = wyckoff_choices(number, composition, conventional=False)
         orbits = choices.orbits(int(random.integers(min(choices.n, 2**62))))
-        lengths, angles = np.exp(random.normal(0, SHAPE, 3)), random.uniform(60, 120, 3)
-        conventional = lattice_from_parameters(*constrained(number, lengths, angles))
+        conventional = _conventional(number, random, [] if lattices is None else lattices(number, composition))
         if not is_valid_lattice(conventional):
             continue
         try:
             crystal = with_orbits(number, orbits, conventional, random.random((len(orbits), 3)))
         except CrystalError:
             continue
-        crystal = _scaled(crystal, size * np.exp(random.normal(0, VOLUME)))
+        if lattices is None:
+            crystal = _scaled(crystal, size * np.exp(random.normal(0, VOLUME)))
         if closeness(crystal) >= config.closest:
             yield SymmetricDraw(crystal, number, orbits)
+
+
+def _conventional(
+    number: int, random: np.random.Generator, known: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """One of the known primitive lattices as a conventional one, or a random one of any size."""
+    if known:
+        return np.asarray(np.linalg.inv(primitive_basis(number)) @ known[int(random.integers(len(known)))])
+    lengths, angles = np.exp(random.normal(0, SHAPE, 3)), random.uniform(60, 120, 3)
+    return lattice_from_parameters(*constrained(number, lengths, angles))
 
 
 def _scaled(crystal: Crystal, size: float) -> Crystal:

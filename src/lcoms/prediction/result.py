@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from lcoms import __version__
-from lcoms.core.errors import LcomsError
+from lcoms.core.errors import FormulaError, LcomsError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.hull import Hull
 from lcoms.prediction.decode import DecodedSet
@@ -179,6 +179,20 @@ def is_finished(folder: Path, composition: Composition, spec: PredictionSpec, we
         return same and made == (__version__, weights_digest, spec.to_dict())
     except (OSError, ValueError, KeyError, TypeError, LcomsError):
         return False
+
+
+def require_candidates(prediction: Prediction) -> Prediction:
+    """The prediction, if anything came of it.
+
+    Raises:
+        FormulaError: no valid crystal came out.
+    """
+    if not prediction.candidates:
+        formula, n = prediction.composition.reduced_formula, prediction.decoded.n_proposals
+        if prediction.left_out:
+            raise FormulaError(f"{formula}: nothing satisfies the constraints. {' '.join(prediction.left_out)}")
+        raise FormulaError(f"{formula}: no valid crystal came out of {n} proposals.")
+    return prediction
 
 
 def decoded_candidates(prediction: Prediction) -> list[Decoded]:

@@ -12,7 +12,9 @@ from typing import Any, Literal
 from lcoms.core.config import from_dict, merged, to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE
+from lcoms.prediction.known_cell import KnownCell, check_cell
 from lcoms.prediction.random_symmetric import RandomSymmetricSpec
+from lcoms.prediction.structure_types import StructureType
 from lcoms.relax.result import GIGAPASCAL, RelaxConfig
 
 SPEC = "spec"  # key under which results.json holds it
@@ -172,12 +174,23 @@ class ConstraintSpec:
         volume: cubic angstrom of one formula unit; None: any.
         density: g/cm^3; None: any.
         tolerance: by which volume or density may differ, relative.
+        cell: lengths (angstrom) and angles (degrees) of its primitive or conventional cell in any setting; None: any.
+        cell_tolerance: by which lengths of the cell may differ, relative, and angles, in radians.
+        prototypes: structure types, of which it has one; none: any.
+        exclude_prototypes: structure types that it does not have.
+        max_e_above: eV/atom that a candidate may lie above the hull, or above the lowest candidate where no hull is
+            known; None: any.
     """
 
     space_groups: tuple[int, ...] = ()
     volume: float | None = None
     density: float | None = None
     tolerance: float = 0.1
+    cell: tuple[float, float, float, float, float, float] | None = None
+    cell_tolerance: float = 0.05
+    prototypes: tuple[StructureType, ...] = ()
+    exclude_prototypes: tuple[StructureType, ...] = ()
+    max_e_above: float | None = None
 
     def __post_init__(self) -> None:
         for group in self.space_groups:
@@ -188,11 +201,20 @@ class ConstraintSpec:
         for name, value in (("volume", self.volume), ("density", self.density), ("tolerance", self.tolerance)):
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} must be positive, not {value}.")
+        if self.cell is not None:
+            check_cell(self.cell, self.cell_tolerance)
+        if self.max_e_above is not None and not self.max_e_above >= 0:
+            raise ConfigError(f"max_e_above must be zero or positive, in eV/atom, not {self.max_e_above}.")
 
     @property
     def any(self) -> bool:
         """Whether there is any constraint."""
-        return self != ConstraintSpec(tolerance=self.tolerance)
+        return self != ConstraintSpec(tolerance=self.tolerance, cell_tolerance=self.cell_tolerance)
+
+    @property
+    def known_cell(self) -> KnownCell | None:
+        """The cell with its tolerance."""
+        return None if self.cell is None else KnownCell(self.cell, self.cell_tolerance)
 
 
 @dataclass(frozen=True)
@@ -216,6 +238,8 @@ class PredictionSpec:
         _at_least(self, 1, "n_candidates")
         if self.relaxation is None and self.ranking.committee:
             raise ConfigError("a committee ranks relaxed crystals only; add --relax, or leave the committee out.")
+        if self.relaxation is None and self.constraints.max_e_above is not None:
+            raise ConfigError("max_e_above has no effect without relaxation; leave it out, or relax.")
 
     @property
     def ranked_by(self) -> str:

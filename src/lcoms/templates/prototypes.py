@@ -7,8 +7,10 @@ Science 136, S1, 2017) that pymatgen carries; `prototypes.json` tells them as ex
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from itertools import permutations, product
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from lcoms.core.errors import ConfigError
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import ExactSites
 from lcoms.structure.matching import STRICT, rmsd
@@ -73,7 +76,7 @@ def prototype_of(crystal: Crystal, *, symprec: float = STANDARD_SYMPREC) -> Prot
     for one in near:
         if not same_space_group(one.template.sites.space_group, number):
             continue
-        for relabelled in _relabelled(one.template, crystal.composition):
+        for relabelled in relabelled_crystals(one.template, crystal.composition):
             apart = rmsd(crystal, relabelled, STRICT)
             if apart is not None and (best is None or apart < best[0]):
                 best = (apart, one)
@@ -89,6 +92,34 @@ def prototype_templates(composition: Composition, *, exclude_same: bool = False)
     target = composition.reduced
     found = [one for one in prototypes() if one.template.composition.stoichiometry == target.stoichiometry]
     return [one for one in found if not (exclude_same and one.template.composition.reduced == target)]
+
+
+def prototypes_named(name: str) -> list[Prototype]:
+    """Prototypes of a name: of the mineral or a part of it, a Strukturbericht, an AFLOW label, or a formula.
+
+    Raises:
+        ConfigError: there is none; the nearest names are told.
+    """
+    wanted = _plain(name)
+    found = [one for one in prototypes() if wanted and wanted in _names(one)]
+    if not found:
+        known = {plain: said for one in prototypes() for plain, said in _names(one).items()}
+        close = [known[plain] for plain in get_close_matches(wanted, known, n=3, cutoff=0.6)]
+        hint = f"did you mean {' or '.join(close)}?" if close else "such as B1, rutile, perovskite or AB_cF8_225_a_b."
+        raise ConfigError(f"there is no prototype {name!r} and no file of that name; {hint}")
+    return found
+
+
+def _names(prototype: Prototype) -> dict[str, str]:
+    """Names by which it is found, as they are compared and as they are said."""
+    template = prototype.template
+    parts = re.split(r",| or |/|;", prototype.mineral)
+    said = [prototype.mineral, *parts, prototype.strukturbericht, prototype.aflow, template.composition.reduced_formula]
+    return {_plain(one): one.strip() for one in said if _plain(one)}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().removesuffix("type"))
 
 
 def prototype_row(sites: ExactSites, *, mineral: str, strukturbericht: str, aflow: str) -> dict[str, Any]:
@@ -114,7 +145,7 @@ def _prototype(row: dict[str, Any]) -> Prototype:
     return Prototype(row["mineral"], row["strukturbericht"], row["aflow"], template)
 
 
-def _relabelled(template: Template, composition: Composition) -> Iterator[Crystal]:
+def relabelled_crystals(template: Template, composition: Composition) -> Iterator[Crystal]:
     """The template's crystal with the elements of a composition, in all ways that keep the counts."""
     old, crystal = template.composition.reduced, template.crystal
     count_of = dict(zip(old.atomic_numbers, old.counts, strict=True))

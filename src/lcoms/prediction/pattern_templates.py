@@ -1,0 +1,93 @@
+"""More templates where no candidate explains a powder pattern: the pattern chooses them, and tells their cells.
+
+Templates of every size and however little probable are looked at with broad lines, for each the cell of its lattice
+that puts lines where the pattern has them; the best are fitted, and relaxed from their fitted cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from lcoms.core.errors import ConfigError
+from lcoms.diffraction.fit import PatternFit, PatternFitter
+from lcoms.diffraction.posterior import explained, log_likelihood
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.constraints import promising
+from lcoms.prediction.decode import DecodedSet, drop_duplicates
+from lcoms.prediction.known import decoded_template
+from lcoms.prediction.refine import RelaxedSet
+from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.stages import Candidate, Decoded
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.templates.exact import Template
+from lcoms.templates.placing import TemplateChoice, choose_templates, substitute
+
+LOOKED_AT = 300
+MOST_UNSTABLE = 0.3  # eV/atom above the hull
+PER_STRUCTURE = 2
+FITTED, TAKEN = 24, 8
+SYMPREC = 0.01  # angstrom; templates are on exact symmetry
+
+
+def none_explains(candidates: Sequence[Candidate]) -> bool:
+    """Whether no candidate explains the pattern that they were fitted to."""
+    return not explained([candidate.pattern.fit for candidate in candidates if candidate.pattern is not None])
+
+
+def pattern_templates(
+    composition: Composition, bundle: WeightBundle, spec: PredictionSpec, fitter: PatternFitter
+) -> list[Decoded]:
+    """Crystals of the templates that fit a pattern best, in the fitted cells; none without exact templates."""
+    found: list[tuple[float, Template, Crystal, float]] = []
+    for template, crystal, distance in _crystals(composition, bundle, spec):
+        try:
+            found.append((fitter.screen(crystal, symprec=SYMPREC), template, crystal, distance))
+        except ConfigError:  # an element that no table of scattering has
+            return []
+    found.sort(key=lambda one: -one[0])
+    fits: list[tuple[PatternFit, Template, float]] = [
+        (fitter.fit(crystal, symprec=SYMPREC), template, distance) for _, template, crystal, distance in found[:FITTED]
+    ]
+    fits.sort(key=lambda one: -log_likelihood(one[0]))
+    made = [decoded_template(template, fit.crystal, bundle, 0.0, distance) for fit, template, distance in fits]
+    return promising(drop_duplicates(made), spec.constraints, composition)[0][:TAKEN]
+
+
+def _crystals(
+    composition: Composition, bundle: WeightBundle, spec: PredictionSpec
+) -> Iterator[tuple[Template, Crystal, float]]:
+    """Templates with the elements of a composition, and their chemical distances."""
+    search, templates = spec.search, bundle.templates
+    if templates is None:
+        return
+    most = (search.max_atoms or search.direct_atoms) // composition.reduced.n_atoms
+    low, high = search.formula_units or (1, most)
+    choice = TemplateChoice(
+        n=LOOKED_AT,
+        units=(low, min(high, most)),
+        exclude_same=search.exclude_same,
+        max_per_structure=PER_STRUCTURE,
+        max_hull=MOST_UNSTABLE,
+    )
+    for one in choose_templates(composition, templates, bundle.library.similarity, choice):
+        yield one.template, substitute(composition, one.template, templates.element_volumes), one.distance
+
+
+def with_direct(decoded: DecodedSet, further: Sequence[Decoded]) -> DecodedSet:
+    """Decoded crystals and further ones that are taken as they are."""
+    return replace(decoded, direct=(*decoded.direct, *further))
+
+
+def joined(first: RelaxedSet | None, second: RelaxedSet | None) -> RelaxedSet | None:
+    """The relaxations of both; None where nothing is relaxed."""
+    if first is None or second is None:
+        return first
+    return RelaxedSet(
+        chosen=first.chosen + second.chosen,
+        usable=first.usable + second.usable,
+        failed=first.failed + second.failed,
+        failures=first.failures + second.failures,
+        n_relaxations=first.n_relaxations + second.n_relaxations,
+        n_oracle_calls=first.n_oracle_calls + second.n_oracle_calls,
+    )
