@@ -16,6 +16,7 @@ from lcoms.cli.options import (
     MaxCellOption,
     NRelaxOption,
     OracleOption,
+    PhononsOption,
     PressureOption,
     RandomSymmetricOption,
     RelaxOption,
@@ -26,6 +27,7 @@ from lcoms.cli.options import (
     StartsOption,
     StepsOption,
     SymmetryOption,
+    TemperatureOption,
     ToleranceOption,
     VolumeOption,
     WithoutSameOption,
@@ -63,6 +65,8 @@ class SearchOptions(NamedTuple):
     random_symmetric: RandomSymmetricOption = None
     fmax: FmaxOption = None
     pressure: PressureOption = None
+    phonons: PhononsOption = None
+    temperature: TemperatureOption = None
     spec: SpecOption = None
     seed: SeedOption = 0
 
@@ -92,6 +96,8 @@ def asked_spec(asked: SearchOptions) -> PredictionSpec:
         random_symmetric=asked.random_symmetric,
         fmax=asked.fmax,
         pressure=asked.pressure,
+        phonons=asked.phonons,
+        temperature=asked.temperature,
         space_groups=groups_of(asked.space_group, asked.crystal_system),
         volume=asked.volume,
         density=asked.density,

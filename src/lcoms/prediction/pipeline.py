@@ -44,6 +44,7 @@ from lcoms.prediction.result import Prediction, Task
 from lcoms.prediction.scoring import ENTHALPY_ALONE
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate, Proposal, Relaxed
+from lcoms.prediction.vibrations import with_phonons
 from lcoms.relax.result import RelaxResult
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
@@ -148,11 +149,7 @@ class Predictor:
     def predict_all(
         self, formulas: Iterable[str | Composition], *, progress: Tell | None = None
     ) -> Iterator[Prediction]:
-        """Predictions in the order of the formulas, each as soon as it is finished.
-
-        Raises:
-            FormulaError, OracleError: as `predict`, when the turn of that formula comes.
-        """
+        """Predictions in the order of the formulas, each as soon as it is finished; errors as of `predict`, in turn."""
         for formula in formulas:
             yield self.predict(formula, progress=progress)
 
@@ -169,7 +166,8 @@ class Predictor:
         relaxed = None if self.spec.relaxation is None else self.relax([decoded], tell=tell)[0]
         if task.pattern is not None:
             tell(Progress(name, "fitting the pattern"))
-        return self.finish(decoded, relaxed, hull=task.hull, pattern=task.pattern)
+        made = self.finish(decoded, relaxed, hull=task.hull, pattern=task.pattern)
+        return with_phonons(made, self.oracle, tell)
 
     def propose(self, composition: Composition, generator: torch.Generator) -> list[Proposal]:
         """Where descents start.

@@ -9,6 +9,7 @@ from typing import Any
 
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE, default_committee
+from lcoms.phonons.harmonic import require_phonopy
 from lcoms.prediction.spec import PredictionSpec
 
 DEFAULT_EFFORT = "normal"
@@ -55,6 +56,8 @@ class Options:
         volume: cubic angstrom of one formula unit.
         density: g/cm^3.
         tolerance: by which volume or density may differ, relative.
+        phonons: first candidates whose vibrations are computed.
+        temperature: K, of their harmonic free energies.
         seed: of every random number drawn.
     """
 
@@ -78,6 +81,8 @@ class Options:
     volume: float | None = None
     density: float | None = None
     tolerance: float | None = None
+    phonons: int | None = None
+    temperature: float | None = None
     seed: int = 0
 
 
@@ -89,6 +94,10 @@ def spec_for(options: Options) -> PredictionSpec:
     """
     if options.effort not in EFFORTS:
         raise ConfigError(f"there is no effort {options.effort!r}; choose one of {', '.join(EFFORTS)}.")
+    if options.temperature is not None and not options.phonons:
+        raise ConfigError("temperature has no effect without phonons; leave it out, or say of how many candidates.")
+    if options.phonons:
+        require_phonopy()
     spec = PredictionSpec().with_options(EFFORTS[options.effort]).with_options(_search(options))
     relax = options.relax
     if relax is None:
@@ -126,7 +135,13 @@ def _search(options: Options) -> dict[str, Any]:
         density=options.density,
         tolerance=options.tolerance,
     )
-    return {"n_candidates": options.n_candidates, "seed": options.seed, "search": search, "constraints": known}
+    return {
+        "n_candidates": options.n_candidates,
+        "seed": options.seed,
+        "search": search,
+        "constraints": known,
+        "phonons": _given(n=options.phonons, temperature=options.temperature),
+    }
 
 
 def _require_effect(options: Options) -> None:

@@ -10,6 +10,7 @@ from lcoms.prediction.by_pattern import pattern_sentence
 from lcoms.prediction.pressure import pressure_sentences
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
+from lcoms.prediction.vibrations import phonon_sentences
 from lcoms.structure.lattice import parameters_from_lattice
 from lcoms.structure.symmetry import conventional, space_group_symbol
 
@@ -121,6 +122,7 @@ def sentences(prediction: Prediction) -> list[str]:
         said.append(f"{n} more known crystals were not relaxed: too high above the hull, too large or too many.")
     if prediction.candidates and (sentence := _hull_sentence(prediction.candidates[0])):
         said.append(sentence)
+    said += phonon_sentences(prediction.candidates)
     if prediction.spec.pressure:
         said += pressure_sentences(prediction.candidates, prediction.spec.pressure)
     share, larger = prediction.decoded.left_out
