@@ -12,7 +12,7 @@ from lcoms.core.errors import ConfigError
 from lcoms.oracles import registry
 from lcoms.prediction import presets
 from lcoms.prediction.presets import EFFORTS, Options, spec_for
-from lcoms.prediction.spec import ConstraintSpec, PredictionSpec, RelaxationSpec
+from lcoms.prediction.spec import ConstraintSpec, PhononSpec, PredictionSpec, RelaxationSpec
 from lcoms.prediction.structure_types import StructureType
 
 RELAXED = Options(relax=True, committee=())
@@ -68,14 +68,15 @@ def test_every_option_reaches_the_specification() -> None:
         "effort": "fast", "n_candidates": 3, "formula_units": (2, 4), "max_atoms": 16, "starts": 5, "steps": 4,
         "start": "prior", "symmetry": False, "exclude_same": True, "relax": True, "oracle": "analytic",
         "committee": ("chgnet:0.3.0",), "n_relax": 6, "random_symmetric": 7, "fmax": 0.3, "seed": 8,
-        "space_groups": (62,), "volume": 40.0, "density": None, "tolerance": 0.2, "pressure": 20.0,
+        "space_groups": (62,), "volume": 40.0, "density": None, "tolerance": 0.2, "pressure": 0.0,
         "cell": CELL, "cell_tolerance": 0.03, "prototypes": (StructureType("B1"),),
         "exclude_prototypes": (StructureType("B2"),), "max_e_above": 0.1,
+        "phonons": 2, "temperature": 400.0,
     }  # fmt: skip
     assert set(chosen) == set(vars(Options()))
     spec = spec_for(Options(**chosen))
     search, relaxation = spec.search, spec.relaxation
-    assert relaxation == RelaxationSpec("analytic", 6, 0.3, pressure=20.0)
+    assert relaxation == RelaxationSpec("analytic", 6, 0.3, pressure=0.0)
     assert (spec.n_candidates, spec.seed, spec.ranking.committee) == (3, 8, ("chgnet:0.3.0",))
     assert (search.formula_units, search.max_atoms, search.n_starts, search.steps) == ((2, 4), 16, 5, 4)
     assert (search.start, search.symmetry, search.exclude_same, search.random_symmetric.n) == ("prior", False, True, 7)
@@ -84,6 +85,7 @@ def test_every_option_reaches_the_specification() -> None:
         (62,), 40.0, None, 0.2, CELL, 0.03, (StructureType("B1"),), (StructureType("B2"),), 0.1
     )
     assert PredictionSpec.from_dict(spec.to_dict()) == spec
+    assert spec.phonons == PhononSpec(2, 400.0)
 
 
 def test_without_relaxation_nothing_of_it_is_left() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
+from importlib.resources import files
 from math import nan
 from pathlib import Path
 
@@ -173,3 +174,19 @@ def test_a_prediction_is_written_into_a_folder_of_its_formula(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(LcomsError, match=r"file/NaCl: cannot be written .*; choose another folder with --out"):
         found.write(tmp_path / "file")
+
+
+def test_results_follow_the_schema_that_ships() -> None:
+    from jsonschema import Draft202012Validator
+
+    schema = json.loads(files("lcoms.prediction").joinpath("results.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    content = salt().to_dict()
+    assert schema["properties"]["schema_version"]["const"] == content["schema_version"]
+    for made in (content, salt(candidates=(), probability=None).to_dict()):
+        assert [error.message for error in validator.iter_errors(made)] == []
+    told = schema["properties"]["candidates"]["items"]["properties"]
+    assert set(told["relaxation"]["properties"]) == set(content["candidates"][0]["relaxation"])
+    content["candidates"][0]["space_group"] = 231
+    assert not validator.is_valid(content)

@@ -15,7 +15,7 @@ from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.prediction.table import sentences, table
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Composition, Crystal
 
 SALT = (11, 17)
 TEMPLATE = proposal_of("mp-1", "KCl", 1.0, space_group=225, wyckoff_sequence=0, prototype_probability=0.43)
@@ -104,3 +104,18 @@ def test_sentences_say_what_failed_and_how_sure_the_answer_is() -> None:
         "Rank 1 is the known ground state with a probability of 83%.",
     ]
     assert sentences(prediction(Candidate.of_decoded(decoded_of(rock_salt())))) == []
+
+
+def test_it_is_said_where_the_first_candidate_lies_above_the_hull() -> None:
+    made = prediction(Candidate.of_relaxed(relaxed_of(decoded_of(rock_salt()), -3.4), -3.4, 0.0), relaxed=True)
+    elements = tuple(Part(Composition((z,), (1,)), 0.5) for z in (11, 17))
+
+    def said(place: HullPlace) -> str:
+        judged = replace(made, candidates=(replace(made.candidates[0], hull=place),))
+        return next(sentence for sentence in sentences(judged) if "the hull" in sentence)
+
+    assert said(HullPlace(0.02, ALONE)).endswith(
+        "0.020 eV/atom above the hull of known phases, which is NaCl (mp-1) there."
+    )
+    below = "below the hull of known phases, which is 0.50 Na + 0.50 Cl there (shares of the atoms)."
+    assert said(HullPlace(-1.25, elements)) == f"Rank 1 lies 1.250 eV/atom {below}"

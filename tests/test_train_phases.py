@@ -16,7 +16,14 @@ from lcoms.oracles.hull import Hull, Phase
 from lcoms.oracles.references import References
 from lcoms.prediction.phases import PhaseTable, hull_of, load_phases
 from lcoms.structure.crystal import Composition
-from lcoms.train.phases import choose_phases, evaluate_as_given, evaluate_relaxed, heights_above, make_table
+from lcoms.train.phases import (
+    choose_phases,
+    evaluate_as_given,
+    evaluate_relaxed,
+    heights_above,
+    make_table,
+    mean_decrease,
+)
 
 
 def of(*formulas: str) -> list[Composition]:
@@ -55,6 +62,10 @@ def test_a_run_goes_on_where_it_stopped_and_relaxed_crystals_lie_lower(store: St
     assert (len(both), told) == (2, [1])
     relaxed = evaluate_relaxed(store, [1, 2], "analytic", tmp_path)
     assert all(relaxed[name] <= both[name] for name in both)
+    falls = [both[name] - relaxed[name] for name in both]
+    assert mean_decrease(store, [1, 2], AnalyticOracle(), tmp_path) == pytest.approx(sum(falls) / 2)
+    table = make_table(store, [1], both, AnalyticOracle(), lowered=0.25)
+    assert table.energies == pytest.approx([both["id-1"] - 0.25])
 
 
 def test_the_file_gives_back_the_phases_of_some_elements(tmp_path: Path, store: Store) -> None:

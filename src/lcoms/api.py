@@ -48,6 +48,8 @@ def predict(
     random_symmetric: int | None = None,
     fmax: float | None = None,
     pressure: float | None = None,
+    phonons: int | None = None,
+    temperature: float | None = None,
     space_group: int | str | Sequence[int | str] | None = None,
     crystal_system: str | None = None,
     volume: float | None = None,
@@ -89,6 +91,8 @@ def predict(
         random_symmetric: random symmetric crystals that are relaxed beside them.
         fmax: eV/angstrom left by a relaxation.
         pressure: GPa, under which crystals are relaxed and ordered by their enthalpies.
+        phonons: first candidates whose vibrations are computed.
+        temperature: K, of their harmonic free energies.
         space_group: numbers or symbols of space groups that the crystal may have.
         crystal_system: such as "tetragonal".
         volume: cubic angstrom of one formula unit.
@@ -137,6 +141,8 @@ def predict(
         random_symmetric=random_symmetric,
         fmax=fmax,
         pressure=pressure,
+        phonons=phonons,
+        temperature=temperature,
         space_groups=groups_asked(_names(space_group), crystal_system),
         volume=volume,
         density=density,

@@ -126,7 +126,10 @@ def hull(
         list[str] | None, typer.Option(help="Beginning of the sources that count, on one energy scale; repeatable.")
     ] = None,
     relax: Annotated[
-        bool, typer.Option("--relax/--as-given", help="Relax the crystals, or take them as the source relaxed them.")
+        bool,
+        typer.Option(
+            "--relax/--as-given", help="Relax the crystals, or take them as the source did and the mean decrease off."
+        ),
     ] = True,
 ) -> None:
     """The phases from which energies above the hull are counted."""
@@ -134,7 +137,7 @@ def hull(
     from lcoms.models.manifest import record_files
     from lcoms.models.weights import PHASES_FILE
     from lcoms.oracles.registry import make_oracle
-    from lcoms.train.phases import choose_phases, evaluate_as_given, evaluate_relaxed, make_table
+    from lcoms.train.phases import choose_phases, evaluate_as_given, evaluate_relaxed, make_table, mean_decrease
 
     data, model = Store.open(store), make_oracle(oracle)
     rows, done = choose_phases(data, sources=source or (), near=near), 0
@@ -145,11 +148,14 @@ def hull(
         done += n
         typer.echo(f"\r{done}", err=True, nl=False)
 
+    lowered = 0.0
     if relax:
         energies = evaluate_relaxed(data, rows, oracle, work, tell)
     else:
         energies = evaluate_as_given(data, rows, model, work, tell)
-    table = make_table(data, rows, energies, model)
+        lowered = mean_decrease(data, rows, model, work)
+        typer.echo(f"lowered by {lowered:.4f} eV/atom, as a relaxation does on average")
+    table = make_table(data, rows, energies, model, lowered=lowered)
     typer.echo(f"{len(table)} have an energy by {oracle}")
     if weights is not None:
         table.save(weights)

@@ -96,6 +96,10 @@ FmaxOption = Annotated[
 PressureOption = Annotated[
     float | None, typer.Option(help="GPa, under which crystals are relaxed and ordered.", show_default="0")
 ]
+PhononsOption = Annotated[
+    int | None, typer.Option("--phonons", help="First candidates whose vibrations are computed.", show_default="0")
+]
+TemperatureOption = Annotated[float | None, typer.Option(help="K, of the harmonic free energies.", show_default="300")]
 SpaceGroupOption = Annotated[
     str | None,
     typer.Option(help="Space groups that the crystal may have, as numbers or symbols separated by commas."),

@@ -20,6 +20,7 @@ from lcoms.cli.options import (
     MaxEAboveOption,
     NRelaxOption,
     OracleOption,
+    PhononsOption,
     PressureOption,
     PrototypeOption,
     RandomSymmetricOption,
@@ -31,6 +32,7 @@ from lcoms.cli.options import (
     StartsOption,
     StepsOption,
     SymmetryOption,
+    TemperatureOption,
     ToleranceOption,
     VolumeOption,
     WithoutSameOption,
@@ -75,6 +77,8 @@ class SearchOptions(NamedTuple):
     random_symmetric: RandomSymmetricOption = None
     fmax: FmaxOption = None
     pressure: PressureOption = None
+    phonons: PhononsOption = None
+    temperature: TemperatureOption = None
     spec: SpecOption = None
     seed: SeedOption = 0
 
@@ -104,6 +108,8 @@ def asked_spec(asked: SearchOptions) -> PredictionSpec:
         random_symmetric=asked.random_symmetric,
         fmax=asked.fmax,
         pressure=asked.pressure,
+        phonons=asked.phonons,
+        temperature=asked.temperature,
         space_groups=groups_of(asked.space_group, asked.crystal_system),
         volume=asked.volume,
         density=asked.density,

@@ -13,6 +13,7 @@ from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.diffraction.figure import figure_svg, fit_figure
 from lcoms.diffraction.record import fit_record
 from lcoms.oracles.hull import Part
+from lcoms.phonons.record import phonon_record
 from lcoms.prediction.stages import Candidate, PatternMatch, Relaxed
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.folder_names import folder_name
@@ -167,6 +168,7 @@ def candidate_record(rank: int, candidate: Candidate) -> dict[str, Any]:
         "others": [{"source": other.source, "formula": other.formula} for other in decoded.others],
         "descent_energies": [_number(energy) for energy in decoded.descent_energies],
         "relaxation": None if candidate.relaxed is None else _relaxation(candidate, candidate.relaxed),
+        "phonons": phonon_record(candidate.phonons),
         "proposal": {
             "source": proposal.source,
             "formula": proposal.formula,

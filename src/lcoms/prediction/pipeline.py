@@ -45,6 +45,7 @@ from lcoms.prediction.result import Prediction, Task
 from lcoms.prediction.scoring import ENTHALPY_ALONE
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate, Proposal, Relaxed
+from lcoms.prediction.vibrations import with_phonons
 from lcoms.relax.result import RelaxResult
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
@@ -149,11 +150,7 @@ class Predictor:
     def predict_all(
         self, formulas: Iterable[str | Composition], *, progress: Tell | None = None
     ) -> Iterator[Prediction]:
-        """Predictions in the order of the formulas, each as soon as it is finished.
-
-        Raises:
-            FormulaError, OracleError: as `predict`, when the turn of that formula comes.
-        """
+        """Predictions in the order of the formulas, each as soon as it is finished; errors as of `predict`, in turn."""
         for formula in formulas:
             yield self.predict(formula, progress=progress)
 
@@ -168,17 +165,16 @@ class Predictor:
         tell(Progress(name, "searching"))
         decoded = self.decode(task.composition, structure=task.structure)
         relaxed = None if self.spec.relaxation is None else self.relax([decoded], tell=tell)[0]
-        if task.pattern is None:
-            return self.finish(decoded, relaxed, hull=task.hull)
-        tell(Progress(name, "fitting the pattern"))
-        prediction = self.finish(decoded, relaxed, hull=task.hull, pattern=task.pattern)
-        if not none_explains(prediction.candidates):
-            return prediction
-        tell(Progress(name, "looking for templates that explain the pattern"))
-        further = pattern_templates(task.composition, self.bundle, self.spec, task.pattern)
-        alone = replace(nothing_decoded(task.composition), direct=tuple(further))
-        again = None if relaxed is None else joined(relaxed, self.relax([alone], tell=tell)[0])
-        return self.finish(with_direct(decoded, further), again, hull=task.hull, pattern=task.pattern)
+        if task.pattern is not None:
+            tell(Progress(name, "fitting the pattern"))
+        made = self.finish(decoded, relaxed, hull=task.hull, pattern=task.pattern)
+        if task.pattern is not None and none_explains(made.candidates):
+            tell(Progress(name, "looking for templates that explain the pattern"))
+            further = pattern_templates(task.composition, self.bundle, self.spec, task.pattern)
+            alone = replace(nothing_decoded(task.composition), direct=tuple(further))
+            again = None if relaxed is None else joined(relaxed, self.relax([alone], tell=tell)[0])
+            made = self.finish(with_direct(decoded, further), again, hull=task.hull, pattern=task.pattern)
+        return with_phonons(made, self.oracle, tell)
 
     def propose(self, composition: Composition, generator: torch.Generator) -> list[Proposal]:
         """Where descents start.

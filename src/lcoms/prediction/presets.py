@@ -9,6 +9,7 @@ from typing import Any
 
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE, default_committee
+from lcoms.phonons.harmonic import require_phonopy
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.structure_types import StructureType
 
@@ -61,6 +62,8 @@ class Options:
         prototypes: structure types, one of which the crystal has; none: any.
         exclude_prototypes: structure types that it does not have.
         max_e_above: eV/atom that a candidate may lie above the hull, or the lowest one.
+        phonons: first candidates whose vibrations are computed.
+        temperature: K, of their harmonic free energies.
         seed: of every random number drawn.
     """
 
@@ -89,6 +92,8 @@ class Options:
     prototypes: tuple[StructureType, ...] = ()
     exclude_prototypes: tuple[StructureType, ...] = ()
     max_e_above: float | None = None
+    phonons: int | None = None
+    temperature: float | None = None
     seed: int = 0
 
 
@@ -100,6 +105,10 @@ def spec_for(options: Options) -> PredictionSpec:
     """
     if options.effort not in EFFORTS:
         raise ConfigError(f"there is no effort {options.effort!r}; choose one of {', '.join(EFFORTS)}.")
+    if options.temperature is not None and not options.phonons:
+        raise ConfigError("temperature has no effect without phonons; leave it out, or say of how many candidates.")
+    if options.phonons:
+        require_phonopy()
     spec = PredictionSpec().with_options(EFFORTS[options.effort]).with_options(_search(options))
     relax = options.relax
     if relax is None:
@@ -131,8 +140,13 @@ def _search(options: Options) -> dict[str, Any]:
         exclude_same=options.exclude_same,
         random_symmetric=None if options.random_symmetric is None else {"n": options.random_symmetric},
     )
-    known = _known(options)
-    return {"n_candidates": options.n_candidates, "seed": options.seed, "search": search, "constraints": known}
+    return {
+        "n_candidates": options.n_candidates,
+        "seed": options.seed,
+        "search": search,
+        "constraints": _known(options),
+        "phonons": _given(n=options.phonons, temperature=options.temperature),
+    }
 
 
 def _known(options: Options) -> dict[str, Any]:

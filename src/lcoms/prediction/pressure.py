@@ -66,7 +66,7 @@ def pressure_sentences(candidates: Sequence[Candidate], pressure: float) -> list
     said = [
         (
             f"At {pressure:g} GPa the enthalpy alone makes the order; no probability is stated, since it was fitted at "
-            "zero pressure."
+            "zero pressure. Heights of known crystals in their source are those at zero pressure."
         )
     ]
     ratios = {rank: compression(c, candidates) for rank, c in enumerate(candidates[:TOLD], 1) if c.is_relaxed}

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from pymatgen.core import Structure
 
+SCHEMA_VERSION = 1
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -122,8 +124,9 @@ class Prediction:
         return f"Prediction({self.composition.reduced_formula}: {len(self)} candidates{first})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything about the prediction, ready for JSON."""
+        """Everything about the prediction, ready for JSON, as results.schema.json beside this module describes it."""
         return {
+            "schema_version": SCHEMA_VERSION,
             "formula": self.composition.reduced_formula,
             "lcoms_version": __version__,
             "weights": self.weights_digest,

@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -218,12 +219,31 @@ class ConstraintSpec:
 
 
 @dataclass(frozen=True)
+class PhononSpec:
+    """Vibrations of the first candidates.
+
+    Attributes:
+        n: of how many.
+        temperature: K, of their harmonic free energies.
+    """
+
+    n: int = 0
+    temperature: float = 300.0
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "n")
+        if not 0 <= self.temperature < inf:
+            raise ConfigError(f"the temperature must be 0 K or more, not {self.temperature}.")
+
+
+@dataclass(frozen=True)
 class PredictionSpec:
     """Everything that decides an answer, beside the composition and the weights.
 
     Attributes:
         n_candidates: at most so many distinct crystals are returned.
         relaxation: how the best of them are relaxed; None: not at all.
+        phonons: of the first of them.
         seed: of every random number drawn.
     """
 
@@ -232,10 +252,15 @@ class PredictionSpec:
     relaxation: RelaxationSpec | None = field(default_factory=RelaxationSpec)
     ranking: RankingSpec = field(default_factory=RankingSpec)
     constraints: ConstraintSpec = field(default_factory=ConstraintSpec)
+    phonons: PhononSpec = field(default_factory=PhononSpec)
     seed: int = 0
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "n_candidates")
+        if self.phonons.n and self.relaxation is None:
+            raise ConfigError("phonons need relaxed candidates; add --relax, or leave --phonons out.")
+        if self.phonons.n and self.pressure:
+            raise ConfigError("phonons are computed at no pressure; leave --phonons or --pressure out.")
         if self.relaxation is None and self.ranking.committee:
             raise ConfigError("a committee ranks relaxed crystals only; add --relax, or leave the committee out.")
         if self.relaxation is None and self.constraints.max_e_above is not None:

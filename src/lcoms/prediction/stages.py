@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lcoms.diffraction.fit import PatternFit
 from lcoms.oracles.hull import HullPlace
+from lcoms.phonons.harmonic import Phonons
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.symmetry import Symmetrised
@@ -221,6 +222,7 @@ class Candidate:
         hull: where it lies above the hull of reference phases, and what it decomposes into; None where it was not
             relaxed or an element has no phase.
         known: the crystal of the training data that it is; None where it is none of them.
+        phonons: of the crystal relaxed within its symmetry; None where they were not asked for or failed.
         pattern: how it fits the user's powder pattern; None where there is none, or it cannot be fitted.
     """
 
@@ -235,6 +237,7 @@ class Candidate:
     hull: HullPlace | None = None
     known: Known | None = None
     pattern: PatternMatch | None = None
+    phonons: Phonons | None = None
 
     @classmethod
     def of_decoded(cls, decoded: Decoded) -> Candidate:

@@ -10,6 +10,7 @@ from lcoms.prediction.by_pattern import pattern_sentence
 from lcoms.prediction.pressure import pressure_sentences
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
+from lcoms.prediction.vibrations import phonon_sentences
 from lcoms.structure.lattice import parameters_from_lattice
 from lcoms.structure.symmetry import conventional, space_group_symbol
 
@@ -121,6 +122,7 @@ def sentences(prediction: Prediction) -> list[str]:
         said.append(f"{n} more known crystals were not relaxed: too high above the hull, too large or too many.")
     if prediction.candidates and (sentence := _hull_sentence(prediction.candidates[0])):
         said.append(sentence)
+    said += phonon_sentences(prediction.candidates)
     if prediction.spec.pressure:
         said += pressure_sentences(prediction.candidates, prediction.spec.pressure)
     share, larger = prediction.decoded.left_out
@@ -146,7 +148,7 @@ def sentences(prediction: Prediction) -> list[str]:
 def _known_sentence(rank: int, candidate: Candidate) -> str:
     assert candidate.known is not None
     height = candidate.known.e_above_hull
-    above = "" if height is None else f", {height:.3f} eV/atom above the hull in its source (at no pressure)"
+    above = "" if height is None else f", {height:.3f} eV/atom above the hull in its source"
     return f"Rank {rank} is the known crystal {candidate.known.id}{above}."
 
 
@@ -181,11 +183,13 @@ def _hull_sentence(candidate: Candidate) -> str | None:
     place = candidate.hull
     if place is None:
         return None
-    parts = " + ".join(f"{part.share:.2f} {part.formula}" for part in place.decomposition)
-    if len(place.decomposition) == 1:
-        parts = place.decomposition[0].formula + (f" ({name})" if (name := place.decomposition[0].id) else "")
     where = f"{abs(place.e_above_hull):.3f} eV/atom {'above' if place.e_above_hull > 0 else 'below'}"
-    return f"Rank 1 lies {where} the hull of known phases, there {parts} (shares of the atoms)."
+    first = place.decomposition[0]
+    if len(place.decomposition) == 1:
+        name = f"{first.formula} ({first.id})" if first.id else first.formula
+        return f"Rank 1 lies {where} the hull of known phases, which is {name} there."
+    parts = " + ".join(f"{part.share:.2f} {part.formula}" for part in place.decomposition)
+    return f"Rank 1 lies {where} the hull of known phases, which is {parts} there (shares of the atoms)."
 
 
 def _cell_text(candidate: Candidate) -> str:

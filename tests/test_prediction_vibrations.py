@@ -1,0 +1,66 @@
+"""Phonons of the first candidates: which get them, what is said, and which options make no sense."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+
+import pytest
+from tiny import caesium_chloride, decoded_of, decoded_set, relaxed_of, rock_salt
+
+from lcoms.core.errors import ConfigError
+from lcoms.oracles.analytic import AnalyticOracle
+from lcoms.phonons.record import phonon_record
+from lcoms.prediction.presets import Options, spec_for
+from lcoms.prediction.progress import silent
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PhononSpec, PredictionSpec, RelaxationSpec
+from lcoms.prediction.stages import Candidate
+from lcoms.prediction.vibrations import phonon_sentences, with_phonons
+
+pytestmark = pytest.mark.skipif(find_spec("phonopy") is None, reason="phonopy is not installed")
+
+
+def prediction(n: int) -> Prediction:
+    spec = PredictionSpec(relaxation=RelaxationSpec("analytic"), phonons=PhononSpec(n, 400.0))
+    decoded = [decoded_of(rock_salt()), decoded_of(caesium_chloride(3.4, (11, 17)))]
+    candidates = tuple(Candidate.of_relaxed(relaxed_of(one, -3.4), -3.4, 0.0) for one in decoded)
+    return Prediction(rock_salt().composition.reduced, candidates, decoded_set(*decoded), spec, "0")
+
+
+def test_the_first_candidates_get_phonons_at_the_temperature_asked_for() -> None:
+    made = with_phonons(prediction(1), AnalyticOracle(), silent)
+    first, second = made.candidates
+    assert first.phonons is not None
+    assert second.phonons is None
+    assert (first.phonons.temperature, first.phonons.crystal.composition.reduced_formula) == (400.0, "NaCl")
+    record = phonon_record(first.phonons)
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    (said, *_) = phonon_sentences(made.candidates)
+    assert said.startswith("Dynamically stable: rank 1" if first.phonons.stable else "Rank 1 is dynamically unstable")
+    assert with_phonons(prediction(0), AnalyticOracle(), silent).candidates[0].phonons is None
+
+
+def test_free_energies_make_an_order_of_their_own() -> None:
+    made = with_phonons(prediction(1), AnalyticOracle(), silent)
+    first, second = made.candidates
+    assert first.phonons is not None
+    soft = replace(first.phonons, soft=(), free_energy=-0.02)
+    stiff = replace(first.phonons, soft=(), free_energy=0.03)
+    said = phonon_sentences([replace(first, phonons=stiff), replace(second, phonons=soft)])
+    assert said == [
+        "Dynamically stable: rank 1, 2.",
+        "Harmonic free energies at 400 K, eV/atom above the lowest: rank 2 (0.000), rank 1 (0.050).",
+    ]
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ConfigError, match="phonons need relaxed candidates"):
+        PredictionSpec(relaxation=None, phonons=PhononSpec(1))
+    with pytest.raises(ConfigError, match="phonons are computed at no pressure"):
+        PredictionSpec(relaxation=RelaxationSpec(pressure=1.0), phonons=PhononSpec(1))
+    with pytest.raises(ConfigError, match="temperature has no effect without phonons"):
+        spec_for(Options(temperature=300.0))
+    with pytest.raises(ConfigError, match="0 K or more"):
+        PhononSpec(1, -5.0)
