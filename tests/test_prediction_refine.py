@@ -62,6 +62,14 @@ def test_a_crystal_relaxed_further_takes_the_place_of_its_first_relaxation() -> 
     assert (better.n_relaxations, better.n_oracle_calls) == (2, found.n_oracle_calls + 16)
 
 
+def test_a_crystal_that_loses_its_symmetry_on_the_way_stays_as_it_was() -> None:
+    found = run([decoded_of(rock_salt())], [result(rock_salt(), -6.8)])
+    (one,) = found.usable
+    distorted = rock_salt()
+    distorted = Crystal(distorted.lattice * [[1.0], [1.0], [1.2]], distorted.frac_coords, distorted.atomic_numbers)
+    assert with_further(found, [(one.crystal, result(distorted, -7.0))], formation).usable == (one,)
+
+
 def test_random_symmetric_crystals_that_fail_are_gone() -> None:
     salt, caesium, blende = rock_salt(), caesium_chloride(3.4, SALT), zinc_blende(6.0, SALT)
     chosen = [decoded_of(caesium), decoded_of(salt, n_found=0), decoded_of(blende, n_found=0)]

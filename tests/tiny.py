@@ -183,7 +183,13 @@ def write_weights(folder: Path) -> Path:
 
 
 def make_store(
-    path: Path, crystals: list[Crystal], *, energies: list[float], hull: list[float], splits: list[str]
+    path: Path,
+    crystals: list[Crystal],
+    *,
+    energies: list[float],
+    hull: list[float],
+    splits: list[str],
+    sources: list[str] | None = None,
 ) -> Store:
     """A store of these crystals, named id-0, id-1, ..."""
     columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
@@ -197,7 +203,7 @@ def make_store(
             "formation_energy_per_atom": energies[number],
             "energy_per_atom": float("nan"),
             "e_above_hull": hull[number],
-            "source": "made here",
+            "source": "made here" if sources is None else sources[number],
             "split": splits[number],
         }
         for name, value in values.items():

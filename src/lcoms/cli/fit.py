@@ -53,7 +53,7 @@ def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
         present = load_ranking(weights)
         fitted = score_weights(terms, limit=present.relaxed.limit, excess=present.relaxed.excess)
         source = {"data": f"{len(cases)} validation compositions", "command": "lcoms fit ranking ROWS"}
-        replace(present, relaxed=fitted, fitted=source).save(weights)
+        replace(present, relaxed=fitted, fitted={**present.fitted, **source}).save(weights)
         typer.echo(f"Written: {weights / 'ranking.json'}")
 
 
@@ -93,6 +93,40 @@ def calibration(
     if weights is not None:
         load_calibration(weights).with_model(fit_calibration(features, right, spec=spec)).save(weights)
         typer.echo(f"Written: {weights / CALIBRATION_FILE}")
+
+
+@app.command()
+def known(
+    rows: RowsArgument,
+    store: Annotated[Path, typer.Option(help="A store made by lcoms data ingest, with an earlier and a later source.")],
+    earlier: Annotated[str, typer.Option(help="How the name of the earlier source begins.")] = "MP 2018",
+    weights: FolderOption = None,
+) -> None:
+    """How far below the known crystals of its composition an unknown one must lie to come first."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from lcoms.data.store import Store
+    from lcoms.evaluate.fitting import read_outcomes
+    from lcoms.evaluate.fitting_known import fit_bonus, gaps_of, share_right, unknown_ground_states
+    from lcoms.prediction.ranking_file import load_ranking
+
+    gaps = gaps_of(read_outcomes(rows))
+    shares = unknown_ground_states(Store.open(store), earlier)
+    typer.echo(f"{len(gaps)} predictions; the known crystal has the best score in {int((gaps > 0).sum())}")
+    fitted = []
+    for where, unknown in zip(("on the hull", "above the hull"), shares, strict=True):
+        fitted.append(round(fit_bonus(gaps, unknown.share), 3))
+        none, best = share_right(gaps, np.array([0.0, fitted[-1]]), unknown.share)
+        typer.echo(f"lowest known crystal {where}: another ground state for {unknown.share:.3f} of {unknown.n}")
+        typer.echo(f"  bonus {fitted[-1]:.3f} eV/atom: right first {best:.3f}, without it {none:.3f}")
+    if weights is not None:
+        present = load_ranking(weights)
+        bonuses = replace(present.known, on_hull=fitted[0], above_hull=fitted[1])
+        source = f"{len(gaps)} predictions of validation compositions; lcoms fit known ROWS --store STORE"
+        replace(present, known=bonuses, fitted={**present.fitted, "known": source}).save(weights)
+        typer.echo(f"Written: {weights / 'ranking.json'}")
 
 
 def _stated(outcomes: list[dict[str, Any]]) -> NDArray[np.float64]:

@@ -17,11 +17,10 @@ from lcoms.data.formats import open_reader
 from lcoms.data.records import RowError
 from lcoms.data.store import Store
 from lcoms.prediction.known import known_of
+from lcoms.prediction.scoring import ON_HULL
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import from_pymatgen
 from lcoms.templates.exact import ExactTemplates
-
-ON_HULL = 0.001  # eV/atom
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ whose differences between polymorphs are more exact than those of the learned en
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import NONE_LEFT_OUT, Contradictions, promising
 from lcoms.prediction.decode import drop_duplicates
 from lcoms.prediction.refine import EXACT_SYMPREC
+from lcoms.prediction.scoring import KnownWeights
 from lcoms.prediction.spec import ConstraintSpec, PredictionSpec, SearchSpec
 from lcoms.prediction.stages import Candidate, Decoded, Known, Proposal
 from lcoms.prediction.structure_types import crystals_of_type
@@ -27,11 +28,10 @@ from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, same_space_group, symmetrise
 from lcoms.templates.exact import ExactTemplates, Template
 from lcoms.templates.placing import ChosenTemplate, TemplateChoice, choose_templates, known_entries, substitute
+from lcoms.templates.prototypes import prototype_templates
 
-HIGHEST = 0.1  # eV/atom above the hull; known crystals higher up are marked where they are found, and not relaxed
 UNKNOWN_HEIGHT = 1.0  # eV/atom
 ELEMENT_VOLUMES = np.array([0.0, *(atomic_volume(z) for z in range(1, 104))])  # cubic angstrom, where none are fitted
-LEAST_PROBABILITY = 0.02  # of a prototype; large cells with less are not worth their relaxation
 
 
 class KnownEntry(NamedTuple):
@@ -63,7 +63,7 @@ class Direct:
 
 
 def direct_crystals(composition: Composition, bundle: WeightBundle, spec: PredictionSpec, decoded_to: int) -> Direct:
-    """Known crystals of the composition, templates larger than what is decoded, and structure types asked for.
+    """Known crystals and named prototypes of the composition, large templates, and structure types asked for.
 
     Args:
         decoded_to: atoms in the largest cell that the networks decode.
@@ -90,9 +90,9 @@ def _without_types(composition: Composition, bundle: WeightBundle, search: Searc
     """Known crystals of the composition, and templates whose cells are larger than what is decoded."""
     if bundle.templates is None or search.start != "library":
         return Direct()
-    most = search.max_atoms or search.direct_atoms
+    most, limits = search.max_atoms or search.direct_atoms, bundle.ranking.known
     entries = [] if search.exclude_same else known_of(composition, bundle.templates)
-    own = [one.template for one in entries if one.height <= HIGHEST and one.template.crystal.n_atoms <= most]
+    own = [one.template for one in entries if one.height <= limits.highest and one.template.crystal.n_atoms <= most]
     own = own[: search.known]
     low, high = search.formula_units or (1, 10**6)
     choice = TemplateChoice(n=10**6, units=(low, high), exclude_same=search.exclude_same)
@@ -104,17 +104,42 @@ def _without_types(composition: Composition, bundle: WeightBundle, search: Searc
     within = [
         one
         for one in large
-        if one.n_formula_units * size <= most and shares[one.template.structure] >= LEAST_PROBABILITY
+        if one.n_formula_units * size <= most and shares[one.template.structure] >= limits.least_probability
     ]
     probabilities = {one.template.structure: one.prototype_probability for one in chosen}
+    there = [one.template.structure for one in entries]
+    named = [] if search.exclude_same else named_prototypes(composition, there, most, (low, high))[: search.known]
     crystals = [decoded_template(t, t.crystal, bundle, probabilities.get(t.structure, 0.0), 0.0) for t in own]
+    crystals += [decoded_template(t, t.crystal, bundle, 1 / len(named), 0.0) for t in named]
     volumes = bundle.templates.element_volumes
-    there = {template.structure for template in own}
-    for one in [one for one in _first_of_each(within) if one.template.structure not in there][: search.direct]:
+    tried = {template.structure for template in (*own, *named)}
+    for one in [one for one in _first_of_each(within) if one.template.structure not in tried][: search.direct]:
         crystal = substitute(composition, one.template, volumes)
         crystals.append(decoded_template(one.template, crystal, bundle, one.prototype_probability, one.distance))
     larger = max(beyond, key=lambda one: shares[one.template.structure]).n_formula_units * size if beyond else 0
     return Direct(tuple(crystals), _total(shares, large), _total(shares, beyond), larger, len(entries) - len(own))
+
+
+def named_prototypes(
+    composition: Composition, structures: Collection[int], most: int, units: tuple[int, int]
+) -> list[Template]:
+    """Named prototypes that are crystals of the composition, such as graphite, those with the fewest atoms first.
+
+    Args:
+        structures: ids of those that are left out.
+        most: atoms in the primitive cell.
+        units: least and most formula units in it.
+    """
+    found = [one.template for one in prototype_templates(composition)]
+    kept = [
+        template
+        for template in found
+        if template.composition.reduced == composition.reduced
+        and template.structure not in structures
+        and template.crystal.n_atoms <= most
+        and units[0] <= template.composition.n_formula_units <= units[1]
+    ]
+    return sorted(kept, key=lambda template: template.crystal.n_atoms)
 
 
 def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownEntry]:
@@ -131,7 +156,7 @@ def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownE
     floor = float(np.median(floors)) if len(floors) else float(np.nanmin(np.append(energies, np.inf)))
     heights = np.where(np.isfinite(hull), hull, energies - floor)
     heights = np.where(np.isfinite(heights), heights, UNKNOWN_HEIGHT)
-    order = np.argsort(heights, kind="stable").tolist()
+    order = np.lexsort((energies, heights)).tolist()
     return [KnownEntry(found[at], float(heights[at])) for at in order]
 
 
@@ -196,20 +221,20 @@ def _known(candidate: Candidate, entries: Sequence[KnownEntry]) -> Known | None:
     return None
 
 
-def known_first(candidates: Sequence[Candidate], bonus: float) -> list[Candidate]:
+def known_first(candidates: Sequence[Candidate], weights: KnownWeights) -> list[Candidate]:
     """Candidates in the order of their scores, those that are known in the order of their source.
 
     The first of the known ones takes the best score among them less a bonus, the others lie above it by what their
     source says.
 
     Args:
-        bonus: eV/atom by which an unknown crystal must lie below the known ones to come before them.
+        weights: say how far an unknown crystal must lie below the known ones to come before them.
     """
     heights = {id(c): c.known.height for c in candidates if c.known is not None and c.has_energy}
     if not heights:
         return list(candidates)
-    best = min(c.score for c in candidates if id(c) in heights) - bonus
     lowest = min(heights.values())
+    best = min(c.score for c in candidates if id(c) in heights) - weights.bonus(lowest)
     scored = [replace(c, score=best + heights[id(c)] - lowest) if id(c) in heights else c for c in candidates]
     return sorted(scored, key=lambda candidate: candidate.score)
 

@@ -17,7 +17,7 @@ from lcoms.core.disk import write_whole
 from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.manifest import record_files
 from lcoms.models.weights import RANKING_FILE
-from lcoms.prediction.scoring import ScoreWeights
+from lcoms.prediction.scoring import KnownWeights, ScoreWeights
 
 FORMAT = 1
 
@@ -29,13 +29,13 @@ class RankingWeights:
     Attributes:
         decoded: of the surrogate's order.
         relaxed: of the final order.
-        known: eV/atom by which an unknown crystal must lie below the known ones to come before them.
+        known: of known crystals.
         fitted: the data and the command that the numbers come from, in words.
     """
 
     decoded: ScoreWeights
     relaxed: ScoreWeights
-    known: float = 0.1
+    known: KnownWeights = field(default_factory=KnownWeights)
     fitted: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:

@@ -94,19 +94,24 @@ def with_further(
     formation_energy: FormationEnergy,
     committee: CommitteeEnergies | None = None,
 ) -> RelaxedSet:
-    """The set with some of its crystals relaxed further; one that got nowhere stays as it was.
+    """The set with some of its crystals relaxed further; one that got nowhere or lost its symmetry stays as it was.
+
+    Many steps let rounding errors grow where the energy model that relaxes has a saddle; the others need not have one.
 
     Args:
         further: relaxed crystals of the set, and what became of them.
     """
     after = {id(crystal): result for crystal, result in further if why_unusable(result, formation_energy) is None}
-    at = [place for place, one in enumerate(relaxed.usable) if id(one.crystal) in after]
-    better = []
-    for one in (relaxed.usable[place] for place in at):
-        new = _relaxed(one.decoded, after[id(one.crystal)], formation_energy)
-        better.append(replace(new, energies=(*one.energies, *new.energies[1:]), n_steps=one.n_steps + new.n_steps))
+    better: dict[int, Relaxed] = {}
+    for place, one in enumerate(relaxed.usable):
+        if id(one.crystal) in after:
+            new = _relaxed(one.decoded, after[id(one.crystal)], formation_energy)
+            if symmetry_of(new) >= symmetry_of(one):
+                path, steps = (*one.energies, *new.energies[1:]), one.n_steps + new.n_steps
+                better[place] = replace(new, energies=path, n_steps=steps)
+    told = list(better.values()) if committee is None else _with_committee(list(better.values()), committee)
     usable = list(relaxed.usable)
-    for place, new in zip(at, better if committee is None else _with_committee(better, committee), strict=True):
+    for place, new in zip(better, told, strict=True):
         usable[place] = new
     calls = sum(result.n_steps + 1 for _, result in further)
     return replace(relaxed, usable=tuple(usable), n_oracle_calls=relaxed.n_oracle_calls + calls)

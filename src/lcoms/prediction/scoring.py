@@ -20,6 +20,36 @@ F_ELECTRONS = frozenset(range(57, 72)) | frozenset(range(89, 104))
 LEAST_PROBABILITY = 0.01  # added, so that a crystal without a template can be ranked
 
 
+ON_HULL = 0.001  # eV/atom; known crystals up to here are on the hull of their source
+
+
+@dataclass(frozen=True)
+class KnownWeights:
+    """How known crystals of the very composition are taken.
+
+    Attributes:
+        on_hull: eV/atom by which an unknown crystal must lie below the known ones to come before them, where one of
+            those is on the hull of its source.
+        above_hull: the same where none is: more often there is a better crystal that the source does not know.
+        highest: eV/atom above the hull; known crystals higher up are marked where they are found, and not relaxed.
+        least_probability: of a prototype; templates of large cells with less are not worth their relaxation.
+    """
+
+    on_hull: float = 0.1
+    above_hull: float = 0.1
+    highest: float = 0.1
+    least_probability: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            if not weight >= 0:
+                raise ConfigError(f"{name} must not be negative, as {weight} is.")
+
+    def bonus(self, lowest: float) -> float:
+        """What is taken off the score of known crystals, the lowest of which lies so high above the hull, eV/atom."""
+        return self.on_hull if lowest <= ON_HULL else self.above_hull
+
+
 @dataclass(frozen=True)
 class ScoreWeights:
     """Weights in eV/atom.

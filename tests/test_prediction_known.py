@@ -1,0 +1,108 @@
+"""Known crystals: their order by the source, and how far below them an unknown crystal must lie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import nan
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_structure_exact_sites import NACL
+from tiny import caesium_chloride, candidate_of, decoded_of, nickel_arsenide, relaxed_of, zinc_blende
+
+from lcoms.core.errors import ConfigError
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.known import direct_crystals, known_first, known_of, mark_known, named_prototypes
+from lcoms.prediction.scoring import KnownWeights
+from lcoms.prediction.spec import SearchSpec
+from lcoms.prediction.stages import Candidate, Known
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.templates.exact import ExactTemplates
+from lcoms.templates.exact_build import build_templates
+from lcoms.train.templates import describe_one
+
+SALT = Composition.from_formula("NaCl")
+NUMBERS = (11, 17)
+CRYSTALS = {"salt": NACL, "caesium": caesium_chloride(3.4, NUMBERS), "blende": zinc_blende(6.1, NUMBERS)}
+
+
+def templates(**known: tuple[float, float]) -> ExactTemplates:
+    """Of the crystals named, with heights above the hull and formation energies."""
+    found = [describe_one(CRYSTALS[name], name, *energies) for name, energies in known.items()]
+    return build_templates([one for one in found if one is not None], np.ones(104), metadata={})
+
+
+def order(**known: tuple[float, float]) -> list[tuple[str, float]]:
+    return [(entry.template.id, round(entry.height, 3)) for entry in known_of(SALT, templates(**known))]
+
+
+def candidate(crystal: Crystal, score: float, height: float | None = None) -> Candidate:
+    decoded = decoded_of(crystal)
+    known = None if height is None else Known("one", height, height)
+    return replace(Candidate.of_relaxed(relaxed_of(decoded, score), score, 0.0), known=known)
+
+
+def scores(weights: KnownWeights, *candidates: Candidate) -> list[float]:
+    return [pytest.approx(one.score) for one in known_first(candidates, weights)]
+
+
+def test_known_crystals_stand_by_their_heights_above_the_hull() -> None:
+    assert order(salt=(0.02, -2.0), caesium=(0.0, -2.0)) == [("caesium", 0.0), ("salt", 0.02)]
+    assert order(salt=(0.0, -2.0), caesium=(nan, -1.9)) == [("salt", 0.0), ("caesium", 0.1)]
+
+
+def test_of_known_crystals_that_are_equally_high_the_formation_energy_tells_the_first() -> None:
+    assert [name for name, _ in order(blende=(0.0, -1.98), salt=(0.0, -2.0), caesium=(0.0, -1.99))] == [
+        "salt",
+        "caesium",
+        "blende",
+    ]
+
+
+def test_known_crystals_are_marked_with_their_ids() -> None:
+    entries = known_of(SALT, templates(salt=(0.0, -2.0)))
+    marked = mark_known(
+        [candidate_of(NACL, space_group=225), candidate_of(nickel_arsenide(3.9, 6.2, NUMBERS))], entries
+    )
+    assert [None if one.known is None else one.known.id for one in marked] == ["salt", None]
+
+
+def test_an_unknown_crystal_comes_first_only_where_it_lies_far_below_the_known_ones() -> None:
+    weights = KnownWeights(on_hull=0.1, above_hull=0.02)
+    salt, caesium = candidate(NACL, -3.4, 0.0), candidate(CRYSTALS["caesium"], -3.45)
+    assert known_first([caesium, salt], weights)[0].crystal is salt.crystal
+    assert known_first([candidate(caesium.crystal, -3.51), salt], weights)[0].crystal is caesium.crystal
+    above = candidate(NACL, -3.4, 0.03)
+    assert known_first([caesium, above], weights)[0].crystal is caesium.crystal
+    assert known_first([candidate(caesium.crystal, -3.41), above], weights)[0].crystal is above.crystal
+
+
+def test_known_crystals_keep_the_order_and_the_distances_of_their_source() -> None:
+    salt, caesium = candidate(NACL, -3.4, 0.0), candidate(CRYSTALS["caesium"], -3.45, 0.03)
+    assert scores(KnownWeights(on_hull=0.1), caesium, salt) == [-3.55, -3.52]
+
+
+def test_weights_are_positive() -> None:
+    with pytest.raises(ConfigError, match="above_hull must not be negative"):
+        KnownWeights(above_hull=-0.1)
+
+
+def test_named_prototypes_of_the_composition_are_relaxed_as_they_are(tiny_weights: Path) -> None:
+    bundle = replace(WeightBundle.load(tiny_weights), templates=templates(salt=(0.0, -2.0)))
+    sulfide = Composition.from_formula("ZnS")
+    found = direct_crystals(sulfide, bundle, SearchSpec(), 12).crystals
+    assert [(one.space_group, one.proposal.source) for one in found] == [
+        (216, "AB_cF8_216_c_a"),
+        (186, "AB_hP4_186_b_b"),
+    ]
+    assert direct_crystals(sulfide, bundle, SearchSpec(exclude_same=True), 12).crystals == ()
+    assert [one.space_group for one in direct_crystals(sulfide, bundle, SearchSpec(max_atoms=3), 3).crystals] == [216]
+
+
+def test_named_prototypes_whose_structure_is_known_anyway_are_not_taken_twice() -> None:
+    carbon = Composition.from_formula("C")
+    every = named_prototypes(carbon, [], 80, (1, 80))
+    graphite = next(one for one in every if one.id == "A_hP4_194_bc")
+    assert every[0].id == "A_hR2_166_c"
+    assert graphite.id not in [one.id for one in named_prototypes(carbon, [graphite.structure], 80, (1, 80))]
