@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lcoms.cli.reproduce import reproduce
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -19,6 +20,7 @@ QUICK_COMPOUNDS = "NaCl,MgO,ZnS,Si"
 MAX_ATOMS = 20
 
 app = typer.Typer(no_args_is_help=True, help="Run all methods under one protocol, and make tables of the rows.")
+app.command()(reproduce)
 
 OutOption = Annotated[
     Path, typer.Option("--out", "-o", help="Folder of the rows; runs that it holds are not repeated.")
@@ -93,6 +95,9 @@ def run(
         Path | None, typer.Option("--input", help="File by lcoms train megnet --conservatism on, for input-coms.")
     ] = None,
     processes: ProcessesOption = 1,
+    label: Annotated[
+        str, typer.Option(help="What follows the names of methods in the rows, such as '(paper)'.", show_default="")
+    ] = "",
     quick: Annotated[bool, typer.Option("--quick", help="A slice: four compounds, one seed, small budgets.")] = False,
 ) -> None:
     """Run methods on compounds; each run is a line of OUT/rows.jsonl as soon as it is done.
@@ -140,7 +145,7 @@ def run(
         files,
         out,
         processes=processes,
-        label=f" start={start_oracle}" if start_oracle else "",
+        label=(f" start={start_oracle}" if start_oracle else "") + (f" {label}" if label else ""),
         on_row=told.tell,
     )
     told.end(out, done)
