@@ -154,9 +154,9 @@ def probe_energy(data: SurrogateData) -> Probe:
         (_ridge(x[train], data.energies[train], x[unseen]) - data.energies[unseen]).double().numpy()
         for x in (data.composition_features, both)
     ]
-    inner = [_within(error, groups) for error in errors]
+    alone, with_latent = (float(np.abs(error).mean()) for error in errors)
     return Probe(
-        *(float(np.abs(error).mean()) for error in errors), *inner, n_train=int(train.sum()), n_unseen=len(groups)
+        alone, with_latent, _within(errors[0], groups), _within(errors[1], groups), int(train.sum()), len(groups)
     )
 
 
