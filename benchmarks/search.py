@@ -4,9 +4,12 @@
 
 Three sources of crystals are relaxed with the same oracle and the same settings, in the order in which they come:
 
-- descent: candidates of `lcoms predict`, in the surrogate's order;
+- descent: candidates of `lcoms predict`, in the surrogate's order; descent-20: with so many steps;
 - starts: the same without descent (0 steps);
 - random: pyxtal crystals of random space groups and 1 to 4 formula units.
+
+With `--store` the compounds are `-n` ground states of its validation split. With `--surrogate` another
+surrogate of the same CD-VAE descends and orders; its file's name stands behind the method's.
 
 A method has found a compound within k relaxations if the best-ranked of its first k relaxed crystals is the known
 ground state (strict matcher and space group). Crystals of the compound itself are left out of the starts. Rows are kept
@@ -20,13 +23,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from lcoms.evaluate.references import Reference, paper_compounds
+from lcoms.data.store import Store
+from lcoms.evaluate.references import Reference, ground_states, paper_compounds, sample
 from lcoms.evaluate.statistics import Share
+from lcoms.models.surrogate_file import load_surrogate
 from lcoms.oracles.references import load_references
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.pipeline import Predictor
@@ -43,6 +49,7 @@ from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import space_group_number
 
 METHODS = ("descent", "starts", "random")
+OTHERS = tuple(f"descent-{steps}" for steps in (5, 20, 50))
 COUNTS = (1, 2, 5, 10, 20, 50)
 MAX_UNITS = 4
 STARTS = 32
@@ -79,7 +86,8 @@ def crystals_of(method: str, reference: Reference, weights: WeightBundle, n: int
     """At most `n` crystals of a method, in the order in which it would relax them."""
     if method == "random":
         return [as_decoded(crystal) for crystal in random_crystals(reference.composition, n, seed)]
-    search = SearchSpec(n_starts=STARTS, steps=SearchSpec.steps if method == "descent" else 0, exclude_same=True)
+    steps = int(method.partition("-")[2] or (SearchSpec.steps if method == "descent" else 0))
+    search = SearchSpec(n_starts=STARTS, steps=steps, exclude_same=True)
     spec = PredictionSpec(search=search, relaxation=None, seed=seed)
     return list(Predictor(weights, spec).decode(reference.composition).crystals[:n])
 
@@ -114,7 +122,7 @@ def run_one(
             ranked and ranked[0].space_group == group and matches(ranked[0].crystal, reference.crystal, STRICT)
         )
     return {
-        "method": method,
+        "method": method + named(args),
         "compound": reference.name,
         "seed": seed,
         "found": found,
@@ -126,16 +134,21 @@ def run_one(
     }
 
 
+def named(args: argparse.Namespace) -> str:
+    """What stands behind the method's name."""
+    return "" if args.surrogate is None else f" by {args.surrogate.stem}"
+
+
 def report(rows: list[dict], figure: Path | None) -> None:  # type: ignore[type-arg]
     """A table, and a figure where one is asked for."""
     print(f"{'relaxations':<12}" + "".join(f"{k:>24}" for k in COUNTS))
     shares: dict[str, list[Share]] = {}
-    for method in METHODS:
+    for method in dict.fromkeys(row["method"] for row in rows):
         mine = [row for row in rows if row["method"] == method]
         if not mine:
             continue
         shares[method] = [Share(sum(row["found"][str(k)] for row in mine), len(mine)) for k in COUNTS]
-        print(f"{method:<12}" + "".join(f"{share!s:>24}" for share in shares[method]))
+        print(f"{method:<12} " + "".join(f"{share!s:>24}" for share in shares[method]))
         steps = sum(row["steps"] for row in mine) / max(1, sum(row["crystals"] for row in mine))
         print(f"{'':<12}{steps:.1f} steps a relaxation, {np.mean([row['seconds'] for row in mine]):.1f} s a compound")
     if figure is None:
@@ -146,7 +159,7 @@ def report(rows: list[dict], figure: Path | None) -> None:  # type: ignore[type-
     from matplotlib import pyplot as plt
 
     _, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
-    for marker, (method, values) in zip("os^", shares.items(), strict=False):
+    for marker, (method, values) in zip("os^vDPX*", shares.items(), strict=False):
         axes.plot(COUNTS, [share.successes / share.trials for share in values], marker=marker, label=method)
     axes.set(xscale="log", xlabel="relaxations", ylabel="share of compounds found", ylim=(0, 1.02))
     axes.set_xticks(COUNTS, [str(k) for k in COUNTS])
@@ -160,20 +173,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--relaxations", type=int, default=max(COUNTS))
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS + OTHERS)
     parser.add_argument("--oracle", default=RelaxationSpec.oracle)
     parser.add_argument("--processes", type=int, default=None)
     parser.add_argument("--weights", type=Path, default=None)
+    parser.add_argument("--surrogate", type=Path, default=None)
+    parser.add_argument("--store", type=Path, default=None)
+    parser.add_argument("-n", type=int, default=50)
+    parser.add_argument("--max-atoms", type=int, default=20)
     parser.add_argument("--out", type=Path, required=True, help="JSON file that keeps the rows")
     parser.add_argument("--figure", type=Path, default=None)
     args = parser.parse_args()
-    weights = WeightBundle.load(args.weights)
+    weights, compounds = WeightBundle.load(args.weights), paper_compounds()
+    if args.surrogate is not None:
+        weights = replace(weights, surrogate=load_surrogate(args.surrogate)[0])
+    if args.store is not None:
+        compounds = sample(ground_states(Store.open(args.store), max_atoms=args.max_atoms), args.n, 0)
     rows = json.loads(args.out.read_text()) if args.out.exists() else []
     done = {(row["method"], row["compound"], row["seed"]) for row in rows}
     for seed in range(args.seeds):
-        for reference in paper_compounds():
+        for reference in compounds:
             for method in args.methods:
-                if (method, reference.name, seed) in done:
+                if (method + named(args), reference.name, seed) in done:
                     continue
                 rows.append(run_one(method, reference, weights, args, seed))
                 part = args.out.with_name(args.out.name + ".part")

@@ -12,7 +12,7 @@ from test_models_megnet import SMALL, new_model
 from tiny import caesium_chloride, rock_salt, write_weights, wurtzite
 
 from lcoms.benchmark import methods, searches
-from lcoms.benchmark.methods import METHODS, Case, Files, Method, choose_methods, load_models, places
+from lcoms.benchmark.methods import METHODS, Case, Files, Method, choose_methods, load_models, places, settings_of
 from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Task, make_start, why_absurd
 from lcoms.benchmark.rows import ROWS_FILE, Row, read_rows
 from lcoms.benchmark.run import SEARCHES, run_benchmark
@@ -294,3 +294,25 @@ def test_the_baseline_must_have_the_same_autoencoder(files: Files, tmp_path: Pat
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(LcomsError, match=r"damaged|another CD-VAE"):
         load_models(replace(files, sl=other))
+
+
+def test_the_baseline_differs_in_conservatism_only(files: Files, tmp_path: Path) -> None:
+    plain = load_models(files).sl
+    assert plain is not None
+    for name, value in (("epochs", 7), ("conservatism", "off")):
+        folder = write_weights(tmp_path / name)
+        other = load_surrogate(folder / SURROGATE_FILE)[0]
+        other.config = replace(other.config, **{name: value})
+        save_surrogate(other, folder / SURROGATE_FILE)
+        if name == "conservatism":
+            assert load_models(replace(files, sl=folder)).sl is not None
+            continue
+        with pytest.raises(ConfigError, match="was trained with another epochs than the weights"):
+            load_models(replace(files, sl=folder))
+
+
+def test_rows_of_one_comparison_name_one_set_of_weights(files: Files) -> None:
+    models = load_models(files)
+    settings = [settings_of(name, "paper", CONFIG, models) for name in ("lcoms", "sl", "cdvae")]
+    assert {one["weights"] for one in settings} == {models.weights.digest}
+    assert settings[1]["sl"] != models.weights.digest

@@ -20,6 +20,7 @@ from lcoms.benchmark.tables import (
     falls_table,
     seconds_table,
     success_table,
+    summary_table,
     totals_table,
     variants,
 )
@@ -67,6 +68,27 @@ def test_totals_with_intervals_p_values_and_what_the_paper_says() -> None:
     assert quoted == ["16", ""]
     elsewhere = [replace(one, group="others") for one in some_rows()]
     assert all(r["paper, OQMD, of 26"] == "" for r in lines_of(totals_table(elsewhere)))
+
+
+def test_totals_tell_each_seed_and_where_numbers_of_seeds_differ() -> None:
+    rows = [row("lcoms", name, seed, found=seed == 1 or name == "LiF") for seed in (0, 1) for name in ("LiF", "NaCl")]
+    by_key = {(r["method"], r["criterion"]): r for r in lines_of(totals_table(rows))}
+    assert by_key["lcoms", MATCH.name]["compounds of each seed"] == "1 2"
+    table = summary_table(rows, "paper", "answer")
+    assert "; of each seed 1 2)" in lines_of(table)[0][MATCH.name]
+    assert "Numbers of seeds differ" not in table.note
+    more = summary_table([*rows, row("sl", "LiF", 0)], "paper", "answer")
+    assert more.note.endswith("Numbers of seeds differ: lcoms 2, sl 1.")
+
+
+def test_labelled_rows_are_compared_with_lcoms_of_their_label() -> None:
+    methods = {"sl (paper)": True, "lcoms (paper)": True, "lcoms": False}
+    rows = [row(name, "LiF", seed, found=found) for name, found in methods.items() for seed in range(6)]
+    told = {r["method"]: r[MATCH.name] for r in lines_of(summary_table(rows, "paper", "answer"))}
+    assert "over runs 1;" in told["sl (paper)"]
+    others = [one for one in rows if one.method != "lcoms (paper)"]
+    told = {r["method"]: r[MATCH.name] for r in lines_of(summary_table(others, "paper", "answer"))}
+    assert "over runs 0.031;" in told["sl (paper)"]
 
 
 def test_seconds_are_medians_of_the_runs_that_answered() -> None:

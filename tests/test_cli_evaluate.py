@@ -110,3 +110,22 @@ def test_validation_takes_ground_states_and_relaxes(
     assert lines[15] == "relaxed and ranked by the oracle"
     assert run(["evaluate", "validation", str(tmp_path / "store"), "--max-atoms", "1", *QUICK]) == 2
     assert "no ground states" in capsys.readouterr().err
+
+
+def test_surrogates_are_scored_by_source(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crystals = [rock_salt(), rock_salt(4.0, (3, 9)), caesium_chloride(4.0, (3, 9)), rock_salt(3.9, (3, 9))]
+    splits = ["train", "val", "val", "val"]
+    make_store(tmp_path / "store", crystals, energies=[-2.0, -3.0, -2.8, -2.9], hull=[0.0] * 4, splits=splits)
+    arguments = ["evaluate", "surrogate", str(tmp_path / "store"), "--weights", str(tiny_weights)]
+    out = tmp_path / "scores.json"
+    assert run([*arguments, "--source", "made", "--source", "MP", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[2:]] == [["all", "3"], ["made", "3"]]
+    scores = json.loads(out.read_text())
+    assert [score["name"] for score in scores] == ["all", "made"]
+    assert scores[0]["n_ordered"] == 1
+    again = [*arguments, "--surrogate", str(tiny_weights / "surrogate.safetensors")]
+    assert run(again) == 0
+    assert capsys.readouterr().out.splitlines()[2] == lines[2]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny import made_crystals, make_store, tiny_cdvae
 
 from lcoms.baselines.input_space import descend_crystals
@@ -203,3 +207,30 @@ def test_a_store_without_training_crystals_is_refused(tmp_path: Path, capsys: py
     save_cdvae(tiny_cdvae(), tmp_path / CDVAE_FILE, metadata={})
     assert train(tmp_path / "store", tmp_path / "out") == 2
     assert "has no training crystals" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_training_leaves_pieces_and_goes_on_from_them(trained: Path, store: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parent.parent / "scripts" / "train_cdvae"
+    out, settings = tmp_path / "out", options("--set", [*TRAINING, "steps=5"])
+    arguments = [str(script), str(store), str(trained / CDVAE_FILE), str(out), "--device", "cpu", *settings]
+    environment = os.environ | {"PYTHON": sys.executable}
+    subprocess.run(arguments, env=environment, check=True, capture_output=True)
+    pieces = sorted(out.glob("checkpoint.safetensors.part-*"))
+    assert pieces
+    assert not (out / "checkpoint.safetensors").exists()
+    assert all(piece.stat().st_size <= 16_000_000 for piece in pieces)
+    before = (out / CDVAE_FILE).read_bytes()
+    (out / CDVAE_FILE).unlink()
+    again = subprocess.run(arguments, env=environment, check=True, capture_output=True, text=True)
+    assert "5/5" not in again.stderr
+    assert (out / CDVAE_FILE).read_bytes() == before
+
+
+def test_the_device_is_checked_before_anything_is_done(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert train(store, tmp_path / "out", "--device", "cuda") == 2
+    assert "PyTorch finds no NVIDIA GPU" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -20,7 +20,7 @@ from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.spec import PredictionSpec, SearchSpec
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.train.decoys import MAX_ABOVE, choose_anchors, make_decoys, write_decoys
-from lcoms.train.surrogate import SurrogateData
+from lcoms.train.surrogate_data import SurrogateData
 
 
 class ByVolume(EnergyOracle):

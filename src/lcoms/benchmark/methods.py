@@ -139,6 +139,7 @@ def load_models(files: Files) -> Models:
         sl = WeightBundle.load(files.sl)
         if (sl.folder / CDVAE_FILE).read_bytes() != (weights.folder / CDVAE_FILE).read_bytes():
             raise ConfigError(f"{files.sl} has another CD-VAE than the weights; train its surrogate on the same one.")
+        _require_same_training(files.sl, sl, weights)
         facts["sl"] = sl.digest
     networks: dict[str, Megnet] = {}
     for name, path in (("megnet", files.megnet), ("input_model", files.input_model)):
@@ -151,8 +152,21 @@ def settings_of(name: str, track: Track, config: BenchmarkConfig, models: Models
     """All that an answer of a method depends on, ready for JSON."""
     method, everything = METHODS[track, name], to_dict(config)
     options = ["judge", "relax", *(["start"] if method.from_start else []), *method.options]
-    own = method.models or (("weights",) if name.startswith(("lcoms", "cdvae")) else ())
+    own = (*method.models, *(("weights",) if name.startswith(("lcoms", "sl", "cdvae")) else ()))
     return {key: everything[key] for key in options} | {key: models.facts[key] for key in own}
+
+
+def _require_same_training(path: Path, plain: WeightBundle, weights: WeightBundle) -> None:
+    """Whether two surrogates were trained with the same settings but for conservatism.
+
+    Raises:
+        ConfigError: naming what else differs.
+    """
+    first, second = to_dict(plain.surrogate.config), to_dict(weights.surrogate.config)
+    other = [name for name in first if name != "conservatism" and first[name] != second[name]]
+    if other:
+        told = ", ".join(other)
+        raise ConfigError(f"{path} was trained with another {told} than the weights; train both with the same --set.")
 
 
 def _digest(path: Path) -> str:

@@ -123,6 +123,14 @@ def total(rows: Sequence[Row], others: Sequence[Row], criterion: Criterion, stag
     )
 
 
+def by_seed(rows: Iterable[Row], criterion: Criterion, stage: Stage) -> dict[int, Share]:
+    """Over compounds, for each seed alone."""
+    hits: dict[int, list[bool]] = {}
+    for (_, seed), hit in by_run(rows, criterion, stage).items():
+        hits.setdefault(seed, []).append(hit)
+    return {seed: Share(sum(hits[seed]), len(hits[seed])) for seed in sorted(hits)}
+
+
 def by_run(rows: Iterable[Row], criterion: Criterion, stage: Stage) -> dict[tuple[str, int], bool]:
     """Success by compound and seed, where the criterion says something."""
     found = {(row.compound, row.seed): criterion.holds(getattr(row, stage), row) for row in rows}

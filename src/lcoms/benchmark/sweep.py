@@ -21,7 +21,8 @@ from lcoms.data.store import Store
 from lcoms.models.surrogate_file import save_surrogate
 from lcoms.models.weights import SURROGATE_FILE, Weights, load_weights
 from lcoms.train.latents import encode_rows, select_rows, surrogate_data
-from lcoms.train.surrogate import EpochRecord, SurrogateData, train_surrogate
+from lcoms.train.surrogate import EpochRecord, train_surrogate
+from lcoms.train.surrogate_data import SurrogateData
 
 FOLDER = "surrogates"
 

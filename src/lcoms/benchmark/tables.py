@@ -16,7 +16,7 @@ from typing import NamedTuple
 from lcoms.benchmark.methods import METHODS
 from lcoms.benchmark.protocol import PAPER_GROUP, TRACKS
 from lcoms.benchmark.rows import PARTS, Row
-from lcoms.benchmark.success import CRITERIA, N_SHOWN, STAGE_WORDS, STAGES, Criterion, Stage, total
+from lcoms.benchmark.success import CRITERIA, N_SHOWN, STAGE_WORDS, STAGES, Criterion, Stage, by_seed, total
 from lcoms.evaluate.statistics import Share
 
 REFERENCE = "lcoms"
@@ -28,7 +28,7 @@ PAPER_SECONDS = {"lcoms": 2, "megnet-tpe": 80, "dft-pso": 70000}
 """Seconds a structure in Table 2 of the paper."""
 TOTAL_HEADER = (
     "track", "method", "stage", "criterion", "compounds", "95 % interval", "p against lcoms", "runs",
-    "95 % interval of runs", "p of runs against lcoms",
+    "95 % interval of runs", "p of runs against lcoms", "compounds of each seed",
 )  # fmt: skip
 PAPER_HEADER = ("paper, OQMD, of 26", "paper, MatBench, of 26")
 PAPER_NOTE = (
@@ -142,20 +142,43 @@ def _hits(rows: Sequence[Row], stage: Stage) -> str:
 def summary_table(rows: Sequence[Row], track: str, stage: Stage) -> Table:
     """The last line of Table 1, a method in each line, and below them the variants."""
     found = [column for column in [*columns(rows), *variants(rows)] if column.track == track]
-    lcoms = next((column.rows for column in found if column.method == REFERENCE), [])
     lines = []
     for column in found:
-        cells = [column.method]
+        lcoms, cells = _reference(column, found), [column.method]
         for criterion in CRITERIA[:N_SHOWN]:
             one = total(column.rows, [] if column.rows is lcoms else lcoms, criterion, stage)
             number, interval = _share(one.compounds)
             p = "" if one.p_runs is None else f", p {_p(one.p_compounds)}, over runs {_p(one.p_runs)}"
-            cells.append(f"{number} ({interval}{p})" if number else "-")
+            seeds = _each_seed(column.rows, criterion, stage)
+            cells.append(f"{number} ({interval}{p}; of each seed {seeds})" if number else "-")
         lines.append((*cells, *map(_or_nothing, _paper_totals(column, stage))))
     header = ("method", *(criterion.name for criterion in CRITERIA[:N_SHOWN]), *PAPER_HEADER)
     title = f"Table 1, totals over compounds, track {track}, {STAGE_WORDS[stage]}"
-    note = f"In brackets: the 95 % interval, and McNemar's p against lcoms. {TOTAL_NOTE} {PAPER_NOTE}"
+    note = (
+        f"In brackets: the 95 % interval, McNemar's p against lcoms, successes of each seed. {TOTAL_NOTE} {PAPER_NOTE}"
+    )
+    note += _unequal_seeds(found)
     return Table(f"summary-{track}-{stage}", title, header, tuple(lines), note)
+
+
+def _each_seed(rows: Sequence[Row], criterion: Criterion, stage: Stage) -> str:
+    """Successes over compounds of one seed after the other."""
+    return " ".join(str(share.successes) for share in by_seed(rows, criterion, stage).values())
+
+
+def _unequal_seeds(found: Sequence[Column]) -> str:
+    """A sentence that tells numbers of seeds where methods have different ones."""
+    numbers = {column.method: len({row.seed for row in column.rows}) for column in found}
+    if len(set(numbers.values())) < 2:
+        return ""
+    return f" Numbers of seeds differ: {', '.join(f'{name} {n}' for name, n in numbers.items())}."
+
+
+def _reference(column: Column, found: Sequence[Column]) -> list[Row]:
+    """Rows of lcoms with the same label, as `lcoms (paper)` for `sl (paper)`; those of lcoms where there is none."""
+    label = column.method.partition(" ")[2]
+    names = [f"{REFERENCE} {label}" if label.startswith("(") else REFERENCE, REFERENCE]
+    return next((one.rows for name in names for one in found if one.method == name), [])
 
 
 def _paper_totals(column: Column, stage: Stage) -> tuple[int | None, int | None]:
@@ -202,6 +225,7 @@ def _total(column: Column, others: Sequence[Row], criterion: Criterion, stage: S
     return (
         column.track, column.method, STAGE_WORDS[stage], criterion.name,
         *_share(one.compounds), _p(one.p_compounds), *_share(one.runs), _p(one.p_runs),
+        _each_seed(column.rows, criterion, stage),
     )  # fmt: skip
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lcoms.cli.benchmark_rows import keep, report
+from lcoms.cli.reproduce import reproduce
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -93,6 +95,9 @@ def run(
         Path | None, typer.Option("--input", help="File by lcoms train megnet --conservatism on, for input-coms.")
     ] = None,
     processes: ProcessesOption = 1,
+    label: Annotated[
+        str, typer.Option(help="What follows the names of methods in the rows, such as '(paper)'.", show_default="")
+    ] = "",
     quick: Annotated[bool, typer.Option("--quick", help="A slice: four compounds, one seed, small budgets.")] = False,
 ) -> None:
     """Run methods on compounds; each run is a line of OUT/rows.jsonl as soon as it is done.
@@ -140,7 +145,7 @@ def run(
         files,
         out,
         processes=processes,
-        label=f" start={start_oracle}" if start_oracle else "",
+        label=(f" start={start_oracle}" if start_oracle else "") + (f" {label}" if label else ""),
         on_row=told.tell,
     )
     told.end(out, done)
@@ -195,84 +200,9 @@ def sweep(
     told.end(out, done)
 
 
-@app.command()
-def report(
-    rows: Annotated[
-        list[Path] | None, typer.Argument(help="Folders or files of rows, read together.", show_default=False)
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for report.md, CSV and PNG files.")] = None,
-    results: Annotated[
-        Path | None, typer.Option(help="Folder of kept measurements: print the tables of the results page.")
-    ] = None,
-    page: Annotated[
-        list[Path] | None, typer.Option(help="With --results: write the tables into this page; repeatable.")
-    ] = None,
-) -> None:
-    """Make all tables and figures from rows alone; equal rows give equal files."""
-    from lcoms.benchmark.rows import read_rows
-    from lcoms.benchmark.write import write_benchmark
-
-    if (results is None) == (not rows) or (results is None) == (out is None) or (page and results is None):
-        raise ConfigError("give ROWS and --out FOLDER, or --results FOLDER with or without --page FILE.")
-    if results is not None:
-        _results(results, page or [])
-        return
-    for path in write_benchmark(read_rows(rows or []), out or Path()):
-        typer.echo(str(path))
-
-
-@app.command()
-def keep(
-    rows: Annotated[Path, typer.Argument(help="Rows by lcoms evaluate --out, or JSON or JSON lines of flat cases.")],
-    name: Annotated[str, typer.Option(help="Name of the measurement, such as cspbench.")],
-    title: Annotated[str, typer.Option(help="What the rows are, as a table names them.")],
-    command: Annotated[str, typer.Option(help="The command that made them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of kept measurements.")] = Path("benchmarks/results"),
-    weights: Annotated[
-        str | None, typer.Option(help="Digest of the weights.", show_default="that of the weights in the package")
-    ] = None,
-    note: Annotated[str, typer.Option(help="A sentence below the table.")] = "",
-    machine: Annotated[str, typer.Option(help="What the seconds were measured on.")] = "",
-    date: Annotated[str | None, typer.Option(help="When they were made.", show_default="today")] = None,
-    columns: Annotated[
-        str, typer.Option(help="Columns of the table of cases, with commas between.", show_default="all")
-    ] = "",
-    headline: Annotated[bool, typer.Option("--headline", help="Give it a line in the headline table.")] = False,
-) -> None:
-    """Keep rows in OUT/NAME.jsonl.gz, from which report --results makes the tables of the results page."""
-    from lcoms.benchmark.kept import Header, measurement_of, read_content, write_measurement
-
-    content = read_content(rows)
-    kind: Literal["predictions", "cases"] = "predictions" if content and "ranks" in content[0] else "cases"
-    digest = _shipped() if weights is None else weights
-    made = time.strftime("%Y-%m-%d") if date is None else date
-    header = Header(name, kind, title, command, digest, made, machine, note, headline, tuple(_names(columns)))
-    path = write_measurement(out, measurement_of(header, content))
-    typer.echo(f"{path}: {len(content)} rows.")
-    typer.echo(f"Next: lcoms benchmark report --results {out} --page docs/results.md")
-
-
-def _results(folder: Path, pages: list[Path]) -> None:
-    """Print the tables, or write them into pages."""
-    from lcoms.benchmark.page import fill, page_tables
-    from lcoms.core.disk import write_whole
-
-    tables = page_tables(folder, shipped=_shipped())
-    for path in pages:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read; give --page a Markdown file.") from error
-        write_whole(path, fill(text, tables))
-        typer.echo(str(path))
-    if not pages:
-        typer.echo("\n".join(f"{name}\n\n{table}" for name, table in tables.items()))
-
-
-def _shipped() -> str:
-    from lcoms.prediction.bundle import WeightBundle
-
-    return WeightBundle.load().digest
+app.command()(reproduce)
+app.command()(report)
+app.command()(keep)
 
 
 class _Teller:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from lcoms.cli import evaluate_latents
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from lcoms.evaluate.references import Reference
 
 app = typer.Typer(no_args_is_help=True, help="Measure the accuracy of trained weights.")
+
+app.command()(evaluate_latents.surrogate)
+app.command()(evaluate_latents.latents)
 
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", help="Folder of trained weights.", show_default="those in the package")

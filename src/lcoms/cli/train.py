@@ -23,6 +23,7 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, such as learning_rate=1e-3; repeatable.")
 ]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest cell.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU where there is one.")]
 
 
 @app.command()
@@ -40,6 +41,7 @@ def cdvae(
     threads: Annotated[
         int | None, typer.Option(help="Threads of each process.", min=1, max=256, show_default="all cores")
     ] = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Train a CD-VAE on the training split; writes OUT/cdvae.safetensors, logs and a checkpoint."""
     import torch
@@ -47,12 +49,13 @@ def cdvae(
     from lcoms.core.config import to_dict, with_overrides
     from lcoms.models.weights import find_preset, load_cdvae, new_cdvae, preset_of
     from lcoms.train.cdvae import TrainConfig, train_cdvae
+    from lcoms.train.device import has_bfloat16, require_device
     from lcoms.train.latents import select_rows
     from lcoms.train.trainer import CHECKPOINT_FILE
 
     if threads is not None:
         torch.set_num_threads(threads)
-    config = with_overrides(TrainConfig(), train_set or [])
+    config, place = with_overrides(TrainConfig(), train_set or []), require_device(device)
     data = open_training(store)
     rows = select_rows(data, max_atoms=max_atoms, split="train")
     torch.manual_seed(config.seed)
@@ -60,7 +63,7 @@ def cdvae(
         model = new_cdvae(preset, with_overrides(find_preset(preset).config(), model_set or []))
     else:
         model = load_cdvae(start_from)[0].requires_grad_(True).train()
-    model.mixed = bool(torch.cpu._is_avx512_bf16_supported())
+    model.mixed = has_bfloat16(place)
     crystals = data.arrays(rows)
     metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
     out.mkdir(parents=True, exist_ok=True)
@@ -69,7 +72,9 @@ def cdvae(
         write_whole(out / "config.json", json.dumps(settings, indent=2) + "\n")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     typer.echo(f"{len(rows)} training crystals of up to {max_atoms} atoms, {config.steps} steps.")
-    weights = train_cdvae(model, crystals, config, out, metadata=metadata, fit_statistics=start_from is None)
+    weights = train_cdvae(
+        model, crystals, config, out, metadata=metadata, fit_statistics=start_from is None, device=place
+    )
     typer.echo(f"Weights: {weights}")
     typer.echo(f"Next: lcoms train surrogate {store} --cdvae {weights} --out {out}")
 
@@ -88,6 +93,7 @@ def surrogate(
     ] = "on",
     max_atoms: MaxAtomsOption = 20,
     seed: Annotated[int, typer.Option()] = 0,
+    device: DeviceOption = "auto",
 ) -> None:
     """Encode the store, train the conservative surrogate, build the library; OUT then holds weights for prediction."""
     import torch
@@ -105,12 +111,14 @@ def surrogate(
         TEMPLATES_FILE,
         load_cdvae,
     )
+    from lcoms.train.device import require_device
     from lcoms.train.latents import describe_rows, encode_rows, select_rows, surrogate_data
     from lcoms.train.library import build_library, count_orbits
     from lcoms.train.surrogate import train_surrogate
     from lcoms.train.templates import make_templates
 
     config = with_overrides(SurrogateConfig(), [f"conservatism={conservatism}", *(train_set or [])])
+    place = require_device(device)
     require_writable(out / SURROGATE_FILE)
     data = open_training(store)
     model, metadata = load_cdvae(cdvae)
@@ -135,7 +143,7 @@ def surrogate(
         kept = extra.select(max_atoms=max_atoms)
         learned = learned.joined(surrogate_data(extra, kept, encode_rows(model, extra, kept)))
         typer.echo(f"{len(kept)} decoys of {path}")
-    train_surrogate(learned, run, config=config, seed=seed, on_epoch=_echo)
+    train_surrogate(learned, run, config=config, seed=seed, device=place, on_epoch=_echo)
     best, trained = load_surrogate(run / "last.safetensors")
     statistics.save(out / ORBITS_FILE)  # all that makes weights at the end, for those of an earlier run may be there
     library.save(out / LIBRARY_FILE)

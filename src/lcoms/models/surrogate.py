@@ -35,6 +35,9 @@ class SurrogateConfig:
         residual: learn what a ridge regression on element fractions leaves of the energy.
         ridge: strength of that regression, in units of the number of training crystals.
         learning_rate, batch_size, epochs: of Adam on the network.
+        weight_decay: of Adam, decoupled.
+        listwise: weight of the loss that orders the crystals of a composition (see `lcoms.models.listwise`); 0: none.
+        listwise_width: energy differences below it count little in that loss, eV/atom.
         final_lr_fraction: the learning rate falls along a cosine to this share of itself; 1 keeps it constant.
         latent_noise: Gaussian noise on the normalised latents during training.
         conservatism: off gives plain regression, the paper's SL baseline.
@@ -58,6 +61,9 @@ class SurrogateConfig:
     epochs: int = 50
     final_lr_fraction: float = 1.0
     latent_noise: float = 0.0
+    weight_decay: float = 0.0
+    listwise: float = 0.0
+    listwise_width: float = 0.05
     conservatism: Literal["on", "off"] = "on"
     inner_steps: int = 1
     step_size: float = 0.2
@@ -78,11 +84,13 @@ class SurrogateConfig:
                 "alpha_learning_rate",
                 "composition_scale",
                 "ridge",
+                "listwise_width",
             ],
+            not_negative=["weight_decay", "listwise", "latent_noise"],
             one_of={"conservatism": ("on", "off"), "precision": ("float32", "bfloat16")},
         )
-        if not 0 <= self.final_lr_fraction <= 1 or self.latent_noise < 0:
-            raise ConfigError("surrogate option final_lr_fraction must lie in [0, 1] and latent_noise not be negative.")
+        if not 0 <= self.final_lr_fraction <= 1:
+            raise ConfigError("surrogate option final_lr_fraction must lie in [0, 1].")
 
 
 class ConservativeSurrogate(nn.Module):

@@ -24,6 +24,7 @@ from lcoms.data.dataset import TrainingSteps, to_batch
 from lcoms.data.store import CrystalArrays
 from lcoms.models.base import CDVAE
 from lcoms.models.manifest import record_files
+from lcoms.models.paper import PaperCDVAE
 from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
 from lcoms.structure.batch import CrystalBatch
 from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, with_prefix
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 KIND = "lcoms-cdvae-checkpoint"
 VERSION = 1
 CRYSTALS_IN_LOSS = 128.0
+TEACHER_FORCED = 0.5  # of the steps; CDVAE adds noise in the predicted lattice after that
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class TrainConfig:
         clip: largest gradient norm.
         checkpoint_minutes: between checkpoints.
         log_every: steps between log lines.
+        atoms_per_batch, crystals_per_batch: most of a batch, whose crystals have equal numbers of atoms.
+        batches_per_step: batches whose gradients are summed.
         devices: processes (CPU) or GPUs; each takes its share of the batches of a step.
     """
 
@@ -59,6 +63,7 @@ class TrainConfig:
     ema: float = 0.999
     clip: float = 2.0
     atoms_per_batch: int = 1024
+    crystals_per_batch: int = 192
     batches_per_step: int = 2
     checkpoint_minutes: float = 3.0
     log_every: int = 50
@@ -66,7 +71,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = ["steps", "log_every", "devices", "atoms_per_batch", "batches_per_step"]
+        least = ["steps", "log_every", "devices", "atoms_per_batch", "crystals_per_batch", "batches_per_step"]
         require(self, "training", at_least_one=least, not_negative=["seed"])
         if self.batches_per_step % self.devices:
             raise ConfigError(f"batches_per_step {self.batches_per_step} must be a multiple of devices {self.devices}.")
@@ -105,6 +110,8 @@ class CDVAEModule(lightning.LightningModule):
     def training_step(self, batches: list[CrystalBatch]) -> None:
         c = self.config
         optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
+        if isinstance(self.model, PaperCDVAE):
+            self.model.teacher_forcing = self.step < TEACHER_FORCED * c.steps
         mine = batches[self.global_rank :: c.devices]
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -157,6 +164,7 @@ def train_cdvae(
     metadata: dict[str, Any],
     fit_statistics: bool = True,
     progress: bool = True,
+    device: torch.device | None = None,
 ) -> Path:
     """Train, or go on from the checkpoint in `out`, and write the averaged weights.
 
@@ -164,6 +172,7 @@ def train_cdvae(
         crystals: training crystals.
         metadata: facts about the data to keep with the weights; a checkpoint of other data is refused.
         fit_statistics: take lattice and energy scales from the crystals; leave off to go on from trained weights.
+        device: where it is trained; None: a GPU where there is one.
 
     Returns:
         The weights file.
@@ -184,8 +193,17 @@ def train_cdvae(
         "metadata": metadata,
     }
     same = ("preset", "config", "train", "metadata")
+    accelerator = "auto" if device is None else device.type
     run = Run(
-        out, header, same, type(model.config), config.checkpoint_minutes, config.log_every, config.devices, progress
+        out,
+        header,
+        same,
+        {"config": type(model.config), "train": TrainConfig},
+        config.checkpoint_minutes,
+        config.log_every,
+        config.devices,
+        progress,
+        accelerator,
     )
     states = resume(module, run)
     steps = TrainingSteps(
@@ -193,6 +211,7 @@ def train_cdvae(
         n_steps=config.steps,
         seed=config.seed,
         atoms_per_batch=config.atoms_per_batch,
+        max_crystals=config.crystals_per_batch,
         batches_per_step=config.batches_per_step,
     )
     if len(steps[0]) < config.devices:

@@ -130,17 +130,21 @@ def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
 
 
 def require_same_run(
-    path: Path, stored: Mapping[str, Any], header: Mapping[str, Any], keys: Sequence[str], config: type[Any]
+    path: Path,
+    stored: Mapping[str, Any],
+    header: Mapping[str, Any],
+    keys: Sequence[str],
+    kinds: Mapping[str, type[Any]],
 ) -> None:
     """Whether a checkpoint's header tells of the run that is to go on.
 
     Args:
-        config: class of what stands under `config`; options newer than the checkpoint count as having their default.
+        kinds: classes of configurations by their key; options newer than the checkpoint count as having their default.
 
     Raises:
         WeightsError: naming what differs.
     """
-    stored = dict(stored) | {"config": _completed(stored.get("config"), config)}
+    stored = dict(stored) | {key: _completed(stored.get(key), kind) for key, kind in kinds.items()}
     for key in keys:
         if stored.get(key) != header[key]:
             raise WeightsError(

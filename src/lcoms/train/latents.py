@@ -21,7 +21,7 @@ from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.structure.site_codes import SitesDescribed
 from lcoms.structure.symmetry import STANDARD_SYMPREC
 from lcoms.templates.wyckoff_statistics import described
-from lcoms.train.surrogate import SurrogateData
+from lcoms.train.surrogate_data import SurrogateData
 
 DESCRIBED_AT_ONCE = 500
 

@@ -293,7 +293,8 @@ def train_megnet(
     header = {"kind": KIND, "version": VERSION, "config": to_dict(model.config), "train": to_dict(config)}
     header["metadata"] = metadata
     same = ("config", "train", "metadata")
-    run = Run(out, header, same, type(model.config), config.checkpoint_minutes, config.log_every, progress=progress)
+    kinds = {"config": type(model.config)}
+    run = Run(out, header, same, kinds, config.checkpoint_minutes, config.log_every, progress=progress)
     states = resume(module, run)
     train(module, None if module.exhausted else module.steps, states, run)
     model.load_state_dict(module.best if config.patience else module.average)

@@ -7,7 +7,6 @@ epoch that ended and gives the same weights as one that was not.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import math
 import time
@@ -19,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import ConfigError, DataError
-from lcoms.models.composition import composition_keys
+from lcoms.models.listwise import listwise_loss
 from lcoms.models.surrogate import (
     LOG_ALPHA_LIMIT,
     ConservativeLosses,
@@ -34,70 +33,14 @@ from lcoms.models.surrogate import (
     predict_energies,
 )
 from lcoms.models.surrogate_file import must_fit, read_tensors, save_surrogate, write_tensors
-from lcoms.structure.elements import N_ELEMENTS
 from lcoms.train.ranking import within_composition_spearman
+from lcoms.train.surrogate_data import SurrogateData
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_KIND = "lcoms-surrogate-checkpoint"
 CHECKPOINT_VERSION = 1
 DROP_STEPS = (1, 10, 50)
 DROP_SAMPLE = 256
-
-
-@dataclass(frozen=True, eq=False)
-class SurrogateData:
-    """Latents and energies, split by composition.
-
-    Attributes:
-        latents: (n, d) the encoder's mu.
-        composition_features: (n, 103) element fractions.
-        energies: (n,) formation energies, eV/atom.
-        groups: (n,) labels, equal for equal compositions.
-        is_val: (n,) true for crystals kept for validation.
-
-    Raises:
-        DataError: shapes do not fit, nothing to train on, or a composition on both sides of the split.
-    """
-
-    latents: Float[Tensor, "n d"]
-    composition_features: Float[Tensor, "n 103"]
-    energies: Float[Tensor, " n"]
-    groups: Int[Tensor, " n"]
-    is_val: Bool[Tensor, " n"]
-
-    def __post_init__(self) -> None:
-        n = len(self.latents)
-        shapes = [tuple(t.shape) for t in (self.composition_features, self.energies, self.groups, self.is_val)]
-        if self.latents.ndim != 2 or shapes != [(n, N_ELEMENTS), (n,), (n,), (n,)]:
-            raise DataError(
-                f"surrogate data do not fit together: latents {tuple(self.latents.shape)}, others {shapes}."
-            )
-        if bool(self.is_val.all()):
-            raise DataError("there is no training crystal: all are marked for validation.")
-        if np.intersect1d(self.groups[self.is_val].numpy(), self.groups[~self.is_val].numpy()).size:
-            raise DataError("a composition stands in both training and validation; split by composition.")
-
-    def joined(self, other: SurrogateData) -> SurrogateData:
-        """Both together; the other's compositions that stand in this one's training set are trained on.
-
-        Raises:
-            DataError: latents of different lengths.
-        """
-        if self.latents.shape[1] != other.latents.shape[1]:
-            raise DataError("the two sets of latents come from different autoencoders; encode both with the same.")
-        features = torch.cat([self.composition_features, other.composition_features])
-        groups = torch.from_numpy(composition_keys(features))
-        is_val = torch.cat([self.is_val, other.is_val])
-        is_val &= ~torch.isin(groups, groups[~is_val])
-        latents, energies = torch.cat([self.latents, other.latents]), torch.cat([self.energies, other.energies])
-        return SurrogateData(latents, features, energies, groups, is_val)
-
-    def fingerprint(self) -> str:
-        """A hash of all of it, to tell whether a checkpoint belongs to these data."""
-        digest = hashlib.sha256()
-        for field in fields(self):
-            digest.update(np.ascontiguousarray(getattr(self, field.name).numpy()).tobytes())
-        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -141,12 +84,14 @@ class SurrogateTrainer:
         self.surrogate.fit_normalisation(data.latents[train], data.composition_features[train], data.energies[train])
         self.surrogate.to(self.device)
         self.log_alpha = torch.tensor(math.log(config.initial_alpha), device=self.device, requires_grad=True)
-        self.optimiser = torch.optim.Adam(self.surrogate.parameters(), lr=config.learning_rate, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            self.surrogate.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=config.alpha_learning_rate)
         latents, features, energies = (
             t[train].to(self.device) for t in (data.latents, data.composition_features, data.energies)
         )
-        self._normalised = self.surrogate.normalise(latents)
+        self._normalised, self._groups = self.surrogate.normalise(latents), data.groups[train].to(self.device)
         self._features, self._targets = features, self.surrogate.normalise_energies(energies, features)
         self.history: list[EpochRecord] = []
 
@@ -155,15 +100,25 @@ class SurrogateTrainer:
         normalised: Float[Tensor, "n d"],
         composition_features: Float[Tensor, "n 103"],
         targets: Float[Tensor, " n"],
+        groups: Int[Tensor, " n"] | None = None,
     ) -> ConservativeLosses | None:
-        """One Adam step on the network and one on log alpha; None, and nothing changed, if anything is not finite."""
+        """One Adam step on the network and one on log alpha; None, and nothing changed, if anything is not finite.
+
+        Args:
+            groups: labels of compositions, for the listwise loss.
+        """
         self.optimiser.zero_grad(set_to_none=True)
         self.alpha_optimiser.zero_grad(set_to_none=True)
         with self._autocast():
             losses = conservative_losses(self.surrogate, normalised, composition_features, targets, self.log_alpha)
-        losses.model.backward()
+            loss = losses.model
+            if self.config.listwise and groups is not None:
+                energies = self.surrogate.normalised_energy(normalised, composition_features)
+                width = self.config.listwise_width / self.surrogate.energy_std
+                loss = loss + self.config.listwise * listwise_loss(energies, targets, groups, width=width)
+        loss.backward()
         gradients = [p.grad for p in self.surrogate.parameters() if p.grad is not None]
-        if not bool(torch.isfinite(losses.model) & torch.isfinite(torch.nn.utils.get_total_norm(gradients))):
+        if not bool(torch.isfinite(loss) & torch.isfinite(torch.nn.utils.get_total_norm(gradients))):
             return None
         self.optimiser.step()
         if self.config.conservatism == "on":
@@ -175,8 +130,8 @@ class SurrogateTrainer:
 
     def run_epoch(self) -> EpochRecord:
         """One pass over the training crystals in random order, then validation."""
-        began, n = time.perf_counter(), len(self._targets)
-        order = torch.randperm(n, generator=self.generator)
+        began = time.perf_counter()
+        order = self._order()
         batches = order.split(self.config.batch_size)
         sums, counted = torch.zeros(3, device=self.device), 0
         for i, index in enumerate(batches):
@@ -185,7 +140,7 @@ class SurrogateTrainer:
             if self.config.latent_noise:
                 noise = torch.randn(normalised.shape, generator=self.generator).to(self.device)
                 normalised = normalised + self.config.latent_noise * noise * self.surrogate.latent_mask
-            losses = self.step(normalised, self._features[index], self._targets[index])
+            losses = self.step(normalised, self._features[index], self._targets[index], self._groups[index])
             if losses is not None:
                 sums += torch.stack([losses.squared_error, losses.absolute_error, losses.overestimation])
                 counted += 1
@@ -203,6 +158,13 @@ class SurrogateTrainer:
         )
         self.history.append(replace(record, seconds=time.perf_counter() - began))
         return self.history[-1]
+
+    def _order(self) -> Int[Tensor, " n"]:
+        """A random order of the training crystals; with a listwise loss, one that keeps compositions together."""
+        if not self.config.listwise:
+            return torch.randperm(len(self._targets), generator=self.generator)
+        _, labels = torch.unique(self._groups.cpu(), return_inverse=True)
+        return torch.rand(int(labels.max()) + 1, generator=self.generator)[labels].argsort()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
@@ -265,9 +227,9 @@ class SurrogateTrainer:
         """
         tensors, header = read_tensors(path, CHECKPOINT_KIND, CHECKPOINT_VERSION)
         with must_fit(path):
-            stored, data = dict(header["config"]), header["data"]
+            stored, data = asdict(SurrogateConfig(**header["config"])), header["data"]
         mine = asdict(self.config)
-        changed = [name for name in mine if name != "epochs" and mine[name] != stored.get(name)]
+        changed = [name for name in mine if name != "epochs" and mine[name] != stored[name]]
         if changed:
             raise ConfigError(f"{path} was made with another {', '.join(changed)}; use the same or another folder.")
         if data != self.data.fingerprint():

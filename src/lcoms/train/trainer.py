@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -39,21 +40,23 @@ class Run(NamedTuple):
         out: folder of the checkpoint and the logs.
         header: of the checkpoint, with its kind and version.
         same: entries of the header that a checkpoint must have in common with the run that goes on from it.
-        config: class of what stands under `config` in the header.
+        kinds: classes of the configurations in the header, by their keys.
         checkpoint_minutes: between checkpoints.
         log_every: steps between log lines.
         devices: processes (CPU) or GPUs.
         progress: whether a bar is shown.
+        accelerator: cpu, cuda, or auto: a GPU where there is one.
     """
 
     out: Path
     header: dict[str, Any]
     same: tuple[str, ...]
-    config: type[Any]
+    kinds: Mapping[str, type[Any]]
     checkpoint_minutes: float
     log_every: int
     devices: int = 1
     progress: bool = True
+    accelerator: str = "auto"
 
     @property
     def checkpoint(self) -> Path:
@@ -69,7 +72,7 @@ def resume(module: Trainable, run: Run) -> States:
     if not run.checkpoint.is_file():
         return {}
     tensors, stored = read_tensors(run.checkpoint, run.header["kind"], run.header["version"])
-    require_same_run(run.checkpoint, stored, run.header, run.same, run.config)
+    require_same_run(run.checkpoint, stored, run.header, run.same, run.kinds)
     with must_fit(run.checkpoint):
         return module.restore(tensors, stored)
 
@@ -92,7 +95,7 @@ def train(module: Any, steps: Steps[Any] | None, states: States, run: Run) -> bo
     if run.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
     trainer = lightning.Trainer(
-        accelerator="auto",
+        accelerator=run.accelerator,
         devices=run.devices,
         # Batches of one-atom cells leave the denoiser out, those without energies the energy head.
         strategy="ddp_find_unused_parameters_true" if run.devices > 1 else "auto",

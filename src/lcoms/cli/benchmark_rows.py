@@ -1,0 +1,100 @@
+"""`lcoms benchmark report` and `keep`: tables and figures from rows, and rows that are kept."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lcoms.core.errors import ConfigError
+
+
+def report(
+    rows: Annotated[
+        list[Path] | None, typer.Argument(help="Folders or files of rows, read together.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for report.md, CSV and PNG files.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of kept measurements: print the tables of the results page.")
+    ] = None,
+    page: Annotated[
+        list[Path] | None, typer.Option(help="With --results: write the tables into this page; repeatable.")
+    ] = None,
+) -> None:
+    """Make all tables and figures from rows alone; equal rows give equal files."""
+    from lcoms.benchmark.rows import read_rows
+    from lcoms.benchmark.write import write_benchmark
+
+    if (results is None) == (not rows) or (results is None) == (out is None) or (page and results is None):
+        raise ConfigError("give ROWS and --out FOLDER, or --results FOLDER with or without --page FILE.")
+    if results is not None:
+        _results(results, page or [])
+        return
+    for path in write_benchmark(read_rows(rows or []), out or Path()):
+        typer.echo(str(path))
+
+
+def keep(
+    rows: Annotated[Path, typer.Argument(help="Rows by lcoms evaluate --out, or JSON or JSON lines of flat cases.")],
+    name: Annotated[str, typer.Option(help="Name of the measurement, such as cspbench.")],
+    title: Annotated[str, typer.Option(help="What the rows are, as a table names them.")],
+    command: Annotated[str, typer.Option(help="The command that made them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of kept measurements.")] = Path("benchmarks/results"),
+    weights: Annotated[
+        str | None, typer.Option(help="Digest of the weights.", show_default="that of the weights in the package")
+    ] = None,
+    note: Annotated[str, typer.Option(help="A sentence below the table.")] = "",
+    machine: Annotated[str, typer.Option(help="What the seconds were measured on.")] = "",
+    date: Annotated[str | None, typer.Option(help="When they were made.", show_default="today")] = None,
+    columns: Annotated[
+        str, typer.Option(help="Columns of the table of cases, with commas between.", show_default="all")
+    ] = "",
+    headline: Annotated[bool, typer.Option("--headline", help="Give it a line in the headline table.")] = False,
+) -> None:
+    """Keep rows in OUT/NAME.jsonl.gz, from which report --results makes the tables of the results page."""
+    from lcoms.benchmark.kept import Header, measurement_of, read_content, write_measurement
+
+    content = read_content(rows)
+    kind: Literal["predictions", "cases"] = "predictions" if content and "ranks" in content[0] else "cases"
+    digest = _shipped() if weights is None else weights
+    made = time.strftime("%Y-%m-%d") if date is None else date
+    header = Header(
+        name,
+        kind,
+        title,
+        command,
+        digest,
+        made,
+        machine,
+        note,
+        headline,
+        tuple(part.strip() for part in columns.split(",") if part.strip()),
+    )
+    path = write_measurement(out, measurement_of(header, content))
+    typer.echo(f"{path}: {len(content)} rows.")
+    typer.echo(f"Next: lcoms benchmark report --results {out} --page docs/results.md")
+
+
+def _results(folder: Path, pages: list[Path]) -> None:
+    """Print the tables, or write them into pages."""
+    from lcoms.benchmark.page import fill, page_tables
+    from lcoms.core.disk import write_whole
+
+    tables = page_tables(folder, shipped=_shipped())
+    for path in pages:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read; give --page a Markdown file.") from error
+        write_whole(path, fill(text, tables))
+        typer.echo(str(path))
+    if not pages:
+        typer.echo("\n".join(f"{name}\n\n{table}" for name, table in tables.items()))
+
+
+def _shipped() -> str:
+    from lcoms.prediction.bundle import WeightBundle
+
+    return WeightBundle.load().digest

@@ -1,0 +1,128 @@
+"""`lcoms evaluate surrogate` and `latents`: what energies and what crystals latents carry."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lcoms.core.disk import require_writable, write_whole
+from lcoms.core.errors import ConfigError
+
+StoreArgument = Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")]
+CdvaeOption = Annotated[
+    Path | None, typer.Option(help="Weights file of the CD-VAE that encodes.", show_default="the one in WEIGHTS")
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights", help="Folder of trained weights.", show_default="those in the package")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures to this JSON file, too.")]
+MaxAtomsOption = Annotated[int, typer.Option(help="Largest cell.")]
+
+
+def surrogate(
+    store: StoreArgument,
+    weights: WeightsOption = None,
+    cdvae: CdvaeOption = None,
+    surrogates: Annotated[
+        list[Path] | None,
+        typer.Option("--surrogate", help="File of a surrogate; the mean of several counts.", show_default="in WEIGHTS"),
+    ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="A line for crystals whose source begins so, such as MP; repeatable."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train or val.")] = "val",
+    max_atoms: MaxAtomsOption = 20,
+    out: OutOption = None,
+) -> None:
+    """Errors of surrogates on unseen compositions, and how well they order the crystals of each."""
+    from lcoms.data.store import Store
+    from lcoms.evaluate.surrogates import encode_crystals, score_surrogates, unseen_rows
+    from lcoms.models.surrogate_file import load_surrogate
+    from lcoms.models.weights import load_cdvae, load_weights
+
+    if out is not None:
+        require_writable(out)
+    data = Store.open(store)
+    rows = unseen_rows(data, max_atoms=max_atoms, split=split)
+    used = [load_surrogate(file)[0] for file in surrogates] if surrogates else [load_weights(weights).surrogate]
+    model = load_weights(weights).cdvae if cdvae is None else load_cdvae(cdvae)[0]
+    _require_fit(model.latent_dim, [one.latent_dim for one in used])
+    clock = time.perf_counter()
+    crystals = encode_crystals(data, model, rows)
+    scores = score_surrogates(used, crystals, sources=sources or [])
+    typer.echo(f"{len(used)} surrogate{'s'[: len(used) > 1]}, split {split}, {time.perf_counter() - clock:.0f} s")
+    typer.echo(f"{'crystals':<10} {'n':>6}  {'MAE, eV/atom':<22} {'within compositions':<22} {'Spearman':<22} of")
+    for one in scores:
+        within = f"{one.mae_within!s:<22} {one.spearman!s:<22}"
+        typer.echo(f"{one.name:<10} {one.n_crystals:>6}  {one.mae!s:<22} {within} {one.n_ordered}")
+    if out is not None:
+        write_whole(out, json.dumps([asdict(one) for one in scores], indent=1) + "\n")
+
+
+def _require_fit(latent_dim: int, theirs: list[int]) -> None:
+    if any(other != latent_dim for other in theirs):
+        raise ConfigError("the surrogate belongs to another CD-VAE; give that one by --cdvae.")
+
+
+def latents(
+    store: StoreArgument,
+    weights: WeightsOption = None,
+    cdvae: CdvaeOption = None,
+    n: Annotated[int, typer.Option("-n", help="Pairs of crystals, of as many compositions.", min=1)] = 100,
+    points: Annotated[int, typer.Option(help="Latents decoded on the way from one to the other.", min=2)] = 11,
+    oracle: Annotated[str, typer.Option(help="Energy oracle of the decoded crystals; none: no energies.")] = "none",
+    probe: Annotated[
+        int, typer.Option(help="Training crystals of the energy probe, and as many of validation; 0: no probe.", min=0)
+    ] = 10_000,
+    split: Annotated[str, typer.Option(help="train or val: where the pairs come from.")] = "val",
+    max_atoms: MaxAtomsOption = 20,
+    seed: Annotated[int, typer.Option()] = 0,
+    out: OutOption = None,
+) -> None:
+    """Decode the way between two crystals of one composition, and read energies from latents by a linear regression."""
+    import numpy as np
+    import torch
+
+    from lcoms.data.store import Store
+    from lcoms.evaluate.latents import interpolate, pairs_of_one_composition, probe_energy
+    from lcoms.evaluate.statistics import Share
+    from lcoms.models.weights import load_cdvae, load_weights
+    from lcoms.oracles.registry import make_oracle
+    from lcoms.train.latents import encode_rows, select_rows, surrogate_data
+
+    if out is not None:
+        require_writable(out)
+    judge, random = None if oracle == "none" else make_oracle(oracle), np.random.default_rng(seed)
+    model, data = load_weights(weights).cdvae if cdvae is None else load_cdvae(cdvae)[0], Store.open(store)
+    clock = time.perf_counter()
+    pairs = pairs_of_one_composition(data, select_rows(data, max_atoms=max_atoms, split=split), n, random)
+    ways = interpolate(model, pairs, torch.Generator().manual_seed(seed), oracle=judge, points=points)
+    typer.echo(f"{len(ways)} pairs of split {split}, {points} points each, {time.perf_counter() - clock:.0f} s")
+    inner = [good for way in ways for good in way.valid[1:-1]]
+    ends = [good for way in ways for good in (way.valid[0], way.valid[-1])]
+    typer.echo(f"valid between the ends   {Share(sum(inner), len(inner))}")
+    typer.echo(f"valid at the ends        {Share(sum(ends), len(ends))}")
+    typer.echo(f"ends that match          {Share(sum(sum(way.ends_match) for way in ways), 2 * len(ways))}")
+    barriers = [way.barrier for way in ways if way.barrier is not None]
+    if barriers:
+        low, middle, high = np.percentile(barriers, [10, 50, 90])
+        typer.echo(f"barrier, eV/atom         median {middle:.3f}, 10 to 90 %: {low:.3f} to {high:.3f}")
+    figures: dict[str, object] = {"ways": [asdict(way) | {"barrier": way.barrier} for way in ways]}
+    if probe:
+        some = [select_rows(data, max_atoms=max_atoms, split=name) for name in ("train", "val")]
+        rows = np.sort(np.concatenate([random.permutation(part)[:probe] for part in some]))
+        found = probe_energy(surrogate_data(data, rows, encode_rows(model, data, rows)))
+        typer.echo(f"energy probe, {found.n_train} training crystals, {found.n_unseen} of unseen compositions, eV/atom")
+        typer.echo(
+            f"  composition alone      {found.composition:.3f}, within compositions {found.within_composition:.3f}"
+        )
+        typer.echo(f"  and latent             {found.latent:.3f}, within them {found.within:.3f}")
+        figures["probe"] = found._asdict()
+    if out is not None:
+        write_whole(out, json.dumps(figures, indent=1) + "\n")

@@ -1,0 +1,177 @@
+"""What a latent is for: the way between two crystals of one composition, and the energy that it carries.
+
+A crystal decoded half-way between two others should be a crystal, and its energy should not tower above theirs; a
+linear regression on a latent should know the energy better than one on the composition alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcoms.core.errors import DataError
+from lcoms.data.store import Store
+from lcoms.models.base import CDVAE
+from lcoms.models.composition import composition_keys
+from lcoms.oracles.base import EnergyOracle, evaluate_all
+from lcoms.structure.batch import CrystalBatch
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.matching import LOOSE, matches
+from lcoms.train.surrogate_data import SurrogateData
+
+MIN_DISTANCE = 0.5  # angstrom; the field's rule for a valid crystal
+RIDGE = 1e-4
+
+
+class Pair(NamedTuple):
+    """Two crystals with the same contents of the cell."""
+
+    first: Crystal
+    second: Crystal
+
+
+@dataclass(frozen=True)
+class Way:
+    """Crystals decoded at even steps between the latents of two crystals.
+
+    Attributes:
+        formula: of the cell.
+        n_atoms: in it.
+        valid: at each point, whether a crystal came out whose atoms are apart.
+        energies: at each point, eV/atom; None without a valid crystal, or where the oracle has none.
+        ends_match: whether the crystals decoded at both ends match those encoded.
+    """
+
+    formula: str
+    n_atoms: int
+    valid: tuple[bool, ...]
+    energies: tuple[float | None, ...]
+    ends_match: tuple[bool, bool]
+
+    @property
+    def barrier(self) -> float | None:
+        """How far the highest point lies above the line between the ends, eV/atom; None without both ends."""
+        first, last = self.energies[0], self.energies[-1]
+        if first is None or last is None:
+            return None
+        line = np.linspace(first, last, len(self.energies))
+        return max(e - low for e, low in zip(self.energies, line.tolist(), strict=True) if e is not None)
+
+
+def pairs_of_one_composition(store: Store, rows: NDArray[np.int64], n: int, random: np.random.Generator) -> list[Pair]:
+    """At most n pairs of rows with the same contents of the cell that are different structures, one a composition.
+
+    Raises:
+        DataError: there is none.
+    """
+    by_contents: dict[tuple[str, int], list[int]] = {}
+    formulas = store.columns("formula")["formula"]
+    for row in random.permutation(rows).tolist():
+        by_contents.setdefault((str(formulas[row]), int(store.n_atoms[row])), []).append(row)
+    found: list[Pair] = []
+    for members in by_contents.values():
+        for one, other in combinations(members[:4], 2):
+            pair = Pair(store[one], store[other])
+            if not matches(pair.first, pair.second, LOOSE):
+                found.append(pair)
+                break
+        if len(found) == n:
+            break
+    if not found:
+        raise DataError(f"{store.path} has no two different crystals with the same contents of the cell there.")
+    return found
+
+
+@torch.no_grad()
+def interpolate(
+    model: CDVAE, pairs: Sequence[Pair], generator: torch.Generator, *, oracle: EnergyOracle | None, points: int = 11
+) -> list[Way]:
+    """Decode `points` latents on the straight line between the two of each pair, once each, without symmetry.
+
+    Args:
+        oracle: gives the energies; None: no energies.
+    """
+    ways = []
+    for pair in pairs:
+        ends = model.encode(CrystalBatch.from_crystals(pair))[0]
+        shares = torch.linspace(0, 1, points)[:, None]
+        cell = pair.first.composition
+        crystals = model.decode(torch.lerp(ends[:1], ends[1:], shares), [cell] * points, generator)
+        valid = [c is not None and shortest_distance(c.lattice, c.frac_coords) >= MIN_DISTANCE for c in crystals]
+        there = [c for c, good in zip(crystals, valid, strict=True) if c is not None and good]
+        looked = iter([] if oracle is None else evaluate_all(oracle, there))
+        energies = []
+        for good in valid:
+            result = next(looked, None) if good else None
+            energies.append(result.energy / cell.n_atoms if result is not None and result.ok else None)
+        same = [c is not None and matches(c, p, LOOSE) for c, p in zip((crystals[0], crystals[-1]), pair, strict=True)]
+        ways.append(Way(cell.formula, cell.n_atoms, tuple(valid), tuple(energies), (same[0], same[1])))
+    return ways
+
+
+class Probe(NamedTuple):
+    """Errors of linear regressions on unseen compositions, eV/atom.
+
+    Attributes:
+        composition: from element fractions.
+        latent: from element fractions and the latent.
+        within, within_composition: the same of energies counted from the mean of their composition, which the first
+            regression cannot know.
+        n_train, n_unseen: crystals.
+    """
+
+    composition: float
+    latent: float
+    within_composition: float
+    within: float
+    n_train: int
+    n_unseen: int
+
+
+def probe_energy(data: SurrogateData) -> Probe:
+    """How much of the energy a ridge regression reads from latents.
+
+    Raises:
+        DataError: there is nothing to test on.
+    """
+    train, unseen = ~data.is_val, data.is_val
+    if not bool(unseen.any()):
+        raise DataError("there is no crystal of an unseen composition to probe on.")
+    std = data.latents[train].std(dim=0).clamp_min(1e-3)
+    latents = (data.latents - data.latents[train].mean(dim=0)) / std
+    both = torch.cat([data.composition_features, 0.1 * latents], dim=1)
+    groups = composition_keys(data.composition_features[unseen])
+    errors = [
+        (_ridge(x[train], data.energies[train], x[unseen]) - data.energies[unseen]).double().numpy()
+        for x in (data.composition_features, both)
+    ]
+    alone, with_latent = (float(np.abs(error).mean()) for error in errors)
+    return Probe(
+        alone, with_latent, _within(errors[0], groups), _within(errors[1], groups), int(train.sum()), len(groups)
+    )
+
+
+def _ridge(x: Float[Tensor, "n k"], y: Float[Tensor, " n"], asked: Float[Tensor, "m k"]) -> Float[Tensor, " m"]:
+    x, y, asked = x.double(), y.double(), asked.double()
+    mean, level = x.mean(dim=0), y.mean()
+    gram = (x - mean).T @ (x - mean) + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+    weights = torch.linalg.solve(gram, (x - mean).T @ (y - level))
+    predicted: Tensor = (asked - mean) @ weights + level
+    return predicted.float()
+
+
+def _within(errors: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
+    """Mean absolute error from the mean of each composition, over compositions with several crystals; NaN for none."""
+    sizes = np.bincount(groups)
+    centred = errors - (np.bincount(groups, weights=errors) / np.maximum(sizes, 1))[groups]
+    several = sizes[groups] > 1
+    return float(np.abs(centred[several]).mean()) if several.any() else float("nan")

@@ -1,0 +1,157 @@
+"""How well surrogates predict energies of unseen compositions, and how well they order the crystals of each.
+
+The error of a composition's mean hides in the first what the second needs, so both stand beside the error within
+compositions: that of energies counted from the mean of their composition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcoms.core.errors import DataError
+from lcoms.data.dataset import to_batch
+from lcoms.data.store import Store
+from lcoms.models.base import CDVAE
+from lcoms.models.composition import batch_element_fractions, composition_keys
+from lcoms.models.surrogate import ConservativeSurrogate, predict_energies
+from lcoms.train.latents import encode_rows, select_rows
+from lcoms.train.ranking import within_composition_spearman
+
+N_RESAMPLES = 1000
+ALL = "all"
+
+
+class Interval(NamedTuple):
+    """A mean over compositions with the 95 % interval of a bootstrap over them."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class SurrogateScore:
+    """Figures of one set of crystals.
+
+    Attributes:
+        name: all, or how the sources of these crystals begin.
+        n_crystals, n_compositions: in it.
+        mae: mean absolute error, eV/atom.
+        mae_within: of energies counted from the mean of their composition, over compositions with several crystals.
+        spearman: mean over compositions of three and more crystals.
+        n_ordered: those compositions.
+    """
+
+    name: str
+    n_crystals: int
+    n_compositions: int
+    mae: Interval
+    mae_within: Interval
+    spearman: Interval
+    n_ordered: int
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedCrystals:
+    """Crystals as surrogates see them.
+
+    Attributes:
+        latents: (n, d) the encoder's mu.
+        features: (n, 103) element fractions.
+        energies: (n,) formation energies, eV/atom.
+        sources: of each crystal.
+    """
+
+    latents: Float[Tensor, "n d"]
+    features: Float[Tensor, "n 103"]
+    energies: NDArray[np.float64]
+    sources: tuple[str, ...]
+
+
+def unseen_rows(store: Store, *, max_atoms: int, split: str = "val") -> NDArray[np.int64]:
+    """Rows of a split with a formation energy whose composition does not stand in the training split, if it is another.
+
+    Raises:
+        DataError: there is none.
+    """
+    rows = select_rows(store, max_atoms=max_atoms, split=split)
+    columns = store.columns("formula", "formation_energy_per_atom")
+    wanted = np.isfinite(columns["formation_energy_per_atom"][rows].astype(float))
+    if split != "train":
+        wanted &= ~np.isin(columns["formula"][rows], columns["formula"][store.select(split="train")])
+    if not wanted.any():
+        what = "" if split == "train" else " of compositions that are not trained on"
+        raise DataError(f"{store.path} holds no crystals of split {split!r}{what} with up to {max_atoms} atoms.")
+    return rows[wanted]
+
+
+def encode_crystals(store: Store, cdvae: CDVAE, rows: NDArray[np.int64]) -> EncodedCrystals:
+    """Rows of a store by an encoder."""
+    crystals = store.arrays(rows)
+    batch = to_batch(crystals)
+    features = batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals)
+    sources = tuple(str(source) for source in store.columns("source")["source"][rows])
+    return EncodedCrystals(
+        encode_rows(cdvae, store, rows), features, crystals.formation_energy.astype(np.float64), sources
+    )
+
+
+def score_surrogates(
+    surrogates: Sequence[ConservativeSurrogate], crystals: EncodedCrystals, *, sources: Sequence[str] = ()
+) -> list[SurrogateScore]:
+    """Figures of the mean of surrogates over all crystals, and over those whose source begins with each text."""
+    made = [predict_energies(one, crystals.latents, crystals.features) for one in surrogates]
+    predictions = torch.stack(made).mean(dim=0).double().numpy()
+    groups = composition_keys(crystals.features)
+    scores = []
+    for name in (ALL, *sources):
+        inside = np.array([name == ALL or source.startswith(name) for source in crystals.sources])
+        if inside.any():
+            scores.append(_score(name, crystals.energies[inside], predictions[inside], groups[inside]))
+    return scores
+
+
+def _score(
+    name: str, energies: NDArray[np.float64], predictions: NDArray[np.float64], groups: NDArray[np.int64]
+) -> SurrogateScore:
+    errors, within, orders = [], [], []
+    for members in _members(groups):
+        error = predictions[members] - energies[members]
+        errors.append((float(np.abs(error).sum()), len(members)))
+        if len(members) > 1:
+            within.append((float(np.abs(error - error.mean()).sum()), len(members)))
+        rho, counted = within_composition_spearman(energies[members], predictions[members], groups[members])
+        if counted:
+            orders.append((rho, 1))
+    return SurrogateScore(
+        name, len(energies), len(errors), _mean(errors), _mean(within), _mean(orders), n_ordered=len(orders)
+    )
+
+
+def _members(groups: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order][:1] - 1))
+    yield from np.split(order, starts[1:])
+
+
+def _mean(sums: Sequence[tuple[float, int]]) -> Interval:
+    """Sum over sum, with its interval; NaN for nothing."""
+    if not sums:
+        return Interval(*[float("nan")] * 3)
+    table = np.array(sums, dtype=float)
+    drawn = np.random.default_rng(0).integers(len(table), size=(N_RESAMPLES, len(table)))
+    resampled = table[drawn].sum(axis=1)
+    low, high = np.percentile(resampled[:, 0] / resampled[:, 1], [2.5, 97.5])
+    value = table[:, 0].sum() / table[:, 1].sum()
+    return Interval(float(value), float(low), float(high))

@@ -1,0 +1,43 @@
+"""A loss that orders the crystals of each composition instead of fitting their energies.
+
+ListNet (Cao and others 2007), as ranking models for offline optimisation use it (Tan and others 2025, RaM): the
+cross-entropy of Boltzmann weights by the true energies with those by the predicted ones.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def listwise_loss(
+    energies: Float[Tensor, " n"],
+    targets: Float[Tensor, " n"],
+    groups: Int[Tensor, " n"],
+    *,
+    width: float | Float[Tensor, ""],
+) -> Float[Tensor, ""]:
+    """Mean over crystals of -sum p log q + sum p log p within compositions, p = softmax(-targets / width).
+
+    It is 0 where each composition's predictions differ from the targets by a constant, and for single crystals.
+
+    Args:
+        energies: predicted.
+        targets: true, in the same units.
+        groups: labels, equal for equal compositions.
+        width: the kT of the weights.
+    """
+    _, labels = torch.unique(groups, return_inverse=True)
+    truth = _log_weights(-targets / width, labels)
+    guess = _log_weights(-energies.to(targets.dtype) / width, labels)
+    return (truth.exp() * (truth - guess)).sum() / len(targets)
+
+
+def _log_weights(values: Float[Tensor, " n"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Logarithm of the softmax of values among those of one label."""
+    n = int(labels.max()) + 1
+    largest = torch.full((n,), -torch.inf, dtype=values.dtype, device=values.device)
+    shifted = values - largest.scatter_reduce(0, labels, values.detach(), "amax")[labels]
+    sums = torch.zeros(n, dtype=values.dtype, device=values.device).index_add(0, labels, shifted.exp())
+    return shifted - sums.log()[labels]

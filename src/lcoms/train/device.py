@@ -1,0 +1,30 @@
+"""Where networks are trained."""
+
+from __future__ import annotations
+
+import torch
+
+from lcoms.core.errors import ConfigError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def require_device(name: str) -> torch.device:
+    """The device of a name; auto is a GPU where there is one.
+
+    Raises:
+        ConfigError: another name, or a GPU that is not there.
+    """
+    if name not in DEVICES:
+        raise ConfigError(f"there is no device {name!r}; choose {', '.join(DEVICES[:-1])} or {DEVICES[-1]}.")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise ConfigError("PyTorch finds no NVIDIA GPU; choose --device cpu, or install the build for CUDA.")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether products of matrices in bfloat16 are quick there."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported())
