@@ -23,7 +23,8 @@ from lcoms.core.errors import ConfigError, FormulaError, LcomsError
 from lcoms.page import page_html
 from lcoms.page.render import asset
 from lcoms.prediction.overlap import training_overlap
-from lcoms.prediction.pipeline import Predictor, require_candidates
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.result import require_candidates
 from lcoms.structure.crystal import Composition
 
 COOKIE = "lcoms-token"

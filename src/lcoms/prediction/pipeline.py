@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lcoms.core.errors import FormulaError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.committee import models_of
 from lcoms.oracles.hull import Hull
@@ -219,8 +218,13 @@ class Predictor:
         """The source of a composition's random numbers."""
         return torch.Generator().manual_seed(composition_seed(self.spec.seed, composition))
 
-    def relax(self, sets: Sequence[DecodedSet], *, tell: Tell | None = None) -> list[RelaxedSet]:
+    def relax(
+        self, sets: Sequence[DecodedSet], *, tell: Tell | None = None, checkpoint: Path | None = None
+    ) -> list[RelaxedSet]:
         """The best decoded crystals of each set relaxed, those of all sets together.
+
+        Args:
+            checkpoint: a file that keeps each relaxation as soon as it is there, and from which known ones are taken.
 
         Raises:
             OracleError: the energy model cannot be made.
@@ -239,21 +243,24 @@ class Predictor:
         crystals = compressed([one.crystal for some in chosen for one in some], self.oracle, spec.pressure)
         if tell is not None and names:
             tell(Progress(names[0], "relaxing", 0, len(names)))
-        results = iter(more_symmetric(self._relaxations(crystals, count), self._relaxations))
+        first = self._relaxations(crystals, count, checkpoint=checkpoint)
+        results = iter(more_symmetric(first, partial(self._relaxations, checkpoint=checkpoint)))
         found = [
             collect(some, [next(results) for _ in some], self.formation_energy, self._committee_energies)
             for some in chosen
         ]
-        return [self._further(one, decoded.composition) for one, decoded in zip(found, sets, strict=True)]
+        final = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}-final{checkpoint.suffix}")
+        return [self._further(one, decoded.composition, final) for one, decoded in zip(found, sets, strict=True)]
 
-    def _further(self, relaxed: RelaxedSet, composition: Composition) -> RelaxedSet:
+    def _further(self, relaxed: RelaxedSet, composition: Composition, checkpoint: Path | None) -> RelaxedSet:
         """With the first candidates, as they stand now, relaxed to smaller forces."""
         spec = self._relaxation
         if spec.final_fmax >= spec.fmax:
             return relaxed
         order = in_known_order(self.rank(relaxed.usable), composition, self.bundle, self.spec)
         first = [one.crystal for one in order[: spec.n_final]]
-        pairs = list(zip(first, self._relaxations(first, fmax=spec.final_fmax), strict=True))
+        again = self._relaxations(first, fmax=spec.final_fmax, checkpoint=checkpoint)
+        pairs = list(zip(first, again, strict=True))
         return with_further(relaxed, pairs, self.formation_energy, self._committee_energies)
 
     def rank(self, relaxed: Sequence[Relaxed]) -> list[Candidate]:
@@ -320,10 +327,12 @@ class Predictor:
         progress: Callable[[int, RelaxResult], None] | None = None,
         *,
         fmax: float | None = None,
+        checkpoint: Path | None = None,
     ) -> Sequence[RelaxResult]:
-        config = replace(self._relaxation.config, fmax=fmax or self._relaxation.fmax)
-        oracle = self._relaxation.oracle
-        return relax_crystals(crystals, oracle, config, processes=self.processes, progress=progress)
+        config, oracle = replace(self._relaxation.config, fmax=fmax or self._relaxation.fmax), self._relaxation.oracle
+        return relax_crystals(
+            crystals, oracle, config, processes=self.processes, checkpoint=checkpoint, progress=progress
+        )
 
     def _committee_energies(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
         return [() for _ in crystals] if self.committee is None else self.committee.energies_by_model(crystals)
@@ -338,13 +347,3 @@ class Predictor:
         model = self.bundle.calibration.find(self.spec.with_options({"ranking": {"committee": list(models[1:])}}))
         features = [] if model is None else evidence(candidates)
         return model.probability(features) * (1 - left_out) if model is not None and features else None
-
-
-def require_candidates(prediction: Prediction) -> Prediction:
-    """The prediction; FormulaError if nothing came of it."""
-    if not prediction.candidates:
-        formula, n = prediction.composition.reduced_formula, prediction.decoded.n_proposals
-        if prediction.left_out:
-            raise FormulaError(f"{formula}: nothing satisfies the constraints. {' '.join(prediction.left_out)}")
-        raise FormulaError(f"{formula}: no valid crystal came out of {n} proposals.")
-    return prediction

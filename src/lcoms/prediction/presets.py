@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,6 +11,8 @@ from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE, default_committee
 from lcoms.prediction.spec import PredictionSpec
 
+Typed = tuple[tuple[str, Any], ...]
+"""Names and values of options as they were typed; values have a form in JSON."""
 DEFAULT_EFFORT = "normal"
 EFFORTS: Mapping[str, Mapping[str, Any]] = {
     "fast": {
@@ -79,6 +81,13 @@ class Options:
     density: float | None = None
     tolerance: float | None = None
     seed: int = 0
+
+
+def typed(options: Options) -> Typed:
+    """Options that were chosen otherwise than they are by default, for the record."""
+    default = Options()
+    pairs = ((field.name, getattr(options, field.name)) for field in fields(options))
+    return tuple((name, value) for name, value in pairs if value != getattr(default, name))
 
 
 def spec_for(options: Options) -> PredictionSpec:
