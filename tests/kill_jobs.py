@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -119,7 +120,10 @@ def relax_job(folder: Path) -> Job:
 
 
 def campaign_job(folder: Path) -> Job:
-    """Seconds are no result, nor is the journal: a formula that was finished just before a kill has no line there."""
+    """Two workers, with CHGNet where it is installed.
+
+    Seconds are no result, nor is the journal: a formula that was finished just before a kill has no line there.
+    """
     (folder / "weights").mkdir()
     write_weights(folder / "weights")
     file = folder / "formulas.txt"
@@ -132,7 +136,9 @@ def campaign_job(folder: Path) -> Job:
         assert len(lines) == len(set(lines))
         return found | {"summary.parquet": json.dumps(rows).encode(), "summary.csv": b"", "journal.jsonl": b""}
 
-    options = ["--weights", str(folder / "weights"), "--processes", "1", *QUICK]
+    options = ["--weights", str(folder / "weights"), "--processes", "2", *QUICK]
+    if find_spec("chgnet") is not None:
+        options += ["--oracle", "chgnet:r2scan", "--committee", "none", "--fmax", "1"]
     return Job(FORMULAS_KEPT, lambda out: ["campaign", str(file), "--out", str(out), *options], results)
 
 
@@ -163,7 +169,13 @@ def improve_job(folder: Path) -> Job:
     write_weights(folder / "weights")
     options = ["--budget", "4", "--batch", "2", "--starts", "2", "-n", "2", "--oracle", "analytic", "--processes", "2"]
     weights = ["--weights", str(folder / "weights")]
-    return Job("", lambda out: ["improve", "NaCl", "--out", str(out), *weights, *options], contents)
+
+    def results(out: Path) -> dict[str, bytes]:
+        found = contents(out)
+        kept = {name: found[name] for name in found if name.startswith("improve-")}
+        return found | {name: b"\n".join(sorted(content.splitlines())) for name, content in kept.items()}
+
+    return Job(RELAXED, lambda out: ["improve", "NaCl", "--out", str(out), *weights, *options], results)
 
 
 class SlowFiles(BaseHTTPRequestHandler):

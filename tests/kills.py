@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-LONGEST = 120.0  # seconds of one run; longer ones hang
+LONGEST = 900.0  # seconds of one run; longer ones hang
 ROUNDS_PER_KILL = 5  # a run that ends before its kill costs a round
 PATIENCE = 10.0  # seconds in which processes of a killed command must end
 PREAMBLE = """

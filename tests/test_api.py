@@ -47,8 +47,18 @@ def test_options_are_those_of_the_command_line(tiny_weights: Path) -> None:
         "SrTiO3", relax=False, weights=tiny_weights, starts=24, n_candidates=1, formula_units=1, steps=0
     )
     assert len(only) == 5
-    with pytest.raises(TypeError, match="n_startz"):
-        lcoms.predict("NaCl", weights=tiny_weights, n_startz=3)  # type: ignore[call-arg]
+    for wrong, meant in (
+        ("n_starts", "starts"),
+        ("n", "n_candidates"),
+        ("candidates", "n_candidates"),
+        ("efort", "effort"),
+    ):
+        with pytest.raises(TypeError, match=f"predict has no option '{wrong}'; did you mean {meant}\\?"):
+            lcoms.predict("NaCl", weights=tiny_weights, **{wrong: 3})
+    with pytest.raises(ConfigError, match="'colour'; see help"):
+        lcoms.predict("NaCl", colour="blue")  # type: ignore[call-arg]
+    with pytest.raises(FormulaError, match=r"lcoms\.predict_all takes several"):
+        lcoms.predict(["NaCl", "ZnO"])  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="n_relax has no effect without relaxation"):
         lcoms.predict("NaCl", relax=False, n_relax=3, weights=tiny_weights)
     with pytest.raises(ConfigError, match="'two' makes no sense"):
@@ -69,6 +79,19 @@ def test_compositions_of_pymatgen_and_of_lcoms_are_taken(tiny_weights: Path) -> 
         for formula in ("NaCl", PymatgenComposition("Na2Cl2"), lcoms.Composition.from_formula("NaCl"))
     ]
     assert texts[0] == texts[1] == texts[2]
+
+
+def test_fractions_are_predicted_as_an_ordered_formula_when_asked(
+    tiny_weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"relax": False, "weights": tiny_weights, "starts": 3, "steps": 0}
+    for formula in ("Na0.5Cl0.5", PymatgenComposition("Na0.5Cl0.5")):
+        with pytest.raises(FormulaError, match=r"'Na0\.5Cl0\.5' has fractional counts"):
+            lcoms.predict(formula, **options)  # type: ignore[arg-type]
+        caplog.clear()
+        found = lcoms.predict(formula, ordered_approximation=True, **options)  # type: ignore[arg-type]
+        assert found.composition.reduced_formula == "NaCl"
+        assert "NaCl stands for Na0.5Cl0.5 and is exactly it." in caplog.text
 
 
 def test_a_structure_of_pymatgen_is_the_only_start(tiny_weights: Path) -> None:

@@ -9,13 +9,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import gemmi
 import pytest
+from ase.io import read as ase_read
 from tiny import KnownDecoder, rock_salt, wurtzite
 
 from lcoms.cli.main import run
+from lcoms.core.errors import DataError
+from lcoms.oracles.hull import read_entries
 from lcoms.prediction import bundle as bundle_module
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.io import to_cif
+from lcoms.structure.io import from_cif, read_crystal, to_cif
+from lcoms.structure.matching import STRICT, matches
 
 QUICK = ("--starts", "4", "--steps", "2")
 UNRELAXED = ("--no-relax",)
@@ -95,6 +100,20 @@ def test_good_formulas_beside_bad_ones_still_run(predict, tmp_path: Path) -> Non
     assert results(tmp_path, "NaCl")["candidates"]
     assert output.count("Next:") == 1
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["NaCl"]
+
+
+def test_fractions_are_predicted_as_an_ordered_formula_when_asked(predict, tmp_path: Path) -> None:
+    code, _, complaints = predict("Na0.5Cl0.5", "Zn0.7O")
+    assert code == 2
+    assert all("--ordered-approximation" in line for line in complaints)
+    code, _, complaints = predict("Na0.5Cl0.5", "Zn0.67Sr0.33O", "--ordered-approximation")
+    assert code == 0
+    assert complaints == [
+        "lcoms: Na0.5Cl0.5: NaCl stands for Na0.5Cl0.5 and is exactly it.",
+        "lcoms: Zn0.67Sr0.33O: SrZn2O3 stands for Zn0.67Sr0.33O and deviates by 0.003 (Zn 0.667 for 0.67).",
+    ]
+    assert results(tmp_path, "NaCl")["formula"] == "NaCl"
+    assert results(tmp_path, "SrZn2O3")["formula"] == "SrZn2O3"
 
 
 def test_formulas_from_a_file(predict, tmp_path: Path) -> None:
@@ -275,12 +294,21 @@ def test_a_run_is_repeated_from_its_results(tiny_weights: Path, tmp_path: Path, 
     def go(out: str, *options: str) -> dict[str, bytes]:
         folders = ["--weights", str(tiny_weights), "--processes", "1", "--out", str(tmp_path / out)]
         assert run(["predict", "NaCl", *options, *folders]) == 0
-        return {path.name: path.read_bytes() for path in (tmp_path / out / "NaCl").iterdir()}
+        files = {path.name: path.read_text() for path in (tmp_path / out / "NaCl").iterdir()}
+        content = json.loads(files.pop("results.json"))
+        typed.append(content.pop("options"))
+        return files | content
 
+    typed: list[dict] = []
     options = ("--oracle", "analytic", "--n-relax", "2", "-n", "3", "--seed", "5", "--committee", "toy_oracles:Springs")
     first = go("first", *options, *QUICK)
     file = str(tmp_path / "first" / "NaCl" / "results.json")
     assert go("again", "--spec", file) == first
+    assert typed[0] == {
+        "n_candidates": 3, "starts": 4, "steps": 2, "oracle": "analytic", "committee": ["toy_oracles:Springs"],
+        "n_relax": 2, "seed": 5,
+    }  # fmt: skip
+    assert typed[1] == {"spec": file}
     capsys.readouterr()
     for beside in (("--seed", "6"), ("--effort", "fast"), ("--no-relax",)):
         assert run(["predict", "NaCl", "--spec", file, *beside, "--weights", str(tiny_weights)]) == 2
@@ -333,3 +361,59 @@ def test_the_report_holds_all_formulas_and_their_energies(predict, tmp_path: Pat
     assert "The training data hold 1 crystal of NaCl itself" in text
     predict("NaCl", out=tmp_path / "other")
     assert not (tmp_path / "other" / "report.html").exists()
+
+
+def test_results_are_reference_phases_of_the_model_that_made_them(predict, tmp_path: Path) -> None:
+    options = ("--relax", "--oracle", "analytic", "--n-relax", "2", "--processes", "1")
+    predict("NaCl", *options, out=tmp_path / "first")
+    phases = tmp_path / "first" / "NaCl" / "results.json"
+    lowest = min(
+        one["relaxation"]["total_energy_per_atom"]
+        for one in json.loads(phases.read_text())["candidates"]
+        if one["relaxation"]
+    )
+    (tmp_path / "elements.json").write_text(
+        json.dumps([{"formula": formula, "energy_per_atom": 0.0} for formula in ("Na", "Cl")])
+    )
+    found = read_entries(phases, lambda crystals: [0.0 for _ in crystals], None, "analytic")
+    assert {phase.composition.reduced_formula for phase in found} == {"NaCl"}
+    assert min(phase.energy_per_atom for phase in found) == lowest
+    cif, springs = str(tmp_path / "first" / "NaCl" / "rank-01.cif"), ("--oracle", "toy_oracles:Springs")
+    assert run(["rank", cif, "--oracle", "analytic", "--hull", str(phases)]) == 0
+    assert run(["rank", cif, *springs, "--hull", str(phases)]) == 2
+    predict("NaCl", out=tmp_path / "decoded")
+    with pytest.raises(DataError, match="none of its crystals was relaxed"):
+        read_entries(tmp_path / "decoded" / "NaCl" / "results.json", lambda _: [], None, "analytic")
+
+
+def test_cifs_say_what_they_are(predict, tmp_path: Path) -> None:
+    predict("NaCl", "--relax", "--oracle", "analytic", "--n-relax", "2", "--processes", "1", "--format", "cif,qe")
+    folder = tmp_path / "results" / "NaCl"
+    content = results(tmp_path, "NaCl")
+    for entry in content["candidates"]:
+        text = (folder / entry["cif"]).read_text()
+        block = gemmi.cif.read_string(text).sole_block()
+        names = (
+            "_publ_section_title", "_computing_structure_solution", "_computing_structure_refinement", "_lcoms_rank",
+            "_lcoms_prototype_probability", "_citation_title",
+        )  # fmt: skip
+        value = {name: gemmi.cif.as_string(block.find_value(name)) for name in names}
+        rank, n = entry["rank"], len(content["candidates"])
+        assert value["_publ_section_title"] == f"Predicted crystal structure of NaCl, rank {rank} of {n}"
+        assert value["_computing_structure_solution"].startswith("lcoms ")
+        how = "relaxed with analytic" if entry["relaxation"] else "not relaxed"
+        assert value["_computing_structure_refinement"].startswith(how)
+        assert value["_lcoms_rank"] == str(rank)
+        assert float(value["_lcoms_prototype_probability"]) == entry["prototype_probability"]
+        assert value["_citation_title"].startswith("Latent Conservative Objective Models")
+        assert matches(from_cif(text), read_crystal(folder / entry["cif"]), STRICT)
+        atoms = ase_read(folder / entry["cif"].replace(".cif", ".pwi"), format="espresso-in")
+        assert atoms.get_chemical_formula(empirical=True) == "ClNa"
+        assert atoms.get_volume() == pytest.approx(from_cif(text).volume, rel=1e-4)
+
+
+def test_the_terminal_says_more_when_asked(predict) -> None:
+    code, _, complaints = predict("NaCl", "-v")
+    assert code == 0
+    assert complaints[0] == "lcoms: NaCl: searching"
+    assert re.fullmatch(r"lcoms: NaCl: \d+ latents, .* duplicates; 0 relaxed with 0 evaluations\.", complaints[-1])

@@ -8,9 +8,7 @@ from kills import FORGETS, Outcome, harass
 
 QUICKEST = ("ingest", "fetch")
 COMMANDS = [pytest.param(name, marks=() if name in QUICKEST else pytest.mark.slow) for name in NAMES]
-RESUMING = [
-    pytest.param(name, marks=() if name == "ingest" else pytest.mark.slow) for name in NAMES if name != "improve"
-]
+RESUMING = [pytest.param(name, marks=() if name == "ingest" else pytest.mark.slow) for name in NAMES]
 
 
 def undisturbed(outcome: Outcome) -> tuple[int, int, int, list[str]]:

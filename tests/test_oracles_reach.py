@@ -9,6 +9,7 @@ import pytest
 from tiny import rock_salt
 from toy_oracles import Springs
 
+import lcoms
 from lcoms.cli.main import run
 from lcoms.oracles.reach import beyond_reach
 from lcoms.oracles.registry import make_oracle
@@ -51,3 +52,18 @@ def test_caesium_is_told_before_it_is_relaxed(tmp_path: Path, capsys: pytest.Cap
     run(["relax", str(tmp_path / "Cs.cif"), "--out", str(tmp_path / "out"), "--processes", "1", "--steps", "1"])
     first = capsys.readouterr().err.splitlines()[0]
     assert "Cs (5.32 angstrom) lie near the cutoff of chgnet:r2scan (6 angstrom)" in first
+
+
+def test_caesium_is_told_before_it_is_predicted(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("chgnet")
+    quick = ["--starts", "2", "--steps", "0", "--n-relax", "1", "--processes", "1", "--weights", str(tiny_weights)]
+    run(["predict", "Cs", "CsCl", "--out", str(tmp_path), "--relax", "--committee", "none", *quick])
+    told = [line for line in capsys.readouterr().err.splitlines() if "angstrom" in line]
+    assert len(told) == 1
+    assert "Cs: the nearest neighbours of Cs (5.3" in told[0]
+    assert "lie near the cutoff of chgnet:r2scan" in told[0]
+    options = {"starts": 2, "steps": 0, "n_relax": 1, "processes": 1, "weights": tiny_weights, "committee": ()}
+    lcoms.predict("Cs", **options)  # type: ignore[arg-type]
+    assert "lie near the cutoff of chgnet:r2scan" in caplog.text

@@ -19,7 +19,9 @@ from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.improve import ImproveConfig, Known, Round, improve, refit, relative_error
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.spec import DecoderSpec, PredictionSpec, RelaxationSpec, SearchSpec
-from lcoms.structure.crystal import Composition
+from lcoms.relax.checkpoint import Checkpoint, crystal_key
+from lcoms.relax.result import RelaxResult
+from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import space_group_number
 
@@ -53,6 +55,33 @@ def test_rounds_keep_the_budget_and_relax_nothing_twice(weights: WeightBundle) -
         assert space_group_number(a) != space_group_number(b) or not matches(a, b, STRICT)
     again = improve(SALT, predictor, ROUNDS)
     assert [c.score for c in again.candidates] == [c.score for c in found.candidates]
+
+
+def test_relaxations_of_a_run_that_was_stopped_are_kept(
+    weights: WeightBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, kept = Predictor(weights, SPEC, processes=1), tmp_path / "kept.jsonl"
+    undisturbed = improve(SALT, predictor, ROUNDS, checkpoint=tmp_path / "undisturbed.jsonl")
+    relaxed: list[str] = []
+    put = Checkpoint.put
+
+    def counted(self: Checkpoint, start: Crystal, result: RelaxResult) -> None:
+        put(self, start, result)
+        relaxed.append(crystal_key(start))
+        if len(relaxed) == ROUNDS.batch + 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "put", counted)
+    with pytest.raises(KeyboardInterrupt):
+        improve(SALT, predictor, ROUNDS, checkpoint=kept)
+    told: list[str] = []
+    resumed = improve(SALT, predictor, ROUNDS, checkpoint=kept, progress=lambda one: told.append(str(one)))
+    assert len(relaxed) == len(set(relaxed))
+    assert resumed.files() == undisturbed.files()
+    assert sorted(kept.read_bytes().splitlines()) == sorted((tmp_path / "undisturbed.jsonl").read_bytes().splitlines())
+    assert told[0] == "round 1, searching"
+    assert f"round 2, relaxing: 1 of {ROUNDS.batch}" in told
+    assert "round 1, fitting the surrogate" in told
 
 
 def test_the_copy_of_the_surrogate_learns_differences_and_keeps_the_rest(weights: WeightBundle) -> None:
@@ -112,7 +141,11 @@ def test_the_command_writes_ranked_files(tiny_weights: Path, tmp_path: Path, cap
     code = run(["improve", "NaCl", "--budget", "4", "--batch", "2", "--out", str(tmp_path), *options])
     output = capsys.readouterr().out
     assert code == 0
-    assert output.splitlines()[0].startswith("   2 relaxed")
+    lines = output.splitlines()
+    assert lines[0] == "NaCl: 4 relaxations in rounds of 2 ..."
+    assert lines[1].startswith("   2 relaxed")
+    assert run(["improve", "NaCl", "--budget", "6", "--batch", "2", "--out", str(tmp_path), *options]) == 0
+    assert "are taken from" in capsys.readouterr().out
     content = json.loads((tmp_path / "NaCl" / "results.json").read_text())
     assert content["candidates"][0]["cif"] == "rank-01.cif"
     assert run(["improve", "Nacl", "--weights", str(tiny_weights)]) == 2

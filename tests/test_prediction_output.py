@@ -12,7 +12,9 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from tiny import candidate_of, prototypes, rock_salt, shaken
 
 from lcoms.core.errors import LcomsError
+from lcoms.prediction.cif_record import Made
 from lcoms.prediction.output import candidate_record, make_folder, structure_files, write_files
+from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import from_pymatgen
@@ -21,7 +23,9 @@ from lcoms.structure.symmetry import symmetrise
 
 
 def write(folder: Path, *candidates: Candidate) -> Path:
-    return write_files(folder, structure_files(candidates) | {"results.json": "{}"})
+    return write_files(
+        folder, structure_files(candidates, Made("NaCl", len(candidates), PredictionSpec())) | {"results.json": "{}"}
+    )
 
 
 def low_symmetry() -> Crystal:

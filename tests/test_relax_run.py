@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from toy_oracles import CURSED, Deadly, GivesNan, Raises, Springs
 
 from lcoms.core.errors import ConfigError, DataError, OracleError
 from lcoms.oracles.analytic import AnalyticOracle
-from lcoms.oracles.base import EnergyOracle
+from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.relax import RelaxConfig, RelaxResult, Status, relax_crystals
 from lcoms.relax.checkpoint import Checkpoint, crystal_key
 from lcoms.relax.result import result_from_dict, result_to_dict
@@ -187,6 +188,45 @@ def test_a_checkpoint_cut_anywhere_gives_the_identical_result(tmp_path: Path) ->
         assert all_same(results, expected)
         assert sorted(told) == list(range(6))
         assert sorted(cut.read_bytes().splitlines()) == sorted(content.splitlines())
+
+
+def test_a_changed_digit_of_a_checkpoint_is_noticed_and_its_crystal_relaxed_again(tmp_path: Path) -> None:
+    crystals, path = [shaken(rock_salt(5.0), 0.1, seed) for seed in range(3)], tmp_path / "kept.jsonl"
+    expected = relax_crystals(crystals, AnalyticOracle(), CONFIG, checkpoint=path)
+    lines = path.read_text().splitlines(keepends=True)
+    energy = f'"energy": {expected[1].energy!r}'
+    (place,) = (i for i, line in enumerate(lines) if energy in line)
+    changed = lines[place].replace(energy, f'"energy": {expected[1].energy - 1!r}')
+    path.write_text("".join([*lines[:place], changed, *lines[place + 1 :]]))
+    sentence = f"line {place + 1}, is no line of a checkpoint as it was written; delete the line"
+    with pytest.raises(DataError, match=sentence):
+        relax_crystals(crystals, AnalyticOracle(), CONFIG, checkpoint=path)
+    path.write_text("".join([*lines[:place], *lines[place + 1 :]]))
+    assert all_same(relax_crystals(crystals, AnalyticOracle(), CONFIG, checkpoint=path), expected)
+
+
+class RunsOutOfMemory(Raises):
+    """Has no memory after some evaluations, as a process under a limit; later there is enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 4
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        self.left -= 1
+        if self.left < 0:
+            raise MemoryError("Unable to allocate 2 GiB")
+        return super().evaluate(crystals)
+
+
+def test_a_want_of_memory_is_no_result_and_is_tried_again(tmp_path: Path) -> None:
+    crystals, path = [shaken(rock_salt(5.0), 0.1, seed) for seed in range(3)], tmp_path / "kept.jsonl"
+    results = relax_crystals(crystals, RunsOutOfMemory(), CONFIG, checkpoint=path)
+    assert {result.status for result in results} == {Status.ORACLE_FAILED}
+    assert not any(np.isnan(result.start_energy) for result in results)
+    assert all("the machine lacked something: MemoryError" in result.reason for result in results)
+    again = relax_crystals(crystals, Raises(), CONFIG, checkpoint=path)
+    assert all(result.converged for result in again)
 
 
 SCRIPT = """

@@ -101,6 +101,17 @@ def test_an_origin_that_is_not_stated_is_told_by_the_atoms(symmetry: str, place:
     assert_read(cif((f"Si1 Si {place}",), symmetry, (5.431, 5.431, 5.431, 90, 90, 90)), "Si8", 227)
 
 
+@pytest.mark.parametrize(("code", "place"), [("1", "0.1 0.2 0.3"), ("2", "0.1 0.2 0.3")])
+def test_an_origin_may_be_stated_by_its_code(code: str, place: str) -> None:
+    site = (f"Si1 Si {place}",)
+    coded = number(222) + f"_space_group_IT_coordinate_system_code {code}\n"
+    found, wanted = (read(cif(site, text, (8, 8, 8, 90, 90, 90))) for text in (coded, name(f"P n -3 n :{code}")))
+    assert found.remarks == wanted.remarks
+    assert found.crystal is not None
+    assert wanted.crystal is not None
+    np.testing.assert_array_equal(found.crystal.frac_coords, wanted.crystal.frac_coords)
+
+
 def test_spinel_on_the_second_origin() -> None:
     sites = ("Mg1 Mg .125 .125 .125", "Al1 Al .5 .5 .5", "O1 O .2624 .2624 .2624")
     assert_read(cif(sites, name("F d -3 m"), (8.083, 8.083, 8.083, 90, 90, 90)), "Mg8Al16O32", 227)
@@ -135,6 +146,14 @@ def test_a_stated_origin_counts_whatever_the_atoms_look_like(ending: str) -> Non
         (cif((*(f"{site} d" for site in MGO), "C1 C .25 .25 .25 dum"), columns=f"{COLUMNS} calc_flag"), Topic.LEFT_OUT,
          "dummy sites are left out: C1"),
         (cif(MGO, FM3M, (421, 421, 421, 90, 90, 90)), Topic.CELL, "check the units of the cell"),
+        (cif(("Mg1 Mg 0 0 0 8", "O1 O .5 .5 .5 4"), columns=f"{COLUMNS} symmetry_multiplicity"), Topic.SYMMETRY,
+         "site Mg1 gives 4 atoms, where a multiplicity of 8 is stated"),
+        (cif(MGO, operations("x,y,z", "-x,-y,-z") + "loop_\n_space_group_symop_operation_xyz\nx,y,z\n"), Topic.SYMMETRY,
+         "two lists of operations contradict one another"),
+        (cif(BI2TE3, name("R -3 m :H"), RHOMBOHEDRAL), Topic.SYMMETRY, "the cell does not fit R -3 m:H, which"),
+        (cif(("Mg1 Mg 0 0 0 0", "O1 O .5 .5 .5 2"), columns=f"{COLUMNS} attached_hydrogens"), Topic.FORMULA,
+         "2 hydrogen atoms are attached to sites and have no coordinates"),
+        (cif(MGO, name("?")), Topic.SYMMETRY, "no symmetry is stated"),
     ],
 )  # fmt: skip
 def test_what_is_mended_or_contradicts_is_said(text: str, topic: Topic, said: str) -> None:

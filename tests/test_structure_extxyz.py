@@ -59,3 +59,13 @@ def test_frames_that_are_no_crystals_are_refused(text: str, said: str) -> None:
     (reading,) = read_extxyz(text)
     assert reading.error is not None
     assert said in reading.error.sentence
+
+
+@pytest.mark.parametrize("column", ["Z", "numbers", "atomic_numbers"])
+def test_symbols_and_atomic_numbers_must_agree(column: str) -> None:
+    cell = 'Lattice="4 0 0 0 4 0 0 0 4"'
+    frame = f"2\n{cell} Properties=species:S:1:pos:R:3:{column}:I:1\nNa 0 0 0 11\nCl 2 2 2 {{}}\n"
+    assert formulas(frame.format(17)) == ["NaCl"]
+    (reading,) = read_extxyz(frame.format(9))
+    assert reading.error is not None
+    assert reading.error.sentence == "atom 2 is Cl by its symbol and 9 by its number; take one column out."

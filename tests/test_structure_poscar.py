@@ -81,6 +81,7 @@ def test_flags_of_selective_dynamics_are_said() -> None:
     [
         (poscar(scale="4.21 -4.21 4.21", cell=UNIT), "makes no cell"),
         (poscar(scale="0"), "makes no cell"),
+        (poscar(scale="1.0 2.0"), "one scale or three, not '1.0 2.0'"),
         (poscar(symbols="Mg Qq\n"), "Qq on line 6 is not an element symbol"),
         (poscar(symbols="Mg O H\n"), "line 6 has 3 symbols and line 7 2 counts"),
         (poscar(atoms=ATOMS[:30]), "cut short"),
@@ -100,3 +101,18 @@ def test_what_is_no_poscar_is_refused(text: str, said: str) -> None:
 def test_more_coordinates_than_announced_are_said() -> None:
     reading = read_poscar(poscar(atoms=ATOMS + "0.25 0.25 0.25\n"))
     assert "more lines of coordinates follow than the 8 atoms" in reading.warnings[0]
+
+
+def test_symbols_that_contradict_line_6_are_said() -> None:
+    rows = ATOMS.splitlines()
+    for mode, flags in (("Direct", ""), ("Selective dynamics\nDirect", " F F T")):
+        for other, said in ((["Mg"] * 4 + ["O"] * 4, False), (["Mg"] * 3 + ["O"] * 5, True), (["Mg1"] * 8, False)):
+            atoms = "".join(f"{row}{flags} {symbol}\n" for row, symbol in zip(rows, other, strict=True))
+            reading = read_poscar(poscar(mode=mode, atoms=atoms))
+            text = "symbols behind the coordinates contradict line 6, first at atom 4; line 6 is read."
+            assert (text in reading.warnings) == said
+
+
+def test_further_configurations_are_said() -> None:
+    reading = read_poscar(poscar(atoms=ATOMS + "Direct configuration=     2\n" + ATOMS))
+    assert reading.warnings == ("1 more configurations follow the first one, as in an XDATCAR; they are left out.",)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lcoms.core.config import read_range
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, FormulaError
+from lcoms.core.keywords import named_options
 from lcoms.prediction.by_pattern import read_fitter
 from lcoms.prediction.constraints import groups_asked
 from lcoms.prediction.hulls import read_hull
 from lcoms.prediction.known_cell import read_cell
 from lcoms.prediction.pipeline import Predictor
-from lcoms.prediction.presets import Options, spec_for
+from lcoms.prediction.presets import Options, spec_for, typed
 from lcoms.prediction.progress import Progress
+from lcoms.prediction.reach import beyond_reach
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.structure_types import StructureType, read_structure_type
@@ -27,7 +31,26 @@ if TYPE_CHECKING:
 
     Formula = str | Composition | PymatgenComposition
 
+_log = logging.getLogger("lcoms")
 
+
+SYNONYMS = {
+    "callback": "progress",
+    "composition": "formula",
+    "model": "oracle",
+    "n": "n_candidates",
+    "n_jobs": "processes",
+    "n_starts": "starts",
+    "n_steps": "steps",
+    "structure": "start_structure",
+    "verbose": "progress",
+    "without_same": "exclude_same",
+    "workers": "processes",
+}
+"""Options as other programs and the command line call them."""
+
+
+@named_options(SYNONYMS)
 def predict(
     formula: Formula,
     *,
@@ -60,6 +83,7 @@ def predict(
     prototype: str | Path | Sequence[str | Path] | None = None,
     exclude_prototype: str | Path | Sequence[str | Path] | None = None,
     max_e_above: float | None = None,
+    ordered_approximation: bool = False,
     hull: str | Path | None = None,
     pattern: str | Path | None = None,
     wavelength: str | None = None,
@@ -103,6 +127,8 @@ def predict(
         prototype: structure types that the crystal may have: names such as "rutile", or structure files.
         exclude_prototype: structure types that it does not have.
         max_e_above: eV/atom that a candidate may lie above the hull, or above the lowest one where no hull is given.
+        ordered_approximation: take a formula with fractions as the smallest ordered one that comes near, which is
+            logged: LiCo2O4 for Li0.5CoO2.
         hull: a file or folder of reference phases, for the energies above their hull.
         pattern: a file with a powder pattern of the compound (xy, xye, csv), which then ranks, too.
         wavelength: of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or "neutron 1.54".
@@ -123,7 +149,9 @@ def predict(
         OracleError: an energy model is unknown, not installed, or cannot handle the elements.
         WeightsError: the weights are missing or damaged.
     """
-    composition = Composition.of(formula)
+    if isinstance(formula, list | tuple | set | frozenset):
+        raise FormulaError("predict takes one formula; lcoms.predict_all takes several.")
+    composition = Composition.of(formula, ordered_approximation=ordered_approximation)
     options = Options(
         effort=effort,
         n_candidates=n_candidates,
@@ -158,17 +186,20 @@ def predict(
         raise ConfigError("spec says everything; change it with spec.with_options, or leave the other options out.")
     chosen = spec_for(options) if spec is None else spec
     predictor = _loaded(chosen, weights, processes, threads)
-    predictor.check(composition)
+    _check(composition, predictor)
     crystal = _crystal(start_structure)
     phases = None if hull is None else read_hull(Path(hull), chosen)
     fitter = read_fitter(None if pattern is None else Path(pattern), wavelength)
-    return predictor.predict(composition, structure=crystal, hull=phases, pattern=fitter, progress=progress)
+    found = predictor.predict(composition, structure=crystal, hull=phases, pattern=fitter, progress=progress)
+    return replace(found, options=typed(options))
 
 
+@named_options(SYNONYMS)
 def predict_all(
     formulas: Iterable[Formula],
     options: Options | PredictionSpec | None = None,
     *,
+    ordered_approximation: bool = False,
     weights: str | Path | None = None,
     processes: int | None = None,
     threads: int = 1,
@@ -179,6 +210,7 @@ def predict_all(
     Args:
         formulas: such as ["NaCl", "SrTiO3"]; all are checked before the first one is predicted.
         options: what `predict` takes as keywords, or a whole specification; None: the defaults.
+        ordered_approximation: as for `predict`.
         weights: as for `predict`.
         processes: as for `predict`.
         threads: as for `predict`.
@@ -188,11 +220,13 @@ def predict_all(
         FormulaError, ConfigError, OracleError, WeightsError: as for `predict`.
     """
     spec = options if isinstance(options, PredictionSpec) else spec_for(options or Options())
-    compositions = [Composition.of(formula) for formula in formulas]
+    compositions = [Composition.of(formula, ordered_approximation=ordered_approximation) for formula in formulas]
     predictor = _loaded(spec, weights, processes, threads)
     for composition in compositions:
-        predictor.check(composition)
-    return predictor.predict_all(compositions, progress=progress)
+        _check(composition, predictor)
+    asked = typed(options) if isinstance(options, Options) else ()
+    found = predictor.predict_all(compositions, progress=progress)
+    return (replace(prediction, options=asked) for prediction in found)
 
 
 def _loaded(spec: PredictionSpec, weights: str | Path | None, processes: int | None, threads: int) -> Predictor:
@@ -200,6 +234,12 @@ def _loaded(spec: PredictionSpec, weights: str | Path | None, processes: int | N
 
     torch.set_num_threads(threads)
     return Predictor.load(weights, spec=spec, processes=processes)
+
+
+def _check(composition: Composition, predictor: Predictor) -> None:
+    predictor.check(composition)
+    for sentence in beyond_reach(predictor, composition):
+        _log.warning("%s: %s", composition.reduced_formula, sentence)
 
 
 def _names(space_group: int | str | Sequence[int | str] | None) -> list[str]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from lcoms.core.errors import ConfigError, LcomsError, WeightsError, is_want
 from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.presets import Typed
 from lcoms.prediction.result import require_candidates
 from lcoms.prediction.spec import PredictionSpec
 
@@ -36,11 +37,13 @@ class Plan:
         spec: what is asked for.
         weights: folder of trained weights on the worker; None: those in the package.
         digest: of these weights; a worker that finds others predicts nothing.
+        options: that were typed, for the record.
     """
 
     spec: PredictionSpec
     weights: Path | None
     digest: str
+    options: Typed = ()
 
     def versions(self) -> tuple[str, ...]:
         """Of lcoms and of the energy models, which a campaign may change, but not in silence.
@@ -92,13 +95,14 @@ def predict_one(formula: str, plan: Plan) -> Answer:
     with _ONE_AT_A_TIME:
         predictor = prepare(plan)
         clock = time.perf_counter()
-        files, reason, passing = _predict(formula, predictor)
+        files, reason, passing = _predict(formula, predictor, plan.options)
         return Answer(files, reason, round(time.perf_counter() - clock, 2), passing)
 
 
-def _predict(formula: str, predictor: Predictor) -> tuple[dict[str, str], str, bool]:
+def _predict(formula: str, predictor: Predictor, options: Typed) -> tuple[dict[str, str], str, bool]:
     try:
-        return require_candidates(predictor.predict(formula)).files(), "", False
+        found = require_candidates(predictor.predict(formula))
+        return replace(found, options=options).files(), "", False
     except (ConfigError, WeightsError):
         raise
     except LcomsError as error:

@@ -11,8 +11,9 @@ import typer
 
 from lcoms.cli.console import plain_console, plain_text
 from lcoms.cli.groups import with_groups
-from lcoms.cli.options import WeightsOption, formulas_of
+from lcoms.cli.options import OrderedOption, WeightsOption, formulas_of
 from lcoms.cli.search_options import SearchOptions, asked_spec
+from lcoms.cli.structures import complain
 from lcoms.core.errors import ConfigError, FormulaError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from lcoms.campaign.plan import Plan
     from lcoms.campaign.workers import Workers
+    from lcoms.prediction.pipeline import Predictor
 
 
 @with_groups
@@ -38,6 +40,7 @@ def campaign(
         bool, typer.Option("--summary", help="Only write the table of the formulas finished so far.")
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again the formulas that failed.")] = False,
+    ordered_approximation: OrderedOption = False,
     weights: WeightsOption = None,
     *,
     asked: SearchOptions,
@@ -45,27 +48,28 @@ def campaign(
     """Predict thousands of formulas. Each is kept as soon as it is finished; the same command goes on from there."""
     if processes is not None and scheduler is not None:
         raise ConfigError("--processes and --scheduler exclude each other; the cluster has its own workers.")
-    known = _read(formulas)
+    known = _read(formulas, ordered=ordered_approximation)
     if not summary:
         from lcoms.campaign.plan import Plan
         from lcoms.prediction.bundle import WeightBundle
 
         folder = None if weights is None else weights.absolute()
-        plan = Plan(asked_spec(asked), folder, WeightBundle.load(folder).digest)
+        spec, typed = asked_spec(asked)
+        plan = Plan(spec, folder, WeightBundle.load(folder).digest, typed)
         _predict([text for text, reason in known.items() if not reason], plan, out, processes, scheduler, retry_failed)
     elif not (out / "campaign.json").is_file():
         raise ConfigError(f"{out} holds no campaign; name the folder of one with --out.")
     _finish(out, known)
 
 
-def _read(file: Path) -> dict[str, str]:
+def _read(file: Path, *, ordered: bool) -> dict[str, str]:
     """Distinct reduced formulas in the order given, and those that cannot be read, each with a sentence why."""
     from lcoms.structure.crystal import Composition
 
     known: dict[str, str] = {}
     for text in formulas_of(file):
         try:
-            known[Composition.from_formula(text).reduced_formula] = ""
+            known[Composition.from_formula(text, ordered_approximation=ordered).reduced_formula] = ""
         except FormulaError as error:
             known[text] = str(error)
     if not known:
@@ -83,7 +87,7 @@ def _predict(
     from lcoms.campaign.plan import prepare
     from lcoms.campaign.run import Finished, run_campaign
 
-    prepare(plan)
+    _tell_reach(formulas, prepare(plan))
     versions = plan.versions()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), plain_text("{task.description}"))
     with (
@@ -103,6 +107,16 @@ def _predict(
                 bar.update(task, advance=1, description=f"{said}; last {finished.formula}")
 
             run_campaign(formulas, workers, folder, retry_failed=retry_failed, progress=tell)
+
+
+def _tell_reach(formulas: list[str], predictor: Predictor) -> None:
+    """A sentence on each element that an energy model sees no neighbours of, before hours of work."""
+    from lcoms.prediction.reach import beyond_reach
+    from lcoms.structure.crystal import Composition
+
+    for formula in formulas:
+        for sentence in beyond_reach(predictor, Composition.from_formula(formula)):
+            complain(f"{formula}: {sentence}")
 
 
 def _workers(plan: Plan, processes: int | None, scheduler: str | None, n_formulas: int) -> Workers:

@@ -55,7 +55,11 @@ def fetch(
 @app.command()
 def ingest(
     files: Annotated[
-        list[Path], typer.Argument(help="Parquet, CSV, JSON, extxyz, or a folder of CIF, POSCAR or extxyz files.")
+        list[Path],
+        typer.Argument(
+            help="Parquet, CSV, JSON, extxyz, or a folder of CIF, POSCAR or extxyz files; in a folder, id_prop.csv may "
+            "give a name and a formation energy in eV/atom a line."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the store.")],
     max_atoms: Annotated[int, typer.Option(help="Largest cell kept.")] = 200,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from lcoms.cli.options import (
     CommitteeOption,
     EffortOption,
     OracleOption,
+    OrderedOption,
     RelaxProcessesOption,
     SeedOption,
     StartsOption,
@@ -23,6 +25,7 @@ from lcoms.cli.options import (
     names_of,
     spec_of,
 )
+from lcoms.cli.structures import complain
 from lcoms.core.disk import require_no_campaign
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ def improve(
     oracle: OracleOption = None,
     committee: CommitteeOption = None,
     processes: RelaxProcessesOption = None,
+    ordered_approximation: OrderedOption = False,
     seed: SeedOption = 0,
     weights: WeightsOption = None,
     threads: ThreadsOption = 1,
@@ -50,14 +54,15 @@ def improve(
 
     from lcoms.prediction.improve import ImproveConfig
     from lcoms.prediction.improve import improve as run
-    from lcoms.prediction.output import make_folder
+    from lcoms.prediction.output import make_folder, results_folder
     from lcoms.prediction.pipeline import Predictor
-    from lcoms.prediction.presets import Options
+    from lcoms.prediction.presets import Options, typed
+    from lcoms.prediction.reach import beyond_reach
     from lcoms.prediction.result import require_candidates
     from lcoms.prediction.table import sentences, table
     from lcoms.structure.crystal import Composition
 
-    composition = Composition.from_formula(formula)
+    composition = Composition.from_formula(formula, ordered_approximation=ordered_approximation)
     options = Options(
         effort=effort,
         n_candidates=n,
@@ -71,27 +76,31 @@ def improve(
     rounds = ImproveConfig(budget=budget, batch=batch)
     require_no_campaign(out)
     torch.set_num_threads(threads)
+    console, name = plain_console(), composition.reduced_formula
+    console.print(f"{name}: {budget} relaxations in rounds of {batch} ...", soft_wrap=True)
     predictor = Predictor.load(weights, spec=spec_of(options), processes=processes)
     predictor.check(composition)
+    for sentence in beyond_reach(predictor, composition):
+        complain(f"{name}: {sentence}")
     make_folder(out)
-    console = plain_console()
-    with console.status(f"{composition.reduced_formula}: searching ...") as status:
-
-        def tell(one: Round) -> None:
-            console.print(_line(one), markup=False, highlight=False)
-
+    kept = out / f"improve-{results_folder(out, name).name}.jsonl"
+    if kept.exists():
+        console.print(f"Relaxations of an earlier run are taken from {kept}.", soft_wrap=True)
+    with console.status(f"{name}: searching ...") as status:
         prediction = run(
             composition,
             predictor,
             rounds,
-            on_round=tell,
-            progress=lambda progress: status.update(f"{progress.formula}: {progress} ..."),
+            on_round=lambda one: console.print(_line(one), soft_wrap=True),
+            progress=lambda progress: status.update(f"{name}: {progress} ..."),
+            checkpoint=kept,
         )
-    folder = require_candidates(prediction).write(out)
+    asked = (("budget", budget), ("batch", batch), *typed(options))
+    folder = require_candidates(replace(prediction, options=asked)).write(out)
     console.print(table(prediction, console.width))
     for sentence in sentences(prediction):
-        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
-    console.print(f"Next: open {folder / 'rank-01.cif'} in a viewer.", soft_wrap=True, markup=False, highlight=False)
+        console.print(sentence, soft_wrap=True)
+    console.print(f"Next: open {folder / 'rank-01.cif'} in a viewer.", soft_wrap=True)
 
 
 def _line(one: Round) -> str:

@@ -25,6 +25,7 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ENTRY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
+HELP = ("-h", "--help")
 LIGHT = ("data",)  # commands that need no network
 PLAIN = None  # help without boxes: what draws them takes longer to load than all the rest
 
@@ -70,7 +71,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that the first argument names, loaded now, and the arguments left for it."""
         name, command, rest = super().resolve_command(ctx, args)
-        if name in COMMANDS and name not in LIGHT and not {*rest} & {"--help"}:
+        if name in COMMANDS and name not in LIGHT and not {*rest} & {*HELP}:
             require_machine()
         if name not in COMMANDS:
             return name, command, rest
@@ -102,7 +103,7 @@ def _show_version(wanted: bool) -> bool:
     return wanted
 
 
-@app.callback()
+@app.callback(context_settings={"help_option_names": [*HELP]})
 def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)

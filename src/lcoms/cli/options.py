@@ -22,6 +22,13 @@ BY_EFFORT = "as the effort says"
 EffortOption = Annotated[
     str, typer.Option(help="fast, normal or thorough: sets the number of templates, samples and relaxations.")
 ]
+OrderedOption = Annotated[
+    bool,
+    typer.Option(
+        "--ordered-approximation",
+        help="Take a formula with fractions, such as Li0.5CoO2, as the smallest ordered one that comes near (LiCo2O4).",
+    ),
+]
 SpecOption = Annotated[
     Path | None,
     typer.Option("--spec", help="Repeat the options of a TOML or JSON file, such as the results.json of a run."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcoms.cli.groups import with_groups
-from lcoms.cli.options import RelaxProcessesOption, ThreadsOption, WeightsOption, formulas_of
+from lcoms.cli.options import OrderedOption, RelaxProcessesOption, ThreadsOption, WeightsOption, formulas_of
 from lcoms.cli.search_options import SearchOptions, asked_spec
 from lcoms.core.errors import ConfigError, FormulaError
 
@@ -52,13 +52,17 @@ def predict(
         ),
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Files of each candidate: cif, poscar, extxyz, separated by commas.")
+        str, typer.Option("--format", help="Files of each candidate: cif, poscar, extxyz, qe, separated by commas.")
     ] = "cif",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also print what is being done, and what became of all crystals.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Predict again what OUT already holds with the same options.")
     ] = False,
+    ordered_approximation: OrderedOption = False,
     processes: RelaxProcessesOption = None,
     report: Annotated[
         bool, typer.Option("--report", help="Also write OUT/report.html, a page that opens offline.")
@@ -71,11 +75,12 @@ def predict(
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
     from lcoms.cli.predicting import Inputs, Output, Run, complain, predict_all
 
-    compositions, failed = _read(_gather(formulas, from_file), complain)
+    compositions, failed = _read(_gather(formulas, from_file), complain, ordered=ordered_approximation)
     if compositions:
-        output = Output(out, _formats_of(formats), as_json, quiet, report, overwrite)
+        output = Output(out, _formats_of(formats), as_json, quiet, verbose, report, overwrite)
         inputs = Inputs(start_structure, hull, pattern, wavelength)
-        run = Run(asked_spec(asked), output, inputs, weights, processes, threads)
+        spec, typed = asked_spec(asked)
+        run = Run(spec, (*typed, *inputs.typed), output, inputs, weights, processes, threads)
         failed += predict_all(compositions, run)
     if failed:
         raise typer.Exit(2)
@@ -109,7 +114,7 @@ def _gather(formulas: list[str] | None, from_file: str | None) -> list[str]:
     return texts
 
 
-def _read(texts: list[str], complain: Callable[[str], None]) -> tuple[list[Composition], int]:
+def _read(texts: list[str], complain: Callable[[str], None], *, ordered: bool) -> tuple[list[Composition], int]:
     """Distinct compositions in the order given, and how many formulas cannot be read, after a sentence on each."""
     from lcoms.structure.crystal import Composition
 
@@ -117,7 +122,8 @@ def _read(texts: list[str], complain: Callable[[str], None]) -> tuple[list[Compo
     failed = 0
     for text in texts:
         try:
-            compositions[Composition.from_formula(text).reduced] = None
+            composition = Composition.from_formula(text, ordered_approximation=ordered)
+            compositions[composition.reduced] = None
         except FormulaError as error:
             failed += 1
             complain(str(error))

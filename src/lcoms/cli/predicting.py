@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lcoms.diffraction.fit import PatternFitter
     from lcoms.oracles.hull import Hull
     from lcoms.prediction.pipeline import Predictor
+    from lcoms.prediction.presets import Typed
+    from lcoms.prediction.progress import Progress
     from lcoms.prediction.result import Prediction
     from lcoms.prediction.spec import PredictionSpec
     from lcoms.structure.crystal import Composition, Crystal
@@ -42,6 +44,7 @@ class Output:
     formats: tuple[str, ...] = ("cif",)
     as_json: bool = False
     quiet: bool = False
+    verbose: bool = False
     report: bool = False
     overwrite: bool = False
 
@@ -54,6 +57,11 @@ class Inputs:
     hull: str | None = None
     pattern: Path | None = None
     wavelength: str | None = None
+
+    @property
+    def typed(self) -> Typed:
+        """Those that were given, for the record."""
+        return tuple((name, str(value)) for name, value in vars(self).items() if value is not None)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Run:
     """What is wanted of every formula, and how this command goes about it."""
 
     spec: PredictionSpec
+    typed: Typed
     output: Output
     inputs: Inputs
     weights: Path | None
@@ -100,8 +109,8 @@ def predict_all(compositions: list[Composition], run: Run) -> int:
     if loaded.hull is not None:
         for composition in waiting:
             _complain_of_missing(composition, loaded.hull)
-    found = (_predict_one(one, predictor, loaded, console) for one in waiting)
-    predictions: Iterable[Prediction] = (prediction for prediction in found if prediction is not None)
+    found = (_predict_one(one, predictor, loaded, console, verbose=run.output.verbose) for one in waiting)
+    predictions: Iterable[Prediction] = (replace(one, options=run.typed) for one in found if one is not None)
     if run.inputs.hull == PREDICTED:
         predictions = _with_predicted_hull(predictions, run.spec)
     done = _tell(predictions, predictor, run.output, console)
@@ -136,11 +145,15 @@ def _prepare(run: Run) -> tuple[Predictor, Loaded]:
 
 def _checked(compositions: list[Composition], predictor: Predictor) -> list[Composition]:
     """Those that can be predicted, after a sentence on each of the others."""
+    from lcoms.prediction.reach import beyond_reach
+
     able = []
     for composition in compositions:
         try:
             predictor.check(composition)
             able.append(composition)
+            for sentence in beyond_reach(predictor, composition):
+                complain(f"{composition.reduced_formula}: {sentence}")
         except (FormulaError, OracleError) as error:
             name = composition.reduced_formula
             complain(f"{name}: {str(error).removeprefix(f'{name}: ')}")
@@ -213,6 +226,8 @@ def _tell(predictions: Iterable[Prediction], predictor: Predictor, output: Outpu
             if output.as_json:
                 typer.echo(("," if done.n else "") + json.dumps(prediction.to_dict(), allow_nan=False))
             _print(prediction, console)
+            if output.verbose:
+                complain(_what_became(prediction))
             if page is not None:
                 page.add(prediction)
             first = next(folder.glob("rank-01.*"), folder)
@@ -236,7 +251,9 @@ def _complain_of_missing(composition: Composition, hull: Hull) -> None:
         complain(f"{name}: no hull without a phase of {' and '.join(lacking)}; add one to --hull.")
 
 
-def _predict_one(composition: Composition, predictor: Predictor, loaded: Loaded, console: Console) -> Prediction | None:
+def _predict_one(
+    composition: Composition, predictor: Predictor, loaded: Loaded, console: Console, *, verbose: bool
+) -> Prediction | None:
     """A prediction with at least one candidate, or a sentence why there is none."""
     from lcoms.prediction.result import require_candidates
 
@@ -248,9 +265,24 @@ def _predict_one(composition: Composition, predictor: Predictor, loaded: Loaded,
                 structure=loaded.structure,
                 hull=loaded.hull,
                 pattern=loaded.pattern,
-                progress=lambda progress: status.update(f"{name}: {progress} ..."),
+                progress=_said if verbose else lambda progress: status.update(f"{name}: {progress} ..."),
             )
         return require_candidates(prediction)
     except LcomsError as error:
         complain(str(error))
         return None
+
+
+def _said(progress: Progress) -> None:
+    """A line of its own for whatever is being done."""
+    complain(f"{progress.formula}: {progress}")
+
+
+def _what_became(prediction: Prediction) -> str:
+    """Counts of what was decoded, dropped and relaxed."""
+    one = prediction.decoded
+    dropped = f"{one.n_invalid} decoded to no crystal, {one.n_too_close} with atoms too close, "
+    return (
+        f"{prediction.composition.reduced_formula}: {one.n_proposals} latents, {dropped}{prediction.n_duplicates} "
+        f"duplicates; {prediction.n_relaxations} relaxed with {prediction.n_oracle_calls} evaluations."
+    )

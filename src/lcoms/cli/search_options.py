@@ -45,6 +45,7 @@ from lcoms.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from lcoms.prediction.presets import Options, Typed
     from lcoms.prediction.spec import PredictionSpec
 
 
@@ -83,15 +84,23 @@ class SearchOptions(NamedTuple):
     seed: SeedOption = 0
 
 
-def asked_spec(asked: SearchOptions) -> PredictionSpec:
-    """The specification that the options, or the file in their place, come to.
+def asked_spec(asked: SearchOptions) -> tuple[PredictionSpec, Typed]:
+    """The specification that the options, or the file in their place, come to, and what was typed.
 
     Raises:
         ConfigError: an option makes no sense, or stands beside a file that says everything.
     """
+    from lcoms.prediction.presets import typed
+
+    options = _options(asked)
+    file = () if asked.spec is None else (("spec", str(asked.spec)),)
+    return spec_of(options, asked.spec), (*typed(options), *file)
+
+
+def _options(asked: SearchOptions) -> Options:
     from lcoms.prediction.presets import Options
 
-    options = Options(
+    return Options(
         effort=asked.effort,
         n_candidates=asked.n,
         formula_units=units_of(asked.formula_units),
@@ -121,4 +130,3 @@ def asked_spec(asked: SearchOptions) -> PredictionSpec:
         max_e_above=asked.max_e_above,
         seed=asked.seed,
     )
-    return spec_of(options, asked.spec)

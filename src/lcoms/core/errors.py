@@ -9,6 +9,9 @@ WANT_WORDS = (
 )  # fmt: skip
 
 
+MACHINE = "the machine lacked something"
+
+
 def is_want(error: BaseException) -> bool:
     """Whether the machine lacked something (memory, room, file handles), so that another try may succeed."""
     chain: BaseException | None = error
@@ -52,6 +55,10 @@ class WeightsError(LcomsError):
 
 class ConfigError(LcomsError):
     """An option that does not exist or has a value that cannot be used."""
+
+
+class UnknownOptionError(ConfigError, TypeError):
+    """A function was called with an option that it does not have."""
 
 
 class OracleError(LcomsError):

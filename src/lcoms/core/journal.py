@@ -168,5 +168,5 @@ def parse_lines(lines: list[bytes], decode: Callable[[Any], T], path: Path, *, w
         try:
             entries.append(decode(parse_json(line)))
         except _UNREADABLE as error:
-            raise DataError(f"{path}, line {number}, is no {what}; move the file away.") from error
+            raise DataError(f"{path}, line {number}, is no {what}; delete the line or move the file away.") from error
     return entries

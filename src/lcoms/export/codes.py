@@ -66,7 +66,8 @@ def _vasp(crystal: Crystal) -> Files:
     }
 
 
-def _espresso(crystal: Crystal) -> Files:
+def espresso_input(crystal: Crystal) -> str:
+    """Input of pw.x that relaxes cell and atoms; pseudopotentials are named after the elements."""
     from ase.io import write
 
     atoms, elements = to_ase(crystal), _elements(crystal)
@@ -84,11 +85,16 @@ def _espresso(crystal: Crystal) -> Files:
     names = {symbol: f"{symbol}.upf" for symbol in elements}
     buffer = StringIO()
     write(buffer, atoms, format="espresso-in", input_data=settings, pseudopotentials=names, kpts=kpoint_mesh(crystal))
+    return buffer.getvalue()
+
+
+def _espresso(crystal: Crystal) -> Files:
+    names = [f"{symbol}.upf" for symbol in _elements(crystal)]
     return {
-        "espresso.pwi": buffer.getvalue(),
+        "espresso.pwi": espresso_input(crystal),
         README: (
             "Quantum ESPRESSO: pw.x -in espresso.pwi. Put free pseudopotentials (such as SSSP efficiency) into\n"
-            f"pseudo/, named {', '.join(names.values())}, and set ecutwfc and ecutrho as their library recommends.\n"
+            f"pseudo/, named {', '.join(names)}, and set ecutwfc and ecutrho as their library recommends.\n"
         ),
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lcoms.core.errors import OracleError
+from lcoms.core.errors import OracleError, is_want
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import to_ase
@@ -57,6 +57,8 @@ def evaluate_with(calculator: Calculator, crystal: Crystal) -> Evaluation:
             forces = np.array(atoms.get_forces(), dtype=np.float64)
             stress = np.array(atoms.get_stress(voigt=False), dtype=np.float64)
     except Exception as error:  # calculators raise whatever their codes raise
+        if is_want(error):
+            raise  # of the machine, not of the crystal
         return Evaluation.failed(f"{type(error).__name__}: {first_line(error)}", crystal.n_atoms)
     if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
         return Evaluation.failed("the energy, forces or stress are not finite numbers.", crystal.n_atoms)

@@ -4,7 +4,7 @@ Reference phases come from the user, see `read_entries`:
 
 | what | needed |
 | --- | --- |
-| JSON | a list of objects, or an object whose `entries` or `ranked` is one, such as `lcoms rank --json` writes |
+| JSON | a list of objects, an object whose `entries` is one, or results of `lcoms rank`, `relax` or `predict` |
 | CSV | a header and one row a phase |
 | extxyz, CIF, POSCAR, or a folder of them | crystals, evaluated as they are |
 
@@ -184,10 +184,36 @@ def _json_rows(text: str, path: Path) -> list[Mapping[str, Any]]:
     content, said = parse_json(text), {}
     if isinstance(content, dict):
         said = {"oracle": content["oracle"]} if "oracle" in content else {}
-        content = content.get("entries", content.get("ranked"))
+        content = _rows_of_results(content, path)
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise DataError(f"{path}: a JSON file of reference phases is a list of objects with formula and energy.")
     return [said | row for row in content]
+
+
+def _rows_of_results(content: Mapping[str, Any], path: Path) -> Any:
+    """Those of a list of phases, or of what a command of this package wrote; crystals without an energy are no phases.
+
+    Raises:
+        DataError: none of its crystals has an energy.
+    """
+    found = next((content[key] for key in ("entries", "ranked") if key in content), None)
+    if found is not None:
+        return found
+    if isinstance(crystals := content.get("crystals"), list):
+        found = [row for row in crystals if isinstance(row, dict) and row.get("energy_per_atom") is not None]
+    elif isinstance(candidates := content.get("candidates"), list):
+        spec = content.get("spec")
+        relaxation = spec.get("relaxation") if isinstance(spec, dict) else None
+        oracle = relaxation.get("oracle") if isinstance(relaxation, dict) else None
+        if isinstance(relaxation, dict) and relaxation.get("pressure"):
+            raise DataError(f"{path}: its crystals were relaxed under pressure; name their CIF files.")
+        relaxed = [row["relaxation"] for row in candidates if isinstance(row, dict) and row.get("relaxation")]
+        energies = [one.get("total_energy_per_atom") for one in relaxed if isinstance(one, dict)]
+        phase = {"formula": content.get("formula"), "oracle": oracle}
+        found = [{**phase, "energy_per_atom": one} for one in energies if one is not None]
+    if found == []:
+        raise DataError(f"{path}: none of its crystals was relaxed, so it holds no energies; name their CIF files.")
+    return found
 
 
 def _require_oracle(said: object, wanted: str, where: str) -> None:

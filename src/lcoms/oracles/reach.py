@@ -9,8 +9,9 @@ from __future__ import annotations
 from math import sqrt
 
 from lcoms.oracles.base import EnergyOracle
+from lcoms.oracles.elemental import elemental_forms
 from lcoms.structure.batch import CrystalBatch
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.neighbors import neighbor_list
 
@@ -35,3 +36,12 @@ def beyond_reach(oracle: EnergyOracle, crystal: Crystal) -> str:
         f"{oracle.name} ({oracle.cutoff:g} angstrom), which sees no shell beyond them: do not trust what it makes of "
         "this crystal; a model without a cutoff is gpaw."
     )
+
+
+def element_beyond_reach(oracle: EnergyOracle, composition: Composition) -> str:
+    """The same of an element as it is known, before any crystal of it is predicted; empty for compounds."""
+    if len(composition.atomic_numbers) > 1:
+        return ""
+    (number,) = composition.atomic_numbers
+    forms = (form.crystal for form in elemental_forms() if form.crystal.atomic_numbers[0] == number)
+    return next(filter(None, (beyond_reach(oracle, crystal) for crystal in forms)), "")

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from math import inf, log
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +26,8 @@ from lcoms.models.composition import element_fractions
 from lcoms.models.surrogate import ConservativeSurrogate, conservative_losses, predict_energies
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import DecodedSet
-from lcoms.prediction.pipeline import Predictor, Tell
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.progress import Progress, Tell, silent
 from lcoms.prediction.propose import find_proposals
 from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.result import Prediction
@@ -105,6 +108,7 @@ def improve(
     *,
     on_round: Callable[[Round], None] | None = None,
     progress: Tell | None = None,
+    checkpoint: Path | None = None,
 ) -> Prediction:
     """Candidates from several rounds of relaxation and descent, ranked as those of one prediction.
 
@@ -112,6 +116,8 @@ def improve(
         predictor: whose specification asks for relaxation.
         on_round: called with the figures of each round.
         progress: called with what is being done.
+        checkpoint: a file that keeps each relaxation as soon as it is there; a later call takes them from it, also one
+            with a larger budget.
 
     Raises:
         FormulaError: the weights cannot handle the composition.
@@ -122,6 +128,7 @@ def improve(
     if spec.relaxation is None:
         raise ConfigError("improve needs relaxation; leave --no-relax out.")
     predictor.check(composition)
+    tell = progress or silent
     generator = predictor.generator(composition)
     n_starts = spec.search.n_starts
     wide = spec.with_options({"search": {"n_starts": n_starts * (1 + rounds.budget // rounds.batch)}})
@@ -129,8 +136,10 @@ def improve(
     seen: list[Crystal] = []
     sets: list[DecodedSet] = []
     done: RelaxedSet | None = None
-    taught = predictor.with_options({"n_candidates": EVERY})
+    taught = predictor.with_options({"n_candidates": EVERY, "search": {"random_symmetric": {"n": 0}}})
     while (spent := 0 if done is None else done.n_relaxations) < rounds.budget:
+        said = partial(_in_round, tell, len(sets) + 1)
+        said(Progress(composition.reduced_formula, "searching"))
         share = n_starts if done is None else max(1, n_starts - rounds.n_best * rounds.variations)
         proposals, library = library[:share], library[share:]
         if done is not None:
@@ -140,11 +149,14 @@ def improve(
         sets.append(fresh)
         if not fresh.crystals:
             break
-        (relaxed,) = predictor.with_options({"relaxation": {"n_relax": size}}).relax([fresh], tell=progress)
+        (relaxed,) = predictor.with_options({"relaxation": {"n_relax": size}}).relax(
+            [fresh], tell=said, checkpoint=checkpoint
+        )
         seen += [one.crystal for one in fresh.crystals]
         seen += [one.crystal for one in relaxed.usable]
         done = relaxed if done is None else _together(done, relaxed)
         known = _known(done, predictor, rounds)
+        said(Progress(composition.reduced_formula, "fitting the surrogate"))
         before = relative_error(taught.bundle.surrogate, known, composition)
         surrogate = refit(bundle, known, composition, rounds, generator)
         taught = replace_surrogate(taught, surrogate)
@@ -154,6 +166,10 @@ def improve(
             after = relative_error(surrogate, known, composition)
             on_round(Round(done.n_relaxations, len(ranked), min(energies, default=inf), before, after))
     return replace(predictor.finish(_all(sets), done), probability=None)  # fitted on other ways of predicting
+
+
+def _in_round(tell: Tell, number: int, progress: Progress) -> None:
+    tell(replace(progress, stage=f"round {number}, {progress.stage}"))
 
 
 def replace_surrogate(predictor: Predictor, surrogate: ConservativeSurrogate) -> Predictor:

@@ -12,9 +12,12 @@ from lcoms.core.disk import replace_folder
 from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.diffraction.figure import figure_svg, fit_figure
 from lcoms.diffraction.record import fit_record
+from lcoms.export.codes import espresso_input
 from lcoms.oracles.hull import Part
 from lcoms.phonons.record import phonon_record
+from lcoms.prediction.cif_record import Made, cif_items
 from lcoms.prediction.stages import Candidate, PatternMatch, Relaxed
+from lcoms.structure.cif_items import with_items
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.folder_names import folder_name
 from lcoms.structure.io import to_cif, to_extxyz, to_poscar, to_pymatgen
@@ -65,11 +68,14 @@ def results_folder(out: Path, formula: str) -> Path:
     return out / (folder_name(formula) if taken else formula)
 
 
-def structure_files(candidates: Sequence[Candidate], formats: Sequence[str] = ("cif",)) -> dict[str, str]:
+def structure_files(candidates: Sequence[Candidate], made: Made, formats: Sequence[str] = ("cif",)) -> dict[str, str]:
     """Names and texts of a file in each format for each candidate, in its conventional cell.
 
     Beside a candidate that was fitted to a powder pattern stands one with the fitted cell, and the fit of the first one
     as a figure.
+
+    Args:
+        made: how the candidates were made, which CIFs say.
 
     Raises:
         ConfigError: there is no such format.
@@ -80,25 +86,28 @@ def structure_files(candidates: Sequence[Candidate], formats: Sequence[str] = ("
     for rank, candidate in enumerate(candidates, 1):
         for name in formats:
             suffix, write = FORMATS[name]
-            files[f"rank-{rank:02d}.{suffix}"] = write(conventional(candidate.crystal))
+            items = cif_items(rank, candidate, made)
+            files[f"rank-{rank:02d}.{suffix}"] = write(conventional(candidate.crystal), items)
             if candidate.pattern is not None:
-                files[f"rank-{rank:02d}-fitted.{suffix}"] = write(conventional(candidate.pattern.fit.crystal))
+                items = cif_items(rank, candidate, made, fitted=True)
+                files[f"rank-{rank:02d}-fitted.{suffix}"] = write(conventional(candidate.pattern.fit.crystal), items)
     if candidates and candidates[0].pattern is not None:
         files[PATTERN_FIGURE] = figure_svg(fit_figure(candidates[0].pattern.fit, "rank 1"))
     return files
 
 
 class Format(NamedTuple):
-    """How a crystal is written."""
+    """How a crystal is written, with items by data name that a CIF takes."""
 
     suffix: str
-    write: Callable[[Crystal], str]
+    write: Callable[[Crystal, Mapping[str, str]], str]
 
 
 FORMATS: Mapping[str, Format] = {
-    "cif": Format("cif", lambda crystal: to_cif(crystal, symprec=CIF_SYMPREC)),
-    "poscar": Format("vasp", to_poscar),
-    "extxyz": Format("extxyz", lambda crystal: to_extxyz([crystal])),
+    "cif": Format("cif", lambda crystal, items: with_items(to_cif(crystal, symprec=CIF_SYMPREC), items)),
+    "poscar": Format("vasp", lambda crystal, _: to_poscar(crystal)),
+    "extxyz": Format("extxyz", lambda crystal, _: to_extxyz([crystal])),
+    "qe": Format("pwi", lambda crystal, _: espresso_input(crystal)),
 }
 
 

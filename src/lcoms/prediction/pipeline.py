@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from lcoms.prediction.pattern_templates import joined, none_explains, pattern_te
 from lcoms.prediction.phases import shipped_hull, with_spread
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.pressure import compressed
-from lcoms.prediction.progress import Progress, Tell, silent
+from lcoms.prediction.progress import Progress, Tell, counted, silent
 from lcoms.prediction.propose import (
     cell_sizes,
     check_composition,
@@ -223,8 +223,13 @@ class Predictor:
         """The source of a composition's random numbers."""
         return torch.Generator().manual_seed(composition_seed(self.spec.seed, composition))
 
-    def relax(self, sets: Sequence[DecodedSet], *, tell: Tell | None = None) -> list[RelaxedSet]:
+    def relax(
+        self, sets: Sequence[DecodedSet], *, tell: Tell | None = None, checkpoint: Path | None = None
+    ) -> list[RelaxedSet]:
         """The best decoded crystals of each set relaxed, those of all sets together.
+
+        Args:
+            checkpoint: a file that keeps each relaxation as soon as it is there, and from which known ones are taken.
 
         Raises:
             OracleError: the energy model cannot be made.
@@ -232,32 +237,25 @@ class Predictor:
         spec = self._relaxation
         chosen = [decoded.to_relax(spec.n_relax) for decoded in sets]
         names = [s.composition.reduced_formula for s, some in zip(sets, chosen, strict=True) for _ in some]
-        done = 0
-
-        def count(number: int, _: RelaxResult) -> None:
-            nonlocal done
-            done += 1
-            if tell is not None and number < len(names):
-                tell(Progress(names[number], "relaxing", min(done, len(names)), len(names)))
-
         crystals = compressed([one.crystal for some in chosen for one in some], self.oracle, spec.pressure)
-        if tell is not None and names:
-            tell(Progress(names[0], "relaxing", 0, len(names)))
-        results = iter(more_symmetric(self._relaxations(crystals, count), self._relaxations))
+        first = self._relaxations(crystals, counted(tell, "relaxing", names), checkpoint=checkpoint)
+        results = iter(more_symmetric(first, partial(self._relaxations, checkpoint=checkpoint)))
         found = [
             collect(some, [next(results) for _ in some], self.formation_energy, self._committee_energies)
             for some in chosen
         ]
-        return [self._further(one, decoded.composition) for one, decoded in zip(found, sets, strict=True)]
+        final = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}-final{checkpoint.suffix}")
+        return [self._further(one, decoded.composition, final) for one, decoded in zip(found, sets, strict=True)]
 
-    def _further(self, relaxed: RelaxedSet, composition: Composition) -> RelaxedSet:
+    def _further(self, relaxed: RelaxedSet, composition: Composition, checkpoint: Path | None) -> RelaxedSet:
         """With the first candidates, as they stand now, relaxed to smaller forces."""
         spec = self._relaxation
         if spec.final_fmax >= spec.fmax:
             return relaxed
         order = in_known_order(self.rank(relaxed.usable), composition, self.bundle, self.spec)
         first = [one.crystal for one in order[: spec.n_final]]
-        pairs = list(zip(first, self._relaxations(first, fmax=spec.final_fmax), strict=True))
+        again = self._relaxations(first, fmax=spec.final_fmax, checkpoint=checkpoint)
+        pairs = list(zip(first, again, strict=True))
         return with_further(relaxed, pairs, self.formation_energy, self._committee_energies)
 
     def rank(self, relaxed: Sequence[Relaxed]) -> list[Candidate]:
@@ -324,10 +322,12 @@ class Predictor:
         progress: Callable[[int, RelaxResult], None] | None = None,
         *,
         fmax: float | None = None,
+        checkpoint: Path | None = None,
     ) -> Sequence[RelaxResult]:
-        config = replace(self._relaxation.config, fmax=fmax or self._relaxation.fmax)
-        oracle = self._relaxation.oracle
-        return relax_crystals(crystals, oracle, config, processes=self.processes, progress=progress)
+        config, oracle = replace(self._relaxation.config, fmax=fmax or self._relaxation.fmax), self._relaxation.oracle
+        return relax_crystals(
+            crystals, oracle, config, processes=self.processes, checkpoint=checkpoint, progress=progress
+        )
 
     def _committee_energies(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
         return [() for _ in crystals] if self.committee is None else self.committee.energies_by_model(crystals)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,6 +13,8 @@ from lcoms.phonons.harmonic import require_phonopy
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.structure_types import StructureType
 
+Typed = tuple[tuple[str, Any], ...]
+"""Names and values of options as they were typed; values have a form in JSON."""
 DEFAULT_EFFORT = "normal"
 EFFORTS: Mapping[str, Mapping[str, Any]] = {
     "fast": {
@@ -95,6 +97,13 @@ class Options:
     phonons: int | None = None
     temperature: float | None = None
     seed: int = 0
+
+
+def typed(options: Options) -> Typed:
+    """Options that were chosen otherwise than they are by default, for the record."""
+    default = Options()
+    pairs = ((field.name, getattr(options, field.name)) for field in fields(options))
+    return tuple((name, value) for name, value in pairs if value != getattr(default, name))
 
 
 def spec_for(options: Options) -> PredictionSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -32,3 +32,22 @@ Tell = Callable[[Progress], None]
 
 def silent(_: Progress) -> None:
     """Nobody watches."""
+
+
+def counted(tell: Tell | None, stage: str, names: Sequence[str]) -> Callable[[int, object], None]:
+    """Tells how many parts of a stage are done: called with each finished part's number; the first word is said at once.
+
+    Args:
+        names: formulas of the parts.
+    """
+    done = 0
+
+    def count(number: int, _: object) -> None:
+        nonlocal done
+        done += 1
+        if tell is not None and number < len(names):
+            tell(Progress(names[number], stage, min(done, len(names)), len(names)))
+
+    if tell is not None and names:
+        tell(Progress(names[0], stage, 0, len(names)))
+    return count

@@ -13,6 +13,7 @@ from lcoms import __version__
 from lcoms.core.errors import FormulaError, LcomsError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.hull import Hull
+from lcoms.prediction.cif_record import Made
 from lcoms.prediction.decode import DecodedSet
 from lcoms.prediction.output import (
     RESULTS,
@@ -23,6 +24,7 @@ from lcoms.prediction.output import (
     to_structure,
     write_files,
 )
+from lcoms.prediction.presets import Typed
 from lcoms.prediction.spec import SPEC, PredictionSpec
 from lcoms.prediction.stages import Candidate, Decoded
 from lcoms.structure.crystal import Composition, Crystal
@@ -66,6 +68,7 @@ class Prediction:
         evidence: what that probability was computed from.
         n_relaxations, n_oracle_calls: how many crystals were relaxed, and energies the model was asked for.
         left_out: one sentence for each reason why candidates contradict the constraints.
+        options: that were typed.
     """
 
     composition: Composition
@@ -81,6 +84,7 @@ class Prediction:
     n_relaxations: int = 0
     n_oracle_calls: int = 0
     left_out: tuple[str, ...] = ()
+    options: Typed = ()
 
     @cached_property
     def structures(self) -> tuple[Structure, ...]:
@@ -130,6 +134,7 @@ class Prediction:
             "formula": self.composition.reduced_formula,
             "lcoms_version": __version__,
             "weights": self.weights_digest,
+            "options": {name: list(value) if isinstance(value, tuple) else value for name, value in self.options},
             SPEC: self.spec.to_dict(),
             "units": {
                 "energy": "eV/atom; energy_per_atom is a formation energy by the surrogate",
@@ -155,13 +160,14 @@ class Prediction:
             ConfigError: there is no such format.
         """
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
-        return structure_files(self.candidates, formats) | {RESULTS: text}
+        made = Made(self.composition.reduced_formula, len(self.candidates), self.spec, self.ranked_by, self.probability)
+        return structure_files(self.candidates, made, formats) | {RESULTS: text}
 
     def write(self, folder: str | Path, formats: Sequence[str] = ("cif",)) -> Path:
         """Write FOLDER/FORMULA/rank-01.cif ... and results.json in place of an earlier prediction there.
 
         Args:
-            formats: in which the candidates are written: cif, poscar, extxyz.
+            formats: in which the candidates are written: cif, poscar, extxyz, qe (input of pw.x).
 
         Returns:
             The folder of this formula.

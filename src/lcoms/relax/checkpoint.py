@@ -1,12 +1,14 @@
 """Results on disk, one line of JSON each, written through before the next: whatever kills the run, they are there.
 
-The first line says which oracle and options they belong to. Results are found again by the start's own numbers, so
+The first line says which oracle and options they belong to; each other line has a digest of itself, so that damage is
+noticed. Results are found again by the start's own numbers, so
 that crystals may be added or put in another order between runs.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from lcoms.core.journal import Journal
 from lcoms.relax.result import RelaxConfig, RelaxResult, result_from_dict, result_to_dict
 from lcoms.structure.crystal import Crystal
 
-VERSION = 1
+VERSION = 2
 
 
 def crystal_key(crystal: Crystal) -> str:
@@ -37,12 +39,12 @@ class Checkpoint(Closing):
 
     Raises:
         ConfigError: the file is of another oracle or other options, or in use by another run.
-        DataError: the file is no checkpoint.
+        DataError: the file is no checkpoint, or a line of it is damaged.
     """
 
     def __init__(self, path: Path, oracle: str, config: RelaxConfig) -> None:
         header = {"lcoms_relax": VERSION, "oracle": oracle, "options": to_dict(config)}
-        self._journal = Journal(path, _encode, _decode, what="line of a checkpoint", header=header)
+        self._journal = Journal(path, _encode, _decode, what="line of a checkpoint as it was written", header=header)
         self._results = dict(self._journal.read())
 
     def close(self) -> None:
@@ -63,8 +65,16 @@ class Checkpoint(Closing):
 
 
 def _encode(entry: tuple[str, RelaxResult]) -> dict[str, Any]:
-    return {"key": entry[0], "result": result_to_dict(entry[1])}
+    content = {"key": entry[0], "result": result_to_dict(entry[1])}
+    return {**content, "digest": _digest(content)}
 
 
 def _decode(content: Any) -> tuple[str, RelaxResult]:
+    if content.pop("digest") != _digest(content):
+        raise ValueError("another digest than its own")
     return content["key"], result_from_dict(content["result"])
+
+
+def _digest(content: Any) -> str:
+    """Of all that a line says."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

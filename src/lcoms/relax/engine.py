@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from lcoms.core.errors import OracleError
+from lcoms.core.errors import MACHINE, OracleError, is_want
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.relax.optimizer import Relaxation
 from lcoms.relax.result import RelaxConfig, RelaxResult
@@ -82,8 +82,8 @@ def evaluate_each(oracle: EnergyOracle, crystals: Sequence[Crystal]) -> list[Eva
         if len(crystals) > 1:
             return [answer for crystal in crystals for answer in evaluate_each(oracle, [crystal])]
         log.debug("oracle %s raised", oracle.name, exc_info=True)
-        text = " ".join(str(error).split()) or "no reason given"
-        return [Evaluation.failed(f"{type(error).__name__}: {text}", crystals[0].n_atoms)]
+        text = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"
+        return [Evaluation.failed(f"{MACHINE}: {text}" if is_want(error) else text, crystals[0].n_atoms)]
     return [_sound(answer, crystal) for answer, crystal in zip(answers, crystals, strict=True)]
 
 

@@ -11,7 +11,7 @@ from math import isnan
 from pathlib import Path
 from queue import SimpleQueue
 
-from lcoms.core.errors import ConfigError, OracleError
+from lcoms.core.errors import MACHINE, ConfigError, OracleError
 from lcoms.core.pool import Pool, StartError, WorkerDiedError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.registry import make_oracle
@@ -44,7 +44,8 @@ def relax_crystals(
         config: when to stop, RelaxConfig() where None.
         processes: how many; None: as many as there are cores and work for them.
         checkpoint: a file that keeps each result as soon as it is there; a later call goes on from it. Crystals that a
-            process died of, or that the oracle could not evaluate at all, are tried again.
+            process died of, that failed for want of memory, or that the oracle could not evaluate at all, are tried
+            again.
         progress: called with each crystal's number in the list and its result, as they come, those found in the
             checkpoint first.
 
@@ -110,8 +111,9 @@ def _resume(
 
 def _transient(result: RelaxResult) -> bool:
     """Whether another run may do better: with more memory, or with what the oracle lacked at the first evaluation."""
-    refused = result.status is Status.ORACLE_FAILED and isnan(result.start_energy)
-    return refused or result.status is Status.WORKER_DIED
+    failed = result.status is Status.ORACLE_FAILED
+    lacked = failed and (isnan(result.start_energy) or MACHINE in result.reason)
+    return lacked or result.status is Status.WORKER_DIED
 
 
 def _relax(

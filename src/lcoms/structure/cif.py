@@ -189,5 +189,6 @@ def _left_out(block: Block) -> list[Remark]:
         remarks.append(Remark(Topic.LEFT_OUT, "a modulated structure; its modulation is not kept."))
     hydrogens = sum(number(text) or 0 for text in block.columns.get("_atom_site_attached_hydrogens", ()))
     if hydrogens:
-        remarks.append(Remark(Topic.FORMULA, f"{hydrogens:g} attached hydrogen atoms a list of sites are not located."))
+        text = f"{hydrogens:g} hydrogen atoms are attached to sites and have no coordinates; they are missing."
+        remarks.append(Remark(Topic.FORMULA, text))
     return remarks

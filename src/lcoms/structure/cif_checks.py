@@ -106,6 +106,7 @@ def remarks_on(
             f"{expanded.moved[furthest]:.4f} angstrom."
         )
         remarks.append(Remark(Topic.MOVED, text))
+    remarks += _multiplicities(expanded, sites)
     counts = counts_of(expanded.atomic_numbers)
     if not found.formula_agrees:
         text = f"the formula sum {_text(facts.formula)} differs from the atoms of the cell, {_text(counts)}."
@@ -119,6 +120,17 @@ def remarks_on(
         text = f"the cell has a volume of {volume:.2f} cubic angstrom, where {facts.volume:g} is stated."
         remarks.append(Remark(Topic.CELL, text))
     return remarks
+
+
+def _multiplicities(expanded: Expanded, sites: Sequence[Site]) -> list[Remark]:
+    """A sentence where sites have become more or fewer atoms than the file says; sites merged into others say none."""
+    pairs = zip(sites, expanded.multiplicities().tolist(), strict=True)
+    wrong = [(site, n) for site, n in pairs if n and site.multiplicity not in (0, n)]
+    if not wrong:
+        return []
+    (first, n), more = wrong[0], len(wrong) - 1
+    text = f"site {first.label} gives {n} atoms, where a multiplicity of {first.multiplicity} is stated"
+    return [Remark(Topic.SYMMETRY, text + (f"; so do {more} more." if more else "."))]
 
 
 def _text(counts: Mapping[int, float] | Mapping[int, int]) -> str:

@@ -38,6 +38,7 @@ NAME = (
     "_symmetry_space_group_name_h-m_alt",
 )
 NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
+CODE, CODES = "_space_group_it_coordinate_system_code", ("1", "2", "H", "R")  # of origins and rhombohedral axes
 SCHOENFLIES = ("_space_group_name_schoenflies", "_space_group_schoenflies")
 MAX_STRAIN = 0.03  # relative change of the metric; beyond it a cell does not have the symmetry
 
@@ -77,6 +78,8 @@ def find_candidates(block: Block, lattice: NDArray[np.float64]) -> tuple[list[Ca
         if not stated:
             raise RefusedError(Topic.SYMMETRY, f"{sentence}; give a complete list, or the name of the space group.")
         remarks.append(Remark(Topic.SYMMETRY, f"{sentence}; the space group {stated[0].name} is used in its place."))
+    if sentence := _two_lists(block):
+        remarks.append(Remark(Topic.SYMMETRY, sentence))
     if listed is not None:
         candidates = _with_listed(listed, stated, numbers, remarks, magnetic=bool(block.column(MAGNETIC)))
     elif stated:
@@ -92,7 +95,10 @@ def find_candidates(block: Block, lattice: NDArray[np.float64]) -> tuple[list[Ca
             Topic.SYMMETRY,
             f"the cell cannot have the symmetry of {candidates[0].name}; correct the cell or the space group.",
         )
-    first = min(fitting, key=lambda c: c.cost)
+    first, likeliest = (min(some, key=lambda c: c.cost) for some in (fitting, candidates))
+    if first.cost >= NOT_AS_STATED > likeliest.cost:
+        text = f"the cell does not fit {likeliest.name}, which is stated; {first.name} is read."
+        remarks.append(Remark(Topic.SYMMETRY, text))
     strain = first.operations.strain(lattice)
     if strain > 2e-3:
         text = f"the cell departs from the symmetry of {first.name} by {strain:.1%}; it is taken as it is."
@@ -106,7 +112,10 @@ def _candidate(setting: Setting, cost: float = 0.0) -> Candidate:
 
 def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]]:
     """Candidates of the stated symbols, the space groups that they name with how, and contradictions between them."""
-    hall, name, number = block.value(*HALL), block.value(*NAME), block.value(*NUMBER)
+    hall, name, number = (_given(block.value(*names)) for names in (HALL, NAME, NUMBER))
+    code = block.value(CODE).upper()
+    if code in CODES and name and not stated_extension(name):
+        name = f"{name}:{code}"
     groups: list[tuple[str, list[Candidate]]] = []
     remarks = []
     if hall:
@@ -126,7 +135,7 @@ def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]
     if (by_number and not 1 <= by_number <= 230) or (number and not by_number):
         remarks.append(Remark(Topic.SYMMETRY, f"there is no space group with number {number}."))
     elif by_number:
-        groups.append((f"number {by_number}", _of_number(by_number)))
+        groups.append((f"number {by_number}", _of_number(by_number, code)))
     if remarks and not groups:
         raise RefusedError(Topic.SYMMETRY, f"{remarks[0].sentence[:-1]}; give its number or its operations.")
     numbers = {next((c.number for c in found if c.number), 0): said for said, found in reversed(groups)}
@@ -154,9 +163,16 @@ def _of_name(name: str) -> list[Candidate]:
     return candidates
 
 
-def _of_number(number: int) -> list[Candidate]:
+def _given(text: str) -> str:
+    """The text; empty where it stands for nothing, which some programs put into quotes."""
+    return "" if text.strip() in ("?", ".") else text
+
+
+def _of_number(number: int, code: str = "") -> list[Candidate]:
     settings = settings_of(number)
     plain = settings[0].name.partition(":")[0]
+    if coded := [s for s in settings if code in CODES and s.extension == code]:
+        return [_candidate(s, 0.0 if s in coded else NOT_AS_STATED) for s in settings]
     return [
         _candidate(s, 0.0 if s.standard else OTHER_CHOICE if s.name.partition(":")[0] == plain else OTHER_SETTING)
         for s in settings
@@ -215,6 +231,13 @@ def _listed(block: Block) -> tuple[Operations | None, str]:
     identity = np.abs(operations.rotations - np.eye(3)).max(axis=(1, 2)) + np.abs(operations.translations).max(axis=1)
     order = np.argsort(identity > 1e-9, kind="stable")
     return Operations(operations.rotations[order], operations.translations[order]), ""
+
+
+def _two_lists(block: Block) -> str:
+    """A sentence where a block lists other operations under another name; the first name counts."""
+    lists = [{re.sub(r"\s", "", text).lower() for text in block.column(name)} for name in LISTED]
+    differing = [some for some in lists if some and len(some) != len(next(filter(None, lists)))]
+    return "two lists of operations contradict one another; the newer name counts." if differing else ""
 
 
 def _operation(text: str):  # type: ignore[no-untyped-def]

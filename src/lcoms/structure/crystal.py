@@ -49,32 +49,38 @@ class Composition:
             raise FormulaError(f"atomic numbers must lie between 1 and {len(SYMBOLS) - 1}.")
 
     @classmethod
-    def from_formula(cls, formula: str) -> Composition:
+    def from_formula(cls, formula: str, *, ordered_approximation: bool = False) -> Composition:
         """Read a formula such as SrTiO3, Ca(OH)2 or CuSO4·5H2O; what is read as something else (D as H) is logged.
+
+        Args:
+            ordered_approximation: take one with fractions as the smallest ordered formula that comes near.
 
         Raises:
             FormulaError: unknown elements, unbalanced brackets, zero or fractional counts, or nothing at all.
         """
-        parsed = parse_formula(formula)
+        parsed = parse_formula(formula, ordered=ordered_approximation)
         for note in parsed.notes:
             _log.warning("%s: %s", formula.strip(), note)
         return cls.from_counts(parsed.counts)
 
     @classmethod
-    def of(cls, value: str | Composition | PymatgenComposition) -> Composition:
+    def of(cls, value: str | Composition | PymatgenComposition, *, ordered_approximation: bool = False) -> Composition:
         """From a formula, a composition of ours, or one of pymatgen's.
+
+        Args:
+            ordered_approximation: as for `from_formula`.
 
         Raises:
             FormulaError: it is none of these, or its counts are not whole.
         """
         if isinstance(value, Composition):
             return value
-        if isinstance(value, str):
-            return cls.from_formula(value)
-        amounts = getattr(value, "get_el_amt_dict", None)
-        if amounts is None:
-            raise FormulaError(f"a formula or a Composition is needed, not {type(value).__name__}.")
-        return cls.from_formula("".join(f"{symbol}{amount:.6f}" for symbol, amount in amounts().items()))
+        if not isinstance(value, str):
+            amounts = getattr(value, "get_el_amt_dict", None)
+            if amounts is None:
+                raise FormulaError(f"a formula or a Composition is needed, not {type(value).__name__}.")
+            value = "".join(f"{symbol}{_amount_text(amount)}" for symbol, amount in amounts().items())
+        return cls.from_formula(value, ordered_approximation=ordered_approximation)
 
     @classmethod
     def from_counts(cls, counts: Mapping[int, int]) -> Composition:
@@ -192,3 +198,8 @@ class Crystal:
     def cart_coords(self) -> NDArray[np.float64]:
         """(n_atoms, 3) in angstrom."""
         return self.frac_coords @ self.lattice
+
+
+def _amount_text(amount: float) -> str:
+    text = f"{amount:.6f}".rstrip("0").rstrip(".")
+    return "" if text == "1" else text

@@ -12,12 +12,14 @@ from lcoms.core.errors import CrystalError
 from lcoms.structure.cif_expand import MAX_ATOMS
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.distances import FARTHEST, closest_pair, look_at_distances, require_cell
+from lcoms.structure.elements import number_of
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 _FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
+NUMBERS = ("z", "numbers", "atomic_numbers")  # columns of atomic numbers
 _QUOTED_LATTICE = re.compile(r"lattice\s*=\s*[\"{'\[][^\"}'\]]*", re.IGNORECASE)
 _LATTICE = re.compile(r"\blattice\s*=", re.IGNORECASE)
 
@@ -89,6 +91,7 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
     if any(re.match(r"\s*[DT]\s", line) for line in body) and "species:S:1:pos" in comment:
         body = [re.sub(r"^(\s*)[DT](?=\s)", r"\1H", line) for line in body]
         remarks.append(Remark(Topic.ELEMENT, "D is read as H."))
+    _require_one_element(comment, body)
     header = _QUOTED_LATTICE.sub(lambda match: _FORTRAN.sub("e", match[0]), comment)
     try:
         atoms = cast("Atoms", read(StringIO("\n".join([lines[0], header, *body])), format="extxyz"))
@@ -99,6 +102,25 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
             raise RefusedError(Topic.UNKNOWN_ELEMENT, f"not an extxyz file that can be read: {text}.") from error
         raise RefusedError(Topic.UNREADABLE, f"not an extxyz file that can be read: {message}") from error
     return atoms, remarks
+
+
+def _require_one_element(comment: str, body: list[str]) -> None:
+    """RefusedError where a frame gives symbols and atomic numbers that differ."""
+    found = re.search(r"\bproperties\s*=\s*\"?([^\s\"]+)", comment, re.IGNORECASE)
+    words = found[1].split(":") if found else []
+    if len(words) % 3 or not all(word.isdecimal() for word in words[2::3]):
+        return
+    at, columns = 0, {}
+    for name, width in zip(words[::3], map(int, words[2::3]), strict=True):
+        columns[name.lower()] = at
+        at += width
+    symbols, numbers = columns.get("species"), next((columns[n] for n in NUMBERS if n in columns), None)
+    if symbols is None or numbers is None:
+        return
+    for i, row in enumerate((line.split() for line in body if line.strip()), 1):
+        if len(row) == at and row[numbers].isdecimal() and number_of(row[symbols]) != int(row[numbers]):
+            text = f"atom {i} is {row[symbols]} by its symbol and {row[numbers]} by its number; take one column out."
+            raise RefusedError(Topic.ELEMENT, text)
 
 
 def crystal_of(atoms: Atoms) -> tuple[Crystal, list[Remark]]:

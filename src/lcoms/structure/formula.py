@@ -64,8 +64,11 @@ class OrderedApproximation:
         return f"{self.formula} stands for {self.text} and {how}."
 
 
-def parse_formula(text: str) -> ParsedFormula:
+def parse_formula(text: str, *, ordered: bool = False) -> ParsedFormula:
     """Read a formula.
+
+    Args:
+        ordered: take one with fractional counts as the smallest ordered formula that comes near, which is noted.
 
     Raises:
         FormulaError: unknown elements, unbalanced brackets, charges, zero or fractional counts, or nothing at all.
@@ -73,6 +76,8 @@ def parse_formula(text: str) -> ParsedFormula:
     amounts, notes = _amounts(text)
     if any(amount.denominator > 1 for amount in amounts.values()):
         near = _approximate(text, amounts, MAX_FORMULA_ATOMS)
+        if ordered:
+            return ParsedFormula(near.counts, (*notes, near.sentence))
         raise FormulaError(
             f"{text.strip()!r} has fractional counts, and an ordered crystal needs whole ones; {near.sentence} "
             f"Type {near.formula}, or use --ordered-approximation."

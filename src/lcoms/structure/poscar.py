@@ -50,6 +50,7 @@ def _read(text: str) -> Reading:
         raise RefusedError(Topic.UNREADABLE, f"it is cut short: {total} atoms are announced, {len(rows)} lines follow.")
     coordinates = np.array([_reals(rows[i], 3, f"atom {i + 1}") for i in range(total)])
     numbers = _elements(lines[0], named, counts, rows[:total], remarks)
+    remarks += _contradictions(numbers, rows[:total], first=6 if selective else 3) if named else []
     lattice = matrix * scale
     require_cell(lattice)
     if mode[:1] in ("c", "C", "k", "K"):
@@ -59,7 +60,11 @@ def _read(text: str) -> Reading:
     remarks += look_at_distances(crystal, pair, [])
     if selective and any(word.upper().startswith(("F", ".F")) for row in rows[:total] for word in row.split()[3:6]):
         remarks.append(Remark(Topic.LEFT_OUT, "the flags of selective dynamics are not kept: all atoms may move."))
-    if len(rows) > total and _is_place(rows[total]):
+    configurations = sum(row.lower().startswith("direct configuration") for row in rows)
+    if configurations:
+        text = f"{configurations} more configurations follow the first one, as in an XDATCAR; they are left out."
+        remarks.append(Remark(Topic.LEFT_OUT, text))
+    elif len(rows) > total and _is_place(rows[total]):
         text = f"more lines of coordinates follow than the {total} atoms that are announced; they are left out."
         remarks.append(Remark(Topic.LEFT_OUT, text))
     return Reading("", crystal, tuple(remarks))
@@ -84,8 +89,9 @@ def _scale(line: str, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Factors (3,) of the Cartesian components; a negative scale is the volume of the cell."""
     words = _words(line)
     n = next((i for i, word in enumerate(words) if not _REAL.fullmatch(word)), len(words))
-    if n not in (1, 3):
-        n = min(n, 1)
+    if n == 2:
+        raise RefusedError(Topic.CELL, f"line 2 should have one scale or three, not {line.strip()[:40]!r}.")
+    n = n if n in (1, 3) else min(n, 1)
     if not n:
         raise RefusedError(Topic.CELL, f"line 2 should be a scale, not {line.strip()[:40]!r}.")
     values = _reals(line, n, "line 2")
@@ -155,6 +161,16 @@ def _behind_coordinates(rows: list[str], remarks: list[Remark]) -> NDArray[np.in
         raise RefusedError(Topic.NO_SYMBOLS, NO_SYMBOLS)
     remarks.append(Remark(Topic.NO_SYMBOLS, "the element symbols are those behind the coordinates."))
     return np.array(numbers, dtype=np.int64)
+
+
+def _contradictions(numbers: NDArray[np.int64], rows: list[str], *, first: int) -> list[Remark]:
+    """A sentence where symbols behind the coordinates are not those of line 6, which VASP goes by."""
+    behind = [next(filter(None, map(number_of, row.split()[first:])), None) for row in rows]
+    other = [i for i, (n, z) in enumerate(zip(numbers.tolist(), behind, strict=True), 1) if z not in (None, n)]
+    if not other:
+        return []
+    text = f"symbols behind the coordinates contradict line 6, first at atom {other[0]}; line 6 is read."
+    return [Remark(Topic.ELEMENT, text)]
 
 
 def _is_place(row: str) -> bool:

@@ -1,0 +1,48 @@
+"""Functions with many options: what is none of them is named, with the one that was probably meant."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from lcoms.core.errors import UnknownOptionError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ALIKE = 0.6  # of difflib's ratio; words less alike are not guessed
+
+
+def named_options(synonyms: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator for functions that say which option does not exist, and which may have been meant.
+
+    Args:
+        synonyms: names that other programs or the command line have for options.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        known = list(inspect.signature(function).parameters)
+
+        @wraps(function)
+        def call(*arguments: P.args, **options: P.kwargs) -> R:
+            for name in options:
+                if name not in known:
+                    raise UnknownOptionError(
+                        f"{function.__name__} has no option {name!r}{_hint(name, known, synonyms)}"
+                    )
+            return function(*arguments, **options)
+
+        return call
+
+    return decorate
+
+
+def _hint(name: str, known: Iterable[str], synonyms: Mapping[str, str]) -> str:
+    close = [synonyms[name]] if name in synonyms else get_close_matches(name.lower(), list(known), n=1, cutoff=ALIKE)
+    if not close:
+        close = [
+            option for option in known if {*name.lower().split("_")} & {*option.split("_")} - {"n", "max", "start"}
+        ]
+    return f"; did you mean {' or '.join(close[:3])}?" if close else "; see help() for those that there are."

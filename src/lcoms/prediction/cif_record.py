@@ -1,0 +1,75 @@
+"""What the CIF of a candidate says of itself: title, method, energies, probability, and what to cite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from lcoms import __version__
+from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.stages import Candidate
+
+CITATION: Mapping[str, str] = {
+    "_citation_id": "primary",
+    "_citation_title": "Latent Conservative Objective Models for Data-Driven Crystal Structure Prediction",
+    "_citation_year": "2023",
+    "_citation_details": "Qi, Geng, Rando, Ohama, Kumar and Levine, arXiv:2310.10056; the method that lcoms implements",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the candidates of a prediction were made.
+
+    Attributes:
+        formula: of the prediction.
+        n_candidates: how many there are.
+        ranked_by: names of the energy models that made the order; empty where nothing was relaxed.
+        probability: that the first candidate is the known ground state; None where none is stated.
+    """
+
+    formula: str
+    n_candidates: int
+    spec: PredictionSpec
+    ranked_by: Sequence[str] = ()
+    probability: float | None = None
+
+
+def cif_items(rank: int, candidate: Candidate, made: Made, *, fitted: bool = False) -> dict[str, str]:
+    """Values by data name; those that begin with _lcoms are ours, energies in eV/atom.
+
+    Args:
+        fitted: whether the cell is the one that was fitted to a powder pattern.
+    """
+    items = {
+        "_publ_section_title": f"Predicted crystal structure of {made.formula}, rank {rank} of {made.n_candidates}",
+        "_computing_structure_solution": f"lcoms {__version__}",
+        "_computing_structure_refinement": _refinement(candidate, made, fitted=fitted),
+        "_lcoms_rank": str(rank),
+        "_lcoms_prototype_probability": f"{candidate.prototype_probability:.4f}",
+    }
+    if rank == 1 and made.probability is not None:
+        items["_lcoms_probability_ground_state"] = f"{made.probability:.4f}"
+    if candidate.known is not None:
+        items["_lcoms_known_as"] = candidate.known.id
+    relaxed = candidate.relaxed
+    energies = {
+        "_lcoms_formation_energy": None if relaxed is None else relaxed.formation_energy,
+        "_lcoms_energy_above_lowest": candidate.energy_above_lowest,
+        "_lcoms_energy_above_hull": candidate.e_above_hull,
+        "_lcoms_surrogate_formation_energy": candidate.decoded.energy_per_atom,
+    }
+    items |= {name: f"{value:.6f}" for name, value in energies.items() if value is not None and isfinite(value)}
+    return {**items, **CITATION}
+
+
+def _refinement(candidate: Candidate, made: Made, *, fitted: bool) -> str:
+    """What became of the crystal after it was decoded or taken from the library."""
+    if candidate.relaxed is None or made.spec.relaxation is None:
+        how = "not relaxed"
+    else:
+        how = f"relaxed with {made.spec.relaxation.oracle} ({candidate.relaxed.status})"
+        if len(made.ranked_by) > 1:
+            how += f", ranked by {' and '.join(made.ranked_by)}"
+    return f"{how}, cell fitted to a powder pattern" if fitted else how
