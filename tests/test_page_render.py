@@ -128,7 +128,7 @@ def test_ids_lead_to_their_source(page: Page) -> None:
     known = replace(salt().candidates[0], known=Known("mp-22851", 0.123, 0.123))
     told = Page(page_html(salt(candidates=(known,))))
     assert "Known crystal mp-22851, 0.123 eV/atom above its hull" in told.text
-    assert "Rank 1 is the known crystal mp-22851, 0.123 eV/atom above the hull in its source." in told.text
+    assert "Rank 1 is the known crystal mp-22851, 0.123 eV/atom above the hull in its source" in told.text
     assert told.having("href").count(f"{SOURCE}mp-22851") == 2  # in the table and beside the candidate
 
 

@@ -14,7 +14,7 @@ from lcoms.prediction.presets import EFFORTS, Options
 
 LONGEST = 100  # characters of a field
 FIXED = ("relax", "oracle", "committee")  # whoever starts the server chooses these
-RELAXATION = ("n_relax", "random_symmetric", "fmax")
+RELAXATION = ("n_relax", "random_symmetric", "fmax", "pressure")
 FIRST = ("effort",)
 CHOICES = {"effort": tuple(EFFORTS), "start": ("", "library", "prior", "random")}
 MOST = {
@@ -32,6 +32,7 @@ LABELS = {
     "n_relax": ("Candidates to relax", "by effort"),
     "random_symmetric": ("Random symmetric crystals to relax", "by effort"),
     "fmax": ("Relax to forces below, eV/Å", "0.1"),
+    "pressure": ("Pressure, GPa", "0"),
     "space_groups": ("Space groups or crystal system", "225, Pnma or cubic"),
     "volume": ("Volume of a formula unit, Å³", "any"),
     "density": ("Density, g/cm³", "any"),

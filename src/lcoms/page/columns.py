@@ -52,7 +52,10 @@ def table_columns(prediction: Prediction) -> tuple[Column, ...]:
         _figure("Probability", "by pattern", lambda c: None if c.pattern is None else c.pattern.probability, 2, keep=9),
         _figure("Rwp", "", lambda c: None if c.pattern is None else c.pattern.fit.rwp, 3, keep=8),
         _relaxed("E form", lambda r: r.formation_energy, keep=9),
-        _relaxed("Total", lambda r: r.energy_per_atom if r.formation_energy is None else None, keep=9),
+        _relaxed("Enthalpy", lambda r: r.energy_per_atom if r.pressure else None, keep=9),
+        _relaxed(
+            "Total", lambda r: None if r.formation_energy is not None or r.pressure else r.energy_per_atom, keep=9
+        ),
         _figure("Above lowest", "eV/atom", lambda c: c.energy_above_lowest, 3, keep=7),
         _figure("Above hull", "eV/atom", lambda c: c.e_above_hull, 3, keep=8),
         Column("Space group", "", lambda c: c.space_group, lambda c: group_name(c.space_group), 10, kind="group"),
@@ -96,6 +99,11 @@ def _source(candidate: Candidate) -> str:
 
 def _known(candidate: Candidate) -> str | None:
     return None if candidate.known is None else candidate.known.id
+
+
+def _total(relaxed: Relaxed) -> float | None:
+    """Where there is neither a formation energy nor an enthalpy."""
+    return None if relaxed.formation_energy is not None or relaxed.pressure else relaxed.energy_per_atom
 
 
 def _relaxed(heading: str, value: Callable[[Relaxed], float | None], *, keep: int) -> Column:

@@ -89,11 +89,15 @@ def energy_facts(candidate: Candidate, prediction: Prediction) -> tuple[Fact, ..
         facts += [
             Fact("Relaxation", f"{relaxed.status}, {relaxed.n_steps} steps with {oracle}"),
             Fact(f"Formation energy, {oracle}", number(relaxed.formation_energy, 3, unit)),
-            Fact(f"Total energy, {oracle}", number(relaxed.energy_per_atom, 3, unit)),
+            Fact(f"Total energy, {oracle}", number(relaxed.energy_per_atom - relaxed.pressure_volume, 3, unit)),
             Fact("Above the lowest candidate", number(candidate.energy_above_lowest, 3, unit)),
         ]
-        if candidate.e_above_hull is not None:
-            facts.append(Fact("Above the hull", number(candidate.e_above_hull, 3, unit)))
+        if relaxed.pressure:
+            enthalpy = number(relaxed.energy_per_atom, 3, unit)
+            facts.append(Fact(f"Enthalpy at {relaxation.pressure:g} GPa", enthalpy))
+        if candidate.hull is not None:
+            spread = "" if candidate.hull.spread is None else f" ± {candidate.hull.spread:.2f}"
+            facts.append(Fact("Above the hull", f"{candidate.hull.e_above_hull:.3f}{spread} {unit}"))
     return (
         *facts,
         Fact("Surrogate, at the start", number(candidate.decoded.start_energy, 3, unit)),
