@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,9 +30,12 @@ def chromium() -> Iterator[Browser]:
     """A browser that draws 3D without a graphics card."""
     api = pytest.importorskip("playwright.sync_api", reason="the extra browser is not installed")
     program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip(f"none of {', '.join(NAMES)} is installed")
     with api.sync_playwright() as playwright:
+        own = playwright.chromium.executable_path  # of playwright install chromium
+        if program is None and Path(own).exists():
+            program = own
+        if program is None:
+            pytest.skip(f"none of {', '.join(NAMES)} is installed, nor the chromium of playwright")
         browser = playwright.chromium.launch(executable_path=program, args=[*SOFTWARE_GL], timeout=PATIENCE)
         yield browser
         browser.close()

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from tiny import caesium_chloride, decoded_of, decoded_set, perovskite, proposal_of, relaxed_of, rock_salt, wurtzite
 
+from lcoms.diffraction.fit import PatternFitter
+from lcoms.diffraction.radiation import read_radiation
+from lcoms.diffraction.simulate import Measurement, measured_pattern
+from lcoms.prediction.by_pattern import rank_by_pattern
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
@@ -53,3 +58,10 @@ def overlap_of(prediction: Prediction, n_same: int = 0) -> TrainingOverlap:
     """Candidates that lie near the data, within it, and far from it."""
     distances = (0.5, 3.0, 12.0)[: len(prediction.candidates)]
     return TrainingOverlap(n_same, 1000, 1.0, 5.0, tuple(Overlap(f"id-{d}", "LiF", d) for d in distances))
+
+
+def fitted() -> Prediction:
+    """NaCl with a pattern of rock salt, which its candidates were fitted to."""
+    pattern = measured_pattern(rock_salt(), read_radiation("CuKa"), Measurement(), np.random.default_rng(1))
+    candidates = rank_by_pattern(salt().candidates, PatternFitter(pattern))
+    return salt(candidates=tuple(candidates), probability=None)

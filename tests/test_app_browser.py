@@ -15,9 +15,9 @@ pytest.importorskip("flask", reason="the extra app is not installed")
 from werkzeug.serving import make_server
 
 from lcoms.app import Settings, make_app
-from lcoms.app import server as module
+from lcoms.app import working as module
 from lcoms.prediction.pipeline import Predictor, Progress
-from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.presets import Options, spec_for
 
 pytestmark = pytest.mark.browser
 SECONDS = 180.0
@@ -40,8 +40,9 @@ def go_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 @pytest.fixture
 def address(tiny_weights: Path) -> Iterator[str]:
-    predictor = Predictor.load(tiny_weights, spec=PredictionSpec(relaxation=None), processes=1)
-    server = make_server("127.0.0.1", 0, make_app(Settings(predictor)), threaded=True)
+    options = Options(relax=False)
+    predictor = Predictor.load(tiny_weights, spec=spec_for(options), processes=1)
+    server = make_server("127.0.0.1", 0, make_app(Settings(predictor, options)), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.port}/"
@@ -66,7 +67,7 @@ def test_a_formula_is_typed_and_its_report_appears(address: str, go_on: threadin
         page.locator("#formula").fill("NaCl")
         page.keyboard.press("Enter")
         page.get_by_text("relaxing: 3 of 20").wait_for()
-        page.locator("progress[value='3']").wait_for()
+        assert 0.3 < page.evaluate("document.querySelector('progress').value") < 0.5
         go_on.set()
         page.locator("article:visible h2").wait_for()
         assert colours(picture(page.locator(".canvas"))) > 30
@@ -74,3 +75,24 @@ def test_a_formula_is_typed_and_its_report_appears(address: str, go_on: threadin
         assert "done" in page.locator(".runs").inner_text()
         assert watched.complaints == []
         assert all(url.startswith((address, "data:", "blob:")) for url in watched.requests)
+
+
+def test_formulas_queue_and_are_cancelled(address: str, go_on: threading.Event) -> None:
+    with chromium() as browser:
+        watched = Watched(browser, viewport={"width": 800, "height": 900})
+        page = watched.page
+        for formula in ("NaCl", "ZnO"):
+            page.goto(address)
+            page.get_by_text("Cell sizes, constraints").click()
+            page.get_by_label("Space groups or crystal system").fill("cubic")
+            page.get_by_label("Effort").select_option("fast")
+            page.locator("#formula").fill(formula)
+            page.get_by_role("button", name="Predict").click()
+        page.get_by_text("queued, 1 before it").wait_for()
+        page.get_by_role("button", name="Cancel").click()
+        page.locator(".runs").wait_for()
+        assert page.locator(".runs li").all_inner_texts() == ["ZnO cancelled", "NaCl relaxing: 3 of 20"]
+        page.get_by_role("link", name="NaCl").click()
+        go_on.set()
+        page.locator("article:visible h2").wait_for()
+        assert watched.complaints == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,20 +15,22 @@ pytest.importorskip("flask", reason="the extra app is not installed")
 from lcoms.app import Settings, make_app
 from lcoms.app import server as module
 from lcoms.app.desk import Run
+from lcoms.app.fields import FIXED, RELAXATION, form_fields, read_fields
+from lcoms.app.server import read_form
 from lcoms.prediction.pipeline import Predictor, Progress
-from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
+from lcoms.prediction.presets import Options, spec_for
 
 SECONDS = 30.0
 NASTY = "\"'><script>alert(1)</script>"
 
 
-def predictor(weights: Path, relaxation: RelaxationSpec | None = None) -> Predictor:
-    return Predictor.load(weights, spec=PredictionSpec(relaxation=relaxation), processes=1)
+def settings(weights: Path, options: Options = Options(relax=False)) -> Settings:  # noqa: B008 - frozen
+    return Settings(Predictor.load(weights, spec=spec_for(options), processes=1), options)
 
 
 @pytest.fixture
 def client(tiny_weights: Path):
-    return make_app(Settings(predictor(tiny_weights))).test_client()
+    return make_app(settings(tiny_weights)).test_client()
 
 
 def plain(text: str) -> str:
@@ -50,7 +54,8 @@ def test_a_formula_becomes_a_report(client) -> None:
     assert 'name="formula"' in client.get("/").text
     answer = client.post("/predict", data={"formula": " ClNa ", "n_candidates": "2", "seed": "3", "exclude_same": "1"})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/runs/1")
-    assert wait(client, "/runs/1") == {"complaint": "", "ended": True, "progress": "writing the page"}
+    ended = {"complaint": "", "ended": True, "progress": "writing the page", "fraction": 1.0}
+    assert wait(client, "/runs/1") == ended
     report = client.get("/runs/1").text
     assert '<h1 id="title-NaCl">NaCl</h1>' in report
     assert "seed 3" in report
@@ -92,6 +97,15 @@ def test_bad_formulas_get_a_sentence_and_are_only_text(formula: str, client) -> 
         ("seed", "1.5", "expected a whole number"),
         ("formula_units", "two", "formula units 'two' makes no sense; write 2 or 1-4."),
         ("formula_units", "4-1", "make no range"),
+        ("effort", "extreme", "option effort: choose one of fast, normal, thorough."),
+        ("space_groups", "Xyz", "'Xyz' is no space group"),
+        ("space_groups", "cubi", "'cubi' is no space group"),
+        ("volume", "big", "option volume: expected a number, not 'big'."),
+        ("density", "nan", "option density: expected a number, not 'nan'."),
+        ("density", "-1", "density must be positive"),
+        ("max_atoms", "100000", "max_atoms must be at most 400 here"),
+        ("steps", "9" * 300, "at most 100 characters can be read"),
+        ("hull", "BaO TiO2", "a hull needs relaxed energies; start lcoms app with --relax."),
     ],
 )
 def test_other_fields_are_read_as_strictly(field: str, value: str, sentence: str, client) -> None:
@@ -116,32 +130,81 @@ def test_what_comes_to_nothing_is_told(client) -> None:
     assert wait(client, "/runs/2")["complaint"] == ""
 
 
-def test_a_second_formula_is_refused_while_one_runs(client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_formulas_queue_and_are_cancelled(client, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(*_: object, progress, **__: object):
         progress(Progress("NaCl", "relaxing", 3, 20))
         begun.set()
         assert go_on.wait(SECONDS)
+        progress(Progress("NaCl", "relaxing", 4, 20))
         raise module.FormulaError("enough.")
 
     monkeypatch.setattr(Predictor, "predict", slow)
     client.post("/predict", data={"formula": "NaCl"})
     assert begun.wait(SECONDS)
-    assert client.get("/runs/1/progress").get_json()["progress"] == "relaxing: 3 of 20"
+    told = client.get("/runs/1/progress").get_json()
+    assert told["progress"] == "relaxing: 3 of 20"
+    assert 0.3 < told["fraction"] < 0.5
     assert "relaxing: 3 of 20" in client.get("/runs/1").text
+    for number, formula in ((2, "ZnO"), (3, "NaCl")):
+        assert client.post("/predict", data={"formula": formula}).status_code == 303
+        assert client.get(f"/runs/{number}/progress").get_json()["progress"] == f"queued, {number - 1} before it"
+    for number in (1, 2):
+        assert client.post(f"/runs/{number}/cancel").headers["Location"] == "/"
+        assert client.get(f"/runs/{number}/progress").get_json()["complaint"] == "cancelled."
+    assert plain(client.get("/").text).count("cancelled") == 2
+    go_on.set()
+    assert wait(client, "/runs/3")["complaint"] == "enough."
+    assert client.get("/runs/1/progress").get_json()["complaint"] == "cancelled."
+    assert client.post("/runs/9/cancel").status_code == 404
+    assert client.get("/runs/1/cancel").status_code == 405
+
+
+def test_a_full_queue_says_so(client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcoms.app.desk.MOST_WAITING", 0)
     answer = client.post("/predict", data={"formula": "ZnO"})
     assert answer.status_code == 503
-    assert "NaCl is being predicted, one formula at a time" in answer.text
-    go_on.set()
-    assert wait(client, "/runs/1")["complaint"] == "enough."
+    assert "predictions are queued; wait until one of them is done, or cancel it." in answer.text
+
+
+def test_the_form_has_a_field_for_every_option_that_a_page_may_choose(client, tiny_weights: Path) -> None:
+    names = {field.name for field in form_fields(Options(relax=True))}
+    assert names | set(FIXED) == {field.name for field in dataclasses.fields(Options)}
+    shown = set(re.findall(r'id="\w+" name="(\w+)"', client.get("/").text))
+    assert shown == {"formula", *names} - set(RELAXATION)  # nothing is relaxed there
+    relaxed = make_app(settings(tiny_weights, Options(oracle="toy_oracles:Raises"))).test_client()
+    assert {"hull", *RELAXATION} <= set(re.findall(r'id="\w+" name="(\w+)"', relaxed.get("/").text))
+
+
+def test_fields_become_the_options_that_the_command_line_has() -> None:
+    form = {
+        "effort": "fast", "space_groups": "225, Pnma, triclinic", "volume": "40.5", "tolerance": "0.2",
+        "max_atoms": "24", "formula_units": "2-4", "symmetry": "no", "start": "prior", "steps": "0",
+    }  # fmt: skip
+    read = read_fields(form, Options(relax=False, seed=3))
+    assert read == Options(
+        effort="fast", space_groups=(225, 62, 1, 2), volume=40.5, tolerance=0.2, max_atoms=24, formula_units=(2, 4),
+        symmetry=False, start="prior", steps=0, relax=False, seed=3,
+    )  # fmt: skip
+    assert read_fields({}, Options(seed=3)) == Options(seed=3)
+
+
+def test_phases_of_a_hull_are_free_of_the_constraints_of_the_compound(tiny_weights: Path) -> None:
+    asked = settings(tiny_weights, Options(oracle="toy_oracles:Raises"))
+    order = read_form(
+        {"formula": "NaCl", "hull": "Na2Cl, NaCl NaCl3", "space_groups": "225", "formula_units": "1"}, asked
+    )
+    assert [phase.reduced_formula for phase in order.phases] == ["Na2Cl", "NaCl3"]
+    assert order.predictor_of(order.composition).spec.constraints.space_groups == (225,)
+    assert not order.predictor_of(order.phases[0]).spec.constraints.any
+    assert order.predictor_of(order.phases[0]).spec.search.formula_units is None
 
 
 def test_elements_that_the_oracle_does_not_know_are_refused_at_once(
     tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    relaxation = RelaxationSpec(oracle="toy_oracles:Raises")
-    client = make_app(Settings(predictor(tiny_weights, relaxation))).test_client()
+    client = make_app(settings(tiny_weights, Options(oracle="toy_oracles:Raises"))).test_client()
     assert "relaxed with toy_oracles:Raises" in plain(client.get("/").text)
     monkeypatch.setattr("lcoms.prediction.pipeline.check_composition", lambda *_: None)
     answer = client.post("/predict", data={"formula": "LrCl"})
@@ -162,7 +225,7 @@ def test_its_own_names_are(host: str, client) -> None:
 
 
 def test_names_are_free_where_it_was_asked_for(tiny_weights: Path) -> None:
-    client = make_app(Settings(predictor(tiny_weights), names=None)).test_client()
+    client = make_app(replace(settings(tiny_weights), names=None)).test_client()
     assert client.get("/", headers={"Host": "lab.example"}).status_code == 200
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny import caesium_chloride, perovskite, rock_salt, zinc_blende
+from tiny import caesium_chloride, perovskite, rock_salt, wurtzite, zinc_blende
 
-from lcoms.page.bonds import bond_table, find_bonds
+from lcoms.page import bonds as module
+from lcoms.page.bonds import bond_table, find_bonds, polyhedron_centres
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.symmetry import conventional
 
 KNOWN = {
@@ -51,3 +53,30 @@ def test_bonds_of_unequal_length_are_a_range() -> None:
 
 def test_an_atom_alone_has_no_rows() -> None:
     assert bond_table(rock_salt(), []) == []
+
+
+def test_symmetry_carries_the_bonds_that_a_search_at_every_atom_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for crystal in (conventional(perovskite()), conventional(zinc_blende()), wurtzite(3.25, 5.2, numbers=(30, 8))):
+        carried = find_bonds(crystal)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "moyo_dataset", lambda *_, **__: None)
+            searched = find_bonds(crystal)
+        assert [bond[:3] for bond in carried] == [bond[:3] for bond in searched]
+        np.testing.assert_allclose([b.length for b in carried], [b.length for b in searched])
+
+
+def test_neighbours_are_searched_at_one_atom_of_each_orbit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pymatgen.analysis.local_env import CrystalNN
+
+    asked: list[int] = []
+    search = CrystalNN.get_nn_info
+    monkeypatch.setattr(CrystalNN, "get_nn_info", lambda self, s, n: asked.append(n) or search(self, s, n))
+    assert len(find_bonds(conventional(rock_salt()))) == 24
+    assert len(asked) == 2
+
+
+def test_polyhedra_stand_around_cations() -> None:
+    cell = conventional(perovskite())
+    symbols = {SYMBOLS[cell.atomic_numbers[site]] for site in polyhedron_centres(cell, find_bonds(cell))}
+    assert symbols == {"Sr", "Ti"}
+    assert polyhedron_centres(cell, []) == []

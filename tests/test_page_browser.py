@@ -124,6 +124,12 @@ def test_files_that_are_downloaded_hold_the_crystal(watched: Watched, address: s
         assert waiting.value.suggested_filename == f"NaCl-rank-01.{name}"
         waiting.value.save_as(tmp_path / name)
         assert matches(read((tmp_path / name).read_text()), rock_salt(), STRICT)
+    page.locator("[data-toggle=primitive]").click()
+    with page.expect_download() as waiting:
+        page.locator("article:visible button", has_text="POSCAR").click()
+    assert waiting.value.suggested_filename == "NaCl-rank-01-primitive.vasp"
+    waiting.value.save_as(tmp_path / "primitive")
+    assert from_poscar((tmp_path / "primitive").read_text()).n_atoms == 2
     page.goto(f"{address}#SrTiO3/1")
     with page.expect_download() as waiting:
         page.locator("article:visible button", has_text="CIF").click()
@@ -170,7 +176,9 @@ def test_the_cell_turns_by_keys_and_buttons(watched: Watched, address: str) -> N
         lambda: page.locator("[data-view=a]").click(),
         lambda: page.locator("[data-toggle=labels]").click(),
         lambda: page.locator("[data-toggle=bonds]").click(),
-        lambda: page.locator("[data-toggle=supercell]").click(),
+        lambda: page.locator("[data-toggle=polyhedra]").click(),
+        lambda: page.locator("[data-toggle=boundary]").click(),
+        lambda: page.locator("[data-toggle=primitive]").click(),
     ):
         press()
         images.append(picture(canvas(page)))
@@ -182,7 +190,6 @@ def test_the_cell_turns_by_keys_and_buttons(watched: Watched, address: str) -> N
 def test_the_view_along_an_axis_has_its_symmetry(watched: Watched, address: str) -> None:
     page = watched.page
     page.goto(address)
-    page.locator("[data-toggle=labels]").click()
     page.locator("[data-view=c]").click()
     image = picture(canvas(page))
     purple = (image[..., 2] > image[..., 1] + 0.2) & (image[..., 0] > image[..., 1] + 0.1)
@@ -197,10 +204,10 @@ def test_the_tab_key_reaches_everything(watched: Watched, address: str) -> None:
     page = watched.page
     page.goto(address)
     reached = set()
-    for _ in range(40):
+    for _ in range(50):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("(document.activeElement.textContent || '').trim().slice(0, 30)"))
-    for name in ("Skip to the results", "SrTiO3", "1", "Download CIF", "Along a", "2 × 2 × 2", "Strongest lines"):
+    for name in ("Skip to the results", "SrTiO3", "1", "CIF", "Along a", "2 × 2 × 2", "Strongest lines"):
         assert name in reached, name
 
 

@@ -14,18 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from page_cases import overlap_of, proposal, relaxed, salt, titanate
+from page_cases import fitted, overlap_of, proposal, relaxed, salt, titanate
 from tiny import decoded_of, rock_salt
 
 from lcoms.core.errors import LcomsError
 from lcoms.page import PageWriter, page_html
+from lcoms.page.facts import source_address
 from lcoms.page.render import LICENCES, SCRIPTS, STYLES, asset
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.overlap import training_overlap
 from lcoms.prediction.result import Prediction
+from lcoms.prediction.stages import Known
 from lcoms.structure.io import from_cif, from_poscar
 from lcoms.structure.matching import STRICT, matches
 
+SOURCE = "https://next-gen.materialsproject.org/materials/"
 VOID = {"meta", "link", "br", "img", "input"}
 VENDOR = Path(__file__).parent.parent / "src" / "lcoms" / "page" / "vendor"
 NASTY = "\"'></td></script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}<!--\u2028&amp;"
@@ -110,11 +113,41 @@ def test_figures_of_every_candidate_are_there(page: Page) -> None:
         "As far from the training data as training crystals are from each other:",
         "Far from the training data:",
         "31.73 2.820 100 (2 0 0)",
+        "Na 4a m-3m 0.0000 0.0000 0.0000",
+        "Cl 4b m-3m 0.5000 0.5000 0.5000",
     ):
         assert text in page.text, text
     unrelaxed = Page(page_html(titanate())).text
     assert "a random crystal of this composition" in unrelaxed
-    assert "No probability is stated for this answer" in unrelaxed
+    assert "No probability is stated for candidates that are not relaxed." in unrelaxed
+
+
+def test_ids_lead_to_their_source(page: Page) -> None:
+    links = {address for address in page.having("href") if address and address.startswith("https://")}
+    assert links == {f"{SOURCE}mp-22862", f"{SOURCE}mp-1"}
+    known = replace(salt().candidates[0], known=Known("mp-22851", 0.123, 0.123))
+    told = Page(page_html(salt(candidates=(known,))))
+    assert "Known crystal mp-22851, 0.123 eV/atom above its hull" in told.text
+    assert "Rank 1 is the known crystal mp-22851, 0.123 eV/atom above the hull in its source" in told.text
+    assert told.having("href").count(f"{SOURCE}mp-22851") == 2  # in the table and beside the candidate
+
+
+@pytest.mark.parametrize("crystal_id", ["wbm-1-2", "own-3", "mp-1/../../x", "mp-", "mp-1 ", NASTY, ""])
+def test_other_ids_lead_nowhere(crystal_id: str) -> None:
+    assert source_address(crystal_id) == ""
+
+
+def test_a_measured_pattern_is_there_with_its_fit() -> None:
+    prediction = fitted()
+    page = Page(page_html(prediction))
+    measured = json.loads(page.scripts[0])["NaCl/1"]["measured"]
+    fit = prediction.candidates[0].pattern
+    assert fit is not None
+    assert len(measured["two_theta"]) == len(measured["observed"]) == len(measured["fit"]) == len(fit.fit.observed)
+    np.testing.assert_allclose(measured["fit"], fit.fit.profile, rtol=1e-3, atol=1e-6)
+    assert [line[2] for line in measured["lines"][:2]] == ["(1 1 1)", "(2 0 0)"]
+    for text in ("Probability by pattern", "Rwp", "Fitted a, b, c", "Zero shift", "Rank 1 gave the pattern with"):
+        assert text in page.text, text
 
 
 def test_the_known_composition_is_told_honestly() -> None:
@@ -129,13 +162,16 @@ def test_scripts_get_crystals_curves_and_files(page: Page) -> None:
     drawings = json.loads(page.scripts[0])
     assert list(drawings) == ["NaCl/1", "NaCl/2", "NaCl/3"]
     first = drawings["NaCl/1"]
-    for text, read in (("cif", from_cif), ("poscar", from_poscar)):
-        assert matches(read(first[text]), rock_salt(), STRICT)
+    cell, primitive = first["cells"]["conventional"], first["cells"]["primitive"]
+    for crystal in (from_cif(first["cif"]), from_poscar(cell["poscar"]), from_poscar(primitive["poscar"])):
+        assert matches(crystal, rock_salt(), STRICT)
     assert "_symmetry_Int_Tables_number   225" in first["cif"]
     assert first["name"] == "NaCl-rank-01"
-    np.testing.assert_allclose(first["cell"]["lattice"], 5.64 * np.eye(3), atol=1e-4)
-    assert len(first["cell"]["symbols"]) == len(first["cell"]["frac"]) == 8
-    assert len(first["cell"]["bonds"]) == 24
+    np.testing.assert_allclose(cell["lattice"], 5.64 * np.eye(3), atol=1e-4)
+    assert (len(cell["symbols"]), len(cell["frac"]), len(cell["bonds"])) == (8, 8, 24)
+    assert (len(primitive["symbols"]), len(primitive["bonds"])) == (2, 6)
+    assert [cell["symbols"][site] for site in cell["centres"]] == ["Na"] * 4
+    assert drawings["NaCl/2"]["cells"]["primitive"] is None  # its primitive cell is the conventional one
     assert first["descent"] == [round(energy, 5) for energy in salt().candidates[0].decoded.descent_energies]
     found = salt().candidates[0].relaxed
     assert found is not None
@@ -148,7 +184,7 @@ def test_tables_can_be_sorted_by_what_they_show(page: Page) -> None:
     headings = page.having("aria-sort")
     assert headings == ["ascending"]
     values = [value for value in page.having("data-value") if value is not None]
-    assert values[:5] == ["1", "-2.02", "0.0", "0.0", "225"]
+    assert values[:4] == ["1", "-2.02", "0.0", "225"]
     assert "" in values  # the candidate that was not relaxed
 
 
@@ -165,9 +201,10 @@ def test_columns_without_values_are_left_out() -> None:
 def test_nothing_is_asked_of_the_network(html: str, page: Page) -> None:
     for attribute in ("src", "srcset", "action", "poster", "data", "style"):
         assert page.having(attribute) == [], attribute
-    for address in page.having("href"):
-        assert address is not None
-        assert address.startswith("#") or address == "data:,"
+    for tag, attributes in page.elements:
+        address = attributes.get("href") or "#"
+        followed = tag == "a" and attributes.get("rel") == "noreferrer" and address.startswith(SOURCE)
+        assert address.startswith("#") or address == "data:," or followed
     assert not [tag for tag, _ in page.elements if tag in ("iframe", "object", "embed", "form", "base", "img")]
     for name in STYLES:
         assert not re.search(r"@import|url\(", asset(name))
@@ -209,8 +246,8 @@ def test_what_comes_from_outside_is_only_text() -> None:
     page = Page(page_html(dirty, near, home=NASTY))
     assert page.text.count("alert(1)") >= 8
     tags = [tag for tag, _ in page.elements]
-    extra = ["a"]  # the link that leads home
-    assert sorted(tags) == sorted([tag for tag, _ in clean.elements] + extra)
+    # The link that leads home stands for that to the template, whose id is none of the source's any more.
+    assert sorted(tags) == sorted(tag for tag, _ in clean.elements)
     assert {name for _, a in page.elements for name in a} == {name for _, a in clean.elements for name in a}
     assert "49" not in page.having("href")
     assert page.scripts[1:] == clean.scripts[1:]

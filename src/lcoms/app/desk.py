@@ -1,10 +1,11 @@
-"""One prediction at a time: whoever asks while one runs is told so."""
+"""A queue of predictions, worked off one at a time; each can be cancelled."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import zlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,15 +13,23 @@ from lcoms.core.errors import LcomsError
 from lcoms.core.machine import release_memory
 
 KEPT = 20  # finished runs that can still be looked at
+MOST_WAITING = 20
 UNEXPECTED = "something went wrong inside lcoms; the terminal it runs in tells more."
+CANCELLED = "cancelled."
 log = logging.getLogger(__name__)
 
-Work = Callable[[Callable[[str], None]], str]
+Tell = Callable[[str, float], None]
+"""Takes what is done now, and the share of the work that is done, 0 to 1."""
+Work = Callable[[Tell], str]
 """Given a function that is told of progress, gives a page of HTML."""
 
 
 class BusyError(LcomsError):
-    """Another prediction is running."""
+    """The queue is full."""
+
+
+class _CancelledError(Exception):
+    """The run was cancelled while it worked."""
 
 
 @dataclass
@@ -29,12 +38,15 @@ class Run:
 
     Attributes:
         progress: what is done now.
+        fraction: share of the work that is done.
         complaint: one sentence, where it came to nothing.
+        ended: set when it is done, has come to nothing or was cancelled.
     """
 
     number: int
     title: str
-    progress: str = "starting"
+    progress: str = "queued"
+    fraction: float = 0.0
     complaint: str = ""
     ended: threading.Event = field(default_factory=threading.Event)
     _packed: bytes = b""
@@ -48,34 +60,56 @@ class Run:
     def page(self, text: str) -> None:
         self._packed = zlib.compress(text.encode())
 
+    @property
+    def has_page(self) -> bool:
+        return bool(self._packed)
+
 
 class Desk:
-    """Takes work, does it in a thread of its own, and keeps what came of the last few."""
+    """Works off what is asked for in its order, and keeps the outcome of the last few."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runs: dict[int, Run] = {}
+        self._waiting: deque[tuple[Run, Work]] = deque()
+        self._works = False
         self._asked = 0
 
     def submit(self, title: str, work: Work) -> Run:
-        """Begin work.
+        """Put work at the end of the queue.
 
         Raises:
-            BusyError: other work is not done yet.
+            BusyError: too much is waiting.
         """
         with self._lock:
-            for run in self._runs.values():
-                if not run.ended.is_set():
-                    raise BusyError(
-                        f"{run.title} is being predicted, one formula at a time; try again when it is done."
-                    )
+            if len(self._waiting) >= MOST_WAITING:
+                raise BusyError(f"{MOST_WAITING} predictions are queued; wait until one of them is done, or cancel it.")
             self._asked += 1
             run = Run(self._asked, title)
             self._runs[run.number] = run
-            for number in list(self._runs)[:-KEPT]:
+            self._waiting.append((run, work))
+            ended = [number for number, one in self._runs.items() if one.ended.is_set()]
+            for number in ended[:-KEPT]:
                 del self._runs[number]
-        threading.Thread(target=_do, args=(run, work), daemon=True).start()
+            if not self._works:
+                self._works = True
+                threading.Thread(target=self._work_off, daemon=True).start()
         return run
+
+    def cancel(self, run: Run) -> None:
+        """Take a run from the queue, or end it as soon as it next tells of its progress; what has ended stays."""
+        with self._lock:
+            if not run.ended.is_set():
+                run.complaint = CANCELLED
+                run.ended.set()
+            for pair in [pair for pair in self._waiting if pair[0] is run]:
+                self._waiting.remove(pair)
+
+    def ahead(self, run: Run) -> int:
+        """How many runs stand before one that waits, the one at work included; 0 for others."""
+        with self._lock:
+            waiting = [one for one, _ in self._waiting]
+        return waiting.index(run) + 1 if run in waiting else 0
 
     def find(self, number: int) -> Run | None:
         """A run by its number, as long as it is kept."""
@@ -86,18 +120,36 @@ class Desk:
         with self._lock:
             return list(self._runs.values())[::-1]
 
+    def _work_off(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._works = False
+                    return
+                run, work = self._waiting.popleft()
+                run.progress = "starting"
+            self._do(run, work)
 
-def _do(run: Run, work: Work) -> None:
-    def tell(progress: str) -> None:
-        run.progress = progress
+    def _do(self, run: Run, work: Work) -> None:
+        def tell(progress: str, fraction: float) -> None:
+            if run.ended.is_set():
+                raise _CancelledError
+            run.progress, run.fraction = progress, max(run.fraction, min(fraction, 1.0))
 
-    try:
-        run.page = work(tell)
-    except LcomsError as error:
-        run.complaint = str(error)
-    except Exception:
-        log.exception("the prediction of %s failed", run.title)
-        run.complaint = UNEXPECTED
-    finally:
+        page = complaint = ""
+        try:
+            page = work(tell)
+        except _CancelledError:
+            log.info("the prediction of %s was cancelled", run.title)
+        except LcomsError as error:
+            complaint = str(error)
+        except Exception:
+            log.exception("the prediction of %s failed", run.title)
+            complaint = UNEXPECTED
         release_memory()
-        run.ended.set()
+        with self._lock:
+            if not run.ended.is_set():
+                run.complaint, run.fraction = complaint, 1.0
+                if page:
+                    run.page = page
+                run.ended.set()

@@ -6,34 +6,30 @@ files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from hmac import compare_digest
-from typing import Any
 
 from flask import Flask, Response, abort, jsonify, redirect, render_template, request, url_for
 from jinja2 import ChoiceLoader, PackageLoader
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from lcoms.app.constraint_fields import FIELDS, read_constraints
 from lcoms.app.desk import BusyError, Desk, Run
-from lcoms.core.config import read_range
+from lcoms.app.fields import FIRST, form_fields, read_fields
+from lcoms.app.working import Order, work_for
 from lcoms.core.errors import ConfigError, FormulaError, LcomsError
-from lcoms.page import page_html
 from lcoms.page.render import asset
-from lcoms.prediction.overlap import training_overlap
 from lcoms.prediction.pipeline import Predictor
-from lcoms.prediction.result import require_candidates
+from lcoms.prediction.presets import Options, spec_for
 from lcoms.structure.crystal import Composition
 
 COOKIE = "lcoms-token"
 MAX_FORM = 10_000  # bytes
 MAX_FORMULA = 200  # characters
-MOST_CANDIDATES = 50
+MOST_PHASES = 8  # beside the compound, that a hull is made of
 LOCAL_NAMES = ("127.0.0.1", "localhost")
-NUMBERS = ("n_candidates", "seed")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
@@ -46,11 +42,13 @@ class Settings:
 
     Attributes:
         predictor: what predicts; forms choose some of its options otherwise.
+        options: those that it was made with.
         names: host names that the server answers to; None: any.
         token: that whoever is not on this machine must know; None: nobody is asked.
     """
 
     predictor: Predictor
+    options: Options
     names: tuple[str, ...] | None = LOCAL_NAMES
     token: str | None = None
 
@@ -77,8 +75,8 @@ def make_app(settings: Settings) -> Flask:
     @app.post("/predict")
     def predict() -> AnyResponse | tuple[str, int]:
         try:
-            composition, predictor = read_form(request.form, settings)
-            run = desk.submit(composition.reduced_formula, _work(composition, predictor))
+            order = read_form(request.form, settings)
+            run = desk.submit(order.composition.reduced_formula, work_for(order))
         except BusyError as error:
             return _form(desk, settings, request.form, str(error)), 503
         except LcomsError as error:
@@ -90,70 +88,68 @@ def make_app(settings: Settings) -> Flask:
         run = _found(desk, number)
         if page := run.page:
             return Response(page, mimetype="text/html")
-        return render_template("run.html", title=run.title, run=run)
+        return render_template("run.html", title=run.title, run=run, progress=_progress(desk, run))
 
     @app.get("/runs/<int:number>/progress")
     def progress(number: int) -> Response:
         run = _found(desk, number)
-        return jsonify(progress=run.progress, complaint=run.complaint, ended=run.ended.is_set())
+        told = _progress(desk, run)
+        return jsonify(progress=told, fraction=run.fraction, complaint=run.complaint, ended=run.ended.is_set())
+
+    @app.post("/runs/<int:number>/cancel")
+    def cancel(number: int) -> AnyResponse:
+        desk.cancel(_found(desk, number))
+        return redirect(url_for("home"), 303)
 
     return app
 
 
-def read_form(form: Mapping[str, str], settings: Settings) -> tuple[Composition, Predictor]:
+def read_form(form: Mapping[str, str], settings: Settings) -> Order:
     """What was asked for.
 
     Raises:
-        FormulaError: the formula cannot be read or handled.
+        FormulaError: a formula cannot be read or handled.
         ConfigError: another field cannot be read.
         OracleError: the oracle cannot handle the elements.
     """
-    formula = form.get("formula", "")
+    composition = _composition(form.get("formula", ""))
+    spec = spec_for(read_fields(form, settings.options))
+    predictor = Predictor(settings.predictor.bundle, spec, processes=settings.predictor.processes)
+    names = form.get("hull", "").replace(",", " ").split()
+    if len(names) > MOST_PHASES:
+        raise ConfigError(f"at most {MOST_PHASES} further phases can be asked for, not {len(names)}.")
+    if names and spec.relaxation is None:
+        raise ConfigError("a hull needs relaxed energies; start lcoms app with --relax.")
+    phases = tuple(dict.fromkeys(_composition(name) for name in names))
+    order = Order(composition, predictor, tuple(phase for phase in phases if phase != composition))
+    for one in (composition, *order.phases):
+        order.predictor_of(one).check(one)
+    return order
+
+
+def _composition(formula: str) -> Composition:
     if len(formula) > MAX_FORMULA:
         raise FormulaError(f"the formula is too long; at most {MAX_FORMULA} characters can be read.")
-    composition = Composition.from_formula(formula).reduced
-    options: dict[str, Any] = {"search": {"exclude_same": bool(form.get("exclude_same"))}}
-    options |= {name: _whole(form[name], name) for name in NUMBERS if form.get(name, "").strip()}
-    if units := form.get("formula_units", "").strip():
-        options["search"]["formula_units"] = list(read_range(units[:20], "formula units"))
-    options["constraints"] = read_constraints({name: form.get(name, "").strip() for name, *_ in FIELDS})
-    predictor = settings.predictor.with_options(options)
-    if predictor.spec.n_candidates > MOST_CANDIDATES:
-        raise ConfigError(f"n_candidates must be at most {MOST_CANDIDATES} here, not {predictor.spec.n_candidates}.")
-    predictor.check(composition)
-    return composition, predictor
+    return Composition.from_formula(formula).reduced
 
 
-def _whole(text: str, name: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(f"option {name}: expected a whole number, not {text[:20]!r}.") from None
-
-
-def _work(composition: Composition, predictor: Predictor) -> Callable[[Callable[[str], None]], str]:
-    def work(tell: Callable[[str], None]) -> str:
-        found = predictor.predict(composition, progress=lambda progress: tell(str(progress)))
-        prediction = require_candidates(found)
-        tell("writing the page")
-        overlap = training_overlap(composition, [c.crystal for c in prediction.candidates], predictor.bundle)
-        return page_html(prediction, overlap, home="/")
-
-    return work
+def _progress(desk: Desk, run: Run) -> str:
+    ahead = desk.ahead(run)
+    return f"queued, {ahead} before it" if ahead else run.progress
 
 
 def _form(desk: Desk, settings: Settings, values: Mapping[str, str], complaint: str) -> str:
+    fields = form_fields(settings.options)
     return render_template(
         "form.html",
         title="Predict",
         values=values,
-        defaults=settings.predictor.spec,
-        most=MOST_CANDIDATES,
-        fields=FIELDS,
+        first=[field for field in fields if field.name in FIRST],
+        fields=[field for field in fields if field.name not in FIRST],
         longest=MAX_FORMULA,
         complaint=complaint,
         relaxation=settings.predictor.spec.relaxation,
-        runs=desk.runs(),
+        runs=[(run, _progress(desk, run)) for run in desk.runs()],
     )
 
 

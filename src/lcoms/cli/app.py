@@ -59,7 +59,7 @@ def app(
     torch.set_num_threads(threads)
     options = Options(relax=relax, oracle=oracle, committee=names_of(committee), n_relax=n_relax)
     predictor = Predictor.load(weights, spec=spec_of(options), processes=processes)
-    settings = Settings(predictor)
+    settings = Settings(predictor, options)
     listener = _listen(host, port)
     if _is_loopback(listener):
         settings = replace(settings, names=(*LOCAL_NAMES, host))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.elements import SYMBOLS, electronegativity
 from lcoms.structure.io import to_pymatgen
+from lcoms.structure.symmetry_search import moyo_dataset
+
+SYMPREC = 0.01  # angstrom
+CORNERS = 4  # of the smallest polyhedron
 
 
 class Bond(NamedTuple):
@@ -46,26 +51,92 @@ class BondKind(NamedTuple):
 def find_bonds(crystal: Crystal) -> list[Bond]:
     """Each bond once; none where no neighbours can be found.
 
+    Neighbours are looked for at one atom of each orbit, and the symmetry operations carry them to the others.
+
     Source: Pan et al., Inorganic Chemistry 60, 1590 (2021), CrystalNN.
     """
     from pymatgen.analysis.local_env import CrystalNN
 
-    structure = to_pymatgen(crystal)
+    structure, finder = to_pymatgen(crystal), CrystalNN()
+    bonds: dict[tuple[int, int, tuple[int, int, int]], Bond] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            neighbours = CrystalNN().get_all_nn_info(structure)
-        except Exception:  # its Voronoi cells raise many kinds of errors for crystals that lie far apart
-            return []
-    bonds: dict[tuple[int, int, tuple[int, int, int]], Bond] = {}
-    for first, found in enumerate(neighbours):
-        for neighbour in found:
-            second = int(neighbour["site_index"])
-            i, j, k = (round(x) for x in neighbour["image"])
-            a, b, shift = min((first, second, (i, j, k)), (second, first, (-i, -j, -k)))
-            ends = crystal.frac_coords[b] + shift - crystal.frac_coords[a]
-            bonds[a, b, shift] = Bond(a, b, shift, float(np.linalg.norm(ends @ crystal.lattice)))
+        for orbit in _orbits(crystal):
+            site = orbit[0].site
+            try:
+                found = finder.get_nn_info(structure, site)
+            except Exception:  # its Voronoi cells raise many kinds of errors for crystals that lie far apart
+                return []
+            ends = [crystal.frac_coords[one["site_index"]] + one["image"] for one in found]
+            for carried in orbit:
+                for bond in _carried(crystal, carried, np.array(ends).reshape(-1, 3)):
+                    bonds[bond.first, bond.second, bond.image] = bond
     return sorted(bonds.values())
+
+
+def load_finder() -> None:
+    """Load what finds bonds, which takes seconds; `find_bonds` then need not."""
+    import pymatgen.analysis.local_env  # noqa: F401
+
+
+class _Carried(NamedTuple):
+    """An atom, and the operation x -> rotation @ x + translation that takes the first of its orbit there."""
+
+    site: int
+    rotation: NDArray[np.float64]
+    translation: NDArray[np.float64]
+
+
+def _orbits(crystal: Crystal) -> list[list[_Carried]]:
+    """Atoms that symmetry makes equal; each alone where none is found."""
+    dataset = moyo_dataset(crystal, symprec=SYMPREC)
+    if dataset is None:
+        return [[_Carried(site, np.eye(3), np.zeros(3))] for site in range(crystal.n_atoms)]
+    rotations = np.array(dataset.operations.rotations, dtype=np.float64)
+    translations = np.array(dataset.operations.translations, dtype=np.float64)
+    coords = crystal.frac_coords
+    carried = []
+    for first in sorted(set(dataset.orbits)):
+        members = {first: _Carried(first, np.eye(3), np.zeros(3))}
+        images = rotations @ coords[first] + translations
+        for rotation, translation, image in zip(rotations, translations, images, strict=True):
+            site, shift = _atom_at(crystal, image)
+            members.setdefault(site, _Carried(site, rotation, translation - shift))
+        carried.append(list(members.values()))
+    return carried
+
+
+def _carried(crystal: Crystal, carried: _Carried, ends: NDArray[np.float64]) -> Iterator[Bond]:
+    """Bonds of an atom to the images of the ends (n, 3) under the operation that leads to it."""
+    site = carried.site
+    for end in ends @ carried.rotation.T + carried.translation:
+        other, shift = _atom_at(crystal, end)
+        i, j, k = shift.tolist()
+        a, b, image = min((site, other, (i, j, k)), (other, site, (-i, -j, -k)))
+        way = crystal.frac_coords[b] + image - crystal.frac_coords[a]
+        yield Bond(a, b, image, float(np.linalg.norm(way @ crystal.lattice)))
+
+
+def _atom_at(crystal: Crystal, place: NDArray[np.float64]) -> tuple[int, NDArray[np.int64]]:
+    """The atom nearest to a place in fractional coordinates, and the lattice vector that takes it there."""
+    ways = place - crystal.frac_coords
+    shifts = np.rint(ways)
+    site = int(np.linalg.norm((ways - shifts) @ crystal.lattice, axis=1).argmin())
+    return site, shifts[site].astype(np.int64)
+
+
+def polyhedron_centres(crystal: Crystal, bonds: Sequence[Bond]) -> list[int]:
+    """Atoms with at least four bonds, all to more electronegative elements: the centres of coordination polyhedra."""
+    numbers = crystal.atomic_numbers.tolist()
+    around: dict[int, list[int]] = {}
+    for bond in bonds:
+        around.setdefault(bond.first, []).append(numbers[bond.second])
+        around.setdefault(bond.second, []).append(numbers[bond.first])
+    return [
+        site
+        for site, others in sorted(around.items())
+        if len(others) >= CORNERS and all(electronegativity(z) > electronegativity(numbers[site]) for z in others)
+    ]
 
 
 def bond_table(crystal: Crystal, bonds: Sequence[Bond]) -> list[BondKind]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 from typing import NamedTuple
 
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
+from lcoms.prediction.table import sentences as said_of
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import parameters_from_lattice
-from lcoms.structure.symmetry import space_group_symbol
+from lcoms.structure.symmetry import conventional, space_group_symbol
 
 NO_VALUE = "-"
 DALTON = 1.66053907  # g/cm^3 in a dalton per cubic angstrom
@@ -22,11 +24,26 @@ ORIGINS = {
 }
 
 
+SOURCES = ((re.compile(r"(mp|mvc)-\d{1,9}"), "https://next-gen.materialsproject.org/materials/{}"),)
+
+_FURTHER_KNOWN = re.compile(r"Rank (?!1 )\d+ is the known crystal")  # the table has a column of these
+
+
 class Fact(NamedTuple):
-    """A named figure."""
+    """A named figure.
+
+    Attributes:
+        link: address of its source; empty for none.
+    """
 
     name: str
     text: str
+    link: str = ""
+
+
+def source_address(crystal_id: str) -> str:
+    """Where a crystal of the training data is described; empty where its source has no page for it."""
+    return next((page.format(crystal_id) for ids, page in SOURCES if ids.fullmatch(crystal_id)), "")
 
 
 def number(value: float | None, digits: int, unit: str = "") -> str:
@@ -48,7 +65,7 @@ def structure_facts(candidate: Candidate, cell: Crystal) -> tuple[Fact, ...]:
         Fact("Space group", group_name(candidate.space_group)),
         Fact("a, b, c", ", ".join(f"{length:.3f}" for length in lengths) + " Å"),
         Fact("α, β, γ", ", ".join(f"{angle:.2f}" for angle in angles) + "°"),
-        Fact("Cell volume", number(cell.volume, 2, "Å³")),
+        Fact("Cell volume", f"{cell.volume:.2f} Å³, {cell.volume / cell.n_atoms:.2f} Å³/atom"),
         Fact("Atoms in the cell", f"{cell.n_atoms} conventional, {candidate.crystal.n_atoms} primitive"),
         Fact("Density", number(density(cell), 2, "g/cm³")),
         Fact("Closest atoms", number(candidate.shortest_distance, 3, "Å")),
@@ -72,11 +89,15 @@ def energy_facts(candidate: Candidate, prediction: Prediction) -> tuple[Fact, ..
         facts += [
             Fact("Relaxation", f"{relaxed.status}, {relaxed.n_steps} steps with {oracle}"),
             Fact(f"Formation energy, {oracle}", number(relaxed.formation_energy, 3, unit)),
-            Fact(f"Total energy, {oracle}", number(relaxed.energy_per_atom, 3, unit)),
+            Fact(f"Total energy, {oracle}", number(relaxed.energy_per_atom - relaxed.pressure_volume, 3, unit)),
             Fact("Above the lowest candidate", number(candidate.energy_above_lowest, 3, unit)),
         ]
-        if candidate.e_above_hull is not None:
-            facts.append(Fact("Above the hull", number(candidate.e_above_hull, 3, unit)))
+        if relaxed.pressure:
+            enthalpy = number(relaxed.energy_per_atom, 3, unit)
+            facts.append(Fact(f"Enthalpy at {relaxation.pressure:g} GPa", enthalpy))
+        if candidate.hull is not None:
+            spread = "" if candidate.hull.spread is None else f" ± {candidate.hull.spread:.2f}"
+            facts.append(Fact("Above the hull", f"{candidate.hull.e_above_hull:.3f}{spread} {unit}"))
     return (
         *facts,
         Fact("Surrogate, at the start", number(candidate.decoded.start_energy, 3, unit)),
@@ -85,12 +106,39 @@ def energy_facts(candidate: Candidate, prediction: Prediction) -> tuple[Fact, ..
     )
 
 
+def pattern_facts(candidate: Candidate) -> tuple[Fact, ...]:
+    """How the candidate fits the user's powder pattern; none where there is none."""
+    if candidate.pattern is None:
+        return ()
+    fit = candidate.pattern.fit
+    lengths, angles = parameters_from_lattice(conventional(fit.crystal).lattice)
+    facts = [
+        Fact("Probability, if one candidate gave it", f"{candidate.pattern.probability:.0%}"),
+        Fact("Rwp", f"{fit.rwp:.3f}, {fit.rwp_net:.3f} without background"),
+        Fact("Fitted a, b, c", ", ".join(f"{length:.3f}" for length in lengths) + " Å"),
+        Fact("Fitted α, β, γ", ", ".join(f"{angle:.2f}" for angle in angles) + "°"),
+        Fact("Volume change by the fit", f"{fit.scale_change:+.1%}"),
+        Fact("Zero shift", number(fit.zero_shift, 3, "°")),
+    ]
+    if fit.texture_axis is not None:
+        axis = " ".join(map(str, fit.texture_axis))
+        facts.append(Fact("Preferred orientation", f"[{axis}], March-Dollase {fit.texture:.2f}"))
+    if fit.unexplained:
+        facts.append(Fact("Lines not explained", ", ".join(f"{peak.two_theta:.2f}°" for peak in fit.unexplained)))
+    return tuple(facts)
+
+
 def origin_facts(candidate: Candidate, overlap: TrainingOverlap | None, nearest: Overlap | None) -> tuple[Fact, ...]:
     """Where the start came from, and what the training data hold near the crystal."""
-    proposal = candidate.proposal
-    facts = [
+    proposal, known = candidate.proposal, candidate.known
+    template = ORIGINS.get(proposal.source, f"template {proposal.source}, {proposal.formula}")
+    facts = []
+    if known is not None:
+        above = "" if known.e_above_hull is None else f", {known.e_above_hull:.3f} eV/atom above its hull"
+        facts.append(Fact("Known crystal", f"{known.id}{above}", source_address(known.id)))
+    facts += [
         Fact("Found", _times(candidate.n_found)),
-        Fact("Descent from", ORIGINS.get(proposal.source, f"template {proposal.source}, {proposal.formula}")),
+        Fact("Descent from", template, source_address(proposal.source)),
         Fact("Formula units of it", str(proposal.n_formula_units)),
     ]
     if isfinite(proposal.distance):
@@ -99,7 +147,7 @@ def origin_facts(candidate: Candidate, overlap: TrainingOverlap | None, nearest:
     facts.append(Fact("Latent distance lost in decoding", number(candidate.decoded.latent_distance, 2)))
     if overlap is not None and nearest is not None:
         facts += [
-            Fact("Nearest training crystal", f"{nearest.nearest}, {nearest.formula}"),
+            Fact("Nearest training crystal", f"{nearest.nearest}, {nearest.formula}", source_address(nearest.nearest)),
             Fact("Latent distance to it", number(nearest.distance, 2)),
         ]
     return tuple(facts)
@@ -130,12 +178,10 @@ def summary(prediction: Prediction, overlap: TrainingOverlap | None) -> tuple[st
         figure = number(first.relaxed.formation_energy, 3)
         energy = f"formation energy {figure} eV/atom after relaxation with {relaxation.oracle}"
     sentences.append(f"First of {len(prediction.candidates)}: {group_name(first.space_group)}, {energy}.")
-    if prediction.probability is not None:
-        sentences.append(f"Rank 1 is the known ground state with a probability of {prediction.probability:.0%}.")
-    else:
-        sentences.append(
-            "No probability is stated for this answer: none was fitted for these options and energy models."
-        )
+    said = said_of(prediction)[len(prediction.failures) :]
+    sentences += [one for one in said if not _FURTHER_KNOWN.match(one)]
+    if relaxation is None:
+        sentences.append("No probability is stated for candidates that are not relaxed.")
     if overlap is not None:
         sentences.append(_overlap_sentence(prediction, overlap))
     return tuple(sentences)

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 REPORT = "report.html"
-SCRIPTS = ("vendor/3Dmol-min.js", "vendor/uPlot.iife.min.js", "static/drawing.js", "static/report.js")
+SCRIPTS = (
+    "vendor/3Dmol-min.js",
+    "vendor/uPlot.iife.min.js",
+    "static/geometry.js",
+    "static/viewer.js",
+    "static/plots.js",
+    "static/report.js",
+    "static/printing.js",
+)
 STYLES = ("vendor/uPlot.min.css", "static/page.css")
 LICENCES = {"3Dmol.js": "vendor/3Dmol.LICENSE.txt", "uPlot": "vendor/uPlot.LICENSE.txt"}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"

@@ -6,13 +6,13 @@ Nothing here is HTML; the templates escape every text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from lcoms.diffraction.simulate import Line, powder_pattern
-from lcoms.page.bonds import Bond, BondKind, bond_table, find_bonds
+from lcoms.page.bonds import BondKind, bond_table, find_bonds
+from lcoms.page.columns import Column, TableCell, table_cell, table_columns
+from lcoms.page.drawing import drawing
 from lcoms.page.facts import (
     NO_VALUE,
     Fact,
@@ -21,48 +21,18 @@ from lcoms.page.facts import (
     nearness,
     notes,
     origin_facts,
+    pattern_facts,
     structure_facts,
     summary,
 )
-from lcoms.page.fitted import FittedView, fitted_view
-from lcoms.prediction.output import CIF_SYMPREC
+from lcoms.page.sites import Site, occupied_sites
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
 from lcoms.prediction.result import Prediction
-from lcoms.prediction.stages import Candidate, Relaxed
-from lcoms.structure.crystal import Crystal
-from lcoms.structure.elements import SYMBOLS, covalent_radius
-from lcoms.structure.io import to_cif, to_poscar
+from lcoms.prediction.stages import Candidate
+from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.symmetry import conventional
 
 STRONGEST = 12  # lines of the pattern that are listed
-
-
-class Column(NamedTuple):
-    """A column of the ranked table.
-
-    Attributes:
-        unit: shown under the heading.
-        value: what the column is sorted by; None stands last.
-        text: what is shown.
-        minor: left out on narrow screens.
-        kind: how it is set.
-    """
-
-    heading: str
-    unit: str
-    value: Callable[[Candidate], float | str | None]
-    text: Callable[[Candidate], str]
-    minor: bool = False
-    kind: Literal["number", "text", "group"] = "text"
-
-
-class TableCell(NamedTuple):
-    """What stands in the table, and what it is sorted by; an empty value stands last."""
-
-    text: str
-    value: str
-    kind: Literal["number", "text", "group"]
-    minor: bool
 
 
 @dataclass(frozen=True)
@@ -78,9 +48,10 @@ class CandidateView:
     origin: tuple[Fact, ...]
     nearness: str
     elements: tuple[str, ...]
+    sites: tuple[Site, ...]
     bonds: tuple[BondKind, ...]
+    pattern: tuple[Fact, ...]
     strongest: tuple[Line, ...]
-    fitted: FittedView | None
     drawing: dict[str, Any]
 
 
@@ -143,88 +114,15 @@ def _candidate_view(
         rank=rank,
         anchor=f"{formula}/{rank}",
         space_group=group_name(candidate.space_group),
-        cells=tuple(_table_cell(column, candidate) for column in columns),
+        cells=tuple(table_cell(column, candidate) for column in columns),
         structure=structure_facts(candidate, cell),
         energies=energy_facts(candidate, prediction),
         origin=origin_facts(candidate, overlap, nearest),
         nearness=nearness(overlap, nearest),
         elements=tuple(SYMBOLS[z] for z in cell.composition.atomic_numbers),
+        sites=occupied_sites(cell),
         bonds=tuple(bond_table(cell, bonds)),
+        pattern=pattern_facts(candidate),
         strongest=tuple(sorted(lines, key=lambda line: -line.intensity)[:STRONGEST]),
-        fitted=None if candidate.pattern is None else fitted_view(candidate.pattern, rank),
-        drawing={
-            "name": f"{formula}-rank-{rank:02d}",
-            "cif": to_cif(cell, symprec=CIF_SYMPREC),
-            "poscar": to_poscar(cell),
-            "cell": _drawn_cell(cell, bonds),
-            "descent": _finite(candidate.decoded.descent_energies),
-            "relaxation": _finite(candidate.relaxed.energies if candidate.relaxed else ()),
-            "pattern": [[round(x.two_theta, 3), round(x.intensity, 2), x.planes] for x in lines],
-        },
+        drawing=drawing(f"{formula}-rank-{rank:02d}", candidate, cell, bonds, lines),
     )
-
-
-def _drawn_cell(cell: Crystal, bonds: list[Bond]) -> dict[str, Any]:
-    """Lattice, atoms and bonds, a bond as the two atoms and the lattice vectors that the second is shifted by."""
-    return {
-        "lattice": cell.lattice.round(5).tolist(),
-        "symbols": [SYMBOLS[z] for z in cell.atomic_numbers],
-        "radii": {SYMBOLS[z]: covalent_radius(z) for z in cell.composition.atomic_numbers},
-        "frac": cell.frac_coords.round(5).tolist(),
-        "bonds": [[bond.first, bond.second, *bond.image] for bond in bonds],
-    }
-
-
-def _finite(energies: tuple[float, ...]) -> list[float | None]:
-    return [round(energy, 5) if isfinite(energy) else None for energy in energies]
-
-
-def table_columns(prediction: Prediction) -> tuple[Column, ...]:
-    """What decides the order first; columns without any value are left out.
-
-    Total energies are shown only where the oracle has no references for formation energies.
-    """
-    relaxed = prediction.spec.relaxation is not None
-    total = _relaxed("Total", lambda r: r.energy_per_atom if r.formation_energy is None else None)
-    columns = (
-        _relaxed("E form", lambda r: r.formation_energy),
-        total,
-        _figure("Above lowest", "eV/atom", lambda c: c.energy_above_lowest, 3),
-        _figure("Above hull", "eV/atom", lambda c: c.e_above_hull, 3),
-        _figure("Prototype probability", "", lambda c: c.prototype_probability, 2),
-        Column("Space group", "", lambda c: c.space_group, lambda c: group_name(c.space_group), kind="group"),
-        _figure("Volume", "Å³/atom", lambda c: c.crystal.volume / c.crystal.n_atoms, 2, minor=True),
-        _figure("Surrogate", "eV/atom", lambda c: c.decoded.energy_per_atom, 3, minor=relaxed),
-        _figure("Found", "times", lambda c: c.n_found, 0, minor=True),
-        Column("From", "", _source, _source, minor=True),
-    )
-    return tuple(
-        column for column in columns if any(column.text(candidate) != NO_VALUE for candidate in prediction.candidates)
-    )
-
-
-def _figure(
-    heading: str, unit: str, value: Callable[[Candidate], float | None], digits: int, *, minor: bool = False
-) -> Column:
-    def text(candidate: Candidate) -> str:
-        figure = value(candidate)
-        return NO_VALUE if figure is None or not isfinite(figure) else f"{figure:.{digits}f}"
-
-    return Column(heading, unit, value, text, minor, "number")
-
-
-def _source(candidate: Candidate) -> str:
-    return candidate.proposal.formula or candidate.proposal.source
-
-
-def _relaxed(heading: str, value: Callable[[Relaxed], float | None], *, minor: bool = False) -> Column:
-    def figure(candidate: Candidate) -> float | None:
-        return None if candidate.relaxed is None else value(candidate.relaxed)
-
-    return _figure(heading, "eV/atom", figure, 3, minor=minor)
-
-
-def _table_cell(column: Column, candidate: Candidate) -> TableCell:
-    value = column.value(candidate)
-    known = value is not None and (isinstance(value, str) or isfinite(value))
-    return TableCell(column.text(candidate), str(value) if known else "", column.kind, column.minor)

@@ -10,8 +10,7 @@ async function ask() {
     const answer = await (await fetch(run.dataset.progress)).json();
     if (answer.ended) return location.reload();
     if (status.textContent !== answer.progress) status.textContent = answer.progress;
-    const counted = answer.progress.match(/(\d+) of (\d+)/);
-    if (counted) Object.assign(bar, { max: Number(counted[2]), value: Number(counted[1]) });
+    bar.value = answer.fraction;
   } catch (error) {
     status.textContent = "lcoms does not answer; is it still running in its terminal?";
   }

@@ -2,8 +2,8 @@
 "use strict";
 
 const drawings = JSON.parse(document.getElementById("drawings").textContent);
-const sections = [...document.querySelectorAll("section.formula")];
 const viewer = new CrystalViewer();
+const sections = [...document.querySelectorAll("section.formula")];
 document.documentElement.classList.add("scripted");
 
 function articleOf(anchor) {
@@ -26,8 +26,27 @@ function show(address) {
     row.querySelector("a").toggleAttribute("aria-current", chosen);
   }
   const drawing = drawings[article.dataset.anchor];
-  viewer.show(article.querySelector(".viewer"), drawing.cell, article.querySelector("h2").textContent);
+  viewer.show(article.querySelector(".viewer"), drawing.cells, article.querySelector("h2").textContent);
   for (const place of article.querySelectorAll(".plot")) drawPlot(place, drawing);
+  fitColumns(section);
+}
+
+// Where the table is too wide for its place the least important columns go; they are named below it.
+function fitColumns(section) {
+  const table = section.querySelector("table.ranked");
+  const headings = [...table.tHead.rows[0].cells];
+  const cells = (at) => [...table.rows].map((row) => row.cells[at]);
+  for (const cell of table.querySelectorAll("[hidden]")) cell.hidden = false;
+  const left = [];
+  const order = headings.map((heading, at) => at).filter((at) => headings[at].dataset.keep);
+  order.sort((a, b) => headings[a].dataset.keep - headings[b].dataset.keep);
+  while (table.scrollWidth > table.parentNode.clientWidth && order.length) {
+    left.push(order[0]);
+    for (const cell of cells(order.shift())) cell.hidden = true;
+  }
+  const note = section.querySelector(".left-out");
+  note.hidden = !left.length;
+  note.textContent = `Not shown at this width: ${left.sort((a, b) => a - b).map((at) => headings[at].dataset.name).join(", ")}.`;
 }
 
 function choose(anchor) {
@@ -55,12 +74,30 @@ function sortBy(heading) {
   table.tBodies[0].append(...rows);
 }
 
-function download(button) {
-  const drawing = drawings[button.closest("article").dataset.anchor];
-  const name = button.dataset.kind === "cif" ? `${drawing.name}.cif` : `${drawing.name}.vasp`;
-  const address = URL.createObjectURL(new Blob([drawing[button.dataset.kind]], { type: "text/plain" }));
+function save(text, name) {
+  const address = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
   Object.assign(document.createElement("a"), { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
+function download(button) {
+  const drawing = drawings[button.closest("article").dataset.anchor];
+  const { name } = drawing;
+  const primitive = viewer.kind === "primitive";
+  if (button.dataset.kind === "cif") save(drawing.cif, `${name}.cif`);
+  else if (button.dataset.kind === "poscar") save(viewer.cell.poscar, `${name}${primitive ? "-primitive" : ""}.vasp`);
+  else save(patternText(drawing), `${name}-pattern.csv`);
+}
+
+async function overlay(input) {
+  const article = input.closest("article");
+  const drawing = drawings[article.dataset.anchor];
+  const complaint = article.querySelector(".unread");
+  const found = readPattern(await input.files[0].text());
+  complaint.hidden = Boolean(found);
+  if (!found) return;
+  drawing.loaded = found;
+  renewPlot(article.querySelector("[data-plot=pattern]"), drawing);
 }
 
 document.addEventListener("click", (event) => {
@@ -73,6 +110,10 @@ document.addEventListener("click", (event) => {
     choose(row.dataset.anchor);
   }
 });
+document.addEventListener("change", (event) => {
+  if (event.target.matches("input[type=file]") && event.target.files.length) overlay(event.target);
+});
+new ResizeObserver(() => sections.filter((section) => !section.hidden).forEach(fitColumns)).observe(document.body);
 addEventListener("hashchange", () => show(location.hash));
 addEventListener("popstate", () => show(location.hash));
 show(location.hash);

@@ -1,0 +1,78 @@
+"""What one run of the page does: predicts the compound, and the phases of its hull, and writes the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from threading import Thread
+
+from lcoms.app.desk import Tell, Work
+from lcoms.page import page_html
+from lcoms.page.bonds import load_finder
+from lcoms.prediction.hulls import predicted_hull
+from lcoms.prediction.overlap import training_overlap
+from lcoms.prediction.pipeline import Predictor, require_candidates
+from lcoms.prediction.progress import Progress
+from lcoms.prediction.rank import with_hull
+from lcoms.prediction.result import Prediction
+from lcoms.structure.crystal import Composition
+
+STAGES = {"searching": (0.05, 0.3), "relaxing": (0.3, 1.0)}  # begin and end of each, as shares of a prediction
+WRITING = 0.95  # share of a run after which the page is written
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is predicted.
+
+    Attributes:
+        phases: further compositions, of which a hull is made; none for no hull.
+    """
+
+    composition: Composition
+    predictor: Predictor
+    phases: tuple[Composition, ...] = ()
+
+    def predictor_of(self, composition: Composition) -> Predictor:
+        """The constraints are those of the compound, not of the further phases."""
+        if composition == self.composition:
+            return self.predictor
+        spec = self.predictor.spec
+        free = replace(spec, constraints=replace(spec.constraints, space_groups=(), volume=None, density=None))
+        free = replace(free, search=replace(free.search, formula_units=None))
+        return Predictor(self.predictor.bundle, free, processes=self.predictor.processes)
+
+
+def work_for(order: Order) -> Work:
+    """The work of a run."""
+
+    def work(tell: Tell) -> str:
+        Thread(target=load_finder, daemon=True).start()  # takes seconds, which the search need not wait for
+        every = (order.composition, *order.phases)
+        found = [_predicted(order, number, len(every), tell) for number in range(len(every))]
+        prediction = require_candidates(found[0])
+        tell("writing the page", WRITING)
+        if order.phases:
+            hull = predicted_hull(found, order.predictor.spec)
+            prediction = replace(prediction, candidates=with_hull(prediction.candidates, hull))
+        crystals = [candidate.crystal for candidate in prediction.candidates]
+        overlap = training_overlap(order.composition, crystals, order.predictor.bundle)
+        return page_html(prediction, overlap, home="/")
+
+    return work
+
+
+def _predicted(order: Order, number: int, n: int, tell: Tell) -> Prediction:
+    """One of the predictions of a run, told as its share of all of them."""
+    composition = (order.composition, *order.phases)[number]
+    name = f"{composition.reduced_formula}, " if n > 1 else ""
+
+    def told(progress: Progress) -> None:
+        tell(f"{name}{progress}", WRITING * (number + _share(progress)) / n)
+
+    return order.predictor_of(composition).predict(composition, progress=told)
+
+
+def _share(progress: Progress) -> float:
+    """Share of one prediction that is done."""
+    begin, end = STAGES.get(progress.stage, (1.0, 1.0))
+    return begin + (end - begin) * (progress.done / progress.total if progress.total else 0.0)
