@@ -10,10 +10,10 @@ from lcoms.page import page_html
 from lcoms.page.bonds import load_finder
 from lcoms.prediction.hulls import predicted_hull
 from lcoms.prediction.overlap import training_overlap
-from lcoms.prediction.pipeline import Predictor, require_candidates
+from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.progress import Progress
 from lcoms.prediction.rank import with_hull
-from lcoms.prediction.result import Prediction
+from lcoms.prediction.result import Prediction, require_candidates
 from lcoms.structure.crystal import Composition
 
 STAGES = {"searching": (0.05, 0.3), "relaxing": (0.3, 1.0)}  # begin and end of each, as shares of a prediction
