@@ -152,6 +152,8 @@ def test_keep_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     page.write_text("<!-- table: headline -->\n<!-- end -->\n")
     assert run(["benchmark", "report", "--results", str(tmp_path / "kept"), "--page", str(page)]) == 0
     assert "1/1: 1.00 [0.21, 1.00]" in page.read_text()
+    assert run(["benchmark", "report", "--results", str(tmp_path / "kept"), "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "calibration.png").read_bytes().startswith(b"\x89PNG")
     assert run(["benchmark", "report"]) == 2
     assert "give ROWS and --out FOLDER, or --results FOLDER" in capsys.readouterr().err.replace("\n", " ")
 

@@ -83,7 +83,7 @@ def test_what_is_no_row_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read; give a folder"):
         read_rows([tmp_path / "nowhere"])
     file.write_text("")
-    with pytest.raises(DataError, match="there is no row"):
+    with pytest.raises(DataError, match="there are no rows"):
         read_rows([tmp_path])
 
 

@@ -80,11 +80,11 @@ def test_it_is_said_when_no_crystal_explains_the_pattern(folder: Path, capsys: p
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"--wavelength": "Cu"}, "'Cu' is no radiation"),
+        ({"--wavelength": "Cu"}, "'Cu' is not a radiation"),
         ({"--pattern": "b1.cif"}, "b1.cif: "),
         ({"--pattern": "none.xy"}, "none.xy: cannot be read"),
         ({"--figure": "fit.bmp"}, "figures are written as .png, .svg, .pdf"),
-        ({"--axis": "energy"}, "'energy' is no axis"),
+        ({"--axis": "energy"}, "'energy' is not an axis"),
         ({"--wavelength": "9"}, "between 0.1 and 5 angstrom"),
     ],
 )

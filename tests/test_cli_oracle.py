@@ -78,4 +78,4 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "no structure is known here for Xx" in capsys.readouterr().err
     (tmp_path / "other.json").write_text("{}")
     assert run(["oracle", "references", "analytic", "--out", str(tmp_path / "other.json")]) == 2
-    assert "is no table of references" in capsys.readouterr().err
+    assert "is not a table of references" in capsys.readouterr().err

@@ -16,9 +16,9 @@ CUBE, BRICK = "5.64 5.64 5.64 90 90 90", "5.4 7.6 5.3 90 90 90"
 NARROW = ("--tolerance", "0.02", "--cell-tolerance", "0.01")
 
 CASES = {
-    "a number that is no space group": (["--space-group", "231"], "'231' is no space group"),
-    "a word that is none": (["--space-group", "Foo"], "'Foo' is no space group"),
-    "an empty one": (["--space-group", ""], "is no space group"),
+    "a number that is no space group": (["--space-group", "231"], "'231' is not a space group"),
+    "a word that is none": (["--space-group", "Foo"], "'Foo' is not a space group"),
+    "an empty one": (["--space-group", ""], "is not a space group"),
     "a group that holds the formula in no cell": (
         ["--space-group", "230"],
         r"this composition.* in Ia-3d \(230\)",
@@ -29,7 +29,7 @@ CASES = {
         ["--space-group", "225", "--formula-units", "3"],
         r"no cell of up to .* with 3 formula units in Fm-3m",
     ),
-    "no crystal system": (["--crystal-system", "rhombic"], "'rhombic' is no crystal system"),
+    "no crystal system": (["--crystal-system", "rhombic"], "'rhombic' is not a crystal system"),
     "a group of another system": (["--space-group", "62", "--crystal-system", "cubic"], "62 is not cubic"),
     "five numbers of a cell": (["--cell", "5 5 5 90 90"], "is no cell; give three lengths"),
     "words as a cell": (["--cell", "five by five"], "is no cell; give three lengths"),
@@ -55,8 +55,8 @@ CASES = {
     "a cell against the volume": (["--cell", CUBE, "--volume", "72", *NARROW], "2.49 formula units .* --volume"),
     "a cell against the density": (["--cell", CUBE, "--density", "1.35", *NARROW], "2.50 formula units .* --density"),
     "volume and density": (["--volume", "45", "--density", "2.1"], "say the same"),
-    "an absurd volume": (["--volume", "1"], "no volume of a crystal"),
-    "an absurd density": (["--density", "400"], "no volume of a crystal"),
+    "an absurd volume": (["--volume", "1"], "is not possible in a crystal"),
+    "an absurd density": (["--density", "400"], "is not possible in a crystal"),
     "a negative volume": (["--volume", "-45"], "volume must be positive"),
     "a tolerance of nothing": (["--tolerance", "0.1"], "tolerance has no effect"),
     "a tolerance of no cell": (["--cell-tolerance", "0.1"], "cell_tolerance has no effect"),

@@ -137,8 +137,8 @@ def test_later_overrides_win_and_the_original_stays() -> None:
     [
         ("learning_rat=1", "unknown option learning_rat; did you mean learning_rate?"),
         ("encoder.nlayers=1", "unknown option encoder.nlayers; did you mean encoder.n_layers?"),
-        ("n_steps", "'n_steps' is no setting; write it as key=value."),
-        ("=3", "'=3' is no setting; write it as key=value."),
+        ("n_steps", "'n_steps' is not a setting; write it as key=value."),
+        ("=3", "'=3' is not a setting; write it as key=value."),
         ("n_steps=ten", "option n_steps: expected a whole number, not 'ten'."),
         ("n_steps=2.5", "option n_steps: expected a whole number, not '2.5'."),
         ("n_steps=inf", "option n_steps: expected a whole number, not 'inf'."),

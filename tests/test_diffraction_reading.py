@@ -121,5 +121,5 @@ def test_binary_missing_files_and_unknown_axes(tmp_path: Path) -> None:
         read_pattern(path, COPPER)
     with pytest.raises(FileFormatError, match="cannot be read"):
         read_pattern(tmp_path / "none.xy", COPPER)
-    with pytest.raises(ConfigError, match="is no axis of a powder pattern"):
+    with pytest.raises(ConfigError, match="is not an axis of a powder pattern"):
         read_pattern(path, COPPER, axis="energy")

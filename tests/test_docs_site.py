@@ -143,6 +143,13 @@ def test_the_tutorial_of_a_campaign_ends_in_a_table_of_rock_salts(tmp_path: Path
 
 
 @pytest.mark.readme
+def test_the_tutorial_of_pressure_ends_in_rock_salt(tmp_path: Path) -> None:
+    run_tutorial("pressure", tmp_path)
+    results = json.loads((tmp_path / "pressed" / "CdS" / "results.json").read_text(encoding="utf-8"))
+    assert results["candidates"][0]["space_group"] == 225
+
+
+@pytest.mark.readme
 def test_the_tutorial_of_own_data_ends_in_a_prediction_by_own_weights(tmp_path: Path) -> None:
     from lcoms.prediction.bundle import WeightBundle
 

@@ -70,7 +70,7 @@ def test_phases_are_read_from_json_and_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("formula,energy_per_atom\nNaCl,low\n", "entry 1: energy_per_atom is no number but 'low'"),
+        ("formula,energy_per_atom\nNaCl,low\n", "entry 1: energy_per_atom is not a number but 'low'"),
         ("formula,energy_per_atom\nNaCl,nan\n", "not finite"),
         ("formula,energy\nNaCl,1\n", "needs energy_per_atom or formation_energy_per_atom"),
         ("formula,energy_per_atom\nNaCl,1\nXx,1\n", "entry 2: .*Xx"),

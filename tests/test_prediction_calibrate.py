@@ -103,7 +103,7 @@ def test_models_are_kept_as_json(tmp_path: Path) -> None:
     rows = [row | damage for damage in damages]
     for damage in ({"format": 99}, {"features": ["moon"]}, *({"models": [row]} for row in rows)):
         path.write_text(json.dumps(content | damage))
-        with pytest.raises(WeightsError, match="fit it anew"):
+        with pytest.raises(WeightsError, match="fit it again"):
             load_calibration(tmp_path)
     path.write_text("{")
     with pytest.raises(WeightsError, match="damaged"):

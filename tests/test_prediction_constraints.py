@@ -37,7 +37,7 @@ SALT = Composition.from_formula("NaCl")
 def test_space_groups_are_read_as_numbers_and_symbols() -> None:
     assert read_space_groups(["62", "Pnma", "P6_3/mmc", " F m -3 m "]) == (62, 194, 225)
     for wrong in ("0", "231", "Foo", "", "2.5"):
-        with pytest.raises(ConfigError, match="is no space group"):
+        with pytest.raises(ConfigError, match="is not a space group"):
             read_space_groups([wrong])
 
 

@@ -39,7 +39,7 @@ def test_damaged_files_are_refused(damage: dict[str, object], tmp_path: Path) ->
     path = tmp_path / RANKING_FILE
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | damage))
-    with pytest.raises(WeightsError, match="fit it anew with lcoms fit ranking"):
+    with pytest.raises(WeightsError, match="fit it again with lcoms fit ranking"):
         load_ranking(tmp_path)
     for text in ("{", "[]", "null", json.dumps({name: content[name] for name in ("format", "decoded")})):
         path.write_text(text)

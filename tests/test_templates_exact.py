@@ -180,7 +180,7 @@ def test_an_element_takes_all_sites_of_a_pair() -> None:
 
 def test_a_template_of_another_stoichiometry_is_refused() -> None:
     template = known_entries(library(), Composition.from_formula("ZnS"))[0]
-    with pytest.raises(FormulaError, match="ZnS; it is no template for CaF2"):
+    with pytest.raises(FormulaError, match="ZnS; it is not a template for CaF2"):
         substitute(Composition.from_formula("CaF2"), template, VOLUMES)
 
 

@@ -39,6 +39,19 @@ def texts() -> dict[str, str]:
     return found | {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in pages}
 
 
+def pages() -> dict[str, str]:
+    """README and documentation, without the changelog, which names what was given up."""
+    root = Path(__file__).parents[1]
+    paths = [root / "README.md", root / "benchmarks" / "README.md", *(root / "docs").glob("*.md")]
+    return {path.name: path.read_text(encoding="utf-8") for path in paths}
+
+
+@pytest.mark.parametrize(("word", "instead"), RETIRED.items())
+def test_the_documentation_has_no_retired_word(word: str, instead: str) -> None:
+    found = [name for name, text in pages().items() if re.search(word, text, re.IGNORECASE)]
+    assert found == [], f"say {instead}"
+
+
 @pytest.mark.parametrize(("word", "instead"), RETIRED.items())
 def test_retired_words_are_gone(word: str, instead: str) -> None:
     where = [

@@ -110,9 +110,9 @@ class Searcher(ABC):
             same = (state["searcher"], state["settings"]) == (self.name, self.settings)
             outcomes = [outcome_from_dict(row) for row in state["outcomes"]]
         except (KeyError, TypeError, ValueError, AttributeError, CrystalError) as error:
-            raise ConfigError("this is no state of a search, or a damaged one; begin anew.") from error
+            raise ConfigError("this is not the state of a search, or it is damaged; begin again.") from error
         if not same:
-            raise ConfigError(f"the state is of another search than {self.name} with these settings; begin anew.")
+            raise ConfigError(f"the state is of another search than {self.name} with these settings; begin again.")
         self.tell(outcomes)
 
 

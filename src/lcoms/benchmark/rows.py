@@ -208,7 +208,7 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
             raise DataError(f"{file} cannot be read; give a folder that lcoms benchmark run has written.") from error
         rows |= {row.key: row for row in parse_lines(whole_lines(content).splitlines(), _decode, file, what=ROW)}
     if not rows:
-        raise DataError(f"{', '.join(map(str, paths))}: there is no row; let lcoms benchmark run make some first.")
+        raise DataError(f"{', '.join(map(str, paths))}: there are no rows; run lcoms benchmark run first.")
     return [rows[key] for key in sorted(rows)]
 
 

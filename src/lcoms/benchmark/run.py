@@ -245,7 +245,7 @@ def _rows(
         ):
             yield from rows
     except WorkerDiedError as error:
-        raise DataError("a worker process was ended; run the same command again, it goes on from there.") from error
+        raise DataError("a worker process was ended; run the same command again; it resumes from there.") from error
 
 
 _HERE: dict[str, Runner] = {}

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lcoms.benchmark.figures import all_figures
 from lcoms.benchmark.rows import Row
 from lcoms.benchmark.tables import all_tables
 from lcoms.core.disk import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INDEX = "report.md"
 DOTS_PER_INCH = 130
@@ -31,11 +35,16 @@ def write_benchmark(rows: Sequence[Row], out: Path) -> list[Path]:
         written.append(path)
     for name, figure in all_figures(rows).items():
         path = out / f"{name}.png"
-        drawn = BytesIO()
-        figure.savefig(drawn, dpi=DOTS_PER_INCH, metadata={"Software": None})
-        write_whole(path, drawn.getvalue())
+        write_whole(path, to_png(figure))
         text.append(f"![{name}]({name}.png)\n")
         written.append(path)
     index = out / INDEX
     write_whole(index, "\n".join(text))
     return [index, *written]
+
+
+def to_png(figure: Figure) -> bytes:
+    """A figure as a PNG file, the same bytes for the same figure."""
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return drawn.getvalue()

@@ -124,5 +124,5 @@ class DaskWorkers(Workers):
 def _lost(error: BaseException | None = None) -> ConfigError:
     why = "" if error is None else f" ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
     return ConfigError(
-        f"the Dask cluster gave up{why}; what is finished is kept, and the same command goes on from it."
+        f"the Dask cluster gave up{why}; what is finished is kept, and the same command resumes from it."
     )

@@ -15,7 +15,10 @@ def report(
     rows: Annotated[
         list[Path] | None, typer.Argument(help="Folders or files of rows, read together.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for report.md, CSV and PNG files.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for report.md, CSV and PNG files; of --results for a figure."),
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Folder of kept measurements: print the tables of the results page.")
     ] = None,
@@ -27,13 +30,15 @@ def report(
     from lcoms.benchmark.rows import read_rows
     from lcoms.benchmark.write import write_benchmark
 
-    if (results is None) == (not rows) or (results is None) == (out is None) or (page and results is None):
-        raise ConfigError("give ROWS and --out FOLDER, or --results FOLDER with or without --page FILE.")
-    if results is not None:
-        _results(results, page or [])
-        return
-    for path in write_benchmark(read_rows(rows or []), out or Path()):
-        typer.echo(str(path))
+    if results is not None and not rows:
+        _results(results, page or [], out)
+    elif rows and out is not None and results is None and not page:
+        for path in write_benchmark(read_rows(rows), out):
+            typer.echo(str(path))
+    else:
+        raise ConfigError(
+            "give ROWS and --out FOLDER, or --results FOLDER with or without --page FILE and --out FOLDER."
+        )
 
 
 def keep(
@@ -60,26 +65,19 @@ def keep(
     kind: Literal["predictions", "cases"] = "predictions" if content and "ranks" in content[0] else "cases"
     digest = _shipped() if weights is None else weights
     made = time.strftime("%Y-%m-%d") if date is None else date
-    header = Header(
-        name,
-        kind,
-        title,
-        command,
-        digest,
-        made,
-        machine,
-        note,
-        headline,
-        tuple(part.strip() for part in columns.split(",") if part.strip()),
-    )
+    chosen = tuple(part.strip() for part in columns.split(",") if part.strip())
+    header = Header(name, kind, title, command, digest, made, machine, note, headline, chosen)
     path = write_measurement(out, measurement_of(header, content))
     typer.echo(f"{path}: {len(content)} rows.")
     typer.echo(f"Next: lcoms benchmark report --results {out} --page docs/results.md")
 
 
-def _results(folder: Path, pages: list[Path]) -> None:
-    """Print the tables, or write them into pages."""
+def _results(folder: Path, pages: list[Path], out: Path | None) -> None:
+    """Print the tables, or write them into pages, and the figure into a folder."""
+    from lcoms.benchmark.kept import read_measurements
     from lcoms.benchmark.page import fill, page_tables
+    from lcoms.benchmark.page_figure import calibration_figure
+    from lcoms.benchmark.write import to_png
     from lcoms.core.disk import write_whole
 
     tables = page_tables(folder, shipped=_shipped())
@@ -90,7 +88,11 @@ def _results(folder: Path, pages: list[Path]) -> None:
             raise ConfigError(f"{path} cannot be read; give --page a Markdown file.") from error
         write_whole(path, fill(text, tables))
         typer.echo(str(path))
-    if not pages:
+    figure = None if out is None else calibration_figure(list(read_measurements(folder).values()))
+    if out is not None and figure is not None:
+        write_whole(out / "calibration.png", to_png(figure))
+        typer.echo(str(out / "calibration.png"))
+    if not pages and out is None:
         typer.echo("\n".join(f"{name}\n\n{table}" for name, table in tables.items()))
 
 

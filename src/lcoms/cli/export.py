@@ -25,7 +25,7 @@ def export(
 
     code = to.strip().lower()
     if code not in CODES:
-        raise ConfigError(f"{to!r} is no code that can be exported to; choose {', '.join(CODES)}.")
+        raise ConfigError(f"{to!r} is not a code that can be exported to; choose {', '.join(CODES)}.")
     folder = Path(f"export-{code}") if out is None else out
     require_writable(folder / "README.txt")
     failed = 0

@@ -157,7 +157,7 @@ def _require_text(arguments: Sequence[str]) -> None:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise LcomsError(f"{text!r} holds bytes that are no text in UTF-8; rename the file or folder.") from None
+            raise LcomsError(f"{text!r} holds bytes that are not UTF-8 text; rename the file or folder.") from None
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

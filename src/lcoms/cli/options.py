@@ -101,7 +101,8 @@ FmaxOption = Annotated[
     float | None, typer.Option(help="Relax until the largest force is below this, eV/angstrom.", show_default="0.1")
 ]
 PressureOption = Annotated[
-    float | None, typer.Option(help="GPa, under which crystals are relaxed and ordered.", show_default="0")
+    float | None,
+    typer.Option(help="Pressure, GPa; crystals are relaxed and ranked by enthalpy.", show_default="0"),
 ]
 PhononsOption = Annotated[
     int | None, typer.Option("--phonons", help="First candidates whose vibrations are computed.", show_default="0")

@@ -13,16 +13,16 @@ from lcoms.oracles.registry import DEFAULT_ORACLE
 
 def reproduce(
     data: Annotated[str, typer.Option(help="matbench_mp_e_form, oqmd or another name that lcoms data fetch knows.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; the same command goes on in it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; the same command resumes it.")],
     file: Annotated[Path | None, typer.Option(help="Read the data set from this file instead of fetching it.")] = None,
     preset: Annotated[str, typer.Option(help="paper, or fast: the networks that ship.")] = "paper",
     max_atoms: Annotated[int, typer.Option(help="Largest cell of the training data.")] = 20,
     compounds: Annotated[
-        str | None, typer.Option(help="Names with commas between, such as NaCl,MgO.", show_default="the paper's 26")
+        str | None, typer.Option(help="Names separated by commas, such as NaCl,MgO.", show_default="the paper's 26")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each method.", min=1)] = 3,
-    steps: Annotated[int, typer.Option(help="Steps of descents.")] = 50,
-    judge: Annotated[str, typer.Option(help="Energy oracle whose energies count.")] = DEFAULT_ORACLE,
+    steps: Annotated[int, typer.Option(help="Steps of gradient descent.")] = 50,
+    judge: Annotated[str, typer.Option(help="Energy model whose energies count.")] = DEFAULT_ORACLE,
     model_set: Annotated[list[str] | None, typer.Option("--model", help="key=value for the autoencoder.")] = None,
     train_set: Annotated[list[str] | None, typer.Option("--train", help="key=value for its training.")] = None,
     surrogate_set: Annotated[

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from lcoms.data.store import Store
 
 StoreArgument = Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")]
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of this run; a run in it is taken up again.")]
+OutOption = Annotated[
+    Path, typer.Option("--out", "-o", help="Folder of this run; a run that was stopped is resumed there.")
+]
 
 
 def library(
@@ -28,7 +30,7 @@ def library(
         typer.Option("--set", help="key=value: min_atoms, max_atoms, max_orbits or per_composition; repeatable."),
     ] = None,
 ) -> None:
-    """Add the stable crystals of a store to what predictions start from; nothing is trained, OUT gets whole weights."""
+    """Add the stable crystals of a store to the templates, without training; writes a whole set of weights to OUT."""
     from lcoms.core.config import with_overrides
     from lcoms.models.manifest import MANIFEST, record_files
     from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE, TEMPLATES_FILE

@@ -79,7 +79,7 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     for text in overrides:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
-            raise ConfigError(f"{text!r} is no setting; write it as key=value.")
+            raise ConfigError(f"{text!r} is not a setting; write it as key=value.")
         config = _override(config, key.strip().split("."), value.strip(), "")
     return config
 

@@ -175,7 +175,7 @@ class _Stream:
             except ValueError as error:
                 raise DataError(f"{self.path} cannot be read: it holds {error}.") from None
             except RecursionError:
-                raise DataError(f"{self.path} is no list of crystals: its JSON is nested too deeply.") from None
+                raise DataError(f"{self.path} is not a list of crystals: its JSON is nested too deeply.") from None
             if len(self.text) - end < 4 and isinstance(item, int | float) and self.more():
                 continue  # the number may go on in the next piece: 3 of 3.5, 1 of 1e-5
             self.position = end

@@ -207,7 +207,7 @@ def _resume(out: Path, job: str) -> tuple[list[Shard], Progress]:
         if state["job"] != job:
             raise DataError(
                 f"{out} holds an ingest begun with other files or options; "
-                "repeat those, give another --out, or --overwrite to begin anew."
+                "repeat those, give another --out, or --overwrite to start again."
             )
         if not intact:
             break

@@ -62,8 +62,8 @@ def unpack(archive: Path, folder: Path) -> list[Path]:
         if isinstance(error, OSError) and error.errno in LOCAL_ERRORS:
             reason = os.strerror(error.errno or 0).lower()
             raise DownloadError(
-                f"{error.filename or folder}: {reason} while {archive.name} is unpacked; mend that, and run the same "
-                "command again."
+                f"{error.filename or folder}: {reason} while {archive.name} is unpacked; correct this, and run the "
+                "same command again."
             ) from error
         raise DownloadError(f"{archive} is not an archive that can be unpacked; delete it and fetch again.") from error
     if noted != known["files"] or known.get("archive") != sha256:

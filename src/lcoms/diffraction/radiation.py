@@ -77,7 +77,7 @@ def read_radiation(text: str) -> Radiation:
     if _NUMBER.fullmatch(asked):
         return _numbered(_length(asked, text, "xray"))
     raise ConfigError(
-        f"{text!r} is no radiation: give a name ({', '.join(f'{anode}Ka' for anode in K_LINES)}, or CuKa1), "
+        f"{text!r} is not a radiation: give a name ({', '.join(f'{anode}Ka' for anode in K_LINES)}, or CuKa1), "
         "a wavelength in angstrom such as 0.4586, or 'neutron 1.54'."
     )
 

@@ -58,7 +58,7 @@ def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = N
     """
     path = Path(path)
     if axis is not None and axis.lower() not in AXES:
-        raise ConfigError(f"{axis!r} is no axis of a powder pattern; choose {', '.join(AXES)}.")
+        raise ConfigError(f"{axis!r} is not an axis of a powder pattern; choose {', '.join(AXES)}.")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -170,7 +170,7 @@ def _to_two_theta(
             raise FileFormatError(f"two theta runs from {x.min():g} to {x.max():g}; it must lie between 0 and 180.")
         return x, y
     if x.min() < 0 or x.max() > 1000:
-        raise FileFormatError(f"{axis} runs from {x.min():g} to {x.max():g}; these are no spacings of a crystal.")
+        raise FileFormatError(f"{axis} runs from {x.min():g} to {x.max():g}; these are not spacings of a crystal.")
     inverse = 1 / np.maximum(x, 1e-9) if axis == "d" else x / (2 * np.pi)
     sine = radiation.mean * inverse / 2
     kept = (sine < 0.999) & (x > 1e-6)
@@ -201,6 +201,6 @@ def _require_pattern(x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
     scatter = float(np.median(np.abs(np.diff(y, 2)))) / 1.65
     contrast = float(np.percentile(y, 99.8) - np.median(y))
     if y.max() <= 0 or np.ptp(y) == 0:
-        raise FileFormatError("all counts are the same; this is no powder pattern.")
+        raise FileFormatError("all counts are the same; this is not a powder pattern.")
     if contrast < LEAST_CONTRAST * scatter:
-        raise FileFormatError("no line stands out of the noise; this is no powder pattern.")
+        raise FileFormatError("no line stands out of the noise; this is not a powder pattern.")

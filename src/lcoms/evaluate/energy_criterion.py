@@ -138,7 +138,7 @@ def read_free_atoms(path: Path) -> dict[int, float]:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f'{path}: cannot be read as energies of free atoms; write {{"Na": -0.21, ...}}.') from error
     if None in energies:
-        raise DataError(f"{path}: names something that is no element.")
+        raise DataError(f"{path}: names something that is not an element.")
     return {z: energy for z, energy in energies.items() if z is not None}
 
 

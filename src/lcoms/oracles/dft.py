@@ -82,7 +82,7 @@ class GpawOracle(EnergyOracle):
         if not _setup_elements():
             raise OracleError('GPAW has no PAW setups; type: pip install "lcoms[gpaw]", or set GPAW_SETUP_PATH.')
         if config.ranks > 1 and shutil.which("mpirun") is None:
-            raise OracleError("GPAW with more than one rank needs mpirun (Debian: openmpi-bin); leave ranks away.")
+            raise OracleError("GPAW with more than one rank needs mpirun (Debian: openmpi-bin); leave ranks out.")
         self.config = config
         self.name = config.name
         self.provenance = (of_package("gpaw"), of_package("gpaw-data"))

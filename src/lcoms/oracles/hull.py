@@ -238,7 +238,7 @@ def _phase(row: Mapping[str, Any], where: str, references: References | None) ->
         try:
             energy = float(row[key])
         except (TypeError, ValueError) as error:
-            raise DataError(f"{where}: {key} is no number but {row[key]!r}.") from error
+            raise DataError(f"{where}: {key} is not a number but {row[key]!r}.") from error
         if not math.isfinite(energy):
             raise DataError(f"{where}: {key} is not finite.")
         return Phase(

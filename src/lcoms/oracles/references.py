@@ -93,12 +93,12 @@ def _tables(text: str, where: str) -> dict[str, dict[str, Any]]:
             raise OracleError(f"{where}: references of format {content['format']}; this version reads {FORMAT}.")
         return dict(content["oracles"])
     except (ValueError, KeyError, TypeError) as error:
-        raise OracleError(f"{where}: is no table of references; lcoms oracle references makes one.") from error
+        raise OracleError(f"{where}: is not a table of references; lcoms oracle references makes one.") from error
 
 
 def _energies(table: dict[str, Any], oracle: str) -> dict[int, float]:
     try:
         energies = {number_of(symbol): float(row["energy_per_atom"]) for symbol, row in table["elements"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise OracleError(f"the references of {oracle} are damaged; compute them anew.") from error
+        raise OracleError(f"the references of {oracle} are damaged; compute them again.") from error
     return {z: energy for z, energy in energies.items() if z is not None}

@@ -129,7 +129,7 @@ def _split(options: str) -> list[str]:
 def _option(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
-        raise ConfigError(f"{text!r} is no setting; write key=value, with commas between.")
+        raise ConfigError(f"{text!r} is not a setting; write key=value, separated by commas.")
     try:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):

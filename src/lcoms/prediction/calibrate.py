@@ -131,7 +131,7 @@ def load_calibration(folder: Path) -> Calibration:
     path = folder / CALIBRATION_FILE
     if not path.is_file():
         return Calibration()
-    again = "fit it anew with lcoms fit calibration"
+    again = "fit it again with lcoms fit calibration"
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
         known = content["format"] == FORMAT and tuple(content["features"]) == FEATURES

@@ -76,7 +76,7 @@ def read_space_groups(texts: Sequence[str]) -> tuple[int, ...]:
             continue
         found = None if name.isdecimal() else gemmi.find_spacegroup_by_name(name.replace("_", ""))
         if found is None:
-            raise ConfigError(f"{text!r} is no space group; give a number from 1 to 230 or a symbol such as Pnma.")
+            raise ConfigError(f"{text!r} is not a space group; give a number from 1 to 230 or a symbol such as Pnma.")
         numbers.append(int(found.number))
     return tuple(dict.fromkeys(numbers))
 
@@ -88,7 +88,7 @@ def groups_of_system(name: str) -> tuple[int, ...]:
         ConfigError: there is no such system.
     """
     if name.strip().lower() not in SYSTEMS:
-        raise ConfigError(f"{name!r} is no crystal system; choose one of {', '.join(SYSTEMS)}.")
+        raise ConfigError(f"{name!r} is not a crystal system; choose one of {', '.join(SYSTEMS)}.")
     first, last = SYSTEMS[name.strip().lower()]
     return tuple(range(first, last + 1))
 

@@ -53,7 +53,7 @@ def _check_volume(constraints: ConstraintSpec, composition: Composition) -> None
     if target is not None and not LEAST_VOLUME <= target / composition.n_atoms <= MOST_VOLUME:
         raise FormulaError(
             f"{composition.reduced_formula}: {target:.0f} cubic angstrom for a formula unit of {composition.n_atoms} "
-            "atoms is no volume of a crystal; --volume counts one formula unit, --density is in g/cm^3."
+            "atoms is not possible in a crystal; --volume counts one formula unit, --density is in g/cm^3."
         )
 
 

@@ -57,10 +57,10 @@ def load_ranking(folder: Path) -> RankingWeights:
     try:
         content: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         if content.pop("format") != FORMAT:
-            raise WeightsError(f"{path} was made by another version of lcoms; fit it anew with lcoms fit ranking.")
+            raise WeightsError(f"{path} was made by another version of lcoms; fit it again with lcoms fit ranking.")
         return from_dict(RankingWeights, content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise WeightsError(f"{path} is damaged; fit it anew with lcoms fit ranking.") from error
+        raise WeightsError(f"{path} is damaged; fit it again with lcoms fit ranking.") from error
 
 
 def _shipped() -> Path:

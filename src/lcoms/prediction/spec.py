@@ -196,7 +196,7 @@ class ConstraintSpec:
     def __post_init__(self) -> None:
         for group in self.space_groups:
             if not 1 <= group <= 230:
-                raise ConfigError(f"{group} is no space group; their numbers are 1 to 230.")
+                raise ConfigError(f"{group} is not a space group; their numbers are 1 to 230.")
         if self.volume is not None and self.density is not None:
             raise ConfigError("volume and density say the same; give one of them.")
         for name, value in (("volume", self.volume), ("density", self.density), ("tolerance", self.tolerance)):

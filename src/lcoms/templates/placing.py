@@ -112,7 +112,7 @@ def substitute(composition: Composition, template: Template, element_volumes: ND
     alone = len(target.counts) == 1 and old.stoichiometry == (1, 1)
     if target.stoichiometry != old.stoichiometry and not alone:
         raise FormulaError(
-            f"{template.id} is a crystal of {old.reduced_formula}; it is no template for {target.reduced_formula}."
+            f"{template.id} is a crystal of {old.reduced_formula}; it is not a template for {target.reduced_formula}."
         )
     places = elements_in_order(old)
     new = np.resize(elements_in_order(target), len(places)).tolist()

@@ -1,0 +1,49 @@
+"""The figure of the results page: stated probabilities against what came true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lcoms.benchmark.kept import Measurement
+from lcoms.benchmark.page import BINS
+from lcoms.evaluate.statistics import Share
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIZE = 3.6  # inches
+
+
+def calibration_figure(measurements: Sequence[Measurement]) -> Figure | None:
+    """Share that was right against the mean stated probability, with 95 % intervals; None without any probability."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(SIZE, SIZE), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", lw=1)
+    for one in measurements:
+        found = _points(one)
+        if found:
+            stated = [mean for mean, _ in found]
+            values = [share.value for _, share in found]
+            below = [share.value - share.low for _, share in found]
+            above = [share.high - share.value for _, share in found]
+            axes.errorbar(stated, values, [below, above], fmt="o", ms=4, lw=1, label=one.header.title)
+    if len(axes.containers) == 0:
+        return None
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="stated probability", ylabel="share right", aspect="equal")
+    axes.legend(fontsize=7, loc="upper left")
+    return figure
+
+
+def _points(measurement: Measurement) -> list[tuple[float, Share]]:
+    """By bin: the mean stated probability, and how many of its predictions were right."""
+    rows = [row for row in measurement.predictions if row.probability is not None]
+    found = []
+    for low, high in BINS:
+        some = [row for row in rows if low <= (row.probability or 0.0) < high or (row.probability == high == 1.0)]
+        if some:
+            mean = sum(row.probability or 0.0 for row in some) / len(some)
+            found.append((mean, Share(sum(row.final.both == 1 for row in some), len(some))))
+    return found
