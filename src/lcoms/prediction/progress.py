@@ -35,7 +35,7 @@ def silent(_: Progress) -> None:
 
 
 def counted(tell: Tell | None, stage: str, names: Sequence[str]) -> Callable[[int, object], None]:
-    """Tells how many parts of a stage are done: called with each finished part's number; the first word is said at once.
+    """Tells how many parts of a stage are done: called with each finished part's number; one word is said at once.
 
     Args:
         names: formulas of the parts.
