@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,3 +161,41 @@ def test_the_front_page_names_what_it_has() -> None:
     with pytest.raises(AttributeError, match="no attribute 'predictt'"):
         _ = lcoms.predictt
     assert lcoms.PredictionSpec().relaxation == RelaxationSpec()
+
+
+def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """What the front page offers, with the methods and properties of its classes."""
+    for name in lcoms.__all__:
+        found = getattr(lcoms, name)
+        if inspect.isfunction(found):
+            yield name, found
+        elif inspect.isclass(found):
+            for inner, member in inspect.getmembers(found):
+                function = member.fget if isinstance(member, property) else member
+                if not inner.startswith("_") and (inspect.isfunction(function) or inspect.ismethod(function)):
+                    yield f"{name}.{inner}", function
+
+
+@pytest.mark.parametrize(("name", "function"), list(public_functions()))
+def test_what_the_front_page_offers_is_typed_and_told(name: str, function: Callable[..., Any]) -> None:
+    text, source = inspect.getdoc(function) or "", inspect.getsource(function)
+    signature = inspect.signature(function)
+    untyped = [
+        p.name for p in signature.parameters.values() if p.name not in ("self", "cls") and p.annotation is p.empty
+    ]
+    assert text, f"{name} has no docstring"
+    assert not untyped
+    assert signature.return_annotation is not inspect.Signature.empty
+    assert "Raises:" in text or not re.search(r"^ +raise \w", source, re.MULTILINE), f"{name} does not tell its errors"
+    listed = re.search(r"Args:\n(.*?)(\n\n|$)", text, re.DOTALL)
+    told = re.findall(r"^    (\w+(?:, \w+)*):", listed[1], re.MULTILINE) if listed else []
+    assert set(", ".join(told).split(", ")) - {""} <= set(signature.parameters), (
+        f"{name} tells of what it does not take"
+    )
+
+
+def test_classes_of_the_front_page_tell_their_shapes_and_units() -> None:
+    for kind in (lcoms.Composition, lcoms.Crystal, lcoms.Prediction, lcoms.PredictionSpec, lcoms.Predictor):
+        assert re.search(r"Attributes:|Args:", inspect.getdoc(kind) or ""), kind
+    assert "angstrom" in (lcoms.Crystal.__doc__ or "")
+    assert "(3, 3)" in (lcoms.Crystal.__doc__ or "")

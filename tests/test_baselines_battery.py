@@ -18,7 +18,7 @@ from lcoms.baselines.random_search import RandomCells
 from lcoms.baselines.searcher import Searcher
 from lcoms.baselines.swarm import SwarmConfig
 from lcoms.baselines.symmetric_space import SpaceConfig
-from lcoms.baselines.trial import Outcome, Trial
+from lcoms.baselines.trial import Trial, TrialOutcome
 from lcoms.core.errors import ConfigError
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import atomic_volume
@@ -65,7 +65,7 @@ class Bad(Searcher):
             raise RuntimeError("no idea")
         return self._inner.propose(number)
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: TrialOutcome) -> None:
         if self._fault == "nan" and not outcome.ok:
             raise ValueError("not a number")
 

@@ -17,7 +17,7 @@ from lcoms.baselines.random_search import PyxtalCrystals, RandomVectors
 from lcoms.baselines.searcher import run_search
 from lcoms.baselines.swarm import SwarmConfig, SwarmSearcher
 from lcoms.baselines.symmetric_space import SpaceConfig, SymmetricSpace
-from lcoms.baselines.trial import Outcome, Trial
+from lcoms.baselines.trial import Trial, TrialOutcome
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import evaluate_all
@@ -64,7 +64,7 @@ def test_a_swarm_moves_by_its_equation() -> None:
     assert swarm.ask() == []  # it waits
     crystal = rock_salt()
     told = [Trial(t.number, crystal, "", t.genes) for t in (first, second)]
-    swarm.tell([Outcome(told[0], -1.0, crystal), Outcome(told[1], -2.0, crystal)])
+    swarm.tell([TrialOutcome(told[0], -1.0, crystal), TrialOutcome(told[1], -2.0, crystal)])
     third, fourth = swarm.ask(5)
     x1, x2, y1, y2 = (np.array(t.genes["vector"]) for t in (first, second, third, fourth))
     np.testing.assert_array_equal(y2, x2)
@@ -98,7 +98,7 @@ def test_an_estimator_goes_where_energies_are_low() -> None:
         for _ in range(50):
             trial = searcher.ask()[0]
             x = trial.genes["vector"][axis]
-            searcher.tell([Outcome(trial, -x if x > 0.3 else float("nan"), rock_salt())])
+            searcher.tell([TrialOutcome(trial, -x if x > 0.3 else float("nan"), rock_salt())])
         lengths[method] = np.mean([outcome.trial.genes["vector"][axis] for outcome in searcher.outcomes[30:]])
     assert lengths["tpe"] > lengths["random"] + 0.15
 
@@ -108,7 +108,7 @@ def test_the_population_holds_the_best_once() -> None:
     searcher = EvolutionSearcher(SALT, EvolutionConfig(population=2, n_start=5, feasibility=SPACE.feasibility))
     crystals = [rock_salt(), rock_salt(5.645), caesium_chloride(3.4, (11, 17)), rock_salt(6.5)]
     for trial, crystal, energy in zip(searcher.ask(4), crystals, (-3.0, -3.0005, -2.5, -2.0), strict=True):
-        searcher.tell([Outcome(trial, energy, crystal)])
+        searcher.tell([TrialOutcome(trial, energy, crystal)])
     assert [parent.energy for parent in searcher._population] == [-3.0005, -2.5]
 
 

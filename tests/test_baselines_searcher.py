@@ -18,7 +18,7 @@ from lcoms.baselines.methods import make_searcher
 from lcoms.baselines.searcher import Searcher, run_search
 from lcoms.baselines.swarm import SwarmConfig
 from lcoms.baselines.symmetric_space import SpaceConfig
-from lcoms.baselines.trial import Answer, Outcome, Trial
+from lcoms.baselines.trial import Answer, Trial, TrialOutcome
 from lcoms.core.errors import ConfigError, DataError
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.relax import RelaxConfig
@@ -36,7 +36,7 @@ class Listed(Searcher):
     def __init__(self, sizes: Sequence[float | None]) -> None:
         super().__init__({"sizes": list(sizes)})
         self._sizes = sizes
-        self.learnt: list[Outcome] = []
+        self.learnt: list[TrialOutcome] = []
 
     def propose(self, number: int) -> Trial | None:
         if number >= len(self._sizes):
@@ -44,7 +44,7 @@ class Listed(Searcher):
         size = self._sizes[number]
         return Trial(number, None, "too small") if size is None else Trial(number, rock_salt(size))
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: TrialOutcome) -> None:
         self.learnt.append(outcome)
 
 
@@ -100,10 +100,10 @@ def test_outcomes_are_told_in_order() -> None:
     searcher = Listed([5.0, 6.0])
     first, second = searcher.ask(5)
     with pytest.raises(ConfigError, match="trial 1 was told where 0 comes next"):
-        searcher.tell([Outcome(second, 1.0, second.crystal)])
-    searcher.tell([Outcome(first, 1.0, first.crystal)])
+        searcher.tell([TrialOutcome(second, 1.0, second.crystal)])
+    searcher.tell([TrialOutcome(first, 1.0, first.crystal)])
     with pytest.raises(ConfigError, match="trial 0 was told where 1 comes next"):
-        searcher.tell([Outcome(first, 1.0, first.crystal)])
+        searcher.tell([TrialOutcome(first, 1.0, first.crystal)])
     assert searcher.ask() == []
     state = json.loads(json.dumps(searcher.state()))
     with pytest.raises(ConfigError, match="has begun"):

@@ -12,7 +12,7 @@ import numpy as np
 
 from lcoms.baselines.searcher import Searcher
 from lcoms.baselines.symmetric_space import SymmetricSpace
-from lcoms.baselines.trial import Outcome, Trial
+from lcoms.baselines.trial import Trial, TrialOutcome
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError
 
@@ -60,7 +60,7 @@ class OptunaSearcher(Searcher):
         vector[0] = (trial.params["space_group"] + 0.5) / self._space.n_choices
         return self._space.trial(number, vector)
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: TrialOutcome) -> None:
         value = outcome.energy_per_atom if outcome.ok else PENALTY
         trial = self._open.pop(outcome.trial.number, None)
         if trial is not None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from lcoms.baselines.feasibility import FeasibilityConfig, infeasibility
 from lcoms.baselines.searcher import Searcher
-from lcoms.baselines.trial import Outcome, Trial
+from lcoms.baselines.trial import Trial, TrialOutcome
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.structure.crystal import Composition, Crystal
@@ -116,7 +116,7 @@ class EvolutionSearcher(Searcher):
         reason = infeasibility(crystal, self._config.feasibility)
         return Trial(number, None if reason else crystal, reason, {"origin": origin})
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: TrialOutcome) -> None:
         """Take a crystal into the population where it is among the best and no other is like it."""
         if not outcome.ok or outcome.crystal is None:
             return

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lcoms.baselines.feasibility import FeasibilityConfig, infeasibility
 from lcoms.baselines.searcher import Searcher
 from lcoms.baselines.symmetric_space import SymmetricSpace
-from lcoms.baselines.trial import Outcome, Trial
+from lcoms.baselines.trial import Trial, TrialOutcome
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.core.unique import unique
@@ -44,7 +44,7 @@ class RandomVectors(Searcher):
         """The random vector of a number."""
         return self._space.trial(number, np.random.default_rng([self._seed, number]).random(self._space.dimension))
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: TrialOutcome) -> None:
         """Nothing is learnt."""
 
 
@@ -62,7 +62,7 @@ class RandomCells(Searcher):
         """The random crystal of a number."""
         return Trial(number, random_crystal(self._composition, np.random.default_rng([self._seed, number])))
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: TrialOutcome) -> None:
         """Nothing is learnt."""
 
 
@@ -102,7 +102,7 @@ class PyxtalCrystals(Searcher):
                 return Trial(number, None if reason else crystal, reason)
         return Trial(number, None, NO_GROUP)
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: TrialOutcome) -> None:
         """Nothing is learnt."""
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lcoms.baselines.trial import Outcome, outcome_from_dict, outcome_to_dict
+from lcoms.baselines.trial import TrialOutcome, outcome_from_dict, outcome_to_dict
 from lcoms.core.journal import Journal
 
 VERSION = 1
-SearchLog = Journal[Sequence[Outcome]]
+SearchLog = Journal[Sequence[TrialOutcome]]
 
 
 def open_log(path: Path, header: Mapping[str, Any]) -> SearchLog:
@@ -26,9 +26,9 @@ def open_log(path: Path, header: Mapping[str, Any]) -> SearchLog:
     return Journal(path, _encode, _decode, what="batch of a search", header={"lcoms_search": VERSION, **header})
 
 
-def _encode(batch: Sequence[Outcome]) -> list[dict[str, Any]]:
+def _encode(batch: Sequence[TrialOutcome]) -> list[dict[str, Any]]:
     return [outcome_to_dict(outcome) for outcome in batch]
 
 
-def _decode(content: Any) -> Sequence[Outcome]:
+def _decode(content: Any) -> Sequence[TrialOutcome]:
     return [outcome_from_dict(row) for row in content]

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from lcoms.baselines.search_log import SearchLog, open_log
-from lcoms.baselines.trial import Answer, EnergyFunction, Outcome, Trial, outcome_from_dict, outcome_to_dict
+from lcoms.baselines.trial import Answer, EnergyFunction, Trial, TrialOutcome, outcome_from_dict, outcome_to_dict
 from lcoms.core.errors import ConfigError, CrystalError
 from lcoms.core.unique import unique
 from lcoms.structure.matching import STRICT, matches
@@ -47,7 +47,7 @@ class Searcher(ABC):
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[TrialOutcome] = []
         self._n_asked = 0
 
     @abstractmethod
@@ -58,11 +58,11 @@ class Searcher(ABC):
         """
 
     @abstractmethod
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: TrialOutcome) -> None:
         """Take one outcome; they come in the order of their numbers, also those of an earlier run."""
 
     @property
-    def outcomes(self) -> Sequence[Outcome]:
+    def outcomes(self) -> Sequence[TrialOutcome]:
         """All that was told, in order."""
         return self._outcomes
 
@@ -77,7 +77,7 @@ class Searcher(ABC):
             self._n_asked += 1
         return trials
 
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
+    def tell(self, outcomes: Sequence[TrialOutcome]) -> None:
         """What came of trials, in the order they were asked for.
 
         Raises:
@@ -129,7 +129,7 @@ class SearchResult:
         infeasible: how many proposals were, by reason.
     """
 
-    best: tuple[Outcome, ...]
+    best: tuple[TrialOutcome, ...]
     energies: Float[NDArray[np.float64], " n_evaluations"]
     seconds: Float[NDArray[np.float64], " n_evaluations"]
     trials: Int[NDArray[np.int64], " n_evaluations"]
@@ -205,7 +205,7 @@ def run_search(
     return summary(searcher.outcomes, keep=keep)
 
 
-def summary(outcomes: Sequence[Outcome], *, keep: int) -> SearchResult:
+def summary(outcomes: Sequence[TrialOutcome], *, keep: int) -> SearchResult:
     """The result of a search from all that came of it."""
     evaluated = [outcome for outcome in outcomes if outcome.evaluated]
     lowest = islice(sorted((o for o in evaluated if o.ok), key=_energy), LOOKED_AT * keep)
@@ -230,7 +230,7 @@ def _take_up(searcher: Searcher, log: SearchLog | None) -> None:
     searcher.tell(found)
 
 
-def _evaluate(trials: Sequence[Trial], energy: EnergyFunction, began: float) -> list[Outcome]:
+def _evaluate(trials: Sequence[Trial], energy: EnergyFunction, began: float) -> list[TrialOutcome]:
     crystals = [trial.crystal for trial in trials if trial.crystal is not None]
     answers = list(energy(crystals)) if crystals else []
     if len(answers) != len(crystals):
@@ -239,21 +239,21 @@ def _evaluate(trials: Sequence[Trial], energy: EnergyFunction, began: float) -> 
     outcomes = []
     for trial in trials:
         if trial.crystal is None:
-            outcomes.append(Outcome(trial, seconds=seconds))
+            outcomes.append(TrialOutcome(trial, seconds=seconds))
             continue
         answer = next(left)
         value, crystal = answer if isinstance(answer, Answer) else (float(answer), trial.crystal)
         if crystal.composition != trial.crystal.composition:
             raise ConfigError("the energy function gave a crystal of another composition back than it was asked about.")
-        outcomes.append(Outcome(trial, value if math.isfinite(value) else math.nan, crystal, seconds))
+        outcomes.append(TrialOutcome(trial, value if math.isfinite(value) else math.nan, crystal, seconds))
     return outcomes
 
 
-def _energy(outcome: Outcome) -> float:
+def _energy(outcome: TrialOutcome) -> float:
     return outcome.energy_per_atom
 
 
-def _alike(kept: Outcome, outcome: Outcome) -> bool:
+def _alike(kept: TrialOutcome, outcome: TrialOutcome) -> bool:
     if abs(outcome.energy_per_atom - kept.energy_per_atom) > SAME_ENERGY:
         return False
     assert outcome.crystal is not None

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lcoms.baselines.searcher import Searcher
 from lcoms.baselines.symmetric_space import SymmetricSpace
-from lcoms.baselines.trial import Outcome, Trial
+from lcoms.baselines.trial import Trial, TrialOutcome
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError
 
@@ -83,7 +83,7 @@ class SwarmSearcher(Searcher):
         vector, _ = self._moved(number)
         return self._space.trial(number, vector)
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: TrialOutcome) -> None:
         """Move the particle; the swarm's best place is looked up when all have moved."""
         number, energy = outcome.trial.number, outcome.energy_per_atom
         particle = number % self._config.size

@@ -40,7 +40,7 @@ class Trial:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class TrialOutcome:
     """What came of a trial.
 
     Attributes:
@@ -65,7 +65,7 @@ class Outcome:
         return math.isfinite(self.energy_per_atom)
 
 
-def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
+def outcome_to_dict(outcome: TrialOutcome) -> dict[str, Any]:
     """Ready for JSON; a crystal that came back unchanged is written once."""
     trial = outcome.trial
     changed = outcome.crystal is not None and outcome.crystal is not trial.crystal
@@ -80,7 +80,7 @@ def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def outcome_from_dict(content: Mapping[str, Any]) -> Outcome:
+def outcome_from_dict(content: Mapping[str, Any]) -> TrialOutcome:
     """The inverse of `outcome_to_dict`.
 
     Raises:
@@ -89,7 +89,7 @@ def outcome_from_dict(content: Mapping[str, Any]) -> Outcome:
     proposed = None if content["proposed"] is None else crystal_from_dict(content["proposed"])
     found = proposed if content["found"] is None else crystal_from_dict(content["found"])
     trial = Trial(int(content["number"]), proposed, str(content["reason"]), dict(content["genes"]))
-    return Outcome(trial, _number(content["energy"]), found, _number(content["seconds"]))
+    return TrialOutcome(trial, _number(content["energy"]), found, _number(content["seconds"]))
 
 
 def _number(value: float | None) -> float:

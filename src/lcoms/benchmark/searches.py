@@ -16,7 +16,7 @@ from lcoms.baselines.evolution import EvolutionConfig
 from lcoms.baselines.methods import make_searcher
 from lcoms.baselines.searcher import run_search
 from lcoms.baselines.swarm import SwarmConfig
-from lcoms.baselines.trial import Answer, EnergyFunction, Outcome
+from lcoms.baselines.trial import Answer, EnergyFunction, TrialOutcome
 from lcoms.benchmark.protocol import BenchmarkConfig, Task, why_absurd
 from lcoms.core.errors import FormulaError
 from lcoms.models.megnet import Megnet, formation_energies
@@ -134,7 +134,7 @@ def _search(
     clock = time.perf_counter()
     cells = cells_of(task, max_units)[:budget]
     shares = np.diff(np.linspace(0, budget, len(cells) + 1).astype(int)).tolist()
-    told: list[Outcome] = []
+    told: list[TrialOutcome] = []
     infeasible, impossible = 0, ""
     for cell, share in zip(cells, shares, strict=True):
         before = time.perf_counter() - clock
@@ -157,7 +157,7 @@ def _search(
 
 def _outcomes(
     name: str, cell: Composition, energy: EnergyFunction, seed: int, budget: int, log: Path | None
-) -> Sequence[Outcome]:
+) -> Sequence[TrialOutcome]:
     """All that came of one search; small budgets have smaller swarms, populations and first rounds."""
     share = max(1, budget // ROUNDS)
     searcher = make_searcher(
@@ -177,7 +177,9 @@ def _outcomes(
     return searcher.outcomes
 
 
-def _way(told: Sequence[Outcome]) -> tuple[list[tuple[int, float, float | None, Crystal | None]], Outcome | None]:
+def _way(
+    told: Sequence[TrialOutcome],
+) -> tuple[list[tuple[int, float, float | None, Crystal | None]], TrialOutcome | None]:
     """The lowest crystal after 1, 2, 5, 10, 20, 50, ... evaluations, where it is another one, and the lowest of all."""
     way: list[tuple[int, float, float | None, Crystal | None]] = []
     best = noted = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
@@ -98,35 +99,18 @@ def asked_spec(asked: SearchOptions) -> tuple[PredictionSpec, Typed]:
 
 
 def _options(asked: SearchOptions) -> Options:
+    """Most options are typed as they are meant; the others are turned here."""
     from lcoms.prediction.presets import Options
 
-    return Options(
-        effort=asked.effort,
-        n_candidates=asked.n,
-        formula_units=units_of(asked.formula_units),
-        max_atoms=asked.max_atoms,
-        starts=asked.starts,
-        steps=asked.steps,
-        start=asked.start,
-        symmetry=asked.symmetry,
-        exclude_same=asked.without_same,
-        relax=asked.relax,
-        oracle=asked.oracle,
-        committee=names_of(asked.committee),
-        n_relax=asked.n_relax,
-        random_symmetric=asked.random_symmetric,
-        fmax=asked.fmax,
-        pressure=asked.pressure,
-        phonons=asked.phonons,
-        temperature=asked.temperature,
-        space_groups=groups_of(asked.space_group, asked.crystal_system),
-        volume=asked.volume,
-        density=asked.density,
-        tolerance=asked.tolerance,
-        cell=cell_of(asked.cell),
-        cell_tolerance=asked.cell_tolerance,
-        prototypes=types_of(asked.prototype),
-        exclude_prototypes=types_of(asked.exclude_prototype),
-        max_e_above=asked.max_e_above,
-        seed=asked.seed,
-    )
+    turned: dict[str, Any] = {
+        "n_candidates": asked.n,
+        "formula_units": units_of(asked.formula_units),
+        "exclude_same": asked.without_same,
+        "committee": names_of(asked.committee),
+        "space_groups": groups_of(asked.space_group, asked.crystal_system),
+        "cell": cell_of(asked.cell),
+        "prototypes": types_of(asked.prototype),
+        "exclude_prototypes": types_of(asked.exclude_prototype),
+    }
+    names = [field.name for field in fields(Options) if field.name not in turned]
+    return Options(**turned, **{name: getattr(asked, name) for name in names})

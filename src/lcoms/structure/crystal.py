@@ -95,10 +95,12 @@ class Composition:
 
     @property
     def n_atoms(self) -> int:
+        """Atoms of all elements together."""
         return sum(self.counts)
 
     @property
     def n_formula_units(self) -> int:
+        """Reduced formulas in it."""
         return gcd(*self.counts)
 
     @property
@@ -118,6 +120,7 @@ class Composition:
 
     @property
     def reduced_formula(self) -> str:
+        """Such as SrTiO3, whatever the number of formula units."""
         return self.reduced.formula
 
     @property
@@ -183,6 +186,7 @@ class Crystal:
 
     @property
     def n_atoms(self) -> int:
+        """Atoms of the cell."""
         return len(self.atomic_numbers)
 
     @cached_property

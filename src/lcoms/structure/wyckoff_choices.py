@@ -88,7 +88,7 @@ class WyckoffChoices:
         return [none, *((*none[:i], 1, *none[i + 1 :]) for i, n in enumerate(left) if n >= size)]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)  # all groups of one composition, about 10 MB
 def wyckoff_choices(number: int, composition: Composition, conventional: bool) -> WyckoffChoices:
     """The ways of a space group to hold a cell's contents."""
     return WyckoffChoices(number, composition, conventional=conventional)

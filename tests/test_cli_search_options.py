@@ -1,0 +1,48 @@
+"""What is typed for a search reaches the options of the package, each option of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from lcoms.cli.search_options import SearchOptions, _options
+
+TYPED = {
+    "n": 3,
+    "formula_units": "1-2",
+    "max_atoms": 9,
+    "space_group": "225",
+    "crystal_system": "cubic",
+    "volume": 44.0,
+    "density": 2.1,
+    "tolerance": 0.2,
+    "cell": "4 4 4 90 90 90",
+    "cell_tolerance": 0.1,
+    "prototype": ["rocksalt"],
+    "exclude_prototype": ["wurtzite"],
+    "max_e_above": 0.05,
+    "effort": "fast",
+    "starts": 3,
+    "steps": 2,
+    "start": "prior",
+    "symmetry": False,
+    "without_same": True,
+    "relax": False,
+    "oracle": "analytic",
+    "committee": "none",
+    "n_relax": 4,
+    "random_symmetric": 7,
+    "fmax": 0.02,
+    "pressure": 5.0,
+    "phonons": 2,
+    "temperature": 100.0,
+    "seed": 8,
+}
+
+
+def test_every_option_is_tried_here() -> None:
+    assert {*TYPED, "spec"} == set(SearchOptions._fields)
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_an_option_that_is_typed_changes_what_is_asked_for(name: str) -> None:
+    assert _options(SearchOptions(**{name: TYPED[name]})) != _options(SearchOptions())
