@@ -28,9 +28,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20, help="of each command")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument(
-        "--out", type=Path, help="JSON file of rows, one a command; those of others stay"
-    )
+    parser.add_argument("--out", type=Path, help="JSON file of rows, one a command; those of others stay")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     tried = survived = 0
