@@ -1,6 +1,6 @@
 """Kill commands with SIGKILL at random moments, start them again, and compare what they leave with an undisturbed run.
 
-    python benchmarks/kills.py [--kills 20] [--seed 0] [--only fetch ingest train ...]
+    python benchmarks/kills.py [--kills 20] [--seed 0] [--only fetch ingest train ...] [--out kills.json]
 
 Prints one line a command, and ends with 1 where a kill changed a result, finished work was done again, or a process
 lived on. The harness is tests/kills.py.
@@ -9,6 +9,7 @@ lived on. The harness is tests/kills.py.
 # ruff: noqa: T201 - a benchmark prints
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20, help="of each command")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--out", type=Path, help="JSON file of rows, one a command; those of others stay")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     tried = survived = 0
@@ -42,10 +44,19 @@ def main() -> int:
             f"{seconds:.0f} s",
             flush=True,
         )
+        if options.out is not None:
+            _keep(options.out, {"command": name, **one._asdict(), "seconds": round(seconds), "cores": os.cpu_count()})
         for complaint in one.complaints:
             print(f"  {complaint}", flush=True)
     print(f"{survived} of {tried} kills survived by {len(options.only)} commands")
     return int(survived < options.kills * len(options.only))
+
+
+def _keep(file: Path, row: dict[str, object]) -> None:
+    """Put a row in the place of an older one of the same command."""
+    rows = json.loads(file.read_text()) if file.exists() else []
+    rows = [old for old in rows if old["command"] != row["command"]] + [row]
+    file.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

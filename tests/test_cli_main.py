@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import subprocess
 import sys
@@ -149,6 +150,16 @@ def test_every_command_can_be_loaded_and_explains_itself(name: str, capsys: pyte
     for option in ("--help", "-h"):
         assert run([name, option]) == 0
         assert f"lcoms {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"), [("lcoms pre", ["predict"]), ("lcoms predict --form", ["--format", "--formula-units"])]
+)
+def test_shells_complete_commands_and_options(typed: str, completed: list[str]) -> None:
+    asked = {"_LCOMS_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    command = [sys.executable, "-m", "lcoms"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | asked)
+    assert result.stdout.split() == completed
 
 
 INTERRUPTS = """

@@ -102,6 +102,13 @@ def test_good_formulas_beside_bad_ones_still_run(predict, tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["NaCl"]
 
 
+def test_a_formula_that_the_energy_model_does_not_know_does_not_end_the_others(predict, tmp_path: Path) -> None:
+    options = ("--relax", "--oracle", "toy_oracles:NoZinc", "--n-relax", "1", "--processes", "1")
+    code, _, complaints = predict("NaCl", "ZnO", "CsCl", *options)
+    assert (code, complaints) == (2, ["lcoms: ZnO: no zinc here."])
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["CsCl", "NaCl"]
+
+
 def test_fractions_are_predicted_as_an_ordered_formula_when_asked(predict, tmp_path: Path) -> None:
     code, _, complaints = predict("Na0.5Cl0.5", "Zn0.7O")
     assert code == 2

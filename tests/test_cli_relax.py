@@ -41,6 +41,19 @@ def files(tmp_path: Path) -> list[Path]:
     return [tmp_path / name for name in ("salt.cif", "POSCAR", "two.extxyz")]
 
 
+def test_a_folder_stands_for_its_files(relax, files: list[Path], tmp_path: Path) -> None:
+    folder, empty = tmp_path / "folder", tmp_path / "empty"
+    folder.mkdir()
+    empty.mkdir()
+    for file in files:
+        file.rename(folder / file.name)
+    (folder / "notes.txt").write_text("not a crystal")
+    code, _, complaints = relax(folder, empty, "--fmax", "0.1")
+    assert (code, complaints) == (2, [f"lcoms: {empty}: holds no CIF, POSCAR or extxyz file."])
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [row["name"] for row in content["crystals"]] == ["POSCAR", "salt", "two-1", "two-2"]
+
+
 def test_every_crystal_of_every_kind_of_file_gets_a_row_and_a_file(relax, files: list[Path], tmp_path: Path) -> None:
     code, output, complaints = relax(*files, "--fmax", "0.01")
     assert (code, complaints) == (0, [])

@@ -126,3 +126,13 @@ class Lies(Springs):
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         return [replace(answer, forces=-answer.forces, stress=-answer.stress) for answer in map(_springs, crystals)]
+
+
+class NoZinc(Springs):
+    """Does not know one of the elements."""
+
+    name = "toy_oracles:NoZinc"
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        if any(30 in composition.atomic_numbers for composition in compositions):
+            raise OracleError("no zinc here.")

@@ -26,6 +26,7 @@ EXIT_INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ENTRY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
 HELP = ("-h", "--help")
+COMPLETION = "_LCOMS_COMPLETE"  # set by shells that complete what is typed
 LIGHT = ("data",)  # commands that need no network
 PLAIN = None  # help without boxes: what draws them takes longer to load than all the rest
 
@@ -125,6 +126,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors of the user go to stderr as one sentence."""
     try:
         _require_text(arguments)
+        if COMPLETION in os.environ:  # a shell asks, and Typer knows shells only when told so
+            from typer.completion import completion_init
+
+            completion_init()
         # Anything but a whole number is what a command returned, not how it ended.
         result = get_group(app).main(args=arguments, prog_name="lcoms", standalone_mode=False)
     except LcomsError as error:

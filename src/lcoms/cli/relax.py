@@ -25,7 +25,9 @@ CIF_SYMPREC = 0.01
 
 
 def relax(
-    files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.", show_default=False)
+    ],
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
     fmax: Annotated[float, typer.Option(help="Relax until the largest force is below this, eV/angstrom.")] = 0.05,
     steps: Annotated[int, typer.Option(help="Largest number of steps.")] = 500,
@@ -95,8 +97,8 @@ def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
     from lcoms.structure.io import read_file
 
     starts: dict[str, Crystal] = {}
-    failed = 0
-    for file in files:
+    found, failed = _files_of(files)
+    for file in found:
         readings = read_file(file)
         for number, reading in enumerate(readings, 1):
             alone = len(readings) == 1
@@ -112,6 +114,20 @@ def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
                 unique, copy = f"{name}_{copy}", copy + 1
             starts[unique] = reading.crystal
     return list(starts.items()), failed
+
+
+def _files_of(given: list[Path]) -> tuple[list[Path], int]:
+    """Files, of folders those with crystals, and how many folders hold none, after a sentence on each."""
+    from lcoms.oracles.hull import structure_files
+
+    found, failed = [], 0
+    for path in given:
+        try:
+            found += structure_files(path)
+        except LcomsError as error:
+            failed += 1
+            typer.echo(f"lcoms: {error}", err=True)
+    return found, failed
 
 
 def _row(name: str, result: RelaxResult) -> dict[str, Any]:
