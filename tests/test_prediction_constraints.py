@@ -73,7 +73,7 @@ def test_values_that_contradict_each_other_are_refused() -> None:
         ConstraintSpec(volume=40.0, density=2.0)
     with pytest.raises(ConfigError, match="positive"):
         ConstraintSpec(volume=-1.0)
-    with pytest.raises(ConfigError, match="no space group"):
+    with pytest.raises(ConfigError, match="not a space group"):
         ConstraintSpec(space_groups=(231,))
 
 

@@ -91,7 +91,7 @@ def read_cell(text: str) -> tuple[float, ...]:
         numbers = ()
     if len(numbers) != 6:
         raise ConfigError(
-            f"{text!r} is no cell; give three lengths in angstrom and three angles in degrees, such as "
+            f"{text!r} is not a cell; give three lengths in angstrom and three angles in degrees, such as "
             '"5.4 7.6 5.3 90 90 90".'
         )
     return numbers
