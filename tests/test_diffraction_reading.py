@@ -123,3 +123,32 @@ def test_binary_missing_files_and_unknown_axes(tmp_path: Path) -> None:
         read_pattern(tmp_path / "none.xy", COPPER)
     with pytest.raises(ConfigError, match="is not an axis of a powder pattern"):
         read_pattern(path, COPPER, axis="energy")
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        ("2theta,d,counts", "adc"),
+        ("index,2theta,counts", "nac"),
+        ("d,2theta,intensity", "dac"),
+        ("# 2theta (deg)\tIobs\tIcalc\tdifference", "acnd"),
+        ("point  angle  sigma  counts", "nanc"),
+    ],
+)
+def test_columns_are_taken_by_their_names(names: str, order: str) -> None:
+    two_theta = np.linspace(10, 80, 300)
+    counts = 20 + 1000 * np.exp(-0.5 * np.square((two_theta - 40) / 0.5)) + two_theta % 3
+    columns = {"a": two_theta, "c": counts, "n": np.arange(300), "d": 0.77 / np.sin(np.radians(two_theta / 2))}
+    text = names + "\n" + "\n".join(",".join(f"{columns[one][at]:.4f}" for one in order) for at in range(300))
+    found = parse_pattern(text, read_radiation("CuKa1"))
+    if order == "dac":  # the first axis that is named
+        assert found.two_theta[[0, -1]] == pytest.approx([10, 80], abs=0.05)
+    else:
+        assert found.two_theta == pytest.approx(two_theta, abs=1e-3)
+    assert found.counts == pytest.approx(counts, abs=1e-3)
+
+
+def test_a_second_column_that_cannot_be_counts_is_not_taken_for_them() -> None:
+    rows = [f"{x:.3f} {0.77 / np.sin(np.radians(x / 2)):.4f} {100 + x % 7:.1f}" for x in np.linspace(10, 80, 300)]
+    with pytest.raises(FileFormatError, match="only rises or falls"):
+        parse_pattern("\n".join(rows), read_radiation("CuKa1"))

@@ -126,7 +126,7 @@ def predict(
         cell_tolerance: by which the cell may differ, relative.
         prototype: structure types that the crystal may have: names such as "rutile", or structure files.
         exclude_prototype: structure types that it does not have.
-        max_e_above: eV/atom that a candidate may lie above the hull, or above the lowest one where no hull is given.
+        max_e_above: eV/atom that a candidate may lie above the hull, or above the lowest one where no hull is known.
         ordered_approximation: take a formula with fractions as the smallest ordered one that comes near, which is
             logged: LiCo2O4 for Li0.5CoO2.
         hull: a file or folder of reference phases, for the energies above their hull.

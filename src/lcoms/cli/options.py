@@ -134,7 +134,7 @@ ExcludePrototypeOption = Annotated[
 ]
 MaxEAboveOption = Annotated[
     float | None,
-    typer.Option(help="Most eV/atom above the hull, or above the lowest candidate where no hull is given."),
+    typer.Option(help="Most eV/atom above the hull, or above the lowest candidate where no hull is known."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 WeightsOption = Annotated[

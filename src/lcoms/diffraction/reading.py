@@ -5,25 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.core.errors import ConfigError, FileFormatError
+from lcoms.diffraction.columns import chosen_columns
 from lcoms.diffraction.radiation import Radiation
 
-Axis = Literal["two-theta", "d", "q"]
 AXES = ("two-theta", "d", "q")
 LEAST_POINTS = 60
 LEAST_CONTRAST = 4.0  # of the highest point over the scatter between neighbours
 USELESS = 2.6  # angstrom; a pattern of two theta that ends at larger spacings is none
 COMMENTS = ("#", "!", ";", "//", "'", '"', "/*", "*", "%", "_", "loop_", "data_")
-_HEADERS: tuple[tuple[Axis, str], ...] = (
-    ("two-theta", r"2\s*[-_ ]?\s*(theta|th\b|θ)|two\s*[-_]?theta|tth|angle|degree"),
-    ("q", r"\bq\b|q\s*\(|1/a\b|a\^-1|å-1|inverse angstrom"),
-    ("d", r"\bd\b|d[-_ ]?spac|d\s*\(|spacing"),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +66,8 @@ def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = N
 def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, name: str = "pattern") -> PowderPattern:
     """As `read_pattern`, from a text."""
     header, table = _table(text)
-    x, y = table[:, 0], table[:, 1]
-    chosen = axis.lower() if axis is not None else _axis_of(header)
+    at, counts, chosen = chosen_columns(header, table.shape[1], None if axis is None else axis.lower(), table)
+    x, y = table[:, at], table[:, counts]
     notes: list[str] = []
     if chosen is None:
         chosen = "two-theta"
@@ -97,7 +91,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _table(text: str) -> tuple[str, NDArray[np.float64]]:
-    """The lines before the numbers, and the numbers (n, 2 or 3)."""
+    """The lines before the numbers, and the numbers (n, columns)."""
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     comma = _decimal_commas([line for _, line in lines])
     header: list[str] = []
@@ -118,8 +112,6 @@ def _table(text: str) -> tuple[str, NDArray[np.float64]]:
         widths = {len(row) for row in rows}
     if len(widths) > 1:
         raise FileFormatError(f"lines have {' or '.join(map(str, sorted(widths)))} columns; all must have as many.")
-    if widths.pop() > 3:
-        raise FileFormatError(f"{len(rows[0])} columns; keep two (two theta and counts), or three with errors.")
     return "\n".join(header), np.array(rows)
 
 
@@ -136,16 +128,6 @@ def _decimal_commas(lines: list[str]) -> bool:
     number = r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?"
     hits = [line for line in lines if re.fullmatch(rf"{number}(?:[\s;]+{number}){{1,2}}", line)]
     return any("," in line for line in hits) and len(hits) >= 0.9 * sum(line[:1].isdigit() for line in lines)
-
-
-def _axis_of(header: str) -> Axis | None:
-    """What the last line of the header that names an axis names."""
-    for line in reversed(header.lower().splitlines()):
-        first = re.split(r"[,;\t]|\s{2,}", line.lstrip("#!;%*'\" \t_"))[0]
-        for axis, words in _HEADERS:
-            if re.search(words, first):
-                return axis
-    return None
 
 
 def _require_reach(x: NDArray[np.float64], radiation: Radiation) -> None:

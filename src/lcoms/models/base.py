@@ -55,12 +55,19 @@ class SymmetricDecoder(Protocol):
         """The lattice that the head reads from each latent; NaN where it makes no cell."""
 
     def decode_within(
-        self, z: Float[Tensor, "n latent"], starts: Sequence[GroupStart], generator: torch.Generator, known_to: float
+        self,
+        z: Float[Tensor, "n latent"],
+        starts: Sequence[GroupStart],
+        generator: torch.Generator,
+        known_to: float,
+        *,
+        keep_lattices: bool = False,
     ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
         """One sample for each row, kept within a space group and on its Wyckoff positions all the way.
 
         Args:
             known_to: noise level (angstrom) at which annealing begins where coordinates are given.
+            keep_lattices: whether crystals have the lattices of the starts, and not those that annealing makes of them.
 
         Returns:
             Crystals in the primitive cells of their groups, and the distance of each one's latent from that asked for.

@@ -10,6 +10,7 @@ Work is done on groups of crystals with equally many atoms: frac_coords (b, n, 3
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -231,6 +232,15 @@ class FastCDVAE(CDVAE):
 
     @torch.no_grad()
     def decode_within(
-        self, z: Float[Tensor, "n latent"], starts: Sequence[GroupStart], generator: torch.Generator, known_to: float
+        self,
+        z: Float[Tensor, "n latent"],
+        starts: Sequence[GroupStart],
+        generator: torch.Generator,
+        known_to: float,
+        *,
+        keep_lattices: bool = False,
     ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
-        return self._sampler.within(z, starts, generator, known_to)
+        sampler = self._sampler
+        if keep_lattices:
+            sampler = replace(sampler, config=replace(self.config, strain_below=0.0))
+        return sampler.within(z, starts, generator, known_to)

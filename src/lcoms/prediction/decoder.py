@@ -137,7 +137,7 @@ def decode_within_groups(
         _settings(composition, proposed, lattice, statistics, config, known)
         for composition, proposed, lattice in zip(compositions, constraints, lattices, strict=True)
     ]
-    search = _Search(model, z, settings, generator, config)
+    search = _Search(model, z, settings, generator, config, keep_lattices=known is not None)
     search.round([_first_round(some, config) for some in settings])
     search.round([_second_round(some, near, config) for some, near in zip(settings, search.nearest, strict=True)])
     return search.found
@@ -175,6 +175,7 @@ class _Search:
     """The samples made so far.
 
     Attributes:
+        keep_lattices: whether crystals take the lattices of their settings, not those that the decode made of them.
         found: valid crystals of each latent.
         nearest: for each latent, the least distance that each of its settings has reached.
     """
@@ -186,7 +187,10 @@ class _Search:
         settings: Sequence[Sequence[Setting]],
         generator: torch.Generator,
         config: DecoderSpec,
+        *,
+        keep_lattices: bool,
     ) -> None:
+        self.keep_lattices = keep_lattices
         self.model, self.z, self.settings, self.generator, self.config = model, z, settings, generator, config
         self.found: list[list[Decode]] = [[] for _ in settings]
         self.nearest = [np.full(len(some), np.inf) for some in settings]
@@ -198,7 +202,9 @@ class _Search:
             part = jobs[start : start + ROWS_AT_ONCE]
             starts = [self.settings[row][at].start for row, at in part]
             rows = [row for row, _ in part]
-            found = self.model.decode_within(self.z[rows], starts, self.generator, self.config.known_to)
+            found = self.model.decode_within(
+                self.z[rows], starts, self.generator, self.config.known_to, keep_lattices=self.keep_lattices
+            )
             for (row, at), crystal, distance in zip(part, found[0], found[1].tolist(), strict=True):
                 self.nearest[row][at] = min(self.nearest[row][at], distance)
                 if crystal is not None:

@@ -23,7 +23,8 @@ Lattice = Float[NDArray[np.float64], "3 3"]
 POSSIBLE = (0.5, 4.0)  # volume over that of the elements; of 1195 ground states all lie between 0.75 and 3.2
 USUAL = (0.65, 2.6)  # nearly all of them
 LARGEST_CENTRING = 4
-BEFORE_RELAXATION = 0.08  # by which a decoded cell may differ more than a relaxed one, relative
+OF_RELAXATION = 0.03  # by which relaxed cells err, relative; more in layered crystals
+BEFORE_RELAXATION = 0.08  # by which a decoded cell may differ more than the tolerance, relative
 BODY_CENTRED = 71  # a group with the primitive vectors of a body-centred cell
 MOST_TOLERANCE = 0.2
 
@@ -73,8 +74,8 @@ class KnownCell:
         return [lattice for lattice in _lattices(self, group) if USUAL[0] <= float(volume(lattice)) / one <= USUAL[1]]
 
     def fits(self, crystal: Crystal, *, relaxed: bool) -> bool:
-        """Whether a crystal, given by its primitive cell, has this cell; a decoded one only nearly so."""
-        return has_cell(crystal, self.lattice, self.tolerance + (0.0 if relaxed else BEFORE_RELAXATION))
+        """Whether a crystal, given by its primitive cell, has this cell but for errors of relaxations or decodes."""
+        return has_cell(crystal, self.lattice, self.tolerance + (OF_RELAXATION if relaxed else BEFORE_RELAXATION))
 
 
 def read_cell(text: str) -> tuple[float, ...]:
@@ -90,7 +91,7 @@ def read_cell(text: str) -> tuple[float, ...]:
         numbers = ()
     if len(numbers) != 6:
         raise ConfigError(
-            f"{text!r} is no cell; give three lengths in angstrom and three angles in degrees, such as "
+            f"{text!r} is not a cell; give three lengths in angstrom and three angles in degrees, such as "
             '"5.4 7.6 5.3 90 90 90".'
         )
     return numbers

@@ -1,0 +1,75 @@
+"""Which columns of a table are the axis and the counts, by the names above them, or by what they hold."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.core.errors import FileFormatError
+
+Axis = Literal["two-theta", "d", "q"]
+_AXES: tuple[tuple[Axis, str], ...] = (
+    ("two-theta", r"2\s*[-_ ]?\s*(theta|th\b|θ)|two\s*[-_]?theta|tth|angle|degree"),
+    ("q", r"\bq\b|q\s*\(|1/a\b|a\^-1|å-1|inverse angstrom"),
+    ("d", r"\bd\b|d[-_ ]?spac|d\s*\(|spacing"),
+)
+_COUNTS = r"count|intens|\bobs|yobs|iobs|\bi\b|\by\b|cps|signal"
+_OTHER = r"err|sigma|esd|calc|diff|back|index|point|\bno\b|\bn\b|#"
+_MARKS = "#!;%*'\" \t_"
+
+
+def axis_of(header: str) -> Axis | None:
+    """What the last line of a header that names an axis names first."""
+    for line in reversed(header.lower().splitlines()):
+        if (axis := _axis(re.split(r"[,;\t]|\s{2,}", line.lstrip(_MARKS))[0])) is not None:
+            return axis
+    return None
+
+
+def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.float64]) -> tuple[int, int, str | None]:
+    """Places of the axis and of the counts, and what the axis is; None where nothing names it.
+
+    Args:
+        header: lines before the numbers.
+        n: columns of the table.
+        axis: what the user says that the axis is.
+
+    Raises:
+        FileFormatError: more columns than can be told apart, or a second one that cannot be counts.
+    """
+    for line in reversed(header.lower().splitlines()):
+        names = _names(line, n)
+        axes = {at: found for at, name in enumerate(names) if (found := _axis(name)) is not None}
+        fitting = [at for at in axes if axis in (None, axes[at])]
+        if not fitting or n < 3:
+            continue
+        rest = [at for at in range(n) if at not in axes and not re.search(_OTHER, names[at])]
+        counts = [at for at in rest if re.search(_COUNTS, names[at])] or rest
+        if counts:
+            return fitting[0], counts[0], axis or axes[fitting[0]]
+    if n > 3:
+        raise FileFormatError(f"{n} columns; keep two (two theta and counts), or name them in the line above.")
+    steps = np.diff(table[:, 1])
+    if n == 3 and len(steps) > 2 and ((steps > 0).all() or (steps < 0).all()):
+        raise FileFormatError(
+            "the second of three columns only rises or falls, as no counts do; name the columns in the line above, "
+            "such as 2theta,d,counts, or keep two."
+        )
+    return 0, 1, axis or axis_of(header)
+
+
+def _names(line: str, n: int) -> list[str]:
+    """Names of the columns, where a line has as many."""
+    bare = line.strip().lstrip(_MARKS)
+    for between in (r"[,;\t]", r"\s{2,}", r"\s+"):
+        names = [name.strip() for name in re.split(between, bare)]
+        if len(names) == n:
+            return names
+    return []
+
+
+def _axis(name: str) -> Axis | None:
+    return next((axis for axis, words in _AXES if re.search(words, name)), None)
