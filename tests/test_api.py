@@ -134,6 +134,22 @@ def test_relaxed_structures_come_with_the_energies_of_the_model(tiny_weights: Pa
         lcoms.predict("NaCl", weights=tiny_weights, oracle="analytic", hull=tmp_path / "none.json")
 
 
+def test_under_pressure_crystals_are_denser_and_enthalpies_make_the_order(tiny_weights: Path) -> None:
+    options = {"starts": 4, "steps": 1, "n_relax": 2, "n_candidates": 2, "fmax": 0.5, "processes": 1}
+    free, pressed = (
+        lcoms.predict("NaCl", weights=tiny_weights, oracle="analytic", pressure=pressure, **options)  # type: ignore[arg-type]
+        for pressure in (None, 50.0)
+    )
+    volumes = [min(c.crystal.volume / c.crystal.n_atoms for c in made.candidates) for made in (free, pressed)]
+    assert volumes[1] < 0.95 * volumes[0]
+    energies = [c.relaxed.energy_per_atom for c in pressed.candidates if c.relaxed is not None and c.relaxed.usable]
+    assert energies == sorted(energies)
+    assert pressed.probability is None
+    relaxation = pressed.to_dict()["candidates"][0]["relaxation"]
+    assert relaxation["enthalpy_per_atom"] > relaxation["total_energy_per_atom"]
+    assert (relaxation["formation_energy_per_atom"], relaxation["e_above_hull"]) == (None, None)
+
+
 def test_all_formulas_are_checked_before_the_first_is_predicted(tiny_weights: Path) -> None:
     told: list[Progress] = []
     with pytest.raises(FormulaError, match="no crystal with Au"):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PREDICTED = "predicted"
 STAR_NOTE = " *: total energy, as the energy model has no reference for an element."
 DECODED_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
+PRESSURE_NOTE = "H: enthalpies at {pressure:g} GPa after relaxation with {oracle}, eV/atom."
 RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom, and the surrogate's before it."
 COMMITTEE_NOTE = " `above` is by the mean of {models}."
 
@@ -186,14 +187,17 @@ class Done:
     def with_one(self, prediction: Prediction, next_step: str) -> Done:
         """After one more prediction."""
         relaxed = (c.relaxed for c in prediction.candidates)
-        starred = any(one is not None and one.usable and one.formation_energy is None for one in relaxed)
+        starred = any(
+            one is not None and one.usable and one.formation_energy is None and not one.pressure for one in relaxed
+        )
         return Done(self.n + 1, self.starred or starred, prediction.ranked_by, self.next_step or next_step)
 
     def note(self, spec: PredictionSpec) -> str:
         """What the energies of the tables are."""
         if spec.relaxation is None:
             return DECODED_NOTE
-        note = RELAXED_NOTE.format(oracle=spec.relaxation.oracle)
+        note = PRESSURE_NOTE if spec.pressure else RELAXED_NOTE
+        note = note.format(oracle=spec.relaxation.oracle, pressure=spec.pressure)
         if len(self.ranked_by) > 1:
             note += COMMITTEE_NOTE.format(models=" and ".join(self.ranked_by))
         return note + (STAR_NOTE if self.starred else "")

@@ -76,7 +76,7 @@ def pressure_sentences(candidates: Sequence[Candidate], pressure: float) -> list
         said.append(
             f"Rank {rank} is compressed to {ratio:.0%} of its volume at zero pressure, beyond what the models have "
             f"learned: 99 % of the training crystals have more than {LEARNED_RATIO:.0%} of the volume of the lowest "
-            "crystal of their composition. Do not trust its enthalpy."
+            "crystal of their composition. Take its enthalpy with care."
         )
     return said
 
