@@ -6,7 +6,8 @@
 
 Ground states of validation compositions. Nothing is relaxed: templates get the new elements and stand in the order of
 their prototype probabilities, decoded crystals in the surrogate's. Crystals of the very composition are left out.
-Found: strict match and space group. Rows that the file holds already are not made again.
+Found: strict match and space group. Rows that the file holds already are not made again; `lcoms benchmark keep` keeps
+them.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -48,8 +49,8 @@ def place_of(reference: Reference, found: Sequence[tuple[int, Crystal]]) -> int 
     return None
 
 
-def by_templates(reference: Reference, weights: WeightBundle, n: int) -> Row:
-    """Place of the known crystal among so many exact templates."""
+def by_templates(reference: Reference, weights: WeightBundle, n: int) -> tuple[int | None, float]:
+    """Place of the known crystal among so many exact templates, and seconds."""
     assert weights.templates is not None
     clock = time.perf_counter()
     choice = TemplateChoice(n=n, exclude_same=True)
@@ -57,30 +58,31 @@ def by_templates(reference: Reference, weights: WeightBundle, n: int) -> Row:
     volumes = weights.templates.element_volumes
     made = [(t.template.sites.space_group, substitute(reference.composition, t.template, volumes)) for t in chosen]
     seconds = time.perf_counter() - clock
-    return {"templates": place_of(reference, made), "seconds_templates": round(seconds, 3)}
+    return place_of(reference, made), round(seconds, 3)
 
 
-def by_decoding(reference: Reference, predictor: Predictor) -> Row:
-    """Place of the known crystal among decoded ones."""
+def by_decoding(reference: Reference, predictor: Predictor) -> tuple[int | None, float]:
+    """Place of the known crystal among decoded ones, and seconds."""
     clock = time.perf_counter()
     try:
         candidates = predictor.predict(reference.composition).candidates
     except LcomsError:
         candidates = ()
     seconds = time.perf_counter() - clock
-    place = place_of(reference, [(c.space_group, c.crystal) for c in candidates])
-    return {"decoded": place, "seconds_decoded": round(seconds, 2)}
+    return place_of(reference, [(c.space_group, c.crystal) for c in candidates]), round(seconds, 2)
 
 
-def tell(rows: Sequence[Row], size: tuple[int, int]) -> None:
-    """Print what was found of the cells of one size."""
-    for way in ("templates", "decoded"):
-        places = [row[way] for row in rows if way in row]
-        if places:
-            shares = [Share(sum(p is not None and p <= k for p in places), len(places)) for k in WITHIN]
-            found = ", ".join(f"among {k} {share.successes}" for k, share in zip(WITHIN, shares, strict=True))
-            seconds = median(row[f"seconds_{way}"] for row in rows if way in row)
-            print(f"{size[0]} to {size[1]} atoms, {way}: {found} of {len(places)}; first {shares[0]}; {seconds:.2f} s")
+def row_of(reference: Reference, setting: str, found: tuple[int | None, float]) -> Row:
+    """One case."""
+    place, seconds = found
+    within = {f"among {k}": place is not None and place <= k for k in WITHIN}
+    return {"case": reference.name, "setting": setting, **within, "seconds": seconds}
+
+
+def tell(rows: Sequence[Row], setting: str) -> None:
+    """Print what was found in one setting."""
+    shares = [f"among {k} {Share(sum(row[f'among {k}'] for row in rows), len(rows))}" for k in WITHIN]
+    print(f"{setting}: {', '.join(shares)} of {len(rows)}; {median(row['seconds'] for row in rows):.2f} s")
 
 
 def main() -> None:
@@ -98,23 +100,22 @@ def main() -> None:
     predictor = Predictor(networks, spec_for(Options(relax=False, exclude_same=True, n_candidates=max(WITHIN))))
     kept = {}
     if asked.out.exists():
-        kept = {row["name"]: row for row in map(json.loads, asked.out.read_text().splitlines())}
+        kept = {(row["case"], row["setting"]): row for row in map(json.loads, asked.out.read_text().splitlines())}
     with asked.out.open("a") as file:
         for low, high in SIZES:
+            ways = {"templates": lambda one: by_templates(one, weights, max(WITHIN))}
+            if asked.decode and high <= weights.largest_cell:
+                ways["decoded"] = lambda one: by_decoding(one, predictor)
             references = sample(ground_states(store, min_atoms=low, max_atoms=high), asked.n, asked.sample_seed)
-            rows = []
-            for one in references:
-                row = dict(kept.get(one.name, {}))
-                if "templates" not in row:
-                    row = {"name": one.name, "formula": one.composition.reduced_formula, "atoms": one.crystal.n_atoms}
-                    row |= by_templates(one, weights, max(WITHIN))
-                if asked.decode and "decoded" not in row and high <= weights.largest_cell:
-                    row |= by_decoding(one, predictor)
-                if row != kept.get(one.name):
-                    file.write(json.dumps(row) + "\n")
-                    file.flush()
-                rows.append(row)
-            tell(rows, (low, high))
+            for way, find in ways.items():
+                setting, rows = f"{way}, {low} to {high} atoms", []
+                for one in references:
+                    if (row := kept.get((one.name, setting))) is None:
+                        row = row_of(one, setting, find(one))
+                        file.write(json.dumps(row) + "\n")
+                        file.flush()
+                    rows.append(row)
+                tell(rows, setting)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import expit
+from tiny import fluorite, make_store, rock_salt
 
 from lcoms.cli.main import run
 from lcoms.prediction.calibrate import FEATURES, load_calibration
@@ -115,3 +117,34 @@ def test_a_new_folder_of_weights_is_made(files: list[Path], tmp_path: Path) -> N
     folder = tmp_path / "new" / "weights"
     assert run(["fit", "calibration", *map(str, files), "--weights", str(folder)]) == 0
     assert (folder / "calibration.json").is_file()
+
+
+def test_bonuses_of_known_crystals_are_fitted_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crystals = [rock_salt(), rock_salt(), fluorite()]
+    make_store(
+        tmp_path / "store", crystals, energies=[-1.0, -1.1, -1.0], hull=[0.05, 0.0, 0.0], splits=["train"] * 3,
+        sources=["MP 2018", "later", "MP 2018"],
+    )  # fmt: skip
+    gaps = [0.2] * 18 + [-0.06] * 2
+    rows = [
+        outcome(number, [0.5] * len(FEATURES), right=gap > 0, rows=[
+            candidate(0.0, 0.5, right=True), candidate(gap, 0.5, right=False)
+        ])
+        for number, gap in enumerate(gaps)
+    ]  # fmt: skip
+    path, weights = tmp_path / "rows.json.gz", tmp_path / "weights"
+    path.write_bytes(gzip.compress(json.dumps(rows).encode()))
+    weights.mkdir()
+    options = ["--store", str(tmp_path / "store"), "--weights", str(weights)]
+    assert run(["fit", "known", str(path), *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "20 predictions; the known crystal has the best score in 18"
+    assert lines[1].endswith("another ground state for 0.000 of 1")
+    assert lines[3].endswith("another ground state for 1.000 of 1")
+    written = load_ranking(weights)
+    assert 0.06 < written.known.on_hull < 0.1
+    assert written.known.above_hull == 0
+    assert "lcoms fit known" in written.fitted["known"]
+    path.write_bytes(b"no gzip")
+    assert run(["fit", "known", str(path), *options]) == 2
+    assert "holds no rows of lcoms evaluate" in capsys.readouterr().err

@@ -52,12 +52,9 @@ def test_known_crystals_stand_by_their_heights_above_the_hull() -> None:
     assert order(salt=(0.0, -2.0), caesium=(nan, -1.9)) == [("salt", 0.0), ("caesium", 0.1)]
 
 
-def test_of_known_crystals_that_are_equally_high_the_formation_energy_tells_the_first() -> None:
-    assert [name for name, _ in order(blende=(0.0, -1.98), salt=(0.0, -2.0), caesium=(0.0, -1.99))] == [
-        "salt",
-        "caesium",
-        "blende",
-    ]
+def test_known_crystals_that_are_equally_high_are_told_apart_by_their_formation_energies() -> None:
+    found = order(blende=(0.0, -1.98), salt=(0.0, -2.0), caesium=(0.0, -1.99))
+    assert found == [("salt", 0.0), ("caesium", 0.01), ("blende", 0.02)]
 
 
 def test_known_crystals_are_marked_with_their_ids() -> None:

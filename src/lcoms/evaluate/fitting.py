@@ -7,6 +7,8 @@ state is the right one with probability p_i proportional to exp(-(w . x_i)); x_i
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,20 +66,25 @@ class Order:
 
 
 def read_outcomes(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Rows of evaluations, one for each name and seed.
+    """Rows of evaluations, one for each name and seed; files may be compressed, with names in .gz.
 
     Raises:
         DataError: a file holds none.
     """
     try:
-        every = [row for path in paths for row in parse_json(path.read_text(encoding="utf-8"))]
+        every = [row for path in paths for row in parse_json(_content(path))]
         found = list({(row["name"], row["seed"]): row for row in every if row["evidence"]}.values())
         if not found or {len(row["evidence"]) for row in found} != {len(FEATURES)}:
             raise ValueError("no row with the evidence of a relaxed prediction")
         return found
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         named = ", ".join(map(str, paths))
         raise DataError(f"{named} holds no rows of lcoms evaluate; write them with --relax --out FILE.") from error
+
+
+def _content(path: Path) -> bytes:
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == ".gz" else content
 
 
 def cases_of(outcomes: Sequence[Mapping[str, Any]]) -> list[Case]:

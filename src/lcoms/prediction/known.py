@@ -13,6 +13,7 @@ from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import NONE_LEFT_OUT, Contradictions, promising
@@ -156,8 +157,22 @@ def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownE
     floor = float(np.median(floors)) if len(floors) else float(np.nanmin(np.append(energies, np.inf)))
     heights = np.where(np.isfinite(hull), hull, energies - floor)
     heights = np.where(np.isfinite(heights), heights, UNKNOWN_HEIGHT)
-    order = np.lexsort((energies, heights)).tolist()
+    heights = _told_apart(heights, energies)
+    order = np.argsort(heights, kind="stable").tolist()
     return [KnownEntry(found[at], float(heights[at])) for at in order]
+
+
+def _told_apart(heights: NDArray[np.float64], energies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Heights with crystals that are equally high, by what sources of different dates say, put apart by their energies.
+
+    Args:
+        energies: (n,) of formation, eV/atom, NaN where unknown.
+    """
+    apart = heights.copy()
+    for height in np.unique(heights):
+        of = (heights == height) & np.isfinite(energies)
+        apart[of] += energies[of] - energies[of].min(initial=np.inf)
+    return apart
 
 
 def _shares(chosen: Sequence[ChosenTemplate]) -> dict[int, float]:
