@@ -34,7 +34,7 @@ PAPER = [
 ]  # fmt: skip
 FAST = [
     "latent_dim=8", "channels=16", "filters=4", "vectors=4", "encoder_layers=1", "decoder_layers=1", "condition=16",
-    "steps=3", "tries=1",
+    "steps=3", "samples=1",
 ]  # fmt: skip
 TRAINING = ["steps=2", "warmup=1", "atoms_per_batch=64", "batches_per_step=1", "log_every=1"]
 SURROGATE = ["hidden=16", "epochs=2", "precision=float32"]
