@@ -158,8 +158,12 @@ def test_keep_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "give ROWS and --out FOLDER, or --results FOLDER" in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_every_table_of_the_pages_is_that_of_the_kept_rows() -> None:
-    tables = page_tables(RESULTS, shipped=WeightBundle.load().digest)
+@pytest.fixture(scope="module")
+def tables() -> dict[str, str]:
+    return page_tables(RESULTS, shipped=WeightBundle.load().digest)
+
+
+def test_every_table_of_the_pages_is_that_of_the_kept_rows(tables: dict[str, str]) -> None:
     command = "lcoms benchmark report --results benchmarks/results --page FILE"
     named = set()
     for page in PAGES:
@@ -182,8 +186,7 @@ def read_lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
 
 
-def test_a_number_that_was_changed_by_hand_is_seen() -> None:
-    tables = page_tables(RESULTS, shipped=WeightBundle.load().digest)
+def test_a_number_that_was_changed_by_hand_is_seen(tables: dict[str, str]) -> None:
     text = fill("<!-- table: headline -->\n<!-- end -->", tables)
     place = re.search(r"\d", text)
     assert place is not None
