@@ -15,7 +15,7 @@ from lcoms.core.errors import ConfigError
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.known import direct_crystals, known_first, known_of, mark_known, named_prototypes
 from lcoms.prediction.scoring import KnownWeights
-from lcoms.prediction.spec import SearchSpec
+from lcoms.prediction.spec import PredictionSpec, SearchSpec
 from lcoms.prediction.stages import Candidate, Known
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.templates.exact import ExactTemplates
@@ -88,13 +88,14 @@ def test_weights_are_positive() -> None:
 def test_named_prototypes_of_the_composition_are_relaxed_as_they_are(tiny_weights: Path) -> None:
     bundle = replace(WeightBundle.load(tiny_weights), templates=templates(salt=(0.0, -2.0)))
     sulfide = Composition.from_formula("ZnS")
-    found = direct_crystals(sulfide, bundle, SearchSpec(), 12).crystals
+    found = direct_crystals(sulfide, bundle, PredictionSpec(), 12).crystals
     assert [(one.space_group, one.proposal.source) for one in found] == [
         (216, "AB_cF8_216_c_a"),
         (186, "AB_hP4_186_b_b"),
     ]
-    assert direct_crystals(sulfide, bundle, SearchSpec(exclude_same=True), 12).crystals == ()
-    assert [one.space_group for one in direct_crystals(sulfide, bundle, SearchSpec(max_atoms=3), 3).crystals] == [216]
+    assert direct_crystals(sulfide, bundle, PredictionSpec(search=SearchSpec(exclude_same=True)), 12).crystals == ()
+    small = PredictionSpec(search=SearchSpec(max_atoms=3))
+    assert [one.space_group for one in direct_crystals(sulfide, bundle, small, 3).crystals] == [216]
 
 
 def test_named_prototypes_whose_structure_is_known_anyway_are_not_taken_twice() -> None:
