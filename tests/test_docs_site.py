@@ -161,7 +161,7 @@ def test_the_tutorial_of_own_data_ends_in_a_prediction_by_own_weights(tmp_path: 
 
 def test_every_tutorial_that_is_marked_is_run_here() -> None:
     assert {block.mark for block in TUTORIAL if block.mark} == {
-        f"run: {n}" for n in ("known", "pattern", "campaign", "data")
+        f"run: {n}" for n in ("known", "pattern", "campaign", "pressure", "data")
     }
 
 
