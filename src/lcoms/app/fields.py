@@ -150,7 +150,7 @@ def _number(name: str, text: str) -> float:
 
 
 def _groups(text: str) -> tuple[int, ...]:
-    """Numbers, symbols and crystal systems with commas between."""
+    """Numbers, symbols and crystal systems separated by commas."""
     found: dict[int, None] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         groups = groups_of_system(part) if part.lower() in SYSTEMS else read_space_groups([part])

@@ -48,7 +48,7 @@ class Reproduction:
         file: read instead of fetching it.
         preset: of the autoencoder and the surrogates.
         max_atoms: largest cell of the training data.
-        compounds: names with commas between; None: the paper's 26.
+        compounds: names separated by commas; None: the paper's 26.
         n_seeds: of each method at each compound.
         steps: of the descents.
         judge: oracle whose energies count.

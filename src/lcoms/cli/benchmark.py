@@ -273,7 +273,7 @@ def _numbers(text: str, option: str) -> list[float]:
     try:
         return [float(part) for part in _names(text)]
     except ValueError:
-        raise ConfigError(f"{option} {text}: write numbers with commas between, such as 0.5,1,2.") from None
+        raise ConfigError(f"{option} {text}: write numbers separated by commas, such as 0.5,1,2.") from None
 
 
 def _chosen(value: int | None, usual: int) -> int:

@@ -54,7 +54,7 @@ def keep(
     machine: Annotated[str, typer.Option(help="What the seconds were measured on.")] = "",
     date: Annotated[str | None, typer.Option(help="When they were made.", show_default="today")] = None,
     columns: Annotated[
-        str, typer.Option(help="Columns of the table of cases, with commas between.", show_default="all")
+        str, typer.Option(help="Columns of the table of cases, separated by commas.", show_default="all")
     ] = "",
     headline: Annotated[bool, typer.Option("--headline", help="Give it a line in the headline table.")] = False,
 ) -> None:

@@ -159,7 +159,7 @@ def spec_of(options: Options, spec: Path | None = None) -> PredictionSpec:
 
 
 def names_of(text: str | None) -> tuple[str, ...] | None:
-    """Names with commas between; none for "none", None where nothing was typed."""
+    """Names separated by commas; none for "none", None where nothing was typed."""
     if text is None:
         return None
     return () if text.strip().lower() == NONE else tuple(part.strip() for part in text.split(",") if part.strip())
