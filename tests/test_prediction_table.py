@@ -114,8 +114,10 @@ def test_it_is_said_where_the_first_candidate_lies_above_the_hull() -> None:
         judged = replace(made, candidates=(replace(made.candidates[0], hull=place),))
         return next(sentence for sentence in sentences(judged) if "the hull" in sentence)
 
-    assert said(HullPlace(0.02, ALONE)).endswith(
-        "0.020 eV/atom above the hull of known phases, which is NaCl (mp-1) there."
+    assert said(HullPlace(0.02, ALONE)).endswith("0.020 eV/atom above the hull of known phases: NaCl (mp-1).")
+    assert said(HullPlace(-0.001, ALONE)) == "Rank 1 lies on the hull of known phases, to 0.001 eV/atom: NaCl (mp-1)."
+    below = (
+        "below the hull of known phases: 0.50 Na + 0.50 Cl (shares of the atoms). "
+        "None of them has this composition and an energy as low."
     )
-    below = "below the hull of known phases, which is 0.50 Na + 0.50 Cl there (shares of the atoms)."
     assert said(HullPlace(-1.25, elements)) == f"Rank 1 lies 1.250 eV/atom {below}"

@@ -166,12 +166,20 @@ def hull(
         ),
     ] = True,
 ) -> None:
-    """The phases from which energies above the hull are counted."""
+    """Phases from which energies above the hull are counted: those of the store and the paper's 26 compounds."""
     from lcoms.data.store import Store
+    from lcoms.evaluate.references import paper_compounds
     from lcoms.models.manifest import record_files
     from lcoms.models.weights import PHASES_FILE
     from lcoms.oracles.registry import make_oracle
-    from lcoms.train.phases import choose_phases, evaluate_as_given, evaluate_relaxed, make_table, mean_decrease
+    from lcoms.train.phases import (
+        choose_phases,
+        evaluate_as_given,
+        evaluate_relaxed,
+        make_table,
+        mean_decrease,
+        relaxed_phases,
+    )
 
     data, model = Store.open(store), make_oracle(oracle)
     rows, done = choose_phases(data, sources=source or (), near=near), 0
@@ -189,7 +197,8 @@ def hull(
         energies = evaluate_as_given(data, rows, model, work, tell)
         lowered = mean_decrease(data, rows, model, work)
         typer.echo(f"lowered by {lowered:.4f} eV/atom, as a relaxation does on average")
-    table = make_table(data, rows, energies, model, lowered=lowered)
+    literature = relaxed_phases([one.crystal for one in paper_compounds()], "literature", oracle)
+    table = make_table(data, rows, energies, model, lowered=lowered, further=literature)
     typer.echo(f"{len(table)} have an energy by {oracle}")
     if weights is not None:
         table.save(weights)

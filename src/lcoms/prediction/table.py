@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FIRST_MONOCLINIC = 3
 WORTH_SAYING = 0.05  # probability of cells that were not tried
 FIRST_ORTHORHOMBIC = 16
+ON_HULL = 0.005  # eV/atom, what a relaxation of the phases leaves open
 
 
 class Column(NamedTuple):
@@ -183,13 +184,19 @@ def _hull_sentence(candidate: Candidate) -> str | None:
     place = candidate.hull
     if place is None:
         return None
-    where = f"{abs(place.e_above_hull):.3f} eV/atom {'above' if place.e_above_hull > 0 else 'below'}"
-    first = place.decomposition[0]
-    if len(place.decomposition) == 1:
-        name = f"{first.formula} ({first.id})" if first.id else first.formula
-        return f"Rank 1 lies {where} the hull of known phases, which is {name} there."
-    parts = " + ".join(f"{part.share:.2f} {part.formula}" for part in place.decomposition)
-    return f"Rank 1 lies {where} the hull of known phases, which is {parts} there (shares of the atoms)."
+    first, *others = place.decomposition
+    if others:
+        phases = (
+            " + ".join(f"{part.share:.2f} {part.formula}" for part in place.decomposition) + " (shares of the atoms)"
+        )
+    else:
+        phases = f"{first.formula} ({first.id})" if first.id else first.formula
+    if abs(place.e_above_hull) < ON_HULL:
+        return f"Rank 1 lies on the hull of known phases, to {abs(place.e_above_hull):.3f} eV/atom: {phases}."
+    if place.e_above_hull > 0:
+        return f"Rank 1 lies {place.e_above_hull:.3f} eV/atom above the hull of known phases: {phases}."
+    below = f"Rank 1 lies {-place.e_above_hull:.3f} eV/atom below the hull of known phases"
+    return f"{below}: {phases}. None of them has this composition and an energy as low."
 
 
 def _cell_text(candidate: Candidate) -> str:

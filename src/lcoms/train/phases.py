@@ -22,7 +22,7 @@ from lcoms.oracles.hull import Phase
 from lcoms.prediction.phases import PhaseTable
 from lcoms.relax.result import RelaxConfig, RelaxResult
 from lcoms.relax.run import relax_crystals
-from lcoms.structure.crystal import Composition
+from lcoms.structure.crystal import Composition, Crystal
 
 NEAR = 0.005  # eV/atom above the hull of the source
 LARGEST = 5.0  # eV/atom; formation energies beyond it are mistakes of the source
@@ -104,6 +104,21 @@ def evaluate_relaxed(
     return {name: energy for name, energy in energies if np.isfinite(energy)}
 
 
+def relaxed_phases(crystals: Sequence[Crystal], name: str, oracle: str) -> list[Phase]:
+    """Crystals of compounds as phases after the same light relaxation; elements and failures are left out.
+
+    Args:
+        name: id of all of them, such as "literature".
+    """
+    compounds = [one for one in crystals if len(one.composition.atomic_numbers) > 1]
+    results = relax_crystals(compounds, oracle, LIGHT, processes=1)
+    return [
+        Phase(crystal.composition.reduced, one.energy_per_atom, name)
+        for crystal, one in zip(compounds, results, strict=True)
+        if np.isfinite(one.energy_per_atom)
+    ]
+
+
 def mean_decrease(store: Store, rows: Sequence[int], oracle: EnergyOracle, work: Path) -> float:
     """By how much a light relaxation lowers the energies of some crystals of the source on average, eV/atom."""
     sample = sorted(np.random.default_rng(0).permutation(rows)[:SAMPLE].tolist())
@@ -114,12 +129,19 @@ def mean_decrease(store: Store, rows: Sequence[int], oracle: EnergyOracle, work:
 
 
 def make_table(
-    store: Store, rows: Sequence[int], energies: Mapping[str, float], oracle: EnergyOracle, *, lowered: float = 0.0
+    store: Store,
+    rows: Sequence[int],
+    energies: Mapping[str, float],
+    oracle: EnergyOracle,
+    *,
+    lowered: float = 0.0,
+    further: Sequence[Phase] = (),
 ) -> PhaseTable:
     """The table of the phases that have an energy.
 
     Args:
         lowered: eV/atom taken off each energy, for what a relaxation would.
+        further: phases that are not of the store.
     """
     ids = store.columns("material_id")["material_id"]
     phases = [
@@ -133,7 +155,7 @@ def make_table(
         "lowered": lowered,
         "provenance": list(oracle.provenance),
     }
-    return PhaseTable.of(phases, oracle.name, metadata)
+    return PhaseTable.of([*phases, *further], oracle.name, metadata)
 
 
 def _lowest(store: Store, sources: Sequence[str]) -> tuple[list[int], list[Composition], list[float]]:
