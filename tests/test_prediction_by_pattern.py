@@ -10,6 +10,7 @@ from tiny import caesium_chloride, candidate_of, nickel_arsenide, rock_salt, zin
 
 from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFitter
+from lcoms.diffraction.posterior import log_likelihood
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
 from lcoms.prediction.by_pattern import SCORE_ERROR, pattern_sentence, rank_by_pattern, read_fitter
@@ -51,6 +52,15 @@ def test_scores_decide_between_crystals_that_fit_alike() -> None:
     assert second.pattern is not None
     ratio = first.pattern.probability / second.pattern.probability
     assert ratio == pytest.approx(np.exp(0.03 / SCORE_ERROR), rel=1e-6)
+
+
+def test_the_likelihood_of_the_pattern_multiplies_the_probability_by_score() -> None:
+    wrong, right = (candidate_of(cell) for cell in (zinc_blende(4.6, MAGNESIA), rock_salt(4.2, MAGNESIA)))
+    first, second = rank_by_pattern([wrong, right], fitter(rock_salt(4.2, MAGNESIA)))
+    assert first.pattern is not None
+    assert second.pattern is not None
+    odds = np.log(first.pattern.probability / second.pattern.probability)
+    assert odds == pytest.approx(log_likelihood(first.pattern.fit) - log_likelihood(second.pattern.fit))
 
 
 def test_it_is_said_where_no_candidate_explains_the_pattern() -> None:

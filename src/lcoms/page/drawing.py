@@ -10,18 +10,17 @@ from lcoms.diffraction.fit import PatternFit
 from lcoms.diffraction.record import TICKS_SHOWN
 from lcoms.diffraction.simulate import Line
 from lcoms.page.bonds import Bond, find_bonds, polyhedron_centres
-from lcoms.prediction.output import CIF_SYMPREC
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import SYMBOLS, covalent_radius
-from lcoms.structure.io import to_cif, to_poscar
+from lcoms.structure.io import to_poscar
 from lcoms.structure.symmetry import primitive_standard
 
 COUNTS = 5  # significant digits of a measured pattern
 
 
 def drawing(
-    name: str, candidate: Candidate, cell: Crystal, bonds: Sequence[Bond], lines: Sequence[Line]
+    name: str, candidate: Candidate, cell: Crystal, bonds: Sequence[Bond], lines: Sequence[Line], *, cif: str
 ) -> dict[str, Any]:
     """Everything drawn of a candidate.
 
@@ -30,12 +29,13 @@ def drawing(
         cell: the conventional cell.
         bonds: of that cell.
         lines: of the computed pattern.
+        cif: the file that is offered for download.
     """
     primitive = primitive_standard(cell).crystal
     smaller = primitive.n_atoms < cell.n_atoms
     return {
         "name": name,
-        "cif": to_cif(cell, symprec=CIF_SYMPREC),
+        "cif": cif,
         "cells": {
             "conventional": _drawn_cell(cell, bonds),
             "primitive": _drawn_cell(primitive, find_bonds(primitive)) if smaller else None,

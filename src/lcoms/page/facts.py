@@ -95,9 +95,6 @@ def energy_facts(candidate: Candidate, prediction: Prediction) -> tuple[Fact, ..
         if relaxed.pressure:
             enthalpy = number(relaxed.energy_per_atom, 3, unit)
             facts.append(Fact(f"Enthalpy at {relaxation.pressure:g} GPa", enthalpy))
-        if candidate.hull is not None:
-            spread = "" if candidate.hull.spread is None else f" ± {candidate.hull.spread:.2f}"
-            facts.append(Fact("Above the hull", f"{candidate.hull.e_above_hull:.3f}{spread} {unit}"))
     return (
         *facts,
         Fact("Surrogate, at the start", number(candidate.decoded.start_energy, 3, unit)),

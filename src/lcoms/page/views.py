@@ -26,6 +26,8 @@ from lcoms.page.facts import (
     summary,
 )
 from lcoms.page.sites import Site, occupied_sites
+from lcoms.page.stability import stability_facts
+from lcoms.prediction.output import cif_text
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
@@ -45,6 +47,7 @@ class CandidateView:
     cells: tuple[TableCell, ...]
     structure: tuple[Fact, ...]
     energies: tuple[Fact, ...]
+    stability: tuple[Fact, ...]
     origin: tuple[Fact, ...]
     nearness: str
     elements: tuple[str, ...]
@@ -117,6 +120,7 @@ def _candidate_view(
         cells=tuple(table_cell(column, candidate) for column in columns),
         structure=structure_facts(candidate, cell),
         energies=energy_facts(candidate, prediction),
+        stability=stability_facts(candidate),
         origin=origin_facts(candidate, overlap, nearest),
         nearness=nearness(overlap, nearest),
         elements=tuple(SYMBOLS[z] for z in cell.composition.atomic_numbers),
@@ -124,5 +128,7 @@ def _candidate_view(
         bonds=tuple(bond_table(cell, bonds)),
         pattern=pattern_facts(candidate),
         strongest=tuple(sorted(lines, key=lambda line: -line.intensity)[:STRONGEST]),
-        drawing=drawing(f"{formula}-rank-{rank:02d}", candidate, cell, bonds, lines),
+        drawing=drawing(
+            f"{formula}-rank-{rank:02d}", candidate, cell, bonds, lines, cif=cif_text(rank, candidate, prediction.made)
+        ),
     )

@@ -2,8 +2,7 @@
 
 Each candidate's cell is fitted to the pattern as its crystal system allows (`lcoms.diffraction`). With the score s
 (eV/atom) and the logarithm l of the pattern's likelihood, the posterior of candidate i is proportional to
-exp(-s_i / T + c l_i): T is what a score may err by, and c < 1 tempers a likelihood that was fitted on simulated line
-shapes, which measured patterns do not quite have.
+exp(-s_i / T + l_i): T is the error of a score. `benchmarks/pattern_prior.py` fits T and a factor before l_i.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from lcoms.diffraction.reading import read_pattern
 from lcoms.prediction.stages import Candidate, PatternMatch
 
 SCORE_ERROR = 0.03  # eV/atom
-TEMPER = 0.3
 SYMPREC = 0.05  # angstrom; relaxed crystals are on their symmetry to about so much
 
 
@@ -35,7 +33,7 @@ def rank_by_pattern(candidates: Sequence[Candidate], fitter: PatternFitter) -> l
     fitted = [candidate for candidate in matched if candidate.pattern is not None and candidate.has_energy]
     rest = [candidate for candidate in matched if candidate.pattern is None or not candidate.has_energy]
     logs = np.array([
-        -c.score / SCORE_ERROR + TEMPER * log_likelihood(c.pattern.fit) for c in fitted if c.pattern is not None
+        -c.score / SCORE_ERROR + log_likelihood(c.pattern.fit) for c in fitted if c.pattern is not None
     ])  # fmt: skip
     shares = np.exp(logs - logs.max(initial=-np.inf)) if len(logs) else logs
     shares = shares / shares.sum() if len(logs) else shares

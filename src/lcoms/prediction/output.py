@@ -96,6 +96,11 @@ def structure_files(candidates: Sequence[Candidate], made: Made, formats: Sequen
     return files
 
 
+def cif_text(rank: int, candidate: Candidate, made: Made) -> str:
+    """The text of rank-NN.cif."""
+    return FORMATS["cif"].write(conventional(candidate.crystal), cif_items(rank, candidate, made))
+
+
 class Format(NamedTuple):
     """How a crystal is written, with items by data name that a CIF takes."""
 

@@ -95,6 +95,12 @@ class Prediction:
         """
         return tuple(to_structure(rank, candidate) for rank, candidate in enumerate(self.candidates, 1))
 
+    @property
+    def made(self) -> Made:
+        """How the candidates were made, as their CIFs say."""
+        formula = self.composition.reduced_formula
+        return Made(formula, len(self.candidates), self.spec, self.ranked_by, self.probability)
+
     def __iter__(self) -> Iterator[Structure]:
         return iter(self.structures)
 
@@ -160,8 +166,7 @@ class Prediction:
             ConfigError: there is no such format.
         """
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
-        made = Made(self.composition.reduced_formula, len(self.candidates), self.spec, self.ranked_by, self.probability)
-        return structure_files(self.candidates, made, formats) | {RESULTS: text}
+        return structure_files(self.candidates, self.made, formats) | {RESULTS: text}
 
     def write(self, folder: str | Path, formats: Sequence[str] = ("cif",)) -> Path:
         """Write FOLDER/FORMULA/rank-01.cif ... and results.json in place of an earlier prediction there.

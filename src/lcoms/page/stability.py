@@ -1,0 +1,49 @@
+"""Whether a candidate is stable: the phases that it decomposes into, and its phonons."""
+
+from __future__ import annotations
+
+from lcoms.oracles.hull import HullPlace, Part
+from lcoms.page.facts import Fact, number, source_address
+from lcoms.phonons.harmonic import Phonons
+from lcoms.prediction.stages import Candidate
+
+MEV = 1000.0  # meV in an eV
+
+
+def stability_facts(candidate: Candidate) -> tuple[Fact, ...]:
+    """Thermodynamic stability where there is a hull, dynamical stability where phonons were computed."""
+    hull = () if candidate.hull is None else _hull_facts(candidate.hull)
+    return (*hull, *(() if candidate.phonons is None else _phonon_facts(candidate.phonons)))
+
+
+def _hull_facts(place: HullPlace) -> tuple[Fact, ...]:
+    """Height above the hull and the phases there, each with its share of the atoms and its source."""
+    spread = "" if place.spread is None else f" ± {place.spread:.2f}"
+    name = "Decomposes into" if place.e_above_hull > 0 else "Competing phases"
+    return (
+        Fact("Energy above the hull", f"{place.e_above_hull:.3f}{spread} eV/atom"),
+        *(Fact(name, _phase(part), source_address(part.id)) for part in place.decomposition),
+    )
+
+
+def _phase(part: Part) -> str:
+    source = f" ({part.id})" if part.id else ""
+    return f"{part.formula}{source}, {part.share:.0%} of the atoms"
+
+
+def _phonon_facts(phonons: Phonons) -> tuple[Fact, ...]:
+    soft, temperature = len(phonons.soft), f"{phonons.temperature:g} K"
+    unstable = f"unstable, {soft} soft mode{'s' if soft > 1 else ''}"
+    facts = [
+        Fact("Dynamical stability", "stable" if phonons.stable else unstable),
+        *(Fact("Soft mode", mode.name) for mode in phonons.soft),
+        Fact("Lowest phonon frequency", f"{abs(phonons.lowest):.2f}{'i' if phonons.lowest < 0 else ''} THz"),
+        Fact("Supercell of the phonons", " × ".join(map(str, phonons.repeats)) + " conventional cells"),
+    ]
+    if phonons.free_energy is not None:
+        facts.append(Fact(f"Harmonic free energy at {temperature}", number(phonons.free_energy, 3, "eV/atom")))
+    if phonons.zero_point is not None:
+        facts.append(Fact("Zero-point energy", number(phonons.zero_point, 3, "eV/atom")))
+    if phonons.entropy is not None:
+        facts.append(Fact(f"Vibrational entropy at {temperature}", number(phonons.entropy * MEV, 3, "meV/K/atom")))
+    return tuple(facts)
