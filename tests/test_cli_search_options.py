@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lcoms.cli.search_options import SearchOptions, _options
+from lcoms.cli.search_options import SearchOptions, options_of
 
 TYPED = {
     "n": 3,
@@ -45,4 +45,4 @@ def test_every_option_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", TYPED)
 def test_an_option_that_is_typed_changes_what_is_asked_for(name: str) -> None:
-    assert _options(SearchOptions(**{name: TYPED[name]})) != _options(SearchOptions())
+    assert options_of(SearchOptions(**{name: TYPED[name]})) != options_of(SearchOptions())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -18,9 +19,9 @@ from lcoms.cli.options import (
     NRelaxOption,
     OracleOption,
     StartsOption,
-    names_of,
     spec_of,
 )
+from lcoms.cli.search_options import options_of
 from lcoms.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -204,20 +205,9 @@ def _formulas(
     from lcoms.evaluate.formulas import evaluate_formulas
     from lcoms.evaluate.kept import OutcomeFile
     from lcoms.prediction.pipeline import Predictor
-    from lcoms.prediction.presets import Options
 
     torch.set_num_threads(1)  # as in processes of their own
-    options = Options(
-        effort=asked.effort,
-        n_candidates=max(ks),
-        starts=asked.starts,
-        steps=asked.steps,
-        exclude_same=exclude_same,
-        relax=asked.relax,
-        oracle=asked.oracle,
-        committee=names_of(asked.committee),
-        n_relax=asked.n_relax,
-    )
+    options = replace(options_of(asked), n_candidates=max(ks), exclude_same=exclude_same)
     predictor, clock = Predictor.load(asked.weights, spec=spec_of(options)), time.perf_counter()
     library = predictor.bundle.library
     if seen := sum(library.has(reference.composition) for reference in references):
