@@ -13,15 +13,10 @@ import typer
 from lcoms.cli import evaluate_latents
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
-    DEFAULT_EFFORT,
-    CommitteeOption,
-    EffortOption,
     NRelaxOption,
-    OracleOption,
-    StartsOption,
     spec_of,
 )
-from lcoms.cli.search_options import options_of
+from lcoms.cli.search_options import Descents, Models, options_of
 from lcoms.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -103,15 +98,21 @@ class _Asked(NamedTuple):
     """How formulas are predicted, in all commands that do."""
 
     steps: StepsOption = 10
-    effort: EffortOption = DEFAULT_EFFORT
-    starts: StartsOption = None
+    descents: Descents = Descents()
     relax: RelaxOption = False
-    oracle: OracleOption = None
-    committee: CommitteeOption = None
+    models: Models = Models()
     n_relax: NRelaxOption = None
     processes: ProcessesOption = 1
     weights: WeightsOption = None
     out: RowsOption = None
+
+
+class _Sample(NamedTuple):
+    """Which of the structures are predicted, and how often."""
+
+    n: SampleOption = None
+    sample_seed: SampleSeedOption = 0
+    seeds: SeedsOption = 1
 
 
 @app.command()
@@ -131,11 +132,9 @@ def compounds(
 @with_groups
 def table(
     file: Annotated[Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIFs.")],
-    n: SampleOption = None,
-    sample_seed: SampleSeedOption = 0,
-    seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 40,
     *,
+    drawn: _Sample,
     asked: _Asked,
 ) -> None:
     """Structures of a file, formula alone, without and with relaxation."""
@@ -143,19 +142,17 @@ def table(
 
     references, left_out = references_from_file(file, max_atoms=max_atoms)
     typer.echo(f"{file.name}: {len(references)} structures, {left_out} left out (over {max_atoms} atoms or unreadable)")
-    _formulas(sample(references, n, sample_seed), asked, seeds, ks=(1, 5, 20))
+    _formulas(sample(references, drawn.n, drawn.sample_seed), asked, drawn.seeds, ks=(1, 5, 20))
 
 
 @app.command()
 @with_groups
 def validation(
     store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")],
-    n: SampleOption = None,
-    sample_seed: SampleSeedOption = 0,
-    seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 20,
     min_atoms: MinAtomsOption = 2,
     *,
+    drawn: _Sample,
     asked: _Asked,
 ) -> None:
     """Ground states of validation compositions, formula alone: what ranking and confidence may be fitted on."""
@@ -164,7 +161,7 @@ def validation(
 
     references = ground_states(Store.open(store), max_atoms=max_atoms, min_atoms=min_atoms)
     typer.echo(f"{store}: {len(references)} ground states of validation compositions")
-    _formulas(sample(references, n, sample_seed), asked, seeds, ks=(1, 5, 20))
+    _formulas(sample(references, drawn.n, drawn.sample_seed), asked, drawn.seeds, ks=(1, 5, 20))
 
 
 @app.command()

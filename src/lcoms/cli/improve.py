@@ -11,21 +11,16 @@ import typer
 from lcoms.cli.console import plain_console
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
-    DEFAULT_EFFORT,
     CandidatesOption,
-    CommitteeOption,
-    EffortOption,
-    OracleOption,
     OrderedOption,
     RelaxProcessesOption,
     SeedOption,
-    StartsOption,
     ThreadsOption,
     WeightsOption,
     WithoutSameOption,
     spec_of,
 )
-from lcoms.cli.search_options import options_of
+from lcoms.cli.search_options import Descents, Models, options_of
 from lcoms.cli.structures import complain
 from lcoms.core.disk import require_no_campaign
 
@@ -37,11 +32,9 @@ class _Asked(NamedTuple):
     """What is searched for, and how."""
 
     n: CandidatesOption = 10
-    effort: EffortOption = DEFAULT_EFFORT
-    starts: StartsOption = None
+    descents: Descents = Descents()
     without_same: WithoutSameOption = False
-    oracle: OracleOption = None
-    committee: CommitteeOption = None
+    models: Models = Models()
     seed: SeedOption = 0
 
 
@@ -95,8 +88,8 @@ def improve(
             progress=lambda progress: status.update(f"{name}: {progress} ..."),
             checkpoint=kept,
         )
-    asked = (("budget", budget), ("batch", batch), *typed(options))
-    folder = require_candidates(replace(prediction, options=asked)).write(out)
+    record = (("budget", budget), ("batch", batch), *typed(options))
+    folder = require_candidates(replace(prediction, options=record)).write(out)
     console.print(table(prediction, console.width))
     for sentence in sentences(prediction):
         console.print(sentence, soft_wrap=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from lcoms.cli.groups import is_group
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
     CandidatesOption,
@@ -51,6 +52,20 @@ if TYPE_CHECKING:
     from lcoms.prediction.spec import PredictionSpec
 
 
+class Descents(NamedTuple):
+    """How much is tried."""
+
+    effort: EffortOption = DEFAULT_EFFORT
+    starts: StartsOption = None
+
+
+class Models(NamedTuple):
+    """The energy models that relax and rank."""
+
+    oracle: OracleOption = None
+    committee: CommitteeOption = None
+
+
 class SearchOptions(NamedTuple):
     """As they are typed; `asked_spec` is what they come to."""
 
@@ -67,15 +82,13 @@ class SearchOptions(NamedTuple):
     prototype: PrototypeOption = None
     exclude_prototype: ExcludePrototypeOption = None
     max_e_above: MaxEAboveOption = None
-    effort: EffortOption = DEFAULT_EFFORT
-    starts: StartsOption = None
+    descents: Descents = Descents()
     steps: StepsOption = None
     start: StartOption = None
     symmetry: SymmetryOption = True
     without_same: WithoutSameOption = False
     relax: RelaxOption = None
-    oracle: OracleOption = None
-    committee: CommitteeOption = None
+    models: Models = Models()
     n_relax: NRelaxOption = None
     random_symmetric: RandomSymmetricOption = None
     fmax: FmaxOption = None
@@ -130,7 +143,7 @@ def options_of(asked: Group) -> Options:
     """
     from lcoms.prediction.presets import Options
 
-    typed = {RENAMED.get(name, name): value for name, value in asked._asdict().items()}
+    typed = {RENAMED.get(name, name): value for name, value in _flat(asked)}
     names = {field.name for field in fields(Options)} & {*typed}
     groups = groups_of(typed.get("space_group"), typed.get("crystal_system"))
     return Options(space_groups=groups, **{name: READ.get(name, _as_typed)(typed[name]) for name in names})
@@ -138,3 +151,9 @@ def options_of(asked: Group) -> Options:
 
 def _as_typed(value: Any) -> Any:
     return value
+
+
+def _flat(asked: Group) -> Iterator[tuple[str, Any]]:
+    """Names and values of all options of a group and of those in it."""
+    for name, value in asked._asdict().items():
+        yield from _flat(value) if is_group(value) else [(name, value)]
