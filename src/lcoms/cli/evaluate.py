@@ -14,6 +14,7 @@ from lcoms.cli import evaluate_latents
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
     NRelaxOption,
+    WeightsOption,
     spec_of,
 )
 from lcoms.cli.search_options import Descents, Models, options_of
@@ -27,10 +28,6 @@ app = typer.Typer(no_args_is_help=True, help="Measure the accuracy of trained we
 
 app.command()(evaluate_latents.surrogate)
 app.command()(evaluate_latents.latents)
-
-WeightsOption = Annotated[
-    Path | None, typer.Option("--weights", help="Folder of trained weights.", show_default="those in the package")
-]
 
 
 @app.command()
