@@ -311,6 +311,12 @@ def test_a_run_is_repeated_from_its_results(tiny_weights: Path, tmp_path: Path, 
     first = go("first", *options, *QUICK)
     file = str(tmp_path / "first" / "NaCl" / "results.json")
     assert go("again", "--spec", file) == first
+    toml = tmp_path / "mine.toml"
+    toml.write_text(
+        'n_candidates = 3\nseed = 5\n[search]\nn_starts = 4\nsteps = 2\n[relaxation]\noracle = "analytic"\n'
+        'n_relax = 2\n[ranking]\ncommittee = ["toy_oracles:Springs"]\n'
+    )
+    assert go("from toml", "--spec", str(toml)) == first
     assert typed[0] == {
         "n_candidates": 3, "starts": 4, "steps": 2, "oracle": "analytic", "committee": ["toy_oracles:Springs"],
         "n_relax": 2, "seed": 5,

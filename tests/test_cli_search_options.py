@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import pytest
 
-from lcoms.cli.search_options import SearchOptions, _options
+from lcoms.cli.groups import with_groups
+from lcoms.cli.search_options import SearchOptions, _flat, options_of
 
 TYPED = {
     "n": 3,
@@ -39,10 +43,24 @@ TYPED = {
 }
 
 
+def search_options(**typed: Any) -> SearchOptions:
+    """As the command line makes them."""
+    made: list[SearchOptions] = []
+
+    @with_groups
+    def command(*, asked: SearchOptions) -> None:
+        made.append(asked)
+
+    names = inspect.signature(command).parameters
+    command(**{name: typed.get(name, option.default) for name, option in names.items()})
+    return made[0]
+
+
 def test_every_option_is_tried_here() -> None:
-    assert {*TYPED, "spec"} == set(SearchOptions._fields)
+    assert {*TYPED, "spec"} == {name for name, _ in _flat(SearchOptions())}
+    assert search_options() == SearchOptions()
 
 
 @pytest.mark.parametrize("name", TYPED)
 def test_an_option_that_is_typed_changes_what_is_asked_for(name: str) -> None:
-    assert _options(SearchOptions(**{name: TYPED[name]})) != _options(SearchOptions())
+    assert options_of(search_options(**{name: TYPED[name]})) != options_of(SearchOptions())

@@ -28,7 +28,7 @@ def test_they_are_read_back_as_they_were_saved(tmp_path: Path) -> None:
 def test_a_folder_without_the_file_takes_those_that_ship(tmp_path: Path) -> None:
     shipped = load_ranking(tmp_path)
     assert shipped.relaxed.prototype_probability > 0
-    assert set(shipped.fitted) == {"data", "command"}
+    assert set(shipped.fitted) == {"data", "command", "known"}
 
 
 @pytest.mark.parametrize(

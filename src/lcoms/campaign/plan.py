@@ -51,8 +51,7 @@ class Plan:
         Raises:
             OracleError: an oracle cannot be made here.
         """
-        named = [] if self.spec.relaxation is None else [self.spec.relaxation.oracle, *self.spec.ranking.committee]
-        found = [text for name in named for text in make_oracle(name).provenance]
+        found = [text for name in self.spec.models for text in make_oracle(name).provenance]
         return (f"lcoms {__version__}", *dict.fromkeys(found))
 
     def identity(self) -> dict[str, Any]:

@@ -12,31 +12,29 @@ from typing import Annotated
 
 import typer
 
+from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
-    CommitteeOption,
     NRelaxOption,
-    OracleOption,
     RelaxOption,
     RelaxProcessesOption,
     ThreadsOption,
     WeightsOption,
-    names_of,
     spec_of,
 )
+from lcoms.cli.search_options import Models, options_of
 from lcoms.core.errors import ConfigError, LcomsError
 
 CONNECTIONS = 800  # at once; slow ones wait in a poll and hold none of the threads
 SLOWEST = 15  # seconds without a byte, after which a connection is closed
 
 
+@with_groups
 def app(
     host: Annotated[str, typer.Option(help="Address to listen at; at 127.0.0.1 no other machine reaches the page.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)] = 8060,
     relax: RelaxOption = None,
-    oracle: OracleOption = None,
-    committee: CommitteeOption = None,
     n_relax: NRelaxOption = None,
     processes: RelaxProcessesOption = None,
     weights: WeightsOption = None,
@@ -45,6 +43,8 @@ def app(
         list[str] | None,
         typer.Option(help="Another name by which browsers reach this machine, where --host is not local; repeatable."),
     ] = None,
+    *,
+    models: Models,
 ) -> None:
     """Predict crystal structures from a page in your browser, on this machine."""
     missing = [name for name in ("flask", "waitress") if find_spec(name) is None]
@@ -54,10 +54,9 @@ def app(
 
     from lcoms.app import LOCAL_NAMES, Settings, make_app
     from lcoms.prediction.pipeline import Predictor
-    from lcoms.prediction.presets import Options
 
     torch.set_num_threads(threads)
-    options = Options(relax=relax, oracle=oracle, committee=names_of(committee), n_relax=n_relax)
+    options = replace(options_of(models), relax=relax, n_relax=n_relax)
     predictor = Predictor.load(weights, spec=spec_of(options), processes=processes)
     settings = Settings(predictor, options)
     listener = _listen(host, port)

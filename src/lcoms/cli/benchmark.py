@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcoms.cli.benchmark_rows import keep, report
+from lcoms.cli.options import WeightsOption
 from lcoms.cli.reproduce import reproduce
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -41,7 +42,6 @@ PointsOption = Annotated[
     typer.Option(help="Points along a descent to decode and judge, as for Figure 2.", show_default="0, quick 3"),
 ]
 JudgeOption = Annotated[str, typer.Option(help="Energy model whose energies count.")]
-WeightsOption = Annotated[Path | None, typer.Option(help="Folder of weights.", show_default="those in the package")]
 ProcessesOption = Annotated[
     int, typer.Option(help="Parallel runs; each takes longer where there are many.", min=1, max=512)
 ]

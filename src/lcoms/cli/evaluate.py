@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -12,15 +13,11 @@ import typer
 from lcoms.cli import evaluate_latents
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
-    DEFAULT_EFFORT,
-    CommitteeOption,
-    EffortOption,
     NRelaxOption,
-    OracleOption,
-    StartsOption,
-    names_of,
+    WeightsOption,
     spec_of,
 )
+from lcoms.cli.search_options import Descents, Models, options_of
 from lcoms.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,10 +28,6 @@ app = typer.Typer(no_args_is_help=True, help="Measure the accuracy of trained we
 
 app.command()(evaluate_latents.surrogate)
 app.command()(evaluate_latents.latents)
-
-WeightsOption = Annotated[
-    Path | None, typer.Option("--weights", help="Folder of trained weights.", show_default="those in the package")
-]
 
 
 @app.command()
@@ -102,15 +95,21 @@ class _Asked(NamedTuple):
     """How formulas are predicted, in all commands that do."""
 
     steps: StepsOption = 10
-    effort: EffortOption = DEFAULT_EFFORT
-    starts: StartsOption = None
+    descents: Descents = Descents()
     relax: RelaxOption = False
-    oracle: OracleOption = None
-    committee: CommitteeOption = None
+    models: Models = Models()
     n_relax: NRelaxOption = None
     processes: ProcessesOption = 1
     weights: WeightsOption = None
     out: RowsOption = None
+
+
+class _Sample(NamedTuple):
+    """Which of the structures are predicted, and how often."""
+
+    n: SampleOption = None
+    sample_seed: SampleSeedOption = 0
+    seeds: SeedsOption = 1
 
 
 @app.command()
@@ -130,11 +129,9 @@ def compounds(
 @with_groups
 def table(
     file: Annotated[Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIFs.")],
-    n: SampleOption = None,
-    sample_seed: SampleSeedOption = 0,
-    seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 40,
     *,
+    drawn: _Sample,
     asked: _Asked,
 ) -> None:
     """Structures of a file, formula alone, without and with relaxation."""
@@ -142,19 +139,17 @@ def table(
 
     references, left_out = references_from_file(file, max_atoms=max_atoms)
     typer.echo(f"{file.name}: {len(references)} structures, {left_out} left out (over {max_atoms} atoms or unreadable)")
-    _formulas(sample(references, n, sample_seed), asked, seeds, ks=(1, 5, 20))
+    _formulas(sample(references, drawn.n, drawn.sample_seed), asked, drawn.seeds, ks=(1, 5, 20))
 
 
 @app.command()
 @with_groups
 def validation(
     store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")],
-    n: SampleOption = None,
-    sample_seed: SampleSeedOption = 0,
-    seeds: SeedsOption = 1,
     max_atoms: MaxAtomsOption = 20,
     min_atoms: MinAtomsOption = 2,
     *,
+    drawn: _Sample,
     asked: _Asked,
 ) -> None:
     """Ground states of validation compositions, formula alone: what ranking and confidence may be fitted on."""
@@ -163,7 +158,7 @@ def validation(
 
     references = ground_states(Store.open(store), max_atoms=max_atoms, min_atoms=min_atoms)
     typer.echo(f"{store}: {len(references)} ground states of validation compositions")
-    _formulas(sample(references, n, sample_seed), asked, seeds, ks=(1, 5, 20))
+    _formulas(sample(references, drawn.n, drawn.sample_seed), asked, drawn.seeds, ks=(1, 5, 20))
 
 
 @app.command()
@@ -204,20 +199,9 @@ def _formulas(
     from lcoms.evaluate.formulas import evaluate_formulas
     from lcoms.evaluate.kept import OutcomeFile
     from lcoms.prediction.pipeline import Predictor
-    from lcoms.prediction.presets import Options
 
     torch.set_num_threads(1)  # as in processes of their own
-    options = Options(
-        effort=asked.effort,
-        n_candidates=max(ks),
-        starts=asked.starts,
-        steps=asked.steps,
-        exclude_same=exclude_same,
-        relax=asked.relax,
-        oracle=asked.oracle,
-        committee=names_of(asked.committee),
-        n_relax=asked.n_relax,
-    )
+    options = replace(options_of(asked), n_candidates=max(ks), exclude_same=exclude_same)
     predictor, clock = Predictor.load(asked.weights, spec=spec_of(options)), time.perf_counter()
     library = predictor.bundle.library
     if seen := sum(library.has(reference.composition) for reference in references):

@@ -10,15 +10,13 @@ from typing import Annotated
 
 import typer
 
+from lcoms.cli.options import WeightsOption
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import ConfigError
 
 StoreArgument = Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")]
 CdvaeOption = Annotated[
     Path | None, typer.Option(help="Weights file of the CD-VAE that encodes.", show_default="the one in WEIGHTS")
-]
-WeightsOption = Annotated[
-    Path | None, typer.Option("--weights", help="Folder of trained weights.", show_default="those in the package")
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures to this JSON file, too.")]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest cell.")]

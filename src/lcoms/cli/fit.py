@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.cli.options import CommitteeOption, OracleOption, names_of, spec_of
+from lcoms.cli.groups import with_groups
+from lcoms.cli.options import spec_of
+from lcoms.cli.search_options import Models, options_of
 from lcoms.core.errors import DataError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -27,8 +30,6 @@ FolderOption = Annotated[
 @app.command()
 def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
     """Weights of energy, prototype probability, volume and latent distance, cross-validated by composition."""
-    from dataclasses import replace
-
     from lcoms.evaluate.fitting import (
         TERMS,
         cases_of,
@@ -58,6 +59,7 @@ def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
 
 
 @app.command()
+@with_groups
 def calibration(
     rows: RowsArgument,
     weights: FolderOption = None,
@@ -66,20 +68,19 @@ def calibration(
         typer.Option(help="Compute the probability with the model in this folder of weights, not as in the rows."),
     ] = None,
     stated: Annotated[bool, typer.Option("--stated", help="Compare what the rows state; nothing is fitted.")] = False,
-    oracle: OracleOption = None,
-    committee: CommitteeOption = None,
+    *,
+    models: Models,
 ) -> None:
     """The probability that rank 1 is the known ground state: fitted, or compared with what was found."""
     import numpy as np
 
     from lcoms.evaluate.fitting import read_outcomes
     from lcoms.prediction.calibrate import CALIBRATION_FILE, cross_validated, fit_calibration, load_calibration
-    from lcoms.prediction.presets import Options
 
     outcomes = read_outcomes(rows)
     right = np.array([outcome["ranks"]["both"] == 1 for outcome in outcomes], dtype=bool)
     features = np.array([outcome["evidence"] for outcome in outcomes], dtype=np.float64)
-    spec = spec_of(Options(relax=True, oracle=oracle, committee=names_of(committee)))
+    spec = spec_of(replace(options_of(models), relax=True))
     if stated:
         _report(_stated(outcomes), right, "as stated")
         return
@@ -103,8 +104,6 @@ def known(
     weights: FolderOption = None,
 ) -> None:
     """How far below the known crystals of its composition an unknown one must lie to come first."""
-    from dataclasses import replace
-
     import numpy as np
 
     from lcoms.data.store import Store

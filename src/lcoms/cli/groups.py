@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, get_type_hints
 
@@ -11,27 +11,46 @@ from typing import Any, get_type_hints
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose parameters that are of a NamedTuple class are the options of that class, in their order.
 
-    The fields are written as the options of a command are: annotated, with their defaults.
+    The fields are written as the options of a command are: annotated, with their defaults; or they are groups again.
     """
     hints = get_type_hints(command, include_extras=True)
     options: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
     for name, parameter in inspect.signature(command).parameters.items():
-        fields = getattr(hints[name], "_fields", None)
-        if fields is None:
+        if is_group(hints[name]):
+            groups[name] = hints[name]
+            options += _options(hints[name], parameter.kind)
+        else:
             options.append(parameter.replace(annotation=hints[name]))
-            continue
-        groups[name] = hints[name]
-        kinds, defaults = get_type_hints(hints[name], include_extras=True), hints[name]._field_defaults
-        for field in fields:
-            default = defaults.get(field, inspect.Parameter.empty)
-            options.append(inspect.Parameter(field, parameter.kind, default=default, annotation=kinds[field]))
 
     @wraps(command)
     def run(**values: Any) -> None:
-        made = {name: group(**{field: values.pop(field) for field in group._fields}) for name, group in groups.items()}
+        made = {name: _gathered(group, values) for name, group in groups.items()}
         command(**values, **made)
 
     run.__annotations__ = {option.name: option.annotation for option in options}
     run.__dict__["__signature__"] = inspect.Signature(options)
     return run
+
+
+def is_group(kind: Any) -> bool:
+    """Whether it is a NamedTuple class, or a value of one."""
+    return hasattr(kind, "_fields")
+
+
+def _options(group: Any, kind: Any) -> Iterator[inspect.Parameter]:
+    """All options of a group and of those in it."""
+    kinds = get_type_hints(group, include_extras=True)
+    for field in group._fields:
+        if is_group(kinds[field]):
+            yield from _options(kinds[field], kind)
+        else:
+            default = group._field_defaults.get(field, inspect.Parameter.empty)
+            yield inspect.Parameter(field, kind, default=default, annotation=kinds[field])
+
+
+def _gathered(group: Any, values: dict[str, Any]) -> Any:
+    """A group of the values given, which are taken out."""
+    kinds = get_type_hints(group, include_extras=True)
+    made = ((name, kinds[name]) for name in group._fields)
+    return group(**{name: _gathered(kind, values) if is_group(kind) else values.pop(name) for name, kind in made})

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from lcoms.cli.console import plain_console
+from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
-    DEFAULT_EFFORT,
     CandidatesOption,
-    CommitteeOption,
-    EffortOption,
-    OracleOption,
     OrderedOption,
     RelaxProcessesOption,
     SeedOption,
-    StartsOption,
     ThreadsOption,
     WeightsOption,
     WithoutSameOption,
-    names_of,
     spec_of,
 )
+from lcoms.cli.search_options import Descents, Models, options_of
 from lcoms.cli.structures import complain
 from lcoms.core.disk import require_no_campaign
 
@@ -32,22 +28,28 @@ if TYPE_CHECKING:
     from lcoms.prediction.improve import Round
 
 
+class _Asked(NamedTuple):
+    """What is searched for, and how."""
+
+    n: CandidatesOption = 10
+    descents: Descents = Descents()
+    without_same: WithoutSameOption = False
+    models: Models = Models()
+    seed: SeedOption = 0
+
+
+@with_groups
 def improve(
     formula: Annotated[str, typer.Argument(help="A formula such as SrTiO3.")],
     budget: Annotated[int, typer.Option(help="Total number of relaxations.")] = 48,
     batch: Annotated[int, typer.Option(help="Relaxations in each round.")] = 12,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for CIF files and results.json.")] = Path("results"),
-    n: CandidatesOption = 10,
-    effort: EffortOption = DEFAULT_EFFORT,
-    starts: StartsOption = None,
-    without_same: WithoutSameOption = False,
-    oracle: OracleOption = None,
-    committee: CommitteeOption = None,
     processes: RelaxProcessesOption = None,
     ordered_approximation: OrderedOption = False,
-    seed: SeedOption = 0,
     weights: WeightsOption = None,
     threads: ThreadsOption = 1,
+    *,
+    asked: _Asked,
 ) -> None:
     """Relax candidates, teach the surrogate what came out, and descend again, until the budget is spent."""
     import torch
@@ -56,23 +58,14 @@ def improve(
     from lcoms.prediction.improve import improve as run
     from lcoms.prediction.output import make_folder, results_folder
     from lcoms.prediction.pipeline import Predictor
-    from lcoms.prediction.presets import Options, typed
+    from lcoms.prediction.presets import typed
     from lcoms.prediction.reach import beyond_reach
     from lcoms.prediction.result import require_candidates
     from lcoms.prediction.table import sentences, table
     from lcoms.structure.crystal import Composition
 
     composition = Composition.from_formula(formula, ordered_approximation=ordered_approximation)
-    options = Options(
-        effort=effort,
-        n_candidates=n,
-        starts=starts,
-        exclude_same=without_same,
-        relax=True,
-        oracle=oracle,
-        committee=names_of(committee),
-        seed=seed,
-    )
+    options = replace(options_of(asked), relax=True)
     rounds = ImproveConfig(budget=budget, batch=batch)
     require_no_campaign(out)
     torch.set_num_threads(threads)
@@ -95,8 +88,8 @@ def improve(
             progress=lambda progress: status.update(f"{name}: {progress} ..."),
             checkpoint=kept,
         )
-    asked = (("budget", budget), ("batch", batch), *typed(options))
-    folder = require_candidates(replace(prediction, options=asked)).write(out)
+    record = (("budget", budget), ("batch", batch), *typed(options))
+    folder = require_candidates(replace(prediction, options=record)).write(out)
     console.print(table(prediction, console.width))
     for sentence in sentences(prediction):
         console.print(sentence, soft_wrap=True)

@@ -1,10 +1,12 @@
-"""The options that say what is searched and how it is ranked, shared by `lcoms predict` and `lcoms campaign`."""
+"""The options that say what is searched and how it is ranked, and what they come to."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from lcoms.cli.groups import is_group
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
     CandidatesOption,
@@ -50,6 +52,20 @@ if TYPE_CHECKING:
     from lcoms.prediction.spec import PredictionSpec
 
 
+class Descents(NamedTuple):
+    """How much is tried."""
+
+    effort: EffortOption = DEFAULT_EFFORT
+    starts: StartsOption = None
+
+
+class Models(NamedTuple):
+    """The energy models that relax and rank."""
+
+    oracle: OracleOption = None
+    committee: CommitteeOption = None
+
+
 class SearchOptions(NamedTuple):
     """As they are typed; `asked_spec` is what they come to."""
 
@@ -66,15 +82,13 @@ class SearchOptions(NamedTuple):
     prototype: PrototypeOption = None
     exclude_prototype: ExcludePrototypeOption = None
     max_e_above: MaxEAboveOption = None
-    effort: EffortOption = DEFAULT_EFFORT
-    starts: StartsOption = None
+    descents: Descents = Descents()
     steps: StepsOption = None
     start: StartOption = None
     symmetry: SymmetryOption = True
     without_same: WithoutSameOption = False
     relax: RelaxOption = None
-    oracle: OracleOption = None
-    committee: CommitteeOption = None
+    models: Models = Models()
     n_relax: NRelaxOption = None
     random_symmetric: RandomSymmetricOption = None
     fmax: FmaxOption = None
@@ -93,24 +107,53 @@ def asked_spec(asked: SearchOptions) -> tuple[PredictionSpec, Typed]:
     """
     from lcoms.prediction.presets import typed
 
-    options = _options(asked)
+    options = options_of(asked)
     file = () if asked.spec is None else (("spec", str(asked.spec)),)
     return spec_of(options, asked.spec), (*typed(options), *file)
 
 
-def _options(asked: SearchOptions) -> Options:
-    """Most options are typed as they are meant; the others are turned here."""
+@runtime_checkable
+class Group(Protocol):
+    """Options of a command as they are typed: a NamedTuple, for `cli.groups.with_groups`."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+RENAMED = {
+    "n": "n_candidates",
+    "without_same": "exclude_same",
+    "prototype": "prototypes",
+    "exclude_prototype": "exclude_prototypes",
+}
+READ: Mapping[str, Callable[[Any], Any]] = {
+    "formula_units": units_of,
+    "committee": names_of,
+    "cell": cell_of,
+    "prototypes": types_of,
+    "exclude_prototypes": types_of,
+}
+"""How options are read that are not typed as they are meant."""
+
+
+def options_of(asked: Group) -> Options:
+    """The options of a prediction among those typed; those that the command does not have keep their defaults.
+
+    Raises:
+        ConfigError: an option cannot be read.
+    """
     from lcoms.prediction.presets import Options
 
-    turned: dict[str, Any] = {
-        "n_candidates": asked.n,
-        "formula_units": units_of(asked.formula_units),
-        "exclude_same": asked.without_same,
-        "committee": names_of(asked.committee),
-        "space_groups": groups_of(asked.space_group, asked.crystal_system),
-        "cell": cell_of(asked.cell),
-        "prototypes": types_of(asked.prototype),
-        "exclude_prototypes": types_of(asked.exclude_prototype),
-    }
-    names = [field.name for field in fields(Options) if field.name not in turned]
-    return Options(**turned, **{name: getattr(asked, name) for name in names})
+    typed = {RENAMED.get(name, name): value for name, value in _flat(asked)}
+    names = {field.name for field in fields(Options)} & {*typed}
+    groups = groups_of(typed.get("space_group"), typed.get("crystal_system"))
+    return Options(space_groups=groups, **{name: READ.get(name, _as_typed)(typed[name]) for name in names})
+
+
+def _as_typed(value: Any) -> Any:
+    return value
+
+
+def _flat(asked: Group) -> Iterator[tuple[str, Any]]:
+    """Names and values of all options of a group and of those in it."""
+    for name, value in asked._asdict().items():
+        yield from _flat(value) if is_group(value) else [(name, value)]

@@ -92,7 +92,7 @@ def rows_of(
 
 def _energies(candidate: Candidate) -> tuple[float | None, ...]:
     relaxed = candidate.relaxed
-    every = () if relaxed is None else (relaxed.energy_per_atom, *relaxed.committee_energies)
+    every = () if relaxed is None else relaxed.model_energies
     return tuple(energy if isfinite(energy) else None for energy in every)
 
 

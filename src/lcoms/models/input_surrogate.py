@@ -17,35 +17,30 @@ from torch import Tensor
 from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError
 from lcoms.models.megnet import Megnet
-from lcoms.models.surrogate import ConservativeLosses
+from lcoms.models.surrogate import AdversaryConfig, ConservativeLosses
 from lcoms.nn.distance_graph import DistanceGraph, distance_graph
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.neighbors import row_products
 
 
 @dataclass(frozen=True)
-class InputConservatism:
+class InputConservatism(AdversaryConfig):
     """How the model is kept from promising too low an energy where descent leads.
 
     Attributes:
         mode: off gives plain regression.
-        inner_steps: of the adversary.
         step_size: eta, in square angstrom: energies are in units of the training energies' standard deviation.
         max_move: longest move of an atom in one step, in angstrom; strains are limited accordingly.
         noise: standard deviation of the adversary's first random moves, in angstrom; without it, symmetric crystals
             stay symmetric.
         tau: how far the adversary may lower the energy of an atom, in the same unit of energy.
-        initial_alpha, alpha_learning_rate: of the dual variable.
     """
 
     mode: Literal["on", "off"] = "off"
-    inner_steps: int = 1
     step_size: float = 0.05
     max_move: float = 0.2
     noise: float = 0.05
     tau: float = 0.1
-    initial_alpha: float = 0.1
-    alpha_learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
         if self.mode not in ("on", "off"):

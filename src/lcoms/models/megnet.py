@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lcoms.core.bounds import require
 from lcoms.core.config import from_dict, to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
@@ -67,12 +68,8 @@ class MegnetConfig:
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name in ("n_gaussians", "embedding", "n_blocks", "hidden", "width", "units", "passes"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"MEGNet option {name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("cutoff", "gaussian_width"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"MEGNet option {name} must be positive, not {getattr(self, name)}.")
+        whole = ["n_gaussians", "embedding", "n_blocks", "hidden", "width", "units", "passes"]
+        require(self, "MEGNet", at_least_one=whole, positive=["cutoff", "gaussian_width"])
         if self.tolerance < 0:
             raise ConfigError(f"MEGNet option tolerance must not be negative, as {self.tolerance} is.")
 

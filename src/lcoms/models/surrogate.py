@@ -25,7 +25,21 @@ LOG_ALPHA_LIMIT = 10.0
 
 
 @dataclass(frozen=True)
-class SurrogateConfig:
+class AdversaryConfig:
+    """The adversary of a conservative model, and the dual variable that weighs its loss.
+
+    Attributes:
+        inner_steps: of the adversary.
+        initial_alpha, alpha_learning_rate: of the dual variable.
+    """
+
+    inner_steps: int = 1
+    initial_alpha: float = 0.1
+    alpha_learning_rate: float = 0.01
+
+
+@dataclass(frozen=True)
+class SurrogateConfig(AdversaryConfig):
     """Sizes and settings of the surrogate and of its training.
 
     Attributes:
@@ -41,9 +55,8 @@ class SurrogateConfig:
         final_lr_fraction: the learning rate falls along a cosine to this share of itself; 1 keeps it constant.
         latent_noise: Gaussian noise on the normalised latents during training.
         conservatism: off gives plain regression, the paper's SL baseline.
-        inner_steps, step_size: of the adversary, in normalised latent space.
+        step_size: of the adversary, in normalised latent space.
         tau: how far the adversary may lower the energy, in normalised units.
-        initial_alpha, alpha_learning_rate: of the dual variable.
         precision: of the matrix products in training; weights stay in float32.
 
     Raises:
@@ -65,11 +78,8 @@ class SurrogateConfig:
     listwise: float = 0.0
     listwise_width: float = 0.05
     conservatism: Literal["on", "off"] = "on"
-    inner_steps: int = 1
     step_size: float = 0.2
     tau: float = 1.0
-    initial_alpha: float = 0.1
-    alpha_learning_rate: float = 0.01
     precision: Literal["float32", "bfloat16"] = "bfloat16"
 
     def __post_init__(self) -> None:

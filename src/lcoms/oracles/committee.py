@@ -88,10 +88,10 @@ def _mean(records: Sequence[Evaluation], n_atoms: int) -> Evaluation:
 
 
 @lru_cache(maxsize=2)
-def models_of(oracle: str | None, committee: tuple[str, ...]) -> tuple[EnergyOracle | None, Committee | None]:
-    """The energy model that relaxes and the further ones by their names, made once for all that asks for the same.
+def models_of(names: tuple[str, ...]) -> tuple[EnergyOracle | None, Committee | None]:
+    """The first of the energy models named and the further ones, made once for all that asks for the same.
 
     Raises:
         OracleError: one does not exist or is not installed.
     """
-    return None if oracle is None else make_oracle(oracle), Committee.named(committee) if committee else None
+    return make_oracle(names[0]) if names else None, Committee.named(names[1:]) if names[1:] else None

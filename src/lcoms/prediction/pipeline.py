@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from lcoms.diffraction.fit import PatternFitter
+from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.committee import models_of
 from lcoms.oracles.hull import Hull
 from lcoms.oracles.references import References, load_references
@@ -69,8 +70,7 @@ class Predictor:
 
     def __init__(self, bundle: WeightBundle, spec: PredictionSpec, *, processes: int | None = None) -> None:
         self.bundle, self.spec, self.processes = bundle, spec, processes
-        name = None if spec.relaxation is None else spec.relaxation.oracle
-        self.oracle, self.committee = models_of(name, spec.ranking.committee)
+        self.oracle, self.committee = models_of(spec.models)
 
     @classmethod
     def load(
@@ -103,6 +103,12 @@ class Predictor:
     def with_bundle(self, bundle: WeightBundle) -> Predictor:
         """The same specification with other weights."""
         return Predictor(bundle, self.spec, processes=self.processes)
+
+    @property
+    def models(self) -> tuple[EnergyOracle, ...]:
+        """All energy models, the one that relaxes first."""
+        further = () if self.committee is None else self.committee.models
+        return () if self.oracle is None else (self.oracle, *further)
 
     @cached_property
     def references(self) -> References | None:
@@ -283,7 +289,7 @@ class Predictor:
             candidates = [*ranked, *failed, *rank_decoded(rest)]
             merged = len(relaxed.usable) - len(ranked)
         candidates = in_known_order(candidates, decoded.composition, self.bundle, self.spec)
-        models = ranking_models(relaxed.usable, self.spec.ranked_by.split(", ")) if self.spec.relaxation else ()
+        models = ranking_models(relaxed.usable, self.spec.models)
         probability = self._probability(candidates, models, decoded.left_out[0])
         if pattern is not None:
             candidates, probability = rank_by_pattern(candidates, pattern), None

@@ -45,20 +45,16 @@ def mean_energies(relaxed: Sequence[Relaxed]) -> list[float]:
 
     Models count from different zeros, so a mean of a part would mean nothing.
     """
-    columns = [[one.energy_per_atom for one in relaxed]]
-    for place in range(len(relaxed[0].committee_energies) if relaxed else 0):
-        column = [one.committee_energies[place] for one in relaxed]
-        columns += [column] if all(map(isfinite, column)) else []
-    return [sum(row) / len(columns) for row in zip(*columns, strict=True)]
+    columns = list(zip(*(one.model_energies for one in relaxed), strict=True))
+    whole = [*columns[:1], *(column for column in columns[1:] if all(map(isfinite, column)))]
+    return [sum(row) / len(whole) for row in zip(*whole, strict=True)]
 
 
 def ranking_models(relaxed: Sequence[Relaxed], names: Sequence[str]) -> tuple[str, ...]:
     """Those of the models, the one that relaxed first, whose energies `mean_energies` takes."""
-    complete = [
-        all(isfinite(one.committee_energies[place]) for one in relaxed)
-        for place in range(len(relaxed[0].committee_energies) if relaxed else 0)
-    ]
-    return (*names[:1], *(name for name, whole in zip(names[1:], complete, strict=False) if whole))
+    columns = list(zip(*(one.model_energies for one in relaxed), strict=True))
+    further = zip(names[1:], columns[1:], strict=False)
+    return (*names[:1], *(name for name, column in further if all(map(isfinite, column))))
 
 
 def merge_relaxed(relaxed: Sequence[Relaxed]) -> list[Relaxed]:

@@ -13,6 +13,4 @@ if TYPE_CHECKING:
 
 def beyond_reach(predictor: Predictor, composition: Composition) -> list[str]:
     """One sentence for each model that relaxes or ranks and does not."""
-    further = () if predictor.committee is None else predictor.committee.models
-    models = () if predictor.oracle is None else (predictor.oracle, *further)
-    return [said for model in models if (said := element_beyond_reach(model, composition))]
+    return [said for model in predictor.models if (said := element_beyond_reach(model, composition))]

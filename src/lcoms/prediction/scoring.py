@@ -24,7 +24,17 @@ ON_HULL = 0.001  # eV/atom; known crystals up to here are on the hull of their s
 
 
 @dataclass(frozen=True)
-class KnownWeights:
+class _Weights:
+    """Numbers none of which is negative."""
+
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            if not weight >= 0:
+                raise ConfigError(f"{name} must not be negative, as {weight} is.")
+
+
+@dataclass(frozen=True)
+class KnownWeights(_Weights):
     """How known crystals of the very composition are taken.
 
     Attributes:
@@ -40,18 +50,13 @@ class KnownWeights:
     highest: float = 0.1
     least_probability: float = 0.02
 
-    def __post_init__(self) -> None:
-        for name, weight in vars(self).items():
-            if not weight >= 0:
-                raise ConfigError(f"{name} must not be negative, as {weight} is.")
-
     def bonus(self, lowest: float) -> float:
         """What is taken off the score of known crystals, the lowest of which lies so high above the hull, eV/atom."""
         return self.on_hull if lowest <= ON_HULL else self.above_hull
 
 
 @dataclass(frozen=True)
-class ScoreWeights:
+class ScoreWeights(_Weights):
     """Weights in eV/atom.
 
     Attributes:
@@ -75,11 +80,6 @@ class ScoreWeights:
     limit: float = 0.0
     excess: float = 0.0
     volume: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, weight in vars(self).items():
-            if not weight >= 0:
-                raise ConfigError(f"{name} must not be negative, as {weight} is.")
 
     def score(self, energy: float, crystal: Crystal, decoded: Decoded, *, above: float = 0.0) -> float:
         """The energy (eV/atom) with all that counts beside it; the lowest comes first.

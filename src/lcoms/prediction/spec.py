@@ -267,9 +267,14 @@ class PredictionSpec:
             raise ConfigError("max_e_above has no effect without relaxation; leave it out, or relax.")
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the energy models, the one that relaxes first; none without relaxation."""
+        return () if self.relaxation is None else (self.relaxation.oracle, *self.ranking.committee)
+
+    @property
     def ranked_by(self) -> str:
         """Names of the energy models whose mean energy makes the order; empty without relaxation."""
-        return "" if self.relaxation is None else ", ".join((self.relaxation.oracle, *self.ranking.committee))
+        return ", ".join(self.models)
 
     @property
     def pressure(self) -> float:

@@ -167,6 +167,11 @@ class Relaxed:
     pressure: float = 0.0
 
     @property
+    def model_energies(self) -> tuple[float, ...]:
+        """Its energies by all models, the one that relaxed first, eV/atom."""
+        return (self.energy_per_atom, *self.committee_energies)
+
+    @property
     def pressure_volume(self) -> float:
         """The part pV of the enthalpy, eV/atom."""
         return self.pressure * self.crystal.volume / self.crystal.n_atoms

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,22 @@ class Template:
         return self.crystal.composition
 
 
+class _Starts(NamedTuple):
+    """Where the parts of each prototype begin in the columns, and at last where they end.
+
+    Attributes:
+        prototypes: of each stoichiometry.
+        coords, cells: free coordinates and free parameters of the cells of all its entries.
+    """
+
+    prototypes: NDArray[np.int64]
+    entries: NDArray[np.int64]
+    orbits: NDArray[np.int64]
+    elements: NDArray[np.int64]
+    coords: NDArray[np.int64]
+    cells: NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class ExactTemplates:
     """A library of exact templates.
@@ -82,12 +98,12 @@ class ExactTemplates:
         file = PackedFile(Path(path), KIND, VERSION)
         with must_fit(path):
             templates = cls(file, dict(file.header["metadata"]))
-            if templates._first_entries[-1] != len(file["hull"]):
+            if templates._first.entries[-1] != len(file["hull"]):
                 raise ValueError("columns of different crystals")
         return templates
 
     def __len__(self) -> int:
-        return int(self._first_entries[-1])
+        return int(self._first.entries[-1])
 
     def __getitem__(self, row: int) -> Template:
         """One entry.
@@ -121,15 +137,15 @@ class ExactTemplates:
     def rows(self, stoichiometry: tuple[int, ...]) -> range:
         """Entries of a stoichiometry, whatever their number of formula units."""
         prototypes = self._prototypes(stoichiometry)
-        return range(int(self._first_entries[prototypes.start]), int(self._first_entries[prototypes.stop]))
+        return range(int(self._first.entries[prototypes.start]), int(self._first.entries[prototypes.stop]))
 
     def elements(self, rows: range) -> NDArray[np.int64]:
         """(n, k) elements of a range of entries of one stoichiometry, in the order of their places."""
         if not rows:
             return np.zeros((0, 0), dtype=np.int64)
         k = int(self._n_elements[self._prototype(rows.start)])
-        first = int(self._first_elements[self._prototype(rows.start)])
-        first += k * (rows.start - int(self._first_entries[self._prototype(rows.start)]))
+        first = int(self._first.elements[self._prototype(rows.start)])
+        first += k * (rows.start - int(self._first.entries[self._prototype(rows.start)]))
         return self.arrays["elements"][first : first + k * len(rows)].astype(np.int64).reshape(-1, k)
 
     def n_atoms(self, rows: range) -> NDArray[np.int64]:
@@ -150,16 +166,16 @@ class ExactTemplates:
     def _sites(self, row: int) -> ExactSites:
         prototype = int(self._prototype(row))
         number = int(self.arrays["groups"][prototype])
-        orbits = slice(*self._first_orbits[prototype : prototype + 2].tolist())
+        orbits = slice(*self._first.orbits[prototype : prototype + 2].tolist())
         elements = self.elements(range(row, row + 1))[0]
         letters = self.arrays["letters"][orbits].tobytes().decode()
         places = self.arrays["places"][orbits].tolist()
-        since = row - int(self._first_entries[prototype])
+        since = row - int(self._first.entries[prototype])
         n_free = int(self.arrays["n_free"][prototype])
-        first = int(self._first_coords[prototype]) + since * n_free
+        first = int(self._first.coords[prototype]) + since * n_free
         codes = _joined(self.arrays["coords_high"], self.arrays["coords_low"], first, n_free)
         n_cell = int(self._n_cell[prototype])
-        first = int(self._first_cells[prototype]) + since * n_cell
+        first = int(self._first.cells[prototype]) + since * n_cell
         cell = _joined(self.arrays["cells_high"], self.arrays["cells_low"], first, n_cell)
         return ExactSites(
             number,
@@ -169,13 +185,13 @@ class ExactTemplates:
         )
 
     def _prototype(self, rows: Any) -> Any:
-        return np.searchsorted(self._first_entries, rows, side="right") - 1
+        return np.searchsorted(self._first.entries, rows, side="right") - 1
 
     def _prototypes(self, stoichiometry: tuple[int, ...]) -> range:
         place = self._stoichiometries.get(" ".join(map(str, stoichiometry)))
         if place is None:
             return range(0)
-        return range(int(self._first_prototypes[place]), int(self._first_prototypes[place + 1]))
+        return range(int(self._first.prototypes[place]), int(self._first.prototypes[place + 1]))
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -198,28 +214,16 @@ class ExactTemplates:
         return cell_sizes(self.arrays["groups"])
 
     @cached_property
-    def _first_prototypes(self) -> NDArray[np.int64]:
-        return starts(self.arrays["n_prototypes"])
-
-    @cached_property
-    def _first_entries(self) -> NDArray[np.int64]:
-        return starts(self.arrays["n_entries"])
-
-    @cached_property
-    def _first_orbits(self) -> NDArray[np.int64]:
-        return starts(self.arrays["n_orbits"])
-
-    @cached_property
-    def _first_elements(self) -> NDArray[np.int64]:
-        return starts(self._n_elements * self.arrays["n_entries"])
-
-    @cached_property
-    def _first_coords(self) -> NDArray[np.int64]:
-        return starts(self.arrays["n_free"].astype(np.int64) * self.arrays["n_entries"])
-
-    @cached_property
-    def _first_cells(self) -> NDArray[np.int64]:
-        return starts(self._n_cell * self.arrays["n_entries"])
+    def _first(self) -> _Starts:
+        a, n_entries = self.arrays, self.arrays["n_entries"]
+        return _Starts(
+            prototypes=starts(a["n_prototypes"]),
+            entries=starts(n_entries),
+            orbits=starts(a["n_orbits"]),
+            elements=starts(self._n_elements * n_entries),
+            coords=starts(a["n_free"].astype(np.int64) * n_entries),
+            cells=starts(self._n_cell * n_entries),
+        )
 
 
 def _joined(high: NDArray[np.uint8], low: NDArray[np.uint8], first: int, n: int) -> NDArray[np.int64]:

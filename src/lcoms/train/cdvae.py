@@ -28,7 +28,7 @@ from lcoms.models.paper import PaperCDVAE
 from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
 from lcoms.structure.batch import CrystalBatch
 from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, with_prefix
-from lcoms.train.trainer import Run, resume, train
+from lcoms.train.trainer import FitConfig, Run, resume, train
 
 logger = logging.getLogger(__name__)
 
@@ -39,17 +39,14 @@ TEACHER_FORCED = 0.5  # of the steps; CDVAE adds noise in the predicted lattice 
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(FitConfig):
     """How long and how a CD-VAE is trained.
 
     Attributes:
         steps: optimiser steps in all.
         warmup: steps of rising learning rate.
         decay: last share of the steps, over which the learning rate falls to zero.
-        ema: decay of the average of weights.
         clip: largest gradient norm.
-        checkpoint_minutes: between checkpoints.
-        log_every: steps between log lines.
         atoms_per_batch, crystals_per_batch: most of a batch, whose crystals have equal numbers of atoms.
         batches_per_step: batches whose gradients are summed.
         devices: processes (CPU) or GPUs; each takes its share of the batches of a step.
@@ -60,15 +57,11 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup: int = 300
     decay: float = 0.3
-    ema: float = 0.999
     clip: float = 2.0
     atoms_per_batch: int = 1024
     crystals_per_batch: int = 192
     batches_per_step: int = 2
-    checkpoint_minutes: float = 3.0
-    log_every: int = 50
     devices: int = 1
-    seed: int = 0
 
     def __post_init__(self) -> None:
         least = ["steps", "log_every", "devices", "atoms_per_batch", "crystals_per_batch", "batches_per_step"]

@@ -30,7 +30,7 @@ from lcoms.models.surrogate import LOG_ALPHA_LIMIT
 from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, with_prefix
 from lcoms.train.graphs import GraphSteps, GraphTable, MegnetData
 from lcoms.train.ranking import within_composition_spearman
-from lcoms.train.trainer import Run, resume, train
+from lcoms.train.trainer import FitConfig, Run, resume, train
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ CHUNK = 512  # graphs of one prediction
 
 
 @dataclass(frozen=True)
-class MegnetTraining:
+class MegnetTraining(FitConfig):
     """How long and how MEGNet is trained.
 
     Attributes:
@@ -48,11 +48,8 @@ class MegnetTraining:
         schedule: one-cycle rises over the first `warmup` share of the steps and falls to zero along a cosine.
         loss: mean squared error, or Huber's, linear beyond `huber_delta` standard deviations of the energy.
         clip: largest gradient norm.
-        ema: decay of the average of weights.
         patience: validations, one an epoch, without improvement that end training with the best weights; 0 trains on
             to the end and keeps the last.
-        checkpoint_minutes: between checkpoints.
-        log_every: steps between log lines.
     """
 
     epochs: int = 70
@@ -64,11 +61,7 @@ class MegnetTraining:
     huber_delta: float = 0.1
     edges_per_batch: int = 8192
     clip: float = 3.0
-    ema: float = 0.999
     patience: int = 0
-    checkpoint_minutes: float = 3.0
-    log_every: int = 50
-    seed: int = 0
     conservatism: InputConservatism = field(default_factory=InputConservatism)
 
     def __post_init__(self) -> None:

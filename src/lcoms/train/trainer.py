@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -31,6 +32,22 @@ class Trainable(Protocol):
 
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> States:
         """Take up the state of a checkpoint; the optimisers' states are given back."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of every training in a folder.
+
+    Attributes:
+        ema: decay of the average of weights.
+        checkpoint_minutes: between checkpoints.
+        log_every: steps between log lines.
+    """
+
+    ema: float = 0.999
+    checkpoint_minutes: float = 3.0
+    log_every: int = 50
+    seed: int = 0
 
 
 class Run(NamedTuple):
