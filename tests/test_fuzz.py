@@ -37,10 +37,10 @@ def test_inputs_that_are_made_up_or_damaged(kind: str, place: Place) -> None:
 def test_a_fault_is_found_and_made_small(fault: Exception, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Composition.from_formula
 
-    def broken(text: str) -> Composition:
+    def broken(text: str, *, ordered_approximation: bool = False) -> Composition:
         if "Fe" in text:
             raise fault
-        return read(text)
+        return read(text, ordered_approximation=ordered_approximation)
 
     monkeypatch.setattr("lcoms.structure.crystal.Composition.from_formula", staticmethod(broken))
     with pytest.raises(type(fault)) as caught:

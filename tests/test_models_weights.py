@@ -157,7 +157,8 @@ def test_a_missing_or_other_file_of_a_folder_shows(name: str, tiny_weights: Path
 
 
 SHIPPED = Path(lcoms.__file__).parent / "weights"
-SHIPPED_FILES = sorted(path.name for path in SHIPPED.iterdir())
+ABOUT = {"MODEL_CARD.md", "cdvae.json", "surrogate.json"}  # for people: nothing is read from them
+SHIPPED_FILES = sorted(path.name for path in SHIPPED.iterdir() if path.name not in ABOUT)
 
 
 def test_the_shipped_weights_are_all_noted() -> None:
