@@ -9,27 +9,23 @@ not used yet.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from math import inf, log
+from math import inf
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from lcoms.core.errors import ConfigError
-from lcoms.models.composition import element_fractions
-from lcoms.models.surrogate import ConservativeSurrogate, conservative_losses, predict_energies
+from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import DecodedSet
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.progress import Progress, Tell, silent
 from lcoms.prediction.propose import find_proposals
 from lcoms.prediction.refine import RelaxedSet
+from lcoms.prediction.refit import Known, RefitConfig, refit, relative_error
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate, Proposal
 from lcoms.structure.crystal import Composition, Crystal
@@ -50,9 +46,7 @@ class ImproveConfig:
         n_best: crystals that each round begins from again.
         variations: starts from each of them.
         noise: of those starts, in standard deviations of the training latents.
-        refit_steps: gradient steps on the surrogate in a round.
-        refit_rate: learning rate of Adam for them.
-        replay: latents of the library in every batch, on which the surrogate is held to what it said before.
+        refit: how the surrogate is fitted.
         highest: eV/atom above the lowest; higher energies are taken for that.
     """
 
@@ -61,17 +55,13 @@ class ImproveConfig:
     n_best: int = 4
     variations: int = 2
     noise: float = 0.2
-    refit_steps: int = 100
-    refit_rate: float = 1e-4
-    replay: int = 256
+    refit: RefitConfig = field(default_factory=RefitConfig)
     highest: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("budget", "batch", "n_best", "variations", "replay"):
+        for name in ("budget", "batch", "n_best", "variations"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.refit_steps < 0:
-            raise ConfigError(f"refit_steps must not be negative, as {self.refit_steps} is.")
 
 
 @dataclass(frozen=True)
@@ -91,14 +81,6 @@ class Round:
     lowest: float
     error_before: float
     error_after: float
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """Latents of one composition with energies by the energy model, eV/atom."""
-
-    latents: Float[Tensor, "n latent"]
-    energies: Float[Tensor, " n"]
 
 
 def improve(
@@ -158,7 +140,7 @@ def improve(
         known = _known(done, predictor, rounds)
         said(Progress(composition.reduced_formula, "fitting the surrogate"))
         before = relative_error(taught.bundle.surrogate, known, composition)
-        surrogate = refit(bundle, known, composition, rounds, generator)
+        surrogate = refit(bundle, known, composition, rounds.refit, generator)
         taught = replace_surrogate(taught, surrogate)
         if on_round is not None:
             ranked = predictor.rank(done.usable)
@@ -244,51 +226,3 @@ def _known(done: RelaxedSet, predictor: Predictor, rounds: ImproveConfig) -> Kno
     lowest = min((energy for _, energy in pairs), default=0.0)
     energies = [min(energy, lowest + rounds.highest) for _, energy in pairs]
     return Known(predictor.bundle.encode([crystal for crystal, _ in pairs]), torch.tensor(energies))
-
-
-def relative_error(surrogate: ConservativeSurrogate, known: Known, composition: Composition) -> float:
-    """Mean absolute error on energies from which their mean is taken, eV/atom; NaN where nothing is known."""
-    if not len(known.energies):
-        return float("nan")
-    features = element_fractions(composition).expand(len(known.energies), -1)
-    said = predict_energies(surrogate, known.latents, features)
-    return float(((said - said.mean()) - (known.energies - known.energies.mean())).abs().mean())
-
-
-def refit(
-    bundle: WeightBundle, known: Known, composition: Composition, rounds: ImproveConfig, generator: torch.Generator
-) -> ConservativeSurrogate:
-    """A copy of the surrogate fitted to differences of energies of one composition.
-
-    The oracle's zero of energy need not be that of the training data, so the mean of what the surrogate says stays.
-    """
-    surrogate = deepcopy(bundle.surrogate)
-    if not len(known.energies) or not rounds.refit_steps:
-        return surrogate
-    n = len(known.energies)
-    features = element_fractions(composition).expand(n, -1)
-    said = predict_energies(surrogate, known.latents, features)
-    wanted = known.energies - known.energies.mean() + said.mean()
-    library = bundle.library
-    rows = np.random.default_rng(int(torch.randint(2**31, (), generator=generator))).choice(
-        len(library), min(len(library), 8 * rounds.replay), replace=False
-    )
-    old_latents = library.latents(rows)
-    old_features = element_fractions([library.composition(int(row)) for row in rows])
-    old_energies = predict_energies(surrogate, old_latents, old_features)
-    log_alpha = torch.tensor(log(1.0))
-    optimiser = torch.optim.Adam(surrogate.parameters(), lr=rounds.refit_rate)
-    with torch.enable_grad():
-        for parameter in surrogate.parameters():
-            parameter.requires_grad_(True)
-        for _ in range(rounds.refit_steps):
-            some = torch.randint(len(rows), (rounds.replay,), generator=generator)
-            z = surrogate.normalise(torch.cat([known.latents, old_latents[some]]))
-            c = torch.cat([features, old_features[some]])
-            targets = surrogate.normalise_energies(torch.cat([wanted, old_energies[some]]), c)
-            losses = conservative_losses(surrogate, z, c, targets, log_alpha)
-            error = surrogate.normalised_energy(z[:n], c[:n]) - targets[:n]
-            optimiser.zero_grad()
-            (losses.model + (error**2).mean()).backward()
-            optimiser.step()
-    return surrogate.requires_grad_(False).eval()
