@@ -104,7 +104,7 @@ def test_bad_formulas_get_a_sentence_and_are_only_text(formula: str, client) -> 
         ("density", "nan", "option density: expected a number, not 'nan'."),
         ("density", "-1", "density must be positive"),
         ("max_atoms", "100000", "max_atoms must be at most 400 here"),
-        ("steps", "9" * 300, "at most 100 characters can be read"),
+        ("steps", "9" * 300, "the limit is 100 characters"),
         ("hull", "BaO TiO2", "a hull needs relaxed energies; start lcoms app with --relax."),
     ],
 )

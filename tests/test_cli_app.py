@@ -97,7 +97,7 @@ def test_other_machines_need_the_address_with_its_token_and_a_name_of_this_machi
     port = urllib.parse.urlsplit(address).port
     local = f"http://127.0.0.1:{port}/"
     assert "?token=" in address
-    assert "Whoever has this address" in said
+    assert "Anyone with this address" in said
     token = urllib.parse.urlsplit(address).query
     assert ask(local)[0] == 401
     assert ask(f"{local}?token=guessed")[0] == 401

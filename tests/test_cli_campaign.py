@@ -83,7 +83,7 @@ def test_the_table_alone(campaign, tmp_path: Path) -> None:
     [
         (("--seed", "6"), "seed is 5 there, 6 here"),
         (("--processes", "2", "--scheduler", "tcp://x:1"), "exclude each other"),
-        (("--effort", "heroic"), "there is no effort"),
+        (("--effort", "heroic"), "unknown effort"),
         (("--relax", "--oracle", "crystal ball"), "crystal ball"),
         (("--relax", "--oracle", "analytic", "--committee", "crystal ball"), "crystal ball"),
         (("--n-relax", "3"), "n_relax has no effect without relaxation"),

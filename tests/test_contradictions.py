@@ -66,7 +66,7 @@ CASES = {
     "a prototype of another stoichiometry": (["--prototype", "rutile"], "which has another stoichiometry"),
     "a file of another stoichiometry": (["--prototype", "perovskite.cif"], "SrTiO3, which has another stoichiometry"),
     "an excluded one of another": (["--exclude-prototype", "rutile"], "which has another stoichiometry"),
-    "a prototype that is excluded": (["--prototype", "B1", "--exclude-prototype", "B1"], "asked for and excluded"),
+    "a prototype that is excluded": (["--prototype", "B1", "--exclude-prototype", "B1"], "both required and excluded"),
     "a prototype of another group": (["--prototype", "B1", "--space-group", "216"], r"B1 is Fm-3m \(225\), not F-43m"),
     "a prototype of another system": (["--prototype", "B1", "--crystal-system", "hexagonal"], "not P6 .* 24 others"),
     "a file of another group": (["--prototype", "salt.cif", "--space-group", "216"], "salt.cif is Fm-3m"),

@@ -106,7 +106,7 @@ def test_the_first_candidates_of_a_folder_get_folders(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--to", "castep"], "'castep' is not a code that can be exported to; choose vasp"),
+        (["--to", "castep"], "'castep' is not a code that lcoms can export to; choose vasp"),
         (["--to", "vasp", "-n", "0"], "-n"),
     ],
 )

@@ -122,7 +122,7 @@ def test_the_supercell_grows_along_short_edges_until_it_is_large_enough() -> Non
     long = Crystal(np.diag([3.0, 4.0, 20.0]), np.zeros((1, 3)), np.array([11]))
     assert supercell_repeats(long, PhononConfig(least_edge=8.0)) == (3, 2, 1)
     assert supercell_repeats(long, PhononConfig(least_edge=8.0, most_atoms=3)) == (2, 1, 1)
-    with pytest.raises(CrystalError, match="phonons are computed of at most 1"):
+    with pytest.raises(CrystalError, match="phonons can be computed for at most 1"):
         supercell_repeats(caesium_chloride(), PhononConfig(most_atoms=1))
 
 

@@ -84,7 +84,7 @@ def test_results_hold_the_fit_and_a_file_with_the_fitted_cell() -> None:
 
 def test_a_pattern_needs_its_wavelength_and_a_wavelength_its_pattern(tmp_path: Path) -> None:
     assert read_fitter(None, None) is None
-    with pytest.raises(ConfigError, match="at which wavelength"):
+    with pytest.raises(ConfigError, match="give the wavelength"):
         read_fitter(tmp_path / "data.xy", None)
     with pytest.raises(ConfigError, match="without a pattern"):
         read_fitter(None, "CuKa")

@@ -130,7 +130,7 @@ def test_relaxation_follows_from_what_is_installed_or_named(monkeypatch: pytest.
 
 
 def test_wrong_names_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"no effort 'hard'; choose one of fast, normal, thorough"):
+    with pytest.raises(ConfigError, match=r"unknown effort 'hard'; choose one of fast, normal, thorough"):
         spec_for(Options(effort="hard"))
     with pytest.raises(ConfigError, match="'moon' is not among library, prior, random"):
         spec_for(Options(start="moon"))

@@ -103,7 +103,7 @@ def read_fields(form: Mapping[str, str], options: Options) -> Options:
     for field in form_fields(options):
         text = form.get(field.name, "").strip()
         if len(text) > LONGEST:
-            raise ConfigError(f"{field.label}: at most {LONGEST} characters can be read.")
+            raise ConfigError(f"{field.label}: the limit is {LONGEST} characters.")
         if text:
             given[field.name] = _read(field, text)
     return replace(options, **given)

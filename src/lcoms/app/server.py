@@ -117,7 +117,7 @@ def read_form(form: Mapping[str, str], settings: Settings) -> Order:
     predictor = Predictor(settings.predictor.bundle, spec, processes=settings.predictor.processes)
     names = form.get("hull", "").replace(",", " ").split()
     if len(names) > MOST_PHASES:
-        raise ConfigError(f"at most {MOST_PHASES} further phases can be asked for, not {len(names)}.")
+        raise ConfigError(f"at most {MOST_PHASES} further phases are allowed, not {len(names)}.")
     if names and spec.relaxation is None:
         raise ConfigError("a hull needs relaxed energies; start lcoms app with --relax.")
     phases = tuple(dict.fromkeys(_composition(name) for name in names))
@@ -129,7 +129,7 @@ def read_form(form: Mapping[str, str], settings: Settings) -> Order:
 
 def _composition(formula: str) -> Composition:
     if len(formula) > MAX_FORMULA:
-        raise FormulaError(f"the formula is too long; at most {MAX_FORMULA} characters can be read.")
+        raise FormulaError(f"the formula is too long; the limit is {MAX_FORMULA} characters.")
     return Composition.from_formula(formula).reduced
 
 

@@ -41,7 +41,7 @@ def app(
     threads: ThreadsOption = 1,
     name: Annotated[
         list[str] | None,
-        typer.Option(help="Another name by which browsers reach this machine, where --host is not local; repeatable."),
+        typer.Option(help="Another host name of this machine, if --host is not local; repeatable."),
     ] = None,
     *,
     models: Models,
@@ -110,7 +110,7 @@ def _serve(made: object, host: str, listener: socket.socket, token: str | None) 
     secret = "" if token is None else f"?token={token}"
     typer.echo(f"Open http://{name}:{listener.getsockname()[1]}/{secret} in a browser; Ctrl-C ends it.")
     if token is not None:
-        typer.echo(f"Whoever has this address can use the page; instead of {name} it may begin with another name.")
+        typer.echo(f"Anyone with this address can use the page; another name of this machine may replace {name}.")
     try:
         server.run()
     finally:

@@ -42,9 +42,7 @@ PointsOption = Annotated[
     typer.Option(help="Points along a descent to decode and judge, as for Figure 2.", show_default="0, quick 3"),
 ]
 JudgeOption = Annotated[str, typer.Option(help="Energy model whose energies count.")]
-ProcessesOption = Annotated[
-    int, typer.Option(help="Parallel runs; each takes longer where there are many.", min=1, max=512)
-]
+ProcessesOption = Annotated[int, typer.Option(help="Parallel runs; more of them make each one slower.", min=1, max=512)]
 
 
 @app.command()

@@ -15,9 +15,9 @@ from lcoms.core.errors import ConfigError
 def export(
     files: Annotated[list[Path], typer.Argument(help="Structure files, or folders of them such as results/NaCl.")],
     to: Annotated[str, typer.Option("--to", help="vasp, espresso, gpaw, abinit, lammps or optimade.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="Crystals of each folder or file, the first ones.")] = 1,
+    n: Annotated[int, typer.Option("-n", min=1, help="Crystals to export from each folder or file.")] = 1,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the folders.", show_default="export-CODE")
+        Path | None, typer.Option("--out", "-o", help="Folder to write into.", show_default="export-CODE")
     ] = None,
 ) -> None:
     """Write inputs of a code for crystals: the structure, settings of a relaxation and k-points."""
@@ -25,7 +25,7 @@ def export(
 
     code = to.strip().lower()
     if code not in CODES:
-        raise ConfigError(f"{to!r} is not a code that can be exported to; choose {', '.join(CODES)}.")
+        raise ConfigError(f"{to!r} is not a code that lcoms can export to; choose {', '.join(CODES)}.")
     folder = Path(f"export-{code}") if out is None else out
     require_writable(folder / "README.txt")
     failed = 0

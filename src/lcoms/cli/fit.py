@@ -151,7 +151,7 @@ def _report(probabilities: NDArray[np.float64], right: NDArray[np.bool_], how: s
 @app.command()
 def hull(
     store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest, with formation energies.")],
-    work: Annotated[Path, typer.Option(help="Folder for energies; a run in it is taken up again.")],
+    work: Annotated[Path, typer.Option(help="Folder for energies; an interrupted run resumes there.")],
     weights: FolderOption = None,
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
     near: Annotated[float, typer.Option(help="eV/atom above the hull of the source.")] = 0.005,

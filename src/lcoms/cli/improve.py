@@ -51,7 +51,7 @@ def improve(
     *,
     asked: _Asked,
 ) -> None:
-    """Relax candidates, teach the surrogate what came out, and descend again, until the budget is spent."""
+    """Relax candidates, refit the surrogate to their energies and descend again, until the budget is spent."""
     import torch
 
     from lcoms.prediction.improve import ImproveConfig

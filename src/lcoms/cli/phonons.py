@@ -31,7 +31,7 @@ def phonons(
         bool, typer.Option("--relax/--no-relax", help="Relax within the crystal's symmetry first.")
     ] = True,
     displacement: Annotated[float, typer.Option(help="Displacement of atoms, angstrom.")] = 0.03,
-    most_atoms: Annotated[int, typer.Option(help="Largest number of atoms in the supercell.")] = 220,
+    most_atoms: Annotated[int, typer.Option(help="Maximum number of atoms in the supercell.")] = 220,
     figure: Annotated[
         Path | None, typer.Option(help="Draw the density of states (.png, .svg, .pdf); of several, NAME-1, NAME-2, ...")
     ] = None,

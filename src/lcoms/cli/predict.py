@@ -90,14 +90,14 @@ def _formats_of(text: str) -> tuple[str, ...]:
     """Formats as they were typed.
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: the format is unknown.
     """
     from lcoms.prediction.output import FORMATS
 
     names = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     for name in names or (text,):
         if name not in FORMATS:
-            raise ConfigError(f"--format {name}: there is no such format; choose from {', '.join(FORMATS)}.")
+            raise ConfigError(f"--format {name}: unknown format; choose from {', '.join(FORMATS)}.")
     return names
 
 

@@ -36,7 +36,7 @@ def export_files(crystal: Crystal, code: str) -> Files:
     """
     writer = CODES.get(code.strip().lower())
     if writer is None:
-        raise ConfigError(f"{code!r} is not a code that can be exported to; choose {', '.join(CODES)}.")
+        raise ConfigError(f"{code!r} is not a code that lcoms can export to; choose {', '.join(CODES)}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return writer(crystal)

@@ -136,7 +136,7 @@ def compute_phonons(
         answers = evaluate_all(oracle, [cell, *displaced], on_batch=on_batch)
         failed = [answer.status for answer in answers if not answer.ok]
         if failed:
-            raise OracleError(f"{crystal.composition.formula}: {oracle.name} gives no forces: {failed[0]}")
+            raise OracleError(f"{crystal.composition.formula}: {oracle.name} cannot compute the forces: {failed[0]}")
         phonons.forces = [answer.forces for answer in answers[1:]]
         phonons.produce_force_constants()
         phonons.symmetrize_force_constants()
@@ -153,7 +153,7 @@ def supercell_repeats(cell: Crystal, config: PhononConfig) -> tuple[int, int, in
     if cell.n_atoms > config.most_atoms:
         raise CrystalError(
             f"{cell.composition.formula}: {cell.n_atoms} atoms in the conventional cell; "
-            f"phonons are computed of at most {config.most_atoms}."
+            f"phonons can be computed for at most {config.most_atoms}."
         )
     edges = np.linalg.norm(cell.lattice, axis=1)
     repeats = np.ones(3, dtype=int)

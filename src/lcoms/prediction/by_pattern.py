@@ -58,7 +58,7 @@ def read_fitter(pattern: Path | None, wavelength: str | None) -> PatternFitter |
     if pattern is None:
         raise ConfigError("a wavelength has no effect without a pattern; give --pattern FILE, or leave it out.")
     if wavelength is None:
-        raise ConfigError(f"{pattern}: say at which wavelength it was measured, such as --wavelength CuKa.")
+        raise ConfigError(f"{pattern}: give the wavelength of the measurement, such as --wavelength CuKa.")
     return PatternFitter(read_pattern(pattern, read_radiation(wavelength)))
 
 

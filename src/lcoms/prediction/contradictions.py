@@ -94,7 +94,7 @@ def _check_prototypes(
                 "choose one of the stoichiometry of the formula."
             )
     if both := [one.name for one in constraints.prototypes if one in constraints.exclude_prototypes]:
-        raise FormulaError(f"{formula}: prototype {both[0]} is asked for and excluded; leave one of the two out.")
+        raise FormulaError(f"{formula}: prototype {both[0]} is both required and excluded; remove one of them.")
     templates = [one for asked in constraints.prototypes for one in asked.templates_for(composition)]
     if templates and not any(one.composition.n_formula_units in units for one in templates):
         n = min(one.composition.n_formula_units for one in templates)

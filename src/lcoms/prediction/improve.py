@@ -1,4 +1,4 @@
-"""`improve`: relax candidates, teach the surrogate what came out, and descend again.
+"""`improve`: relax candidates, refit the surrogate to their energies, and descend again.
 
 The surrogate that ships has seen few crystals of a formula. Each round here relaxes some candidates with the energy
 model, fits a copy of the surrogate to the energies found - with its conservative term, and held to what it predicted

@@ -78,10 +78,10 @@ def structure_files(candidates: Sequence[Candidate], made: Made, formats: Sequen
         made: how the candidates were made, which CIFs say.
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: the format is unknown.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
-        raise ConfigError(f"there is no format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
+        raise ConfigError(f"unknown format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
     files = {}
     for rank, candidate in enumerate(candidates, 1):
         for name in formats:

@@ -113,9 +113,9 @@ def spec_for(options: Options) -> PredictionSpec:
         ConfigError: there is no such effort, an option makes no sense, or it would have no effect.
     """
     if options.effort not in EFFORTS:
-        raise ConfigError(f"there is no effort {options.effort!r}; choose one of {', '.join(EFFORTS)}.")
+        raise ConfigError(f"unknown effort {options.effort!r}; choose one of {', '.join(EFFORTS)}.")
     if options.temperature is not None and not options.phonons:
-        raise ConfigError("temperature has no effect without phonons; leave it out, or say of how many candidates.")
+        raise ConfigError("temperature has no effect without phonons; leave it out, or give --phonons N.")
     if options.phonons:
         require_phonopy()
     spec = PredictionSpec().with_options(EFFORTS[options.effort]).with_options(_search(options))
@@ -163,7 +163,7 @@ def _known(options: Options) -> dict[str, Any]:
     if options.cell_tolerance is not None and options.cell is None:
         raise ConfigError("cell_tolerance has no effect without a cell; give --cell, or leave it out.")
     if options.tolerance is not None and options.volume is None and options.density is None:
-        raise ConfigError("tolerance has no effect without volume or density; give one of them, or leave it out.")
+        raise ConfigError("tolerance has no effect without volume or density; give one of them or leave it out.")
     return _given(
         space_groups=list(options.space_groups) or None,
         volume=options.volume,

@@ -163,7 +163,7 @@ class Prediction:
         """Names and texts of the files of this prediction, results.json last.
 
         Raises:
-            ConfigError: there is no such format.
+            ConfigError: the format is unknown.
         """
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
         return structure_files(self.candidates, self.made, formats) | {RESULTS: text}
@@ -178,7 +178,7 @@ class Prediction:
             The folder of this formula.
 
         Raises:
-            ConfigError: there is no such format.
+            ConfigError: the format is unknown.
             LcomsError: the folder cannot be written.
         """
         return write_files(results_folder(Path(folder), self.composition.reduced_formula), self.files(formats))

@@ -260,7 +260,7 @@ class PredictionSpec:
         if self.phonons.n and self.relaxation is None:
             raise ConfigError("phonons need relaxed candidates; add --relax, or leave --phonons out.")
         if self.phonons.n and self.pressure:
-            raise ConfigError("phonons are computed at no pressure; leave --phonons or --pressure out.")
+            raise ConfigError("phonons are computed only at zero pressure; leave out --phonons or --pressure.")
         if self.relaxation is None and self.ranking.committee:
             raise ConfigError("a committee ranks relaxed crystals only; add --relax, or leave the committee out.")
         if self.relaxation is None and self.constraints.max_e_above is not None:
