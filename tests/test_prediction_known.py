@@ -98,6 +98,17 @@ def test_named_prototypes_of_the_composition_are_relaxed_as_they_are(tiny_weight
     assert [one.space_group for one in direct_crystals(sulfide, bundle, small, 3).crystals] == [216]
 
 
+def test_a_named_prototype_shares_a_probability_only_where_no_template_has_its_structure(tiny_weights: Path) -> None:
+    bundle, sulfide = WeightBundle.load(tiny_weights), Composition.from_formula("ZnS")
+
+    def shares(**known: tuple[float, float]) -> list[float]:
+        found = direct_crystals(sulfide, replace(bundle, templates=templates(**known)), PredictionSpec(), 12).crystals
+        return [one.proposal.prototype_probability for one in found]
+
+    assert shares(salt=(0.0, -2.0)) == [0.5, 0.5]
+    assert shares(salt=(0.0, -2.0), blende=(0.0, -1.9)) == [0.0, 0.5]
+
+
 def test_named_prototypes_whose_structure_is_known_anyway_are_not_taken_twice() -> None:
     carbon = Composition.from_formula("C")
     every = named_prototypes(carbon, [], 80, (1, 80))

@@ -111,7 +111,8 @@ def _without_types(composition: Composition, bundle: WeightBundle, search: Searc
     there = [one.template.structure for one in entries]
     named = [] if search.exclude_same else named_prototypes(composition, there, most, (low, high))[: search.known]
     crystals = [decoded_template(t, t.crystal, bundle, probabilities.get(t.structure, 0.0), 0.0) for t in own]
-    crystals += [decoded_template(t, t.crystal, bundle, 1 / len(named), 0.0) for t in named]
+    unseen = [0.0 if t.structure in probabilities else 1 / len(named) for t in named]  # others bring theirs when merged
+    crystals += [decoded_template(t, t.crystal, bundle, p, 0.0) for t, p in zip(named, unseen, strict=True)]
     volumes = bundle.templates.element_volumes
     tried = {template.structure for template in (*own, *named)}
     for one in [one for one in _first_of_each(within) if one.template.structure not in tried][: search.direct]:
