@@ -70,6 +70,17 @@ def test_a_crystal_that_loses_its_symmetry_on_the_way_stays_as_it_was() -> None:
     assert with_further(found, [(one.crystal, result(distorted, -7.0))], formation).usable == (one,)
 
 
+def test_a_crystal_that_becomes_another_one_of_the_same_symmetry_stays_as_it_was() -> None:
+    layered = nickel_arsenide(3.9, 6.2, SALT)
+    found = run([decoded_of(layered)], [result(layered, -6.8)])
+    (one,) = found.usable
+    for stretch, kept in ((1.6, True), (1.01, False)):
+        lattice = one.crystal.lattice * [1.0, 1.0, stretch]
+        further = Crystal(lattice, one.crystal.frac_coords, one.crystal.atomic_numbers)
+        assert space_group_number(further) == space_group_number(one.crystal) == 194
+        assert (with_further(found, [(one.crystal, result(further, -7.0))], formation).usable == (one,)) == kept
+
+
 def test_random_symmetric_crystals_that_fail_are_gone() -> None:
     salt, caesium, blende = rock_salt(), caesium_chloride(3.4, SALT), zinc_blende(6.0, SALT)
     chosen = [decoded_of(caesium), decoded_of(salt, n_found=0), decoded_of(blende, n_found=0)]

@@ -15,6 +15,7 @@ from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import moved_by_symmetry
 from lcoms.structure.lattice import shortest_distance
+from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, operations_per_atom, symmetrise
 
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
@@ -94,9 +95,11 @@ def with_further(
     formation_energy: FormationEnergy,
     committee: CommitteeEnergies | None = None,
 ) -> RelaxedSet:
-    """The set with some of its crystals relaxed further; one that got nowhere or lost its symmetry stays as it was.
+    """The set with some of its crystals relaxed further, where they remain the same crystals.
 
-    Many steps let rounding errors grow where the energy model that relaxes has a saddle; the others need not have one.
+    One that got nowhere, lost its symmetry or no longer matches itself strictly stays as it was. Many steps let
+    rounding errors grow where the energy model that relaxes has a saddle; the others need not have one. And along soft
+    modes, such as the shear of layers, it drifts to other minima than those of the known crystals.
 
     Args:
         further: relaxed crystals of the set, and what became of them.
@@ -106,7 +109,7 @@ def with_further(
     for place, one in enumerate(relaxed.usable):
         if id(one.crystal) in after:
             new = _relaxed(one.decoded, after[id(one.crystal)], formation_energy)
-            if symmetry_of(new) >= symmetry_of(one):
+            if symmetry_of(new) >= symmetry_of(one) and matches(one.crystal, new.crystal, STRICT):
                 path, steps = (*one.energies, *new.energies[1:]), one.n_steps + new.n_steps
                 better[place] = replace(new, energies=path, n_steps=steps)
     told = list(better.values()) if committee is None else _with_committee(list(better.values()), committee)
