@@ -111,6 +111,6 @@ def test_a_constraint_with_orbits_needs_no_wyckoff_sequence() -> None:
     assert one.n_formula_units == 4
     constraint = Constraint(186, 1.0, -1, one.sites, int(library.shapes[0]), one.orbits)
     cell = Composition.from_formula("C4")
-    (setting,) = _settings(cell, [constraint], wurtzite().lattice, statistics, DecoderSpec())
+    (setting,) = _settings(cell, [constraint], wurtzite().lattice, statistics, DecoderSpec(), None)
     assert setting.start.cell.atomic_numbers.tolist() == [6] * 4
     assert setting.start.coords is not None
