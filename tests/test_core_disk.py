@@ -186,13 +186,16 @@ for number in range(30):
 def test_two_writers_at_once_never_mix(exchange: bool, tmp_path: Path) -> None:
     folder, missing = tmp_path / "NaCl", 0
     replace_folder(folder, OLD, ours=OURS)
+    (folder / "mine.txt").write_text("mine")
     writers = [subprocess.Popen([sys.executable, "-c", OFTEN, str(folder), letter, str(exchange)]) for letter in "ab"]
     while any(writer.poll() is None for writer in writers):
         missing += not (folder / "results.json").exists()
         time.sleep(0.001)
     assert [writer.returncode for writer in writers] == [0, 0]
     assert missing == 0 or not exchange
-    assert len(set(read(folder).values())) == 1
+    found = read(folder)
+    assert found.pop("mine.txt") == "mine"
+    assert len(set(found.values())) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["NaCl"]
 
 

@@ -9,8 +9,8 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from functools import lru_cache
 from io import FileIO
@@ -117,15 +117,34 @@ def replace_folder(folder: Path, contents: Mapping[str, Content], *, ours: Seque
                     file.write(content.encode() if isinstance(content, str) else content)
                     file.flush()
                     os.fsync(file.fileno())
-            _take_over(folder, part, {*contents}, ours)
-            sync(part)
-            _take_place(part, folder)
+            with _alone_in(folder.parent):
+                _take_over(folder, part, {*contents}, ours)
+                sync(part)
+                _take_place(part, folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         sync(folder.parent)
     except OSError as error:
         error.filename = str(folder)
         raise
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other writers of folders in this one waiting, where the file system has locks.
+
+    Without it a writer that finds the name gone, between another's two steps, would carry over nothing of the user's.
+    """
+    if not _LOCKS:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _take_over(old: Path, new: Path, names: Collection[str], ours: Sequence[str]) -> None:
