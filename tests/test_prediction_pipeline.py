@@ -166,9 +166,9 @@ def never(*_: object, **__: object) -> None:
 def test_a_wrong_name_of_a_model_costs_nothing(
     options: dict[str, object], bundle: WeightBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The committee is asked after the relaxations, but made before all work."""
-    for name in ("find_proposals", "decode", "relax_crystals"):
-        monkeypatch.setattr(pipeline, name, never)
+    """The further models are asked after the relaxations, but made before all work."""
+    for name in ("pipeline.find_proposals", "pipeline.decode", "relaxing.relax_crystals"):
+        monkeypatch.setattr(f"lcoms.prediction.{name}", never)
     with pytest.raises(OracleError, match="crystal ball"):
         predictor(bundle, RELAXED.with_options(options)).predict(SALT)
 
@@ -176,8 +176,7 @@ def test_a_wrong_name_of_a_model_costs_nothing(
 def test_models_are_made_once_for_predictors_that_differ_in_other_options(bundle: WeightBundle) -> None:
     first = predictor(bundle, replace(RELAXED, ranking=RankingSpec(("toy_oracles:Springs",))))
     second = first.with_options({"seed": 3, "relaxation": {"n_relax": 7}})
-    assert second.oracle is first.oracle
-    assert second.committee is first.committee
+    assert second.energy_models is first.energy_models is not None
     assert first.with_options({"relaxation": None, "ranking": {"committee": []}}).oracle is None
 
 
@@ -257,7 +256,7 @@ def test_the_probability_is_that_of_the_models_that_ranked(bundle: WeightBundle)
     weights = calibrated(bundle, sure=two, unsure=RELAXED)
     salt = decoded_of(rock_salt())
     for energy, ranked_by, probability in ((-9.0, 2, 1.0), (nan, 1, 0.5)):
-        relaxed = RelaxedSet((salt,), (relaxed_of(salt, -3.4, committee_energies=(energy,)),))
+        relaxed = RelaxedSet((salt,), (relaxed_of(salt, -3.4, further_energies=(energy,)),))
         found = predictor(weights, two).finish(decoded_set(salt), relaxed)
         assert found.ranked_by == ("analytic", "toy_oracles:Springs")[:ranked_by]
         assert found.probability == pytest.approx(probability, abs=1e-3)
@@ -280,7 +279,7 @@ def test_the_committee_is_asked_about_relaxed_crystals(bundle: WeightBundle) -> 
     assert found.ranked_by == ("analytic", "toy_oracles:Springs")
     relaxed = [c.relaxed for c in found.candidates if c.relaxed is not None and c.is_relaxed]
     assert relaxed
-    assert all(len(one.committee_energies) == 1 for one in relaxed)
+    assert all(len(one.further_energies) == 1 for one in relaxed)
 
 
 def test_sets_of_several_compositions_are_relaxed_together(bundle: WeightBundle) -> None:

@@ -30,7 +30,7 @@ ROCK_SALT, CAESIUM, BLENDE = rock_salt(), caesium_chloride(3.4, SALT), zinc_blen
 
 
 def relaxed(crystal: Crystal, energy: float, committee: tuple[float, ...] = (), **decoded: object) -> Relaxed:
-    return relaxed_of(decoded_of(crystal, **decoded), energy, committee_energies=committee)
+    return relaxed_of(decoded_of(crystal, **decoded), energy, further_energies=committee)
 
 
 def groups(candidates: list[Candidate]) -> list[int]:
@@ -110,7 +110,7 @@ def test_the_mean_of_all_models_makes_the_order() -> None:
     assert [c.energy_above_lowest for c in found] == pytest.approx([0, 0.05, 0.075])
     assert ranking_models(every, ("one", "two")) == ("one", "two")
     # One that the second model cannot handle: it counts for none, as the two have different zeros.
-    lacking = [replace(every[0], committee_energies=(nan,)), *every[1:]]
+    lacking = [replace(every[0], further_energies=(nan,)), *every[1:]]
     assert groups(rank_relaxed(lacking, BARE)) == [216, 221, 225]
     assert ranking_models(lacking, ("one", "two")) == ("one",)
 

@@ -9,7 +9,7 @@ from math import nan
 import pytest
 from tiny import caesium_chloride, decoded_of, nickel_arsenide, rock_salt, shaken, zinc_blende
 
-from lcoms.prediction.refine import CommitteeEnergies, RelaxedSet, collect, more_symmetric, with_further
+from lcoms.prediction.refine import FurtherEnergies, RelaxedSet, collect, more_symmetric, with_further
 from lcoms.prediction.stages import Decoded
 from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.structure.crystal import Composition, Crystal
@@ -27,7 +27,7 @@ def formation(_: Composition, energy: float) -> float | None:
 
 
 def run(
-    chosen: Sequence[Decoded], results: Sequence[RelaxResult], committee: CommitteeEnergies | None = None
+    chosen: Sequence[Decoded], results: Sequence[RelaxResult], committee: FurtherEnergies | None = None
 ) -> RelaxedSet:
     return collect(chosen, results, formation, committee)
 
@@ -56,7 +56,7 @@ def test_a_crystal_relaxed_further_takes_the_place_of_its_first_relaxation() -> 
     better = with_further(found, [(second, failed), (first, longer)], formation, lambda some: [(-10.0,) for _ in some])
     one, other = better.usable
     assert (one.decoded, one.n_steps, one.energies) == (salt, 14, pytest.approx((-3.3, -3.4, -3.42)))
-    assert (one.energy_per_atom, one.committee_energies) == (pytest.approx(-3.42), (-5.0,))
+    assert (one.energy_per_atom, one.further_energies) == (pytest.approx(-3.42), (-5.0,))
     assert one.crystal.lattice == pytest.approx(rock_salt(5.6).lattice)
     assert other is found.usable[1]
     assert (better.n_relaxations, better.n_oracle_calls) == (2, found.n_oracle_calls + 16)
@@ -145,7 +145,7 @@ def test_unphysical_minima_of_the_energy_model_are_no_ground_states() -> None:
     assert "-92.0 eV/atom" in found.failures[0]
 
 
-def committee(*columns: Sequence[float]) -> CommitteeEnergies:
+def committee(*columns: Sequence[float]) -> FurtherEnergies:
     """Further models by their energies per atom of each crystal."""
 
     def energies(crystals: Sequence[Crystal]) -> Sequence[tuple[float, ...]]:
@@ -161,7 +161,7 @@ def test_an_unphysical_minimum_of_one_model_is_none_of_the_other() -> None:
     results = [result(blende, -6.8), result(caesium, -9.4), result(salt, -6.6)]  # -3.4, -4.7, -3.3 an atom
     found = run(chosen, results, committee([-9.4, -9.2, -9.3]))
     assert groups(found) == [216, 225]
-    assert [one.committee_energies for one in found.usable] == [pytest.approx((-9.4,)), pytest.approx((-9.3,))]
+    assert [one.further_energies for one in found.usable] == [pytest.approx((-9.4,)), pytest.approx((-9.3,))]
     said = "a relaxed crystal: the energy models differ by 1.5 eV/atom; one of them is wrong about it."
     assert found.failures == (said,)
     for other in (-9.8, nan):  # less than 1 eV/atom apart from the others; no second opinion

@@ -38,7 +38,7 @@ def salt(**changes: object) -> Prediction:
         decoded_of(caesium_chloride(3.4, (11, 17)), energy_per_atom=-1.1),
         decoded_of(rock_salt(9.0), energy_per_atom=-0.5, others=(proposal_of("prior"),)),
     )
-    figures = {"formation_energy": -2.0, "committee_energies": (-9.1,), "energies": (-3.0, -3.4)}
+    figures = {"formation_energy": -2.0, "further_energies": (-9.1,), "energies": (-3.0, -3.4)}
     good, failed = relaxed_of(decoded[0], -3.4, **figures), relaxed_of(decoded[1], nan, status="exploded")
     candidates = (
         replace(
@@ -144,7 +144,7 @@ def test_whatever_a_candidate_knows_is_told() -> None:
     told = {
         "crystal": "primitive_cell", "latent_energy": "latent_energy_per_atom", "relaxed": "relaxation",
         "decoded": "proposal", "formation_energy": "formation_energy_per_atom",
-        "committee_energies": "committee_energies_per_atom", "hull": "decomposition",
+        "further_energies": "committee_energies_per_atom", "hull": "decomposition",
         "pressure": "enthalpy_per_atom",
     }  # fmt: skip
     entry = salt().to_dict()["candidates"][0]

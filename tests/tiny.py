@@ -255,7 +255,7 @@ def candidate_of(crystal: Crystal, **changes: object) -> Candidate:
 def relaxed_of(decoded: Decoded, energy: float, **changes: object) -> Relaxed:
     """A relaxation that left a crystal where it was; its energy in eV/atom."""
     figures = {
-        "status": "converged", "formation_energy": None, "committee_energies": (), "energies": (), "n_steps": 5,
+        "status": "converged", "formation_energy": None, "further_energies": (), "energies": (), "n_steps": 5,
     }  # fmt: skip
     return Relaxed(
         decoded, decoded.crystal, decoded.space_group, decoded.symprec, decoded.shortest_distance,

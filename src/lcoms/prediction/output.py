@@ -199,7 +199,7 @@ def _relaxation(candidate: Candidate, relaxed: Relaxed) -> dict[str, Any]:
         "total_energy_per_atom": _number(relaxed.energy_per_atom - relaxed.pressure_volume),
         "enthalpy_per_atom": _number(relaxed.energy_per_atom) if relaxed.pressure else None,
         "formation_energy_per_atom": _number(relaxed.formation_energy),
-        "committee_energies_per_atom": [_number(e - relaxed.pressure_volume) for e in relaxed.committee_energies],
+        "committee_energies_per_atom": [_number(e - relaxed.pressure_volume) for e in relaxed.further_energies],
         "energy_above_lowest": _number(candidate.energy_above_lowest),
         "e_above_hull": _number(candidate.e_above_hull),
         "e_above_hull_spread": None if candidate.hull is None else _number(candidate.hull.spread),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lcoms.models.packed_file import read_packed, write_packed
 from lcoms.models.surrogate_file import must_fit
 from lcoms.models.weights import PHASES_FILE
-from lcoms.oracles.committee import Committee
+from lcoms.oracles.energy_models import EnergyModels
 from lcoms.oracles.hull import Hull, Part, Phase
 from lcoms.oracles.references import load_references
 from lcoms.prediction.spec import PredictionSpec
@@ -157,7 +157,7 @@ def hull_of_files(compositions: Iterable[Composition], oracle: str) -> Hull | No
 
 
 def with_spread(
-    candidates: Sequence[Candidate], templates: ExactTemplates | None, committee: Committee | None
+    candidates: Sequence[Candidate], templates: ExactTemplates | None, energy_models: EnergyModels | None
 ) -> tuple[Candidate, ...]:
     """The candidates with the standard deviation of their heights over the energy models.
 
@@ -165,16 +165,16 @@ def with_spread(
     is not, nothing is said.
     """
     places = {candidate.hull.decomposition for candidate in candidates if candidate.hull is not None}
-    if templates is None or committee is None or len(places) != 1:
+    if templates is None or energy_models is None or not energy_models.further or len(places) != 1:
         return tuple(candidates)
-    below = _energies_below(places.pop(), templates, committee)
+    below = _energies_below(places.pop(), templates, energy_models)
     return tuple(candidates) if below is None else tuple(_with_spread(one, below) for one in candidates)
 
 
 def _with_spread(candidate: Candidate, below: Sequence[float]) -> Candidate:
-    if candidate.hull is None or candidate.relaxed is None or not candidate.relaxed.committee_energies:
+    if candidate.hull is None or candidate.relaxed is None or not candidate.relaxed.further_energies:
         return candidate
-    energies = zip(candidate.relaxed.committee_energies, below, strict=True)
+    energies = zip(candidate.relaxed.further_energies, below, strict=True)
     heights = [candidate.hull.e_above_hull, *(energy - zero for energy, zero in energies)]
     if not np.isfinite(heights).all():
         return candidate
@@ -182,17 +182,17 @@ def _with_spread(candidate: Candidate, below: Sequence[float]) -> Candidate:
 
 
 def _energies_below(
-    parts: tuple[Part, ...], templates: ExactTemplates, committee: Committee
+    parts: tuple[Part, ...], templates: ExactTemplates, energy_models: EnergyModels
 ) -> tuple[float, ...] | None:
-    """Energy (eV/atom) of a mixture of phases by each model of a committee; None where one has no crystal."""
-    total = np.zeros(len(committee.models))
+    """Energy (eV/atom) of a mixture of phases by each further model; None where one has no crystal."""
+    total = np.zeros(len(energy_models.further))
     for part in parts:
         row = templates.row_of(part.id) if part.id else None
         if row is not None:
             crystal = templates[row].crystal
-            total += part.share * np.array(committee.energies_by_model([crystal])[0]) / crystal.n_atoms
+            total += part.share * np.array(energy_models.further_energies([crystal])[0]) / crystal.n_atoms
             continue
-        tables = [load_references(model.name) for model in committee.models]
+        tables = [load_references(model.name) for model in energy_models.further]
         element = part.composition.atomic_numbers
         if len(element) > 1 or not all(table and element[0] in table.energies for table in tables):
             return None

@@ -7,9 +7,8 @@ The command line, the Python API, the local page, campaigns and all measurements
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,16 @@ import torch
 
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.base import EnergyOracle
-from lcoms.oracles.committee import models_of
+from lcoms.oracles.energy_models import models_of
 from lcoms.oracles.hull import Hull
-from lcoms.oracles.references import References, load_references
+from lcoms.prediction.answer import answer
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.by_pattern import rank_by_pattern
-from lcoms.prediction.calibrate import evidence
-from lcoms.prediction.constraints import satisfying
 from lcoms.prediction.contradictions import check_constraints
-from lcoms.prediction.decode import DecodedSet, decode, drop_duplicates, nothing_decoded
-from lcoms.prediction.known import direct_crystals, given_crystal, in_known_order
+from lcoms.prediction.decode import DecodedSet, decode, nothing_decoded
+from lcoms.prediction.known import direct_crystals, given_crystal
 from lcoms.prediction.pattern_templates import joined, none_explains, pattern_templates, with_direct
-from lcoms.prediction.phases import shipped_hull, with_spread
 from lcoms.prediction.presets import Options, spec_for
-from lcoms.prediction.pressure import compressed
-from lcoms.prediction.progress import Progress, Tell, counted, silent
+from lcoms.prediction.progress import Progress, Tell, silent
 from lcoms.prediction.propose import (
     cell_sizes,
     check_composition,
@@ -40,15 +34,13 @@ from lcoms.prediction.propose import (
     given_proposal,
     largest_tried,
 )
-from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, with_hull
-from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric, with_further
+from lcoms.prediction.rank import rank_relaxed
+from lcoms.prediction.refine import RelaxedSet
+from lcoms.prediction.relaxing import Relaxer
 from lcoms.prediction.result import Prediction, Task
-from lcoms.prediction.scoring import ENTHALPY_ALONE
-from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
+from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate, Proposal, Relaxed
 from lcoms.prediction.vibrations import with_phonons
-from lcoms.relax.result import RelaxResult
-from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
 
 
@@ -61,8 +53,7 @@ class Predictor:
         processes: that relax; None: as many as there are cores and work for them. The answers do not depend on it.
 
     Attributes:
-        oracle: the energy model that relaxes; None where nothing is relaxed.
-        committee: further models that rank; None where there are none.
+        energy_models: the first relaxes, all of them rank; None where nothing is relaxed.
 
     Raises:
         OracleError: an energy model of the specification does not exist or is not installed.
@@ -70,7 +61,7 @@ class Predictor:
 
     def __init__(self, bundle: WeightBundle, spec: PredictionSpec, *, processes: int | None = None) -> None:
         self.bundle, self.spec, self.processes = bundle, spec, processes
-        self.oracle, self.committee = models_of(spec.models)
+        self.energy_models = models_of(spec.models)
 
     @classmethod
     def load(
@@ -105,15 +96,9 @@ class Predictor:
         return Predictor(bundle, self.spec, processes=self.processes)
 
     @property
-    def models(self) -> tuple[EnergyOracle, ...]:
-        """All energy models, the one that relaxes first."""
-        further = () if self.committee is None else self.committee.models
-        return () if self.oracle is None else (self.oracle, *further)
-
-    @cached_property
-    def references(self) -> References | None:
-        """Energies of the elements by the model that relaxes; None where there are none."""
-        return None if self.spec.relaxation is None else load_references(self.spec.relaxation.oracle)
+    def oracle(self) -> EnergyOracle | None:
+        """The energy model that relaxes; None where nothing is relaxed."""
+        return None if self.energy_models is None else self.energy_models.first
 
     def check(self, composition: Composition) -> None:
         """Whether a composition can be predicted, before any work.
@@ -240,33 +225,12 @@ class Predictor:
         Raises:
             OracleError: the energy model cannot be made.
         """
-        spec = self._relaxation
-        chosen = [decoded.to_relax(spec.n_relax) for decoded in sets]
-        names = [s.composition.reduced_formula for s, some in zip(sets, chosen, strict=True) for _ in some]
-        crystals = compressed([one.crystal for some in chosen for one in some], self.oracle, spec.pressure)
-        first = self._relaxations(crystals, counted(tell, "relaxing", names), checkpoint=checkpoint)
-        results = iter(more_symmetric(first, partial(self._relaxations, checkpoint=checkpoint)))
-        found = [
-            collect(some, [next(results) for _ in some], self.formation_energy, self._committee_energies)
-            for some in chosen
-        ]
-        final = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}-final{checkpoint.suffix}")
-        return [self._further(one, decoded.composition, final) for one, decoded in zip(found, sets, strict=True)]
-
-    def _further(self, relaxed: RelaxedSet, composition: Composition, checkpoint: Path | None) -> RelaxedSet:
-        """With the first candidates, as they stand now, relaxed to smaller forces."""
-        spec = self._relaxation
-        if spec.final_fmax >= spec.fmax:
-            return relaxed
-        order = in_known_order(self.rank(relaxed.usable), composition, self.bundle, self.spec)
-        first = [one.crystal for one in order[: spec.n_final]]
-        again = self._relaxations(first, fmax=spec.final_fmax, checkpoint=checkpoint)
-        pairs = list(zip(first, again, strict=True))
-        return with_further(relaxed, pairs, self.formation_energy, self._committee_energies)
+        assert self.energy_models is not None
+        return Relaxer(self.bundle, self.spec, self.energy_models, self.processes, checkpoint).relax(sets, tell)
 
     def rank(self, relaxed: Sequence[Relaxed]) -> list[Candidate]:
         """Distinct relaxed crystals, the most likely ground state first."""
-        return rank_relaxed(relaxed, ENTHALPY_ALONE if self.spec.pressure else self.bundle.ranking.relaxed)
+        return rank_relaxed(relaxed, self.bundle.ranking.relaxed_at(self.spec.pressure))
 
     def finish(
         self,
@@ -277,74 +241,5 @@ class Predictor:
         pattern: PatternFitter | None = None,
     ) -> Prediction:
         """The answer: candidates in order, with the probability that the first is the known ground state."""
-        kept = decoded.crystals[: self.spec.n_decoded]
-        if relaxed is None:
-            every = drop_duplicates([*decoded.direct, *kept])
-            merged = len(decoded.direct) + len(kept) - len(every)
-            candidates, relaxed = rank_decoded(every), RelaxedSet((), ())
-        else:
-            ranked = self.rank(relaxed.usable)
-            failed = [replace(Candidate.of_decoded(one.decoded), relaxed=one) for one in relaxed.failed]
-            rest = [one for one in kept if one not in relaxed.chosen]
-            candidates = [*ranked, *failed, *rank_decoded(rest)]
-            merged = len(relaxed.usable) - len(ranked)
-        candidates = in_known_order(candidates, decoded.composition, self.bundle, self.spec)
-        models = ranking_models(relaxed.usable, self.spec.models)
-        probability = self._probability(candidates, models, decoded.left_out[0])
-        if pattern is not None:
-            candidates, probability = rank_by_pattern(candidates, pattern), None
-        hull = hull or shipped_hull(decoded.composition, self.bundle.phases, self.spec)
-        candidates = candidates if hull is None else list(with_hull(candidates, hull))
-        candidates, contradictions = satisfying(candidates, self.spec.constraints, decoded.composition)
-        shown = tuple(candidates[: self.spec.n_candidates])
-        return Prediction(
-            composition=decoded.composition,
-            candidates=shown if hull is None else with_spread(shown, self.bundle.templates, self.committee),
-            decoded=decoded,
-            spec=self.spec,
-            weights_digest=self.bundle.digest,
-            ranked_by=models,
-            n_duplicates=decoded.n_duplicates + merged,
-            failures=relaxed.failures,
-            left_out=tuple((decoded.contradicting + contradictions).sentences()),
-            probability=probability,
-            n_relaxations=relaxed.n_relaxations,
-            n_oracle_calls=relaxed.n_oracle_calls,
-            evidence=tuple(evidence(candidates)),
-        )
-
-    def formation_energy(self, composition: Composition, energy_per_atom: float) -> float | None:
-        """In eV/atom, of a total energy by the model that relaxes; None without references."""
-        return None if self.references is None else self.references.formation_energy(composition, energy_per_atom)
-
-    @property
-    def _relaxation(self) -> RelaxationSpec:
-        assert self.spec.relaxation is not None
-        return self.spec.relaxation
-
-    def _relaxations(
-        self,
-        crystals: Sequence[Crystal],
-        progress: Callable[[int, RelaxResult], None] | None = None,
-        *,
-        fmax: float | None = None,
-        checkpoint: Path | None = None,
-    ) -> Sequence[RelaxResult]:
-        config, oracle = replace(self._relaxation.config, fmax=fmax or self._relaxation.fmax), self._relaxation.oracle
-        return relax_crystals(
-            crystals, oracle, config, processes=self.processes, checkpoint=checkpoint, progress=progress
-        )
-
-    def _committee_energies(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
-        return [() for _ in crystals] if self.committee is None else self.committee.energies_by_model(crystals)
-
-    def _probability(self, candidates: Sequence[Candidate], models: Sequence[str], left_out: float) -> float | None:
-        """None where nothing was fitted for predictions made like this one, or where the first is a known crystal.
-
-        What could not be searched is taken off.
-        """
-        if not models or self.spec.pressure or (candidates and candidates[0].known is not None):
-            return None
-        model = self.bundle.calibration.find(self.spec.with_options({"ranking": {"committee": list(models[1:])}}))
-        features = [] if model is None else evidence(candidates)
-        return model.probability(features) * (1 - left_out) if model is not None and features else None
+        models = self.energy_models
+        return answer(decoded, relaxed, self.bundle, self.spec, energy_models=models, hull=hull, pattern=pattern)

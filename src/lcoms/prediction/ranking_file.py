@@ -17,7 +17,7 @@ from lcoms.core.disk import write_whole
 from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.manifest import record_files
 from lcoms.models.weights import RANKING_FILE
-from lcoms.prediction.scoring import KnownWeights, ScoreWeights
+from lcoms.prediction.scoring import ENTHALPY_ALONE, KnownWeights, ScoreWeights
 
 FORMAT = 1
 
@@ -37,6 +37,10 @@ class RankingWeights:
     relaxed: ScoreWeights
     known: KnownWeights = field(default_factory=KnownWeights)
     fitted: Mapping[str, str] = field(default_factory=dict)
+
+    def relaxed_at(self, pressure: float) -> ScoreWeights:
+        """Weights of relaxed candidates; under pressure (GPa) the enthalpy alone, since none were fitted there."""
+        return ENTHALPY_ALONE if pressure else self.relaxed
 
     def save(self, folder: Path) -> None:
         """Write ranking.json, whole or not at all."""

@@ -13,4 +13,5 @@ if TYPE_CHECKING:
 
 def beyond_reach(predictor: Predictor, composition: Composition) -> list[str]:
     """One sentence for each model that relaxes or ranks and does not."""
-    return [said for model in predictor.models if (said := element_beyond_reach(model, composition))]
+    models = () if predictor.energy_models is None else predictor.energy_models.models
+    return [said for model in models if (said := element_beyond_reach(model, composition))]

@@ -29,7 +29,7 @@ AS_LOW = 0.002  # eV/atom; what a crystal may lose by becoming more symmetric
 
 Relax = Callable[[Sequence[Crystal]], Sequence[RelaxResult]]
 FormationEnergy = Callable[[Composition, float], float | None]
-CommitteeEnergies = Callable[[Sequence[Crystal]], Sequence[tuple[float, ...]]]
+FurtherEnergies = Callable[[Sequence[Crystal]], Sequence[tuple[float, ...]]]
 """Crystals to their energies, eV, by each further model; NaN where one fails."""
 
 
@@ -57,14 +57,14 @@ def collect(
     chosen: Sequence[Decoded],
     results: Sequence[RelaxResult],
     formation_energy: FormationEnergy,
-    committee: CommitteeEnergies | None = None,
+    further_energies: FurtherEnergies | None = None,
 ) -> RelaxedSet:
     """Relaxations of decoded crystals, sorted into those that can be ranked and those that cannot.
 
     Args:
         results: one for each crystal, in order.
         formation_energy: composition and total energy per atom to formation energy.
-        committee: energies by further models; None: there are none.
+        further_energies: by further models; None: there are none.
     """
     usable, failed, failures = [], [], []
     for rank, (decoded, result) in enumerate(zip(chosen, results, strict=True), 1):
@@ -79,8 +79,8 @@ def collect(
         f"a random symmetric crystal: {gain:.1f} eV/atom below all others, an unphysical minimum of the energy model."
         for gain in gains
     ]
-    if committee is not None:
-        usable, gaps = _undisputed(_with_committee(usable, committee))
+    if further_energies is not None:
+        usable, gaps = _undisputed(_with_energies(usable, further_energies))
         failures += [
             f"a relaxed crystal: the energy models differ by {gap:.1f} eV/atom; one of them is wrong about it."
             for gap in gaps
@@ -93,7 +93,7 @@ def with_further(
     relaxed: RelaxedSet,
     further: Sequence[tuple[Crystal, RelaxResult]],
     formation_energy: FormationEnergy,
-    committee: CommitteeEnergies | None = None,
+    further_energies: FurtherEnergies | None = None,
 ) -> RelaxedSet:
     """The set with some of its crystals relaxed further, where they remain the same crystals.
 
@@ -112,7 +112,9 @@ def with_further(
             if symmetry_of(new) >= symmetry_of(one) and matches(one.crystal, new.crystal, STRICT):
                 path, steps = (*one.energies, *new.energies[1:]), one.n_steps + new.n_steps
                 better[place] = replace(new, energies=path, n_steps=steps)
-    told = list(better.values()) if committee is None else _with_committee(list(better.values()), committee)
+    told = list(better.values())
+    if further_energies is not None:
+        told = _with_energies(told, further_energies)
     usable = list(relaxed.usable)
     for place, new in zip(better, told, strict=True):
         usable[place] = new
@@ -182,7 +184,7 @@ def _relaxed(decoded: Decoded, result: RelaxResult, formation_energy: FormationE
         status=result.status.value,
         energy_per_atom=per_atom,
         formation_energy=None if result.pressure else formation_energy(decoded.crystal.composition, per_atom),
-        committee_energies=(),
+        further_energies=(),
         energies=_path(result),
         n_steps=result.n_steps,
         pressure=result.pressure,
@@ -212,7 +214,7 @@ def _not_relaxed(decoded: Decoded, result: RelaxResult) -> Relaxed:
         status=result.status.value,
         energy_per_atom=nan,
         formation_energy=None,
-        committee_energies=(),
+        further_energies=(),
         energies=_path(result),
         n_steps=result.n_steps,
     )
@@ -224,11 +226,11 @@ def _path(result: RelaxResult) -> tuple[float, ...]:
     return tuple(energy / result.crystal.n_atoms for energy in path)
 
 
-def _with_committee(relaxed: Sequence[Relaxed], committee: CommitteeEnergies) -> list[Relaxed]:
+def _with_energies(relaxed: Sequence[Relaxed], further_energies: FurtherEnergies) -> list[Relaxed]:
     """Relaxations with what the further models say of their crystals."""
-    found = committee([one.crystal for one in relaxed])
+    found = further_energies([one.crystal for one in relaxed])
     return [
-        replace(one, committee_energies=tuple(e / one.crystal.n_atoms + one.pressure_volume for e in energies))
+        replace(one, further_energies=tuple(e / one.crystal.n_atoms + one.pressure_volume for e in energies))
         for one, energies in zip(relaxed, found, strict=True)
     ]
 
@@ -248,8 +250,8 @@ def _undisputed(relaxed: Sequence[Relaxed]) -> tuple[list[Relaxed], list[float]]
     """
     kept = list(relaxed)
     disputes: list[float] = []
-    for place in range(len(relaxed[0].committee_energies) if relaxed else 0):
-        gaps = [one.energy_per_atom - one.committee_energies[place] for one in kept]
+    for place in range(len(relaxed[0].further_energies) if relaxed else 0):
+        gaps = [one.energy_per_atom - one.further_energies[place] for one in kept]
         if len(gaps) < 3 or not all(map(isfinite, gaps)):
             continue
         usual = median(gaps)

@@ -146,8 +146,8 @@ class Relaxed:
         status: how the relaxation ended.
         energy_per_atom: total energy by the model that relaxed, eV/atom; NaN where it failed.
         formation_energy: eV/atom, against elements relaxed with the same model; None where a reference is missing.
-        committee_energies: total energies of the relaxed crystal by the further models of the committee, eV/atom; NaN
-            where one failed.
+        further_energies: total energies of the relaxed crystal by the further models, eV/atom; NaN where one
+            failed.
         energies: total energies along the relaxation, eV/atom, the decoded crystal first.
         n_steps: of the relaxation.
         pressure: eV/angstrom^3; under it all energies here are enthalpies E + pV, and no formation energy is given.
@@ -161,7 +161,7 @@ class Relaxed:
     status: str
     energy_per_atom: float
     formation_energy: float | None
-    committee_energies: tuple[float, ...]
+    further_energies: tuple[float, ...]
     energies: tuple[float, ...]
     n_steps: int
     pressure: float = 0.0
@@ -169,7 +169,7 @@ class Relaxed:
     @property
     def model_energies(self) -> tuple[float, ...]:
         """Its energies by all models, the one that relaxed first, eV/atom."""
-        return (self.energy_per_atom, *self.committee_energies)
+        return (self.energy_per_atom, *self.further_energies)
 
     @property
     def pressure_volume(self) -> float:
@@ -222,7 +222,7 @@ class Candidate:
         score: what candidates are ranked by, eV/atom; the lowest comes first.
         decoded: the crystal before relaxation and where it came from.
         relaxed: the relaxation; None where none was asked for or this crystal was not among those relaxed.
-        energy_above_lowest: eV/atom above the lowest candidate of this prediction, by the mean of the committee; NaN
+        energy_above_lowest: eV/atom above the lowest candidate of this prediction, by the mean of all models; NaN
             where not relaxed.
         hull: where it lies above the hull of reference phases, and what it decomposes into; None where it was not
             relaxed or an element has no phase.

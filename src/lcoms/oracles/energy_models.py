@@ -15,11 +15,12 @@ from lcoms.oracles.registry import make_oracle
 from lcoms.structure.crystal import Composition, Crystal
 
 
-class Committee(EnergyOracle):
-    """The mean of several energy models, which can be relaxed with and cached as any one of them.
+class EnergyModels(EnergyOracle):
+    """The energy models of a prediction: the first relaxes, all of them rank.
 
-    Models count energies from different zeros; the mean does so from the mean of these, so that differences between
-    crystals of one composition mean what they say.
+    Their mean is an energy model itself, which can be relaxed with and cached as any one of them. Models count energies
+    from different zeros; the mean does so from the mean of these, so that differences between crystals of one
+    composition mean what they say.
 
     Args:
         models: at least one; the first decides the size of a batch.
@@ -30,7 +31,7 @@ class Committee(EnergyOracle):
 
     def __init__(self, models: Sequence[EnergyOracle]) -> None:
         if not models:
-            raise ConfigError("a committee needs at least one energy model.")
+            raise ConfigError("give at least one energy model.")
         self.models = tuple(models)
         self.name = ", ".join(model.name for model in models)
         self.batch_size = models[0].batch_size
@@ -39,13 +40,23 @@ class Committee(EnergyOracle):
         self.cutoff = min(cutoffs, default=None)
 
     @classmethod
-    def named(cls, names: Sequence[str]) -> Committee:
-        """A committee of models by their names.
+    def named(cls, names: Sequence[str]) -> EnergyModels:
+        """Models by their names.
 
         Raises:
             OracleError: one does not exist or is not installed.
         """
         return cls([make_oracle(name) for name in names])
+
+    @property
+    def first(self) -> EnergyOracle:
+        """The model that relaxes."""
+        return self.models[0]
+
+    @property
+    def further(self) -> tuple[EnergyOracle, ...]:
+        """Those that are asked about relaxed crystals beside it."""
+        return self.models[1:]
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         records = zip(*(evaluate_all(model, crystals) for model in self.models), strict=True)
@@ -58,7 +69,11 @@ class Committee(EnergyOracle):
 
     def energies_by_model(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
         """For each crystal its energy (eV) by each model; NaN where one fails."""
-        return list(zip(*(model.energies(crystals) for model in self.models), strict=True))
+        return _by_crystal(self.models, crystals)
+
+    def further_energies(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
+        """The same by the further models; nothing for each crystal where there are none."""
+        return _by_crystal(self.further, crystals)
 
     def spread(self, crystals: Sequence[Crystal]) -> Float[NDArray[np.float64], " n"]:
         """Standard deviation over the models, eV/atom, of each crystal's energy relative to the mean of the crystals.
@@ -87,11 +102,16 @@ def _mean(records: Sequence[Evaluation], n_atoms: int) -> Evaluation:
     )
 
 
+def _by_crystal(models: Sequence[EnergyOracle], crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
+    columns = [model.energies(crystals) for model in models]
+    return [tuple(column[at] for column in columns) for at in range(len(crystals))]
+
+
 @lru_cache(maxsize=2)
-def models_of(names: tuple[str, ...]) -> tuple[EnergyOracle | None, Committee | None]:
-    """The first of the energy models named and the further ones, made once for all that asks for the same.
+def models_of(names: tuple[str, ...]) -> EnergyModels | None:
+    """The energy models named, made once for all that asks for the same; None where none is named.
 
     Raises:
         OracleError: one does not exist or is not installed.
     """
-    return make_oracle(names[0]) if names else None, Committee.named(names[1:]) if names[1:] else None
+    return EnergyModels.named(names) if names else None

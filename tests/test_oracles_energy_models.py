@@ -1,4 +1,4 @@
-"""A committee of energy models: the mean of all, how far they are apart, and what happens where one fails."""
+"""Several energy models: who relaxes, the mean of all, how far they are apart, and what happens where one fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tiny import caesium_chloride, rock_salt, shaken, zinc_blende
 from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle, Evaluation
-from lcoms.oracles.committee import Committee
+from lcoms.oracles.energy_models import EnergyModels
 from lcoms.oracles.registry import make_oracle
 from lcoms.relax.result import RelaxConfig, Status
 from lcoms.relax.run import relax_crystals
@@ -56,9 +56,9 @@ class AlwaysLinear(Linear):
 
 
 def test_energies_forces_and_stresses_are_the_mean_of_the_models() -> None:
-    committee = Committee([Linear("a", 1.0), Linear("b", 2.0, -5.0), Linear("c", 6.0)])
-    assert (committee.name, committee.batch_size) == ("a, b, c", 2)
-    found = committee.evaluate(CRYSTALS)  # more than the models take at once
+    models = EnergyModels([Linear("a", 1.0), Linear("b", 2.0, -5.0), Linear("c", 6.0)])
+    assert (models.name, models.batch_size) == ("a, b, c", 2)
+    found = models.evaluate(CRYSTALS)  # more than the models take at once
     for crystal, one in zip(CRYSTALS, found, strict=True):
         assert one.ok
         assert one.energy == pytest.approx(3.0 * crystal.volume - 5.0 * crystal.n_atoms / 3)
@@ -68,9 +68,9 @@ def test_energies_forces_and_stresses_are_the_mean_of_the_models() -> None:
 
 def test_the_mean_is_consistent_with_its_forces() -> None:
     """Central differences of the energy of two different models."""
-    committee = Committee([AnalyticOracle(), make_oracle("toy_oracles:Springs")])
+    models = EnergyModels([AnalyticOracle(), make_oracle("toy_oracles:Springs")])
     crystal = shaken(rock_salt(), 0.1)
-    (found,) = committee.evaluate([crystal])
+    (found,) = models.evaluate([crystal])
     step = 1e-4
     for axis in range(3):
         moved = []
@@ -78,59 +78,67 @@ def test_the_mean_is_consistent_with_its_forces() -> None:
             cartesian = crystal.cart_coords.copy()
             cartesian[0, axis] += sign * step
             moved.append(Crystal(crystal.lattice, cartesian @ np.linalg.inv(crystal.lattice), crystal.atomic_numbers))
-        up, down = (one.energy for one in committee.evaluate(moved))
+        up, down = (one.energy for one in models.evaluate(moved))
         assert found.forces[0, axis] == pytest.approx(-(up - down) / (2 * step), abs=1e-3)
 
 
 def test_a_member_that_fails_fails_the_mean_and_not_the_others() -> None:
-    committee = Committee([Linear("a", 1.0), Linear("b", -1.0)])
+    models = EnergyModels([Linear("a", 1.0), Linear("b", -1.0)])
     zinc = zinc_blende()
-    salt, failed = committee.evaluate([rock_salt(), zinc])
+    salt, failed = models.evaluate([rock_salt(), zinc])
     assert salt.ok
     assert (failed.ok, failed.status) == (False, "b has no zinc.")
-    rows = committee.energies_by_model([rock_salt(), zinc])
+    rows = models.energies_by_model([rock_salt(), zinc])
     assert rows[0] == (pytest.approx(rock_salt().volume), pytest.approx(-rock_salt().volume))
     assert rows[1][0] == pytest.approx(zinc.volume)
     assert isnan(rows[1][1])
-    assert committee.energies_by_model([]) == []
+    assert models.energies_by_model([]) == []
+
+
+def test_the_first_relaxes_and_the_others_are_asked_about_what_comes_out() -> None:
+    volume = rock_salt().volume
+    models = EnergyModels([Linear("a", 1.0), Linear("b", 2.0), Linear("c", 3.0)])
+    assert (models.first.name, [model.name for model in models.further]) == ("a", ["b", "c"])
+    assert models.further_energies([rock_salt()]) == [(pytest.approx(2 * volume), pytest.approx(3 * volume))]
+    assert EnergyModels([Linear("a", 1.0)]).further_energies(CRYSTALS) == [(), (), ()]
 
 
 def test_the_spread_is_that_of_relative_energies() -> None:
     """Models count from different zeros, which must not count as disagreement."""
-    apart = Committee([Linear("a", 1.0), Linear("b", 1.0, -40.0)])
+    apart = EnergyModels([Linear("a", 1.0), Linear("b", 1.0, -40.0)])
     np.testing.assert_allclose(apart.spread(CRYSTALS), 0, atol=1e-9)
-    committee = Committee([Linear("a", 1.0), Linear("b", 3.0)])
+    models = EnergyModels([Linear("a", 1.0), Linear("b", 3.0)])
     per_atom = np.array([crystal.volume / crystal.n_atoms for crystal in CRYSTALS])
-    np.testing.assert_allclose(committee.spread(CRYSTALS), np.abs(per_atom - per_atom.mean()))
-    assert committee.spread([]).shape == (0,)
+    np.testing.assert_allclose(models.spread(CRYSTALS), np.abs(per_atom - per_atom.mean()))
+    assert models.spread([]).shape == (0,)
 
 
 def test_a_crystal_that_one_model_fails_on_has_no_spread_and_the_others_do() -> None:
-    committee = Committee([Linear("a", -1.0), Linear("b", -1.0, 7.0), AlwaysLinear("c", -1.0)])
-    found = committee.spread([rock_salt(), zinc_blende(9.0), rock_salt(6.0)])
+    models = EnergyModels([Linear("a", -1.0), Linear("b", -1.0, 7.0), AlwaysLinear("c", -1.0)])
+    found = models.spread([rock_salt(), zinc_blende(9.0), rock_salt(6.0)])
     np.testing.assert_allclose(found, [0, np.nan, 0], atol=1e-9)  # where all answer, they agree
-    assert np.isnan(committee.spread([zinc_blende()])).all()
+    assert np.isnan(models.spread([zinc_blende()])).all()
 
 
 def test_every_member_checks_the_elements() -> None:
-    committee = Committee([Linear("a", 1.0), Linear("b", -1.0)])
-    committee.check([rock_salt().composition])
+    models = EnergyModels([Linear("a", 1.0), Linear("b", -1.0)])
+    models.check([rock_salt().composition])
     with pytest.raises(OracleError, match="b has no zinc"):
-        committee.check(one for one in [rock_salt().composition, zinc_blende().composition])
+        models.check(one for one in [rock_salt().composition, zinc_blende().composition])
 
 
-def test_committees_are_made_by_names() -> None:
-    committee = Committee.named(["analytic", "toy_oracles:Springs"])
-    assert committee.name == "analytic, toy_oracles:Springs"
+def test_models_are_made_by_their_names() -> None:
+    models = EnergyModels.named(["analytic", "toy_oracles:Springs"])
+    assert models.name == "analytic, toy_oracles:Springs"
     with pytest.raises(OracleError, match="crystal ball"):
-        Committee.named(["analytic", "crystal ball"])
+        EnergyModels.named(["analytic", "crystal ball"])
     with pytest.raises(ConfigError, match="at least one energy model"):
-        Committee([])
+        EnergyModels([])
 
 
-def test_a_committee_can_be_relaxed_with() -> None:
-    committee = Committee([AnalyticOracle(), Linear("no opinion", 0.0, -4.0)])
-    (found,) = relax_crystals([rock_salt(6.0)], committee, RelaxConfig(fmax=0.005))
+def test_the_mean_can_be_relaxed_with() -> None:
+    models = EnergyModels([AnalyticOracle(), Linear("no opinion", 0.0, -4.0)])
+    (found,) = relax_crystals([rock_salt(6.0)], models, RelaxConfig(fmax=0.005))
     (alone,) = relax_crystals([rock_salt(6.0)], AnalyticOracle(), RelaxConfig(fmax=0.01))
     assert (found.status, alone.status) == (Status.CONVERGED, Status.CONVERGED)
     assert found.energy == pytest.approx((alone.energy - 8.0) / 2, abs=1e-3)

@@ -1,0 +1,92 @@
+"""The last stages: relaxed and decoded crystals made into the answer, in order and with a stated probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lcoms.diffraction.fit import PatternFitter
+from lcoms.oracles.energy_models import EnergyModels
+from lcoms.oracles.hull import Hull
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.by_pattern import rank_by_pattern
+from lcoms.prediction.calibrate import Calibration, evidence
+from lcoms.prediction.constraints import satisfying
+from lcoms.prediction.decode import DecodedSet, drop_duplicates
+from lcoms.prediction.known import in_known_order
+from lcoms.prediction.phases import shipped_hull, with_spread
+from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, with_hull
+from lcoms.prediction.refine import RelaxedSet
+from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.stages import Candidate
+
+
+def answer(
+    decoded: DecodedSet,
+    relaxed: RelaxedSet | None,
+    bundle: WeightBundle,
+    spec: PredictionSpec,
+    *,
+    energy_models: EnergyModels | None,
+    hull: Hull | None = None,
+    pattern: PatternFitter | None = None,
+) -> Prediction:
+    """Candidates in order, with the probability that the first is the known ground state.
+
+    Args:
+        relaxed: None where nothing was relaxed.
+        energy_models: that relaxed and ranked; None likewise.
+        hull: of reference phases, for the energies above it; None: that of the phases in the bundle.
+        pattern: a powder pattern that the compound gave.
+    """
+    kept = decoded.crystals[: spec.n_decoded]
+    if relaxed is None:
+        every = drop_duplicates([*decoded.direct, *kept])
+        merged = len(decoded.direct) + len(kept) - len(every)
+        candidates, relaxed = rank_decoded(every), RelaxedSet((), ())
+    else:
+        ranked = rank_relaxed(relaxed.usable, bundle.ranking.relaxed_at(spec.pressure))
+        failed = [replace(Candidate.of_decoded(one.decoded), relaxed=one) for one in relaxed.failed]
+        rest = [one for one in kept if one not in relaxed.chosen]
+        candidates = [*ranked, *failed, *rank_decoded(rest)]
+        merged = len(relaxed.usable) - len(ranked)
+    candidates = in_known_order(candidates, decoded.composition, bundle, spec)
+    models = ranking_models(relaxed.usable, spec.models)
+    probability = _probability(candidates, bundle.calibration, spec, models)
+    if pattern is not None:
+        candidates, probability = rank_by_pattern(candidates, pattern), None
+    hull = hull or shipped_hull(decoded.composition, bundle.phases, spec)
+    candidates = candidates if hull is None else list(with_hull(candidates, hull))
+    candidates, contradictions = satisfying(candidates, spec.constraints, decoded.composition)
+    shown = tuple(candidates[: spec.n_candidates])
+    return Prediction(
+        composition=decoded.composition,
+        candidates=shown if hull is None else with_spread(shown, bundle.templates, energy_models),
+        decoded=decoded,
+        spec=spec,
+        weights_digest=bundle.digest,
+        ranked_by=models,
+        n_duplicates=decoded.n_duplicates + merged,
+        failures=relaxed.failures,
+        left_out=tuple((decoded.contradicting + contradictions).sentences()),
+        probability=None if probability is None else probability * (1 - decoded.left_out[0]),
+        n_relaxations=relaxed.n_relaxations,
+        n_oracle_calls=relaxed.n_oracle_calls,
+        evidence=tuple(evidence(candidates)),
+    )
+
+
+def _probability(
+    candidates: Sequence[Candidate], calibration: Calibration, spec: PredictionSpec, models: Sequence[str]
+) -> float | None:
+    """None where nothing was fitted for predictions made like this one, or where the first is a known crystal.
+
+    Args:
+        models: names of those that ranked.
+    """
+    if not models or spec.pressure or (candidates and candidates[0].known is not None):
+        return None
+    model = calibration.find(spec.with_options({"ranking": {"committee": list(models[1:])}}))
+    features = [] if model is None else evidence(candidates)
+    return model.probability(features) if model is not None and features else None

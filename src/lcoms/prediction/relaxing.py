@@ -1,0 +1,97 @@
+"""The relaxations of predictions: which crystals, by which energy model, and down to which forces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+from lcoms.oracles.energy_models import EnergyModels
+from lcoms.oracles.references import References, load_references
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.decode import DecodedSet
+from lcoms.prediction.known import in_known_order
+from lcoms.prediction.pressure import compressed
+from lcoms.prediction.progress import Tell, counted
+from lcoms.prediction.rank import rank_relaxed
+from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric, with_further
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
+from lcoms.relax.result import RelaxResult
+from lcoms.relax.run import relax_crystals
+from lcoms.structure.crystal import Composition, Crystal
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxer:
+    """Relaxes decoded crystals as a specification says.
+
+    Attributes:
+        bundle: whose weights say which crystals come first, and are relaxed to smaller forces.
+        spec: asks for relaxation.
+        energy_models: the first relaxes; all are asked for the energies of what comes out.
+        processes: that relax; None: as many as there are cores and work for them.
+        checkpoint: a file that keeps each relaxation as soon as it is there, and from which known ones are taken.
+    """
+
+    bundle: WeightBundle
+    spec: PredictionSpec
+    energy_models: EnergyModels
+    processes: int | None = None
+    checkpoint: Path | None = None
+
+    def relax(self, sets: Sequence[DecodedSet], tell: Tell | None = None) -> list[RelaxedSet]:
+        """The best decoded crystals of each set relaxed, those of all sets together.
+
+        Raises:
+            OracleError: the energy model cannot be made.
+        """
+        spec = self._relaxation
+        chosen = [decoded.to_relax(spec.n_relax) for decoded in sets]
+        names = [s.composition.reduced_formula for s, some in zip(sets, chosen, strict=True) for _ in some]
+        every = [one.crystal for some in chosen for one in some]
+        run = partial(self._run, fmax=spec.fmax, checkpoint=self.checkpoint)
+        first = run(compressed(every, self.energy_models.first, spec.pressure), counted(tell, "relaxing", names))
+        results = iter(more_symmetric(first, run))
+        ask = self.energy_models.further_energies
+        found = [collect(some, [next(results) for _ in some], self._formation_energy, ask) for some in chosen]
+        return [self._further(one, decoded.composition) for one, decoded in zip(found, sets, strict=True)]
+
+    def _further(self, relaxed: RelaxedSet, composition: Composition) -> RelaxedSet:
+        """With the first candidates, as they stand now, relaxed to smaller forces."""
+        spec, path = self._relaxation, self.checkpoint
+        if spec.final_fmax >= spec.fmax:
+            return relaxed
+        ranked = rank_relaxed(relaxed.usable, self.bundle.ranking.relaxed_at(spec.pressure))
+        order = in_known_order(ranked, composition, self.bundle, self.spec)
+        first = [one.crystal for one in order[: spec.n_final]]
+        final = None if path is None else path.with_name(f"{path.stem}-final{path.suffix}")
+        again = self._run(first, fmax=spec.final_fmax, checkpoint=final)
+        pairs = list(zip(first, again, strict=True))
+        return with_further(relaxed, pairs, self._formation_energy, self.energy_models.further_energies)
+
+    @property
+    def _relaxation(self) -> RelaxationSpec:
+        assert self.spec.relaxation is not None
+        return self.spec.relaxation
+
+    @cached_property
+    def _references(self) -> References | None:
+        return load_references(self._relaxation.oracle)
+
+    def _formation_energy(self, composition: Composition, energy_per_atom: float) -> float | None:
+        """In eV/atom, of a total energy by the model that relaxes; None without references."""
+        return None if self._references is None else self._references.formation_energy(composition, energy_per_atom)
+
+    def _run(
+        self,
+        crystals: Sequence[Crystal],
+        progress: Callable[[int, RelaxResult], None] | None = None,
+        *,
+        fmax: float,
+        checkpoint: Path | None,
+    ) -> Sequence[RelaxResult]:
+        config, oracle = replace(self._relaxation.config, fmax=fmax), self._relaxation.oracle
+        return relax_crystals(
+            crystals, oracle, config, processes=self.processes, checkpoint=checkpoint, progress=progress
+        )
