@@ -53,6 +53,13 @@ def test_modules_are_short() -> None:
     assert statistics.median(map(n_lines, MODULES)) <= 180
 
 
+def test_few_modules_know_the_option_of_the_further_energy_models() -> None:
+    """The Python API, the specification, the command line and the results; all others are handed `EnergyModels`."""
+    assert {str(m.relative_to(PACKAGE)) for m in MODULES if "committee" in m.read_text().lower()} == {
+        "api.py", "cli/options.py", "prediction/model_options.py", "prediction/output.py"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("room", sorted({m.relative_to(PACKAGE).parts[0] for m in MODULES}))
 def test_functions_fit_a_screen(room: str) -> None:
     """Options of a command and the text about a function are not counted: only what it does."""

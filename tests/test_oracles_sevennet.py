@@ -11,7 +11,7 @@ from tiny import perovskite, rock_salt, shaken, wurtzite, zinc_blende
 
 from lcoms.core.errors import OracleError
 from lcoms.oracles import sevennet as module
-from lcoms.oracles.registry import DEFAULT_ORACLE, default_committee, make_oracle
+from lcoms.oracles.registry import DEFAULT_ORACLE, default_further, make_oracle
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import to_ase
 
@@ -98,8 +98,8 @@ def test_it_is_made_by_name_and_asked_beside_the_default_only() -> None:
     assert make_oracle("sevennet:l3i5").name == make_oracle("sevennet").name == "sevennet:l3i5"
     with pytest.raises(OracleError, match="no oracle 'sevennet:best'"):
         make_oracle("sevennet:best")
-    assert default_committee(DEFAULT_ORACLE) == ("sevennet:l3i5",)
-    assert default_committee("analytic") == ()
+    assert default_further(DEFAULT_ORACLE) == ("sevennet:l3i5",)
+    assert default_further("analytic") == ()
 
 
 def test_without_the_package_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

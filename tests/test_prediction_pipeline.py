@@ -27,12 +27,13 @@ from lcoms.oracles.hull import Hull, Phase
 from lcoms.prediction import pipeline
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.calibrate import FEATURES, Calibration, CalibrationModel
+from lcoms.prediction.model_options import RankingSpec
 from lcoms.prediction.pipeline import Predictor, Progress
 from lcoms.prediction.ranking_file import RankingWeights
 from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.result import Prediction, decoded_candidates, require_candidates
 from lcoms.prediction.scoring import ScoreWeights
-from lcoms.prediction.spec import PredictionSpec, RankingSpec, RelaxationSpec, SearchSpec
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.relax.result import RelaxConfig
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition

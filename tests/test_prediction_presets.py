@@ -10,7 +10,7 @@ import pytest
 
 from lcoms.core.errors import ConfigError
 from lcoms.oracles import registry
-from lcoms.prediction import presets
+from lcoms.prediction import model_options
 from lcoms.prediction.presets import EFFORTS, Options, spec_for
 from lcoms.prediction.spec import ConstraintSpec, PhononSpec, PredictionSpec, RelaxationSpec
 from lcoms.prediction.structure_types import StructureType
@@ -111,7 +111,7 @@ def test_options_without_effect_are_refused(option: dict[str, Any], monkeypatch:
     with pytest.raises(ConfigError, match=f"{name} has no effect without relaxation; leave it out, or relax."):
         spec_for(Options(relax=False, **option))
     assert spec_for(Options(relax=True, **option)).relaxation is not None
-    monkeypatch.setattr(presets, "find_spec", lambda _name: None)
+    monkeypatch.setattr(model_options, "find_spec", lambda _name: None)
     if name != "oracle":  # an energy model that is named is one to relax with
         with pytest.raises(ConfigError, match=f"{name} has no effect without relaxation"):
             spec_for(Options(**option))
@@ -122,10 +122,10 @@ def test_nothing_asked_for_has_no_effect_to_miss() -> None:
 
 
 def test_relaxation_follows_from_what_is_installed_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presets, "find_spec", lambda _name: None)
+    monkeypatch.setattr(model_options, "find_spec", lambda _name: None)
     assert spec_for(Options()).relaxation is None
     assert spec_for(Options(oracle="analytic")).relaxation == RelaxationSpec("analytic")
-    monkeypatch.setattr(presets, "find_spec", lambda _name: object())
+    monkeypatch.setattr(model_options, "find_spec", lambda _name: object())
     assert spec_for(Options()).relaxation == RelaxationSpec()
 
 

@@ -16,8 +16,9 @@ from tiny import caesium_chloride, decoded_of, decoded_set, proposal_of, relaxed
 import lcoms
 from lcoms.core.errors import LcomsError
 from lcoms.oracles.hull import HullPlace, Part
+from lcoms.prediction.model_options import RankingSpec
 from lcoms.prediction.result import Prediction
-from lcoms.prediction.spec import PredictionSpec, RankingSpec, RelaxationSpec, SearchSpec
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.prediction.stages import Candidate, Decoded, Relaxed
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import from_pymatgen

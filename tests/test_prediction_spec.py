@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ import pytest
 
 from lcoms.core.errors import ConfigError
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.model_options import RankingSpec
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.random_symmetric import RandomSymmetricSpec
 from lcoms.prediction.spec import (
     DecoderSpec,
     PredictionSpec,
-    RankingSpec,
     RelaxationSpec,
     SearchSpec,
     read_spec,
@@ -51,6 +52,24 @@ def test_a_toml_file_says_what_differs_from_the_defaults(tmp_path: Path) -> None
     )
     search = SearchSpec(start="random", formula_units=(2, 4), decoder=DecoderSpec(kept=2))
     assert read_spec(path) == PredictionSpec(3, search, ranking=RankingSpec(("sevennet:l3i5",)))
+
+
+def test_the_further_models_keep_the_name_that_files_of_earlier_runs_have(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(
+        '{"spec": {"relaxation": {"oracle": "analytic"}, "ranking": {"committee": ["toy_oracles:Springs"]}}}'
+    )
+    spec = read_spec(path)
+    assert spec.models == ("analytic", "toy_oracles:Springs")
+    assert spec.to_dict()["ranking"] == {"committee": ["toy_oracles:Springs"]}
+
+
+def test_other_models_leave_the_other_options() -> None:
+    two = UNUSUAL.with_models(["analytic", "toy_oracles:Springs"])
+    assert two.models == ("analytic", "toy_oracles:Springs")
+    assert two.with_models(["analytic"]) == replace(UNUSUAL, ranking=RankingSpec())
+    none = PredictionSpec().with_models(())
+    assert (none.relaxation, none.models, none.with_models(["analytic"]).models) == (None, (), ("analytic",))
 
 
 def test_the_results_of_a_run_repeat_it_exactly(tiny_weights: Path, tmp_path: Path) -> None:

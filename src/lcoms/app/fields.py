@@ -11,11 +11,12 @@ from lcoms.core.config import read_range
 from lcoms.core.errors import ConfigError
 from lcoms.prediction.constraints import SYSTEMS, groups_of_system, read_space_groups
 from lcoms.prediction.known_cell import read_cell
+from lcoms.prediction.model_options import ModelOptions
 from lcoms.prediction.presets import EFFORTS, Options
 from lcoms.prediction.structure_types import StructureType, read_structure_type
 
 LONGEST = 100  # characters of a field
-FIXED = ("relax", "oracle", "committee")  # whoever starts the server chooses these
+FIXED = tuple(field.name for field in fields(ModelOptions))  # whoever starts the server chooses these
 RELAXATION = ("n_relax", "random_symmetric", "fmax", "pressure", "phonons", "temperature")
 FIRST = ("effort",)
 CHOICES = {"effort": tuple(EFFORTS), "start": ("", "library", "prior", "random")}

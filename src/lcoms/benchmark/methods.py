@@ -46,6 +46,7 @@ from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.propose import check_composition, composition_seed
 from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Crystal
 
 
@@ -244,25 +245,23 @@ def _input_coms(case: Case) -> Found:
 
 def _pipeline(case: Case) -> Found:
     config = case.context.config
-    options = Options(
-        effort=config.effort, exclude_same=True, seed=case.seed, relax=True, oracle=config.judge, committee=()
-    )
-    return _predicted(case, options)
+    options = Options(effort=config.effort, exclude_same=True, seed=case.seed, relax=True)
+    return _predicted(case, spec_for(options).with_models([config.judge]))
 
 
 def _decoded(case: Case) -> Found:
     options = Options(effort=case.context.config.effort, exclude_same=True, seed=case.seed, relax=False)
-    return _predicted(case, options)
+    return _predicted(case, spec_for(options))
 
 
-def _predicted(case: Case, options: Options) -> Found:
+def _predicted(case: Case, spec: PredictionSpec) -> Found:
     """The first candidate of a prediction, and what it cost."""
-    predictor = Predictor(case.context.models.weights, spec_for(options), processes=1)
+    predictor = Predictor(case.context.models.weights, spec, processes=1)
     clock = time.perf_counter()
     result: Prediction = predictor.predict(case.task.reference.composition)
     seconds = {"search": time.perf_counter() - clock}
     steps = result.decoded.n_proposals * predictor.spec.search.steps
-    n_evaluations, single_points = (result.n_relaxations, result.n_oracle_calls) if options.relax else (steps, 0)
+    n_evaluations, single_points = (result.n_relaxations, result.n_oracle_calls) if spec.relaxation else (steps, 0)
     if not result.candidates:
         return Found(None, seconds, n_evaluations, "no candidate is left", single_points=single_points)
     first = result.candidates[0]

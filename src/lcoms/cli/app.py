@@ -14,6 +14,7 @@ import typer
 
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
+    Models,
     NRelaxOption,
     RelaxOption,
     RelaxProcessesOption,
@@ -21,7 +22,7 @@ from lcoms.cli.options import (
     WeightsOption,
     spec_of,
 )
-from lcoms.cli.search_options import Models, options_of
+from lcoms.cli.search_options import options_of
 from lcoms.core.errors import ConfigError, LcomsError
 
 CONNECTIONS = 800  # at once; slow ones wait in a poll and hold none of the threads

@@ -13,11 +13,12 @@ import typer
 from lcoms.cli import evaluate_latents
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
+    Models,
     NRelaxOption,
     WeightsOption,
     spec_of,
 )
-from lcoms.cli.search_options import Descents, Models, options_of
+from lcoms.cli.search_options import Descents, options_of
 from lcoms.core.errors import DataError
 
 if TYPE_CHECKING:

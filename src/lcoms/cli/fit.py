@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.groups import with_groups
-from lcoms.cli.options import spec_of
-from lcoms.cli.search_options import Models, options_of
+from lcoms.cli.options import Models, spec_of
+from lcoms.cli.search_options import options_of
 from lcoms.core.errors import DataError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 

@@ -12,6 +12,7 @@ from lcoms.cli.console import plain_console
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
     CandidatesOption,
+    Models,
     OrderedOption,
     RelaxProcessesOption,
     SeedOption,
@@ -20,7 +21,7 @@ from lcoms.cli.options import (
     WithoutSameOption,
     spec_of,
 )
-from lcoms.cli.search_options import Descents, Models, options_of
+from lcoms.cli.search_options import Descents, options_of
 from lcoms.cli.structures import complain
 from lcoms.core.disk import require_no_campaign
 

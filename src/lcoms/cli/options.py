@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -97,6 +98,15 @@ CommitteeOption = Annotated[
         show_default="sevennet:l3i5, where sevenn is installed and --oracle is not given",
     ),
 ]
+
+
+class Models(NamedTuple):
+    """The energy models that relax and rank."""
+
+    oracle: OracleOption = None
+    committee: CommitteeOption = None
+
+
 FmaxOption = Annotated[
     float | None, typer.Option(help="Relax until the largest force is below this, eV/angstrom.", show_default="0.1")
 ]
@@ -195,6 +205,16 @@ def types_of(texts: list[str] | None) -> tuple[StructureType, ...]:
 def units_of(text: str | None) -> tuple[int, int] | None:
     """Formula units as they were typed."""
     return None if text is None else read_range(text, "--formula-units")
+
+
+READ: Mapping[str, Callable[[Any], Any]] = {
+    "formula_units": units_of,
+    "committee": names_of,
+    "cell": cell_of,
+    "prototypes": types_of,
+    "exclude_prototypes": types_of,
+}
+"""How options are read that are not typed as they are meant."""
 
 
 def formulas_of(file: Path) -> list[str]:

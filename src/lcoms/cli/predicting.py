@@ -34,7 +34,7 @@ STAR_NOTE = " *: total energy, as the energy model has no reference for an eleme
 DECODED_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
 PRESSURE_NOTE = "H: enthalpies at {pressure:g} GPa after relaxation with {oracle}, eV/atom."
 RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom, and the surrogate's before it."
-COMMITTEE_NOTE = " `above` is by the mean of {models}."
+MEAN_NOTE = " `above` is by the mean of {models}."
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Done:
         note = PRESSURE_NOTE if spec.pressure else RELAXED_NOTE
         note = note.format(oracle=spec.relaxation.oracle, pressure=spec.pressure)
         if len(self.ranked_by) > 1:
-            note += COMMITTEE_NOTE.format(models=" and ".join(self.ranked_by))
+            note += MEAN_NOTE.format(models=" and ".join(self.ranked_by))
         return note + (STAR_NOTE if self.starred else "")
 
 

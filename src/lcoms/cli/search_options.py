@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from lcoms.cli.groups import is_group
 from lcoms.cli.options import (
     DEFAULT_EFFORT,
+    READ,
     CandidatesOption,
     CellOption,
     CellToleranceOption,
-    CommitteeOption,
     CrystalSystemOption,
     DensityOption,
     EffortOption,
@@ -21,8 +21,8 @@ from lcoms.cli.options import (
     FormulaUnitsOption,
     MaxCellOption,
     MaxEAboveOption,
+    Models,
     NRelaxOption,
-    OracleOption,
     PhononsOption,
     PressureOption,
     PrototypeOption,
@@ -39,12 +39,8 @@ from lcoms.cli.options import (
     ToleranceOption,
     VolumeOption,
     WithoutSameOption,
-    cell_of,
     groups_of,
-    names_of,
     spec_of,
-    types_of,
-    units_of,
 )
 
 if TYPE_CHECKING:
@@ -57,13 +53,6 @@ class Descents(NamedTuple):
 
     effort: EffortOption = DEFAULT_EFFORT
     starts: StartsOption = None
-
-
-class Models(NamedTuple):
-    """The energy models that relax and rank."""
-
-    oracle: OracleOption = None
-    committee: CommitteeOption = None
 
 
 class SearchOptions(NamedTuple):
@@ -125,14 +114,6 @@ RENAMED = {
     "prototype": "prototypes",
     "exclude_prototype": "exclude_prototypes",
 }
-READ: Mapping[str, Callable[[Any], Any]] = {
-    "formula_units": units_of,
-    "committee": names_of,
-    "cell": cell_of,
-    "prototypes": types_of,
-    "exclude_prototypes": types_of,
-}
-"""How options are read that are not typed as they are meant."""
 
 
 def options_of(asked: Group) -> Options:

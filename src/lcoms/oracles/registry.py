@@ -25,7 +25,7 @@ from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.provenance import of_imported
 
 DEFAULT_ORACLE = "chgnet:r2scan"
-DEFAULT_COMMITTEE = ("sevennet:l3i5",)
+DEFAULT_FURTHER = ("sevennet:l3i5",)
 NAMES = ("chgnet:r2scan", "chgnet:0.3.0", "sevennet:l3i5", "gpaw", "analytic")
 SEVENNET_WEIGHTS = ("l3i5",)
 CHGNET_WEIGHTS = ("r2scan", "0.3.0")
@@ -75,12 +75,12 @@ def _sevennet(weights: str) -> EnergyOracle:
     return SevenNetOracle(weights)
 
 
-def default_committee(oracle: str) -> tuple[str, ...]:
+def default_further(oracle: str) -> tuple[str, ...]:
     """The models that are asked beside another one where nothing is said.
 
     SevenNet, where it is installed, beside the default model: a model of one's own is not overruled.
     """
-    return DEFAULT_COMMITTEE if oracle == DEFAULT_ORACLE and find_spec("sevenn") is not None else ()
+    return DEFAULT_FURTHER if oracle == DEFAULT_ORACLE and find_spec("sevenn") is not None else ()
 
 
 def _gpaw(settings: str) -> EnergyOracle:

@@ -87,6 +87,6 @@ def _probability(
     """
     if not models or spec.pressure or (candidates and candidates[0].known is not None):
         return None
-    model = calibration.find(spec.with_options({"ranking": {"committee": list(models[1:])}}))
+    model = calibration.find(spec.with_models(models))
     features = [] if model is None else evidence(candidates)
     return model.probability(features) if model is not None and features else None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
 from typing import Any
 
 from lcoms.core.errors import ConfigError
-from lcoms.oracles.registry import DEFAULT_ORACLE, default_committee
 from lcoms.phonons.harmonic import require_phonopy
+from lcoms.prediction.model_options import ModelOptions
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.structure_types import StructureType
 
@@ -35,8 +34,8 @@ EFFORTS: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a person may choose; None leaves the choice to the effort.
+class Options(ModelOptions):
+    """What a person may choose, the energy models included; None leaves the choice to the effort.
 
     Attributes:
         effort: fast, normal or thorough.
@@ -48,9 +47,6 @@ class Options:
         start: where descents start: library, prior or random.
         symmetry: decode within the space groups of the templates, or freely.
         exclude_same: leave templates of the very composition out.
-        relax: relax the best candidates and rank by energy models; None: where CHGNet is installed.
-        oracle: the energy model that relaxes.
-        committee: further energy models, whose energies count as much in the order; an empty one for none.
         n_relax: candidates that are relaxed.
         random_symmetric: random symmetric crystals that are relaxed beside them.
         fmax: eV/angstrom left by a relaxation.
@@ -78,9 +74,6 @@ class Options:
     start: str | None = None
     symmetry: bool = True
     exclude_same: bool = False
-    relax: bool | None = None
-    oracle: str | None = None
-    committee: tuple[str, ...] | None = None
     n_relax: int | None = None
     random_symmetric: int | None = None
     fmax: float | None = None
@@ -119,22 +112,12 @@ def spec_for(options: Options) -> PredictionSpec:
     if options.phonons:
         require_phonopy()
     spec = PredictionSpec().with_options(EFFORTS[options.effort]).with_options(_search(options))
-    relax = options.relax
-    if relax is None:
-        relax = find_spec("chgnet") is not None or options.oracle is not None
-    if not relax:
+    models = options.models
+    if not models:
         _require_effect(options)
-        nothing: dict[str, Any] = {
-            "relaxation": None,
-            "ranking": {"committee": []},
-            "search": {"random_symmetric": {"n": 0}},
-        }
-        return spec.with_options(nothing)
-    oracle = options.oracle or DEFAULT_ORACLE
-    committee = default_committee(oracle) if options.committee is None else options.committee
-    relaxation = _given(oracle=oracle, n_relax=options.n_relax, fmax=options.fmax, pressure=options.pressure)
-    further = [name for name in committee if name != oracle]
-    return spec.with_options({"relaxation": relaxation, "ranking": {"committee": further}})
+        return spec.with_models(()).with_options({"search": {"random_symmetric": {"n": 0}}})
+    relaxation = _given(n_relax=options.n_relax, fmax=options.fmax, pressure=options.pressure)
+    return spec.with_models(models).with_options({"relaxation": relaxation})
 
 
 def _search(options: Options) -> dict[str, Any]:
@@ -180,8 +163,7 @@ def _known(options: Options) -> dict[str, Any]:
 def _require_effect(options: Options) -> None:
     """ConfigError for an option of the relaxation where there is none."""
     without = {
-        "oracle": options.oracle,
-        "committee": options.committee or None,
+        **options.named,
         "n_relax": options.n_relax,
         "random_symmetric": options.random_symmetric or None,
         "fmax": options.fmax,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from lcoms.core.config import from_dict, merged, to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 from lcoms.prediction.known_cell import KnownCell, check_cell
+from lcoms.prediction.model_options import RankingSpec
 from lcoms.prediction.random_symmetric import RandomSymmetricSpec
 from lcoms.prediction.structure_types import StructureType
 from lcoms.relax.result import GIGAPASCAL, RelaxConfig
@@ -156,17 +157,6 @@ class RelaxationSpec:
 
 
 @dataclass(frozen=True)
-class RankingSpec:
-    """How candidates are ranked.
-
-    Attributes:
-        committee: names of further energy models; the mean of their energies and that of the model that relaxed counts.
-    """
-
-    committee: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class ConstraintSpec:
     """What the user knows of the crystal.
 
@@ -261,15 +251,14 @@ class PredictionSpec:
             raise ConfigError("phonons need relaxed candidates; add --relax, or leave --phonons out.")
         if self.phonons.n and self.pressure:
             raise ConfigError("phonons are computed only at zero pressure; leave out --phonons or --pressure.")
-        if self.relaxation is None and self.ranking.committee:
-            raise ConfigError("a committee ranks relaxed crystals only; add --relax, or leave the committee out.")
+        self.ranking.models(None if self.relaxation is None else self.relaxation.oracle)
         if self.relaxation is None and self.constraints.max_e_above is not None:
             raise ConfigError("max_e_above has no effect without relaxation; leave it out, or relax.")
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the energy models, the one that relaxes first; none without relaxation."""
-        return () if self.relaxation is None else (self.relaxation.oracle, *self.ranking.committee)
+        return self.ranking.models(None if self.relaxation is None else self.relaxation.oracle)
 
     @property
     def ranked_by(self) -> str:
@@ -293,6 +282,20 @@ class PredictionSpec:
             ConfigError: an unknown option, or a value that makes no sense.
         """
         return merged(self, options)
+
+    def with_models(self, names: Sequence[str]) -> PredictionSpec:
+        """This specification with other energy models.
+
+        Args:
+            names: of the one that relaxes, then of the further ones; none for no relaxation.
+
+        Raises:
+            ConfigError: an option needs relaxation, and there is none.
+        """
+        if not names:
+            return replace(self, relaxation=None, ranking=RankingSpec())
+        relaxation = replace(self.relaxation or RelaxationSpec(), oracle=names[0])
+        return replace(self, relaxation=relaxation, ranking=RankingSpec(tuple(names[1:])))
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; `from_dict` reads it back."""
