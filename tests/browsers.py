@@ -41,6 +41,13 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for all tests of a file."""
+    with chromium() as found:
+        yield found
+
+
 class Watched:
     """A page that remembers what it complained of and what it asked for."""
 

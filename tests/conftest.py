@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from browsers import browser as browser
 from hypothesis import settings
 
 # Small tensors gain nothing from threads, and on a busy machine threads that wait for each other cost minutes.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from browsers import PATIENCE, Watched, chromium, colours, picture
+from browsers import PATIENCE, Watched, colours, picture
 from page_cases import overlap_of, proposal, salt, titanate
 from tiny import perovskite, rock_salt
 
@@ -33,12 +33,6 @@ for (const canvas of [HTMLCanvasElement, OffscreenCanvas]) {
   };
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from browsers import Watched, chromium, colours, picture
+from browsers import Watched, colours, picture
 from page_cases import fitted, relaxed, salt, titanate
 from tiny import decoded_of
 
@@ -34,12 +34,6 @@ COUNT_DRAWN = """
     viewer.gl.show = (...rest) => { window.drawn += 1; return show(...rest); };
     viewer.gl.render = (...rest) => { window.drawn += 1; return draw(...rest); };
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
