@@ -30,8 +30,9 @@ formula:
 predict: formula $(VENV)/.ready
 	@$(BIN)/lcoms predict $(foreach formula,$(FORMULA),'$(formula)') $(ARGS)
 
+# One process for each core; ARGS="-n 0" keeps all tests in one.
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check

@@ -3,7 +3,7 @@
     python benchmarks/fuzz.py [--n 1200] [--seed 0] [--only formulas cif journal cache ...]
 
 Prints one line a kind, and ends with 1 where a command ended otherwise than with 0 or 2 and a sentence, or not within
-30 s; the smallest such input is printed. The examples are made by tests/fuzz.py
+two minutes; the smallest such input is printed. The examples are made by tests/fuzz.py
 and tests/fuzz_state.py.
 """
 

@@ -155,14 +155,21 @@ def kill_and_resume(job: Job, wanted: dict[str, bytes], folder: Path, *, kills: 
 
 
 def at_random(job: Job, undisturbed: Undisturbed, seed: int) -> Kill:
-    """At moments between the first and the last that an undisturbed run takes; half of them with all children."""
-    chance = random.Random(seed)
+    """At moments between the first and the last that an undisturbed run takes; half of them with all children.
 
-    def kill(out: Path, _: int) -> bool:
+    A new run that ends before its kill, since other programs no longer slow it down, says how long a run takes now.
+    """
+    chance, pace = random.Random(seed), 1.0
+
+    def kill(out: Path, number: int) -> bool:
+        nonlocal pace
         send = os.killpg if chance.random() < 0.5 else os.kill
+        moment, clock = chance.uniform(0.7 * undisturbed.begun, undisturbed.done), time.monotonic()
         with _started(job, out) as process:
             try:
-                code = process.wait(chance.uniform(0.7 * undisturbed.begun, undisturbed.done))
+                code = process.wait(pace * moment)
+                if number == 0:
+                    pace = min(pace, (time.monotonic() - clock) / undisturbed.done)
             except subprocess.TimeoutExpired:
                 send(process.pid, signal.SIGKILL)
                 code = process.wait()

@@ -20,7 +20,7 @@ from lcoms.app.server import read_form
 from lcoms.prediction.pipeline import Predictor, Progress
 from lcoms.prediction.presets import Options, spec_for
 
-SECONDS = 30.0
+SECONDS = 120.0
 NASTY = "\"'><script>alert(1)</script>"
 
 

@@ -26,7 +26,7 @@ def page_faults(prepare: str) -> int:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     return int(answer.stdout)
 

@@ -17,6 +17,8 @@ pytest.importorskip("waitress", reason="the extra app is not installed")
 
 from lcoms.cli.main import run
 
+PATIENCE = 120.0  # seconds, on a busy machine
+
 
 def test_a_real_server_answers_at_loopback_only(
     tiny_weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -32,7 +34,7 @@ def test_a_real_server_answers_at_loopback_only(
 
         def visit() -> None:
             port = made[0].effective_port
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as answer:
                 answers.append(answer.read().decode())
 
         def serve() -> None:
@@ -72,7 +74,7 @@ def served(
         command = ["app", "--port", "0", "--no-relax", "--weights", str(tiny_weights), *arguments]
         threads.append(threading.Thread(target=run, args=(command,), daemon=True))
         threads[0].start()
-        said, end = "", time.monotonic() + 30
+        said, end = "", time.monotonic() + PATIENCE
         while "Open http" not in said and time.monotonic() < end:
             time.sleep(0.05)
             said += capsys.readouterr().out
@@ -80,13 +82,15 @@ def served(
 
     yield start
     made[0].asyncore.close_all(made[0]._map)
-    threads[0].join(10)
+    threads[0].join(PATIENCE)
 
 
 def ask(address: str, **headers: str) -> tuple[int, str]:
     request = urllib.request.Request(address, headers=headers)
     try:
-        with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(request, timeout=10) as answer:
+        with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(
+            request, timeout=PATIENCE
+        ) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -112,7 +116,7 @@ def test_other_machines_need_the_address_with_its_token_and_a_name_of_this_machi
         f"{local}predict", b"formula=NaCl", {"Cookie": cookie, "Origin": "http://evil.example.org"}
     )
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(form, timeout=10)
+        urllib.request.urlopen(form, timeout=PATIENCE)
 
 
 def test_slow_connections_do_not_keep_others_out(served) -> None:
@@ -124,7 +128,7 @@ def test_slow_connections_do_not_keep_others_out(served) -> None:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
         clock = time.monotonic()
         assert ask(address)[0] == 200
-        assert time.monotonic() - clock < 3
+        assert time.monotonic() - clock < 15  # it took 30 s where each kept a thread
     finally:
         for connection in slow:
             connection.close()

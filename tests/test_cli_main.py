@@ -7,7 +7,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from lcoms.cli.main import COMMANDS, LazyCommand, load_command, run
 from lcoms.core.errors import FormulaError
 from lcoms.structure.io import to_cif
 
-HELP_BUDGET = 0.7  # seconds
+HELP_BUDGET = 0.7  # seconds of a core
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -43,10 +42,11 @@ def add_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 
 
 def test_help_lists_every_command_within_its_budget() -> None:
-    for _ in range(5):  # other work on the machine may slow down some calls, but not all
-        started = time.perf_counter()
+    for _ in range(5):  # the first call may have to read from a slow disk
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         result = call("-h")
-        seconds = time.perf_counter() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         if seconds < HELP_BUDGET:
             break
     assert result.returncode == 0
@@ -195,7 +195,7 @@ def test_too_small_limits_are_one_sentence_before_the_work(limit: tuple[int, int
     kind, value = limit
     command = [sys.executable, "-m", "lcoms", "predict", "NaCl", "--no-relax", "--out", str(tmp_path / "out")]
     result = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60,
+        command, capture_output=True, text=True, check=False, timeout=300,
         preexec_fn=lambda: resource.setrlimit(kind, (value, value)),
     )  # fmt: skip
     assert result.returncode == 2

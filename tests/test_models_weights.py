@@ -116,10 +116,10 @@ def test_headers_that_ask_for_a_huge_network_are_refused_at_once(changes: dict[s
     save_cdvae(tiny_cdvae(), tmp_path / "a.safetensors", metadata=FACTS)
     _, header = read_tensors(tmp_path / "a.safetensors", KIND, VERSION)
     path = damaged(tmp_path / "b.safetensors", tmp_path / "a.safetensors", config=header["config"] | changes)
-    before, clock = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, clock = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(WeightsError, match="does not fit this version"):
         load_cdvae(path)
-    assert time.monotonic() - clock < 20
+    assert time.process_time() - clock < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
 
 

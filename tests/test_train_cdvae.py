@@ -359,7 +359,7 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(TWO_PROCESSES.format(tests=str(Path(__file__).parent), out=str(tmp_path / "two")))
     result = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, check=False, timeout=300, env={**os.environ}
+        [sys.executable, str(program)], capture_output=True, text=True, check=False, timeout=600, env={**os.environ}
     )
     assert result.returncode == 0, result.stderr
     one = tensors(train(tmp_path / "one", replace(QUICK, batches_per_step=4)))

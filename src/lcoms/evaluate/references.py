@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -38,18 +39,26 @@ class Reference:
 
 def paper_compounds() -> list[Reference]:
     """Experimental ground states of the 26 compounds, primitive cells."""
+    return list(_paper_compounds())
+
+
+@cache
+def _paper_compounds() -> tuple[Reference, ...]:
+    """Each space group is made once, which takes longer than all else."""
     from pymatgen.core import Lattice, Structure
+    from pymatgen.symmetry.groups import SpaceGroup
 
     table = json.loads(files("lcoms.evaluate").joinpath("compounds.json").read_text())
+    groups = {name: SpaceGroup(name) for name in {row["space_group"]: None for row in table["compounds"]}}
     references = []
     for row in table["compounds"]:
         lattice = Lattice.from_parameters(*row["lengths"], *row["angles"])
-        species = [element for element, _, _ in row["sites"]]
-        coords = [position for _, _, position in row["sites"]]
-        structure = Structure.from_spacegroup(row["space_group"], lattice, species, coords)
+        orbits = [(element, groups[row["space_group"]].get_orbit(position)) for element, _, position in row["sites"]]
+        species = [element for element, orbit in orbits for _ in orbit]
+        structure = Structure(lattice, species, [position for _, orbit in orbits for position in orbit])
         crystal = from_pymatgen(structure.get_primitive_structure())
         references.append(Reference(row["formula"], crystal.composition.reduced, crystal))
-    return references
+    return tuple(references)
 
 
 def references_from_file(path: Path, *, max_atoms: int) -> tuple[list[Reference], int]:
