@@ -26,6 +26,7 @@ NETWORK = [
 ]  # fmt: skip
 TRAINING = ["steps=40", "warmup=1", "atoms_per_batch=64", "batches_per_step=1", "log_every=1", "checkpoint_minutes=0"]
 QUICK = ["--starts", "2", "--steps", "1", "-n", "2", "--n-relax", "1", "--relax", "--oracle", "analytic"]
+LOGS = ("logs", "tensorboard")
 FORMULAS = ["NaCl", "ZnO", "CsCl", "SrTiO3", "ZnS", "CsZnO", "NaCsCl2", "SrO", "TiO2", "ZnCl2"]
 SMALL_SHARDS = """
 from functools import partial
@@ -47,9 +48,10 @@ notes(lcoms.train.fitting.SafeCheckpoint, "save", lambda _, self, module: module
 """
 EPOCHS = """
 import types
-import lcoms.train.surrogate
+import lcoms.train.fitting, lcoms.train.surrogate
 lcoms.train.surrogate.time = types.SimpleNamespace(perf_counter=lambda: 0.0)  # seconds of an epoch are no result
-notes(lcoms.train.surrogate.SurrogateTrainer, "save", lambda _, self, path: len(self.history))
+lcoms.train.surrogate.CHECKPOINT_MINUTES = 0.0
+notes(lcoms.train.fitting.SafeCheckpoint, "save", lambda _, self, module: module.step if module.step < 60 else None)
 """
 RELAXED = """
 from lcoms.relax.checkpoint import Checkpoint, crystal_key
@@ -143,7 +145,7 @@ def campaign_job(folder: Path) -> Job:
 
 
 def surrogate_job(folder: Path) -> Job:
-    """A tiny surrogate of many epochs; what it learns from is encoded anew each time."""
+    """A tiny surrogate of many epochs; what it learns from is encoded anew each time, and logs are no result."""
     (folder / "weights").mkdir()
     write_weights(folder / "weights")
     crystals = made_crystals()
@@ -152,7 +154,11 @@ def surrogate_job(folder: Path) -> Job:
     make_store(folder / "store", crystals, energies=energies, hull=[0.0] * len(crystals), splits=splits)
     settings = ["--set", "hidden=16", "--set", "epochs=60", "--set", "precision=float32"]
     arguments = ["train", "surrogate", str(folder / "store"), "--cdvae", str(folder / "weights" / "cdvae.safetensors")]
-    return Job(EPOCHS, lambda out: [*arguments, "--out", str(out), *settings], contents)
+
+    def results(out: Path) -> dict[str, bytes]:
+        return {name: content for name, content in contents(out).items() if not {*LOGS} & {*Path(name).parts}}
+
+    return Job(EPOCHS, lambda out: [*arguments, "--out", str(out), *settings], results)
 
 
 def predict_job(folder: Path) -> Job:

@@ -3,19 +3,24 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
 
-from lcoms.core.errors import ConfigError, DataError
-from lcoms.models.surrogate import SurrogateConfig
+from lcoms.core.errors import DataError, WeightsError
+from lcoms.models.surrogate import ConservativeLosses, SurrogateConfig
 from lcoms.models.surrogate_file import load_surrogate
 from lcoms.prediction.descend import descend
+from lcoms.train import surrogate as module
+from lcoms.train.fitting import SafeCheckpoint
 from lcoms.train.ranking import within_composition_spearman
-from lcoms.train.surrogate import CHECKPOINT, SurrogateTrainer, train_surrogate
+from lcoms.train.surrogate import SurrogateModule, train_surrogate
 from lcoms.train.surrogate_data import SurrogateData
+from lcoms.train.surrogate_figures import EpochRecord
+from lcoms.train.trainer import CHECKPOINT_FILE
 
 TINY = SurrogateConfig(
     hidden=16, batch_size=32, epochs=4, learning_rate=1e-3, precision="float32", step_size=0.1, composition_scale=1.0
@@ -34,67 +39,71 @@ def make_data(n: int = 160, d: int = 4, seed: int = 0) -> SurrogateData:
     return SurrogateData(latents, features, energies, groups, groups % 5 == 0)
 
 
-def weights_of(trainer: SurrogateTrainer) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in trainer.surrogate.parameters()])
+def weights_of(trained: SurrogateModule) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trained.surrogate.parameters()])
 
 
-def step_on_all(trainer: SurrogateTrainer) -> None:
-    assert trainer.step(trainer._normalised, trainer._features, trainer._targets) is not None
+def without_seconds(history: list[EpochRecord]) -> list[EpochRecord]:
+    return [replace(record, seconds=0.0) for record in history]
 
 
-def test_alpha_rises_above_tau_and_falls_below() -> None:
+def test_the_first_epoch_is_that_of_the_equations(tmp_path: Path) -> None:
+    """As a loop over the batches, written without a trainer, gives it for the same seed."""
+    (found,) = train_surrogate(make_data(), tmp_path, config=replace(TINY, epochs=1), seed=3).history
+    figures = (found.squared_error, found.mae, found.overestimation, found.alpha, found.val_mae, found.val_drop_50)
+    assert figures == pytest.approx(
+        (0.97303474, 0.19609478, 0.00011206918, 0.096081212, 0.21069609, 0.0063844994), rel=1e-4
+    )
+    assert (found.val_spearman, found.val_polymorphic) == (pytest.approx(0.6), 8)
+
+
+def test_alpha_rises_above_tau_and_falls_below(tmp_path: Path) -> None:
     for tau, rises in ((1e-9, True), (1e3, False)):
-        trainer = SurrogateTrainer(make_data(), replace(TINY, tau=tau))
-        before = float(trainer.log_alpha.detach())
-        losses = trainer.step(trainer._normalised, trainer._features, trainer._targets)
-        assert losses is not None
-        assert (losses.overestimation.item() > tau) == rises
-        assert (float(trainer.log_alpha.detach()) > before) == rises
+        config = replace(TINY, tau=tau, epochs=1, batch_size=1000)
+        (found,) = train_surrogate(make_data(), tmp_path / str(tau), config=config).history
+        assert (found.overestimation > tau) == rises
+        assert (found.alpha > config.initial_alpha) == rises
 
 
-def test_log_alpha_stays_within_its_limits() -> None:
+def test_log_alpha_stays_within_its_limits(tmp_path: Path) -> None:
     for tau, limit in ((1e-9, 10.0), (1e3, -10.0)):
-        trainer = SurrogateTrainer(make_data(), replace(TINY, tau=tau, alpha_learning_rate=5.0))
-        for _ in range(5):
-            step_on_all(trainer)
-        assert float(trainer.log_alpha.detach()) == limit
+        config = replace(TINY, tau=tau, alpha_learning_rate=5.0, epochs=5, batch_size=1000)
+        assert float(train_surrogate(make_data(), tmp_path / str(tau), config=config).log_alpha.detach()) == limit
 
 
-def test_regression_learns_and_ranks_unseen_compositions() -> None:
+def test_regression_learns_and_ranks_unseen_compositions(tmp_path: Path) -> None:
     config = replace(TINY, epochs=60, conservatism="off", residual=True, learning_rate=3e-3)
-    trainer = SurrogateTrainer(make_data(), config)
-    first = trainer.run_epoch()
-    for _ in range(config.epochs - 1):
-        last = trainer.run_epoch()
-    assert last.val_mae < 0.3 * first.val_mae
-    assert last.val_spearman > 0.9
-    assert last.val_polymorphic == 8
+    history = train_surrogate(make_data(), tmp_path, config=config).history
+    assert history[-1].val_mae < 0.3 * history[0].val_mae
+    assert history[-1].val_spearman > 0.9
+    assert history[-1].val_polymorphic == 8
 
 
-def test_killed_training_resumes_to_identical_weights(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("last", [8, 10], ids=["between two epochs", "within an epoch"])
+def test_killed_training_resumes_to_identical_weights(
+    last: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs have four steps, and there is a checkpoint after each of them."""
+    monkeypatch.setattr(module, "CHECKPOINT_MINUTES", 0.0)
     config = replace(TINY, final_lr_fraction=0.1, latent_noise=0.1)
     whole = train_surrogate(make_data(), tmp_path / "whole", config=config, seed=3)
-    calls = 0
-    real_step = SurrogateTrainer.step
+    real_step = SurrogateModule.training_step
 
-    def dies(self, *batch):
-        nonlocal calls
-        calls += 1
-        if calls == 11:  # in the middle of the third epoch of four steps
+    def dies(self: SurrogateModule, step: int) -> None:
+        if step == last:
             raise RuntimeError("killed")
-        return real_step(self, *batch)
+        real_step(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SurrogateTrainer, "step", dies)
+        patch.setattr(SurrogateModule, "training_step", dies)
         with pytest.raises(RuntimeError, match="killed"):
             train_surrogate(make_data(), tmp_path / "cut", config=config, seed=3)
-    epochs = []
+    epochs: list[EpochRecord] = []
     resumed = train_surrogate(make_data(), tmp_path / "cut", config=config, seed=3, on_epoch=epochs.append)
     assert [record.epoch for record in epochs] == [3, 4]
     assert torch.equal(weights_of(whole), weights_of(resumed))
     assert torch.equal(whole.log_alpha, resumed.log_alpha)
-    for ours, theirs in zip(whole.history, resumed.history, strict=True):
-        assert replace(ours, seconds=0.0) == replace(theirs, seconds=0.0)
+    assert without_seconds(whole.history) == without_seconds(resumed.history)
     for name in ("best.safetensors", "last.safetensors"):
         one, two = (load_surrogate(tmp_path / run / name)[0].state_dict() for run in ("whole", "cut"))
         assert all(torch.equal(one[key], two[key]) for key in one)
@@ -102,7 +111,21 @@ def test_killed_training_resumes_to_identical_weights(tmp_path, monkeypatch) -> 
     assert not torch.equal(weights_of(whole), weights_of(other))
 
 
-def test_folder_holds_config_metrics_and_best(tmp_path) -> None:
+def test_a_finished_run_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = train_surrogate(make_data(), tmp_path, config=TINY)
+    files = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
+
+    def saved(*_: object) -> None:
+        raise AssertionError("written again")
+
+    monkeypatch.setattr(SafeCheckpoint, "save", saved)
+    again = train_surrogate(make_data(), tmp_path, config=TINY)
+    assert again.history == first.history
+    assert torch.equal(weights_of(again), weights_of(first))
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.*")} == files
+
+
+def test_folder_holds_config_metrics_and_best(tmp_path: Path) -> None:
     config = replace(TINY, learning_rate=0.05, epochs=6)
     trainer = train_surrogate(make_data(), tmp_path, config=config)
     assert json.loads((tmp_path / "config.json").read_text())["config"]["hidden"] == 16
@@ -114,27 +137,37 @@ def test_folder_holds_config_metrics_and_best(tmp_path) -> None:
     assert load_surrogate(tmp_path / "last.safetensors")[1]["metrics"]["epoch"] == 6
 
 
-def test_checkpoint_of_other_settings_or_data_is_refused(tmp_path) -> None:
+def test_checkpoint_of_other_settings_or_data_is_refused(tmp_path: Path) -> None:
     train_surrogate(make_data(), tmp_path, config=replace(TINY, epochs=1))
-    with pytest.raises(ConfigError, match="another hidden, tau"):
+    with pytest.raises(WeightsError, match=r"another config \(hidden, tau\)"):
         train_surrogate(make_data(), tmp_path, config=replace(TINY, hidden=8, tau=2.0))
-    with pytest.raises(DataError, match="other data"):
+    with pytest.raises(WeightsError, match="another data set"):
         train_surrogate(make_data(seed=1), tmp_path, config=TINY)
+    with pytest.raises(WeightsError, match="another seed"):
+        train_surrogate(make_data(), tmp_path, config=TINY, seed=1)
     longer = train_surrogate(make_data(), tmp_path, config=replace(TINY, epochs=2))
     assert len(longer.history) == 2
-    assert (tmp_path / CHECKPOINT).exists()
+    assert (tmp_path / CHECKPOINT_FILE).exists()
 
 
-def test_non_finite_batches_are_skipped_and_counted() -> None:
-    trainer = SurrogateTrainer(make_data(), TINY)
-    before = weights_of(trainer).clone()
-    assert trainer.step(trainer._normalised, trainer._features, trainer._targets * float("nan")) is None
-    assert torch.equal(weights_of(trainer), before)
-    trainer._targets[5] = float("inf")
-    record = trainer.run_epoch()
-    assert record.skipped == 1
-    assert np.isfinite(record.mae)
-    assert torch.isfinite(weights_of(trainer)).all()
+@pytest.mark.parametrize("poisoned", [{1}, {0, 1, 2, 3}], ids=["one", "all"])
+def test_non_finite_batches_are_skipped_and_counted(
+    poisoned: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = SurrogateModule.update
+
+    def update(self: SurrogateModule, normalised: torch.Tensor, index: torch.Tensor) -> ConservativeLosses | None:
+        return real(self, normalised * float("nan") if self.step in poisoned else normalised, index)
+
+    monkeypatch.setattr(SurrogateModule, "update", update)
+    config = replace(TINY, epochs=1)
+    trained = train_surrogate(make_data(), tmp_path, config=config)
+    assert trained.skipped == trained.history[0].skipped == len(poisoned)
+    assert np.isfinite(trained.history[0].mae)
+    assert torch.isfinite(weights_of(trained)).all()
+    unchanged = torch.equal(weights_of(trained), weights_of(SurrogateModule(make_data(), config)))
+    assert unchanged == (len(poisoned) == len(trained.batches))
+    assert f"{len(poisoned)} steps were skipped" in caplog.text
 
 
 def test_composition_on_both_sides_of_the_split_is_refused() -> None:
@@ -147,7 +180,7 @@ def test_composition_on_both_sides_of_the_split_is_refused() -> None:
         replace(data, is_val=torch.ones_like(data.is_val))
 
 
-def test_training_without_validation_reports_none(tmp_path) -> None:
+def test_training_without_validation_reports_none(tmp_path: Path) -> None:
     data = make_data()
     trainer = train_surrogate(replace(data, is_val=torch.zeros_like(data.is_val)), tmp_path, config=TINY)
     assert trainer.history[-1].val_mae is None
@@ -183,7 +216,7 @@ def curve_energy(z: torch.Tensor) -> torch.Tensor:
     return -t + 20 * torch.relu(t.abs() - 1) ** 2 + 8 * off
 
 
-def test_plain_regression_is_exploited_by_descent_and_the_conservative_surrogate_is_not() -> None:
+def test_plain_regression_is_exploited_by_descent_and_the_conservative_surrogate_is_not(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(100)
     n = 400
     z = curve_points(n, generator)
@@ -198,9 +231,9 @@ def test_plain_regression_is_exploited_by_descent_and_the_conservative_surrogate
     )  # fmt: skip
     true, predicted, records = {}, {}, {}
     for conservatism in ("off", "on"):
-        trainer = SurrogateTrainer(data, replace(config, conservatism=conservatism), seed=0)
-        records[conservatism] = [trainer.run_epoch() for _ in range(config.epochs)]
-        result = descend(trainer.surrogate, starts, features[:100], steps=50)
+        trained = train_surrogate(data, tmp_path / conservatism, config=replace(config, conservatism=conservatism))
+        records[conservatism] = trained.history
+        result = descend(trained.surrogate, starts, features[:100], steps=50)
         true[conservatism] = curve_energy(result.z).mean().item()
         predicted[conservatism] = result.energies.mean().item()
     start = curve_energy(starts).mean().item()
@@ -213,23 +246,19 @@ def test_plain_regression_is_exploited_by_descent_and_the_conservative_surrogate
     assert records["off"][-1].alpha == records["off"][-1].overestimation == 0
 
 
-def test_the_listwise_loss_orders_unseen_polymorphs_without_fitting_energies() -> None:
+def test_the_listwise_loss_orders_unseen_polymorphs_without_fitting_energies(tmp_path: Path) -> None:
     config = replace(TINY, epochs=40, conservatism="off", residual=True, learning_rate=3e-3, listwise=1.0)
-    trainer = SurrogateTrainer(make_data(), config)
-    kept = trainer._order()
-    groups = trainer._groups[kept]
+    trained = train_surrogate(make_data(), tmp_path, config=config)
+    groups = trained.groups[torch.cat(trained.batches)]
     assert len(torch.unique_consecutive(groups)) == len(torch.unique(groups))
-    for _ in range(config.epochs):
-        last = trainer.run_epoch()
-    assert last.val_spearman > 0.9
-    plain = SurrogateTrainer(make_data(), replace(config, listwise=0.0))
-    assert len(torch.unique_consecutive(plain._groups[plain._order()])) > len(torch.unique(groups))
+    assert trained.history[-1].val_spearman > 0.9
+    plain = SurrogateModule(make_data(), replace(config, listwise=0.0))
+    assert len(torch.unique_consecutive(plain.groups[torch.cat(plain.batches)])) > len(torch.unique(groups))
 
 
-def test_weights_decay_on_request() -> None:
+def test_weights_decay_on_request(tmp_path: Path) -> None:
     norms = []
     for decay in (0.0, 10.0):
-        trainer = SurrogateTrainer(make_data(), replace(TINY, weight_decay=decay))
-        trainer.run_epoch()
-        norms.append(float(weights_of(trainer).norm()))
+        config = replace(TINY, weight_decay=decay, epochs=1)
+        norms.append(float(weights_of(train_surrogate(make_data(), tmp_path / str(decay), config=config)).norm()))
     assert norms[1] < norms[0]

@@ -21,8 +21,9 @@ from lcoms.data.store import Store
 from lcoms.models.surrogate_file import save_surrogate
 from lcoms.models.weights import SURROGATE_FILE, Weights, load_weights
 from lcoms.train.latents import encode_rows, select_rows, surrogate_data
-from lcoms.train.surrogate import EpochRecord, train_surrogate
+from lcoms.train.surrogate import train_surrogate
 from lcoms.train.surrogate_data import SurrogateData
+from lcoms.train.surrogate_figures import EpochRecord
 
 FOLDER = "surrogates"
 
@@ -70,7 +71,8 @@ def run_sweep(
 
     Raises:
         DataError: the store has no training crystals.
-        ConfigError: rows or surrogates are there that were made with other settings.
+        ConfigError: rows are there that were made with other settings.
+        WeightsError: a surrogate is half trained there with other settings.
     """
     trained = train_variants(
         [v for v in variants if v.is_trained],
@@ -114,8 +116,8 @@ def train_variants(
         assert data is not None
         config = with_overrides(weights.surrogate.config, [*overrides, f"{variant.name}={variant.value:g}"])
         folder = files[variant].parent
-        trainer = train_surrogate(data, folder, config=config, seed=seed, on_epoch=_told(on_epoch, variant))
-        save_surrogate(trainer.surrogate, files[variant], metadata={"variant": variant.label.strip()})
+        module = train_surrogate(data, folder, config=config, seed=seed, on_epoch=_told(on_epoch, variant))
+        save_surrogate(module.surrogate, files[variant], metadata={"variant": variant.label.strip()})
     return files
 
 

@@ -170,7 +170,7 @@ def sweep(
     from lcoms.benchmark.methods import Files
     from lcoms.benchmark.protocol import BenchmarkConfig
     from lcoms.benchmark.sweep import Variant, run_sweep
-    from lcoms.train.surrogate import EpochRecord
+    from lcoms.train.surrogate_figures import EpochRecord
 
     variants = [Variant("tau", value) for value in _numbers(tau, "--tau")]
     variants += [Variant("inner_steps", value) for value in _numbers(inner_steps, "--inner-steps")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,7 +69,6 @@ def cdvae(
     if not (out / CHECKPOINT_FILE).exists():
         settings = {"preset": preset_of(model), "model": to_dict(model.config), "train": to_dict(config)}
         write_whole(out / "config.json", json.dumps(settings, indent=2) + "\n")
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     typer.echo(f"{len(rows)} training crystals of up to {max_atoms} atoms, {config.steps} steps.")
     weights = train_cdvae(
         model, crystals, config, out, metadata=metadata, fit_statistics=start_from is None, device=place
@@ -197,7 +195,6 @@ def megnet(
     if not (out / CHECKPOINT_FILE).exists():
         settings = {"model": to_dict(network), "train": to_dict(config)}
         write_whole(out / "config.json", json.dumps(settings, indent=2) + "\n")
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     typer.echo(f"{n_train} training crystals of up to {max_atoms} atoms, {n_val} for validation.")
     metadata = _metadata(data, numbers, max_atoms, n_train)
     weights = train_megnet(model, found, config, out, metadata=metadata, on_validation=_echo_megnet)

@@ -139,6 +139,10 @@ class CDVAEModule(lightning.LightningModule):
         optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
         return tensors | optimizer_tensors(optimizers)
 
+    def facts(self) -> dict[str, Any]:
+        """The same that is no tensor."""
+        return {"step": self.step, "skipped": self.skipped}
+
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> States:
         """Take up the state of a checkpoint; the optimisers' states are given back."""
         self.average = with_prefix(tensors, "average.")

@@ -33,12 +33,12 @@ class Steps(Protocol[Batch]):
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A module that counts its steps and can tell everything that a resumed run needs."""
-
-    step: int
-    skipped: int
+    """A module that can tell everything that a resumed run needs."""
 
     def tensors(self) -> dict[str, Tensor]: ...
+
+    def facts(self) -> dict[str, Any]:
+        """What is no tensor, such as the number of the step."""
 
 
 class SafeCheckpoint(Callback):
@@ -59,8 +59,7 @@ class SafeCheckpoint(Callback):
             self.save(pl_module)
 
     def save(self, module: Resumable) -> None:
-        header = self.header | {"step": module.step, "skipped": module.skipped}
-        write_tensors(self.path, module.tensors(), header)
+        write_tensors(self.path, module.tensors(), self.header | module.facts())
         self.last = time.monotonic()
 
 
@@ -135,21 +134,32 @@ def require_same_run(
     header: Mapping[str, Any],
     keys: Sequence[str],
     kinds: Mapping[str, type[Any]],
+    free: Sequence[str] = (),
 ) -> None:
     """Whether a checkpoint's header tells of the run that is to go on.
 
     Args:
         kinds: classes of configurations by their key; options newer than the checkpoint count as having their default.
+        free: options of configurations that may differ.
 
     Raises:
         WeightsError: naming what differs.
     """
     stored = dict(stored) | {key: _completed(stored.get(key), kind) for key, kind in kinds.items()}
     for key in keys:
-        if stored.get(key) != header[key]:
+        theirs, ours = _options(stored.get(key), free), _options(header[key], free)
+        if theirs != ours:
+            names = [name for name in ours if name not in theirs or theirs[name] != ours[name]] if key in kinds else []
+            what = f"{key} ({', '.join(names)})" if names else key
             raise WeightsError(
-                f"{path} was written by a run with another {key}; give the same options, or train in another folder."
+                f"{path} was written by a run with another {what}; give the same options, or train in another folder."
             )
+
+
+def _options(stored: Any, free: Sequence[str]) -> dict[str, Any]:
+    """A configuration without some of its options; anything else under a name of no meaning."""
+    every = dict(stored) if isinstance(stored, Mapping) else {"": stored}
+    return {name: value for name, value in every.items() if name not in free}
 
 
 def _completed(stored: Any, kind: type[Any]) -> Any:

@@ -237,6 +237,10 @@ class MegnetModule(lightning.LightningModule):
         tensors |= {"record": self.record, "log_alpha": self.log_alpha.detach()}
         return tensors | optimizer_tensors(self._pair())
 
+    def facts(self) -> dict[str, Any]:
+        """The same that is no tensor."""
+        return {"step": self.step, "skipped": self.skipped}
+
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> States:
         """Take up the state of a checkpoint; the optimisers' states are given back."""
         self.model.load_state_dict(with_prefix(tensors, "model."))

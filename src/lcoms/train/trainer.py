@@ -1,4 +1,4 @@
-"""A training with PyTorch Lightning in a folder, which CD-VAE and MEGNet share: checkpoints, resumed runs, logs."""
+"""A training with PyTorch Lightning in a folder, which all networks share: checkpoints, resumed runs, logs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ class Trainable(Protocol):
     skipped: int
 
     def tensors(self) -> dict[str, Tensor]: ...
+
+    def facts(self) -> dict[str, Any]:
+        """What is no tensor."""
 
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> States:
         """Take up the state of a checkpoint; the optimisers' states are given back."""
@@ -63,6 +66,7 @@ class Run(NamedTuple):
         devices: processes (CPU) or GPUs.
         progress: whether a bar is shown.
         accelerator: cpu, cuda, or auto: a GPU where there is one.
+        free: options of the configurations that the run may have otherwise than the checkpoint.
     """
 
     out: Path
@@ -74,6 +78,7 @@ class Run(NamedTuple):
     devices: int = 1
     progress: bool = True
     accelerator: str = "auto"
+    free: tuple[str, ...] = ()
 
     @property
     def checkpoint(self) -> Path:
@@ -89,7 +94,7 @@ def resume(module: Trainable, run: Run) -> States:
     if not run.checkpoint.is_file():
         return {}
     tensors, stored = read_tensors(run.checkpoint, run.header["kind"], run.header["version"])
-    require_same_run(run.checkpoint, stored, run.header, run.same, run.kinds)
+    require_same_run(run.checkpoint, stored, run.header, run.same, run.kinds, run.free)
     with must_fit(run.checkpoint):
         return module.restore(tensors, stored)
 
@@ -105,6 +110,7 @@ def train(module: Any, steps: Steps[Any] | None, states: States, run: Run) -> bo
     Returns:
         Whether this is the process that writes the weights.
     """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its notes of devices and on its own services
     callbacks: list[Callback] = [
         SafeCheckpoint(run.checkpoint, run.header, run.checkpoint_minutes),
         RestoreOptimizers(states),
