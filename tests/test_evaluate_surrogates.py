@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tiny import make_store, rock_salt, tiny_cdvae
 
 from lcoms.core.errors import DataError
-from lcoms.evaluate.surrogates import EncodedCrystals, encode_crystals, score_surrogates, unseen_rows
+from lcoms.evaluate.surrogates import SourcedCrystals, encode_crystals, score_surrogates, unseen_rows
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 
 
@@ -25,11 +24,11 @@ class Knows(ConservativeSurrogate):
         return z[:, 0] + 1.0
 
 
-def encoded(latents: list[float], energies: list[float], elements: list[int], sources: list[str]) -> EncodedCrystals:
+def encoded(latents: list[float], energies: list[float], elements: list[int], sources: list[str]) -> SourcedCrystals:
     features = torch.zeros(len(elements), 103)
     features[range(len(elements)), elements] = 1.0
     z = torch.tensor([[value, 0.0] for value in latents])
-    return EncodedCrystals(z, features, np.array(energies, dtype=float), tuple(sources))
+    return SourcedCrystals(z, features, torch.tensor(energies, dtype=torch.float64), tuple(sources))
 
 
 def test_an_offset_is_an_error_but_not_within_compositions() -> None:

@@ -6,7 +6,7 @@ need none. Everything else is as in the surrogate that ships, unless said otherw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -26,6 +26,7 @@ from lcoms.train.surrogate_data import SurrogateData
 from lcoms.train.surrogate_figures import EpochRecord
 
 FOLDER = "surrogates"
+OnEpoch = Callable[[EpochRecord], None]
 
 
 class Variant(NamedTuple):
@@ -74,14 +75,8 @@ def run_sweep(
         ConfigError: rows are there that were made with other settings.
         WeightsError: a surrogate is half trained there with other settings.
     """
-    trained = train_variants(
-        [v for v in variants if v.is_trained],
-        store,
-        load_weights(files.weights),
-        out / FOLDER,
-        overrides=overrides,
-        on_epoch=on_epoch,
-    )
+    told = {variant: _told(on_epoch, variant) for variant in variants if variant.is_trained}
+    trained = _train(told, store, load_weights(files.weights), out / FOLDER, overrides)
     n_done = 0
     for variant in variants:
         n_done += run_benchmark(
@@ -98,32 +93,26 @@ def run_sweep(
     return n_done
 
 
-def train_variants(
-    variants: Sequence[Variant],
-    store: Path,
-    weights: Weights,
-    out: Path,
-    *,
-    overrides: Sequence[str] = (),
-    seed: int = 0,
-    on_epoch: Callable[[Variant, EpochRecord], None] | None = None,
+def _train(
+    told: Mapping[Variant, OnEpoch | None], store: Path, weights: Weights, out: Path, overrides: Sequence[str]
 ) -> dict[Variant, Path]:
-    """Surrogates on the latents of one CD-VAE, by variant; those that were finished earlier are taken as they are."""
-    files = {variant: out / variant.label.strip() / SURROGATE_FILE for variant in variants}
+    """Surrogates on the latents of one CD-VAE, by variant; those that were finished earlier are taken as they are.
+
+    Args:
+        told: each variant, with what is called after each of its epochs.
+    """
+    files = {variant: out / variant.label.strip() / SURROGATE_FILE for variant in told}
     missing = [variant for variant, path in files.items() if not path.exists()]
     data = _data(store, weights) if missing else None
     for variant in missing:
         assert data is not None
         config = with_overrides(weights.surrogate.config, [*overrides, f"{variant.name}={variant.value:g}"])
-        folder = files[variant].parent
-        module = train_surrogate(data, folder, config=config, seed=seed, on_epoch=_told(on_epoch, variant))
+        module = train_surrogate(data, files[variant].parent, config=config, on_epoch=told[variant])
         save_surrogate(module.surrogate, files[variant], metadata={"variant": variant.label.strip()})
     return files
 
 
-def _told(
-    on_epoch: Callable[[Variant, EpochRecord], None] | None, variant: Variant
-) -> Callable[[EpochRecord], None] | None:
+def _told(on_epoch: Callable[[Variant, EpochRecord], None] | None, variant: Variant) -> OnEpoch | None:
     return None if on_epoch is None else lambda record: on_epoch(variant, record)
 
 

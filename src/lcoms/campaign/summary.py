@@ -20,22 +20,12 @@ from lcoms.structure.folder_names import folder_name
 
 DONE, NOT_RUN, DAMAGED = FormulaStatus.DONE.value, "not run", "damaged"
 PARQUET, CSV = "summary.parquet", "summary.csv"
-SCHEMA = pa.schema(
-    [
-        ("formula", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("space_group", pa.int16()),
-        ("space_group_symbol", pa.string()),
-        ("energy_per_atom", pa.float64()),
-        ("total_energy_per_atom", pa.float64()),
-        ("formation_energy_per_atom", pa.float64()),
-        ("probability", pa.float64()),
-        ("n_candidates", pa.int32()),
-        ("seconds", pa.float64()),
-        ("path", pa.string()),
-    ]
-)
+SCHEMA = pa.schema({
+    "formula": pa.string(), "status": pa.string(), "reason": pa.string(),
+    "space_group": pa.int16(), "space_group_symbol": pa.string(),
+    "energy_per_atom": pa.float64(), "total_energy_per_atom": pa.float64(), "formation_energy_per_atom": pa.float64(),
+    "probability": pa.float64(), "n_candidates": pa.int32(), "seconds": pa.float64(), "path": pa.string(),
+})  # fmt: skip
 """Of the first candidate: energy_per_atom is a formation energy by the surrogate; all energies in eV/atom. The path,
 of its CIF file, begins at the folder of the campaign."""
 

@@ -55,12 +55,9 @@ class Descents(NamedTuple):
     starts: StartsOption = None
 
 
-class SearchOptions(NamedTuple):
-    """As they are typed; `asked_spec` is what they come to."""
+class Knowledge(NamedTuple):
+    """What is known of the crystal."""
 
-    n: CandidatesOption = 10
-    formula_units: FormulaUnitsOption = None
-    max_atoms: MaxCellOption = None
     space_group: SpaceGroupOption = None
     crystal_system: CrystalSystemOption = None
     volume: VolumeOption = None
@@ -71,19 +68,40 @@ class SearchOptions(NamedTuple):
     prototype: PrototypeOption = None
     exclude_prototype: ExcludePrototypeOption = None
     max_e_above: MaxEAboveOption = None
-    descents: Descents = Descents()
-    steps: StepsOption = None
-    start: StartOption = None
-    symmetry: SymmetryOption = True
-    without_same: WithoutSameOption = False
+
+
+class Relaxation(NamedTuple):
+    """What is relaxed, and how."""
+
     relax: RelaxOption = None
     models: Models = Models()
     n_relax: NRelaxOption = None
     random_symmetric: RandomSymmetricOption = None
     fmax: FmaxOption = None
     pressure: PressureOption = None
+
+
+class Vibrations(NamedTuple):
+    """Of the first candidates."""
+
     phonons: PhononsOption = None
     temperature: TemperatureOption = None
+
+
+class SearchOptions(NamedTuple):
+    """As they are typed; `asked_spec` is what they come to."""
+
+    n: CandidatesOption = 10
+    formula_units: FormulaUnitsOption = None
+    max_atoms: MaxCellOption = None
+    known: Knowledge = Knowledge()
+    descents: Descents = Descents()
+    steps: StepsOption = None
+    start: StartOption = None
+    symmetry: SymmetryOption = True
+    without_same: WithoutSameOption = False
+    relaxation: Relaxation = Relaxation()
+    vibrations: Vibrations = Vibrations()
     spec: SpecOption = None
     seed: SeedOption = 0
 

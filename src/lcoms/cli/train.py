@@ -21,6 +21,13 @@ app = typer.Typer(no_args_is_help=True, help="Train the autoencoder and the surr
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, such as learning_rate=1e-3; repeatable.")
 ]
+ModelSetOption = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="key=value for the network, such as latent_dim=32 or n_blocks=2; repeatable."),
+]
+TrainThreadsOption = Annotated[
+    int | None, typer.Option(help="Threads of each process.", min=1, max=256, show_default="all cores")
+]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest cell.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU where there is one.")]
 
@@ -30,16 +37,11 @@ def cdvae(
     store: StoreArgument,
     out: OutOption,
     preset: Annotated[str, typer.Option(help="fast or paper.")] = "fast",
-    model_set: Annotated[
-        list[str] | None,
-        typer.Option("--model", help="key=value for the network, such as latent_dim=32 or decoder.quadruplets=true."),
-    ] = None,
+    model_set: ModelSetOption = None,
     train_set: SetOption = None,
     start_from: Annotated[Path | None, typer.Option(help="Weights file to continue from.")] = None,
     max_atoms: MaxAtomsOption = 20,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads of each process.", min=1, max=256, show_default="all cores")
-    ] = None,
+    threads: TrainThreadsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a CD-VAE on the training split; writes OUT/cdvae.safetensors, logs and a checkpoint."""
@@ -157,15 +159,13 @@ def surrogate(
 def megnet(
     store: StoreArgument,
     out: OutOption,
-    model_set: Annotated[
-        list[str] | None, typer.Option("--model", help="key=value for the network, such as n_blocks=2; repeatable.")
-    ] = None,
+    model_set: ModelSetOption = None,
     train_set: SetOption = None,
     conservatism: Annotated[
         str, typer.Option(help="on: also raise the energies that descent in lattice and coordinates reaches.")
     ] = "off",
     max_atoms: MaxAtomsOption = 20,
-    threads: Annotated[int | None, typer.Option(help="Threads.", min=1, max=256, show_default="all cores")] = None,
+    threads: TrainThreadsOption = None,
 ) -> None:
     """Train the graph network of formation energies for searches; writes OUT/megnet.safetensors and a checkpoint."""
     import torch

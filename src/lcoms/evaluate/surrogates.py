@@ -12,9 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lcoms.core.errors import DataError
 from lcoms.data.dataset import to_batch
@@ -24,6 +22,7 @@ from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.models.surrogate import ConservativeSurrogate, predict_energies
 from lcoms.train.latents import encode_rows, select_rows
 from lcoms.train.ranking import within_composition_spearman
+from lcoms.train.surrogate_data import EncodedCrystals
 
 N_RESAMPLES = 1000
 ALL = "all"
@@ -63,19 +62,9 @@ class SurrogateScore:
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedCrystals:
-    """Crystals as surrogates see them.
+class SourcedCrystals(EncodedCrystals):
+    """Encoded crystals with the source of each."""
 
-    Attributes:
-        latents: (n, d) the encoder's mu.
-        features: (n, 103) element fractions.
-        energies: (n,) formation energies, eV/atom.
-        sources: of each crystal.
-    """
-
-    latents: Float[Tensor, "n d"]
-    features: Float[Tensor, "n 103"]
-    energies: NDArray[np.float64]
     sources: tuple[str, ...]
 
 
@@ -96,29 +85,28 @@ def unseen_rows(store: Store, *, max_atoms: int, split: str = "val") -> NDArray[
     return rows[wanted]
 
 
-def encode_crystals(store: Store, cdvae: CDVAE, rows: NDArray[np.int64]) -> EncodedCrystals:
+def encode_crystals(store: Store, cdvae: CDVAE, rows: NDArray[np.int64]) -> SourcedCrystals:
     """Rows of a store by an encoder."""
     crystals = store.arrays(rows)
     batch = to_batch(crystals)
     features = batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals)
     sources = tuple(str(source) for source in store.columns("source")["source"][rows])
-    return EncodedCrystals(
-        encode_rows(cdvae, store, rows), features, crystals.formation_energy.astype(np.float64), sources
-    )
+    energies = torch.from_numpy(crystals.formation_energy.astype(np.float64))
+    return SourcedCrystals(encode_rows(cdvae, store, rows), features, energies, sources)
 
 
 def score_surrogates(
-    surrogates: Sequence[ConservativeSurrogate], crystals: EncodedCrystals, *, sources: Sequence[str] = ()
+    surrogates: Sequence[ConservativeSurrogate], crystals: SourcedCrystals, *, sources: Sequence[str] = ()
 ) -> list[SurrogateScore]:
     """Figures of the mean of surrogates over all crystals, and over those whose source begins with each text."""
-    made = [predict_energies(one, crystals.latents, crystals.features) for one in surrogates]
+    made = [predict_energies(one, crystals.latents, crystals.composition_features) for one in surrogates]
     predictions = torch.stack(made).mean(dim=0).double().numpy()
-    groups = composition_keys(crystals.features)
+    groups, energies = composition_keys(crystals.composition_features), crystals.energies.numpy()
     scores = []
     for name in (ALL, *sources):
         inside = np.array([name == ALL or source.startswith(name) for source in crystals.sources])
         if inside.any():
-            scores.append(_score(name, crystals.energies[inside], predictions[inside], groups[inside]))
+            scores.append(_score(name, energies[inside], predictions[inside], groups[inside]))
     return scores
 
 

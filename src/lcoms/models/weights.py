@@ -155,14 +155,7 @@ def load_weights(folder: Path | None = None) -> Weights:
         raise WeightsError(
             f"{folder / SURROGATE_FILE} and {CDVAE_FILE} do not belong together; copy or train them again."
         )
-    return Weights(
-        cdvae=cdvae,
-        surrogate=surrogate,
-        elements=elements,
-        max_atoms=max_atoms,
-        digest=digest,
-        folder=folder,
-    )
+    return Weights(cdvae, surrogate, elements, max_atoms, digest, folder)
 
 
 def _for_inference(model: CDVAE) -> CDVAE:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,27 +19,36 @@ from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.neighbors import neighbor_list
 
 
-@dataclass(frozen=True, eq=False)
-class DistanceGraph:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Neighbourhoods:
     """Atoms and neighbours of many crystals, equal ones counted instead of repeated.
 
     Attributes:
         atomic_numbers: Z of each node.
         node_count: atoms of the cell that a node stands for.
-        crystal_idx: which crystal a node belongs to.
         source, target: nodes of each edge; edges are sorted by target.
         distance: in angstrom.
         edge_count: edges that one atom of the target has of this kind.
-        n_crystals: how many crystals; one may have no edges.
     """
 
     atomic_numbers: Int[Tensor, " n_nodes"]
-    node_count: Float[Tensor, " n_nodes"]
-    crystal_idx: Int[Tensor, " n_nodes"]
+    node_count: Num[Tensor, " n_nodes"]
     source: Int[Tensor, " n_edges"]
     target: Int[Tensor, " n_edges"]
     distance: Float[Tensor, " n_edges"]
-    edge_count: Float[Tensor, " n_edges"]
+    edge_count: Num[Tensor, " n_edges"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DistanceGraph(Neighbourhoods):
+    """One graph of them all.
+
+    Attributes:
+        crystal_idx: which crystal a node belongs to.
+        n_crystals: how many crystals; one may have no edges.
+    """
+
+    crystal_idx: Int[Tensor, " n_nodes"]
     n_crystals: int
 
     def to(self, device: torch.device | str) -> DistanceGraph:
@@ -57,14 +66,14 @@ def distance_graph(batch: CrystalBatch, cutoff: float) -> DistanceGraph:
     near = torch.nonzero(distance.detach() <= cutoff).squeeze(1)
     ones = torch.ones_like(distance)
     return DistanceGraph(
-        batch.atomic_numbers,
-        torch.ones_like(batch.frac_coords[:, 0]),
-        batch.crystal_idx,
-        edges.source[near],
-        edges.target[near],
-        distance[near],
-        ones[near].detach(),
-        batch.n_crystals,
+        atomic_numbers=batch.atomic_numbers,
+        node_count=torch.ones_like(batch.frac_coords[:, 0]),
+        crystal_idx=batch.crystal_idx,
+        source=edges.source[near],
+        target=edges.target[near],
+        distance=distance[near],
+        edge_count=ones[near].detach(),
+        n_crystals=batch.n_crystals,
     )
 
 
@@ -91,14 +100,14 @@ def merged(graph: DistanceGraph, *, tolerance: float) -> DistanceGraph:
     mean = np.bincount(group.ravel(), distance[kept], minlength=len(edge_count)) / edge_count
     rows = torch.from_numpy(first[order])
     return DistanceGraph(
-        graph.atomic_numbers[rows],
-        torch.from_numpy(count[order]).to(graph.node_count),
-        graph.crystal_idx[rows],
-        torch.from_numpy(new_source),
-        torch.from_numpy(new_target),
-        torch.from_numpy(mean).to(graph.distance),
-        torch.from_numpy(edge_count).to(graph.edge_count),
-        graph.n_crystals,
+        atomic_numbers=graph.atomic_numbers[rows],
+        node_count=torch.from_numpy(count[order]).to(graph.node_count),
+        crystal_idx=graph.crystal_idx[rows],
+        source=torch.from_numpy(new_source),
+        target=torch.from_numpy(new_target),
+        distance=torch.from_numpy(mean).to(graph.distance),
+        edge_count=torch.from_numpy(edge_count).to(graph.edge_count),
+        n_crystals=graph.n_crystals,
     )
 
 

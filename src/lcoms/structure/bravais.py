@@ -57,7 +57,8 @@ def fitting_lattices(
     tried, spectra = _bank(projector.tobytes(), cell.primitive.tobytes())
     misfits = np.sqrt(np.square(spectra - aim).mean(-1))
     found: list[FittingLattice] = []
-    for metric, misfit in zip(*_polished(tried[np.argsort(misfits)[: 8 * n]], aim, projector, pairs), strict=True):
+    wanted = _Wanted(aim, projector, _allowed_basis(projector), pairs)
+    for metric, misfit in zip(*_polished(tried[np.argsort(misfits)[: 8 * n]], wanted), strict=True):
         lattice = np.linalg.cholesky(metric) * np.cbrt(volume)
         if all(_apart(lattice, other.lattice) > APART for other in found):
             found.append(FittingLattice(lattice, float(misfit)))
@@ -78,40 +79,51 @@ def vector_lengths(
     return np.sqrt(np.sort(shortest, axis=-1))
 
 
+class _Wanted(NamedTuple):
+    """What metric tensors are fitted to, and which ones they can be.
+
+    Attributes:
+        aim: logarithms of the shortest vectors' lengths at unit volume.
+        projector: averages a flattened metric tensor over the group.
+        basis: of the metric tensors that the group allows.
+        pairs: products of the coefficients of the vectors among which the shortest are.
+    """
+
+    aim: Float[NDArray[np.float64], " k"]
+    projector: Float[NDArray[np.float64], "9 9"]
+    basis: Float[NDArray[np.float64], "9 d"]
+    pairs: Float[NDArray[np.float64], "p 9"]
+
+
 def _polished(
-    metrics: Float[NDArray[np.float64], "m 3 3"],
-    aim: Float[NDArray[np.float64], " k"],
-    projector: Float[NDArray[np.float64], "9 9"],
-    pairs: Float[NDArray[np.float64], "p 9"],
+    metrics: Float[NDArray[np.float64], "m 3 3"], wanted: _Wanted
 ) -> tuple[Float[NDArray[np.float64], "m 3 3"], Float[NDArray[np.float64], " m"]]:
     """Allowed metric tensors of unit volume near those given, with the least misfits, and the misfits."""
-    basis = _allowed_basis(projector)
+    basis = wanted.basis
     theta, damping = metrics.reshape(-1, 9) @ np.linalg.pinv(basis).T, np.full(len(metrics), 1e-3)
-    residuals, slopes = _residuals(theta, aim, basis, pairs)
+    residuals, slopes = _residuals(theta, wanted)
     for _ in range(POLISH):
         normal = slopes.transpose(0, 2, 1) @ slopes
         size = np.trace(normal, axis1=1, axis2=2) / len(basis.T) + 1e-12
         normal += (damping * size)[:, None, None] * np.eye(len(basis.T))
         down = np.linalg.solve(normal, slopes.transpose(0, 2, 1) @ residuals[:, :, None])[:, :, 0]
-        new_residuals, new_slopes = _residuals(theta - down, aim, basis, pairs)
+        new_residuals, new_slopes = _residuals(theta - down, wanted)
         better = np.square(new_residuals).sum(-1) < np.square(residuals).sum(-1)
         theta = np.where(better[:, None], theta - down, theta)
         residuals = np.where(better[:, None], new_residuals, residuals)
         slopes = np.where(better[:, None, None], new_slopes, slopes)
         damping = np.where(better, damping / 5, damping * 8)
-    return _allowed((theta @ basis.T).reshape(-1, 3, 3), projector), np.sqrt(np.square(residuals).mean(-1))
+    return _allowed((theta @ basis.T).reshape(-1, 3, 3), wanted.projector), np.sqrt(np.square(residuals).mean(-1))
 
 
 def _residuals(
-    theta: Float[NDArray[np.float64], "m d"],
-    aim: Float[NDArray[np.float64], " k"],
-    basis: Float[NDArray[np.float64], "9 d"],
-    pairs: Float[NDArray[np.float64], "p 9"],
+    theta: Float[NDArray[np.float64], "m d"], wanted: _Wanted
 ) -> tuple[Float[NDArray[np.float64], "m k"], Float[NDArray[np.float64], "m k d"]]:
     """Logarithms of the shortest lengths at unit volume less those aimed at, and their derivatives.
 
     Infinite where the metric tensor is none.
     """
+    basis, pairs = wanted.basis, wanted.pairs
     metrics = (theta @ basis.T).reshape(-1, 3, 3)
     proper = np.linalg.eigvalsh(metrics)[:, 0] > 1e-6
     metrics = np.where(proper[:, None, None], metrics, np.eye(3))
@@ -123,7 +135,7 @@ def _residuals(
     logs = np.log(shortest) / 2 - np.log(np.linalg.det(metrics))[:, None] / 6
     volume_slopes = np.linalg.inv(metrics).reshape(-1, 9) @ basis / 6
     slopes = (pairs @ basis)[near] / (2 * shortest[:, :, None]) - volume_slopes[:, None, :]
-    return np.where(proper[:, None], logs - aim, np.inf), slopes
+    return np.where(proper[:, None], logs - wanted.aim, np.inf), slopes
 
 
 def _allowed_basis(projector: Float[NDArray[np.float64], "9 9"]) -> Float[NDArray[np.float64], "9 d"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lcoms.core.errors import ConfigError, DataError
@@ -19,7 +19,7 @@ from lcoms.data.store import CrystalArrays, Store
 from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.models.megnet import MegnetConfig, all_bonded
 from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
-from lcoms.nn.distance_graph import DistanceGraph, distance_graph, merged
+from lcoms.nn.distance_graph import DistanceGraph, Neighbourhoods, distance_graph, merged
 from lcoms.train.latents import select_rows
 
 KIND = "lcoms-distance-graphs"
@@ -27,8 +27,8 @@ VERSION = 1
 CHUNK = 200  # crystals
 
 
-@dataclass(frozen=True, eq=False)
-class GraphTable:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GraphTable(Neighbourhoods):
     """Merged graphs of many crystals, one after another; nodes of an edge are counted within its crystal.
 
     Attributes:
@@ -39,12 +39,6 @@ class GraphTable:
     rows: Int[Tensor, " n"]
     node_offsets: Int[Tensor, " n_plus_1"]
     edge_offsets: Int[Tensor, " n_plus_1"]
-    atomic_numbers: Int[Tensor, " n_nodes"]
-    node_count: Int[Tensor, " n_nodes"]
-    source: Int[Tensor, " n_edges"]
-    target: Int[Tensor, " n_edges"]
-    distance: Float[Tensor, " n_edges"]
-    edge_count: Int[Tensor, " n_edges"]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,14 +55,14 @@ class GraphTable:
         sizes = torch.diff(self.node_offsets)[indices]
         starts = (torch.cumsum(sizes, 0) - sizes)[edge_owner]
         return DistanceGraph(
-            self.atomic_numbers[nodes].long(),
-            self.node_count[nodes].float(),
-            node_owner,
-            self.source[edges] + starts,
-            self.target[edges] + starts,
-            self.distance[edges],
-            self.edge_count[edges].float(),
-            len(indices),
+            atomic_numbers=self.atomic_numbers[nodes].long(),
+            node_count=self.node_count[nodes].float(),
+            crystal_idx=node_owner,
+            source=self.source[edges] + starts,
+            target=self.target[edges] + starts,
+            distance=self.distance[edges],
+            edge_count=self.edge_count[edges].float(),
+            n_crystals=len(indices),
         )
 
 
@@ -235,15 +229,15 @@ def _table(graph: DistanceGraph, kept: Tensor) -> GraphTable:
     edge_sizes = torch.bincount(edge_crystal, minlength=graph.n_crystals)
     starts = (torch.cumsum(node_sizes, 0) - node_sizes)[edge_crystal[edges]]
     return GraphTable(
-        kept,
-        _offsets(node_sizes[kept]),
-        _offsets(edge_sizes[kept]),
-        graph.atomic_numbers[nodes].to(torch.int16),
-        graph.node_count[nodes].to(torch.int16),
-        (graph.source[edges] - starts).to(torch.int16),
-        (graph.target[edges] - starts).to(torch.int16),
-        graph.distance[edges].float(),
-        graph.edge_count[edges].to(torch.int16),
+        rows=kept,
+        node_offsets=_offsets(node_sizes[kept]),
+        edge_offsets=_offsets(edge_sizes[kept]),
+        atomic_numbers=graph.atomic_numbers[nodes].to(torch.int16),
+        node_count=graph.node_count[nodes].to(torch.int16),
+        source=(graph.source[edges] - starts).to(torch.int16),
+        target=(graph.target[edges] - starts).to(torch.int16),
+        distance=graph.distance[edges].float(),
+        edge_count=graph.edge_count[edges].to(torch.int16),
     )
 
 

@@ -16,13 +16,25 @@ from lcoms.structure.elements import N_ELEMENTS
 
 
 @dataclass(frozen=True, eq=False)
-class SurrogateData:
-    """Latents and energies, split by composition.
+class EncodedCrystals:
+    """Crystals as surrogates see them.
 
     Attributes:
         latents: (n, d) the encoder's mu.
         composition_features: (n, 103) element fractions.
         energies: (n,) formation energies, eV/atom.
+    """
+
+    latents: Float[Tensor, "n d"]
+    composition_features: Float[Tensor, "n 103"]
+    energies: Float[Tensor, " n"]
+
+
+@dataclass(frozen=True, eq=False)
+class SurrogateData(EncodedCrystals):
+    """Encoded crystals, split by composition.
+
+    Attributes:
         groups: (n,) labels, equal for equal compositions.
         is_val: (n,) true for crystals kept for validation.
 
@@ -30,9 +42,6 @@ class SurrogateData:
         DataError: shapes do not fit, nothing to train on, or a composition on both sides of the split.
     """
 
-    latents: Float[Tensor, "n d"]
-    composition_features: Float[Tensor, "n 103"]
-    energies: Float[Tensor, " n"]
     groups: Int[Tensor, " n"]
     is_val: Bool[Tensor, " n"]
 
