@@ -62,7 +62,7 @@ def test_compositions_that_are_trained_on_are_not_unseen(tmp_path: Path) -> None
     assert rows.tolist() == [2]
     seen = encode_crystals(store, tiny_cdvae(), rows)
     assert seen.energies.tolist() == [-3.0]
-    assert seen.features[0, [2, 8]].tolist() == [0.5, 0.5]
+    assert seen.composition_features[0, [2, 8]].tolist() == [0.5, 0.5]
     assert seen.latents.abs().sum() > 0
     assert unseen_rows(store, max_atoms=20, split="train").tolist() == [0]
     with pytest.raises(DataError, match="holds no crystals of split 'test' of compositions that are not trained on"):
