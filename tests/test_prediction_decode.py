@@ -10,8 +10,10 @@ import pytest
 import torch
 from tiny import KnownDecoder, decoded_of, perovskite, rock_salt, shaken, zinc_blende
 
+from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import DecodedSet, drop_duplicates
+from lcoms.prediction.exact_templates import worth_relaxing
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
@@ -119,7 +121,8 @@ def test_random_symmetric_crystals_are_no_answers_and_change_nothing_else(bundle
         assert one.crystal.composition.reduced == SALT
     energies = [one.energy_per_atom for one in found.random_symmetric]
     assert energies == sorted(energies) == [one.energy_per_atom for one in again.random_symmetric]
-    assert found.to_relax(1) == [found.crystals[0], *found.random_symmetric]
+    worth = worth_relaxing(found, AnalyticOracle(), RelaxationSpec("analytic", n_relax=1))
+    assert worth == [found.crystals[0], *found.random_symmetric]
     given = Predictor(bundle, wider).decode(SALT, structure=rock_salt())
     assert given.random_symmetric == ()
 

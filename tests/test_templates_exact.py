@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,15 @@ from lcoms.structure.wyckoff import wyckoff_orbits
 from lcoms.templates.exact import ExactTemplates
 from lcoms.templates.exact_build import KnownCrystal, as_known, build_templates, structure_id
 from lcoms.templates.exact_codes import CELL_LEVELS, COORD_LEVELS, LONGEST, SHORTEST, decoded_cell, encoded_cell
-from lcoms.templates.placing import TemplateChoice, choose_templates, known_entries, least_heights, substitute
+from lcoms.templates.placing import (
+    ChosenTemplate,
+    TemplateChoice,
+    choose_templates,
+    known_entries,
+    least_heights,
+    prototype_shares,
+    substitute,
+)
 from lcoms.templates.similarity import ElementSimilarity
 from lcoms.templates.stoichiometry import elements_in_order
 
@@ -205,6 +214,21 @@ def test_choices_hold() -> None:
     assert chosen("Ag", TemplateChoice(units=(1, 1))) == ["Cu"]
     assert set(chosen("Ag", TemplateChoice())) >= {"Cu", "ZnS"}
     assert chosen("Fe3O4", TemplateChoice()) == []
+
+
+def chosen_of(*structures: int) -> list[ChosenTemplate]:
+    """One template after the other, of structures told by numbers; the first is the most probable."""
+    template = library()[0]
+    return [
+        ChosenTemplate(row, replace(template, structure=structure), 1, 0.0, 1 / (1 + structure))
+        for row, structure in enumerate(structures)
+    ]
+
+
+def test_a_structure_that_is_the_only_one_has_all_of_the_probability() -> None:
+    assert prototype_shares(chosen_of(7, 7)) == {7: 1.0}
+    assert prototype_shares(chosen_of(0, 1, 3)) == {0: pytest.approx(0.75), 1: pytest.approx(0.25), 3: 0.0}
+    assert prototype_shares([]) == {}
 
 
 def test_what_cannot_be_packed_is_refused(tmp_path: Path) -> None:

@@ -60,10 +60,6 @@ class DecodedSet:
     known_passed_over: int = 0
     contradicting: Contradictions = NONE_LEFT_OUT
 
-    def to_relax(self, n: int) -> list[Decoded]:
-        """The crystals that are worth relaxing: the best n, those taken directly, the random symmetric ones."""
-        return [*self.crystals[:n], *self.direct, *self.random_symmetric]
-
 
 def nothing_decoded(composition: Composition) -> DecodedSet:
     """No crystal at all."""
@@ -90,7 +86,7 @@ def decode(
     kept = [(row, one) for row, some in enumerate(found) for one in some]
     apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
     decoded = _symmetrised(apart, proposals, descent, bundle)
-    distinct = _ordered(drop_duplicates(sorted(decoded, key=_score)), bundle)
+    distinct = in_order(drop_duplicates(sorted(decoded, key=_score)), bundle)
     wanted, contradicting = promising(distinct, spec.constraints, composition)
     return DecodedSet(
         composition=composition.reduced,
@@ -166,7 +162,7 @@ def _symmetrised(
     return decoded
 
 
-def _ordered(crystals: Sequence[Decoded], bundle: WeightBundle) -> list[Decoded]:
+def in_order(crystals: Sequence[Decoded], bundle: WeightBundle) -> list[Decoded]:
     """Best first, with all that led to each crystal in its score."""
     weights = bundle.ranking.decoded
     scored = [replace(d, score=weights.score(d.energy_per_atom, d.crystal, d)) for d in crystals]

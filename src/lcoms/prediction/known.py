@@ -18,20 +18,26 @@ from numpy.typing import NDArray
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import NONE_LEFT_OUT, Contradictions, promising
 from lcoms.prediction.decode import drop_duplicates
-from lcoms.prediction.refine import EXACT_SYMPREC
 from lcoms.prediction.scoring import KnownWeights
 from lcoms.prediction.spec import ConstraintSpec, PredictionSpec, SearchSpec
-from lcoms.prediction.stages import Candidate, Decoded, Known, Proposal
+from lcoms.prediction.stages import EXACT_SYMPREC, Candidate, Decoded, Known, Proposal
 from lcoms.prediction.structure_types import crystals_of_type
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import atomic_volume
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, same_space_group, symmetrise
 from lcoms.templates.exact import ExactTemplates, Template
-from lcoms.templates.placing import ChosenTemplate, TemplateChoice, choose_templates, known_entries, substitute
+from lcoms.templates.placing import (
+    ChosenTemplate,
+    TemplateChoice,
+    choose_templates,
+    known_entries,
+    prototype_shares,
+)
 from lcoms.templates.prototypes import prototype_templates
 
 UNKNOWN_HEIGHT = 1.0  # eV/atom
+ALIKE = 6  # templates of one structure, whose free coordinates may differ
 ELEMENT_VOLUMES = np.array([0.0, *(atomic_volume(z) for z in range(1, 104))])  # cubic angstrom, where none are fitted
 
 
@@ -44,10 +50,12 @@ class KnownEntry(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Direct:
-    """Crystals that need no decoding, and what their cells tell.
+    """Crystals and templates that need no decoding, and what their cells tell.
 
     Attributes:
         crystals: to be relaxed as they are.
+        likely: templates whose structures are none of these, of cells larger than what is decoded only the more
+            probable ones.
         large: prototype probability of cells larger than what is decoded.
         left_out: that part of it whose cells are too large to be tried.
         larger: atoms in the most probable of those; 0 where there are none.
@@ -56,6 +64,7 @@ class Direct:
     """
 
     crystals: tuple[Decoded, ...] = ()
+    likely: tuple[ChosenTemplate, ...] = ()
     large: float = 0.0
     left_out: float = 0.0
     larger: int = 0
@@ -64,7 +73,7 @@ class Direct:
 
 
 def direct_crystals(composition: Composition, bundle: WeightBundle, spec: PredictionSpec, decoded_to: int) -> Direct:
-    """Known crystals and named prototypes of the composition, large templates, and structure types asked for.
+    """Known crystals and named prototypes of the composition, structure types asked for, and likely templates.
 
     Args:
         decoded_to: atoms in the largest cell that the networks decode.
@@ -88,7 +97,7 @@ def _of_types(composition: Composition, bundle: WeightBundle, constraints: Const
 
 
 def _without_types(composition: Composition, bundle: WeightBundle, search: SearchSpec, decoded_to: int) -> Direct:
-    """Known crystals of the composition, and templates whose cells are larger than what is decoded."""
+    """Known crystals of the composition, and templates."""
     if bundle.templates is None or search.start != "library":
         return Direct()
     most, limits = search.max_atoms or search.direct_atoms, bundle.ranking.known
@@ -96,30 +105,29 @@ def _without_types(composition: Composition, bundle: WeightBundle, search: Searc
     own = [one.template for one in entries if one.height <= limits.highest and one.template.crystal.n_atoms <= most]
     own = own[: search.known]
     low, high = search.formula_units or (1, 10**6)
-    choice = TemplateChoice(n=10**6, units=(low, high), exclude_same=search.exclude_same)
+    choice = TemplateChoice(n=10**6, units=(low, high), exclude_same=search.exclude_same, max_per_structure=ALIKE)
     chosen = choose_templates(composition, bundle.templates, bundle.library.similarity, choice)
     size = composition.reduced.n_atoms
     large = [one for one in chosen if one.n_formula_units * size > decoded_to]
-    shares = _shares(chosen)
+    shares = prototype_shares(chosen)
     beyond = [one for one in large if one.n_formula_units * size > most]
-    within = [
-        one
-        for one in large
-        if one.n_formula_units * size <= most and shares[one.template.structure] >= limits.least_probability
-    ]
     probabilities = {one.template.structure: one.prototype_probability for one in chosen}
     there = [one.template.structure for one in entries]
     named = [] if search.exclude_same else named_prototypes(composition, there, most, (low, high))[: search.known]
     crystals = [decoded_template(t, t.crystal, bundle, probabilities.get(t.structure, 0.0), 0.0) for t in own]
     unseen = [0.0 if t.structure in probabilities else 1 / len(named) for t in named]  # others bring theirs when merged
     crystals += [decoded_template(t, t.crystal, bundle, p, 0.0) for t, p in zip(named, unseen, strict=True)]
-    volumes = bundle.templates.element_volumes
     tried = {template.structure for template in (*own, *named)}
-    for one in [one for one in _first_of_each(within) if one.template.structure not in tried][: search.direct]:
-        crystal = substitute(composition, one.template, volumes)
-        crystals.append(decoded_template(one.template, crystal, bundle, one.prototype_probability, one.distance))
+    likely = tuple(
+        one
+        for one in chosen
+        if one.template.structure not in tried
+        and (atoms := one.n_formula_units * size) <= most
+        and (atoms <= decoded_to or shares[one.template.structure] >= limits.least_probability)
+    )
     larger = max(beyond, key=lambda one: shares[one.template.structure]).n_formula_units * size if beyond else 0
-    return Direct(tuple(crystals), _total(shares, large), _total(shares, beyond), larger, len(entries) - len(own))
+    left_out = (_total(shares, beyond), larger, len(entries) - len(own))
+    return Direct(tuple(crystals), likely, _total(shares, large), *left_out)
 
 
 def named_prototypes(
@@ -176,25 +184,9 @@ def _told_apart(heights: NDArray[np.float64], energies: NDArray[np.float64]) -> 
     return apart
 
 
-def _shares(chosen: Sequence[ChosenTemplate]) -> dict[int, float]:
-    """Of each structure its probability, without what every structure gets for none of them."""
-    probabilities = {one.template.structure: one.prototype_probability for one in chosen}
-    least = min(probabilities.values(), default=0.0)
-    total = sum(probability - least for probability in probabilities.values())
-    return {
-        structure: (probability - least) / total if total > 0 else 0.0
-        for structure, probability in probabilities.items()
-    }
-
-
 def _total(shares: Mapping[int, float], chosen: Sequence[ChosenTemplate]) -> float:
     """Share of the structures of some templates, each counted once."""
     return float(sum(shares[structure] for structure in {one.template.structure for one in chosen}))
-
-
-def _first_of_each(chosen: Sequence[ChosenTemplate]) -> list[ChosenTemplate]:
-    """One template of each structure, in order."""
-    return list({one.template.structure: one for one in reversed(chosen)}.values())[::-1]
 
 
 def decoded_template(

@@ -22,6 +22,7 @@ from lcoms.prediction.answer import answer
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.contradictions import check_constraints
 from lcoms.prediction.decode import DecodedSet, decode, nothing_decoded
+from lcoms.prediction.exact_templates import with_direct_crystals
 from lcoms.prediction.known import direct_crystals, given_crystal
 from lcoms.prediction.pattern_templates import joined, none_explains, pattern_templates, with_direct
 from lcoms.prediction.presets import Options, spec_for
@@ -191,13 +192,7 @@ class Predictor:
             direct = direct_crystals(composition, self.bundle, self.spec, largest)
             proposals = [p.with_share(1 - direct.large) for p in self.propose(composition, generator)]
             decoded = self.decode_from(proposals, composition, generator) if proposals else nothing_decoded(composition)
-            return replace(
-                decoded,
-                direct=direct.crystals,
-                contradicting=decoded.contradicting + direct.contradicting,
-                left_out=(direct.left_out, direct.larger),
-                known_passed_over=direct.passed_over,
-            )
+            return with_direct_crystals(decoded, direct, self.bundle, self.spec)
         nothing = {"search": {"random_symmetric": {"n": 0}}}
         given = given_proposal(structure, composition, self.bundle)
         decoded = decode([given], composition, self.bundle, self.spec.with_options(nothing), generator)

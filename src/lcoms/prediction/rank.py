@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import isfinite, nan
 
 from lcoms.oracles.hull import Hull, Phase
-from lcoms.prediction.refine import AS_LOW, EXACT_SYMPREC, symmetry_of
+from lcoms.prediction.refine import AS_LOW, symmetry_of
 from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.stages import Candidate, Decoded, Relaxed
 from lcoms.structure.crystal import Composition
@@ -80,7 +80,7 @@ def merge_relaxed(relaxed: Sequence[Relaxed]) -> list[Relaxed]:
 
 def _may_be_one(one: Relaxed, other: Relaxed) -> bool:
     """Not where a known crystal has kept another symmetry: its distortion is its own, however small."""
-    exact = any(0 < r.decoded.symprec <= EXACT_SYMPREC for r in (one, other))
+    exact = one.decoded.is_exact or other.decoded.is_exact
     return not exact or same_space_group(one.space_group, other.space_group)
 
 

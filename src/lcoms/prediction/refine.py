@@ -23,7 +23,6 @@ LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
 LARGEST_GAIN = 0.5  # eV/atom by which a random symmetric crystal may lie below all others
 LARGEST_DISPUTE = 1.0  # eV/atom by which two models may differ about a crystal from what they differ by about others
 LOOSE_LADDER = (0.3, 0.2)  # angstrom; tolerances at which a more symmetric crystal is looked for and put to the test
-EXACT_SYMPREC = 0.01  # angstrom; tolerance at which the symmetry of an exact template stands
 SHORT_OF_SITE = 0.01  # angstrom; how far a relaxed atom may be from the site that symmetry gives it
 AS_LOW = 0.002  # eV/atom; what a crystal may lose by becoming more symmetric
 
@@ -197,7 +196,7 @@ def _ladder(decoded: Decoded, crystal: Crystal) -> tuple[float, ...]:
     A known crystal keeps its own symmetry: a looser one is its own only where it moves the atoms less than relaxations
     leave them short of their sites.
     """
-    if not 0 < decoded.symprec <= EXACT_SYMPREC:
+    if not decoded.is_exact:
         return NEAR_LADDER
     own = [t for t in NEAR_LADDER if (m := moved_by_symmetry(crystal, symprec=t)) is not None and m[0] <= SHORT_OF_SITE]
     return (*own, decoded.symprec)

@@ -11,6 +11,7 @@ from lcoms.oracles.energy_models import EnergyModels
 from lcoms.oracles.references import References, load_references
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import DecodedSet
+from lcoms.prediction.exact_templates import worth_relaxing
 from lcoms.prediction.known import in_known_order
 from lcoms.prediction.pressure import compressed
 from lcoms.prediction.progress import Tell, counted
@@ -47,7 +48,7 @@ class Relaxer:
             OracleError: the energy model cannot be made.
         """
         spec = self._relaxation
-        chosen = [decoded.to_relax(spec.n_relax) for decoded in sets]
+        chosen = [worth_relaxing(decoded, self.energy_models.first, spec) for decoded in sets]
         names = [s.composition.reduced_formula for s, some in zip(sets, chosen, strict=True) for _ in some]
         every = [one.crystal for some in chosen for one in some]
         run = partial(self._run, fmax=spec.fmax, checkpoint=self.checkpoint)

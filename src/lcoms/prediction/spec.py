@@ -81,7 +81,7 @@ class SearchSpec:
         step_size: in normalised latent space; None takes the one that the surrogate was trained against.
         symmetry: decode within the space group of each template; without it, anywhere in the cell.
         known: known crystals of the very composition that are taken as they are, those lowest in energy.
-        direct: templates with cells larger than what is decoded, which are taken as they are, with other elements.
+        direct: templates that are taken as they are, with other elements on their exact sites.
         direct_atoms: largest cell of those, unless `max_atoms` says it.
         decoder: settings and samples of such a decode.
         random_symmetric: crystals to relax that no template stands behind.
@@ -99,7 +99,7 @@ class SearchSpec:
     step_size: float | None = None
     symmetry: bool = True
     known: int = 6
-    direct: int = 5
+    direct: int = 40
     direct_atoms: int = 80
     decoder: DecoderSpec = field(default_factory=DecoderSpec)
     random_symmetric: RandomSymmetricSpec = field(default_factory=RandomSymmetricSpec)

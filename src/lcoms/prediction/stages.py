@@ -19,6 +19,8 @@ from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.symmetry import Symmetrised
 from lcoms.structure.wyckoff import Orbits
 
+EXACT_SYMPREC = 0.01  # angstrom; tolerance at which the symmetry of an exact template stands
+
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
@@ -107,6 +109,11 @@ class Decoded:
             proposal=proposal,
             n_found=n_found,
         )
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether its atoms are on the exact sites of a template."""
+        return 0 < self.symprec <= EXACT_SYMPREC
 
     @property
     def start_energy(self) -> float:

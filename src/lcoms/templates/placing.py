@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,16 @@ def choose_templates(
         )
         for at in ranking
     ]
+
+
+def prototype_shares(chosen: Sequence[ChosenTemplate]) -> dict[int, float]:
+    """Of each structure its probability, without what every structure gets for none of them."""
+    probabilities = {one.template.structure: one.prototype_probability for one in chosen}
+    least = min(probabilities.values(), default=0.0)
+    total = sum(probability - least for probability in probabilities.values())
+    if not total > 0:
+        return {structure: 1 / len(probabilities) for structure in probabilities}
+    return {structure: (probability - least) / total for structure, probability in probabilities.items()}
 
 
 def substitute(composition: Composition, template: Template, element_volumes: NDArray[np.float64]) -> Crystal:

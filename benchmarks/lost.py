@@ -1,0 +1,168 @@
+"""Where is the known crystal lost? The first stage that does without it, of each composition that misses it.
+
+    lcoms evaluate validation STORE -n 200 --relax --out rows.json
+    python benchmarks/lost.py STORE rows.json [--max-atoms 80] [--all]
+
+Stages, in their order: the energy model (the known crystal, relaxed, becomes another one), the library (no crystal of
+another composition has its structure), pairing (one has it with elements of equal counts exchanged), choice (none of
+those with it is taken), decoding, and relaxation.
+"""
+
+# ruff: noqa: T201 - a benchmark prints
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations, product
+from pathlib import Path
+
+import torch
+
+from lcoms.data.store import Store
+from lcoms.evaluate.fitting import read_outcomes
+from lcoms.evaluate.references import Reference, ground_states
+from lcoms.oracles.registry import DEFAULT_ORACLE
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.exact_templates import on_exact_sites
+from lcoms.prediction.known import direct_crystals
+from lcoms.prediction.propose import cell_sizes, find_proposals
+from lcoms.prediction.spec import PredictionSpec
+from lcoms.relax.result import RelaxConfig
+from lcoms.relax.run import relax_crystals
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import NEAR_LADDER, same_space_group, space_group_number, symmetrise
+from lcoms.templates.exact import Template
+from lcoms.templates.placing import substitute
+
+MOST_COMPARED = 200  # entries of one composition's stoichiometry, space group and cell
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Where the known crystal is seen.
+
+    Attributes:
+        kept: whether the energy model leaves it the same crystal.
+        entries: library entries on whose sites it is, and those where elements of equal counts change places.
+        chosen: ids of those entries that descents start from, or that are taken as they are.
+    """
+
+    kept: bool
+    entries: tuple[str, ...]
+    exchanged: tuple[str, ...]
+    chosen: tuple[str, ...]
+
+
+def same(crystal: Crystal, group: int, reference: Reference, own: int) -> bool:
+    """Whether a crystal is the known one, as `lcoms evaluate` has it."""
+    return same_space_group(group, own) and matches(crystal, reference.crystal, STRICT)
+
+
+def pairings(composition: Composition) -> Iterator[dict[int, int]]:
+    """All ways to exchange elements of equal counts, the one that changes nothing first."""
+    elements, counts = composition.reduced.atomic_numbers, composition.reduced.counts
+    alike = [[z for z, n in zip(elements, counts, strict=True) if n == count] for count in sorted(set(counts))]
+    for orders in product(*(permutations(some) for some in alike)):
+        yield {z: to for some, order in zip(alike, orders, strict=True) for z, to in zip(some, order, strict=True)}
+
+
+def entries_with(reference: Reference, bundle: WeightBundle) -> tuple[list[Template], list[Template]]:
+    """Library entries of other compositions on whose sites the known crystal is, and those with other pairings."""
+    templates = bundle.templates
+    assert templates is not None
+    unit = reference.composition.reduced
+    own, n = space_group_number(reference.crystal), symmetrise(reference.crystal, ladder=NEAR_LADDER).crystal.n_atoms
+    rows = templates.rows(unit.stoichiometry)
+    fitting = [rows[at] for at in range(len(rows)) if templates.n_atoms(rows)[at] == n]
+    alike = [
+        one
+        for one in map(templates.__getitem__, fitting)
+        if same_space_group(one.sites.space_group, own) and one.composition.reduced != unit
+    ][:MOST_COMPARED]
+    found: tuple[list[Template], list[Template]] = ([], [])
+    for one in alike:
+        crystal = substitute(unit, one, templates.element_volumes)
+        for at, to in enumerate(pairings(unit)):
+            numbers = [to[int(z)] for z in crystal.atomic_numbers]
+            paired = Crystal(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers * 0 + numbers)
+            if matches(paired, reference.crystal, STRICT):
+                found[min(at, 1)].append(one)
+                break
+    return found
+
+
+def chosen_ids(reference: Reference, bundle: WeightBundle, spec: PredictionSpec) -> set[str]:
+    """Ids of all entries that lead anywhere in a prediction."""
+    sizes = cell_sizes(reference.composition, bundle, spec.search)
+    largest = max(sizes.high, sizes.low - 1) * reference.composition.reduced.n_atoms
+    proposals = find_proposals(reference.composition, bundle, spec, torch.Generator().manual_seed(0))
+    direct = direct_crystals(reference.composition, bundle, spec, largest)
+    exact = on_exact_sites(reference.composition, direct.likely, bundle, spec.search.direct)
+    taken = {one.proposal.source for one in (*exact, *direct.crystals)}
+    return taken | {one.source for one in proposals}
+
+
+def traces_of(reference: Reference, bundle: WeightBundle, spec: PredictionSpec) -> Traces:
+    """Everywhere that the known crystal is seen."""
+    own = space_group_number(reference.crystal)
+    [result] = relax_crystals([reference.crystal], DEFAULT_ORACLE, RelaxConfig(), processes=1)
+    after = symmetrise(result.crystal, ladder=NEAR_LADDER)
+    entries, exchanged = entries_with(reference, bundle)
+    chosen = chosen_ids(reference, bundle, spec)
+    return Traces(
+        same(after.crystal, after.space_group, reference, own),
+        tuple(one.id for one in entries),
+        tuple(one.id for one in exchanged),
+        tuple(one.id for one in entries if one.id in chosen),
+    )
+
+
+def lost_at(row: dict, traces: Traces) -> str:
+    """The first stage without the known crystal."""
+    if row["decoded"]["both"]:
+        return "relaxation" if traces.kept else "energy model"
+    if not traces.kept:
+        return "energy model"
+    if not traces.entries:
+        return "pairing" if traces.exchanged else "library"
+    return "decoding" if traces.chosen else "choice"
+
+
+def line(row: dict, traces: Traces) -> str:
+    """What is seen of one miss."""
+    first = (*traces.chosen, *traces.entries, *traces.exchanged, "-")[0]
+    kept, decoded = "yes" if traces.kept else "no", row["decoded"]["both"] or "-"
+    n = f"{len(traces.entries):8d} {len(traces.exchanged):10d} {len(traces.chosen):7d}"
+    named = f"{row['formula']:14s} {row['n_atoms']:5d} {row['space_group']:5d}"
+    return f"{named}  {kept:4s} {n} {decoded:>8} {first:>15s}  "
+
+
+def main() -> None:
+    """Look at each miss and count."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("rows", type=Path, nargs="+")
+    parser.add_argument("--max-atoms", type=int, default=80)
+    parser.add_argument("--all", action="store_true", help="those in the wrong place of the order, too")
+    asked = parser.parse_args()
+    bundle, spec = WeightBundle.load(), PredictionSpec().with_options({"search": {"exclude_same": True}})
+    known = {one.name: one for one in ground_states(Store.open(asked.store), max_atoms=asked.max_atoms)}
+    counts: Counter[str] = Counter()
+    print("formula        atoms group  kept  entries  exchanged  chosen  decoded  first of these   lost at")
+    for row in read_outcomes(asked.rows):
+        if row["ranks"]["both"]:
+            counts["right" if row["ranks"]["both"] == 1 else "order"] += 1
+            if row["ranks"]["both"] == 1 or not asked.all:
+                continue
+        traces = traces_of(known[row["name"]], bundle, spec)
+        stage = "order" if row["ranks"]["both"] else lost_at(row, traces)
+        counts[stage] += not row["ranks"]["both"]
+        print(line(row, traces), stage, flush=True)
+    print(", ".join(f"{stage} {n}" for stage, n in counts.most_common()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

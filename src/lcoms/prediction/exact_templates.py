@@ -1,0 +1,140 @@
+"""Templates with the elements on their exact sites: beside what the networks decode, and alone for larger cells.
+
+A decode may miss the sites of its template, and what it puts on a little too high a symmetry stays there. The exact
+sites of a crystal that its source has relaxed need neither: an energy model tells from one evaluation of each which of
+them are worth a relaxation, and a few steps relax these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import inf, isfinite, log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.oracles.base import EnergyOracle, evaluate_all
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.constraints import groups_in_effect, promising
+from lcoms.prediction.decode import DecodedSet, in_order
+from lcoms.prediction.known import Direct
+from lcoms.prediction.pressure import compressed
+from lcoms.prediction.scoring import LEAST_PROBABILITY
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
+from lcoms.prediction.stages import EXACT_SYMPREC, Decoded, Proposal
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import Symmetrised, same_space_group
+from lcoms.templates.placing import ChosenTemplate, substitute
+
+PER_FACTOR_E = 0.03  # eV/atom by which a crystal on exact sites may lie higher for a factor e in its probability
+
+
+def with_direct_crystals(decoded: DecodedSet, direct: Direct, bundle: WeightBundle, spec: PredictionSpec) -> DecodedSet:
+    """The set with what needs no decoding: crystals that are relaxed in any case, and exact sites of likely templates.
+
+    A decoded crystal takes over the exact sites where it is the same.
+    """
+    groups = groups_in_effect(spec.constraints, decoded.composition)
+    likely = [one for one in direct.likely if not groups or one.template.sites.space_group in groups]
+    made = on_exact_sites(decoded.composition, likely, bundle, spec.search.direct)
+    new = [one for one in made if not any(_same(one, other) for other in direct.crystals)]
+    exact, contradicting = promising(new, spec.constraints, decoded.composition)
+    ordered, _ = promising(in_order(beside(decoded.crystals, exact), bundle), spec.constraints, decoded.composition)
+    return replace(
+        decoded,
+        crystals=tuple(ordered),
+        direct=direct.crystals,
+        contradicting=decoded.contradicting + direct.contradicting + contradicting,
+        left_out=(direct.left_out, direct.larger),
+        known_passed_over=direct.passed_over,
+    )
+
+
+def on_exact_sites(
+    composition: Composition, templates: Sequence[ChosenTemplate], bundle: WeightBundle, n: int
+) -> list[Decoded]:
+    """At most n crystals unlike one another on the exact sites of templates, those of the first ones.
+
+    Templates of one structure may differ in their free coordinates, as pyrite and solid carbon dioxide do, or by small
+    distortions, as the trioxides of tungsten do.
+    """
+    if bundle.templates is None:
+        return []
+    chosen, crystals = _unlike(composition, templates, bundle.templates.element_volumes, n)
+    latents, energies = bundle.encode(crystals), bundle.energies(crystals)
+    before = bundle.encode([one.template.crystal for one in chosen])
+    made = []
+    for one, crystal, latent, own, energy in zip(chosen, crystals, latents, before, energies, strict=True):
+        sites = one.template.sites
+        proposal = Proposal(
+            source=one.template.id,
+            formula=one.template.composition.reduced_formula,
+            distance=one.distance,
+            n_formula_units=one.n_formula_units,
+            latent=own,
+            space_group=sites.space_group,
+            prototype_probability=one.prototype_probability,
+            orbits=sites.orbits,
+        )
+        decoded = Decoded.as_is(Symmetrised(crystal, sites.space_group, EXACT_SYMPREC), energy, proposal)
+        learned = crystal.n_atoms <= bundle.max_atoms  # of larger cells the networks know nothing
+        made.append(replace(decoded, latent_distance=float((latent - own).norm())) if learned else decoded)
+    return made
+
+
+def _unlike(
+    composition: Composition, templates: Sequence[ChosenTemplate], element_volumes: NDArray[np.float64], n: int
+) -> tuple[list[ChosenTemplate], list[Crystal]]:
+    """The first n templates that give crystals unlike those before, with these."""
+    chosen: list[ChosenTemplate] = []
+    crystals: list[Crystal] = []
+    made: dict[tuple[int, int], list[Crystal]] = {}
+    for one in templates:
+        if len(chosen) == n:
+            break
+        crystal = substitute(composition, one.template, element_volumes)
+        alike = made.setdefault((one.template.structure, one.template.sites.space_group), [])
+        if not any(matches(crystal, other, STRICT) for other in alike):
+            alike.append(crystal)
+            chosen.append(one)
+            crystals.append(crystal)
+    return chosen, crystals
+
+
+def beside(decoded: Sequence[Decoded], exact: Sequence[Decoded]) -> list[Decoded]:
+    """Decoded crystals, those that an exact one is the same as with its exact sites; then the other exact ones."""
+    left, found = list(exact), []
+    for one in decoded:
+        same = next((other for other in left if _same(one, other)), None)
+        if same is None:
+            found.append(one)
+            continue
+        left.remove(same)
+        crystal, group, shortest = same.crystal, same.space_group, same.shortest_distance
+        found.append(replace(one, crystal=crystal, space_group=group, symprec=same.symprec, shortest_distance=shortest))
+    return [*found, *left]
+
+
+def worth_relaxing(decoded: DecodedSet, oracle: EnergyOracle, spec: RelaxationSpec) -> list[Decoded]:
+    """The crystals that are relaxed: the best ones, those taken directly, and the random symmetric ones.
+
+    Half of the best are crystals on exact sites, those that the energy model and their probability speak for; the
+    others are the first in the surrogate's order.
+    """
+    exact = [one for one in decoded.crystals if one.is_exact]
+    crystals = compressed([one.crystal for one in exact], oracle, spec.pressure)
+    cost: dict[int, float] = {}
+    for one, crystal, result in zip(exact, crystals, evaluate_all(oracle, crystals), strict=True):
+        energy = result.at_pressure(crystal.volume, spec.config.pressure).energy / crystal.n_atoms
+        unlikely = PER_FACTOR_E * log(one.prototype_probability + LEAST_PROBABILITY)
+        cost[id(one)] = energy - unlikely if isfinite(energy) else inf
+    best = sorted(exact, key=lambda one: cost[id(one)])[: (spec.n_relax + 1) // 2]
+    others = [one for one in decoded.crystals if not one.is_exact][: spec.n_relax - len(best)]
+    chosen = {id(one) for one in (*best, *others)}
+    return [*(one for one in decoded.crystals if id(one) in chosen), *decoded.direct, *decoded.random_symmetric]
+
+
+def _same(one: Decoded, other: Decoded) -> bool:
+    return same_space_group(one.space_group, other.space_group) and matches(one.crystal, other.crystal, STRICT)

@@ -1,0 +1,76 @@
+"""Crystals on the exact sites of templates: which there are, what they take over, and which are relaxed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_templates_exact import known, pair
+from tiny import caesium_chloride, decoded_of, decoded_set, proposal_of, rock_salt, zinc_blende
+
+from lcoms.oracles.analytic import AnalyticOracle
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.exact_templates import beside, worth_relaxing
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
+from lcoms.prediction.stages import EXACT_SYMPREC, Decoded
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.templates.exact_build import build_templates
+
+SALT = (11, 17)
+SODIUM_CHLORIDE = Composition.from_formula("NaCl")
+
+
+def exact(crystal: Crystal, group: int = 1, **changes: object) -> Decoded:
+    return decoded_of(crystal, space_group=group, symprec=EXACT_SYMPREC, **changes)
+
+
+def test_a_decoded_crystal_takes_over_the_exact_sites_of_the_same_structure_and_keeps_what_led_to_it() -> None:
+    rough = decoded_of(rock_salt(5.9), space_group=225, n_found=3, latent_distance=1.5)
+    found = beside([rough], [exact(zinc_blende(6.1, SALT), 216), exact(rock_salt(), 225)])
+    assert [one.space_group for one in found] == [225, 216]
+    assert found[0].crystal.volume == pytest.approx(rock_salt().volume)
+    assert (found[0].is_exact, found[0].n_found, found[0].latent_distance) == (True, 3, 1.5)
+
+
+def test_a_decoded_crystal_of_another_space_group_stays_beside_the_exact_one() -> None:
+    found = beside([decoded_of(rock_salt(), space_group=139)], [exact(rock_salt(), 225)])
+    assert [(one.space_group, one.is_exact) for one in found] == [(139, False), (225, True)]
+
+
+def test_half_of_what_is_relaxed_are_the_exact_crystals_that_the_energy_model_finds_lowest() -> None:
+    oracle = AnalyticOracle()
+    crystals = [rock_salt(a) for a in (4.2, 5.0, 5.64, 6.4)]
+    energies = oracle.energies(crystals)
+    decoded = [decoded_of(caesium_chloride(a, SALT)) for a in (3.2, 3.4, 3.6)]
+    every = decoded_set(*decoded, *(exact(one) for one in crystals))
+    chosen = worth_relaxing(every, oracle, RelaxationSpec("analytic", n_relax=4))
+    assert chosen[:2] == decoded[:2]
+    lowest = sorted(range(4), key=energies.__getitem__)[:2]
+    assert [one.crystal for one in chosen[2:]] == [crystals[at] for at in sorted(lowest)]
+
+
+def test_a_more_probable_template_may_lie_a_little_higher() -> None:
+    oracle = AnalyticOracle()
+    low, high = sorted((rock_salt(5.6), rock_salt(5.64)), key=lambda one: oracle.energies([one])[0])
+    likely = exact(high, proposal=proposal_of(prototype_probability=0.9, space_group=225))
+    unlikely = exact(low, proposal=proposal_of(prototype_probability=0.0, space_group=221))
+    spec = RelaxationSpec("analytic", n_relax=1)
+    assert worth_relaxing(decoded_set(unlikely, likely), oracle, spec) == [likely]
+    alike = replace(likely, proposal=unlikely.proposal)
+    assert worth_relaxing(decoded_set(unlikely, alike), oracle, spec) == [unlikely]
+
+
+def test_templates_of_every_size_stand_among_the_candidates_on_their_exact_sites(tiny_weights: Path) -> None:
+    crystals = [known("LiF", pair(3, 9, 2.0)), known("ZnS", pair(30, 16, 2.7, 0.25)), known("NaCl", pair(11, 17, 2.8))]
+    bundle = replace(WeightBundle.load(tiny_weights), templates=build_templates(crystals, np.ones(104)))
+    spec = PredictionSpec(search=SearchSpec(n_starts=2, exclude_same=True), relaxation=None)
+
+    def sources(spec: PredictionSpec) -> set[str]:
+        return {one.proposal.source for one in Predictor(bundle, spec).decode(SODIUM_CHLORIDE).crystals if one.is_exact}
+
+    assert sources(spec) >= {"ZnS"}
+    assert sources(spec.with_options({"search": {"direct": 0}})) == set()
+    assert "ZnS" not in sources(spec.with_options({"constraints": {"space_groups": [225]}}))
