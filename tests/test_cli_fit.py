@@ -9,43 +9,50 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import expit
 from tiny import fluorite, make_store, rock_salt
 
 from lcoms.cli.main import run
-from lcoms.prediction.calibrate import FEATURES, load_calibration
+from lcoms.prediction.calibrate import load_calibration
 from lcoms.prediction.presets import Options, spec_for
-from lcoms.prediction.ranking_file import load_ranking
+from lcoms.prediction.ranking_file import RankingWeights, load_ranking
+from lcoms.prediction.scoring import ScoreWeights
 
-EARLIER = json.dumps([{"name": "salt", "seed": 0, "evidence": [0.5, 0.2], "ranks": {"both": 1}, "rows": []}])
+EARLIER = json.dumps([{"name": "salt", "seed": 0, "ranks": {"both": 1}, "rows": []}])
 
 
-def outcome(number: int, evidence: list[float], *, right: bool, rows: list[dict[str, Any]] | None = None) -> dict:
-    ranks = {"loose": 1, "strict": 1, "both": 1 if right else None, "filtered": 1}
-    return {
-        "name": f"row {number}", "formula": "NaCl", "seed": 0, "evidence": evidence, "probability": None,
-        "ranks": ranks, "rows": rows or [],
-    }  # fmt: skip
+def outcome(number: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    first = 1 if rows and rows[0]["both"] else None
+    ranks = {"loose": 1, "strict": 1, "both": first, "filtered": 1}
+    return {"name": f"row {number}", "formula": "NaCl", "seed": 0, "probability": None, "ranks": ranks, "rows": rows}
 
 
 def candidate(energy: float, probability: float, *, right: bool) -> dict[str, Any]:
     return {
         "decoded_rank": 1, "score": energy, "energy": energy, "surrogate": -1.0, "latent_distance": 0.5,
         "space_group": 225, "n_found": 2, "n_atoms": 2, "volume": 20.0, "prototype_probability": probability,
-        "template_distance": 1.0, "strict": right, "both": right,
+        "template_distance": 1.0, "strict": right, "both": right, "energies": [energy, energy], "orbits": "a:Na b:Cl",
     }  # fmt: skip
+
+
+def outcomes(n: int, *, missing: float = 0.15) -> list[dict[str, Any]]:
+    """The right crystal lies a little higher than another, but has nearly all of the prototype probability."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(n):
+        above, lost, better = 0.02 * random.random(), random.random() < missing, random.random() < 0.1
+        found = [candidate(above, 0.9, right=not lost and not better), candidate(0.0, 0.01, right=better and not lost)]
+        found += [candidate(0.3 * random.random(), random.random() / 10, right=False) for _ in range(4)]
+        rows.append(outcome(number, found))
+    return rows
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """300 predictions in two files, 50 of them in both, and one without a relaxed candidate."""
-    random = np.random.default_rng(0)
-    features = random.normal(size=(300, len(FEATURES)))
-    right = random.random(300) < expit(2 * features[:, 0])
-    rows = [outcome(i, list(x), right=bool(y)) for i, (x, y) in enumerate(zip(features.tolist(), right, strict=True))]
+    """120 predictions in two files, 20 of them in both, and one without a relaxed candidate."""
+    rows = outcomes(120)
     paths = [tmp_path / "one.json", tmp_path / "two.json"]
-    paths[0].write_text(json.dumps(rows[:200]))
-    paths[1].write_text(json.dumps([*rows[150:], outcome(999, [], right=False)]))
+    paths[0].write_text(json.dumps(rows[:80]))
+    paths[1].write_text(json.dumps([*rows[60:], outcome(999, [])]))
     return paths
 
 
@@ -56,16 +63,17 @@ def test_a_calibration_counts_each_prediction_once(
     weights.mkdir()
     assert run([*command, "--committee", "none", "--weights", str(weights)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("300 predictions, 0.")
-    assert lines[-2].endswith("cross-validated")
+    assert lines[0].startswith("120 predictions, 0.")
+    assert lines[-3].endswith("cross-validated")
+    assert lines[-2].startswith("of all 720 candidates")
     assert lines[-1] == f"Written: {weights / 'calibration.json'}"
     found = load_calibration(weights).find(spec_for(Options(relax=True, committee=())))
     assert found is not None
-    assert found.n_fitted == 300
+    assert found.n_fitted == 120
     assert run([*command, "--committee", "none", "--again", str(weights)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum(int(line.split()[2]) for line in lines[2:-1]) == 300
-    assert float(lines[-1].removeprefix("expected calibration error ").partition(",")[0]) < 0.1
+    assert sum(int(line.split()[2]) for line in lines[2:-2]) == 120
+    assert float(lines[-2].removeprefix("expected calibration error ").partition(",")[0]) < 0.1
     for options, sentence in (
         (["--stated"], "state no probability"),
         (["--again", str(tmp_path)], "has no calibration.json for chgnet:r2scan"),
@@ -75,26 +83,20 @@ def test_a_calibration_counts_each_prediction_once(
 
 
 def test_a_ranking_is_fitted_in_electronvolts_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The right crystal lies a little higher but has nearly all of the prototype probability."""
-    random = np.random.default_rng(0)
-    rows = []
-    for number in range(60):
-        above = 0.02 * random.random()
-        found = [candidate(above, 0.9, right=True), candidate(0.0, 0.01, right=False)]
-        found += [candidate(0.3 * random.random(), random.random() / 10, right=False) for _ in range(4)]
-        rows.append(outcome(number, [0.0] * len(FEATURES), right=True, rows=found))
-    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (tmp_path / "rows.json").write_text(json.dumps(outcomes(60, missing=0.0)))
     weights = tmp_path / "weights"
     weights.mkdir()
     before = load_ranking(weights)
     assert run(["fit", "ranking", str(tmp_path / "rows.json"), "--weights", str(weights)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "60 compositions; the known crystal is among the relaxed candidates of 60"
-    assert lines[1] == "first as the rows have it 60; by the fit, cross-validated, 60"
+    first = sum(row["rows"][0]["both"] for row in outcomes(60, missing=0.0))
+    assert lines[1] == f"first as the rows have it {first}; by the fit, cross-validated, {first}"
     after = load_ranking(weights)
     assert after.relaxed.prototype_probability > 0.005
+    assert after.relaxed.structure_probability == 0  # all candidates have one structure
     assert (after.decoded, after.relaxed.limit) == (before.decoded, before.relaxed.limit)
-    assert after.fitted["data"] == "60 validation compositions"
+    assert after.fitted["data"] == "60 compositions"
 
 
 @pytest.mark.parametrize("what", ["ranking", "calibration"])
@@ -125,16 +127,15 @@ def test_bonuses_of_known_crystals_are_fitted_and_written(tmp_path: Path, capsys
         tmp_path / "store", crystals, energies=[-1.0, -1.1, -1.0], hull=[0.05, 0.0, 0.0], splits=["train"] * 3,
         sources=["MP 2018", "later", "MP 2018"],
     )  # fmt: skip
+    folder = tmp_path / "weights"
+    RankingWeights(ScoreWeights(0.0, 0.0, 0.0), ScoreWeights(0.0, 0.0, 0.0)).save(folder)
     gaps = [0.2] * 18 + [-0.06] * 2
     rows = [
-        outcome(number, [0.5] * len(FEATURES), right=gap > 0, rows=[
-            candidate(0.0, 0.5, right=True), candidate(gap, 0.5, right=False)
-        ])
+        outcome(number, [candidate(0.0, 0.5, right=True), candidate(gap, 0.5, right=False)])
         for number, gap in enumerate(gaps)
-    ]  # fmt: skip
-    path, weights = tmp_path / "rows.json.gz", tmp_path / "weights"
+    ]
+    path, weights = tmp_path / "rows.json.gz", folder
     path.write_bytes(gzip.compress(json.dumps(rows).encode()))
-    weights.mkdir()
     options = ["--store", str(tmp_path / "store"), "--weights", str(weights)]
     assert run(["fit", "known", str(path), *options]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -10,21 +10,18 @@ from tiny import caesium_chloride, fluorite, make_store, rock_salt, zinc_blende
 
 from lcoms.core.errors import DataError
 from lcoms.evaluate.fitting_known import Unknown, fit_bonus, gaps_of, share_right, unknown_ground_states
+from lcoms.prediction.calibrate import Scored
 
 
-def outcome(right: float, other: float) -> dict[str, object]:
-    rows = [
-        {"energy": 0.0, "score": right, "both": True},
-        {"energy": 0.1, "score": other, "both": False},
-        {"energy": None, "score": -99.0, "both": False},
-    ]
-    return {"rows": rows}
+def case(right: float, other: float) -> Scored:
+    return Scored(np.array([right, other, other + 0.2]), np.array([True, False, False]))
 
 
-def test_gaps_are_those_of_relaxed_candidates() -> None:
-    assert gaps_of([outcome(-1.0, -0.7)] * 12) == pytest.approx(0.3)
+def test_gaps_are_those_between_the_right_candidate_and_the_best_other() -> None:
+    none = Scored(np.array([0.0, 0.1]), np.array([False, False]))
+    assert gaps_of([*[case(0.1, 0.4)] * 12, none]) == pytest.approx(0.3)
     with pytest.raises(DataError, match="9 predictions"):
-        gaps_of([outcome(-1.0, -0.7)] * 9)
+        gaps_of([case(0.1, 0.4)] * 9)
 
 
 def test_a_bonus_keeps_known_ground_states_and_costs_unknown_ones() -> None:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from math import log, nan
+from math import nan
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import expit
-from tiny import caesium_chloride, candidate_of, decoded_of, proposal_of, relaxed_of, rock_salt, zinc_blende
+from tiny import caesium_chloride, candidate_of, decoded_of, relaxed_of, rock_salt, zinc_blende
 
 import lcoms
 from lcoms.core.errors import DataError, WeightsError
 from lcoms.prediction.calibrate import (
     CALIBRATION_FILE,
-    FEATURES,
     Calibration,
-    cross_validated,
-    evidence,
+    CalibrationModel,
+    Scored,
     fit_calibration,
     load_calibration,
     reliability,
@@ -27,57 +25,74 @@ from lcoms.prediction.calibrate import (
 )
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.spec import PredictionSpec
-from lcoms.prediction.stages import Candidate
+from lcoms.prediction.stages import Candidate, Known
 from lcoms.structure.crystal import Crystal
 
-
-def made_up(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features, and answers that are right with a probability that two of the features set."""
-    rng = np.random.default_rng(seed)
-    features = rng.normal(size=(n, len(FEATURES)))
-    return features, rng.random(n) < expit(1.5 * features[:, 0] - features[:, 3])
-
-
-def relaxed(crystal: Crystal, energy: float, **changes: object) -> Candidate:
-    return Candidate.of_relaxed(relaxed_of(decoded_of(crystal, **changes), energy), energy, 0.0)
-
-
-TEMPLATE = proposal_of("id", "KCl", 1.0, space_group=225, wyckoff_sequence=0, prototype_probability=0.4)
 SPEC = PredictionSpec()
+MODEL = CalibrationModel(temperature=0.04, none=0.1, n_fitted=100, spec=SPEC)
 
 
-def test_evidence_by_hand() -> None:
+def made_up(n: int, seed: int = 0, model: CalibrationModel = MODEL) -> list[Scored]:
+    """Heights of six candidates, one of which, or none, is right with the probabilities of a model."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for _ in range(n):
+        heights = rng.exponential(0.1, 6)
+        p = model.probabilities(heights)
+        place = rng.choice(7, p=np.append(p, 1 - p.sum()))
+        cases.append(Scored(heights, np.arange(6) == place))
+    return cases
+
+
+def relaxed(crystal: Crystal, energy: float, score: float) -> Candidate:
+    return Candidate.of_relaxed(relaxed_of(decoded_of(crystal), energy), score, 0.0)
+
+
+def test_probabilities_by_hand() -> None:
+    """Odds of exp(-height / T), and of exp(-none / T) for none of them."""
+    odds = np.exp(-np.array([0.02, 0.06, 0.1]) / 0.04)
+    assert MODEL.probabilities(np.array([0.02, 0.06])) == pytest.approx(odds[:2] / odds.sum())
+    assert MODEL.probabilities(np.array([0.02, 50.0]))[1] == 0
+
+
+def test_each_relaxed_candidate_gets_its_probability() -> None:
+    """Heights are counted from the lowest energy, which need not be that of the first."""
     candidates = [
-        relaxed(rock_salt(), -3.40, n_found=6, energy_per_atom=-1.9, proposal=TEMPLATE),
-        relaxed(caesium_chloride(3.4, (11, 17)), -3.38, n_found=3, energy_per_atom=-2.0),
-        relaxed(zinc_blende(6.0, (11, 17)), -3.30, n_found=1, energy_per_atom=-1.5),
-        candidate_of(rock_salt(), n_found=50),
+        relaxed(rock_salt(), -3.39, -3.38),
+        relaxed(caesium_chloride(3.4, (11, 17)), -3.40, -3.34),
+        relaxed(zinc_blende(6.0, (11, 17)), nan, nan),
+        candidate_of(rock_salt()),
     ]
-    assert evidence(candidates) == pytest.approx(
-        [0.2, log(2), log(6), 0.6, log(192), 0.1, log(0.41), 0.3, 0.0, log(2), 2.0]
-    )
-    assert evidence(candidates[:1])[:2] == [1.0, 0.0]
-    near = relaxed(zinc_blende(5.0, (11, 17)), -3.375)
-    assert evidence([*candidates, near])[1] == log(3)  # two within 0.03 eV/atom, one beyond
-    above = replace(candidates[0], energy_above_lowest=0.02)
-    assert evidence([above, *candidates[1:]])[8] == 0.02
-    assert evidence(candidates[3:]) == []
-    assert evidence([relaxed(rock_salt(), nan)]) == []
-    assert len(evidence(candidates)) == len(FEATURES)
+    stated = MODEL.state(candidates)
+    odds = np.exp(-np.array([0.02, 0.06, 0.1]) / 0.04)
+    assert [c.probability for c in stated[:2]] == pytest.approx(odds[:2] / odds.sum())
+    assert [c.probability for c in stated[2:]] == [None, None]
+    halved = MODEL.state(candidates, left_out=0.5)
+    assert [c.probability for c in halved[:2]] == pytest.approx(odds[:2] / odds.sum() / 2)
+    assert MODEL.state(candidates[3:]) == candidates[3:]
 
 
-def test_probabilities_are_calibrated() -> None:
-    features, right = made_up(4000)
-    model = fit_calibration(features[:3000], right[:3000], spec=SPEC)
-    stated = np.array([model.probability(row.tolist()) for row in features[3000:]])
-    assert reliability(stated, right[3000:])[1] < 0.05
-    assert np.array(model.coefficients)[[0, 3]] == pytest.approx([1.5, -1.0], abs=0.2)
-    assert reliability(1 - stated, right[3000:])[1] > 0.3
-    honest = cross_validated(features[:300], right[:300])
-    assert reliability(honest, right[:300])[1] < 0.12
-    # Nothing to learn: the share of right answers, and not the noise, comes out.
-    noise = cross_validated(features[:300], np.random.default_rng(1).random(300) < 0.7)
-    assert noise.std() < 0.15
+def test_nothing_is_stated_for_a_known_crystal_under_pressure_or_by_other_models() -> None:
+    candidates = [relaxed(rock_salt(), -3.4, -3.4)]
+    calibration = Calibration((MODEL,))
+    with_models = SPEC.with_options({"ranking": {"committee": []}})
+    assert calibration.state(candidates, with_models, ["chgnet:r2scan"], 0.0)[0].probability is not None
+    known = [replace(candidates[0], known=Known("mp-1", 0.0, 0.0))]
+    assert calibration.state(known, SPEC, ["chgnet:r2scan"], 0.0)[0].probability is None
+    assert calibration.state(candidates, SPEC, [], 0.0)[0].probability is None
+    assert calibration.state(candidates, SPEC, ["chgnet:r2scan", "another"], 0.0)[0].probability is None
+    assert calibration.state([], SPEC, ["chgnet:r2scan"], 0.0) == []
+
+
+def test_a_fit_finds_temperature_and_none() -> None:
+    model = fit_calibration(made_up(3000), spec=SPEC)
+    assert model.temperature == pytest.approx(0.04, abs=0.003)
+    assert model.none == pytest.approx(0.1, abs=0.01)
+    fresh = made_up(1500, seed=1)
+    stated = np.concatenate([model.probabilities(case.heights) for case in fresh])
+    right = np.concatenate([case.right for case in fresh])
+    assert reliability(stated, right)[1] < 0.02
+    assert reliability(1 - stated, right)[1] > 0.3
 
 
 def test_reliability_by_hand() -> None:
@@ -88,8 +103,8 @@ def test_reliability_by_hand() -> None:
 
 def test_models_are_kept_as_json(tmp_path: Path) -> None:
     assert load_calibration(tmp_path) == Calibration()
-    model = fit_calibration(*made_up(60), spec=SPEC)
-    other = fit_calibration(*made_up(60, seed=1), spec=SPEC.with_options({"ranking": {"committee": ["another"]}}))
+    model = fit_calibration(made_up(60), spec=SPEC)
+    other = fit_calibration(made_up(60, seed=1), spec=SPEC.with_options({"ranking": {"committee": ["another"]}}))
     for one in (other, model, other):
         load_calibration(tmp_path).with_model(one).save(tmp_path)
     assert load_calibration(tmp_path) == Calibration((model, other))
@@ -97,11 +112,10 @@ def test_models_are_kept_as_json(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     row = content["models"][0]
     damages: tuple[dict[str, object], ...] = (
-        {"coefficients": [1.0]}, {"mean": "x"}, {"intercept": None}, {"scale": [0.0] * len(FEATURES)},
-        {"spec": {"search": {"n_startz": 3}}},
+        {"temperature": 0.0}, {"temperature": "x"}, {"none": None}, {"spec": {"search": {"n_startz": 3}}},
     )  # fmt: skip
     rows = [row | damage for damage in damages]
-    for damage in ({"format": 99}, {"features": ["moon"]}, *({"models": [row]} for row in rows)):
+    for damage in ({"format": 4}, *({"models": [row]} for row in rows)):
         path.write_text(json.dumps(content | damage))
         with pytest.raises(WeightsError, match="fit it again"):
             load_calibration(tmp_path)
@@ -129,7 +143,7 @@ def test_models_are_kept_as_json(tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_model_is_for_predictions_made_as_those_it_was_fitted_on(options: dict[str, object]) -> None:
-    model = fit_calibration(*made_up(60), spec=SPEC)
+    model = fit_calibration(made_up(60), spec=SPEC)
     calibration = Calibration((model,))
     assert calibration.find(SPEC) is model
     other = SPEC.with_options(options)
@@ -140,7 +154,7 @@ def test_a_model_is_for_predictions_made_as_those_it_was_fitted_on(options: dict
 
 
 def test_what_leaves_the_first_candidate_alone_does_not_matter() -> None:
-    model = fit_calibration(*made_up(60), spec=SPEC)
+    model = fit_calibration(made_up(60), spec=SPEC)
     same = SPEC.with_options({"n_candidates": 3, "seed": 9, "search": {"exclude_same": True}})
     assert what_matters(same) == what_matters(SPEC)
     assert Calibration((model,)).find(same) is model
@@ -159,9 +173,10 @@ def test_the_models_that_ship_are_for_the_usual_options(committee: tuple[str, ..
         assert shipped.find(spec_for(replace(usual, effort=effort))) is None
 
 
-@pytest.mark.parametrize("right", [np.ones(20, dtype=bool), np.zeros(20, dtype=bool)])
-def test_nothing_to_fit(right: np.ndarray) -> None:
-    with pytest.raises(DataError, match="some right and some wrong"):
-        fit_calibration(made_up(20)[0], right, spec=SPEC)
+@pytest.mark.parametrize("place", [0, 9], ids=["in all", "in none"])
+def test_nothing_to_fit(place: int) -> None:
+    cases = [Scored(np.array([0.0, 0.1]), np.arange(2) == place)] * 20
+    with pytest.raises(DataError, match="some with the ground state and some without"):
+        fit_calibration(cases, spec=SPEC)
     with pytest.raises(DataError):
-        fit_calibration(*made_up(9), spec=SPEC)
+        fit_calibration(made_up(9), spec=SPEC)

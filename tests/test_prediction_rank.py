@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import isnan, nan
+from math import isnan, log, nan
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from lcoms.prediction.rank import lowest_phase, mean_energies, rank_decoded, ran
 from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.stages import Candidate, Relaxed
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.templates.structure_probability import StructureProbabilities, signature
 
 SALT = (11, 17)
 BARE = ScoreWeights(0.0, 0.0, 0.0)
@@ -101,6 +102,16 @@ def test_the_prototype_probability_can_be_worth_energy() -> None:
     untemplated = relaxed(BLENDE, -3.0, n_found=0)
     # Rock salt lies too high for its probability once crystals without a template compete.
     assert groups(rank_relaxed([*every, untemplated], strict)) == [221, 225, 216]
+
+
+def test_the_structure_after_relaxation_can_be_worth_energy() -> None:
+    every = [relaxed(CAESIUM, -3.4), relaxed(ROCK_SALT, -3.39)]
+    weights = replace(BARE, structure_probability=0.02)
+    structures = StructureProbabilities({signature(225, (("a", 0), ("b", 1))): 0.5})
+    assert groups(rank_relaxed(every, weights)) == [221, 225]  # where no known crystals are there, all are alike
+    found = rank_relaxed(every, weights, structures)
+    assert groups(found) == [225, 221]
+    assert found[1].score - found[0].score == pytest.approx(-0.01 + 0.02 * log(0.51 / 0.01))
 
 
 def test_the_mean_of_all_models_makes_the_order() -> None:

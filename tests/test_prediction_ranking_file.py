@@ -6,13 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lcoms.core.errors import WeightsError
 from lcoms.models.weights import load_weights
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.calibrate import FEATURES, Calibration, fit_calibration
+from lcoms.prediction.calibrate import Calibration, CalibrationModel
 from lcoms.prediction.ranking_file import RANKING_FILE, RankingWeights, load_ranking
 from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.spec import PredictionSpec
@@ -53,7 +52,7 @@ def test_every_file_that_decides_an_answer_is_in_the_digest(tiny_weights: Path, 
     before = WeightBundle.load(folder)
     assert before.ranking == load_ranking(tiny_weights)
     digests = {before.digest}
-    models = [fit_calibration(np.eye(len(FEATURES)), np.arange(len(FEATURES)) > 3, spec=PredictionSpec())]
+    models = [CalibrationModel(0.04, 0.1, 100, PredictionSpec())]
     for one in (MADE, Calibration(tuple(models))):
         one.save(folder)
         load_weights.cache_clear()

@@ -15,8 +15,13 @@ from lcoms.core.errors import DataError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from lcoms.evaluate.fitting import Case
+    from lcoms.prediction.bundle import WeightBundle
 
 app = typer.Typer(no_args_is_help=True, help="Fit the ranking and the stated probability on validation rows.")
 
@@ -29,19 +34,12 @@ FolderOption = Annotated[
 
 @app.command()
 def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
-    """Weights of energy, prototype probability, volume and latent distance, cross-validated by composition."""
-    from lcoms.evaluate.fitting import (
-        TERMS,
-        cases_of,
-        cross_validated_order,
-        fit_terms,
-        read_outcomes,
-        score_weights,
-    )
+    """Weights of energy, prototype and structure probability, cross-validated by composition."""
+    from lcoms.evaluate.fitting import TERMS, cases_of, cross_validated_order, fit_terms, read_outcomes, score_weights
     from lcoms.prediction.ranking_file import load_ranking
 
     outcomes = read_outcomes(rows)
-    cases = cases_of(outcomes)
+    cases = cases_of(outcomes, _bundle(weights))
     order, terms = cross_validated_order(cases), fit_terms(cases)
     stated = sum(outcome["ranks"]["both"] == 1 for outcome in outcomes)
     best = sum(bool(case.right.any()) for case in cases)
@@ -53,7 +51,7 @@ def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
     if weights is not None:
         present = load_ranking(weights)
         fitted = score_weights(terms, limit=present.relaxed.limit, excess=present.relaxed.excess)
-        source = {"data": f"{len(cases)} validation compositions", "command": "lcoms fit ranking ROWS"}
+        source = {"data": f"{len(cases)} compositions", "command": "lcoms fit ranking ROWS"}
         replace(present, relaxed=fitted, fitted={**present.fitted, **source}).save(weights)
         typer.echo(f"Written: {weights / 'ranking.json'}")
 
@@ -71,28 +69,31 @@ def calibration(
     *,
     models: Models,
 ) -> None:
-    """The probability that rank 1 is the known ground state: fitted, or compared with what was found."""
+    """The probability of each candidate to be the known ground state: fitted, or compared with what was found."""
     import numpy as np
 
-    from lcoms.evaluate.fitting import read_outcomes
-    from lcoms.prediction.calibrate import CALIBRATION_FILE, cross_validated, fit_calibration, load_calibration
+    from lcoms.evaluate.fitting import cases_of, cross_validated_probabilities, read_outcomes, scored
+    from lcoms.prediction.calibrate import CALIBRATION_FILE, fit_calibration, load_calibration
+    from lcoms.prediction.ranking_file import load_ranking
 
     outcomes = read_outcomes(rows)
-    right = np.array([outcome["ranks"]["both"] == 1 for outcome in outcomes], dtype=bool)
-    features = np.array([outcome["evidence"] for outcome in outcomes], dtype=np.float64)
-    spec = spec_of(replace(options_of(models), relax=True))
     if stated:
+        right = np.array([outcome["ranks"]["both"] == 1 for outcome in outcomes], dtype=bool)
         _report(_stated(outcomes), right, "as stated")
         return
+    spec = spec_of(replace(options_of(models), relax=True))
+    folder = weights if again is None else again
+    cases = cases_of(outcomes, _bundle(folder), n_models=len(spec.models))
+    every = scored(cases, _bundle(folder).ranking.relaxed if folder is None else load_ranking(folder).relaxed)
     if again is not None:
         model = load_calibration(again).find(spec)
         if model is None:
             raise DataError(f"{again} has no {CALIBRATION_FILE} for {spec.ranked_by}; fit one with --weights {again}.")
-        _report(np.array([model.probability(row) for row in features.tolist()]), right, f"by {again}")
+        _report_each([model.probabilities(case.heights) for case in every], cases, f"by {again}")
         return
-    _report(cross_validated(features, right), right, "cross-validated")
+    _report_each(cross_validated_probabilities(cases), cases, "cross-validated")
     if weights is not None:
-        load_calibration(weights).with_model(fit_calibration(features, right, spec=spec)).save(weights)
+        load_calibration(weights).with_model(fit_calibration(every, spec=spec)).save(weights)
         typer.echo(f"Written: {weights / CALIBRATION_FILE}")
 
 
@@ -107,11 +108,13 @@ def known(
     import numpy as np
 
     from lcoms.data.store import Store
-    from lcoms.evaluate.fitting import read_outcomes
+    from lcoms.evaluate.fitting import cases_of, read_outcomes, scored
     from lcoms.evaluate.fitting_known import fit_bonus, gaps_of, share_right, unknown_ground_states
     from lcoms.prediction.ranking_file import load_ranking
 
-    gaps = gaps_of(read_outcomes(rows))
+    bundle = _bundle(weights)
+    present = bundle.ranking if weights is None else load_ranking(weights)
+    gaps = gaps_of(scored(cases_of(read_outcomes(rows), bundle), present.relaxed))
     shares = unknown_ground_states(Store.open(store), earlier)
     typer.echo(f"{len(gaps)} predictions; the known crystal has the best score in {int((gaps > 0).sum())}")
     fitted = []
@@ -121,11 +124,32 @@ def known(
         typer.echo(f"lowest known crystal {where}: another ground state for {unknown.share:.3f} of {unknown.n}")
         typer.echo(f"  bonus {fitted[-1]:.3f} eV/atom: right first {best:.3f}, without it {none:.3f}")
     if weights is not None:
-        present = load_ranking(weights)
         bonuses = replace(present.known, on_hull=fitted[0], above_hull=fitted[1])
         source = f"{len(gaps)} predictions of validation compositions; lcoms fit known ROWS --store STORE"
         replace(present, known=bonuses, fitted={**present.fitted, "known": source}).save(weights)
         typer.echo(f"Written: {weights / 'ranking.json'}")
+
+
+def _bundle(weights: Path | None) -> WeightBundle:
+    """The weights of a folder, of those that ship where it has no networks yet."""
+    from lcoms.models.weights import REQUIRED
+    from lcoms.prediction.bundle import WeightBundle
+
+    whole = weights is not None and all((weights / name).is_file() for name in REQUIRED)
+    return WeightBundle.load(weights if whole else None)
+
+
+def _report_each(probabilities: Sequence[NDArray[np.float64]], cases: Sequence[Case], how: str) -> None:
+    """Of the first candidates, and of all."""
+    import numpy as np
+
+    from lcoms.prediction.calibrate import reliability
+
+    firsts = [int(np.argmax(p)) for p in probabilities]
+    right = np.array([bool(case.right[at]) for case, at in zip(cases, firsts, strict=True)])
+    _report(np.array([p.max() for p in probabilities]), right, how)
+    every = reliability(np.concatenate(probabilities), np.concatenate([case.right for case in cases]))[1]
+    typer.echo(f"of all {sum(map(len, probabilities))} candidates {every:.3f}")
 
 
 def _stated(outcomes: list[dict[str, Any]]) -> NDArray[np.float64]:

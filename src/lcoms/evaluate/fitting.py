@@ -2,7 +2,8 @@
 
 The score is fitted as a conditional logit (McFadden 1974): of the relaxed candidates of a composition the known ground
 state is the right one with probability p_i proportional to exp(-(w . x_i)); x_i is the energy above the lowest and what
-`prediction.scoring` puts beside it. Dividing by the weight of the energy gives weights in eV/atom.
+`prediction.scoring` puts beside it. Dividing by the weight of the energy gives weights in eV/atom. The probabilities
+that are stated come from a second fit (`prediction.calibrate`), for which none of the candidates may be right.
 """
 
 from __future__ import annotations
@@ -21,23 +22,17 @@ from scipy.optimize import minimize
 
 from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError
-from lcoms.prediction.calibrate import FEATURES
-from lcoms.prediction.scoring import F_ELECTRONS, LEAST_PROBABILITY, MAGNETIC, ScoreWeights
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.calibrate import Scored, fit_calibration
+from lcoms.prediction.scoring import LEAST_PROBABILITY, ScoreWeights
+from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Composition
+from lcoms.structure.elements import SYMBOLS
+from lcoms.templates.structure_probability import StructureProbabilities
 
-TERMS = (
-    "energy (rest)",
-    "energy (V to Ni)",
-    "energy (f electrons)",
-    "latent distance",
-    "n_found",
-    "prototype",
-    "volume",
-)
-FITTED = (0, 1, 2, 3, 5, 6)  # n_found adds nothing to the prototype probability, which it is counted in
+TERMS = ("energy", "prototype", "structure")
 FOLDS = 10
 RIDGE = 0.3
-MOST = 0.5  # eV/atom; energies farther above the lowest say no more
 ABSENT = 10**6
 
 Weights = Float[NDArray[np.float64], " k"]
@@ -69,13 +64,13 @@ def read_outcomes(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """Rows of evaluations, one for each name and seed; files may be compressed, with names in .gz.
 
     Raises:
-        DataError: a file holds none.
+        DataError: a file holds none with a relaxed candidate.
     """
     try:
         every = [row for path in paths for row in parse_json(_content(path))]
-        found = list({(row["name"], row["seed"]): row for row in every if row["evidence"]}.values())
-        if not found or {len(row["evidence"]) for row in found} != {len(FEATURES)}:
-            raise ValueError("no row with the evidence of a relaxed prediction")
+        found = list({(row["name"], row["seed"]): row for row in every if _relaxed(row)}.values())
+        if not found:
+            raise ValueError("no row of a relaxed prediction")
         return found
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         named = ", ".join(map(str, paths))
@@ -87,51 +82,69 @@ def _content(path: Path) -> bytes:
     return gzip.decompress(content) if path.suffix == ".gz" else content
 
 
-def cases_of(outcomes: Sequence[Mapping[str, Any]]) -> list[Case]:
+def _relaxed(outcome: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [row for row in outcome["rows"] if row["energy"] is not None]
+
+
+def cases_of(outcomes: Sequence[Mapping[str, Any]], bundle: WeightBundle, *, n_models: int = 2) -> list[Case]:
     """The relaxed candidates of each outcome.
+
+    Args:
+        bundle: has the known crystals among which structures are counted, those of the composition left out.
+        n_models: energy models that count, the one that relaxed first.
 
     Raises:
         DataError: a row lacks something.
     """
     try:
-        return [
-            _case([row for row in outcome["rows"] if row["energy"] is not None], str(outcome["formula"]))
-            for outcome in outcomes
-        ]
+        return [_case(_relaxed(outcome), str(outcome["formula"]), bundle, n_models) for outcome in outcomes]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError("a row lacks what the fit needs; write rows with this version of lcoms evaluate.") from error
 
 
-def _case(rows: Sequence[Mapping[str, Any]], formula: str) -> Case:
-    if not rows:
-        return Case(np.zeros((0, len(TERMS))), np.zeros(0, dtype=bool))
-    elements = Composition.from_formula(formula).atomic_numbers
-    kind = 2 if F_ELECTRONS.intersection(elements) else 1 if MAGNETIC.intersection(elements) else 0
-    energies = np.array([row["energy"] for row in rows])
-    above = np.minimum(energies - energies.min(), MOST)
+def _case(rows: Sequence[Mapping[str, Any]], formula: str, bundle: WeightBundle, n_models: int) -> Case:
+    composition = Composition.from_formula(formula)
+    counted = bundle.structures(composition, exclude_same=True)
+    found = [_structure(row, composition, counted) for row in rows]
+    energies = _mean_energies([row["energies"][:n_models] for row in rows])
     beside = [
         [
-            row["latent_distance"],
-            -np.log(max(row["n_found"], 1)),
             -np.log(row["prototype_probability"] + LEAST_PROBABILITY),
-            np.log(row["volume"]),
+            -np.log(structure + LEAST_PROBABILITY),
         ]
-        for row in rows
+        for row, structure in zip(rows, found, strict=True)
     ]
-    return Case(np.column_stack([above[:, None] * (np.arange(3) == kind), beside]), np.array([r["both"] for r in rows]))
+    return Case(np.column_stack([energies - energies.min(), beside]), np.array([row["both"] for row in rows]))
+
+
+def _mean_energies(energies: Sequence[Sequence[float | None]]) -> Float[NDArray[np.float64], " n"]:
+    """Of all models that have an energy of each crystal, eV/atom."""
+    columns = np.array([[np.nan if e is None else e for e in row] for row in energies], dtype=np.float64)
+    whole = columns[:, np.isfinite(columns).all(axis=0)]
+    if not whole.size:
+        raise ValueError("no model has an energy of every crystal")
+    return np.asarray(whole.mean(axis=1))
+
+
+def _structure(row: Mapping[str, Any], composition: Composition, counted: StructureProbabilities) -> float:
+    """Probability of a row's structure, as its orbits tell it."""
+    if not row["orbits"]:
+        return 0.0
+    parts = [part.split(":") for part in row["orbits"].split()]
+    orbits = tuple((letter, SYMBOLS.index(symbol)) for letter, symbol in parts)
+    return counted.of_orbits(composition, int(row["space_group"]), orbits)
 
 
 def fit_terms(cases: Sequence[Case]) -> Weights:
-    """Weights of all terms that make the right candidates most likely; zero for those that are not fitted.
+    """Weights of all terms that make the right candidates most likely, none of them negative.
 
     Raises:
         DataError: fewer than ten compositions have the right candidate among theirs.
     """
-    columns = list(FITTED)
-    use = [(case.terms[:, columns], case.right) for case in cases if case.right.any()]
+    use = [case for case in cases if case.right.any()]
     if len(use) < FOLDS:
         raise DataError(f"{len(use)} compositions with the right candidate among theirs are too few to fit on.")
-    scale = np.concatenate([terms for terms, _ in use]).std(0) + 1e-9
+    scale = np.concatenate([terms - terms.mean(0) for terms, _ in use]).std(0) + 1e-9
 
     def loss(w: Weights) -> tuple[float, Weights]:
         value, slope = RIDGE / 2 * float((w**2).sum()), RIDGE * w
@@ -144,37 +157,44 @@ def fit_terms(cases: Sequence[Case]) -> Weights:
             slope = slope + x.T @ (among - p)
         return value, slope
 
-    found = minimize(loss, np.zeros(len(columns)), jac=True, method="L-BFGS-B").x / scale
-    weights = np.zeros(len(TERMS))
-    weights[columns] = np.maximum(found, 0.0)
-    return weights
+    bounds = [(0.0, None)] * len(scale)
+    return np.asarray(minimize(loss, np.zeros(len(scale)), jac=True, method="L-BFGS-B", bounds=bounds).x / scale)
 
 
-def score_weights(terms: Weights, *, limit: float, excess: float) -> ScoreWeights:
+def score_weights(terms: Weights, *, limit: float = 0.0, excess: float = 0.0) -> ScoreWeights:
     """Weights in eV/atom from those of the terms.
 
     Args:
         limit: of `ScoreWeights`; rows without random symmetric crystals tell nothing about it.
         excess: the same.
     """
-    rest, magnetic, f_electrons, distance, n_found, prototype, volume = np.maximum(terms, 0.0).tolist()
-    if rest <= 0:
+    energy, prototype, structure = terms.tolist()
+    if energy <= 0:
         raise DataError("energies do not tell the right candidates of these rows; nothing can be fitted.")
     return ScoreWeights(
-        distance=round(distance / rest, 4),
-        n_found=round(n_found / rest, 4),
-        prototype_probability=round(prototype / rest, 4),
-        magnetic=round(rest / magnetic, 2) if magnetic > 0 else 1.0,
-        f_electrons=round(rest / f_electrons, 2) if f_electrons > 0 else 1.0,
+        distance=0.0,
+        n_found=0.0,
+        prototype_probability=round(prototype / energy, 4),
+        structure_probability=round(structure / energy, 4),
         limit=limit,
         excess=excess,
-        volume=round(volume / rest, 4),
     )
+
+
+def scored(cases: Sequence[Case], weights: ScoreWeights) -> list[Scored]:
+    """The cases by score, in eV/atom above the lowest energy."""
+    beside = [1.0, weights.prototype_probability, weights.structure_probability]
+    return [Scored(case.terms @ np.array(beside), case.right) for case in cases if len(case.right)]
+
+
+def folds(n: int, *, seed: int = 0) -> NDArray[np.int64]:
+    """Which fold each of so many compositions belongs to."""
+    return np.asarray(np.random.default_rng(seed).permutation(n) % FOLDS)
 
 
 def cross_validated_order(cases: Sequence[Case], *, seed: int = 0) -> Order:
     """How the fit does on compositions that it has not seen."""
-    fold = np.random.default_rng(seed).permutation(len(cases)) % FOLDS
+    fold = folds(len(cases), seed=seed)
     ranks = np.full(len(cases), ABSENT)
     surprises: list[float] = []
     for k in range(FOLDS):
@@ -184,6 +204,19 @@ def cross_validated_order(cases: Sequence[Case], *, seed: int = 0) -> Order:
                 ranks[at], surprise = _place(cases[at], weights)
                 surprises.append(surprise)
     return Order(len(cases), int((ranks == 1).sum()), int((ranks <= 5).sum()), float(np.mean(surprises)))
+
+
+def cross_validated_probabilities(cases: Sequence[Case], *, seed: int = 0) -> list[Float[NDArray[np.float64], " n"]]:
+    """Probabilities of all candidates of each composition, score and calibration fitted without it."""
+    fold = folds(len(cases), seed=seed)
+    found: list[Float[NDArray[np.float64], " n"]] = [np.zeros(0)] * len(cases)
+    for k in range(FOLDS):
+        rest = [case for case, f in zip(cases, fold, strict=True) if f != k]
+        weights = score_weights(fit_terms(rest))
+        model = fit_calibration(scored(rest, weights), spec=PredictionSpec())
+        for at in np.flatnonzero(fold == k).tolist():
+            found[at] = model.probabilities(scored([cases[at]], weights)[0].heights)
+    return found
 
 
 def _place(case: Case, weights: Weights) -> tuple[int, float]:

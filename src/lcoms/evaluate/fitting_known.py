@@ -10,9 +10,8 @@ the share of compositions of the earlier one for which the later one has a lower
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,6 +20,7 @@ from scipy.special import ndtr
 
 from lcoms.core.errors import DataError
 from lcoms.data.store import Store
+from lcoms.prediction.calibrate import Scored
 from lcoms.prediction.scoring import ON_HULL
 
 LOWER = 0.001  # eV/atom; by so much lower a crystal is another ground state
@@ -38,19 +38,14 @@ class Unknown:
     n: int
 
 
-def gaps_of(outcomes: Sequence[Mapping[str, Any]]) -> Float[NDArray[np.float64], " n"]:
+def gaps_of(cases: Sequence[Scored]) -> Float[NDArray[np.float64], " n"]:
     """Score of the best other candidate less that of the right one, eV/atom, where both are relaxed.
 
     Raises:
         DataError: there are fewer than ten.
     """
-    gaps = []
-    for outcome in outcomes:
-        relaxed = [row for row in outcome["rows"] if row["energy"] is not None]
-        right = [row["score"] for row in relaxed if row["both"]]
-        others = [row["score"] for row in relaxed if not row["both"]]
-        if right and others:
-            gaps.append(min(others) - min(right))
+    both = [case for case in cases if case.right.any() and not case.right.all()]
+    gaps = [case.heights[~case.right].min() - case.heights[case.right].min() for case in both]
     if len(gaps) < FEWEST:
         raise DataError(f"{len(gaps)} predictions with the known crystal and others are too few to fit on.")
     return np.array(gaps)

@@ -64,7 +64,6 @@ class Outcome:
         first_space_group: of the first candidate, None without candidates.
         probability: that the first candidate is right; None where not fitted.
         note: why there is no candidate, where there is none.
-        evidence: what a calibration is fitted on; empty without relaxation.
         rows: all candidates, best first.
         first: the first candidate's crystal, None without candidates.
         energy, known_energy: formation energies by the oracle, eV/atom, of the first candidate and of the reference
@@ -84,7 +83,6 @@ class Outcome:
     probability: float | None
     seconds: float
     note: str = ""
-    evidence: tuple[float, ...] = ()
     rows: tuple[Row, ...] = ()
     first: dict[str, Any] | None = None
     energy: float | None = None
@@ -258,7 +256,6 @@ def _compare(reference: Reference, prediction: Prediction | None, seed: int, sec
         probability=None if prediction is None else prediction.probability,
         seconds=round(seconds, 2),
         note=note,
-        evidence=() if prediction is None else prediction.evidence,
         rows=rows_of(reference, before, after, group),
         first=None if first is None else crystal_to_dict(first.crystal),
         energy=None if first is None or first.relaxed is None else first.relaxed.formation_energy,

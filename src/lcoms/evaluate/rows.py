@@ -32,6 +32,7 @@ class Row:
         energies: total energies by each energy model, the one that relaxed first, eV/atom; empty where not relaxed,
             None where one failed.
         orbits: Wyckoff letter and element of each orbit, as "a:Na b:Cl"; empty where the symmetry search fails.
+        probability: that it is the known ground state; None where none is stated.
         known_height: of the crystal of the training data that it is, above the hull of its source, eV/atom; None where
             it is none of them.
     """
@@ -52,6 +53,7 @@ class Row:
     energies: tuple[float | None, ...] = ()
     orbits: str = ""
     known_height: float | None = None
+    probability: float | None = None
 
 
 def rows_of(
@@ -85,6 +87,7 @@ def rows_of(
                 energies=_energies(c),
                 orbits=_orbits(c),
                 known_height=None if c.known is None else c.known.height,
+                probability=c.probability,
             )
         )
     return tuple(rows)

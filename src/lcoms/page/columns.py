@@ -50,6 +50,7 @@ def table_columns(prediction: Prediction) -> tuple[Column, ...]:
     """
     columns = (
         _figure("Probability", "by pattern", lambda c: None if c.pattern is None else c.pattern.probability, 2, keep=9),
+        _figure("Probability", "ground state", lambda c: c.probability, 2, keep=9),
         _figure("Rwp", "", lambda c: None if c.pattern is None else c.pattern.fit.rwp, 3, keep=8),
         _relaxed("E form", lambda r: r.formation_energy, keep=9),
         _relaxed("Enthalpy", lambda r: r.energy_per_atom if r.pressure else None, keep=9),

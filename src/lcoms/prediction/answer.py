@@ -1,8 +1,7 @@
-"""The last stages: relaxed and decoded crystals made into the answer, in order and with a stated probability."""
+"""The last stages: relaxed and decoded crystals made into the answer, in order and with stated probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from lcoms.diffraction.fit import PatternFitter
@@ -10,12 +9,12 @@ from lcoms.oracles.energy_models import EnergyModels
 from lcoms.oracles.hull import Hull
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.by_pattern import rank_by_pattern
-from lcoms.prediction.calibrate import Calibration, evidence
 from lcoms.prediction.constraints import satisfying
 from lcoms.prediction.decode import DecodedSet, drop_duplicates
 from lcoms.prediction.known import in_known_order
+from lcoms.prediction.order import in_order
 from lcoms.prediction.phases import shipped_hull, with_spread
-from lcoms.prediction.rank import rank_decoded, rank_relaxed, ranking_models, with_hull
+from lcoms.prediction.rank import rank_decoded, ranking_models, with_hull
 from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
@@ -32,7 +31,7 @@ def answer(
     hull: Hull | None = None,
     pattern: PatternFitter | None = None,
 ) -> Prediction:
-    """Candidates in order, with the probability that the first is the known ground state.
+    """Candidates in order, each with the probability that it is the known ground state.
 
     Args:
         relaxed: None where nothing was relaxed.
@@ -46,16 +45,17 @@ def answer(
         merged = len(decoded.direct) + len(kept) - len(every)
         candidates, relaxed = rank_decoded(every), RelaxedSet((), ())
     else:
-        ranked = rank_relaxed(relaxed.usable, bundle.ranking.relaxed_at(spec.pressure))
+        ranked = in_order(relaxed.usable, bundle, spec)
         failed = [replace(Candidate.of_decoded(one.decoded), relaxed=one) for one in relaxed.failed]
         rest = [one for one in kept if one not in relaxed.chosen]
         candidates = [*ranked, *failed, *rank_decoded(rest)]
         merged = len(relaxed.usable) - len(ranked)
     candidates = in_known_order(candidates, decoded.composition, bundle, spec)
     models = ranking_models(relaxed.usable, spec.models)
-    probability = _probability(candidates, bundle.calibration, spec, models)
-    if pattern is not None:
-        candidates, probability = rank_by_pattern(candidates, pattern), None
+    if pattern is None:
+        candidates = bundle.calibration.state(candidates, spec, models, decoded.left_out[0])
+    else:
+        candidates = rank_by_pattern(candidates, pattern)
     hull = hull or shipped_hull(decoded.composition, bundle.phases, spec)
     candidates = candidates if hull is None else list(with_hull(candidates, hull))
     candidates, contradictions = satisfying(candidates, spec.constraints, decoded.composition)
@@ -70,23 +70,6 @@ def answer(
         n_duplicates=decoded.n_duplicates + merged,
         failures=relaxed.failures,
         left_out=tuple((decoded.contradicting + contradictions).sentences()),
-        probability=None if probability is None else probability * (1 - decoded.left_out[0]),
         n_relaxations=relaxed.n_relaxations,
         n_oracle_calls=relaxed.n_oracle_calls,
-        evidence=tuple(evidence(candidates)),
     )
-
-
-def _probability(
-    candidates: Sequence[Candidate], calibration: Calibration, spec: PredictionSpec, models: Sequence[str]
-) -> float | None:
-    """None where nothing was fitted for predictions made like this one, or where the first is a known crystal.
-
-    Args:
-        models: names of those that ranked.
-    """
-    if not models or spec.pressure or (candidates and candidates[0].known is not None):
-        return None
-    model = calibration.find(spec.with_models(models))
-    features = [] if model is None else evidence(candidates)
-    return model.probability(features) if model is not None and features else None

@@ -19,9 +19,10 @@ from lcoms.prediction.calibrate import Calibration, load_calibration
 from lcoms.prediction.phases import PhaseTable, load_phases
 from lcoms.prediction.ranking_file import RankingWeights, load_ranking
 from lcoms.structure.batch import CrystalBatch
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Composition, Crystal
 from lcoms.templates.exact import ExactTemplates, load_templates
 from lcoms.templates.library import LatentLibrary
+from lcoms.templates.structure_probability import ALL_ALIKE, StructureProbabilities, structure_probabilities
 from lcoms.templates.wyckoff_statistics import OrbitStatistics, load_orbits
 
 
@@ -86,6 +87,16 @@ class WeightBundle:
         features = element_fractions([crystal.composition for crystal in crystals])
         energies: list[float] = self.surrogate(self.encode(crystals), features).tolist()
         return energies
+
+    def structures(self, composition: Composition, *, exclude_same: bool = False) -> StructureProbabilities:
+        """How probable each structure of a composition's stoichiometry is by its exact templates.
+
+        Args:
+            exclude_same: leave crystals of the very composition out, as a benchmark must.
+        """
+        if self.templates is None:
+            return ALL_ALIKE
+        return structure_probabilities(composition, self.templates, self.library.similarity, exclude_same=exclude_same)
 
 
 @lru_cache(maxsize=2)

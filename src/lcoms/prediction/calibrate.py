@@ -1,7 +1,9 @@
-"""How likely the first candidate is the known ground state: logistic regression on what a ranked prediction shows.
+"""How likely each candidate is the known ground state, by its score.
 
-Fitted on validation compositions, whose crystals neither the weights nor the templates have seen. A probability is
-stated only for predictions made as those that the model was fitted on.
+One of the candidates is it, or none is: candidate i is it with a probability proportional to exp(-(s_i - E) / T), and
+none with one proportional to exp(-n / T), where s_i is its score and E the lowest energy of them all, eV/atom. The
+temperature T and the number n are fitted on validation compositions, whose crystals neither the weights nor the
+templates have seen. Probabilities are stated only for predictions made as those that they were fitted on.
 """
 
 from __future__ import annotations
@@ -9,88 +11,80 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isfinite, log
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit
 
 from lcoms.core.config import parse_json
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import ConfigError, DataError, WeightsError
 from lcoms.models.manifest import record_files
 from lcoms.models.weights import CALIBRATION_FILE
-from lcoms.prediction.scoring import LEAST_PROBABILITY
+from lcoms.prediction.rank import mean_energies
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
-from lcoms.structure.symmetry import space_group_order
 
-FORMAT = 4
-WIDE_GAP = 0.1  # eV/atom of the score; wider ones say no more
-CLOSE = 0.03  # eV/atom of the score; candidates within it of the first are rivals
-FAR_LATENT = 6.0  # latent distance; beyond it a decode has gone wrong
-FEATURES = (
-    "gap of the score to the next",
-    "logarithm of the rivals",
-    "logarithm of n_found",
-    "share of all n_found",
-    "logarithm of the order of the space group",
-    "surrogate energy above its lowest",
-    "logarithm of the prototype probability",
-    "latent distance",
-    "energy above the lowest",
-    "logarithm of the atoms in the cell",
-    "elements",
-)
+FORMAT = 5
+FEWEST = 10  # predictions that a model can be fitted on
+START = (0.04, 0.1)  # eV/atom, where a fit of temperature and none begins
 
 
-def evidence(candidates: Sequence[Candidate]) -> list[float]:
-    """`FEATURES` of a ranked prediction with at least one relaxed candidate; empty without one."""
-    relaxed = [c for c in candidates if c.is_relaxed]
-    if not relaxed:
-        return []
-    first = relaxed[0]
-    gaps = sorted(c.score - first.score for c in relaxed[1:])
-    lowest = min(c.decoded.energy_per_atom for c in relaxed)
-    return [
-        min(gaps[0], WIDE_GAP) / WIDE_GAP if gaps else 1.0,
-        log(1 + sum(gap < CLOSE for gap in gaps)),
-        log(max(first.n_found, 1)),
-        first.n_found / max(1, sum(c.n_found for c in relaxed)),
-        log(space_group_order(first.space_group)),
-        min(first.decoded.energy_per_atom - lowest, 1.0),
-        log(first.prototype_probability + LEAST_PROBABILITY),
-        min(first.decoded.latent_distance, FAR_LATENT),
-        min(first.energy_above_lowest, 1.0),
-        log(first.crystal.n_atoms),
-        float(len(first.crystal.composition.counts)),
-    ]
+class Scored(NamedTuple):
+    """The relaxed candidates of one composition.
+
+    Attributes:
+        heights: scores above the lowest energy, eV/atom.
+        right: which of them are the known ground state.
+    """
+
+    heights: Float[NDArray[np.float64], " n"]
+    right: Bool[NDArray[np.bool_], " n"]
 
 
 @dataclass(frozen=True)
 class CalibrationModel:
-    """Coefficients of the standardised features.
+    """From scores to probabilities.
 
     Attributes:
+        temperature: error of a score, eV/atom.
+        none: score above the lowest energy that no candidate counts with, eV/atom.
         n_fitted: predictions it was fitted on.
         spec: how these were made.
     """
 
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    coefficients: tuple[float, ...]
-    intercept: float
+    temperature: float
+    none: float
     n_fitted: int
     spec: PredictionSpec
 
-    def probability(self, features: Sequence[float]) -> float:
-        """That the first candidate is the known ground state."""
-        x = (np.asarray(features) - self.mean) / self.scale
-        return float(expit(x @ self.coefficients + self.intercept))
+    def probabilities(self, heights: Float[NDArray[np.float64], " n"]) -> Float[NDArray[np.float64], " n"]:
+        """That each candidate is the known ground state; what is missing from one is the probability of none.
+
+        Args:
+            heights: scores above the lowest energy, eV/atom.
+        """
+        logs = -np.append(heights, self.none) / self.temperature
+        shares = np.exp(logs - logs.max())
+        return np.asarray(shares[:-1] / shares.sum())
+
+    def state(self, candidates: Sequence[Candidate], left_out: float = 0.0) -> list[Candidate]:
+        """The candidates, the relaxed ones among them with their probabilities.
+
+        Args:
+            left_out: probability of what could not be searched.
+        """
+        relaxed = [(c, c.relaxed) for c in candidates if c.relaxed is not None and c.relaxed.usable]
+        if not relaxed:
+            return list(candidates)
+        lowest = min(mean_energies([one for _, one in relaxed]))
+        found = self.probabilities(np.array([c.score - lowest for c, _ in relaxed])) * (1 - left_out)
+        stated = {id(c): p for (c, _), p in zip(relaxed, found.tolist(), strict=True)}
+        return [replace(c, probability=stated.get(id(c))) for c in candidates]
 
 
 @dataclass(frozen=True)
@@ -109,16 +103,29 @@ class Calibration:
         wanted = what_matters(model.spec)
         return Calibration((*(m for m in self.models if what_matters(m.spec) != wanted), model))
 
+    def state(
+        self, candidates: Sequence[Candidate], spec: PredictionSpec, models: Sequence[str], left_out: float
+    ) -> list[Candidate]:
+        """The candidates with probabilities, unless none were fitted for predictions made so, or the first is known.
+
+        Args:
+            models: names of the energy models that made the order.
+            left_out: probability of what could not be searched.
+        """
+        if not models or spec.pressure or (candidates and candidates[0].known is not None):
+            return list(candidates)
+        model = self.find(spec.with_models(models))
+        return list(candidates) if model is None else model.state(candidates, left_out)
+
     def save(self, folder: Path) -> None:
         """Write calibration.json, whole or not at all."""
         models = [asdict(model) | {"spec": model.spec.to_dict()} for model in self.models]
-        content = {"format": FORMAT, "features": FEATURES, "models": models}
-        write_whole(folder / CALIBRATION_FILE, json.dumps(content, indent=1) + "\n")
+        write_whole(folder / CALIBRATION_FILE, json.dumps({"format": FORMAT, "models": models}, indent=1) + "\n")
         record_files(folder, [CALIBRATION_FILE])
 
 
 def what_matters(spec: PredictionSpec) -> PredictionSpec:
-    """A specification without what leaves the probability of its first candidate alone."""
+    """A specification without what leaves the probabilities of its candidates alone."""
     return replace(spec, n_candidates=1, seed=0, search=replace(spec.search, exclude_same=False))
 
 
@@ -134,59 +141,44 @@ def load_calibration(folder: Path) -> Calibration:
     again = "fit it again with lcoms fit calibration"
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
-        known = content["format"] == FORMAT and tuple(content["features"]) == FEATURES
+        known = content["format"] == FORMAT
         models = tuple(_model(row) for row in content["models"]) if known else ()
     except (OSError, ValueError, KeyError, TypeError, OverflowError, ConfigError) as error:
         raise WeightsError(f"{path} is damaged; {again}, or take it out of the folder.") from error
     if not known:
         raise WeightsError(f"{path} was made by another version of lcoms; {again}.")
-    for model in models:
-        numbers = (*model.mean, *model.scale, *model.coefficients, model.intercept)
-        sizes = {len(model.mean), len(model.scale), len(model.coefficients)}
-        if sizes != {len(FEATURES)} or not all(map(isfinite, numbers)) or min(model.scale) <= 0:
-            raise WeightsError(f"{path} is damaged; {again}, or take it out of the folder.")
+    if not all(isfinite(m.none) and isfinite(m.temperature) and m.temperature > 0 for m in models):
+        raise WeightsError(f"{path} is damaged; {again}, or take it out of the folder.")
     return Calibration(models)
 
 
 def _model(row: Mapping[str, Any]) -> CalibrationModel:
-    mean, scale, coefficients = (tuple(map(float, row[name])) for name in ("mean", "scale", "coefficients"))
     spec = PredictionSpec.from_dict(row["spec"])
-    return CalibrationModel(mean, scale, coefficients, float(row["intercept"]), int(row["n_fitted"]), spec)
+    return CalibrationModel(float(row["temperature"]), float(row["none"]), int(row["n_fitted"]), spec)
 
 
-def fit_calibration(
-    features: Float[NDArray[np.float64], "n k"], right: NDArray[np.bool_], *, spec: PredictionSpec, ridge: float = 1.0
-) -> CalibrationModel:
-    """Logistic regression with an L2 penalty on standardised features.
+def fit_calibration(cases: Sequence[Scored], *, spec: PredictionSpec) -> CalibrationModel:
+    """Temperature and none by maximum likelihood.
 
     Raises:
-        DataError: fewer than ten predictions, or all right or all wrong.
+        DataError: fewer than ten predictions, or the ground state is among the candidates of all or of none.
     """
-    if len(features) < 10 or right.all() or not right.any():
-        raise DataError("a calibration needs at least ten predictions, some right and some wrong.")
-    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
-    x, sign = (features - mean) / scale, np.where(right, 1.0, -1.0)
+    has = [bool(case.right.any()) for case in cases]
+    if len(cases) < FEWEST or all(has) or not any(has):
+        raise DataError("a calibration needs at least ten predictions, some with the ground state and some without.")
 
-    def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        margin = sign * (x @ w[:-1] + w[-1])
-        pull = -sign * expit(-margin)
-        value = np.logaddexp(0, -margin).sum() + ridge / 2 * (w[:-1] ** 2).sum()
-        return value, np.append(x.T @ pull + ridge * w[:-1], pull.sum())
+    def loss(x: NDArray[np.float64]) -> float:
+        model = CalibrationModel(float(np.exp(x[0])), float(x[1]), 0, spec)
+        return -sum(_log_likelihood(model, case) for case in cases)
 
-    w = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
-    return CalibrationModel(tuple(mean), tuple(scale), tuple(w[:-1]), float(w[-1]), len(x), spec)
+    x = minimize(loss, [np.log(START[0]), START[1]], method="Nelder-Mead").x
+    return CalibrationModel(round(float(np.exp(x[0])), 5), round(float(x[1]), 5), len(cases), spec)
 
 
-def cross_validated(
-    features: Float[NDArray[np.float64], "n k"], right: NDArray[np.bool_], *, folds: int = 10, seed: int = 0
-) -> Float[NDArray[np.float64], " n"]:
-    """Probabilities for each prediction by a model that was fitted without it."""
-    fold = np.random.default_rng(seed).permutation(len(features)) % folds
-    found = np.zeros(len(features))
-    for k in range(folds):
-        model = fit_calibration(features[fold != k], right[fold != k], spec=PredictionSpec())
-        found[fold == k] = [model.probability(row.tolist()) for row in features[fold == k]]
-    return found
+def _log_likelihood(model: CalibrationModel, case: Scored) -> float:
+    logs = -np.append(case.heights, model.none) / model.temperature
+    right = np.append(case.right, not case.right.any())
+    return float(np.logaddexp.reduce(logs[right]) - np.logaddexp.reduce(logs))
 
 
 def reliability(

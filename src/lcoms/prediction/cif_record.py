@@ -26,14 +26,12 @@ class Made:
         formula: of the prediction.
         n_candidates: how many there are.
         ranked_by: names of the energy models that made the order; empty where nothing was relaxed.
-        probability: that the first candidate is the known ground state; None where none is stated.
     """
 
     formula: str
     n_candidates: int
     spec: PredictionSpec
     ranked_by: Sequence[str] = ()
-    probability: float | None = None
 
 
 def cif_items(rank: int, candidate: Candidate, made: Made, *, fitted: bool = False) -> dict[str, str]:
@@ -49,8 +47,8 @@ def cif_items(rank: int, candidate: Candidate, made: Made, *, fitted: bool = Fal
         "_lcoms_rank": str(rank),
         "_lcoms_prototype_probability": f"{candidate.prototype_probability:.4f}",
     }
-    if rank == 1 and made.probability is not None:
-        items["_lcoms_probability_ground_state"] = f"{made.probability:.4f}"
+    if candidate.probability is not None:
+        items["_lcoms_probability_ground_state"] = f"{candidate.probability:.4f}"
     if candidate.known is not None:
         items["_lcoms_known_as"] = candidate.known.id
     relaxed = candidate.relaxed

@@ -165,7 +165,7 @@ def _symmetrised(
 def in_order(crystals: Sequence[Decoded], bundle: WeightBundle) -> list[Decoded]:
     """Best first, with all that led to each crystal in its score."""
     weights = bundle.ranking.decoded
-    scored = [replace(d, score=weights.score(d.energy_per_atom, d.crystal, d)) for d in crystals]
+    scored = [replace(d, score=weights.score(d.energy_per_atom, d)) for d in crystals]
     return sorted(scored, key=_score)
 
 

@@ -147,7 +147,8 @@ def improve(
             energies = [one.energy_per_atom for one in done.usable]
             after = relative_error(surrogate, known, composition)
             on_round(Round(done.n_relaxations, len(ranked), min(energies, default=inf), before, after))
-    return replace(predictor.finish(_all(sets), done), probability=None)  # fitted on other ways of predicting
+    made = predictor.finish(_all(sets), done)
+    return replace(made, candidates=tuple(replace(c, probability=None) for c in made.candidates))  # fitted on others
 
 
 def _in_round(tell: Tell, number: int, progress: Progress) -> None:

@@ -24,6 +24,7 @@ from lcoms.prediction.contradictions import check_constraints
 from lcoms.prediction.decode import DecodedSet, decode, nothing_decoded
 from lcoms.prediction.exact_templates import with_direct_crystals
 from lcoms.prediction.known import direct_crystals, given_crystal
+from lcoms.prediction.order import in_order
 from lcoms.prediction.pattern_templates import joined, none_explains, pattern_templates, with_direct
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.progress import Progress, Tell, silent
@@ -35,7 +36,6 @@ from lcoms.prediction.propose import (
     given_proposal,
     largest_tried,
 )
-from lcoms.prediction.rank import rank_relaxed
 from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.relaxing import Relaxer
 from lcoms.prediction.result import Prediction, Task
@@ -225,7 +225,7 @@ class Predictor:
 
     def rank(self, relaxed: Sequence[Relaxed]) -> list[Candidate]:
         """Distinct relaxed crystals, the most likely ground state first."""
-        return rank_relaxed(relaxed, self.bundle.ranking.relaxed_at(self.spec.pressure))
+        return in_order(relaxed, self.bundle, self.spec)
 
     def finish(
         self,
@@ -235,6 +235,6 @@ class Predictor:
         hull: Hull | None = None,
         pattern: PatternFitter | None = None,
     ) -> Prediction:
-        """The answer: candidates in order, with the probability that the first is the known ground state."""
+        """The answer: candidates in order, each with the probability that it is the known ground state."""
         models = self.energy_models
         return answer(decoded, relaxed, self.bundle, self.spec, energy_models=models, hull=hull, pattern=pattern)

@@ -13,6 +13,7 @@ from lcoms.prediction.stages import Candidate, Decoded, Relaxed
 from lcoms.structure.crystal import Composition
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import same_space_group
+from lcoms.templates.structure_probability import ALL_ALIKE, StructureProbabilities
 
 SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
 
@@ -22,20 +23,28 @@ def rank_decoded(decoded: Sequence[Decoded]) -> list[Candidate]:
     return sorted((Candidate.of_decoded(one) for one in decoded), key=lambda candidate: candidate.score)
 
 
-def rank_relaxed(relaxed: Sequence[Relaxed], weights: ScoreWeights) -> list[Candidate]:
+def rank_relaxed(
+    relaxed: Sequence[Relaxed],
+    weights: ScoreWeights,
+    structures: StructureProbabilities = ALL_ALIKE,
+) -> list[Candidate]:
     """Distinct crystals, lowest score first; n_found of those that relaxed into one another is added up.
 
     Energies have a limit only where random symmetric crystals were relaxed as well: that all templates are wrong, and
     only energy tells, is rare otherwise.
+
+    Args:
+        structures: their probabilities by known crystals.
     """
     untemplated = any(not one.decoded.n_found for one in relaxed)
     distinct = merge_relaxed(relaxed)
     order = weights if untemplated else replace(weights, excess=0.0)
     energies = mean_energies(distinct)
     lowest = min(energies, default=nan)
+    shares = [structures.of(one.crystal, symprec=one.symprec or EXACT_SYMPREC) for one in distinct]
     scored = [
-        Candidate.of_relaxed(one, order.score(energy, one.crystal, one.decoded, above=energy - lowest), energy - lowest)
-        for one, energy in zip(distinct, energies, strict=True)
+        Candidate.of_relaxed(one, order.score(energy, one.decoded, above=energy - lowest, share=share), energy - lowest)
+        for one, energy, share in zip(distinct, energies, shares, strict=True)
     ]
     return sorted(scored, key=lambda candidate: candidate.score)
 

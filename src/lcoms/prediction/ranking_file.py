@@ -19,7 +19,7 @@ from lcoms.models.manifest import record_files
 from lcoms.models.weights import RANKING_FILE
 from lcoms.prediction.scoring import ENTHALPY_ALONE, KnownWeights, ScoreWeights
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import DecodedSet
 from lcoms.prediction.exact_templates import worth_relaxing
 from lcoms.prediction.known import in_known_order
+from lcoms.prediction.order import in_order
 from lcoms.prediction.pressure import compressed
 from lcoms.prediction.progress import Tell, counted
-from lcoms.prediction.rank import rank_relaxed
 from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric, with_further
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.relax.result import RelaxResult
@@ -63,7 +63,7 @@ class Relaxer:
         spec, path = self._relaxation, self.checkpoint
         if spec.final_fmax >= spec.fmax:
             return relaxed
-        ranked = rank_relaxed(relaxed.usable, self.bundle.ranking.relaxed_at(spec.pressure))
+        ranked = in_order(relaxed.usable, self.bundle, self.spec)
         order = in_known_order(ranked, composition, self.bundle, self.spec)
         first = [one.crystal for one in order[: spec.n_final]]
         final = None if path is None else path.with_name(f"{path.stem}-final{path.suffix}")

@@ -63,9 +63,6 @@ class Prediction:
         ranked_by: names of the energy models whose mean energy made the order; empty where nothing was relaxed.
         n_duplicates: crystals equal to a better candidate.
         failures: one sentence for each relaxation that could not be ranked.
-        probability: that the first candidate is the known ground state; None where nothing was fitted for predictions
-            made like this one.
-        evidence: what that probability was computed from.
         n_relaxations, n_oracle_calls: how many crystals were relaxed, and energies the model was asked for.
         left_out: one sentence for each reason why candidates contradict the constraints.
         options: that were typed.
@@ -79,8 +76,6 @@ class Prediction:
     ranked_by: tuple[str, ...] = ()
     n_duplicates: int = 0
     failures: tuple[str, ...] = ()
-    probability: float | None = None
-    evidence: tuple[float, ...] = ()
     n_relaxations: int = 0
     n_oracle_calls: int = 0
     left_out: tuple[str, ...] = ()
@@ -96,10 +91,15 @@ class Prediction:
         return tuple(to_structure(rank, candidate) for rank, candidate in enumerate(self.candidates, 1))
 
     @property
+    def probability(self) -> float | None:
+        """That the first candidate is the known ground state; None where none is stated."""
+        return self.candidates[0].probability if self.candidates else None
+
+    @property
     def made(self) -> Made:
         """How the candidates were made, as their CIFs say."""
         formula = self.composition.reduced_formula
-        return Made(formula, len(self.candidates), self.spec, self.ranked_by, self.probability)
+        return Made(formula, len(self.candidates), self.spec, self.ranked_by)
 
     def __iter__(self) -> Iterator[Structure]:
         return iter(self.structures)

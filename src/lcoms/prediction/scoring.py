@@ -7,19 +7,13 @@ model, and a decode that went wrong can look good to it. The weights are fitted 
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from math import log
 
 from lcoms.core.errors import ConfigError
 from lcoms.prediction.stages import Decoded
-from lcoms.structure.crystal import Crystal
 
-MAGNETIC = frozenset(range(23, 29))
-F_ELECTRONS = frozenset(range(57, 72)) | frozenset(range(89, 104))
 LEAST_PROBABILITY = 0.01  # added, so that a crystal without a template can be ranked
-
-
 ON_HULL = 0.001  # eV/atom; known crystals up to here are on the hull of their source
 
 
@@ -63,46 +57,36 @@ class ScoreWeights(_Weights):
         distance: added for each unit between the latent that was decoded and that of the crystal that came out.
         n_found: taken off for each factor e in the number of proposals that led to the crystal.
         prototype_probability: taken off for each factor e in the prototype probability.
-        magnetic, f_electrons: factors by which these count more for compounds with V to Ni, and with lanthanides or
-            actinides, where energy models err more.
+        structure_probability: taken off for each factor e in the share of the chemically similar known crystals that
+            have its structure after relaxation (`templates.structure_probability`).
         limit: where random symmetric crystals are relaxed too, the energy above the lowest relaxed candidate that the
-            prototype probability may make up for, eV/atom, times these factors; known crystals hardly ever lie higher.
+            prototype probability may make up for, eV/atom; known crystals hardly ever lie higher.
         excess: how much more than once the energy beyond the limit counts.
-        volume: added for each factor e in the volume per atom: functionals without dispersion forces, and models that
-            learned from them, find open crystals too stable.
     """
 
     distance: float
     n_found: float
     prototype_probability: float
-    magnetic: float = 1.0
-    f_electrons: float = 1.0
+    structure_probability: float = 0.0
     limit: float = 0.0
     excess: float = 0.0
-    volume: float = 0.0
 
-    def score(self, energy: float, crystal: Crystal, decoded: Decoded, *, above: float = 0.0) -> float:
+    def score(self, energy: float, decoded: Decoded, *, above: float = 0.0, share: float = 0.0) -> float:
         """The energy (eV/atom) with all that counts beside it; the lowest comes first.
 
         Args:
-            crystal: whose energy it is.
             decoded: where the crystal came from.
             above: how far the energy lies above the lowest of the relaxed candidates, eV/atom.
+            share: of the similar known crystals that have its structure.
         """
-        doubt = self.doubt(crystal.composition.atomic_numbers)
-        beside = (
-            self.distance * decoded.latent_distance
+        return (
+            energy
+            + self.distance * decoded.latent_distance
             - self.n_found * log(max(decoded.n_found, 1))
             - self.prototype_probability * log(decoded.prototype_probability + LEAST_PROBABILITY)
+            - self.structure_probability * log(share + LEAST_PROBABILITY)
+            + self.excess * max(0.0, above - self.limit)
         )
-        excess = self.excess * max(0.0, above - self.limit * doubt)
-        return energy + self.volume * log(crystal.volume / crystal.n_atoms) + doubt * beside + excess
-
-    def doubt(self, elements: Collection[int]) -> float:
-        """How much more than elsewhere the energy of a compound of these elements (atomic numbers) is doubted."""
-        if F_ELECTRONS.intersection(elements):
-            return self.f_electrons
-        return self.magnetic if MAGNETIC.intersection(elements) else 1.0
 
 
 ENTHALPY_ALONE = ScoreWeights(0.0, 0.0, 0.0)

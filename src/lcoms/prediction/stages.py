@@ -235,6 +235,7 @@ class Candidate:
             relaxed or an element has no phase.
         known: the crystal of the training data that it is; None where it is none of them.
         phonons: of the crystal relaxed within its symmetry; None where they were not asked for or failed.
+        probability: that it is the known ground state; None where none was fitted for predictions made like this one.
         pattern: how it fits the user's powder pattern; None where there is none, or it cannot be fitted.
     """
 
@@ -250,6 +251,7 @@ class Candidate:
     known: Known | None = None
     pattern: PatternMatch | None = None
     phonons: Phonons | None = None
+    probability: float | None = None
 
     @classmethod
     def of_decoded(cls, decoded: Decoded) -> Candidate:

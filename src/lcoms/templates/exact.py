@@ -7,7 +7,7 @@ composition is one range of rows. Columns are inflated when they are first asked
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from lcoms.models.surrogate_file import must_fit
 from lcoms.models.weights import TEMPLATES_FILE
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import ExactSites, crystal_of
+from lcoms.structure.wyckoff import Orbits
 from lcoms.templates.exact_codes import COORD_LEVELS, cell_sizes, decoded_cell, decoded_energies, starts
 from lcoms.templates.stoichiometry import elements_in_order
 
@@ -139,6 +140,12 @@ class ExactTemplates:
         prototypes = self._prototypes(stoichiometry)
         return range(int(self._first.entries[prototypes.start]), int(self._first.entries[prototypes.stop]))
 
+    def prototypes(self, stoichiometry: tuple[int, ...]) -> Iterator[tuple[range, int, Orbits]]:
+        """Of each prototype of a stoichiometry the entries, the space group, and the letter and place of each orbit."""
+        for prototype in self._prototypes(stoichiometry):
+            rows = range(*self._first.entries[prototype : prototype + 2].tolist())
+            yield rows, int(self.arrays["groups"][prototype]), self._orbits(prototype)
+
     def elements(self, rows: range) -> NDArray[np.int64]:
         """(n, k) elements of a range of entries of one stoichiometry, in the order of their places."""
         if not rows:
@@ -166,10 +173,7 @@ class ExactTemplates:
     def _sites(self, row: int) -> ExactSites:
         prototype = int(self._prototype(row))
         number = int(self.arrays["groups"][prototype])
-        orbits = slice(*self._first.orbits[prototype : prototype + 2].tolist())
         elements = self.elements(range(row, row + 1))[0]
-        letters = self.arrays["letters"][orbits].tobytes().decode()
-        places = self.arrays["places"][orbits].tolist()
         since = row - int(self._first.entries[prototype])
         n_free = int(self.arrays["n_free"][prototype])
         first = int(self._first.coords[prototype]) + since * n_free
@@ -179,10 +183,16 @@ class ExactTemplates:
         cell = _joined(self.arrays["cells_high"], self.arrays["cells_low"], first, n_cell)
         return ExactSites(
             number,
-            tuple((letter, int(elements[place])) for letter, place in zip(letters, places, strict=True)),
+            tuple((letter, int(elements[place])) for letter, place in self._orbits(prototype)),
             codes / COORD_LEVELS,
             *decoded_cell(number, cell),
         )
+
+    def _orbits(self, prototype: int) -> Orbits:
+        """Letter and place of each orbit."""
+        orbits = slice(*self._first.orbits[prototype : prototype + 2].tolist())
+        letters = self.arrays["letters"][orbits].tobytes().decode()
+        return tuple(zip(letters, self.arrays["places"][orbits].tolist(), strict=True))
 
     def _prototype(self, rows: Any) -> Any:
         return np.searchsorted(self._first.entries, rows, side="right") - 1

@@ -67,7 +67,7 @@ def choose_templates(
     serve, too.
     """
     target = composition.reduced
-    members, structures, heights = _members(target, templates)
+    members, structures, heights = template_members(target, templates)
     if not len(members.indices):
         return []
     elements = members.in_order(target)
@@ -167,15 +167,19 @@ def least_heights(
     return np.where(np.isfinite(hull), hull, least)
 
 
-def _members(
-    target: Composition, templates: ExactTemplates
+def template_members(
+    target: Composition, templates: ExactTemplates, *, alone: bool = False
 ) -> tuple[StoichiometryClass, NDArray[np.int64], NDArray[np.float64]]:
-    """Entries for a composition, their structures, and their heights above the hull (eV/atom)."""
+    """Entries for a composition, their structures, and their heights above the hull (eV/atom).
+
+    Args:
+        alone: for an element, leave entries of two elements one to one out.
+    """
     rows = templates.rows(target.stoichiometry)
     units = templates.n_atoms(rows) // target.n_atoms
     elements = templates.elements(rows) if rows else np.zeros((0, len(target.counts)), dtype=np.int64)
     members = StoichiometryClass(np.arange(rows.start, rows.stop), elements, units)
-    if len(target.counts) == 1:
+    if len(target.counts) == 1 and not alone:
         pairs = templates.rows((1, 1))
         elements = templates.elements(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)
         both = StoichiometryClass(np.arange(pairs.start, pairs.stop), elements, templates.n_atoms(pairs) // 2)

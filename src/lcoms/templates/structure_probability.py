@@ -1,0 +1,90 @@
+"""How often chemically similar known crystals have a structure.
+
+Crystals are of one structure here where stoichiometry, space group and the orbits' multiplicities, free coordinates and
+places are equal, whatever the choice of origin and axes: what a relaxed crystal can be compared by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.symmetry import MIRROR
+from lcoms.structure.wyckoff import Orbits, orbit_sizes, wyckoff_orbits, wyckoff_positions
+from lcoms.templates.exact import ExactTemplates
+from lcoms.templates.placing import template_members
+from lcoms.templates.similarity import ElementSimilarity
+from lcoms.templates.stoichiometry import elements_in_order
+
+Signature = tuple[int, tuple[tuple[int, int, int], ...]]
+"""Space group, and of each orbit its atoms in the primitive cell, its free coordinates and the place of its element."""
+
+
+@dataclass(frozen=True)
+class StructureProbabilities:
+    """Of each structure of a stoichiometry the share of the similar known crystals that have it.
+
+    Attributes:
+        shares: by what tells structures apart; empty where there are no known crystals, and then all are alike.
+    """
+
+    shares: Mapping[Signature, float]
+
+    def of(self, crystal: Crystal, *, symprec: float) -> float:
+        """That of a crystal's structure; 0 where no known crystal has it or the symmetry search fails.
+
+        Args:
+            symprec: angstrom.
+        """
+        found = wyckoff_orbits(crystal, symprec=symprec) if self.shares else None
+        return 0.0 if found is None else self.of_orbits(crystal.composition, *found)
+
+    def of_orbits(self, composition: Composition, number: int, orbits: Orbits) -> float:
+        """The same by space group and orbits."""
+        places = {z: at for at, z in enumerate(elements_in_order(composition))}
+        return self.shares.get(signature(number, tuple((letter, places[z]) for letter, z in orbits)), 0.0)
+
+
+ALL_ALIKE = StructureProbabilities({})
+
+
+def structure_probabilities(
+    composition: Composition, templates: ExactTemplates, similarity: ElementSimilarity, *, exclude_same: bool
+) -> StructureProbabilities:
+    """Those of the structures that templates of the stoichiometry of a composition have.
+
+    Args:
+        exclude_same: leave crystals of the very composition out, as a benchmark must.
+    """
+    target = composition.reduced
+    members, _, heights = template_members(target, templates, alone=True)
+    if not len(members.indices):
+        return ALL_ALIKE
+    first = int(members.indices[0])
+    label = np.zeros(len(members.indices), dtype=np.int64)
+    signatures: dict[Signature, int] = {}
+    for rows, number, orbits in templates.prototypes(target.stoichiometry):
+        label[rows.start - first : rows.stop - first] = signatures.setdefault(
+            signature(number, orbits), len(signatures)
+        )
+    distances = similarity.distances(members.elements, members.in_order(target), len(target.counts))
+    weights = np.exp(-similarity.sharpness * (distances + similarity.hull * heights))
+    if exclude_same:
+        weights[members.holds(target)] = 0.0
+    total = weights.sum() + np.exp(-similarity.sharpness * similarity.reach)
+    return StructureProbabilities(dict(zip(signatures, np.bincount(label, weights / total).tolist(), strict=True)))
+
+
+def signature(number: int, places: Orbits) -> Signature:
+    """What crystals of one structure have in common.
+
+    Args:
+        number: of the space group.
+        places: of each orbit the letter and the place of its element in the stoichiometry.
+    """
+    sizes, positions = orbit_sizes(number, places), wyckoff_positions(number)
+    parts = [(size, positions[letter].n_free, at) for size, (letter, at) in zip(sizes, places, strict=True)]
+    return min(number, MIRROR.get(number, number)), tuple(sorted(parts))
