@@ -1,15 +1,16 @@
 """Made-up and damaged inputs for every kind of file and text that a user can hand to a command.
 
-    python benchmarks/fuzz.py [--n 1200] [--seed 0] [--only formulas cif journal cache ...]
+    python benchmarks/fuzz.py [--n 1200] [--seed 0] [--only formulas cif journal cache ...] [--out fuzz.json]
 
 Prints one line a kind, and ends with 1 where a command ended otherwise than with 0 or 2 and a sentence, or not within
-two minutes; the smallest such input is printed. The examples are made by tests/fuzz.py
-and tests/fuzz_state.py.
+two minutes, or, for what commands keep, with 0 and another answer; the smallest such input is printed. The examples
+are made by tests/fuzz.py and tests/fuzz_state.py.
 """
 
 # ruff: noqa: T201 - a benchmark prints
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -32,24 +33,36 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=1200, help="examples of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=(*KINDS, *KEPT), default=(*KINDS, *KEPT))
+    parser.add_argument("--out", type=Path, help="JSON file of rows, one a kind; those of others stay")
     options = parser.parse_args()
     total = failed = 0
     with a_place() as place:
         for kind in options.only:
-            clock = time.monotonic()
+            clock, wrong = time.monotonic(), ""
             try:
                 tried = (fuzz_kept if kind in KEPT else fuzz)(kind, place, options.n, seed=options.seed)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
-                failed += 1
-                print(f"{kind:<9} FAILED after {time.monotonic() - clock:.0f} s", flush=True)
+                tried, wrong, failed = 0, repr(error), failed + 1
+                print(f"{kind:<11} FAILED after {time.monotonic() - clock:.0f} s", flush=True)
                 traceback.print_exception(error, limit=-6)
-                continue
+            else:
+                print(f"{kind:<11} {tried} examples, {time.monotonic() - clock:.0f} s", flush=True)
             total += tried
-            print(f"{kind:<9} {tried} examples, {time.monotonic() - clock:.0f} s", flush=True)
+            if options.out is not None:
+                seconds = round(time.monotonic() - clock)
+                row = {"kind": kind, "examples": tried, "seed": options.seed, "wrong": wrong, "seconds": seconds}
+                _keep(options.out, row)
     print(f"{total} examples ended as they should; {failed} of {len(options.only)} kinds failed")
     return int(failed > 0)
+
+
+def _keep(file: Path, row: dict[str, object]) -> None:
+    """Put a row in the place of an older one of the same kind."""
+    rows = json.loads(file.read_text()) if file.exists() else []
+    rows = [old for old in rows if old["kind"] != row["kind"]] + [row]
+    file.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -51,9 +51,10 @@ def make_inputs(folder: Path) -> Inputs:
     inputs = Inputs(*(folder / name for name in names))
     inputs.weights.mkdir()
     write_weights(inputs.weights)
-    crystals = made_crystals()
-    splits = ["val" if i >= 60 else "train" for i in range(64)]
-    make_store(inputs.store, crystals, energies=[-1 - 0.01 * i for i in range(64)], hull=[0.0] * 64, splits=splits)
+    crystals = made_crystals()[::2]
+    n = len(crystals)
+    splits = ["val" if i >= n - 4 else "train" for i in range(n)]
+    make_store(inputs.store, crystals, energies=[-1 - 0.01 * i for i in range(n)], hull=[0.0] * n, splits=splits)
     write_table(inputs.table, crystals)
     inputs.cif.write_text(to_cif(shaken(rock_salt(5.0), 0.05)))
     inputs.known.write_text(to_extxyz([rock_salt(5.0)]))

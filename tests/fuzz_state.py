@@ -19,6 +19,7 @@ from faults import QUICK
 from fuzz import LONGEST, Place, bytes_like, json_like
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tiny import made_crystals, make_store
 
 from lcoms.cli import campaign
 from lcoms.cli.main import run
@@ -77,7 +78,7 @@ def _formulas(out: Path) -> Any:
 PREDICT = ["predict", "NaCl", "--weights", "{weights}", "--out", "{out}"]
 CAMPAIGN = ["campaign", "{inputs}/formulas.txt", "--no-relax", *QUICK, "--weights", "{weights}", "--out", "{out}"]
 SURROGATE = [
-    "train", "surrogate", "{inputs}/store", "--out", "{out}", "--cdvae", "{inputs}/weights/cdvae.safetensors",
+    "train", "surrogate", "{weights}/../store", "--out", "{out}", "--cdvae", "{inputs}/weights/cdvae.safetensors",
     "--set", "hidden=8", "--set", "epochs=1", "--set", "precision=float32",
 ]  # fmt: skip
 KEPT = {
@@ -110,6 +111,12 @@ def prepare(kind: str, place: Place) -> tuple[Path, Any]:
         Calibration((model,)).save(base / "weights")
         load_ranking(base / "weights").save(base / "weights")
         (base / "weights" / "digest.json").unlink()  # it would refuse whatever is changed
+        if kind == "surrogate":
+            crystals = made_crystals()[::8]
+            n, splits = len(crystals), ["val", *["train"] * (len(crystals) - 1)]
+            make_store(
+                base / "store", crystals, energies=[-1 - 0.1 * i for i in range(n)], hull=[0.0] * n, splits=splits
+            )
         if kept.arguments[0] == "data":
             shutil.copytree(place.inputs.store, base / "out")
         else:

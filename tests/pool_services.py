@@ -1,4 +1,4 @@
-"""What children of pools do in tests."""
+"""What child processes do in tests; little is imported here, for each of them imports it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lcoms.core.disk import write_whole
 from lcoms.core.errors import OracleError
 
 SEEN: list[Any] = []
@@ -78,3 +79,8 @@ def start_a_sleeper(folder: str) -> int:
     Path(folder, f"{os.getpid()}-{sleeper.pid}").touch()
     time.sleep(300)
     return 0
+
+
+def write_often(path: Path, letter: str) -> None:
+    for _ in range(100):
+        write_whole(path, letter * 100_000)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def of_imported(module: str, options: Iterable[Any], made: object) -> tuple[str,
         options: that it was made with; those that are names of files count by what stands in the files.
         made: an ASE calculator's `parameters` count.
     """
-    names = packages_distributions().get(module.partition(".")[0], [])
+    names = _distributions().get(module.partition(".")[0], [])
     found = sorted({of_package(name) for name in names})
     source = getattr(sys.modules.get(module), "__file__", None)
     if not names and source is not None and Path(source).is_file():
@@ -46,6 +47,12 @@ def of_imported(module: str, options: Iterable[Any], made: object) -> tuple[str,
     if isinstance(parameters, dict):
         found += sorted(f"{name}={value!r}" for name, value in parameters.items() if _is_plain(value))
     return tuple(found)
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Packages and the installed distributions that they belong to; reading the lists of all files takes a second."""
+    return packages_distributions()
 
 
 def _is_file(path: Path) -> bool:
