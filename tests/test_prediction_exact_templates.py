@@ -12,12 +12,13 @@ from tiny import caesium_chloride, decoded_of, decoded_set, proposal_of, rock_sa
 
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.exact_templates import beside, worth_relaxing
+from lcoms.prediction.exact_templates import beside, on_exact_sites, worth_relaxing
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.prediction.stages import EXACT_SYMPREC, Decoded
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.templates.exact_build import build_templates
+from lcoms.templates.placing import ChosenTemplate
 
 SALT = (11, 17)
 SODIUM_CHLORIDE = Composition.from_formula("NaCl")
@@ -74,3 +75,18 @@ def test_templates_of_every_size_stand_among_the_candidates_on_their_exact_sites
     assert sources(spec) >= {"ZnS"}
     assert sources(spec.with_options({"search": {"direct": 0}})) == set()
     assert "ZnS" not in sources(spec.with_options({"constraints": {"space_groups": [225]}}))
+
+
+def test_further_templates_of_a_structure_have_less_of_its_probability_and_equal_ones_are_left_out(
+    tiny_weights: Path,
+) -> None:
+    crystals = [known("LiF", pair(3, 9, 2.0)), known("KCl", pair(19, 17, 3.1)), known("ZnS", pair(30, 16, 2.7, 0.25))]
+    templates = build_templates(crystals, np.ones(104))
+    bundle = replace(WeightBundle.load(tiny_weights), templates=templates)
+    rows = [(templates.row_of("LiF"), 0.5), (templates.row_of("KCl"), 0.6), (templates.row_of("ZnS"), 0.9)]
+    chosen = [ChosenTemplate(at, replace(templates[at], structure=1), 1, d, 0.8) for at, d in rows if at is not None]
+    salt, blende = on_exact_sites(SODIUM_CHLORIDE, chosen, bundle, 9)
+    assert [one.proposal.source for one in (salt, blende)] == ["LiF", "ZnS"]
+    left = np.exp(-0.4 * bundle.library.similarity.sharpness)
+    assert [one.prototype_probability for one in (salt, blende)] == pytest.approx([0.8, 0.8 * left])
+    assert len(on_exact_sites(SODIUM_CHLORIDE, chosen, bundle, 1)) == 1

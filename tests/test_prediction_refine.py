@@ -10,7 +10,7 @@ import pytest
 from tiny import caesium_chloride, decoded_of, nickel_arsenide, rock_salt, shaken, zinc_blende
 
 from lcoms.prediction.refine import FurtherEnergies, RelaxedSet, collect, more_symmetric, with_further
-from lcoms.prediction.stages import Decoded
+from lcoms.prediction.stages import EXACT_SYMPREC, Decoded
 from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.symmetry import space_group_number
@@ -177,6 +177,21 @@ def test_an_unphysical_minimum_of_one_model_is_none_of_the_other() -> None:
 def test_nothing_to_relax() -> None:
     found = run([], [], committee([]))
     assert (found.usable, found.failed, found.n_relaxations) == ((), (), 0)
+
+
+@pytest.mark.parametrize(("symprec", "group"), [(0.1, 225), (EXACT_SYMPREC, 1)])
+def test_a_distortion_of_a_template_stays_where_symmetry_costs_energy(symprec: float, group: int) -> None:
+    salt = rock_salt()
+    beside = shaken(salt, 0.06)
+
+    def relax(crystals: Sequence[Crystal]) -> Sequence[RelaxResult]:
+        return [result(crystal, -6.788) for crystal in crystals]
+
+    began = [decoded_of(beside, symprec=symprec)]
+    [found] = more_symmetric([result(beside, -6.79)], relax, began)
+    assert space_group_number(found.crystal, symprec=0.01) == group
+    [found] = more_symmetric([result(beside, -6.788)], relax, began)
+    assert space_group_number(found.crystal, symprec=0.01) == 225
 
 
 def test_a_crystal_beside_a_more_symmetric_one_as_low_becomes_that() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf, isfinite, log
+from math import exp, inf, isfinite, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,16 +58,19 @@ def on_exact_sites(
     """At most n crystals unlike one another on the exact sites of templates, those of the first ones.
 
     Templates of one structure may differ in their free coordinates, as pyrite and solid carbon dioxide do, or by small
-    distortions, as the trioxides of tungsten do.
+    distortions, as the trioxides of tungsten do. The further ones have of its probability what their greater chemical
+    distance leaves.
     """
     if bundle.templates is None:
         return []
     chosen, crystals = _unlike(composition, templates, bundle.templates.element_volumes, n)
     latents, energies = bundle.encode(crystals), bundle.energies(crystals)
     before = bundle.encode([one.template.crystal for one in chosen])
+    nearest: dict[int, float] = {}
     made = []
     for one, crystal, latent, own, energy in zip(chosen, crystals, latents, before, energies, strict=True):
-        sites = one.template.sites
+        sites, farther = one.template.sites, one.distance - nearest.setdefault(one.template.structure, one.distance)
+        left = exp(-bundle.library.similarity.sharpness * max(farther, 0.0))
         proposal = Proposal(
             source=one.template.id,
             formula=one.template.composition.reduced_formula,
@@ -75,7 +78,7 @@ def on_exact_sites(
             n_formula_units=one.n_formula_units,
             latent=own,
             space_group=sites.space_group,
-            prototype_probability=one.prototype_probability,
+            prototype_probability=left * one.prototype_probability,
             orbits=sites.orbits,
         )
         decoded = Decoded.as_is(Symmetrised(crystal, sites.space_group, EXACT_SYMPREC), energy, proposal)

@@ -17,13 +17,14 @@ Typed = tuple[tuple[str, Any], ...]
 DEFAULT_EFFORT = "normal"
 EFFORTS: Mapping[str, Mapping[str, Any]] = {
     "fast": {
-        "search": {"n_starts": 10, "decoder": {"coded_samples": 1, "samples": 6, "more_samples": 4}},
+        "search": {"n_starts": 10, "direct": 15, "decoder": {"coded_samples": 1, "samples": 6, "more_samples": 4}},
         "relaxation": {"n_relax": 5},
     },
     "normal": {},
     "thorough": {
         "search": {
             "n_starts": 75,
+            "direct": 100,
             "decoder": {"coded_samples": 4, "beside_codes": True, "kept": 2},
             "random_symmetric": {"n": 40, "drawn": 400},
         },

@@ -25,6 +25,7 @@ LARGEST_DISPUTE = 1.0  # eV/atom by which two models may differ about a crystal 
 LOOSE_LADDER = (0.3, 0.2)  # angstrom; tolerances at which a more symmetric crystal is looked for and put to the test
 SHORT_OF_SITE = 0.01  # angstrom; how far a relaxed atom may be from the site that symmetry gives it
 AS_LOW = 0.002  # eV/atom; what a crystal may lose by becoming more symmetric
+EXACT_AS_LOW = 0.0005  # eV/atom; the same where the template has the distortion, and the relaxation began in it
 
 Relax = Callable[[Sequence[Crystal]], Sequence[RelaxResult]]
 FormationEnergy = Callable[[Composition, float], float | None]
@@ -135,12 +136,18 @@ def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str 
     return None
 
 
-def more_symmetric(results: Sequence[RelaxResult], relax: Relax) -> list[RelaxResult]:
+def more_symmetric(
+    results: Sequence[RelaxResult], relax: Relax, began: Sequence[Decoded] | None = None
+) -> list[RelaxResult]:
     """Relaxations, those that ended beside a more symmetric crystal replaced by its relaxation if that is as low.
 
     A relaxation that began without symmetry ends a little before the minimum, so its crystal may have the symmetry only
     within a tolerance that by itself would prove nothing.
+
+    Args:
+        began: where each relaxation began; those on exact sites have a distortion that may be their own.
     """
+    exact = [False] * len(results) if began is None else [one.is_exact for one in began]
     near: dict[int, Crystal] = {}
     for at, result in enumerate(results):
         if result.status in USABLE and isfinite(result.energy):
@@ -150,8 +157,8 @@ def more_symmetric(results: Sequence[RelaxResult], relax: Relax) -> list[RelaxRe
                 near[at] = loosely.crystal
     better = list(results)
     for at, again in zip(near, relax(list(near.values())) if near else [], strict=True):
-        usable = again.status in USABLE and isfinite(again.energy)
-        if usable and again.energy_per_atom <= results[at].energy_per_atom + AS_LOW:
+        usable, lost = again.status in USABLE and isfinite(again.energy), EXACT_AS_LOW if exact[at] else AS_LOW
+        if usable and again.energy_per_atom <= results[at].energy_per_atom + lost:
             better[at] = _one_after_the_other(results[at], again)
     return better
 

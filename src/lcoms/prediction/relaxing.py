@@ -53,7 +53,7 @@ class Relaxer:
         every = [one.crystal for some in chosen for one in some]
         run = partial(self._run, fmax=spec.fmax, checkpoint=self.checkpoint)
         first = run(compressed(every, self.energy_models.first, spec.pressure), counted(tell, "relaxing", names))
-        results = iter(more_symmetric(first, run))
+        results = iter(more_symmetric(first, run, [one for some in chosen for one in some]))
         ask = self.energy_models.further_energies
         found = [collect(some, [next(results) for _ in some], self._formation_energy, ask) for some in chosen]
         return [self._further(one, decoded.composition) for one, decoded in zip(found, sets, strict=True)]
