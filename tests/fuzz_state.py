@@ -26,7 +26,7 @@ from lcoms.cli.main import run
 from lcoms.data.store import MANIFEST
 from lcoms.evaluate.judging import time_limit
 from lcoms.models.weights import load_weights
-from lcoms.prediction.calibrate import FEATURES, Calibration, CalibrationModel
+from lcoms.prediction.calibrate import Calibration, CalibrationModel
 from lcoms.prediction.ranking_file import load_ranking
 from lcoms.prediction.spec import PredictionSpec
 
@@ -106,8 +106,7 @@ def prepare(kind: str, place: Place) -> tuple[Path, Any]:
     kept, base = KEPT[kind], place.folder / f"undisturbed-{kind}"
     if not base.exists():
         shutil.copytree(place.inputs.weights, base / "weights")
-        n = len(FEATURES)
-        model = CalibrationModel((0.0,) * n, (1.0,) * n, (0.1,) * n, 0.0, 10, _spec_of_relaxed(base, place))
+        model = CalibrationModel(0.04, 0.1, 10, _spec_of_relaxed(base, place))
         Calibration((model,)).save(base / "weights")
         load_ranking(base / "weights").save(base / "weights")
         (base / "weights" / "digest.json").unlink()  # it would refuse whatever is changed

@@ -37,11 +37,13 @@ def salt(**changes: object) -> Prediction:
         decoded_of(caesium_chloride(3.4, (11, 17)), energy_per_atom=-1.9, descent_energies=DESCENT),
         decoded_of(wurtzite(3.9, 6.2, numbers=(11, 17)), energy_per_atom=-1.5, proposal=proposal("mp-1", "AgI", 9.0)),
     )
-    candidates = (relaxed(decoded[0], -2.02, 0.0), relaxed(decoded[1], -1.97, 0.05), Candidate.of_decoded(decoded[2]))
+    likely, other = relaxed(decoded[0], -2.02, 0.0), relaxed(decoded[1], -1.97, 0.05)
+    stated = (replace(likely, probability=0.83), replace(other, probability=0.06))
+    candidates = (*stated, Candidate.of_decoded(decoded[2]))
     made = Prediction(
         decoded[0].crystal.composition.reduced, candidates, replace(decoded_set(*decoded), n_proposals=48),
         PredictionSpec(), "0123abcd", ranked_by=("chgnet:r2scan",), n_duplicates=3,
-        failures=("candidate 3 in the surrogate's order: hopeless",), probability=0.83,
+        failures=("candidate 3 in the surrogate's order: hopeless",),
     )  # fmt: skip
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -63,5 +65,5 @@ def overlap_of(prediction: Prediction, n_same: int = 0) -> TrainingOverlap:
 def fitted() -> Prediction:
     """NaCl with a pattern of rock salt, which its candidates were fitted to."""
     pattern = measured_pattern(rock_salt(), read_radiation("CuKa"), Measurement(), np.random.default_rng(1))
-    candidates = rank_by_pattern(salt().candidates, PatternFitter(pattern))
-    return salt(candidates=tuple(candidates), probability=None)
+    unstated = [replace(candidate, probability=None) for candidate in salt().candidates]
+    return salt(candidates=tuple(rank_by_pattern(unstated, PatternFitter(pattern))))

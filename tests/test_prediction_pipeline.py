@@ -26,7 +26,7 @@ from lcoms.core.errors import ConfigError, FormulaError, OracleError
 from lcoms.oracles.hull import Hull, Phase
 from lcoms.prediction import pipeline
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.calibrate import FEATURES, Calibration, CalibrationModel
+from lcoms.prediction.calibrate import Calibration, CalibrationModel
 from lcoms.prediction.model_options import RankingSpec
 from lcoms.prediction.pipeline import Predictor, Progress
 from lcoms.prediction.ranking_file import RankingWeights
@@ -210,11 +210,8 @@ def test_nothing_found_is_an_error_only_where_it_is_asked_for(bundle: WeightBund
 
 
 def calibrated(bundle: WeightBundle, **models: PredictionSpec) -> WeightBundle:
-    """With models that state a probability of one half, or near one where their name says so."""
-    zeros, ones = (0.0,) * len(FEATURES), (1.0,) * len(FEATURES)
-    fitted = [
-        CalibrationModel(zeros, ones, zeros, 9.0 if name == "sure" else 0.0, 9, spec) for name, spec in models.items()
-    ]
+    """With models that give one candidate a probability of one half, or near one where their name says so."""
+    fitted = [CalibrationModel(0.1, 9.0 if name == "sure" else 0.0, 9, spec) for name, spec in models.items()]
     return replace(bundle, ranking=RankingWeights(bundle.ranking.decoded, BARE), calibration=Calibration(tuple(fitted)))
 
 
@@ -261,7 +258,6 @@ def test_the_probability_is_that_of_the_models_that_ranked(bundle: WeightBundle)
         found = predictor(weights, two).finish(decoded_set(salt), relaxed)
         assert found.ranked_by == ("analytic", "toy_oracles:Springs")[:ranked_by]
         assert found.probability == pytest.approx(probability, abs=1e-3)
-        assert len(found.evidence) == len(FEATURES)
         assert predictor(calibrated(bundle), two).finish(decoded_set(salt), relaxed).probability is None
 
 

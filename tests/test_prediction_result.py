@@ -45,13 +45,14 @@ def salt(**changes: object) -> Prediction:
         replace(
             Candidate.of_relaxed(good, -3.5, 0.0),
             hull=HullPlace(0.25, ALONE, 0.03),
+            probability=0.83,
         ),
         replace(Candidate.of_decoded(decoded[1]), relaxed=failed),
         Candidate.of_decoded(decoded[2]),
     )
     made = Prediction(
         rock_salt().composition.reduced, candidates, decoded_set(*decoded), SPEC, "0123abcd", ("one", "two"), 5,
-        ("candidate 2 in the surrogate's order: exploded",), 0.83,
+        ("candidate 2 in the surrogate's order: exploded",),
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -85,6 +86,7 @@ def test_the_table_has_a_row_a_candidate_and_numbers_to_work_with() -> None:
     assert frame["volume_per_atom"].tolist() == pytest.approx([5.64**3 / 8, 3.4**3 / 2, 9.0**3 / 8])
     assert frame["prototype_probability"].tolist() == [0.4, 0.0, 0.0]
     assert frame["n_found"].tolist() == [4, 1, 1]
+    assert frame["probability"].dropna().tolist() == [0.83]
     assert frame["source_formula"].tolist() == ["KCl", "", ""]
     assert salt(candidates=()).to_dataframe().empty
 
@@ -96,7 +98,7 @@ def test_notebooks_show_the_table() -> None:
     assert "Fm-3m" in html
     assert "-2.000" in html
     assert "nan" not in html.lower()
-    assert "probability of" not in salt(probability=None)._repr_html_()
+    assert "probability of" not in salt(candidates=salt().candidates[2:])._repr_html_()
     assert repr(salt()) == "Prediction(NaCl: 3 candidates, first 225)"
     assert repr(salt(candidates=())) == "Prediction(NaCl: 0 candidates)"
 
@@ -114,6 +116,7 @@ def test_results_hold_every_option_and_figure() -> None:
     assert PredictionSpec.from_dict(content["spec"]) == SPEC
     assert (content["formula"], content["lcoms_version"], content["weights"]) == ("NaCl", lcoms.__version__, "0123abcd")
     assert (content["n_proposals"], content["ranked_by"], content["probability"]) == (9, ["one", "two"], 0.83)
+    assert [one["probability"] for one in content["candidates"]] == [0.83, None, None]
     assert content["dropped"] == {"invalid": 1, "atoms too close": 2, "duplicates": 5}
     assert content["failed_relaxations"] == ["candidate 2 in the surrogate's order: exploded"]
     assert [entry["rank"] for entry in content["candidates"]] == [1, 2, 3]
@@ -185,7 +188,7 @@ def test_results_follow_the_schema_that_ships() -> None:
     validator = Draft202012Validator(schema)
     content = salt().to_dict()
     assert schema["properties"]["schema_version"]["const"] == content["schema_version"]
-    for made in (content, salt(candidates=(), probability=None).to_dict()):
+    for made in (content, salt(candidates=()).to_dict()):
         assert [error.message for error in validator.iter_errors(made)] == []
     told = schema["properties"]["candidates"]["items"]["properties"]
     assert set(told["relaxation"]["properties"]) == set(content["candidates"][0]["relaxation"])

@@ -99,7 +99,8 @@ def test_sentences_say_what_failed_and_how_sure_the_answer_is() -> None:
     made = prediction(Candidate.of_decoded(decoded_of(rock_salt())), relaxed=True)
     none = "No probability is stated: none was fitted for these options and energy models."
     assert sentences(made) == [none]
-    assert sentences(replace(made, failures=("candidate 2: exploded",), probability=0.834)) == [
+    sure = (replace(made.candidates[0], probability=0.834),)
+    assert sentences(replace(made, failures=("candidate 2: exploded",), candidates=sure)) == [
         "Not ranked: candidate 2: exploded",
         "Rank 1 is the known ground state with a probability of 83%.",
     ]
