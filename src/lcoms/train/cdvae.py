@@ -181,27 +181,9 @@ def train_cdvae(
     if fit_statistics:
         model.fit_statistics(to_batch(crystals))
     module = CDVAEModule(model, config)
-    header = {
-        "kind": KIND,
-        "version": VERSION,
-        "preset": preset_of(model),
-        "config": to_dict(model.config),
-        "train": to_dict(config),
-        "metadata": metadata,
-    }
-    same = ("preset", "config", "train", "metadata")
-    accelerator = "auto" if device is None else device.type
-    run = Run(
-        out,
-        header,
-        same,
-        {"config": type(model.config), "train": TrainConfig},
-        config.checkpoint_minutes,
-        config.log_every,
-        config.devices,
-        progress,
-        accelerator,
-    )
+    configs, facts = {"config": model.config, "train": config}, {"preset": preset_of(model), "metadata": metadata}
+    accelerator, often = "auto" if device is None else device.type, (config.checkpoint_minutes, config.log_every)
+    run = Run(out, KIND, VERSION, configs, facts, *often, config.devices, progress, accelerator)
     states = resume(module, run)
     steps = TrainingSteps(
         crystals,
@@ -217,8 +199,8 @@ def train_cdvae(
     model.load_state_dict(module.average)
     weights = out / CDVAE_FILE
     if writes:
-        facts = {"steps": module.step, "skipped": module.skipped, "train": to_dict(config)}
-        save_cdvae(model, weights, metadata=metadata | facts)
+        told = {"steps": module.step, "skipped": module.skipped, "train": to_dict(config)}
+        save_cdvae(model, weights, metadata=metadata | told)
         record_files(out, [CDVAE_FILE])
     return weights
 

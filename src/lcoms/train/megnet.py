@@ -287,11 +287,8 @@ def train_megnet(
         raise ConfigError("conservatism needs an energy without steps; give the network the option smooth=true.")
     model.fit_scale(data.crystals.formation_energy[data.is_train.numpy()])
     module = MegnetModule(model, data, config, on_validation)
-    header = {"kind": KIND, "version": VERSION, "config": to_dict(model.config), "train": to_dict(config)}
-    header["metadata"] = metadata
-    same = ("config", "train", "metadata")
-    kinds = {"config": type(model.config)}
-    run = Run(out, header, same, kinds, config.checkpoint_minutes, config.log_every, progress=progress)
+    configs, often = {"config": model.config, "train": config}, (config.checkpoint_minutes, config.log_every)
+    run = Run(out, KIND, VERSION, configs, {"metadata": metadata}, *often, progress=progress)
     states = resume(module, run)
     train(module, None if module.exhausted else module.steps, states, run)
     model.load_state_dict(module.best if config.patience else module.average)

@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lcoms.core.config import to_dict
 from lcoms.core.disk import write_whole
 from lcoms.models.listwise import listwise_loss
 from lcoms.models.surrogate import (
@@ -257,12 +256,12 @@ def train_surrogate(
             on_epoch(record)
 
     module = SurrogateModule(data, config, seed=seed, on_epoch=keep)
-    header = {"kind": KIND, "version": VERSION, "config": to_dict(config), "seed": seed, "data set": settings["data"]}
     run = Run(
         folder,
-        header,
-        ("config", "seed", "data set"),
-        {"config": SurrogateConfig},
+        KIND,
+        VERSION,
+        {"config": config},
+        {"seed": seed, "data set": settings["data"]},
         CHECKPOINT_MINUTES,
         log_every=len(module.batches),
         progress=False,

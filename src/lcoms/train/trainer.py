@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
+from lcoms.core.config import to_dict
 from lcoms.models.surrogate_file import must_fit, read_tensors
 from lcoms.train.fitting import RemainingSteps, RestoreOptimizers, SafeCheckpoint, States, Steps, fit, require_same_run
 
@@ -58,9 +59,9 @@ class Run(NamedTuple):
 
     Attributes:
         out: folder of the checkpoint and the logs.
-        header: of the checkpoint, with its kind and version.
-        same: entries of the header that a checkpoint must have in common with the run that goes on from it.
-        kinds: classes of the configurations in the header, by their keys.
+        kind, version: of the checkpoint.
+        configs: configurations that a checkpoint must have in common with the run that goes on from it, by name.
+        facts: the same of anything else.
         checkpoint_minutes: between checkpoints.
         log_every: steps between log lines.
         devices: processes (CPU) or GPUs.
@@ -70,9 +71,10 @@ class Run(NamedTuple):
     """
 
     out: Path
-    header: dict[str, Any]
-    same: tuple[str, ...]
-    kinds: Mapping[str, type[Any]]
+    kind: str
+    version: int
+    configs: Mapping[str, Any]
+    facts: Mapping[str, Any]
     checkpoint_minutes: float
     log_every: int
     devices: int = 1
@@ -84,6 +86,12 @@ class Run(NamedTuple):
     def checkpoint(self) -> Path:
         return self.out / CHECKPOINT_FILE
 
+    @property
+    def header(self) -> dict[str, Any]:
+        """What a checkpoint tells of the run."""
+        configs = {name: to_dict(config) for name, config in self.configs.items()}
+        return {"kind": self.kind, "version": self.version, **configs, **self.facts}
+
 
 def resume(module: Trainable, run: Run) -> States:
     """Take up the checkpoint of a run, where there is one; the optimisers' states are given back.
@@ -93,8 +101,9 @@ def resume(module: Trainable, run: Run) -> States:
     """
     if not run.checkpoint.is_file():
         return {}
-    tensors, stored = read_tensors(run.checkpoint, run.header["kind"], run.header["version"])
-    require_same_run(run.checkpoint, stored, run.header, run.same, run.kinds, run.free)
+    tensors, stored = read_tensors(run.checkpoint, run.kind, run.version)
+    kinds = {name: type(config) for name, config in run.configs.items()}
+    require_same_run(run.checkpoint, stored, run.header, (*run.facts, *run.configs), kinds, run.free)
     with must_fit(run.checkpoint):
         return module.restore(tensors, stored)
 
