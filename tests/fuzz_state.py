@@ -23,7 +23,7 @@ from tiny import made_crystals, make_store
 
 from lcoms.cli import campaign
 from lcoms.cli.main import run
-from lcoms.data.store import MANIFEST
+from lcoms.data.store import MANIFEST, Store
 from lcoms.evaluate.judging import time_limit
 from lcoms.models.weights import load_weights
 from lcoms.prediction.calibrate import Calibration, CalibrationModel
@@ -75,6 +75,10 @@ def _formulas(out: Path) -> Any:
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.glob("*/*")) if path.is_file()}
 
 
+def _rows(out: Path) -> Any:
+    return repr(Store.open(out).table().to_pylist())  # equal for equal numbers that are none
+
+
 PREDICT = ["predict", "NaCl", "--weights", "{weights}", "--out", "{out}"]
 CAMPAIGN = ["campaign", "{inputs}/formulas.txt", "--no-relax", *QUICK, "--weights", "{weights}", "--out", "{out}"]
 SURROGATE = [
@@ -96,8 +100,8 @@ KEPT = {
         "out/checkpoint.jsonl",
     ),
     "surrogate": Kept(SURROGATE, "out/surrogate-on/checkpoint.safetensors"),
-    "manifest": Kept(["data", "info", "{out}"], f"out/{MANIFEST}"),
-    "shard": Kept(["data", "info", "{out}"], "out/crystals-00000.arrow"),
+    "manifest": Kept(["data", "info", "{out}"], f"out/{MANIFEST}", _rows),
+    "shard": Kept(["data", "info", "{out}"], "out/crystals-00000.arrow", _rows),
 }  # fmt: skip
 
 

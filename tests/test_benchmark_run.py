@@ -31,7 +31,7 @@ from lcoms.templates.library import LatentLibrary
 
 QUICK = RelaxConfig(fmax=0.05, max_steps=80)
 CONFIG = BenchmarkConfig(
-    judge="analytic", steps=4, points=3, budget=25, tpe_budget=20, relaxations=6, max_units=2, effort="fast",
+    judge="analytic", steps=4, points=3, budget=25, tpe_budget=20, relaxations=4, max_units=2, effort="fast",
     relax=QUICK, search_relax=replace(QUICK, max_steps=20),
 )  # fmt: skip
 BY_START = ["lcoms", "cdvae", "start"]
@@ -251,7 +251,7 @@ def test_energies_that_no_compound_has_are_not_believed(monkeypatch: pytest.Monk
 
 
 def test_a_long_search_goes_on_from_where_it_was_broken_off(tmp_path: Path, tiny_weights: Path) -> None:
-    config = replace(CONFIG, dft="analytic", dft_relaxations=6)
+    config = replace(CONFIG, dft="analytic", dft_relaxations=4)
     task = TASKS[0]
     (whole,) = run(tmp_path, [task], ["dft-pso"], tiny_weights, config=config)
     (log,) = (tmp_path / SEARCHES).glob("*/*.jsonl")

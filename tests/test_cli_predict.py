@@ -236,9 +236,11 @@ def test_the_command_itself(tiny_weights: Path, tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1, result.stderr
     assert result.stderr.startswith("lcoms: ")
     assert (tmp_path / "r" / "NaCl" / "rank-01.cif").exists()
-    wrong = subprocess.run([*command, "--start", "moon"], capture_output=True, text=True, check=False)
-    assert wrong.returncode == 2
-    assert wrong.stderr.splitlines()[-1] == "lcoms: option search.start: 'moon' is not among library, prior, random."
+
+
+def test_a_start_that_does_not_exist_is_one_sentence(predict) -> None:
+    sentence = "lcoms: option search.start: 'moon' is not among library, prior, random."
+    assert predict("NaCl", "--start", "moon") == (2, "", [sentence])
 
 
 def test_candidates_are_relaxed_and_ranked_by_the_oracle(predict, tmp_path: Path) -> None:

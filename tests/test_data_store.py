@@ -126,6 +126,45 @@ def test_cut_short_shard(store: Store) -> None:
         Store.open(store.path)
 
 
+def test_offsets_that_point_elsewhere_are_refused(store: Store) -> None:
+    """Arrow itself would read what does not belong to the file, which ends the process."""
+    path = store.path / shard_name(0)
+    content = path.read_bytes()
+    offsets = np.array([0, 6, 12, 18], np.int32).tobytes()  # of the texts id-0-0, id-0-1, id-0-2
+    assert content.count(offsets) == 1
+    path.write_bytes(content.replace(offsets, np.array([0, 6, -(2**30), 18], np.int32).tobytes()))
+    with pytest.raises(DataError, match="cannot be read as an Arrow file"):
+        Store.open(store.path)
+
+
+def test_rows_that_were_changed_are_found(store: Store) -> None:
+    assert store.verify() is store
+    path = store.path / shard_name(1)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"id-1-1", b"id-1-7"))
+    assert path.read_bytes() != content
+    with pytest.raises(DataError, match=f"{shard_name(1)} was changed"):
+        Store.open(store.path).verify()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_read": None}, "incomplete"),
+        ({"dropped": "0"}, "incomplete"),
+        ({"shards": [{"name": None}]}, "incomplete"),
+        ({"shards": []}, "was changed"),
+        ({"fingerprint": "another"}, "was changed"),
+    ],
+    ids=str,
+)
+def test_a_manifest_that_was_changed_is_refused(changes: dict[str, object], message: str, store: Store) -> None:
+    path = store.path / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(DataError, match=message):
+        Store.open(store.path)
+
+
 def test_shard_that_is_no_arrow_file(store: Store) -> None:
     path = store.path / shard_name(1)
     path.write_bytes(b"x" * path.stat().st_size)

@@ -28,7 +28,7 @@ from lcoms.structure.symmetry import space_group_number
 SALT = Composition.from_formula("NaCl")
 SEARCH = SearchSpec(n_starts=6, steps=2, decoder=DecoderSpec(samples=2, more_samples=0))
 ROUNDS = ImproveConfig(budget=7, batch=3, n_best=1, variations=2, refit=RefitConfig(steps=5, replay=4))
-SPEC = PredictionSpec(search=SEARCH, relaxation=RelaxationSpec(oracle="analytic"))
+SPEC = PredictionSpec(search=SEARCH, relaxation=RelaxationSpec(oracle="analytic", n_final=2, final_fmax=0.05))
 
 
 @pytest.fixture(scope="module")

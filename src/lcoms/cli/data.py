@@ -126,7 +126,7 @@ def info(
     from lcoms.data.info import describe
     from lcoms.data.store import Store
 
-    figures = describe(Store.open(store))
+    figures = describe(Store.open(store).verify())
     if as_json:
         import json
         from dataclasses import asdict

@@ -104,14 +104,14 @@ def templates(
 
 
 def open_training(path: Path) -> Store:
-    """The store, if it has training crystals.
+    """The store, if it has training crystals and its rows are those that were written.
 
     Raises:
-        DataError: it has none.
+        DataError: it has none, or they are not.
     """
     from lcoms.data.store import Store
 
-    store = Store.open(path)
+    store = Store.open(path).verify()
     if not len(store.select(split="train")):
         raise DataError(f"{path} has no training crystals; ingest data with a split first.")
     return store

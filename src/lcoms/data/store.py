@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lcoms.core.config import parse_json
+from lcoms.core.config import from_dict, parse_json
 from lcoms.core.disk import write_whole
-from lcoms.core.errors import DataError
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.structure.crystal import Crystal
 
 FORMAT = "lcoms-crystal-store"
@@ -141,6 +141,20 @@ class Store:
         tables = [_open_shard(path / shard.name, shard) for shard in manifest.shards]
         return cls(path, manifest, pa.concat_tables(tables) if tables else SCHEMA.empty_table())
 
+    def verify(self) -> Store:
+        """The same store, once all its rows are found to be those that were written; takes seconds a million.
+
+        Raises:
+            DataError: they are not.
+        """
+        start = 0
+        for shard in self.manifest.shards:
+            rows = self._table.slice(start, shard.n_crystals).combine_chunks().to_batches()
+            if "".join(digest(batch) for batch in rows) != shard.digest:
+                raise DataError(f"{self.path / shard.name} was changed; ingest the data again.")
+            start += shard.n_crystals
+        return self
+
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
@@ -218,10 +232,13 @@ def read_manifest(path: Path) -> Manifest:
     if content.get("version") != VERSION:
         raise DataError(f"{path} is a store of version {content.get('version')}, not {VERSION}; ingest the data again.")
     try:
-        shards = tuple(Shard(**shard) for shard in content["shards"])
-        return Manifest(shards, content["n_read"], content["dropped"], content["provenance"])
-    except (KeyError, TypeError) as error:
+        manifest = from_dict(Manifest, {field.name: content[field.name] for field in fields(Manifest)})
+    except (KeyError, ConfigError) as error:
         raise DataError(f"{path / MANIFEST} is incomplete; ingest the data again.") from error
+    named = [shard.name for shard in manifest.shards] == [shard_name(i) for i in range(len(manifest.shards))]
+    if not named or content.get("fingerprint", manifest.fingerprint) != manifest.fingerprint:
+        raise DataError(f"{path / MANIFEST} was changed; ingest the data again.")
+    return manifest
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
@@ -275,6 +292,7 @@ def _open_shard(path: Path, shard: Shard) -> pa.Table:
         if path.stat().st_size != shard.size:
             raise DataError(f"{path} is cut short or was changed; ingest the data again.")
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        table.validate(full=True)  # offsets that point elsewhere would end the process
     except FileNotFoundError:
         raise DataError(f"{path} is missing; ingest the data again.") from None
     except (OSError, pa.ArrowException) as error:
