@@ -2,10 +2,10 @@
 
     python benchmarks/order.py results/validation_candidates.json.gz results/training_candidates.json.gz
 
-The base is the shipped order: energy, prototype probability, and the probability of the structure after relaxation. Each
-line tells how many compositions have their known crystal first, gains and losses against the base, the mean negative
-logarithm of the probability of what was found (the known crystal, or none of them), and the expected calibration error.
-Boosting needs scikit-learn.
+The base is the shipped order: energy, prototype probability, and the probability of the structure after relaxation.
+Each line tells how many compositions have their known crystal first, gains and losses against the base, the mean
+negative logarithm of the probability of what was found (the known crystal, or none of them), and the expected
+calibration error. Boosting needs scikit-learn.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -72,9 +72,10 @@ class Listwise:
         is_right = torch.tensor(np.concatenate(right))
         none_right = torch.tensor([not r.any() for r in right])
         linear, none = nn.Linear(x.shape[1], 1, bias=False), nn.Parameter(torch.tensor(-3.0))
-        beside = nn.Sequential(nn.Linear(x.shape[1], self.hidden), nn.SiLU(), nn.Linear(self.hidden, 1))
+        layers = [nn.Linear(x.shape[1], self.hidden), nn.SiLU(), nn.Linear(self.hidden, 1)] if self.hidden else []
+        beside = nn.Sequential(*layers)
         nn.init.zeros_(linear.weight)
-        weights = [*linear.parameters(), *(beside.parameters() if self.hidden else [])]
+        weights = [*linear.parameters(), *beside.parameters()]
         decay = {"params": weights, "weight_decay": DECAY if self.hidden else 0.02}
         optimizer = torch.optim.AdamW([decay, {"params": [none], "weight_decay": 0.0}], lr=RATE if self.hidden else 0.1)
 
