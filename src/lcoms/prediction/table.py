@@ -43,7 +43,7 @@ PROTOTYPE = Column("prototype", "right", 5, lambda c, _: f"{c.prototype_probabil
 SCORE = Column("score", "right", 6, lambda c, best: f"{c.score - best:.3f}")
 RWP = Column("Rwp", "right", 8, lambda c, _: "" if c.pattern is None else f"{c.pattern.fit.rwp:.3f}")
 MATCHED = Column("probability", "right", 8, lambda c, _: "" if c.pattern is None else f"{c.pattern.probability:.0%}")
-STATED = Column("ground state", "right", 8, lambda c, _: "" if c.probability is None else f"{c.probability:.0%}")
+STATED = Column("probability", "right", 8, lambda c, _: "" if c.probability is None else f"{c.probability:.0%}")
 KNOWN = Column("known as", "left", 3, lambda c, _: "" if c.known is None else c.known.id)
 DECODED = (
     Column("eV/atom", "right", 8, lambda c, _: f"{c.decoded.energy_per_atom:.3f}"),
