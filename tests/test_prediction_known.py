@@ -13,7 +13,7 @@ from tiny import caesium_chloride, candidate_of, decoded_of, nickel_arsenide, re
 
 from lcoms.core.errors import ConfigError
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.known import direct_crystals, known_first, known_of, mark_known, named_prototypes
+from lcoms.prediction.known import Direct, direct_crystals, known_first, known_of, mark_known, named_prototypes
 from lcoms.prediction.scoring import KnownWeights
 from lcoms.prediction.spec import PredictionSpec, SearchSpec
 from lcoms.prediction.stages import Candidate, Known
@@ -96,6 +96,11 @@ def test_named_prototypes_of_the_composition_are_relaxed_as_they_are(tiny_weight
     assert direct_crystals(sulfide, bundle, PredictionSpec(search=SearchSpec(exclude_same=True)), 12).crystals == ()
     small = PredictionSpec(search=SearchSpec(max_atoms=3))
     assert [one.space_group for one in direct_crystals(sulfide, bundle, small, 3).crystals] == [216]
+
+
+def test_the_less_is_decoded_the_more_probable_larger_cells_are() -> None:
+    assert [Direct(large=large).worth_decoding(30) for large in (0.0, 0.5, 0.99, 1.0)] == [30, 15, 3, 3]
+    assert [Direct(large=1.0).worth_decoding(n) for n in (0, 2)] == [0, 2]
 
 
 def test_a_named_prototype_shares_a_probability_only_where_no_template_has_its_structure(tiny_weights: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import ceil, isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ from lcoms.templates.placing import (
 from lcoms.templates.prototypes import prototype_templates
 
 UNKNOWN_HEIGHT = 1.0  # eV/atom
+FEWEST = 3  # proposals that are decoded however probable larger cells are
 ALIKE = 6  # templates of one structure, whose free coordinates may differ
 ELEMENT_VOLUMES = np.array([0.0, *(atomic_volume(z) for z in range(1, 104))])  # cubic angstrom, where none are fitted
 
@@ -70,6 +71,10 @@ class Direct:
     larger: int = 0
     passed_over: int = 0
     contradicting: Contradictions = NONE_LEFT_OUT
+
+    def worth_decoding(self, n: int) -> int:
+        """Of n proposals so many as the smaller cells have of the probability, but `FEWEST`."""
+        return max(min(n, FEWEST), ceil(n * (1 - self.large)))
 
 
 def direct_crystals(composition: Composition, bundle: WeightBundle, spec: PredictionSpec, decoded_to: int) -> Direct:

@@ -190,7 +190,8 @@ class Predictor:
             sizes = cell_sizes(composition, self.bundle, self.spec.search)
             largest = max(sizes.high, sizes.low - 1) * composition.reduced.n_atoms
             direct = direct_crystals(composition, self.bundle, self.spec, largest)
-            proposals = [p.with_share(1 - direct.large) for p in self.propose(composition, generator)]
+            proposed = self.propose(composition, generator)
+            proposals = [p.with_share(1 - direct.large) for p in proposed[: direct.worth_decoding(len(proposed))]]
             decoded = self.decode_from(proposals, composition, generator) if proposals else nothing_decoded(composition)
             return with_direct_crystals(decoded, direct, self.bundle, self.spec)
         nothing = {"search": {"random_symmetric": {"n": 0}}}
