@@ -108,7 +108,7 @@ def main() -> None:
     """Fit, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("predictions", type=Path, help="rows of lcoms evaluate --relax --out")
-    parser.add_argument("--patterns", type=Path, required=True, help="rows of patterns.py measure")
+    parser.add_argument("--patterns", type=Path, required=True, help="rows of patterns.py")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     random = np.random.default_rng(asked.seed)

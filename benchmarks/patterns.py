@@ -1,11 +1,11 @@
-"""How well does a powder pattern tell the right crystal from others? And the weights of `lcoms.diffraction.posterior`.
+"""How well does a powder pattern tell the right crystal from others?
 
-    python benchmarks/patterns.py measure FILE.parquet --split train -n 300 --out train.json
-    python benchmarks/patterns.py measure FILE.parquet --split val -n 200 --out val.json
-    python benchmarks/patterns.py fit train.json --report val.json --out src/lcoms/diffraction/pattern_weights.json
+    python benchmarks/patterns.py FILE.parquet --split train -n 190 --seed 1 --out train.json
+    python benchmarks/patterns.py FILE.parquet --split val -n 160 --out val.json
+    python benchmarks/pattern_weights.py train.json --report val.json
 
 FILE has the columns formula, numbers, frac_coords, lattice, n_atoms, e_above_hull and split, as `lcoms data ingest`
-takes them. Patterns are simulated of ground states of validation compositions, with Poisson noise, a background with
+takes them. Patterns are simulated of ground states of the split, with Poisson noise, a background with
 a hump, a zero shift, preferred orientation in half of them and 10 % of an impurity in half of them. Against them stand
 the true crystal with its cell strained by 1 to 3 % in each direction and its atoms moved by 0.05 angstrom, both as its
 symmetry allows, the other crystals of the composition, and crystals of the same stoichiometry with the elements
@@ -25,7 +25,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import spglib
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from lcoms.core.errors import LcomsError
 from lcoms.diffraction.fit import PatternFitter
@@ -43,17 +42,6 @@ ON_HULL = 0.03  # eV/atom
 N_TEMPLATES = 10
 MOST_POLYMORPHS = 8
 RADIATIONS = ("CuKa", "CuKa", "CuKa", "CoKa", "MoKa", "CuKa1", "0.5", "neutron 1.54")
-RIDGE = 0.001
-CHOICE = ("misfit", "unexplained")  # of the features, those that tell candidates apart; more did not help
-CHOICES = (
-    ("misfit", "unexplained"),
-    ("misfit", "angle", "unexplained"),
-    ("misfit", "angle", "unexplained", "absent"),
-    ("misfit", "angle", "unexplained", "volume", "shape"),
-    ("misfit", "angle", "unexplained", "absent", "volume", "shape"),
-    Features._fields,
-)  # of those that tell whether a crystal explains the pattern, one is chosen by folds of the training patterns
-FOLDS = 5
 MOVED = 0.05  # angstrom, root mean square; what a relaxation errs by
 
 
@@ -192,6 +180,8 @@ def measure(asked: argparse.Namespace) -> None:
                 "seconds": seconds,
                 "n_same": n_same,
                 "rwp": [fit.rwp for fit in fits],
+                "rwp_net": [fit.rwp_net for fit in fits],
+                "rwp_net_itself": fitter.fit(truth).rwp_net,
                 "unexplained": [len(fit.unexplained) for fit in fits],
                 "features": [list(features(fit)) for fit in fits],
             }
@@ -214,122 +204,15 @@ def tell(rows: list[dict[str, Any]], weights: NDArray[np.float64] | None) -> Non
         print(f"{name:14} right crystal first {Share(first, len(chosen))}  {times:.0f} ms a candidate", flush=True)
 
 
-def fit(asked: argparse.Namespace) -> None:
-    """Features chosen by folds of the training patterns, weights fitted on all of them, both tried on the others."""
-    rows = read_rows(asked.rows)
-    losses = {chosen: folded_loss(rows, chosen) for chosen in CHOICES}
-    for chosen, loss in losses.items():
-        print(f"{loss:.4f} log loss of folds with {', '.join(chosen)}")
-    chosen = min(losses, key=losses.__getitem__)
-    weights = fitted(rows, chosen)
-    for path in (asked.rows, *asked.report):
-        print(f"{path.name}: weights of {asked.rows.name} with {', '.join(chosen)}")
-        tell(read_rows(path), weights.likelihood)
-        tell_explained(read_rows(path), weights)
-    content = {
-        "made_by": f"benchmarks/patterns.py fit, {len(rows)} simulated patterns of training compositions",
-        "likelihood": named(weights.likelihood),
-        "explained": named(weights.explained),
-        "intercept": round(weights.intercept, 4),
-    }
-    asked.out.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Patterns with at least one rival."""
-    return [row for row in json.loads(path.read_text()) if len(row["features"]) > 1]
-
-
-def named(weights: NDArray[np.float64]) -> dict[str, float]:
-    """By the features' names, those that are not 0."""
-    pairs = zip(Features._fields, weights.round(4).tolist(), strict=True)
-    return {name: value for name, value in pairs if value or name in ("misfit", "angle", "unexplained")}
-
-
-class Weights(NamedTuple):
-    """As `lcoms.diffraction.posterior.PatternWeights`, as arrays."""
-
-    likelihood: NDArray[np.float64]
-    explained: NDArray[np.float64]
-    intercept: float
-
-
-def folded_loss(rows: list[dict[str, Any]], chosen: tuple[str, ...]) -> float:
-    """Mean log loss of "explained" on each fifth of the patterns, with weights of the others."""
-    losses = []
-    for at in range(FOLDS):
-        weights = fitted([row for i, row in enumerate(rows) if i % FOLDS != at], chosen)
-        right, wrong = cases(rows[at::FOLDS], weights.likelihood)
-        for x, sign in ((right, 1), (wrong, -1)):
-            losses += np.logaddexp(0, -sign * (x @ weights.explained + weights.intercept)).tolist()
-    return float(np.mean(losses))
-
-
-def fitted(rows: list[dict[str, Any]], explaining: tuple[str, ...]) -> Weights:
-    """Weights of the choice among candidates, and of the log-odds that the best one is right; none is positive.
-
-    Args:
-        explaining: features that tell whether a crystal explains the pattern.
-    """
-    tables = [np.array(row["features"]) for row in rows]
-    size = np.concatenate(tables).std(0) + 1e-9
-
-    def choice(w: NDArray[np.float64]) -> float:
-        scores = [(x / size) @ w for x in tables]
-        return float(np.mean([np.logaddexp.reduce(s) - s[0] for s in scores]) + RIDGE * w @ w)
-
-    def allowed(names: tuple[str, ...]) -> list[tuple[float | None, float]]:
-        return [(None, 0.0) if name in names else (0.0, 0.0) for name in Features._fields]
-
-    n = tables[0].shape[1]
-    likelihood = minimize(choice, -0.1 * np.ones(n), bounds=allowed(CHOICE)).x / size
-    right, wrong = cases(rows, likelihood)
-    x = np.concatenate([right, wrong]) / size
-    sign = np.concatenate([np.ones(len(right)), -np.ones(len(wrong))])
-
-    def odds(w: NDArray[np.float64]) -> float:
-        return float(np.mean(np.logaddexp(0, -sign * (x @ w[:-1] + w[-1]))) + RIDGE / 4 * w[:-1] @ w[:-1])
-
-    found = minimize(odds, np.zeros(n + 1), bounds=[*allowed(explaining), (None, None)]).x
-    return Weights(likelihood, found[:-1] / size, float(found[-1]))
-
-
-def cases(
-    rows: list[dict[str, Any]], likelihood: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Features of the true crystals, and of the best of the others."""
-    right = np.array([row["features"][0] for row in rows])
-    wrong = np.array([max(row["features"][1:], key=lambda x: float(np.array(x) @ likelihood)) for row in rows])
-    return right, wrong
-
-
-def tell_explained(rows: list[dict[str, Any]], weights: Weights) -> None:
-    """How often it is said rightly that the best crystal does, or does not, explain the pattern."""
-    right, wrong = cases(rows, weights.likelihood)
-    kept = sum(x @ weights.explained + weights.intercept > 0 for x in right)
-    said = sum(x @ weights.explained + weights.intercept <= 0 for x in wrong)
-    print(f"  true crystal among them: explained {Share(int(kept), len(right))}")
-    print(f"  true crystal withheld: said that none explains it {Share(int(said), len(wrong))}", flush=True)
-
-
 def main() -> None:
-    """Measure or fit."""
+    """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = parser.add_subparsers(required=True)
-    first = parts.add_parser("measure")
-    first.add_argument("table", type=Path)
-    first.add_argument("-n", type=int, default=200)
-    first.add_argument("--split", choices=("train", "val"), default="val")
-    first.add_argument("--seed", type=int, default=0)
-    first.add_argument("--out", type=Path, required=True)
-    first.set_defaults(run=measure)
-    second = parts.add_parser("fit")
-    second.add_argument("rows", type=Path)
-    second.add_argument("--report", type=Path, nargs="*", default=[], help="further rows to try the weights on")
-    second.add_argument("--out", type=Path, required=True)
-    second.set_defaults(run=fit)
-    asked = parser.parse_args()
-    asked.run(asked)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("-n", type=int, default=200)
+    parser.add_argument("--split", choices=("train", "val"), default="val")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    measure(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -54,6 +54,16 @@ def test_scores_decide_between_crystals_that_fit_alike() -> None:
     assert ratio == pytest.approx(np.exp(0.03 / SCORE_ERROR), rel=1e-6)
 
 
+def test_each_free_parameter_of_the_cell_costs_one() -> None:
+    hexagonal, cubic = (candidate_of(cell) for cell in (nickel_arsenide(numbers=MAGNESIA), rock_salt(4.2, MAGNESIA)))
+    first, second = rank_by_pattern([hexagonal, cubic], fitter(rock_salt(4.2, MAGNESIA)))
+    assert first.pattern is not None
+    assert second.pattern is not None
+    assert (first.pattern.fit.n_cell, second.pattern.fit.n_cell) == (1, 2)
+    odds = np.log(first.pattern.probability / second.pattern.probability)
+    assert odds == pytest.approx(log_likelihood(first.pattern.fit) - log_likelihood(second.pattern.fit) + 1)
+
+
 def test_the_likelihood_of_the_pattern_multiplies_the_probability_by_score() -> None:
     wrong, right = (candidate_of(cell) for cell in (zinc_blende(4.6, MAGNESIA), rock_salt(4.2, MAGNESIA)))
     first, second = rank_by_pattern([wrong, right], fitter(rock_salt(4.2, MAGNESIA)))

@@ -21,6 +21,7 @@ from lcoms.prediction.constraints import (
     volume_of_density,
 )
 from lcoms.prediction.contradictions import check_constraints
+from lcoms.prediction.in_cell import in_known_cell, nearest_cell_first
 from lcoms.prediction.known_cell import KnownCell, read_cell
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
@@ -30,6 +31,7 @@ from lcoms.prediction.structure_types import StructureType, crystals_of_type, is
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import to_cif
 from lcoms.structure.lattice import lattice_from_parameters
+from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import space_group_number
 
 SALT = Composition.from_formula("NaCl")
@@ -117,6 +119,34 @@ def test_rock_salt_has_its_cell_in_any_setting(cell: tuple[float, ...]) -> None:
     assert known.fits(rock_salt(6.0), relaxed=False)
     assert not known.fits(caesium_chloride(3.2, (11, 17)), relaxed=False)
     assert not known.fits(wurtzite(numbers=(11, 17)), relaxed=False)
+
+
+@pytest.mark.parametrize("cell", [CUBE, (3.988, 3.988, 3.988, 60.0, 60.0, 60.0)])
+def test_a_crystal_is_strained_into_the_known_cell_in_any_setting(cell: tuple[float, ...]) -> None:
+    (strained,) = in_known_cell([rock_salt(5.8)], KnownCell(cell, 0.05))
+    assert matches(strained, rock_salt(), STRICT)
+    assert strained.volume == pytest.approx(rock_salt(5.64).volume, rel=1e-3)
+
+
+def test_a_strain_into_a_cell_keeps_the_symmetry_and_no_other_lattice_is_touched() -> None:
+    brick = KnownCell((5.6, 5.7, 5.65, 90.0, 90.0, 90.0), 0.05)
+    (strained,) = in_known_cell([rock_salt(5.8)], brick)
+    assert space_group_number(strained) == 225
+    assert strained.volume == pytest.approx(np.prod(brick.parameters[:3]) / 4, rel=1e-2)
+    other = caesium_chloride(3.2, (11, 17))
+    assert in_known_cell([other], brick) == [other]
+
+
+def test_a_crystal_whose_symmetry_forbids_the_cell_comes_after_one_that_allows_it() -> None:
+    brick = KnownCell((5.6, 5.64, 5.68, 90.0, 90.0, 90.0), 0.05)
+    cubic = replace(candidate_of(rock_salt(5.64)), score=-1.01)
+    lattice = rock_salt(5.64).lattice * np.array([5.6, 5.64, 5.68]) / 5.64
+    free = replace(cubic, score=-1.0, crystal=replace(rock_salt(), lattice=lattice))
+    assert [one.score for one in nearest_cell_first([cubic, free], None)] == [-1.01, -1.0]
+    first, second = nearest_cell_first([cubic, free], brick)
+    assert first.crystal is free.crystal
+    assert first.score == pytest.approx(-1.0, abs=1e-4)
+    assert second.score == pytest.approx(-1.01 + 0.015 * (0.04 / 5.64 * 2**0.5 / 0.005) ** 2, abs=2e-3)
 
 
 def test_a_cell_gives_the_lattices_of_the_groups_that_allow_it() -> None:

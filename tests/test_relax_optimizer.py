@@ -77,6 +77,15 @@ def test_energy_only_falls_and_forces_and_stress_end_below_fmax(formula: str) ->
             assert np.linalg.norm(strain, ord=2) < config.fmax
 
 
+def test_in_a_fixed_cell_only_the_atoms_move() -> None:
+    start = shaken(rock_salt(5.0), 0.1, seed=3)
+    result = relax(start, RelaxConfig(fmax=1e-4, fixed_cell=True))
+    assert result.converged
+    np.testing.assert_array_equal(result.crystal.lattice, start.lattice)
+    assert result.energy < result.start_energy
+    assert np.abs(AnalyticOracle().evaluate([result.crystal])[0].stress).max() > 1e-3
+
+
 def test_a_rotated_crystal_takes_the_rotated_path() -> None:
     config = RelaxConfig(fmax=0.01)
     rotation = Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix()

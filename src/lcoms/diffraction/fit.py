@@ -58,6 +58,7 @@ class PatternFit:
         width: full width at half maximum at the middle of the pattern, degrees.
         scale_change: relative change of the volume by the fit.
         strain: norm of the change of the cell's shape at constant volume.
+        n_cell: how many parameters of the cell the symmetry leaves free.
         texture: March-Dollase coefficient; 1 is no preferred orientation.
         texture_axis: direction of it in the conventional cell; None where there is none.
         thermal: overall B in square angstrom.
@@ -79,6 +80,7 @@ class PatternFit:
     width: float
     scale_change: float
     strain: float
+    n_cell: int
     texture: float
     texture_axis: tuple[int, int, int] | None
     thermal: float
@@ -172,6 +174,7 @@ class PatternFitter:
             width=float(np.exp(state.values[m + 1])),
             scale_change=float(volumes - 1),
             strain=float(np.linalg.norm(state.values[1:m])),
+            n_cell=m,
             texture=coefficient,
             texture_axis=axis,
             thermal=float(state.values[m + 4]),

@@ -1,7 +1,7 @@
 """From fits to probabilities: which of several crystals gave the pattern, and whether any of them did.
 
 Both are linear in the features of a fit; the weights stand in `pattern_weights.json`, fitted by
-`benchmarks/patterns.py fit` on simulated patterns of validation compositions.
+`benchmarks/pattern_weights.py` to simulated patterns of training compositions and some measured ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lcoms.diffraction.fit import PatternFit
 
-LEAST, LEAST_ANGLE = 0.02, 1e-3  # of what logarithms are taken of: better fits are all alike
+LEAST, LEAST_ANGLE, LEAST_ABSENT = 0.02, 1e-3, 3e-3  # of what logarithms are taken of: better fits are all alike
 MOST_NAMED = 6  # lines
 LIKELY = 0.5  # probability from which on a pattern counts as explained
 
@@ -31,7 +31,7 @@ class Features(NamedTuple):
         misfit: ln of Rwp beyond that of the noise, background left out.
         angle: ln of 1 - cosine.
         unexplained: heights of strong lines that the crystal lacks, in units of the strongest.
-        absent: share of the crystal's intensity where the pattern has nothing.
+        absent: ln of the share of the crystal's intensity where the pattern has nothing.
         volume: change of the volume by the fit, relative, without a sign.
         shape: norm of the change of the cell's shape.
         texture: size of the logarithm of the March-Dollase coefficient.
@@ -67,7 +67,7 @@ def features(fit: PatternFit) -> Features:
         misfit=_excess(fit.rwp_net, fit.rwp_noise),
         angle=log(max(1 - fit.cosine, LEAST_ANGLE)),
         unexplained=sum(peak.height for peak in fit.unexplained),
-        absent=fit.absent,
+        absent=log(fit.absent + LEAST_ABSENT),
         volume=abs(fit.scale_change),
         shape=fit.strain,
         texture=abs(log(fit.texture)),

@@ -15,7 +15,7 @@ from lcoms.diffraction.reading import LEAST_POINTS, PowderPattern
 STEPS_PER_WIDTH = 5.0  # points over the full width at half maximum that are enough
 MOST_POINTS = 5000
 KNOTS = 30  # of the spline that the background is
-SMOOTHNESS = 100.0
+SMOOTHNESS = 10.0
 STANDS_OUT = 6.0  # times the noise, for a line
 WEAKEST_PEAK = 0.02  # of the strongest
 MOST_REACH = 1.15  # 1/angstrom; lines of smaller spacings add time and tell little more

@@ -1,8 +1,9 @@
 """Candidates ranked by energy, prototype probability and a powder pattern together.
 
 Each candidate's cell is fitted to the pattern as its crystal system allows (`lcoms.diffraction`). With the score s
-(eV/atom) and the logarithm l of the pattern's likelihood, the posterior of candidate i is proportional to
-exp(-s_i / T + l_i): T is the error of a score. `benchmarks/pattern_prior.py` fits T and a factor before l_i.
+(eV/atom), the logarithm l of the pattern's likelihood and n free parameters of the cell, the posterior of candidate
+i is proportional to exp(-s_i / T + l_i - n_i). T is the error of a score; `benchmarks/pattern_prior.py` fits it and a
+factor before l_i. A parameter costs 1 (Akaike 1974): a distorted crystal fits a little better than the right one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def rank_by_pattern(candidates: Sequence[Candidate], fitter: PatternFitter) -> l
     fitted = [candidate for candidate in matched if candidate.pattern is not None and candidate.has_energy]
     rest = [candidate for candidate in matched if candidate.pattern is None or not candidate.has_energy]
     logs = np.array([
-        -c.score / SCORE_ERROR + log_likelihood(c.pattern.fit) for c in fitted if c.pattern is not None
+        -c.score / SCORE_ERROR + log_likelihood(c.pattern.fit) - c.pattern.fit.n_cell
+        for c in fitted
+        if c.pattern is not None
     ])  # fmt: skip
     shares = np.exp(logs - logs.max(initial=-np.inf)) if len(logs) else logs
     shares = shares / shares.sum() if len(logs) else shares

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import NONE_LEFT_OUT, Contradictions, promising
 from lcoms.prediction.decode import drop_duplicates
+from lcoms.prediction.fitting_templates import fitting_templates
 from lcoms.prediction.scoring import KnownWeights
 from lcoms.prediction.spec import ConstraintSpec, PredictionSpec, SearchSpec
 from lcoms.prediction.stages import EXACT_SYMPREC, Candidate, Decoded, Known, Proposal
@@ -78,13 +79,14 @@ class Direct:
 
 
 def direct_crystals(composition: Composition, bundle: WeightBundle, spec: PredictionSpec, decoded_to: int) -> Direct:
-    """Known crystals and named prototypes of the composition, structure types asked for, and likely templates.
+    """Known crystals and named prototypes of the composition, what constraints ask for, and likely templates.
 
     Args:
         decoded_to: atoms in the largest cell that the networks decode.
     """
     found, groups = _without_types(composition, bundle, spec.search, decoded_to), spec.constraints.space_groups
-    every = drop_duplicates([*found.crystals, *_of_types(composition, bundle, spec.constraints)])
+    fitting = fitting_templates(composition, bundle, spec)
+    every = drop_duplicates([*found.crystals, *_of_types(composition, bundle, spec.constraints), *fitting])
     kept, contradicting = promising(every, spec.constraints, composition)
     inside = tuple(one for one in kept if not groups or one.space_group in groups)
     contradicting += Contradictions(space_group=len(kept) - len(inside))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.in_cell import nearest_cell_first
 from lcoms.prediction.rank import rank_relaxed
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate, Relaxed
@@ -17,4 +18,5 @@ def in_order(relaxed: Sequence[Relaxed], bundle: WeightBundle, spec: PredictionS
     if relaxed and not spec.pressure:
         composition = relaxed[0].crystal.composition
         structures = bundle.structures(composition, exclude_same=spec.search.exclude_same)
-    return rank_relaxed(relaxed, bundle.ranking.relaxed_at(spec.pressure), structures)
+    ranked = rank_relaxed(relaxed, bundle.ranking.relaxed_at(spec.pressure), structures)
+    return nearest_cell_first(ranked, spec.constraints.known_cell)

@@ -12,9 +12,9 @@ from lcoms.oracles.references import References, load_references
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import DecodedSet
 from lcoms.prediction.exact_templates import worth_relaxing
+from lcoms.prediction.in_cell import starts
 from lcoms.prediction.known import in_known_order
 from lcoms.prediction.order import in_order
-from lcoms.prediction.pressure import compressed
 from lcoms.prediction.progress import Tell, counted
 from lcoms.prediction.refine import RelaxedSet, collect, more_symmetric, with_further
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
@@ -52,7 +52,7 @@ class Relaxer:
         names = [s.composition.reduced_formula for s, some in zip(sets, chosen, strict=True) for _ in some]
         every = [one.crystal for some in chosen for one in some]
         run = partial(self._run, fmax=spec.fmax, checkpoint=self.checkpoint)
-        first = run(compressed(every, self.energy_models.first, spec.pressure), counted(tell, "relaxing", names))
+        first = run(starts(every, self.spec, self.energy_models.first), counted(tell, "relaxing", names))
         results = iter(more_symmetric(first, run, [one for some in chosen for one in some]))
         ask = self.energy_models.further_energies
         found = [collect(some, [next(results) for _ in some], self._formation_energy, ask) for some in chosen]
@@ -92,7 +92,8 @@ class Relaxer:
         fmax: float,
         checkpoint: Path | None,
     ) -> Sequence[RelaxResult]:
-        config, oracle = replace(self._relaxation.config, fmax=fmax), self._relaxation.oracle
+        fixed, oracle = self.spec.constraints.cell is not None, self._relaxation.oracle
+        config = replace(self._relaxation.config, fmax=fmax, fixed_cell=fixed)
         return relax_crystals(
             crystals, oracle, config, processes=self.processes, checkpoint=checkpoint, progress=progress
         )

@@ -4,12 +4,13 @@ L-BFGS (Liu & Nocedal, Math. Program. 45, 503, 1989, algorithm 2.1) on atoms' di
 STRAIN_LENGTH sqrt(n_atoms) so that both are lengths of like stiffness. A step is never longer than `max_step`; one that
 leads above all of the last few energies is taken back and halved, so that no crystal ends above its start. Nothing
 depends on other crystals, and a rotated crystal takes the rotated path. Under pressure the enthalpy takes the place of
-the energy.
+the energy. In a fixed cell only the atoms move.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -65,6 +66,8 @@ class Relaxation:
         evaluation = evaluation.at_pressure(self.crystal.volume, self._config.pressure)
         if not all(np.isfinite(x).all() for x in (evaluation.energy, evaluation.forces, evaluation.stress)):
             return self._end(Status.ORACLE_FAILED, "the oracle gave numbers that are not finite.")
+        if self._config.fixed_cell:
+            evaluation = replace(evaluation, stress=np.zeros((3, 3)))
         if self._config.trajectory != "none":
             self._energies.append(evaluation.energy)
             self._frames += [self.crystal] if self._config.trajectory == "frames" else []

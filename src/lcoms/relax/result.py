@@ -37,6 +37,7 @@ class RelaxConfig:
             which are never longer.
         max_steps: moves at most.
         pressure: eV/angstrom^3, under which the enthalpy E + pV falls in place of the energy.
+        fixed_cell: whether only the atoms move; stresses then do not count.
         max_step: angstrom that an atom moves at most in a step.
         trajectory: "none", "energies" of each step, or "frames" too.
         hopeless_above: eV/atom; a crystal still above it after `hopeless_after` steps is given up. None: never.
@@ -53,6 +54,7 @@ class RelaxConfig:
     max_steps: int = 500
     max_step: float = 0.3
     pressure: float = 0.0
+    fixed_cell: bool = False
     trajectory: Literal["none", "energies", "frames"] = "none"
     hopeless_above: float | None = None
     hopeless_after: int = 30

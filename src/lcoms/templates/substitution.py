@@ -90,7 +90,7 @@ def substituted(
 
 
 def _nearest(target: Composition, library: LatentLibrary, units: tuple[int, int]) -> NDArray[np.int64]:
-    """Entries of fitting size and other stoichiometry that might be near: each element by the one most like it."""
+    """Rows of entries of fitting size and other stoichiometry that might be near, by the element most like each."""
     sizes = library.n_atoms
     n, rest = np.divmod(sizes, target.n_atoms)
     fits = (rest == 0) & (n >= units[0]) & (n <= units[1]) & (library.patterns >= 0)
@@ -113,15 +113,29 @@ def _sharings(
     if coded is None:
         return []
     orbits, sites = coded
+    return [
+        Substituted(index, cell.n_atoms // target.n_atoms, *_in_order(orbits, sites, elements), distance)
+        for distance, elements in shared_out(target, library, number, orbits)
+    ]
+
+
+def shared_out(
+    target: Composition, library: LatentLibrary, number: int, orbits: Orbits
+) -> list[tuple[float, tuple[int, ...]]]:
+    """The nearest ways to share out the orbits of a primitive cell: chemical distances, and elements orbit by orbit.
+
+    Args:
+        target: reduced; its atoms divide those of the cell.
+        number: of the space group.
+    """
     sizes = orbit_sizes(number, orbits)
-    units = cell.n_atoms // target.n_atoms
+    units = sum(sizes) // target.n_atoms
     apart = _apart(library, target)[[z for _, z in orbits]]
     room = [units * count for count in target.counts]
-    k = len(target.counts)
-    scale = float(library.similarity.scales[min(k, MOST_ELEMENTS)])
+    scale = float(library.similarity.scales[min(len(target.counts), MOST_ELEMENTS)])
     costs = scale * apart * np.array(sizes)[:, None] / np.array(room)
     return [
-        Substituted(index, units, *_in_order(orbits, sites, [target.atomic_numbers[to] for to in filling]), distance)
+        (distance, tuple(target.atomic_numbers[to] for to in filling))
         for distance, filling in _cheapest(sizes, room, costs)
     ]
 

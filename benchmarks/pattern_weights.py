@@ -1,0 +1,185 @@
+r"""The weights of `lcoms.diffraction.posterior`, from the rows of `patterns.py`, and how well they do.
+
+    python benchmarks/pattern_weights.py train.json --report val.json --measured FOLDER --but CdS \
+        --out src/lcoms/diffraction/pattern_weights.json
+
+FOLDER has measured patterns NAME.csv of copper K-alpha and the structures NAME.cif that gave them. They are further
+right crystals where it is fitted whether one explains the pattern: measured intensities err by more than simulated.
+"""
+
+# ruff: noqa: T201 - a benchmark prints
+
+import argparse
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from patterns import tell
+from scipy.optimize import minimize
+
+from lcoms.diffraction.fit import PatternFitter
+from lcoms.diffraction.posterior import Features, explained_probability, features
+from lcoms.diffraction.radiation import read_radiation
+from lcoms.diffraction.reading import read_pattern
+from lcoms.evaluate.statistics import Share
+from lcoms.structure.io import read_crystal
+
+RIDGE = 0.001
+CHOICE = ("misfit", "unexplained")  # of the features, those that tell candidates apart; more did not help
+CHOICES = (
+    ("misfit", "unexplained"),
+    ("angle", "absent", "shape", "unexplained"),
+    ("misfit", "angle", "unexplained"),
+    ("misfit", "angle", "unexplained", "absent"),
+    ("misfit", "angle", "unexplained", "volume", "shape"),
+    ("misfit", "angle", "unexplained", "absent", "volume", "shape"),
+    Features._fields,
+)  # of those that tell whether a crystal explains the pattern, one is chosen by folds of the training patterns
+LACKING = 1.0  # least weight of unexplained lines there; training patterns are nearly all of one crystal
+COUNT_OF_REAL = 4
+FOLDS = 5
+AS_GOOD = 1.05  # times the Rwp of the true crystal itself, up to which another explains its pattern as well
+
+
+def fit(asked: argparse.Namespace) -> None:
+    """Features chosen by folds of the training patterns, weights fitted on all of them, both tried on the others."""
+    rows = read_rows(asked.rows)
+    real = [] if asked.measured is None else measured(asked.measured, asked.but)
+    losses = {chosen: folded_loss(rows, chosen, real) for chosen in CHOICES}
+    for chosen, loss in losses.items():
+        print(f"{loss:.4f} log loss of folds with {', '.join(chosen)}")
+    chosen = min(losses, key=losses.__getitem__)
+    weights = fitted(rows, chosen, real)
+    for path in (asked.rows, *asked.report):
+        print(f"{path.name}: weights of {asked.rows.name} with {', '.join(chosen)}")
+        tell(read_rows(path), weights.likelihood)
+        tell_explained(read_rows(path), weights)
+    content = {
+        "made_by": f"benchmarks/pattern_weights.py, {len(rows)} simulated patterns of training compositions"
+        + (f" and {len(real)} measured ones" if real else ""),
+        "likelihood": named(weights.likelihood),
+        "explained": named(weights.explained),
+        "intercept": round(weights.intercept, 4),
+    }
+    if asked.out is not None:
+        asked.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def measured(folder: Path, but: Sequence[str]) -> list[list[float]]:
+    """Features of true structures fitted to their measured patterns, without some that are only told."""
+    found = []
+    for path in sorted(folder.glob("*.csv")):
+        fit = PatternFitter(read_pattern(path, read_radiation("CuKa"))).fit(read_crystal(path.with_suffix(".cif")))
+        print(f"{path.stem}: Rwp {fit.rwp:.3f}, cosine {fit.cosine:.3f}, explained {explained_probability(fit):.2f}")
+        found += [] if path.stem in but else [list(features(fit))]
+    return found
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Patterns with at least one rival."""
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    return [row for row in json.loads(text) if len(row["features"]) > 1]
+
+
+def named(weights: NDArray[np.float64]) -> dict[str, float]:
+    """By the features' names, those that are not 0."""
+    pairs = zip(Features._fields, weights.round(4).tolist(), strict=True)
+    return {name: value for name, value in pairs if value or name in ("misfit", "angle", "unexplained")}
+
+
+class Weights(NamedTuple):
+    """As `lcoms.diffraction.posterior.PatternWeights`, as arrays."""
+
+    likelihood: NDArray[np.float64]
+    explained: NDArray[np.float64]
+    intercept: float
+
+
+def folded_loss(rows: list[dict[str, Any]], chosen: tuple[str, ...], real: list[list[float]]) -> float:
+    """Mean log loss of "explained" on each fifth of the patterns, with weights of the others."""
+    losses = []
+    for at in range(FOLDS):
+        weights = fitted([row for i, row in enumerate(rows) if i % FOLDS != at], chosen, real)
+        right, wrong = cases(rows[at::FOLDS], weights.likelihood)
+        for x, sign in ((right, 1), (wrong, -1)):
+            losses += np.logaddexp(0, -sign * (x @ weights.explained + weights.intercept)).tolist()
+    return float(np.mean(losses))
+
+
+def fitted(rows: list[dict[str, Any]], explaining: tuple[str, ...], real: list[list[float]]) -> Weights:
+    """Weights of the choice among candidates, and of the log-odds that the best one is right; none is positive.
+
+    The best of the others has most of the lines in nearly all patterns, so `LACKING` stands for crystals that have few.
+
+    Args:
+        explaining: features that tell whether a crystal explains the pattern.
+        real: features of further right crystals, each of which counts `COUNT_OF_REAL` times.
+    """
+    tables = [np.array(row["features"]) for row in rows]
+    size = np.concatenate(tables).std(0) + 1e-9
+
+    def choice(w: NDArray[np.float64]) -> float:
+        scores = [(x / size) @ w for x in tables]
+        return float(np.mean([np.logaddexp.reduce(s) - s[0] for s in scores]) + RIDGE * w @ w)
+
+    def allowed(names: tuple[str, ...], least: float = 0.0) -> list[tuple[float | None, float]]:
+        most = dict.fromkeys(names, 0.0) | {"unexplained": -least * float(size[Features._fields.index("unexplained")])}
+        return [(None, most[name]) if name in names else (0.0, 0.0) for name in Features._fields]
+
+    n = tables[0].shape[1]
+    likelihood = minimize(choice, -0.1 * np.ones(n), bounds=allowed(CHOICE)).x / size
+    right, wrong = cases(rows, likelihood)
+    right = np.concatenate([right, *[np.array(real)] * COUNT_OF_REAL]) if real else right
+    x = np.concatenate([right, wrong]) / size
+    sign = np.concatenate([np.ones(len(right)), -np.ones(len(wrong))])
+
+    def odds(w: NDArray[np.float64]) -> float:
+        return float(np.mean(np.logaddexp(0, -sign * (x @ w[:-1] + w[-1]))) + RIDGE / 4 * w[:-1] @ w[:-1])
+
+    found = minimize(odds, np.zeros(n + 1), bounds=[*allowed(explaining, LACKING), (None, None)]).x
+    return Weights(likelihood, found[:-1] / size, float(found[-1]))
+
+
+def cases(
+    rows: list[dict[str, Any]], likelihood: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Features of the true crystals, and of the best of the others."""
+    right = np.array([row["features"][0] for row in rows])
+    wrong = np.array([max(row["features"][1:], key=lambda x: float(np.array(x) @ likelihood)) for row in rows])
+    return right, wrong
+
+
+def tell_explained(rows: list[dict[str, Any]], weights: Weights) -> None:
+    """How often it is said rightly that the best crystal does, or does not, explain the pattern."""
+    right, wrong = cases(rows, weights.likelihood)
+    kept = right @ weights.explained + weights.intercept > 0
+    said = wrong @ weights.explained + weights.intercept <= 0
+    better = np.array([not as_good(row, weights.likelihood) for row in rows])
+    print(f"  true crystal among them: explained {Share(int(kept.sum()), len(right))}")
+    print(f"  true crystal withheld: said that none explains it {Share(int(said.sum()), len(wrong))}")
+    print(f"    where none is as good as the true one {Share(int(said[better].sum()), int(better.sum()))}", flush=True)
+
+
+def as_good(row: dict[str, Any], likelihood: NDArray[np.float64]) -> bool:
+    """Whether the best of the others fits as well as the true crystal itself, neither strained nor moved."""
+    best = 1 + int(np.argmax(np.array(row["features"][1:]) @ likelihood))
+    return bool(row["rwp_net"][best] <= AS_GOOD * row["rwp_net_itself"])
+
+
+def main() -> None:
+    """Fit and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--report", type=Path, nargs="*", default=[], help="further rows to try the weights on")
+    parser.add_argument("--measured", type=Path, help="folder of measured patterns and their structures")
+    parser.add_argument("--but", nargs="*", default=[], help="names of those that are told, but not fitted to")
+    parser.add_argument("--out", type=Path)
+    fit(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
