@@ -27,8 +27,8 @@ def formulas(n: int) -> list[str]:
     return [shape.format(cation, anion) for shape, cation, anion in itertools.islice(pairs, n)]
 
 
-def memory(process: int) -> float:
-    """Resident memory in MB."""
+def memory(process: int | str) -> float:
+    """Resident memory in MB of a process by its number, or "self"."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from tiny import (
 )
 
 from lcoms.core.errors import ConfigError, FormulaError, OracleError
+from lcoms.models.base import SymmetricDecoder
 from lcoms.oracles.hull import Hull, Phase
 from lcoms.prediction import pipeline
 from lcoms.prediction.bundle import WeightBundle
@@ -118,8 +120,42 @@ def test_progress_counts_every_relaxation(bundle: WeightBundle) -> None:
     told: list[Progress] = []
     predictor(bundle, RELAXED).predict(SALT, progress=told.append)
     assert str(told[0]) == "searching"
-    assert [str(one) for one in told[1:4]] == ["relaxing: 0 of 2", "relaxing: 1 of 2", "relaxing: 2 of 2"]
+    relaxing = [str(one) for one in told if one.stage == "relaxing"]
+    assert relaxing[:3] == ["relaxing: 0 of 2", "relaxing: 1 of 2", "relaxing: 2 of 2"]
     assert {one.formula for one in told} == {"NaCl"}
+
+
+def test_progress_counts_the_samples_of_a_search(bundle: WeightBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcoms.prediction.decoder.ROWS_AT_ONCE", 4)
+    told: list[Progress] = []
+    predictor(bundle).predict(SALT, progress=told.append)
+    done = [one.done for one in told if one.stage == "searching"]
+    assert len(done) > 3
+    assert done == sorted(done)
+    assert (told[-1].done, told[-1].stage) == (told[-1].total, "searching")
+
+
+def test_whoever_watches_may_end_a_search(bundle: WeightBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcoms.prediction.decoder.ROWS_AT_ONCE", 4)
+    within = bundle.cdvae.within_groups
+    assert within is not None
+    decoded: list[int] = []
+    decode = type(within).decode_within
+
+    def counted(self: SymmetricDecoder, z: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        decoded.append(len(z))
+        return decode(self, z, *arguments, **options)
+
+    def enough(progress: Progress) -> None:
+        if progress.done:
+            raise InterruptedError
+
+    monkeypatch.setattr(type(within), "decode_within", counted)
+    with pytest.raises(InterruptedError):
+        predictor(bundle).predict(SALT, progress=enough)
+    assert decoded == [4]
+    predictor(bundle).predict(SALT)  # nobody watches this one
+    assert len(decoded) > 3
 
 
 def test_the_first_candidates_are_relaxed_to_smaller_forces(bundle: WeightBundle) -> None:

@@ -17,7 +17,7 @@ import lcoms
 from lcoms.core.errors import LcomsError
 from lcoms.oracles.hull import HullPlace, Part
 from lcoms.prediction.model_options import RankingSpec
-from lcoms.prediction.result import Prediction
+from lcoms.prediction.result import Prediction, is_finished
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.prediction.stages import Candidate, Decoded, Relaxed
 from lcoms.structure.crystal import Crystal
@@ -178,6 +178,34 @@ def test_a_prediction_is_written_into_a_folder_of_its_formula(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(LcomsError, match=r"file/NaCl: cannot be written .*; choose another folder with --out"):
         found.write(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"formula": None}, {"formula": "KCl"}, {"lcoms_version": "0"}, {"candidates": None}, {"candidates": [{}]},
+        {"candidates": [{"cif": None}]}, {"weights": []}, {"spec": {}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_only_whole_results_of_the_very_prediction_count_as_finished(
+    changes: dict[str, object], tmp_path: Path
+) -> None:
+    found = salt()
+    folder = found.write(tmp_path)
+
+    def finished() -> bool:
+        return is_finished(tmp_path, found.composition, found.spec, found.weights_digest)
+
+    assert finished()
+    (folder / "rank-02.cif").rename(tmp_path / "elsewhere")
+    assert not finished()
+    (tmp_path / "elsewhere").rename(folder / "rank-02.cif")
+    content = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps(content | changes))
+    assert not finished()
+    (folder / "results.json").write_text("[" * 100_000)
+    assert not finished()
 
 
 def test_results_follow_the_schema_that_ships() -> None:

@@ -200,6 +200,7 @@ def _resume(out: Path, job: str) -> tuple[list[Shard], Progress]:
     while (path := out / shard_name(len(shards))).exists():
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            table.validate(full=True)
             state = parse_json(table.schema.metadata[_STATE_KEY.encode()])
             intact = digest(table.to_batches()[0]) == state["digest"]
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError):

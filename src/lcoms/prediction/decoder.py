@@ -16,6 +16,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcoms.core.watch import going_on
 from lcoms.models.base import GroupStart, SymmetricDecoder
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.known_cell import KnownCell
@@ -178,6 +179,7 @@ class _Search:
         keep_lattices: whether crystals take the lattices of their settings, not those that the decode made of them.
         found: valid crystals of each latent.
         nearest: for each latent, the least distance that each of its settings has reached.
+        done: samples.
     """
 
     def __init__(
@@ -194,11 +196,14 @@ class _Search:
         self.model, self.z, self.settings, self.generator, self.config = model, z, settings, generator, config
         self.found: list[list[Decode]] = [[] for _ in settings]
         self.nearest = [np.full(len(some), np.inf) for some in settings]
+        self.done = 0
 
     def round(self, samples: Sequence[Sequence[int]]) -> None:
         """Try each setting of each latent so many times."""
         jobs = [(row, at) for row, some in enumerate(samples) for at, n in enumerate(some) for _ in range(n)]
+        total = self.done + len(jobs)
         for start in range(0, len(jobs), ROWS_AT_ONCE):
+            going_on(self.done, total)
             part = jobs[start : start + ROWS_AT_ONCE]
             starts = [self.settings[row][at].start for row, at in part]
             rows = [row for row, _ in part]
@@ -209,6 +214,8 @@ class _Search:
                 self.nearest[row][at] = min(self.nearest[row][at], distance)
                 if crystal is not None:
                     self.found[row].append(Decode(crystal, distance, self.settings[row][at].start.cell.space_group))
+            self.done += len(part)
+        going_on(self.done, total)
 
 
 def _settings(

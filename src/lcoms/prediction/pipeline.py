@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from lcoms.core.watch import watched_by
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.energy_models import models_of
@@ -155,7 +156,8 @@ class Predictor:
         tell, name = progress or silent, task.composition.reduced_formula
         self.check(task.composition)
         tell(Progress(name, "searching"))
-        decoded = self.decode(task.composition, structure=task.structure)
+        with watched_by(lambda done, total: tell(Progress(name, "searching", done, total))):
+            decoded = self.decode(task.composition, structure=task.structure)
         relaxed = None if self.spec.relaxation is None else self.relax([decoded], tell=tell)[0]
         if task.pattern is not None:
             tell(Progress(name, "fitting the pattern"))

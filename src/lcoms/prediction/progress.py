@@ -13,7 +13,7 @@ class Progress:
     Attributes:
         formula: of the composition.
         stage: searching, relaxing, or fitting the pattern.
-        done: relaxations that are finished; zero where nothing is counted.
+        done: samples or relaxations that are finished; zero where nothing is counted.
         total: all of them.
     """
 

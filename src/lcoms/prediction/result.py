@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from lcoms import __version__
+from lcoms.core.config import parse_json
 from lcoms.core.errors import FormulaError, LcomsError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.hull import Hull
@@ -186,11 +187,13 @@ class Prediction:
 
 def is_finished(folder: Path, composition: Composition, spec: PredictionSpec, weights_digest: str) -> bool:
     """Whether FOLDER/FORMULA holds a prediction of this composition by this version, specification and weights."""
+    place = results_folder(folder, composition.reduced_formula)
     try:
-        found = json.loads((results_folder(folder, composition.reduced_formula) / RESULTS).read_text(encoding="utf-8"))
-        same = Composition.from_formula(found["formula"]).reduced == composition.reduced
+        found = parse_json((place / RESULTS).read_text(encoding="utf-8"))
+        same = Composition.from_formula(str(found["formula"])).reduced == composition.reduced
         made = (found["lcoms_version"], found["weights"], found[SPEC])
-        return same and made == (__version__, weights_digest, spec.to_dict())
+        written = {Path(one["cif"]).stem for one in found["candidates"]} <= {path.stem for path in place.iterdir()}
+        return same and written and made == (__version__, weights_digest, spec.to_dict())
     except (OSError, ValueError, KeyError, TypeError, LcomsError):
         return False
 
