@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from math import exp
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +90,7 @@ def _of_the_stoichiometry(
     same = spec.search.exclude_same
     choice = TemplateChoice(n=MANY, units=units, exclude_same=same, max_per_structure=PER_STRUCTURE)
     rows = {name: row for row, name in enumerate(bundle.library.ids)}
+    nearest: dict[int, float] = {}
     for one in choose_templates(target, templates, bundle.library.similarity, choice):
         sites = one.template.sites
         if known.space_groups and sites.space_group not in known.space_groups:
@@ -100,7 +102,9 @@ def _of_the_stoichiometry(
         sequence = -1 if row is None else int(bundle.library.patterns[row])
         found = Symmetrised(crystal, sites.space_group, EXACT_SYMPREC)
         orbits = sites.orbits if sequence < 0 else ()
-        yield _Placed(one.template, found, one.distance, one.prototype_probability, sequence, orbits)
+        farther = one.distance - nearest.setdefault(one.template.structure, one.distance)
+        left = exp(-bundle.library.similarity.sharpness * max(farther, 0.0))  # as of `on_exact_sites`
+        yield _Placed(one.template, found, one.distance, left * one.prototype_probability, sequence, orbits)
 
 
 def _of_others(
