@@ -12,10 +12,13 @@ import pytest
 from tiny import fluorite, make_store, rock_salt
 
 from lcoms.cli.main import run
+from lcoms.evaluate.fitting import _structure
 from lcoms.prediction.calibrate import load_calibration
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.ranking_file import RankingWeights, load_ranking
 from lcoms.prediction.scoring import ScoreWeights
+from lcoms.structure.crystal import Composition
+from lcoms.templates.structure_probability import StructureProbabilities, signature
 
 EARLIER = json.dumps([{"name": "salt", "seed": 0, "ranks": {"both": 1}, "rows": []}])
 
@@ -149,3 +152,13 @@ def test_bonuses_of_known_crystals_are_fitted_and_written(tmp_path: Path, capsys
     path.write_bytes(b"no gzip")
     assert run(["fit", "known", str(path), *options]) == 2
     assert "holds no rows of lcoms evaluate" in capsys.readouterr().err
+
+
+def test_orbits_count_in_their_own_group_and_not_in_one_without_their_letters() -> None:
+    composition = Composition.from_formula("NaCl")
+    rock_salt_sites = signature(225, (("a", 0), ("b", 1)))
+    counted = StructureProbabilities({rock_salt_sites: 0.7})
+    row = candidate(0.0, 0.5, right=True)
+    assert _structure(row, composition, counted) == 0.7
+    assert _structure({**row, "space_group": 1, "orbits_space_group": 225}, composition, counted) == 0.7
+    assert _structure({**row, "space_group": 1}, composition, counted) == 0.0

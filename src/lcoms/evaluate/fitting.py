@@ -28,6 +28,7 @@ from lcoms.prediction.scoring import LEAST_PROBABILITY, ScoreWeights
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Composition
 from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.wyckoff import wyckoff_positions
 from lcoms.templates.structure_probability import StructureProbabilities
 
 TERMS = ("energy", "prototype", "structure")
@@ -127,12 +128,14 @@ def _mean_energies(energies: Sequence[Sequence[float | None]]) -> Float[NDArray[
 
 
 def _structure(row: Mapping[str, Any], composition: Composition, counted: StructureProbabilities) -> float:
-    """Probability of a row's structure, as its orbits tell it."""
+    """Probability of a row's structure, by its orbits; 0 where their letters are of a group that it does not name."""
     if not row["orbits"]:
         return 0.0
     parts = [part.split(":") for part in row["orbits"].split()]
     orbits = tuple((letter, SYMBOLS.index(symbol)) for letter, symbol in parts)
-    return counted.of_orbits(composition, int(row["space_group"]), orbits)
+    number = int(row.get("orbits_space_group") or row["space_group"])
+    known = wyckoff_positions(number)
+    return counted.of_orbits(composition, number, orbits) if all(letter in known for letter, _ in orbits) else 0.0
 
 
 def fit_terms(cases: Sequence[Case]) -> Weights:

@@ -32,6 +32,7 @@ class Row:
         energies: total energies by each energy model, the one that relaxed first, eV/atom; empty where not relaxed,
             None where one failed.
         orbits: Wyckoff letter and element of each orbit, as "a:Na b:Cl"; empty where the symmetry search fails.
+        orbits_space_group: number of the group whose letters these are; 0 where the search fails.
         probability: that it is the known ground state; None where none is stated.
         known_height: of the crystal of the training data that it is, above the hull of its source, eV/atom; None where
             it is none of them.
@@ -52,6 +53,7 @@ class Row:
     both: bool
     energies: tuple[float | None, ...] = ()
     orbits: str = ""
+    orbits_space_group: int = 0
     known_height: float | None = None
     probability: float | None = None
 
@@ -69,6 +71,7 @@ def rows_of(
     rows = []
     for c in after:
         strict = matches(c.crystal, reference.crystal, STRICT)
+        number, orbits = wyckoff_orbits(c.crystal, symprec=c.symprec or EXACT) or (0, ())
         rows.append(
             Row(
                 decoded_rank=place.get(id(c.decoded.crystal)),
@@ -85,7 +88,8 @@ def rows_of(
                 strict=strict,
                 both=strict and same_space_group(c.space_group, group),
                 energies=_energies(c),
-                orbits=_orbits(c),
+                orbits=" ".join(f"{letter}:{SYMBOLS[z]}" for letter, z in orbits),
+                orbits_space_group=number,
                 known_height=None if c.known is None else c.known.height,
                 probability=c.probability,
             )
@@ -97,8 +101,3 @@ def _energies(candidate: Candidate) -> tuple[float | None, ...]:
     relaxed = candidate.relaxed
     every = () if relaxed is None else relaxed.model_energies
     return tuple(energy if isfinite(energy) else None for energy in every)
-
-
-def _orbits(candidate: Candidate) -> str:
-    found = wyckoff_orbits(candidate.crystal, symprec=candidate.symprec or EXACT)
-    return "" if found is None else " ".join(f"{letter}:{SYMBOLS[z]}" for letter, z in found[1])
