@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 
 from lcoms.diffraction.posterior import pattern_weights
 from lcoms.evaluate.fitting import read_outcomes
-from lcoms.prediction.by_pattern import SCORE_ERROR
+from lcoms.prediction.scoring import SCORE_ERROR
 
 FOLDS = 10
 DRAWS = 20  # patterns for each prediction

@@ -13,9 +13,10 @@ from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.posterior import log_likelihood
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
-from lcoms.prediction.by_pattern import SCORE_ERROR, pattern_sentence, rank_by_pattern, read_fitter
+from lcoms.prediction.by_pattern import pattern_sentence, rank_by_pattern, read_fitter
 from lcoms.prediction.cif_record import Made
 from lcoms.prediction.output import candidate_record, structure_files
+from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import from_cif

@@ -19,9 +19,9 @@ from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.posterior import log_likelihood, verdict
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.reading import read_pattern
+from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.stages import Candidate, PatternMatch
 
-SCORE_ERROR = 0.03  # eV/atom
 SYMPREC = 0.05  # angstrom; relaxed crystals are on their symmetry to about so much
 
 

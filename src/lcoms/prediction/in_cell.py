@@ -18,6 +18,7 @@ from lcoms.diffraction.lines import allowed_strains
 from lcoms.oracles.base import EnergyOracle
 from lcoms.prediction.known_cell import BEFORE_RELAXATION, KnownCell
 from lcoms.prediction.pressure import compressed
+from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
@@ -25,7 +26,6 @@ from lcoms.structure.symmetry import primitive_standard
 
 SYMPREC = 0.05  # angstrom
 FORBIDDEN_STRAIN = 0.005  # standard deviation of what a measured cell is off where symmetry says what it must be
-SCORE_ERROR = 0.03  # eV/atom, standard deviation of scores
 MOST_PENALTY = 0.3  # eV/atom
 
 Matrix = Float[NDArray[np.float64], "3 3"]

@@ -14,6 +14,7 @@ from lcoms.core.errors import ConfigError
 from lcoms.prediction.stages import Decoded
 
 LEAST_PROBABILITY = 0.01  # added, so that a crystal without a template can be ranked
+SCORE_ERROR = 0.03  # eV/atom, standard deviation of scores where a pattern or a cell is weighed against them
 ON_HULL = 0.001  # eV/atom; known crystals up to here are on the hull of their source
 
 
