@@ -1,0 +1,176 @@
+"""How much does a powder pattern add to a formula? Whole predictions of validation compositions with a pattern.
+
+    python benchmarks/pattern_predictions.py STORE -n 200 --out rows.jsonl
+    python benchmarks/pattern_predictions.py --tell rows.jsonl
+
+Patterns are simulated of ground states with the disturbances of `patterns.py`. The composition itself is left out of
+the templates. Each row has the features of all candidates, so that two things are told: whether the known structure is
+first, and whether it would have been said that no candidate explains the pattern if all candidates that match the
+known structure were withheld; then templates that the pattern chooses are looked at, too, as a prediction does. What
+OUT holds is not predicted again.
+"""
+
+# ruff: noqa: T201 - a benchmark prints
+
+import argparse
+import gzip
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from patterns import RADIATIONS, measurement
+
+from lcoms.core.errors import LcomsError
+from lcoms.data.store import Store
+from lcoms.diffraction.fit import PatternFit, PatternFitter
+from lcoms.diffraction.posterior import explained_probability, features, log_likelihood
+from lcoms.diffraction.radiation import read_radiation
+from lcoms.diffraction.simulate import measured_pattern
+from lcoms.evaluate.references import Reference, ground_states, sample
+from lcoms.evaluate.statistics import Share
+from lcoms.prediction.pattern_templates import pattern_templates
+from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.presets import Options, spec_for
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import same_space_group, space_group_number
+
+
+def simulated(reference: Reference, others: Sequence[Reference], random: np.random.Generator) -> tuple[Any, ...]:
+    """What fits crystals to a pattern of the reference, and how the pattern was disturbed."""
+    radiation = read_radiation(RADIATIONS[random.integers(len(RADIATIONS))])
+    how = measurement(random, radiation.mean, impure=bool(random.random() < 0.5))
+    impurity = others[random.integers(len(others))].crystal
+    pattern = measured_pattern(reference.crystal, radiation, how, random, impurity=impurity)
+    return PatternFitter(pattern), {"radiation": radiation.name, "impurity": how.impurity, "texture": how.texture}
+
+
+def row_of(fit: PatternFit, crystal: Crystal, reference: Reference) -> dict[str, Any]:
+    """What the verdict reads of a fit, and whether the crystal is the known one."""
+    return {
+        "features": [round(value, 5) for value in features(fit)],
+        "log_likelihood": round(log_likelihood(fit), 4),
+        "explained": round(explained_probability(fit), 4),
+        "rwp": round(fit.rwp, 4),
+        "n_cell": fit.n_cell,
+        "strict": matches(crystal, reference.crystal, STRICT),
+    }
+
+
+def measure(
+    reference: Reference, others: Sequence[Reference], predictor: Predictor, seed: int
+) -> dict[str, Any] | None:
+    """One composition; None where an element has no table of scattering."""
+    random = np.random.default_rng([seed, *reference.name.encode()])
+    clock, group = time.perf_counter(), space_group_number(reference.crystal)
+    try:
+        fitter, how = simulated(reference, others, random)
+        prediction = predictor.predict(reference.composition, pattern=fitter)
+    except LcomsError as error:
+        print(f"{reference.composition.formula}: {error}")
+        return None
+    seconds = time.perf_counter() - clock
+    found = [c for c in prediction.candidates if c.pattern is not None]
+    rows = [
+        {
+            "score": round(c.score, 5),
+            "space_group": c.space_group,
+            "probability": round(c.pattern.probability, 5),
+            **row_of(c.pattern.fit, c.crystal, reference),
+            "both": matches(c.crystal, reference.crystal, STRICT) and same_space_group(c.space_group, group),
+        }
+        for c in found
+        if c.pattern is not None
+    ]
+    further = pattern_templates(reference.composition, predictor.bundle, predictor.spec, fitter)
+    return {
+        "name": reference.name,
+        "formula": reference.composition.reduced_formula,
+        "n_atoms": reference.crystal.n_atoms,
+        "space_group": group,
+        **how,
+        "seconds": round(seconds, 2),
+        "itself": row_of(fitter.fit(reference.crystal), reference.crystal, reference),
+        "rows": rows,
+        "further": [row_of(fitter.fit(d.crystal), d.crystal, reference) for d in further],
+    }
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of an earlier run."""
+    if not path.is_file():
+        return []
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def place(row: dict[str, Any], criterion: str) -> int | None:
+    """Of the first candidate that is the known structure, from 1."""
+    return next((rank for rank, one in enumerate(row["rows"], 1) if one[criterion]), None)
+
+
+def withheld_explained(row: dict[str, Any]) -> bool:
+    """Whether the likeliest of the candidates that are not the known structure would be called explaining."""
+    others = [one for one in row["rows"] if not one["strict"]]
+    others += [one for one in row["further"] if not one["strict"]]
+    return bool(others) and max(others, key=lambda one: one["log_likelihood"])["explained"] >= 0.5
+
+
+def tell(rows: list[dict[str, Any]]) -> None:
+    """Shares."""
+    print(f"{len(rows)} compositions, median {np.median([row['seconds'] for row in rows]):.1f} s")
+    for name, chosen in (
+        ("all", rows),
+        ("pure", [row for row in rows if not row["impurity"]]),
+        ("10 % impurity", [row for row in rows if row["impurity"]]),
+    ):
+        both, strict = ([place(row, criterion) for row in chosen] for criterion in ("both", "strict"))
+        first = Share(sum(rank == 1 for rank in both), len(chosen))
+        print(f"  {name:14} first {first}, strict match alone {sum(rank == 1 for rank in strict)}, ", end="")
+        print(f"among five {sum(rank is not None and rank <= 5 for rank in both)}")
+    there = [row for row in rows if place(row, "strict") == 1]
+    told = sum(row["rows"][0]["explained"] >= 0.5 for row in there)
+    print(f"  known structure first: called explained {Share(told, len(there))}")
+    said = sum(not withheld_explained(row) for row in rows)
+    print(f"  known structure withheld: said that none explains the pattern {Share(said, len(rows))}", flush=True)
+
+
+def main() -> None:
+    """Predict, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path, nargs="?")
+    parser.add_argument("-n", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-atoms", type=int, default=20)
+    parser.add_argument("--out", type=Path, default=Path("pattern_predictions.jsonl"))
+    parser.add_argument("--tell", type=Path, nargs="+", help="print what these files of rows hold")
+    asked = parser.parse_args()
+    if asked.tell:
+        for path in asked.tell:
+            tell(read_rows(path))
+        return
+    if asked.store is None:
+        parser.error("name a store, or files of rows with --tell")
+    torch.set_num_threads(1)
+    references = sample(ground_states(Store.open(asked.store), max_atoms=asked.max_atoms), asked.n, asked.seed)
+    references = [references[i] for i in np.random.default_rng(asked.seed).permutation(len(references))]
+    predictor = Predictor.load(spec=spec_for(Options(exclude_same=True, relax=True)), processes=1)
+    rows = read_rows(asked.out)
+    done = {row["name"] for row in rows}
+    for reference in references:
+        if reference.name in done or (row := measure(reference, references, predictor, asked.seed)) is None:
+            continue
+        rows.append(row)
+        with asked.out.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if len(rows) % 10 == 0:
+            tell(rows)
+    tell(rows)
+
+
+if __name__ == "__main__":
+    main()
