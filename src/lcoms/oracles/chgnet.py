@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,6 +124,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@cache
 def _load(weights: str):  # type: ignore[no-untyped-def]
     """The network with weights of the installed package, read without running any code that they could hold."""
     import torch

@@ -56,12 +56,10 @@ def fitting_lattices(
     projector, pairs = cell.metric_projector, _pairs(cell.primitive.tobytes())
     tried, spectra = _bank(projector.tobytes(), cell.primitive.tobytes())
     misfits = np.sqrt(np.square(spectra - aim).mean(-1))
-    found: list[FittingLattice] = []
     wanted = _Wanted(aim, projector, _allowed_basis(projector), pairs)
-    for metric, misfit in zip(*_polished(tried[np.argsort(misfits)[: 8 * n]], wanted), strict=True):
-        lattice = np.linalg.cholesky(metric) * np.cbrt(volume)
-        if all(_apart(lattice, other.lattice) > APART for other in found):
-            found.append(FittingLattice(lattice, float(misfit)))
+    metrics, left = _polished(tried[np.argsort(misfits)[: 8 * n]], wanted)
+    lattices = np.linalg.cholesky(metrics) * np.cbrt(volume)
+    found = [FittingLattice(lattices[at], float(left[at])) for at in _distinct(lattices)]
     found.sort(key=lambda fit: fit.misfit)
     return [fit for fit in found if fit.misfit <= found[0].misfit + slack][:n]
 
@@ -192,7 +190,18 @@ def _spectra(
     return np.log(vector_lengths(metric, pairs))
 
 
-def _apart(a: Float[NDArray[np.float64], "3 3"], b: Float[NDArray[np.float64], "3 3"]) -> float:
-    """Norm of the strain that takes one basis to the other."""
-    deformation = np.linalg.inv(a) @ b
-    return float(np.linalg.norm(deformation @ deformation.T - np.eye(3))) / 2
+def _distinct(lattices: Float[NDArray[np.float64], "m 3 3"]) -> list[int]:
+    """Indices of the lattices that differ from all kept before them, in order."""
+    kept: list[int] = []
+    for at, inverse in enumerate(np.linalg.inv(lattices)):
+        if not kept or (_strains(inverse, lattices[kept]) > APART).all():
+            kept.append(at)
+    return kept
+
+
+def _strains(
+    inverse: Float[NDArray[np.float64], "3 3"], others: Float[NDArray[np.float64], "k 3 3"]
+) -> Float[NDArray[np.float64], " k"]:
+    """Norms of the strains that take one lattice, of which the inverse is given, to each of the others."""
+    deformations = inverse @ others
+    return np.asarray(np.linalg.norm(deformations @ deformations.transpose(0, 2, 1) - np.eye(3), axis=(1, 2)) / 2)
