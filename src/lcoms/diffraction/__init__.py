@@ -1,1 +1,1 @@
-"""Powder patterns: read them, simulate them, and fit crystals to them. Angles are two theta in degrees."""
+"""Powder diffraction patterns: reading, simulation, and fits of crystals to them. Angles are two theta in degrees."""

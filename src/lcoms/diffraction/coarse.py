@@ -1,7 +1,7 @@
-"""Where a candidate's cell may lie: broad lines in ln(1/d), in which a scale of the cell is a plain shift.
+"""Coarse search for a candidate's cell with broadened lines in ln(1/d), where an isotropic strain is a plain shift.
 
-All isotropic scales are tried at once by a correlation, for each point of a grid of the other strains that the symmetry
-allows. Intensities enter by their square roots, which lessens what preferred orientation does.
+A correlation tries all isotropic strains at once, for each point of a grid of the other strains that the symmetry
+allows. Intensities enter as square roots, which reduces the influence of preferred orientation.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ STEP = 0.001  # of ln(1/d)
 BROAD = 0.005  # standard deviation in ln(1/d) of the broadened lines
 MOST_SCALE = 0.05  # largest change of ln(1/d) by the isotropic strain
 MOST_STRAIN = 0.045  # largest other strain
-APART = 0.008  # strains nearer than this are one start
-GRID = {0: 1, 1: 13, 2: 9, 3: 7, 5: 3}  # points along each strain but the isotropic, by their number
+APART = 0.008  # strains closer than this count as one start
+GRID = {0: 1, 1: 13, 2: 9, 3: 7, 5: 3}  # number of non-isotropic strains: grid points along each
 
 
 class CellStart(NamedTuple):
@@ -29,7 +29,7 @@ class CellStart(NamedTuple):
 
     Attributes:
         strains: (m,) amounts of the strains that the symmetry allows.
-        cosine: of the broadened patterns' square roots.
+        cosine: cosine similarity between the square roots of the broadened patterns.
     """
 
     strains: NDArray[np.float64]
@@ -38,11 +38,11 @@ class CellStart(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The measured pattern over ln(1/d): square roots of its intensities, broadened and of unit norm.
+    """The measured pattern as a function of ln(1/d): square roots of its intensities, broadened, with unit norm.
 
     Attributes:
         start: ln(1/d) of the first bin.
-        values: (n,).
+        values: (n,) one value per bin.
     """
 
     start: float
@@ -50,7 +50,7 @@ class Spectrum:
 
 
 def spectrum(pattern: Prepared) -> Spectrum:
-    """That of a measured pattern."""
+    """Return the spectrum of a measured pattern."""
     sine = np.sin(np.radians(pattern.two_theta / 2))
     inside = sine > 1e-3
     u = np.log(2 * sine[inside] / pattern.radiation.mean)
@@ -63,10 +63,10 @@ def spectrum(pattern: Prepared) -> Spectrum:
 
 
 def cell_starts(lines: Lines, pattern: Prepared, measured: Spectrum, *, n: int) -> list[CellStart]:
-    """Strained cells from which to refine, the likeliest first.
+    """Return strained cells from which to refine, the most likely first.
 
     Args:
-        n: at most so many, apart from each other.
+        n: largest number of cells; they differ from each other by more than `APART`.
     """
     others = _grid(len(lines.strains) - 1)
     margin = int(MOST_SCALE / STEP)
@@ -88,7 +88,7 @@ def cell_starts(lines: Lines, pattern: Prepared, measured: Spectrum, *, n: int) 
 
 
 def _grid(dimensions: int) -> NDArray[np.float64]:
-    """(points, dimensions) of the strains but the isotropic one."""
+    """Return the grid (points, dimensions) of the non-isotropic strains."""
     axis = np.linspace(-MOST_STRAIN, MOST_STRAIN, GRID.get(dimensions, 3)) if dimensions else np.zeros(1)
     if not dimensions:
         return np.zeros((1, 0))
@@ -104,7 +104,7 @@ def _broadened(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _correlations(models: NDArray[np.float64], measured: NDArray[np.float64], margin: int) -> NDArray[np.float64]:
-    """Cosines (points, 2 margin + 1) of the models, shifted by up to the margin, with the measured pattern."""
+    """Return cosines (points, 2 margin + 1) between the measured pattern and the models shifted by up to the margin."""
     n, size = len(measured), models.shape[1]
     products = np.fft.irfft(np.fft.rfft(models, size) * np.conj(np.fft.rfft(measured, size)), size)
     squares = np.cumsum(np.pad(np.square(models), ((0, 0), (1, 0))), axis=1)
@@ -114,14 +114,14 @@ def _correlations(models: NDArray[np.float64], measured: NDArray[np.float64], ma
 
 
 def _best(scores: NDArray[np.float64], others: NDArray[np.float64], margin: int, n: int) -> list[CellStart]:
-    """The best of distinct strains."""
+    """Return the best cells with distinct strains."""
     peak = np.zeros_like(scores, dtype=bool)
     peak[:, 1:-1] = (scores[:, 1:-1] >= scores[:, :-2]) & (scores[:, 1:-1] >= scores[:, 2:])
     points, shifts = np.nonzero(peak)
     order = np.argsort(-scores[points, shifts], kind="stable")[:200]
     kept: list[CellStart] = []
     for i in order:
-        # A line that lies at a smaller 1/d than the model has it needs a larger cell.
+        # A line measured at a smaller 1/d than in the model needs a larger cell.
         isotropic = (shifts[i] - margin) * STEP * np.sqrt(3)
         start = np.concatenate([[isotropic], others[points[i]]])
         if all(np.linalg.norm(start - other.strains) > APART for other in kept):

@@ -1,4 +1,4 @@
-"""Which columns of a table are the axis and the counts, by the names above them, or by what they hold."""
+"""Which columns of a table are the axis and the counts, from the names above them or from their values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MARKS = "#!;%*'\" \t_"
 
 
 def axis_of(header: str) -> Axis | None:
-    """What the last line of a header that names an axis names first."""
+    """Return the axis that the first column of a header names, in the last line that names one; None without any."""
     for line in reversed(header.lower().splitlines()):
         if (axis := _axis(re.split(r"[,;\t]|\s{2,}", line.lstrip(_MARKS))[0])) is not None:
             return axis
@@ -30,15 +30,15 @@ def axis_of(header: str) -> Axis | None:
 
 
 def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.float64]) -> tuple[int, int, str | None]:
-    """Places of the axis and of the counts, and what the axis is; None where nothing names it.
+    """Return the column of the axis, the column of the counts, and the kind of axis (None where nothing names it).
 
     Args:
         header: lines before the numbers.
-        n: columns of the table.
-        axis: what the user says that the axis is.
+        n: number of columns.
+        axis: kind of axis given by the user.
 
     Raises:
-        FileFormatError: more columns than can be told apart, or a second one that cannot be counts.
+        FileFormatError: the columns cannot be told apart, or the second one cannot be counts.
     """
     for line in reversed(header.lower().splitlines()):
         names = _names(line, n)
@@ -62,7 +62,7 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
 
 
 def _names(line: str, n: int) -> list[str]:
-    """Names of the columns, where a line has as many."""
+    """Return the names of the columns if the line has exactly n of them, else an empty list."""
     bare = line.strip().lstrip(_MARKS)
     for between in (r"[,;\t]", r"\s{2,}", r"\s+"):
         names = [name.strip() for name in re.split(between, bare)]

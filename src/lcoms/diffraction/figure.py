@@ -1,4 +1,4 @@
-"""A figure of a fit: pattern, fitted profile, difference, and tick marks where lines stand."""
+"""Figure of a fit: pattern, fitted profile, difference, and tick marks at the line positions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FAINTEST_TICK = 0.1  # of 100
 
 
 def fit_figure(fit: PatternFit, name: str = "") -> Figure:
-    """`pattern_figure` with formula, name and Rwp as its title."""
+    """Return `pattern_figure` with formula, name and Rwp in the title."""
     formula = fit.crystal.composition.reduced_formula
     return pattern_figure(fit, f"{', '.join(filter(None, (formula, name)))}: Rwp {fit.rwp:.3f}")
 
 
 def pattern_figure(fit: PatternFit, title: str) -> Figure:
-    """Pattern and fit above, tick marks and the difference below; unexplained strong lines have a mark."""
+    """Return a figure of pattern and fit, with tick marks and difference below; strong unexplained lines are marked."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE, layout="constrained")
@@ -49,7 +49,7 @@ def pattern_figure(fit: PatternFit, title: str) -> Figure:
 
 
 def figure_svg(figure: Figure) -> str:
-    """The figure as SVG, the same text each time."""
+    """Return the figure as SVG; the same figure always gives the same text."""
     from io import StringIO
 
     from matplotlib import rc_context
@@ -61,17 +61,21 @@ def figure_svg(figure: Figure) -> str:
 
 
 def check_figure(path: Path) -> None:
-    """Raises ConfigError where a figure of the name's kind cannot be written."""
+    """Check that the suffix of a file name is a supported figure format.
+
+    Raises:
+        ConfigError: it is not.
+    """
     if path.suffix.lower() not in KINDS:
         raise ConfigError(f"{path}: figures are written as {', '.join(KINDS)}; end the name with one of them.")
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write it in the kind that the name ends with.
+    """Write a figure in the format given by the file's suffix.
 
     Raises:
-        ConfigError: there is no such kind.
-        OSError: it cannot be written.
+        ConfigError: the format is not supported.
+        OSError: the file cannot be written.
     """
     from io import BytesIO
 

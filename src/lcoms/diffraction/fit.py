@@ -1,6 +1,6 @@
-"""Fit a crystal to a powder pattern: from broad lines to sharp ones, from several cells, the best one kept.
+"""Fit a crystal to a powder pattern: from several start cells, with broad lines first and then sharp ones.
 
-The atoms keep their fractional coordinates; the cell is strained as the crystal's symmetry allows.
+The best fit is kept. Atoms keep their fractional coordinates; the cell is strained only as the symmetry allows.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from lcoms.diffraction.texture import fitted_texture
 from lcoms.structure.crystal import Crystal
 
 STRONG = 0.1  # of the strongest line
-EXPLAINED = 0.2  # a line is explained where the fit has so much of its height
-MARGIN = 1.06  # lines are computed so far beyond the pattern that no strain moves others in
-COARSE_MISFIT = 0.005  # of the cell; what broad lines must bridge
+EXPLAINED = 0.2  # a line is explained where the fit reaches this fraction of its height
+MARGIN = 1.06  # lines are computed this far beyond the pattern so that no strain can move others in
+COARSE_MISFIT = 0.005  # relative error of the cell that broad lines must bridge
 N_STARTS = 3
-HOPEFUL = 1.5  # times the least misfit of broad lines, up to which a second cell is looked at sharply
+HOPEFUL = 1.5  # times the lowest cost with broad lines, up to which a second cell is refined with sharp lines
 COSINE_WIDTHS = 2.0  # broadening of both patterns for the cosine, in line widths
 
 
 @dataclass(frozen=True, eq=False)
 class Tick:
-    """Where a line of the fitted crystal stands.
+    """Position of a line of the fitted crystal.
 
     Attributes:
         two_theta: degrees, zero shift included.
         planes: Miller indices in the conventional cell.
-        intensity: of 100 for the strongest.
+        intensity: relative to the strongest line (100).
     """
 
     two_theta: float
@@ -49,26 +49,27 @@ class PatternFit:
     """How well a crystal fits a pattern.
 
     Attributes:
-        crystal: with the fitted cell, primitive.
-        rwp: weighted profile misfit, the background counted as fitted; 0 is perfect.
-        rwp_net: the same relative to the counts above the background, as candidates are compared.
-        rwp_noise: what `rwp_net` would be by the noise alone.
-        cosine: of the square roots of both patterns, broadened: little changed by preferred orientation; 1 is perfect.
+        crystal: primitive cell with the fitted lattice.
+        rwp: weighted profile R factor, with background counts included in the denominator; 0 is perfect.
+        rwp_net: the same relative to the counts above the background; candidates are compared by it.
+        rwp_noise: value of `rwp_net` that the noise alone would give.
+        cosine: cosine similarity between the square roots of both broadened patterns, which preferred orientation
+            changes little; 1 is perfect.
         zero_shift: degrees.
-        width: full width at half maximum at the middle of the pattern, degrees.
-        scale_change: relative change of the volume by the fit.
+        width: full width at half maximum in the middle of the pattern, degrees.
+        scale_change: relative change of the volume in the fit.
         strain: norm of the change of the cell's shape at constant volume.
-        n_cell: how many parameters of the cell the symmetry leaves free.
+        n_cell: number of cell parameters that the symmetry leaves free.
         texture: March-Dollase coefficient; 1 is no preferred orientation.
-        texture_axis: direction of it in the conventional cell; None where there is none.
+        texture_axis: direction of preferred orientation in the conventional cell; None where there is none.
         thermal: overall B in square angstrom.
         two_theta: (n,) degrees.
         observed: (n,) counts, background included.
         profile: (n,) fitted counts, background included.
         background: (n,) counts.
-        ticks: where lines stand.
+        ticks: positions of the crystal's lines.
         unexplained: strong lines of the pattern that the crystal does not have.
-        absent: share of the crystal's intensity where the pattern has nothing.
+        absent: fraction of the crystal's intensity where the pattern has none.
     """
 
     crystal: Crystal
@@ -94,10 +95,10 @@ class PatternFit:
 
 
 class PatternFitter:
-    """One pattern, made ready once, to which many crystals are fitted.
+    """Fits many crystals to one pattern, which is prepared once.
 
     Raises:
-        FileFormatError: no line stands out of the noise.
+        FileFormatError: no line stands out from the noise.
     """
 
     def __init__(self, pattern: PowderPattern) -> None:
@@ -111,22 +112,22 @@ class PatternFitter:
         self._known: WeakKeyDictionary[Crystal, dict[float, PatternFit]] = WeakKeyDictionary()
 
     def screen(self, crystal: Crystal, *, symprec: float = 0.01) -> float:
-        """Cosine of broad lines for the best cell: a hundredth of a second, to choose what is worth a fit.
+        """Return the cosine with broad lines for the best cell; at 0.01 s it shows which crystals are worth a fit.
 
         Raises:
-            ConfigError: an element scatters in a way that no table knows.
+            ConfigError: an element has no tabulated scattering factor.
         """
         lines = find_lines(crystal, self.pattern.radiation, MARGIN * self.pattern.reach, symprec=symprec)
         return cell_starts(lines, self.pattern, self._spectrum, n=1)[0].cosine if len(lines.strengths) else 0.0
 
     def fit(self, crystal: Crystal, *, symprec: float = 0.01) -> PatternFit:
-        """Fit one crystal; the fit is kept as long as the crystal is.
+        """Fit one crystal; the result is cached for the lifetime of the crystal.
 
         Args:
             symprec: angstrom; tolerance of the symmetry that the cell keeps.
 
         Raises:
-            ConfigError: an element scatters in a way that no table knows.
+            ConfigError: an element has no tabulated scattering factor.
         """
         known = self._known.setdefault(crystal, {})
         if symprec not in known:
@@ -152,7 +153,7 @@ class PatternFitter:
         return self._result(lines, best, coefficient, axis)
 
     def fit_all(self, crystals: Sequence[Crystal], *, symprec: float = 0.01) -> list[PatternFit]:
-        """Fits in order."""
+        """Return the fits of several crystals, in their order."""
         return [self.fit(crystal, symprec=symprec) for crystal in crystals]
 
     def _result(self, lines: Lines, state: State, coefficient: float, axis: tuple[int, int, int] | None) -> PatternFit:
@@ -189,12 +190,12 @@ class PatternFitter:
 
 
 def fit_pattern(crystal: Crystal, pattern: PowderPattern, *, symprec: float = 0.01) -> PatternFit:
-    """Fit one crystal to one pattern; `PatternFitter` serves many crystals faster."""
+    """Fit one crystal to one pattern; for many crystals `PatternFitter` is faster."""
     return PatternFitter(pattern).fit(crystal, symprec=symprec)
 
 
 def _rwp(misfit: NDArray[np.float64], base: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
-    """sqrt(sum w misfit^2 / sum w base^2) with w = 1 / noise^2 (Young 1993); 1 where there is nothing to fit."""
+    """Return sqrt(sum w misfit^2 / sum w base^2) with w = 1 / noise^2 (Young 1993); 1 where there is nothing to fit."""
     whole = float(np.square(base / noise).sum())
     return float(np.sqrt(np.square(misfit / noise).sum() / whole)) if whole > 0 else 1.0
 
@@ -235,6 +236,6 @@ def _unexplained(pattern: Prepared, model: Model) -> tuple[Peak, ...]:
 
 
 def _absent(pattern: Prepared, model: Model) -> float:
-    """Share of the fitted lines' area beyond what the pattern has there."""
+    """Return the fraction of the fitted lines' area that exceeds the pattern by more than twice the noise."""
     over = np.maximum(model.profile - np.maximum(pattern.net - model.polynomial, 0) - 2 * pattern.noise, 0)
     return float(over.sum() / max(float(model.profile.sum()), 1e-12))

@@ -1,7 +1,7 @@
-"""Lines of a powder pattern: families of lattice planes, their intensities, and how strains of the cell move them.
+"""Lines of a powder pattern: families of lattice planes, their intensities, and their shifts under strain.
 
 A family holds all planes that the Laue class makes equivalent, so it stays one line under every strain that keeps the
-symmetry. Intensities are |F|^2 times the multiplicity; `lorentz_polarisation` and thermal motion come on top.
+symmetry. Intensities are |F|^2 times the multiplicity, without `lorentz_polarisation` and thermal motion.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Lines:
     """Families of lattice planes of one crystal.
 
     Attributes:
-        crystal: its primitive standard cell, to which vectors and strains refer.
+        crystal: primitive standard cell, to which vectors and strains refer.
         vectors: (k, 3) reciprocal vectors, without 2 pi, of one plane of each family; 1/angstrom.
-        planes: (k, 3) Miller indices of it in the conventional cell.
-        multiplicities: (k,).
+        planes: (k, 3) Miller indices of these planes in the conventional cell.
+        multiplicities: (k,) number of equivalent planes.
         strengths: (k,) multiplicity times |F|^2.
         strains: (m, 3, 3) orthonormal strains that keep the symmetry; the first is the isotropic one.
         members: (n, 3) unit vectors of all planes.
@@ -49,30 +49,30 @@ class Lines:
         return np.linalg.norm(self.vectors, axis=1)
 
     def slopes(self) -> NDArray[np.float64]:
-        """(k, m): by how much ln d of each family grows with each strain."""
+        """Return the derivatives (k, m) of ln d of each family with respect to each strain."""
         unit = self.vectors / self.lengths[:, None]
         return np.einsum("ki,mij,kj->km", unit, self.strains, unit)
 
     def strained(self, amounts: NDArray[np.float64]) -> Crystal:
-        """The crystal with its cell strained by so much of each strain."""
+        """Return the crystal with its cell strained by the given amounts (m,) of the allowed strains."""
         strain = np.eye(3) + np.tensordot(amounts, self.strains, 1)
         return Crystal(self.crystal.lattice @ strain, self.crystal.frac_coords, self.crystal.atomic_numbers)
 
 
 def find_lines(crystal: Crystal, radiation: Radiation, reach: float, *, symprec: float = 0.01) -> Lines:
-    """Families with 1 / d up to a reach in 1/angstrom, by descending d.
+    """Return the families with 1 / d up to `reach` (1/angstrom), by descending d.
 
     Args:
-        symprec: angstrom; tolerance of the symmetry, which says what strains are allowed.
+        symprec: angstrom; tolerance of the symmetry, which determines the allowed strains.
 
     Raises:
-        ConfigError: an element scatters in a way that no table knows.
+        ConfigError: an element has no tabulated scattering factor.
     """
     cell = primitive_standard(crystal, symprec=symprec)
     reciprocal = np.asarray(np.linalg.inv(cell.crystal.lattice).T, dtype=np.float64)
     indices = _indices(cell.crystal.lattice, reciprocal, reach)
     named = np.rint(indices @ reciprocal @ cell.conventional.T).astype(np.int64)
-    indices = indices[np.lexsort(-named.T[::-1])]  # the family is called by its highest indices
+    indices = indices[np.lexsort(-named.T[::-1])]  # a family is named after its highest indices
     first, family = _families(indices, cell.rotations)
     vectors = indices[first] @ reciprocal
     squares = _squares(cell.crystal, radiation, indices[first])
@@ -97,7 +97,7 @@ def find_lines(crystal: Crystal, radiation: Radiation, reach: float, *, symprec:
 
 
 def lorentz_polarisation(theta: NDArray[np.float64], radiation: Radiation) -> NDArray[np.float64]:
-    """Factor of the integrated intensities at Bragg angles in radians, for a flat sample of a powder."""
+    """Return the Lorentz-polarisation factor at Bragg angles in radians, for a flat powder sample."""
     lorentz = 1 / (np.square(np.sin(theta)) * np.cos(theta))
     if radiation.kind == "neutron" or radiation.polarised:
         return np.asarray(lorentz)
@@ -105,10 +105,10 @@ def lorentz_polarisation(theta: NDArray[np.float64], radiation: Radiation) -> ND
 
 
 def allowed_strains(lattice: NDArray[np.float64], rotations: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Orthonormal symmetric strains (m, 3, 3) that all rotations leave as they are; the isotropic one first.
+    """Return orthonormal symmetric strains (m, 3, 3) that all rotations leave unchanged; the isotropic one first.
 
     Args:
-        rotations: (n, 3, 3) of fractional coordinates, as columns.
+        rotations: (n, 3, 3) acting on columns of fractional coordinates.
     """
     turns = np.einsum("ij,njk,kl->nil", lattice.T, rotations, np.linalg.inv(lattice.T))
     average = np.einsum("nij,nkl->ikjl", turns, turns).reshape(9, 9) / len(turns)
@@ -121,7 +121,7 @@ def allowed_strains(lattice: NDArray[np.float64], rotations: NDArray[np.int64]) 
 
 
 def _indices(lattice: NDArray[np.float64], reciprocal: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
-    """All Miller indices (n, 3) but 0 0 0 within the reach."""
+    """Return all Miller indices (n, 3) within the reach except 0 0 0."""
     most = np.floor(reach * np.linalg.norm(lattice, axis=1) + 1e-9).astype(int)
     grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in most), indexing="ij"), -1).reshape(-1, 3)
     squares = np.square(grid @ reciprocal).sum(1)
@@ -129,7 +129,7 @@ def _indices(lattice: NDArray[np.float64], reciprocal: NDArray[np.float64], reac
 
 
 def _families(indices: NDArray[np.int64], rotations: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number of the first member of each family, and the family (n,) of each."""
+    """Return the index of the first member of each family, and the family (n,) of each plane."""
     base = 2 * int(np.abs(indices).max(initial=0)) + 1
     weights = np.array([base * base, base, 1])
     turned = np.abs(np.einsum("ni,rij,j->nr", indices, _laue(rotations), weights, optimize=True))
@@ -138,14 +138,14 @@ def _families(indices: NDArray[np.int64], rotations: NDArray[np.int64]) -> tuple
 
 
 def _laue(rotations: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Distinct rotations, one of each pair W, -W: a plane and its back are one."""
+    """Return the distinct rotations, one of each pair W, -W: the two sides of a plane are equivalent."""
     flat = rotations.reshape(-1, 9)
     proper = np.where(np.linalg.det(rotations)[:, None] > 0, flat, -flat)
     return np.unique(proper, axis=0).reshape(-1, 3, 3)
 
 
 def _squares(crystal: Crystal, radiation: Radiation, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """|F|^2 (k,), the mean of the planes' two sides."""
+    """Return |F|^2 (k,), averaged over hkl and -h-k-l."""
     s = np.linalg.norm(indices @ np.linalg.inv(crystal.lattice).T, axis=1) / 2
     elements = crystal.composition.atomic_numbers
     factors = scattering_factors(elements, radiation, s)

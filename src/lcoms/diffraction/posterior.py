@@ -1,7 +1,7 @@
 """From fits to probabilities: which of several crystals gave the pattern, and whether any of them did.
 
-Both are linear in the features of a fit; the weights stand in `pattern_weights.json`, fitted by
-`benchmarks/pattern_weights.py` to simulated patterns of training compositions and some measured ones.
+Log-likelihood and log-odds are linear in the features of a fit; `benchmarks/pattern_weights.py` fitted the weights in
+`pattern_weights.json` to simulated patterns of training compositions and several measured ones.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from numpy.typing import NDArray
 
 from lcoms.diffraction.fit import PatternFit
 
-LEAST, LEAST_ANGLE, LEAST_ABSENT = 0.02, 1e-3, 3e-3  # of what logarithms are taken of: better fits are all alike
+LEAST, LEAST_ANGLE, LEAST_ABSENT = 0.02, 1e-3, 3e-3  # floors of logarithms: better fits are not told apart
 MOST_NAMED = 6  # lines
-LIKELY = 0.5  # probability from which on a pattern counts as explained
+LIKELY = 0.5  # from this probability a pattern counts as explained
 
 
 class Features(NamedTuple):
-    """What of a fit tells whether the crystal is right.
+    """Features of a fit that indicate whether the crystal is correct.
 
     Attributes:
-        misfit: ln of Rwp beyond that of the noise, background left out.
+        misfit: ln of the background-subtracted Rwp in excess of the noise level.
         angle: ln of 1 - cosine.
-        unexplained: heights of strong lines that the crystal lacks, in units of the strongest.
-        absent: ln of the share of the crystal's intensity where the pattern has nothing.
-        volume: change of the volume by the fit, relative, without a sign.
+        unexplained: summed height of strong lines that the crystal lacks, in units of the strongest line.
+        absent: ln of the fraction of the crystal's intensity where the pattern has none.
+        volume: absolute relative change of the volume in the fit.
         shape: norm of the change of the cell's shape.
-        texture: size of the logarithm of the March-Dollase coefficient.
+        texture: absolute logarithm of the March-Dollase coefficient.
     """
 
     misfit: float
@@ -51,9 +51,9 @@ class PatternWeights:
     """Weights of the features.
 
     Attributes:
-        likelihood: of the logarithm of the likelihood, up to a constant of the pattern.
-        explained: of the log-odds that the crystal explains the pattern.
-        intercept: of these.
+        likelihood: weights of the log-likelihood, which is known up to a constant of the pattern.
+        explained: weights of the log-odds that the crystal explains the pattern.
+        intercept: intercept of these log-odds.
     """
 
     likelihood: Features
@@ -62,7 +62,7 @@ class PatternWeights:
 
 
 def features(fit: PatternFit) -> Features:
-    """Those of a fit."""
+    """Return the features of a fit."""
     return Features(
         misfit=_excess(fit.rwp_net, fit.rwp_noise),
         angle=log(max(1 - fit.cosine, LEAST_ANGLE)),
@@ -76,13 +76,13 @@ def features(fit: PatternFit) -> Features:
 
 @cache
 def pattern_weights() -> PatternWeights:
-    """Those in the package."""
+    """Return the weights that ship with the package."""
     table = json.loads(files("lcoms.diffraction").joinpath("pattern_weights.json").read_text())
     return PatternWeights(Features(**table["likelihood"]), Features(**table["explained"]), table["intercept"])
 
 
 def log_likelihood(fit: PatternFit, weights: PatternWeights | None = None) -> float:
-    """Logarithm of how likely the pattern is if the crystal is right, up to a constant of the pattern.
+    """Return the log-likelihood of the pattern given the crystal, up to a constant of the pattern.
 
     It can be added to logarithms of other probabilities, such as those of energies and prototypes.
     """
@@ -90,26 +90,26 @@ def log_likelihood(fit: PatternFit, weights: PatternWeights | None = None) -> fl
 
 
 def pattern_probabilities(fits: Sequence[PatternFit]) -> NDArray[np.float64]:
-    """Probabilities (n,) of the crystals by the pattern alone, if one of them is right."""
+    """Return the probabilities (n,) of the crystals from the pattern alone, provided that one of them is correct."""
     logs = np.array([log_likelihood(fit) for fit in fits])
     shares = np.exp(logs - logs.max()) if len(logs) else logs
     return np.asarray(shares / shares.sum())
 
 
 def explained_probability(fit: PatternFit, weights: PatternWeights | None = None) -> float:
-    """How probably this crystal is what gave the pattern, whatever others there are."""
+    """Return the probability that this crystal gave the pattern, regardless of other candidates."""
     chosen = weights or pattern_weights()
     odds = chosen.intercept + _dot(chosen.explained, features(fit))
     return 1 / (1 + exp(-min(max(odds, -50.0), 50.0)))
 
 
 def explained(fits: Sequence[PatternFit]) -> bool:
-    """Whether the likeliest crystal explains the pattern."""
+    """Return whether the most likely crystal explains the pattern."""
     return bool(fits) and explained_probability(max(fits, key=log_likelihood)) >= LIKELY
 
 
 def verdict(fits: Sequence[PatternFit]) -> str:
-    """A sentence where no crystal explains the pattern, or where the likeliest leaves strong lines; else empty."""
+    """Return a sentence if no crystal explains the pattern or the likeliest leaves strong lines; otherwise empty."""
     if not fits:
         return "There is no crystal to compare with the pattern."
     best = max(fits, key=log_likelihood)

@@ -1,4 +1,4 @@
-"""A measured pattern made ready for fits: even steps, background, noise, width, and the lines that stand out."""
+"""Preparation of a measured pattern for fits: even steps, background, noise, line width and visible lines."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from lcoms.core.errors import FileFormatError
 from lcoms.diffraction.radiation import Radiation
 from lcoms.diffraction.reading import LEAST_POINTS, PowderPattern
 
-STEPS_PER_WIDTH = 5.0  # points over the full width at half maximum that are enough
+STEPS_PER_WIDTH = 5.0  # enough points over the full width at half maximum
 MOST_POINTS = 5000
-KNOTS = 30  # of the spline that the background is
+KNOTS = 30  # of the background spline
 SMOOTHNESS = 10.0
-STANDS_OUT = 6.0  # times the noise, for a line
+STANDS_OUT = 6.0  # times the noise: least prominence of a line
 WEAKEST_PEAK = 0.02  # of the strongest
-MOST_REACH = 1.15  # 1/angstrom; lines of smaller spacings add time and tell little more
+MOST_REACH = 1.15  # 1/angstrom; lines of smaller spacings take time and add little information
 
 
 @dataclass(frozen=True, eq=False)
 class Peak:
-    """A line that stands out of the measured pattern.
+    """A line that stands out in the measured pattern.
 
     Attributes:
         two_theta: degrees.
-        height: share of the strongest line's.
+        height: relative to the strongest line (1).
     """
 
     two_theta: float
@@ -36,16 +36,16 @@ class Peak:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A pattern on even steps; intensities in units of the strongest line's height.
+    """A pattern on an even grid; intensities are in units of the strongest line's height.
 
     Attributes:
         two_theta: (n,) degrees, evenly spaced.
-        net: (n,) counts without background.
-        background: (n,).
-        noise: (n,) standard deviation by the scatter between neighbours.
+        net: (n,) background-subtracted intensities.
+        background: (n,) background intensities.
+        noise: (n,) standard deviation estimated from the scatter between neighbouring points.
         unit: counts of the strongest line.
-        width: full width at half maximum in degrees, of typical lines.
-        peaks: lines that stand out, by angle.
+        width: full width at half maximum of typical lines, degrees.
+        peaks: lines that stand out from the noise, by angle.
     """
 
     radiation: Radiation
@@ -60,7 +60,7 @@ class Prepared:
 
     @property
     def step(self) -> float:
-        """Degrees."""
+        """Step of the grid in degrees."""
         return float(self.two_theta[1] - self.two_theta[0])
 
     @property
@@ -70,10 +70,10 @@ class Prepared:
 
 
 def prepare(pattern: PowderPattern) -> Prepared:
-    """Background by penalised splines (pybaselines' pspline_arpls), then noise, width and lines.
+    """Fit the background by penalised splines (pspline_arpls of pybaselines), then estimate noise, width and lines.
 
     Raises:
-        FileFormatError: no line stands out of the noise.
+        FileFormatError: no line stands out from the noise.
     """
     sine = min(1.0, MOST_REACH * pattern.radiation.mean / 2)
     inside = np.sin(np.radians(pattern.two_theta / 2)) <= sine
@@ -104,7 +104,7 @@ def prepare(pattern: PowderPattern) -> Prepared:
 def _even(
     x: NDArray[np.float64], y: NDArray[np.float64], step: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Interpolated to even steps."""
+    """Interpolate to even steps."""
     step = max(step, float(np.ptp(x)) / (4 * MOST_POINTS))
     even = np.arange(x[0], x[-1] + step / 2, step)
     return even, np.interp(even, x, y)
@@ -124,7 +124,7 @@ def _scatter(y: NDArray[np.float64]) -> float:
 
 
 def _noise(y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Growing with the square root of the counts, as scatter says it does at their median."""
+    """Return noise that grows with the square root of the counts and equals the scatter at their median."""
     level = max(float(np.median(y)), 1e-3 * float(y.max()))
     return _scatter(y) * np.sqrt(np.maximum(y, level) / level)
 
@@ -138,7 +138,7 @@ def _peaks(net: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.i
 
 
 def _width(x: NDArray[np.float64], net: NDArray[np.float64], scatter: float) -> float:
-    """Median full width at half maximum of the strongest lines, degrees."""
+    """Return the median full width at half maximum of the strongest lines, degrees."""
     from scipy.signal import find_peaks, peak_widths
 
     with warnings.catch_warnings():

@@ -1,6 +1,6 @@
-"""Sum of lines with pseudo-Voigt profiles on even steps, and its derivatives.
+"""Sum of lines with pseudo-Voigt profiles on an even grid, and its derivatives.
 
-A line at x0 of full width w at half maximum and unit area is eta L + (1 - eta) G (Thompson, Cox and Hastings 1987).
+A line at x0 with full width w at half maximum and unit area is eta L + (1 - eta) G (Thompson, Cox and Hastings 1987).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
 FOUR_LN2 = 4 * np.log(2)
-TAIL, BROAD_TAIL = 6.0, 2.0  # widths on each side beyond which a line is cut, sharp or broadened by a Gaussian
+TAIL, BROAD_TAIL = 6.0, 2.0  # widths on each side beyond which a line is cut: sharp, or broadened by a Gaussian
 MOST_HALF = 400  # steps
 
 
 class ProfileMatrices(NamedTuple):
-    """(n_points, n_lines) sparse matrices; times areas (n_lines,) they give profiles.
+    """Sparse matrices (n_points, n_lines) that multiply areas (n_lines,) to give profiles.
 
     Attributes:
-        value: the lines.
-        by_place: derivative by x0, per degree.
-        by_width: derivative by ln w.
-        by_eta: derivative by eta; None, as `by_width`, where they were not asked for.
+        value: profiles of the lines.
+        by_place: derivative with respect to x0, per degree.
+        by_width: derivative with respect to ln w; None where it was not requested.
+        by_eta: derivative with respect to eta; None where it was not requested.
     """
 
     value: csc_matrix
@@ -43,11 +43,11 @@ def profile_matrices(
     tail: float = TAIL,
     shapes: bool = True,
 ) -> ProfileMatrices:
-    """Lines at places (k,) in degrees with widths (k,) on an even grid (n,).
+    """Return profiles of lines at positions (k,) in degrees with widths (k,) on an even grid (n,).
 
     Args:
         tail: widths on each side beyond which a line is cut.
-        shapes: whether derivatives by width and eta are wanted, which take time.
+        shapes: whether to compute the derivatives with respect to width and eta, which take time.
     """
     from scipy.sparse import csc_matrix
 

@@ -1,6 +1,6 @@
-"""Radiation by name or number: laboratory X-rays, synchrotron X-rays and neutrons.
+"""Radiation by name or wavelength: laboratory X-rays, synchrotron X-rays and neutrons.
 
-Wavelengths of the K lines as in pymatgen (International Tables, volume C, table 4.2.2.1), in angstrom.
+Wavelengths of the K lines (angstrom) are those of pymatgen (International Tables, volume C, table 4.2.2.1).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ K_LINES = {
 }
 """K-alpha-1, K-alpha-2 and K-beta-1 of each anode."""
 DOUBLET = 0.5  # intensity of K-alpha-2 over that of K-alpha-1
-SNAP = 3e-4  # relative; a number so near to a K line is that line
+SNAP = 3e-4  # relative; a wavelength this close to a K line is that line
 KEV_ANGSTROM = 12.398419739
 LIMITS = {"xray": (0.1, 5.0), "neutron": (0.3, 10.0)}  # angstrom
 
@@ -31,14 +31,14 @@ _NUMBER = re.compile(r"([+-]?[\d.]+(?:e-?\d+)?)\s*(å|a|angstrom|kev|pm|nm)?", r
 
 @dataclass(frozen=True)
 class Radiation:
-    """What the powder was measured with.
+    """Radiation that a powder was measured with.
 
     Attributes:
-        name: such as CuKa.
-        kind: what scatters: electrons or nuclei.
+        name: for example CuKa.
+        kind: "xray" (scattered by electrons) or "neutron" (scattered by nuclei).
         wavelength: angstrom, of the strongest line.
-        second: angstrom, of the second line of the K-alpha doublet; None for one wavelength.
-        polarised: a synchrotron's beam is; its intensities have no polarisation factor.
+        second: angstrom, of the second line of the K-alpha doublet; None for a single wavelength.
+        polarised: whether the beam is polarised, as at a synchrotron; intensities then have no polarisation factor.
     """
 
     name: str
@@ -49,19 +49,19 @@ class Radiation:
 
     @property
     def mean(self) -> float:
-        """Mean wavelength in angstrom, as tables of lines state it."""
+        """Intensity-weighted mean wavelength in angstrom, as used in tables of lines."""
         if self.second is None:
             return self.wavelength
         return (self.wavelength + DOUBLET * self.second) / (1 + DOUBLET)
 
 
 def read_radiation(text: str) -> Radiation:
-    """The radiation of a name (CuKa, MoKa1, CuKa1+CuKa2), a wavelength in angstrom, or "neutron 1.54".
+    """Return the radiation given by a name (CuKa, MoKa1, CuKa1+CuKa2), a wavelength in angstrom, or "neutron 1.54".
 
-    A K-alpha without a number is the doublet. A number that is no K line is a synchrotron's.
+    K-alpha without a number is the doublet. A wavelength that is not a K line is taken as synchrotron radiation.
 
     Raises:
-        ConfigError: no radiation is called so, or the wavelength makes no sense.
+        ConfigError: the name is unknown, or the wavelength is out of range.
     """
     asked = re.sub(r"[\s_:=]+|(?<=[A-Za-z])-+", " ", text.strip().replace("α", "a").replace("β", "b")).strip()
     words = asked.split(" ", 1)
@@ -103,7 +103,7 @@ def _named(asked: str) -> Radiation | None:
 
 
 def _numbered(length: float) -> Radiation:
-    """A K line where the number is nearly one, the doublet where it is a mean, else a synchrotron."""
+    """Return a K line or a doublet where the wavelength is close to its line or mean, else synchrotron radiation."""
     for anode, (first, second, beta) in K_LINES.items():
         mean = (first + DOUBLET * second) / (1 + DOUBLET)
         if abs(length / mean - 1) < SNAP / 2:

@@ -1,4 +1,4 @@
-"""Measured powder patterns from text files: xy, xye, csv; two theta, d or Q; any order; comments and headers."""
+"""Read measured powder patterns from text files: xy, xye, csv; two theta, d or Q; any order; comments and headers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lcoms.diffraction.radiation import Radiation
 
 AXES = ("two-theta", "d", "q")
 LEAST_POINTS = 60
-LEAST_CONTRAST = 4.0  # of the highest point over the scatter between neighbours
-USELESS = 2.6  # angstrom; a pattern of two theta that ends at larger spacings is none
+LEAST_CONTRAST = 4.0  # height of the highest points over the scatter between neighbours
+USELESS = 2.6  # angstrom; numbers that end at larger spacings are not two theta
 COMMENTS = ("#", "!", ";", "//", "'", '"', "/*", "*", "%", "_", "loop_", "data_")
 
 
@@ -26,10 +26,10 @@ class PowderPattern:
 
     Attributes:
         two_theta: (n,) degrees, ascending.
-        counts: (n,) in whatever unit.
-        radiation: what it was measured with.
-        name: of the file.
-        notes: what was made of the file beyond reading it.
+        counts: (n,) in any unit.
+        radiation: radiation it was measured with.
+        name: name of the file.
+        notes: changes made to the data while reading.
     """
 
     two_theta: NDArray[np.float64]
@@ -43,11 +43,11 @@ def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = N
     """Read a file of two columns, or three with errors.
 
     Args:
-        axis: what the first column is, two-theta, d (angstrom) or q (1/angstrom); None goes by the header, and without
-            one takes two theta.
+        axis: kind of the first column: two-theta, d (angstrom) or q (1/angstrom); None takes it from the header, and
+            two theta where the header does not name it.
 
     Raises:
-        FileFormatError: it cannot be read, or is no powder pattern.
+        FileFormatError: the file cannot be read, or is not a powder pattern.
         ConfigError: there is no such axis.
     """
     path = Path(path)
@@ -64,7 +64,7 @@ def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = N
 
 
 def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, name: str = "pattern") -> PowderPattern:
-    """As `read_pattern`, from a text."""
+    """Read a pattern from a text, as `read_pattern` does from a file."""
     header, table = _table(text)
     at, counts, chosen = chosen_columns(header, table.shape[1], None if axis is None else axis.lower(), table)
     x, y = table[:, at], table[:, counts]
@@ -91,7 +91,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _table(text: str) -> tuple[str, NDArray[np.float64]]:
-    """The lines before the numbers, and the numbers (n, columns)."""
+    """Return the lines before the numbers, and the numbers (n, columns)."""
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     comma = _decimal_commas([line for _, line in lines])
     header: list[str] = []
@@ -108,7 +108,7 @@ def _table(text: str) -> tuple[str, NDArray[np.float64]]:
         raise FileFormatError("no powder pattern: no line has two numbers, an angle and counts.")
     widths = {len(row) for row in rows}
     if len(widths) > 1 and len(rows[0]) != len(rows[1] if len(rows) > 1 else rows[0]):
-        rows = rows[1:]  # start, step and end of the scan, as some programs write
+        rows = rows[1:]  # some programs write start, step and end of the scan first
         widths = {len(row) for row in rows}
     if len(widths) > 1:
         raise FileFormatError(f"lines have {' or '.join(map(str, sorted(widths)))} columns; all must have as many.")
@@ -124,7 +124,7 @@ def _numbers(line: str, *, decimal_commas: bool) -> list[float] | None:
 
 
 def _decimal_commas(lines: list[str]) -> bool:
-    """Whether commas stand inside numbers: columns are then parted by something else."""
+    """Return whether commas are decimal separators; columns are then separated by something else."""
     number = r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?"
     hits = [line for line in lines if re.fullmatch(rf"{number}(?:[\s;]+{number}){{1,2}}", line)]
     return any("," in line for line in hits) and len(hits) >= 0.9 * sum(line[:1].isdigit() for line in lines)
@@ -133,7 +133,7 @@ def _decimal_commas(lines: list[str]) -> bool:
 def _require_reach(x: NDArray[np.float64], radiation: Radiation) -> None:
     highest = float(x.max())
     if not 0 < highest < 180:
-        return  # said later
+        return  # reported later
     spacing = radiation.mean / 2 / np.sin(np.radians(highest / 2))
     if spacing > USELESS:
         raise FileFormatError(
@@ -166,7 +166,7 @@ def _to_two_theta(
 def _merged(
     x: NDArray[np.float64], y: NDArray[np.float64], notes: list[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One point for each angle."""
+    """Average points that have the same angle."""
     angles, places, n = np.unique(x, return_inverse=True, return_counts=True)
     if len(angles) < len(x):
         notes.append(f"{len(x) - len(angles)} points of the same angle are averaged")

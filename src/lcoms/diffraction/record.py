@@ -14,7 +14,7 @@ TICKS_SHOWN = 0.1  # of 100; fainter lines are left out
 
 
 def fit_record(fit: PatternFit) -> dict[str, Any]:
-    """Everything but the profiles; the cell is the conventional one."""
+    """Return all results except the profiles; the cell is the conventional one."""
     lengths, angles = parameters_from_lattice(conventional(fit.crystal, symprec=SYMPREC).lattice)
     return {
         "formula": fit.crystal.composition.reduced_formula,

@@ -1,6 +1,6 @@
-"""Least squares of a pattern: the cell as its symmetry allows, scale, width, zero shift and the rest of background.
+"""Least-squares fit of a pattern: symmetry-allowed strains, scale, width, zero shift and residual background.
 
-Levenberg and Marquardt with weak priors that keep what the pattern does not tell near what is usual.
+Levenberg-Marquardt with weak priors, which keep parameters that the pattern does not determine near typical values.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from lcoms.diffraction.prepare import Prepared
 from lcoms.diffraction.profile import BROAD_TAIL, TAIL, profile_matrices
 from lcoms.diffraction.radiation import DOUBLET
 
-N_BACKGROUND = 3  # Chebyshev polynomials that mend the background
-SYSTEMATIC = 0.03  # of a line's height: what profiles and intensities err by
+N_BACKGROUND = 3  # Chebyshev polynomials that correct the background
+SYSTEMATIC = 0.03  # of a line's height: systematic error of profiles and intensities
 FLOOR = 0.002  # of the strongest line
-SHAPE = 7  # zero, ln width, its growth, eta, thermal motion, second line of the doublet, scale
+SHAPE = 7  # zero shift, ln width, its growth, eta, thermal motion, second line of the doublet, scale
 TYPICAL_B = 0.8  # square angstrom
-MOST_SINE, MOST_THETA = 0.9995, 1.4  # lines beyond are out of reach; radians, for the growth of the width
+MOST_SINE, MOST_THETA = 0.9995, 1.4  # lines beyond are out of reach; radians, limits the growth of the width
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
@@ -31,14 +31,14 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """The part of the fit that belongs to the pattern alone: the same for all candidates.
+    """The part of the fit that depends on the pattern alone and is the same for all candidates.
 
     Attributes:
         grid: (n,) degrees.
         target: (n,) net intensities, broadened.
         weights: (n,) inverse standard deviations.
-        broadening: degrees; full width of the Gaussian that the pattern was broadened with.
-        chebyshev: (n, 3).
+        broadening: degrees; full width at half maximum of the Gaussian with which the pattern was broadened.
+        chebyshev: (n, 3) background polynomials.
     """
 
     grid: FloatArray
@@ -54,7 +54,7 @@ class State:
 
     Attributes:
         values: strains (m,), then zero shift (degrees), ln width, growth of the width, eta, thermal motion (square
-            angstrom), second line of the doublet, scale, and the background's polynomials (3,).
+            angstrom), second line of the doublet, scale, and coefficients of the background polynomials (3,).
         cost: half the sum of squares, priors included.
         texture: (k,) factors of preferred orientation.
     """
@@ -73,12 +73,12 @@ class Model:
     """A profile and its parts.
 
     Attributes:
-        profile: (n,) of the lines alone.
-        polynomial: (n,) rest of the background.
-        jacobian: (n, p).
-        places: (k,) degrees, of the first line of the doublet, zero shift included.
-        areas: (k or 2 k,) of all lines, those of the doublet's second after those of the first.
-        lines: (n, k or 2 k) sparse, lines of unit area.
+        profile: (n,) profile of the lines alone.
+        polynomial: (n,) residual background.
+        jacobian: (n, p) derivatives with respect to the parameters.
+        places: (k,) positions of the first line of each doublet in degrees, zero shift included.
+        areas: (k or 2 k,) areas of all lines; second lines of the doublets follow the first ones.
+        lines: (n, k or 2 k) sparse profiles of lines of unit area.
     """
 
     profile: FloatArray
@@ -90,10 +90,10 @@ class Model:
 
 
 def make_window(pattern: Prepared, broadening: float) -> Window:
-    """The pattern broadened by a Gaussian, on steps that suit it.
+    """Return the pattern broadened by a Gaussian, on a grid coarse enough for the broadening.
 
     Args:
-        broadening: full width at half maximum, degrees; 0 leaves it sharp.
+        broadening: full width at half maximum, degrees; 0 leaves the pattern sharp.
     """
     grid, target, noise = pattern.two_theta, pattern.net, pattern.noise
     if broadening > 0:
@@ -111,18 +111,18 @@ def make_window(pattern: Prepared, broadening: float) -> Window:
 
 
 def first_state(lines: Lines, strains: FloatArray, pattern: Prepared) -> State:
-    """Usual values, and the scale that fits the strongest line."""
+    """Return typical values, with the scale that fits the strongest line."""
     ratio = DOUBLET if pattern.radiation.second is not None else 0.0
     shape = [0.0, np.log(pattern.width), 0.0, 0.5, TYPICAL_B, ratio, pattern.width]
     return State(np.concatenate([strains, shape, np.zeros(N_BACKGROUND)]), np.ones(len(lines.strengths)))
 
 
 def refine(lines: Lines, pattern: Prepared, window: Window, state: State, *, steps: int, sharp: bool) -> State:
-    """Fewer misfits from a state on.
+    """Reduce the misfit, starting from a state.
 
     Args:
-        steps: at most so many.
-        sharp: whether widths, shapes and thermal motion are fitted, too.
+        steps: largest number of steps.
+        sharp: whether to fit widths, shapes and thermal motion as well.
     """
     free = _free(state, pattern, sharp=sharp)
     prior_mean, prior_weight = _priors(state.n_strains, pattern)
@@ -158,10 +158,10 @@ def refine(lines: Lines, pattern: Prepared, window: Window, state: State, *, ste
 
 
 def evaluate(lines: Lines, pattern: Prepared, window: Window, state: State, *, shapes: bool = True) -> Model:
-    """The profile of a state and its derivatives.
+    """Return the profile of a state and its derivatives.
 
     Args:
-        shapes: whether derivatives by width and eta are wanted; they are zero otherwise.
+        shapes: whether to compute derivatives with respect to width and eta; they are zero otherwise.
     """
     placed = _placed(lines, pattern, window, state)
     m, scale = state.n_strains, state.values[state.n_strains + SHAPE - 1]
@@ -185,18 +185,18 @@ def evaluate(lines: Lines, pattern: Prepared, window: Window, state: State, *, s
 
 
 class _Placed(NamedTuple):
-    """Lines of a state, those of the doublet's second after those of the first.
+    """Lines of a state; second lines of the doublets follow the first ones.
 
     Attributes:
-        places: (n,) degrees, zero shift included.
+        places: (n,) positions in degrees, zero shift included.
         widths: (n,) degrees.
-        eta: share of the Lorentzian.
-        units: (n,) areas but for the scale and the doublet's ratio.
-        shares: (n,) 1 for the first of the doublet, its ratio for the second.
-        second: (n,) whether a line belongs to the second.
-        bends: (n,) by which ln width grows with the growth of the width.
-        moves: (n, m) degrees by which places move with the strains.
-        thermal: (n,) by which ln area falls with thermal motion.
+        eta: Lorentzian fraction.
+        units: (n,) areas without the scale and the doublet's ratio.
+        shares: (n,) 1 for the first line of a doublet, the intensity ratio for the second.
+        second: (n,) whether a line is the second of a doublet.
+        bends: (n,) derivative of ln width with respect to the growth of the width.
+        moves: (n, m) derivatives of the positions with respect to the strains, degrees.
+        thermal: (n,) decrease of ln area per unit of thermal motion, 1/square angstrom.
     """
 
     places: FloatArray
@@ -239,7 +239,7 @@ def _placed(lines: Lines, pattern: Prepared, window: Window, state: State) -> _P
 
 
 def _lengths(lines: Lines, strains: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """1 / d of each family in the strained cell, and how ln d grows with each strain there."""
+    """Return 1 / d of each family in the strained cell, and the derivatives of ln d with respect to the strains."""
     inverse = np.linalg.inv(np.eye(3) + np.tensordot(strains, lines.strains, 1))
     vectors = lines.vectors @ inverse  # the strain is symmetric
     lengths = np.linalg.norm(vectors, axis=1)
@@ -250,7 +250,7 @@ def _lengths(lines: Lines, strains: FloatArray) -> tuple[FloatArray, FloatArray]
 
 
 def _scaled(state: State, lines: Lines, pattern: Prepared, window: Window) -> FloatArray:
-    """Parameters with the best scale."""
+    """Return the parameters with the least-squares scale."""
     values, place = state.values.copy(), state.n_strains + SHAPE - 1
     model = evaluate(lines, pattern, window, state, shapes=False)
     unit = model.profile / max(values[place], 1e-12) * window.weights
@@ -270,7 +270,7 @@ def _free(state: State, pattern: Prepared, *, sharp: bool) -> NDArray[np.int64]:
 
 
 def _priors(n_strains: int, pattern: Prepared) -> tuple[FloatArray, FloatArray]:
-    """What parameters usually are, and inverse standard deviations; residuals are per point, so these are weak."""
+    """Return typical values of the parameters and inverse standard deviations, weak because residuals are per point."""
     ratio = DOUBLET if pattern.radiation.second is not None else 0.0
     mean = [*[0.0] * n_strains, 0.0, np.log(pattern.width), 0.0, 0.5, TYPICAL_B, ratio, 0.0, *[0.0] * N_BACKGROUND]
     spread = [*[0.1] * n_strains, 0.3, 1.0, 1.0, 0.5, 2.0, 0.3, 1e6, *[0.3] * N_BACKGROUND]

@@ -1,4 +1,4 @@
-"""How strongly atoms scatter X-rays and neutrons, by gemmi's tables.
+"""Scattering factors of atoms for X-rays and neutrons, from gemmi's tables.
 
 X-rays: f(s) = sum a exp(-b s^2) + c + f' + i f'', s = sin(theta) / lambda (International Tables 1992, table 6.1.1.4;
 dispersion after Cromer and Liberman 1981). Neutrons: bound coherent scattering lengths in fm (Neutron News 3, 1992).
@@ -19,10 +19,10 @@ from lcoms.structure.elements import SYMBOLS
 def scattering_factors(
     atomic_numbers: tuple[int, ...], radiation: Radiation, s: NDArray[np.float64]
 ) -> NDArray[np.complex128]:
-    """Factors (n_elements, n) at s = sin(theta) / lambda (n,) in 1/angstrom.
+    """Return factors (n_elements, n) at s = sin(theta) / lambda (n,) in 1/angstrom.
 
     Raises:
-        ConfigError: the tables lack an element.
+        ConfigError: an element is not in the tables.
     """
     rows = [_neutron(z) if radiation.kind == "neutron" else _xray(z, radiation.wavelength) for z in atomic_numbers]
     heights = np.array([row[0] for row in rows])

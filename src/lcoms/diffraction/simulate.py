@@ -1,4 +1,4 @@
-"""The powder pattern that a crystal would give: its lines, and a whole measurement with what disturbs one."""
+"""Simulated powder patterns of a crystal: its lines, and whole measurements with noise and other disturbances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lcoms.structure.crystal import Crystal
 RADIATION = "CuKa"
 ANGLES = (5.0, 90.0)  # degrees of two theta
 WEAKEST = 0.2  # of 100; weaker lines are left out
-ONE_LINE = 1e-4  # degrees; families nearer than this are one line
+ONE_LINE = 1e-4  # degrees; families closer than this are one line
 
 
 class Line(NamedTuple):
@@ -26,9 +26,9 @@ class Line(NamedTuple):
 
     Attributes:
         two_theta: degrees.
-        intensity: the strongest line has 100.
+        intensity: relative to the strongest line (100).
         spacing: angstrom, of the lattice planes.
-        planes: Miller indices of one set of planes of each kind, such as "(1 1 1)", in the conventional cell.
+        planes: Miller indices of one plane of each overlapping family in the conventional cell, such as "(1 1 1)".
     """
 
     two_theta: float
@@ -40,14 +40,14 @@ class Line(NamedTuple):
 def powder_pattern(
     crystal: Crystal, radiation: Radiation | None = None, *, angles: tuple[float, float] = ANGLES
 ) -> list[Line]:
-    """Lines by angle, without thermal motion, at the mean wavelength of the radiation.
+    """Return the lines by angle, without thermal motion, at the mean wavelength of the radiation.
 
     Args:
         radiation: None is copper K-alpha.
-        angles: degrees of two theta, first and last.
+        angles: first and last two theta, degrees.
 
     Raises:
-        ConfigError: an element scatters in a way that no table knows.
+        ConfigError: an element has no tabulated scattering factor.
     """
     radiation = radiation or read_radiation(RADIATION)
     lines = find_lines(crystal, radiation, 2 * float(np.sin(np.radians(angles[1] / 2))) / radiation.mean)
@@ -70,18 +70,18 @@ def powder_pattern(
 
 @dataclass(frozen=True)
 class Measurement:
-    """How a pattern is measured, and what disturbs it.
+    """Settings and disturbances of a simulated measurement.
 
     Attributes:
         first, last, step: degrees of two theta.
-        width: full width at half maximum at the middle, degrees.
-        eta: share of the Lorentzian in the lines.
-        counts: of the strongest line.
-        background: counts beside the lines over those of the strongest; half of it is a hump.
+        width: full width at half maximum in the middle, degrees.
+        eta: Lorentzian fraction of the lines.
+        counts: counts of the strongest line.
+        background: counts of the background relative to those of the strongest line; half of it is a hump.
         zero_shift: degrees.
         thermal: overall B in square angstrom.
-        texture: March-Dollase coefficient along the planes of the largest spacing; 1 is none.
-        impurity: area of the impurity's lines over that of the crystal's.
+        texture: March-Dollase coefficient normal to the planes of the largest spacing; 1 is no preferred orientation.
+        impurity: area of the impurity's lines relative to that of the crystal's lines.
     """
 
     first: float = 10.0
@@ -105,10 +105,10 @@ def measured_pattern(
     *,
     impurity: Crystal | None = None,
 ) -> PowderPattern:
-    """A pattern as a laboratory would measure it, with Poisson noise.
+    """Return a pattern as a laboratory would measure it, with Poisson noise.
 
     Raises:
-        ConfigError: an element scatters in a way that no table knows.
+        ConfigError: an element has no tabulated scattering factor.
     """
     grid = np.arange(how.first, how.last + how.step / 2, how.step)
     profile = _profile(crystal, radiation, how, grid)

@@ -1,6 +1,6 @@
-"""Preferred orientation after March (1932) and Dollase (1986): plates or needles that lie along one direction.
+"""Preferred orientation of plates or needles along one axis, after March (1932) and Dollase (1986).
 
-A plane at an angle a to the axis is seen (r^2 cos^2 a + sin^2 a / r)^(-3/2) times as often; r below 1 is for plates.
+The intensity of a plane at angle a to the axis is multiplied by (r^2 cos^2 a + sin^2 a / r)^(-3/2); r < 1 for plates.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
 COEFFICIENTS = np.exp(np.linspace(np.log(0.35), np.log(2.5), 15))
-LEAST_GAIN = 0.12  # of the misfit; less is no sign of preferred orientation
+LEAST_GAIN = 0.12  # relative decrease of the misfit; less does not indicate preferred orientation
 N_AXES = 6
-N_FAMILIES = 12  # lines of the largest spacings among which axes are looked for
+N_FAMILIES = 12  # families of the largest spacings, from which axes are chosen
 
 
 def march_dollase(lines: Lines, axis: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(k, n) mean factors of each family, for coefficients (n,).
+    """Return mean factors (k, n) of each family for coefficients (n,).
 
     Args:
-        axis: (3,) along a reciprocal vector.
+        axis: (3,) reciprocal vector along the axis.
     """
     squares = np.square(lines.members @ (axis / np.linalg.norm(axis)))
     r = coefficients[None, :]
@@ -41,7 +41,7 @@ def march_dollase(lines: Lines, axis: NDArray[np.float64], coefficients: NDArray
 def fitted_texture(
     lines: Lines, pattern: Prepared, window: Window, state: State
 ) -> tuple[State, float, tuple[int, int, int] | None]:
-    """The state with the factors that lessen the misfit most, the coefficient and the axis; None where none does."""
+    """Return the state with the factors that reduce the misfit most, the coefficient, and the axis or None."""
     plain = _misfit(lines, pattern, window, state)
     profile = _unit_profiles(lines, pattern, window, state)
     target = (window.target - window.chebyshev @ state.values[state.n_strains + SHAPE :]) * window.weights
@@ -68,7 +68,7 @@ def fitted_texture(
 
 
 def _axes(lines: Lines) -> list[int]:
-    """Families of low indices whose directions differ."""
+    """Return families of large spacings with distinct directions."""
     chosen: list[int] = []
     directions = lines.planes / np.maximum(np.gcd.reduce(lines.planes, axis=1), 1)[:, None]
     for place in range(min(N_FAMILIES, len(directions))):
@@ -83,7 +83,7 @@ def _misfit(lines: Lines, pattern: Prepared, window: Window, state: State) -> fl
 
 
 def _unit_profiles(lines: Lines, pattern: Prepared, window: Window, state: State) -> csc_matrix:
-    """Sparse (n, k) weighted profile of each family without texture."""
+    """Return the sparse weighted profiles (n, k) of each family without texture."""
     from scipy.sparse import csc_matrix, diags
 
     k = len(lines.strengths)
