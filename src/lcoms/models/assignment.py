@@ -1,7 +1,7 @@
-"""Which atom goes where: the nearest equivalent of a clean crystal, seen from a noisy one.
+"""Assignment of noisy atoms to clean sites: the equivalent of the clean crystal that is nearest to the noisy one.
 
-Equivalent are permutations of atoms of a species, translations of the whole crystal and its inversion: none of them
-changes a latent. A denoiser trained towards the nearest of them has a target that is nearly a function of what it sees.
+Permutations of atoms of a species, translations of the whole crystal and its inversion are equivalent: none of them
+changes a latent. With the nearest equivalent as target, the target is nearly a function of the denoiser's input.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def assigned_displacements(
     *,
     candidates: int,
 ) -> Float[Tensor, "b n 3"]:
-    """Cartesian moves (angstrom), without common translation, that take each noisy atom to a clean site of its species.
+    """Return Cartesian moves (angstrom), without net translation, of each noisy atom to a clean site of its species.
 
-    The crystal as given and `candidates` equivalents of it are tried, each laid so that one random atom of the scarcest
-    species comes to lie on a noisy one, half of them inverted; atoms are assigned so that the sum of squared moves is
-    smallest (Hungarian algorithm); the best is kept. Coordinates are fractional.
+    The crystal as given and `candidates` equivalents of it are tried. Each equivalent is shifted so that a random atom
+    of the scarcest species falls onto a noisy one, and every second one is inverted. Atoms are assigned so that the sum
+    of squared moves is smallest (Hungarian algorithm), and the best is kept. Coordinates are fractional.
     """
     b = len(atomic_numbers)
     images = [clean] + [
@@ -55,7 +55,7 @@ def assigned_displacements(
 def _equivalent(
     noisy: Tensor, clean: Tensor, atomic_numbers: Tensor, generator: torch.Generator, inverted: bool
 ) -> Float[Tensor, "b n 3"]:
-    """The clean crystal moved so that a random pair of atoms of the scarcest species coincides."""
+    """Return the clean crystal moved so that a random pair of atoms of the scarcest species coincides."""
     count = (atomic_numbers[:, :, None] == atomic_numbers[:, None, :]).sum(-1)
     scarce = (count == count.amin(1, keepdim=True)).float()
     rows = torch.arange(len(noisy))
@@ -69,11 +69,11 @@ def _equivalent(
 def _assign(
     noisy: Tensor, clean: Tensor, lattice: Tensor, atomic_numbers: Tensor
 ) -> tuple[Float[Tensor, "b n 3"], Float[Tensor, " b"]]:
-    """Moves under the best assignment within species, and what they cost once their mean is taken off."""
+    """Return the moves of the best assignment within species, and the sum of their squares about the mean move."""
     moves = nearest_displacements(noisy, clean, lattice)
     other = atomic_numbers[:, :, None] != atomic_numbers[:, None, :]
     costs = (moves.square().sum(-1) + other * FORBIDDEN).numpy()
-    # Positions that are not finite go through as moves that are not, for the training to skip.
+    # Non-finite positions give non-finite moves, which training skips.
     order = torch.from_numpy(_solve(np.nan_to_num(costs, nan=FORBIDDEN, posinf=FORBIDDEN)))
     chosen = torch.gather(moves, 2, order[:, :, None, None].expand(-1, -1, 1, 3)).squeeze(2)
     return chosen, (chosen - chosen.mean(1, keepdim=True)).square().sum((1, 2))

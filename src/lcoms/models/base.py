@@ -1,7 +1,7 @@
-"""The interface of every CD-VAE, and what all of them share: KL term, composition features, lattice head targets.
+"""The interface of every CD-VAE, and their common parts: KL term, composition features, targets of the lattice head.
 
-A lattice is predicted as six numbers: log(length / v^(1/3)) of a, b, c and the three angles in degrees, z-scored, with
-v a reference volume of the cell, either its number of atoms (CDVAE) or a sum of atomic volumes.
+A lattice is predicted as six z-scored numbers: log(length / v^(1/3)) of a, b, c and the three angles in degrees, where
+v is a reference volume of the cell, either its number of atoms (CDVAE) or a sum of atomic volumes.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from lcoms.structure.wyckoff import SymmetricCell
 N_COMPOSITION_FEATURES = N_ELEMENTS + 1
 LOGVAR_RANGE = (-10.0, 4.0)
 ANGLE_RANGE = (20.0, 160.0)  # degrees; cells beyond are not predicted
-LENGTH_RANGE = (1.0, 200.0)  # angstrom; a cell edge outside is no crystal we know
-MIN_FLATNESS = 1e-2  # volume over the product of the lengths; below it the cell is close to a plane
+LENGTH_RANGE = (1.0, 200.0)  # angstrom; no known crystal has a cell edge outside
+MIN_FLATNESS = 1e-2  # volume over the product of the lengths; below it the cell is almost flat
 
 
 class GroupStart(NamedTuple):
-    """Where a sample within a space group begins.
+    """Start of a sample within a space group.
 
     Attributes:
-        cell: group and positions.
-        lattice: lower triangular, as the group allows it, angstrom.
-        coords: free coordinates; None: drawn anew.
+        cell: space group and Wyckoff positions.
+        lattice: lower triangular and compatible with the group, angstrom.
+        coords: free coordinates; None draws them at random.
     """
 
     cell: SymmetricCell
@@ -47,12 +47,12 @@ class GroupStart(NamedTuple):
 
 @runtime_checkable
 class SymmetricDecoder(Protocol):
-    """A decoder that can keep atoms on Wyckoff positions all the way."""
+    """A decoder that can keep atoms on Wyckoff positions throughout annealing."""
 
     def predict_lattices(
         self, z: Float[Tensor, "n latent"], compositions: Sequence[Composition]
     ) -> Float[Tensor, "n 3 3"]:
-        """The lattice that the head reads from each latent; NaN where it makes no cell."""
+        """Return the lattice that the head predicts from each latent; NaN where it is not a valid cell."""
 
     def decode_within(
         self,
@@ -63,14 +63,15 @@ class SymmetricDecoder(Protocol):
         *,
         keep_lattices: bool = False,
     ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
-        """One sample for each row, kept within a space group and on its Wyckoff positions all the way.
+        """Return one sample per row, kept in its space group and on its Wyckoff positions throughout annealing.
 
         Args:
             known_to: noise level (angstrom) at which annealing begins where coordinates are given.
-            keep_lattices: whether crystals have the lattices of the starts, and not those that annealing makes of them.
+            keep_lattices: whether crystals keep the lattices of the starts instead of annealed ones.
 
         Returns:
-            Crystals in the primitive cells of their groups, and the distance of each one's latent from that asked for.
+            Crystals in the primitive cells of their groups, and the distance of each crystal's latent from the
+            requested one.
         """
 
 
@@ -79,8 +80,8 @@ class CDVAE(nn.Module, ABC):
 
     Attributes:
         latent_dim: length of a latent vector.
-        config: the dataclass it was made from.
-        mixed: whether layers that can do so compute in bfloat16.
+        config: dataclass with the options of the model.
+        mixed: whether layers that support it compute in bfloat16.
     """
 
     latent_dim: int
@@ -90,73 +91,73 @@ class CDVAE(nn.Module, ABC):
     @property
     @abstractmethod
     def within_groups(self) -> SymmetricDecoder | None:
-        """What decodes within space groups; None where this preset cannot."""
+        """The decoder within space groups; None where the preset has none."""
 
     @abstractmethod
     def encode(
         self, batch: CrystalBatch
     ) -> tuple[Float[Tensor, "n_crystals latent"], Float[Tensor, "n_crystals latent"]]:
-        """Mean and log-variance of the latent of each crystal; the mean is the latent used downstream."""
+        """Return mean and log-variance of the latent of each crystal; the mean is the latent used downstream."""
 
     @abstractmethod
     def decode(
         self, z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
     ) -> list[Crystal | None]:
-        """One crystal per latent, all in one batch.
+        """Decode one crystal per latent, all in one batch.
 
         Args:
             z: latents.
-            compositions: contents of each cell, all its formula units counted.
-            generator: source of every random number drawn.
+            compositions: contents of each cell, including all its formula units.
+            generator: source of all random numbers.
 
         Returns:
-            Crystals whose atoms are in the order of `Composition.expand`; None where no valid crystal came out.
+            Crystals whose atoms are in the order of `Composition.expand`; None where the result is not a valid crystal.
         """
 
     @abstractmethod
     def losses(self, batch: CrystalBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Scalars to train on: `loss` is the weighted total, the others are its parts without their weights."""
+        """Return scalar training losses: `loss` is the weighted total, the others are its unweighted parts."""
 
     @abstractmethod
     def fit_statistics(self, batch: CrystalBatch) -> None:
-        """Take the scales of lattices, and what else is not learned, from training crystals, before training."""
+        """Set the scales of lattices and other quantities that are not learned from training crystals."""
 
 
 def sample_latent(
     mu: Float[Tensor, "n latent"], logvar: Float[Tensor, "n latent"], generator: torch.Generator
 ) -> Float[Tensor, "n latent"]:
-    """mu + exp(logvar / 2) eps with eps from N(0, I) (reparametrisation; CDVAE)."""
+    """Return mu + exp(logvar / 2) eps with eps from N(0, I) (reparametrisation; CDVAE)."""
     noise = torch.randn(mu.shape, generator=generator, device=generator.device, dtype=mu.dtype)
     return mu + torch.exp(0.5 * clamp_logvar(logvar)) * noise.to(mu.device)
 
 
 def clamp_logvar(logvar: Float[Tensor, "n latent"]) -> Float[Tensor, "n latent"]:
-    """Log-variances kept inside LOGVAR_RANGE: an exploding variance ends many published trainings."""
+    """Clamp log-variances to LOGVAR_RANGE; many published trainings fail by an exploding variance."""
     return logvar.clamp(*LOGVAR_RANGE)
 
 
 def kl_divergence(mu: Float[Tensor, "n latent"], logvar: Float[Tensor, "n latent"]) -> Float[Tensor, ""]:
-    """KL(N(mu, exp(logvar)) || N(0, I)): mean over crystals of the sum over dimensions (CDVAE)."""
+    """Return KL(N(mu, exp(logvar)) || N(0, I)), summed over dimensions and averaged over crystals (CDVAE)."""
     logvar = clamp_logvar(logvar)
     return (0.5 * (mu.square() + logvar.exp() - 1.0 - logvar)).sum(dim=1).mean()
 
 
 def composition_features(compositions: Sequence[Composition]) -> Float[Tensor, "n_crystals 104"]:
-    """Element fractions and, last, the logarithm of the number of atoms in the cell."""
+    """Return element fractions and, in the last column, the logarithm of the number of atoms in the cell."""
     log_n = torch.tensor([c.n_atoms for c in compositions], dtype=torch.float32).log()
     return torch.cat([element_fractions(compositions), log_n[:, None]], dim=1)
 
 
 def batch_composition_features(batch: CrystalBatch) -> Float[Tensor, "n_crystals 104"]:
-    """`composition_features` of the crystals of a batch, on their device."""
+    """Return `composition_features` of the crystals of a batch, on their device."""
     fractions = batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals)
     return torch.cat([fractions, batch.n_atoms.log()[:, None].to(fractions)], dim=1)
 
 
 class VolumeBaseline(nn.Module):
-    """Cell volume expected of a composition: the sum of one volume per element.
+    """Expected cell volume of a composition: the sum of atomic volumes, one value per element.
 
-    The volumes start from the table in `elements`.
+    Initial values are from the table in `elements`.
     """
 
     atomic_volumes: Tensor
@@ -167,12 +168,12 @@ class VolumeBaseline(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Float[Tensor, "n 104"], volumes: Float[Tensor, " n"], *, ridge: float = 1.0) -> None:
-        """Least squares of the volume per atom on the element fractions, drawn to the present values by `ridge`.
+        """Fit the volume per atom to the element fractions by least squares, regularised towards the present values.
 
         Args:
             features: `composition_features` of the data.
             volumes: cell volumes in cubic angstrom.
-            ridge: weight of the present value of each element, in crystals.
+            ridge: weight of each element's present value, in number of crystals.
         """
         fractions, per_atom = features[:, :-1].double(), volumes.double() / features[:, -1].double().exp()
         prior = self.atomic_volumes.double()
@@ -181,12 +182,12 @@ class VolumeBaseline(nn.Module):
         self.atomic_volumes.copy_((prior + shift).clamp_min(1.0))
 
     def forward(self, features: Float[Tensor, "n 104"]) -> Float[Tensor, " n"]:
-        """Volume of each cell in cubic angstrom."""
+        """Return the volume of each cell in cubic angstrom."""
         return (features[:, :-1] @ self.atomic_volumes.to(features)) * features[:, -1].exp()
 
 
 class LatticeTransform(nn.Module):
-    """Lattices to z-scored six-vectors and back; see the head of this module. Fit it before training."""
+    """Conversion between lattices and z-scored six-vectors (see the module docstring); fit it before training."""
 
     mean: Tensor
     std: Tensor
@@ -198,10 +199,10 @@ class LatticeTransform(nn.Module):
 
     @torch.no_grad()
     def fit(self, lattice: Float[Tensor, "n 3 3"], volumes: Float[Tensor, " n"]) -> None:
-        """Take mean and population standard deviation from data, with the reference volumes in cubic angstrom.
+        """Set mean and population standard deviation from data, with reference volumes in cubic angstrom.
 
         Raises:
-            DataError: no lattices were given.
+            DataError: there are no lattices.
         """
         if not len(lattice):
             raise DataError("the lattice scaling needs at least one crystal; the training set is empty.")
@@ -210,17 +211,17 @@ class LatticeTransform(nn.Module):
         self.std.copy_(raw.std(dim=0, unbiased=False) + 1e-5)
 
     def forward(self, lattice: Float[Tensor, "n 3 3"], volumes: Float[Tensor, " n"]) -> Float[Tensor, "n 6"]:
-        """Z-scored six-vectors of lattices, with reference volumes in cubic angstrom."""
+        """Return z-scored six-vectors of lattices, with reference volumes in cubic angstrom."""
         return (_raw_six(lattice, volumes) - self.mean) / self.std
 
     @torch.no_grad()
     def to_lattice(
         self, six: Float[Tensor, "n 6"], volumes: Float[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n 3 3"], Bool[Tensor, " n"]]:
-        """Rows of the predicted lattices in angstrom, and which of them are cells that can exist.
+        """Return the predicted lattices (rows, angstrom), and which of them are valid cells.
 
-        Angles are clamped to ANGLE_RANGE. Where numbers are not finite, lengths leave LENGTH_RANGE or the angles do not
-        close a cell, the lattice is a cube of the reference volume and marked False. No gradient flows.
+        Angles are clamped to ANGLE_RANGE. Where numbers are not finite, lengths leave LENGTH_RANGE or the angles give
+        no or a nearly flat cell, the lattice is a cube of the reference volume and marked False. No gradient flows.
         """
         raw = (six * self.std + self.mean).double().cpu().numpy()
         reference = np.cbrt(np.maximum(volumes.double().cpu().numpy(), 1.0))
@@ -236,7 +237,7 @@ class LatticeTransform(nn.Module):
 
 
 def _raw_six(lattice: Tensor, volumes: Tensor) -> Tensor:
-    """log(length / volume^(1/3)) and angles in degrees, (n, 6)."""
+    """Return log(length / volume^(1/3)) and angles in degrees, (n, 6)."""
     lengths = lattice.norm(dim=-1)
     unit = lattice / lengths[..., None]
     cosines = torch.stack([(unit[:, i] * unit[:, j]).sum(-1) for i, j in ((1, 2), (0, 2), (0, 1))], dim=-1)

@@ -1,6 +1,6 @@
-"""What a network sees of a composition: the fraction of each element.
+"""Representation of a composition in the networks: the fraction of each element.
 
-Fractions do not know how many formula units the cell holds, so neither does anything computed from them.
+Fractions, and all that is computed from them, do not depend on the number of formula units in the cell.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lcoms.structure.elements import N_ELEMENTS
 
 
 def element_fractions(compositions: Composition | Sequence[Composition]) -> Float[Tensor, "n_crystals 103"]:
-    """Element fractions in float32; column Z - 1 belongs to the element with atomic number Z.
+    """Return element fractions in float32; column Z - 1 belongs to the element with atomic number Z.
 
     Args:
         compositions: one or many; a single one gives one row.
@@ -35,14 +35,14 @@ def element_fractions(compositions: Composition | Sequence[Composition]) -> Floa
 def batch_element_fractions(
     atomic_numbers: Int[Tensor, " n_atoms"], crystal_idx: Int[Tensor, " n_atoms"], n_crystals: int
 ) -> Float[Tensor, "n_crystals 103"]:
-    """The same from the flat atoms of a CrystalBatch, on their device."""
+    """Return element fractions from the flat atoms of a CrystalBatch, on their device."""
     index = crystal_idx * N_ELEMENTS + (atomic_numbers - 1)
     counts = torch.bincount(index, minlength=n_crystals * N_ELEMENTS).view(n_crystals, N_ELEMENTS).float()
     return counts / counts.sum(dim=1, keepdim=True)
 
 
 def composition_keys(features: Float[Tensor, "n_crystals 103"]) -> NDArray[np.int64]:
-    """(n_crystals,) labels, equal where the element fractions are equal: groups by composition."""
+    """Return labels (n_crystals,) that group by composition: equal where the element fractions are equal."""
     rounded = np.round(features.detach().cpu().numpy().astype(np.float64), 5)
     _, labels = np.unique(rounded, axis=0, return_inverse=True)
     return labels.reshape(-1).astype(np.int64)

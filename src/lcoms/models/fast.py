@@ -1,10 +1,10 @@
-"""The fast preset: a composition-conditional CD-VAE of density layers.
+"""The fast preset: a composition-conditional CD-VAE with density layers.
 
 It trains on a CPU and decodes in tens of steps. Encoder: density layers, mean over atoms, (mu, logvar). Lattice: an MLP
-on [z, c] gives log lengths over a composition volume and angles. The denoiser is trained by
-`lcoms.models.fast_loss` and decodes by `lcoms.models.fast_decode`.
+on [z, c] gives angles and log lengths relative to a volume expected from the composition. The denoiser is trained with
+`lcoms.models.fast_loss` and used by `lcoms.models.fast_decode`.
 
-Work is done on groups of crystals with equally many atoms: frac_coords (b, n, 3), lattice (b, 3, 3), numbers (b, n).
+Crystals are grouped by their number of atoms: frac_coords (b, n, 3), lattice (b, 3, 3), numbers (b, n).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LATTICE_SIX = 6
 
 
 class FastCDVAE(CDVAE):
-    """Encoder, lattice head and denoiser; bf16 inside the layers where `mixed` is set, float32 in all geometry."""
+    """Encoder, lattice head and denoiser; with `mixed`, layers compute in bfloat16, geometry always in float32."""
 
     energy_mean: Tensor
     energy_std: Tensor
@@ -116,7 +116,7 @@ class FastCDVAE(CDVAE):
 
     @torch.no_grad()
     def fit_statistics(self, batch: CrystalBatch) -> None:
-        """Take the scales of lattices and energies from training crystals."""
+        """Set the scales of lattices and energies from training crystals."""
         lattice, numbers = batch.lattice.double(), batch.atomic_numbers
         volumes = torch.zeros(batch.n_crystals, dtype=torch.float64)
         volumes.index_add_(0, batch.crystal_idx, self.volumes.atomic_volumes.double()[numbers - 1])
@@ -167,9 +167,9 @@ class FastCDVAE(CDVAE):
         numbers: Int[Tensor, "b n"],
         sigma: Float[Tensor, " b"],
     ) -> tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]]:
-        """Predicted displacements (angstrom) of atoms to their clean sites, and strain of the cell to its clean one.
+        """Return predicted displacements (angstrom) of atoms to their clean sites, and the strain to the clean cell.
 
-        The displacements hold no common translation. The clean lattice is lattice @ (1 + strain).
+        The displacements have no net translation. The clean lattice is lattice @ (1 + strain).
         """
         known = [self._composition(numbers), size_feature(numbers)]
         cell = self.lattice_transform(lattice, self._cell_volume(numbers))
@@ -220,7 +220,7 @@ class FastCDVAE(CDVAE):
     def predict_lattices(
         self, z: Float[Tensor, "n latent"], compositions: Sequence[Composition]
     ) -> Float[Tensor, "n 3 3"]:
-        """The lattice that the head reads from each latent, before any decode; NaN where it makes no cell."""
+        """Return the lattice that the head predicts from each latent; NaN where it is not a valid cell."""
         found = torch.full((len(z), 3, 3), torch.nan)
         for row, composition in enumerate(compositions):
             numbers = torch.from_numpy(composition.expand())[None].to(z.device)

@@ -19,18 +19,19 @@ class FastConfig:
     Attributes:
         filters: neighbour features that pass through a radial filter.
         vectors: vector channels.
-        noise: levels in angstrom.
-        assign_above: angstrom of noise above which atoms of a species may trade places in the target.
-        move_above: angstrom of noise above which the crystal as a whole may be moved and inverted, too.
-        equivalents: equivalents of the clean crystal among which the target is the nearest.
+        noise: noise levels in angstrom.
+        assign_above: noise level (angstrom) above which atoms of a species may swap places in the target.
+        move_above: noise level (angstrom) above which the whole crystal may also be moved and inverted.
+        equivalents: number of equivalents of the clean crystal from which the nearest is the target.
         noises_per_crystal: denoiser samples for each encoded crystal.
-        strain: least and largest standard deviation of the random strain on training cells, which the denoiser undoes.
-        strain_weight: weight of that in the loss.
-        strain_below: angstrom of noise below which a decode corrects its lattice.
-        steps: denoiser calls of one decode.
-        churn: noise added during a decode, as a share of the level.
-        samples: decodes of each latent, of which the one that encodes nearest to the latent is kept.
-        samples_large: the same for cells of more than 8 atoms, which go wrong more often.
+        strain: smallest and largest standard deviation of the random strain on training cells, which the denoiser
+            learns to remove.
+        strain_weight: weight of the strain loss.
+        strain_below: noise level (angstrom) below which a decode corrects its lattice.
+        steps: denoiser calls in one decode.
+        churn: noise added during a decode, as a fraction of the level.
+        samples: decodes of each latent; the one whose latent is nearest to the requested one is kept.
+        samples_large: the same for cells of more than 8 atoms, for which a single decode fails more often.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {"tries": "samples", "tries_large": "samples_large"}
@@ -60,7 +61,7 @@ class FastConfig:
     samples_large: int = 12
 
     def samples_for(self, n_atoms: int) -> int:
-        """Samples of a decode, from which the one nearest to the latent is taken."""
+        """Return the number of samples of a decode, from which the one nearest to the latent is kept."""
         if n_atoms == 1:
             return 1
         return self.samples if n_atoms <= LARGE_CELL else self.samples_large

@@ -1,4 +1,4 @@
-"""How the fast preset makes crystals of latents: atoms and cells annealed, anywhere or within a space group."""
+"""Decoding of latents by the fast preset: atoms and cells are annealed, freely or within a space group."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from lcoms.models.fast_loss import Denoise
 from lcoms.models.schedule import Symmetry, anneal
 from lcoms.structure.crystal import Crystal
 
-AT_ONCE = 1536  # atoms that the networks see at a time while decoding: what they make of them fits into caches
+AT_ONCE = 1536  # atoms per network call while decoding, so that intermediate results fit into the processor's caches
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Networks that crystals are decoded with.
+    """Networks and configuration for decoding crystals.
 
     Attributes:
-        encode: coordinates, lattices and atomic numbers to mean and log variance of latents.
+        encode: maps coordinates, lattices and atomic numbers to mean and log-variance of latents.
     """
 
     denoise: Denoise
@@ -43,7 +43,7 @@ class Sampler:
         *,
         sigma_max: float | None = None,
     ) -> tuple[list[Crystal | None], Float[Tensor, " b"]]:
-        """Crystals annealed from where the atoms are, and how far their latents are from those asked for."""
+        """Return crystals annealed from the given positions, and the distances of their latents from the given ones."""
         noise = self.config.noise
         frac_coords, lattice = anneal(
             lambda x, cell, sigma: in_pieces(self.denoise, numbers.shape[1], z, x, cell, numbers, sigma),
@@ -70,7 +70,7 @@ class Sampler:
     def within(
         self, z: Float[Tensor, "n latent"], starts: Sequence[GroupStart], generator: torch.Generator, known_to: float
     ) -> tuple[list[Crystal | None], Float[Tensor, " n"]]:
-        """`FastCDVAE.decode_within`."""
+        """Sample within space groups; see `FastCDVAE.decode_within`."""
         crystals: list[Crystal | None] = [None] * len(starts)
         distances = torch.full((len(starts),), torch.inf)
         kinds = np.array([(len(start.cell.atomic_numbers), start.coords is not None) for start in starts])
@@ -95,14 +95,14 @@ class Sampler:
 
 
 def in_pieces(network: Callable[..., tuple[Tensor, Tensor]], n_atoms: int, *rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The network's answers for all rows, few enough of them at a time."""
+    """Return the network's outputs for all rows, computed in chunks of about `AT_ONCE` atoms."""
     pieces = [network(*piece) for piece in zip(*(t.split(max(1, AT_ONCE // n_atoms)) for t in rows), strict=True)]
     first, second = zip(*pieces, strict=True)
     return torch.cat(first), torch.cat(second)
 
 
 def _placed(start: GroupStart, generator: torch.Generator) -> Float[Tensor, "n 3"]:
-    """Fractional coordinates with the free ones as given, or anywhere."""
+    """Return fractional coordinates; free ones are as given, or random where none are given."""
     cell, coords = start.cell, start.coords
     free = torch.rand(cell.n_free, generator=generator, dtype=torch.float64).numpy() if coords is None else coords
     return torch.from_numpy(cell.shifts + cell.directions @ free).float()

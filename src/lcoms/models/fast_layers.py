@@ -1,4 +1,4 @@
-"""What the networks of the fast preset are told beside atoms: size of the cell, level of the noise; and their MLPs."""
+"""Further inputs of the fast preset's networks (size of the cell, noise level), and their MLPs."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 N_WAVES = 8
-STRAIN_SCALE = 0.03  # what the denoiser's answer for the strain is multiplied with
+STRAIN_SCALE = 0.03  # factor of the denoiser's strain output
 
 
 def size_feature(numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b 1"]:
-    """Logarithm of the number of atoms, about zero."""
+    """Return the logarithm of the number of atoms, shifted to be around zero."""
     return torch.full((len(numbers), 1), float(numbers.shape[1]), device=numbers.device).log() - 2.0
 
 
 def waves(sigma: Float[Tensor, " b"]) -> Float[Tensor, "b waves"]:
-    """Sines and cosines of the logarithm of a noise level in angstrom."""
+    """Return sines and cosines of the logarithm of a noise level in angstrom."""
     phase = 0.35 * torch.log(sigma)[:, None] * torch.arange(1, N_WAVES + 1, device=sigma.device)
     return torch.cat([phase.sin(), phase.cos()], -1)
 
 
 def mlp(*sizes: int) -> nn.Sequential:
-    """Linear layers of these sizes with SiLU between them."""
+    """Return linear layers of these sizes with SiLU between them."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.SiLU()]

@@ -1,8 +1,8 @@
-"""What the denoiser of the fast preset is trained on: crystals with noise on their atoms and a strain on their cell.
+"""Training losses of the fast preset's denoiser, on crystals with noisy atoms and strained cells.
 
-The target of an atom is the displacement to the nearest equivalent of the clean crystal over
-s(sigma) = sigma / sqrt(1 + (sigma / cap)^2), the size such displacements have in a crystal: denoising score matching
-(Song & Ermon 2019; CD-VAE, Xie et al. 2022, eq. 8) whose target stays bounded.
+The target of an atom is its displacement to the nearest equivalent of the clean crystal, divided by
+s(sigma) = sigma / sqrt(1 + (sigma / cap)^2), the typical size of such displacements in a crystal. This is denoising
+score matching (Song & Ermon 2019; CD-VAE, Xie et al. 2022, eq. 8) with a target that stays bounded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lcoms.models.schedule import random_strains
 
 STRAIN_SEEN = 0.6  # angstrom of noise
 Denoise = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From latents, coordinates, lattices, atomic numbers and noise levels to displacements and strains."""
+"""Maps latents, coordinates, lattices, atomic numbers and noise levels to displacements and strains."""
 
 
 def denoising_losses(
@@ -33,9 +33,9 @@ def denoising_losses(
     numbers: Int[Tensor, "b n"],
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Losses of displacements and of strains, each in units of what is usual for it."""
+    """Return the losses of displacements and of strains, each in units of its typical size."""
     z = z.repeat_interleave(c.noises_per_crystal, 0)
-    # Random numbers and assignments are made on the processor, also where the network is on a GPU.
+    # Random numbers and assignments are made on the CPU, even where the network is on a GPU.
     frac_coords, lattice, numbers = (
         t.repeat_interleave(c.noises_per_crystal, 0).cpu() for t in (frac_coords, lattice, numbers)
     )
@@ -63,7 +63,7 @@ def denoising_losses(
     moved, strained = denoise(z, noisy, lattice, numbers, sigma)
     error = (moved - moves) / c.noise.scale(sigma)[:, None, None]
     off = (strained - missing) / STRAIN_SCALE
-    # Amid displaced atoms the strain cannot be seen, and a decode does not ask for it there.
+    # With strongly displaced atoms the strain is not visible, and a decode does not use it there.
     seen = 1 / (1 + (sigma / STRAIN_SEEN) ** 4)
     off = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.1, reduction="none").mean((1, 2))
     return error.square().sum(-1).mean(), (3 * seen * off).mean()

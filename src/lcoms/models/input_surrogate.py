@@ -1,8 +1,8 @@
-"""The conservative model on crystals themselves: descent and losses in lattice and coordinates instead of latents.
+"""The conservative model in input space: descent and losses in lattice and coordinates instead of latents.
 
-A MEGNet whose edges fade out (`MegnetConfig.smooth`) is an energy that can be differentiated in lattice and
-coordinates. One step moves every atom by -eta dE/dr and strains the cell by -eta dE/d(strain) / (n l^2): E is the
-energy of the cell, n its atoms and l the cube root of the volume an atom has. So a supercell moves as its cell does.
+A MEGNet whose edges fade out (`MegnetConfig.smooth`) gives an energy that is differentiable in lattice and coordinates.
+One step moves every atom by -eta dE/dr and strains the cell by -eta dE/d(strain) / (n l^2), where E is the energy of
+the cell, n its number of atoms and l the cube root of the volume per atom. A supercell thus moves as its cell does.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from lcoms.structure.neighbors import row_products
 
 @dataclass(frozen=True)
 class InputConservatism(AdversaryConfig):
-    """How the model is kept from promising too low an energy where descent leads.
+    """How the model is kept from underestimating energies along descent.
 
     Attributes:
         mode: off gives plain regression.
         step_size: eta, in square angstrom: energies are in units of the training energies' standard deviation.
-        max_move: longest move of an atom in one step, in angstrom; strains are limited accordingly.
+        max_move: largest move of an atom in one step, in angstrom; strains are limited accordingly.
         noise: standard deviation of the adversary's first random moves, in angstrom; without it, symmetric crystals
             stay symmetric.
-        tau: how far the adversary may lower the energy of an atom, in the same unit of energy.
+        tau: how far the adversary may lower the energy per atom, in the same unit of energy.
     """
 
     mode: Literal["on", "off"] = "off"
@@ -57,7 +57,7 @@ class InputConservatism(AdversaryConfig):
 def deformed(
     batch: CrystalBatch, moves: Float[Tensor, "n_atoms 3"], strain: Float[Tensor, "n_crystals 3 3"]
 ) -> CrystalBatch:
-    """Atoms moved by so many angstrom, then atoms and cells strained: lattice (1 + strain)."""
+    """Return the batch with atoms moved by `moves` (angstrom), then atoms and cells strained: lattice (1 + strain)."""
     inverse = torch.linalg.inv(batch.lattice)[batch.crystal_idx]
     return batch.replace(
         frac_coords=batch.frac_coords + row_products(moves, inverse), lattice=batch.lattice + batch.lattice @ strain
@@ -67,7 +67,7 @@ def deformed(
 def energy_slopes(
     model: Megnet, batch: CrystalBatch
 ) -> tuple[Float[Tensor, " n_crystals"], Float[Tensor, "n_atoms 3"], Float[Tensor, "n_crystals 3 3"]]:
-    """Normalised energy of an atom, and the slopes of the cell's energy in atoms' positions (1/angstrom) and strain."""
+    """Return normalised energies per atom, and gradients of the cell's energy in positions (1/angstrom) and strain."""
     with torch.enable_grad():
         moves = torch.zeros_like(batch.frac_coords, requires_grad=True)
         strain = torch.zeros_like(batch.lattice, requires_grad=True)
@@ -79,9 +79,9 @@ def energy_slopes(
 def descent_step(
     model: Megnet, batch: CrystalBatch, *, step_size: float, max_move: float
 ) -> tuple[CrystalBatch, Float[Tensor, " n_crystals"]]:
-    """One gradient step of every crystal, detached, and the normalised energies of an atom before it.
+    """Take one gradient step with every crystal; return it detached, and the normalised energies per atom before it.
 
-    A crystal whose slopes are not finite stays where it is.
+    A crystal whose gradients are not finite stays unchanged.
     """
     energy, by_moves, by_strain = energy_slopes(model, batch)
     sizes = batch.n_atoms.to(by_moves)
@@ -98,7 +98,7 @@ def descent_step(
 def adversarial_crystals(
     model: Megnet, batch: CrystalBatch, config: InputConservatism, generator: torch.Generator
 ) -> CrystalBatch:
-    """Where descent leads from the data, a little shaken; no gradient passes through it."""
+    """Return the crystals to which descent leads from the randomly displaced data; no gradient passes through it."""
     noise = torch.randn(batch.frac_coords.shape, generator=generator).to(batch.frac_coords) * config.noise
     batch = deformed(batch, noise, torch.zeros_like(batch.lattice))
     for _ in range(config.inner_steps):
@@ -115,12 +115,12 @@ def input_losses(
     config: InputConservatism,
     generator: torch.Generator,
 ) -> ConservativeLosses:
-    """The losses of `conservative_losses`, with crystals in place of latents.
+    """Return the losses of `conservative_losses`, with crystals in place of latents.
 
     Args:
-        graph: of the data; may be merged.
+        graph: graph of the data; may be merged.
         batch: the same crystals with their coordinates.
-        targets: normalised energies of an atom.
+        targets: normalised energies per atom.
     """
     adversary = distance_graph(adversarial_crystals(model, batch, config, generator), model.config.cutoff)
     return ConservativeLosses.of(
@@ -129,7 +129,7 @@ def input_losses(
 
 
 def _limited(values: Tensor, limit: Tensor) -> Tensor:
-    """Rows or matrices, scaled down where they are longer than the limit."""
+    """Return rows or matrices scaled down where their norm exceeds the limit."""
     length = values.flatten(1).norm(dim=1)
     factor = (limit / length.clamp_min(1e-12)).clamp_max(1.0)
     return values * factor.view(-1, *[1] * (values.dim() - 1))

@@ -1,6 +1,6 @@
-"""Noise levels and annealed Langevin dynamics of atoms over any denoiser (Song & Ermon 2019; CDVAE).
+"""Noise levels and annealed Langevin dynamics of atoms with any denoiser (Song & Ermon 2019; CDVAE).
 
-The denoiser answers s = (clean - noisy) / sigma in Cartesian coordinates; the score is s / sigma. One step at level
+The denoiser returns s = (clean - noisy) / sigma in Cartesian coordinates; the score is s / sigma. One step at level
 sigma, with r the step size, is x <- x + r sigma s + sqrt(2 r) sigma N(0, I). CDVAE writes r sigma^2 as
 step_lr (sigma / sigma_min)^2, which is r = 1 with its constants.
 """
@@ -29,8 +29,8 @@ class LangevinConfig:
     Attributes:
         sigma_max: first and largest noise, angstrom.
         sigma_min: last and smallest noise, angstrom.
-        n_levels: levels from one to the other, in geometric order.
-        steps_per_level: denoiser calls at each level; CDVAE takes 100.
+        n_levels: number of levels, spaced geometrically.
+        steps_per_level: denoiser calls at each level; CDVAE uses 100.
         step_size: r in units of sigma squared.
     """
 
@@ -48,7 +48,7 @@ class LangevinConfig:
 
 
 def noise_levels(config: LangevinConfig) -> Float[Tensor, " n_levels"]:
-    """Standard deviations in angstrom, largest first."""
+    """Return the standard deviations in angstrom, largest first."""
     log_max, log_min = math.log(config.sigma_max), math.log(config.sigma_min)
     return torch.linspace(log_max, log_min, config.n_levels, dtype=torch.float64).exp().float()
 
@@ -57,17 +57,17 @@ def noise_levels(config: LangevinConfig) -> Float[Tensor, " n_levels"]:
 def anneal(
     batch: CrystalBatch, denoiser: Denoiser, config: LangevinConfig, generator: torch.Generator
 ) -> tuple[CrystalBatch, Bool[Tensor, " n_crystals"]]:
-    """Atoms of the batch led from noise to structure; lattices stay. The last step adds no noise.
+    """Anneal the atoms of a batch from noise to structure at fixed lattices. The last step adds no noise.
 
     Args:
         batch: crystals whose coordinates are the start.
-        denoiser: called with the crystals and sigma in angstrom, answers s (n_atoms, 3).
+        denoiser: called with the crystals and sigma in angstrom, returns s (n_atoms, 3).
         config: levels and steps.
         generator: source of the noise.
 
     Returns:
-        The crystals, wrapped into their cells, and which of them had finite answers throughout. Others stand still
-        wherever their answers are not finite.
+        The crystals, wrapped into their cells, and which of them had finite scores throughout. Where scores are not
+        finite they are taken as zero.
     """
     inverse = torch.linalg.inv(batch.lattice)[batch.crystal_idx]
     finite = torch.ones(batch.n_crystals, dtype=torch.bool, device=batch.lattice.device)
@@ -83,12 +83,12 @@ def anneal(
 
 
 def _answer(denoiser: Denoiser, batch: CrystalBatch, sigma: float, finite: Tensor) -> tuple[Tensor, Tensor]:
-    """The denoiser's answer with zeros for crystals where it is not finite, and which were finite so far."""
+    """Return the denoiser's output, zero for crystals where it is not finite, and which crystals were finite so far."""
     answer = denoiser(batch, sigma)
     broken = torch.bincount(batch.crystal_idx[~answer.isfinite().all(dim=1)], minlength=batch.n_crystals) > 0
     return torch.where(broken[batch.crystal_idx, None], 0.0, answer), finite & ~broken
 
 
 def _moved(batch: CrystalBatch, step: Tensor, inverse: Tensor) -> CrystalBatch:
-    """Atoms moved by Cartesian steps and wrapped."""
+    """Move atoms by Cartesian steps and wrap them."""
     return batch.replace(frac_coords=(batch.frac_coords + row_products(step, inverse)) % 1.0)

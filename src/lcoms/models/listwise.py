@@ -1,7 +1,7 @@
 """A loss that orders the crystals of each composition instead of fitting their energies.
 
-ListNet (Cao and others 2007), as ranking models for offline optimisation use it (Tan and others 2025, RaM): the
-cross-entropy of Boltzmann weights by the true energies with those by the predicted ones.
+ListNet (Cao et al. 2007) as used for offline optimisation (RaM, Tan et al. 2025): the cross-entropy between Boltzmann
+weights from the true energies and those from the predicted ones.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ def listwise_loss(
     *,
     width: float | Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
-    """Mean over crystals of -sum p log q + sum p log p within compositions, p = softmax(-targets / width).
+    """Return the mean over crystals of -sum p log q + sum p log p within compositions, p = softmax(-targets / width).
 
     It is 0 where each composition's predictions differ from the targets by a constant, and for single crystals.
 
     Args:
-        energies: predicted.
-        targets: true, in the same units.
+        energies: predicted energies.
+        targets: true energies, in the same units.
         groups: labels, equal for equal compositions.
-        width: the kT of the weights.
+        width: kT of the weights.
     """
     _, labels = torch.unique(groups, return_inverse=True)
     truth = _log_weights(-targets / width, labels)
@@ -35,7 +35,7 @@ def listwise_loss(
 
 
 def _log_weights(values: Float[Tensor, " n"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Logarithm of the softmax of values among those of one label."""
+    """Return the log-softmax of the values within each label."""
     n = int(labels.max()) + 1
     largest = torch.full((n,), -torch.inf, dtype=values.dtype, device=values.device)
     shifted = values - largest.scatter_reduce(0, labels, values.detach(), "amax")[labels]

@@ -1,4 +1,4 @@
-"""digest.json in a folder of weights: SHA-256 of each file, so that loading tells of damage and of mixtures."""
+"""digest.json in a folder of weights: SHA-256 of each file, so that loading detects damaged or mixed-up files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ VERSION = 1
 
 
 def record_files(folder: Path, names: Iterable[str]) -> None:
-    """Note what stands in these files now; what is noted of others stays.
+    """Record the digests of these files; records of other files remain.
 
     Raises:
-        WeightsError: a manifest that is there cannot be read.
-        OSError: a file cannot be read, or the manifest not be written.
+        WeightsError: an existing manifest cannot be read.
+        OSError: a file cannot be read, or the manifest cannot be written.
     """
     digests = read_manifest(folder) | {name: digest_of(folder / name) for name in names}
     content = {"lcoms_weights": VERSION, "sha256": dict(sorted(digests.items()))}
@@ -28,13 +28,13 @@ def record_files(folder: Path, names: Iterable[str]) -> None:
 
 
 def checked_digest(folder: Path, names: Iterable[str]) -> str:
-    """One digest over files and their names; those that are noted must be as they were.
+    """Return one digest over files and their names, and check recorded files against the manifest.
 
     Args:
-        names: of files that are there; files that are noted count beside them.
+        names: names of existing files; recorded files are included as well.
 
     Raises:
-        WeightsError: a file is not as it is noted, or not there, or the manifest cannot be read.
+        WeightsError: a file differs from its record or is missing, or the manifest cannot be read.
     """
     noted, state = read_manifest(folder), hashlib.sha256()
     for name in sorted({*names, *noted}):
@@ -51,10 +51,10 @@ def checked_digest(folder: Path, names: Iterable[str]) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """SHA-256 by name of file; none where there is no manifest.
+    """Return SHA-256 by file name; empty where there is no manifest.
 
     Raises:
-        WeightsError: it cannot be read.
+        WeightsError: the manifest cannot be read.
     """
     path = folder / MANIFEST
     if not path.exists():
@@ -73,6 +73,6 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

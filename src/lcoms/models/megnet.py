@@ -1,8 +1,8 @@
 """MEGNet, the graph network that predicts formation energies for searches (Chen et al. 2019), sized as in GN-OA.
 
-Nodes are atoms, edges neighbours within a cutoff, and each crystal has a state. A block updates edges, then nodes, then
-states: e' = MLP[v_source, v_target, e, u]; v' = MLP[mean of e' over the atom's edges, v, u]; u' = MLP[mean e', mean v',
-u]; and adds the block's input. Two Set2Set readouts and the state give the energy of an atom in eV.
+Nodes are atoms, edges are neighbours within a cutoff, and each crystal has a state. A block updates edges, then nodes,
+then states: e' = MLP[v_source, v_target, e, u]; v' = MLP[mean of e' over the atom's edges, v, u]; u' = MLP[mean e',
+mean v', u]; and adds the block's input. Two Set2Set readouts and the state give the energy in eV/atom.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ KIND = "lcoms-megnet"
 VERSION = 1
 MEGNET_FILE = "megnet.safetensors"
 LOG_2 = math.log(2.0)
-MAX_NEIGHBORS = 2000  # expected of an atom; denser cells have no energy of meaning
-MAX_CELLS = 4000  # that the cutoff reaches into; flatter cells have none either
+MAX_NEIGHBORS = 2000  # expected number per atom; energies of denser cells are meaningless
+MAX_CELLS = 4000  # number of cells within reach of the cutoff; energies of flatter cells are meaningless, too
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class MegnetConfig:
     """Sizes of the network.
 
     Attributes:
-        cutoff: of neighbours, in angstrom.
+        cutoff: neighbour cutoff, angstrom.
         n_gaussians, gaussian_width: of the expansion exp(-(d - c)^2 / width^2), centres from 0 to cutoff + 1 angstrom.
-        embedding: numbers that describe an element.
-        hidden, width: of the layers inside and between blocks.
+        embedding: length of an element's embedding.
+        hidden, width: sizes of the layers inside and between blocks.
         units, passes: of Set2Set.
-        smooth: edges fade out towards the cutoff, so that the energy has no steps where neighbours come and go.
-        tolerance: in angstrom; atoms and edges that are equal within it are computed once.
+        smooth: edges fade out towards the cutoff, so that the energy is continuous when neighbours enter or leave.
+        tolerance: angstrom; atoms and edges that are equal within it are computed once.
     """
 
     cutoff: float = 5.0
@@ -75,14 +75,14 @@ class MegnetConfig:
 
 
 class ShiftedSoftplus(nn.Module):
-    """softplus(x) - ln 2, which is 0 at 0."""
+    """The activation softplus(x) - ln 2, which is 0 at 0."""
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return functional.softplus(x) - LOG_2
 
 
 def dense(*sizes: int) -> nn.Sequential:
-    """Layers of these sizes, each followed by the shifted softplus."""
+    """Return linear layers of these sizes, each followed by the shifted softplus."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         layers += [_linear(n_in, n_out), ShiftedSoftplus()]
@@ -98,7 +98,7 @@ def _linear(n_in: int, n_out: int) -> nn.Linear:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Of nodes, edges and states, all of equal width."""
+    """Features of nodes, edges and states, all of equal width."""
 
     nodes: Float[Tensor, "n_nodes width"]
     edges: Float[Tensor, "n_edges width"]
@@ -107,13 +107,13 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """How much edges and nodes count in means.
+    """Weights of edges and nodes in means.
 
     Attributes:
-        in_node: share of each edge among those of its target; sums to one.
-        in_crystal: share of each edge among those of the crystal; sums to one.
-        node: share of each node among the crystal's atoms; sums to one.
-        edge_total: of each edge in its crystal, not normalised.
+        in_node: weight of each edge among those of its target; sums to one.
+        in_crystal: weight of each edge among those of the crystal; sums to one.
+        node: weight of each node among the crystal's atoms; sums to one.
+        edge_total: weight of each edge in its crystal, not normalised.
     """
 
     in_node: Float[Tensor, "n_edges 1"]
@@ -123,10 +123,10 @@ class Weights:
 
 
 class Block(nn.Module):
-    """Dense layers (not in the first block), the MEGNet layer, and the block's input added.
+    """Dense layers (not in the first block) and the MEGNet layer, with a skip connection.
 
-    The first layer of the edge update is taken apart, W [v_s, v_t, e, u] = W_s v_s + W_t v_t + W_e e + W_u u, so that
-    most of it is computed once a node.
+    The first layer of the edge update is split, W [v_s, v_t, e, u] = W_s v_s + W_t v_t + W_e e + W_u u, so that most
+    of it is computed once per node.
     """
 
     def __init__(self, width: int, hidden: int, *, first: bool) -> None:
@@ -157,7 +157,7 @@ class Block(nn.Module):
 
 
 class Megnet(nn.Module):
-    """Formation energies, eV/atom, of crystals given as graphs of distances."""
+    """Network for the formation energies (eV/atom) of crystals given as distance graphs."""
 
     centres: Tensor
     energy_mean: Tensor
@@ -181,16 +181,16 @@ class Megnet(nn.Module):
 
     @torch.no_grad()
     def fit_scale(self, energies: Float[NDArray[np.float64], " n"]) -> None:
-        """Take mean and standard deviation of the training energies, eV/atom; the network predicts in these units."""
+        """Set mean and standard deviation of the training energies (eV/atom), by which predictions are scaled."""
         self.energy_mean.fill_(float(energies.mean()))
         self.energy_std.fill_(max(float(energies.std()), 1e-6))
 
     def forward(self, graph: DistanceGraph) -> Float[Tensor, " n_crystals"]:
-        """Formation energies in eV/atom; the number of a crystal without edges means nothing."""
+        """Return formation energies in eV/atom; the value of a crystal without edges is meaningless."""
         return self.normalised(graph) * self.energy_std + self.energy_mean
 
     def normalised(self, graph: DistanceGraph) -> Float[Tensor, " n_crystals"]:
-        """Energies in units of the training energies' standard deviation, from their mean."""
+        """Return energies relative to the mean of the training energies, in units of their standard deviation."""
         weights = self._weights(graph)
         exponent = (graph.distance[:, None] - self.centres) / self.config.gaussian_width
         features = Features(
@@ -228,9 +228,9 @@ def _shares(counts: Tensor, index: Tensor, n_segments: int) -> Tensor:
 def formation_energies(
     model: Megnet, crystals: Sequence[Crystal], *, batch_size: int = 64
 ) -> Float[NDArray[np.float64], " n"]:
-    """Predicted formation energies in eV/atom; NaN where an atom has no neighbour within the cutoff.
+    """Return predicted formation energies in eV/atom; NaN where an atom has no neighbour within the cutoff.
 
-    Cells that are so dense or flat that an atom would have thousands of neighbours get NaN too.
+    Cells so dense or flat that an atom would have thousands of neighbours also give NaN.
     """
     energies = np.full(len(crystals), np.nan)
     sane = [i for i, crystal in enumerate(crystals) if is_sane(crystal.lattice, crystal.n_atoms, model.config.cutoff)]
@@ -244,13 +244,13 @@ def formation_energies(
 
 
 def all_bonded(graph: DistanceGraph) -> Tensor:
-    """For each crystal (n_crystals,) whether all its atoms have an edge."""
+    """Return whether all atoms of each crystal have an edge, (n_crystals,)."""
     lonely = torch.bincount(graph.target, minlength=len(graph.atomic_numbers)) == 0
     return torch.bincount(graph.crystal_idx[lonely], minlength=graph.n_crystals) == 0
 
 
 def is_sane(lattice: Float[NDArray[np.float64], "3 3"], n_atoms: int, cutoff: float) -> bool:
-    """Whether an atom of such a cell has a number of neighbours that can be computed."""
+    """Return whether the number of neighbours in such a cell is small enough to compute."""
     volume = abs(float(np.linalg.det(lattice)))
     if not volume > 0 or 4.2 * cutoff**3 * n_atoms / volume > MAX_NEIGHBORS:
         return False
@@ -258,17 +258,17 @@ def is_sane(lattice: Float[NDArray[np.float64], "3 3"], n_atoms: int, cutoff: fl
 
 
 def save_megnet(model: Megnet, path: Path | str, *, metadata: Mapping[str, Any]) -> None:
-    """Save for use.
+    """Save a network for inference.
 
     Args:
-        metadata: facts about data and training that must fit into JSON.
+        metadata: facts about data and training; must be serialisable to JSON.
     """
     header = {"kind": KIND, "version": VERSION, "config": to_dict(model.config), "metadata": dict(metadata)}
     write_tensors(Path(path), model.state_dict(), header)
 
 
 def load_megnet(path: Path | str) -> tuple[Megnet, dict[str, Any]]:
-    """A saved network, ready for use, and its metadata.
+    """Return a saved network, ready for inference, and its metadata.
 
     Raises:
         WeightsError: the file is missing, damaged, of another version, or its tensors do not fit its configuration.

@@ -1,4 +1,4 @@
-"""Many NumPy arrays as one small safetensors file: each array deflated, what it is in the header."""
+"""Many NumPy arrays in one small safetensors file: arrays are deflated, and the header holds types and shapes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
 
-MOST_DEFLATED = 1032  # times: the limit of the format, RFC 1951
+MOST_DEFLATED = 1032  # largest compression ratio of the format, RFC 1951
 DTYPES = ("int8", "uint8", "int16", "int32", "float32")
 
 
 def write_packed(path: Path, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> None:
-    """Write arrays, deflated column by column, and a JSON header, whole or not at all.
+    """Write arrays, deflated column by column, and a JSON header, atomically.
 
     Raises:
-        OSError: it cannot be written.
-        ValueError: an array is of none of the types that are read back.
+        OSError: the file cannot be written.
+        ValueError: the type of an array is not supported.
     """
     if other := sorted({str(array.dtype) for array in arrays.values()} - set(DTYPES)):
         raise ValueError(f"arrays of {', '.join(other)} cannot be packed")
@@ -34,10 +34,10 @@ def write_packed(path: Path, arrays: Mapping[str, NDArray[Any]], header: Mapping
 
 
 def read_packed(path: Path, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays and header of a file written by `write_packed`.
+    """Return arrays and header of a file written by `write_packed`.
 
     Raises:
-        WeightsError: no such file, damaged, of another kind or of another version.
+        WeightsError: the file is missing, damaged, of another kind or of another version.
     """
     tensors, header = read_tensors(path, kind, version)
     with must_fit(path):
@@ -48,13 +48,13 @@ def read_packed(path: Path, kind: str, version: int) -> tuple[dict[str, NDArray[
 
 
 class PackedFile(Mapping[str, NDArray[Any]]):
-    """Arrays of a file written by `write_packed`, each inflated when it is first asked for.
+    """Arrays of a file written by `write_packed`, each inflated on first access.
 
     Attributes:
-        header: what was written with them.
+        header: JSON header of the file.
 
     Raises:
-        WeightsError: no such file, damaged, of another kind or of another version; an array may also say so later.
+        WeightsError: the file is missing, damaged, of another kind or of another version; also on access to an array.
     """
 
     def __init__(self, path: Path, kind: str, version: int) -> None:
@@ -79,11 +79,11 @@ class PackedFile(Mapping[str, NDArray[Any]]):
 
 
 def _inflated(data: bytes, dtype: str, shape: list[int]) -> NDArray[Any]:
-    """One array; never more memory than its shape asks for."""
+    """Return one array without ever using more memory than its shape requires."""
     if dtype not in DTYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise ValueError(f"no array of {dtype} has the shape {shape}")
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size > MOST_DEFLATED * len(data) + 1:  # more than its bytes can become
+    if size > MOST_DEFLATED * len(data) + 1:  # more than the bytes can inflate to
         raise ValueError(f"an array of {size} bytes out of {len(data)}")
     stream = zlib.decompressobj()
     try:

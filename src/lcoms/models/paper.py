@@ -1,7 +1,7 @@
 """The paper preset: DimeNet++ encoder, lattice head and GemNet denoiser, sampled by annealed Langevin dynamics.
 
 CDVAE (Xie et al. 2022, 2110.06197) conditional on composition, as latent conservative objective models need it: the
-contents of the cell are given, so the heads for counts and types and their losses are gone. Losses and weights:
+contents of the cell are given, so there are no heads and losses for counts and types. Losses and weights:
 10 coordinates + 10 lattice + 0.01 KL.
 """
 
@@ -34,20 +34,20 @@ from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.neighbors import minimum_image, row_products
 
-MAX_ATOMS = 4096  # atoms decoded at once; more are decoded in turns to bound memory
+MAX_ATOMS = 4096  # atoms decoded at once; more are split into batches to limit memory
 
 
 @dataclass(frozen=True)
 class PaperConfig:
-    """Sizes, losses and sampling of the paper preset; the defaults are the published ones where there are any.
+    """Sizes, losses and sampling of the paper preset; the defaults are the published values where there are any.
 
     Attributes:
-        latent_dim: length of the latent.
+        latent_dim: length of a latent vector.
         condition: channels that describe the composition.
         head: hidden channels of the lattice head.
         encoder: sizes of DimeNet++.
         decoder: sizes of GemNet, and whether it has quadruplets.
-        langevin: noise levels, in training too, and steps of sampling.
+        langevin: noise levels, also used in training, and sampling steps.
         coord_weight: weight of the coordinate loss.
         lattice_weight: weight of the lattice loss.
         kl_weight: weight of the KL term.
@@ -68,9 +68,9 @@ class PaperCDVAE(CDVAE):
     """CD-VAE with the networks of the paper.
 
     Attributes:
-        teacher_forcing: whether training adds noise in the true lattice or in the predicted one. CDVAE turns it off
-            half-way.
-        langevin: how `decode` samples; may be replaced at any time.
+        teacher_forcing: whether training adds noise in the true lattice rather than in the predicted one. CDVAE turns
+            it off halfway.
+        langevin: sampling options of `decode`; may be replaced at any time.
     """
 
     def __init__(self, config: PaperConfig) -> None:
@@ -89,7 +89,7 @@ class PaperCDVAE(CDVAE):
         self.lattice_transform = LatticeTransform()
 
     def fit_statistics(self, batch: CrystalBatch) -> None:
-        """Take atomic volumes and the scale of lattices from data, before training; pass as many crystals as fit."""
+        """Set atomic volumes and the scale of lattices from data before training; pass as many crystals as possible."""
         features = batch_composition_features(batch)
         self.volume_baseline.fit(features, torch.linalg.det(batch.lattice).abs())
         self.lattice_transform.fit(batch.lattice, self.volume_baseline(features))
@@ -101,13 +101,13 @@ class PaperCDVAE(CDVAE):
     def encode(
         self, batch: CrystalBatch
     ) -> tuple[Float[Tensor, "n_crystals latent"], Float[Tensor, "n_crystals latent"]]:
-        """Mean and log-variance of the latent of each crystal."""
+        """Return mean and log-variance of the latent of each crystal."""
         hidden = self.encoder(batch)
         mu, logvar = (layer(hidden).to(batch.lattice.dtype) for layer in (self.to_mu, self.to_logvar))
         return mu, clamp_logvar(logvar)
 
     def losses(self, batch: CrystalBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Weighted total and its parts: `loss`, `coord`, `lattice`, `kl`."""
+        """Return the weighted total `loss` and its unweighted parts `coord`, `lattice` and `kl`."""
         mu, logvar = self.encode(batch)
         features = batch_composition_features(batch).to(mu)
         condition = self._condition(sample_latent(mu, logvar, generator), features)
@@ -126,7 +126,7 @@ class PaperCDVAE(CDVAE):
     def predict_lattice(
         self, z: Float[Tensor, "n latent"], features: Float[Tensor, "n 104"]
     ) -> tuple[Float[Tensor, "n 3 3"], Tensor]:
-        """Rows of the lattices in angstrom, and which (n,) of them are cells that can exist."""
+        """Return the lattices (rows, angstrom), and which (n,) of them are valid cells."""
         return self.lattice_transform.to_lattice(
             self.lattice_head(self._condition(z, features)).to(z.dtype), self.volume_baseline(features)
         )
@@ -135,10 +135,10 @@ class PaperCDVAE(CDVAE):
     def decode(
         self, z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
     ) -> list[Crystal | None]:
-        """One crystal per latent, from atoms placed at random; None where the lattice or the atoms are not finite.
+        """Decode one crystal per latent from random positions; None where the lattice or the atoms are not finite.
 
         Raises:
-            ConfigError: not as many compositions as latents.
+            ConfigError: the numbers of compositions and latents differ.
         """
         if len(z) != len(compositions):
             raise ConfigError(f"decoding needs one composition per latent, not {len(compositions)} for {len(z)}.")
@@ -175,15 +175,15 @@ class PaperCDVAE(CDVAE):
         return torch.cat([z, self.embed_composition(features)], dim=1)
 
     def _noise_lattice(self, batch: CrystalBatch, six: Tensor, volumes: Tensor) -> Float[Tensor, "n_crystals 3 3"]:
-        """The lattice in which noise is added; a predicted one carries no gradient."""
+        """Return the lattice in which noise is added; a predicted lattice carries no gradient."""
         return batch.lattice if self.teacher_forcing else self.lattice_transform.to_lattice(six, volumes)[0]
 
     def _coord_loss(
         self, batch: CrystalBatch, lattice: Tensor, condition: Tensor, generator: torch.Generator
     ) -> Float[Tensor, ""]:
-        """0.5 |d / sigma - s|^2, mean over the atoms of a crystal, then over crystals; one level per crystal (CDVAE).
+        """Return 0.5 |d / sigma - s|^2, averaged over the atoms of a crystal, then over crystals (CDVAE).
 
-        d is the shortest image of clean - noisy in the true lattice.
+        d is the shortest image of clean - noisy in the true lattice; each crystal has one noise level.
         """
         device, idx = batch.lattice.device, batch.crystal_idx
         sigmas = noise_levels(self.config.langevin)
@@ -198,7 +198,7 @@ class PaperCDVAE(CDVAE):
 
 
 def _random_start(lattice: Tensor, compositions: Sequence[Composition], generator: torch.Generator) -> CrystalBatch:
-    """Atoms placed uniformly in their cells."""
+    """Return crystals with atoms at uniformly random positions in their cells."""
     numbers = [torch.from_numpy(composition.expand()) for composition in compositions]
     sizes = torch.tensor([len(z) for z in numbers])
     frac_coords = torch.rand((int(sizes.sum()), 3), generator=generator, device=generator.device).to(lattice)

@@ -13,21 +13,21 @@ from torch import Tensor
 
 from lcoms.structure.wyckoff import SymmetricCell
 
-CHURN_END = 0.15  # angstrom; below it noise would only blur
-MAX_STRAIN = 0.15  # an element of the strain in one step of the sampler; a cell is never that far off
-MAX_TOTAL_STRAIN = 0.4  # norm; steps that would take a cell further are left out, so that no cell collapses
+CHURN_END = 0.15  # angstrom; below it added noise would only blur the atoms
+MAX_STRAIN = 0.15  # largest element of the strain in one step of the sampler; no cell is that far off
+MAX_TOTAL_STRAIN = 0.4  # norm; steps that would strain a cell further are skipped, so that no cell collapses
 
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """Noise between two levels, in training uniform in the logarithm below and above a middle level.
+    """Noise levels between two limits; in training log-uniform below and above a middle level.
 
     Attributes:
         sigma_min: angstrom.
-        sigma_mid: angstrom; below it atoms know where they belong.
-        share_below: share of the training samples below sigma_mid.
-        sigma_max: angstrom; atoms are all over the cell by then.
-        cap: angstrom; displacements to the nearest site do not grow much beyond it.
+        sigma_mid: angstrom; below it the site of each atom is clear.
+        share_below: fraction of the training samples below sigma_mid.
+        sigma_max: angstrom; at this level atoms are spread over the whole cell.
+        cap: angstrom; displacements to the nearest site hardly grow beyond it.
     """
 
     sigma_min: float = 0.05
@@ -37,11 +37,11 @@ class NoiseSchedule:
     cap: float = 0.8
 
     def scale(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Typical displacement (angstrom) to the nearest clean site at noise sigma."""
+        """Return the typical displacement (angstrom) to the nearest clean site at noise sigma."""
         return sigma / torch.sqrt(1 + (sigma / self.cap) ** 2)
 
     def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, " b"]:
-        """Random levels for training."""
+        """Return random levels for training."""
         low, mid, high = log(self.sigma_min), log(self.sigma_mid), log(self.sigma_max)
         at = torch.rand(n, generator=generator)
         below = low + (mid - low) * at / self.share_below
@@ -49,12 +49,12 @@ class NoiseSchedule:
         return torch.exp(torch.where(at < self.share_below, below, above))
 
     def levels(self, steps: int) -> Float[Tensor, " steps"]:
-        """Descending levels from sigma_max to sigma_min, geometric."""
+        """Return levels that fall geometrically from sigma_max to sigma_min."""
         return torch.logspace(log(self.sigma_max), log(self.sigma_min), steps, base=exp(1))
 
 
 def random_strains(n: int, sizes: tuple[float, float], generator: torch.Generator) -> Float[Tensor, "n 3 3"]:
-    """Symmetric strains whose standard deviation is drawn between two sizes, uniform in the logarithm."""
+    """Return symmetric strains whose standard deviation is drawn log-uniformly between two sizes."""
     low, high = log(sizes[0]), log(sizes[1])
     size = torch.exp(low + (high - low) * torch.rand(n, generator=generator))
     strain = torch.randn((n, 3, 3), generator=generator) * size[:, None, None]
@@ -65,28 +65,28 @@ Denoiser = Callable[
     [Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"], Float[Tensor, " b"]],
     tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]],
 ]
-"""(fractional coordinates, lattice, sigma) to displacements (angstrom) and the strain that the cell lacks."""
+"""Maps (fractional coordinates, lattice, sigma) to displacements (angstrom) and the strain to the clean cell."""
 
 
 @dataclass(frozen=True, eq=False)
 class Symmetry:
-    """Space groups that crystals are kept in: averages over the group, of displacements and of metric tensors."""
+    """Space groups in which crystals are kept: projectors that average displacements and metric tensors over them."""
 
     displacements: Float[Tensor, "b m m"]
     metrics: Float[Tensor, "b 9 9"]
 
     @classmethod
     def of(cls, cells: Sequence[SymmetricCell]) -> Symmetry:
-        """That of cells with equally many atoms."""
+        """Return the projectors of cells with equal numbers of atoms."""
         averages = (np.stack([getattr(c, name) for c in cells]) for name in ("projector", "metric_projector"))
         return cls(*(torch.from_numpy(average).float() for average in averages))
 
     def kept(self, moves: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 3"]:
-        """The part of displacements, in fractional coordinates, that keeps the symmetry."""
+        """Return the symmetry-preserving part of displacements in fractional coordinates."""
         return torch.bmm(self.displacements, moves.flatten(1)[..., None]).view_as(moves)
 
     def averaged(self, lattice: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3 3"]:
-        """The lattices that the groups allow, turned so that they are lower triangular; NaN where none is near."""
+        """Return lattices averaged over the groups, rotated to lower triangular form; NaN where they are degenerate."""
         metric = (lattice @ lattice.transpose(1, 2)).flatten(1)
         lower, failed = torch.linalg.cholesky_ex(torch.bmm(self.metrics, metric[..., None]).view(-1, 3, 3))
         return torch.where((failed == 0)[:, None, None], lower, torch.nan)
@@ -104,16 +104,16 @@ def anneal(
     strain_below: float = 0.0,
     symmetry: Symmetry | None = None,
 ) -> tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]]:
-    """Annealing: at each level every atom goes the part of its way that the level loses in scale.
+    """Anneal atoms and cells: each step covers the part of the predicted move by which the level's scale decreases.
 
-    The last step goes the whole way and adds nothing, so the result carries no residual noise.
+    The last step covers the whole move and adds nothing, so the result carries no residual noise.
 
     Args:
-        frac_coords: where the atoms start, usually anywhere.
-        generator: draws the noise that `churn` adds.
-        churn: noise added before a step, as a share of its level, down to CHURN_END (Karras et al. 2022).
-        strain_below: angstrom; from this level down each step also strains the cell as the denoiser says.
-        symmetry: that crystals have and keep. Lattices must be lower triangular then, as they come out.
+        frac_coords: start of the atoms, usually random.
+        generator: source of the noise that `churn` adds.
+        churn: noise added before a step, as a fraction of its level, down to CHURN_END (Karras et al. 2022).
+        strain_below: angstrom; at and below this level each step also applies the strain predicted by the denoiser.
+        symmetry: symmetry that the crystals have and keep; lattices must then be lower triangular, and stay so.
 
     Returns:
         Fractional coordinates in [0, 1), and lattices.

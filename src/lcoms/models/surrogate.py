@@ -1,8 +1,8 @@
-"""The conservative surrogate: formation energy from a latent and a composition, safe to descend.
+"""The conservative surrogate: formation energy from a latent and a composition, safe for gradient descent.
 
-Latents and energies are z-scored with the statistics of the training data (conservative objective models do both),
-so step sizes are in standard deviations of a latent and tau is in standard deviations of the energy.
-Source: Trabucco et al., Conservative Objective Models (2021), with the sign turned for energies, which are minimised.
+Latents and energies are z-scored with the statistics of the training data (as in conservative objective models), so
+step sizes are in standard deviations of a latent and tau is in standard deviations of the energy.
+Source: Trabucco et al., Conservative Objective Models (2021), with the opposite sign because energies are minimised.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError, DataError
 from lcoms.structure.elements import N_ELEMENTS
 
-MIN_LATENT_STD = 0.05  # a dimension whose means spread less is collapsed: the decoder ignores it
+MIN_LATENT_STD = 0.05  # a dimension with a smaller spread of means is collapsed: the decoder ignores it
 LOG_ALPHA_LIMIT = 10.0
 
 
 @dataclass(frozen=True)
 class AdversaryConfig:
-    """The adversary of a conservative model, and the dual variable that weighs its loss.
+    """The adversary of a conservative model, and the dual variable that weights its loss.
 
     Attributes:
-        inner_steps: of the adversary.
+        inner_steps: descent steps of the adversary.
         initial_alpha, alpha_learning_rate: of the dual variable.
     """
 
@@ -45,22 +45,22 @@ class SurrogateConfig(AdversaryConfig):
     Attributes:
         hidden, layers: width and number of the hidden layers.
         negative_slope: of the leaky ReLU.
-        composition_scale: element fractions, small beside z-scored latents, enter the network multiplied by it.
-        residual: learn what a ridge regression on element fractions leaves of the energy.
-        ridge: strength of that regression, in units of the number of training crystals.
+        composition_scale: factor of the element fractions, which are small compared with z-scored latents.
+        residual: learn the residual of a ridge regression of the energy on element fractions.
+        ridge: regularisation strength of that regression, in units of the number of training crystals.
         learning_rate, batch_size, epochs: of Adam on the network.
         weight_decay: of Adam, decoupled.
         listwise: weight of the loss that orders the crystals of a composition (see `lcoms.models.listwise`); 0: none.
-        listwise_width: energy differences below it count little in that loss, eV/atom.
-        final_lr_fraction: the learning rate falls along a cosine to this share of itself; 1 keeps it constant.
-        latent_noise: Gaussian noise on the normalised latents during training.
+        listwise_width: energy differences below it contribute little to that loss, eV/atom.
+        final_lr_fraction: the learning rate falls along a cosine to this fraction of its value; 1 keeps it constant.
+        latent_noise: standard deviation of Gaussian noise on the normalised latents during training.
         conservatism: off gives plain regression, the paper's SL baseline.
         step_size: of the adversary, in normalised latent space.
         tau: how far the adversary may lower the energy, in normalised units.
         precision: of the matrix products in training; weights stay in float32.
 
     Raises:
-        ConfigError: a value that cannot be used.
+        ConfigError: a value is out of range.
     """
 
     hidden: int = 2048
@@ -106,9 +106,9 @@ class SurrogateConfig(AdversaryConfig):
 class ConservativeSurrogate(nn.Module):
     """E(z, c), the formation energy in eV/atom of the crystal with latent z and composition c.
 
-    Conservative means: energies away from the training data are **not underestimated**. Descent looks for low
-    energies, so a surrogate that predicts too low an energy off the data would be exploited; this one is trained
-    to raise its energy where gradient descent leads. (It does not mean that forces derive from a potential.)
+    Conservative means that energies away from the training data are **not underestimated**. Descent looks for low
+    energies, so it would exploit a surrogate that predicts too low an energy off the data; this one is trained to
+    raise its energy where gradient descent leads. (It does not mean that forces derive from a potential.)
 
     The composition is given by element fractions: the energy per atom does not depend on the number of formula
     units in the cell. Collapsed latent dimensions are masked: they change neither the energy nor the gradient.
@@ -137,7 +137,7 @@ class ConservativeSurrogate(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw fresh weights, uniform within 1 / sqrt(inputs) of a layer."""
+        """Draw new weights, uniform in +-1 / sqrt(number of inputs) of each layer."""
         for layer in [*self.hidden, self.head]:
             assert isinstance(layer, nn.Linear)
             bound = layer.in_features**-0.5
@@ -151,13 +151,13 @@ class ConservativeSurrogate(nn.Module):
         composition_features: Float[Tensor, "n_crystals 103"],
         energies: Float[Tensor, " n_crystals"],
     ) -> None:
-        """Take the statistics of the training data into the buffers.
+        """Store the statistics of the training data in the buffers.
 
         Args:
             energies: formation energies in eV/atom.
 
         Raises:
-            DataError: too few crystals, values that are not finite, or energies that are all equal.
+            DataError: there are too few crystals, values are not finite, or all energies are equal.
         """
         if len(z) < 2 or not bool(torch.isfinite(z).all() and torch.isfinite(energies).all()):
             raise DataError("the surrogate needs at least two training crystals with finite latents and energies.")
@@ -174,26 +174,26 @@ class ConservativeSurrogate(nn.Module):
         self.energy_std.copy_(residual.std(unbiased=False))
 
     def normalise(self, z: Float[Tensor, "*n latent"]) -> Float[Tensor, "*n latent"]:
-        """Latents in standard deviations of the training latents; collapsed dimensions become 0."""
+        """Return latents in standard deviations of the training latents; collapsed dimensions become 0."""
         return (z - self.latent_mean) / self.latent_std * self.latent_mask
 
     def denormalise(
         self, normalised: Float[Tensor, "*n latent"], z0: Float[Tensor, "*n latent"]
     ) -> Float[Tensor, "*n latent"]:
-        """Back to latents; collapsed dimensions are taken from z0."""
+        """Convert normalised latents back; collapsed dimensions are taken from z0."""
         live = normalised * self.latent_std + self.latent_mean
         return torch.where(self.latent_mask.bool(), live, z0)
 
     def normalise_energies(
         self, energies: Float[Tensor, " n"], composition_features: Float[Tensor, "n 103"]
     ) -> Float[Tensor, " n"]:
-        """From eV/atom to the units the network predicts."""
+        """Convert energies from eV/atom to the units that the network predicts."""
         return (energies - composition_features @ self.baseline - self.energy_mean) / self.energy_std
 
     def normalised_energy(
         self, normalised: Float[Tensor, "n latent"], composition_features: Float[Tensor, "n 103"]
     ) -> Float[Tensor, " n"]:
-        """What the network predicts: z-scored energies from normalised latents. The last layer stays in float32."""
+        """Return the network's output, z-scored energies, for normalised latents. The last layer stays in float32."""
         h = torch.cat([normalised, composition_features * self.config.composition_scale], dim=-1)
         for layer in self.hidden:
             h = functional.leaky_relu(layer(h), self.config.negative_slope)
@@ -203,13 +203,13 @@ class ConservativeSurrogate(nn.Module):
     def forward(
         self, z: Float[Tensor, "n latent"], composition_features: Float[Tensor, "n 103"]
     ) -> Float[Tensor, " n"]:
-        """Formation energy in eV/atom from latents as the encoder gives them."""
+        """Return the formation energies in eV/atom of latents from the encoder."""
         return self.in_ev(self.normalised_energy(self.normalise(z), composition_features), composition_features)
 
     def in_ev(
         self, normalised_energies: Float[Tensor, "*steps n"], composition_features: Float[Tensor, "n 103"]
     ) -> Float[Tensor, "*steps n"]:
-        """From the units the network predicts to eV/atom."""
+        """Convert energies from the units that the network predicts to eV/atom."""
         return normalised_energies * self.energy_std + self.energy_mean + composition_features @ self.baseline
 
     def descent_step(
@@ -218,10 +218,10 @@ class ConservativeSurrogate(nn.Module):
         composition_features: Float[Tensor, "n 103"],
         step_size: float,
     ) -> tuple[Float[Tensor, "n latent"], Float[Tensor, " n"]]:
-        """One plain gradient step z - eta dE/dz of the normalised energy, detached, and the energy before it.
+        """Take one gradient step z - eta dE/dz of the normalised energy; return it detached, and the energy before it.
 
         Energies are summed, not averaged, before they are differentiated: each sample follows its own gradient,
-        whatever else is in the batch. The composition is never changed.
+        regardless of the rest of the batch. The composition never changes.
         """
         with torch.enable_grad():
             at = normalised.detach().requires_grad_(True)
@@ -231,7 +231,7 @@ class ConservativeSurrogate(nn.Module):
 
 
 def _ridge(features: Float[Tensor, "n 103"], energies: Float[Tensor, " n"], strength: float) -> Float[Tensor, " 103"]:
-    """Weights of a ridge regression with an intercept, w = (X'X + n strength I)^-1 X'y on centred data."""
+    """Return weights of a ridge regression with an intercept, w = (X'X + n strength I)^-1 X'y on centred data."""
     x, y = features - features.mean(dim=0), energies - energies.mean()
     gram = x.T @ x + len(x) * strength * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     weights: Tensor = torch.linalg.solve(gram, x.T @ y)
@@ -243,10 +243,10 @@ class ConservativeLosses:
     """Losses of one batch.
 
     Attributes:
-        model: to be minimised over the network's weights.
-        alpha: to be minimised over log alpha.
+        model: minimised over the network's weights.
+        alpha: minimised over log alpha.
         squared_error, absolute_error: means, in normalised units, detached.
-        overestimation: mean of E(z) - E(z-), how far the adversary lowers the energy, in normalised units, detached.
+        overestimation: mean of E(z) - E(z-), the energy decrease by the adversary, in normalised units, detached.
     """
 
     model: Float[Tensor, ""]
@@ -265,7 +265,7 @@ class ConservativeLosses:
         *,
         tau: float,
     ) -> ConservativeLosses:
-        """Losses of energies, of those that the adversary lowered, and of the data, all normalised."""
+        """Return the losses from predicted energies, those lowered by the adversary, and targets, all normalised."""
         over = energy - lowered
         error = energy - targets
         squared_error = error.square().mean()
@@ -287,7 +287,7 @@ def adversarial_latents(
     steps: int,
     step_size: float,
 ) -> Float[Tensor, "n latent"]:
-    """Where descent leads from the data, z-, in normalised space; every step stops the gradient."""
+    """Return the normalised latents z- to which descent leads from the data; no gradient passes through the steps."""
     for _ in range(steps):
         normalised, _ = surrogate.descent_step(normalised, composition_features, step_size)
     return normalised.detach()
@@ -300,15 +300,15 @@ def conservative_losses(
     targets: Float[Tensor, " n"],
     log_alpha: Float[Tensor, ""],
 ) -> ConservativeLosses:
-    """Losses of conservative objective models, for energies that are minimised.
+    """Return the losses of conservative objective models, for energies that are minimised.
 
     over = E(z, c) - E(z-, c); model: mean((y - E(z, c))^2 + alpha over); alpha: mean(alpha (tau - over)).
-    Minimising the first raises the energy where descent leads relative to the data. The gradient reaches the
-    weights through both energies and not through z-. With conservatism off only the squared error remains.
+    Minimising the first raises the energy where descent leads, relative to the data. The gradient reaches the weights
+    through both energies but not through z-. With conservatism off only the squared error remains.
 
     Args:
-        normalised: latents by `ConservativeSurrogate.normalise`.
-        targets: energies by `ConservativeSurrogate.normalise_energies`.
+        normalised: latents from `ConservativeSurrogate.normalise`.
+        targets: energies from `ConservativeSurrogate.normalise_energies`.
     """
     config = surrogate.config
     if config.conservatism == "off":
@@ -334,6 +334,6 @@ def predict_energies(
     *,
     chunk: int = 4096,
 ) -> Float[Tensor, " n"]:
-    """Energies in eV/atom of any number of latents, a chunk at a time."""
+    """Return the energies in eV/atom of any number of latents, computed in chunks."""
     pairs = zip(z.split(chunk), composition_features.split(chunk), strict=True)
     return torch.cat([surrogate(some, features) for some, features in pairs])

@@ -1,4 +1,4 @@
-"""A surrogate as one safetensors file: weights and normalisation as tensors, the rest as JSON in the header."""
+"""A surrogate in one safetensors file: weights and normalisation as tensors, the rest as JSON in the header."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KIND = "lcoms-surrogate"
 VERSION = 1
 INT8_LEVELS = 127
 ROW_SCALE = ".row_scale"
-TIMES_HELD, ALWAYS_ALLOWED = 30, 3_000_000  # elements of tensors, those that initialisation goes through again counted
+TIMES_HELD, ALWAYS_ALLOWED = 30, 3_000_000  # elements of tensors, including those that initialisation visits again
 UNFIT = (
     ConfigError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
     RecursionError, MemoryError,
@@ -32,20 +32,20 @@ UNFIT = (
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write a safetensors file with a JSON header, whole or not at all.
+    """Write a safetensors file with a JSON header, atomically.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     written = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     write_whole(path, save(written, {"lcoms": json.dumps(header)}))
 
 
 def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and JSON header of a file written by `write_tensors`.
+    """Return tensors and JSON header of a file written by `write_tensors`.
 
     Raises:
-        WeightsError: no such file, damaged, of another kind or of another version.
+        WeightsError: the file is missing, damaged, of another kind or of another version.
     """
     if not path.is_file():
         raise WeightsError(f"there is no file {path}; check the name, or train first.")
@@ -64,7 +64,7 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
 
 
 class _Allowance(TorchFunctionMode):
-    """Lets a block make tensors of so many elements in all; what a header claims may ask for any number."""
+    """Limits the total number of tensor elements that a block may create, since a header can request any number."""
 
     def __init__(self, n_elements: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class _Allowance(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         made = func(*args, **(kwargs or {}))
-        if isinstance(made, Tensor):  # its memory is not touched yet
+        if isinstance(made, Tensor):  # its memory is not yet used
             self._left -= made.numel()
             if self._left < 0:
                 raise ValueError("a network far larger than the tensors of its file")
@@ -83,13 +83,13 @@ class _Allowance(TorchFunctionMode):
 
 @contextmanager
 def must_fit(path: Path | str, tensors: Mapping[str, Tensor] | None = None) -> Iterator[None]:
-    """What is taken from a file that could be read may still miss something or be of other shapes.
+    """Turn errors in the block into WeightsError: a readable file may lack entries or have other shapes.
 
     Args:
-        tensors: of the file; the block may make only tensors that fit to their sizes.
+        tensors: tensors of the file; the size of the tensors that the block creates is limited in proportion to them.
 
     Raises:
-        WeightsError: where the block raises what such content makes it raise.
+        WeightsError: the block raises one of the errors that unsuitable content causes.
     """
     held = sum(t.numel() for t in tensors.values()) if tensors is not None else 0
     allowance = nullcontext() if tensors is None else _Allowance(TIMES_HELD * held + ALWAYS_ALLOWED)
@@ -107,12 +107,12 @@ def save_surrogate(
     metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Save a surrogate for use; weights may be stored in half precision, the normalisation stays as it is.
+    """Save a surrogate for inference; weights may be stored in half precision, the normalisation is unchanged.
 
-    With torch.int8 the matrices are stored as whole numbers with one scale a row, and the biases in half precision.
+    With torch.int8 the matrices are stored as integers with one scale per row, and the biases in half precision.
 
     Args:
-        metadata: facts to keep with it, such as figures and the data's fingerprint; must fit into JSON.
+        metadata: facts to store, such as metrics and the data's fingerprint; must be serialisable to JSON.
     """
     weights = {name for name, _ in surrogate.named_parameters()}
     state = surrogate.state_dict()
@@ -138,10 +138,10 @@ def save_surrogate(
 
 
 def load_surrogate(path: Path | str) -> tuple[ConservativeSurrogate, dict[str, Any]]:
-    """A saved surrogate in float32, ready for use, and its metadata.
+    """Return a saved surrogate in float32, ready for inference, and its metadata.
 
     Raises:
-        WeightsError: the file is missing, damaged, of another version or does not fit its own config.
+        WeightsError: the file is missing, damaged, of another version or does not fit its own configuration.
     """
     tensors, header = read_tensors(Path(path), KIND, VERSION)
     with must_fit(path, tensors):

@@ -1,4 +1,4 @@
-"""Trained weights on disk: one safetensors file a model, with its preset, configuration and history in the header."""
+"""Trained weights on disk: one safetensors file per model, with preset, configuration and history in the header."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ PRESETS: Mapping[str, Preset] = {
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """What prediction needs.
+    """Models and facts that prediction needs.
 
     Attributes:
         elements: atomic numbers that occur in the training data.
-        max_atoms: largest cell of the training data.
-        digest: SHA-256 over all files, the calibration among them, to say which weights made a prediction.
-        folder: where they were read from; the library of latents and the statistics of orbits stand there too.
+        max_atoms: number of atoms in the largest cell of the training data.
+        digest: SHA-256 over all files, including the calibration, to identify the weights behind a prediction.
+        folder: folder of the files; it also holds the library of latents and the statistics of orbits.
     """
 
     cdvae: CDVAE
@@ -70,12 +70,12 @@ class Weights:
 
 
 def preset_of(model: CDVAE) -> str:
-    """Name of the preset a model belongs to."""
+    """Return the name of the preset of a model."""
     return next(name for name, preset in PRESETS.items() if isinstance(model, preset.model))
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of a name.
+    """Return the preset with the given name.
 
     Raises:
         ConfigError: there is no such preset.
@@ -86,7 +86,7 @@ def find_preset(name: str) -> Preset:
 
 
 def new_cdvae(preset: str, config: Any = None) -> CDVAE:
-    """An untrained model of a preset.
+    """Return an untrained model of a preset.
 
     Raises:
         ConfigError: there is no such preset.
@@ -98,10 +98,10 @@ def new_cdvae(preset: str, config: Any = None) -> CDVAE:
 def save_cdvae(
     model: CDVAE, path: Path | str, *, metadata: Mapping[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
-    """Save for use: parameters in `dtype`, normalisation in full.
+    """Save a model for inference: parameters in `dtype`, normalisation in full precision.
 
     Args:
-        metadata: facts that must fit into JSON, among them `elements` and `max_atoms` of the training data.
+        metadata: facts serialisable to JSON, including `elements` and `max_atoms` of the training data.
     """
     parameters = {name for name, _ in model.named_parameters()}
     state = {name: t.to(dtype) if name in parameters else t for name, t in model.state_dict().items()}
@@ -116,7 +116,7 @@ def save_cdvae(
 
 
 def load_cdvae(path: Path | str) -> tuple[CDVAE, dict[str, Any]]:
-    """A saved model in float32, ready to encode and decode, and its metadata.
+    """Return a saved model in float32, ready to encode and decode, and its metadata.
 
     Raises:
         WeightsError: the file is missing, damaged, of another version, or its tensors do not fit its configuration.
@@ -133,10 +133,10 @@ def load_cdvae(path: Path | str) -> tuple[CDVAE, dict[str, Any]]:
 
 @lru_cache(maxsize=2)
 def load_weights(folder: Path | None = None) -> Weights:
-    """The weights that ship with the package, or those of a folder.
+    """Return the weights that ship with the package, or those in a folder.
 
     Raises:
-        WeightsError: a file is missing, damaged or not the one that `lcoms.models.manifest` noted.
+        WeightsError: a file is missing, damaged or differs from its record in the manifest (`lcoms.models.manifest`).
     """
     if folder is None:
         with as_file(files("lcoms").joinpath("weights")) as shipped:
@@ -159,7 +159,7 @@ def load_weights(folder: Path | None = None) -> Weights:
 
 
 def _for_inference(model: CDVAE) -> CDVAE:
-    """Half precision inside the layers where the processor multiplies it natively; elsewhere it would be slower."""
+    """Set half precision inside the layers where the processor supports it natively; elsewhere it would be slower."""
     if not torch.cuda.is_available():
         model.mixed = bool(torch.cpu._is_avx512_bf16_supported())
         bound_kernel_caches()
