@@ -1,1 +1,1 @@
-"""Known crystals whose structures other compositions may take."""
+"""Templates: known crystals whose structures other compositions may adopt."""

@@ -1,8 +1,8 @@
-"""Exact templates: known crystals of every size, told by what their space groups leave free, in one small file.
+"""Exact templates: known crystals of any size in one small file, stored as the free parameters of their space groups.
 
-A prototype is a space group with orbits whose elements are places of a stoichiometry; the crystals of a prototype
-differ in elements, free coordinates and cells. Entries stand by stoichiometry and prototype, so that what belongs to a
-composition is one range of rows. Columns are inflated when they are first asked for.
+A prototype is a space group with orbits, each of which has a place in a stoichiometry instead of an element; crystals
+of a prototype differ in elements, free coordinates and cells. Entries are sorted by stoichiometry and prototype, so
+that the entries of a stoichiometry are one range of rows. Columns are inflated on first access.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Template:
     """A known crystal.
 
     Attributes:
-        id: in its source.
+        id: identifier in its source.
         sites: space group, orbits, free coordinates and conventional cell.
-        e_above_hull: eV/atom, as its source has it; NaN where unknown.
-        formation_energy: eV/atom, as its source has it; NaN where unknown.
-        structure: `structure_id` of the crystal, equal for crystals of one structure.
+        e_above_hull: eV/atom, from its source; NaN where unknown.
+        formation_energy: eV/atom, from its source; NaN where unknown.
+        structure: `structure_id` of the crystal, equal for crystals of the same structure.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Template:
 
     @cached_property
     def crystal(self) -> Crystal:
-        """Its primitive cell."""
+        """The crystal in its primitive cell."""
         return crystal_of(self.sites)
 
     @property
@@ -58,11 +58,11 @@ class Template:
 
 
 class _Starts(NamedTuple):
-    """Where the parts of each prototype begin in the columns, and at last where they end.
+    """Offsets at which the parts of each prototype begin in the columns, and in the last row their end.
 
     Attributes:
-        prototypes: of each stoichiometry.
-        coords, cells: free coordinates and free parameters of the cells of all its entries.
+        prototypes: offsets of the prototypes of each stoichiometry.
+        coords, cells: offsets of the free coordinates and free cell parameters of all entries of a prototype.
     """
 
     prototypes: NDArray[np.int64]
@@ -78,8 +78,8 @@ class ExactTemplates:
     """A library of exact templates.
 
     Attributes:
-        arrays: the columns, by the names that `lcoms.templates.exact_build` gives them.
-        metadata: where they came from.
+        arrays: columns by name; see `lcoms.templates.exact_build`.
+        metadata: source of the crystals.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -91,7 +91,7 @@ class ExactTemplates:
 
     @classmethod
     def load(cls, path: Path | str) -> ExactTemplates:
-        """Read it back; columns are inflated later.
+        """Load a library; columns are inflated on first access.
 
         Raises:
             WeightsError: the file is missing, damaged or of another version.
@@ -107,7 +107,7 @@ class ExactTemplates:
         return int(self._first.entries[-1])
 
     def __getitem__(self, row: int) -> Template:
-        """One entry.
+        """Return one entry.
 
         Raises:
             IndexError: there is no such row.
@@ -128,26 +128,26 @@ class ExactTemplates:
 
     @cached_property
     def element_volumes(self) -> NDArray[np.float64]:
-        """(104,) cubic angstrom by atomic number: sums of them are as the volumes of crystals of one structure."""
+        """Atomic volumes (104,) in cubic angstrom by atomic number; cells of one structure scale as their sums."""
         return self.arrays["element_volumes"].astype(np.float64)
 
     def row_of(self, name: str) -> int | None:
-        """The row of an id; None where it is not there."""
+        """Return the row of an id; None where there is no such entry."""
         return self._rows.get(name)
 
     def rows(self, stoichiometry: tuple[int, ...]) -> range:
-        """Entries of a stoichiometry, whatever their number of formula units."""
+        """Return the rows of a stoichiometry, with any number of formula units."""
         prototypes = self._prototypes(stoichiometry)
         return range(int(self._first.entries[prototypes.start]), int(self._first.entries[prototypes.stop]))
 
     def prototypes(self, stoichiometry: tuple[int, ...]) -> Iterator[tuple[range, int, Orbits]]:
-        """Of each prototype of a stoichiometry the entries, the space group, and the letter and place of each orbit."""
+        """Yield rows, space group, and letter and place of each orbit for all prototypes of a stoichiometry."""
         for prototype in self._prototypes(stoichiometry):
             rows = range(*self._first.entries[prototype : prototype + 2].tolist())
             yield rows, int(self.arrays["groups"][prototype]), self._orbits(prototype)
 
     def elements(self, rows: range) -> NDArray[np.int64]:
-        """(n, k) elements of a range of entries of one stoichiometry, in the order of their places."""
+        """Return the elements (n, k) of a range of entries of one stoichiometry, in the order of their places."""
         if not rows:
             return np.zeros((0, 0), dtype=np.int64)
         k = int(self._n_elements[self._prototype(rows.start)])
@@ -156,17 +156,17 @@ class ExactTemplates:
         return self.arrays["elements"][first : first + k * len(rows)].astype(np.int64).reshape(-1, k)
 
     def n_atoms(self, rows: range) -> NDArray[np.int64]:
-        """Atoms in the primitive cells of a range of entries."""
+        """Return the numbers of atoms in the primitive cells of a range of entries."""
         return np.asarray(self.arrays["n_atoms"][self._prototype(np.arange(rows.start, rows.stop))], dtype=np.int64)
 
     def of_composition(self, composition: Composition) -> list[int]:
-        """Rows of the entries of a composition, whatever their number of formula units."""
+        """Return the rows of a composition, with any number of formula units."""
         rows = self.rows(composition.reduced.stoichiometry)
         same = (self.elements(rows) == elements_in_order(composition.reduced)).all(axis=1) if rows else []
         return [rows[at] for at in np.flatnonzero(same)]
 
     def on_hull(self) -> list[int]:
-        """Rows of the entries that their source has on the hull."""
+        """Return the rows of entries that are on the hull according to their source."""
         heights = decoded_energies(self.arrays["hull"])
         return [int(row) for row in np.flatnonzero(heights <= 0.0)]
 
@@ -189,7 +189,7 @@ class ExactTemplates:
         )
 
     def _orbits(self, prototype: int) -> Orbits:
-        """Letter and place of each orbit."""
+        """Return letter and place of each orbit."""
         orbits = slice(*self._first.orbits[prototype : prototype + 2].tolist())
         letters = self.arrays["letters"][orbits].tobytes().decode()
         return tuple(zip(letters, self.arrays["places"][orbits].tolist(), strict=True))
@@ -214,13 +214,13 @@ class ExactTemplates:
 
     @cached_property
     def _n_elements(self) -> NDArray[np.int64]:
-        """Of each prototype."""
+        """Number of elements of each prototype."""
         counts = np.array([line.count(" ") + 1 for line in self._stoichiometries], dtype=np.int64)
         return np.repeat(counts, self.arrays["n_prototypes"])
 
     @cached_property
     def _n_cell(self) -> NDArray[np.int64]:
-        """Free parameters of the cell of each prototype."""
+        """Number of free cell parameters of each prototype."""
         return cell_sizes(self.arrays["groups"])
 
     @cached_property
@@ -243,6 +243,6 @@ def _joined(high: NDArray[np.uint8], low: NDArray[np.uint8], first: int, n: int)
 
 @lru_cache(maxsize=2)
 def load_templates(folder: Path) -> ExactTemplates | None:
-    """The exact templates that belong to the weights of a folder; None where there are none."""
+    """Return the exact templates in a folder of weights; None where there are none."""
     path = folder / TEMPLATES_FILE
     return ExactTemplates.load(path) if path.is_file() else None

@@ -1,4 +1,4 @@
-"""From known crystals to the columns of `lcoms.templates.exact`."""
+"""Packing of known crystals into the columns of `lcoms.templates.exact`."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from lcoms.templates.exact_codes import (
 from lcoms.templates.stoichiometry import elements_in_order
 
 Prototype = tuple[tuple[int, ...], int, tuple[tuple[str, int], ...]]
-"""Stoichiometry, space group, and of each orbit the letter and the place of its element."""
+"""Stoichiometry, space group, and for each orbit the letter and the place of its element."""
 
 
 class KnownCrystal(NamedTuple):
-    """What is packed of a crystal.
+    """The packed properties of a crystal.
 
     Attributes:
-        sites: as `exact_sites` tells them, with elements in the order of their places.
-        structure: `structure_id`.
+        sites: from `exact_sites`, with elements in the order of their places.
+        structure: `structure_id` of the crystal.
         e_above_hull, formation_energy: eV/atom, NaN where unknown.
     """
 
@@ -57,7 +57,7 @@ def build_templates(
         element_volumes: (104,) cubic angstrom by atomic number.
 
     Raises:
-        DataError: nothing to pack, an id with a line feed, or a cell that is too long.
+        DataError: there is nothing to pack, an id has a line feed, or a cell length is out of range.
     """
     known = [(_composition(one.sites), one) for one in crystals]
     if not known:
@@ -93,7 +93,7 @@ def build_templates(
 
 
 def structure_id(composition: Composition, number: int, orbits: Orbits) -> int:
-    """A number of 31 bits for a structure: stoichiometry, space group and orbits, whatever the elements are."""
+    """Return a 31-bit number for a structure, from stoichiometry, space group and orbits but not the elements."""
     places = {z: place for place, z in enumerate(elements_in_order(composition))}
     words = " ".join(f"{letter}{place}" for letter, place in sorted((letter, places[z]) for letter, z in orbits))
     text = f"{composition.stoichiometry} {number} {words}"
@@ -101,7 +101,7 @@ def structure_id(composition: Composition, number: int, orbits: Orbits) -> int:
 
 
 def as_known(template: Template) -> KnownCrystal:
-    """An entry of a library, to be packed again."""
+    """Return an entry of a library in the form in which it can be packed again."""
     return KnownCrystal(
         template.id, template.sites, template.structure, template.e_above_hull, template.formation_energy
     )
@@ -122,7 +122,7 @@ def _prototype_columns(prototypes: Mapping[Prototype, int]) -> dict[str, NDArray
 
 
 def can_be_packed(sites: ExactSites) -> bool:
-    """Whether the lengths of the conventional cell have codes."""
+    """Return whether the lengths of the conventional cell are in the range that has codes."""
     return bool(SHORTEST <= sites.lengths.min() <= sites.lengths.max() <= LONGEST)
 
 
@@ -134,7 +134,7 @@ def _require_packable(one: KnownCrystal) -> None:
 
 
 def _composition(sites: ExactSites) -> Composition:
-    """Of the primitive cell."""
+    """Return the composition of the primitive cell."""
     counts: dict[int, int] = {}
     for orbit in sites.orbits:
         counts[orbit[1]] = counts.get(orbit[1], 0) + n_primitive_atoms(sites.space_group, (orbit,))
@@ -155,7 +155,7 @@ def _energies(values: list[float]) -> NDArray[np.int32]:
 
 
 def _planes(name: str, codes: list[NDArray[Any]]) -> dict[str, NDArray[np.uint8]]:
-    """High and low bytes apart: the high ones are alike and deflate well."""
+    """Return high and low bytes separately: high bytes are similar and deflate well."""
     whole = np.concatenate(codes).astype(np.int64) if codes else np.zeros(0, dtype=np.int64)
     if len(whole) and not 0 <= whole.min() <= whole.max() < CELL_LEVELS:
         raise DataError("codes of templates must fit into two bytes.")

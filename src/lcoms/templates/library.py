@@ -1,7 +1,8 @@
 """A compact library of the training crystals' latents, searched for chemically similar crystals of a stoichiometry.
 
-Similarity is that of the paired elements (`lcoms.templates.similarity`); elements of equal counts are paired in the
-order of their Mendeleev numbers. Crystals with the same space group, Wyckoff positions and cell count together.
+Crystals are compared by the similarity of their paired elements (`lcoms.templates.similarity`); elements of equal
+counts are paired in the order of their Mendeleev numbers. Crystals with the same space group, Wyckoff positions and
+number of formula units count as one structure.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ class LibraryTemplates:
         n_formula_units: (n,) formula units in the entry's cell.
         distances: (n,) chemical distance, without any penalty.
         indices: (n,) rows of the library.
-        ids: the entries' ids.
-        atomic_numbers: (k,) elements of the composition asked for, ascending; an element alone stands twice.
-        replaces: (n, k) which element of the entry stands for each of them.
-        same_counts: (n,) whether the entry has as many elements; false where a crystal of two stands for an element.
+        ids: ids of the entries.
+        atomic_numbers: (k,) elements of the requested composition, ascending; a single element is listed twice.
+        replaces: (n, k) element of the entry that each of them replaces.
+        same_counts: (n,) whether the entry has as many elements; false where a binary represents an element.
         prototype_probabilities: (n,) prototype probability of each entry's structure among all allowed entries.
-        unseen: probability of none of these structures.
+        unseen: probability that the structure is none of these.
     """
 
     latents: Float[Tensor, "n latent"]
@@ -62,10 +63,10 @@ class LibraryTemplates:
 
 @dataclass(frozen=True, eq=False)
 class LatentLibrary(LibraryArrays):
-    """Crystals with their latents, small enough to ship with the weights, and the search among them."""
+    """Crystals and their latents, small enough to ship with the weights, with a search for similar ones."""
 
     def has(self, composition: Composition) -> bool:
-        """Whether there is an entry of a composition, whatever its number of formula units."""
+        """Return whether there is an entry of a composition, with any number of formula units."""
         members = self._classes.get(composition.reduced.stoichiometry)
         return members is not None and bool(members.holds(composition).any())
 
@@ -79,17 +80,17 @@ class LatentLibrary(LibraryArrays):
         max_per_structure: int | None = None,
         max_atoms: int | None = None,
     ) -> LibraryTemplates:
-        """Entries of the same stoichiometry, chemically nearest first; ties go to the more stable, then to the earlier.
+        """Return entries of the same stoichiometry, chemically nearest first; ties go to the more stable, then earlier.
 
-        What is unstable counts as more distant; where its energy is unknown, as little as it can be. For an element,
-        entries with two elements one to one serve, too: diamond is zinc blende with one element.
+        Unstable entries count as more distant; an unknown energy above the hull is taken at its lower bound. For an
+        element, binary entries of ratio 1:1 are used as well: diamond is zinc blende with a single element.
 
         Args:
-            n: at most so many; fewer where the library has no more.
-            exclude: compositions whose entries are left out, whatever their number of formula units.
-            max_per_composition: at most so many polymorphs of one composition.
-            max_per_structure: at most so many of one structure, and then those come first whose structure has most of
-                the weight: the second of a structure counts half, the third a third.
+            n: largest number of entries; the library may have fewer.
+            exclude: compositions whose entries are left out, with any number of formula units.
+            max_per_composition: largest number of polymorphs of one composition.
+            max_per_structure: largest number of entries of one structure; entries are then ordered by prototype
+                probability, divided by 2 for the second entry of a structure and by 3 for the third.
             max_atoms: leave out entries with larger cells.
         """
         target = composition.reduced
@@ -133,10 +134,10 @@ class LatentLibrary(LibraryArrays):
     def space_groups_near(
         self, latent: Float[Tensor, " latent"], cell: Composition, *, n: int = 24
     ) -> list[tuple[int, float]]:
-        """Space groups of the nearest latents among cells of the same counts, with weights that sum to one.
+        """Return space groups of the nearest latents among cells of the same counts, with weights that sum to one.
 
         Args:
-            n: neighbours asked; each counts exp(-distance).
+            n: number of neighbours; each has the weight exp(-distance).
         """
         if (rows := self._cells.get(tuple(sorted(cell.counts)))) is None:
             return []
@@ -151,7 +152,7 @@ class LatentLibrary(LibraryArrays):
 
     @cached_property
     def _cells(self) -> dict[tuple[int, ...], NDArray[np.int64]]:
-        """Entries by the counts in their cells, ascending."""
+        """Rows by the ascending element counts of their cells."""
         cells: dict[tuple[int, ...], list[int]] = {}
         for row in range(len(self)):
             counts = np.sort(self.counts[self.offsets[row] : self.offsets[row + 1]])
@@ -159,7 +160,7 @@ class LatentLibrary(LibraryArrays):
         return {counts: np.array(rows) for counts, rows in cells.items()}
 
     def classes(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
-        """Of each stoichiometry: the elements, the structures and the energies above the hull (eV/atom) of its entries.
+        """Yield elements, structures and energies above the hull (eV/atom) of the entries of each stoichiometry.
 
         Entries whose Wyckoff pattern is unknown are left out.
         """
@@ -169,9 +170,9 @@ class LatentLibrary(LibraryArrays):
             yield members.elements[known], self._structures(members)[known], hull[known]
 
     def _structures(self, members: StoichiometryClass) -> NDArray[np.int64]:
-        """One number for each structure of a class: space group, Wyckoff pattern, formula units.
+        """Return one label per structure of a class: space group, Wyckoff pattern, formula units, number of elements.
 
-        An entry whose pattern is unknown is alone with its space group and cell.
+        Entries with unknown patterns share a label if their other properties are equal.
         """
         group, pattern = self.space_groups[members.indices], self.patterns[members.indices]
         n_elements = np.diff(self.offsets)[members.indices]
@@ -179,7 +180,7 @@ class LatentLibrary(LibraryArrays):
         return np.asarray(np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1))
 
     def _members(self, target: Composition) -> StoichiometryClass:
-        """Entries that can stand for a composition; where it is an element, all as if of two elements."""
+        """Return entries that can represent a composition; for an element all are written as binaries."""
         own = self._classes.get(target.stoichiometry, empty_class(len(target.counts)))
         if len(target.counts) > 1:
             return own
@@ -187,5 +188,5 @@ class LatentLibrary(LibraryArrays):
 
     @cached_property
     def _classes(self) -> dict[tuple[int, ...], StoichiometryClass]:
-        """Entries by stoichiometry."""
+        """Entries grouped by stoichiometry."""
         return families_by_stoichiometry(self.offsets, self.atomic_numbers, self.counts)

@@ -1,4 +1,4 @@
-"""The arrays of a library and its file: latents in bytes, elements and counts one after another, offsets into them."""
+"""The arrays of a library and its file: latents as bytes, flat arrays of elements and counts, and offsets into them."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ L = TypeVar("L", bound="LibraryArrays")
 
 @dataclass(frozen=True, eq=False)
 class LibraryArrays:
-    """What a library holds: latents, compositions and energies of crystals, packed, and how they are stored.
+    """Packed latents, compositions and energies of the crystals in a library.
 
     Attributes:
         codes: (n, d) int8; a latent is offset + scale * code.
         scale, offset: (d,) float32.
-        offsets: (n + 1,) where each crystal's elements start in the two flat arrays below.
-        atomic_numbers, counts: elements of each cell, ascending by atomic number, and how many atoms of each.
-        instability: (n,) uint8, least possible energy above the hull in steps of 0.01 eV/atom, at most 2.55.
+        offsets: (n + 1,) start of each crystal's elements in the two flat arrays below.
+        atomic_numbers, counts: elements of each cell by ascending atomic number, and numbers of their atoms.
+        instability: (n,) uint8, lower bound of the energy above the hull in steps of 0.01 eV/atom, at most 2.55.
         space_groups: (n,) uint8 numbers, 0 where unknown.
-        patterns: (n,) int16 place of the Wyckoff pattern in the statistics of orbits, -1 where unknown.
+        patterns: (n,) int16 index of the Wyckoff pattern in the statistics of orbits, -1 where unknown.
         site_codes: (m,) uint8 codes of the sites (`lcoms.structure.site_codes`), in the order of the pattern.
-        site_offsets: (n + 1,) where those of each entry start; an entry may have none.
+        site_offsets: (n + 1,) start of each entry's site codes; an entry may have none.
         shapes: (n,) int16 codes of the conventional cells (`lcoms.structure.cell_codes`), 0 where sites have no codes.
-        element_vectors, scales, weighting: similarity of elements; the last holds its hull weight, sharpness and reach.
-        id_bytes: all ids as UTF-8, each ended by a line feed.
-        metadata: where it came from.
+        element_vectors, scales, weighting: similarity of elements; `weighting` holds hull weight, sharpness and reach.
+        id_bytes: all ids as UTF-8, each terminated by a line feed.
+        metadata: source of the crystals.
     """
 
     codes: NDArray[np.int8]
@@ -82,15 +82,15 @@ class LibraryArrays:
         metadata: Mapping[str, Any] | None = None,
         rounded_as: LibraryArrays | None = None,
     ) -> L:
-        """Pack crystals; latents are rounded to 255 levels a dimension.
+        """Pack crystals; latents are rounded to 255 levels per dimension.
 
         Args:
             compositions: of the whole cells, so that formula units are known.
             similarity: of elements; by Mendeleev numbers where None.
-            rounded_as: round to the levels of this library, which `joined` asks for.
+            rounded_as: library to whose levels latents are rounded, as `joined` requires.
 
         Raises:
-            DataError: nothing to pack, lengths that differ, latents that are not finite, or an id with a line feed.
+            DataError: there is nothing to pack, lengths differ, latents are not finite, or an id has a line feed.
         """
         compositions, ids = list(compositions), list(ids)
         z = latents.detach().cpu().numpy().astype(np.float64)
@@ -132,7 +132,7 @@ class LibraryArrays:
         )
 
     def save(self, path: Path | str) -> None:
-        """Write one safetensors file of deflated arrays, with the metadata in its header; offsets go as lengths."""
+        """Write one safetensors file of deflated arrays, with metadata in its header; offsets are stored as lengths."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metadata"}
         for name in OFFSETS:
             arrays[name] = np.diff(arrays[name])
@@ -140,7 +140,7 @@ class LibraryArrays:
 
     @classmethod
     def load(cls: type[L], path: Path | str) -> L:
-        """Read it back.
+        """Load a library.
 
         Raises:
             WeightsError: the file is missing, damaged or of another version.
@@ -154,10 +154,10 @@ class LibraryArrays:
         return library
 
     def require_whole(self) -> None:
-        """Whether arrays have lengths that fit each other.
+        """Check that the lengths of the arrays are consistent.
 
         Raises:
-            ValueError: they do not.
+            ValueError: they are not.
         """
         n, dim = self.codes.shape
         lengths = {len(one) for one in (self.instability, self.space_groups, self.patterns, self.shapes, self.ids)}
@@ -174,22 +174,22 @@ class LibraryArrays:
         return len(self.codes)
 
     def latents(self, indices: NDArray[np.integer] | None = None) -> Float[Tensor, "n latent"]:
-        """Latents in float32, of all entries or of some."""
+        """Return the latents of all or of the given entries, in float32."""
         codes = self.codes if indices is None else self.codes[indices]
         return torch.from_numpy(self.offset + self.scale * codes.astype(np.float32))
 
     def composition(self, index: int) -> Composition:
-        """What the cell of an entry holds."""
+        """Return the composition of an entry's cell."""
         part = slice(self.offsets[index], self.offsets[index + 1])
         return Composition(tuple(self.atomic_numbers[part].tolist()), tuple(self.counts[part].tolist()))
 
     def sites(self, index: int) -> tuple[int, ...]:
-        """Codes of an entry's sites in the order of its pattern; none where they are unknown."""
+        """Return the codes of an entry's sites in the order of its pattern; empty where they are unknown."""
         return tuple(self.site_codes[self.site_offsets[index] : self.site_offsets[index + 1]].tolist())
 
     @cached_property
     def n_atoms(self) -> NDArray[np.int64]:
-        """(n,) atoms in the entries' cells."""
+        """Numbers of atoms (n,) in the entries' cells."""
         return np.add.reduceat(self.counts.astype(np.int64), self.offsets[:-1])
 
     @cached_property
@@ -201,10 +201,10 @@ class LibraryArrays:
         return ElementSimilarity(self.element_vectors, self.scales, *self.weighting.tolist())
 
     def joined(self: L, other: L) -> L:
-        """These entries and then those of a library that was rounded as this one; similarity and metadata stay.
+        """Return these entries followed by those of another library; similarity and metadata are those of this one.
 
         Raises:
-            ValueError: it was rounded otherwise.
+            ValueError: the latents of the other library are rounded to other levels.
         """
         if not (np.array_equal(self.scale, other.scale) and np.array_equal(self.offset, other.offset)):
             raise ValueError("latents of the two libraries have other levels")
@@ -216,7 +216,7 @@ class LibraryArrays:
         return replace(self, **joined)
 
     def with_similarity(self: L, similarity: ElementSimilarity) -> L:
-        """The same crystals, compared in another way."""
+        """Return the same crystals with another similarity of elements."""
         return replace(
             self,
             element_vectors=similarity.vectors,

@@ -1,4 +1,4 @@
-"""Templates for a composition: known crystals of probable structures, with its elements on the sites."""
+"""Templates for a composition: known crystals of probable structures, with its elements on their sites."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from lcoms.templates.exact_codes import decoded_energies
 from lcoms.templates.similarity import ElementSimilarity
 from lcoms.templates.stoichiometry import StoichiometryClass, elements_in_order, place_of_each, prototype_probabilities
 
-MOST_UNSTABLE = 0.1  # eV/atom above the hull; crystals higher up are no templates for others
+MOST_UNSTABLE = 0.1  # eV/atom above the hull; crystals above it are not used as templates
 
 
 @dataclass(frozen=True)
 class TemplateChoice:
-    """Which templates are taken for a composition.
+    """Which templates are used for a composition.
 
     Attributes:
-        n: at most so many.
-        units: least and most formula units in the primitive cell.
-        exclude_same: leave entries of the very composition out, as a benchmark must.
-        max_per_structure: at most so many of one structure.
-        max_per_composition: at most so many of one composition.
-        max_hull: eV/atom; entries that are higher above the hull (`least_heights`) are left out.
+        n: largest number of templates.
+        units: smallest and largest number of formula units in the primitive cell.
+        exclude_same: leave out entries of the same composition, as a benchmark must.
+        max_per_structure: largest number of templates of one structure.
+        max_per_composition: largest number of templates of one composition.
+        max_hull: eV/atom; entries higher above the hull (`least_heights`) are left out.
     """
 
     n: int = 20
@@ -45,10 +45,10 @@ class ChosenTemplate:
     """A template for a composition.
 
     Attributes:
-        row: of the library.
-        n_formula_units: of the composition, in the primitive cell.
-        distance: chemical distance of its own composition.
-        prototype_probability: of its structure.
+        row: row of the library.
+        n_formula_units: formula units of the composition in the primitive cell.
+        distance: chemical distance between the template's composition and the requested one.
+        prototype_probability: prototype probability of its structure.
     """
 
     row: int
@@ -61,10 +61,10 @@ class ChosenTemplate:
 def choose_templates(
     composition: Composition, templates: ExactTemplates, similarity: ElementSimilarity, choice: TemplateChoice
 ) -> list[ChosenTemplate]:
-    """Entries of the same stoichiometry, the most probable structures first, as `LatentLibrary.nearest` has it.
+    """Return entries of the same stoichiometry, the most probable structures first, as in `LatentLibrary.nearest`.
 
-    The second of a structure counts half, the third a third. For an element, entries with two elements one to one
-    serve, too.
+    Probabilities are divided by 2 for the second entry of a structure, by 3 for the third. For an element, binary
+    entries of ratio 1:1 are used as well.
     """
     target = composition.reduced
     members, structures, heights = template_members(target, templates)
@@ -97,7 +97,7 @@ def choose_templates(
 
 
 def prototype_shares(chosen: Sequence[ChosenTemplate]) -> dict[int, float]:
-    """Of each structure its probability, without what every structure gets for none of them."""
+    """Return the normalised probability of each structure, without the part that all get from unseen structures."""
     probabilities = {one.template.structure: one.prototype_probability for one in chosen}
     least = min(probabilities.values(), default=0.0)
     total = sum(probability - least for probability in probabilities.values())
@@ -107,16 +107,16 @@ def prototype_shares(chosen: Sequence[ChosenTemplate]) -> dict[int, float]:
 
 
 def substitute(composition: Composition, template: Template, element_volumes: NDArray[np.float64]) -> Crystal:
-    """The template's sites with the elements of a composition, exactly in its space group, in a cell scaled to fit.
+    """Put the elements of a composition on the template's sites, exactly in its space group, and scale the cell.
 
-    Elements of equal counts are paired in the order of their Mendeleev numbers; an element alone takes the sites of
-    both elements of a template with two one to one. The cell keeps its shape.
+    Elements of equal counts are paired in the order of their Mendeleev numbers; a single element takes the sites of
+    both elements of a binary template of ratio 1:1. The cell keeps its shape.
 
     Args:
-        element_volumes: as `ExactTemplates.element_volumes`; the volume changes as their sums do.
+        element_volumes: see `ExactTemplates.element_volumes`; the volume scales with their sum over the cell.
 
     Raises:
-        FormulaError: the stoichiometry is another one.
+        FormulaError: the stoichiometries differ.
     """
     old = template.composition
     target = composition.reduced
@@ -136,7 +136,7 @@ def substitute(composition: Composition, template: Template, element_volumes: ND
 
 
 def known_entries(templates: ExactTemplates, composition: Composition) -> list[Template]:
-    """All known crystals of a composition, lowest in energy first (`least_heights`), those of unknown energy last."""
+    """Return all known crystals of a composition by energy (`least_heights`), those of unknown energy last."""
     found = [templates[row] for row in templates.of_composition(composition)]
     hull, energies = (np.array([getattr(t, name) for t in found]) for name in ("e_above_hull", "formation_energy"))
     heights = least_heights(hull, energies, np.zeros(len(found), dtype=np.int64)).tolist()
@@ -148,15 +148,16 @@ def known_entries(templates: ExactTemplates, composition: Composition) -> list[T
 def least_heights(
     hull: NDArray[np.float64], energies: NDArray[np.float64], compositions: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Heights above the hull (eV/atom) where known, else the least they can be.
+    """Return energies above the hull (eV/atom) where known, else lower bounds of them.
 
-    The least is the height above the hull that other crystals of the composition tell of, or above the best of them
-    where none does, and the height above the elements if that is more; 0 where no energy is known either.
+    The lower bound is the height above the hull energy known from other crystals of the composition, or above the
+    lowest of these crystals where it is not known, or the height above the elements if that is larger; 0 where no
+    energy is known.
 
     Args:
-        hull: (n,) heights, NaN where unknown.
-        energies: (n,) of formation, eV/atom, NaN where unknown.
-        compositions: (n,) equal numbers for crystals of one composition.
+        hull: (n,) energies above the hull, NaN where unknown.
+        energies: (n,) formation energies, eV/atom, NaN where unknown.
+        compositions: (n,) labels, equal for crystals of one composition.
     """
     known = np.isfinite(hull) & np.isfinite(energies)
     told, best = (np.full(compositions.max(initial=0) + 1, np.inf) for _ in range(2))
@@ -170,10 +171,10 @@ def least_heights(
 def template_members(
     target: Composition, templates: ExactTemplates, *, alone: bool = False
 ) -> tuple[StoichiometryClass, NDArray[np.int64], NDArray[np.float64]]:
-    """Entries for a composition, their structures, and their heights above the hull (eV/atom).
+    """Return entries for a composition, their structures, and their energies above the hull (eV/atom; `least_heights`).
 
     Args:
-        alone: for an element, leave entries of two elements one to one out.
+        alone: for an element, leave out binary entries of ratio 1:1.
     """
     rows = templates.rows(target.stoichiometry)
     units = templates.n_atoms(rows) // target.n_atoms

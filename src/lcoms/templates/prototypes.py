@@ -1,7 +1,7 @@
-"""Prototypes with names: which one a crystal is ("rock salt, B1"), and those that may serve a composition as templates.
+"""Named prototypes: which one a crystal is ("rock salt, B1"), and which may be templates for a composition.
 
 The 288 crystals are those of the AFLOW Library of Crystallographic Prototypes (Mehl et al., Computational Materials
-Science 136, S1, 2017) that pymatgen carries; `prototypes.json` tells them as exact templates, with their names.
+Science 136, S1, 2017) that pymatgen includes; `prototypes.json` holds them as exact templates, with their names.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Prototype:
     """A structure type.
 
     Attributes:
-        mineral: its common name, such as "Halite, Rock Salt"; may be empty.
-        strukturbericht: its designation, such as B1; may be empty.
-        aflow: its label in the AFLOW library, such as AB_cF8_225_a_b.
-        template: the crystal it is named after.
+        mineral: common name, such as "Halite, Rock Salt"; may be empty.
+        strukturbericht: Strukturbericht designation, such as B1; may be empty.
+        aflow: label in the AFLOW library, such as AB_cF8_225_a_b.
+        template: crystal after which it is named.
     """
 
     mineral: str
@@ -46,7 +46,7 @@ class Prototype:
 
     @property
     def name(self) -> str:
-        """For people: "Halite, Rock Salt (B1)", "C11_b (Si2Mo)", or the formula of the crystal it is named after."""
+        """Readable name: "Halite, Rock Salt (B1)", "C11_b (Si2Mo)", or the formula of its crystal with "type"."""
         formula = self.template.composition.reduced_formula
         first = self.mineral or self.strukturbericht or f"{formula} type"
         if self.mineral and self.strukturbericht:
@@ -56,16 +56,16 @@ class Prototype:
 
 @cache
 def prototypes() -> tuple[Prototype, ...]:
-    """All of them."""
+    """Return all prototypes."""
     rows: list[dict[str, Any]] = json.loads(files("lcoms.templates").joinpath("prototypes.json").read_text())
     return tuple(_prototype(row) for row in rows)
 
 
 def prototype_of(crystal: Crystal, *, symprec: float = STANDARD_SYMPREC) -> Prototype | None:
-    """The prototype that a crystal matches best, with pymatgen's default tolerances and in its space group; None: none.
+    """Return the best matching prototype of a crystal's space group, at pymatgen's default tolerances, or None.
 
     Args:
-        symprec: angstrom, at which its space group is looked for.
+        symprec: angstrom; tolerance for determining the space group.
     """
     stoichiometry = crystal.composition.stoichiometry
     near = [one for one in prototypes() if one.template.composition.stoichiometry == stoichiometry]
@@ -84,10 +84,10 @@ def prototype_of(crystal: Crystal, *, symprec: float = STANDARD_SYMPREC) -> Prot
 
 
 def prototype_templates(composition: Composition, *, exclude_same: bool = False) -> list[Prototype]:
-    """Prototypes of the stoichiometry of a composition.
+    """Return the prototypes of the stoichiometry of a composition.
 
     Args:
-        exclude_same: leave out those named after a crystal of the very composition, as a benchmark must.
+        exclude_same: leave out those named after a crystal of the same composition, as a benchmark must.
     """
     target = composition.reduced
     found = [one for one in prototypes() if one.template.composition.stoichiometry == target.stoichiometry]
@@ -95,10 +95,10 @@ def prototype_templates(composition: Composition, *, exclude_same: bool = False)
 
 
 def prototypes_named(name: str) -> list[Prototype]:
-    """Prototypes of a name: of the mineral or a part of it, a Strukturbericht, an AFLOW label, or a formula.
+    """Return prototypes by mineral name or part of it, Strukturbericht designation, AFLOW label, or formula.
 
     Raises:
-        ConfigError: there is none; the nearest names are told.
+        ConfigError: there is none; the message suggests the closest names.
     """
     wanted = _plain(name)
     found = [one for one in prototypes() if wanted and wanted in _names(one)]
@@ -111,7 +111,7 @@ def prototypes_named(name: str) -> list[Prototype]:
 
 
 def _names(prototype: Prototype) -> dict[str, str]:
-    """Names by which it is found, as they are compared and as they are said."""
+    """Return names by which a prototype is found: normalised name to name as written."""
     template = prototype.template
     parts = re.split(r",| or |/|;", prototype.mineral)
     said = [prototype.mineral, *parts, prototype.strukturbericht, prototype.aflow, template.composition.reduced_formula]
@@ -123,7 +123,7 @@ def _plain(name: str) -> str:
 
 
 def prototype_row(sites: ExactSites, *, mineral: str, strukturbericht: str, aflow: str) -> dict[str, Any]:
-    """A prototype as it stands in the file."""
+    """Return a prototype in the form of the file."""
     return {
         "mineral": mineral,
         "strukturbericht": strukturbericht,
@@ -146,7 +146,7 @@ def _prototype(row: dict[str, Any]) -> Prototype:
 
 
 def relabelled_crystals(template: Template, composition: Composition) -> Iterator[Crystal]:
-    """The template's crystal with the elements of a composition, in all ways that keep the counts."""
+    """Yield the template's crystal with the elements of a composition, in all assignments that keep the counts."""
     old, crystal = template.composition.reduced, template.crystal
     count_of = dict(zip(old.atomic_numbers, old.counts, strict=True))
     target = composition.reduced

@@ -1,9 +1,9 @@
-"""How well one element stands for another in a crystal, learned from which training crystals share a structure.
+"""How well one element can replace another in a crystal, learned from training crystals that share a structure.
 
-Every element has a vector; the distance of two compositions of one stoichiometry is the mean distance of the vectors of
-their paired elements times their number and a scale. The vectors are learned so that a crystal's neighbours have its
-structure (neighbourhood components analysis, Goldberger et al. 2004). Without learning, the vectors are the elements'
-Mendeleev numbers (Pettifor's chemical scale).
+Every element has a vector; the distance between two compositions of one stoichiometry is the mean distance between the
+vectors of their paired elements, times the number of elements and a scale. The vectors are learned so that a crystal's
+neighbours have its structure (neighbourhood components analysis, Goldberger et al. 2004). Without learning, they are
+the elements' Mendeleev numbers (Pettifor's chemical scale).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lcoms.structure.elements import N_ELEMENTS, mendeleev_number
 
-MOST_ELEMENTS = 5  # compositions of more share one scale
+MOST_ELEMENTS = 5  # compositions with more elements share this scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +24,12 @@ class ElementSimilarity:
     """Distances between compositions.
 
     Attributes:
-        vectors: (104, d) of the elements by atomic number; the first row stands for none.
-        scales: (6,) by the number of elements.
-        hull: distance that 1 eV/atom above the hull counts for.
+        vectors: (104, d) vectors of the elements by atomic number; the first row is unused.
+        scales: (6,) by number of elements.
+        hull: distance equivalent to 1 eV/atom above the hull.
         sharpness: a neighbour at distance d has the weight exp(-sharpness d).
-        reach: distance of one more, for none of the structures seen: where all neighbours are far, no structure
-            has a large probability.
+        reach: distance of a virtual neighbour that represents unseen structures: where all real neighbours are far, no
+            structure has a large probability.
     """
 
     vectors: Float[NDArray[np.float32], "n_elements d"]
@@ -40,7 +40,7 @@ class ElementSimilarity:
 
     @classmethod
     def mendeleev(cls) -> ElementSimilarity:
-        """Distances are sums of differences of Mendeleev numbers."""
+        """Return the similarity whose distances are sums of differences between Mendeleev numbers."""
         numbers = [0.0] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)]
         scales = np.ones(MOST_ELEMENTS + 1, dtype=np.float32)
         return cls(np.array(numbers, dtype=np.float32)[:, None], scales, hull=20.0, sharpness=0.3, reach=20.0)
@@ -48,11 +48,11 @@ class ElementSimilarity:
     def distances(
         self, elements: Int[NDArray[np.integer], "n k"], target: Int[NDArray[np.integer], " k"], n_elements: int
     ) -> Float[NDArray[np.float64], " n"]:
-        """From each row of elements to the target, paired in their order.
+        """Return distances from each row of elements to the target, paired by column.
 
         Args:
-            n_elements: of the target; fewer than there are columns where one element is paired with two, and then the
-                farther one counts: half a crystal of the element itself is not near.
+            n_elements: number of elements of the target; less than the number of columns where one element is paired
+                with two. The larger distance then counts: a binary that contains the element is not near for that.
         """
         lengths = np.linalg.norm(self.vectors[elements].astype(np.float64) - self.vectors[target], axis=-1)
         apart = lengths.mean(axis=1) if n_elements == elements.shape[1] else lengths.max(axis=1)

@@ -1,4 +1,4 @@
-"""Entries of a library that have one stoichiometry: their order, and their prototype probabilities."""
+"""Library entries of one stoichiometry: their order, and their prototype probabilities."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from lcoms.structure.elements import N_ELEMENTS, mendeleev_number
 from lcoms.templates.similarity import ElementSimilarity
 
 INSTABILITY_STEP = 0.01  # eV/atom
-UNSEEN = 0.1  # of the weight of none of the structures that each of them gets all the same
+UNSEEN = 0.1  # fraction of the weight of unseen structures that is added to each structure
 _MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
 
 
 @dataclass(frozen=True, eq=False)
 class StoichiometryClass:
-    """Entries of one stoichiometry; elements stand by count, then along the chemical scale."""
+    """Entries of one stoichiometry; elements are sorted by count, then along the chemical scale."""
 
     indices: NDArray[np.int64]
     elements: NDArray[np.int64]
     n_formula_units: NDArray[np.int64]
 
     def holds(self, composition: Composition) -> NDArray[np.bool_]:
-        """Which entries are of a composition that has this stoichiometry, or is an element that entries stand for."""
+        """Return which entries have a composition of this stoichiometry, or an element written as a binary."""
         return np.asarray((self.elements == self.in_order(composition)).all(axis=1))
 
     def in_order(self, composition: Composition) -> NDArray[np.int64]:
-        """Elements of such a composition as they stand here."""
+        """Return the elements of such a composition in the order of this class."""
         numbers, counts = np.array(composition.atomic_numbers), np.array(composition.counts)
         return np.resize(numbers[scale_order(counts, numbers)], self.elements.shape[1])
 
     def doubled_with(self, pairs: StoichiometryClass) -> StoichiometryClass:
-        """Entries of elements as if of two elements one to one, and those that are."""
+        """Return entries of elements written as binaries of ratio 1:1, followed by entries of such binaries."""
         return StoichiometryClass(
             np.concatenate([self.indices, pairs.indices]),
             np.concatenate([np.repeat(self.elements, 2, axis=1), pairs.elements]),
@@ -46,10 +46,10 @@ class StoichiometryClass:
 def families_by_stoichiometry(
     offsets: NDArray[np.integer], atomic_numbers: NDArray[np.integer], counts: NDArray[np.integer]
 ) -> dict[tuple[int, ...], StoichiometryClass]:
-    """Entries by stoichiometry.
+    """Group entries by stoichiometry.
 
     Args:
-        offsets: (n + 1,) where the elements of each entry begin, with their counts in its cell.
+        offsets: (n + 1,) start of each entry's elements and of their counts in its cell.
     """
     classes: dict[tuple[int, ...], StoichiometryClass] = {}
     n_elements = np.diff(offsets)
@@ -69,18 +69,18 @@ def families_by_stoichiometry(
 
 
 def empty_class(n_elements: int) -> StoichiometryClass:
-    """No entries of so many elements."""
+    """Return a class without entries for a number of elements."""
     nothing = np.zeros(0, dtype=np.int64)
     return StoichiometryClass(nothing, np.zeros((0, n_elements), dtype=np.int64), nothing)
 
 
 def scale_order(counts: NDArray[np.integer], elements: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Order of the elements (last axis) by count, then by Mendeleev number."""
+    """Return the order of the elements (last axis) by count, then by Mendeleev number."""
     return np.argsort(counts * 1000 + _MENDELEEV[elements], axis=-1, kind="stable")
 
 
 def elements_in_order(composition: Composition) -> list[int]:
-    """Elements of a composition by count, then along the chemical scale: the place of each in a structure."""
+    """Return the elements of a composition by count, then along the chemical scale: their places in a structure."""
     numbers, counts = np.array(composition.atomic_numbers), np.array(composition.counts)
     return [int(z) for z in numbers[scale_order(counts, numbers)]]
 
@@ -91,10 +91,10 @@ def prototype_probabilities(
     allowed: NDArray[np.int64],
     similarity: ElementSimilarity,
 ) -> tuple[NDArray[np.float64], float]:
-    """Prototype probability of each entry's structure, zero for entries that are not allowed, and for none of them."""
+    """Return the prototype probability of each entry's structure (0 if not allowed), and that of unseen structures."""
     probabilities, unseen = np.zeros(len(cost)), 1.0
     if len(allowed):
-        nearest = min(cost[allowed].min(), similarity.reach)  # keeps the weights from vanishing all together
+        nearest = min(cost[allowed].min(), similarity.reach)  # keeps the weights from all vanishing
         weights = np.exp(-similarity.sharpness * (cost[allowed] - nearest))
         nobody = np.exp(-similarity.sharpness * (similarity.reach - nearest))
         _, label = np.unique(structures[allowed], return_inverse=True)
@@ -105,7 +105,7 @@ def prototype_probabilities(
 
 
 def place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many rows with an equal key come before each row."""
+    """Return the number of rows with an equal key before each row."""
     _, label = np.unique(keys, axis=0, return_inverse=True)
     label = label.reshape(-1)
     by_label = np.argsort(label, kind="stable")
@@ -119,9 +119,9 @@ def place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:
 def instability_of(
     compositions: Sequence[Composition], energies: NDArray[np.float64], hull: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """Energy above the hull where known, else the least it can be, in steps of 0.01 eV/atom.
+    """Return the energy above the hull where known, else its lower bound, in steps of 0.01 eV/atom.
 
-    The least is the height above the elements, or above the best entry of the same composition, if that is more.
+    The lower bound is the height above the elements, or above the lowest entry of the composition if that is larger.
     """
     best: dict[Composition, float] = {}
     for composition, energy in zip(compositions, energies, strict=True):

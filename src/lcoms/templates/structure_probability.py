@@ -1,7 +1,7 @@
 """How often chemically similar known crystals have a structure.
 
-Crystals are of one structure here where stoichiometry, space group and the orbits' multiplicities, free coordinates and
-places are equal, whatever the choice of origin and axes: what a relaxed crystal can be compared by.
+Two crystals have the same structure here if stoichiometry, space group and the orbits' multiplicities, numbers of free
+coordinates and places are equal. This does not depend on origin and axes, so relaxed crystals can be compared by it.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from lcoms.templates.similarity import ElementSimilarity
 from lcoms.templates.stoichiometry import elements_in_order
 
 Signature = tuple[int, tuple[tuple[int, int, int], ...]]
-"""Space group, and of each orbit its atoms in the primitive cell, its free coordinates and the place of its element."""
+"""Space group, and for each orbit its atoms in the primitive cell, its free coordinates and its element's place."""
 
 
 @dataclass(frozen=True)
 class StructureProbabilities:
-    """Of each structure of a stoichiometry the share of the similar known crystals that have it.
+    """Fractions of the chemically similar known crystals that have each structure of a stoichiometry.
 
     Attributes:
-        shares: by what tells structures apart; empty where there are no known crystals, and then all are alike.
+        shares: fraction by signature; empty where there are no known crystals, so that all structures are equal.
     """
 
     shares: Mapping[Signature, float]
 
     def of(self, crystal: Crystal, *, symprec: float) -> float:
-        """That of a crystal's structure; 0 where no known crystal has it or the symmetry search fails.
+        """Return the fraction for a crystal's structure; 0 where no known crystal has it or the symmetry search fails.
 
         Args:
-            symprec: angstrom.
+            symprec: angstrom; tolerance of the symmetry search.
         """
         found = wyckoff_orbits(crystal, symprec=symprec) if self.shares else None
         return 0.0 if found is None else self.of_orbits(crystal.composition, *found)
 
     def of_orbits(self, composition: Composition, number: int, orbits: Orbits) -> float:
-        """The same by space group and orbits."""
+        """Return the fraction for a space group with orbits."""
         places = {z: at for at, z in enumerate(elements_in_order(composition))}
         return self.shares.get(signature(number, tuple((letter, places[z]) for letter, z in orbits)), 0.0)
 
@@ -54,10 +54,10 @@ ALL_ALIKE = StructureProbabilities({})
 def structure_probabilities(
     composition: Composition, templates: ExactTemplates, similarity: ElementSimilarity, *, exclude_same: bool
 ) -> StructureProbabilities:
-    """Those of the structures that templates of the stoichiometry of a composition have.
+    """Return the probabilities of the structures of the templates of a composition's stoichiometry.
 
     Args:
-        exclude_same: leave crystals of the very composition out, as a benchmark must.
+        exclude_same: leave out crystals of the same composition, as a benchmark must.
     """
     target = composition.reduced
     members, _, heights = template_members(target, templates, alone=True)
@@ -79,11 +79,11 @@ def structure_probabilities(
 
 
 def signature(number: int, places: Orbits) -> Signature:
-    """What crystals of one structure have in common.
+    """Return the signature that all crystals of one structure share.
 
     Args:
-        number: of the space group.
-        places: of each orbit the letter and the place of its element in the stoichiometry.
+        number: space group number.
+        places: for each orbit the letter and the place of its element in the stoichiometry.
     """
     sizes, positions = orbit_sizes(number, places), wyckoff_positions(number)
     parts = [(size, positions[letter].n_free, at) for size, (letter, at) in zip(sizes, places, strict=True)]

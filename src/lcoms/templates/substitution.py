@@ -1,9 +1,8 @@
-"""Starts of other stoichiometries: the elements of a library entry exchanged orbit by orbit.
+"""Templates of other stoichiometries: the elements of a library entry are replaced orbit by orbit.
 
-Where two orbits of a crystal hold one element, they may hold two, and the other way round: a chalcopyrite is a zinc
-blende with two cations. So an entry whose orbits can be shared out among the elements of a composition is a start for
-it, though its own formula has other counts. Of all ways to share them out the ones that exchange the most similar
-elements are taken.
+Two orbits with the same element may hold different ones, and vice versa: chalcopyrite is zinc blende with two cations.
+An entry whose orbits can be distributed over the elements of a composition is therefore a template for it, even if the
+entry's formula has other counts. Of all distributions, those that replace elements by the most similar ones are used.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from lcoms.templates.similarity import MOST_ELEMENTS
 from lcoms.templates.stoichiometry import INSTABILITY_STEP
 from lcoms.templates.wyckoff_statistics import OrbitStatistics
 
-MOST_ENTRIES = 300  # whose orbits are looked at, those that might be nearest
-MOST_SHARINGS = 2  # of one entry
-MOST_LOOKS = 2_000  # at ways to share out the orbits of one entry
+MOST_ENTRIES = 300  # entries whose orbits are examined: those with the smallest lower bound of the distance
+MOST_SHARINGS = 2  # distributions per entry
+MOST_LOOKS = 2_000  # steps in the search for distributions of one entry's orbits
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,10 @@ class Substituted:
 
     Attributes:
         index: row of the library.
-        n_formula_units: of the composition in the entry's cell.
-        orbits, sites: what sits where, and the codes of the sites.
-        distance: chemical distance, as between crystals of one stoichiometry.
-        prototype_probability: share of the weight that all such templates have together.
+        n_formula_units: formula units of the composition in the entry's cell.
+        orbits, sites: orbits with their elements, and the codes of their sites.
+        distance: chemical distance, on the scale of crystals of one stoichiometry.
+        prototype_probability: fraction of the total weight of all such templates.
     """
 
     index: int
@@ -55,12 +54,12 @@ def substituted(
     units: tuple[int, int],
     max_alike: int,
 ) -> list[Substituted]:
-    """Entries of other stoichiometries for a composition, those whose structure is most probable first.
+    """Return entries of other stoichiometries for a composition, the most probable structures first.
 
     Args:
-        n: at most so many.
-        units: least and most formula units in the cell.
-        max_alike: of one structure, which is a space group with orbits.
+        n: largest number of entries.
+        units: smallest and largest number of formula units in the cell.
+        max_alike: largest number of entries of one structure, which is a space group with orbits.
     """
     target = composition.reduced
     found = [
@@ -90,7 +89,10 @@ def substituted(
 
 
 def _nearest(target: Composition, library: LatentLibrary, units: tuple[int, int]) -> NDArray[np.int64]:
-    """Rows of entries of fitting size and other stoichiometry that might be near, by the element most like each."""
+    """Return rows of entries of fitting size and other stoichiometry, nearest first by a lower bound of the distance.
+
+    The bound pairs each atom with the most similar element of the target.
+    """
     sizes = library.n_atoms
     n, rest = np.divmod(sizes, target.n_atoms)
     fits = (rest == 0) & (n >= units[0]) & (n <= units[1]) & (library.patterns >= 0)
@@ -107,7 +109,7 @@ def _nearest(target: Composition, library: LatentLibrary, units: tuple[int, int]
 def _sharings(
     target: Composition, library: LatentLibrary, statistics: OrbitStatistics, index: int
 ) -> list[Substituted]:
-    """The nearest ways to share out the orbits of an entry."""
+    """Return the distributions of an entry's orbits over the elements that have the smallest distances."""
     number, cell = int(library.space_groups[index]), library.composition(index)
     coded = statistics.coded_orbits(number, cell, int(library.patterns[index]), library.sites(index))
     if coded is None:
@@ -122,11 +124,11 @@ def _sharings(
 def shared_out(
     target: Composition, library: LatentLibrary, number: int, orbits: Orbits
 ) -> list[tuple[float, tuple[int, ...]]]:
-    """The nearest ways to share out the orbits of a primitive cell: chemical distances, and elements orbit by orbit.
+    """Return the nearest distributions of a primitive cell's orbits: chemical distances, and elements orbit by orbit.
 
     Args:
-        target: reduced; its atoms divide those of the cell.
-        number: of the space group.
+        target: reduced composition; its number of atoms divides that of the cell.
+        number: space group number.
     """
     sizes = orbit_sizes(number, orbits)
     units = sum(sizes) // target.n_atoms
@@ -143,10 +145,10 @@ def shared_out(
 def _cheapest(
     sizes: Sequence[int], room: Sequence[int], costs: NDArray[np.float64]
 ) -> list[tuple[float, tuple[int, ...]]]:
-    """The cheapest ways to give each orbit an element, so that each element has its number of atoms.
+    """Return the cheapest assignments of elements to orbits in which each element has its number of atoms.
 
     Args:
-        costs: (orbits, elements).
+        costs: (orbits, elements) cost of each assignment.
     """
     order = np.argsort(-np.array(sizes), kind="stable").tolist()
     to_come = np.append(np.cumsum(costs.min(axis=1)[order][::-1])[::-1], 0.0).tolist()
@@ -177,13 +179,13 @@ def _cheapest(
 
 
 def _in_order(orbits: Orbits, sites: Sequence[int], elements: Sequence[int]) -> tuple[Orbits, tuple[int, ...]]:
-    """Orbits with new elements, and their sites, in the order of letters and elements."""
+    """Return orbits with new elements, and their sites, sorted by letter and element."""
     rows = sorted((letter, z, site) for (letter, _), z, site in zip(orbits, elements, sites, strict=True))
     return tuple((letter, z) for letter, z, _ in rows), tuple(site for _, _, site in rows)
 
 
 def _apart(library: LatentLibrary, target: Composition) -> NDArray[np.float64]:
-    """(104, k) distances of all elements to those of a composition."""
+    """Return the distances (104, k) of all elements to those of a composition."""
     vectors = library.element_vectors.astype(np.float64)
     return np.asarray(np.linalg.norm(vectors[:, None] - vectors[list(target.atomic_numbers)], axis=-1))
 

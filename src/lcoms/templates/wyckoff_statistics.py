@@ -1,4 +1,4 @@
-"""Which Wyckoff positions crystals of a space group and a stoichiometry occupy, counted over the training crystals."""
+"""Statistics over the training crystals: Wyckoff positions occupied for a space group and element counts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from lcoms.templates.stoichiometry import elements_in_order
 
 FORMAT = 1
 Pattern = tuple[tuple[str, int], ...]
-"""Wyckoff letter of each orbit and the place of its element, by count and then along the chemical scale."""
+"""Wyckoff letter of each orbit and the place of its element, ordered by count and then along the chemical scale."""
 
 
 @dataclass(frozen=True, eq=False)
 class OrbitStatistics:
-    """Patterns by space group and by the counts in the primitive cell, ascending, with how often each was seen."""
+    """Frequencies of patterns by space group and ascending counts in the primitive cell."""
 
     patterns: Mapping[tuple[int, tuple[int, ...]], Mapping[Pattern, int]]
 
@@ -45,7 +45,7 @@ class OrbitStatistics:
         return cls({key: seen for key, seen in kept.items() if seen})
 
     def joined(self, other: OrbitStatistics) -> OrbitStatistics:
-        """Both counted together; patterns that are known here keep their places."""
+        """Return the combined statistics; patterns known here keep their indices."""
         patterns = {key: dict(seen) for key, seen in self.patterns.items()}
         for key, seen in other.patterns.items():
             mine = patterns.setdefault(key, {})
@@ -54,7 +54,7 @@ class OrbitStatistics:
         return OrbitStatistics(patterns)
 
     def orbits(self, number: int, composition: Composition) -> list[tuple[Orbits, float]]:
-        """Orbits that a cell's contents may take in a space group, with their shares, the most usual first."""
+        """Return the orbits of a cell's contents known in a space group, with fractions, the most frequent first."""
         seen = self.patterns.get((number, _counts(composition)), {})
         elements, total = elements_in_order(composition), sum(seen.values())
         return [
@@ -63,7 +63,7 @@ class OrbitStatistics:
         ]
 
     def place(self, composition: Composition, number: int, orbits: Orbits) -> int:
-        """Place of the pattern of a primitive cell among those of its group and counts; -1 where it was not seen."""
+        """Return the index of a primitive cell's pattern among those of its group and counts; -1 where it is unseen."""
         pattern = _pattern(composition, orbits)
         return next(
             (k for k, one in enumerate(self.patterns.get((number, _counts(composition)), {})) if one == pattern), -1
@@ -72,11 +72,11 @@ class OrbitStatistics:
     def coded_orbits(
         self, number: int, composition: Composition, place: int, codes: Sequence[int]
     ) -> tuple[Orbits, tuple[int, ...]] | None:
-        """Orbits that a cell's contents take in a pattern, and the codes that belong to them; None without the pattern.
+        """Return the orbits of a cell's contents in a pattern, and their codes; None where there is no such pattern.
 
         Args:
-            place: of the pattern among those of its group and counts.
-            codes: of the orbits in the order of the pattern, as `in_pattern_order` gives them.
+            place: index of the pattern among those of its group and counts.
+            codes: codes of the orbits in the order of the pattern, from `in_pattern_order`.
         """
         seen = list(self.patterns.get((number, _counts(composition)), {}))
         if not 0 <= place < len(seen) or len(seen[place]) != len(codes):
@@ -86,7 +86,7 @@ class OrbitStatistics:
         return tuple((letter, z) for letter, z, _ in pairs), tuple(code for _, _, code in pairs)
 
     def save(self, path: Path) -> None:
-        """Write them as JSON."""
+        """Write the statistics as JSON."""
         groups: dict[str, dict[str, dict[str, int]]] = {}
         for (number, counts), seen in sorted(self.patterns.items()):
             rows = {" ".join(f"{letter}{place}" for letter, place in pattern): n for pattern, n in seen.items()}
@@ -95,7 +95,7 @@ class OrbitStatistics:
 
     @classmethod
     def load(cls, path: Path) -> OrbitStatistics:
-        """Read them back.
+        """Load the statistics.
 
         Raises:
             WeightsError: the file is missing, damaged or of another version.
@@ -120,17 +120,17 @@ class OrbitStatistics:
 
 @lru_cache(maxsize=2)
 def load_orbits(folder: Path) -> OrbitStatistics:
-    """The statistics that belong to the weights of a folder."""
+    """Return the statistics in a folder of weights."""
     return OrbitStatistics.load(folder / ORBITS_FILE)
 
 
 def described(crystal: Crystal, *, symprec: float) -> SitesDescribed | None:
-    """Space group, orbits and site codes, with elements in the order of patterns: equal structures have one pattern."""
+    """Return space group, orbits and site codes, with elements ordered so that equal structures have one pattern."""
     return describe_sites(crystal, symprec=symprec, elements=elements_in_order(crystal.composition))
 
 
 def in_pattern_order(composition: Composition, orbits: Orbits, codes: Sequence[int]) -> tuple[int, ...]:
-    """Codes of orbits in the order of the pattern that the orbits make, whatever the elements are."""
+    """Return the codes of orbits in the order of their pattern, which does not depend on the elements."""
     elements = elements_in_order(composition)
     order = sorted((letter, elements.index(z), code) for (letter, z), code in zip(orbits, codes, strict=True))
     return tuple(code for _, _, code in order)
