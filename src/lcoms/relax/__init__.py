@@ -1,4 +1,4 @@
-"""Relaxation of many crystals with any oracle: positions and cell, on all cores, with a status for each."""
+"""Relaxation of positions and cells of many crystals with any oracle, on all cores, with a status for each crystal."""
 
 from lcoms.relax.optimizer import Relaxation
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status, Trajectory

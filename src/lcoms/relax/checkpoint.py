@@ -1,8 +1,7 @@
-"""Results on disk, one line of JSON each, written through before the next: whatever kills the run, they are there.
+"""Results on disk, one line of JSON each, written to disk before the next, so that they survive any crash.
 
-The first line says which oracle and options they belong to; each other line has a digest of itself, so that damage is
-noticed. Results are found again by the start's own numbers, so
-that crystals may be added or put in another order between runs.
+The first line states oracle and options; every other line has a digest, so that damage is detected. Results are
+identified by the numbers of the start crystal, so that crystals may be added or reordered between runs.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ VERSION = 2
 
 
 def crystal_key(crystal: Crystal) -> str:
-    """Equal for crystals of equal numbers in equal order."""
+    """Return a key that is equal for crystals with identical numbers in identical order."""
     digest = hashlib.sha256()
     for array in (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers):
         digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
@@ -33,13 +32,13 @@ class Checkpoint(Closing):
     """An open file of results; use it with `with`.
 
     Args:
-        path: the file; made where there is none.
+        path: the file; created if missing.
         oracle: name of the oracle.
         config: options of the relaxation.
 
     Raises:
-        ConfigError: the file is of another oracle or other options, or in use by another run.
-        DataError: the file is no checkpoint, or a line of it is damaged.
+        ConfigError: the file belongs to another oracle or other options, or is in use by another run.
+        DataError: the file is not a checkpoint, or one of its lines is damaged.
     """
 
     def __init__(self, path: Path, oracle: str, config: RelaxConfig) -> None:
@@ -54,11 +53,11 @@ class Checkpoint(Closing):
         return len(self._results)
 
     def get(self, crystal: Crystal) -> RelaxResult | None:
-        """The result of this start, where it is there."""
+        """Return the result for a start crystal; None where there is none."""
         return self._results.get(crystal_key(crystal))
 
     def put(self, start: Crystal, result: RelaxResult) -> None:
-        """Store a result; on disk when this returns."""
+        """Store a result; it is on disk when this returns."""
         key = crystal_key(start)
         self._results[key] = result
         self._journal.append((key, result))
@@ -76,5 +75,5 @@ def _decode(content: Any) -> tuple[str, RelaxResult]:
 
 
 def _digest(content: Any) -> str:
-    """Of all that a line says."""
+    """Return the digest of a line's content."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""Many relaxations on one oracle: the batch is filled up again as crystals finish, and each crystal's path is its own.
+"""Many independent relaxations with one oracle; the batch is refilled as crystals finish.
 
-A crystal's result does not depend on its company as long as the oracle's numbers do not.
+A crystal's result does not depend on the other crystals as long as the oracle's numbers do not.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def relax_stream(
     take: Callable[[int, bool], Sequence[tuple[Key, Crystal]]],
     emit: Callable[[Key, RelaxResult], None],
 ) -> None:
-    """Relax all that `take` gives, the oracle's batch size at a time.
+    """Relax all crystals that `take` returns, in batches of the oracle's size.
 
     Args:
-        oracle: its exceptions and NaN end the crystals they come from, none else.
-        config: for all crystals.
-        take: called with how many crystals there is room for, and whether nothing is left to do meanwhile; returns
-            crystals with keys of their own. Nothing, where nothing was left to do, ends the stream.
-        emit: called with the key and result of each crystal as soon as it is done.
+        oracle: its exceptions and NaN end only the crystals that cause them.
+        config: options for all crystals.
+        take: called with the number of free places in the batch, and whether the batch is empty; returns crystals with
+            unique keys. Returning none when the batch is empty ends the stream.
+        emit: called with the key and result of each crystal as soon as it is finished.
     """
     live: dict[Key, Relaxation] = {}
     refusals: dict[Composition, str] = {}
@@ -60,7 +60,7 @@ def relax_stream(
 
 
 def _refusal(oracle: EnergyOracle, composition: Composition, known: dict[Composition, str]) -> str:
-    """Why the oracle cannot handle a composition; empty where it can."""
+    """Return why the oracle cannot handle a composition; empty where it can."""
     if composition not in known:
         try:
             oracle.check([composition])
@@ -71,14 +71,14 @@ def _refusal(oracle: EnergyOracle, composition: Composition, known: dict[Composi
 
 
 def evaluate_each(oracle: EnergyOracle, crystals: Sequence[Crystal]) -> list[Evaluation]:
-    """The oracle's records; where it raises, each crystal is asked about alone, and the culprits get a status."""
+    """Return the oracle's records; if it raises, evaluate crystals one by one and give those that fail a status."""
     if not crystals:
         return []
     try:
         answers = oracle.evaluate(crystals)
         if len(answers) != len(crystals):
             raise ValueError(f"{len(answers)} records for {len(crystals)} crystals")
-    except Exception as error:  # whatever an oracle raises concerns its crystals only
+    except Exception as error:  # any exception of an oracle concerns its crystals only
         if len(crystals) > 1:
             return [answer for crystal in crystals for answer in evaluate_each(oracle, [crystal])]
         log.debug("oracle %s raised", oracle.name, exc_info=True)
@@ -88,7 +88,7 @@ def evaluate_each(oracle: EnergyOracle, crystals: Sequence[Crystal]) -> list[Eva
 
 
 def _sound(answer: Evaluation, crystal: Crystal) -> Evaluation:
-    """The record, or one with a status where its numbers cannot be used."""
+    """Return the record, or one with a failure status where its numbers cannot be used."""
     if not answer.ok:
         return answer
     if np.shape(answer.forces) != (crystal.n_atoms, 3) or np.shape(answer.stress) != (3, 3):

@@ -1,9 +1,9 @@
 """The relaxation of one crystal, positions and cell, one evaluation at a time.
 
-L-BFGS (Liu & Nocedal, Math. Program. 45, 503, 1989, algorithm 2.1) on atoms' displacements and strain, the strain times
-STRAIN_LENGTH sqrt(n_atoms) so that both are lengths of like stiffness. A step is never longer than `max_step`; one that
-leads above all of the last few energies is taken back and halved, so that no crystal ends above its start. Nothing
-depends on other crystals, and a rotated crystal takes the rotated path. Under pressure the enthalpy takes the place of
+L-BFGS (Liu & Nocedal, Math. Program. 45, 503, 1989, algorithm 2.1) on atomic displacements and strain; the strain is
+multiplied by STRAIN_LENGTH sqrt(n_atoms) so that both are lengths of similar stiffness. A step is never longer than
+`max_step`; a step to an energy above all of the last few is rejected and halved, so no crystal ends above its start.
+Nothing depends on other crystals, and a rotated crystal follows the rotated path. Under pressure the enthalpy replaces
 the energy. In a fixed cell only the atoms move.
 """
 
@@ -22,25 +22,25 @@ from lcoms.relax.result import RelaxConfig, RelaxResult, Status, Trajectory
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import plane_spacings, shortest_distance
 
-# Lengths and counts chosen by the number of steps that random cells of NaCl, ZnS and SrTiO3 need with CHGNet.
+# Chosen to minimise the number of steps of random cells of NaCl, ZnS and SrTiO3 with CHGNet.
 STRAIN_LENGTH = 2.0  # angstrom
 MEMORY = 10
 FIRST_STIFFNESS = 40.0  # eV/angstrom^2, before any curvature is known
-LEAST_CURVATURE = 1e-5  # angstrom^2/eV: pairs of step and change of gradient below it tell nothing
-RECENT = 4  # energies that a step may rise to the highest of
-ROUNDING = 1e-6  # eV/atom that energies may be off
-LEAST_STEP = 1e-4  # angstrom; where even these lead up, the forces are not the energy's slope
+LEAST_CURVATURE = 1e-5  # angstrom^2/eV: pairs of step and gradient change below it carry no information
+RECENT = 4  # number of recent energies; a step may rise to the highest of them
+ROUNDING = 1e-6  # eV/atom, numerical error of energies
+LEAST_STEP = 1e-4  # angstrom; if the energy rises even along such a step, the forces are not its gradient
 
 Rows = Float[NDArray[np.float64], "rows 3"]
 
 
 def residual(crystal: Crystal, evaluation: Evaluation) -> float:
-    """What must fall below fmax: the largest force, or principal stress times the volume over the number of atoms."""
+    """Return the quantity compared with fmax: the largest force or principal stress times volume per atom."""
     return _longest(np.concatenate([evaluation.forces, crystal.volume / crystal.n_atoms * evaluation.stress]))
 
 
 class Relaxation:
-    """One crystal on its way: evaluate `crystal`, `tell` the result, until that returns a `RelaxResult`."""
+    """The relaxation of one crystal: evaluate `crystal` and `tell` the evaluation until it returns a `RelaxResult`."""
 
     def __init__(self, crystal: Crystal, config: RelaxConfig) -> None:
         self.crystal = crystal
@@ -59,7 +59,7 @@ class Relaxation:
         self._frames: list[Crystal] = []
 
     def tell(self, evaluation: Evaluation) -> RelaxResult | None:
-        """Take the evaluation of `crystal`; moves on to the next, or returns the result."""
+        """Process the evaluation of `crystal`; move to the next crystal, or return the result."""
         self._n_evaluations += 1
         if not evaluation.ok:
             return self._end(Status.ORACLE_FAILED, evaluation.status)
@@ -84,11 +84,11 @@ class Relaxation:
         return self._finished() or self._move(self._direction())
 
     def failed(self, reason: str) -> RelaxResult:
-        """The result where the oracle cannot be asked."""
+        """Return the result for a crystal that the oracle cannot evaluate."""
         return self._end(Status.ORACLE_FAILED, reason)
 
     def check_start(self) -> RelaxResult | None:
-        """The result of a start that no oracle should be asked about; None for all others."""
+        """Return the result for a start that is out of bounds and should not be evaluated; None for all others."""
         problem = self._out_of_bounds(self._start)
         return self._end(Status.EXPLODED, f"the start is out of bounds: {problem}") if problem else None
 
@@ -112,7 +112,7 @@ class Relaxation:
         self._recent.append(evaluation.energy)
 
     def _back(self) -> RelaxResult | None:
-        """From the last accepted crystal again, half as far; the curvature met there is forgotten."""
+        """Return to the last accepted crystal, halve the step and discard the stored curvature."""
         assert self._at is not None
         assert self._step is not None
         length = _longest(self._step)
@@ -134,7 +134,7 @@ class Relaxation:
         return None
 
     def _direction(self) -> Rows:
-        """Where L-BFGS goes from the accepted crystal; down the gradient where it knows nothing."""
+        """Return the L-BFGS step from the accepted crystal; steepest descent without stored curvature."""
         assert self._at is not None
         gradient = self._at[2]
         q = gradient.copy()
@@ -156,7 +156,11 @@ class Relaxation:
         return -q
 
     def _move(self, step: Rows) -> RelaxResult | None:
-        """Make the crystal that the step leads to the next to evaluate; half a step where it leads out of bounds."""
+        """Make the crystal at the end of the step, limited to the largest length, the next to evaluate.
+
+        Returns:
+            None, or the result where that crystal is out of bounds.
+        """
         assert self._at is not None
         origin = self._at[0]
         step = step * min(1.0, self._max_step / max(_longest(step), 1e-12))
@@ -173,7 +177,7 @@ class Relaxation:
         return None
 
     def _out_of_bounds(self, crystal: Crystal) -> str:
-        """A sentence where the crystal is no crystal any more."""
+        """Return a sentence on the bound that the crystal violates; empty where there is none."""
         config = self._config
         per_atom = crystal.volume / crystal.n_atoms
         if not config.volume_bounds[0] <= per_atom <= config.volume_bounds[1]:
@@ -203,6 +207,6 @@ class Relaxation:
 
 
 def _longest(rows: Rows) -> float:
-    """The longest vector of the atoms or, if larger, the largest principal value of the last three rows, the strain."""
+    """Return the larger of the atoms' longest vector and the strain's largest principal value (the last three rows)."""
     atoms, strain = rows[:-3], rows[-3:]
     return float(max(np.sqrt((atoms * atoms).sum(axis=1).max()), np.abs(np.linalg.eigvalsh(strain)).max()))

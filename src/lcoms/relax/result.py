@@ -1,4 +1,4 @@
-"""What is asked of a relaxation, what comes of it, and both as JSON that gives every number back to the last bit."""
+"""Options and results of a relaxation, and their conversion to JSON, which preserves every number to the last bit."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class RelaxConfig:
 
     Attributes:
         fmax: eV/angstrom; the largest force on an atom, and the largest principal stress times the volume over the
-            number of atoms (in eV), must both fall below it. ASE's UnitCellFilter asks the same of the stress's rows,
-            which are never longer.
-        max_steps: moves at most.
-        pressure: eV/angstrom^3, under which the enthalpy E + pV falls in place of the energy.
-        fixed_cell: whether only the atoms move; stresses then do not count.
-        max_step: angstrom that an atom moves at most in a step.
-        trajectory: "none", "energies" of each step, or "frames" too.
+            number of atoms (in eV), must both fall below it. ASE's UnitCellFilter applies the same limit to the rows of
+            the stress, which are never longer.
+        max_steps: largest number of moves.
+        pressure: eV/angstrom^3; the enthalpy E + pV is minimised instead of the energy.
+        fixed_cell: whether only the atoms move; stresses are then ignored.
+        max_step: angstrom; largest displacement of an atom in one step.
+        trajectory: "none", "energies" of each step, or also "frames".
         hopeless_above: eV/atom; a crystal still above it after `hopeless_after` steps is given up. None: never.
-        hopeless_after: steps.
-        min_distance: angstrom; nearer atoms mean that the crystal has exploded.
-        volume_bounds: least and largest volume, in cubic angstrom per atom.
-        length_bounds: least distance between lattice planes and largest length of a lattice vector, in angstrom.
+        hopeless_after: number of steps.
+        min_distance: angstrom; a crystal with closer atoms has exploded.
+        volume_bounds: smallest and largest volume, in cubic angstrom per atom.
+        length_bounds: smallest distance between lattice planes and largest length of a lattice vector, in angstrom.
 
     Raises:
-        ConfigError: a value that cannot be used.
+        ConfigError: a value is out of range.
     """
 
     fmax: float = 0.05
@@ -84,8 +84,8 @@ class Trajectory:
     """The path of one crystal, the start first.
 
     Attributes:
-        energies: eV, at each evaluation, steps that were taken back included.
-        frames: the crystals evaluated; empty unless they were asked for.
+        energies: eV, at each evaluation, including rejected steps.
+        frames: evaluated crystals; empty unless requested.
     """
 
     energies: tuple[float, ...]
@@ -94,18 +94,17 @@ class Trajectory:
 
 @dataclass(frozen=True, eq=False)
 class RelaxResult:
-    """What came of one crystal.
+    """The result for one crystal.
 
     Attributes:
-        crystal: the relaxed crystal; where it did not converge, the one of lowest energy on the way; the start where
-            there is none.
-        energy: eV, of the cell of `crystal`, under pressure its enthalpy; NaN where the oracle gave none.
-        status: how it ended.
-        n_steps: moves made.
-        fmax: eV/angstrom, the measure of `RelaxConfig.fmax` at `crystal`; NaN where unknown.
-        reason: a sentence where the status is not "converged".
-        start_energy: eV, of the start, under pressure its enthalpy; NaN where unknown.
-        trajectory: where it was asked for; its energies are enthalpies, too.
+        crystal: relaxed crystal; if it did not converge, the crystal of lowest energy on the path, or else the start.
+        energy: eV per cell of `crystal`, under pressure the enthalpy; NaN where the oracle gave none.
+        status: how the relaxation ended.
+        n_steps: number of moves.
+        fmax: eV/angstrom, the quantity limited by `RelaxConfig.fmax`, at `crystal`; NaN where unknown.
+        reason: explanation where the status is not "converged".
+        start_energy: eV per cell of the start, under pressure the enthalpy; NaN where unknown.
+        trajectory: None unless requested; its energies are also enthalpies under pressure.
         pressure: eV/angstrom^3.
     """
 
@@ -129,17 +128,17 @@ class RelaxResult:
 
     @property
     def without_pressure(self) -> float:
-        """eV/atom, the energy E alone."""
+        """The energy E without pV, eV/atom."""
         return (self.energy - self.pressure * self.crystal.volume) / self.crystal.n_atoms
 
     @classmethod
     def without_energy(cls, crystal: Crystal, status: Status, reason: str) -> RelaxResult:
-        """Of a crystal that got nowhere."""
+        """Return the result of a crystal for which there is no energy."""
         return cls(crystal, math.nan, status, 0, math.nan, reason)
 
 
 def crystal_to_dict(crystal: Crystal) -> dict[str, Any]:
-    """Ready for JSON, exact."""
+    """Return a crystal as a JSON-compatible dict, without loss of precision."""
     return {
         "lattice": crystal.lattice.tolist(),
         "frac_coords": crystal.frac_coords.tolist(),
@@ -148,12 +147,12 @@ def crystal_to_dict(crystal: Crystal) -> dict[str, Any]:
 
 
 def crystal_from_dict(content: dict[str, Any]) -> Crystal:
-    """The inverse of `crystal_to_dict`."""
+    """Return the crystal of a dict from `crystal_to_dict`."""
     return Crystal(*(np.array(content[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
 
 
 def result_to_dict(result: RelaxResult) -> dict[str, Any]:
-    """Ready for JSON, exact; NaN becomes null."""
+    """Return a result as a JSON-compatible dict, without loss of precision; NaN becomes None."""
     content: dict[str, Any] = {
         "crystal": crystal_to_dict(result.crystal),
         "energy": _number(result.energy),
@@ -172,7 +171,7 @@ def result_to_dict(result: RelaxResult) -> dict[str, Any]:
 
 
 def result_from_dict(content: dict[str, Any]) -> RelaxResult:
-    """The inverse of `result_to_dict`."""
+    """Return the result of a dict from `result_to_dict`."""
     trajectory = None
     if "energies" in content:
         frames = tuple(crystal_from_dict(frame) for frame in content["frames"])

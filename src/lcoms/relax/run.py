@@ -1,4 +1,4 @@
-"""`relax_crystals`: crystals and an oracle in, one result for each out, in order."""
+"""`relax_crystals`: relax many crystals with an oracle and return one result for each, in order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lcoms.relax.result import RelaxConfig, RelaxResult, Status
 from lcoms.relax.worker import serve
 from lcoms.structure.crystal import Crystal
 
-CRYSTALS_PER_PROCESS = 8  # fewer are done sooner than another process has started
+CRYSTALS_PER_PROCESS = 8  # fewer finish before another process has started
 
 
 def relax_crystals(
@@ -35,27 +35,26 @@ def relax_crystals(
 ) -> list[RelaxResult]:
     """Relax positions and cells of many crystals at once.
 
-    Each result is the same whatever the number of processes, the order of the crystals and interruptions, if the oracle
-    gives the same numbers for a crystal alone and among others (CHGNet here does).
+    Results do not depend on the number of processes, the order of the crystals or interruptions if the oracle gives the
+    same numbers for a crystal alone and in a batch (as CHGNet does here).
 
     Args:
-        crystals: starts; equal ones are relaxed once.
-        oracle: a name for `make_oracle`, or an oracle itself, which is then used in this process.
-        config: when to stop, RelaxConfig() where None.
-        processes: how many; None: as many as there are cores and work for them.
-        checkpoint: a file that keeps each result as soon as it is there; a later call goes on from it. Crystals that a
-            process died of, that failed for want of memory, or that the oracle could not evaluate at all, are tried
-            again.
-        progress: called with each crystal's number in the list and its result, as they come, those found in the
-            checkpoint first.
+        crystals: start structures; identical ones are relaxed once.
+        oracle: a name for `make_oracle`, or an oracle object, which is then used in this process.
+        config: when to stop; None is RelaxConfig().
+        processes: number of processes; None uses as many as there are cores and work for them.
+        checkpoint: file that stores each result as soon as it is ready; a later call continues from it. Crystals whose
+            process died, that ran out of memory, or that the oracle could not evaluate at all are tried again.
+        progress: called with each crystal's index in the list and its result as they finish, those from the checkpoint
+            first.
 
     Returns:
-        One result a crystal, in order; failures carry a status, also where the oracle does not know the elements, and
-        none is left out.
+        One result per crystal, in order; failures carry a status, even where the oracle does not know the elements, and
+        no crystal is left out.
 
     Raises:
         OracleError: the oracle cannot be made.
-        ConfigError: more than one process was asked for with an oracle object, or the checkpoint is of another run.
+        ConfigError: several processes are requested with an oracle object, or the checkpoint belongs to another run.
     """
     config = config or RelaxConfig()
     if processes is not None and processes < 1:
@@ -92,7 +91,7 @@ def _resume(
     settle: Callable[[int, RelaxResult], None],
     store: Checkpoint,
 ) -> None:
-    """Take what the checkpoint holds, relax the rest, and keep each result before it is told."""
+    """Take the results in the checkpoint, relax the other crystals, and store each result before it is reported."""
     missing = []
     for number in numbers:
         known = store.get(crystals[number])
@@ -110,7 +109,7 @@ def _resume(
 
 
 def _transient(result: RelaxResult) -> bool:
-    """Whether another run may do better: with more memory, or with what the oracle lacked at the first evaluation."""
+    """Return whether another run may succeed: with more memory, or with what the oracle lacked at its first call."""
     failed = result.status is Status.ORACLE_FAILED
     lacked = failed and (isnan(result.start_energy) or MACHINE in result.reason)
     return lacked or result.status is Status.WORKER_DIED
@@ -124,7 +123,7 @@ def _relax(
     processes: int | None,
     emit: Callable[[int, RelaxResult], None],
 ) -> None:
-    """Relax those of these numbers, here or in other processes; these make the oracle, so that it loads only there."""
+    """Relax the crystals of these indices, here or in other processes; the oracle is then loaded only in those."""
     if not numbers:
         return
     if processes is None:
@@ -149,7 +148,7 @@ def _relax_elsewhere(
     processes: int,
     emit: Callable[[int, RelaxResult], None],
 ) -> None:
-    """In several processes; each result is emitted here, as it comes."""
+    """Relax crystals in several processes; results are emitted in this one as they finish."""
     done: SimpleQueue[tuple[int, Future[RelaxResult]]] = SimpleQueue()
 
     def put(number: int, future: Future[RelaxResult]) -> None:
@@ -173,5 +172,5 @@ def _relax_elsewhere(
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

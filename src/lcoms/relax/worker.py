@@ -1,4 +1,4 @@
-"""What a child process of a relaxation does: it makes the oracle and keeps its batch full of crystals."""
+"""Child process of a relaxation: it makes the oracle and keeps its batch full of crystals."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lcoms.structure.crystal import Crystal
 
 
 def serve(setup: tuple[str, RelaxConfig], tasks: Tasks) -> None:
-    """Relax crystals as they come.
+    """Relax crystals as they arrive.
 
     Args:
-        setup: name of the oracle, and options.
+        setup: name of the oracle and options.
     """
     name, config = setup
     try:
