@@ -1,1 +1,1 @@
-"""Lattice vibrations in the harmonic approximation, by phonopy and any energy model (extra `phonons`)."""
+"""Lattice vibrations in the harmonic approximation, with phonopy and any energy model (extra `phonons`)."""

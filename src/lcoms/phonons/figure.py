@@ -1,4 +1,4 @@
-"""The phonon density of states as a figure."""
+"""Figure of the phonon density of states."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZE = (6.0, 4.0)  # inches
 
 
 def density_figure(phonons: Phonons, title: str) -> Figure:
-    """States per THz and primitive cell; imaginary frequencies stand left of zero."""
+    """Return a figure of the states per THz and primitive cell; imaginary frequencies are shown left of zero."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE, layout="constrained")

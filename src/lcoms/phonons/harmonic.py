@@ -1,4 +1,4 @@
-"""Force constants by finite displacements in a supercell: soft modes, density of states and free energies.
+"""Phonons from finite displacements in a supercell: soft modes, density of states and free energies.
 
 Frequencies are in THz; imaginary ones are negative. Free energies are harmonic (Togo and Tanaka 2015).
 """
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 LEAST_EDGE = 7.5  # angstrom, of the supercell
 MOST_ATOMS = 220  # in the supercell
-DISPLACEMENT = 0.03  # angstrom; large enough for the noise of single precision
-MESH = 45.0  # angstrom; phonopy's measure of how dense the sampled wave vectors are
+DISPLACEMENT = 0.03  # angstrom; large enough for forces to exceed the noise of single precision
+MESH = 45.0  # angstrom; phonopy's measure of the density of sampled wave vectors
 KJ_PER_MOL = 96.48533212  # of an eV
 SYMPREC = 0.01
-LARGEST_FORCE = 0.05  # eV/angstrom; with more the crystal is at no minimum
+LARGEST_FORCE = 0.05  # eV/angstrom; with larger forces the crystal is not at a minimum
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class PhononConfig:
     Attributes:
         temperature: K, of the free energy.
         displacement: angstrom.
-        least_edge: angstrom; the conventional cell is repeated until its edges are so long.
-        most_atoms: in the supercell; it is made smaller for large cells.
+        least_edge: angstrom; the conventional cell is repeated until its edges are at least this long.
+        most_atoms: largest number of atoms in the supercell, which is smaller for large cells.
 
     Raises:
-        ConfigError: a value that cannot be used.
+        ConfigError: a value is out of range.
     """
 
     temperature: float = 300.0
@@ -68,18 +68,18 @@ class Phonons:
     """Vibrations of one crystal.
 
     Attributes:
-        crystal: conventional cell that was repeated.
-        repeats: how often along each axis.
-        n_displaced: supercells whose forces were computed.
-        largest_force: eV/angstrom in the crystal at rest.
+        crystal: conventional cell that is repeated.
+        repeats: repeats along each axis.
+        n_displaced: number of displaced supercells.
+        largest_force: eV/angstrom, in the undisplaced crystal.
         soft: unstable modes at the wave vectors that fit the supercell, the softest first.
-        lowest: THz; lowest frequency there, negative where imaginary, acoustic modes at rest left out.
-        frequencies: (n,) THz of the density of states.
+        lowest: THz; lowest frequency at these wave vectors, negative where imaginary, without acoustic modes at Γ.
+        frequencies: (n,) THz, abscissa of the density of states.
         density: (n,) states per THz and primitive cell.
         temperature: K.
         free_energy: eV/atom, harmonic, without the static energy; None where modes are unstable.
-        zero_point: eV/atom, at 0 K; None as well.
-        entropy: eV/K/atom; None as well.
+        zero_point: eV/atom, at 0 K; None where modes are unstable.
+        entropy: eV/K/atom; None where modes are unstable.
     """
 
     crystal: Crystal
@@ -97,12 +97,16 @@ class Phonons:
 
     @property
     def stable(self) -> bool:
-        """Whether no mode is soft."""
+        """Whether there are no soft modes."""
         return not self.soft
 
 
 def require_phonopy() -> None:
-    """Raises ConfigError where phonopy is not installed."""
+    """Check that phonopy is installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
     if find_spec("phonopy") is None:
         raise ConfigError('phonopy is not installed; type: pip install "lcoms[phonons]"')
 
@@ -114,10 +118,10 @@ def compute_phonons(
     *,
     on_batch: Callable[[int], None] | None = None,
 ) -> Phonons:
-    """Vibrations of a crystal as it is; relax it first, with the same oracle.
+    """Compute the vibrations of a crystal as given; relax it first, with the same oracle.
 
     Args:
-        on_batch: called with how many displaced supercells are done.
+        on_batch: called with the number of finished supercells.
 
     Raises:
         ConfigError: phonopy is not installed.
@@ -145,7 +149,7 @@ def compute_phonons(
 
 
 def supercell_repeats(cell: Crystal, config: PhononConfig) -> tuple[int, int, int]:
-    """How often each edge is repeated: until all are long enough, or the atoms too many.
+    """Return the repeats of each edge: increased until all edges are long enough or there would be too many atoms.
 
     Raises:
         CrystalError: the cell itself has too many atoms.
@@ -180,7 +184,7 @@ def _displaced(cell: Crystal, repeats: tuple[int, int, int], crystal: Crystal, c
 def _from_phonopy(atoms: object) -> Crystal:
     from phonopy.structure.atoms import PhonopyAtoms
 
-    if not isinstance(atoms, PhonopyAtoms):  # phonopy leaves out displacements that are not needed
+    if not isinstance(atoms, PhonopyAtoms):  # phonopy uses None for displacements that are not needed
         raise TypeError("a displaced supercell is missing.")
     return Crystal(np.array(atoms.cell), np.array(atoms.scaled_positions), np.array(atoms.numbers))
 

@@ -1,7 +1,7 @@
-"""Soft modes and their names: the wave vector, the irreducible representation where it is known, and what moves.
+"""Soft modes and their names: wave vector, irreducible representation where known, and the atoms that move.
 
-Only wave vectors that fit the supercell are asked about, where the frequencies are exact: between them they are
-interpolated, and small supercells make interpolated acoustic modes imaginary.
+Only wave vectors commensurate with the supercell are considered, where frequencies are exact: between them they are
+interpolated, and in small supercells interpolated acoustic modes become imaginary.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from phonopy import Phonopy
 
 SOFT = 0.3  # THz; imaginary frequencies smaller than this are noise
-SAME = 0.05  # THz; modes so near are one, degenerate
+SAME = 0.05  # THz; modes closer than this are degenerate
 FIRST_HEXAGONAL, FIRST_CUBIC = 143, 195  # space groups
-MOVES = 0.2  # share of a mode's squared displacement from which on an element is named
+MOVES = 0.2  # least fraction of a mode's squared displacement for an element to be named
 _CUBIC: dict[str, dict[tuple[str, ...], str]] = {
     "P": {("0", "0", "1/2"): "X", ("0", "1/2", "1/2"): "M", ("1/2", "1/2", "1/2"): "R"},
     "F": {("0", "0", "1"): "X", ("1/2", "1/2", "1/2"): "L", ("0", "1/2", "1"): "W"},
     "I": {("0", "0", "1"): "H", ("0", "1/2", "1/2"): "N", ("1/2", "1/2", "1/2"): "P"},
 }
-"""Points of the cubic zones by the sorted sizes of their components in the conventional reciprocal cell."""
+"""Points of the cubic zones by the sorted absolute components in the conventional reciprocal cell."""
 _HEXAGONAL: dict[tuple[tuple[str, ...], str], str] = {
     (("0", "0"), "1/2"): "A",
     (("0", "1/2"), "0"): "M",
@@ -37,7 +37,7 @@ _HEXAGONAL: dict[tuple[tuple[str, ...], str], str] = {
     (("1/3", "1/3"), "0"): "K",
     (("1/3", "1/3"), "1/2"): "H",
 }
-"""Points of the hexagonal zone by the sorted sizes in the plane, and the size along the axis."""
+"""Points of the hexagonal zone by the sorted absolute components in the plane, and that along the axis."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class SoftMode:
 
     Attributes:
         frequency: THz, negative for imaginary.
-        wave_vector: in the conventional reciprocal cell.
-        point: its name, such as "X"; the components where it has none.
-        degeneracy: how many modes there are of this kind at this wave vector.
-        irrep: irreducible representation; empty where it is not known.
-        motion: what moves, and along which axis, such as "Ti along z".
+        wave_vector: components in the conventional reciprocal cell.
+        point: name and components of the wave vector, such as "X (0, 0, 1)".
+        degeneracy: number of degenerate modes at this wave vector.
+        irrep: irreducible representation; empty where unknown.
+        motion: the elements that move and their direction, such as "Ti along z".
     """
 
     frequency: float
@@ -62,14 +62,14 @@ class SoftMode:
 
     @property
     def name(self) -> str:
-        """One line that says it all."""
+        """One line with frequency, wave vector, representation, motion and degeneracy."""
         kind = f", {self.irrep}" if self.irrep else ""
         times = f", {self.degeneracy} of them" if self.degeneracy > 1 else ""
         return f"{-self.frequency:.1f}i THz at {self.point}{kind}: {self.motion}{times}"
 
 
 def soft_modes(phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]) -> tuple[tuple[SoftMode, ...], float]:
-    """Soft modes, the softest first, and the lowest frequency in THz; rigid shifts of the crystal do not count."""
+    """Return the soft modes, the softest first, and the lowest frequency in THz, without the acoustic modes at Γ."""
     modes: list[SoftMode] = []
     lowest = np.inf
     number = space_group_number(cell, symprec=0.01)
@@ -98,7 +98,7 @@ def soft_modes(phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]) -
 def _wave_vectors(
     phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Those that fit the supercell, in the conventional and the primitive reciprocal cell, one of each pair q, -q."""
+    """Return wave vectors that fit the supercell, one of each pair q, -q, in conventional and primitive components."""
     primitive = np.array(phonons.primitive.cell) @ np.linalg.inv(cell.lattice)
     zones = [np.arange(-n, n + 1) / n for n in repeats]
     grid = np.stack(np.meshgrid(*zones, indexing="ij"), -1).reshape(-1, 3)
@@ -118,7 +118,7 @@ def _wave_vectors(
 def _without_acoustic(
     frequencies: NDArray[np.float64], vectors: NDArray[np.complex128], phonons: Phonopy
 ) -> NDArray[np.int64]:
-    """Modes but the three that are most nearly shifts of the whole crystal."""
+    """Return all modes except the three that are closest to rigid translations of the crystal."""
     roots = np.sqrt(np.array(phonons.primitive.masses))
     rigid = np.kron(roots[:, None], np.eye(3)) / np.linalg.norm(roots)
     overlap = np.square(np.abs(rigid.T @ vectors)).sum(0)
@@ -126,20 +126,20 @@ def _without_acoustic(
 
 
 def _irrep(phonons: Phonopy, q: NDArray[np.float64], mode: int) -> str:
-    """phonopy's label; empty where it has none."""
+    """Return phonopy's label of a mode; empty where it has none."""
     try:
         irreps = phonons.run_irreps(q, degeneracy_tolerance=SAME / 2)
         labels = getattr(irreps, "_ir_labels", None) or []
         for label, places in zip(labels, irreps.band_indices, strict=False):
             if mode in places:
                 return str(label or "")
-    except Exception:  # phonopy knows no table for some groups, and says so by errors of many kinds
+    except Exception:  # phonopy lacks tables for several groups, and raises various errors then
         return ""
     return ""
 
 
 def _motion(phonons: Phonopy, vectors: NDArray[np.complex128]) -> str:
-    """Elements that move most, and the axis where it is one."""
+    """Return the elements that move most, and the axis or plane of the motion where there is one."""
     numbers = np.array(phonons.primitive.numbers)
     masses = np.array(phonons.primitive.masses)
     moved = np.square(np.abs(vectors)).sum(1).reshape(-1, 3) / masses[:, None]
@@ -152,7 +152,7 @@ def _motion(phonons: Phonopy, vectors: NDArray[np.complex128]) -> str:
 
 
 def _point(q: NDArray[np.float64], number: int) -> str:
-    """The wave vector's name in the zones of cubic and hexagonal crystals, else its components."""
+    """Return the components of a wave vector, preceded by its name where the crystal is cubic or hexagonal; Γ alone."""
     if np.abs(q).max() < 1e-6:
         return "Γ"
     parts = [_fraction(abs(value)) for value in q]
@@ -171,7 +171,7 @@ def _fraction(value: float) -> str:
 
 
 def _distinct(modes: list[SoftMode]) -> tuple[SoftMode, ...]:
-    """One of those that only differ by a turn of the wave vector, the softest first."""
+    """Return one of each set of modes whose wave vectors differ only by a rotation, the softest first."""
     kept: list[SoftMode] = []
     for mode in sorted(modes, key=lambda mode: mode.frequency):
         size = sorted(abs(value) for value in mode.wave_vector)

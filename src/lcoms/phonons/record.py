@@ -1,4 +1,4 @@
-"""Phonons as JSON holds them in a prediction."""
+"""JSON record of the phonons in a prediction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lcoms.phonons.harmonic import Phonons
 
 
 def phonon_record(phonons: Phonons | None) -> dict[str, Any] | None:
-    """Ready for JSON: frequencies in THz, energies in eV/atom, entropy in eV/K/atom."""
+    """Return a JSON-compatible dict with frequencies in THz, energies in eV/atom and entropy in eV/K/atom."""
     if phonons is None:
         return None
     return {

@@ -1,4 +1,4 @@
-"""A crystal brought to the energy minimum of its own symmetry before its vibrations are computed."""
+"""Relaxation of a crystal to the energy minimum within its symmetry, before its vibrations are computed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lcoms.structure.symmetry import primitive_standard, same_space_group
 
 FMAX = 0.005  # eV/angstrom
 MAX_STEPS = 400
-SYMPREC = 0.05  # angstrom; within which the symmetry is looked for before and after
+SYMPREC = 0.05  # angstrom; tolerance of the symmetry search before and after
 
 
 def relaxed_in_symmetry(crystal: Crystal, oracle: EnergyOracle) -> Crystal:
-    """The relaxed primitive cell on the exact symmetry that the crystal had; forces keep a symmetry but for noise.
+    """Return the relaxed primitive cell with the crystal's exact symmetry, which forces preserve except for noise.
 
     Raises:
         OracleError: the oracle cannot handle the crystal, no minimum is found, or the crystal leaves its symmetry.
