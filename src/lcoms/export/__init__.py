@@ -1,1 +1,1 @@
-"""Inputs of other codes for a crystal, by pymatgen's and ASE's writers; pseudopotentials are named, never copied."""
+"""Input files of other codes for a crystal, from pymatgen and ASE; pseudopotentials are named, never copied."""

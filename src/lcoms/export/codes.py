@@ -1,4 +1,4 @@
-"""Folders from which other codes can start: structure, settings of a relaxation, k-points, and what is left to add."""
+"""Input folders for other codes: structure, relaxation settings, k-points, and a note on what must be added."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.io import to_ase, to_extxyz, to_pymatgen
 
-KPOINT_SPACING = 0.25  # 1/angstrom, 2 pi included
+KPOINT_SPACING = 0.25  # 1/angstrom, including 2 pi
 CUTOFF_RYDBERG = 80.0
 CUTOFF_HARTREE = 40.0
 CUTOFF_EV = 600.0
@@ -26,7 +26,7 @@ Files = dict[str, str]
 
 
 def export_files(crystal: Crystal, code: str) -> Files:
-    """What a folder for a code holds.
+    """Return the files of an input folder for a code.
 
     Args:
         code: one of `CODES`.
@@ -43,14 +43,14 @@ def export_files(crystal: Crystal, code: str) -> Files:
 
 
 def kpoint_mesh(crystal: Crystal, *, spacing: float = KPOINT_SPACING) -> tuple[int, int, int]:
-    """Divisions of the reciprocal vectors so that points are no further apart than the spacing in 1/angstrom."""
+    """Return divisions of the reciprocal vectors for which k-points are at most the spacing (1/angstrom) apart."""
     lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(crystal.lattice).T, axis=1)
     a, b, c = (max(1, int(np.ceil(length / spacing - 1e-9))) for length in lengths)
     return a, b, c
 
 
 def _vasp(crystal: Crystal) -> Files:
-    """Settings of the Materials Project's r2SCAN relaxations, k-points as KSPACING; POTCAR is licensed."""
+    """Return VASP files with the Materials Project's r2SCAN settings, k-points as KSPACING; POTCAR is licensed."""
     from pymatgen.io.vasp.sets import MPScanRelaxSet
 
     inputs = MPScanRelaxSet(to_pymatgen(crystal).get_sorted_structure())
@@ -67,7 +67,7 @@ def _vasp(crystal: Crystal) -> Files:
 
 
 def espresso_input(crystal: Crystal) -> str:
-    """Input of pw.x that relaxes cell and atoms; pseudopotentials are named after the elements."""
+    """Return an input for pw.x that relaxes cell and atoms; pseudopotentials are named after the elements."""
     from ase.io import write
 
     atoms, elements = to_ase(crystal), _elements(crystal)
@@ -136,7 +136,7 @@ def _abinit(crystal: Crystal) -> Files:
         buffer, to_ase(crystal), param=settings, species=[SYMBOLS.index(e) for e in elements], pseudos=names
     )
     return {
-        "run.abi": buffer.getvalue().replace(",\n", ", "),  # the list of pseudopotentials stands on one line
+        "run.abi": buffer.getvalue().replace(",\n", ", "),  # the list of pseudopotentials must be on one line
         README: (
             "ABINIT: abinit run.abi. Put free pseudopotentials (such as PseudoDojo's) into pseudo/, named\n"
             f"{', '.join(names)}, and set ecut as their library recommends.\n"
