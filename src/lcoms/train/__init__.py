@@ -1,1 +1,1 @@
-"""Training loops."""
+"""Training of the networks, and building of the libraries that predictions use."""

@@ -1,8 +1,8 @@
-"""Training a CD-VAE with PyTorch Lightning, resumed exactly after any interruption.
+"""Training a CD-VAE with PyTorch Lightning, which resumes exactly after any interruption.
 
-Every random number of a step follows from the seed and the number of the step, so a checkpoint needs no random state.
-Matrices are trained with Muon (Jordan et al. 2024), the rest with AdamW, at one learning rate: warm-up, a constant
-stretch, a linear end. The weights kept are an exponential moving average.
+All random numbers of a step follow from the seed and the step number, so a checkpoint needs no random state. Matrices
+are trained with Muon (Jordan et al. 2024), other parameters with AdamW, at one learning rate: warm-up, constant phase,
+linear decay. The final weights are an exponential moving average.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 KIND = "lcoms-cdvae-checkpoint"
 VERSION = 1
 CRYSTALS_IN_LOSS = 128.0
-TEACHER_FORCED = 0.5  # of the steps; CDVAE adds noise in the predicted lattice after that
+TEACHER_FORCED = 0.5  # of the steps; afterwards CDVAE adds noise in the predicted lattice
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class TrainConfig(FitConfig):
     """How long and how a CD-VAE is trained.
 
     Attributes:
-        steps: optimiser steps in all.
+        steps: total number of optimiser steps.
         warmup: steps of rising learning rate.
-        decay: last share of the steps, over which the learning rate falls to zero.
+        decay: final fraction of the steps, over which the learning rate falls to zero.
         clip: largest gradient norm.
-        atoms_per_batch, crystals_per_batch: most of a batch, whose crystals have equal numbers of atoms.
+        atoms_per_batch, crystals_per_batch: upper limits of a batch, whose crystals have equal numbers of atoms.
         batches_per_step: batches whose gradients are summed.
-        devices: processes (CPU) or GPUs; each takes its share of the batches of a step.
+        devices: processes (CPU) or GPUs, among which the batches of a step are divided.
     """
 
     steps: int = 10_000
@@ -70,14 +70,14 @@ class TrainConfig(FitConfig):
             raise ConfigError(f"batches_per_step {self.batches_per_step} must be a multiple of devices {self.devices}.")
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, as a share of the full one."""
+        """Return the learning rate of a step, as a fraction of the full rate."""
         rise = min(1.0, (step + 1) / max(1, self.warmup))
         left = (self.steps - step) / max(1.0, self.decay * self.steps)
         return rise * min(1.0, left)
 
 
 class CDVAEModule(lightning.LightningModule):
-    """A CD-VAE with its optimisers; steps are counted by the module, since each has two optimisers."""
+    """A CD-VAE with its optimisers; the module counts steps itself, since each step uses two optimisers."""
 
     def __init__(self, model: CDVAE, config: TrainConfig) -> None:
         super().__init__()
@@ -133,20 +133,20 @@ class CDVAEModule(lightning.LightningModule):
                 self.average[name] = self.average[name].to(value.device).lerp_(value, 1 - decay)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs: weights, their average, state of the optimisers."""
+        """Return all tensors that a resumed run needs: weights, their average, state of the optimisers."""
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"average.{name}": t for name, t in self.average.items()}
         optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
         return tensors | optimizer_tensors(optimizers)
 
     def facts(self) -> dict[str, Any]:
-        """The same that is no tensor."""
+        """Return the other data that a resumed run needs."""
         return {"step": self.step, "skipped": self.skipped}
 
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> States:
-        """Take up the state of a checkpoint; the optimisers' states are given back."""
+        """Restore the state from a checkpoint and return the states of the optimisers."""
         self.average = with_prefix(tensors, "average.")
-        self.model.load_state_dict(self.average)  # a check that it is whole
+        self.model.load_state_dict(self.average)  # checks that it is complete
         self.model.load_state_dict(with_prefix(tensors, "model."))
         self.step, self.skipped = int(header["step"]), int(header["skipped"])
         return optimizer_states(tensors)
@@ -163,20 +163,20 @@ def train_cdvae(
     progress: bool = True,
     device: torch.device | None = None,
 ) -> Path:
-    """Train, or go on from the checkpoint in `out`, and write the averaged weights.
+    """Train, or continue from the checkpoint in `out`, and write the averaged weights.
 
     Args:
         crystals: training crystals.
-        metadata: facts about the data to keep with the weights; a checkpoint of other data is refused.
-        fit_statistics: take lattice and energy scales from the crystals; leave off to go on from trained weights.
-        device: where it is trained; None: a GPU where there is one.
+        metadata: facts about the data, stored with the weights; a checkpoint of other data is rejected.
+        fit_statistics: set lattice and energy scales from the crystals; turn off to continue from trained weights.
+        device: device of the training; None: a GPU where there is one.
 
     Returns:
-        The weights file.
+        The path of the weights.
 
     Raises:
         WeightsError: the checkpoint in `out` belongs to another model, configuration or data.
-        DataError: nothing to train on, or too little for so many processes.
+        DataError: there is nothing to train on, or too little for the number of processes.
     """
     if fit_statistics:
         model.fit_statistics(to_batch(crystals))
@@ -206,6 +206,6 @@ def train_cdvae(
 
 
 def _generator(seed: int, step: int, batch: int) -> torch.Generator:
-    """The random numbers of one batch of one step, whichever process takes it."""
+    """Return the generator for one batch of one step, which does not depend on the process that takes it."""
     state = np.random.SeedSequence([seed, step, batch]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))

@@ -1,11 +1,11 @@
-"""Decoys: crystals that descent and decoding make of known compositions, with energies from an oracle.
+"""Decoys: crystals that descent and decoding generate for known compositions, with energies from an oracle.
 
-Tables of DFT crystals hold little but minima, so a surrogate trained on them alone believes in any cell. Decoys are
-made as `lcoms predict` makes its candidates, and show it what bad ones look like. Their energies are anchored,
+Tables of DFT crystals hold almost only minima, so a surrogate trained on them alone trusts any cell. Decoys are
+generated as `lcoms predict` generates candidates, and teach it what bad ones look like. Their energies are anchored,
 
     E(decoy) = E_data(anchor) + E_oracle(decoy) - E_oracle(anchor)    (per atom),
 
-with the best known crystal of the composition as anchor, so that oracle and data need not agree on elements.
+with the lowest known crystal of the composition as anchor, so that oracle and data need not agree on the elements.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.prediction.pipeline import Predictor
 from lcoms.structure.crystal import Crystal
 
-MAX_ABOVE = 1.0  # eV/atom above the anchor; beyond, all are equally hopeless
+MAX_ABOVE = 1.0  # eV/atom above the anchor; energies beyond are equally bad
 
 
 @dataclass(frozen=True, eq=False)
 class Anchor:
-    """The best known crystal of a composition.
+    """The known crystal of lowest energy of a composition.
 
     Attributes:
-        energy: formation energy of the data, eV/atom.
+        energy: formation energy in the data, eV/atom.
         split: train or val, of the composition.
     """
 
@@ -52,7 +52,7 @@ class Decoy:
 
 
 def choose_anchors(store: Store, rows: NDArray[np.int64], n: int, rng: np.random.Generator) -> list[Anchor]:
-    """The crystals lowest in energy of `n` random compositions among the rows."""
+    """Return the crystals of lowest energy of `n` random compositions among the rows."""
     columns = store.columns("split", "formula", "formation_energy_per_atom")
     energies = columns["formation_energy_per_atom"][rows]
     best: dict[str, int] = {}
@@ -71,10 +71,10 @@ def choose_anchors(store: Store, rows: NDArray[np.int64], n: int, rng: np.random
 
 
 def make_decoys(anchors: Sequence[Anchor], predictor: Predictor, oracle: EnergyOracle) -> tuple[list[Decoy], int]:
-    """Decoys of all anchors, and how many were lost: undecodable, too close, or refused by the oracle.
+    """Return decoys of all anchors, and the number lost: not decoded, atoms too close, or rejected by the oracle.
 
     Args:
-        predictor: whose first two stages make the decoys, within space groups where its specification says so.
+        predictor: its first two stages generate the decoys, within space groups where its specification says so.
     """
     crystals, owners, lost = _decode(anchors, predictor)
     of_anchors = evaluate_all(oracle, [anchor.crystal for anchor in anchors])
@@ -108,7 +108,7 @@ def write_decoys(path: Path, decoys: Sequence[Decoy]) -> None:
 
 
 def _decode(anchors: Sequence[Anchor], predictor: Predictor) -> tuple[list[Crystal], list[int], int]:
-    """Decoded crystals, the anchor that each belongs to, and how many descents led to no crystal."""
+    """Return decoded crystals, the index of each one's anchor, and the number of descents that gave no crystal."""
     crystals: list[Crystal] = []
     owners: list[int] = []
     lost = 0

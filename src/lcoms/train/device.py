@@ -1,4 +1,4 @@
-"""Where networks are trained."""
+"""The device on which networks are trained."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def require_device(name: str) -> torch.device:
-    """The device of a name; auto is a GPU where there is one.
+    """Return the device of a name; auto is a GPU where there is one.
 
     Raises:
-        ConfigError: another name, or a GPU that is not there.
+        ConfigError: the name is unknown, or there is no GPU.
     """
     if name not in DEVICES:
         raise ConfigError(f"there is no device {name!r}; choose {', '.join(DEVICES[:-1])} or {DEVICES[-1]}.")
@@ -24,7 +24,7 @@ def require_device(name: str) -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether products of matrices in bfloat16 are quick there."""
+    """Return whether the device supports fast matrix products in bfloat16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return bool(torch.cpu._is_avx512_bf16_supported())

@@ -1,4 +1,4 @@
-"""What trainings with PyTorch Lightning share: checkpoints without pickle, and going on from them."""
+"""Common parts of trainings with PyTorch Lightning: checkpoints without pickle, and resuming from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ States = dict[int, dict[int, dict[str, Tensor]]]
 
 @runtime_checkable
 class Steps(Protocol[Batch]):
-    """What each step of a training is given."""
+    """The batches of the steps of a training."""
 
     def __getitem__(self, step: int, /) -> Batch: ...
 
@@ -33,12 +33,12 @@ class Steps(Protocol[Batch]):
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A module that can tell everything that a resumed run needs."""
+    """A module that provides all data that a resumed run needs."""
 
     def tensors(self) -> dict[str, Tensor]: ...
 
     def facts(self) -> dict[str, Any]:
-        """What is no tensor, such as the number of the step."""
+        """Return data that are not tensors, such as the step number."""
 
 
 class SafeCheckpoint(Callback):
@@ -64,7 +64,7 @@ class SafeCheckpoint(Callback):
 
 
 class RestoreOptimizers(Callback):
-    """Puts the states of a checkpoint into the optimisers, which exist only once training starts."""
+    """Loads the states of a checkpoint into the optimisers, which exist only once training starts."""
 
     def __init__(self, states: States) -> None:
         self.states = states
@@ -77,7 +77,7 @@ class RestoreOptimizers(Callback):
 
 
 class RemainingSteps(Generic[Batch]):
-    """The batches of the steps still to do, in order."""
+    """The batches of the remaining steps, in order."""
 
     def __init__(self, steps: Steps[Batch], start: int) -> None:
         self.steps, self.start = steps, start
@@ -90,13 +90,13 @@ class RemainingSteps(Generic[Batch]):
 
 
 def fit(trainer: lightning.Trainer, module: lightning.LightningModule, steps: RemainingSteps[Any]) -> None:
-    """Run the steps, if any are left; Ctrl-C stays a KeyboardInterrupt, which Lightning makes an exit of its own."""
+    """Run the remaining steps; Ctrl-C raises KeyboardInterrupt, which Lightning would turn into its own exit."""
     if not len(steps):
         return
     handler = signal.getsignal(signal.SIGINT)
     try:
         with warnings.catch_warnings():
-            # Lightning 2.6 calls what torch 2.9 and later deprecate.
+            # Lightning 2.6 calls functions that torch 2.9 and later deprecate.
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             trainer.fit(module, steps)
     except SystemExit as stop:
@@ -105,7 +105,7 @@ def fit(trainer: lightning.Trainer, module: lightning.LightningModule, steps: Re
 
 
 def optimizer_tensors(optimizers: Iterable[Any]) -> dict[str, Tensor]:
-    """The state of optimisers under names `optimizer.number.parameter.key`."""
+    """Return the state of optimisers under names `optimizer.number.parameter.key`."""
     tensors: dict[str, Tensor] = {}
     for number, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
@@ -114,7 +114,7 @@ def optimizer_tensors(optimizers: Iterable[Any]) -> dict[str, Tensor]:
 
 
 def optimizer_states(tensors: Mapping[str, Tensor]) -> States:
-    """The states that `optimizer_tensors` named, by number of the optimiser and of the parameter."""
+    """Return the states from `optimizer_tensors`, by number of the optimiser and of the parameter."""
     states: States = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
@@ -124,7 +124,7 @@ def optimizer_states(tensors: Mapping[str, Tensor]) -> States:
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with the prefix, without it."""
+    """Return the tensors whose names start with the prefix, under names without it."""
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
@@ -136,14 +136,14 @@ def require_same_run(
     kinds: Mapping[str, type[Any]],
     free: Sequence[str] = (),
 ) -> None:
-    """Whether a checkpoint's header tells of the run that is to go on.
+    """Check that a checkpoint's header belongs to the run that is to be resumed.
 
     Args:
-        kinds: classes of configurations by their key; options newer than the checkpoint count as having their default.
+        kinds: classes of configurations by their key; options newer than the checkpoint are taken at their default.
         free: options of configurations that may differ.
 
     Raises:
-        WeightsError: naming what differs.
+        WeightsError: it does not; the message names what differs.
     """
     stored = dict(stored) | {key: _completed(stored.get(key), kind) for key, kind in kinds.items()}
     for key in keys:
@@ -157,13 +157,13 @@ def require_same_run(
 
 
 def _options(stored: Any, free: Sequence[str]) -> dict[str, Any]:
-    """A configuration without some of its options; anything else under a name of no meaning."""
+    """Return a configuration without its free options; any other value under an empty name."""
     every = dict(stored) if isinstance(stored, Mapping) else {"": stored}
     return {name: value for name, value in every.items() if name not in free}
 
 
 def _completed(stored: Any, kind: type[Any]) -> Any:
-    """A stored configuration with the defaults of options that are newer than it; as it is where it does not fit."""
+    """Return a stored configuration completed by defaults of newer options; unchanged where it does not fit."""
     if not isinstance(stored, Mapping):
         return stored
     try:

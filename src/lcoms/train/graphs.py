@@ -1,4 +1,4 @@
-"""Graphs of distances of a whole training set, made once and kept in one file, and the batches of every step."""
+"""Distance graphs of a whole training set, computed once and cached in one file, and the batches of every step."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ CHUNK = 200  # crystals
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GraphTable(Neighbourhoods):
-    """Merged graphs of many crystals, one after another; nodes of an edge are counted within its crystal.
+    """Concatenated merged graphs of many crystals; the node indices of edges count within each crystal.
 
     Attributes:
-        rows: which of the crystals given have a graph, ascending.
-        node_offsets, edge_offsets: those of graph i are `offsets[i]:offsets[i + 1]`.
+        rows: ascending indices of the given crystals that have a graph.
+        node_offsets, edge_offsets: nodes and edges of graph i are `offsets[i]:offsets[i + 1]`.
     """
 
     rows: Int[Tensor, " n"]
@@ -45,11 +45,11 @@ class GraphTable(Neighbourhoods):
 
     @property
     def n_edges(self) -> Int[Tensor, " n"]:
-        """Edges of each graph."""
+        """Number of edges of each graph."""
         return torch.diff(self.edge_offsets)
 
     def take(self, indices: Int[Tensor, " n_chosen"]) -> DistanceGraph:
-        """The chosen graphs as one, in the order asked for."""
+        """Return the chosen graphs as one, in the given order."""
         node_owner, nodes = _ranges(self.node_offsets, indices)
         edge_owner, edges = _ranges(self.edge_offsets, indices)
         sizes = torch.diff(self.node_offsets)[indices]
@@ -69,10 +69,10 @@ class GraphTable(Neighbourhoods):
 def build_graphs(
     crystals: CrystalArrays, config: MegnetConfig, *, on_chunk: Callable[[int], None] | None = None
 ) -> GraphTable:
-    """Graphs of all crystals in which every atom has a neighbour within the cutoff.
+    """Return graphs of all crystals in which every atom has a neighbour within the cutoff.
 
     Args:
-        on_chunk: called with how many crystals were just done.
+        on_chunk: called with the number of crystals finished since the last call.
 
     Raises:
         DataError: there is no such crystal.
@@ -98,7 +98,7 @@ def build_graphs(
 def cached_graphs(
     path: Path, crystals: CrystalArrays, config: MegnetConfig, *, on_chunk: Callable[[int], None] | None = None
 ) -> GraphTable:
-    """The graphs of these crystals from a file, which is written where it is missing or holds others."""
+    """Return the graphs of these crystals from a file, which is written if it is missing or holds other graphs."""
     digest = hashlib.sha256()
     for array in (crystals.offsets, crystals.atomic_numbers, crystals.frac_coords, crystals.lattice):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -116,16 +116,17 @@ def cached_graphs(
 
 @dataclass(frozen=True, eq=False)
 class MegnetData:
-    """What is trained and validated on.
+    """Training and validation data.
 
     Attributes:
         graphs: merged graphs of the crystals.
         crystals: the same crystals, in the same order, with their formation energies.
         groups: labels, equal for equal compositions.
-        is_train, is_val: which are trained and which are validated on.
+        is_train, is_val: which crystals are for training and which for validation.
 
     Raises:
-        DataError: numbers that do not fit, an unknown energy, or nothing to train on.
+        DataError: lengths differ, an energy is unknown, a composition is in both splits, or there are no training
+            crystals.
     """
 
     graphs: GraphTable
@@ -153,13 +154,13 @@ def megnet_data(
     max_atoms: int,
     on_chunk: Callable[[int], None] | None = None,
 ) -> MegnetData:
-    """Crystals of the training and validation splits whose energy is known and whose atoms all have neighbours.
+    """Return training and validation crystals whose energy is known and whose atoms all have neighbours.
 
-    Validation crystals whose composition is also trained on are left out.
+    Validation crystals of compositions in the training set are left out.
 
     Args:
-        cache: file of the graphs; it is written where it is missing or holds others.
-        on_chunk: called with how many crystals were just done.
+        cache: file of the graphs, which is written if it is missing or holds other graphs.
+        on_chunk: called with the number of crystals finished since the last call.
 
     Raises:
         DataError: there is nothing to train on.
@@ -181,12 +182,12 @@ def megnet_data(
 
 
 class GraphSteps:
-    """Item number `step` says which graphs that step trains on: it follows from seed and step alone.
+    """Indices of the graphs of each training step, which follow from seed and step alone.
 
-    The graphs of an epoch are shuffled and cut into batches of about equally many edges.
+    The graphs of an epoch are shuffled and split into batches of similar numbers of edges.
 
     Raises:
-        ConfigError: no epochs or no edges asked for.
+        ConfigError: the number of epochs or edges is below one.
     """
 
     def __init__(self, n_edges: Int[Tensor, " n"], *, epochs: int, edges_per_batch: int, seed: int) -> None:
@@ -195,14 +196,14 @@ class GraphSteps:
         self.n_edges = n_edges.numpy()
         self.seed = seed
         total = int(self.n_edges.sum())
-        # A batch wider than the largest graph is never empty.
+        # A batch with room for the largest graph is never empty.
         self.steps_per_epoch = max(1, total // max(edges_per_batch, int(self.n_edges.max())))
         self.epochs = epochs
         self._plan = lru_cache(maxsize=1)(self._plan_epoch)
 
     @property
     def mean_batch(self) -> float:
-        """Graphs of a batch, on average."""
+        """Mean number of graphs in a batch."""
         return len(self.n_edges) / self.steps_per_epoch
 
     def __len__(self) -> int:
@@ -221,7 +222,7 @@ class GraphSteps:
 
 
 def _table(graph: DistanceGraph, kept: Tensor) -> GraphTable:
-    """The kept crystals of a graph."""
+    """Return the table of the kept crystals of a graph."""
     nodes = torch.isin(graph.crystal_idx, kept)
     edges = nodes[graph.target]
     node_sizes = torch.bincount(graph.crystal_idx, minlength=graph.n_crystals)
@@ -246,7 +247,7 @@ def _offsets(sizes: Tensor) -> Tensor:
 
 
 def _ranges(offsets: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """All places of the chosen ranges, one after another, and the number of the range each belongs to."""
+    """Return the number of the range that each position belongs to, and all positions of the chosen ranges."""
     sizes = torch.diff(offsets)[indices]
     owner = torch.repeat_interleave(torch.arange(len(indices)), sizes)
     first = offsets[indices] - (torch.cumsum(sizes, 0) - sizes)

@@ -1,4 +1,4 @@
-"""From a store and a CD-VAE to what the surrogate learns from and what predictions start from."""
+"""Latents of a store's crystals from a CD-VAE: training data of the surrogate, and starts of predictions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Described = SitesDescribed | None
 
 
 def select_rows(store: Store, *, max_atoms: int, split: str | None = None) -> NDArray[np.int64]:
-    """Rows with cells of so many atoms and a plausible volume."""
+    """Return rows whose cells have at most `max_atoms` atoms and a plausible volume."""
     rows = store.select(split=split, max_atoms=max_atoms)
     return rows[plausible_volume(store.arrays(rows))]
 
@@ -44,7 +44,7 @@ def encode_rows(
     batch_size: int = 256,
     on_batch: Callable[[int], None] | None = None,
 ) -> Float[Tensor, "n latent"]:
-    """mu of the crystals of some rows, in their order; similar sizes are encoded together."""
+    """Return mu of the crystals of the rows, in their order; crystals of similar size are encoded together."""
     latents = torch.zeros(len(rows), model.latent_dim)
     order = np.argsort(store.n_atoms[rows], kind="stable")
     crystals = store.arrays(rows)
@@ -57,9 +57,9 @@ def encode_rows(
 
 
 def surrogate_data(store: Store, rows: NDArray[np.int64], latents: Float[Tensor, "n latent"]) -> SurrogateData:
-    """Latents, compositions and formation energies of the rows whose energy is known.
+    """Return latents, compositions and formation energies of the rows whose energy is known.
 
-    Crystals marked for validation whose composition also occurs among the training crystals are trained on.
+    Validation crystals whose composition also occurs among the training crystals become training crystals.
     """
     crystals = store.arrays(rows)
     known = np.isfinite(crystals.formation_energy)
@@ -80,10 +80,10 @@ def surrogate_data(store: Store, rows: NDArray[np.int64], latents: Float[Tensor,
 
 
 def describe_rows(store: Store, rows: NDArray[np.int64], *, processes: int | None = None) -> list[Described]:
-    """Space group, orbits and codes of the crystals of some rows; None for those not found.
+    """Return space group, orbits and site codes of the crystals of the rows; None where the symmetry search fails.
 
     Args:
-        processes: that search; None: as many as there are cores.
+        processes: number of processes; None: as many as there are cores.
     """
     parts = np.array_split(rows, max(1, len(rows) // DESCRIBED_AT_ONCE))
     n = min(processes or os.cpu_count() or 1, len(parts))

@@ -1,4 +1,4 @@
-"""The library that predictions start from, and the statistics of orbits that belong to it."""
+"""Building of the library from which predictions start, and of its statistics of orbits."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from lcoms.templates.wyckoff_statistics import OrbitStatistics, in_pattern_order
 from lcoms.train.latents import Described, describe_rows, encode_rows, select_rows
 from lcoms.train.similarity import ClassStructures, learn_similarity
 
-LIBRARY_MAX_HULL = 0.05  # eV/atom; less stable crystals are no good starts
-LIBRARY_MAX_ABOVE_BEST = 0.05  # eV/atom above the best polymorph of the composition
-LIBRARY_MAX_ENERGY = 0.0  # eV/atom of formation, where the distance to the hull is not known
+LIBRARY_MAX_HULL = 0.05  # eV/atom; less stable crystals are not good starts
+LIBRARY_MAX_ABOVE_BEST = 0.05  # eV/atom above the lowest polymorph of the composition
+LIBRARY_MAX_ENERGY = 0.0  # eV/atom; formation energy, where the energy above the hull is unknown
 
 
 @dataclass(frozen=True)
 class ExtensionConfig:
-    """Which crystals of a store a library is extended by.
+    """Which crystals of a store are added to a library.
 
     Attributes:
-        min_atoms, max_atoms: in the primitive cell.
+        min_atoms, max_atoms: limits of the atoms in the primitive cell.
         max_orbits: in the primitive cell; crystals with more are left out.
-        per_composition: at most so many polymorphs of a composition, the lowest in energy.
+        per_composition: largest number of polymorphs of a composition; the lowest in energy are kept.
     """
 
     min_atoms: int = 1
@@ -66,13 +66,13 @@ def build_library(
     metadata: dict[str, Any],
     per_composition: int = 2,
 ) -> LatentLibrary:
-    """Library of the stable and nearly stable training crystals among the rows; elements are compared as it teaches.
+    """Build a library of the stable and nearly stable training crystals in the rows, and learn the element similarity.
 
     Args:
-        model: encodes once more those crystals whose cell is not primitive.
-        symmetries: of the rows.
-        statistics: in which the patterns have their places.
-        per_composition: at most so many polymorphs of a composition, the lowest in energy.
+        model: encodes crystals again whose cell is not primitive.
+        symmetries: symmetry descriptions of the rows.
+        statistics: statistics of orbits that define the indices of the patterns.
+        per_composition: largest number of polymorphs of a composition; the lowest in energy are kept.
     """
     kept = _starters(store, rows, per_composition)
     known = [symmetries[i] for i in kept]
@@ -91,12 +91,12 @@ def extend_library(
     *,
     processes: int | None = None,
 ) -> tuple[LatentLibrary, OrbitStatistics]:
-    """A library and its statistics with the stable training crystals of a store, as far as their ids are new.
+    """Add the stable training crystals of a store whose ids are new to a library and its statistics.
 
-    Entries that are there stay as they are, and so does what the library has learned of the elements.
+    Existing entries and the element similarity of the library do not change.
 
     Args:
-        processes: that search symmetries; None: as many as there are cores.
+        processes: processes that search symmetries; None: as many as there are cores.
 
     Raises:
         DataError: the store has nothing to add.
@@ -133,7 +133,7 @@ def _packed(
     *,
     rounded_as: LatentLibrary | None = None,
 ) -> LatentLibrary:
-    """The rows, with their crystals in primitive cells, as a library."""
+    """Return a library of the rows, whose crystals are given in primitive cells."""
     columns = store.columns("material_id", "formation_energy_per_atom", "e_above_hull")
     return LatentLibrary.build(
         latents,
@@ -162,7 +162,7 @@ def _packed(
 def primitive_cells(
     crystals: Sequence[Crystal], symmetries: Sequence[Described], latents: Float[Tensor, "n latent"], model: CDVAE
 ) -> tuple[list[Crystal], Float[Tensor, "n latent"]]:
-    """The crystals in primitive cells and their latents; cells with antiferromagnetic order may have come doubled."""
+    """Return crystals in primitive cells and their latents; antiferromagnetic crystals may come in doubled cells."""
     crystals, latents = list(crystals), latents.clone()
     for row, one in enumerate(symmetries):
         if one is None or n_primitive_atoms(one.space_group, one.orbits) == crystals[row].n_atoms:
@@ -175,7 +175,7 @@ def primitive_cells(
 
 
 def count_orbits(store: Store, rows: NDArray[np.int64], symmetries: Sequence[Described]) -> OrbitStatistics:
-    """Which Wyckoff positions the training crystals among the rows occupy."""
+    """Return statistics of the Wyckoff positions that the training crystals among the rows occupy."""
     train = store.columns("split")["split"][rows] == "train"
     return OrbitStatistics.count(
         (_primitive(store[int(row)].composition, one), one.space_group, one.orbits)
@@ -185,13 +185,13 @@ def count_orbits(store: Store, rows: NDArray[np.int64], symmetries: Sequence[Des
 
 
 def _primitive(composition: Composition, found: SitesDescribed) -> Composition:
-    """What the primitive cell holds."""
+    """Return the composition of the primitive cell."""
     unit = composition.reduced
     return unit.scaled(n_primitive_atoms(found.space_group, found.orbits) // unit.n_atoms)
 
 
 def _starters(store: Store, rows: NDArray[np.int64], per_composition: int) -> NDArray[np.int64]:
-    """Places of the rows worth starting from: training, near the hull and the best polymorph, few of a composition."""
+    """Return indices of good starts: training crystals near the hull and the lowest polymorph, few per composition."""
     columns = store.columns("split", "formation_energy_per_atom", "e_above_hull")
     energies, hull = columns["formation_energy_per_atom"][rows], columns["e_above_hull"][rows]
     batch = to_batch(store.arrays(rows))

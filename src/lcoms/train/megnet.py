@@ -1,7 +1,7 @@
-"""Training MEGNet with PyTorch Lightning, resumed exactly after any interruption.
+"""Training MEGNet with PyTorch Lightning, which resumes exactly after any interruption.
 
-Adam with a bound on the gradient, a learning rate that rises and falls along a cosine, and an average of the weights.
-The original's recipe (constant rate, mean squared error, early stopping on validation) is a matter of options.
+Adam with gradient clipping, a learning rate that rises linearly and falls along a cosine, and averaged weights. The
+original recipe (constant rate, mean squared error, early stopping on validation) can be set by options.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class MegnetTraining(FitConfig):
     """How long and how MEGNet is trained.
 
     Attributes:
-        edges_per_batch: of merged graphs.
-        schedule: one-cycle rises over the first `warmup` share of the steps and falls to zero along a cosine.
-        loss: mean squared error, or Huber's, linear beyond `huber_delta` standard deviations of the energy.
+        edges_per_batch: edges of merged graphs per batch.
+        schedule: one-cycle rises over the first `warmup` fraction of the steps and falls to zero along a cosine.
+        loss: mean squared error, or Huber loss, linear beyond `huber_delta` standard deviations of the energy.
         clip: largest gradient norm.
-        patience: validations, one an epoch, without improvement that end training with the best weights; 0 trains on
-            to the end and keeps the last.
+        patience: number of validations (one per epoch) without improvement after which training stops with the best
+            weights; 0 trains to the end and keeps the last.
     """
 
     epochs: int = 70
@@ -75,7 +75,7 @@ class MegnetTraining(FitConfig):
         )
 
     def rate(self, step: int, steps: int) -> float:
-        """Learning rate of a step out of so many, as a share of the full one."""
+        """Return the learning rate of a step out of `steps`, as a fraction of the full rate."""
         if self.schedule == "constant":
             return 1.0
         rise = max(1, round(self.warmup * steps))
@@ -86,10 +86,10 @@ class MegnetTraining(FitConfig):
 
 @dataclass(frozen=True)
 class ValidationRecord:
-    """Figures after an epoch, of the averaged weights on unseen compositions; MAE in eV/atom.
+    """Metrics after an epoch, of the averaged weights on unseen compositions; MAE in eV/atom.
 
     Attributes:
-        train_mae: of the epoch's batches as they were trained on, eV/atom.
+        train_mae: MAE of the epoch's batches at the time of their training step, eV/atom.
         overestimation, alpha: of the last batch; see `ConservativeLosses`.
     """
 
@@ -128,12 +128,12 @@ class MegnetModule(lightning.LightningModule):
         self.skipped = 0
         self.average = {name: t.detach().clone() for name, t in model.state_dict().items()}
         self.best = {name: t.clone() for name, t in self.average.items()}
-        # Sum of absolute errors, how many, lowest validation MAE, epochs since.
+        # Sum of absolute errors, their number, lowest validation MAE, epochs since then.
         self.record = torch.tensor([0.0, 0.0, math.inf, 0.0], dtype=torch.float64)
 
     @property
     def exhausted(self) -> bool:
-        """Whether validation has not improved for as long as patience lasts."""
+        """Whether validation has not improved for `patience` epochs."""
         return 0 < self.config.patience <= int(self.record[3])
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -158,7 +158,7 @@ class MegnetModule(lightning.LightningModule):
         dual.zero_grad(set_to_none=True)
         targets = (self.energies[rows].to(self.device) - self.model.energy_mean) / self.model.energy_std
         losses, errors, over = self._losses(rows, targets)
-        # The mean over a batch of usual size: crystals of large graphs, which fill a batch sooner, count no more.
+        # Scaled to a batch of mean size, so that crystals with large graphs, which make small batches, weigh no more.
         self.manual_backward(losses * (len(rows) / self.steps.mean_batch))
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
         if torch.isfinite(norm):
@@ -179,7 +179,7 @@ class MegnetModule(lightning.LightningModule):
             self._end_epoch(float(over))
 
     def _losses(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss, the sum of absolute errors and the adversary's mean gain, in normalised units."""
+        """Return the loss, the sum of absolute errors and the adversary's mean energy decrease, in normalised units."""
         c = self.config
         graph = self.data.graphs.take(rows).to(self.device)
         if c.conservatism.mode == "on":
@@ -218,7 +218,7 @@ class MegnetModule(lightning.LightningModule):
             self.on_validation_record(found)
 
     def _validate(self) -> tuple[float, float]:
-        """MAE (eV/atom) and mean Spearman correlation within compositions, of the averaged weights."""
+        """Return MAE (eV/atom) and mean Spearman correlation within compositions, of the averaged weights."""
         if not len(self.val_rows):
             return math.nan, math.nan
         trained = {name: t.clone() for name, t in self.model.state_dict().items()}
@@ -230,7 +230,7 @@ class MegnetModule(lightning.LightningModule):
         return float(np.abs(predicted - energies).mean()), spearman
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs: weights, their average, the best, state of the optimisers."""
+        """Return all tensors that a resumed run needs: weights, average and best ones, state of the optimisers."""
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"average.{name}": t for name, t in self.average.items()}
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
@@ -238,11 +238,11 @@ class MegnetModule(lightning.LightningModule):
         return tensors | optimizer_tensors(self._pair())
 
     def facts(self) -> dict[str, Any]:
-        """The same that is no tensor."""
+        """Return the other data that a resumed run needs."""
         return {"step": self.step, "skipped": self.skipped}
 
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> States:
-        """Take up the state of a checkpoint; the optimisers' states are given back."""
+        """Restore the state from a checkpoint and return the states of the optimisers."""
         self.model.load_state_dict(with_prefix(tensors, "model."))
         self.average, self.best = with_prefix(tensors, "average."), with_prefix(tensors, "best.")
         self.record = tensors["record"]
@@ -253,7 +253,7 @@ class MegnetModule(lightning.LightningModule):
 
 @torch.no_grad()
 def predict_graphs(model: Megnet, graphs: GraphTable, rows: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Formation energies, eV/atom, of the chosen graphs."""
+    """Return predicted formation energies (eV/atom) of the chosen graphs."""
     device = model.centres.device
     return torch.cat([model(graphs.take(some).to(device)).cpu() for some in rows.split(CHUNK)])
 
@@ -268,14 +268,14 @@ def train_megnet(
     progress: bool = True,
     on_validation: Callable[[ValidationRecord], None] | None = None,
 ) -> Path:
-    """Train, or go on from the checkpoint in `out`, and write the weights.
+    """Train, or continue from the checkpoint in `out`, and write the weights.
 
     Args:
-        metadata: facts about the data to keep with the weights; a checkpoint of other data is refused.
-        on_validation: called with the figures of every epoch.
+        metadata: facts about the data, stored with the weights; a checkpoint of other data is rejected.
+        on_validation: called with the metrics of every epoch.
 
     Returns:
-        The weights file.
+        The path of the weights.
 
     Raises:
         WeightsError: the checkpoint in `out` belongs to another model, configuration or data.
@@ -301,5 +301,5 @@ def train_megnet(
 
 
 def _seed(seed: int, step: int) -> int:
-    """Seed of the random numbers of one step."""
+    """Return the seed of the random numbers of one step."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])

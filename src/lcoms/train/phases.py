@@ -1,8 +1,8 @@
-"""The phases from which energies above the hull are counted: chosen by the source's energies, evaluated by an oracle.
+"""The phases that define energies above the hull: chosen by the source's energies, evaluated by an oracle.
 
-Of each composition the crystal lowest in formation energy counts, and of these the ones on or near the hull that the
-source's own formation energies make, so that a height in the source is not needed. The elements are left out: their
-references stand in `oracles/references.json`.
+The crystal of lowest formation energy of each composition is considered, and chosen if it is on or near the hull
+computed from the source's formation energies, so the source need not give energies above the hull. Elements are left
+out: their references are in `oracles/references.json`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
 
 NEAR = 0.005  # eV/atom above the hull of the source
-LARGEST = 5.0  # eV/atom; formation energies beyond it are mistakes of the source
+LARGEST = 5.0  # eV/atom; formation energies beyond it are errors of the source
 AS_GIVEN, RELAXED = "energies.jsonl", "relaxed.jsonl"
-SAMPLE = 200  # crystals whose relaxation stands for that of all
-CHUNK = 64  # crystals between two words of progress
+SAMPLE = 200  # crystals from which the mean effect of a relaxation is estimated
+CHUNK = 64  # crystals between two progress reports
 LIGHT = RelaxConfig(fmax=0.1, max_steps=60)
 
 Elements = tuple[int, ...]
@@ -36,11 +36,11 @@ Tell = Callable[[int], None]
 
 
 def choose_phases(store: Store, *, sources: Sequence[str] = (), near: float = NEAR) -> list[int]:
-    """Rows of the lowest crystal of each composition that lies near the hull of the source, small systems first.
+    """Return rows of the lowest crystals of compositions on or near the source's hull, small systems first.
 
     Args:
-        sources: beginnings of the sources that count, whose formation energies must be on one scale; none: all.
-        near: eV/atom above that hull.
+        sources: prefixes of the sources to use, whose formation energies must be on one scale; empty: all.
+        near: eV/atom; largest energy above that hull.
     """
     rows, compositions, energies = _lowest(store, sources)
     heights = heights_above(compositions, energies)
@@ -50,7 +50,7 @@ def choose_phases(store: Store, *, sources: Sequence[str] = (), near: float = NE
 
 
 def heights_above(compositions: Sequence[Composition], energies: Sequence[float]) -> NDArray[np.float64]:
-    """Formation energies less that of the best mixture of all others and the elements, eV/atom; negative on the hull.
+    """Return formation energies relative to the best mixture of others and the elements, eV/atom; negative if stable.
 
     Args:
         compositions: all different.
@@ -71,7 +71,7 @@ def heights_above(compositions: Sequence[Composition], energies: Sequence[float]
 def evaluate_as_given(
     store: Store, rows: Sequence[int], oracle: EnergyOracle, work: Path, tell: Tell | None = None
 ) -> dict[str, float]:
-    """Energies (eV/atom) by id of crystals as the source relaxed them; a later call goes on where this one stopped."""
+    """Return energies (eV/atom) by id of crystals as relaxed by the source; an interrupted evaluation is continued."""
     ids = store.columns("material_id")["material_id"]
     with Journal[tuple[str, float]](work / AS_GIVEN, _encode, _decode, what="line of energies") as journal:
         found = dict(journal.read())
@@ -91,7 +91,7 @@ def evaluate_as_given(
 def evaluate_relaxed(
     store: Store, rows: Sequence[int], oracle: str, work: Path, tell: Tell | None = None
 ) -> dict[str, float]:
-    """The same after a light relaxation, as candidates of a prediction have it."""
+    """Return energies (eV/atom) by id after a light relaxation, like that of candidates in a prediction."""
     ids = store.columns("material_id")["material_id"]
 
     def count(_: int, __: RelaxResult) -> None:
@@ -105,10 +105,10 @@ def evaluate_relaxed(
 
 
 def relaxed_phases(crystals: Sequence[Crystal], name: str, oracle: str) -> list[Phase]:
-    """Crystals of compounds as phases after the same light relaxation; elements and failures are left out.
+    """Return compounds as phases after the same light relaxation; elements and failures are left out.
 
     Args:
-        name: id of all of them, such as "literature".
+        name: id of all these phases, such as "literature".
     """
     compounds = [one for one in crystals if len(one.composition.atomic_numbers) > 1]
     results = relax_crystals(compounds, oracle, LIGHT, processes=1)
@@ -120,7 +120,7 @@ def relaxed_phases(crystals: Sequence[Crystal], name: str, oracle: str) -> list[
 
 
 def mean_decrease(store: Store, rows: Sequence[int], oracle: EnergyOracle, work: Path) -> float:
-    """By how much a light relaxation lowers the energies of some crystals of the source on average, eV/atom."""
+    """Return the mean decrease of the energy by a light relaxation for a sample of the crystals, eV/atom."""
     sample = sorted(np.random.default_rng(0).permutation(rows)[:SAMPLE].tolist())
     before = evaluate_as_given(store, sample, oracle, work)
     after = evaluate_relaxed(store, sample, oracle.name, work)
@@ -137,11 +137,11 @@ def make_table(
     lowered: float = 0.0,
     further: Sequence[Phase] = (),
 ) -> PhaseTable:
-    """The table of the phases that have an energy.
+    """Return the table of the phases that have an energy.
 
     Args:
-        lowered: eV/atom taken off each energy, for what a relaxation would.
-        further: phases that are not of the store.
+        lowered: eV/atom subtracted from each energy to account for relaxation.
+        further: phases from outside the store.
     """
     ids = store.columns("material_id")["material_id"]
     phases = [
@@ -159,7 +159,7 @@ def make_table(
 
 
 def _lowest(store: Store, sources: Sequence[str]) -> tuple[list[int], list[Composition], list[float]]:
-    """Row, composition and formation energy of the lowest crystal of each composition."""
+    """Return row, composition and formation energy of the lowest crystal of each composition."""
     columns = store.columns("formula", "formation_energy_per_atom", "source")
     energies = columns["formation_energy_per_atom"]
     good = np.abs(energies) <= LARGEST
@@ -179,7 +179,7 @@ def _mixture(
     compositions: Sequence[Composition],
     energies: Sequence[float],
 ) -> float:
-    """Least formation energy, eV/atom, of a mixture of other phases and the elements, by linear programming."""
+    """Return the lowest formation energy (eV/atom) of a mixture of other phases and elements, by linear programming."""
     from scipy.optimize import linprog
 
     others = [at for at in below if at != own]

@@ -1,4 +1,4 @@
-"""The file of named prototypes, made from pymatgen's: python -m lcoms.train.prototypes."""
+"""Builds the file of named prototypes from those of pymatgen: python -m lcoms.train.prototypes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lcoms.templates.stoichiometry import elements_in_order
 
 
 def prototype_rows() -> tuple[list[dict[str, Any]], list[str]]:
-    """All prototypes that can be described, and the labels of those that cannot."""
+    """Return all prototypes that can be described, and the labels of those that cannot."""
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 
     rows: list[dict[str, Any]] = []
@@ -35,7 +35,7 @@ def prototype_rows() -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def main() -> None:
-    """Write the file into the package, and say which prototypes are not in it."""
+    """Write the file into the package, and print which prototypes are missing."""
     rows, lost = prototype_rows()
     path = Path(prototypes.__file__).with_suffix(".json")
     lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)

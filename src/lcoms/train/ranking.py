@@ -12,10 +12,10 @@ MIN_MEMBERS = 3
 def within_composition_spearman(
     energies: NDArray[np.floating], predictions: NDArray[np.floating], groups: NDArray[np.integer]
 ) -> tuple[float, int]:
-    """Mean Spearman correlation over compositions, and how many compositions it is a mean over.
+    """Return the mean Spearman correlation over compositions, and the number of compositions.
 
-    Counted are compositions with at least three members and energies that are not all equal. Where all predictions
-    of a composition are equal its correlation counts as 0. Without any such composition the mean is NaN.
+    Only compositions with at least three members and energies that are not all equal are considered. A composition
+    with equal predictions has correlation 0. Without any composition the mean is NaN.
 
     Args:
         energies: (n,) true energies, eV/atom.

@@ -1,7 +1,7 @@
-"""Vectors of the elements, learned from which crystals of a stoichiometry share a structure.
+"""Vectors of the elements, learned from crystals of one stoichiometry that share a structure.
 
-Each training crystal in turn asks its fellows of the same stoichiometry, other compositions only, for its structure;
-the loss is the negative logarithm of the probability of the right one (neighbourhood components analysis).
+The structure of each training crystal is predicted from crystals of the same stoichiometry but other compositions; the
+loss is the negative logarithm of the probability of the correct structure (neighbourhood components analysis).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from lcoms.structure.elements import N_ELEMENTS
 from lcoms.templates.similarity import MOST_ELEMENTS, ElementSimilarity
 
 TRAINING_SHARPNESS = 3.0
-SHARPNESS_IN_USE = 5.0  # the right structure is most probable on validation compositions so
+SHARPNESS_IN_USE = 5.0  # maximises the probability of correct structures on validation compositions
 MIN_CLASS = 20
-REACH_IN_USE = 0.8  # likewise: the right structure is given the highest probability
-SMALLEST = 1e-4  # square of the least length, so that gradients exist
+REACH_IN_USE = 0.8  # likewise
+SMALLEST = 1e-4  # added to squared lengths, so that gradients exist
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class ClassStructures:
 
     Attributes:
         elements: (n, k) atomic numbers, paired by their columns.
-        structures: (n,) equal for crystals of one structure.
+        structures: (n,) labels, equal for crystals of one structure.
         instability: (n,) eV/atom above the hull.
     """
 
@@ -45,9 +45,9 @@ class SimilarityConfig:
     """How the vectors are learned.
 
     Attributes:
-        dim: of a vector.
-        steps: of Adam, one stoichiometry each.
-        queries, candidates: crystals of it that ask and that are asked.
+        dim: length of a vector.
+        steps: steps of Adam, each with one stoichiometry.
+        queries, candidates: crystals of the stoichiometry whose structures are predicted, and from which.
         decay: weight of the vectors' mean square in the loss.
     """
 
@@ -66,7 +66,7 @@ def learn_similarity(
     seed: int = 0,
     on_step: Callable[[int, float], None] | None = None,
 ) -> ElementSimilarity:
-    """Vectors, scales and the weight of instability; Mendeleev numbers where all classes are too small."""
+    """Learn vectors, scales and the weight of instability; use Mendeleev numbers where all classes are too small."""
     config = config or SimilarityConfig()
     large = [_tensors(members) for members in classes if len(members.structures) >= MIN_CLASS]
     if not large:
@@ -118,7 +118,7 @@ class _Similarity(torch.nn.Module):
 
 
 def _loss(distance: Float[Tensor, "q c"], alike: Tensor, own: Tensor) -> Float[Tensor, ""] | None:
-    """Of the askers that have a fellow of their structure; None without any."""
+    """Return the mean loss of queries for which a candidate has the same structure; None without any."""
     weights = torch.log_softmax((-TRAINING_SHARPNESS * distance).masked_fill(own, -torch.inf), dim=1)
     right = alike & ~own
     answered = right.any(1)

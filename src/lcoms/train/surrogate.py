@@ -1,8 +1,8 @@
-"""Training the conservative surrogate on latents with PyTorch Lightning, resumed exactly after any interruption.
+"""Training the conservative surrogate on latents with PyTorch Lightning, which resumes exactly after any interruption.
 
-Every epoch ends with validation on unseen compositions. One generator gives the order of the crystals and the noise;
-a checkpoint holds its state now and at the beginning of the epoch, so a run that is killed in the midst of one goes on
-from there and gives the same weights as one that was not.
+Every epoch ends with validation on unseen compositions. One generator determines the order of the crystals and the
+noise; a checkpoint holds its current state and that at the beginning of the epoch, so a run killed within an epoch
+continues from there and gives the same weights as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ CHECKPOINT_MINUTES = 3.0
 
 
 class SurrogateModule(lightning.LightningModule):
-    """The surrogate with its optimiser, its dual variable, random numbers, and validation at the end of every epoch.
+    """The surrogate with its optimiser, dual variable, random numbers, and validation at the end of every epoch.
 
     Args:
-        seed: of the initial weights, the order of batches and the noise.
-        on_epoch: called with the figures of each epoch.
+        seed: seed of the initial weights, the order of batches and the noise.
+        on_epoch: called with the metrics of each epoch.
     """
 
     normalised: Float[Tensor, "n d"]
@@ -83,7 +83,7 @@ class SurrogateModule(lightning.LightningModule):
         self._begin_epoch()
 
     def _hold(self, name: str, tensor: Tensor) -> None:
-        """A tensor that goes to the device with the network."""
+        """Register a tensor that moves to the device with the network."""
         self.register_buffer(name, tensor.detach().clone(), persistent=False)
 
     def _begin_epoch(self) -> None:
@@ -93,7 +93,7 @@ class SurrogateModule(lightning.LightningModule):
         self.skipped_before, self.began = self.skipped, time.perf_counter()
 
     def _order(self) -> Int[Tensor, " n"]:
-        """A random order of the training crystals; with a listwise loss, one that keeps compositions together."""
+        """Return a random order of the training crystals; with a listwise loss, compositions are kept together."""
         if not self.config.listwise:
             return torch.randperm(len(self.targets), generator=self.generator)
         _, labels = torch.unique(self.groups.cpu(), return_inverse=True)
@@ -101,7 +101,7 @@ class SurrogateModule(lightning.LightningModule):
 
     @property
     def steps(self) -> range:
-        """Of all epochs; which crystals a step takes follows from the order of its epoch."""
+        """Steps of all epochs; the crystals of a step follow from the order of its epoch."""
         return range(self.config.epochs * len(self.batches))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -137,11 +137,14 @@ class SurrogateModule(lightning.LightningModule):
             self._end_epoch(rate)
 
     def update(self, normalised: Float[Tensor, "b d"], index: Int[Tensor, " b"]) -> ConservativeLosses | None:
-        """One Adam step on the network and one on log alpha; None, and nothing changed, if anything is not finite.
+        """Take one Adam step on the network and one on log alpha.
 
         Args:
             normalised: latents of a batch, with their noise.
-            index: which of the training crystals they are of.
+            index: indices of their training crystals.
+
+        Returns:
+            The losses; None, with nothing changed, where the loss or a gradient is not finite.
         """
         features, targets = self.features[index], self.targets[index]
         network, dual = self._pair()
@@ -194,19 +197,19 @@ class SurrogateModule(lightning.LightningModule):
             self.on_epoch(record)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs: weights, state of the optimisers, random numbers, sums of the epoch."""
+        """Return all tensors that a resumed run needs: weights, states of optimisers and generator, epoch sums."""
         tensors = {f"model.{name}": t for name, t in self.surrogate.state_dict().items()}
         tensors |= {"log_alpha": self.log_alpha.detach(), "sums": self.sums}
         tensors |= {"generator": self.generator.get_state(), "epoch_generator": self.epoch_generator}
         return tensors | optimizer_tensors(self._pair())
 
     def facts(self) -> dict[str, Any]:
-        """The same that is no tensor."""
+        """Return the other data that a resumed run needs."""
         skipped = {"skipped": self.skipped, "skipped_before": self.skipped_before}
         return {"step": self.step, **skipped, "history": [asdict(record) for record in self.history]}
 
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> States:
-        """Take up the state of a checkpoint; the optimisers' states are given back."""
+        """Restore the state from a checkpoint and return the states of the optimisers."""
         self.surrogate.load_state_dict(with_prefix(tensors, "model."))
         self.log_alpha.data.copy_(tensors["log_alpha"])
         self.generator.set_state(tensors["epoch_generator"])
@@ -228,18 +231,18 @@ def train_surrogate(
     device: torch.device | str = "cpu",
     on_epoch: Callable[[EpochRecord], None] | None = None,
 ) -> SurrogateModule:
-    """Train, or go on training, in a folder.
+    """Train, or continue a training, in a folder.
 
-    The folder receives `config.json`, `metrics.csv` (a row an epoch), `last.safetensors`, `best.safetensors` (lowest
-    MAE on unseen compositions; the last one where there is no validation) and the checkpoint. If it already holds a
-    checkpoint, training goes on from there; more or fewer epochs may be asked for than before.
+    The folder receives `config.json`, `metrics.csv` (one row per epoch), `last.safetensors`, `best.safetensors` (lowest
+    MAE on unseen compositions; the last weights without validation) and the checkpoint. If it already holds a
+    checkpoint, training continues from there; the number of epochs may differ from that of the earlier run.
 
     Args:
-        seed: of the initial weights, the order of batches and the noise.
-        on_epoch: called with the figures of each epoch.
+        seed: seed of the initial weights, the order of batches and the noise.
+        on_epoch: called with the metrics of each epoch.
 
     Raises:
-        WeightsError: the folder's checkpoint is damaged, or was made with other settings or data.
+        WeightsError: the folder's checkpoint is damaged, or belongs to other settings or data.
     """
     folder, config = Path(out), config or SurrogateConfig()
     folder.mkdir(parents=True, exist_ok=True)

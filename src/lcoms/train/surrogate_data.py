@@ -1,4 +1,4 @@
-"""What the surrogate learns from: latents, compositions and energies, split by composition."""
+"""Training data of the surrogate: latents, compositions and energies, split by composition."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from lcoms.structure.elements import N_ELEMENTS
 
 @dataclass(frozen=True, eq=False)
 class EncodedCrystals:
-    """Crystals as surrogates see them.
+    """Crystals as inputs and targets of surrogates.
 
     Attributes:
-        latents: (n, d) the encoder's mu.
+        latents: (n, d) mu of the encoder.
         composition_features: (n, 103) element fractions.
         energies: (n,) formation energies, eV/atom.
     """
@@ -36,10 +36,10 @@ class SurrogateData(EncodedCrystals):
 
     Attributes:
         groups: (n,) labels, equal for equal compositions.
-        is_val: (n,) true for crystals kept for validation.
+        is_val: (n,) true for validation crystals.
 
     Raises:
-        DataError: shapes do not fit, nothing to train on, or a composition on both sides of the split.
+        DataError: shapes do not fit, there are no training crystals, or a composition is in both splits.
     """
 
     groups: Int[Tensor, " n"]
@@ -58,10 +58,10 @@ class SurrogateData(EncodedCrystals):
             raise DataError("a composition stands in both training and validation; split by composition.")
 
     def joined(self, other: SurrogateData) -> SurrogateData:
-        """Both together; the other's compositions that stand in this one's training set are trained on.
+        """Return both data sets as one; validation crystals of any composition in a training set become training ones.
 
         Raises:
-            DataError: latents of different lengths.
+            DataError: the latents have different lengths.
         """
         if self.latents.shape[1] != other.latents.shape[1]:
             raise DataError("the two sets of latents come from different autoencoders; encode both with the same.")
@@ -73,7 +73,7 @@ class SurrogateData(EncodedCrystals):
         return SurrogateData(latents, features, energies, groups, is_val)
 
     def fingerprint(self) -> str:
-        """A hash of all of it, to tell whether a checkpoint belongs to these data."""
+        """Return a hash of all data, by which a checkpoint is matched to them."""
         digest = hashlib.sha256()
         for field in fields(self):
             digest.update(np.ascontiguousarray(getattr(self, field.name).numpy()).tobytes())

@@ -1,4 +1,4 @@
-"""Figures of an epoch of the surrogate's training, those on unseen compositions among them, and the file they go to."""
+"""Metrics of an epoch of the surrogate's training, including those on unseen compositions, and their file."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ DROP_SAMPLE = 256
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """Figures of one epoch; energies in eV/atom, squared errors and drops in normalised units (as tau is).
+    """Metrics of one epoch; energies in eV/atom, squared errors and drops in normalised units (like tau).
 
     Attributes:
-        overestimation: how far the adversary lowered the energy of training batches, to compare with tau.
-        skipped: batches left out because a loss or gradient was not finite.
+        overestimation: energy decrease by the adversary on training batches, to be compared with tau.
+        skipped: batches skipped because a loss or gradient was not finite.
         val_mae, val_spearman: on unseen compositions; Spearman within compositions, over val_polymorphic of them.
-        val_drop_1, val_drop_10, val_drop_50: predicted decrease of so many descent steps on validation latents.
+        val_drop_1, val_drop_10, val_drop_50: predicted decrease after 1, 10 and 50 descent steps on validation latents.
     """
 
     epoch: int
@@ -54,10 +54,10 @@ class EpochRecord:
 def validation_figures(
     surrogate: ConservativeSurrogate, data: SurrogateData, descent: torch.autocast, device: torch.device
 ) -> dict[str, Any]:
-    """Those of an `EpochRecord` that are of unseen compositions.
+    """Return the metrics of an `EpochRecord` on unseen compositions.
 
     Args:
-        descent: the precision in which latents are descended.
+        descent: precision of the descent in latents.
     """
     val, names = data.is_val, [f"val_drop_{steps}" for steps in DROP_STEPS]
     if not bool(val.any()):
@@ -80,7 +80,7 @@ def validation_figures(
 def _drops(
     surrogate: ConservativeSurrogate, latents: Float[Tensor, "n d"], features: Float[Tensor, "n 103"]
 ) -> list[float]:
-    """How far descent lowers the predicted energy after each of DROP_STEPS, in normalised units."""
+    """Return the decrease of the predicted energy after each of DROP_STEPS of descent, in normalised units."""
     at, energies = surrogate.normalise(latents), []
     for _ in range(DROP_STEPS[-1] + 1):
         at, energy = surrogate.descent_step(at, features, surrogate.config.step_size)
@@ -89,10 +89,10 @@ def _drops(
 
 
 def write_metrics(path: Path, history: Sequence[EpochRecord]) -> None:
-    """A table with a row an epoch.
+    """Write a CSV table with one row per epoch.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     text = StringIO(newline="")
     writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)])

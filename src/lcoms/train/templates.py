@@ -1,4 +1,4 @@
-"""Exact templates of the training crystals of a store, of every size."""
+"""Exact templates of the training crystals of a store, of any size."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from lcoms.templates.stoichiometry import elements_in_order
 from lcoms.train.latents import select_rows
 
 DESCRIBED_AT_ONCE = 500
-LEAST_VOLUME = 2.0  # cubic angstrom, where a fit begins
-SAME_VOLUME = 0.05  # difference of logarithms below which errors count by their squares
-STAY = 1e-5  # weight of the squared change from where a fit begins
+LEAST_VOLUME = 2.0  # cubic angstrom, at the start of a fit
+SAME_VOLUME = 0.05  # difference of logarithms below which the loss is quadratic
+STAY = 1e-5  # weight of the squared change from the start of a fit
 
 
 def training_rows(store: Store, sources: Sequence[str] = ()) -> NDArray[np.int64]:
-    """Training crystals of every size, with a plausible volume.
+    """Return the rows of training crystals of any size with a plausible volume.
 
     Args:
-        sources: beginnings of the names of the sources that are taken; none: all of them.
+        sources: prefixes of the sources to use; empty: all.
     """
     rows = select_rows(store, max_atoms=int(store.n_atoms.max(initial=1)), split="train")
     if not sources:
@@ -53,12 +53,12 @@ def make_templates(
     processes: int | None = None,
     on_chunk: Callable[[int], None] | None = None,
 ) -> ExactTemplates:
-    """Exact templates of all training crystals of a store; the metadata say how many could not be described.
+    """Return exact templates of all training crystals of a store; the metadata state how many could not be described.
 
     Args:
-        sources: beginnings of the names of the sources that are taken; none: all of them.
-        processes: that search symmetries; None: as many as there are cores.
-        on_chunk: told how many more crystals are done.
+        sources: prefixes of the sources to use; empty: all.
+        processes: processes that search symmetries; None: as many as there are cores.
+        on_chunk: called with the number of crystals finished since the last call.
 
     Raises:
         DataError: the store has no training crystal that can be described.
@@ -83,7 +83,7 @@ def extend_templates(
     processes: int | None = None,
     on_chunk: Callable[[int], None] | None = None,
 ) -> ExactTemplates:
-    """Templates and those of the training crystals of a store whose ids are new; element volumes stay as they are."""
+    """Add templates of a store's training crystals whose ids are new; element volumes do not change."""
     ids = store.columns("material_id")["material_id"]
     rows = np.array(
         [row for row in training_rows(store).tolist() if templates.row_of(ids[row]) is None], dtype=np.int64
@@ -97,7 +97,7 @@ def extend_templates(
 
 
 def differences(made: ExactTemplates, other: ExactTemplates) -> list[str]:
-    """Sentences about where two files of templates differ."""
+    """Return sentences on the differences between two files of templates."""
     mine, theirs = set(made.ids), set(other.ids)
     lines = [f"{len(mine - theirs)} crystals are new, {len(theirs - mine)} are gone."]
     same = made.ids == other.ids
@@ -121,7 +121,7 @@ def describe_known(
     processes: int | None = None,
     on_chunk: Callable[[int], None] | None = None,
 ) -> list[KnownCrystal | None]:
-    """What is packed of the crystals of some rows; None where a crystal cannot be described."""
+    """Return the packed properties of the rows' crystals; None where a crystal cannot be described."""
     if not len(rows):
         return []
     parts = np.array_split(rows, -(-len(rows) // DESCRIBED_AT_ONCE))
@@ -136,12 +136,12 @@ def describe_known(
 
 
 def fit_element_volumes(crystals: Sequence[Crystal], structures: Int[NDArray[np.integer], " n"]) -> NDArray[np.float64]:
-    """(104,) volumes of the elements, cubic angstrom, whose sums have the ratios of crystals of one structure.
+    """Fit atomic volumes (104,), cubic angstrom, whose sums reproduce the volume ratios of crystals of one structure.
 
-    Each crystal is paired with the next of its structure; elements that occur in no pair keep their usual volume.
+    Each crystal is paired with the next of its structure; elements that occur in no pair keep their tabulated volume.
 
     Args:
-        structures: equal numbers for crystals of one structure.
+        structures: labels, equal for crystals of one structure.
     """
     usual = [max(LEAST_VOLUME, atomic_volume(z)) for z in range(1, N_ELEMENTS + 1)]
     start = torch.tensor([LEAST_VOLUME, *usual], dtype=torch.float64).log()
@@ -192,7 +192,7 @@ def _describe_rows(path: Path, rows: NDArray[np.int64]) -> list[KnownCrystal | N
 
 
 def describe_one(crystal: Crystal, name: str, e_above_hull: float, formation_energy: float) -> KnownCrystal | None:
-    """What is packed of a crystal; None where no symmetry is found that leaves its atoms where they are."""
+    """Return the packed properties of a crystal; None without a symmetry that leaves its atoms in place."""
     elements = elements_in_order(crystal.composition)
     symprec = own_tolerance(crystal)
     sites = None if symprec is None else exact_sites(crystal, symprec=symprec, elements=elements)

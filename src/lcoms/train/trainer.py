@@ -1,4 +1,4 @@
-"""A training with PyTorch Lightning in a folder, which all networks share: checkpoints, resumed runs, logs."""
+"""Training with PyTorch Lightning in a folder, common to all networks: checkpoints, resumed runs, logs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 
 @runtime_checkable
 class Trainable(Protocol):
-    """A Lightning module that counts its steps and tells and takes up everything that a resumed run needs."""
+    """A Lightning module that counts its steps, and saves and restores all that a resumed run needs."""
 
     step: int
     skipped: int
@@ -32,10 +32,10 @@ class Trainable(Protocol):
     def tensors(self) -> dict[str, Tensor]: ...
 
     def facts(self) -> dict[str, Any]:
-        """What is no tensor."""
+        """Return data that are not tensors."""
 
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> States:
-        """Take up the state of a checkpoint; the optimisers' states are given back."""
+        """Restore the state from a checkpoint and return the states of the optimisers."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class FitConfig:
     """Settings of every training in a folder.
 
     Attributes:
-        ema: decay of the average of weights.
-        checkpoint_minutes: between checkpoints.
+        ema: decay of the moving average of the weights.
+        checkpoint_minutes: minutes between checkpoints.
         log_every: steps between log lines.
     """
 
@@ -55,19 +55,19 @@ class FitConfig:
 
 
 class Run(NamedTuple):
-    """What tells a run from others, and how it is logged.
+    """What identifies a run, and how it is logged.
 
     Attributes:
         out: folder of the checkpoint and the logs.
         kind, version: of the checkpoint.
-        configs: configurations that a checkpoint must have in common with the run that goes on from it, by name.
-        facts: the same of anything else.
-        checkpoint_minutes: between checkpoints.
+        configs: configurations by name, which must equal those of a checkpoint from which the run is resumed.
+        facts: other data that must equal those of the checkpoint.
+        checkpoint_minutes: minutes between checkpoints.
         log_every: steps between log lines.
-        devices: processes (CPU) or GPUs.
-        progress: whether a bar is shown.
+        devices: number of processes (CPU) or GPUs.
+        progress: whether to show a progress bar.
         accelerator: cpu, cuda, or auto: a GPU where there is one.
-        free: options of the configurations that the run may have otherwise than the checkpoint.
+        free: options of the configurations that may differ from the checkpoint.
     """
 
     out: Path
@@ -88,16 +88,16 @@ class Run(NamedTuple):
 
     @property
     def header(self) -> dict[str, Any]:
-        """What a checkpoint tells of the run."""
+        """Description of the run in a checkpoint."""
         configs = {name: to_dict(config) for name, config in self.configs.items()}
         return {"kind": self.kind, "version": self.version, **configs, **self.facts}
 
 
 def resume(module: Trainable, run: Run) -> States:
-    """Take up the checkpoint of a run, where there is one; the optimisers' states are given back.
+    """Restore a run from its checkpoint, if there is one, and return the states of the optimisers.
 
     Raises:
-        WeightsError: it is damaged, of another version, or belongs to another run.
+        WeightsError: the checkpoint is damaged, of another version, or belongs to another run.
     """
     if not run.checkpoint.is_file():
         return {}
@@ -109,17 +109,17 @@ def resume(module: Trainable, run: Run) -> States:
 
 
 def train(module: Any, steps: Steps[Any] | None, states: States, run: Run) -> bool:
-    """Do the steps that are left, with a checkpoint every few minutes.
+    """Run the remaining steps, with a checkpoint every few minutes.
 
     Args:
         module: a LightningModule that is `Trainable`.
-        steps: None where the training has come to its end before the last step.
-        states: of the optimisers, from `resume`.
+        steps: None where the training has ended before the last step.
+        states: states of the optimisers, from `resume`.
 
     Returns:
         Whether this is the process that writes the weights.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its notes of devices and on its own services
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hides notes on devices and on its own services
     callbacks: list[Callback] = [
         SafeCheckpoint(run.checkpoint, run.header, run.checkpoint_minutes),
         RestoreOptimizers(states),
@@ -129,7 +129,7 @@ def train(module: Any, steps: Steps[Any] | None, states: States, run: Run) -> bo
     trainer = lightning.Trainer(
         accelerator=run.accelerator,
         devices=run.devices,
-        # Batches of one-atom cells leave the denoiser out, those without energies the energy head.
+        # Batches of one-atom cells do not use the denoiser, those without energies not the energy head.
         strategy="ddp_find_unused_parameters_true" if run.devices > 1 else "auto",
         max_epochs=1,
         logger=[CSVLogger(run.out, name="logs"), TensorBoardLogger(run.out, name="tensorboard")],
