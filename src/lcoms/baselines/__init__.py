@@ -1,1 +1,1 @@
-"""Searches that need no trained weights, for comparison."""
+"""Baseline searches without trained weights, for comparison."""

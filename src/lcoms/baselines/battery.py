@@ -1,10 +1,10 @@
-"""The tests that every searcher must pass, on an energy whose lowest value is known.
+"""Tests that every searcher must pass, with an energy whose minimum is known.
 
-Atoms of a cell are taken as equal spheres: with d the shortest distance and v the volume per atom,
+Atoms are taken as equal spheres: with d the shortest distance and v the volume per atom,
 
     E = (v / v0 - 1)^2 + (sqrt(2) v)^(1/3) / d - 1  in eV/atom.
 
-The second part is never negative and 0 only for close packings (Kepler's conjecture, proved by Hales, Ann. Math. 162,
+The second part is never negative, and 0 only for close packings (Kepler's conjecture, proved by Hales, Ann. Math. 162,
 1065, 2005), so close packings of volume v0 have the lowest energy, 0. Body-centred cubic has 0.029, simple cubic 0.122.
 """
 
@@ -26,21 +26,21 @@ from lcoms.structure.elements import atomic_volume
 from lcoms.structure.lattice import shortest_distance
 
 MakeSearcher = Callable[[int], Searcher]
-"""A new searcher of a seed, always for the same cell."""
+"""Makes a new searcher with a seed, always for the same cell."""
 
 
 @dataclass(frozen=True)
 class SearchBatteryConfig:
-    """What a searcher has to do.
+    """Requirements on a searcher.
 
     Attributes:
-        budget: evaluations to find the optimum in.
-        target: eV/atom that it must come to.
-        n_short: evaluations of all other checks.
-        seed: of the searcher.
+        budget: evaluations within which to find the optimum.
+        target: eV/atom; largest accepted energy of the optimum.
+        n_short: evaluations in each of the other checks.
+        seed: seed of the searcher.
 
     Raises:
-        ConfigError: fewer than 4 evaluations.
+        ConfigError: a check has fewer than 4 evaluations.
     """
 
     budget: int = 200
@@ -58,9 +58,9 @@ class SearchCheck:
     """One line of the report.
 
     Attributes:
-        name: what was tested.
-        passed: whether the searcher did it.
-        note: what was measured, or what went wrong.
+        name: name of the check.
+        passed: whether the searcher passed it.
+        note: the measured values, or the error.
     """
 
     name: str
@@ -69,12 +69,12 @@ class SearchCheck:
 
 
 def packing_energy(crystals: Sequence[Crystal]) -> list[float]:
-    """The energy of this module in eV/atom, v0 being the usual volume of the elements."""
+    """Return the energy of this module in eV/atom, where v0 is the sum of the elements' atomic volumes."""
     return [_energy(crystal) for crystal in crystals]
 
 
 def packing_energy_relaxed(crystals: Sequence[Crystal]) -> list[Answer]:
-    """The same after the cell has been scaled to v0, with the scaled crystals."""
+    """Return the energies after scaling the cells to v0, with the scaled crystals."""
     scaled = [
         Crystal(c.lattice * np.cbrt(_usual_volume(c) / c.volume), c.frac_coords, c.atomic_numbers) for c in crystals
     ]
@@ -82,13 +82,13 @@ def packing_energy_relaxed(crystals: Sequence[Crystal]) -> list[Answer]:
 
 
 def run_search_battery(make: MakeSearcher, config: SearchBatteryConfig | None = None) -> list[SearchCheck]:
-    """All checks; what a searcher raises is a check that it did not pass."""
+    """Run all checks; a searcher that raises fails the check."""
     config = config or SearchBatteryConfig()
     report = []
     for name, check in CHECKS.items():
         try:
             report.append(SearchCheck(name, *check(make, config)))
-        except Exception as problem:  # whatever the searcher raises is its fault
+        except Exception as problem:  # any exception of the searcher is a failure
             report.append(SearchCheck(name, False, f"{type(problem).__name__}: {problem}"))
     return report
 
@@ -104,7 +104,7 @@ def _energy(crystal: Crystal) -> float:
 
 
 def _optimum(make: MakeSearcher, config: SearchBatteryConfig) -> tuple[bool, str]:
-    """The volume is relaxed, so that what is searched for is the packing."""
+    """Check that the optimum is found; the volume is relaxed, so only the packing must be found."""
     result = run_search(make(config.seed), packing_energy_relaxed, budget=config.budget)
     lowest = float(np.nanmin(result.energies)) if np.isfinite(result.energies).any() else np.inf
     found = bool(result.best) and result.best[0].energy_per_atom == lowest
@@ -118,7 +118,7 @@ def _budget(make: MakeSearcher, config: SearchBatteryConfig) -> tuple[bool, str]
         asked.append(len(crystals))
         return packing_energy(crystals)
 
-    n = config.n_short - 1  # hardly a whole number of batches
+    n = config.n_short - 1  # unlikely to be a whole number of batches
     result = run_search(make(config.seed), energy, budget=n)
     few = run_search(make(config.seed), packing_energy, budget=10 * n, max_infeasible=2)
     kept = sum(asked) == n == result.n_evaluations and few.n_infeasible <= 2
@@ -140,7 +140,7 @@ def _seeds(make: MakeSearcher, config: SearchBatteryConfig) -> tuple[bool, str]:
 
 
 def _resume(make: MakeSearcher, config: SearchBatteryConfig) -> tuple[bool, str]:
-    """Killed within an evaluation, and within a line of the file, then taken up by a new searcher."""
+    """Check that a search killed during an evaluation, and within a line of its file, resumes with the same result."""
     with TemporaryDirectory() as folder:
         whole = run_search(make(config.seed), packing_energy, budget=config.n_short, batch_size=4)
         path = Path(folder) / "search.jsonl"
@@ -189,7 +189,7 @@ def _nothing(crystals: Sequence[Crystal]) -> list[float]:
 
 
 def identical(first: SearchResult, second: SearchResult) -> bool:
-    """Whether two searches found the same to the last bit, the seconds aside."""
+    """Return whether two searches have the same results to the last bit, apart from the seconds."""
     same = (
         np.array_equal(first.energies, second.energies, equal_nan=True)
         and np.array_equal(first.trials, second.trials)

@@ -1,7 +1,7 @@
-"""Bayesian optimisation by tree-structured Parzen estimators in the symmetric space, by Optuna.
+"""Bayesian optimisation with tree-structured Parzen estimators in the symmetric space, using Optuna.
 
-Source: Bergstra et al., Algorithms for Hyper-Parameter Optimization (2011), as GN-OA uses it (Cheng, Gong & Yin, Nat.
-Commun. 13, 1492, 2022): the space group is a category, everything else a uniform number.
+Source: Bergstra et al., Algorithms for Hyper-Parameter Optimization (2011), as used by GN-OA (Cheng, Gong & Yin, Nat.
+Commun. 13, 1492, 2022): the space group is categorical, all other variables are uniform numbers.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.samplers import TPESampler
 
-PENALTY = 999.0  # eV/atom of what is infeasible or failed, as in the original
+PENALTY = 999.0  # eV/atom of infeasible or failed proposals, as in the original
 
 
 class OptunaSearcher(Searcher):
-    """Proposals of Optuna's estimators, which are seeded anew for each of them.
+    """Proposals of Optuna's estimators, with a new seed for each proposal.
 
     Args:
-        space: where to search.
-        n_start: feasible or not, so many random proposals come before the first of an estimator.
-        seed: of everything.
+        space: search space.
+        n_start: number of random proposals, feasible or not, before the first from an estimator.
+        seed: seed of all random numbers.
 
     Raises:
         ConfigError: Optuna is not installed.
@@ -52,7 +52,7 @@ class OptunaSearcher(Searcher):
         self._open: dict[int, Any] = {}
 
     def propose(self, number: int) -> Trial:
-        """What the sampler suggests after the outcomes that it knows; it does not wait for open trials."""
+        """Return the sampler's suggestion from the known outcomes; it does not wait for open trials."""
         self._study.sampler = self._sampler(number)
         trial = self._study.ask(self._distributions)
         self._open[number] = trial
@@ -85,7 +85,7 @@ def _study() -> Study:
         import optuna
     except ImportError as error:
         raise ConfigError('Optuna is not installed; type: pip install "lcoms[baselines]"') from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every trial
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it reports every trial
     return optuna.create_study()
 
 

@@ -1,4 +1,4 @@
-"""Energies for searches: an oracle's, of crystals that it relaxed."""
+"""Energies for searches: crystals are relaxed with an oracle."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lcoms.structure.crystal import Crystal
 
 
 class RelaxedEnergy:
-    """Energies per atom by an oracle after relaxation with it, and the relaxed crystals.
+    """Energies per atom after relaxation with an oracle, and the relaxed crystals.
 
     Crystals that exploded, or that the oracle could not evaluate, have no energy; those that did not converge have that
-    of the lowest crystal on their way.
+    of the lowest crystal on their path.
 
     Args:
-        processes: as in `relax_crystals`.
+        processes: see `relax_crystals`.
 
     Attributes:
-        name: of the oracle and of the relaxation.
+        name: description of oracle and relaxation.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class RelaxedEnergy:
         self.name = f"{name}, relaxed" + "".join(f", {key}={value}" for key, value in changed.items())
 
     def __call__(self, crystals: Sequence[Crystal]) -> list[Answer]:
-        """Energies in eV/atom, NaN where there is none, with the crystals they are of."""
+        """Return energies in eV/atom, NaN where there is none, with the relaxed crystals."""
         results = relax_crystals(crystals, self._oracle, self._config, processes=self._processes)
         usable = ("converged", "step limit", "hopeless")
         return [

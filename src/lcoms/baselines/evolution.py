@@ -1,12 +1,12 @@
 """Evolutionary search with the operators of ASE's genetic algorithm: cut and splice, strain, permutation, rattle.
 
-Operators by `ase-ga`: Vilhelmsen & Hammer, Phys. Rev. Lett. 108, 126101 (2012); for cells that vary, Glass, Oganov &
+Operators from `ase-ga`: Vilhelmsen & Hammer, Phys. Rev. Lett. 108, 126101 (2012); for variable cells, Glass, Oganov &
 Hansen, Comput. Phys. Commun. 175, 713 (2006), and Lonie & Zurek, Comput. Phys. Commun. 182, 372 (2011). Parents are
-drawn in proportion to the fitness of the first of these,
+drawn with probabilities proportional to the fitness of the first of these,
 
     f = (1 - tanh(2 rho - 1)) / 2,  rho = (E - E_min) / (E_max - E_min)
 
-over the population, which holds the lowest crystals found so far, alike ones once.
+over the population, which holds the lowest crystals found so far, without duplicates.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from lcoms.structure.random_crystal import random_crystal
 if TYPE_CHECKING:
     from ase import Atoms
 
-SAME_ENERGY, SAME_VOLUME = 1e-3, 0.01  # eV/atom and a share of the volume: crystals nearer than both are alike
+SAME_ENERGY, SAME_VOLUME = 1e-3, 0.01  # eV/atom and relative volume: crystals that differ by less are duplicates
 BOUNDS = {"phi": [20, 160], "chi": [20, 160], "psi": [20, 160], "a": [1.5, 60], "b": [1.5, 60], "c": [1.5, 60]}
 NO_OFFSPRING = "no offspring"
 
 
 @dataclass(frozen=True)
 class EvolutionConfig:
-    """Numbers of an evolution.
+    """Parameters of an evolutionary search.
 
     Attributes:
-        population: crystals that may be parents.
-        n_start: random crystals before the first offspring.
-        fresh: share of random crystals among those that follow.
-        splice, strain, permutation, rattle: shares of the operators in the rest.
-        strain_size: least and largest standard deviation of the strains; each is drawn log-uniformly.
-        rattle_size: angstrom; likewise the longest move of an atom along an axis.
-        closest: least distance of two atoms of an offspring over the sum of their covalent radii.
-        batch_size: trials asked for at once.
-        feasibility: bounds of crystals that are worth an energy.
+        population: number of crystals that may be parents.
+        n_start: number of random crystals before the first offspring.
+        fresh: fraction of random crystals after those.
+        splice, strain, permutation, rattle: relative frequencies of the operators.
+        strain_size: smallest and largest standard deviation of the strains, drawn log-uniformly.
+        rattle_size: angstrom; smallest and largest limit of an atom's move along an axis, drawn log-uniformly.
+        closest: smallest distance between two atoms of an offspring over the sum of their covalent radii.
+        batch_size: trials requested at once.
+        feasibility: bounds within which crystals are evaluated.
 
     Raises:
-        ConfigError: numbers that cannot be used.
+        ConfigError: a value is out of range.
     """
 
     population: int = 20
@@ -82,11 +82,11 @@ class _Parent(NamedTuple):
 
 
 class EvolutionSearcher(Searcher):
-    """Offspring of the best crystals so far.
+    """Evolutionary search: offspring of the lowest crystals so far.
 
     Args:
         composition: contents of the cell.
-        seed: of everything.
+        seed: seed of all random numbers.
 
     Raises:
         ConfigError: ase-ga is not installed.
@@ -104,7 +104,7 @@ class EvolutionSearcher(Searcher):
         self._population: list[_Parent] = []
 
     def propose(self, number: int) -> Trial:
-        """A random crystal, or an offspring of the crystals told so far; it does not wait for open trials."""
+        """Return a random crystal, or an offspring of the known crystals; it does not wait for open trials."""
         random = np.random.default_rng([self._seed, number])
         if number < self._config.n_start or random.random() < self._config.fresh or len(self._population) < 2:
             crystal, origin = random_crystal(self._composition, random), "random"
@@ -117,7 +117,7 @@ class EvolutionSearcher(Searcher):
         return Trial(number, None if reason else crystal, reason, {"origin": origin})
 
     def learn(self, outcome: TrialOutcome) -> None:
-        """Take a crystal into the population where it is among the best and no other is like it."""
+        """Add a crystal to the population if it is among the lowest; of duplicates the lower one is kept."""
         if not outcome.ok or outcome.crystal is None:
             return
         new = _Parent(outcome.energy_per_atom, _reduced(outcome.crystal))
@@ -128,11 +128,11 @@ class EvolutionSearcher(Searcher):
         del self._population[self._config.population :]
 
     def _offspring(self, random: np.random.Generator) -> tuple[Crystal | None, str]:
-        """A crystal by one of the operators, and the operator's name; None where it makes none."""
+        """Return a crystal from a random operator, or None where the operator fails, and the operator's name."""
         energies = np.array([parent.energy for parent in self._population])
         fitness = 0.5 * (1 - np.tanh(2 * (energies - energies[0]) / max(energies[-1] - energies[0], 1e-12) - 1))
         chosen = random.choice(len(energies), size=2, replace=False, p=fitness / fitness.sum())
-        # The operators want the interface of the older generators.
+        # The operators need the interface of NumPy's legacy generator.
         legacy = np.random.RandomState(random.integers(2**32))
         strain, rattle = (
             float(np.exp(random.uniform(*np.log(size))))
@@ -145,7 +145,7 @@ class EvolutionSearcher(Searcher):
         return (None if child is None else _sorted(from_ase(child))), name
 
     def _operators(self, strain: float, rattle: float, legacy: np.random.RandomState) -> list[tuple[str, float, Any]]:
-        """Name, share and operator of each that suits the cell; sizes as in the settings."""
+        """Return name, frequency and operator of those that suit the cell, with the given strain and rattle sizes."""
         from ase import Atoms
         from ase_ga.cutandsplicepairing import CutAndSplicePairing
         from ase_ga.standardmutations import PermutationMutation, RattleMutation, StrainMutation
@@ -177,7 +177,7 @@ def _atoms(crystal: Crystal, identity: int) -> Atoms:
 
 
 def _reduced(crystal: Crystal) -> Crystal:
-    """The same crystal in its reduced cell, so that cells of parents can be mixed, with its atoms sorted."""
+    """Return the crystal in its reduced cell, so that cells of parents can be mixed, with sorted atoms."""
     lattice, frac_coords, _ = niggli_reduce(crystal.lattice, crystal.frac_coords)
     return _sorted(Crystal(lattice, frac_coords, crystal.atomic_numbers))
 

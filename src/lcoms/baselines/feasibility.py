@@ -1,6 +1,6 @@
-"""Which proposed crystals are worth an energy: the rules of GN-OA (Cheng, Gong & Yin, Nat. Commun. 13, 1492, 2022).
+"""Which proposed crystals are evaluated: the rules of GN-OA (Cheng, Gong & Yin, Nat. Commun. 13, 1492, 2022).
 
-Atoms keep apart, the volume is near that of touching spheres, and no wide gap runs through the crystal.
+Atoms are not too close, the volume is near that of touching spheres, and no wide gap runs through the crystal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lcoms.core.errors import ConfigError
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import covalent_radius
 
-PACKING = 0.55  # share of the cell that spheres of the covalent radii fill
+PACKING = 0.55  # fraction of the cell filled by spheres of the covalent radii
 LINES = np.array(
     [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, -1, 0], [1, 0, 1], [1, 0, -1], [0, 1, 1], [0, 1, -1],
      [1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]], dtype=np.float64
@@ -33,13 +33,13 @@ class FeasibilityConfig:
     """Bounds of feasible crystals.
 
     Attributes:
-        closest: least distance of two atoms over the sum of their covalent radii. As in the original, an atom and its
-            own images are no pair.
-        volume: least and largest volume over that of spheres of the covalent radii that fill 0.55 of the cell.
+        closest: smallest distance between two atoms over the sum of their covalent radii. As in the original, an atom
+            and its own images do not count as a pair.
+        volume: smallest and largest volume relative to a cell of which spheres of the covalent radii fill 0.55.
         gap: angstrom; the widest gap between atoms projected onto 13 lines through the cell.
 
     Raises:
-        ConfigError: numbers that cannot be used.
+        ConfigError: a value is out of range.
     """
 
     closest: float = 0.4
@@ -52,7 +52,7 @@ class FeasibilityConfig:
 
 
 def infeasibility(crystal: Crystal, config: FeasibilityConfig) -> str:
-    """The first rule that a crystal breaks, in a few words; empty where it breaks none."""
+    """Return the first rule that a crystal breaks, in a few words; empty where it breaks none."""
     radii = np.array([covalent_radius(int(z)) for z in crystal.atomic_numbers])
     ratio = crystal.volume / (4 / 3 * pi * float((radii**3).sum()) / PACKING)
     if not config.volume[0] <= ratio <= config.volume[1]:
@@ -63,7 +63,7 @@ def infeasibility(crystal: Crystal, config: FeasibilityConfig) -> str:
 
 
 def widest_gap(crystal: Crystal) -> float:
-    """Widest gap in angstrom between neighbours when the atoms of a 2 x 2 x 2 supercell are projected onto lines."""
+    """Return the widest gap (angstrom) between neighbouring atoms of a 2 x 2 x 2 supercell projected onto lines."""
     coords = ((crystal.frac_coords[None] + _TWICE[:, None]).reshape(-1, 3)) @ crystal.lattice
     lines = LINES @ crystal.lattice
     along = coords @ (lines / np.linalg.norm(lines, axis=1, keepdims=True)).T
@@ -71,7 +71,7 @@ def widest_gap(crystal: Crystal) -> float:
 
 
 def _too_close(crystal: Crystal, radii: Float[NDArray[np.float64], " n"]) -> bool:
-    """Whether two different atoms are nearer than the sum of their radii, in any image."""
+    """Return whether two different atoms are closer than the sum of their radii, in any image."""
     from ase.geometry import get_distances
 
     if crystal.n_atoms == 1:

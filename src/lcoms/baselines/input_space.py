@@ -1,4 +1,4 @@
-"""Descent in lattice and coordinates on a graph network: what latent descent is compared with.
+"""Descent in lattice and coordinates with a graph network, the baseline for latent descent.
 
 Plain gradient steps as in `lcoms.models.input_surrogate`, without momentum, line search or noise.
 """
@@ -23,14 +23,14 @@ from lcoms.structure.crystal import Crystal
 
 @dataclass(frozen=True, eq=False)
 class CrystalDescent:
-    """Where descent ended.
+    """Results of a descent.
 
     Attributes:
-        crystals: at the end, in the order of the starts.
+        crystals: final crystals, in the order of the starts.
         energy_path: predicted formation energies at the start and after each step, eV/atom; NaN where an atom of the
             start has no neighbour.
-        stopped_early: whether it was stopped because the next step led to a crystal without a meaning: an atom without
-            neighbours, or a cell without room.
+        stopped_early: whether descent stopped because the next step led to a crystal with an atom without neighbours,
+            or to a cell too dense or flat to evaluate.
     """
 
     crystals: list[Crystal]
@@ -39,7 +39,7 @@ class CrystalDescent:
 
     @property
     def energies(self) -> Float[NDArray[np.float64], " n"]:
-        """Predicted formation energies at the end, eV/atom."""
+        """Predicted formation energies of the final crystals, eV/atom."""
         return self.energy_path[-1]
 
 
@@ -55,10 +55,10 @@ def descend_crystals(
 
     Args:
         step_size: in square angstrom, for energies in units of the training energies' standard deviation.
-        max_move: longest move of an atom in one step, in angstrom.
+        max_move: largest move of an atom in one step, in angstrom.
 
     Raises:
-        ConfigError: a network whose energy has steps, no crystals, or a negative number of steps.
+        ConfigError: the network's energy is not smooth, there are no crystals, or the number of steps is negative.
     """
     if not model.config.smooth:
         raise ConfigError("descent needs an energy without steps; train the network with smooth=true.")
@@ -93,17 +93,17 @@ def _in_ev(model: Megnet, energy: torch.Tensor) -> NDArray[np.float64]:
 
 
 def _has_meaning(model: Megnet, batch: CrystalBatch) -> torch.Tensor:
-    """Which crystals (n_crystals,) have cells with room and only atoms with neighbours."""
+    """Return which crystals (n_crystals,) have cells that can be evaluated, and neighbours for all atoms."""
     cells = zip(batch.lattice.double().cpu().numpy(), batch.n_atoms.tolist(), strict=True)
     sane = [np.isfinite(cell).all() and is_sane(cell, n_atoms, model.config.cutoff) for cell, n_atoms in cells]
     room = torch.tensor([bool(one) for one in sane], device=batch.lattice.device)
-    # Cells without room are looked at as if they were large, so that no atom has a neighbour in them.
+    # Cells that cannot be evaluated are replaced by large ones, in which no atom has a neighbour.
     lattice = torch.where(room[:, None, None], batch.lattice, 1e3 * torch.eye(3).to(batch.lattice))
     return room & all_bonded(distance_graph(batch.replace(lattice=lattice), model.config.cutoff))
 
 
 def _chosen(first: torch.Tensor, one: CrystalBatch, other: CrystalBatch) -> CrystalBatch:
-    """Crystals of one batch where `first`, else of the other."""
+    """Return the crystals of one batch where `first` is true, else of the other."""
     return other.replace(
         lattice=torch.where(first[:, None, None], one.lattice, other.lattice),
         frac_coords=torch.where(first[other.crystal_idx, None], one.frac_coords, other.frac_coords),

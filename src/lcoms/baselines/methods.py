@@ -1,13 +1,13 @@
 """Searchers by name.
 
-| name | what it is |
+| name | method |
 | --- | --- |
 | random | uniform random vectors of the symmetric space (GN-OA's random search) |
-| tpe | tree-structured Parzen estimators there (GN-OA's Bayesian optimisation) |
-| pso | particle swarm there |
+| tpe | tree-structured Parzen estimators in this space (GN-OA's Bayesian optimisation) |
+| pso | particle swarm in this space |
 | evolution | evolutionary search with ASE's operators, from random cells |
-| cells | random cells with atoms anywhere |
-| pyxtal | pyxtal's crystals of random space groups |
+| cells | random cells with random positions |
+| pyxtal | crystals of random space groups from pyxtal |
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ def make_searcher(
     swarm: SwarmConfig | None = None,
     evolution: EvolutionConfig | None = None,
 ) -> Searcher:
-    """A searcher for one cell.
+    """Return a searcher for one cell.
 
     Args:
         name: one of `METHODS`.
         composition: contents of the cell, or of one formula unit where their number is given.
-        n_formula_units: in the cell; None takes the composition as it is.
-        seed: of everything; equal ones give equal searches.
-        space: of random, tpe and pso; its bounds of feasible crystals are those of pyxtal too.
-        n_start: random proposals of tpe before its first estimate, infeasible ones included.
-        swarm: numbers of pso.
-        evolution: numbers of evolution.
+        n_formula_units: number of formula units in the cell; None takes the composition as given.
+        seed: seed of all random numbers; equal seeds give equal searches.
+        space: search space of random, tpe and pso; its bounds of feasible crystals also apply to pyxtal.
+        n_start: number of random proposals of tpe before its first estimate, including infeasible ones.
+        swarm: parameters of pso.
+        evolution: parameters of evolution.
 
     Raises:
-        ConfigError: there is no such method, or what it needs is not installed.
+        ConfigError: there is no such method, or a package that it needs is not installed.
         FormulaError: no space group can hold the contents.
     """
     cell = composition if n_formula_units is None else composition.scaled(n_formula_units)

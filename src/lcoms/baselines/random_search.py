@@ -1,4 +1,4 @@
-"""Random crystals as a search: vectors of the symmetric space, cells with atoms anywhere, or pyxtal's crystals."""
+"""Random searches: vectors of the symmetric space, cells with random positions, or crystals from pyxtal."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class RandomVectors(Searcher):
         self._space, self._seed = space, seed
 
     def propose(self, number: int) -> Trial:
-        """The random vector of a number."""
+        """Return the trial of the random vector with this number."""
         return self._space.trial(number, np.random.default_rng([self._seed, number]).random(self._space.dimension))
 
     def learn(self, outcome: TrialOutcome) -> None:
-        """Nothing is learnt."""
+        """Do nothing: random searches do not learn."""
 
 
 class RandomCells(Searcher):
-    """Cells of about the usual volume with atoms anywhere in them, by `random_crystal`."""
+    """Random cells of typical volume with random positions, from `random_crystal`."""
 
     name = "cells"
     batch_size = BATCH
@@ -59,20 +59,20 @@ class RandomCells(Searcher):
         self._composition, self._seed = composition, seed
 
     def propose(self, number: int) -> Trial:
-        """The random crystal of a number."""
+        """Return the random crystal with this number."""
         return Trial(number, random_crystal(self._composition, np.random.default_rng([self._seed, number])))
 
     def learn(self, outcome: TrialOutcome) -> None:
-        """Nothing is learnt."""
+        """Do nothing: random searches do not learn."""
 
 
 class PyxtalCrystals(Searcher):
-    """Crystals of random space groups by pyxtal, in their primitive cells.
+    """Crystals of random space groups from pyxtal, in their primitive cells.
 
     Args:
         composition: contents of the primitive cell.
-        feasibility: bounds of crystals that are worth an energy.
-        seed: of everything.
+        feasibility: bounds within which crystals are evaluated.
+        seed: seed of all random numbers.
 
     Raises:
         ConfigError: pyxtal is not installed.
@@ -93,7 +93,7 @@ class PyxtalCrystals(Searcher):
         self._composition, self._seed = composition, seed
 
     def propose(self, number: int) -> Trial:
-        """A crystal of the first random group that can hold the composition."""
+        """Return a crystal of the first random space group that can hold the composition."""
         random = np.random.default_rng([self._seed, number])
         for group in random.integers(1, 231, GROUPS_TRIED).tolist():
             crystal = _pyxtal_crystal(self._composition, group, random)
@@ -103,11 +103,11 @@ class PyxtalCrystals(Searcher):
         return Trial(number, None, NO_GROUP)
 
     def learn(self, outcome: TrialOutcome) -> None:
-        """Nothing is learnt."""
+        """Do nothing: random searches do not learn."""
 
 
 def _pyxtal_crystal(composition: Composition, group: int, random: np.random.Generator) -> Crystal | None:
-    """A crystal of a space group in its primitive cell; None where pyxtal finds none."""
+    """Return a crystal of a space group in its primitive cell; None where pyxtal finds none."""
     from pyxtal import pyxtal
 
     basis = primitive_basis(group)
@@ -122,7 +122,7 @@ def _pyxtal_crystal(composition: Composition, group: int, random: np.random.Gene
             if not attempt.valid:
                 return None
             whole = from_pymatgen(attempt.to_pymatgen())
-        except Exception:  # pyxtal raises many kinds where a group does not suit a composition
+        except Exception:  # pyxtal raises various errors where a group does not suit a composition
             return None
     coords = wrap(whole.frac_coords @ np.linalg.inv(basis))
     first = unique(range(len(coords)), lambda i, j: _same(coords[i], coords[j]))

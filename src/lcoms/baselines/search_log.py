@@ -1,4 +1,4 @@
-"""A search on disk: one line of JSON for each batch of outcomes, written through before the next is asked for."""
+"""A search on disk: one line of JSON for each batch of outcomes, written to disk before the next is requested."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SearchLog = Journal[Sequence[TrialOutcome]]
 
 
 def open_log(path: Path, header: Mapping[str, Any]) -> SearchLog:
-    """The file of a search, made where there is none.
+    """Open the file of a search, or create it.
 
     Args:
-        header: which search it is, ready for JSON.
+        header: JSON-compatible description of the search.
 
     Raises:
-        ConfigError: the file is of another search, or in use by another run.
-        DataError: the file is of no search.
+        ConfigError: the file belongs to another search, or is in use by another run.
+        DataError: the file is not that of a search.
     """
     return Journal(path, _encode, _decode, what="batch of a search", header={"lcoms_search": VERSION, **header})
 

@@ -1,7 +1,7 @@
-"""`Searcher`: ask for crystals, tell their energies; and `run_search`, which does so within a budget.
+"""`Searcher`: ask for crystals and tell their energies; `run_search` does so within a budget.
 
-A searcher's next proposal follows from its settings, its seed and what it was told, and from nothing else. So the list
-of what it was told is its whole state: to go on from it is to be told it again.
+A searcher's next proposal depends only on its settings, its seed and the outcomes it was told. The list of outcomes is
+therefore its whole state: a search is resumed by telling them again.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from lcoms.core.unique import unique
 from lcoms.structure.matching import STRICT, matches
 
 SAME_ENERGY = 0.02  # eV/atom within which crystals are compared before both are kept
-LOOKED_AT = 10  # crystals looked at for each that is kept
+LOOKED_AT = 10  # crystals compared for each one kept
 INFEASIBLE_PER_EVALUATION = 1000
 
 
 class Searcher(ABC):
-    """A search method: subclasses say what to propose and how to learn from an outcome.
+    """A search method: subclasses define what to propose and how to learn from an outcome.
 
     Attributes:
-        name: of the method.
-        settings: everything that it was made with, the seed included, ready for JSON.
-        batch_size: proposals that are best asked for at once.
+        name: name of the method.
+        settings: all its settings including the seed, JSON-compatible.
+        batch_size: preferred number of proposals at once.
     """
 
     name: str
@@ -52,22 +52,22 @@ class Searcher(ABC):
 
     @abstractmethod
     def propose(self, number: int) -> Trial | None:
-        """The trial of a number, from the outcomes learnt so far; None to wait until all trials have been told.
+        """Return the trial of a number from the outcomes so far; None to wait until all trials have been told.
 
-        Called with numbers in order, and again with the same number where a search was broken off.
+        It is called with numbers in order, and again with the same number after an interruption.
         """
 
     @abstractmethod
     def learn(self, outcome: TrialOutcome) -> None:
-        """Take one outcome; they come in the order of their numbers, also those of an earlier run."""
+        """Process one outcome; outcomes, also those of an earlier run, come in the order of their numbers."""
 
     @property
     def outcomes(self) -> Sequence[TrialOutcome]:
-        """All that was told, in order."""
+        """All outcomes told so far, in order."""
         return self._outcomes
 
     def ask(self, n: int = 1) -> list[Trial]:
-        """Up to n new trials; fewer, also none, where the method must be told of earlier ones first."""
+        """Return up to n new trials; fewer or none where the method must first be told earlier outcomes."""
         trials: list[Trial] = []
         while len(trials) < n:
             trial = self.propose(self._n_asked)
@@ -78,10 +78,10 @@ class Searcher(ABC):
         return trials
 
     def tell(self, outcomes: Sequence[TrialOutcome]) -> None:
-        """What came of trials, in the order they were asked for.
+        """Tell the outcomes of trials, in the order in which these were asked for.
 
         Raises:
-            ConfigError: another order, or a trial that was told before.
+            ConfigError: the order is different, or a trial was told before.
         """
         for outcome in outcomes:
             if outcome.trial.number != len(self._outcomes):
@@ -94,15 +94,15 @@ class Searcher(ABC):
         self._n_asked = max(self._n_asked, len(self._outcomes))
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs, ready for JSON, exact; trials that were not told are not part of it."""
+        """Return the JSON-compatible, exact state for `restore`; it does not include open trials."""
         rows = [outcome_to_dict(outcome) for outcome in self._outcomes]
         return {"searcher": self.name, "settings": self.settings, "outcomes": rows}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up the state of a searcher of the same kind and settings.
+        """Restore the state of a searcher of the same kind and settings.
 
         Raises:
-            ConfigError: the state is of another searcher or damaged, or this one has begun already.
+            ConfigError: the state belongs to another searcher or is damaged, or this searcher has already begun.
         """
         if self._n_asked:
             raise ConfigError("a search that has begun cannot take up another one's state; make a new searcher.")
@@ -118,15 +118,15 @@ class Searcher(ABC):
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """What a search found.
+    """Results of a search.
 
     Attributes:
-        best: the crystals of lowest energy, the lowest first, without those that match a kept one at the strict
-            tolerance and nearly have its energy.
+        best: crystals of lowest energy, the lowest first, without those that match a kept crystal at the strict
+            tolerance and have nearly the same energy.
         energies: eV/atom by number of evaluation; NaN where it failed.
-        seconds: when each of them was known, from the beginning of the search.
+        seconds: time of each evaluation's end, from the beginning of the search.
         trials: number of the proposal of each evaluation.
-        infeasible: how many proposals were, by reason.
+        infeasible: number of infeasible proposals by reason.
     """
 
     best: tuple[TrialOutcome, ...]
@@ -145,7 +145,7 @@ class SearchResult:
 
     @property
     def lowest(self) -> Float[NDArray[np.float64], " n_evaluations"]:
-        """The lowest energy in eV/atom up to each evaluation; infinite before there is one."""
+        """Lowest energy in eV/atom up to each evaluation; infinite before there is one."""
         return np.asarray(np.minimum.accumulate(np.where(np.isnan(self.energies), np.inf, self.energies)))
 
 
@@ -160,23 +160,24 @@ def run_search(
     checkpoint: str | Path | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> SearchResult:
-    """Search until a number of energies has been asked for, or the searcher has nothing more to propose.
+    """Search until the budget of energies is used up, or the searcher has nothing more to propose.
 
     Args:
-        searcher: a new one, or one that has been told something, which then counts.
-        energy: of a list of crystals; where it gives relaxed crystals, the searcher is told these.
-        budget: evaluations of the energy, failed ones included.
-        max_infeasible: the search ends after so many proposals without a crystal; None: a thousand per evaluation.
-        batch_size: proposals asked for at once; None: what suits the searcher.
-        keep: crystals in the result.
-        checkpoint: a file of JSON lines that keeps each batch as soon as it is there. A search that was broken off goes
-            on from it and ends with the same result, the seconds aside.
+        searcher: a new searcher, or one that has been told outcomes, which then count towards the budget.
+        energy: energy function of a list of crystals; if it returns relaxed crystals, the searcher is told these.
+        budget: number of energy evaluations, including failed ones.
+        max_infeasible: number of proposals without a crystal after which the search ends; None: a thousand per
+            evaluation of the budget.
+        batch_size: proposals requested at once; None: the preferred number of the searcher.
+        keep: number of crystals in the result.
+        checkpoint: file of JSON lines that stores each batch as soon as it is evaluated. An interrupted search
+            continues from it and ends with the same result, apart from the seconds.
         progress: called after each batch with the number of evaluations and the lowest energy in eV/atom.
 
     Raises:
-        ConfigError: numbers that cannot be used, a checkpoint of another search, or an energy function whose answers
-            do not fit the crystals.
-        DataError: the checkpoint is a file of something else.
+        ConfigError: a number is out of range, the checkpoint belongs to another search, or the answers of the energy
+            function do not fit the crystals.
+        DataError: the checkpoint is not the file of a search.
     """
     limit = INFEASIBLE_PER_EVALUATION * budget if max_infeasible is None else max_infeasible
     if min(budget, limit, keep, 1 if batch_size is None else batch_size) < 1:
@@ -206,7 +207,7 @@ def run_search(
 
 
 def summary(outcomes: Sequence[TrialOutcome], *, keep: int) -> SearchResult:
-    """The result of a search from all that came of it."""
+    """Return the result of a search from its outcomes."""
     evaluated = [outcome for outcome in outcomes if outcome.evaluated]
     lowest = islice(sorted((o for o in evaluated if o.ok), key=_energy), LOOKED_AT * keep)
     return SearchResult(
@@ -219,7 +220,7 @@ def summary(outcomes: Sequence[TrialOutcome], *, keep: int) -> SearchResult:
 
 
 def _take_up(searcher: Searcher, log: SearchLog | None) -> None:
-    """What the checkpoint holds is told to the searcher; what the searcher knows goes into an empty checkpoint."""
+    """Tell the searcher the outcomes in the checkpoint, or write the searcher's outcomes into an empty checkpoint."""
     if log is None:
         return
     found = [outcome for batch in log.read() for outcome in batch]

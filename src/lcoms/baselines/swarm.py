@@ -1,12 +1,13 @@
 """Particle swarm optimisation in the symmetric space.
 
-Source: Kennedy & Eberhart (1995) with an inertia weight (Shi & Eberhart 1998), and the numbers of GN-OA (Cheng, Gong &
+Source: Kennedy & Eberhart (1995) with an inertia weight (Shi & Eberhart 1998), and parameters of GN-OA (Cheng, Gong &
 Yin, Nat. Commun. 13, 1492, 2022):
 
     v <- w v + c1 r1 (p - x) + c2 r2 (g - x),  x <- x + v, kept in [0, 1]
 
-with p the best place of the particle, g that of the swarm, and r1, r2 uniform random numbers for each direction. The
-space group and the way of its Wyckoff positions are read from parts of equal width, so that all directions are alike.
+with p the best position of the particle, g that of the swarm, and r1, r2 uniform random numbers for each dimension. The
+space group and its choice of Wyckoff positions are read from intervals of equal width, so that all dimensions are
+treated equally.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ from lcoms.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class SwarmConfig:
-    """Numbers of a swarm.
+    """Parameters of a swarm.
 
     Attributes:
-        size: particles.
+        size: number of particles.
         inertia: w.
         own, common: c1 and c2.
 
     Raises:
-        ConfigError: no particles, or negative numbers.
+        ConfigError: there are no particles, or a parameter is negative.
     """
 
     size: int = 200
@@ -49,11 +50,11 @@ class SwarmConfig:
 
 
 class SwarmSearcher(Searcher):
-    """A swarm that moves when all its particles have been told.
+    """A swarm that moves when the outcomes of all its particles have been told.
 
     Args:
-        space: where to search.
-        seed: of everything.
+        space: search space.
+        seed: seed of all random numbers.
     """
 
     name = "pso"
@@ -77,14 +78,14 @@ class SwarmSearcher(Searcher):
         self._n_told = 0
 
     def propose(self, number: int) -> Trial | None:
-        """The next place of a particle; None until all have been told of their last one."""
+        """Return the next position of a particle; None until all outcomes of the last move have been told."""
         if number // self._config.size * self._config.size > self._n_told:
             return None
         vector, _ = self._moved(number)
         return self._space.trial(number, vector)
 
     def learn(self, outcome: TrialOutcome) -> None:
-        """Move the particle; the swarm's best place is looked up when all have moved."""
+        """Move the particle; the swarm's best position is updated when all have moved."""
         number, energy = outcome.trial.number, outcome.energy_per_atom
         particle = number % self._config.size
         self._now[particle], self._velocity[particle] = self._moved(number)
@@ -95,7 +96,7 @@ class SwarmSearcher(Searcher):
             self._common = self._own[self._lowest.argmin()].copy()
 
     def _moved(self, number: int) -> tuple[Float[NDArray[np.float64], " d"], Float[NDArray[np.float64], " d"]]:
-        """Place and velocity of the particle of a trial; random until the swarm has found a place with an energy."""
+        """Return position and velocity of a trial's particle; random until the swarm has found an energy."""
         random, config = np.random.default_rng([self._seed, number]), self._config
         if self._common is None:
             return random.random(self._space.dimension), random.uniform(-1.0, 1.0, self._space.dimension)

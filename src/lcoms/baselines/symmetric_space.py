@@ -1,8 +1,8 @@
 """The search space of GN-OA: space group, cell, Wyckoff positions and free coordinates, as a vector in [0, 1]^d.
 
-Source: Cheng, Gong & Yin, Nat. Commun. 13, 1492 (2022). The vector holds the space group, the way in which its Wyckoff
-positions are taken, the lengths a, b, c and angles of the conventional cell (those that the crystal system fixes are
-not read), and one triple of free coordinates for each orbit. The crystal is given in its primitive cell.
+Source: Cheng, Gong & Yin, Nat. Commun. 13, 1492 (2022). The vector holds the space group, the choice of its Wyckoff
+positions, the lengths a, b, c and angles of the conventional cell (those that the crystal system fixes are ignored),
+and one triple of free coordinates for each orbit. The crystal is given in its primitive cell.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ NO_CELL = "no such cell"
 
 @dataclass(frozen=True)
 class SpaceConfig:
-    """What the space holds.
+    """Options of the search space.
 
     Attributes:
-        contents: whether the composition is that of the primitive or of the conventional cell. The original's is
-            conventional, so that rock salt needs four formula units.
+        contents: whether the composition is that of the primitive or of the conventional cell. In the original it is
+            the conventional cell, so that rock salt needs four formula units.
         triples: one triple of free coordinates for each orbit, which then has the symmetry of its group, or one for
             each atom, as in the published code, where only positions without free coordinates are symmetric.
-        groups: first and last number of the space groups.
-        lengths: angstrom, of a, b and c.
-        angles: degrees.
-        feasibility: bounds of crystals that are worth an energy.
+        groups: first and last space group number.
+        lengths: angstrom; bounds of a, b and c.
+        angles: degrees; bounds of the angles.
+        feasibility: bounds within which crystals are evaluated.
 
     Raises:
-        ConfigError: numbers that cannot be used.
+        ConfigError: a value is out of range.
     """
 
     contents: Literal["primitive", "conventional"] = "primitive"
@@ -69,12 +69,12 @@ class SpaceConfig:
 
 
 class SymmetricSpace:
-    """The space of a cell's contents.
+    """The search space for the contents of a cell.
 
     Attributes:
         groups: space groups that can hold the contents, in order.
-        names: what each number of the vector is; the first two are choices, all others are continuous.
-        n_choices: of space groups.
+        names: name of each number of the vector; the first two are choices, the others are continuous.
+        n_choices: number of space groups.
 
     Raises:
         FormulaError: no space group can hold the contents.
@@ -101,7 +101,7 @@ class SymmetricSpace:
         return len(self.names)
 
     def trial(self, number: int, vector: Float[Array, " d"]) -> Trial:
-        """The trial of a vector, which is its only gene; without a crystal where that is not feasible."""
+        """Return the trial of a vector, which is its only gene; without a crystal if that is infeasible."""
         genes = {"vector": vector.tolist()}
         try:
             crystal = self.decode(vector)
@@ -111,10 +111,10 @@ class SymmetricSpace:
         return Trial(number, None if reason else crystal, reason, genes)
 
     def decode(self, vector: Float[Array, " d"]) -> Crystal:
-        """The crystal of a vector, feasible or not.
+        """Return the crystal of a vector, feasible or not.
 
         Raises:
-            CrystalError: the angles make no cell.
+            CrystalError: the angles do not give a valid cell.
         """
         number, orbits = self.symmetry(vector)
         low, high = np.repeat([self.config.lengths, self.config.angles], 3, axis=0).T
@@ -128,16 +128,16 @@ class SymmetricSpace:
         return _with_atoms(number, orbits, conventional, triples, whole=self.config.contents == "conventional")
 
     def symmetry(self, vector: Float[Array, " d"]) -> tuple[int, Orbits]:
-        """Space group and orbits that a vector asks for."""
+        """Return the space group and orbits of a vector."""
         number = self.groups[_floor(float(vector[0]), len(self.groups))]
         choices = self._choices(number)
         return number, choices.orbits(_floor(float(vector[1]), choices.n))
 
     def encode(self, crystal: Crystal, *, symprec: float = 0.01) -> Float[Array, " d"] | None:
-        """A vector whose crystal is the given one, up to its cell's choice; None where the space does not hold it.
+        """Return a vector of the crystal, up to the choice of cell; None where the space does not contain it.
 
         Args:
-            symprec: angstrom, to find the symmetry.
+            symprec: angstrom; tolerance of the symmetry search.
         """
         found = describe(crystal, symprec=symprec)
         if found is None or found[0] not in self.groups:
@@ -154,14 +154,14 @@ class SymmetricSpace:
         vector[1] = (index + 0.5) / choices.n
         vector[2:N_FIRST] = scaled
         vector[N_FIRST : N_FIRST + triples.size] = triples.ravel()
-        return vector if self.symmetry(vector) == (number, orbits) else None  # ways beyond 2^52 cannot be told apart
+        return vector if self.symmetry(vector) == (number, orbits) else None  # beyond 2^52 choices are not distinct
 
     def _choices(self, number: int) -> WyckoffChoices:
         return wyckoff_choices(number, self.composition, self.config.contents == "conventional")
 
 
 def _with_atoms(number: int, orbits: Orbits, conventional: Array, triples: Array, *, whole: bool) -> Crystal:
-    """The primitive cell, or the whole conventional one, with one triple for each atom."""
+    """Return the primitive cell, or the whole conventional one, with one triple for each atom."""
     cell, positions = symmetric_cell(number, orbits), wyckoff_positions(number)
     basis = primitive_basis(number)
     shifts = centring(number) if whole else np.zeros((1, 3))
@@ -182,5 +182,5 @@ def _with_atoms(number: int, orbits: Orbits, conventional: Array, triples: Array
 
 
 def _floor(value: float, n: int) -> int:
-    """Which of n equal parts of [0, 1] a value is in."""
+    """Return the index of the n equal intervals of [0, 1] that contains a value."""
     return min(int(value * n), n - 1)

@@ -1,4 +1,4 @@
-"""What a searcher proposes, what comes of it, and both as JSON that gives every number back to the last bit."""
+"""Proposals of searchers and their outcomes, and conversion to JSON, which preserves every number to the last bit."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lcoms.structure.crystal import Crystal
 
 
 class Answer(NamedTuple):
-    """An energy in eV/atom, NaN where there is none, and the crystal it is of: the one asked about, relaxed or not."""
+    """An energy in eV/atom, NaN where there is none, and its crystal: the given one, relaxed or not."""
 
     energy_per_atom: float
     crystal: Crystal
 
 
 EnergyFunction = Callable[[Sequence[Crystal]], Sequence[float | Answer]]
-"""Crystals to energies in eV/atom (NaN: failed) or to answers, one each."""
+"""Maps crystals to energies in eV/atom (NaN: failed) or to answers, one for each crystal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,10 @@ class Trial:
     """One proposal.
 
     Attributes:
-        number: counts the searcher's proposals from 0.
+        number: index of the searcher's proposal, from 0.
         crystal: None where the proposal is infeasible.
-        reason: a few words why it is.
-        genes: what the searcher needs to know about it when it is told; ready for JSON.
+        reason: why the proposal is infeasible, in a few words.
+        genes: JSON-compatible data that the searcher needs when it is told the outcome.
     """
 
     number: int
@@ -41,12 +41,12 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class TrialOutcome:
-    """What came of a trial.
+    """The outcome of a trial.
 
     Attributes:
         energy_per_atom: eV/atom; NaN for infeasible proposals and for crystals whose energy failed.
-        crystal: as it came back from the energy function; None for infeasible proposals.
-        seconds: from the beginning of the search, interruptions not counted; NaN where nobody looked at a clock.
+        crystal: crystal returned by the energy function; None for infeasible proposals.
+        seconds: time from the beginning of the search, without interruptions; NaN where it was not measured.
     """
 
     trial: Trial
@@ -56,7 +56,7 @@ class TrialOutcome:
 
     @property
     def evaluated(self) -> bool:
-        """Whether an energy was asked for, failed ones included."""
+        """Whether an energy was requested, including failed ones."""
         return self.trial.crystal is not None
 
     @property
@@ -66,7 +66,7 @@ class TrialOutcome:
 
 
 def outcome_to_dict(outcome: TrialOutcome) -> dict[str, Any]:
-    """Ready for JSON; a crystal that came back unchanged is written once."""
+    """Return a JSON-compatible dict; a crystal that came back unchanged is stored once."""
     trial = outcome.trial
     changed = outcome.crystal is not None and outcome.crystal is not trial.crystal
     return {
@@ -81,7 +81,7 @@ def outcome_to_dict(outcome: TrialOutcome) -> dict[str, Any]:
 
 
 def outcome_from_dict(content: Mapping[str, Any]) -> TrialOutcome:
-    """The inverse of `outcome_to_dict`.
+    """Return the outcome of a dict from `outcome_to_dict`.
 
     Raises:
         KeyError, TypeError, ValueError, CrystalError: the content is damaged.
