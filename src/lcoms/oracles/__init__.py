@@ -1,1 +1,1 @@
-"""Energy models behind one interface: crystals in, energies, forces and stresses out."""
+"""Energy models behind one interface: energies, forces and stresses of crystals."""

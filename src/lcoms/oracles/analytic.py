@@ -1,16 +1,16 @@
-"""A closed-form pair energy whose best distances are known: quick, for any elements, with nothing to install.
+"""A closed-form pair energy with known equilibrium distances: fast, for all elements, without further packages.
 
 Every pair of atoms at distance r has the energy D ((1 - exp(-a (r / r0 - 1)))^2 - 1) s(r / r0): a Morse well of depth D
-at r0 (Morse 1929, doi:10.1103/PhysRev.34.57), which a smooth step s takes to zero between SWITCH_START and SWITCH_END.
-The best distance of a metal and a nonmetal (on either side of BOUNDARY on Pauling's scale) is the sum of their sizes;
-that of all other pairs is sqrt(2) times the sum. So
+at r0 (Morse 1929, doi:10.1103/PhysRev.34.57), which a smooth step s brings to zero between SWITCH_START and SWITCH_END.
+The equilibrium distance of a metal and a nonmetal (on either side of BOUNDARY on Pauling's scale) is the sum of their
+sizes; that of all other pairs is sqrt(2) times the sum. Hence
 
-* an element in face-centred cubic with neighbours at r0 has -6 D per atom exactly; body-centred cubic lies lower, since
-  its second neighbours feel the well too;
-* rock salt AB of equal sizes has all its pairs in their wells: the lattice constant is 2 r0 of A and B, and the energy
-  of a formula unit -6 (D_AB + D_AA + D_BB), exactly.
+* an element in face-centred cubic with neighbours at r0 has exactly -6 D per atom; body-centred cubic is lower, since
+  its second neighbours are in the well too;
+* rock salt AB of equal sizes has all its pairs at their minima: the lattice constant is 2 r0 of A and B, and the energy
+  of a formula unit is exactly -6 (D_AB + D_AA + D_BB).
 
-The wells are made up: energies mean nothing for real materials.
+The wells are invented: energies have no meaning for real materials.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS, covalent_radius, electronegativity
 from lcoms.structure.neighbors import neighbor_list
 
-BOUNDARY = 2.0  # Pauling electronegativity: metals lie below, nonmetals above
+BOUNDARY = 2.0  # Pauling electronegativity: metals are below, nonmetals above
 SIZE_OFFSET, SIZE_SLOPE = 1.0, 0.35  # angstrom, and a factor on the covalent radius
 BASE_DEPTH, BOND_DEPTH = 0.1, 0.4  # eV, and eV per unit of electronegativity
 STIFFNESS = 6.0  # a
 SWITCH_START, SWITCH_END = 1.15, 1.4
-LEAST_VOLUME = 0.5  # cubic angstrom/atom; denser crystals have too many pairs to be worth counting
+LEAST_VOLUME = 0.5  # cubic angstrom/atom; denser crystals have too many pairs to be computed
 LEAST_DISTANCE = 0.05  # angstrom
 
 _NUMBERS = range(len(SYMBOLS))
@@ -42,13 +42,13 @@ CHI = np.array([0.0] + [electronegativity(z) for z in _NUMBERS[1:]])
 
 
 def best_distance(first: int | NDArray[np.int64], second: int | NDArray[np.int64]) -> NDArray[np.float64]:
-    """Distance in angstrom at the bottom of the well of two elements, given by atomic number."""
+    """Return the distance in angstrom at the bottom of the well of two elements, given by atomic number."""
     bonded = (CHI[first] > BOUNDARY) != (CHI[second] > BOUNDARY)
     return np.asarray((SIZES[first] + SIZES[second]) * np.where(bonded, 1.0, np.sqrt(2.0)))
 
 
 def depth(first: int | NDArray[np.int64], second: int | NDArray[np.int64]) -> NDArray[np.float64]:
-    """Depth in eV, positive, of the well of two elements."""
+    """Return the depth in eV, positive, of the well of two elements."""
     bonded = (CHI[first] > BOUNDARY) != (CHI[second] > BOUNDARY)
     return np.asarray(BASE_DEPTH + np.where(bonded, BOND_DEPTH * np.abs(CHI[first] - CHI[second]), 0.0))
 
@@ -60,7 +60,7 @@ class AnalyticOracle(EnergyOracle):
     batch_size = 64
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        """Energies, forces and stresses, all from one neighbour list."""
+        """Return energies, forces and stresses, all from one neighbour list."""
         results = [Evaluation.failed(_too_dense(crystal), crystal.n_atoms) for crystal in crystals]
         usable = [i for i, crystal in enumerate(crystals) if not _too_dense(crystal)]
         for i, result in zip(usable, _evaluate([crystals[i] for i in usable]), strict=True):
@@ -68,7 +68,7 @@ class AnalyticOracle(EnergyOracle):
         return results
 
     def check(self, compositions: Iterable[Composition]) -> None:
-        """Every element has a size and a well."""
+        """Accept every composition: all elements have a size and a well."""
 
 
 def _too_dense(crystal: Crystal) -> str:
@@ -87,7 +87,7 @@ def _evaluate(crystals: list[Crystal]) -> list[Evaluation]:
     vectors = edges.vectors(batch).numpy()  # from target to source
     distances = np.linalg.norm(vectors, axis=1)
     energies, slopes = _pair(np.maximum(distances, LEAST_DISTANCE), z[target], z[source])
-    pulls = (slopes / np.maximum(distances, LEAST_DISTANCE))[:, None] * vectors  # force on the target by the source
+    pulls = (slopes / np.maximum(distances, LEAST_DISTANCE))[:, None] * vectors  # force of the source on the target
     crystal_idx = batch.crystal_idx.numpy()
     owner, n = crystal_idx[target], batch.n_crystals
     total = 0.5 * np.bincount(owner, energies, minlength=n)
@@ -108,12 +108,12 @@ def _evaluate(crystals: list[Crystal]) -> list[Evaluation]:
 def _pair(
     r: Float[NDArray[np.float64], " n"], first: Int[NDArray[np.int64], " n"], second: Int[NDArray[np.int64], " n"]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Energy (n,) in eV of pairs at distances r, and its slope (n,) in eV/angstrom."""
+    """Return the energy (n,) in eV of pairs at distances r, and its slope (n,) in eV/angstrom."""
     r0, well = best_distance(first, second), depth(first, second)
     x = r / r0
     decay = np.exp(-STIFFNESS * (x - 1))
     morse, morse_slope = (1 - decay) ** 2 - 1, 2 * STIFFNESS * (1 - decay) * decay
     t = np.clip((x - SWITCH_START) / (SWITCH_END - SWITCH_START), 0.0, 1.0)
-    step = 1 - t**3 * (10 - 15 * t + 6 * t**2)  # two derivatives vanish at both ends
+    step = 1 - t**3 * (10 - 15 * t + 6 * t**2)  # its first two derivatives vanish at both ends
     step_slope = -30 * t**2 * (1 - t) ** 2 / (SWITCH_END - SWITCH_START)
     return well * morse * step, well * (morse_slope * step + morse * step_slope) / r0

@@ -17,13 +17,13 @@ OK = "ok"
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What an oracle says of one crystal.
+    """Result of an oracle for one crystal.
 
     Attributes:
         energy: eV, of the whole cell.
         forces: eV/angstrom, rows in the order of the atoms.
-        stress: eV/angstrom^3, dE/d(strain) over the volume: positive where the cell wants to shrink (as in ASE).
-        status: "ok", or one sentence that says what went wrong; the numbers are then NaN.
+        stress: eV/angstrom^3, dE/d(strain) over the volume: positive if the cell tends to shrink (as in ASE).
+        status: "ok", or one sentence on what went wrong; the numbers are then NaN.
     """
 
     energy: float
@@ -37,7 +37,7 @@ class Evaluation:
         return self.status == OK
 
     def at_pressure(self, volume: float, pressure: float) -> Evaluation:
-        """The enthalpy E + pV in place of the energy, and the stress against which the cell does work.
+        """Return the evaluation with the enthalpy E + pV as energy, and the pressure added to the stress.
 
         Args:
             volume: of the cell, cubic angstrom.
@@ -49,7 +49,7 @@ class Evaluation:
 
     @classmethod
     def failed(cls, reason: str, n_atoms: int) -> Evaluation:
-        """The record of a crystal that the oracle could not handle."""
+        """Return the record of a crystal that the oracle could not handle."""
         return cls(float("nan"), np.full((n_atoms, 3), np.nan), np.full((3, 3), np.nan), reason)
 
 
@@ -57,13 +57,13 @@ class EnergyOracle(ABC):
     """An energy model of crystals.
 
     Attributes:
-        name: says which model and settings, such as "chgnet:r2scan"; equal names and `provenance` give equal answers;
-            references go by the name. `oracles.registry.make_oracle(name)` makes the same oracle again, which is how
-            it reaches other processes.
-        batch_size: crystals that are best given to `evaluate` in one call.
-        provenance: what the answers depend on beside the name, such as "chgnet 0.4.2" and a digest of the weights;
-            caches take no answer of another provenance.
-        cutoff: distance in angstrom up to which an atom sees others; None where there is none or it is not known.
+        name: model and settings, such as "chgnet:r2scan"; equal names and `provenance` give equal results; references
+            are looked up by name. `oracles.registry.make_oracle(name)` makes the same oracle again, which is how other
+            processes get it.
+        batch_size: number of crystals best passed to `evaluate` in one call.
+        provenance: what the results depend on in addition to the name, such as "chgnet 0.4.2" and a digest of the
+            weights; caches do not use results of another provenance.
+        cutoff: distance in angstrom up to which an atom has neighbours; None if there is no cutoff or it is unknown.
     """
 
     name: str
@@ -73,28 +73,28 @@ class EnergyOracle(ABC):
 
     @abstractmethod
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        """One record per crystal, in order; a crystal that fails gets a status and never stops the rest."""
+        """Return one record per crystal, in order; a crystal that fails gets a status and never stops the rest."""
 
     def energies(self, crystals: Sequence[Crystal]) -> list[float]:
-        """Energies (eV) alone, in order; NaN for a crystal that fails."""
+        """Return only the energies (eV), in order; NaN for a crystal that fails."""
         return [result.energy if result.ok else float("nan") for result in evaluate_all(self, crystals)]
 
     @abstractmethod
     def check(self, compositions: Iterable[Composition]) -> None:
-        """Whether the oracle can handle these, asked before any work starts.
+        """Check that the oracle can handle these compositions, before any work starts.
 
         Raises:
-            OracleError: naming the elements or settings that it cannot handle.
+            OracleError: names the elements or settings that it cannot handle.
         """
 
 
 def evaluate_all(
     oracle: EnergyOracle, crystals: Sequence[Crystal], *, on_batch: Callable[[int], None] | None = None
 ) -> list[Evaluation]:
-    """Records of any number of crystals, in batches of the size that suits the oracle.
+    """Return records of any number of crystals, in batches of the oracle's preferred size.
 
     Args:
-        on_batch: called with how many are done.
+        on_batch: called with the number of crystals done.
     """
     results: list[Evaluation] = []
     for start in range(0, len(crystals), oracle.batch_size):

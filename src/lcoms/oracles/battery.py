@@ -1,6 +1,6 @@
-"""The tests that every oracle must pass: forces and stress are slopes of the energy, and names of things do not matter.
+"""Tests that every oracle must pass: forces and stress are slopes of the energy, and invariances hold.
 
-Slopes are taken along a few directions, the steepest among them, by the five-point formula
+Slopes are taken along a few directions, including the steepest, by the five-point formula
 f'(0) = (f(-2h) - 8 f(-h) + 8 f(h) - f(2h)) / 12 h, whose error is of fourth order in h.
 """
 
@@ -21,16 +21,16 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class BatteryConfig:
-    """How closely an oracle is held.
+    """Tolerances of the battery.
 
     Attributes:
-        energy: eV/atom that equal crystals may differ by.
-        force: eV/angstrom, likewise.
-        stress: eV/angstrom^3, likewise.
-        slope: share of the slope that a force or a stress may be wrong by, beside `slope_energy`.
-        slope_energy: eV/atom that an energy of the five-point formula may be wrong by, such as by rounding.
+        energy: largest difference between equal crystals, eV/atom.
+        force: the same of forces, eV/angstrom.
+        stress: the same of stresses, eV/angstrom^3.
+        slope: relative error allowed to a force or a stress, in addition to `slope_energy`.
+        slope_energy: error allowed to an energy in the five-point formula, such as from rounding, eV/atom.
         step: displacement in angstrom.
-        strain: step of the cell.
+        strain: strain of the cell.
         seed: of the displacements.
     """
 
@@ -50,8 +50,8 @@ class Check:
 
     Attributes:
         name: what was tested.
-        passed: whether the oracle held.
-        error: the worst deviation over all crystals as a share of what is allowed; NaN where nothing could be measured.
+        passed: whether the oracle passed.
+        error: largest deviation over all crystals relative to the tolerance; NaN if nothing could be measured.
         note: the crystal with the worst deviation, or what went wrong.
     """
 
@@ -62,7 +62,7 @@ class Check:
 
 
 def run_battery(oracle: EnergyOracle, config: BatteryConfig, crystals: Sequence[Crystal] | None = None) -> list[Check]:
-    """All checks on the crystals, or on those of `battery_crystals` that the oracle can handle.
+    """Run all checks on the crystals, or on those of `battery_crystals` that the oracle can handle.
 
     Raises:
         OracleError: it can handle none of them.
@@ -75,7 +75,7 @@ def run_battery(oracle: EnergyOracle, config: BatteryConfig, crystals: Sequence[
         for crystal in chosen:
             try:
                 error = check(oracle, crystal, config, rng)
-            except Exception as problem:  # an oracle must not raise; whatever it raises is its fault
+            except Exception as problem:  # an oracle must not raise, so any exception is a failure
                 kind = "" if isinstance(problem, _RefusedError) else f"{type(problem).__name__}: "
                 worst, note, passed = float("nan"), f"{crystal.composition.formula}: {kind}{problem}", False
                 break
@@ -86,7 +86,7 @@ def run_battery(oracle: EnergyOracle, config: BatteryConfig, crystals: Sequence[
 
 
 def battery_crystals() -> list[Crystal]:
-    """Small crystals off their symmetry: an element, a salt in a skewed cell, a wurtzite and a perovskite."""
+    """Return small distorted crystals: an element, a salt in a skewed cell, a wurtzite and a perovskite."""
     face_centred = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
     hexagonal = np.array([[3.3, 0, 0], [-1.65, 1.65 * 3**0.5, 0], [0, 0, 5.3]])
     sites = np.array([[1 / 3, 2 / 3, 0], [2 / 3, 1 / 3, 0.5], [1 / 3, 2 / 3, 0.38], [2 / 3, 1 / 3, 0.88]])
@@ -102,7 +102,7 @@ def battery_crystals() -> list[Crystal]:
 
 
 class _RefusedError(Exception):
-    """The oracle gave no numbers for a crystal of the battery."""
+    """The oracle gave no usable numbers for a crystal of the battery."""
 
 
 def _handled(oracle: EnergyOracle) -> list[Crystal]:
@@ -133,7 +133,7 @@ def _ask(oracle: EnergyOracle, crystals: Sequence[Crystal]) -> list[Evaluation]:
 
 
 def _moved(crystal: Crystal, moves: Array, strain: Array) -> Crystal:
-    """Atoms moved by (n_atoms, 3) angstrom, then everything strained: x -> x (1 + strain)."""
+    """Return a crystal with atoms moved by (n_atoms, 3) angstrom, then everything strained: x -> x (1 + strain)."""
     frac = crystal.frac_coords + moves @ np.linalg.inv(crystal.lattice)
     return Crystal(crystal.lattice @ (np.eye(3) + strain), frac, crystal.atomic_numbers)
 
@@ -144,7 +144,7 @@ def _slope(oracle: EnergyOracle, path: Callable[[float], Crystal], step: float) 
 
 
 def _slope_error(found: float, measured: float, n_atoms: int, step: float, config: BatteryConfig) -> float:
-    """Deviation over what is allowed; the formula multiplies errors of the energy by at most 18 / 12 h."""
+    """Return the deviation over the tolerance; the formula multiplies errors of the energy by at most 18 / 12 h."""
     return abs(found - measured) / (config.slope * abs(measured) + 1.5 * n_atoms * config.slope_energy / step)
 
 
@@ -175,7 +175,7 @@ def _stress(oracle: EnergyOracle, crystal: Crystal, config: BatteryConfig, rng: 
 
 
 def _same(first: Evaluation, second: Evaluation, config: BatteryConfig) -> float:
-    """Largest deviation of two answers for the same number of atoms, over what is allowed."""
+    """Return the largest deviation of two results for the same number of atoms, over the tolerance."""
     return max(
         abs(first.energy - second.energy) / len(first.forces) / config.energy,
         float(np.abs(first.forces - second.forces).max()) / config.force,
@@ -185,7 +185,7 @@ def _same(first: Evaluation, second: Evaluation, config: BatteryConfig) -> float
 
 def _rotation(oracle: EnergyOracle, crystal: Crystal, config: BatteryConfig, rng: np.random.Generator) -> float:
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    turn *= np.linalg.det(turn)  # a rotation, no mirror
+    turn *= np.linalg.det(turn)  # a proper rotation
     turned = Crystal(crystal.lattice @ turn, crystal.frac_coords, crystal.atomic_numbers)
     plain, other = _ask(oracle, [crystal, turned])
     back = Evaluation(other.energy, other.forces @ turn.T, turn @ other.stress @ turn.T)
@@ -223,7 +223,7 @@ def _extensivity(oracle: EnergyOracle, crystal: Crystal, config: BatteryConfig, 
 
 
 def _company(oracle: EnergyOracle, crystal: Crystal, config: BatteryConfig, rng: np.random.Generator) -> float:
-    """Alone or among others, one of which has atoms on top of each other: the same answer."""
+    """Compare the result alone with that among others, one of which has coinciding atoms."""
     alone = _ask(oracle, [crystal])[0]
     moves = rng.normal(size=(crystal.n_atoms, 3)) * 0.05
     other = _moved(crystal, moves, np.zeros((3, 3)))

@@ -20,14 +20,14 @@ NEEDED = ("energy", "forces", "stress")
 
 
 class CalculatorOracle(EnergyOracle):
-    """One crystal after the other through an ASE calculator.
+    """Evaluates crystals one by one with an ASE calculator.
 
     Args:
         calculator: gives energies, forces and stresses of periodic cells.
-        name: must tell all its settings, see `EnergyOracle`.
+        name: must contain all its settings, see `EnergyOracle`.
 
     Raises:
-        OracleError: the calculator says that it lacks one of the three.
+        OracleError: the calculator states that it lacks one of the three.
     """
 
     def __init__(self, calculator: Calculator, name: str) -> None:
@@ -39,15 +39,15 @@ class CalculatorOracle(EnergyOracle):
         self._calculator = calculator
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        """What the calculator raises becomes the status of its crystal."""
+        """Return one record per crystal; an exception of the calculator becomes the status of its crystal."""
         return [evaluate_with(self._calculator, crystal) for crystal in crystals]
 
     def check(self, compositions: Iterable[Composition]) -> None:
-        """ASE calculators do not tell which elements they know; a crystal that fails gets its status."""
+        """Accept all: ASE calculators do not list their elements; a crystal that fails gets a status."""
 
 
 def evaluate_with(calculator: Calculator, crystal: Crystal) -> Evaluation:
-    """One crystal through a calculator; a failure or a number that is not finite becomes its status."""
+    """Evaluate one crystal with a calculator; a failure or a non-finite number becomes its status."""
     atoms = to_ase(crystal)
     atoms.calc = calculator
     try:
@@ -56,7 +56,7 @@ def evaluate_with(calculator: Calculator, crystal: Crystal) -> Evaluation:
             energy = float(atoms.get_potential_energy())
             forces = np.array(atoms.get_forces(), dtype=np.float64)
             stress = np.array(atoms.get_stress(voigt=False), dtype=np.float64)
-    except Exception as error:  # calculators raise whatever their codes raise
+    except Exception as error:  # calculators raise exceptions of any type
         if is_want(error):
             raise  # of the machine, not of the crystal
         return Evaluation.failed(f"{type(error).__name__}: {first_line(error)}", crystal.n_atoms)
@@ -66,5 +66,5 @@ def evaluate_with(calculator: Calculator, crystal: Crystal) -> Evaluation:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text; where it has none, a few words."""
+    """Return the first line of an error's text, or a placeholder if it has none."""
     return (str(error).strip() or "no reason given").splitlines()[0]

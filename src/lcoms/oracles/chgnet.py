@@ -1,4 +1,4 @@
-"""CHGNet as an oracle: weights from the `chgnet` package, graphs and network of our own, many crystals at once."""
+"""CHGNet as an oracle: weights from the `chgnet` package, our own graphs and network, many crystals at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WEIGHTS = {
     "0.3.0": "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
 }
 HEAVIEST = 94
-MAX_ROWS = 20_000  # bonds and angles computed in one go, unless a single crystal has more
+MAX_ROWS = 20_000  # bonds and angles computed at once, unless a single crystal has more
 
 
 class ChgnetOracle(EnergyOracle):
@@ -38,7 +38,7 @@ class ChgnetOracle(EnergyOracle):
         weights: "r2scan" or "0.3.0".
 
     Raises:
-        OracleError: the weights are not known, or the package chgnet is not installed.
+        OracleError: the weights are unknown, or the package chgnet is not installed.
     """
 
     batch_size = 8
@@ -53,10 +53,10 @@ class ChgnetOracle(EnergyOracle):
         self.provenance = (of_package("chgnet"), of_file(_path(weights)))
 
     def check(self, compositions: Iterable[Composition]) -> None:
-        """Whether all elements are among the 94 that CHGNet knows.
+        """Check that all elements are among the 94 that CHGNet knows.
 
         Raises:
-            OracleError: naming those that are not.
+            OracleError: names those that are not.
         """
         unknown = sorted({z for composition in compositions for z in composition.atomic_numbers if z > HEAVIEST})
         if unknown:
@@ -64,7 +64,7 @@ class ChgnetOracle(EnergyOracle):
             raise OracleError(f"CHGNet knows elements up to {SYMBOLS[HEAVIEST]}, not {names}; leave these out.")
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        """Energies, forces and stresses; a crystal without a graph gets a status."""
+        """Return energies, forces and stresses; a crystal without a graph gets a status."""
         from lcoms.oracles.chgnet_graph import bond_graph
 
         results: dict[int, Evaluation] = {}
@@ -90,7 +90,7 @@ class ChgnetOracle(EnergyOracle):
         return [results[number] for number in range(len(crystals))]
 
     def _compute(self, crystals: Sequence[Crystal], chunk: list[tuple[int, BondGraph]]) -> dict[int, Evaluation]:
-        """Records of one batch, by number of the crystal."""
+        """Return the records of one batch, by index of the crystal."""
         with _one_thread():
             energies, slopes = self._network.energies_and_slopes([graph for _, graph in chunk])
         all_slopes, results, start = slopes.numpy(), {}, 0
@@ -110,7 +110,7 @@ class ChgnetOracle(EnergyOracle):
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One torch thread meanwhile: small tensors gain nothing from more, and on a busy machine they cost minutes."""
+    """Use one torch thread: more do not speed up small tensors, and cost minutes on a busy machine."""
     import torch
 
     before = torch.get_num_threads()
@@ -126,7 +126,7 @@ def _one_thread() -> Iterator[None]:
 
 @cache
 def _load(weights: str):  # type: ignore[no-untyped-def]
-    """The network with weights of the installed package, read without running any code that they could hold."""
+    """Return the network with weights of the installed package, read without running any code they may contain."""
     import torch
 
     from lcoms.oracles.chgnet_network import FastCHGNet
@@ -136,7 +136,7 @@ def _load(weights: str):  # type: ignore[no-untyped-def]
 
 
 def _path(weights: str) -> Path:
-    """Where the installed package has these weights."""
+    """Return the path of these weights in the installed package."""
     spec = find_spec("chgnet")
     if spec is None or not spec.submodule_search_locations:
         raise OracleError('CHGNet is not installed; type: pip install "lcoms[chgnet]"')

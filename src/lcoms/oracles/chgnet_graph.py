@@ -1,7 +1,7 @@
-"""Crystals as CHGNet sees them: bonds up to 6 angstrom, and angles between bonds up to 3 angstrom, of many at once.
+"""Crystals as input of CHGNet: bonds up to 6 angstrom, and angles between bonds up to 3 angstrom, of many at once.
 
-Each bond stands once, from its first to its second atom; the same bond seen from the other end is its reverse, with
-number `n_bonds` higher. Energies depend on atoms' positions and on cells only through the bonds' vectors.
+Each bond is listed once, from its first to its second atom; the same bond from the other end is its reverse, with an
+index higher by `n_bonds`. Energies depend on atomic positions and cells only through the bond vectors.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from lcoms.structure.lattice import plane_spacings
 
 BOND_CUTOFF = 6.0
 ANGLE_CUTOFF = 3.0
-CLOSEST = 0.1  # angstrom; nearer atoms make numbers without meaning
+CLOSEST = 0.1  # angstrom; the model is meaningless for closer atoms
 MAX_BONDS_PER_ATOM = 2000
 MAX_ANGLES_PER_ATOM = 2000
 _PERIODIC = np.ones(3, dtype=np.int64)
 _SAME_SITE = 1e-8
-_SHIFT = 1 << 12  # images are numbers below half of it
+_SHIFT = 1 << 12  # images are integers below half of it
 
 
 @dataclass(frozen=True, eq=False)
 class BondGraph:
-    """Bonds and angles of one crystal, or of a batch with atoms and bonds numbered through.
+    """Bonds and angles of one crystal, or of a batch with consecutive indices of atoms and bonds.
 
     Attributes:
         atomic_numbers: Z of each atom.
-        crystal_idx: which crystal an atom belongs to.
-        first: atom that each bond starts from.
-        second: atom that it leads to.
-        vectors: from the first to the second, in angstrom.
-        short: bonds up to the angle cutoff.
-        angle_left: place in `short` of one bond of each angle, plus n_short where it is seen from its second atom.
-        angle_right: the same of the other bond. Each angle stands once; swapping the two gives its mirror.
+        crystal_idx: crystal that each atom belongs to.
+        first: atom at which each bond starts.
+        second: atom at which each bond ends.
+        vectors: from the first to the second atom, in angstrom.
+        short: indices of bonds up to the angle cutoff.
+        angle_left: index in `short` of one bond of each angle, plus n_short if the angle is at its second atom.
+        angle_right: the same for the other bond. Each angle is listed once; swapping the two gives its mirror.
     """
 
     atomic_numbers: Int[NDArray[np.int64], " n_atoms"]
@@ -53,7 +53,7 @@ class BondGraph:
 
 
 def bond_graph(crystal: Crystal) -> BondGraph | str:
-    """The graph of a crystal, or one sentence that says why CHGNet has none for it."""
+    """Return the graph of a crystal, or a sentence on why CHGNet cannot handle it."""
     expected = 4.2 * BOND_CUTOFF**3 * crystal.n_atoms / crystal.volume
     reach = BOND_CUTOFF / plane_spacings(crystal.lattice)
     if expected > MAX_BONDS_PER_ATOM or reach.max() > _SHIFT / 4 or (2 * reach + 1).prod() * crystal.n_atoms > 1e6:
@@ -64,13 +64,13 @@ def bond_graph(crystal: Crystal) -> BondGraph | str:
         cart_coords, cart_coords, r=BOND_CUTOFF, pbc=_PERIODIC, lattice=lattice, tol=_SAME_SITE
     )
     first, second, shifts = (values.astype(np.int64) for values in (first, second, images))
-    # Of the two directions of a bond one is kept: to the higher atom, or to the copy of itself further on.
+    # One of the two directions of a bond is kept: to the atom of higher index, or to a later copy of itself.
     order = (shifts[:, 0] * _SHIFT + shifts[:, 1]) * _SHIFT + shifts[:, 2]
     kept = (first < second) | ((first == second) & (order > 0))
     if len(first) and lengths[kept].min(initial=np.inf) < CLOSEST:
         return f"two atoms are closer than {CLOSEST} angstrom."
     first, second, order, shifts = first[kept], second[kept], order[kept], shifts[kept]
-    # One order for all that describes the same crystal, so that sums are the same to the last bit.
+    # The same order for all descriptions of one crystal, so that sums are the same to the last bit.
     sorting = np.lexsort((order, second, first))
     first, second, shifts = first[sorting], second[sorting], shifts[sorting]
     bonded = np.zeros(crystal.n_atoms, dtype=bool)
@@ -91,13 +91,13 @@ def bond_graph(crystal: Crystal) -> BondGraph | str:
 def _angles(
     centers: Int[NDArray[np.int64], " n_directed"], n_atoms: int
 ) -> tuple[Int[NDArray[np.int64], " n_angles"], Int[NDArray[np.int64], " n_angles"]] | None:
-    """All unordered pairs of directed bonds from the same atom; None where there are far too many."""
+    """Return all unordered pairs of directed bonds from the same atom; None if there are far too many."""
     degree = np.bincount(centers, minlength=n_atoms)
     if degree.max() ** 2 > 2 * MAX_ANGLES_PER_ATOM:
         return None
     order = np.argsort(centers, kind="stable")
     starts = np.cumsum(degree) - degree
-    # The bond at rank r of its atom is paired with those at ranks r + 1 and up.
+    # The bond at rank r of its atom is paired with those at ranks r + 1 and higher.
     rank = np.arange(len(order)) - starts[centers[order]]
     later = degree[centers[order]] - rank - 1
     left = np.repeat(np.arange(len(order)), later)
@@ -106,10 +106,10 @@ def _angles(
 
 
 def ballast() -> BondGraph:
-    """A tetrahedron of hydrogen, in the format of a crystal.
+    """Return a tetrahedron of hydrogen, in the format of a crystal.
 
-    Matrix products of fewer than four rows are rounded in another way than larger ones. With this beside it, no crystal
-    makes one, and its numbers are the same to the last bit alone and among others.
+    Matrix products of fewer than four rows are rounded differently from larger ones. Adding this to a batch prevents
+    them, so that the numbers of a crystal are the same to the last bit alone and among others.
     """
     corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.6
     first, second = np.triu_indices(4, k=1)
@@ -120,7 +120,7 @@ def ballast() -> BondGraph:
 
 
 def join(graphs: Sequence[BondGraph]) -> BondGraph:
-    """One graph of all, in order."""
+    """Return one graph of all, in order."""
     atoms = _starts([len(g.atomic_numbers) for g in graphs])
     bonds = _starts([len(g.first) for g in graphs])
     n_short = [len(g.short) for g in graphs]

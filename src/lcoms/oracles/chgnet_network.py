@@ -1,9 +1,9 @@
-"""CHGNet's energies and their slopes along bonds, several times faster than CHGNet's own code, from its own weights.
+"""CHGNet's energies and their slopes along bonds from its own weights, several times faster than its own code.
 
-Deng et al., Nature Machine Intelligence 5, 1031 (2023). The same function, arranged anew: linear layers on concatenated
-features are split, so that each part is computed once an atom or once a bond; bonds longer than the angle cutoff,
+Deng et al., Nature Machine Intelligence 5, 1031 (2023). The same function, rearranged: linear layers on concatenated
+features are split, so that each part is computed once per atom or once per bond; bonds longer than the angle cutoff,
 which message passing between bonds never changes, are projected for all layers at once; angles are expanded once for
-both orders; the mean that layer normalisation takes away is taken out of the weights before it.
+both orders; the mean that layer normalisation subtracts is subtracted from the weights before it.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class _Gated:
     hidden_bias: Tensor | None  # (2, 1, 64)
     scale: Tensor  # (2, 1, 64)
     shift: Tensor  # (2, 1, 64)
-    out: Tensor  # (64, 64); empty where features do not change size
+    out: Tensor  # (64, 64); empty if features do not change size
 
 
 class FastCHGNet:
-    """The network, without gradients of its weights.
+    """The network, without gradients with respect to its weights.
 
     Args:
         state: CHGNet's state_dict.
@@ -54,7 +54,7 @@ class FastCHGNet:
         self.angle_frequencies = w["angle_basis_expansion.fourier_expansion.frequencies"]
         self.atom_layers = [_gated(w, f"atom_conv_layers.{i}", "twoBody_atom", 3) for i in range(N_LAYERS)]
         self.bond_layers = [_gated(w, f"bond_conv_layers.{i}", "twoBody_bond", 4) for i in range(N_LAYERS - 1)]
-        # The last angle update changes nothing that is read later.
+        # The last angle update is never used.
         self.angle_layers = [_gated(w, f"angle_layers.{i}", "twoBody_bond", 4) for i in range(N_LAYERS - 2)]
         bond_embedding = w["bond_embedding.weight"].T
         self.bond_embedding = bond_embedding
@@ -70,9 +70,9 @@ class FastCHGNet:
     def energies_and_slopes(
         self, graphs: Sequence[BondGraph]
     ) -> tuple[Float[Tensor, " n_crystals"], Float[Tensor, "n_bonds 3"]]:
-        """Energy of each cell in eV, and its derivative along each bond's vector in eV/angstrom, as float64.
+        """Return the energy of each cell in eV and its derivative by each bond vector in eV/angstrom, as float64.
 
-        Each crystal's numbers are the same to the last bit alone and among others.
+        The numbers of each crystal are the same to the last bit alone and among others.
         """
         graph = join([*graphs, ballast()])
         n_bonds = sum(len(g.first) for g in graphs)
@@ -117,10 +117,10 @@ class FastCHGNet:
 
 
 class _Bends:
-    """Short bonds and the angles between them, while messages pass.
+    """Short bonds and the angles between them during message passing.
 
-    Angles stand twice, in one order of their bonds and then in the other; before the first update their features are
-    the same in both and stand once.
+    Angles are listed twice, once in each order of their bonds; before the first update their features are the same in
+    both and are stored once.
     """
 
     def __init__(self, network: FastCHGNet, graph: BondGraph, vectors: Tensor, lengths: Tensor, basis: Tensor) -> None:
@@ -144,7 +144,7 @@ class _Bends:
         self.weights = _gather(weights, left % self.n_short) * _gather(weights, right % self.n_short)
 
     def _hidden(self, atoms: Tensor, layer: _Gated) -> Tensor:
-        """The first linear layer on left bond, right bond, angle and centre atom."""
+        """Apply the first linear layer to left bond, right bond, angle and centre atom."""
         left = (self.bonds @ layer.inputs[0]).repeat(2, 1) + _gather(atoms @ layer.inputs[3], self.centers)
         hidden = _gather(left, self.left) + _gather(self.bonds @ layer.inputs[1], self.right_bond)
         angles = torch.addmm(layer.bias, self.angles, layer.inputs[2])
@@ -153,20 +153,20 @@ class _Bends:
         return hidden + angles
 
     def update(self, atoms: Tensor, layer: _Gated) -> None:
-        """Messages from angles to short bonds."""
+        """Pass messages from angles to short bonds."""
         messages = (_gate(self._hidden(atoms, layer), layer).view(2, -1, WIDTH) * self.weights).view(-1, WIDTH)
         self.bonds = self.bonds + _sum_by(messages, self.left_bond, self.n_short) @ layer.out
         self.change = self.bonds - self.start
 
     def update_angles(self, atoms: Tensor, layer: _Gated) -> None:
-        """New features of angles."""
+        """Update the features of angles."""
         new = _gate(self._hidden(atoms, layer), layer)
         old = self.angles if len(self.angles) == len(new) else self.angles.repeat(2, 1)
         self.angles = new + old
 
 
 def _gate(hidden: Float[Tensor, "n 128"], layer: _Gated) -> Float[Tensor, "n 64"]:
-    """Second layers of core and gate, their normalisation, and the product."""
+    """Apply the second layers of core and gate, their normalisation, and the product."""
     if layer.hidden is None or layer.hidden_bias is None:
         halves = hidden.view(-1, 2, WIDTH).transpose(0, 1)
     else:
@@ -186,10 +186,10 @@ def _sum_by(values: Float[Tensor, "m width"], rows: Int[Tensor, " m"], n: int) -
 def _radial_basis(
     lengths: Float[Tensor, " n"], frequencies: Float[Tensor, " k"], cutoff: float
 ) -> Float[Tensor, "n k"]:
-    """Bessel functions times a polynomial envelope that ends at the cutoff (Gasteiger et al., ICLR 2020, eqs 7, 8)."""
+    """Return Bessel functions times a polynomial envelope up to the cutoff (Gasteiger et al., ICLR 2020, eqs 7, 8)."""
     x = (lengths / cutoff)[:, None]
     p = ENVELOPE_POWER
-    square = x * x  # no pow(): its last elements are rounded in another way than the rest
+    square = x * x  # not pow(), which rounds its last elements differently from the rest
     power = (square * square) * (square * square)
     envelope = 1 + power * (-(p + 1) * (p + 2) / 2 + x * (p * (p + 2) - x * (p * (p + 1) / 2)))
     envelope = torch.where(x < 1, envelope, torch.zeros_like(x))
@@ -197,7 +197,7 @@ def _radial_basis(
 
 
 def _gated(w: Mapping[str, Tensor], layer: str, gated: str, n_parts: int) -> _Gated:
-    """Weights of a layer, core and gate side by side, with the means over outputs taken out where a norm follows."""
+    """Return weights of a layer, core and gate side by side, minus the means over outputs if a norm follows."""
     prefix = f"{layer}.{gated}"
     deep = f"{prefix}.mlp_core.layers.3.weight" in w
     first = 0 if deep else 1

@@ -1,7 +1,7 @@
-"""Density functional theory by GPAW: PBE in plane waves, each run in a process of its own.
+"""Density functional theory by GPAW: PBE in plane waves, each run in its own process.
 
-A run that is killed or aborts costs the one crystal that was at work. Energies are those of zero smearing, relative to
-isolated atoms as GPAW counts them; never mix them with formation energies.
+A run that is killed or aborts loses only the crystal in progress. Energies are extrapolated to zero smearing, relative
+to GPAW's isolated atoms; never mix them with formation energies.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class GpawConfig:
 
     Attributes:
         cutoff: of the plane waves, in eV.
-        kpts: density of k points, in points per 1/angstrom; the grid holds Gamma.
+        kpts: density of k points, in points per 1/angstrom; the grid contains Gamma.
         smearing: Fermi-Dirac width in eV.
-        spin: whether the two spins may differ, starting from one Bohr magneton an atom.
-        ranks: MPI processes of a run; more than one needs mpirun.
+        spin: whether the calculation is spin-polarised, starting from one Bohr magneton per atom.
+        ranks: MPI processes of a run; more than one require mpirun.
         log: folder for GPAW's text output, or empty for none.
 
     Raises:
@@ -61,7 +61,7 @@ class GpawConfig:
 
     @property
     def name(self) -> str:
-        """The word gpaw, and the settings that are not the usual ones."""
+        """The word gpaw, followed by the settings that differ from the defaults."""
         changed = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
         text = ",".join(f"{key}={str(value).lower() if key == 'spin' else value}" for key, value in changed)
         return f"gpaw:{text}" if text else "gpaw"
@@ -88,7 +88,7 @@ class GpawOracle(EnergyOracle):
         self.provenance = (of_package("gpaw"), of_package("gpaw-data"))
 
     def check(self, compositions: Iterable[Composition]) -> None:
-        """Asks for a PBE setup of each element."""
+        """Check that each element has a PBE setup."""
         known = _setup_elements()
         missing = sorted({z for c in compositions for z in c.atomic_numbers if SYMBOLS[z] not in known})
         if missing:
@@ -98,7 +98,7 @@ class GpawOracle(EnergyOracle):
             )
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        """Runs GPAW until each crystal has its answer; after a run that broke off, a new one takes up the rest."""
+        """Run GPAW until each crystal has its result; after an aborted run, a new one continues with the rest."""
         results: list[Evaluation] = []
         while len(results) < len(crystals):
             rest = crystals[len(results) :]
@@ -111,7 +111,7 @@ class GpawOracle(EnergyOracle):
         return results
 
     def _run(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        """Answers for the first crystals, at least for one."""
+        """Return results for the first crystals, at least for one."""
         with tempfile.TemporaryDirectory(prefix="lcoms-gpaw-") as folder:
             task, answers = Path(folder) / "task.json", Path(folder) / "answers.jsonl"
             rows = [
@@ -135,7 +135,7 @@ class GpawOracle(EnergyOracle):
         return results
 
     def _logs(self, crystals: Sequence[Crystal]) -> list[str | None]:
-        """FORMULA-n.txt in the log folder for each crystal, none of which is there yet."""
+        """Return a new file FORMULA-n.txt in the log folder for each crystal."""
         if not self.config.log:
             return [None] * len(crystals)
         folder = Path(self.config.log)
@@ -152,12 +152,12 @@ class GpawOracle(EnergyOracle):
 
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-_SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # no module of the working directory is taken for another
+_SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # modules in the working directory must not shadow others
 
 
 @cache
 def _setup_elements() -> frozenset[str]:
-    """Symbols of the elements that have a setup in GPAW's folders."""
+    """Return the symbols of the elements that have a setup in GPAW's folders."""
     from gpaw import setup_paths
 
     names = [file.name for folder in setup_paths for file in Path(folder).glob(f"*.{FUNCTIONAL}*")]
@@ -165,7 +165,7 @@ def _setup_elements() -> frozenset[str]:
 
 
 def _environment() -> dict[str, str]:
-    """GPAW is told to use MPI, and Open MPI not to refuse containers, where the user is root and cores are few."""
+    """Return variables that make GPAW use MPI, and Open MPI run in containers, as root and on few cores."""
     return {
         "GPAW_MPI_BACKEND": "cgpaw",
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -191,7 +191,7 @@ def _from_json(line: str, crystal: Crystal) -> Evaluation:
 
 
 def _why(done: subprocess.CompletedProcess[str]) -> str:
-    """The last error that a run named before it broke off, or else its last line."""
+    """Return the last error that a run printed before it aborted, otherwise its last line."""
     said = [line.strip() for line in done.stderr.splitlines() if line.strip(" -!")]
     errors = [line for line in said if re.match(r"\w+(Error|Exception): ", line)]
     return f"GPAW broke off with code {done.returncode}: {(errors or said or ['it gave no reason'])[-1]}"

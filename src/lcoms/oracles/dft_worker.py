@@ -1,4 +1,4 @@
-"""Runs GPAW on the crystals of a task file, one answer a line; `oracles.dft` starts it, under mpirun for many ranks.
+"""Run GPAW on the crystals of a task file, one result per line; started by `oracles.dft`, under mpirun if parallel.
 
 All ranks run this file; only the first one writes.
 """
@@ -23,7 +23,7 @@ NO_MPI = "this GPAW was built without MPI; leave ranks away, or build it anew as
 
 
 def main(task_file: str, answers_file: str) -> None:
-    """Answer every crystal of the task, each as soon as it is done."""
+    """Write the result of every crystal of the task as soon as it is done."""
     from gpaw.mpi import world
 
     task = json.loads(Path(task_file).read_text())
@@ -37,7 +37,7 @@ def main(task_file: str, answers_file: str) -> None:
 
 
 def run(crystal: Crystal, config: GpawConfig, log: str | None) -> dict[str, Any]:
-    """Energy, forces and stress as lists, or the reason why there are none."""
+    """Return energy, forces and stress as lists, or the reason for a failure."""
     atoms = to_ase(crystal)
     if config.spin:
         atoms.set_initial_magnetic_moments([1.0] * crystal.n_atoms)
@@ -45,13 +45,13 @@ def run(crystal: Crystal, config: GpawConfig, log: str | None) -> dict[str, Any]
         atoms.calc = calculator(config, log)
         energy, forces = atoms.get_potential_energy(), atoms.get_forces()
         stress = atoms.get_stress(voigt=False)
-    except Exception as error:  # GPAW raises many kinds; all ranks raise the same
+    except Exception as error:  # GPAW raises exceptions of many types; all ranks raise the same
         return {"error": f"GPAW: {' '.join(str(error).split()) or type(error).__name__}"}
     return {"energy": float(energy), "forces": forces.tolist(), "stress": stress.tolist()}
 
 
 def calculator(config: GpawConfig, log: str | None) -> ASECalculator:
-    """A fresh GPAW calculator that writes its text to a file, or nowhere."""
+    """Return a new GPAW calculator that writes its text to a file, or nowhere."""
     from gpaw import GPAW, PW, FermiDirac
 
     return GPAW(

@@ -1,7 +1,7 @@
-"""Structures of the elements, to be relaxed by an oracle and serve as the zero of its formation energies.
+"""Structures of the elements, relaxed by an oracle to give the zero of its formation energies.
 
-The forms come from `elemental.json` beside this module, each with its source. Where an element may take several forms
-(close packings and bcc of the metals), all of them are relaxed and the lowest counts.
+The structures are in `elemental.json` next to this module, each with its source. If an element has several candidates
+(close packings and bcc for metals), all are relaxed and the lowest is used.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from lcoms.structure.elements import number_of
 
 @dataclass(frozen=True, eq=False)
 class ElementalForm:
-    """One form of an element.
+    """One structure of an element.
 
     Attributes:
         element: its symbol.
-        prototype: a few words for the structure.
-        source: where the structure is taken from.
-        crystal: primitive cell, not relaxed.
+        prototype: short description of the structure.
+        source: origin of the structure.
+        crystal: primitive cell, unrelaxed.
     """
 
     element: str
@@ -36,7 +36,7 @@ class ElementalForm:
 
 @cache
 def elemental_forms() -> tuple[ElementalForm, ...]:
-    """All forms, by atomic number; 89 elements up to plutonium, without Po, At, Rn, Fr and Ra."""
+    """Return all structures, by atomic number; 89 elements up to plutonium, without Po, At, Rn, Fr and Ra."""
     table = json.loads(files("lcoms.oracles").joinpath("elemental.json").read_text(encoding="utf-8"))
     forms = []
     for row in table["structures"]:

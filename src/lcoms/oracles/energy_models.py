@@ -1,4 +1,4 @@
-"""Several energy models as one: mean energies, forces and stresses, and how far the models are apart."""
+"""Several energy models as one: mean energies, forces and stresses, and the spread between the models."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lcoms.structure.crystal import Composition, Crystal
 class EnergyModels(EnergyOracle):
     """The energy models of a prediction: the first relaxes, all of them rank.
 
-    Their mean is an energy model itself, which can be relaxed with and cached as any one of them. Models count energies
-    from different zeros; the mean does so from the mean of these, so that differences between crystals of one
-    composition mean what they say.
+    Their mean is an energy model itself, which can be used for relaxation and cached like any single model. The models
+    have different zeros of energy; that of the mean is their mean, so that energy differences between crystals of one
+    composition are meaningful.
 
     Args:
-        models: at least one; the first decides the size of a batch.
+        models: at least one; the first determines the batch size.
 
     Raises:
         ConfigError: no model was given.
@@ -41,7 +41,7 @@ class EnergyModels(EnergyOracle):
 
     @classmethod
     def named(cls, names: Sequence[str]) -> EnergyModels:
-        """Models by their names.
+        """Make the models with these names.
 
         Raises:
             OracleError: one does not exist or is not installed.
@@ -50,12 +50,12 @@ class EnergyModels(EnergyOracle):
 
     @property
     def first(self) -> EnergyOracle:
-        """The model that relaxes."""
+        """The model used for relaxation."""
         return self.models[0]
 
     @property
     def further(self) -> tuple[EnergyOracle, ...]:
-        """Those that are asked about relaxed crystals beside it."""
+        """The other models, which only evaluate relaxed crystals."""
         return self.models[1:]
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
@@ -68,17 +68,17 @@ class EnergyModels(EnergyOracle):
             model.check(every)
 
     def energies_by_model(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
-        """For each crystal its energy (eV) by each model; NaN where one fails."""
+        """Return, for each crystal, its energy (eV) by each model; NaN where a model fails."""
         return _by_crystal(self.models, crystals)
 
     def further_energies(self, crystals: Sequence[Crystal]) -> list[tuple[float, ...]]:
-        """The same by the further models; nothing for each crystal where there are none."""
+        """Return the same for the further models; an empty tuple per crystal if there are none."""
         return _by_crystal(self.further, crystals)
 
     def spread(self, crystals: Sequence[Crystal]) -> Float[NDArray[np.float64], " n"]:
-        """Standard deviation over the models, eV/atom, of each crystal's energy relative to the mean of the crystals.
+        """Return the standard deviation over the models, eV/atom, of energies relative to the mean over the crystals.
 
-        Meant for crystals of one composition. NaN where a model fails; the mean is over those where none does.
+        Meant for crystals of one composition. NaN where a model fails; the mean is over the crystals where none does.
         """
         if not crystals:
             return np.zeros(0)
@@ -109,7 +109,7 @@ def _by_crystal(models: Sequence[EnergyOracle], crystals: Sequence[Crystal]) -> 
 
 @lru_cache(maxsize=2)
 def models_of(names: tuple[str, ...]) -> EnergyModels | None:
-    """The energy models named, made once for all that asks for the same; None where none is named.
+    """Return the energy models with these names, cached; None if no name is given.
 
     Raises:
         OracleError: one does not exist or is not installed.

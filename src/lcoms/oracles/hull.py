@@ -5,13 +5,13 @@ Reference phases come from the user, see `read_entries`:
 | what | needed |
 | --- | --- |
 | JSON | a list of objects, an object whose `entries` is one, or results of `lcoms rank`, `relax` or `predict` |
-| CSV | a header and one row a phase |
-| extxyz, CIF, POSCAR, or a folder of them | crystals, evaluated as they are |
+| CSV | a header and one row per phase |
+| extxyz, CIF, POSCAR, or a folder of them | crystals, evaluated without relaxation |
 
 Objects and rows have `formula`, either `energy_per_atom` (the oracle's total energy) or `formation_energy_per_atom`
-(eV/atom both), and `oracle`, which may stand once beside the list. Phases of another energy model or functional, or of
-none that is said, are refused: their energies count from other zeros. Elements that are not among the phases are filled
-in from the oracle's references.
+(both eV/atom), and `oracle`, which may be given once next to the list. Phases of another or an unstated energy model or
+functional are refused, because their energies have other zeros. Elements missing among the phases are added from the
+oracle's references.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Phase:
 
     Attributes:
         energy_per_atom: total energy by the oracle, eV/atom.
-        id: in its source; empty where it has none.
+        id: identifier in its source; empty if it has none.
     """
 
     composition: Composition
@@ -47,7 +47,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Part:
-    """A phase that a crystal decomposes into, and which share of the atoms goes there."""
+    """A phase that a crystal decomposes into, and its share of the atoms."""
 
     composition: Composition
     share: float
@@ -60,12 +60,12 @@ class Part:
 
 @dataclass(frozen=True)
 class HullPlace:
-    """Where a crystal lies.
+    """Position of a crystal relative to the hull.
 
     Attributes:
         e_above_hull: eV/atom above the hull, negative below it.
         decomposition: the phases of the hull at its composition, the largest share first.
-        spread: standard deviation of the height over the energy models, eV/atom; None with a single one.
+        spread: standard deviation of `e_above_hull` over the energy models, eV/atom; None for a single model.
     """
 
     e_above_hull: float
@@ -74,10 +74,10 @@ class HullPlace:
 
 
 class Hull:
-    """The lower convex hull of energies over compositions (pymatgen's PhaseDiagram, one for each set of elements).
+    """The lower convex hull of energies over compositions (one PhaseDiagram of pymatgen per set of elements).
 
     Args:
-        references: energies of the elements, for those that are not among the phases.
+        references: energies of the elements that are not among the phases.
     """
 
     def __init__(self, phases: Iterable[Phase], references: References | None) -> None:
@@ -89,17 +89,17 @@ class Hull:
         self._diagrams: dict[frozenset[int], Any] = {}
 
     def missing(self, composition: Composition) -> list[str]:
-        """Symbols of the elements of a composition that have no reference phase."""
+        """Return the symbols of the elements of a composition that have no reference phase."""
         held = {phase.composition.atomic_numbers for phase in self._phases}
         return [SYMBOLS[z] for z in composition.atomic_numbers if (z,) not in held]
 
     def e_above_hull(self, composition: Composition, energy_per_atom: float) -> float | None:
-        """Energy in eV/atom above the hull, negative below it; None where an element has no reference phase."""
+        """Return the energy above the hull in eV/atom, negative below it; None if an element has no reference phase."""
         place = self.place(composition, energy_per_atom)
         return None if place is None else place.e_above_hull
 
     def place(self, composition: Composition, energy_per_atom: float) -> HullPlace | None:
-        """Height above the hull and what lies below; None where an element has no reference phase."""
+        """Return energy above the hull and decomposition; None if an element has no reference phase."""
         from pymatgen.analysis.phase_diagram import PDEntry
 
         if self.missing(composition):
@@ -112,7 +112,7 @@ class Hull:
         return HullPlace(float(height), parts)
 
     def _phase(self, entry: Any) -> Phase:
-        """The phase of an entry; pymatgen gives back the one it was asked about where that lies on the hull exactly."""
+        """Return the phase of an entry; pymatgen returns the queried entry itself if that is exactly on the hull."""
         if isinstance(entry.attribute, Phase):
             return entry.attribute
         unit = Composition.of(entry.composition).reduced
@@ -133,16 +133,16 @@ class Hull:
 def read_entries(
     path: Path, evaluate: Callable[[list[Crystal]], list[float]], references: References | None, oracle: str
 ) -> list[Phase]:
-    """Reference phases of a file or folder.
+    """Return the reference phases of a file or folder.
 
     Args:
         path: as in the table of this module.
-        evaluate: crystals to the oracle's energies in eV/atom, NaN where it fails; asked only for crystals.
-        references: needed for formation energies only.
+        evaluate: from crystals to the oracle's energies in eV/atom, NaN where it fails; used only for crystals.
+        references: needed only for formation energies.
         oracle: name of the energy model; energies by any other are refused.
 
     Raises:
-        DataError: the file is of another kind, a row lacks something or is by another model, or a crystal cannot be
+        DataError: the file is of unknown kind, a row is incomplete or by another model, or a crystal cannot be
             evaluated.
     """
     name = path.name.lower()
@@ -167,10 +167,10 @@ def read_entries(
 
 
 def structure_files(path: Path) -> list[Path]:
-    """The path itself, or the files with crystals in a folder, by name.
+    """Return the path itself, or the structure files in a folder, sorted by name.
 
     Raises:
-        DataError: the folder holds none.
+        DataError: the folder contains none.
     """
     if not path.is_dir():
         return [path]
@@ -191,7 +191,7 @@ def _json_rows(text: str, path: Path) -> list[Mapping[str, Any]]:
 
 
 def _rows_of_results(content: Mapping[str, Any], path: Path) -> Any:
-    """Those of a list of phases, or of what a command of this package wrote; crystals without an energy are no phases.
+    """Return the rows of a list of phases or of the output of our commands, without crystals that have no energy.
 
     Raises:
         DataError: none of its crystals has an energy.
@@ -217,7 +217,7 @@ def _rows_of_results(content: Mapping[str, Any], path: Path) -> Any:
 
 
 def _require_oracle(said: object, wanted: str, where: str) -> None:
-    """DataError where an energy is not by the oracle wanted."""
+    """Raise DataError if an energy is not by the required oracle."""
     if said == wanted:
         return
     how = f"is by {said}, not by {wanted}" if said else "does not say by which energy model it is"

@@ -1,4 +1,4 @@
-"""What an oracle's answers depend on beside its name: packages, weights and files, each as a short text."""
+"""What an oracle's results depend on in addition to its name: packages, weights and files, each as a short text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DIGITS = 16
 
 
 def of_package(name: str) -> str:
-    """Name and version of an installed distribution, such as "chgnet 0.4.2"."""
+    """Return name and version of an installed distribution, such as "chgnet 0.4.2"."""
     try:
         return f"{name} {version(name)}"
     except PackageNotFoundError:
@@ -24,18 +24,18 @@ def of_package(name: str) -> str:
 
 
 def of_file(path: Path) -> str:
-    """Name of a file and SHA-256 of its content."""
+    """Return the name of a file and the SHA-256 of its content."""
     with path.open("rb") as file:
         return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:DIGITS]}"
 
 
 def of_imported(module: str, options: Iterable[Any], made: object) -> tuple[str, ...]:
-    """Of an object that a module made.
+    """Return the provenance of an object that a module made.
 
     Args:
-        module: its package's version counts, and where it belongs to no installed package the text of its file.
-        options: that it was made with; those that are names of files count by what stands in the files.
-        made: an ASE calculator's `parameters` count.
+        module: contributes its package's version or, if it belongs to no installed package, the text of its file.
+        options: with which it was made; names of files contribute the contents of the files.
+        made: contributes the `parameters` of an ASE calculator.
     """
     names = _distributions().get(module.partition(".")[0], [])
     found = sorted({of_package(name) for name in names})
@@ -51,19 +51,19 @@ def of_imported(module: str, options: Iterable[Any], made: object) -> tuple[str,
 
 @cache
 def _distributions() -> Mapping[str, list[str]]:
-    """Packages and the installed distributions that they belong to; reading the lists of all files takes a second."""
+    """Return packages with their installed distributions, cached since reading the lists of files takes a second."""
     return packages_distributions()
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a text that can be no path
+    except (OSError, ValueError):  # a text that cannot be a path
         return False
 
 
 def _is_plain(value: object) -> bool:
-    """Whether its text says all of it: no address of an object, no array cut short."""
+    """Return whether its repr is complete: no address of an object, no abbreviated array."""
     if isinstance(value, dict | list | tuple):
         return all(map(_is_plain, [*value, *value.values()] if isinstance(value, dict) else value))
     return value is None or isinstance(value, bool | int | float | str | np.generic)

@@ -1,4 +1,4 @@
-"""Crystals in the order of their energies: duplicates dropped, lowest energy per atom first within each composition."""
+"""Ranking of crystals by energy: duplicates dropped, lowest energy per atom first within each composition."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ FormationEnergy = Callable[[Composition, float], float | None]
 
 @dataclass(frozen=True, eq=False)
 class RankedCrystal:
-    """One crystal with its place.
+    """One crystal with its rank.
 
     Attributes:
         name: as given.
         crystal: as given.
-        rank: 1 for the lowest of its composition.
+        rank: 1 for the lowest energy of its composition.
         energy_per_atom: eV/atom by the oracle.
         energy_above_lowest: eV/atom above the lowest crystal of its composition.
-        space_group: number, at the usual tolerance.
-        formation_energy: eV/atom; None where the oracle has no references for its elements.
-        e_above_hull: eV/atom; None where no hull was given, or it lacks an element.
+        space_group: number, at the default tolerance.
+        formation_energy: eV/atom; None if the oracle has no references for its elements.
+        e_above_hull: eV/atom; None if no hull was given, or it lacks an element.
         duplicates: names of the crystals of higher energy that are the same structure.
     """
 
@@ -51,15 +51,15 @@ def rank_crystals(
     formation_energy: FormationEnergy | None = None,
     hull: Hull | None = None,
 ) -> list[RankedCrystal]:
-    """Distinct crystals that have an energy, by composition in the order given, then by energy per atom.
+    """Return the distinct crystals that have an energy, by composition in the given order, then by energy per atom.
 
-    Two crystals are the same when they match at the strict tolerance and their space groups are equal.
+    Two crystals are the same if they match at the strict tolerance and their space groups are equal.
 
     Args:
-        crystals: any compositions.
-        evaluations: one for each; crystals whose status is not "ok" are left out.
-        names: one for each; numbers from 1 where they are not given.
-        formation_energy: composition and total energy per atom to formation energy.
+        crystals: of any compositions.
+        evaluations: one per crystal; crystals whose status is not "ok" are left out.
+        names: one per crystal; numbers from 1 by default.
+        formation_energy: function of composition and total energy per atom.
         hull: of reference phases by the same oracle.
 
     Raises:
@@ -89,7 +89,7 @@ def rank_crystals(
 
 
 def _ranked(group: list[RankedCrystal]) -> list[RankedCrystal]:
-    """Crystals of one composition, duplicates given to the lowest of their kind."""
+    """Return the ranked crystals of one composition, duplicates assigned to the lowest of their kind."""
     in_order = sorted(group, key=_energy)  # the sort is stable: equal energies stay in the order given
     distinct = [
         replace(first, duplicates=tuple(other.name for other in others)) for first, *others in grouped(in_order, _same)

@@ -1,7 +1,7 @@
-"""Whether a model sees the neighbours of each atom: those of large ones, such as caesium, may lie beyond its cutoff.
+"""Check that neighbours are within a model's cutoff, which may be too short for large atoms such as caesium.
 
-In body-centred cubic crystals the second shell is 2/sqrt(3) times as far as the first. Where the first lies beyond
-sqrt(3)/2 of the cutoff, the second is not seen, forces end at the cutoff, and a relaxation may let the atoms fly apart.
+In body-centred cubic crystals the second shell is 2/sqrt(3) times as far as the first. If the first is beyond
+sqrt(3)/2 of the cutoff, the second is ignored, forces end at the cutoff, and atoms may fly apart in a relaxation.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SEEN_SHARE = sqrt(3) / 2
 
 
 def beyond_reach(oracle: EnergyOracle, crystal: Crystal) -> str:
-    """One sentence where the nearest neighbours of an atom lie near or beyond the cutoff of the model; else empty."""
+    """Return a sentence if the nearest neighbours of an atom are near or beyond the model's cutoff; else empty."""
     if oracle.cutoff is None:
         return ""
     batch = CrystalBatch.from_crystals([crystal])
-    edges = neighbor_list(batch, cutoff=oracle.cutoff)  # an atom alone is given its nearest, however far
+    edges = neighbor_list(batch, cutoff=oracle.cutoff)  # an isolated atom gets its nearest neighbour, however far
     lengths = edges.vectors(batch).norm(dim=-1)
     nearest = lengths.new_full((crystal.n_atoms,), float("inf")).scatter_reduce(0, edges.target, lengths, "amin")
     far = nearest > SEEN_SHARE * oracle.cutoff
@@ -39,7 +39,7 @@ def beyond_reach(oracle: EnergyOracle, crystal: Crystal) -> str:
 
 
 def element_beyond_reach(oracle: EnergyOracle, composition: Composition) -> str:
-    """The same of an element as it is known, before any crystal of it is predicted; empty for compounds."""
+    """Return the same for the known structures of an element, before any prediction; empty for compounds."""
     if len(composition.atomic_numbers) > 1:
         return ""
     (number,) = composition.atomic_numbers

@@ -1,7 +1,7 @@
-"""Energies of the elements by each oracle, against which its formation energies are counted.
+"""Energies of the elements by each oracle, the zero of its formation energies.
 
-`references.json` beside this module holds, for each oracle, the lowest relaxed form of each element and its provenance.
-`lcoms oracle references NAME --out FILE` computes such a table anew, also for an oracle of one's own.
+`references.json` next to this module has, for each oracle, the lowest relaxed form of each element and its provenance.
+`lcoms oracle references NAME --out FILE` computes such a table, also for a custom oracle.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class References:
     energies: dict[int, float]
 
     def formation_energy(self, composition: Composition, energy_per_atom: float) -> float | None:
-        """Energy in eV/atom of a compound relative to its elements; None where one of them has no reference.
+        """Return the energy in eV/atom of a compound relative to its elements; None if an element has no reference.
 
         Args:
             composition: of the compound.
@@ -48,10 +48,10 @@ class References:
 
 
 def load_references(oracle: str, file: Path | None = None) -> References | None:
-    """The references of an oracle, by default those in the package; None where there are none.
+    """Return the references of an oracle, by default those in the package; None if there are none.
 
     Raises:
-        OracleError: the file is no table of references, or has none for this oracle.
+        OracleError: the file is not a table of references, or has none for this oracle.
     """
     if file is None:
         resource = files("lcoms.oracles").joinpath("references.json")
@@ -64,10 +64,10 @@ def load_references(oracle: str, file: Path | None = None) -> References | None:
 
 
 def read_tables(file: Path) -> dict[str, dict[str, Any]]:
-    """The tables of a file, by oracle.
+    """Return the tables of a file, by oracle.
 
     Raises:
-        OracleError: it is no such file.
+        OracleError: the file cannot be read as a table of references.
     """
     try:
         return _tables(file.read_text(encoding="utf-8"), str(file))
@@ -76,7 +76,7 @@ def read_tables(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def to_json(tables: dict[str, dict[str, Any]]) -> str:
-    """Text of a table file: by oracle, its provenance and under `elements` one line for each element."""
+    """Return the text of a table file: by oracle, its provenance and, under `elements`, one line per element."""
     parts = []
     for oracle, table in tables.items():
         rows = ",\n".join(f"    {json.dumps(symbol)}: {json.dumps(row)}" for symbol, row in table["elements"].items())

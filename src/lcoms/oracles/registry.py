@@ -1,15 +1,15 @@
 """Oracles by name.
 
-| name | what it is |
+| name | oracle |
 | --- | --- |
-| chgnet:r2scan, chgnet:0.3.0 | CHGNet with the weights of that name (extra `chgnet`) |
+| chgnet:r2scan, chgnet:0.3.0 | CHGNet with these weights (extra `chgnet`) |
 | sevennet:l3i5 | SevenNet-l3i5 (extra `sevennet`) |
-| gpaw, gpaw:cutoff=500,ranks=2 | PBE by GPAW, settings of `lcoms.oracles.dft.GpawConfig` (extra `gpaw`) |
+| gpaw, gpaw:cutoff=500,ranks=2 | PBE by GPAW with settings of `lcoms.oracles.dft.GpawConfig` (extra `gpaw`) |
 | analytic | the closed-form pair energy of `lcoms.oracles.analytic` |
-| package.module:Object?key=value,... | an ASE calculator: a class, a function that makes one, or an object |
+| package.module:Object?key=value,... | an ASE calculator: a class, a function that returns one, or an object |
 
-Values after `?` are Python literals (numbers, True, lists) or else text. An `EnergyOracle` of one's own can stand in
-place of the calculator.
+Values after `?` are Python literals (numbers, True, lists) or else text. A custom `EnergyOracle` can take the place of
+the calculator.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _IMPORT_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)(?:\?(.*))?")
 
 
 def make_oracle(name: str) -> EnergyOracle:
-    """The oracle of a name.
+    """Return the oracle with a name.
 
     Raises:
         OracleError: there is no such oracle, its package is not installed, or it cannot be made.
-        ConfigError: a setting of GPAW that does not exist or has a value that cannot be used.
+        ConfigError: a setting of GPAW does not exist or has an unusable value.
     """
     family, _, rest = name.strip().partition(":")
     if family == "analytic" and not rest:
@@ -76,9 +76,9 @@ def _sevennet(weights: str) -> EnergyOracle:
 
 
 def default_further(oracle: str) -> tuple[str, ...]:
-    """The models that are asked beside another one where nothing is said.
+    """Return the further models used by default in addition to an oracle.
 
-    SevenNet, where it is installed, beside the default model: a model of one's own is not overruled.
+    This is SevenNet, if installed, for the default oracle only: a model chosen by the user is not overruled.
     """
     return DEFAULT_FURTHER if oracle == DEFAULT_ORACLE and find_spec("sevenn") is not None else ()
 
@@ -91,7 +91,7 @@ def _gpaw(settings: str) -> EnergyOracle:
 
 
 def _imported(name: str, module: str, attribute: str, options: str) -> EnergyOracle:
-    """An ASE calculator, or an oracle, that a module of the user's choice holds."""
+    """Return an ASE calculator, or an oracle, from a module chosen by the user."""
     try:
         target: Any = import_module(module)
         for part in attribute.split("."):
@@ -105,7 +105,7 @@ def _imported(name: str, module: str, attribute: str, options: str) -> EnergyOra
         raise
     except AttributeError as error:
         raise OracleError(f"{name}: {error}.") from error
-    except Exception as error:  # whatever the user's module raises
+    except Exception as error:  # the user's module may raise anything
         text = (str(error).strip() or "no reason given").splitlines()[0]
         raise OracleError(f"{name} cannot be made: {type(error).__name__}: {text}") from error
     provenance = of_imported(module, arguments.values(), made)
@@ -122,7 +122,7 @@ def _imported(name: str, module: str, attribute: str, options: str) -> EnergyOra
 
 
 def _split(options: str) -> list[str]:
-    """key=value parts between commas that stand outside brackets and quotation marks."""
+    """Return the key=value parts between commas that are outside brackets and quotation marks."""
     return [part.strip() for part in re.split(r",(?![^\[({\"']*[\])}\"'])", options) if part.strip()]
 
 

@@ -1,4 +1,4 @@
-"""SevenNet as an oracle: weights from the `sevenn` package, network of our own, many crystals at once."""
+"""SevenNet as an oracle: weights from the `sevenn` package, our own network, many crystals at once."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from lcoms.structure.lattice import plane_spacings, shortest_distance
 from lcoms.structure.neighbors import neighbor_list
 
 WEIGHTS = {"l3i5": "pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth"}
-CLOSEST = 0.1  # angstrom; nearer atoms make numbers without meaning
-MAX_NEIGHBORS = 1000  # of an atom, by the density of the cell
-MAX_EDGES = 2500  # computed in one go, unless a single crystal has more
+CLOSEST = 0.1  # angstrom; the model is meaningless for closer atoms
+MAX_NEIGHBORS = 1000  # of an atom, estimated from the density of the cell
+MAX_EDGES = 2500  # computed at once, unless a single crystal has more
 
 
 class SevenNetOracle(EnergyOracle):
@@ -38,7 +38,7 @@ class SevenNetOracle(EnergyOracle):
         weights: "l3i5".
 
     Raises:
-        OracleError: the weights are not known, or the package sevenn is not installed.
+        OracleError: the weights are unknown, or the package sevenn is not installed.
     """
 
     batch_size = 8
@@ -55,10 +55,10 @@ class SevenNetOracle(EnergyOracle):
         self._species: dict[int, int] = dict(content["config"]["_type_map"])
 
     def check(self, compositions: Iterable[Composition]) -> None:
-        """Whether all elements are among the 89 that SevenNet knows.
+        """Check that all elements are among the 89 that SevenNet knows.
 
         Raises:
-            OracleError: naming those that are not.
+            OracleError: names those that are not.
         """
         every = {z for composition in compositions for z in composition.atomic_numbers}
         unknown = sorted(every - self._species.keys())
@@ -67,7 +67,7 @@ class SevenNetOracle(EnergyOracle):
             raise OracleError(f"SevenNet does not know {names}; leave these out.")
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        """Energies, forces and stresses; a crystal that cannot be handled gets a status."""
+        """Return energies, forces and stresses; a crystal that cannot be handled gets a status."""
         results = self._refused(crystals)
         for numbers in _chunks(crystals, results):
             batch = CrystalBatch.from_crystals([crystals[n] for n in numbers], torch.float64)
@@ -86,7 +86,7 @@ class SevenNetOracle(EnergyOracle):
         return [results[n] for n in range(len(crystals))]
 
     def energies(self, crystals: Sequence[Crystal]) -> list[float]:
-        """Energies alone, several times faster; NaN for a crystal that cannot be handled."""
+        """Return only the energies, several times faster; NaN for a crystal that cannot be handled."""
         refused, found = self._refused(crystals), [float("nan")] * len(crystals)
         for numbers in _chunks(crystals, refused):
             batch = CrystalBatch.from_crystals([crystals[n] for n in numbers], torch.float64)
@@ -97,10 +97,10 @@ class SevenNetOracle(EnergyOracle):
         return found
 
     def _energies(self, batch: CrystalBatch, *, slopes: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Energy of each crystal; center, neighbour and vector of each edge."""
+        """Return the energy of each crystal; center, neighbour and vector of each edge."""
         edges = neighbor_list(batch, cutoff=CUTOFF)
         vectors = edges.vectors(batch)
-        near = vectors.norm(dim=-1) < CUTOFF  # an atom alone is given its nearest, however far
+        near = vectors.norm(dim=-1) < CUTOFF  # an isolated atom gets its nearest neighbour, however far
         center, neighbor, vectors = edges.target[near], edges.source[near], vectors[near].requires_grad_(slopes)
         species = torch.tensor([self._species[z] for z in batch.atomic_numbers.tolist()])
         atoms = self._network.atom_energies(species, center, neighbor, vectors.float())
@@ -108,7 +108,7 @@ class SevenNetOracle(EnergyOracle):
         return total, center, neighbor, vectors
 
     def _refused(self, crystals: Sequence[Crystal]) -> dict[int, Evaluation]:
-        """Records of those that are not computed, by number."""
+        """Return the records of crystals that are not computed, by index."""
         refused = {}
         for number, crystal in enumerate(crystals):
             reason = self._why_not(crystal)
@@ -129,12 +129,12 @@ class SevenNetOracle(EnergyOracle):
 
 
 def _n_neighbors(crystal: Crystal) -> float:
-    """Atoms within the cutoff of a point, on average."""
+    """Return the mean number of atoms within the cutoff of a point."""
     return 4.2 * CUTOFF**3 * crystal.n_atoms / crystal.volume
 
 
 def _chunks(crystals: Sequence[Crystal], without: dict[int, Evaluation]) -> Iterator[list[int]]:
-    """Numbers of crystals that are computed together."""
+    """Yield the indices of crystals that are computed together."""
     chunk: list[int] = []
     n_edges = 0.0
     for number, crystal in enumerate(crystals):
@@ -159,7 +159,7 @@ def _not_finite(crystal: Crystal) -> Evaluation:
 
 
 def _path(file: str) -> Path:
-    """Where the installed package has a checkpoint."""
+    """Return the path of a checkpoint in the installed package."""
     spec = find_spec("sevenn")
     if spec is None or not spec.submodule_search_locations:
         raise OracleError('SevenNet is not installed; type: pip install "lcoms[sevennet]"')
@@ -170,9 +170,9 @@ def _path(file: str) -> Path:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """A checkpoint, read without running any code that it could hold.
+    """Return a checkpoint, read without running any code that it may contain.
 
-    Beside tensors it holds arrays, for which NumPy's own constructors are let through.
+    It contains arrays in addition to tensors, for which NumPy's own constructors are allowed.
     """
     rebuild: Any = np.ndarray(0).__reduce__()[0]
     allowed: list[Any] = [(rebuild, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype]

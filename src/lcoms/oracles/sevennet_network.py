@@ -3,7 +3,7 @@
 Park et al., Journal of Chemical Theory and Computation 20, 4857 (2024), after Batzner et al., Nature Communications 13,
 2453 (2022). Features of an atom are lists of tensors by degree l, each (n, 2l + 1, channels). A message is the product
 of a neighbour's features with the spherical harmonics of the bond, coupled by 3j symbols, with weights that depend on
-the bond's length. The harmonics are coupled first, once for all channels.
+the bond length. The harmonics are coupled first, once for all channels.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class _Path:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    own: list[Tensor]  # one (channels in, channels out) a degree
+    own: list[Tensor]  # one (channels in, channels out) per degree
     before: list[Tensor]
-    radial: list[Tensor]  # three matrices of the network of the bond's length
+    radial: list[Tensor]  # three matrices of the network on the bond length
     paths: list[_Path]
     after: list[Tensor]
     denominator: float
 
 
 class SevenNet:
-    """The network, without gradients of its weights.
+    """The network, without gradients with respect to its weights.
 
     Args:
         state: SevenNet's state_dict.
@@ -71,10 +71,10 @@ class SevenNet:
         neighbor: Int[Tensor, " n_edges"],
         vectors: Float[Tensor, "n_edges 3"],
     ) -> Float[Tensor, " n_atoms"]:
-        """Energy of each atom, eV, in float64.
+        """Return the energy of each atom, eV, in float64.
 
         Args:
-            species: places of the elements in SevenNet's own list.
+            species: indices of the elements in SevenNet's own list.
             vectors: from the center to its neighbour, angstrom.
         """
         lengths = vectors.norm(dim=-1, keepdim=True)
@@ -87,14 +87,14 @@ class SevenNet:
         return (scaled * self._scale[species]).double() + self._shift[species]
 
     def _radial_basis(self, r: Float[Tensor, "n_edges 1"]) -> Float[Tensor, "n_edges 8"]:
-        """Bessel functions under a polynomial that takes them smoothly to zero."""
+        """Return Bessel functions times a polynomial that takes them smoothly to zero."""
         p, u = ENVELOPE_POWER, r / CUTOFF
         envelope = 1 - u**p * ((p + 1) * (p + 2) / 2 - p * (p + 2) * u + p * (p + 1) / 2 * u**2)
         return 2 / CUTOFF * torch.sin(self._frequencies * r) / r * envelope
 
 
 def spherical_harmonics(unit: Float[Tensor, "n 3"]) -> list[Float[Tensor, "n _"]]:
-    """Real spherical harmonics of degrees 0 to 3 in e3nn's order, y the polar axis; their mean square is 1."""
+    """Return real spherical harmonics of degrees 0 to 3 in e3nn's order, y the polar axis; their mean square is 1."""
     x, y, z = unit.unbind(-1)
     flat, second = x * x + z * z, torch.stack([sqrt(15) * x * z, 0.5 * sqrt(15) * (z * z - x * x)])
     third = [
@@ -113,7 +113,7 @@ def spherical_harmonics(unit: Float[Tensor, "n 3"]) -> list[Float[Tensor, "n _"]
 def _interact(
     layer: _Layer, x: Features, center: Tensor, neighbor: Tensor, harmonics: Sequence[Tensor], basis: Tensor
 ) -> Features:
-    """One round of messages, then a gate: scalars pass through silu, the others are scaled by scalars of their own."""
+    """Pass messages once, then apply a gate: silu on scalars, while higher degrees are scaled by their own scalars."""
     gathered = [values[neighbor] for values in _mixed(x, layer.before)]
     weights = _radial_weights(layer, basis)
     sums: list[list[Tensor]] = [[] for _ in layer.after]
@@ -134,7 +134,7 @@ def _interact(
 
 
 def _mixed(x: Features, matrices: Sequence[Tensor]) -> Features:
-    """Channels mixed within each degree."""
+    """Mix the channels within each degree."""
     return [values @ matrix for values, matrix in zip(x, matrices, strict=False)]
 
 
@@ -145,7 +145,7 @@ def _radial_weights(layer: _Layer, basis: Float[Tensor, "n_edges 8"]) -> Float[T
 
 
 def _layer(w: Mapping[str, Tensor], t: int) -> _Layer:
-    """Weights of one layer; the first has scalars only before it, the last only behind it."""
+    """Return the weights of one layer; the first takes only scalars, the last gives only scalars."""
     degrees_in = range(1) if t == 0 else range(len(CHANNELS))
     degrees_out = range(1) if t == N_LAYERS - 1 else range(len(CHANNELS))
     paths = [
@@ -171,14 +171,14 @@ def _layer(w: Mapping[str, Tensor], t: int) -> _Layer:
 
 
 def _matrices(flat: Tensor, n_in: Sequence[int], n_out: Sequence[int]) -> list[Tensor]:
-    """Matrices of the degrees that both sides have, scaled by the number of channels that come in."""
+    """Return matrices of the degrees that both sides have, scaled by the number of input channels."""
     sizes = [a * b for a, b in zip(n_in, n_out, strict=False)]
     parts = flat.split(sizes)
     return [part.reshape(a, -1) / sqrt(a) for part, a in zip(parts, n_in, strict=False)]
 
 
 def _coupling(w: Mapping[str, Tensor], left: int, middle: int, right: int) -> Float[Tensor, "a b c"]:
-    """3j symbols times the root of the dimension of what comes out."""
+    """Return 3j symbols times the square root of the output dimension."""
     identity = torch.eye(2 * max(left, middle) + 1)
     if left == 0:
         return identity[None]

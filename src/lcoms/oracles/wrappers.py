@@ -1,4 +1,4 @@
-"""Oracles around oracles: one counts what it is asked, one remembers the answers on disk."""
+"""Oracles around oracles: one counts the calls, one caches the results on disk."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from lcoms.structure.crystal import Composition, Crystal
 
 CACHE_FORMAT = 1
 _TABLE = "evaluations (key BLOB PRIMARY KEY, record BLOB, digest BLOB) WITHOUT ROWID"
-_PAUSE = 0.02  # seconds between tries to open a file that another process is making
-_WAIT = 60.0  # seconds for another process that writes
+_PAUSE = 0.02  # seconds between attempts to open a file that another process is creating
+_WAIT = 60.0  # seconds to wait for another process that is writing
 
 
 class CountedOracle(EnergyOracle):
-    """Passes everything on and counts it.
+    """Passes calls on to an oracle and counts them.
 
     Attributes:
-        n_calls: of `evaluate`.
-        n_crystals: in these calls.
-        n_failed: crystals whose status was not "ok".
-        seconds: spent in these calls.
+        n_calls: number of calls of `evaluate`.
+        n_crystals: number of crystals in these calls.
+        n_failed: number of crystals whose status was not "ok".
+        seconds: time spent in these calls.
     """
 
     def __init__(self, oracle: EnergyOracle) -> None:
@@ -53,12 +53,12 @@ class CountedOracle(EnergyOracle):
 
 
 class CachedOracle(EnergyOracle):
-    """Answers from a file what was asked before: the same numbers, bit for bit.
+    """Returns previous results from a file: the same numbers, bit for bit.
 
-    A crystal is found again by the oracle's name and provenance, the version of lcoms, and the exact bits of its
-    lattice, coordinates and elements. Failures are not kept. Many processes may share the file (SQLite with a
-    write-ahead log, so on a local disk); one that is killed at any moment leaves it whole, without the answers it had
-    not yet written.
+    A crystal is identified by the oracle's name and provenance, the version of lcoms, and the exact bits of its
+    lattice, coordinates and elements. Failures are not stored. Many processes may share the file (SQLite with a
+    write-ahead log, so on a local disk); a process killed at any moment leaves it intact, without the results not yet
+    written.
 
     Raises:
         OracleError: the file cannot be opened or is damaged.
@@ -75,7 +75,7 @@ class CachedOracle(EnergyOracle):
             pass
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        """Asks the oracle once for each distinct crystal that is not in the file."""
+        """Call the oracle once for each distinct crystal that is not in the file."""
         keys = [cache_key(self._oracle, crystal) for crystal in crystals]
         known = self._read(dict(zip(keys, (crystal.n_atoms for crystal in crystals), strict=True)))
         missing = {key: crystal for key, crystal in zip(keys, crystals, strict=True) if key not in known}
@@ -91,7 +91,7 @@ class CachedOracle(EnergyOracle):
         self._oracle.check(compositions)
 
     def _read(self, sizes: dict[bytes, int]) -> dict[bytes, Evaluation]:
-        """Whole records of these keys, given with their numbers of atoms."""
+        """Return the intact records of these keys, which are given with their numbers of atoms."""
         found = {}
         with self._opened() as database:
             for key, n_atoms in sizes.items():
@@ -102,11 +102,11 @@ class CachedOracle(EnergyOracle):
 
     def _write(self, results: dict[bytes, Evaluation]) -> None:
         rows = [(key, record, _digest(record)) for key, record in ((k, _pack(r)) for k, r in results.items())]
-        with self._opened() as database, database:  # the inner one is the transaction
+        with self._opened() as database, database:  # the second context is the transaction
             database.executemany("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?)", rows)
 
     def _opened(self) -> _Guard:
-        """The connection of this process, as a context that names the file when something is wrong with it."""
+        """Return the connection of this process, as a context whose errors name the file."""
         return _Guard(self)
 
     def _connect(self) -> sqlite3.Connection:
@@ -122,7 +122,7 @@ class CachedOracle(EnergyOracle):
         return self._connection
 
     def _prepare_in_time(self, database: sqlite3.Connection) -> None:
-        """Two processes may make the file at once, and SQLite's own waiting does not cover the change of its mode."""
+        """Retry while two processes create the file, as SQLite's own waiting does not cover the change of its mode."""
         end = time.monotonic() + _WAIT
         while True:
             try:
@@ -146,14 +146,14 @@ class CachedOracle(EnergyOracle):
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; the next question opens it again."""
+        """Close the file; the next call opens it again."""
         if self._connection is not None and self._process == os.getpid():
             self._connection.close()
         self._connection = None
 
 
 class _Guard:
-    """Opens the database of a cache, and turns its errors into one sentence."""
+    """Opens the database of a cache, and turns its errors into one sentence each."""
 
     def __init__(self, cache: CachedOracle) -> None:
         self._cache = cache
@@ -176,11 +176,11 @@ class _Guard:
 
 
 def cache_key(oracle: EnergyOracle, crystal: Crystal) -> bytes:
-    """SHA-256 of all that an answer depends on: the oracle, lcoms, and the numbers of a crystal as bytes."""
+    """Return the SHA-256 of all that a result depends on: the oracle, lcoms, and the numbers of a crystal as bytes."""
     said = json.dumps(["lcoms evaluation", __version__, oracle.name, *oracle.provenance, crystal.n_atoms])
     parts = (
         said.encode(),
-        (crystal.lattice + 0.0).astype("<f8").tobytes(),  # adding zero makes -0 a 0
+        (crystal.lattice + 0.0).astype("<f8").tobytes(),  # adding zero turns -0 into 0
         (crystal.frac_coords + 0.0).astype("<f8").tobytes(),
         crystal.atomic_numbers.astype("<i8").tobytes(),
     )
@@ -188,7 +188,7 @@ def cache_key(oracle: EnergyOracle, crystal: Crystal) -> bytes:
 
 
 def _pack(result: Evaluation) -> bytes:
-    """Energy, stress and forces as little-endian doubles."""
+    """Return energy, stress and forces as little-endian doubles."""
     return np.concatenate([[result.energy], result.stress.ravel(), result.forces.ravel()]).astype("<f8").tobytes()
 
 

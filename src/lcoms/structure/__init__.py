@@ -1,1 +1,1 @@
-"""Crystals: cells, symmetry, matching, and the door to other formats."""
+"""Crystals: cells, symmetry, matching, and conversion to other formats."""

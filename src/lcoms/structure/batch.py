@@ -1,6 +1,6 @@
 """CrystalBatch: many crystals as flat tensors, never padded, never changed in place.
 
-Atoms of all crystals stand one after another; `crystal_idx` says which crystal an atom belongs to.
+Atoms of all crystals are concatenated; `crystal_idx` gives the crystal that each atom belongs to.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from lcoms.structure.crystal import Composition, Crystal
 class CrystalBatch:
     """Crystals as tensors: lattice rows in angstrom, fractional coordinates, atomic numbers.
 
-    `formation_energy` (eV/atom, NaN where unknown) comes along where the data has it.
+    `formation_energy` (eV/atom, NaN where unknown) is present if the data set provides it.
 
     Raises:
-        CrystalError: shapes do not fit, or the atoms of one crystal do not stand together in order.
+        CrystalError: shapes are inconsistent, or the atoms of a crystal are not contiguous and in order.
     """
 
     lattice: Float[Tensor, "n_crystals 3 3"]
@@ -61,18 +61,18 @@ class CrystalBatch:
 
     @property
     def n_atoms(self) -> Int[Tensor, " n_crystals"]:
-        """Atoms in each crystal."""
+        """Number of atoms in each crystal."""
         return torch.bincount(self.crystal_idx, minlength=self.n_crystals)
 
     def cart_coords(self) -> Float[Tensor, "n_atoms 3"]:
-        """Cartesian positions in angstrom."""
+        """Return Cartesian positions in angstrom."""
         return torch.einsum("ni,nij->nj", self.frac_coords, self.lattice[self.crystal_idx])
 
     def compositions(self) -> list[Composition]:
         return [Composition.from_atoms(z.tolist()) for z in self.atomic_numbers.split(self.n_atoms.tolist())]
 
     def replace(self, **changes: Tensor) -> CrystalBatch:
-        """A new batch with some tensors exchanged."""
+        """Return a new batch with some tensors replaced."""
         return replace(self, **changes)
 
     def to(self, device: torch.device | str) -> CrystalBatch:
@@ -85,7 +85,7 @@ class CrystalBatch:
         )
 
     def by_size(self) -> Iterator[tuple[int, Int[Tensor, " n_group"], Int[Tensor, " n_group_atoms"]]]:
-        """Groups of crystals with equally many atoms: (atoms in each, which crystals, which atoms)."""
+        """Yield groups of crystals of equal size: (atoms per crystal, indices of crystals, indices of atoms)."""
         sizes = self.n_atoms
         starts = torch.cumsum(sizes, 0) - sizes
         for size in torch.unique(sizes).tolist():
@@ -94,10 +94,10 @@ class CrystalBatch:
             yield size, crystals, atoms
 
     def to_crystals(self) -> list[Crystal]:
-        """Back to single crystals, in float64.
+        """Return the individual crystals, in float64.
 
         Raises:
-            CrystalError: one of them has no valid lattice or coordinates that are not finite.
+            CrystalError: a crystal has an invalid lattice or non-finite coordinates.
         """
         sizes = self.n_atoms.tolist()
         parts = zip(

@@ -1,4 +1,4 @@
-"""Lattices that a space group allows and that are nearly a given lattice, whatever basis that one is given in.
+"""Lattices compatible with a space group that are close to a given lattice, whatever basis it is given in.
 
 Lattices are compared by the lengths of their shortest vectors, which need no common basis.
 """
@@ -18,18 +18,18 @@ from lcoms.structure.wyckoff import SymmetricCell
 
 N_LENGTHS = 24
 N_TRIED = 4000
-SPREAD = 1.3  # standard deviation of the logarithm of a ratio of lengths that is tried
-POLISH = 8  # steps of Levenberg and Marquardt
-APART = 0.06  # norm of the strain between two lattices that count as different
+SPREAD = 1.3  # standard deviation of the logarithm of the trial ratios of lengths
+POLISH = 8  # Levenberg-Marquardt steps
+APART = 0.06  # norm of the strain between two lattices beyond which they count as different
 _HALF = np.array([n for n in product(range(-3, 4), repeat=3) if n > (0, 0, 0)], dtype=np.float64)
 
 
 class FittingLattice(NamedTuple):
-    """A lattice and how far it is from the one aimed at.
+    """A lattice and its misfit to the target.
 
     Attributes:
-        lattice: (3, 3) primitive vectors as rows, lower triangular, with the volume aimed at.
-        misfit: root mean square difference of the logarithms of the shortest vectors' lengths.
+        lattice: (3, 3) primitive vectors as rows, lower triangular, with the volume of the target.
+        misfit: root mean square difference of the logarithms of the lengths of the shortest vectors.
     """
 
     lattice: Float[NDArray[np.float64], "3 3"]
@@ -39,13 +39,13 @@ class FittingLattice(NamedTuple):
 def fitting_lattices(
     cell: SymmetricCell, target: Float[NDArray[np.float64], "3 3"], *, n: int = 6, slack: float = 0.02
 ) -> list[FittingLattice]:
-    """Distinct lattices of the cell's space group that fit a target best, the best first.
+    """Return the distinct lattices of the cell's space group that fit a target best, best first.
 
-    There may be several: an orthorhombic cell can be laid along the axes in six ways.
+    There can be several: the axes of an orthorhombic cell can be assigned in six ways.
 
     Args:
-        n: at most so many.
-        slack: misfit beyond that of the best that is let pass.
+        n: maximum number of lattices.
+        slack: misfit allowed beyond that of the best lattice.
     """
     target, _, _ = niggli_reduce(target, np.zeros((1, 3)))
     if np.allclose(cell.metric_projector, np.eye(9)):  # triclinic: any basis will do
@@ -67,10 +67,10 @@ def fitting_lattices(
 def vector_lengths(
     metric: Float[NDArray[np.float64], "... 3 3"], pairs: Float[NDArray[np.float64], "m 9"] | None = None
 ) -> Float[NDArray[np.float64], "... k"]:
-    """Lengths of the shortest lattice vectors, ascending, one of each pair v, -v.
+    """Return the lengths of the shortest lattice vectors, ascending, one of each pair v, -v.
 
     Args:
-        pairs: products of the coefficients of the vectors among which they are; None serves reduced cells.
+        pairs: products of the coefficients of the candidate vectors; None is sufficient for reduced cells.
     """
     squares = metric.reshape(*metric.shape[:-2], 9) @ (_products(_HALF) if pairs is None else pairs).T
     shortest = np.partition(np.maximum(squares, 1e-12), N_LENGTHS, axis=-1)[..., :N_LENGTHS]
@@ -78,13 +78,13 @@ def vector_lengths(
 
 
 class _Wanted(NamedTuple):
-    """What metric tensors are fitted to, and which ones they can be.
+    """Target of a fit of metric tensors, and the tensors that are allowed.
 
     Attributes:
-        aim: logarithms of the shortest vectors' lengths at unit volume.
+        aim: logarithms of the lengths of the shortest vectors at unit volume.
         projector: averages a flattened metric tensor over the group.
-        basis: of the metric tensors that the group allows.
-        pairs: products of the coefficients of the vectors among which the shortest are.
+        basis: basis of the metric tensors that the group allows.
+        pairs: products of the coefficients of the candidates for the shortest vectors.
     """
 
     aim: Float[NDArray[np.float64], " k"]
@@ -96,7 +96,7 @@ class _Wanted(NamedTuple):
 def _polished(
     metrics: Float[NDArray[np.float64], "m 3 3"], wanted: _Wanted
 ) -> tuple[Float[NDArray[np.float64], "m 3 3"], Float[NDArray[np.float64], " m"]]:
-    """Allowed metric tensors of unit volume near those given, with the least misfits, and the misfits."""
+    """Return allowed metric tensors of unit volume near the given ones with minimal misfits, and the misfits."""
     basis = wanted.basis
     theta, damping = metrics.reshape(-1, 9) @ np.linalg.pinv(basis).T, np.full(len(metrics), 1e-3)
     residuals, slopes = _residuals(theta, wanted)
@@ -117,9 +117,9 @@ def _polished(
 def _residuals(
     theta: Float[NDArray[np.float64], "m d"], wanted: _Wanted
 ) -> tuple[Float[NDArray[np.float64], "m k"], Float[NDArray[np.float64], "m k d"]]:
-    """Logarithms of the shortest lengths at unit volume less those aimed at, and their derivatives.
+    """Return the logarithms of the shortest lengths at unit volume minus the target, and their derivatives.
 
-    Infinite where the metric tensor is none.
+    Residuals are infinite where the metric tensor is not positive definite.
     """
     basis, pairs = wanted.basis, wanted.pairs
     metrics = (theta @ basis.T).reshape(-1, 3, 3)
@@ -137,7 +137,7 @@ def _residuals(
 
 
 def _allowed_basis(projector: Float[NDArray[np.float64], "9 9"]) -> Float[NDArray[np.float64], "9 d"]:
-    """Orthonormal basis of the metric tensors that a group allows."""
+    """Return an orthonormal basis of the metric tensors that a group allows."""
     symmetric = (np.eye(9) + np.eye(9).reshape(3, 3, 3, 3).transpose(0, 1, 3, 2).reshape(9, 9)) / 2
     vectors, sizes, _ = np.linalg.svd(projector @ symmetric)
     return vectors[:, sizes > 1e-8]
@@ -147,7 +147,7 @@ def _allowed_basis(projector: Float[NDArray[np.float64], "9 9"]) -> Float[NDArra
 def _bank(
     projector: bytes, primitive: bytes
 ) -> tuple[Float[NDArray[np.float64], "m 3 3"], Float[NDArray[np.float64], "m k"]]:
-    """Metric tensors of unit volume that a group allows, and the logarithms of their shortest vectors' lengths."""
+    """Return metric tensors of unit volume that a group allows, and the logarithms of their shortest lengths."""
     random = np.random.default_rng(0)
     basis, average = np.frombuffer(primitive).reshape(3, 3), np.frombuffer(projector).reshape(9, 9)
     edges = np.exp(random.normal(0, SPREAD / 2, (N_TRIED, 3)))
@@ -165,7 +165,7 @@ def _bank(
 
 @cache
 def _pairs(primitive: bytes) -> Float[NDArray[np.float64], "m 9"]:
-    """Those of the short vectors in the primitive basis, and in the conventional one, which long cells need."""
+    """Return the coefficient products of short vectors in the primitive and, for long cells, the conventional basis."""
     conventional = _HALF @ np.round(np.linalg.inv(np.frombuffer(primitive).reshape(3, 3)))
     ahead = np.array([tuple(row) > (0, 0, 0) for row in conventional])
     both = np.concatenate([_HALF, np.where(ahead[:, None], conventional, -conventional)])
@@ -179,7 +179,7 @@ def _products(vectors: Float[NDArray[np.float64], "m 3"]) -> Float[NDArray[np.fl
 def _allowed(
     metric: Float[NDArray[np.float64], "m 3 3"], projector: Float[NDArray[np.float64], "9 9"]
 ) -> Float[NDArray[np.float64], "m 3 3"]:
-    """Averaged over the group, and of unit volume."""
+    """Return metric tensors averaged over the group and scaled to unit volume."""
     averaged = (metric.reshape(-1, 9) @ projector.T).reshape(-1, 3, 3)
     return averaged / np.cbrt(np.linalg.det(averaged))[:, None, None]
 
@@ -191,7 +191,7 @@ def _spectra(
 
 
 def _distinct(lattices: Float[NDArray[np.float64], "m 3 3"]) -> list[int]:
-    """Indices of the lattices that differ from all kept before them, in order."""
+    """Return the indices of the lattices that differ from all kept before them, in order."""
     kept: list[int] = []
     for at, inverse in enumerate(np.linalg.inv(lattices)):
         if not kept or (_strains(inverse, lattices[kept]) > APART).all():
@@ -202,6 +202,6 @@ def _distinct(lattices: Float[NDArray[np.float64], "m 3 3"]) -> list[int]:
 def _strains(
     inverse: Float[NDArray[np.float64], "3 3"], others: Float[NDArray[np.float64], "k 3 3"]
 ) -> Float[NDArray[np.float64], " k"]:
-    """Norms of the strains that take one lattice, of which the inverse is given, to each of the others."""
+    """Return the norms of the strains from one lattice, given by its inverse, to each of the others."""
     deformations = inverse @ others
     return np.asarray(np.linalg.norm(deformations @ deformations.transpose(0, 2, 1) - np.eye(3), axis=(1, 2)) / 2)

@@ -1,8 +1,8 @@
-"""How the conventional cell of a crystal is shaped, one code a crystal: the discrete part of a library entry's latent.
+"""Shape of a crystal's conventional cell as one code per crystal: the discrete part of a library entry's latent.
 
-A primitive lattice has many conventional cells, and the sites of orbits are told in one of them. A code says which: it
-is the nearest of 32,768 points spread evenly over the ratios of lengths and the cosines of angles that the crystal
-system leaves free. Lengths themselves it does not tell.
+A primitive lattice has many conventional cells, and the sites of orbits are given in one of them. The code identifies
+it: it is the nearest of 32,768 points spread evenly over the ratios of lengths and the cosines of angles that the
+crystal system leaves free. It does not contain the lengths themselves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STEEPEST = 0.7  # cosine of an angle
 
 
 def shape_code(number: int, conventional: Float[NDArray[np.float64], "3 3"]) -> int:
-    """The code of a conventional cell of a space group; 0 where nothing is free.
+    """Return the code of a conventional cell of a space group; 0 if the crystal system fixes its shape.
 
     Args:
         number: of the space group.
@@ -36,10 +36,10 @@ def shape_code(number: int, conventional: Float[NDArray[np.float64], "3 3"]) -> 
 def most_alike(
     cell: SymmetricCell, lattices: Sequence[Float[NDArray[np.float64], "3 3"]], code: int
 ) -> Float[NDArray[np.float64], "3 3"]:
-    """Of some primitive lattices the one whose conventional cell comes nearest to a code, lower triangular.
+    """Return the primitive lattice (lower triangular) whose conventional cell is closest to a code.
 
     Args:
-        lattices: as the space group of the cell allows them; at least one. Of a triclinic one all bases are looked at.
+        lattices: at least one, compatible with the space group of the cell; if triclinic, all bases are compared.
     """
     candidates = np.array(lattices)
     if cell.space_group <= 2:
@@ -52,7 +52,7 @@ def most_alike(
 
 @cache
 def codewords(n: int, count: int) -> Float[NDArray[np.float64], "count n"]:
-    """Points spread evenly over the unit cube: multiples of powers of the generalised golden ratio (Roberts 2018)."""
+    """Return points spread evenly over the unit cube, by powers of the generalised golden ratio (Roberts 2018)."""
     ratio = 2.0
     for _ in range(64):
         ratio = (1 + ratio) ** (1 / (n + 1))
@@ -60,7 +60,7 @@ def codewords(n: int, count: int) -> Float[NDArray[np.float64], "count n"]:
 
 
 def _shapes(lattices: Float[NDArray[np.float64], "... 3 3"]) -> Float[NDArray[np.float64], "... 5"]:
-    """ln(a / b), ln(c / b), cos(alpha), cos(beta), cos(gamma)."""
+    """Return ln(a / b), ln(c / b), cos(alpha), cos(beta), cos(gamma)."""
     metric = lattices @ np.swapaxes(lattices, -1, -2)
     lengths = np.sqrt(np.diagonal(metric, axis1=-2, axis2=-1))
     a, b, c = np.moveaxis(lengths, -1, 0)
@@ -69,7 +69,7 @@ def _shapes(lattices: Float[NDArray[np.float64], "... 3 3"]) -> Float[NDArray[np
 
 
 def _free(number: int) -> NDArray[np.bool_]:
-    """Which of these the crystal system leaves free; hexagonal axes for rhombohedral groups."""
+    """Return which of these the crystal system leaves free; rhombohedral groups have hexagonal axes."""
     if number <= 2:
         free = (True, True, True, True, True)
     elif number <= 15:
@@ -82,7 +82,7 @@ def _free(number: int) -> NDArray[np.bool_]:
 
 
 def _distances(shapes: Float[NDArray[np.float64], "... k"], number: int, code: int | None) -> NDArray[np.float64]:
-    """From shapes to the point of a code, or to those of all codes."""
+    """Return the distances from shapes to the point of a code, or to the points of all codes."""
     points = _points(number)
     return np.asarray(np.linalg.norm(shapes - (points if code is None else points[code]), axis=-1))
 
@@ -96,6 +96,6 @@ def _points(number: int) -> Float[NDArray[np.float64], "n k"]:
 
 @cache
 def _bases() -> NDArray[np.float64]:
-    """Bases of a lattice in terms of a reduced one."""
+    """Return bases of a lattice in terms of a reduced one."""
     some = np.array(list(product((-1, 0, 1), repeat=9)), dtype=np.float64).reshape(-1, 3, 3)
     return np.asarray(some[np.round(np.linalg.det(some)) == 1])

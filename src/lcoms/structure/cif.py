@@ -1,7 +1,7 @@
-"""CIF text to crystals: every data block is read, or refused with a sentence, and what was mended is said.
+"""CIF text to crystals: every data block is read, or refused with a reason, and every correction is reported.
 
-Where a statement of the symmetry leaves the setting open, the atoms decide: the formula sum, Z, multiplicities,
-distances and the volume that such atoms take (`lcoms.structure.cif_checks`).
+If the stated symmetry leaves the setting open, the atoms decide: formula sum, Z, multiplicities, distances and the
+typical volume of such atoms (`lcoms.structure.cif_checks`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from lcoms.structure.symmetry import same_space_group, space_group_number
 
 LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
-UNITS = {"": 1.0, "_pm": 0.01, "_nm": 10.0}  # the first CIF dictionaries had names with other units
-CLEAR = 0.15  # costs that differ by less do not decide
+UNITS = {"": 1.0, "_pm": 0.01, "_nm": 10.0}  # early CIF dictionaries had names with other units
+CLEAR = 0.15  # smaller differences of cost are not decisive
 
 
 @dataclass(frozen=True, eq=False)
 class _Choice:
-    """A candidate with its atoms."""
+    """A candidate setting with its atoms."""
 
     candidate: Candidate
     expanded: Expanded
@@ -43,7 +43,7 @@ class _Choice:
 
 
 def read_cif(text: str) -> list[Reading]:
-    """One reading for every data block with a structure, refused ones included; a single refused one for a bad text."""
+    """Return a reading for every data block with a structure, refused ones included; one refusal for a bad text."""
     try:
         blocks = parse_blocks(text)
     except RefusedError as error:
@@ -76,7 +76,7 @@ def _read(block: Block) -> Reading:
 
 
 def _crystal(block: Block) -> Reading:
-    """The crystal of a block; raises RefusedError."""
+    """Return the crystal of a block; raises RefusedError."""
     lattice, remarks = _lattice(block)
     facts, more = read_facts(block)
     remarks += more
@@ -125,7 +125,7 @@ def _lattice(block: Block) -> tuple[NDArray[np.float64], list[Remark]]:
 def _choose(
     candidates: list[Candidate], sites: list[Site], lattice: NDArray[np.float64], facts: Facts
 ) -> tuple[_Choice, list[Remark]]:
-    """The likeliest candidate, and a sentence where the file did not decide."""
+    """Return the most likely candidate, and a remark if the file did not decide."""
     choices = []
     for candidate in candidates:
         expanded = expand(sites, candidate.operations, lattice)
@@ -159,14 +159,14 @@ def _choose(
 
 
 def _alike(first: _Choice, second: _Choice) -> bool:
-    """Whether two candidates give the same atoms, as far as numbers and nearest distances tell."""
+    """Return whether two candidates give the same atoms, judged by counts and shortest distances."""
     same_counts = counts_of(first.expanded.atomic_numbers) == counts_of(second.expanded.atomic_numbers)
     near = first.found.pair.ratio - second.found.pair.ratio
     return same_counts and abs(near) < 1e-3 and abs(first.found.cost - second.found.cost) < 1e-3
 
 
 def _unlisted(candidates: list[Candidate], chosen: _Choice, crystal: Crystal) -> list[Remark]:
-    """A sentence where the listed operations are fewer than those of the stated group, unless all atoms are listed."""
+    """Return a remark if fewer operations are listed than the stated group has, unless all atoms are listed."""
     listed = next((candidate for candidate in candidates if candidate.listed), None)
     stated = next((candidate for candidate in candidates if not candidate.listed), None)
     if listed is None or stated is None:
@@ -181,7 +181,7 @@ def _unlisted(candidates: list[Candidate], chosen: _Choice, crystal: Crystal) ->
 
 
 def _left_out(block: Block) -> list[Remark]:
-    """Parts of the block that a crystal cannot hold."""
+    """Return remarks on parts of the block that a `Crystal` cannot represent."""
     remarks = []
     if any(name.startswith("_atom_site_moment") for name in block.columns):
         remarks.append(Remark(Topic.LEFT_OUT, "magnetic moments are not kept."))

@@ -18,9 +18,9 @@ class Block:
     """One data block.
 
     Attributes:
-        name: what stands behind `data_`.
-        columns: values by name; names are small, with underscores for dots; values are unquoted, empty for ? and .
-        conflicts: names that are given more than once, with different values.
+        name: the text after `data_`.
+        columns: values by name; names are lower case, with underscores for dots; values are unquoted, empty for ? and .
+        conflicts: names given more than once with different values.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Block:
     conflicts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def column(self, *names: str) -> Sequence[str]:
-        """Values of the first of these names that is there; empty where none is.
+        """Return the values of the first of these names that is present; empty if none is.
 
         Raises:
             RefusedError: the name is given twice, with different values.
@@ -44,7 +44,7 @@ class Block:
         return ()
 
     def value(self, *names: str) -> str:
-        """The first value that is not empty among those of these names; empty where there is none."""
+        """Return the first non-empty value of these names; empty if there is none."""
         for name in names:
             column = self.column(name)
             if column and column[0].strip():
@@ -53,10 +53,10 @@ class Block:
 
 
 def parse_blocks(text: str) -> list[Block]:
-    """All data blocks.
+    """Return all data blocks.
 
     Raises:
-        RefusedError: the text is no CIF.
+        RefusedError: the text is not a CIF.
     """
     from gemmi import cif
 
@@ -73,7 +73,7 @@ def parse_blocks(text: str) -> list[Block]:
 
 
 def _where(message: str, text: str) -> str:
-    """gemmi's message with the line that it is about."""
+    """Return gemmi's message with the line it refers to."""
     match = re.match(r"string:([0-9]+):[0-9]+\([0-9]+\): (.*)", message, re.DOTALL)
     if match is None:
         return " ".join(message.split())
@@ -108,7 +108,7 @@ def _block(block):  # type: ignore[no-untyped-def]
 
 
 def _as_cif_1(text: str) -> str:
-    """CIF 2 with its triple-quoted strings, lists and tables as what CIF 1 knows; none of them say where atoms are."""
+    """Return CIF 2 text as CIF 1: triple-quoted strings are rewritten, lists and tables (never positions) dropped."""
 
     def as_field(match: re.Match[str]) -> str:
         content = match[1] if match[1] is not None else match[2]
@@ -134,12 +134,12 @@ def _as_cif_1(text: str) -> str:
 
 
 def number(text: str) -> float | None:
-    """Value of a CIF number without its uncertainty, or of a fraction such as 1/3; None where it is neither."""
+    """Return the value of a CIF number without its uncertainty, or of a fraction such as 1/3; None if it is neither."""
     return uncertain_number(text)[0]
 
 
 def uncertain_number(text: str) -> tuple[float | None, float]:
-    """Value and standard uncertainty (0 where none is given) of a CIF number."""
+    """Return the value and standard uncertainty (0 if none is given) of a CIF number."""
     text = text.strip()
     fraction = _FRACTION.fullmatch(text)
     if fraction and int(fraction[2]):

@@ -1,6 +1,6 @@
-"""How well the atoms of a cell agree with what a CIF says of them and with what crystals are like.
+"""How well the atoms of a cell agree with the statements of a CIF and with typical crystals.
 
-The cost of a candidate setting adds up contradictions; 1 is about what decides between two readings.
+The cost of a candidate setting is a sum over contradictions; a difference of about 1 decides between two readings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOVED_FAR = 0.03
 
 @dataclass(frozen=True)
 class Facts:
-    """What a block says of its cell: counts of the formula sum (empty where it has none), Z and volume (0 likewise)."""
+    """Statements of a block about its cell: counts of the formula sum (may be empty), Z and volume (0 if missing)."""
 
     formula: Mapping[int, float]
     z: float = 0.0
@@ -36,7 +36,7 @@ class Facts:
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """A candidate's atoms looked at: their cost, nearest pair, and whether the formula sum and Z agree with them."""
+    """Assessment of a candidate's atoms: cost, closest pair, and whether the formula sum and Z agree with them."""
 
     cost: float
     pair: ClosePair
@@ -45,7 +45,7 @@ class Assessment:
 
 
 def read_facts(block: Block) -> tuple[Facts, list[Remark]]:
-    """Formula sum, formula units and volume, and a sentence where the sum is not understood."""
+    """Return formula sum, formula units and volume, and a remark if the sum cannot be understood."""
     text = block.value("_chemical_formula_sum")
     found = formula_sum(text)
     remarks = [] if found is not None else [Remark(Topic.FORMULA, f"the formula sum {text!r} is not understood.")]
@@ -54,7 +54,7 @@ def read_facts(block: Block) -> tuple[Facts, list[Remark]]:
 
 
 def assess(expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float64], facts: Facts) -> Assessment:
-    """The cost of atoms: contradictions to the file, atoms too near or moved far, a volume unlike that of crystals."""
+    """Assess atoms by contradictions with the file, atoms too close or moved far, and an atypical volume."""
     counts = counts_of(expanded.atomic_numbers)
     pair = closest_pair(lattice, expanded.frac_coords, expanded.atomic_numbers)
     formula_agrees = not facts.formula or same_ratios(counts, facts.formula)
@@ -72,19 +72,19 @@ def assess(expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float6
 
 
 def _z_agrees(facts: Facts, n_atoms: int) -> bool:
-    """Whether Z formula sums make the cell; some programs write the sum of the whole cell beside Z."""
+    """Return whether Z formula sums make up the cell; some programs give Z and the sum of the whole cell."""
     whole = sum(facts.formula.values())
     return min(abs(facts.z * whole - n_atoms), abs(whole - n_atoms)) < 0.5
 
 
 def counts_of(atomic_numbers: NDArray[np.int64]) -> dict[int, int]:
-    """How many atoms there are of each element."""
+    """Return the number of atoms of each element."""
     found, counts = np.unique(atomic_numbers, return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def same_ratios(counts: Mapping[int, int], formula: Mapping[int, float]) -> bool:
-    """Whether the counts have the ratios of a formula, within a hundredth of the atoms."""
+    """Return whether the counts have the ratios of a formula, within a hundredth of the atoms."""
     total, whole = sum(counts.values()), sum(formula.values())
     return all(abs(counts.get(z, 0) / total - formula.get(z, 0) / whole) < 0.01 for z in {*counts, *formula})
 
@@ -92,7 +92,7 @@ def same_ratios(counts: Mapping[int, int], formula: Mapping[int, float]) -> bool
 def remarks_on(
     expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float64], facts: Facts, found: Assessment
 ) -> list[Remark]:
-    """What was mended in the atoms, and where they contradict what the file says."""
+    """Return remarks on corrections of the atoms and on contradictions with the file."""
     remarks = []
     if expanded.merged:
         text = f"atoms that are listed more than once count once: {', '.join(expanded.merged[:5])}"
@@ -123,7 +123,7 @@ def remarks_on(
 
 
 def _multiplicities(expanded: Expanded, sites: Sequence[Site]) -> list[Remark]:
-    """A sentence where sites have become more or fewer atoms than the file says; sites merged into others say none."""
+    """Return a remark if sites give more or fewer atoms than the file states; sites merged into others are skipped."""
     pairs = zip(sites, expanded.multiplicities().tolist(), strict=True)
     wrong = [(site, n) for site, n in pairs if n and site.multiplicity not in (0, n)]
     if not wrong:

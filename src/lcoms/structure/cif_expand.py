@@ -1,7 +1,7 @@
 """Atoms of a whole cell from a list of sites and the operations of a space group.
 
-A site that lies within `SNAP` of a special position is moved onto it: it is the mean of its images under the operations
-that leave it where it is. Atoms of one element that fall together are one atom.
+A site within `SNAP` of a special position is moved onto it, to the mean of its images under the operations that leave
+it in place. Coinciding atoms of one element count as one atom.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lcoms.structure.cif_sites import Site
 from lcoms.structure.lattice import wrap
 from lcoms.structure.reading import RefusedError, Topic
 
-SNAP = 0.2  # angstrom; no two atoms are so near
+SNAP = 0.2  # angstrom; no two atoms are this close
 MAX_ATOMS = 5000
 
 
@@ -36,7 +36,7 @@ class Operations:
         return len(self.rotations)
 
     def strain(self, lattice: NDArray[np.float64]) -> float:
-        """How far the cell is from one that the rotations leave as it is: largest relative change of its metric."""
+        """Return the largest relative change of the metric tensor under the rotations; 0 for a symmetric cell."""
         metric = lattice @ lattice.T
         turned = np.einsum("nji,jk,nkl->nil", self.rotations, metric, self.rotations)
         scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
@@ -50,8 +50,8 @@ class Expanded:
     Attributes:
         frac_coords: (n_atoms, 3).
         atomic_numbers: (n_atoms,).
-        sites: (n_atoms,) index of the site that an atom comes from.
-        moved: angstrom that each site was moved, (n_sites,).
+        sites: (n_atoms,) index of the site that each atom comes from.
+        moved: (n_sites,) distance by which each site was moved, angstrom.
         merged: labels of sites whose atoms all coincide with those of others.
     """
 
@@ -62,12 +62,12 @@ class Expanded:
     merged: tuple[str, ...]
 
     def multiplicities(self) -> NDArray[np.int64]:
-        """How many atoms each site has become, (n_sites,)."""
+        """Return the number of atoms that each site gives, (n_sites,)."""
         return np.bincount(self.sites, minlength=len(self.moved))
 
 
 def expand(sites: Sequence[Site], operations: Operations, lattice: NDArray[np.float64]) -> Expanded:
-    """All atoms of the cell.
+    """Return all atoms of the cell.
 
     Raises:
         RefusedError: there are more than `MAX_ATOMS`.
@@ -93,7 +93,7 @@ def expand(sites: Sequence[Site], operations: Operations, lattice: NDArray[np.fl
 def _orbit(
     place: NDArray[np.float64], operations: Operations, lattice: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
-    """Images of a place that differ, the place itself first, and how far in angstrom it was moved before."""
+    """Return the distinct images of a position, itself first, and how far (angstrom) it was moved beforehand."""
     if len(operations) == 1:
         return place[None], 0.0
     special = place
@@ -121,7 +121,7 @@ def _taken(
     lattice: NDArray[np.float64],
     within: float = SNAP,
 ) -> NDArray[np.bool_]:
-    """Which places lie on one of the others, up to lattice translations."""
+    """Return which positions coincide with one of the others, up to lattice translations."""
     if not len(others):
         return np.zeros(len(places), dtype=bool)
     offsets = _nearest(places[:, None] - others[None])

@@ -1,4 +1,4 @@
-"""Items that tell of a crystal, put into the CIF text that holds it."""
+"""Additional data items in the CIF text of a crystal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 
 def with_items(text: str, items: Mapping[str, str]) -> str:
-    """A CIF text of one block with more items at its beginning.
+    """Return the CIF text of one block with items added at its beginning.
 
     Args:
         text: as `to_cif` writes it.
-        items: values by data name; they are quoted as CIF needs it, and those in use must not be in the text.
+        items: values by data name, quoted here as CIF requires; the names must not yet occur in the text.
     """
     import gemmi
 

@@ -1,4 +1,4 @@
-"""The atoms that a CIF lists, before symmetry: elements, fractional coordinates and occupancies, all accounted for."""
+"""Atoms listed in a CIF, before symmetry is applied: elements, coordinates and occupancies, none dropped silently."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lcoms.structure.site_elements import VACANCY, element_of
 
 FRACT = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
 CARTN = tuple(f"_atom_site_cartn_{axis}" for axis in "xyz")
-FULL = 0.005  # occupancies nearer to one are one
-OVERFULL = 0.1  # occupancies above one by less are refined values of one
-SAME_PLACE = 2e-4  # of the cell's edge
+FULL = 0.005  # occupancies closer to one count as one
+OVERFULL = 0.1  # refined occupancies may exceed one by up to this
+SAME_PLACE = 2e-4  # fraction of a cell edge
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One site of the list: fractional coordinates (3,) and the multiplicity that the file states, 0 for none."""
+    """One listed site: fractional coordinates (3,) and the multiplicity that the file states, 0 if none."""
 
     label: str
     atomic_number: int
@@ -35,7 +35,7 @@ class Site:
 def read_sites(
     block: Block, lattice: NDArray[np.float64], expected: Collection[int]
 ) -> tuple[list[Site], list[Remark]]:
-    """Sites that are wholly occupied, and what was mended or left out.
+    """Return the fully occupied sites, and remarks on what was corrected or left out.
 
     Args:
         lattice: (3, 3) in angstrom, for Cartesian coordinates.
@@ -83,7 +83,7 @@ def read_sites(
 
 
 def _coordinates(block: Block, lattice: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[Remark]]:
-    """Fractional coordinates (n, 3), NaN where a value is none."""
+    """Return fractional coordinates (n, 3), NaN where a value is not a number."""
     for names in (FRACT, CARTN):
         columns = [block.column(name) for name in names]
         if all(columns):
@@ -114,7 +114,7 @@ def _or_nan(text: str) -> float:
 
 
 def _cartesian_axes(block: Block) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
-    """The matrix from fractional to Cartesian coordinates and the shift that the file states, None for none."""
+    """Return the stated matrix from fractional to Cartesian coordinates (None if missing) and the stated shift."""
     for kind in ("cartn", "fract"):
         names = [f"_atom_sites_{kind}_tran_matrix_{i}{j}" for i in "123" for j in "123"]
         matrix = np.array([_or_nan(block.value(name)) for name in names]).reshape(3, 3)
@@ -129,7 +129,7 @@ def _cartesian_axes(block: Block) -> tuple[NDArray[np.float64] | None, NDArray[n
 
 
 def _standard_axes(lattice: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same cell with a along x and b in the xy plane, rows."""
+    """Return the lattice (rows) rotated so that a is along x and b in the xy plane."""
     return np.asarray(np.linalg.cholesky(lattice @ lattice.T))
 
 
@@ -156,7 +156,7 @@ def _as_full(occupancy: float, label: str, said: dict[str, None]) -> float:
 
 
 def _whole(sites: list[Site], remarks: list[Remark]) -> list[Site]:
-    """The sites, parts of one element at one place put together; a refusal where a place stays partly occupied."""
+    """Return the sites with parts of one element merged; raises RefusedError if a site stays partly occupied."""
     if all(site.occupancy == 1 for site in sites):
         return sites
     whole: list[Site] = []

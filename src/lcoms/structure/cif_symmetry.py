@@ -1,7 +1,7 @@
 """The symmetry operations of a CIF block: those it lists, or those of the Hall symbol, name or number that it states.
 
-A statement may leave open which setting is meant: the axes of a rhombohedral group, the origin, the unique axis. All
-settings that fit the cell are candidates, each with a cost; `lcoms.structure.cif` looks at the atoms and decides.
+A statement may leave the setting open: the axes of a rhombohedral group, the origin, the unique axis. All settings that
+fit the cell are candidates, each with a cost; `lcoms.structure.cif` decides between them by the atoms.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ NAME = (
 NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
 CODE, CODES = "_space_group_it_coordinate_system_code", ("1", "2", "H", "R")  # of origins and rhombohedral axes
 SCHOENFLIES = ("_space_group_name_schoenflies", "_space_group_schoenflies")
-MAX_STRAIN = 0.03  # relative change of the metric; beyond it a cell does not have the symmetry
+MAX_STRAIN = 0.03  # relative change of the metric tensor beyond which a cell does not have the symmetry
 
-OTHER_CHOICE = 0.05  # costs of settings, on the scale of `lcoms.structure.cif_checks`; nothing is said against them
-OTHER_SETTING = 1.5  # than the standard one, where only the number is stated
-NOT_AS_STATED = 4.0  # only atoms at one place, or another formula, speak so loudly
-NOT_AS_LISTED = 0.5  # the stated group, where fewer operations are listed
+OTHER_CHOICE = 0.05  # costs on the scale of `lcoms.structure.cif_checks`; nothing contradicts such a setting
+OTHER_SETTING = 1.5  # a setting other than the standard one, if only the number is stated
+NOT_AS_STATED = 4.0  # only coinciding atoms or a wrong formula outweigh it
+NOT_AS_LISTED = 0.5  # the stated group, if fewer operations are listed
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """Operations that may be meant.
+    """Symmetry operations that may be meant.
 
     Attributes:
-        number: of the space group, 0 where it is not known.
-        name: as sentences call it.
-        cost: of what speaks against it before the atoms are looked at.
+        number: of the space group, 0 if unknown.
+        name: name used in messages.
+        cost: cost of the evidence against it, before the atoms are considered.
         listed: whether the file lists the operations.
     """
 
@@ -67,10 +67,10 @@ class Candidate:
 
 
 def find_candidates(block: Block, lattice: NDArray[np.float64]) -> tuple[list[Candidate], list[Remark]]:
-    """Candidates that fit the cell, the likeliest first, and what is to be said of the statements.
+    """Return the candidates that fit the cell, most likely first, and remarks on the statements.
 
     Raises:
-        RefusedError: nothing that is stated can be understood, or nothing fits the cell.
+        RefusedError: no statement can be understood, or no candidate fits the cell.
     """
     stated, numbers, remarks = _stated(block)
     listed, sentence = _listed(block)
@@ -111,7 +111,7 @@ def _candidate(setting: Setting, cost: float = 0.0) -> Candidate:
 
 
 def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]]:
-    """Candidates of the stated symbols, the space groups that they name with how, and contradictions between them."""
+    """Return candidates of the stated symbols, the symbol behind each space group number, and remarks."""
     hall, name, number = (_given(block.value(*names)) for names in (HALL, NAME, NUMBER))
     code = block.value(CODE).upper()
     if code in CODES and name and not stated_extension(name):
@@ -164,7 +164,7 @@ def _of_name(name: str) -> list[Candidate]:
 
 
 def _given(text: str) -> str:
-    """The text; empty where it stands for nothing, which some programs put into quotes."""
+    """Return the text; empty for the placeholders ? and ., which some programs put in quotes."""
     return "" if text.strip() in ("?", ".") else text
 
 
@@ -182,7 +182,7 @@ def _of_number(number: int, code: str = "") -> list[Candidate]:
 def _with_listed(
     listed: Operations, stated: list[Candidate], numbers: dict[int, str], remarks: list[Remark], *, magnetic: bool
 ) -> list[Candidate]:
-    """The list of operations, and where it holds fewer than what is stated, that as well."""
+    """Return the listed operations and, if the stated group has more operations, that group as well."""
     number = _number_of(listed)
     own = Candidate(listed, number, "the listed operations", listed=True)
     if magnetic or not numbers or number in numbers:
@@ -196,7 +196,7 @@ def _with_listed(
 
 
 def _number_of(operations: Operations) -> int:
-    """Number of the space group of a complete list, 0 where it is not found."""
+    """Return the space group number of a complete list, 0 if it is not found."""
     import spglib
 
     if len(operations) == 1:
@@ -210,7 +210,7 @@ def _number_of(operations: Operations) -> int:
 
 
 def _listed(block: Block) -> tuple[Operations | None, str]:
-    """The listed operations, None where there are none or they are no group, and then why."""
+    """Return the listed operations; None if there are none or, with the reason, if they are not a group."""
     import gemmi
 
     magnetic = block.column(MAGNETIC)
@@ -234,7 +234,7 @@ def _listed(block: Block) -> tuple[Operations | None, str]:
 
 
 def _two_lists(block: Block) -> str:
-    """A sentence where a block lists other operations under another name; the first name counts."""
+    """Return a sentence if a block lists different operations under two names; the first name takes precedence."""
     lists = [{re.sub(r"\s", "", text).lower() for text in block.column(name)} for name in LISTED]
     differing = [some for some in lists if some and len(some) != len(next(filter(None, lists)))]
     return "two lists of operations contradict one another; the newer name counts." if differing else ""
@@ -250,7 +250,7 @@ def _operation(text: str):  # type: ignore[no-untyped-def]
 
 
 def _is_group(operations: Operations) -> bool:
-    """Whether products of two are in the list again; translations are compared in parts of 1/24."""
+    """Return whether the list is closed under products; translations are compared in units of 1/24."""
     rotations = np.round(operations.rotations).astype(int)
     translations = np.round(operations.translations * 24).astype(int) % 24
     if np.abs(rotations - operations.rotations).max() > 1e-6 or np.abs(rotations).max() > 1:
@@ -272,7 +272,7 @@ def _is_group(operations: Operations) -> bool:
 
 
 def _cannot_know(block: Block) -> str:
-    """Why the symmetry of a block that states none in three dimensions cannot be told; empty where it is missing."""
+    """Return why the symmetry of a block cannot be read in three dimensions; empty if none is stated at all."""
     names = block.columns
     if any(name.startswith("_space_group_symop_ssg_operation") for name in names):
         return "a modulated structure in superspace; give an approximant in three dimensions."

@@ -1,4 +1,4 @@
-"""Two crystals side by side: whether they are one structure, which atom is which, and how cells and groups differ."""
+"""Comparison of two crystals: same structure or not, which atoms correspond, how cells and space groups differ."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lcoms.structure.symmetry import same_space_group, space_group_number
 
 
 class Pair(NamedTuple):
-    """An atom of the first crystal and the one of the second that takes its place.
+    """An atom of the first crystal and the corresponding atom of the second.
 
     Attributes:
-        first, second: places in the crystals, counted from 1.
+        first, second: indices in the crystals, counted from 1.
         symbol: element.
-        distance: angstrom between them, both cells scaled to their mean volume.
+        distance: distance between them in angstrom, both cells scaled to their mean volume.
     """
 
     first: int
@@ -31,17 +31,18 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two crystals have in common.
+    """Similarities and differences of two crystals.
 
     Attributes:
-        same_composition: whether the reduced formulas are one.
-        strict: whether they match by pymatgen's default tolerances.
-        loose: whether they match by the tolerances of match rates.
+        same_composition: whether the reduced formulas are equal.
+        strict: whether they match at pymatgen's default tolerances.
+        loose: whether they match at the tolerances of match rates.
         rms: root mean square displacement over (volume / atom)^(1/3); None without a match.
-        rms_angstrom: the same times the cube root of the mean volume per atom.
-        volume_per_atom: cubic angstrom, of both.
-        space_groups: of both.
-        mapping: atoms of the larger cell; empty where there is no match, or neither cell is a multiple of the other.
+        rms_angstrom: rms times the cube root of the mean volume per atom.
+        volume_per_atom: of both crystals, cubic angstrom.
+        space_groups: numbers of both space groups.
+        mapping: a pair for each atom of the larger cell; empty without a match, or if neither cell is a multiple of the
+            other.
     """
 
     same_composition: bool
@@ -55,7 +56,7 @@ class Comparison:
 
     @property
     def same_space_group(self) -> bool:
-        """Whether the groups are one, or mirror images."""
+        """Whether the groups are the same, or mirror images."""
         return same_space_group(*self.space_groups)
 
 
@@ -63,7 +64,7 @@ def compare(first: Crystal, second: Crystal, *, symprec: float = 0.1) -> Compari
     """Compare two crystals.
 
     Args:
-        symprec: angstrom; tolerance of the space groups.
+        symprec: tolerance of the symmetry search, angstrom.
     """
     strict, loose = (matches(first, second, tolerance) for tolerance in (STRICT, LOOSE))
     tolerance = STRICT if strict else LOOSE
@@ -85,7 +86,7 @@ def compare(first: Crystal, second: Crystal, *, symprec: float = 0.1) -> Compari
 
 
 def _mapping(first: Crystal, second: Crystal, tolerance: Tolerance) -> tuple[Pair, ...]:
-    """Pairs in the order of the larger cell's atoms."""
+    """Return pairs in the order of the atoms of the larger cell."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     swapped = second.n_atoms > first.n_atoms
@@ -105,7 +106,7 @@ def _mapping(first: Crystal, second: Crystal, tolerance: Tolerance) -> tuple[Pai
     size = np.square(np.cbrt((large.volume + supercell.volume) / 2))
     metrics = (lattice @ lattice.T / np.cbrt(abs(np.linalg.det(lattice))) ** 2 * size
                for lattice in (large.lattice, supercell.lattice.matrix))  # fmt: skip
-    lengths = sum(metrics) / 2  # whatever the cells' orientations
+    lengths = sum(metrics) / 2  # independent of the orientations of the cells
     pairs = []
     apart = supercell.frac_coords[places] + shift - large.frac_coords
     apart -= np.round(apart)

@@ -1,4 +1,4 @@
-"""Composition and Crystal: what the cell holds, and where.
+"""Composition and Crystal: the contents of a cell, and their arrangement.
 
 Both are frozen. Lattice vectors are rows in angstrom; fractional coordinates are wrapped into [0, 1).
 """
@@ -34,7 +34,7 @@ class Composition:
 
     Attributes:
         atomic_numbers: distinct Z, ascending.
-        counts: how many atoms of each, positive.
+        counts: number of atoms of each element, positive.
     """
 
     atomic_numbers: tuple[int, ...]
@@ -50,13 +50,13 @@ class Composition:
 
     @classmethod
     def from_formula(cls, formula: str, *, ordered_approximation: bool = False) -> Composition:
-        """Read a formula such as SrTiO3, Ca(OH)2 or CuSO4·5H2O; what is read as something else (D as H) is logged.
+        """Read a formula such as SrTiO3, Ca(OH)2 or CuSO4·5H2O; reinterpretations (D as H) are logged.
 
         Args:
-            ordered_approximation: take one with fractions as the smallest ordered formula that comes near.
+            ordered_approximation: replace a formula with fractional counts by the smallest ordered formula close to it.
 
         Raises:
-            FormulaError: unknown elements, unbalanced brackets, zero or fractional counts, or nothing at all.
+            FormulaError: unknown elements, unbalanced brackets, zero or fractional counts, or an empty formula.
         """
         parsed = parse_formula(formula, ordered=ordered_approximation)
         for note in parsed.notes:
@@ -65,13 +65,13 @@ class Composition:
 
     @classmethod
     def of(cls, value: str | Composition | PymatgenComposition, *, ordered_approximation: bool = False) -> Composition:
-        """From a formula, a composition of ours, or one of pymatgen's.
+        """Convert a formula, a `Composition`, or a composition of pymatgen.
 
         Args:
             ordered_approximation: as for `from_formula`.
 
         Raises:
-            FormulaError: it is none of these, or its counts are not whole.
+            FormulaError: the value is none of these, or its counts are not integers.
         """
         if isinstance(value, Composition):
             return value
@@ -84,28 +84,28 @@ class Composition:
 
     @classmethod
     def from_counts(cls, counts: Mapping[int, int]) -> Composition:
-        """From a mapping of atomic number to count."""
+        """Make a composition from a mapping of atomic number to count."""
         items = sorted((int(z), int(n)) for z, n in counts.items())
         return cls(tuple(z for z, _ in items), tuple(n for _, n in items))
 
     @classmethod
     def from_atoms(cls, atomic_numbers: Iterable[int]) -> Composition:
-        """From the atomic numbers of all atoms in a cell."""
+        """Make a composition from the atomic numbers of all atoms in a cell."""
         return cls.from_counts(Counter(int(z) for z in atomic_numbers))
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of all elements together."""
+        """Total number of atoms."""
         return sum(self.counts)
 
     @property
     def n_formula_units(self) -> int:
-        """Reduced formulas in it."""
+        """Number of reduced formula units."""
         return gcd(*self.counts)
 
     @property
     def reduced(self) -> Composition:
-        """One formula unit of it."""
+        """Composition of one formula unit."""
         return Composition(self.atomic_numbers, tuple(n // self.n_formula_units for n in self.counts))
 
     @property
@@ -115,29 +115,29 @@ class Composition:
 
     @property
     def formula(self) -> str:
-        """The counts as they are, in the order in which chemists write them (`formula_order`), such as Na4Cl4."""
+        """Formula with unreduced counts, elements in conventional order (`formula_order`), such as Na4Cl4."""
         return formula_text(self.as_counts())
 
     @property
     def reduced_formula(self) -> str:
-        """Such as SrTiO3, whatever the number of formula units."""
+        """Formula of one formula unit, such as SrTiO3."""
         return self.reduced.formula
 
     @property
     def key(self) -> str:
-        """A text that names the reduced composition and never changes between versions; seeds and splits hash it."""
+        """Identifier of the reduced composition that never changes between versions; seeds and splits hash it."""
         return by_electronegativity(self.reduced.as_counts())
 
     def as_counts(self) -> dict[int, int]:
-        """Counts by atomic number."""
+        """Return the counts by atomic number."""
         return dict(zip(self.atomic_numbers, self.counts, strict=True))
 
     def scaled(self, n_formula_units: int) -> Composition:
-        """So many formula units of the reduced composition."""
+        """Return the composition of `n_formula_units` reduced formula units."""
         return Composition(self.atomic_numbers, tuple(n * n_formula_units for n in self.reduced.counts))
 
     def expand(self) -> NDArray[np.int64]:
-        """Atomic numbers of all atoms (n_atoms,), ascending."""
+        """Return the atomic numbers of all atoms (n_atoms,), ascending."""
         return np.repeat(np.array(self.atomic_numbers), self.counts)
 
     def __str__(self) -> str:
@@ -154,7 +154,7 @@ class Crystal:
         atomic_numbers: (n_atoms,).
 
     Raises:
-        CrystalError: shapes do not fit, numbers are not finite, or the cell has no volume.
+        CrystalError: shapes are inconsistent, numbers are not finite, or the cell has no volume.
     """
 
     lattice: NDArray[np.float64]
@@ -186,7 +186,7 @@ class Crystal:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of the cell."""
+        """Number of atoms in the cell."""
         return len(self.atomic_numbers)
 
     @cached_property
@@ -200,7 +200,7 @@ class Crystal:
 
     @property
     def cart_coords(self) -> NDArray[np.float64]:
-        """(n_atoms, 3) in angstrom."""
+        """Cartesian coordinates (n_atoms, 3) in angstrom."""
         return self.frac_coords @ self.lattice
 
 

@@ -1,4 +1,4 @@
-"""A crystal in the words of the symmetric space: space group, orbits, conventional cell and free coordinates."""
+"""Description of a crystal by space group, orbits, conventional cell and free coordinates."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lcoms.structure.symmetry_search import moyo_dataset, normalizer_cosets
 from lcoms.structure.wyckoff import Orbits, WyckoffPosition, primitive_basis, symmetric_cell, wyckoff_positions
 
 Array = NDArray[np.float64]
-CLOSE = 1e-3  # fractional coordinates that differ by less are the same
+CLOSE = 1e-3  # fractional coordinates that differ by less are equal
 _SHIFTS = np.array(list(product((0, -1, 1, -2, 2), repeat=3)), dtype=np.float64)
 
 
 class Description(NamedTuple):
-    """What determines a crystal.
+    """Parameters that determine a crystal.
 
     Attributes:
         space_group: number in the International Tables.
-        orbits: letter and atomic number of each, sorted.
-        lattice: (3, 3) of the conventional cell, rows in angstrom.
-        triples: (n_orbits, 3) free coordinates of each orbit, those that do not count being anything.
+        orbits: Wyckoff letter and atomic number of each orbit, sorted.
+        lattice: (3, 3) conventional lattice vectors, rows in angstrom.
+        triples: (n_orbits, 3) free coordinates of each orbit; components that do not matter are arbitrary.
     """
 
     space_group: int
@@ -37,7 +37,7 @@ class Description(NamedTuple):
 
 
 def describe(crystal: Crystal, *, symprec: float) -> Description | None:
-    """The description of a crystal at a tolerance in angstrom; None where its symmetry cannot be found."""
+    """Return the description of a crystal at a tolerance in angstrom; None if its symmetry cannot be found."""
     dataset = moyo_dataset(crystal, symprec=symprec, standard=True)
     cosets = None if dataset is None else normalizer_cosets(dataset)
     if not cosets:
@@ -67,7 +67,7 @@ def describe(crystal: Crystal, *, symprec: float) -> Description | None:
 
 
 def _solve(position: WyckoffPosition, point: Array) -> Array | None:
-    """Free coordinates at which a position's representative is at a point, modulo the lattice; None where none are."""
+    """Return free coordinates that put a position's representative on a point, modulo the lattice; None if none do."""
     for shift in _SHIFTS:
         aim = point + shift - position.shift
         triple = np.linalg.lstsq(position.linear, aim, rcond=None)[0]
@@ -82,6 +82,6 @@ def _nearest(difference: Array) -> Array:
 
 @lru_cache(maxsize=256)
 def centring(number: int) -> Float[Array, "n 3"]:
-    """Lattice points in the conventional cell of a space group, in its own basis."""
+    """Return the lattice points in the conventional cell of a space group, in its own basis."""
     points = wrap(np.round(_SHIFTS @ primitive_basis(number), 6))
     return np.unique(np.round(points, 5), axis=0)

@@ -1,4 +1,4 @@
-"""How near atoms come, in angstrom and beside their covalent radii, and what is refused or said of it after reading."""
+"""Shortest distances between atoms, in angstrom and relative to covalent radii, and their checks after reading."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from lcoms.structure.elements import SYMBOLS, covalent_radius
 from lcoms.structure.lattice import is_valid_lattice, plane_spacings
 from lcoms.structure.reading import RefusedError, Remark, Topic
 
-MAX_DIRECT = 60_000  # distances that are computed one by one
-FAR = 1.0  # ratios beyond it are not looked for
-TOO_NEAR = 0.5  # angstrom; nearer atoms are refused
-SHORT = 0.6  # of the sum of covalent radii; nearer atoms are said
-SPARSE = 500.0  # cubic angstrom for each atom
+MAX_DIRECT = 60_000  # number of distances up to which all are computed
+FAR = 1.0  # larger ratios are not searched for
+TOO_NEAR = 0.5  # angstrom; closer atoms are refused
+SHORT = 0.6  # of the sum of covalent radii; closer atoms are reported
+SPARSE = 500.0  # cubic angstrom per atom
 SHORTEST_EDGE, LONGEST_EDGE = 0.5, 2000.0  # angstrom
-FARTHEST = 1e4  # cells or angstrom from the origin; coordinates beyond it are no coordinates
+FARTHEST = 1e4  # cells or angstrom from the origin; larger coordinates are refused
 
 
 class ClosePair(NamedTuple):
-    """The pair that is nearest beside the sum of its covalent radii.
+    """The pair of atoms that is closest relative to the sum of its covalent radii.
 
     Attributes:
-        ratio: distance over the sum of radii, `FAR` where no pair is nearer.
-        distance: angstrom; infinite where no pair is nearer.
-        first, second: which atoms; -1 likewise.
+        ratio: distance over the sum of radii; `FAR` if no pair is closer.
+        distance: angstrom; infinite if no pair is closer.
+        first, second: indices of the atoms; -1 if no pair is closer.
     """
 
     ratio: float
@@ -39,7 +39,7 @@ class ClosePair(NamedTuple):
 def closest_pair(
     lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], atomic_numbers: NDArray[np.int64]
 ) -> ClosePair:
-    """The pair of atoms, copies in neighbouring cells included, that is nearest beside its covalent radii."""
+    """Return the pair of atoms, periodic copies included, that is closest relative to its covalent radii."""
     radii = np.array([covalent_radius(int(z)) for z in atomic_numbers])
     reach = np.floor(2 * FAR * radii.max() / plane_spacings(lattice) + 0.5).astype(int)
     few = len(radii) ** 2 * int(np.prod(2 * reach + 1)) <= MAX_DIRECT
@@ -58,7 +58,7 @@ def closest_pair(
 def _all_pairs(
     lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], reach: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Indices and distances of all pairs, with copies up to `reach` cells away; quickest for small cells."""
+    """Return indices and distances of all pairs, with copies up to `reach` cells away; fastest for small cells."""
     images = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     first, second = np.triu_indices(len(frac_coords))
     offsets = frac_coords[second] - frac_coords[first]
@@ -71,7 +71,7 @@ def _all_pairs(
 def _listed_pairs(
     lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], radii: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """The same for pairs that are nearer than the sum of their radii, by ASE's linked cells."""
+    """Return the same for pairs closer than the sum of their radii, by ASE's linked cells."""
     from ase.neighborlist import primitive_neighbor_list
 
     everywhere = (True, True, True)
@@ -79,7 +79,7 @@ def _listed_pairs(
 
 
 def require_cell(lattice: NDArray[np.float64]) -> None:
-    """Raises RefusedError where the lattice vectors span no volume in which atoms have room."""
+    """Raise RefusedError if the lattice vectors span no volume that atoms fit into."""
     if not (np.abs(lattice) < LONGEST_EDGE).all():
         raise RefusedError(Topic.CELL, f"a cell longer than {LONGEST_EDGE:g} angstrom; check the numbers of the cell.")
     if not is_valid_lattice(lattice) or plane_spacings(lattice).min() < SHORTEST_EDGE / 2:
@@ -87,10 +87,10 @@ def require_cell(lattice: NDArray[np.float64]) -> None:
 
 
 def look_at_distances(crystal: Crystal, pair: ClosePair, labels: list[str]) -> list[Remark]:
-    """Sentences on atoms that are oddly near or far.
+    """Return remarks on atoms that are unusually close or far apart.
 
     Raises:
-        RefusedError: two atoms are at one place.
+        RefusedError: two atoms are closer than `TOO_NEAR`.
     """
     if pair.first >= 0 and pair.distance < TOO_NEAR:
         raise RefusedError(

@@ -1,4 +1,4 @@
-"""Facts about the chemical elements, read once from pymatgen's tables into a small file beside this one."""
+"""Properties of the chemical elements, extracted from pymatgen's tables into a small file next to this module."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
 
 
 def number_of(symbol: str) -> int | None:
-    """Atomic number of a symbol such as Na, or None where there is no such element."""
+    """Return the atomic number of a symbol such as Na, or None if there is no such element."""
     return _NUMBERS.get(symbol)
 
 
 def electronegativity(atomic_number: int) -> float:
-    """Pauling electronegativity; 0 where none is known, so that such elements are written first."""
+    """Return the Pauling electronegativity; 0 if unknown, so that such elements are written first."""
     return float(_table()["electronegativity"][atomic_number])
 
 
 def mendeleev_number(atomic_number: int) -> float:
-    """Pettifor's chemical scale as an order of elements; neighbours on it behave alike."""
+    """Return the rank on Pettifor's chemical scale; neighbouring elements are chemically similar."""
     return float(_table()["mendeleev"][atomic_number])
 
 
 def covalent_radius(atomic_number: int) -> float:
-    """Covalent radius in angstrom (Cordero et al. 2008); 1.5 where none is known."""
+    """Return the covalent radius in angstrom (Cordero et al. 2008); 1.5 if unknown."""
     return float(_table()["covalent_radius"][atomic_number])
 
 
 def atomic_volume(atomic_number: int) -> float:
-    """Volume of an atom in a crystal, cubic angstrom: a non-negative fit to Materials Project cells (training rows)."""
+    """Return the atomic volume in crystals, cubic angstrom: a non-negative fit to Materials Project training rows."""
     return float(_table()["atomic_volume"][atomic_number])

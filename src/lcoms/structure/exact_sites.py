@@ -1,7 +1,8 @@
-"""Crystals told by what their space group leaves free, and made from that again: exact, as site codes are not.
+"""Crystals described by the parameters that their space group leaves free, and rebuilt from them.
 
-A tolerance that is too loose makes other crystals of some: CuO (C2/c) becomes tetragonal at 0.1 angstrom. Here a loose
-tolerance counts only where the symmetry found moves no atom and strains no axis by more than a stated amount.
+Unlike site codes, the description is exact. Too loose a tolerance changes some crystals: CuO (C2/c) becomes tetragonal
+at 0.1 angstrom. A loose tolerance is accepted only if the symmetry found moves no atom and strains no axis by more than
+a stated amount.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ Array = NDArray[np.float64]
 EXACT_LADDER = (0.1, 0.05, 0.02, 0.01)
 MOST_MOVED = 0.01  # angstrom; symmetry that moves an atom farther is not the crystal's own
 MOST_STRAIN = 0.001
-SAME_SITE = 0.05  # angstrom; images of a site in a cell that lies on its symmetry already
+SAME_SITE = 0.05  # angstrom; tolerance for images of a site in a cell that is already symmetric
 _SHIFTS = np.array(list(product(range(-2, 3), repeat=3)), dtype=np.float64)
 
 
 class ExactSites(NamedTuple):
-    """What determines a crystal.
+    """Parameters that determine a crystal.
 
     Attributes:
         space_group: number in the International Tables.
-        orbits: letter and atomic number of each orbit, letters ascending.
-        coords: free coordinates in [0, 1), orbit by orbit: of each those of x, y and z that its position has.
+        orbits: Wyckoff letter and atomic number of each orbit, letters ascending.
+        coords: free coordinates in [0, 1), orbit by orbit: those of x, y and z that its position has.
         lengths, angles: of the conventional cell, angstrom and degrees.
     """
 
@@ -56,11 +57,11 @@ class ExactSites(NamedTuple):
 
 
 def exact_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> ExactSites | None:
-    """Space group and all that it leaves free; None where the search fails or the atoms do not fit what it finds.
+    """Return space group and free parameters; None if the search fails or the atoms do not fit its result.
 
     Args:
-        symprec: angstrom; `own_tolerance` of the crystal, where no atom is to move.
-        elements: as for `lcoms.structure.wyckoff.standard_cell`; orbits of one letter stand in their order.
+        symprec: angstrom; use `own_tolerance` of the crystal if no atom may move.
+        elements: as for `lcoms.structure.wyckoff.standard_cell`; orbits of one letter follow this order.
     """
     cell = standard_cell(crystal, symprec=symprec, elements=elements)
     if cell is None:
@@ -86,7 +87,7 @@ def exact_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] = (
 
 
 def crystal_of(sites: ExactSites) -> Crystal:
-    """The primitive cell, symmetric in its group to rounding.
+    """Return the primitive cell, symmetric to rounding error.
 
     Raises:
         CrystalError: the cell has no volume.
@@ -105,7 +106,7 @@ def crystal_of(sites: ExactSites) -> Crystal:
 
 
 def free_parameters(number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Which lengths and which angles (0 to 2) of the conventional cell a space group leaves free."""
+    """Return which lengths and which angles (0 to 2) of the conventional cell a space group leaves free."""
     if number <= 2:
         return (0, 1, 2), (0, 1, 2)
     if number <= 15:
@@ -116,7 +117,7 @@ def free_parameters(number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def own_tolerance(crystal: Crystal) -> float | None:
-    """The loosest tolerance (angstrom) of `EXACT_LADDER` whose symmetry is the crystal's own; None where none is."""
+    """Return the loosest tolerance (angstrom) of `EXACT_LADDER` whose symmetry is the crystal's own, or None."""
     for symprec in EXACT_LADDER:
         moved = moved_by_symmetry(crystal, symprec=symprec)
         if moved is not None and moved[0] <= MOST_MOVED and moved[1] <= MOST_STRAIN:
@@ -125,9 +126,9 @@ def own_tolerance(crystal: Crystal) -> float | None:
 
 
 def moved_by_symmetry(crystal: Crystal, *, symprec: float) -> tuple[float, float] | None:
-    """How far the symmetry found at a tolerance moves the atoms at most (angstrom), and the largest strain of the cell.
+    """Return the largest displacement of an atom (angstrom) and the largest strain that the symmetry found imposes.
 
-    None where the search fails.
+    None if the search fails.
     """
     dataset = moyo_dataset(crystal, symprec=symprec)
     if dataset is None:
@@ -155,7 +156,7 @@ def _images(cell: StandardCell, at: int) -> Float[Array, "g 3"]:
 
 
 def _members(cell: StandardCell, images: Float[Array, "g 3"], at: int) -> NDArray[np.bool_]:
-    """Which atoms are images of one."""
+    """Return which atoms are images of the atom `at`."""
     kinds = list(zip(cell.letters, cell.atomic_numbers, strict=True))
     members = np.array([kind == kinds[at] for kind in kinds])
     rows = np.flatnonzero(members)
@@ -167,7 +168,7 @@ def _members(cell: StandardCell, images: Float[Array, "g 3"], at: int) -> NDArra
 def _free_coords(
     position: WyckoffPosition, images: Float[Array, "g 3"], lattice: Float[Array, "3 3"]
 ) -> Float[Array, " k"] | None:
-    """Free coordinates at which the representative of a position is at one of the images, modulo the lattice."""
+    """Return free coordinates that put the representative of a position on one of the images, modulo the lattice."""
     if position.n_free == 3:
         return wrap(np.linalg.solve(position.linear, images[0] - position.shift))
     across, shifts = _across(position.linear.tobytes())
@@ -183,7 +184,7 @@ def _free_coords(
 
 @cache
 def _across(linear: bytes) -> tuple[Float[Array, "3 3"], Float[Array, "n 3"]]:
-    """What takes a difference to its part that no free coordinate can make, and lattice shifts that differ in it."""
+    """Return the projector onto directions that no free coordinate spans, and lattice shifts distinct under it."""
     matrix = np.frombuffer(linear).reshape(3, 3)
     across = (np.eye(3) - matrix @ np.linalg.pinv(matrix)).T
     order = np.argsort(np.abs(_SHIFTS).sum(axis=1), kind="stable")
@@ -192,7 +193,7 @@ def _across(linear: bytes) -> tuple[Float[Array, "3 3"], Float[Array, "n 3"]]:
 
 
 def _has(position: WyckoffPosition) -> NDArray[np.bool_]:
-    """Which of x, y and z a position has."""
+    """Return which of x, y and z a position has."""
     return np.asarray(np.abs(position.linear).sum(axis=0) > 0)
 
 

@@ -25,7 +25,7 @@ _LATTICE = re.compile(r"\blattice\s*=", re.IGNORECASE)
 
 
 def read_extxyz(text: str) -> list[Reading]:
-    """A reading for every frame; what cannot be cut into frames is one refused reading."""
+    """Return a reading for every frame; text that cannot be split into frames gives one refused reading."""
     readings: list[Reading] = []
     lines, at = text.split("\n"), 0
     while True:
@@ -47,7 +47,7 @@ def read_extxyz(text: str) -> list[Reading]:
 
 
 def _frame_size(lines: list[str], at: int, name: str) -> int:
-    """Lines of a frame: its count, its comment and its atoms."""
+    """Return the number of lines of a frame: its count, comment and atoms."""
     first = lines[at].strip()
     if not re.fullmatch("[0-9]{1,9}", first):
         text = f"frame {name} should begin with its number of atoms, not {first[:40]!r}"
@@ -63,7 +63,7 @@ def _frame_size(lines: list[str], at: int, name: str) -> int:
 
 
 def read_frame(text: str, name: str = "") -> Reading:
-    """The crystal of one frame, or why it is refused."""
+    """Return the crystal of one frame, or the reason for its refusal."""
     try:
         atoms, remarks = frame_atoms(text)
         crystal, more = crystal_of(atoms)
@@ -73,10 +73,10 @@ def read_frame(text: str, name: str = "") -> Reading:
 
 
 def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
-    """ASE's atoms of one frame, with what its comment line says.
+    """Return ASE's atoms of one frame, with the data of its comment line, and remarks.
 
     Raises:
-        RefusedError: it is no frame, or has no lattice.
+        RefusedError: the text is not a frame, or has no lattice.
     """
     from ase.io import read
 
@@ -95,7 +95,7 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
     header = _QUOTED_LATTICE.sub(lambda match: _FORTRAN.sub("e", match[0]), comment)
     try:
         atoms = cast("Atoms", read(StringIO("\n".join([lines[0], header, *body])), format="extxyz"))
-    except Exception as error:  # ASE raises many kinds for malformed text
+    except Exception as error:  # ASE raises exceptions of many types for malformed text
         message = (str(error).strip() or type(error).__name__).splitlines()[0]
         if isinstance(error, KeyError):
             text = f"{message.strip(chr(39))} is not an element symbol"
@@ -105,7 +105,7 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
 
 
 def _require_one_element(comment: str, body: list[str]) -> None:
-    """RefusedError where a frame gives symbols and atomic numbers that differ."""
+    """Raise RefusedError if a frame gives symbols and atomic numbers that disagree."""
     found = re.search(r"\bproperties\s*=\s*\"?([^\s\"]+)", comment, re.IGNORECASE)
     words = found[1].split(":") if found else []
     if len(words) % 3 or not all(word.isdecimal() for word in words[2::3]):
@@ -124,10 +124,10 @@ def _require_one_element(comment: str, body: list[str]) -> None:
 
 
 def crystal_of(atoms: Atoms) -> tuple[Crystal, list[Remark]]:
-    """The crystal of ASE's atoms and what is to be said of it.
+    """Return the crystal of ASE's atoms, and remarks on it.
 
     Raises:
-        RefusedError: it is not periodic, holds unknown elements, or atoms at one place.
+        RefusedError: it is not periodic, or has unknown elements or coinciding atoms.
     """
     if not len(atoms) or len(atoms) > MAX_ATOMS:
         raise RefusedError(Topic.TOO_LARGE, f"a frame of {len(atoms)} atoms; from 1 to {MAX_ATOMS} can be handled.")

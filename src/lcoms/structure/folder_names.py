@@ -1,9 +1,8 @@
-"""Names of folders for formulas that no file system takes for one another: CO and Co differ only by case.
+"""Folder names of formulas that stay distinct on case-insensitive file systems: CO and Co differ only by case.
 
-The letters of a name without case can be read as element symbols in several ways. The formula that is the reading with
-the fewest symbols, and none beyond bismuth where that can be, is the name as it is: Co, SiO2, Li3PO4. Others get
-hyphens where a symbol ends: C-O, Ca-C-O3. So no two formulas have equal names without case, and the name follows
-from the formula alone.
+Without case, the letters of a name can be read as element symbols in several ways. A formula that is the reading with
+the fewest symbols (if possible, none beyond bismuth) is its own name: Co, SiO2, Li3PO4. Other formulas get hyphens
+between symbols: C-O, Ca-C-O3. Hence no two names differ only by case, and the name follows from the formula alone.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from functools import cache
 
 from lcoms.structure.elements import SYMBOLS, number_of
 
-HEAVIEST = 83  # bismuth; without it PO4 would be polonium
+HEAVIEST = 83  # bismuth; without this limit PO4 would be polonium
 MARK = "-"
 RESERVED = ("CON", "PRN")  # by Windows, whatever the case
 _SYMBOLS = {symbol.lower(): symbol for symbol in SYMBOLS[1:]}
 
 
 def folder_name(formula: str) -> str:
-    """The name of the folder of a formula; other formulas have others, also where case does not count.
+    """Return the folder name of a formula, which is unique even if case is ignored.
 
     Args:
         formula: such as SrTiO3, without hyphens.
@@ -37,13 +36,13 @@ def folder_name(formula: str) -> str:
 
 @cache
 def _first_reading(letters: str) -> tuple[str, ...]:
-    """Symbols that lower-case letters are read as; the letters themselves where they are none."""
+    """Return the symbols that lower-case letters are read as; the letters themselves if there is no reading."""
     return _readings(letters)[1] or (letters,)
 
 
 @cache
 def _readings(letters: str) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """The best reading of letters, and how bad it is: symbols beyond bismuth, then symbols; without one, the worst."""
+    """Return the penalty (symbols beyond bismuth, symbols) of the best reading, and the reading; the worst if none."""
     worst = (len(letters) + 1, len(letters) + 1)
     best: tuple[tuple[int, int], tuple[str, ...]] = (worst, ())
     if not letters:

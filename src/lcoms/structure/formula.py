@@ -1,8 +1,8 @@
 """Chemical formulas as people write them, turned into counts of elements.
 
-Understood are brackets of three kinds, hydrates (CuSO4·5H2O, also with . and *), subscripts as Unicode, LaTeX or HTML,
-and D, which is read as H. Charges, oxidation states, variables and names get a sentence; fractional counts the smallest
-ordered formula that comes near.
+Three kinds of brackets, hydrates (CuSO4·5H2O, also with . and *), subscripts in Unicode, LaTeX or HTML, and D (read as
+H) are understood. Charges, oxidation states, variables and names are refused with a hint, fractional counts with the
+smallest ordered formula close to them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lcoms.structure.formula_hints import hint_for, name_hint
 from lcoms.structure.formula_order import formula_text, number_text
 
 MAX_FORMULA_ATOMS = 200
-NEAR = Fraction(5, 100)  # of an atom in the formula as typed: an ordered formula that deviates by less comes near
+NEAR = Fraction(5, 100)  # atoms of the formula as typed by which a close ordered formula may deviate
 _LIGANDS = "H2O|D2O|OH2|NH3"
 _SEPARATOR = re.compile(rf"[·•⋅∙‧・*]|\.(?=[0-9]*(?:\.[0-9]+)?(?:{_LIGANDS}))|\.(?=[A-Z(\[{{])")
 _TOKEN = re.compile(r"([A-Z][a-z]?)([0-9]*\.?[0-9]*)|([(\[{])|([)\]}])([0-9]*\.?[0-9]*)")
@@ -31,7 +31,7 @@ _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉−–⁺⁻₊₋", 
 
 @dataclass(frozen=True)
 class ParsedFormula:
-    """Counts of a formula by atomic number, and sentences on what was read as something else."""
+    """Counts of a formula by atomic number, and notes on reinterpretations."""
 
     counts: Mapping[int, int]
     notes: tuple[str, ...] = ()
@@ -39,13 +39,13 @@ class ParsedFormula:
 
 @dataclass(frozen=True)
 class OrderedApproximation:
-    """A formula with whole counts near one with fractions.
+    """A formula with integer counts close to one with fractional counts.
 
     Attributes:
         text: the formula as typed.
         counts: by atomic number.
-        deviation: the largest difference of a count, in atoms of the formula as typed; 0 where it is the same.
-        instead: a count that differs by it, such as "La 0.667 for 0.7"; empty where none does.
+        deviation: largest deviation of a count, in atoms of the formula as typed; 0 if exact.
+        instead: the count with this deviation, such as "La 0.667 for 0.7"; empty if exact.
     """
 
     text: str
@@ -59,7 +59,7 @@ class OrderedApproximation:
 
     @property
     def sentence(self) -> str:
-        """What it stands for and how far off it is."""
+        """The formula it approximates, and its deviation."""
         how = f"deviates by {self.deviation:.3f} ({self.instead})" if self.instead else "is exactly it"
         return f"{self.formula} stands for {self.text} and {how}."
 
@@ -68,10 +68,10 @@ def parse_formula(text: str, *, ordered: bool = False) -> ParsedFormula:
     """Read a formula.
 
     Args:
-        ordered: take one with fractional counts as the smallest ordered formula that comes near, which is noted.
+        ordered: replace fractional counts by the smallest ordered formula close to them, with a note.
 
     Raises:
-        FormulaError: unknown elements, unbalanced brackets, charges, zero or fractional counts, or nothing at all.
+        FormulaError: unknown elements, unbalanced brackets, charges, zero or fractional counts, or an empty formula.
     """
     amounts, notes = _amounts(text)
     if any(amount.denominator > 1 for amount in amounts.values()):
@@ -89,10 +89,10 @@ def parse_formula(text: str, *, ordered: bool = False) -> ParsedFormula:
 
 
 def ordered_approximation(text: str, max_atoms: int) -> OrderedApproximation:
-    """The smallest formula with whole counts that comes within `NEAR` of a formula, else the nearest there is.
+    """Return the smallest formula with integer counts within `NEAR` of a formula, otherwise the closest one.
 
     Raises:
-        FormulaError: the text is no formula, or no ordered formula has so few atoms.
+        FormulaError: the text is not a formula, or no ordered formula has at most `max_atoms` atoms.
     """
     return _approximate(text, _amounts(text)[0], max_atoms)
 
@@ -127,7 +127,7 @@ def _symbol(atomic_number: int) -> str:
 
 
 def _amounts(text: str) -> tuple[dict[int, Fraction], tuple[str, ...]]:
-    """Amounts by atomic number, brackets and hydrates expanded, and notes."""
+    """Return the amounts by atomic number, with brackets and hydrates expanded, and notes."""
     plain = _plain(text)
     if not plain:
         raise FormulaError("the formula is empty: type one such as NaCl.")
@@ -144,14 +144,14 @@ def _amounts(text: str) -> tuple[dict[int, Fraction], tuple[str, ...]]:
 
 
 def _plain(text: str) -> str:
-    """Subscripts in the line, markup gone."""
+    """Return the text with subscripts as plain digits and without markup."""
     plain = re.sub(r"</?su[bp]>|\$|\\mathrm|\\cdot", lambda m: "·" if m[0] == r"\cdot" else "", text.strip())
     plain = plain.translate(_SUBSCRIPTS)
     return re.sub(r"_\{?([0-9]+\.?[0-9]*)\}?", r"\1", plain)
 
 
 def _refuse_what_is_none(text: str, plain: str) -> None:
-    """Sentences for what is near to a formula: charges, oxidation states, variables, sets of elements, names."""
+    """Raise FormulaError with a hint for charges, oxidation states, variables, sets of elements and names."""
     said = name_hint(plain)
     if said:
         raise FormulaError(f"{text!r} is a name, not a formula; {said}")
@@ -171,7 +171,7 @@ def _refuse_what_is_none(text: str, plain: str) -> None:
 
 
 def _parts(plain: str) -> list[tuple[Fraction, str]]:
-    """The parts of a hydrate with how many there are of each; one part where there is no separator."""
+    """Return the parts of a hydrate, each with its multiplier; one part if there is no separator."""
     parts = []
     rest, position = plain, 0
     while match := _SEPARATOR.search(rest, position):
@@ -193,7 +193,7 @@ def _parts(plain: str) -> list[tuple[Fraction, str]]:
 
 
 def _group(plain: str, text: str, notes: dict[str, None]) -> dict[int, Fraction]:
-    """Amounts of a formula without separators."""
+    """Return the amounts of a formula without separators."""
     stack: list[dict[int, Fraction]] = [{}]
     opened: list[str] = []
     position = 0

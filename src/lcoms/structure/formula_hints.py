@@ -1,4 +1,4 @@
-"""What may have been meant where a text is no formula: other capitals, or the name of an element or mineral."""
+"""Suggestions for texts that are not formulas: other capitals, or the formula of a named element or mineral."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def _names() -> dict[str, str]:
 
 
 def name_hint(text: str) -> str:
-    """A question with the formula of a name such as iron or Quartz; empty where the text is none.
+    """Return a question with the formula of a name such as iron or Quartz; empty if the text is not a name.
 
-    Capitals inside it make a formula of it: TiN is titanium nitride, tin is an element.
+    Capitals after the first letter mark a formula: TiN is titanium nitride, tin is an element.
     """
     if any(letter.isupper() for letter in text[1:]) and not text.isupper():
         return ""
@@ -29,19 +29,19 @@ def name_hint(text: str) -> str:
 
 
 def hint_for(text: str, is_formula: Callable[[str], bool]) -> str:
-    """A question with the formulas that other capitals would make of the text; empty where there are none or many."""
+    """Return a question with the formulas that other capitals would give; empty if there are none or many."""
     bare = "".join(text.split())
     if not re.fullmatch(r"[A-Za-z0-9()\[\]]{1,40}", bare):
         return ""
     readings = _readings(bare)
-    # A capital that was typed begins an element, unless no reading has it so.
+    # A typed capital begins an element symbol, unless no reading allows it.
     kept = [r for r in readings if all(new.isupper() for old, new in zip(bare, r, strict=True) if old.isupper())]
     choices = [choice for choice in kept or readings if choice != text and is_formula(choice)]
     return f"did you mean {' or '.join(choices)}?" if 1 <= len(choices) <= 3 else ""
 
 
 def _readings(text: str) -> list[str]:
-    """All ways to set capitals so that the letters are element symbols, at most a few hundred; digits stay."""
+    """Return all capitalisations in which the letters are element symbols, at most a few hundred; digits are kept."""
     tails: list[list[str]] = [*([] for _ in text), [""]]
     for start in reversed(range(len(text))):
         if not text[start].isalpha():

@@ -1,9 +1,9 @@
-"""The order of elements in a formula that is shown: as chemists write it, by electronegativity with rules before it.
+"""Order of elements in displayed formulas, as chemists write them: by electronegativity, subject to rules.
 
-1. Without an anion of `ANIONS` (intermetallics, elements, borides ...): by Pauling's electronegativity, least first.
+1. Without an anion of `ANIONS` (intermetallics, elements, borides ...): by Pauling electronegativity, lowest first.
 2. Cations come before anions. Metals of the s block and the rare earths come first by electronegativity; then, with
    oxygen or a halogen, Ag, Tl, Pb and Bi, which sit on large sites (PbTiO3, BiFeO3); then the others in the order of
-   their usual charge (`METALS`: ZnFe2O4, NiTiO3, CuFeS2), which electronegativities would turn round.
+   their usual charge (`METALS`: ZnFe2O4, NiTiO3, CuFeS2), which electronegativities would reverse.
 3. Nonmetals follow in the traditional sequence of binary compounds (IUPAC Red Book, 2005, IR-4.4.2; NH3, CH4, H2O),
    except that H stands before them in salts of acids (KH2PO4, NaHCO3) and last in hydroxides (LiOH), and O before a
    halogen of at least its count (BiOCl). Carbon compounds without metals follow Hill.
@@ -31,19 +31,19 @@ _ACIDS = frozenset(_words("P As S Se B Si"))
 
 
 def formula_text(counts: Mapping[int, int]) -> str:
-    """The formula of counts by atomic number, such as BaTiO3."""
+    """Return the formula of counts by atomic number, such as BaTiO3."""
     by_symbol = {SYMBOLS[z]: n for z, n in counts.items()}
     return "".join(symbol + (str(n) if n > 1 else "") for symbol, n in ((s, by_symbol[s]) for s in _order(by_symbol)))
 
 
 def by_electronegativity(counts: Mapping[int, int]) -> str:
-    """The formula in the plain order of electronegativities; seeds and splits hash it, so it must never change."""
+    """Return the formula ordered by electronegativity alone; seeds and splits hash it, so it must never change."""
     order = sorted(counts.items(), key=lambda item: electronegativity(item[0]))
     return "".join(SYMBOLS[z] + (str(n) if n > 1 else "") for z, n in order)
 
 
 def number_text(value: float) -> str:
-    """A count with up to three decimals."""
+    """Return a count with up to three decimals."""
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
@@ -68,7 +68,7 @@ def _metal_key(symbol: str, large_first: bool) -> tuple[int, float]:
 
 
 def _anions(counts: Mapping[str, int], nonmetals: list[str], with_metals: bool) -> list[str]:
-    """The nonmetals with hydrogen and oxygen where chemists write them."""
+    """Return the nonmetals with hydrogen and oxygen in their conventional places."""
     order = list(nonmetals)
     oxygen, hydrogen = counts.get("O", 0), counts.get("H", 0)
     if with_metals and oxygen:

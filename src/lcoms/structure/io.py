@@ -1,6 +1,6 @@
-"""The one door between our crystals and everybody else's: pymatgen, ASE, CIF, POSCAR, extxyz.
+"""Conversion between `Crystal` and other formats, in this module only: pymatgen, ASE, CIF, POSCAR, extxyz.
 
-Foreign objects are turned into `Crystal` here and travel no further.
+Foreign objects are converted to `Crystal` here and go no further.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _log = logging.getLogger("lcoms")
 
 
 class ReadCrystal(NamedTuple):
-    """A crystal and what is to be said of how it was read."""
+    """A crystal and remarks on how it was read."""
 
     crystal: Crystal
     remarks: tuple[Remark, ...]
 
 
 def from_pymatgen(structure: Structure) -> Crystal:
-    """Raises CrystalError for partly occupied sites."""
+    """Convert a pymatgen structure; raises CrystalError for partly occupied sites."""
     if not structure.is_ordered:
         raise CrystalError(f"{structure.composition.reduced_formula}: partly occupied sites cannot be handled.")
     numbers = np.array([site.specie.Z for site in structure])
@@ -50,37 +50,37 @@ def from_pymatgen(structure: Structure) -> Crystal:
 
 
 def to_pymatgen(crystal: Crystal) -> Structure:
-    """The same cell and atoms, in the same order."""
+    """Return a pymatgen structure with the same cell and atoms, in the same order."""
     from pymatgen.core import Lattice, Structure
 
     return Structure(Lattice(crystal.lattice), crystal.atomic_numbers.tolist(), crystal.frac_coords)
 
 
 def from_ase(atoms: Atoms) -> Crystal:
-    """Raises CrystalError where the atoms have no cell in all three directions."""
+    """Convert ASE atoms; raises CrystalError unless they are periodic in all three directions."""
     if not np.all(atoms.pbc):
         raise CrystalError("the structure is not periodic in all three directions.")
     return Crystal(np.array(atoms.cell), atoms.get_scaled_positions(wrap=True), atoms.numbers)
 
 
 def to_ase(crystal: Crystal) -> Atoms:
-    """The same cell and atoms, in the same order, periodic in all directions."""
+    """Return ASE atoms with the same cell and order of atoms, periodic in all directions."""
     from ase import Atoms
 
     return Atoms(crystal.atomic_numbers, scaled_positions=crystal.frac_coords, cell=crystal.lattice, pbc=True)
 
 
 def from_cif(text: str) -> Crystal:
-    """The only structure of a CIF text.
+    """Return the only structure of a CIF text.
 
     Raises:
-        RefusedError: the text is no CIF, or holds no structure, several, or one that cannot be read.
+        RefusedError: the text is not a CIF, or contains no structure, several, or one that cannot be read.
     """
     return only(read_cif(text)).crystal
 
 
 def to_cif(crystal: Crystal, symprec: float | None = None) -> str:
-    """CIF text; with `symprec` (angstrom) written with its space group and asymmetric unit."""
+    """Return CIF text; if `symprec` (angstrom) is given, with the space group and the asymmetric unit."""
     from pymatgen.io.cif import CifWriter
 
     with warnings.catch_warnings():
@@ -89,29 +89,29 @@ def to_cif(crystal: Crystal, symprec: float | None = None) -> str:
 
 
 def from_poscar(text: str) -> Crystal:
-    """Raises RefusedError where the text is no POSCAR with element symbols."""
+    """Return the crystal of a POSCAR; raises RefusedError if the text is not a POSCAR with element symbols."""
     return only([read_poscar(text)]).crystal
 
 
 def to_poscar(crystal: Crystal) -> str:
-    """POSCAR text; the atoms are sorted by element."""
+    """Return POSCAR text; the atoms are sorted by element."""
     from pymatgen.io.vasp import Poscar
 
     return str(Poscar(to_pymatgen(crystal).get_sorted_structure()))
 
 
 def is_structure_file(name: str) -> bool:
-    """Whether a file of this name is taken for one of crystals."""
+    """Return whether the name is that of a structure file."""
     return _kind(name) is not None
 
 
 def structure_files(folder: Path) -> list[Path]:
-    """The files of a folder that are taken for crystals, by name; folders in it are not looked into."""
+    """Return the structure files of a folder, judged and sorted by name; subfolders are not searched."""
     return sorted(file for file in folder.iterdir() if is_structure_file(file.name) and file.is_file())
 
 
 def read_file(path: str | Path) -> list[Reading]:
-    """All structures of a file, one reading each; a single refused one where the file itself cannot be read."""
+    """Return all structures of a file, one reading each; one refused reading if the file itself cannot be read."""
     path = Path(path)
     try:
         kind = _kind(path.name)
@@ -124,22 +124,22 @@ def read_file(path: str | Path) -> list[Reading]:
 
 
 def read_crystals(path: str | Path) -> list[Crystal]:
-    """All crystals of a file: CIF, POSCAR/CONTCAR or extxyz, told apart by the file's name, also gzipped.
+    """Return all crystals of a CIF, POSCAR/CONTCAR or extxyz file, recognised by its name, also gzipped.
 
-    What was mended or left out, and structures beside others that are refused, are logged as warnings.
+    Corrections, omissions, and structures refused while others are read are logged as warnings.
 
     Raises:
-        FileFormatError: the file is missing, unreadable, of another kind, or none of its structures can be read.
+        FileFormatError: the file is missing, unreadable, of unknown kind, or none of its structures can be read.
     """
     readings = log_remarks(path, read_file(path))
     return [reading.crystal for reading in readings if reading.crystal is not None]
 
 
 def read_crystal(path: str | Path) -> Crystal:
-    """The only crystal of a file; what was mended is logged.
+    """Return the only crystal of a file; corrections are logged.
 
     Raises:
-        FileFormatError: as `read_crystals`, or the file holds several structures.
+        FileFormatError: as for `read_crystals`, or the file contains several structures.
     """
     readings = log_remarks(path, read_file(path))
     try:
@@ -149,7 +149,7 @@ def read_crystal(path: str | Path) -> Crystal:
 
 
 def log_remarks(path: str | Path, readings: list[Reading]) -> list[Reading]:
-    """The readings, after a warning for every remark and for every refused one beside others.
+    """Log a warning for every remark and, if others are read, every refusal; return the readings.
 
     Raises:
         RefusedError: all of them are refused.
@@ -172,7 +172,7 @@ def _where(reading: Reading, readings: list[Reading]) -> str:
 
 
 def only(readings: list[Reading]) -> ReadCrystal:
-    """The crystal of the only reading, and its remarks.
+    """Return the crystal of the only reading, and its remarks.
 
     Raises:
         RefusedError: it is refused, or there are several.
@@ -188,10 +188,10 @@ def only(readings: list[Reading]) -> ReadCrystal:
 
 
 def file_text(path: Path) -> str:
-    """Text of a file, gzipped or not, in UTF-8 or marked UTF-16, with line ends as here.
+    """Return the text of a file, gzipped or not, in UTF-8 or in UTF-16 with a byte order mark, with Unix line endings.
 
     Raises:
-        RefusedError: it cannot be read, or is no text.
+        RefusedError: the file cannot be read, or is too large.
     """
     try:
         content = path.read_bytes()
@@ -209,7 +209,7 @@ def file_text(path: Path) -> str:
 
 
 def _kind(name: str) -> str | None:
-    """Which reader a name asks for."""
+    """Return the name of the reader for a file name; None if there is none."""
     name = name.lower().removesuffix(".gz")
     if name.endswith((".cif", ".mcif", ".mmcif")):
         return "cif"
@@ -228,7 +228,7 @@ _READERS: dict[str, Callable[[str], list[Reading]]] = {
 
 
 def to_extxyz(crystals: list[Crystal]) -> str:
-    """Extended XYZ text, one frame a crystal."""
+    """Return extended XYZ text, one frame per crystal."""
     from ase.io import write
 
     buffer = StringIO()

@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 def lattice_from_parameters(lengths: Array, angles: Array) -> Array:
-    """Rows a, b, c from cell lengths and angles, a in the xz plane and c along z.
+    """Return rows a, b, c for cell lengths and angles, a in the xz plane and c along z.
 
     Args:
         lengths: (..., 3) in angstrom.
@@ -38,7 +38,7 @@ def lattice_from_parameters(lengths: Array, angles: Array) -> Array:
 
 
 def parameters_from_lattice(lattice: Array) -> tuple[Array, Array]:
-    """Cell lengths (..., 3) in angstrom and angles (..., 3) in degrees of row-vector lattices (..., 3, 3)."""
+    """Return cell lengths (..., 3) in angstrom and angles (..., 3) in degrees of row-vector lattices (..., 3, 3)."""
     lattice = np.asarray(lattice, dtype=float)
     lengths = np.linalg.norm(lattice, axis=-1)
     unit = lattice / np.maximum(lengths, 1e-12)[..., None]
@@ -47,17 +47,17 @@ def parameters_from_lattice(lattice: Array) -> tuple[Array, Array]:
 
 
 def volume(lattice: Array) -> Array:
-    """Cell volumes in cubic angstrom, never negative, of lattices (..., 3, 3)."""
+    """Return cell volumes in cubic angstrom, never negative, of lattices (..., 3, 3)."""
     return np.asarray(np.abs(np.linalg.det(np.asarray(lattice, dtype=float))))
 
 
 def plane_spacings(lattice: Array) -> Array:
-    """Distances (..., 3) in angstrom between neighbouring lattice planes normal to each reciprocal vector."""
+    """Return distances (..., 3) in angstrom between neighbouring lattice planes normal to each reciprocal vector."""
     return np.asarray(1.0 / np.linalg.norm(np.linalg.inv(np.asarray(lattice, dtype=float)), axis=-2))
 
 
 def is_valid_lattice(lattice: Array) -> bool:
-    """Whether one (3, 3) lattice is finite and spans a volume, its volume over a thousandth of its box's."""
+    """Return whether a (3, 3) lattice is finite and its volume exceeds a thousandth of the product of its lengths."""
     lattice = np.asarray(lattice, dtype=float)
     if lattice.shape != (3, 3) or not np.isfinite(lattice).all():
         return False
@@ -66,25 +66,25 @@ def is_valid_lattice(lattice: Array) -> bool:
 
 
 def wrap(frac_coords: Array) -> Array:
-    """Fractional coordinates moved into [0, 1)."""
+    """Return fractional coordinates wrapped into [0, 1)."""
     wrapped = np.asarray(frac_coords, dtype=float) % 1.0
     return np.where(wrapped >= 1.0, 0.0, wrapped)
 
 
 def shortest_distance(lattice: Array, frac_coords: Array, *, up_to: float = np.inf) -> float:
-    """Shortest distance in angstrom between atoms of a crystal, periodic copies of the same atom included.
+    """Return the shortest distance in angstrom between atoms of a crystal, periodic copies of the same atom included.
 
-    Every image that can be nearer than the best one so far is searched, however thin or skewed the cell. Reduced cells
+    Every image that can be closer than the best one so far is searched, however thin or skewed the cell. Reduced cells
     (`niggli_reduce`) are fastest.
 
     Args:
         lattice: (3, 3) in angstrom.
         frac_coords: (n, 3), wrapped or not.
-        up_to: distances beyond it, in angstrom, need not be exact, only beyond it; a small one saves the search.
+        up_to: angstrom; a longer distance need not be exact, only longer than this. A small value saves the search.
     """
     lattice, frac = np.asarray(lattice, dtype=float), np.asarray(frac_coords, dtype=float)
     spacings = plane_spacings(lattice)
-    best = float(np.linalg.norm(lattice, axis=1).min())  # to the copy of the same atom one cell on
+    best = float(np.linalg.norm(lattice, axis=1).min())  # to the copy of the same atom in the next cell
     first, second = np.triu_indices(len(frac), k=1)
     pairs = frac[second] - frac[first]
     pairs -= np.round(pairs)
@@ -98,7 +98,7 @@ def shortest_distance(lattice: Array, frac_coords: Array, *, up_to: float = np.i
     copies = np.linalg.norm(images[np.any(images != 0, axis=1)] @ lattice, axis=1)
     best = min(best, float(copies.min(initial=best)))
     for image in images:
-        # Pairs whose component along some axis is out of reach for this image need no look.
+        # Pairs with a component that is out of reach of this image are skipped.
         chosen = pairs[np.all(np.abs(pairs + image) <= best / spacings, axis=1)] if len(pairs) else pairs
         if len(chosen):
             best = min(best, float(np.linalg.norm((chosen + image) @ lattice, axis=1).min()))
@@ -106,9 +106,9 @@ def shortest_distance(lattice: Array, frac_coords: Array, *, up_to: float = np.i
 
 
 def niggli_reduce(lattice: Array, frac_coords: Array) -> tuple[Array, Array, bool]:
-    """The Niggli-reduced cell of a crystal, rebuilt in the standard orientation.
+    """Return the Niggli-reduced cell of a crystal, rebuilt in the standard orientation.
 
-    The tolerance is widened step by step; if every one fails, an LLL-like (Minkowski) reduction is used instead.
+    The tolerance is widened step by step; if all fail, an LLL-like (Minkowski) reduction is used instead.
 
     Returns:
         lattice (3, 3), frac_coords (n, 3) in [0, 1), and whether the Niggli reduction itself succeeded. A mirror
@@ -137,7 +137,7 @@ def niggli_reduce(lattice: Array, frac_coords: Array) -> tuple[Array, Array, boo
 
 
 def _quiet(function, lattice: Array, tolerance: float):  # type: ignore[no-untyped-def]
-    """spglib either returns None or raises, depending on its version's error handling; both mean failure."""
+    """Return spglib's result, or None for failure: depending on its version, spglib returns None or raises."""
     try:
         return function(np.asarray(lattice, dtype=float), eps=tolerance)
     except Exception:  # spglib's exception types differ between its releases

@@ -1,4 +1,4 @@
-"""Whether two crystals are the same structure, with the verdicts of pymatgen's StructureMatcher and stated tolerances.
+"""Test whether two crystals are the same structure, equivalent to pymatgen's StructureMatcher at stated tolerances.
 
 Every crystal is reduced once, however many others it is compared with; the search is in `lcoms.structure.superpose`.
 """
@@ -24,7 +24,7 @@ class Tolerance:
 
 
 LOOSE = Tolerance(ltol=0.3, stol=0.5, angle_tol=10.0)
-"""Match rate of CDVAE, DiffCSP and their successors."""
+"""Tolerances of the match rate of CDVAE, DiffCSP and their successors."""
 STRICT = Tolerance(ltol=0.2, stol=0.3, angle_tol=5.0)
 """pymatgen's defaults."""
 
@@ -32,9 +32,9 @@ _REDUCED: WeakKeyDictionary[Crystal, ReducedCell] = WeakKeyDictionary()
 
 
 def rmsd(first: Crystal, second: Crystal, tolerance: Tolerance) -> float | None:
-    """Root mean square displacement over (volume / atom)^(1/3), dimensionless; None where they do not match.
+    """Return the root mean square displacement over (volume / atom)^(1/3), dimensionless; None if they do not match.
 
-    As `StructureMatcher.get_rms_dist(first, second)[0]` for crystals of one composition.
+    Equals `StructureMatcher.get_rms_dist(first, second)[0]` for crystals of the same composition.
     """
     if first.composition.reduced != second.composition.reduced:
         return None
@@ -42,14 +42,14 @@ def rmsd(first: Crystal, second: Crystal, tolerance: Tolerance) -> float | None:
 
 
 def matches(first: Crystal, second: Crystal, tolerance: Tolerance) -> bool:
-    """Whether the two are the same structure, as `StructureMatcher.fit(first, second)`."""
+    """Return whether the two are the same structure, as does `StructureMatcher.fit(first, second)`."""
     if first.composition.reduced != second.composition.reduced:
         return False
     return can_be_laid(reduced_cell(first), reduced_cell(second), **asdict(tolerance))
 
 
 def reduced_cell(crystal: Crystal) -> ReducedCell:
-    """The primitive Niggli cell that StructureMatcher compares, kept as long as the crystal is.
+    """Return the primitive Niggli cell that StructureMatcher compares, cached for the lifetime of the crystal.
 
     Raises:
         CrystalError: pymatgen finds no Niggli cell.

@@ -1,8 +1,8 @@
 """Periodic neighbour lists of many crystals at once: within a cutoff, or the nearest k with ties kept together.
 
-An edge runs from a source atom to a target atom at home. The source is the copy of its atom moved by the edge's integer
-image, so that `vectors = cart[source] + image @ lattice - cart[target]` points from the target to its neighbour. Every
-image in reach is searched, however thin or skewed the cell, and coordinates need not be wrapped.
+An edge runs from a source atom to a target atom in the home cell. The source is the copy of its atom shifted by the
+edge's integer image, so that `vectors = cart[source] + image @ lattice - cart[target]` points from the target to its
+neighbour. Every image in reach is searched, however thin or skewed the cell, and coordinates need not be wrapped.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Edges:
         return self.edge_index[1]
 
     def vectors(self, batch: CrystalBatch) -> Float[Tensor, "n_edges 3"]:
-        """From each target to its neighbour, in angstrom."""
+        """Return the vector from each target to its neighbour, in angstrom."""
         frac = batch.frac_coords[self.source] - batch.frac_coords[self.target] + self.edge_images.to(batch.frac_coords)
         return row_products(frac, batch.lattice[batch.crystal_idx[self.target]])
 
     def reverse(self) -> Int[Tensor, " n_edges"]:
-        """Position of the reversed edge of each edge.
+        """Return the index of the reversed edge of each edge.
 
         Raises:
             ConfigError: the list is not symmetric.
@@ -59,7 +59,7 @@ class Edges:
         return found
 
     def find(self, edge_index: Int[Tensor, "2 n"], edge_images: Int[Tensor, "n 3"]) -> Int[Tensor, " n"]:
-        """Position of each of the edges asked for, -1 where the list does not hold it."""
+        """Return the index of each requested edge, -1 if the list does not contain it."""
         n_own = len(self.edge_images)
         if not n_own:
             return edge_index.new_full(edge_index.shape[1:], -1)
@@ -72,21 +72,21 @@ class Edges:
 def neighbor_list(
     batch: CrystalBatch, *, cutoff: float | None = None, k: int | None = None, symmetric: bool = False
 ) -> Edges:
-    """Neighbours of every atom, periodic copies of itself included.
+    """Return the neighbours of every atom, periodic copies of itself included.
 
-    With `k`, the k nearest and all that tie with the k-th within TIE_TOLERANCE; with `cutoff`, those within it; with
-    both, those that pass both. An atom with none within the cutoff gets its k nearest (its nearest shell where k is not
-    given), so that every atom has neighbours.
+    `k` selects the k nearest neighbours and all that tie with the k-th within TIE_TOLERANCE, `cutoff` those within it,
+    and both together those that satisfy both. An atom without neighbours within the cutoff gets its k nearest (its
+    nearest shell if k is not given), so that every atom has neighbours.
 
     Args:
-        batch: crystals; atoms may stand anywhere, also outside their cell.
+        batch: crystals; atoms may lie anywhere, also outside their cell.
         cutoff: in angstrom.
-        k: how many neighbours.
-        symmetric: add the reverse of every edge, each edge once; atoms may then have more than k.
+        k: number of neighbours.
+        symmetric: add the reverse of every edge, each edge once; atoms may then have more than k neighbours.
 
     Raises:
-        ConfigError: neither or no positive cutoff and k.
-        CrystalError: lattices or coordinates that are not finite, or a cell without volume.
+        ConfigError: neither cutoff nor k is given, or one of them is not positive.
+        CrystalError: lattices or coordinates are not finite, or a cell has no volume.
     """
     if (cutoff is None and k is None) or (cutoff is not None and cutoff <= 0) or (k is not None and k < 1):
         raise ConfigError(f"a neighbour list needs a positive cutoff or k, not cutoff={cutoff} and k={k}.")
@@ -108,7 +108,7 @@ def neighbor_list(
 
 @torch.no_grad()
 def minimum_image(frac_difference: Float[Tensor, "n 3"], lattice: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3"]:
-    """The shortest Cartesian vector, in angstrom, among all periodic copies of each fractional difference.
+    """Return the shortest Cartesian vector, in angstrom, among all periodic copies of each fractional difference.
 
     All images that can be shorter than the rounded one are tried, so that skewed cells need no reduction.
     """
@@ -124,12 +124,12 @@ def minimum_image(frac_difference: Float[Tensor, "n 3"], lattice: Float[Tensor, 
 
 
 def row_products(rows: Float[Tensor, "n 3"], matrices: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3"]:
-    """Each row times its matrix, without a matrix product, so that mixed precision leaves geometry alone."""
+    """Return each row times its matrix, without a matrix product, so that mixed precision does not affect geometry."""
     return (rows[:, :, None] * matrices).sum(dim=1)
 
 
 def triplets(edges: Edges) -> Int[Tensor, "2 n_triplets"]:
-    """All ordered pairs of different edges into the same target: positions of edge b->a and of edge c->a.
+    """Return all ordered pairs of different edges into the same target: indices of edge b->a and of edge c->a.
 
     Edges are compared, not atoms: two copies of one neighbour make a triplet.
     """
@@ -149,7 +149,7 @@ class Slots:
     Attributes:
         atom: row of each edge, its target atom.
         slot: column of each edge.
-        filled: which places of the table hold an edge.
+        filled: which entries of the table hold an edge.
     """
 
     atom: Int[Tensor, " n_edges"]
@@ -164,17 +164,17 @@ class Slots:
         return cls(edges.target, slot, filled)
 
     def scatter(self, values: Float[Tensor, "n_edges ..."]) -> Float[Tensor, "n_atoms n_slots ..."]:
-        """Edge values in the table, zero where there is no edge."""
+        """Return edge values in the table, zero where there is no edge."""
         table = values.new_zeros((*self.filled.shape, *values.shape[1:]))
         return table.index_put((self.atom, self.slot), values)
 
     def gather(self, table: Float[Tensor, "n_atoms n_slots ..."]) -> Float[Tensor, "n_edges ..."]:
-        """Values of the table at the edges."""
+        """Return values of the table at the edges."""
         return table[self.atom, self.slot]
 
 
 def _first_radius(lattice: Tensor, sizes: Tensor, cutoff: float | None, k: int | None) -> Tensor:
-    """A radius (n_crystals,) that holds about twice k neighbours at the crystal's mean density, or the cutoff."""
+    """Return a radius (n_crystals,) that holds about twice k neighbours at the mean density, or the cutoff."""
     if k is None:
         return lattice.new_full((len(lattice),), float(cutoff or 0.0))
     density = sizes / torch.linalg.det(lattice).abs()
@@ -191,7 +191,7 @@ def _search(
     cutoff: float | None,
     k: int | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges of those crystals whose neighbours are all found within their radius, and which crystals these are."""
+    """Return which crystals have all their neighbours within their radius, and the edges of these crystals."""
     n_atoms, idx = len(frac), batch.crystal_idx
     found = [[t.new_zeros(0)] for t in (idx, idx, frac)]
     shifts = [idx.new_zeros(0, 3)]
@@ -208,7 +208,7 @@ def _search(
 
 
 def _pairs(sizes: Tensor, crystals: Tensor, lattice: Tensor, radius: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """All ordered pairs of atoms of the same crystal, in chunks that expand to about _CHUNK candidates."""
+    """Yield all ordered pairs of atoms of the same crystal, in chunks that expand to about _CHUNK candidates."""
     n_pairs = torch.where(crystals, sizes * sizes, 0)
     boxes = (2.0 * radius[:, None] / _plane_spacings(lattice) + 1.0).prod(dim=1)
     chunk = (torch.cumsum(n_pairs * boxes, 0) / _CHUNK).long()
@@ -223,7 +223,7 @@ def _pairs(sizes: Tensor, crystals: Tensor, lattice: Tensor, radius: Tensor) -> 
 def _images_within(
     lattice: Tensor, frac: Tensor, idx: Tensor, source: Tensor, target: Tensor, radius: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Copies of each pair's source within the radius of its target, not the target itself: (pair, image, distance)."""
+    """Return copies of each pair's source within the radius of its target, itself excluded: (pair, image, distance)."""
     crystal = idx[target]
     reach = (radius[:, None] / _plane_spacings(lattice) * (1.0 + 1e-9) + 1e-9)[crystal]
     difference = frac[source] - frac[target]
@@ -235,7 +235,7 @@ def _images_within(
 
 
 def _images_in_reach(difference: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
-    """All integer shifts with |difference + shift| <= reach on each axis: (row, shift)."""
+    """Return all integer shifts with |difference + shift| <= reach on each axis: (row, shift)."""
     low = torch.ceil(-reach - difference).long()
     span = (torch.floor(reach - difference).long() - low + 1).clamp_min(0)
     counts = span.prod(dim=1)
@@ -248,7 +248,7 @@ def _images_in_reach(difference: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]
 def _select(
     target: Tensor, distance: Tensor, radius: Tensor, n_atoms: int, cutoff: float | None, k: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Which candidates are neighbours, and for which atoms (n_atoms,) the radius was wide enough to tell."""
+    """Return which candidates are neighbours, and for which atoms (n_atoms,) the radius was large enough to decide."""
     by_distance = torch.argsort(distance)
     order = by_distance[torch.argsort(target[by_distance], stable=True)]
     counts = torch.bincount(target, minlength=n_atoms)
@@ -266,7 +266,7 @@ def _select(
 
 
 def _sorted(edge_index: Tensor, edge_images: Tensor, symmetric: bool) -> Edges:
-    """Edges in their order; the reverses are added and doubles dropped when symmetric."""
+    """Return edges in order; if symmetric, reverses are added and duplicates dropped."""
     if symmetric:
         edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
         edge_images = torch.cat([edge_images, -edge_images])
@@ -276,7 +276,7 @@ def _sorted(edge_index: Tensor, edge_images: Tensor, symmetric: bool) -> Edges:
 
 
 def _edge_keys(edge_index: Tensor, edge_images: Tensor) -> Tensor:
-    """One integer for each edge, ordered by target, source and image."""
+    """Return one integer per edge, ordered by target, source and image."""
     if not len(edge_images):
         return edge_index[0]
     reach = int(edge_images.abs().max())
@@ -288,13 +288,13 @@ def _edge_keys(edge_index: Tensor, edge_images: Tensor) -> Tensor:
 
 
 def _plane_spacings(lattice: Tensor) -> Tensor:
-    """Distances (n_crystals, 3) in angstrom between neighbouring lattice planes."""
+    """Return distances (n_crystals, 3) in angstrom between neighbouring lattice planes."""
     spacings: Tensor = 1.0 / torch.linalg.inv(lattice).norm(dim=-2)
     return spacings
 
 
 def _ranks(counts: Tensor) -> Tensor:
-    """0, 1, ... counts[0]-1, 0, 1, ... counts[1]-1, and so on."""
+    """Return 0, 1, ... counts[0]-1, 0, 1, ... counts[1]-1, and so on."""
     total = int(counts.sum())
     starts = torch.cumsum(counts, 0) - counts
     return torch.arange(total, device=counts.device) - torch.repeat_interleave(starts, counts)

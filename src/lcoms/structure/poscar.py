@@ -19,7 +19,7 @@ NO_SYMBOLS = "no element symbols (VASP 4): insert a line with them above the lin
 
 
 def read_poscar(text: str) -> Reading:
-    """The crystal, or why it is refused."""
+    """Return the crystal, or the reason for its refusal."""
     try:
         return _read(text)
     except RefusedError as error:
@@ -71,7 +71,7 @@ def _read(text: str) -> Reading:
 
 
 def _words(line: str) -> list[str]:
-    """Words of a line, comments behind ! and # left out."""
+    """Return the words of a line without comments after ! and #."""
     return re.split(r"[!#]", line)[0].split()
 
 
@@ -86,7 +86,7 @@ def _reals(line: str, n: int, where: str) -> NDArray[np.float64]:
 
 
 def _scale(line: str, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Factors (3,) of the Cartesian components; a negative scale is the volume of the cell."""
+    """Return factors (3,) of the Cartesian components; a negative scale is the volume of the cell."""
     words = _words(line)
     n = next((i for i, word in enumerate(words) if not _REAL.fullmatch(word)), len(words))
     if n == 2:
@@ -108,7 +108,7 @@ def _scale(line: str, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _counts(lines: list[str]) -> tuple[int, list[str], list[int]]:
-    """The line behind the counts, symbols (none in VASP 4) and counts."""
+    """Return the index of the line after the counts, the symbols (none in VASP 4) and the counts."""
     first, second = _words(lines[5]), _words(lines[6])
     if first and all(re.fullmatch("[0-9]+", word) for word in first):
         return 6, [], _whole(first)
@@ -130,7 +130,7 @@ def _whole(words: list[str]) -> list[int]:
 def _elements(
     comment: str, named: list[str], counts: list[int], rows: list[str], remarks: list[Remark]
 ) -> NDArray[np.int64]:
-    """Atomic numbers of all atoms; in VASP 4 from the comment or from behind the coordinates, which is said."""
+    """Return the atomic numbers; for VASP 4 from the comment or after the coordinates, with a remark."""
     symbols = named
     if not symbols:
         words = _words(comment)
@@ -164,7 +164,7 @@ def _behind_coordinates(rows: list[str], remarks: list[Remark]) -> NDArray[np.in
 
 
 def _contradictions(numbers: NDArray[np.int64], rows: list[str], *, first: int) -> list[Remark]:
-    """A sentence where symbols behind the coordinates are not those of line 6, which VASP goes by."""
+    """Return a remark if symbols after the coordinates differ from those of line 6, which VASP uses."""
     behind = [next(filter(None, map(number_of, row.split()[first:])), None) for row in rows]
     other = [i for i, (n, z) in enumerate(zip(numbers.tolist(), behind, strict=True), 1) if z not in (None, n)]
     if not other:

@@ -1,7 +1,7 @@
 """The primitive Niggli cell of a crystal, as pymatgen finds it for StructureMatcher, on arrays.
 
 The rules and their order are those of Structure.get_reduced_structure and Structure.get_primitive_structure (tolerance
-0.25 angstrom); a cell that has no shift to a smaller one is told from its shifts alone.
+0.25 angstrom); a cell without a shift to a smaller one is recognised from its shifts alone.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class ReducedCell:
 
     @cached_property
     def volume(self) -> float:
-        """Cubic angstrom."""
+        """Cell volume, cubic angstrom."""
         return exact_volume(self.lattice)
 
     @cached_property
     def counts(self) -> tuple[tuple[int, int], ...]:
-        """Atomic numbers and how many atoms of each."""
+        """Atomic numbers and number of atoms of each."""
         numbers, counts = np.unique(self.atomic_numbers, return_counts=True)
         return tuple(zip(numbers.tolist(), counts.tolist(), strict=True))
 
     @cached_property
     def shortest_vectors(self) -> Array | None:
-        """(3,) ascending lengths of the shortest independent vectors; None unless the cell shows that it holds them.
+        """Ascending lengths (3,) of the shortest independent vectors; None unless the basis surely consists of them.
 
         A basis with |b| <= |b + x a| and |c| <= |c + x a + y b| for all x, y in -1, 0, 1, where |a| <= |b| <= |c|
         (Minkowski), consists of such vectors.
@@ -69,7 +69,7 @@ class ReducedCell:
 
 
 def niggli_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64]) -> Cell:
-    """Lattice (3, 3), fractional coordinates (n, 3) and atomic numbers (n,) on the Niggli basis.
+    """Return lattice (3, 3), fractional coordinates (n, 3) and atomic numbers (n,) in the Niggli basis.
 
     Raises:
         ValueError: pymatgen finds no Niggli basis.
@@ -86,14 +86,14 @@ def niggli_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64]) 
 
 
 def exact_volume(lattice: Array) -> float:
-    """Cubic angstrom, to the last bit that of pymatgen's Lattice."""
+    """Return the volume in cubic angstrom, to the last bit that of pymatgen's Lattice."""
     (a1, a2, a3), (b1, b2, b3) = lattice[:2].tolist()
     normal = np.array([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, a1 * b2 - a2 * b1])
     return float(abs(np.dot(normal, lattice[2])))
 
 
 def primitive_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64]) -> Cell:
-    """The smallest cell found, on its Niggli basis, or the cell as it is where none is smaller."""
+    """Return the smallest cell found, in its Niggli basis, or the cell unchanged if none is smaller."""
     order = sorted(range(len(numbers)), key=lambda atom: SYMBOLS[numbers[atom]])
     kinds = list(dict.fromkeys(numbers[order].tolist()))
     groups = [frac_coords[[atom for atom in order if numbers[atom] == kind]] for kind in kinds]
@@ -102,7 +102,7 @@ def primitive_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64
         return lattice, frac_coords, numbers
     tolerance = TOLERANCE / np.sqrt((lattice**2).sum(axis=1))
     shifts = _shifts(groups, tolerance)
-    # Without another shift than zero there is no smaller cell: a vector of one is at least 1 / units from zero.
+    # If zero is the only shift there is no smaller cell: its vectors would be at least 1 / units from zero.
     if len(shifts) == 1 and tolerance.max() < 0.5 / units:
         return lattice, frac_coords, numbers
     distinct = [(np.abs(_wrapped(group[None] - group[:, None])) > 2 * tolerance).any(axis=-1) for group in groups]
@@ -122,7 +122,7 @@ def primitive_cell(lattice: Array, frac_coords: Array, numbers: NDArray[np.int64
 
 
 def _shifts(groups: list[Array], tolerance: Array) -> Array:
-    """(m, 3) shifts between atoms of the rarest species that lay every atom near one of its species; zero first."""
+    """Return (m, 3) shifts between atoms of the rarest species that put every atom near one of its kind; zero first."""
     rarest = min(groups, key=len)
     shifts = np.asarray(rarest - rarest[0])
     for group in sorted(groups, key=len):
@@ -136,7 +136,7 @@ def _shifts(groups: list[Array], tolerance: Array) -> Array:
 
 @lru_cache(maxsize=32)
 def _supercell_matrices(units: int) -> tuple[tuple[int, Array, Array], ...]:
-    """Sizes, (m, 3, 3) Hermite normal forms and inverses, of all cells so many times smaller or a part of that."""
+    """Return sizes, (m, 3, 3) Hermite normal forms and inverses of all cells smaller by a divisor of `units`."""
 
     def factors(number: int) -> list[int]:
         return [factor for factor in range(1, number + 1) if number % factor == 0]
@@ -155,7 +155,7 @@ def _supercell_matrices(units: int) -> tuple[tuple[int, Array, Array], ...]:
 def _merge(
     groups: list[Array], distinct: list[NDArray[np.bool_]], matrix: Array, tolerance: Array, size: int
 ) -> list[Array] | None:
-    """Atoms of each species in the smaller cell, mean over their copies; None where they are no copies."""
+    """Return the atoms of each species in the smaller cell, averaged over copies; None if they are not copies."""
     merged = []
     for group, apart in zip(groups, distinct, strict=True):
         frac = group @ matrix
@@ -181,5 +181,5 @@ def _merge(
 
 
 def _wrapped(differences: Array) -> Array:
-    """Fractional differences to the nearest image."""
+    """Return fractional differences to the nearest image."""
     return np.asarray(differences - np.round(differences))

@@ -1,4 +1,4 @@
-"""Random crystals of a composition: the starts of the paper, and of every random search."""
+"""Random crystals of a composition: starting structures of the paper and of every random search."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from lcoms.structure.elements import atomic_volume, covalent_radius
 from lcoms.structure.lattice import is_valid_lattice, lattice_from_parameters, shortest_distance, volume
 
 MAX_DRAWS = 200
-CLOSEST = 0.75  # shortest distance over the sum of two smallest covalent radii that is aimed at
+CLOSEST = 0.75  # target for the shortest distance over twice the smallest covalent radius
 
 
 def random_crystal(composition: Composition, random: np.random.Generator, *, volume_spread: float = 0.2) -> Crystal:
-    """A random cell of about the usual volume with atoms anywhere in it, no two of them close if that can be had.
+    """Return a random cell of about the typical volume with randomly placed atoms, without short distances if possible.
 
-    Lengths are log-normal, angles lie between 60 and 120 degrees. Of up to 200 draws the first without short distances
-    is taken, else the one with the longest shortest distance.
+    Lengths are log-normal, angles uniform between 60 and 120 degrees. Of up to 200 draws the first without short
+    distances is returned, otherwise the one with the longest shortest distance.
 
     Args:
         composition: contents of the cell.

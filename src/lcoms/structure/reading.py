@@ -1,4 +1,4 @@
-"""What comes out of reading a file: crystals, what was mended on the way, and what was refused and why."""
+"""Results of reading a file: crystals, corrections, and refused structures with the reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lcoms.structure.crystal import Crystal
 
 
 class Topic(StrEnum):
-    """What a remark or a refusal is about; the value is what tables of counts show."""
+    """Subject of a remark or a refusal; tables of counts show its value."""
 
     UNREADABLE = "structure cannot be read"
     PARTLY_OCCUPIED = "partly occupied sites"
@@ -43,7 +43,7 @@ class Remark:
 
 
 class RefusedError(FileFormatError):
-    """A structure that is refused; `topic` says what it is about, for counting."""
+    """A structure is refused; `topic` classifies the reason, for counting."""
 
     def __init__(self, topic: Topic, sentence: str) -> None:
         super().__init__(sentence)
@@ -55,10 +55,10 @@ class Reading:
     """One structure of a file, read or refused.
 
     Attributes:
-        name: name of its data block or number of its frame; empty where the file can hold one structure only.
-        crystal: None where it is refused.
-        remarks: what was mended, assumed, left out or contradicts, a sentence each.
-        error: why it is refused, None where it is not.
+        name: name of its data block or number of its frame; empty if the file can hold only one structure.
+        crystal: None if refused.
+        remarks: corrections, assumptions, omissions and contradictions, one sentence each.
+        error: reason for the refusal; None if it is read.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Reading:
 
     @classmethod
     def refused(cls, name: str, error: FileFormatError) -> Reading:
-        """A reading that holds nothing but why."""
+        """Return a reading that contains only the reason for the refusal."""
         topic = error.topic if isinstance(error, RefusedError) else Topic.UNREADABLE
         return cls(name, None, (), Remark(topic, " ".join(str(error).split())))
 
@@ -77,5 +77,5 @@ class Reading:
         return tuple(remark.sentence for remark in self.remarks)
 
     def with_remark(self, topic: Topic, sentence: str) -> Reading:
-        """The same with one more remark."""
+        """Return the reading with one more remark."""
         return replace(self, remarks=(*self.remarks, Remark(topic, sentence)))

@@ -1,4 +1,4 @@
-"""Whether two lattices are the same within errors of lengths and angles, whatever bases they are given in."""
+"""Test whether two lattices are the same within errors of lengths and angles, whatever their bases."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import conventional
 
 Lattice = Float[NDArray[np.float64], "3 3"]
-SYMPREC = 0.05  # angstrom, at which the conventional cell of a relaxed crystal is looked for
+SYMPREC = 0.05  # angstrom; tolerance for finding the conventional cell of a relaxed crystal
 
 
 def same_lattice(first: Lattice, second: Lattice, tolerance: float) -> bool:
-    """Whether a basis of the first has the lengths and angles of the second.
+    """Return whether a basis of the first has the lengths and angles of the second.
 
     Args:
-        tolerance: of lengths, relative; of angles, in radians.
+        tolerance: relative for lengths, in radians for angles.
     """
     from pymatgen.core import Lattice as PymatgenLattice
 
@@ -31,7 +31,7 @@ def same_lattice(first: Lattice, second: Lattice, tolerance: float) -> bool:
 
 
 def has_cell(crystal: Crystal, lattice: Lattice, tolerance: float) -> bool:
-    """Whether a lattice is that of a crystal's primitive or of its conventional cell, in any setting.
+    """Return whether a lattice is that of a crystal's primitive or conventional cell, in any setting.
 
     Args:
         crystal: its primitive cell.

@@ -1,7 +1,7 @@
-"""Where atoms sit on their Wyckoff positions, one byte an orbit: the discrete part of a library entry's latent.
+"""Free coordinates of Wyckoff positions as one byte per orbit: the discrete part of a library entry's latent.
 
-A code is the nearest of 256 points spread evenly over the free coordinates of the position. It says where a decoder
-begins to anneal, not where the atoms end.
+A code is the nearest of 256 points spread evenly over the free coordinates of the position. It is the point where a
+decoder starts to anneal, not the final position of the atoms.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SAME_SITE = 0.3  # angstrom; atoms of an orbit are images of each other to the t
 
 
 class SitesDescribed(NamedTuple):
-    """Space group, orbits, one code for each orbit and one for the shape of the conventional cell."""
+    """Space group, orbits, one code per orbit and one for the shape of the conventional cell."""
 
     space_group: int
     orbits: Orbits
@@ -38,7 +38,7 @@ class SitesDescribed(NamedTuple):
 
 
 def describe_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> SitesDescribed | None:
-    """Space group, orbits and codes of a crystal; None where no symmetry is found, or the atoms do not fit it.
+    """Return space group, orbits and codes of a crystal; None if no symmetry is found, or the atoms do not fit it.
 
     Args:
         elements: as for `lcoms.structure.wyckoff.standard_cell`.
@@ -62,7 +62,7 @@ def describe_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] 
 
 
 def coded_coords(number: int, orbits: Orbits, codes: Sequence[int]) -> Float[NDArray[np.float64], " k"]:
-    """Free coordinates that the codes of the orbits stand for, as `SymmetricCell` takes them."""
+    """Return the free coordinates that the codes of the orbits represent, as `SymmetricCell` takes them."""
     positions = wyckoff_positions(number)
     parts = [
         positions[letter].free.T @ _coordinates(positions[letter])[code]
@@ -72,7 +72,7 @@ def coded_coords(number: int, orbits: Orbits, codes: Sequence[int]) -> Float[NDA
 
 
 def _coordinates(position: WyckoffPosition) -> Float[NDArray[np.float64], "256 3"]:
-    """x, y and z of each code; those that the position does not have are 0."""
+    """Return x, y and z of each code; those that the position does not have are 0."""
     has = np.abs(position.linear).sum(axis=0) > 0
     points = np.zeros((N_CODES, 3))
     points[:, has] = codewords(int(has.sum()), N_CODES)
@@ -82,7 +82,7 @@ def _coordinates(position: WyckoffPosition) -> Float[NDArray[np.float64], "256 3
 def _nearest_code(
     position: WyckoffPosition, images: Float[NDArray[np.float64], "g 3"], lattice: Float[NDArray[np.float64], "3 3"]
 ) -> int:
-    """The code whose point comes nearest to any of the images of a site; 0 where nothing is free."""
+    """Return the code whose point is closest to any image of a site; 0 if nothing is free."""
     if position.n_free == 0:
         return 0
     points = _coordinates(position) @ position.linear.T + position.shift

@@ -1,4 +1,4 @@
-"""Which element a site of a file holds: from type symbols with charges, isotopes or odd capitals, and from labels."""
+"""Element of a site in a file, from type symbols (with charges, isotopes or odd capitals) and from labels."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from lcoms.structure.reading import RefusedError, Topic
 
 VACANCY = 0
 VACANCIES = {"va", "vac", "vacancy", "vacancies", "x", "xx", "□", "vv"}
-ISOTOPES = {"D": 1, "T": 1}  # isotopes with symbols of their own, and what they are isotopes of
+ISOTOPES = {"D": 1, "T": 1}  # isotopes with their own symbols, and their atomic numbers
 _SUM = re.compile(r"([A-Z][a-z]?)\s*([0-9]*\.?[0-9]*)")
 
 
 def element_of(type_symbol: str, label: str, expected: Collection[int] = ()) -> tuple[int, str]:
-    """Atomic number of a site, `VACANCY` for an empty one, and what is to be said of it; empty where nothing is.
+    """Return the atomic number of a site (`VACANCY` for an empty one) and a remark, which may be empty.
 
     Args:
-        type_symbol: as the file gives it, empty where it gives none.
-        label: of the site; decides only where there is no type symbol.
+        type_symbol: as given in the file, empty if missing.
+        label: of the site; used only if there is no type symbol.
         expected: elements of the formula sum; they decide between readings of a label.
 
     Raises:
-        RefusedError: neither names an element, or a label can be read as two.
+        RefusedError: neither names an element, or a label is ambiguous.
     """
     if type_symbol.strip():
         return _of_symbol(type_symbol.strip(), label)
@@ -54,7 +54,7 @@ def _of_symbol(symbol: str, label: str) -> tuple[int, str]:
 
 
 def _exact(letters: str) -> tuple[int, str] | None:
-    """Letters that are a whole symbol, in whatever capitals."""
+    """Return the element of letters that are a complete symbol, in any capitals, and a remark."""
     if letters in ISOTOPES:
         return ISOTOPES[letters], f"{letters} is read as H."
     if letters.lower() in VACANCIES:
@@ -96,7 +96,7 @@ def _of_label(label: str, expected: Collection[int]) -> tuple[int, str]:
 
 
 def formula_sum(text: str) -> Mapping[int, float] | None:
-    """Counts of a `_chemical_formula_sum`, D as H; empty where there is none, None where it is not understood."""
+    """Return the counts of a `_chemical_formula_sum`, D as H; empty if missing, None if it cannot be understood."""
     text = text.replace(",", " ").strip()
     if not text:
         return {}

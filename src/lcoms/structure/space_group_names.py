@@ -1,8 +1,8 @@
-"""Settings of space groups by name, number or Hall symbol, in the spellings that files have.
+"""Settings of space groups by name, number or Hall symbol, in the spellings found in files.
 
-gemmi's table holds the settings (unique axes, cell choices, origins, axes of rhombohedral groups) and their operations,
-spglib's their full symbols. Names are compared without spaces, underscores, brackets and capitals; old cubic names
-without a bar (F m 3 m), SHELX brackets (P2(1)/c), ICSD endings (H, R, RS, HS, S, Z) and e glides are understood.
+Settings (unique axes, cell choices, origins, axes of rhombohedral groups) and their operations are from gemmi's table,
+full symbols from spglib's. Spaces, underscores, brackets and capitals in names are ignored; old cubic names without a
+bar (F m 3 m), SHELX brackets (P2(1)/c), ICSD endings (H, R, RS, HS, S, Z) and e glides are understood.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Setting:
 
     Attributes:
         name: such as R -3 m:H.
-        extension: H, R, 1 or 2, empty where there is no choice.
+        extension: H, R, 1 or 2; empty if there is no choice.
         standard: whether it is the reference setting of the International Tables.
         hall: Hall symbol, which gives the operations.
     """
@@ -59,7 +59,7 @@ def _operations(hall: str) -> Operations:
 
 
 def as_operations(ops: Iterable[gemmi.Op]) -> Operations:
-    """Operations of gemmi as arrays."""
+    """Return operations of gemmi as arrays."""
     listed = list(ops)
     rotations = np.array([op.rot for op in listed], dtype=float) / 24
     return Operations(rotations, np.array([op.tran for op in listed], dtype=float) / 24)
@@ -67,7 +67,7 @@ def as_operations(ops: Iterable[gemmi.Op]) -> Operations:
 
 @cache
 def all_settings() -> tuple[Setting, ...]:
-    """The whole table, by number."""
+    """Return the whole table, by number."""
     import gemmi
 
     return tuple(
@@ -77,12 +77,12 @@ def all_settings() -> tuple[Setting, ...]:
 
 
 def settings_of(number: int) -> list[Setting]:
-    """All settings of a space group, the standard one first; none where there is no such number."""
+    """Return all settings of a space group, the standard one first; none if there is no such number."""
     return sorted((s for s in all_settings() if s.number == number), key=lambda s: not s.standard)
 
 
 def setting_of_hall(symbol: str) -> Setting | None:
-    """The setting of a Hall symbol, without a number where only its operations are known; None if it is no symbol."""
+    """Return the setting of a Hall symbol, with number 0 if only its operations are known; None if it is invalid."""
     import gemmi
 
     wanted = _plain_hall(symbol)
@@ -105,9 +105,9 @@ def _plain_hall(symbol: str) -> str:
 
 
 def settings_named(name: str) -> list[Setting]:
-    """Settings that a Hermann-Mauguin name may mean, those of a stated axis or origin choice first.
+    """Return the settings that a Hermann-Mauguin name may mean, those of a stated axis or origin choice first.
 
-    A name without a choice means all settings of that name. Names without spaces can be short for several.
+    A name without a choice means all settings of that name. A name without spaces can be short for several.
     """
     for text, extension in _readings(name):
         found = _by_name().get(text, ())
@@ -125,7 +125,7 @@ def settings_named(name: str) -> list[Setting]:
 
 
 def stated_extension(name: str) -> str:
-    """The axis or origin choice that a name states: H, R, 1 or 2, or nothing."""
+    """Return the axis or origin choice that a name states: H, R, 1 or 2, or empty."""
     for text, extension in _readings(name):
         found = [all_settings()[i] for i in _by_name().get(text, ())]
         if found and (not extension or any(s.extension == extension for s in found)):
@@ -134,7 +134,7 @@ def stated_extension(name: str) -> str:
 
 
 def _readings(name: str) -> list[tuple[str, str]]:
-    """Plain names, each with the choice stated, in the order in which they are tried."""
+    """Return plain names, each with the stated choice, in the order in which they are tried."""
     text = _tidy(name)
     readings = [(_plain(text), "")]
     match = _ENDING.search(text)
@@ -152,7 +152,7 @@ def _readings(name: str) -> list[tuple[str, str]]:
 
 
 def _tidy(name: str) -> str:
-    """Bars, LaTeX and markup of a name made plain."""
+    """Return a name with bars, LaTeX and markup converted to plain text."""
     text = re.sub(r"\\(?:bar|overline)\s*\{?\s*([0-9])\s*\}?", r"-\1", name)
     text = re.sub(r"([0-9])[\u0304\u0305]", r"-\1", text).translate(_BARS)
     text = _ORIGIN.sub(r":\1", re.sub(r"<sub>|</sub>|[$~^]", "", text))
@@ -166,14 +166,14 @@ def _plain(name: str) -> str:
 
 @cache
 def _by_name() -> dict[str, tuple[int, ...]]:
-    """Places in `all_settings` by plain name: full, short, old and with e glides."""
+    """Return indices in `all_settings` by plain name: full, short, old and with e glides."""
     import gemmi
 
     names: dict[str, dict[int, None]] = {}
     full = _full_symbols()
     for place, (setting, entry) in enumerate(zip(all_settings(), gemmi.spacegroup_table(), strict=True)):
         spellings = {entry.hm, entry.short_name(), *full.get(setting.hall, ())}
-        if 3 <= setting.number <= 15:  # P 21/b with unique axis c: which axis is unique, the cell says
+        if 3 <= setting.number <= 15:  # P 21/b with unique axis c: the cell shows which axis is unique
             spellings.add("".join(part for part in entry.hm.split() if part != "1"))
         if setting.extension == "H":
             spellings.discard(entry.short_name())
@@ -187,7 +187,7 @@ def _by_name() -> dict[str, tuple[int, ...]]:
 
 
 def _full_symbols() -> dict[str, set[str]]:
-    """Full and short symbols by Hall symbol, from spglib."""
+    """Return full and short symbols by Hall symbol, from spglib."""
     found: dict[str, set[str]] = {}
     for kind in _spglib_types():
         names = {kind.international_full.strip(), *([] if "=" in kind.international else [kind.international])}
@@ -196,7 +196,7 @@ def _full_symbols() -> dict[str, set[str]]:
 
 
 def number_of_schoenflies(symbol: str) -> int:
-    """Number of a Schoenflies symbol such as Oh^5, 0 where there is none such."""
+    """Return the space group number of a Schoenflies symbol such as Oh^5, 0 if there is none."""
     wanted = re.sub(r"[\s_^]", "", symbol).lower()
     if not wanted:
         return 0

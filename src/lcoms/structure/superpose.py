@@ -1,13 +1,13 @@
-"""All ways to lay one reduced cell over another, as pymatgen's StructureMatcher tries them, many at a time.
+"""All superpositions of two reduced cells that pymatgen's StructureMatcher tries, many at a time.
 
-The rules are those of StructureMatcher (primitive_cell=True, scale=True, no supercells, SpeciesComparator), in its
-order, so that verdicts and displacements are the same. What is saved is work that cannot change the outcome:
+The rules and their order are those of StructureMatcher (primitive_cell=True, scale=True, no supercells,
+SpeciesComparator), so that results and displacements are the same. Only work that cannot change the outcome is saved:
 
-- cells with different numbers of sites or of atoms of a species are never matched by it, and are refused at once;
+- cells with different numbers of sites or of atoms of a species never match, and are rejected at once;
 - the shortest three independent vectors of a lattice are not longer than any other three, so a cell whose sorted
-  lengths exceed those of the other by more than `ltol` has no basis within `ltol` of it, and no search is made;
-- a placement is refused as soon as one atom has no partner, for all placements together;
-- what depends on the lattice alone is computed once for all translations.
+  lengths exceed those of the other by more than `ltol` has no basis within `ltol` of it, and is not searched;
+- a placement is rejected as soon as one atom has no partner, tested for all placements at once;
+- quantities that depend only on the lattice are computed once for all translations.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST_AT_ONCE = 1 << 20
 def least_displacement(
     first: ReducedCell, second: ReducedCell, *, ltol: float, stol: float, angle_tol: float
 ) -> float | None:
-    """Smallest root mean square displacement over (volume / atom)^(1/3); None where none is below `stol`."""
+    """Return the smallest root mean square displacement over (volume / atom)^(1/3); None if none is below `stol`."""
     best: float | None = None
     for distances in _placements(first, second, ltol, stol, angle_tol):
         value = float(np.linalg.norm(distances) / len(distances) ** 0.5)
@@ -44,12 +44,12 @@ def least_displacement(
 
 
 def can_be_laid(first: ReducedCell, second: ReducedCell, *, ltol: float, stol: float, angle_tol: float) -> bool:
-    """Whether a placement moves no atom by `stol` (volume / atom)^(1/3) or more."""
+    """Return whether a placement moves no atom by `stol` (volume / atom)^(1/3) or more."""
     return any(distances.max() < stol for distances in _placements(first, second, ltol, stol, angle_tol))
 
 
 def _placements(first: ReducedCell, second: ReducedCell, ltol: float, stol: float, angle_tol: float):  # type: ignore[no-untyped-def]
-    """Yields the (n,) relative displacements of each placement that StructureMatcher measures, in its order."""
+    """Yield the (n,) relative displacements of each placement that StructureMatcher measures, in its order."""
     if first.counts != second.counts:
         return
     ratio = (second.volume / first.volume) ** (1 / 6)
@@ -84,14 +84,14 @@ def _placements(first: ReducedCell, second: ReducedCell, ltol: float, stol: floa
 
 
 def _cart_coords(frac_coords: Array, lattice: Array) -> Array:
-    """(n, 3) atom by atom, since a product of matrices may differ in the last bit."""
+    """Return (n, 3) Cartesian coordinates, atom by atom since a product of matrices may differ in the last bit."""
     return np.array([np.dot(atom, lattice) for atom in frac_coords])
 
 
 def matching_bases(lattice: Array, target: Array, *, ltol: float, angle_tol: float) -> Array:
-    """(m, 3, 3) bases of a lattice near a target's: lengths within a factor 1 + ltol, angles within angle_tol degrees.
+    """Return (m, 3, 3) bases of a lattice close to a target: lengths to a factor 1 + ltol, angles to angle_tol degrees.
 
-    As pymatgen's Lattice.find_all_mappings, restricted to bases of the same volume, in its order.
+    Equivalent to pymatgen's Lattice.find_all_mappings, restricted to bases of the same volume, in its order.
     """
     from pymatgen.core import Lattice
 
@@ -124,7 +124,7 @@ def matching_bases(lattice: Array, target: Array, *, ltol: float, angle_tol: flo
 def _with_partners(
     frac_1: Array, frac_2: Array, shifts: Array, frac_tol: Array, forbidden: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """(p, 2) basis and shift of the placements in which every atom of the second has a partner within `frac_tol`."""
+    """Return (p, 2) basis and shift of placements in which every atom of the second has a partner within `frac_tol`."""
     n_bases, n_shifts = shifts.shape[:2]
     alive = np.stack(np.divmod(np.arange(n_bases * n_shifts), n_shifts), axis=1)
     for atom in range(len(frac_2)):
@@ -147,8 +147,8 @@ def _with_partners(
 class _Overlay:
     """Both crystals on the mean of two lattices, computed with pymatgen's own operations.
 
-    Equally good assignments may leave different displacements once their mean is taken off, and the last bit decides
-    between them, so every number here has to be pymatgen's to the last bit. To pbc_shortest_vectors this is a lattice.
+    Equally good assignments may have different displacements once their mean is subtracted, and the last bit decides
+    between them, so every number here must be pymatgen's to the last bit. pbc_shortest_vectors uses this as a lattice.
     """
 
     pbc = (True, True, True)
@@ -168,15 +168,15 @@ class _Overlay:
         self.frac_tol = _reciprocal_lengths(self.lll_matrix) * stol / (np.pi * self.normalization)
 
     def get_lll_frac_coords(self, frac_coords: Array) -> Array:
-        """(n, 3) on the reduced basis; the name is pymatgen's."""
+        """Return (n, 3) coordinates in the reduced basis; the name is pymatgen's."""
         return frac_coords if self.lll_inverse is None else np.asarray(np.dot(frac_coords, self.lll_inverse))
 
     def displacements(self, partner: int, anchor: int, mask: NDArray[np.int64]) -> Array:
-        """(n,) lengths after the best assignment, its mean taken off, over (volume / atom)^(1/3).
+        """Return the lengths (n,) after the best assignment, minus their mean vector, over (volume / atom)^(1/3).
 
         Args:
-            partner: atom of the first on which the atom `anchor` of the second is laid.
-            anchor: that atom.
+            partner: atom of the first crystal on which the atom `anchor` of the second is placed.
+            anchor: atom of the second crystal.
             mask: (n, n) one where an atom of the second and one of the first differ in species.
         """
         from pymatgen.util.coord_cython import pbc_shortest_vectors
@@ -191,7 +191,7 @@ class _Overlay:
 
 
 def _parameters(lattice: Array) -> Array:
-    """(6,) lengths and angles in degrees, to the last bit those of pymatgen's Lattice."""
+    """Return (6,) lengths and angles in degrees, to the last bit those of pymatgen's Lattice."""
     a, b, c = lattice
     lengths = np.sqrt(np.sum(lattice**2, axis=1))
     of_a, of_b, of_c = lengths.tolist()
@@ -200,7 +200,7 @@ def _parameters(lattice: Array) -> Array:
 
 
 def _surely_reduced(lattices: Array) -> NDArray[np.bool_]:
-    """(m,) whether the LLL reduction (delta 0.75) of lattices (m, 3, 3) changes nothing, ties and near ties apart."""
+    """Return (m,) whether LLL reduction (delta 0.75) leaves lattices (m, 3, 3) unchanged; False for near ties."""
     a, b, c = np.moveaxis(lattices, 1, 0)
 
     def dot(x: Array, y: Array) -> Array:
@@ -217,5 +217,5 @@ def _surely_reduced(lattices: Array) -> NDArray[np.bool_]:
 
 
 def _reciprocal_lengths(lattice: Array) -> Array:
-    """(..., 3) lengths of the reciprocal vectors, 2 pi included."""
+    """Return (..., 3) lengths of the reciprocal vectors, 2 pi included."""
     return np.asarray(2 * np.pi * np.linalg.norm(np.linalg.inv(lattice), axis=-2))

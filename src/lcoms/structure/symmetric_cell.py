@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 def constrained(number: int, lengths: Float[Array, " 3"], angles: Float[Array, " 3"]) -> tuple[Array, Array]:
-    """Lengths in angstrom and angles in degrees of a conventional cell, with what the crystal system fixes put right.
+    """Return lengths (angstrom) and angles (degrees) of a conventional cell, made to obey the crystal system.
 
     Monoclinic cells have b as their unique axis, rhombohedral ones hexagonal axes.
     """
@@ -34,7 +34,7 @@ def constrained(number: int, lengths: Float[Array, " 3"], angles: Float[Array, "
 
 
 def with_orbits(number: int, orbits: Orbits, conventional: Array, triples: Array) -> Crystal:
-    """The primitive cell with one triple for each orbit."""
+    """Return the primitive cell, given the three coordinates of each orbit."""
     cell, positions = symmetric_cell(number, orbits), wyckoff_positions(number)
     free = [positions[letter].free.T @ triple for (letter, _), triple in zip(orbits, triples, strict=False)]
     frac = cell.shifts + cell.directions @ np.concatenate(free)

@@ -1,4 +1,4 @@
-"""Space groups, and crystals moved onto the symmetry they nearly have."""
+"""Space groups, and symmetrisation of crystals that are nearly symmetric."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.symmetry_search import moyo_dataset
 
 TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
-NEAR_LADDER = (0.1, 0.05, 0.02)  # for crystals that are near their symmetry: relaxed, or decoded within a space group
+NEAR_LADDER = (0.1, 0.05, 0.02)  # for crystals close to their symmetry: relaxed, or decoded within a space group
 STANDARD_SYMPREC = 0.1
 HANDED = (
     (76, 78),
@@ -33,14 +33,14 @@ HANDED = (
     (178, 179),
     (180, 181),
     (212, 213),
-)  # groups that are each other's mirror image
+)  # groups that are mirror images of each other
 MIRROR = {**dict(HANDED), **{b: a for a, b in HANDED}}
 CENTRINGS = {"P": 1, "A": 2, "B": 2, "C": 2, "I": 2, "R": 3, "F": 4}  # lattice points in a conventional cell
 
 
 @dataclass(frozen=True, eq=False)
 class Symmetrised:
-    """A crystal on exact symmetry.
+    """A crystal with exact symmetry.
 
     Attributes:
         crystal: its primitive standardised cell, as close to the original as the symmetry allows.
@@ -54,38 +54,38 @@ class Symmetrised:
 
 
 def space_group_number(crystal: Crystal, *, symprec: float = STANDARD_SYMPREC) -> int:
-    """Number in the International Tables at a tolerance in angstrom; 1 where the search fails."""
+    """Return the number in the International Tables at a tolerance in angstrom; 1 if the search fails."""
     dataset = moyo_dataset(crystal, symprec=symprec)
     return 1 if dataset is None else int(dataset.number)
 
 
 def same_space_group(first: int, second: int) -> bool:
-    """Whether they are one group, or mirror images: a crystal and its mirror image are one structure."""
+    """Return whether they are the same group or mirror images: a crystal and its mirror image are one structure."""
     return first == second or MIRROR.get(first) == second
 
 
 def space_group_symbol(number: int) -> str:
-    """Short Hermann-Mauguin symbol, such as Fm-3m."""
+    """Return the short Hermann-Mauguin symbol, such as Fm-3m."""
     return str(_table()["symbols"][number - 1])
 
 
 def space_group_order(number: int) -> int:
-    """Symmetry operations in the conventional cell, centring included: 1 for P1, 192 for Fm-3m."""
+    """Return the number of operations in the conventional cell, centring included: 1 for P1, 192 for Fm-3m."""
     return int(_table()["orders"][number - 1])
 
 
 def operations_per_atom(primitive: Crystal, number: int) -> float:
-    """Symmetry operations a lattice point and atom, of a primitive cell: in a subgroup fewer, by its index.
+    """Return symmetry operations per lattice point and atom of a primitive cell; a subgroup has fewer, by its index.
 
-    The order of a space group alone does not see translations that were lost: a distorted cell of twice the size may
-    have a group of the same order.
+    The order of a space group alone does not reflect lost translations: a distorted cell of twice the size may have a
+    group of the same order.
     """
     return space_group_order(number) / CENTRINGS[space_group_symbol(number)[0]] / primitive.n_atoms
 
 
 @cache
 def _table() -> dict[str, list[Any]]:
-    """Symbols and orders of the 230 space groups, from pymatgen."""
+    """Return symbols and orders of the 230 space groups, from pymatgen."""
     table: dict[str, list[Any]] = json.loads(files("lcoms.structure").joinpath("space_groups.json").read_text())
     return table
 
@@ -95,12 +95,12 @@ def symmetrise(
 ) -> Symmetrised:
     """Move atoms and cell onto the highest symmetry found within a tolerance of the ladder, loosest first.
 
-    A rung is passed over where the search fails, atoms would come too close, or the volume per atom changes too much.
-    Without any rung the crystal is returned as P1.
+    A tolerance is skipped if the search fails, atoms would come too close, or the volume per atom changes too much. If
+    all are skipped, the crystal is returned as P1.
 
     Args:
         ladder: tolerances in angstrom, descending.
-        closest: the least allowed ratio of the shortest distance after to that before.
+        closest: smallest allowed ratio of the shortest distance after to that before.
         strain: largest relative change of the volume per atom.
     """
     shortest = shortest_distance(crystal.lattice, crystal.frac_coords)
@@ -137,17 +137,17 @@ def _closely(crystal: Crystal, symprec: float) -> Found | None:
 
 
 def _loosely(crystal: Crystal, symprec: float) -> Found | None:
-    """By spglib: moyopy can run without end and eat all memory where a tolerance is large beside the cell."""
+    """Use spglib: moyopy may never end and exhaust the memory if the tolerance is large relative to the cell."""
     import spglib
 
-    os.environ.setdefault("SPGLIB_WARNING", "OFF")  # it would write to the terminal where it finds nothing
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")  # otherwise it writes to the terminal if it finds nothing
     cell = (crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
             standard = spglib.standardize_cell(cell, to_primitive=True, symprec=symprec)
-        except Exception:  # newer versions raise errors of their own where older ones give None
+        except Exception:  # newer versions raise their own errors where older ones return None
             return None
     if dataset is None or standard is None:
         return None
@@ -155,7 +155,7 @@ def _loosely(crystal: Crystal, symprec: float) -> Found | None:
 
 
 def conventional(crystal: Crystal, *, symprec: float = 0.01) -> Crystal:
-    """The conventional standardised cell; the crystal itself where no symmetry is found."""
+    """Return the conventional standardised cell; the crystal itself if no symmetry is found."""
     dataset = moyo_dataset(crystal, symprec=symprec)
     if dataset is None:
         return crystal
@@ -165,13 +165,13 @@ def conventional(crystal: Crystal, *, symprec: float = 0.01) -> Crystal:
 
 @dataclass(frozen=True, eq=False)
 class PrimitiveStandard:
-    """The primitive cell in its standard setting, with what keeps it as it is.
+    """The primitive cell in its standard setting, and the rotations that leave it invariant.
 
     Attributes:
         crystal: the cell.
         conventional: (3, 3) rows of the conventional cell's vectors in angstrom, in the same orientation.
-        rotations: (n, 3, 3) of fractional coordinates as columns, those of the point group.
-        space_group: number.
+        rotations: (n, 3, 3) of the point group, acting on columns of fractional coordinates.
+        space_group: number in the International Tables.
     """
 
     crystal: Crystal
@@ -181,7 +181,7 @@ class PrimitiveStandard:
 
 
 def primitive_standard(crystal: Crystal, *, symprec: float = 0.01) -> PrimitiveStandard:
-    """Its primitive standard cell and point group; the crystal itself in P1 where no symmetry is found."""
+    """Return the primitive standard cell and point group; the crystal itself in P1 if no symmetry is found."""
     dataset = moyo_dataset(crystal, symprec=symprec)
     if dataset is not None:
         cell, conventional_cell = dataset.prim_std_cell, np.array(dataset.std_cell.basis)

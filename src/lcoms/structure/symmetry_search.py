@@ -1,4 +1,4 @@
-"""The door to moyopy: the symmetry of a crystal as it is found, and the operations of a space group."""
+"""Interface to moyopy: symmetry search of a crystal, and the operations of a space group."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Array = NDArray[np.float64]
 
 
 def moyo_dataset(crystal: Crystal, *, symprec: float, standard: bool = False) -> Any:
-    """moyopy's data set of a crystal, or None where the search fails.
+    """Return moyopy's dataset of a crystal, or None if the search fails.
 
     Args:
         symprec: angstrom.
-        standard: in the standard setting of International Tables, instead of the one that spglib takes.
+        standard: use the standard setting of the International Tables instead of spglib's choice.
     """
     import moyopy
 
-    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every centred cell
+    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns about every centred cell
     cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
     setting = moyopy.Setting.standard() if standard else None
     try:
@@ -33,10 +33,10 @@ def moyo_dataset(crystal: Crystal, *, symprec: float, standard: bool = False) ->
 
 
 def normalizer_cosets(dataset: Any) -> list[Any] | None:
-    """Changes of origin or axes that keep a data set in its setting, each with the Wyckoff positions of the sites.
+    """Return changes of origin or axes that preserve the setting, each with the Wyckoff positions of the sites.
 
     Returns:
-        None where moyopy finds none.
+        None if moyopy finds none.
     """
     try:
         return list(dataset.normalizer_wyckoff_positions().coset_representatives)
@@ -45,7 +45,7 @@ def normalizer_cosets(dataset: Any) -> list[Any] | None:
 
 
 def group_operations(number: int) -> tuple[Float[Array, "g 3 3"], Float[Array, "g 3"]]:
-    """W and w of each operation of a space group in the conventional basis, centring included."""
+    """Return W and w of each operation of a space group in the conventional basis, centring included."""
     import moyopy
 
     found = moyopy.operations_from_number(number, setting=moyopy.Setting.standard())

@@ -1,7 +1,7 @@
-"""Wyckoff positions, and primitive cells whose atoms sit on given ones.
+"""Wyckoff positions, and primitive cells whose atoms occupy given ones.
 
 Positions are those of the International Tables in their standard settings (origin choice 2, hexagonal axes, unique
-axis b); `wyckoff.json` holds one representative of each. Lattice vectors are rows; an operation takes the fractional
+axis b); `wyckoff.json` holds one representative of each. Lattice vectors are rows; an operation maps fractional
 coordinates x to W x + w.
 """
 
@@ -43,10 +43,10 @@ _PRIMITIVE: dict[str, NDArray[np.float64]] = {
 
 @dataclass(frozen=True, eq=False)
 class WyckoffPosition:
-    """Points linear @ p + shift, with p the three free coordinates, of which only `n_free` directions count.
+    """Points linear @ p + shift, with p the three free coordinates, of which only `n_free` directions matter.
 
     Attributes:
-        multiplicity: points in the conventional cell.
+        multiplicity: number of points in the conventional cell.
     """
 
     letter: str
@@ -60,24 +60,24 @@ class WyckoffPosition:
 
     @cached_property
     def free(self) -> Float[NDArray[np.float64], "3 k"]:
-        """Directions of the free coordinates that count: p and free @ free.T @ p are the same point."""
+        """Directions of the free coordinates that matter: p and free @ free.T @ p give the same point."""
         return np.asarray(np.linalg.svd(self.linear)[2][: self.n_free].T)
 
 
 @dataclass(frozen=True, eq=False)
 class SymmetricCell:
-    """A primitive cell whose atoms sit on given Wyckoff positions, with its free coordinates left open.
+    """A primitive cell with atoms on given Wyckoff positions and undetermined free coordinates.
 
     Fractional coordinates are shifts + directions @ p for any p; displacements u (flattened) that keep the symmetry are
     the fixed points of the projector.
 
     Attributes:
         space_group: number in the International Tables.
-        atomic_numbers: (n,) of the atoms.
+        atomic_numbers: (n,).
         shifts: (n, 3) fractional coordinates at p = 0.
-        directions: (n, 3, k) by which each free coordinate moves each atom.
-        projector: (3 n, 3 n) the average of displacements over the group.
-        metric_projector: (9, 9) the average of a flattened metric tensor over the group.
+        directions: (n, 3, k) directions in which each free coordinate moves each atom.
+        projector: (3 n, 3 n) average of displacements over the group.
+        metric_projector: (9, 9) average of a flattened metric tensor over the group.
         primitive: (3, 3) primitive lattice vectors in the conventional basis.
     """
 
@@ -96,14 +96,14 @@ class SymmetricCell:
 
 @cache
 def wyckoff_positions(number: int) -> dict[str, WyckoffPosition]:
-    """Positions of a space group by letter, the most special first."""
+    """Return the positions of a space group by letter, the most special first."""
     rows = _table()[number - 1]
     return {letter: WyckoffPosition(letter, int(multiplicity), *_parse(text)) for letter, multiplicity, text in rows}
 
 
 @cache
 def primitive_basis(number: int) -> Float[NDArray[np.float64], "3 3"]:
-    """Primitive lattice vectors (rows) of a space group in the basis of its conventional cell."""
+    """Return primitive lattice vectors (rows) of a space group in the basis of its conventional cell."""
     return _PRIMITIVE[space_group_symbol(number)[0]]
 
 
@@ -111,7 +111,7 @@ def primitive_basis(number: int) -> Float[NDArray[np.float64], "3 3"]:
 def conventional_operations(
     number: int,
 ) -> tuple[Float[NDArray[np.float64], "g 3 3"], Float[NDArray[np.float64], "g 3"]]:
-    """W and w of each operation of a space group in the conventional basis, centring included."""
+    """Return W and w of each operation of a space group in the conventional basis, centring included."""
     return group_operations(number)
 
 
@@ -119,7 +119,7 @@ def conventional_operations(
 def primitive_operations(
     number: int,
 ) -> tuple[Float[NDArray[np.float64], "g 3 3"], Float[NDArray[np.float64], "g 3"]]:
-    """W and w of each operation of a space group, modulo lattice translations, in the primitive basis."""
+    """Return W and w of each operation of a space group, modulo lattice translations, in the primitive basis."""
     rotations, translations = conventional_operations(number)
     to_primitive = np.linalg.inv(primitive_basis(number)).T
     linear = to_primitive @ rotations @ np.linalg.inv(to_primitive)
@@ -151,14 +151,14 @@ class StandardCell(NamedTuple):
 
 
 def standard_cell(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> StandardCell | None:
-    """The crystal in the standard setting of its space group; None where the search fails.
+    """Return the crystal in the standard setting of its space group; None if the search fails.
 
-    Of the descriptions that differ only by the choice of origin or axes (the Euclidean normalizer) the one is taken
-    whose orbits come first in the order of letters and then of elements.
+    Of the descriptions that differ only by the choice of origin or axes (the Euclidean normalizer), the one whose
+    orbits come first in the order of letters and then of elements is chosen.
 
     Args:
-        elements: atomic numbers in the order that counts, so that crystals of one structure are described alike;
-            ascending where none are given.
+        elements: atomic numbers in the order to be used, so that crystals of one structure type get the same
+            description; ascending if none are given.
     """
     dataset = moyo_dataset(crystal, symprec=symprec, standard=True)
     same = None if dataset is None else normalizer_cosets(dataset)
@@ -177,7 +177,7 @@ def standard_cell(crystal: Crystal, *, symprec: float, elements: Sequence[int] =
 
 
 def wyckoff_orbits(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> tuple[int, Orbits] | None:
-    """Space group and orbits of the crystal in its standard cell; None where the search fails.
+    """Return space group and orbits of the crystal in its standard cell; None if the search fails.
 
     Args:
         elements: as for `standard_cell`.
@@ -187,22 +187,22 @@ def wyckoff_orbits(crystal: Crystal, *, symprec: float, elements: Sequence[int] 
 
 
 def n_primitive_atoms(number: int, orbits: Orbits) -> int:
-    """Atoms in the primitive cell with these orbits."""
+    """Return the number of atoms in the primitive cell with these orbits."""
     return sum(orbit_sizes(number, orbits))
 
 
 def orbit_sizes(number: int, orbits: Orbits) -> list[int]:
-    """Atoms of each orbit in the primitive cell."""
+    """Return the number of atoms of each orbit in the primitive cell."""
     positions, in_basis = wyckoff_positions(number), abs(np.linalg.det(primitive_basis(number)))
     return [round(positions[letter].multiplicity * in_basis) for letter, _ in orbits]
 
 
 @lru_cache(maxsize=512)  # up to 100 kB each
 def symmetric_cell(number: int, orbits: Orbits) -> SymmetricCell:
-    """The primitive cell with atoms on the orbits of a space group.
+    """Return the primitive cell with atoms on the orbits of a space group.
 
     Raises:
-        CrystalError: an orbit without free coordinates is asked for twice, or the group has no such letter.
+        CrystalError: an orbit without free coordinates occurs twice, or the group has no such letter.
     """
     positions = wyckoff_positions(number)
     for letter, n in Counter(letter for letter, _ in orbits).items():
@@ -235,7 +235,7 @@ def symmetric_cell(number: int, orbits: Orbits) -> SymmetricCell:
 def orbit_points(
     number: int, letter: str
 ) -> tuple[Float[NDArray[np.float64], "n 3"], Float[NDArray[np.float64], "n 3 k"]]:
-    """Shifts and directions of the points of one orbit, in the primitive basis."""
+    """Return shifts and directions of the points of one orbit, in the primitive basis."""
     position = wyckoff_positions(number)[letter]
     linear, shift = primitive_operations(number)
     to_primitive = np.asarray(np.linalg.inv(primitive_basis(number)).T, dtype=np.float64)
@@ -277,13 +277,13 @@ def _nearest(difference: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _wrapped(coords: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Into [0, 1), with what is a rounding error below 1 taken as 0."""
+    """Return coordinates wrapped into [0, 1); values within rounding error below 1 become 0."""
     wrapped = coords % 1.0
     return np.where(wrapped > 1 - 1e-6, 0.0, wrapped)
 
 
 def _parse(text: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A text such as "x,2x,1/4" as a matrix and a vector."""
+    """Return a text such as "x,2x,1/4" as a matrix and a vector."""
     linear, shift = np.zeros((3, 3)), np.zeros(3)
     for row, part in enumerate(text.split(",")):
         for sign, digits, divisor, axis in _TERM.findall(part):
@@ -299,6 +299,6 @@ def _parse(text: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 @cache
 def _table() -> list[list[Any]]:
-    """Letter, multiplicity and representative of each position of the 230 groups."""
+    """Return letter, multiplicity and representative of each position of the 230 groups."""
     table: list[list[Any]] = json.loads(files("lcoms.structure").joinpath("wyckoff.json").read_text())["positions"]
     return table

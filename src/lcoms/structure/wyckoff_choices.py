@@ -1,7 +1,7 @@
-"""The ways in which a cell's contents can stand on the Wyckoff positions of a space group, counted but never listed.
+"""Assignments of a cell's contents to the Wyckoff positions of a space group, counted but never listed.
 
-A way gives each position a number of orbits of each element; a position without free coordinates holds one orbit at
-most. Ways are numbered from 0, and a number is turned into its way, and back, by counting how many there are before it.
+An assignment gives each position a number of orbits of each element; a position without free coordinates holds at most
+one orbit. Assignments are numbered from 0; a number is converted to its assignment, and back, by counting those before.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from lcoms.structure.crystal import Composition
 from lcoms.structure.wyckoff import Orbits, primitive_basis, wyckoff_positions
 
 Left = tuple[int, ...]
-"""Atoms of each element that have no place yet."""
+"""Atoms of each element that are not assigned yet."""
 
 
 class WyckoffChoices:
-    """All ways in one space group; make it by `wyckoff_choices`, which remembers it.
+    """All assignments in one space group; create it by `wyckoff_choices`, which caches it.
 
     Args:
         number: of the space group.
         composition: contents of the cell.
-        conventional: whether that is the conventional cell; else the primitive one.
+        conventional: whether the cell is the conventional one; otherwise the primitive one.
 
     Attributes:
-        n: how many ways there are.
+        n: number of assignments.
     """
 
     def __init__(self, number: int, composition: Composition, *, conventional: bool) -> None:
@@ -40,7 +40,7 @@ class WyckoffChoices:
         self.n = self._count(0, self._counts)
 
     def orbits(self, index: int) -> Orbits:
-        """Letters and elements of a way, sorted."""
+        """Return letters and elements of an assignment, sorted."""
         found: list[tuple[str, int]] = []
         left = self._counts
         for at, (letter, size, _) in enumerate(self._positions):
@@ -55,7 +55,7 @@ class WyckoffChoices:
         return tuple(sorted(found))
 
     def index(self, orbits: Orbits) -> int | None:
-        """Number of a way; None where it is none of this cell."""
+        """Return the number of an assignment; None if it is not one of this cell."""
         wanted, before, left = Counter(orbits), 0, self._counts
         for at, (letter, size, _) in enumerate(self._positions):
             aim = tuple(wanted.pop((letter, z), 0) for z in self._elements)
@@ -68,7 +68,7 @@ class WyckoffChoices:
         return None if any(left) or wanted else before
 
     def _count(self, at: int, left: Left) -> int:
-        """Ways to place what is left on the positions from a place on."""
+        """Return the number of ways to assign the remaining atoms to the positions from `at` on."""
         if not any(left):
             return 1
         if at == len(self._positions):
@@ -80,7 +80,7 @@ class WyckoffChoices:
         return self._known[key]
 
     def _options(self, at: int, left: Left) -> list[Left]:
-        """Numbers of orbits of each element that one position can take."""
+        """Return the numbers of orbits of each element that one position can hold."""
         _, size, n_free = self._positions[at]
         if n_free:
             return list(product(*(range(n // size + 1) for n in left)))
@@ -90,7 +90,7 @@ class WyckoffChoices:
 
 @lru_cache(maxsize=256)  # all groups of one composition, about 10 MB
 def wyckoff_choices(number: int, composition: Composition, conventional: bool) -> WyckoffChoices:
-    """The ways of a space group to hold a cell's contents."""
+    """Return the assignments of a cell's contents in a space group."""
     return WyckoffChoices(number, composition, conventional=conventional)
 
 
