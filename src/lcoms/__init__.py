@@ -24,7 +24,7 @@ __all__ = [
     "predict_all",
 ]
 
-# Where the names of the front page live: they are loaded when asked for, so that `import lcoms` stays quick.
+# Modules of the public names, imported on first access so that `import lcoms` stays fast.
 _HOMES = {
     "Composition": "lcoms.structure.crystal",
     "Crystal": "lcoms.structure.crystal",

@@ -1,4 +1,4 @@
-"""`lcoms` and `python -m lcoms`: the command line, with a sentence even for a Ctrl-C before it is loaded."""
+"""`lcoms` and `python -m lcoms`: the command line, with a message even if Ctrl-C is pressed while it is loading."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXIT_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Load the command line and run it; meanwhile a Ctrl-C ends the process at once, for nothing is begun."""
+    """Load the command line and run it; Ctrl-C during loading ends the process at once, as no work has started."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)

@@ -1,4 +1,4 @@
-"""The Python front door: `lcoms.predict("NaCl")`."""
+"""The Python interface: `lcoms.predict("NaCl")`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SYNONYMS = {
     "without_same": "exclude_same",
     "workers": "processes",
 }
-"""Options as other programs and the command line call them."""
+"""Names of options in other programs and on the command line, with the names used here."""
 
 
 @named_options(SYNONYMS)
@@ -94,50 +94,50 @@ def predict(
     threads: int = 1,
     progress: Callable[[Progress], None] | None = None,
 ) -> Prediction:
-    """Ranked crystals of a formula, best first.
+    """Return ranked crystals of a formula, best first.
 
     Args:
         formula: such as "SrTiO3", or a pymatgen Composition.
-        effort: how much work a prediction may take; the options below say what differs from it.
-        n_candidates: at most so many distinct crystals are returned.
-        formula_units: in the primitive cell, such as 2, "1-4" or (1, 4).
-        max_atoms: atoms in the largest cell that is tried.
-        starts: latents to descend from.
-        steps: of latent descent; 0 decodes the starts.
+        effort: preset for the amount of work; the options below override it.
+        n_candidates: maximum number of distinct crystals returned.
+        formula_units: number in the primitive cell, such as 2, "1-4" or (1, 4).
+        max_atoms: number of atoms in the largest cell that is tried.
+        starts: number of latents to descend from.
+        steps: number of steps of latent descent; 0 decodes the starts.
         start: where descents start.
         start_structure: start from this crystal instead of the library.
         symmetry: decode within the space groups of the templates, or freely.
-        exclude_same: leave templates of the very composition out.
-        relax: relax the best candidates and rank by energy models; None: where CHGNet is installed.
-        oracle: the energy model that relaxes (`lcoms oracle list`).
-        committee: further energy models, whose energies count as much in the order; an empty one for none.
-        n_relax: candidates that are relaxed.
-        random_symmetric: random symmetric crystals that are relaxed beside them.
-        fmax: eV/angstrom left by a relaxation.
-        pressure: GPa, under which crystals are relaxed and ordered by their enthalpies.
-        phonons: first candidates whose vibrations are computed.
-        temperature: K, of their harmonic free energies.
+        exclude_same: exclude templates of the same composition.
+        relax: relax the best candidates and rank by energy models; None: if CHGNet is installed.
+        oracle: energy model for relaxation (`lcoms oracle list`).
+        committee: further energy models, with equal weight in the ranking; an empty one for none.
+        n_relax: number of candidates to relax.
+        random_symmetric: number of random symmetric crystals to relax in addition.
+        fmax: largest residual force after a relaxation, eV/angstrom.
+        pressure: GPa, at which crystals are relaxed and ranked by enthalpy.
+        phonons: number of top candidates whose phonons are computed.
+        temperature: K, for their harmonic free energies.
         space_group: numbers or symbols of space groups that the crystal may have.
         crystal_system: such as "tetragonal".
-        volume: cubic angstrom of one formula unit.
+        volume: of one formula unit, cubic angstrom.
         density: g/cm^3.
-        tolerance: by which volume or density may differ, relative.
+        tolerance: relative tolerance of volume or density.
         cell: lengths (angstrom) and angles (degrees) of the primitive or conventional cell.
-        cell_tolerance: by which the cell may differ, relative.
+        cell_tolerance: relative tolerance of the cell.
         prototype: structure types that the crystal may have: names such as "rutile", or structure files.
-        exclude_prototype: structure types that it does not have.
-        max_e_above: eV/atom that a candidate may lie above the hull, or above the lowest one where no hull is known.
-        ordered_approximation: take a formula with fractions as the smallest ordered one that comes near, which is
+        exclude_prototype: structure types that the crystal must not have.
+        max_e_above: largest energy above the hull, or above the lowest candidate if no hull is known, eV/atom.
+        ordered_approximation: replace a formula with fractions by the smallest ordered one close to it, which is
             logged: LiCo2O4 for Li0.5CoO2.
-        hull: a file or folder of reference phases, for the energies above their hull.
-        pattern: a file with a powder pattern of the compound (xy, xye, csv), which then ranks, too.
+        hull: a file or folder of reference phases, for energies above their hull.
+        pattern: a file with a powder pattern of the compound (xy, xye, csv), which then enters the ranking.
         wavelength: of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or "neutron 1.54".
-        seed: of every random number drawn.
-        spec: a whole specification in place of the options above.
-        weights: a folder of trained weights; None takes those that ship with the package.
-        processes: that relax; None: as many as there are cores and work for them.
-        threads: of this process that decode; more gain nothing, and lose much where other programs run.
-        progress: called with what is being done.
+        seed: of all random numbers.
+        spec: a complete specification instead of the options above.
+        weights: a folder of trained weights; None: those that ship with the package.
+        processes: number of processes for relaxation; None: as many as the cores and the work allow.
+        threads: number of threads for decoding; more bring no gain, and a large loss if other programs are running.
+        progress: called with each step of the prediction.
 
     Returns:
         A sequence of pymatgen structures with a table, candidates and files (`prediction.result.Prediction`).
@@ -145,7 +145,7 @@ def predict(
     Raises:
         FormulaError: a formula cannot be read or handled.
         FileFormatError: a file of phases or a pattern cannot be read.
-        ConfigError: an option makes no sense.
+        ConfigError: an option is invalid.
         OracleError: an energy model is unknown, not installed, or cannot handle the elements.
         WeightsError: the weights are missing or damaged.
     """
@@ -184,11 +184,11 @@ def predict_all(
     threads: int = 1,
     progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[Prediction]:
-    """Predictions of several formulas, in their order, each as soon as it is finished.
+    """Return an iterator over the predictions of several formulas, in their order, each as soon as it is finished.
 
     Args:
-        formulas: such as ["NaCl", "SrTiO3"]; all are checked before the first one is predicted.
-        options: what `predict` takes as keywords, or a whole specification; None: the defaults.
+        formulas: such as ["NaCl", "SrTiO3"]; all are checked before the first is predicted.
+        options: the keywords of `predict`, or a complete specification; None: the defaults.
         ordered_approximation: as for `predict`.
         weights: as for `predict`.
         processes: as for `predict`.
@@ -240,7 +240,7 @@ def _crystal(structure: Structure | Crystal | None) -> Crystal | None:
 
 
 def _units(units: int | str | tuple[int, int] | None) -> tuple[int, int] | None:
-    """Formula units as their smallest and largest number."""
+    """Return the smallest and largest number of formula units."""
     if isinstance(units, str):
         return read_range(units, "formula_units")
     return (units, units) if isinstance(units, int) else units

@@ -1,1 +1,1 @@
-"""Measurements: how well trained weights do, always with their intervals."""
+"""Evaluation of trained weights, always with confidence intervals."""

@@ -1,13 +1,13 @@
-"""Predictions and known structures as they are read for scoring, and which belongs to which.
+"""Predictions and known structures, read for scoring.
 
 Predictions are read from
 
-- what `lcoms predict` leaves: OUT/NaCl/rank-01.cif ..., or one such folder; any folder of folders of CIF files whose
-  names are formulas or ids. Ranks are those of results.json, else the order of the file names;
-- a folder of CIF files whose names are ids, as of the known structures;
+- the output of `lcoms predict`: OUT/NaCl/rank-01.cif ..., or one such folder; or any folder of folders of CIF files
+  that are named by formula or id. Ranks are those of results.json, or the order of the file names;
+- a folder of CIF files named by the ids of the known structures;
 - a file that `lcoms.data.formats` reads (Parquet, CSV, JSON, JSON lines, extxyz) with any of id, formula and rank.
 
-Whatever cannot be read stays an answer without a crystal, at its rank.
+A prediction that cannot be read is kept as an answer without a crystal, at its rank.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ENERGIES = {
     "cohesive": "cohesive_energy_per_atom",
     "total": "energy_per_atom",
 }
-"""Kinds of energies and the fields of records that hold them."""
+"""Kinds of energies and the corresponding fields of records."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +40,13 @@ class Answer:
     """One predicted structure.
 
     Attributes:
-        name: where it was found: a file, or a row's id.
-        material_id: id that it claims to be of; empty where it gives none.
-        formula: reduced formula that it claims, else its crystal's; empty where there is neither.
-        rank: from 1 on; 0 where none is given, which means the order of reading.
-        crystal: None where it cannot be read.
-        reason: why not.
-        energies: eV/atom by kind, as its file gives them.
+        name: its source: a file, or a row's id.
+        material_id: id given for it; empty if there is none.
+        formula: reduced formula given for it, or that of its crystal; empty if there is neither.
+        rank: from 1 on; 0 if none is given, which means the order of reading.
+        crystal: None if it cannot be read.
+        reason: why it cannot be read.
+        energies: eV/atom by kind, as given in its file.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """One known structure; `material_id` is empty where its source gives none, `name` never."""
+    """One known structure; `material_id` is empty if its source gives none, `name` is never empty."""
 
     name: str
     material_id: str
@@ -73,10 +73,10 @@ class Known:
 
 
 def read_known(path: Path) -> tuple[list[Known], list[str]]:
-    """Known structures of a file or folder, and a line for each row that cannot be read.
+    """Return the known structures in a file or folder, and a line for each row that cannot be read.
 
     Raises:
-        DataError: it is missing or of an unknown kind, or none can be read.
+        DataError: the path is missing or of an unknown kind, or no structure can be read.
     """
     known, unreadable = [], []
     for name, material_id, result in _records(open_reader(path)):
@@ -90,10 +90,10 @@ def read_known(path: Path) -> tuple[list[Known], list[str]]:
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """Predictions of a file or folder, in the order found.
+    """Return the predictions in a file or folder, in the order found.
 
     Raises:
-        DataError: it is missing, of an unknown kind, or holds nothing that could be a prediction.
+        DataError: the path is missing, of an unknown kind, or contains nothing that could be a prediction.
     """
     answers = _folder_answers(path) if path.is_dir() else _table_answers(path)
     if not answers:
@@ -109,13 +109,13 @@ def _folder_answers(path: Path) -> list[Answer]:
 
 
 def _is_one_answer(path: Path) -> bool:
-    """Whether the folder is that of one formula: it holds results.json, or files rank-... only."""
+    """Return whether the folder is that of one formula: it contains results.json, or only files rank-...."""
     files = [file.name for file in path.glob("*.cif")]
     return (path / RESULTS).exists() or bool(files and all(name.startswith("rank-") for name in files))
 
 
 def _ranked_files(folder: Path) -> Iterator[Answer]:
-    """CIF files of one formula or id, with their ranks; those that results.json names and are not there, too."""
+    """Yield answers from the CIF files of one formula or id, including missing files that results.json names."""
     ranks = _ranks(folder)
     files = sorted(folder.glob("*.cif"), key=_by_numbers)
     listed = {file.name for file in files}
@@ -133,7 +133,7 @@ def _ranked_files(folder: Path) -> Iterator[Answer]:
 
 
 def _ranks(folder: Path) -> dict[str, int]:
-    """Ranks by file name, as results.json gives them; empty where it is not there or not understood."""
+    """Return the ranks by file name from results.json; empty if it is missing or cannot be interpreted."""
     try:
         candidates = parse_json((folder / RESULTS).read_text(encoding="utf-8"))["candidates"]
         return {str(row["cif"]): int(row["rank"]) for row in candidates if row.get("cif")}
@@ -151,7 +151,7 @@ def _file_answer(file: Path, key: str, rank: int) -> Answer:
 
 
 def _by_numbers(file: Path) -> list[tuple[int, str]]:
-    """Order of names in which 10 comes after 9."""
+    """Return a sort key of file names by which 10 comes after 9."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
@@ -169,7 +169,7 @@ def _table_answers(path: Path) -> list[Answer]:
 
 
 def _records(reader: Reader) -> Iterator[tuple[str, str, Record | tuple[str, Mapping[str, Any]]]]:
-    """Name, id (empty where the source gives none) and record of each row, or the reason and the row without one."""
+    """Yield name, id (empty if not given) and record of each row, or a reason and the row if it has no record."""
     for number, row in enumerate(reader.rows()):
         made_up = f"{reader.path.name.partition('.')[0]}-{number}"
         try:
@@ -185,7 +185,7 @@ def _records(reader: Reader) -> Iterator[tuple[str, str, Record | tuple[str, Map
 
 
 def _content(row: Any) -> Mapping[str, Any]:
-    """What a raw row says beside its structure, as far as it can be understood."""
+    """Return the fields of a raw row other than its structure, as far as they can be interpreted."""
     if not isinstance(row, Mapping):
         return {}
     try:
@@ -201,7 +201,7 @@ def _energies(record: Record) -> dict[str, float]:
 
 
 def _reduced(formula: str) -> str:
-    """Reduced formula, empty where the text is none."""
+    """Return the reduced formula; empty if the text is not a formula."""
     try:
         return Composition.from_formula(formula).reduced_formula
     except FormulaError:

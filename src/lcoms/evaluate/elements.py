@@ -1,4 +1,4 @@
-"""References of an oracle: every form of every element relaxed, the lowest one kept with its provenance."""
+"""Elemental references of an oracle: all forms of each element relaxed, the lowest one kept with its provenance."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 
 
 def forms_for(oracle: EnergyOracle, elements: Sequence[str] | None) -> list[ElementalForm]:
-    """The forms of these elements, or of all, that the oracle can handle.
+    """Return the forms of these elements, or of all, that the oracle can handle.
 
     Raises:
-        OracleError: an element is asked for that has no form here, or none is left.
+        OracleError: a requested element has no form here, or none is left.
     """
     forms = elemental_forms()
     unknown = sorted(set(elements or ()) - {form.element for form in forms})
@@ -45,18 +45,18 @@ def make_references(
     relax: Callable[[Sequence[Crystal]], Sequence[RelaxResult]],
     provenance: dict[str, Any],
 ) -> dict[str, Any]:
-    """One table of `oracles.references`: for each element its lowest relaxed form.
+    """Return a table for `oracles.references` with the lowest relaxed form of each element.
 
-    A form that leaves its space group on the way has become something else, maybe an artefact of the oracle: it counts
-    only where no form of the element stays. One that stopped at the step limit counts with its status: its energy is an
-    upper bound.
+    A form that leaves its space group during relaxation has become another structure, possibly an artefact of the
+    oracle: it is used only if no form of the element keeps its space group. A form that stopped at the step limit is
+    used with this status: its energy is an upper bound.
 
     Args:
-        relax: crystals to relaxations, in order.
-        provenance: settings of the relaxation, kept in the table.
+        relax: function from crystals to their relaxations, in order.
+        provenance: settings of the relaxation, stored in the table.
 
     Returns:
-        The table, ready for JSON; elements without any usable form stand under `failed` with a reason.
+        The table, ready for JSON; elements without a usable form are listed under `failed` with a reason.
     """
     results = relax([form.crystal for form in forms])
     rows: dict[str, list[dict[str, Any]]] = {}

@@ -1,10 +1,11 @@
-"""The energy criterion of LCOMs: is the best answer's energy within a share of the known one?
+"""The energy criterion of LCOMs: is the best answer's energy within a given fraction of the known one?
 
 Per composition, (E_pred - E_known) / |E_known| <= 0.20, with the lowest energy among the first k answers of each known
-structure and the lowest known energy. The paper's formula has the difference the other way round, by which everything
-would succeed. Formation energies (not of elements, whose own is zero) and cohesive energies (relative to free atoms,
-negative where bound); absolute thresholds in eV/atom stand beside them, since 20 % of either is far more than what
-separates polymorphs. A composition without an answer that has an energy has failed.
+structure and the lowest known energy. In the paper's formula the difference has the opposite sign, with which every
+answer would succeed. The energies are formation energies (not of elements, for which they are zero) and cohesive
+energies (relative to free atoms, negative if bound). Absolute thresholds in eV/atom are reported as well, because 20 %
+of either energy is far more than the differences between polymorphs. A composition without an answer that has an energy
+counts as failed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lcoms.structure.elements import number_of
 
 RELATIVE = (0.20, 0.10, 0.05, 0.01)
 ABSOLUTE = (0.1, 0.05, 0.02)
-"""eV/atom."""
+"""Absolute thresholds, eV/atom."""
 KINDS = ("formation", "cohesive", "total")
 
 Energies = Mapping[str, float]
@@ -37,9 +38,9 @@ class EnergyRow:
 
     Attributes:
         kind: formation, cohesive or total.
-        known: lowest of its known structures, eV/atom.
-        best: by k, the lowest among the first k answers, None where none has an energy.
-        is_element: whether it is a single element.
+        known: lowest energy of its known structures, eV/atom.
+        best: lowest energy among the first k answers, by k; None if none has an energy.
+        is_element: whether the composition is a single element.
     """
 
     formula: str
@@ -51,7 +52,7 @@ class EnergyRow:
 
 @dataclass(frozen=True)
 class EnergyScore:
-    """One figure: a threshold is a share (relative) or eV/atom."""
+    """Share of compositions within a threshold, which is relative or in eV/atom."""
 
     kind: str
     threshold: float
@@ -65,10 +66,10 @@ def energy_rows(
     energies: Callable[[object], Energies],
     ks: Sequence[int],
 ) -> tuple[list[EnergyRow], dict[str, list[str]]]:
-    """Rows of every kind that both sides have, and by kind the formulas without a known energy.
+    """Return rows for each kind of energy given for both sides, and by kind the formulas without a known energy.
 
     Args:
-        energies: of an `Answer` or a `Known`, eV/atom by kind.
+        energies: gives the energies of an `Answer` or a `Known`, eV/atom by kind.
     """
     rows: list[EnergyRow] = []
     left_out: dict[str, list[str]] = {}
@@ -96,7 +97,7 @@ def _lowest(case: Case, k: int, kind: str, energies: Callable[[object], Energies
 
 
 def energy_scores(rows: Sequence[EnergyRow], ks: Sequence[int]) -> list[EnergyScore]:
-    """Relative thresholds of formation and cohesive energies, then absolute ones of the first kind there is."""
+    """Return scores at relative thresholds for formation and cohesive energies, then absolute ones for one kind."""
     scores = []
     for kind in ("formation", "cohesive"):
         some = [row for row in rows if row.kind == kind and row.known != 0 and not _is_reference(row)]
@@ -122,15 +123,15 @@ def _score(rows: Sequence[EnergyRow], kind: str, limit: float, k: int, *, relati
 
 
 def excess(predicted: float, known: float, *, relative: bool) -> float:
-    """How far a predicted energy lies above the known one: eV/atom, or over |known|; negative where it is lower."""
+    """Return the predicted energy above the known one, in eV/atom or relative to |known|; negative if lower."""
     return (predicted - known) / abs(known) if relative else predicted - known
 
 
 def read_free_atoms(path: Path) -> dict[int, float]:
-    """Energies in eV of free atoms by atomic number, from a JSON object such as {"Na": -0.21, "Cl": -0.31}.
+    """Return energies (eV) of free atoms by atomic number, from a JSON object such as {"Na": -0.21, "Cl": -0.31}.
 
     Raises:
-        DataError: the file is none.
+        DataError: the file cannot be read as such an object.
     """
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
@@ -143,7 +144,7 @@ def read_free_atoms(path: Path) -> dict[int, float]:
 
 
 def with_free_atoms(composition: Composition, energies: Energies, atoms: FreeAtoms) -> dict[str, float]:
-    """The energies, and the cohesive one where the total energy and those of all free atoms are known."""
+    """Return the energies, with the cohesive one if the total energy and those of all free atoms are known."""
     result = dict(energies)
     if "total" in result and all(z in atoms for z in composition.atomic_numbers):
         counts = zip(composition.atomic_numbers, composition.counts, strict=True)
@@ -152,10 +153,10 @@ def with_free_atoms(composition: Composition, energies: Energies, atoms: FreeAto
 
 
 def oracle_energies(crystals: Sequence[Crystal], oracle: EnergyOracle) -> list[tuple[dict[str, float], str]]:
-    """Total and, where the oracle has references, formation energy of each crystal, and why there is none.
+    """Return total and, if the oracle has references, formation energy of each crystal, or why there is none.
 
     Raises:
-        OracleError: it cannot handle the compositions.
+        OracleError: the oracle cannot handle the compositions.
     """
     oracle.check({crystal.composition.reduced for crystal in crystals})
     references = load_references(oracle.name)

@@ -1,9 +1,9 @@
 """Weights of the score and the calibration, fitted on rows of `lcoms evaluate validation --relax`.
 
-The score is fitted as a conditional logit (McFadden 1974): of the relaxed candidates of a composition the known ground
-state is the right one with probability p_i proportional to exp(-(w . x_i)); x_i is the energy above the lowest and what
-`prediction.scoring` puts beside it. Dividing by the weight of the energy gives weights in eV/atom. The probabilities
-that are stated come from a second fit (`prediction.calibrate`), for which none of the candidates may be right.
+The score is fitted as a conditional logit (McFadden 1974): relaxed candidate i of a composition is the known ground
+state with a probability p_i proportional to exp(-(w . x_i)); x_i contains the energy above the lowest and the other
+terms of `prediction.scoring`. Dividing by the weight of the energy gives weights in eV/atom. The stated probabilities
+come from a second fit (`prediction.calibrate`), in which it is possible that no candidate is correct.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Weights = Float[NDArray[np.float64], " k"]
 
 
 class Case(NamedTuple):
-    """One composition: the terms of each relaxed candidate, and which of them are right."""
+    """One composition: the terms of each relaxed candidate, and whether it is correct."""
 
     terms: Float[NDArray[np.float64], "n k"]
     right: Bool[NDArray[np.bool_], " n"]
@@ -48,11 +48,11 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class Order:
-    """How an order does on compositions that it was not fitted on.
+    """Performance of a ranking on compositions that it was not fitted on.
 
     Attributes:
-        first, within_five: compositions whose right candidate comes so early.
-        surprise: mean negative logarithm of the probability of the right candidates, where there are any.
+        first, within_five: number of compositions with the correct candidate first, or among the first five.
+        surprise: mean negative logarithm of the probability of the correct candidates, if there are any.
     """
 
     n: int
@@ -62,10 +62,10 @@ class Order:
 
 
 def read_outcomes(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Rows of evaluations, one for each name and seed; files may be compressed, with names in .gz.
+    """Return the rows of evaluations, one for each name and seed; files ending in .gz are decompressed.
 
     Raises:
-        DataError: a file holds none with a relaxed candidate.
+        DataError: a file cannot be read, or none has a row with a relaxed candidate.
     """
     try:
         every = [row for path in paths for row in parse_json(_content(path))]
@@ -88,14 +88,14 @@ def _relaxed(outcome: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def cases_of(outcomes: Sequence[Mapping[str, Any]], bundle: WeightBundle, *, n_models: int = 2) -> list[Case]:
-    """The relaxed candidates of each outcome.
+    """Return the relaxed candidates of each outcome.
 
     Args:
-        bundle: has the known crystals among which structures are counted, those of the composition left out.
-        n_models: energy models that count, the one that relaxed first.
+        bundle: has the known crystals for structure probabilities, those of the same composition excluded.
+        n_models: number of energy models used, the relaxing one first.
 
     Raises:
-        DataError: a row lacks something.
+        DataError: a row is incomplete.
     """
     try:
         return [_case(_relaxed(outcome), str(outcome["formula"]), bundle, n_models) for outcome in outcomes]
@@ -119,7 +119,7 @@ def _case(rows: Sequence[Mapping[str, Any]], formula: str, bundle: WeightBundle,
 
 
 def _mean_energies(energies: Sequence[Sequence[float | None]]) -> Float[NDArray[np.float64], " n"]:
-    """Of all models that have an energy of each crystal, eV/atom."""
+    """Return the mean energy of each crystal (eV/atom) over the models that have an energy of every crystal."""
     columns = np.array([[np.nan if e is None else e for e in row] for row in energies], dtype=np.float64)
     whole = columns[:, np.isfinite(columns).all(axis=0)]
     if not whole.size:
@@ -128,7 +128,7 @@ def _mean_energies(energies: Sequence[Sequence[float | None]]) -> Float[NDArray[
 
 
 def _structure(row: Mapping[str, Any], composition: Composition, counted: StructureProbabilities) -> float:
-    """Probability of a row's structure, by its orbits; 0 where their letters are of a group that it does not name."""
+    """Return the probability of a row's structure from its orbits; 0 if its space group lacks their letters."""
     if not row["orbits"]:
         return 0.0
     parts = [part.split(":") for part in row["orbits"].split()]
@@ -139,10 +139,10 @@ def _structure(row: Mapping[str, Any], composition: Composition, counted: Struct
 
 
 def fit_terms(cases: Sequence[Case]) -> Weights:
-    """Weights of all terms that make the right candidates most likely, none of them negative.
+    """Return the non-negative weights of all terms that maximise the likelihood of the correct candidates.
 
     Raises:
-        DataError: fewer than ten compositions have the right candidate among theirs.
+        DataError: fewer than ten compositions have the correct candidate among theirs.
     """
     use = [case for case in cases if case.right.any()]
     if len(use) < FOLDS:
@@ -165,11 +165,14 @@ def fit_terms(cases: Sequence[Case]) -> Weights:
 
 
 def score_weights(terms: Weights, *, limit: float = 0.0, excess: float = 0.0) -> ScoreWeights:
-    """Weights in eV/atom from those of the terms.
+    """Return weights in eV/atom from those of the terms.
 
     Args:
-        limit: of `ScoreWeights`; rows without random symmetric crystals tell nothing about it.
-        excess: the same.
+        limit: of `ScoreWeights`; rows without random symmetric crystals contain no information on it.
+        excess: likewise.
+
+    Raises:
+        DataError: the fitted weight of the energy is not positive.
     """
     energy, prototype, structure = terms.tolist()
     if energy <= 0:
@@ -185,18 +188,18 @@ def score_weights(terms: Weights, *, limit: float = 0.0, excess: float = 0.0) ->
 
 
 def scored(cases: Sequence[Case], weights: ScoreWeights) -> list[Scored]:
-    """The cases by score, in eV/atom above the lowest energy."""
+    """Return the cases with scores in eV/atom above the lowest energy."""
     beside = [1.0, weights.prototype_probability, weights.structure_probability]
     return [Scored(case.terms @ np.array(beside), case.right) for case in cases if len(case.right)]
 
 
 def folds(n: int, *, seed: int = 0) -> NDArray[np.int64]:
-    """Which fold each of so many compositions belongs to."""
+    """Return the fold of each of n compositions."""
     return np.asarray(np.random.default_rng(seed).permutation(n) % FOLDS)
 
 
 def cross_validated_order(cases: Sequence[Case], *, seed: int = 0) -> Order:
-    """How the fit does on compositions that it has not seen."""
+    """Return the performance of the fit on unseen compositions."""
     fold = folds(len(cases), seed=seed)
     ranks = np.full(len(cases), ABSENT)
     surprises: list[float] = []
@@ -210,7 +213,7 @@ def cross_validated_order(cases: Sequence[Case], *, seed: int = 0) -> Order:
 
 
 def cross_validated_probabilities(cases: Sequence[Case], *, seed: int = 0) -> list[Float[NDArray[np.float64], " n"]]:
-    """Probabilities of all candidates of each composition, score and calibration fitted without it."""
+    """Return the probabilities of all candidates of each composition, with score and calibration fitted without it."""
     fold = folds(len(cases), seed=seed)
     found: list[Float[NDArray[np.float64], " n"]] = [np.zeros(0)] * len(cases)
     for k in range(FOLDS):
@@ -223,7 +226,7 @@ def cross_validated_probabilities(cases: Sequence[Case], *, seed: int = 0) -> li
 
 
 def _place(case: Case, weights: Weights) -> tuple[int, float]:
-    """Rank of the first right candidate, and the negative logarithm of the probability of the right ones."""
+    """Return the rank of the first correct candidate, and the negative log-probability of the correct ones."""
     scores = -(case.terms @ weights)
     p = np.exp(scores - scores.max())
     order = case.right[np.argsort(-scores, kind="stable")]

@@ -1,11 +1,11 @@
-"""How far below the known crystals of its composition an unknown one must lie to come first, from rows and a store.
+"""The bonus of known crystals: how far below them an unknown crystal must lie to rank first, from rows and a store.
 
-Where a crystal of the composition is known, one of two things is true. Either it is the ground state, and the search
-offers worse ones; or the ground state is not known yet, and the search may offer it. Predictions of validation
-compositions, whose crystals are left out, tell how far apart by their scores the ground state and the best of the
-others are: with a gap d, a bonus b puts the known ground state first where d > -b, and an unknown one before a known
-other crystal where d > b. How often a ground state is unknown is told by a store with an earlier and a later source:
-the share of compositions of the earlier one for which the later one has a lower crystal.
+If a crystal of the composition is known, either it is the ground state and the search gives worse ones, or the ground
+state is not known yet and the search may find it. Predictions of validation compositions, whose crystals are excluded,
+give the score difference d between the best other candidate and the ground state: a bonus b ranks a known ground state
+first if d > -b, and an unknown one before another known crystal if d > b. How often a ground state is unknown follows
+from a store with an earlier and a later source: it is the share of compositions of the earlier source for which the
+later one has a lower crystal.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from lcoms.data.store import Store
 from lcoms.prediction.calibrate import Scored
 from lcoms.prediction.scoring import ON_HULL
 
-LOWER = 0.001  # eV/atom; by so much lower a crystal is another ground state
-WIDTH = 0.005  # eV/atom; by which gaps are smeared, since few are measured
-MOST = 0.3  # eV/atom; larger bonuses are all alike
+LOWER = 0.001  # eV/atom; a crystal lower by more than this is another ground state
+WIDTH = 0.005  # eV/atom; broadening of the gaps, because few are available
+MOST = 0.3  # eV/atom; larger bonuses make no difference
 STEP = 0.001  # eV/atom
 FEWEST = 10
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """Share of compositions whose ground state an earlier source did not know, of `n`."""
+    """Share of `n` compositions whose ground state an earlier source did not know."""
 
     share: float
     n: int
 
 
 def gaps_of(cases: Sequence[Scored]) -> Float[NDArray[np.float64], " n"]:
-    """Score of the best other candidate less that of the right one, eV/atom, where both are relaxed.
+    """Return the score of the best other candidate minus that of the correct one, eV/atom, if both are relaxed.
 
     Raises:
         DataError: there are fewer than ten.
@@ -52,7 +52,7 @@ def gaps_of(cases: Sequence[Scored]) -> Float[NDArray[np.float64], " n"]:
 
 
 def unknown_ground_states(store: Store, earlier: str) -> tuple[Unknown, Unknown]:
-    """How often training crystals of other sources lie below all that an earlier one has of a composition.
+    """Return how often training crystals of other sources lie below all those of an earlier source.
 
     Args:
         earlier: beginning of the name of the earlier source.
@@ -84,7 +84,7 @@ def unknown_ground_states(store: Store, earlier: str) -> tuple[Unknown, Unknown]
 def share_right(
     gaps: Float[NDArray[np.float64], " n"], bonuses: Float[NDArray[np.float64], " b"], unknown: float
 ) -> Float[NDArray[np.float64], " b"]:
-    """Share of compositions whose ground state comes first, for each bonus in eV/atom.
+    """Return the share of compositions whose ground state ranks first, for each bonus in eV/atom.
 
     Args:
         unknown: share of compositions whose ground state is not among the known crystals.
@@ -95,7 +95,7 @@ def share_right(
 
 
 def fit_bonus(gaps: Float[NDArray[np.float64], " n"], unknown: float) -> float:
-    """The bonus, eV/atom, with which most ground states come first; the smallest of equally good ones."""
+    """Return the bonus (eV/atom) with which most ground states rank first; the smallest of equally good ones."""
     bonuses = np.arange(0.0, MOST + STEP / 2, STEP)
     right = share_right(gaps, bonuses, unknown)
     return float(bonuses[np.flatnonzero(right >= right.max() - 1e-6)[0]])

@@ -1,8 +1,8 @@
 """Prediction from a formula alone, compared with known structures.
 
-A reference counts as found within k where one of the first k candidates matches it: loosely (the field's match rate),
-loosely while it passes the field's filter, strictly (pymatgen's default tolerances), or strictly with the same space
-group. A formula without any candidate counts as not found.
+A reference counts as found within k if one of the first k candidates matches it: loosely (the usual match rate),
+loosely with a candidate that passes the usual validity filter, strictly (pymatgen's default tolerances), or strictly
+with the same space group. A formula without candidates counts as not found.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ Criterion = Literal["loose", "filtered", "strict", "both"]
 
 @dataclass(frozen=True)
 class Ranks:
-    """Rank of the first candidate that matches, None where none does.
+    """Rank of the first candidate that matches; None if none does.
 
-    `filtered`: loosely, and passes `lcoms.evaluate.validity`; `both`: strictly, with the same space group.
+    `filtered`: loosely, and the candidate passes `lcoms.evaluate.validity`; `both`: strictly, with the same space
+    group.
     """
 
     loose: int | None
@@ -55,21 +56,21 @@ NOT_FOUND = Ranks(None, None, None)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one reference fared with one seed.
+    """Result for one reference with one seed.
 
     Attributes:
         ranks: in the final order.
-        decoded: in the surrogate's order, before any relaxation.
+        decoded: ranks in the surrogate's order, before any relaxation.
         space_group: of the reference.
-        first_space_group: of the first candidate, None without candidates.
-        probability: that the first candidate is right; None where not fitted.
-        note: why there is no candidate, where there is none.
+        first_space_group: of the first candidate; None without candidates.
+        probability: that the first candidate is correct; None if not fitted.
+        note: why there is no candidate, if there is none.
         rows: all candidates, best first.
-        first: the first candidate's crystal, None without candidates.
+        first: the first candidate's crystal; None without candidates.
         energy, known_energy: formation energies by the oracle, eV/atom, of the first candidate and of the reference
-            relaxed in the same way; None without relaxation or where one failed.
-        first_known: id of the crystal of the training data that the first candidate is; empty where it is none.
-        n_atoms: in the reference's cell.
+            relaxed in the same way; None without relaxation or if it failed.
+        first_known: id of the crystal of the training data that the first candidate is; empty if it is none.
+        n_atoms: number of atoms in the reference's cell.
     """
 
     name: str
@@ -110,15 +111,15 @@ def evaluate_formulas(
     kept: Mapping[tuple[str, int], Outcome] | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Predict every composition once a seed and look for its references among the candidates.
+    """Predict every composition once per seed and look for its references among the candidates.
 
     Args:
-        processes: predict so many formulas at a time; the answers do not depend on it.
-        kept: outcomes of an earlier run by name and seed; compositions that have all of theirs are not predicted.
-        on_outcome: called as outcomes come, in order.
+        processes: number of formulas predicted at a time; the results do not depend on it.
+        kept: outcomes of an earlier run by name and seed; compositions with all of theirs are not predicted again.
+        on_outcome: called with each outcome as it is obtained, in order.
 
     Raises:
-        ConfigError: settings that fit no composition.
+        ConfigError: the settings fit no composition.
     """
     jobs = jobs_for(references, predictor.spec.seed, n_seeds)
     outcomes = []
@@ -131,7 +132,7 @@ def evaluate_formulas(
 
 
 def jobs_for(references: Sequence[Reference], first_seed: int, n_seeds: int) -> list[Job]:
-    """What is predicted at a time: each composition with its references, all of them once a seed."""
+    """Return the units of work: each composition with its references, once per seed."""
     groups: dict[Composition, list[Reference]] = {}
     for reference in references:
         groups.setdefault(reference.composition, []).append(reference)
@@ -139,17 +140,17 @@ def jobs_for(references: Sequence[Reference], first_seed: int, n_seeds: int) -> 
 
 
 def share_within(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, decoded: bool = False) -> Share:
-    """Share of outcomes found among the first k candidates, in the final or in the surrogate's order."""
+    """Return the share of outcomes found among the first k candidates, in the final or the surrogate's order."""
     ranks = [getattr(outcome.decoded if decoded else outcome.ranks, criterion) for outcome in outcomes]
     return Share(sum(rank is not None and rank <= k for rank in ranks), len(ranks))
 
 
 def share_within_energy(outcomes: Iterable[Outcome], threshold: float, *, relative: bool) -> Share:
-    """Share of outcomes whose first candidate lies no higher than a threshold above the reference.
+    """Return the share of outcomes whose first candidate lies no higher than a threshold above the reference.
 
-    The criterion of the paper, (E - E_known) / |E_known| <= threshold, with formation energies, or the same difference
-    in eV/atom. Where there is no energy the outcome has failed; elements, whose formation energy is zero, are left out
-    of the relative criterion.
+    This is the criterion of the paper, (E - E_known) / |E_known| <= threshold, with formation energies, or the same
+    difference in eV/atom. An outcome without an energy counts as failed; elements, whose formation energy is zero, are
+    excluded from the relative criterion.
     """
     counted = [o for o in outcomes if not (relative and o.known_energy is not None and abs(o.known_energy) < ZERO)]
     found = 0
@@ -162,7 +163,7 @@ def share_within_energy(outcomes: Iterable[Outcome], threshold: float, *, relati
 
 
 def by_majority(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, decoded: bool = False) -> Share:
-    """Share of references found among the first k by more than half of the seeds."""
+    """Return the share of references found among the first k with more than half of the seeds."""
     found: dict[str, list[bool]] = {}
     for outcome in outcomes:
         rank = getattr(outcome.decoded if decoded else outcome.ranks, criterion)
@@ -212,10 +213,10 @@ def _outcomes(job: Job, predictor: Predictor) -> list[Outcome]:
     try:
         prediction = predictor.with_options({"seed": seed}).predict(members[0].composition)
     except (ConfigError, WeightsError):
-        raise  # every other composition would meet it, too
+        raise  # every other composition would fail in the same way
     except LcomsError as error:
         note = str(error)
-    except Exception as error:  # one composition that hits a defect must not end hours of others
+    except Exception as error:  # a defect met by one composition must not end hours of work on others
         note = f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
     seconds = time.perf_counter() - clock
     relaxation = predictor.spec.relaxation
@@ -227,7 +228,7 @@ def _outcomes(job: Job, predictor: Predictor) -> list[Outcome]:
 
 
 def _known_energies(members: Sequence[Reference], config: RelaxationSpec) -> list[float | None]:
-    """Formation energies of references, relaxed as the candidates are."""
+    """Return the formation energies of references, relaxed like the candidates."""
     options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps)
     results = relax_crystals([reference.crystal for reference in members], config.oracle, options, processes=1)
     references = load_references(config.oracle)

@@ -1,4 +1,4 @@
-"""Every comparison that a score needs, made once, each with a time limit, by one process or several.
+"""All comparisons that a score needs, each made once with a time limit, in one process or several.
 
 A comparison that takes too long, or that pymatgen cannot make, counts as no match and carries a note.
 """
@@ -24,27 +24,27 @@ from lcoms.structure.matching import LOOSE, STRICT, matches, rmsd
 from lcoms.structure.symmetry import same_space_group, space_group_number
 
 TOO_SLOW = "comparison took too long"
-_FEW = 200  # comparisons that are made before a second process would be ready
+_FEW = 200  # comparisons that take no longer than the start of a second process
 
 
 class OutOfTime(BaseException):
-    """Not an Exception, so that no handler in the code that is interrupted takes it for its own."""
+    """Time limit exceeded; not an Exception, so that no handler in the interrupted code catches it."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One prediction against one known structure.
+    """Comparison of one prediction with one known structure.
 
     Attributes:
         name: of the prediction.
-        rank: its place among those for this structure, from 1 on.
-        given_rank: as the prediction's file says; 0 where it says none.
-        rms: over (volume / atom)^(1/3), loose tolerances; None where they do not match.
+        rank: its rank among those for this structure, from 1 on.
+        given_rank: rank given in the prediction's file; 0 if it gives none.
+        rms: over (volume / atom)^(1/3), at loose tolerances; None if they do not match.
         strict: whether they match at pymatgen's default tolerances.
-        space_group: of the prediction, None without a crystal.
-        same_space_group: as that of the known structure.
-        invalid: why the prediction does not pass the filter; empty where it does.
-        note: why there was nothing to compare, or no end of it.
+        space_group: of the prediction; None without a crystal.
+        same_space_group: whether it is that of the known structure.
+        invalid: why the prediction does not pass the filter; empty if it does.
+        note: why there was nothing to compare, or why the comparison failed.
     """
 
     name: str
@@ -63,11 +63,11 @@ class Row:
     """One known structure and its verdicts.
 
     Attributes:
-        invalid: why the known structure does not pass the filter; empty where it does.
-        verdicts: the first answers, by rank.
-        n_answers: how many there were.
-        n_references: known structures of its formula.
-        best_of_formula: least rms to the first `n_references` answers for its formula, None where none matches.
+        invalid: why the known structure does not pass the filter; empty if it does.
+        verdicts: of the first answers, by rank.
+        n_answers: total number of answers.
+        n_references: number of known structures of its formula.
+        best_of_formula: smallest rms to the first `n_references` answers for its formula; None if none matches.
     """
 
     name: str
@@ -88,11 +88,11 @@ def judge(
     workers: int,
     on_case: Callable[[Sequence[Row]], None] | None = None,
 ) -> list[Row]:
-    """Compare the first k answers of every known structure with it, and those that METRe needs.
+    """Compare every known structure with its first k answers, and with those that METRe needs.
 
     Args:
-        timeout: seconds for one comparison; it holds where the system can interrupt a process (not on Windows).
-        workers: processes; few comparisons are made without any.
+        timeout: seconds for one comparison; has an effect only if the system can interrupt a process (not on Windows).
+        workers: number of processes; a small number of comparisons is made without any.
 
     Raises:
         DataError: a process was ended from outside, or smact is not installed.
@@ -117,7 +117,7 @@ def _pool(task: Callable[[Case], list[Row]], cases: Sequence[Case], workers: int
 
 
 def judge_case(case: Case, *, k: int, timeout: float) -> list[Row]:
-    """All verdicts of one formula; this is what workers do."""
+    """Return all verdicts of one formula; run by the workers."""
     judged = _Judged(case, timeout)
     n = len(case.known)
     rows = []
@@ -131,7 +131,7 @@ def judge_case(case: Case, *, k: int, timeout: float) -> list[Row]:
 
 
 class _Judged:
-    """The comparisons of one case, each made when first asked for."""
+    """Comparisons of one case, each made when first requested."""
 
     def __init__(self, case: Case, timeout: float) -> None:
         self.case, self.timeout = case, timeout
@@ -149,7 +149,7 @@ class _Judged:
         return Verdict(one.name, rank, one.rank, rms, strict, own_group, kept, invalid, note or slow)
 
     def compare(self, place: int, answer: int) -> tuple[float | None, bool, str]:
-        """Rms (loose), match (strict) and a note."""
+        """Return rms (loose), match (strict) and a note."""
         if (place, answer) not in self.done:
             self.done[place, answer] = self._compare(self.case.answers[answer], self.case.known[place].crystal)
         return self.done[place, answer]
@@ -170,7 +170,7 @@ class _Judged:
             return None, False, f"cannot be compared: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
 
     def filter(self, crystal: Crystal) -> tuple[str, str]:
-        """Why a crystal does not pass the filter, and a note where that took too long, which counts as not passing."""
+        """Return why a crystal does not pass the filter, and a note if that took too long (counted as not passing)."""
         if id(crystal) not in self.filtered:
             try:
                 with time_limit(self.timeout):
@@ -182,7 +182,7 @@ class _Judged:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raises OutOfTime inside when the time is up; does nothing where a process cannot interrupt itself."""
+    """Raise OutOfTime inside the block when the time is up; no effect if a process cannot interrupt itself."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return

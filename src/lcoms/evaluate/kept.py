@@ -1,4 +1,4 @@
-"""Outcomes in a file: written as they come, so that a measurement of hours that was broken off goes on from there."""
+"""File of outcomes, written as they are obtained, so that an interrupted evaluation of hours can be resumed."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from lcoms.evaluate.references import Reference
 from lcoms.prediction.pipeline import Predictor
 from lcoms.relax.result import crystal_to_dict
 
-EVERY = 30.0  # seconds from one writing to the next
+EVERY = 30.0  # seconds between writes
 Name = tuple[str, int]
 
 
 class OutcomeFile(Closing):
-    """The file of one measurement, open while it runs.
+    """The file of one evaluation, open while it runs.
 
-    A row belongs to a measurement where version, weights, settings, seed and reference are the same. On leaving, also
-    by an error or Ctrl-C, what there is is written; a process that is killed loses what came after the last writing.
+    A row belongs to an evaluation if version, weights, settings, seed and reference are the same. On exit, also by an
+    error or Ctrl-C, all outcomes are written; a process that is killed loses those since the last write.
     """
 
     def __init__(self, path: Path, references: Sequence[Reference], predictor: Predictor, *, n_seeds: int) -> None:
-        """Open the file, or begin a new one.
+        """Open the file, or start a new one.
 
         Raises:
-            DataError: it holds something else, or rows of another measurement.
+            DataError: it contains something else, or rows of another evaluation.
             OSError: it cannot be written; its `filename` is the path.
         """
         require_writable(path)
@@ -47,13 +47,13 @@ class OutcomeFile(Closing):
         self.write()
 
     def add(self, outcome: Outcome) -> None:
-        """Keep one more; it is on disk half a minute later at the latest, unless the next one takes longer."""
+        """Add an outcome; it is on disk after half a minute at most, unless the next one takes longer."""
         self.outcomes[outcome.name, outcome.seed] = outcome
         if time.monotonic() - self._written > EVERY:
             self.write()
 
     def write(self) -> None:
-        """Write all rows, in the order in which they are predicted."""
+        """Write all rows, in the order of prediction."""
         rows = [_to_dict(self.outcomes[name], key) for name, key in self._keys.items() if name in self.outcomes]
         write_whole(self._path, json.dumps(rows, indent=0) + "\n")
         self._written = time.monotonic()

@@ -1,7 +1,7 @@
-"""What a latent is for: the way between two crystals of one composition, and the energy that it carries.
+"""Quality of the latent space: interpolation between two crystals of one composition, and energy in the latents.
 
-A crystal decoded half-way between two others should be a crystal, and its energy should not tower above theirs; a
-linear regression on a latent should know the energy better than one on the composition alone.
+A crystal decoded half-way between two others should be valid, with an energy not far above theirs; a linear regression
+on latents should predict the energy better than one on the composition alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import LOOSE, matches
 from lcoms.train.surrogate_data import SurrogateData
 
-MIN_DISTANCE = 0.5  # angstrom; the field's rule for a valid crystal
+MIN_DISTANCE = 0.5  # angstrom; the usual criterion for a valid crystal
 RIDGE = 1e-4
 
 
@@ -45,9 +45,9 @@ class Way:
 
     Attributes:
         formula: of the cell.
-        n_atoms: in it.
-        valid: at each point, whether a crystal came out whose atoms are apart.
-        energies: at each point, eV/atom; None without a valid crystal, or where the oracle has none.
+        n_atoms: number of atoms in the cell.
+        valid: at each point, whether decoding gave a crystal without short distances.
+        energies: at each point, eV/atom; None without a valid crystal, or if the oracle gave none.
         ends_match: whether the crystals decoded at both ends match those encoded.
     """
 
@@ -59,7 +59,7 @@ class Way:
 
     @property
     def barrier(self) -> float | None:
-        """How far the highest point lies above the line between the ends, eV/atom; None without both ends."""
+        """Height of the highest point above the line between the ends, eV/atom; None without both ends."""
         first, last = self.energies[0], self.energies[-1]
         if first is None or last is None:
             return None
@@ -68,10 +68,10 @@ class Way:
 
 
 def pairs_of_one_composition(store: Store, rows: NDArray[np.int64], n: int, random: np.random.Generator) -> list[Pair]:
-    """At most n pairs of rows with the same contents of the cell that are different structures, one a composition.
+    """Return at most n pairs of different structures with the same contents of the cell, one per composition.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no such pair.
     """
     by_contents: dict[tuple[str, int], list[int]] = {}
     formulas = store.columns("formula")["formula"]
@@ -95,10 +95,10 @@ def pairs_of_one_composition(store: Store, rows: NDArray[np.int64], n: int, rand
 def interpolate(
     model: CDVAE, pairs: Sequence[Pair], generator: torch.Generator, *, oracle: EnergyOracle | None, points: int = 11
 ) -> list[Way]:
-    """Decode `points` latents on the straight line between the two of each pair, once each, without symmetry.
+    """Decode `points` latents on the straight line between the two of each pair, once each and without symmetry.
 
     Args:
-        oracle: gives the energies; None: no energies.
+        oracle: for the energies; None: no energies.
     """
     ways = []
     for pair in pairs:
@@ -124,9 +124,9 @@ class Probe(NamedTuple):
     Attributes:
         composition: from element fractions.
         latent: from element fractions and the latent.
-        within, within_composition: the same of energies counted from the mean of their composition, which the first
-            regression cannot know.
-        n_train, n_unseen: crystals.
+        within_composition, within: the same for energies relative to the mean of their composition, which element
+            fractions alone cannot predict.
+        n_train, n_unseen: numbers of crystals.
     """
 
     composition: float
@@ -138,7 +138,7 @@ class Probe(NamedTuple):
 
 
 def probe_energy(data: SurrogateData) -> Probe:
-    """How much of the energy a ridge regression reads from latents.
+    """Return the errors of ridge regressions of the energy, without and with latents.
 
     Raises:
         DataError: there is nothing to test on.
@@ -170,7 +170,7 @@ def _ridge(x: Float[Tensor, "n k"], y: Float[Tensor, " n"], asked: Float[Tensor,
 
 
 def _within(errors: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
-    """Mean absolute error from the mean of each composition, over compositions with several crystals; NaN for none."""
+    """Return the mean absolute error relative to composition means, over those with several crystals; NaN for none."""
     sizes = np.bincount(groups)
     centred = errors - (np.bincount(groups, weights=errors) / np.maximum(sizes, 1))[groups]
     several = sizes[groups] > 1

@@ -1,8 +1,8 @@
-"""Which predictions answer for which known structures.
+"""Assignment of predictions to known structures.
 
-By id where the two sides share ids: a prediction that carries an id then answers for that structure only. Otherwise by
-reduced formula: a prediction answers for every known structure of its formula. Order is that of the ranks, then that
-of reading; the first k of an order are what a metric @k looks at.
+If the two sides share ids, assignment is by id: a prediction with an id then answers for that structure only. Otherwise
+it is by reduced formula: a prediction answers for every known structure of its formula. The order is that of the ranks,
+then that of reading; a metric @k uses the first k.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from lcoms.structure.crystal import Composition
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Known structures of one reduced formula, and what was predicted for them.
+    """Known structures of one reduced formula, and the predictions for them.
 
     Attributes:
-        answers: all of them, each once, by rank.
-        own: for each known structure the places in `answers` of those that answer for it, best rank first.
+        answers: all predictions, each once, by rank.
+        own: for each known structure, the indices in `answers` of those that answer for it, best rank first.
     """
 
     formula: str
@@ -32,7 +32,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
-    """All cases, in the order of the known structures, and the predictions that belong to none of them."""
+    """All cases, in the order of the known structures, and the predictions that belong to none."""
 
     cases: tuple[Case, ...]
     unknown: tuple[Answer, ...]
@@ -40,7 +40,7 @@ class Pairing:
 
 
 def pair(answers: Sequence[Answer], known: Sequence[Known]) -> Pairing:
-    """Give each prediction to the known structures that it answers for."""
+    """Assign each prediction to the known structures that it answers for."""
     ids: dict[str, list[int]] = {}
     formulas: dict[str, list[int]] = {}
     for place, one in enumerate(known):
@@ -68,7 +68,7 @@ def pair(answers: Sequence[Answer], known: Sequence[Known]) -> Pairing:
 
 
 def _case(formula: str, known: list[Known], own: list[list[Answer]]) -> Case:
-    """The answers of all its structures: the first of each, then the second of each, and so on."""
+    """Return a case with the answers of all its structures: the first of each, then the second of each, and so on."""
     places: dict[int, int] = {}
     answers: list[Answer] = []
     for turn in range(max(map(len, own))):

@@ -1,9 +1,9 @@
-"""How often a crystal comes back from its latent, number of atoms and species.
+"""How often a crystal is reconstructed from its latent, number of atoms and species.
 
-Either by the CD-VAE alone, or within the space groups that the nearest latents of the library propose; of both decodes
-the one that encodes nearer to the latent is taken then.
+Decoding is either by the CD-VAE alone, or also within the space groups of the nearest latents of the library, in which
+case the decode that encodes nearest to the latent is used.
 
-Match rate and RMSE as CDVAE and DiffCSP define them: StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10),
+Match rate and RMSE are defined as in CDVAE and DiffCSP: StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10),
 displacements over (volume / atom)^(1/3), RMSE over matches only.
 """
 
@@ -35,18 +35,18 @@ SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """Outcome for each crystal.
+    """Result for each crystal.
 
     Attributes:
-        n_atoms: (n,) atoms in each cell.
-        rmsds: (n, k) of k independent decodes, NaN where they do not match.
+        n_atoms: (n,) number of atoms in each cell.
+        rmsds: (n, k) of k independent decodes; NaN if they do not match.
     """
 
     n_atoms: NDArray[np.int64]
     rmsds: NDArray[np.float64]
 
     def bands(self) -> Iterator[tuple[str, Share, Share, float]]:
-        """For each range of cell sizes: its name, match@1, match@k and the RMSE of first decodes."""
+        """Yield the name, match@1, match@k and RMSE of first decodes for each range of cell sizes."""
         for low, high in SIZE_BANDS:
             inside = (self.n_atoms >= low) & (self.n_atoms <= high)
             found = ~np.isnan(self.rmsds[inside])
@@ -62,7 +62,7 @@ class Reconstruction:
 
 
 def symmetric_decode(bundle: WeightBundle) -> Decode:
-    """Decoding within the space groups of the nearest latents of the library, and freely."""
+    """Return a decoder within the space groups of the nearest latents of the library, and without symmetry."""
     library = bundle.library
 
     def decode(
@@ -90,8 +90,8 @@ def reconstruct(
     """Encode crystals, decode each k times from mu, and compare.
 
     Args:
-        decode: latents, contents of the cells and a generator to crystals; by the model alone where None.
-        k: independent decodes of each.
+        decode: function from latents, contents of the cells and a generator to crystals; None: the model alone.
+        k: number of independent decodes of each crystal.
     """
     decode = decode or model.decode
     order = np.argsort([crystal.n_atoms for crystal in crystals], kind="stable")

@@ -1,4 +1,4 @@
-"""Known structures to compare with: the 26 compounds of the paper, or a table of the user's."""
+"""Known structures to compare with: the 26 compounds of the paper, or a table given by the user."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Reference:
 
 
 def paper_compounds() -> list[Reference]:
-    """Experimental ground states of the 26 compounds, primitive cells."""
+    """Return the experimental ground states of the 26 compounds, in primitive cells."""
     return list(_paper_compounds())
 
 
 @cache
 def _paper_compounds() -> tuple[Reference, ...]:
-    """Each space group is made once, which takes longer than all else."""
+    """Return the compounds; each space group is created only once, which takes most of the time."""
     from pymatgen.core import Lattice, Structure
     from pymatgen.symmetry.groups import SpaceGroup
 
@@ -62,9 +62,9 @@ def _paper_compounds() -> tuple[Reference, ...]:
 
 
 def references_from_file(path: Path, *, max_atoms: int) -> tuple[list[Reference], int]:
-    """The structures of a data file that fit into cells of so many atoms, and how many rows were left out.
+    """Return the structures in a data file with at most this number of atoms, and the number of rows left out.
 
-    Where an id comes again, its number is added: "mp-1 (2)".
+    If an id occurs again, a number is appended: "mp-1 (2)".
 
     Raises:
         DataError: no structure is left.
@@ -96,7 +96,7 @@ def references_from_file(path: Path, *, max_atoms: int) -> tuple[list[Reference]
 def ground_states(
     store: Store, *, max_atoms: int, min_atoms: int = 2, max_hull: float = 0.001, split: str = "val"
 ) -> list[Reference]:
-    """The lowest crystal of each composition of a split, if it lies on the hull of its data and fits.
+    """Return the lowest crystal of each composition of a split, if it is on the hull of its data and of allowed size.
 
     Raises:
         DataError: there is none.
@@ -120,7 +120,7 @@ def ground_states(
 
 
 def known_ground_states(templates: ExactTemplates, *, max_atoms: int) -> list[Reference]:
-    """The lowest known crystal of each composition of the templates, where its source has it on the hull and it fits.
+    """Return the lowest known crystal of each composition of the templates, if on its source's hull and small enough.
 
     Raises:
         DataError: there is none.
@@ -137,7 +137,7 @@ def known_ground_states(templates: ExactTemplates, *, max_atoms: int) -> list[Re
 
 
 def sample(references: Sequence[Reference], n: int | None, seed: int) -> list[Reference]:
-    """So many of them at random, or all, in the order given."""
+    """Return a random selection of n references, or all of them, in the order given."""
     if n is None or n >= len(references):
         return list(references)
     chosen = np.sort(np.random.default_rng(seed).choice(len(references), n, replace=False))

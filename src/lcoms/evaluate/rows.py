@@ -1,4 +1,4 @@
-"""One row for each candidate of an evaluated prediction: what a ranking can go by, and whether it is the reference."""
+"""One row per candidate of an evaluated prediction: features for a ranking, and whether it is the reference."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import same_space_group
 from lcoms.structure.wyckoff import wyckoff_orbits
 
-EXACT = 0.01  # angstrom; tolerance where a crystal was put on no symmetry
+EXACT = 0.01  # angstrom; tolerance if a crystal was not symmetrised
 
 
 @dataclass(frozen=True)
 class Row:
-    """One candidate of an outcome, with what a ranking can go by.
+    """One candidate of an outcome, with features for a ranking.
 
     Attributes:
-        decoded_rank: place in the surrogate's order; None for what only the random symmetric search gave.
-        score: what the candidates were ranked by, eV/atom.
-        energy: by the oracle, eV/atom above the lowest; None where not relaxed.
+        decoded_rank: rank in the surrogate's order; None if only the random symmetric search gave it.
+        score: by which the candidates were ranked, eV/atom.
+        energy: by the oracle, eV/atom above the lowest; None if not relaxed.
         surrogate: formation energy by the surrogate, eV/atom.
-        volume: cubic angstrom an atom.
+        volume: cubic angstrom per atom.
         prototype_probability: share of similar templates that have its structure.
-        template_distance: chemical distance of the template, None where there is none.
-        strict, both: whether it is the reference.
-        energies: total energies by each energy model, the one that relaxed first, eV/atom; empty where not relaxed,
-            None where one failed.
-        orbits: Wyckoff letter and element of each orbit, as "a:Na b:Cl"; empty where the symmetry search fails.
-        orbits_space_group: number of the group whose letters these are; 0 where the search fails.
-        probability: that it is the known ground state; None where none is stated.
-        known_height: of the crystal of the training data that it is, above the hull of its source, eV/atom; None where
-            it is none of them.
+        template_distance: chemical distance of the template; None if there is none.
+        strict, both: whether it matches the reference strictly, and strictly with the same space group.
+        energies: total energies by each energy model, the relaxing one first, eV/atom; empty if not relaxed, None if
+            one failed.
+        orbits: Wyckoff letter and element of each orbit, as "a:Na b:Cl"; empty if the symmetry search fails.
+        orbits_space_group: number of the group that these letters refer to; 0 if the search fails.
+        probability: that it is the known ground state; None if none is stated.
+        known_height: height above the hull of its source, eV/atom, of the crystal of the training data that it is; None
+            if it is none of them.
     """
 
     decoded_rank: int | None
@@ -61,10 +61,11 @@ class Row:
 def rows_of(
     reference: Reference, before: Sequence[Candidate], after: Sequence[Candidate], group: int
 ) -> tuple[Row, ...]:
-    """The candidates of the final order, compared with the reference.
+    """Return the candidates in the final order, compared with the reference.
 
     Args:
-        before: those of the surrogate's order.
+        before: candidates in the surrogate's order.
+        after: candidates in the final order.
         group: space group of the reference.
     """
     place = {id(c.crystal): rank for rank, c in enumerate(before, 1)}

@@ -1,4 +1,4 @@
-"""One pass over predictions and known structures: pairing, comparisons, energies, figures, and all that was said."""
+"""One pass over predictions and known structures: pairing, comparisons, energies, metrics, and notes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from lcoms.oracles.base import EnergyOracle
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """How to score.
+    """Options of scoring.
 
     Attributes:
-        ks: numbers of answers to look at, ascending.
+        ks: numbers of answers considered, ascending.
         timeout: seconds for one comparison.
-        workers: processes.
+        workers: number of processes.
     """
 
     ks: tuple[int, ...] = (1, 5, 10, 20)
@@ -57,13 +57,13 @@ class Report:
     Attributes:
         by_id: whether the two sides share ids.
         rows: one for each known structure.
-        scores, energy_scores: the figures.
+        scores, energy_scores: the metrics.
         energy_rows: one for each composition and kind of energy.
-        missing: known structures without any answer.
+        missing: known structures without an answer.
         unreadable: answers without a crystal, with the reason.
         unknown: predictions that belong to no known structure.
         unreadable_known: rows of known structures that cannot be read, which are left out.
-        notes: comparisons without an end or with a failure, energies that are missing.
+        notes: comparisons that failed or took too long, and missing energies.
     """
 
     by_id: bool
@@ -80,11 +80,11 @@ class Report:
 
     @property
     def n_too_slow(self) -> int:
-        """Comparisons that were given up, each counted as no match."""
+        """Number of comparisons that took too long, each counted as no match."""
         return sum(verdict.note == TOO_SLOW for row in self.rows for verdict in row.verdicts)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, ready for JSON: NaN becomes null, shares carry their intervals."""
+        """Return the report ready for JSON: NaN becomes null, shares include their intervals."""
         content = {"lcoms_version": __version__, **asdict(self), "too_slow": self.n_too_slow}
         for name, scores in (("scores", self.scores), ("energy_scores", self.energy_scores)):
             content[name] = [{**asdict(score), "share": _share(score.share)} for score in scores]
@@ -105,7 +105,7 @@ def score_files(
     """Score the predictions of a file or folder against the known structures of another.
 
     Args:
-        oracle: computes the energies of both sides; without it those of the files are used.
+        oracle: computes the energies of both sides; None: those in the files are used.
         free_atoms: eV by atomic number, on the scale of the total energies; gives cohesive energies.
 
     Raises:
@@ -129,7 +129,7 @@ def score(
     unreadable_known: Sequence[str] = (),
     on_case: Callable[[Sequence[Row]], None] | None = None,
 ) -> Report:
-    """Score answers that have been read."""
+    """Score answers against known structures, both already read; arguments as of `score_files`."""
     pairing = pair(answers, known)
     k = max(options.ks)
     table, notes = _energies(pairing.cases, k, oracle, free_atoms or {})
@@ -159,7 +159,7 @@ def score(
 def _energies(
     cases: Sequence[Case], k: int, oracle: EnergyOracle | None, free_atoms: FreeAtoms
 ) -> tuple[dict[int, Energies], list[str]]:
-    """Energies of known structures and of first answers of the right composition, by id(), and what failed."""
+    """Return the energies of known structures and first answers of the same composition, by id(), and failures."""
     wanted: list[Answer | Known] = []
     for case in cases:
         first = sorted({place for mine in case.own for place in mine[:k]})
@@ -180,7 +180,7 @@ def _energies(
 
 
 def _first_ranks(row: Row) -> dict[str, int | None]:
-    """Rank of the first answer that matches, strictly, and with the same space group; None where none does."""
+    """Return the ranks of the first match, strict match, and strict match with the same space group; None if none."""
     return {
         "matched_rank": next((v.rank for v in row.verdicts if v.rms is not None), None),
         "strict_rank": next((v.rank for v in row.verdicts if v.strict), None),
@@ -198,7 +198,7 @@ def _share(share: Share) -> dict[str, float | int]:
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for numbers that are not finite."""
+    """Return the value with None for numbers that are not finite."""
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Shares with their uncertainty."""
+"""Proportions with their uncertainties."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Z_95 = 1.959964
 
 @dataclass(frozen=True)
 class Share:
-    """A number of successes among trials, with its 95 % Wilson interval.
+    """The proportion of successes among trials, with its 95 % Wilson interval.
 
     Attributes:
         value: successes / trials; NaN without trials.
@@ -46,13 +46,13 @@ class Share:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p-value of the exact McNemar test: how unlike chance it is that two methods differ as they do.
+    """Return the two-sided p-value of the exact McNemar test for a difference between two methods.
 
-    Source: McNemar 1947; the binomial form.
+    Source: McNemar 1947, in its binomial form.
 
     Args:
-        only_first: cases in which only the first method succeeded.
-        only_second: cases in which only the second did.
+        only_first: number of cases in which only the first method succeeded.
+        only_second: number of cases in which only the second method succeeded.
     """
     from scipy.stats import binomtest
 

@@ -1,7 +1,7 @@
 """How well surrogates predict energies of unseen compositions, and how well they order the crystals of each.
 
-The error of a composition's mean hides in the first what the second needs, so both stand beside the error within
-compositions: that of energies counted from the mean of their composition.
+The total error is dominated by that of a composition's mean, which does not affect the order, so the error within
+compositions is reported as well: that of energies relative to the mean of their composition.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ALL = "all"
 
 
 class Interval(NamedTuple):
-    """A mean over compositions with the 95 % interval of a bootstrap over them."""
+    """A mean over compositions, with its 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -41,15 +41,16 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class SurrogateScore:
-    """Figures of one set of crystals.
+    """Metrics on one set of crystals.
 
     Attributes:
-        name: all, or how the sources of these crystals begin.
-        n_crystals, n_compositions: in it.
+        name: `all`, or the beginning of the names of their sources.
+        n_crystals, n_compositions: numbers in the set.
         mae: mean absolute error, eV/atom.
-        mae_within: of energies counted from the mean of their composition, over compositions with several crystals.
-        spearman: mean over compositions of three and more crystals.
-        n_ordered: those compositions.
+        mae_within: error of energies relative to the mean of their composition, over compositions with several
+            crystals, eV/atom.
+        spearman: mean rank correlation over compositions with three or more crystals.
+        n_ordered: number of those compositions.
     """
 
     name: str
@@ -69,7 +70,7 @@ class SourcedCrystals(EncodedCrystals):
 
 
 def unseen_rows(store: Store, *, max_atoms: int, split: str = "val") -> NDArray[np.int64]:
-    """Rows of a split with a formation energy whose composition does not stand in the training split, if it is another.
+    """Return rows of a split with a formation energy and, except in the training split, a composition not trained on.
 
     Raises:
         DataError: there is none.
@@ -86,7 +87,7 @@ def unseen_rows(store: Store, *, max_atoms: int, split: str = "val") -> NDArray[
 
 
 def encode_crystals(store: Store, cdvae: CDVAE, rows: NDArray[np.int64]) -> SourcedCrystals:
-    """Rows of a store by an encoder."""
+    """Return rows of a store, encoded."""
     crystals = store.arrays(rows)
     batch = to_batch(crystals)
     features = batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals)
@@ -98,7 +99,7 @@ def encode_crystals(store: Store, cdvae: CDVAE, rows: NDArray[np.int64]) -> Sour
 def score_surrogates(
     surrogates: Sequence[ConservativeSurrogate], crystals: SourcedCrystals, *, sources: Sequence[str] = ()
 ) -> list[SurrogateScore]:
-    """Figures of the mean of surrogates over all crystals, and over those whose source begins with each text."""
+    """Return the metrics of the mean of surrogates on all crystals, and on those whose source begins with each text."""
     made = [predict_energies(one, crystals.latents, crystals.composition_features) for one in surrogates]
     predictions = torch.stack(made).mean(dim=0).double().numpy()
     groups, energies = composition_keys(crystals.composition_features), crystals.energies.numpy()
@@ -134,7 +135,7 @@ def _members(groups: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _mean(sums: Sequence[tuple[float, int]]) -> Interval:
-    """Sum over sum, with its interval; NaN for nothing."""
+    """Return the ratio of the two sums, with its interval; NaN without data."""
     if not sums:
         return Interval(*[float("nan")] * 3)
     table = np.array(sums, dtype=float)

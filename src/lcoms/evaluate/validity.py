@@ -1,4 +1,4 @@
-"""The filter of published match rates: chemistry by SMACT, shortest distance and volume (CDVAE, DiffCSP)."""
+"""The validity filter of published match rates: SMACT composition, shortest distance and volume (CDVAE, DiffCSP)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.lattice import shortest_distance
 
 MIN_DISTANCE = 0.5
-"""Angstrom."""
+"""Shortest allowed distance, angstrom."""
 MIN_VOLUME = 0.1
-"""Cubic angstrom, of the cell."""
+"""Smallest allowed volume of the cell, cubic angstrom."""
 OXIDATION_STATES = "smact14"
-"""SMACT's table when the published figures were made; its default has changed since."""
+"""SMACT's table at the time of the published results; its default has changed since."""
 
 
 def invalid_because(crystal: Crystal) -> str:
-    """Why a crystal does not pass the filter; empty where it passes.
+    """Return why a crystal does not pass the filter; empty if it passes.
 
-    Distances to periodic copies of the same atom count, too.
+    Distances to periodic images of the same atom are included.
 
     Raises:
         DataError: smact is not installed.
@@ -36,7 +36,7 @@ def invalid_because(crystal: Crystal) -> str:
 
 @lru_cache(maxsize=4096)
 def is_plausible(composition: Composition) -> bool:
-    """SMACT's verdict: an element, an alloy of metals, or neutral with the more electronegative elements as anions.
+    """Return SMACT's verdict: an element, an alloy of metals, or neutral with more electronegative elements as anions.
 
     Raises:
         DataError: smact is not installed.

@@ -1,4 +1,4 @@
-"""The last stages: relaxed and decoded crystals made into the answer, in order and with stated probabilities."""
+"""The last stage: relaxed and decoded crystals assembled into a ranked prediction with probabilities."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def answer(
     hull: Hull | None = None,
     pattern: PatternFitter | None = None,
 ) -> Prediction:
-    """Candidates in order, each with the probability that it is the known ground state.
+    """Return the ranked candidates, each with the probability that it is the known ground state.
 
     Args:
-        relaxed: None where nothing was relaxed.
-        energy_models: that relaxed and ranked; None likewise.
-        hull: of reference phases, for the energies above it; None: that of the phases in the bundle.
-        pattern: a powder pattern that the compound gave.
+        relaxed: None if nothing was relaxed.
+        energy_models: models used to relax and rank; None if nothing was relaxed.
+        hull: of reference phases, for energies above it; None: the hull of the phases in the bundle.
+        pattern: fitter of a measured powder pattern of the compound.
     """
     kept = decoded.crystals[: spec.n_decoded]
     if relaxed is None:

@@ -1,4 +1,4 @@
-"""Everything that was fitted and that a prediction needs, read from one folder."""
+"""Everything fitted that a prediction needs, read from one folder."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class WeightBundle:
         cdvae: encoder and decoder.
         surrogate: energies from latents.
         library: latents and structures of the templates.
-        templates: exact templates of all sizes; None where the folder has none.
-        wyckoff: which Wyckoff sequences known crystals take.
+        templates: exact templates of all sizes; None if the folder has none.
+        wyckoff: statistics of the Wyckoff sequences of known crystals.
         ranking: weights of the score.
-        phases: from which energies above the hull are counted; None where the folder has none.
-        calibration: what turns a ranked prediction into a probability.
+        phases: reference phases for energies above the hull; None if the folder has none.
+        calibration: models that convert scores to probabilities.
         elements: atomic numbers that occur in the training data.
-        max_atoms: largest cell of the training data.
-        digest: over the networks, the templates and all fitted numbers, to say which weights made a prediction.
-        folder: where they were read from.
+        max_atoms: number of atoms in the largest cell of the training data.
+        digest: hash of the networks, the templates and all fitted numbers; identifies the weights of a prediction.
+        folder: from which they were read.
     """
 
     cdvae: CDVAE
@@ -60,7 +60,7 @@ class WeightBundle:
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> WeightBundle:
-        """The weights of a folder; None: those that ship with the package.
+        """Return the weights in a folder; None: those that ship with the package.
 
         Raises:
             WeightsError: a file is missing, damaged, or of another version.
@@ -69,19 +69,19 @@ class WeightBundle:
 
     @property
     def largest_cell(self) -> int:
-        """Atoms in the largest cell that can be predicted; templates may be larger than what the networks learned."""
+        """Number of atoms in the largest cell that can be predicted; templates may exceed the training cells."""
         return max(self.max_atoms, int(self.library.n_atoms.max()))
 
     @torch.no_grad()
     def encode(self, crystals: Sequence[Crystal]) -> Float[Tensor, "n latent"]:
-        """Latents (mu) of crystals; none for none."""
+        """Return the latents (mu) of crystals; an empty tensor for no crystals."""
         if not crystals:
             return torch.zeros(0, self.cdvae.latent_dim)
         return self.cdvae.encode(CrystalBatch.from_crystals(crystals))[0]
 
     @torch.no_grad()
     def energies(self, crystals: Sequence[Crystal]) -> list[float]:
-        """Formation energies (eV/atom) that the surrogate predicts for crystals."""
+        """Return the formation energies (eV/atom) that the surrogate predicts for crystals."""
         if not crystals:
             return []
         features = element_fractions([crystal.composition for crystal in crystals])
@@ -89,10 +89,10 @@ class WeightBundle:
         return energies
 
     def structures(self, composition: Composition, *, exclude_same: bool = False) -> StructureProbabilities:
-        """How probable each structure of a composition's stoichiometry is by its exact templates.
+        """Return the probability of each structure of a composition's stoichiometry, from its exact templates.
 
         Args:
-            exclude_same: leave crystals of the very composition out, as a benchmark must.
+            exclude_same: exclude crystals of the same composition, as a benchmark must.
         """
         if self.templates is None:
             return ALL_ALIKE

@@ -1,9 +1,9 @@
-"""Candidates ranked by energy, prototype probability and a powder pattern together.
+"""Candidates ranked jointly by energy, prototype probability and a powder pattern.
 
-Each candidate's cell is fitted to the pattern as its crystal system allows (`lcoms.diffraction`). With the score s
-(eV/atom), the logarithm l of the pattern's likelihood and n free parameters of the cell, the posterior of candidate
-i is proportional to exp(-s_i / T + l_i - n_i). T is the error of a score; `benchmarks/pattern_prior.py` fits it and a
-factor before l_i. A parameter costs 1 (Akaike 1974): a distorted crystal fits a little better than the right one.
+Each candidate's cell is fitted to the pattern within its crystal system (`lcoms.diffraction`). With the score s
+(eV/atom), the log-likelihood l of the pattern and n free cell parameters, the posterior of candidate i is proportional
+to exp(-s_i / T + l_i - n_i). T is the error of a score; `benchmarks/pattern_prior.py` fits it and a factor on l_i. Each
+parameter costs 1 (Akaike 1974), because a distorted crystal fits slightly better than the correct one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from lcoms.diffraction.reading import read_pattern
 from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.stages import Candidate, PatternMatch
 
-SYMPREC = 0.05  # angstrom; relaxed crystals are on their symmetry to about so much
+SYMPREC = 0.05  # angstrom; relaxed crystals obey their symmetry to about this distance
 
 
 def rank_by_pattern(candidates: Sequence[Candidate], fitter: PatternFitter) -> list[Candidate]:
-    """Candidates with their fits, the most probable first; those that cannot be fitted stand behind.
+    """Return the candidates with their fits, most probable first; those that cannot be fitted come last.
 
-    The probability is that of each candidate if one of them gave the pattern.
+    The probabilities assume that one of the candidates gave the pattern.
     """
     matched = [_matched(candidate, fitter) for candidate in candidates]
     fitted = [candidate for candidate in matched if candidate.pattern is not None and candidate.has_energy]
@@ -50,11 +50,11 @@ def rank_by_pattern(candidates: Sequence[Candidate], fitter: PatternFitter) -> l
 
 
 def read_fitter(pattern: Path | None, wavelength: str | None) -> PatternFitter | None:
-    """What fits crystals to the pattern in a file; None where there is none.
+    """Return a fitter of the pattern in a file; None if no pattern is given.
 
     Raises:
-        ConfigError: a pattern without a wavelength or the other way round, or a wavelength that is none.
-        FileFormatError: the file is no pattern.
+        ConfigError: a pattern without a wavelength or vice versa, or an invalid wavelength.
+        FileFormatError: the file is not a powder pattern.
     """
     if pattern is None and wavelength is None:
         return None
@@ -66,12 +66,12 @@ def read_fitter(pattern: Path | None, wavelength: str | None) -> PatternFitter |
 
 
 def pattern_sentence(candidates: Sequence[Candidate]) -> str:
-    """What the fits say as a whole; empty where the first explains the pattern and nothing is left over."""
+    """Return the verdict on all fits; empty if the most likely crystal explains the whole pattern."""
     return verdict([candidate.pattern.fit for candidate in candidates if candidate.pattern is not None])
 
 
 def _matched(candidate: Candidate, fitter: PatternFitter) -> Candidate:
     try:
         return replace(candidate, pattern=PatternMatch(fitter.fit(candidate.crystal, symprec=SYMPREC), 0.0))
-    except ConfigError:  # an element that no table of scattering has
+    except ConfigError:  # an element without tabulated scattering factors
         return candidate

@@ -1,9 +1,10 @@
-"""How likely each candidate is the known ground state, by its score.
+"""Probability that each candidate is the known ground state, from its score.
 
-One of the candidates is it, or none is: candidate i is it with a probability proportional to exp(-(s_i - E) / T), and
-none with one proportional to exp(-n / T), where s_i is its score and E the lowest energy of them all, eV/atom. The
-temperature T and the number n are fitted on validation compositions, whose crystals neither the weights nor the
-templates have seen. Probabilities are stated only for predictions made as those that they were fitted on.
+Either one candidate is the ground state or none is: candidate i with a probability proportional to
+exp(-(s_i - E) / T), none with a probability proportional to exp(-n / T), where s_i is the score and E the lowest energy
+of all candidates, eV/atom. The temperature T and the offset n are fitted on validation compositions, whose crystals
+neither the weights nor the templates have seen. Probabilities are stated only for predictions made in the same way as
+those used in the fit.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 
 FORMAT = 5
-FEWEST = 10  # predictions that a model can be fitted on
-START = (0.04, 0.1)  # eV/atom, where a fit of temperature and none begins
+FEWEST = 10  # minimum number of predictions in a fit
+START = (0.04, 0.1)  # eV/atom, initial values of temperature and none in a fit
 
 
 class Scored(NamedTuple):
@@ -39,7 +40,7 @@ class Scored(NamedTuple):
 
     Attributes:
         heights: scores above the lowest energy, eV/atom.
-        right: which of them are the known ground state.
+        right: whether each is the known ground state.
     """
 
     heights: Float[NDArray[np.float64], " n"]
@@ -48,13 +49,13 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class CalibrationModel:
-    """From scores to probabilities.
+    """Conversion of scores to probabilities.
 
     Attributes:
         temperature: error of a score, eV/atom.
-        none: score above the lowest energy that no candidate counts with, eV/atom.
-        n_fitted: predictions it was fitted on.
-        spec: how these were made.
+        none: score above the lowest energy assigned to the case that no candidate is correct, eV/atom.
+        n_fitted: number of predictions it was fitted on.
+        spec: specification of these predictions.
     """
 
     temperature: float
@@ -63,7 +64,7 @@ class CalibrationModel:
     spec: PredictionSpec
 
     def probabilities(self, heights: Float[NDArray[np.float64], " n"]) -> Float[NDArray[np.float64], " n"]:
-        """That each candidate is the known ground state; what is missing from one is the probability of none.
+        """Return the probability that each candidate is the known ground state; the remainder is that of none.
 
         Args:
             heights: scores above the lowest energy, eV/atom.
@@ -73,10 +74,10 @@ class CalibrationModel:
         return np.asarray(shares[:-1] / shares.sum())
 
     def state(self, candidates: Sequence[Candidate], left_out: float = 0.0) -> list[Candidate]:
-        """The candidates, the relaxed ones among them with their probabilities.
+        """Return the candidates, the relaxed ones with their probabilities.
 
         Args:
-            left_out: probability of what could not be searched.
+            left_out: probability of structures that could not be searched.
         """
         relaxed = [(c, c.relaxed) for c in candidates if c.relaxed is not None and c.relaxed.usable]
         if not relaxed:
@@ -89,28 +90,28 @@ class CalibrationModel:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The models that were fitted, each for its own way of making predictions."""
+    """Fitted models, one for each way of making predictions."""
 
     models: tuple[CalibrationModel, ...] = ()
 
     def find(self, spec: PredictionSpec) -> CalibrationModel | None:
-        """The model fitted for predictions made so; None where there is none."""
+        """Return the model fitted for predictions made with this specification, or None."""
         wanted = what_matters(spec)
         return next((model for model in self.models if what_matters(model.spec) == wanted), None)
 
     def with_model(self, model: CalibrationModel) -> Calibration:
-        """With this model in place of one for the same way of making predictions."""
+        """Return a calibration with this model, replacing any model for the same way of making predictions."""
         wanted = what_matters(model.spec)
         return Calibration((*(m for m in self.models if what_matters(m.spec) != wanted), model))
 
     def state(
         self, candidates: Sequence[Candidate], spec: PredictionSpec, models: Sequence[str], left_out: float
     ) -> list[Candidate]:
-        """The candidates with probabilities, unless none were fitted for predictions made so, or the first is known.
+        """Return the candidates with probabilities, if a model was fitted for such predictions and the first is new.
 
         Args:
-            models: names of the energy models that made the order.
-            left_out: probability of what could not be searched.
+            models: names of the energy models used in the ranking.
+            left_out: probability of structures that could not be searched.
         """
         if not models or spec.pressure or (candidates and candidates[0].known is not None):
             return list(candidates)
@@ -118,19 +119,19 @@ class Calibration:
         return list(candidates) if model is None else model.state(candidates, left_out)
 
     def save(self, folder: Path) -> None:
-        """Write calibration.json, whole or not at all."""
+        """Write calibration.json atomically."""
         models = [asdict(model) | {"spec": model.spec.to_dict()} for model in self.models]
         write_whole(folder / CALIBRATION_FILE, json.dumps({"format": FORMAT, "models": models}, indent=1) + "\n")
         record_files(folder, [CALIBRATION_FILE])
 
 
 def what_matters(spec: PredictionSpec) -> PredictionSpec:
-    """A specification without what leaves the probabilities of its candidates alone."""
+    """Return the specification with the options that do not affect probabilities set to fixed values."""
     return replace(spec, n_candidates=1, seed=0, search=replace(spec.search, exclude_same=False))
 
 
 def load_calibration(folder: Path) -> Calibration:
-    """The models that belong to the weights of a folder; none where there is no file.
+    """Return the models that belong to the weights in a folder; none if there is no file.
 
     Raises:
         WeightsError: the file is damaged or of another version.
@@ -158,10 +159,10 @@ def _model(row: Mapping[str, Any]) -> CalibrationModel:
 
 
 def fit_calibration(cases: Sequence[Scored], *, spec: PredictionSpec) -> CalibrationModel:
-    """Temperature and none by maximum likelihood.
+    """Fit temperature and none by maximum likelihood.
 
     Raises:
-        DataError: fewer than ten predictions, or the ground state is among the candidates of all or of none.
+        DataError: fewer than ten predictions, or the ground state is among the candidates in all or none of them.
     """
     has = [bool(case.right.any()) for case in cases]
     if len(cases) < FEWEST or all(has) or not any(has):
@@ -184,9 +185,9 @@ def _log_likelihood(model: CalibrationModel, case: Scored) -> float:
 def reliability(
     probabilities: Float[NDArray[np.float64], " n"], right: NDArray[np.bool_], *, bins: int = 5
 ) -> tuple[list[tuple[float, float, int]], float]:
-    """Mean probability, share that was right and number in each of some bins of equal width, and the ECE.
+    """Return mean probability, fraction correct and count in each of several bins of equal width, and the ECE.
 
-    The expected calibration error is the mean over predictions of the distance between the first two.
+    The expected calibration error (ECE) is the mean over predictions of the difference between the first two.
     """
     place = np.minimum((probabilities * bins).astype(int), bins - 1)
     rows = [

@@ -1,4 +1,4 @@
-"""What the CIF of a candidate says of itself: title, method, energies, probability, and what to cite."""
+"""Metadata in the CIF of a candidate: title, method, energies, probability and citation."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Made:
     """How the candidates of a prediction were made.
 
     Attributes:
-        formula: of the prediction.
-        n_candidates: how many there are.
-        ranked_by: names of the energy models that made the order; empty where nothing was relaxed.
+        formula: predicted formula.
+        n_candidates: number of candidates.
+        ranked_by: names of the energy models used in the ranking; empty if nothing was relaxed.
     """
 
     formula: str
@@ -35,10 +35,10 @@ class Made:
 
 
 def cif_items(rank: int, candidate: Candidate, made: Made, *, fitted: bool = False) -> dict[str, str]:
-    """Values by data name; those that begin with _lcoms are ours, energies in eV/atom.
+    """Return values by data name; names that begin with _lcoms are not in the CIF dictionaries; energies in eV/atom.
 
     Args:
-        fitted: whether the cell is the one that was fitted to a powder pattern.
+        fitted: whether the cell was fitted to a powder pattern.
     """
     items = {
         "_publ_section_title": f"Predicted crystal structure of {made.formula}, rank {rank} of {made.n_candidates}",
@@ -63,7 +63,7 @@ def cif_items(rank: int, candidate: Candidate, made: Made, *, fitted: bool = Fal
 
 
 def _refinement(candidate: Candidate, made: Made, *, fitted: bool) -> str:
-    """What became of the crystal after it was decoded or taken from the library."""
+    """Return how the crystal was treated after it was decoded or taken from the library."""
     if candidate.relaxed is None or made.spec.relaxation is None:
         how = "not relaxed"
     else:

@@ -1,4 +1,4 @@
-"""What the user already knows of a crystal, and the candidates that contradict it."""
+"""What the user already knows about a crystal, and the candidates that contradict it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SYSTEMS = {
     "cubic": (195, 230),
 }
 DALTON = 1.66053907  # g/cm^3 in a dalton per cubic angstrom
-VOLUME_BEFORE = 0.15  # by which the volume of a decoded crystal may differ more than that of a relaxed one, relative
+VOLUME_BEFORE = 0.15  # relative; additional volume tolerance for decoded crystals, before relaxation
 
 
 @dataclass(frozen=True)
 class Contradictions:
-    """How many candidates were left out for which reason."""
+    """Number of candidates left out for each reason."""
 
     space_group: int = 0
     volume: int = 0
@@ -41,7 +41,7 @@ class Contradictions:
         return Contradictions(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def sentences(self) -> list[str]:
-        """One for each reason."""
+        """Return one sentence for each reason."""
         reasons = {
             "of other space groups": self.space_group,
             "of other volumes": self.volume,
@@ -61,10 +61,10 @@ NONE_LEFT_OUT = Contradictions()
 
 
 def read_space_groups(texts: Sequence[str]) -> tuple[int, ...]:
-    """Numbers of space groups given as numbers or Hermann-Mauguin symbols.
+    """Return the numbers of space groups given as numbers or Hermann-Mauguin symbols.
 
     Raises:
-        ConfigError: one of them is no space group.
+        ConfigError: one of them is not a space group.
     """
     import gemmi
 
@@ -82,10 +82,10 @@ def read_space_groups(texts: Sequence[str]) -> tuple[int, ...]:
 
 
 def groups_of_system(name: str) -> tuple[int, ...]:
-    """Numbers of the space groups of a crystal system.
+    """Return the numbers of the space groups of a crystal system.
 
     Raises:
-        ConfigError: there is no such system.
+        ConfigError: there is no such crystal system.
     """
     if name.strip().lower() not in SYSTEMS:
         raise ConfigError(f"{name!r} is not a crystal system; choose one of {', '.join(SYSTEMS)}.")
@@ -94,10 +94,10 @@ def groups_of_system(name: str) -> tuple[int, ...]:
 
 
 def groups_asked(space_groups: Sequence[str], crystal_system: str | None) -> tuple[int, ...]:
-    """Numbers of the space groups that are named and lie in the crystal system; none where nothing is asked.
+    """Return the numbers of the named space groups that belong to the crystal system; empty if neither is given.
 
     Raises:
-        ConfigError: a name is none, or no group that is named lies in the system.
+        ConfigError: a name is invalid, or no named group belongs to the crystal system.
     """
     groups = read_space_groups(space_groups)
     system = () if crystal_system is None else groups_of_system(crystal_system)
@@ -111,7 +111,7 @@ def groups_asked(space_groups: Sequence[str], crystal_system: str | None) -> tup
 
 
 def volume_of_density(density: float, composition: Composition) -> float:
-    """Cubic angstrom of a formula unit, from g/cm^3."""
+    """Return the volume of a formula unit (cubic angstrom) at a density in g/cm^3."""
     from ase.data import atomic_masses
 
     reduced = composition.reduced
@@ -120,14 +120,14 @@ def volume_of_density(density: float, composition: Composition) -> float:
 
 
 def target_volume(constraints: ConstraintSpec, composition: Composition) -> float | None:
-    """Cubic angstrom of a formula unit that is asked for; None where none is."""
+    """Return the requested volume of a formula unit (cubic angstrom), or None."""
     if constraints.density is not None:
         return volume_of_density(constraints.density, composition)
     return constraints.volume
 
 
 def groups_in_effect(constraints: ConstraintSpec, composition: Composition) -> tuple[int, ...]:
-    """Space groups that are asked for, by their numbers and by structure types; none where any will do."""
+    """Return the space groups requested by number and by structure type; empty if any is allowed."""
     groups = constraints.space_groups
     if not constraints.prototypes:
         return groups
@@ -144,9 +144,9 @@ def groups_in_effect(constraints: ConstraintSpec, composition: Composition) -> t
 def promising(
     crystals: Sequence[Decoded], constraints: ConstraintSpec, composition: Composition
 ) -> tuple[list[Decoded], Contradictions]:
-    """Decoded crystals that a relaxation may bring to what is asked for, those of a space group asked for first.
+    """Return decoded crystals that may satisfy the constraints once relaxed, those in a requested space group first.
 
-    Relaxations change cells by a few percent, and may raise the symmetry, but lead to no other structure.
+    Relaxation changes cells by a few percent and may raise the symmetry, but does not lead to another structure.
     """
     cell, target = constraints.known_cell, target_volume(constraints, composition)
     kept, contrary = _parted(crystals, lambda one: cell is None or cell.fits(one.crystal, relaxed=False))
@@ -162,7 +162,7 @@ def promising(
 def satisfying(
     candidates: Sequence[Candidate], constraints: ConstraintSpec, composition: Composition
 ) -> tuple[list[Candidate], Contradictions]:
-    """Candidates that satisfy the constraints, and how many of the others contradict which."""
+    """Return the candidates that satisfy the constraints, and the number that contradict each constraint."""
     groups, target, cell = constraints.space_groups, target_volume(constraints, composition), constraints.known_cell
     wanted, excluded = constraints.prototypes, constraints.exclude_prototypes
     kept, groupless = _parted(candidates, lambda one: not groups or one.space_group in groups)
@@ -183,7 +183,7 @@ def _parted(items: Sequence[Item], keep: Callable[[Item], bool]) -> tuple[list[I
 
 
 def _is_low(candidate: Candidate, most: float | None) -> bool:
-    """Whether it lies within so much of the hull, or of the lowest candidate where no hull is known."""
+    """Return whether the energy is at most `most` above the hull, or above the lowest candidate if no hull is known."""
     if most is None:
         return True
     above = candidate.energy_above_lowest if candidate.e_above_hull is None else candidate.e_above_hull

@@ -1,4 +1,4 @@
-"""What no crystal of a composition can be, told in one sentence before any work."""
+"""Constraints that no crystal of a composition can satisfy, reported in one sentence before any work."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from lcoms.structure.crystal import Composition
 from lcoms.structure.symmetry import space_group_symbol
 from lcoms.structure.wyckoff_choices import wyckoff_choices
 
-LEAST_VOLUME, MOST_VOLUME = 2.0, 200.0  # cubic angstrom an atom; no crystal is outside
-MOST_NAMED = 3  # space groups
+LEAST_VOLUME, MOST_VOLUME = 2.0, 200.0  # cubic angstrom per atom; no crystal lies outside
+MOST_NAMED = 3  # space groups listed in a message
 
 
 def check_constraints(
     constraints: ConstraintSpec, composition: Composition, largest: int, units: tuple[int, int] | None = None
 ) -> None:
-    """Whether any crystal of a composition can satisfy them.
+    """Check that a crystal of the composition can satisfy the constraints.
 
     Args:
-        largest: atoms in the largest cell that is tried.
-        units: least and most formula units in the primitive cell that are asked for; None: any.
+        largest: number of atoms in the largest cell that is tried.
+        units: smallest and largest requested number of formula units in the primitive cell; None: any.
 
     Raises:
-        FormulaError: no cell of these sizes holds the composition in the space group, or two constraints exclude each
-            other.
-        ConfigError: there is no prototype of a name.
+        FormulaError: no cell of these sizes can hold the composition in the space group, or two constraints exclude
+            each other.
+        ConfigError: there is no prototype of a given name.
     """
     reduced = composition.reduced
     low, high = units or (1, largest)
@@ -143,6 +143,6 @@ def _range(low: int, high: int) -> str:
 
 
 def _names(groups: Sequence[int]) -> str:
-    """The first of some space groups."""
+    """Return the names of the first few space groups and the number of others."""
     named = " or ".join(f"{space_group_symbol(group)} ({group})" for group in groups[:MOST_NAMED])
     return f"{named} or {len(groups) - MOST_NAMED} others" if len(groups) > MOST_NAMED else named

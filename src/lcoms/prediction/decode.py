@@ -1,4 +1,4 @@
-"""The second stage: proposals to decoded crystals - latent descent, decoding, symmetry, duplicates, order."""
+"""The second stage: from proposals to decoded crystals (latent descent, decoding, symmetry, duplicates, order)."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, TOLERANCE_LADDER, Symmetrised, same_space_group, symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
-MOST_GROUPS = 6  # of those asked for, that a latent without a template is decoded within
+MOST_GROUPS = 6  # requested groups within which a latent without a template is decoded
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedSet:
-    """All decoded crystals of one composition, and what became of the rest.
+    """All decoded crystals of one composition, and counts of those discarded.
 
     Attributes:
-        crystals: distinct, in the order of their score.
-        direct: known crystals and templates of large cells as they are; they are relaxed in any case.
-        random_symmetric: random symmetric crystals, worth nothing before they are relaxed.
-        left_out: prototype probability of cells too large to be tried, and atoms in the most probable of them.
-        known_passed_over: known crystals of the composition that were not taken directly: high above the hull, too
-            large or too many.
-        contradicting: how many decoded crystals contradict the constraints, and were not taken further.
-        n_proposals: descents.
-        n_invalid: decodes without a valid crystal.
-        n_too_close: crystals whose atoms come closer than `MIN_DISTANCE`.
-        n_duplicates: crystals equal to a better one.
+        crystals: distinct crystals in the order of their score.
+        direct: known crystals and templates of large cells, used without decoding and always relaxed.
+        random_symmetric: random symmetric crystals; candidates only after relaxation.
+        left_out: prototype probability of cells too large to try, and number of atoms in the most probable of them.
+        known_passed_over: number of known crystals of the composition that were not taken directly: high above the
+            hull, too large or too many.
+        contradicting: numbers of decoded crystals discarded because they contradict the constraints.
+        n_proposals: number of descents.
+        n_invalid: number of descents without a valid crystal.
+        n_too_close: number of crystals with atoms closer than `MIN_DISTANCE`.
+        n_duplicates: number of crystals equal to a better one.
     """
 
     composition: Composition
@@ -62,7 +62,7 @@ class DecodedSet:
 
 
 def nothing_decoded(composition: Composition) -> DecodedSet:
-    """No crystal at all."""
+    """Return a set without crystals."""
     return DecodedSet(composition.reduced, (), (), 0, 0, 0, 0)
 
 
@@ -73,7 +73,7 @@ def decode(
     spec: PredictionSpec,
     generator: torch.Generator,
 ) -> DecodedSet:
-    """Descend from the proposals and decode where they arrive."""
+    """Descend from the proposals and decode the resulting latents."""
     search = spec.search
     cells = [composition.scaled(proposal.n_formula_units) for proposal in proposals]
     z0 = torch.stack([proposal.latent for proposal in proposals])
@@ -101,7 +101,7 @@ def decode(
 
 
 def drop_duplicates(crystals: Sequence[Decoded]) -> list[Decoded]:
-    """Crystals without those that are the same structure as an earlier one; the earlier one counts them."""
+    """Return the crystals without duplicates of an earlier one, which counts them."""
     distinct: list[Decoded] = []
     for crystal in crystals:
         for place, other in enumerate(distinct):
@@ -115,7 +115,7 @@ def drop_duplicates(crystals: Sequence[Decoded]) -> list[Decoded]:
 
 
 def _commonest(constraints: ConstraintSpec, composition: Composition, bundle: WeightBundle) -> list[int]:
-    """Those of the groups asked for, or that the cell allows, most frequent among the templates: `MOST_GROUPS`."""
+    """Return the `MOST_GROUPS` most frequent groups among the templates that are requested and that the cell allows."""
     groups, cell = groups_in_effect(constraints, composition), constraints.known_cell
     if not groups and cell is None:
         return []
@@ -125,7 +125,7 @@ def _commonest(constraints: ConstraintSpec, composition: Composition, bundle: We
 
 
 def _constraints(proposal: Proposal, asked: Sequence[int]) -> list[Constraint]:
-    """Within which groups a latent is decoded: that of its template, else those that the user asks for, else any."""
+    """Return the groups to decode a latent within: that of its template, else those requested, else none."""
     p = proposal
     if p.space_group:
         return [Constraint(p.space_group, 1.0, p.wyckoff_sequence, p.sites, p.cell_code, p.orbits)]
@@ -135,7 +135,7 @@ def _constraints(proposal: Proposal, asked: Sequence[int]) -> list[Constraint]:
 def _symmetrised(
     decodes: Sequence[tuple[int, Decode]], proposals: Sequence[Proposal], descent: DescentResult, bundle: WeightBundle
 ) -> list[Decoded]:
-    """Decoded crystals, each with the row of its proposal, on their symmetry and with their energies."""
+    """Return decoded crystals, each given with the row of its proposal, symmetrised and with energies."""
     symmetric = [
         symmetrise(one.crystal, ladder=NEAR_LADDER if one.space_group else TOLERANCE_LADDER) for _, one in decodes
     ]
@@ -163,7 +163,7 @@ def _symmetrised(
 
 
 def in_order(crystals: Sequence[Decoded], bundle: WeightBundle) -> list[Decoded]:
-    """Best first, with all that led to each crystal in its score."""
+    """Return the crystals best first, their scores including all duplicates merged into each."""
     weights = bundle.ranking.decoded
     scored = [replace(d, score=weights.score(d.energy_per_atom, d)) for d in crystals]
     return sorted(scored, key=_score)
@@ -176,7 +176,7 @@ def _random_symmetric(
     bundle: WeightBundle,
     spec: PredictionSpec,
 ) -> list[Decoded]:
-    """Random symmetric crystals in cells such as the proposals have, those of lowest energy by the surrogate."""
+    """Return the random symmetric crystals of lowest surrogate energy, in cells of the same sizes as the proposals."""
     config = spec.search.random_symmetric
     if not config.n:
         return []
@@ -199,7 +199,7 @@ def _random_symmetric(
 
 
 def _undescended(draw: SymmetricDraw, energy: float, latent: Tensor) -> Decoded:
-    """A random symmetric crystal, which no descent led to."""
+    """Return a random symmetric crystal, which no descent led to, as a decoded one."""
     crystal = draw.crystal
     units = crystal.composition.n_formula_units
     found = Symmetrised(crystal, draw.space_group, NEAR_LADDER[0])

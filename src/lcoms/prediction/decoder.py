@@ -1,8 +1,9 @@
-"""Decoding within space groups: atoms stay on Wyckoff positions, so that few coordinates are left to be found.
+"""Decoding within space groups: atoms stay on Wyckoff positions, so that few free coordinates remain.
 
-For each latent a few settings are tried - a space group, the positions that training crystals of the stoichiometry
-take in it, a lattice the group allows near the one that the lattice head reads - and of all samples those that encode
-nearest to the latent are kept. Where the site codes of a library entry tell where atoms sit, annealing begins there.
+Several settings are tried for each latent: a space group, the Wyckoff positions that training crystals of the
+stoichiometry occupy in it, and a lattice that the group allows near the one predicted by the lattice head. Of all
+samples, those whose encodings are nearest to the latent are kept. If the site codes of a library entry give the
+positions of the atoms, annealing starts from these.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SAMPLES_PER_COORDINATE = 2  # more would be wasted where few coordinates are fre
 
 
 class Setting(NamedTuple):
-    """What a sample starts from, and what share of the samples it deserves."""
+    """Starting point of a sample, and its weight in the distribution of samples."""
 
     start: GroupStart
     weight: float
@@ -45,10 +46,10 @@ class Constraint(NamedTuple):
     """A space group to decode within.
 
     Attributes:
-        wyckoff_sequence: place of the Wyckoff sequence among those of the group; -1 for the most usual ones.
-        sites: codes of where the orbits of the sequence sit, in its order; none where unknown.
-        cell_code: code of the conventional cell that they refer to.
-        orbits: what sits where, instead of a sequence; the sites then are in their order.
+        wyckoff_sequence: index of the Wyckoff sequence among those of the group; -1 for the most frequent ones.
+        sites: codes of the positions of the orbits, in the order of the sequence; empty if unknown.
+        cell_code: code of the conventional cell that the sites refer to.
+        orbits: orbits with their elements, instead of a sequence; the sites are then in this order.
     """
 
     space_group: int
@@ -60,11 +61,11 @@ class Constraint(NamedTuple):
 
 
 class Decode(NamedTuple):
-    """A crystal that came from a latent.
+    """A crystal decoded from a latent.
 
     Attributes:
-        distance: of its own latent from the one that was decoded.
-        space_group: within which it was decoded, 0 for a free decode.
+        distance: between its own latent and the one that was decoded.
+        space_group: group within which it was decoded; 0 for decoding without symmetry.
     """
 
     crystal: Crystal
@@ -83,16 +84,16 @@ def decode_latents(
     also_freely: bool = False,
     known: KnownCell | None = None,
 ) -> list[list[Decode]]:
-    """Decode each latent within the space groups it is constrained to, and freely where there is nothing to go by.
+    """Decode each latent within its space groups, and without symmetry if it has none or they give no crystal.
 
     Args:
         compositions: contents of the cells.
-        also_freely: decode without symmetry where there is something to go by, too.
-        constraints: what to try for each latent; nothing, or P1 without sites, for a free decode.
-        known: a cell of the user's, which all lattices must be; then nothing is decoded freely.
+        also_freely: decode without symmetry even if the space groups give crystals.
+        constraints: what to try for each latent; nothing, or P1 without sites, to decode without symmetry.
+        known: cell given by the user, which all lattices must match; nothing is then decoded without symmetry.
 
     Returns:
-        Distinct crystals of each latent, those that encode nearest to it first; none where no decode was valid.
+        Distinct crystals of each latent, those that encode nearest to it first; none if no decode was valid.
     """
     config = config or DecoderSpec()
     decoded: list[list[Decode]] = [[] for _ in range(len(z))]
@@ -121,16 +122,16 @@ def decode_within_groups(
     config: DecoderSpec | None = None,
     known: KnownCell | None = None,
 ) -> list[list[Decode]]:
-    """Decode each latent within the space groups that are it is constrained to.
+    """Decode each latent within the space groups it is constrained to.
 
     Args:
         compositions: contents of the primitive cells.
         constraints: what to try for each latent.
-        known: a cell of the user's, which all lattices must be.
+        known: cell given by the user, which all lattices must match.
 
     Returns:
-        The crystals of all samples; none for latents without any setting: groups in which no training crystal had these
-        counts, or no lattice fits.
+        The crystals of all samples; none for latents without a setting, that is, for groups in which no training
+        crystal had these counts or no lattice fits.
     """
     config = config or DecoderSpec()
     lattices = model.predict_lattices(z, compositions).double().numpy()
@@ -147,7 +148,7 @@ def decode_within_groups(
 def _free(
     bundle: WeightBundle, z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
 ) -> list[Decode | None]:
-    """One decode of each latent without symmetry."""
+    """Decode each latent once without symmetry."""
     crystals = bundle.cdvae.decode(z, compositions, generator)
     rows = [row for row, crystal in enumerate(crystals) if crystal is not None]
     decoded: list[Decode | None] = [None] * len(z)
@@ -162,7 +163,7 @@ def _free(
 
 
 def _nearest_distinct(found: Sequence[Decode], n: int) -> list[Decode]:
-    """The nearest crystals, each unlike the ones before."""
+    """Return the n nearest distinct crystals."""
     kept: list[Decode] = []
     for one in sorted(found, key=lambda one: one.distance):
         if len(kept) == n:
@@ -173,13 +174,13 @@ def _nearest_distinct(found: Sequence[Decode], n: int) -> list[Decode]:
 
 
 class _Search:
-    """The samples made so far.
+    """Samples made so far.
 
     Attributes:
-        keep_lattices: whether crystals take the lattices of their settings, not those that the decode made of them.
+        keep_lattices: whether crystals keep the lattices of their settings instead of the decoded ones.
         found: valid crystals of each latent.
-        nearest: for each latent, the least distance that each of its settings has reached.
-        done: samples.
+        nearest: smallest distance reached by each setting of each latent.
+        done: number of samples.
     """
 
     def __init__(
@@ -199,7 +200,7 @@ class _Search:
         self.done = 0
 
     def round(self, samples: Sequence[Sequence[int]]) -> None:
-        """Try each setting of each latent so many times."""
+        """Sample each setting of each latent the given number of times."""
         jobs = [(row, at) for row, some in enumerate(samples) for at, n in enumerate(some) for _ in range(n)]
         total = self.done + len(jobs)
         for start in range(0, len(jobs), ROWS_AT_ONCE):
@@ -226,7 +227,7 @@ def _settings(
     config: DecoderSpec,
     known: KnownCell | None,
 ) -> list[Setting]:
-    """Settings of a latent, those that deserve most samples first."""
+    """Return the settings of a latent, largest weight first."""
     if not np.isfinite(lattice).all():
         return []
     settings: list[Setting] = []
@@ -255,13 +256,13 @@ def _settings(
 def _fits(
     cell: SymmetricCell, lattice: Float[NDArray[np.float64], "3 3"], n: int, config: DecoderSpec
 ) -> list[Float[NDArray[np.float64], "3 3"]]:
-    """Lattices of the group that come near enough."""
+    """Return the lattices of the group within the largest allowed misfit."""
     fits = fitting_lattices(cell, lattice, n=n)
     return [fit.lattice for fit in fits if fit.misfit < config.max_misfit]
 
 
 def _first_round(settings: Sequence[Setting], config: DecoderSpec) -> list[int]:
-    """So many for each with known sites; of the others one each while there are enough, then by the weights' roots."""
+    """Return samples per setting: a fixed number with known sites; else one each, then by the roots of the weights."""
     n = np.array([_coded_samples(setting, config) for setting in settings], dtype=np.int64)
     roots = np.sqrt([setting.weight for setting in settings])
     most = np.array([_most_samples(setting) if setting.start.coords is None else 0 for setting in settings])
@@ -277,7 +278,7 @@ def _coded_samples(setting: Setting, config: DecoderSpec) -> int:
 
 
 def _second_round(settings: Sequence[Setting], nearest: NDArray[np.float64], config: DecoderSpec) -> list[int]:
-    """More samples for the settings that came nearest, none where one is near enough."""
+    """Return the additional samples for the settings that came nearest; none if one is already near enough."""
     n = [0] * len(settings)
     if not settings or nearest.min() < config.near_enough:
         return n

@@ -1,6 +1,6 @@
-"""Descent in latent space: from any start towards lower predicted energy at a fixed composition.
+"""Descent in latent space from any start towards lower predicted energy at a fixed composition.
 
-z <- z - eta dE(z, c)/dz in normalised latent space, plain gradient steps without momentum, line search or noise.
+z <- z - eta dE(z, c)/dz in normalised latent space: plain gradient steps without momentum, line search or noise.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ CHUNK = 1024
 
 @dataclass(frozen=True, eq=False)
 class DescentResult:
-    """Where descent ended.
+    """Result of a descent.
 
     Attributes:
-        z: latents at the end.
-        energies: predicted formation energies there, eV/atom.
+        z: final latents.
+        energies: predicted formation energies of the final latents, eV/atom.
         energy_path: predicted energies at the start and after each step, eV/atom.
-        path: latents at the start and after each step, where they were asked for.
+        path: latents at the start and after each step; None unless requested.
     """
 
     z: Float[Tensor, "n latent"]
@@ -43,15 +43,15 @@ def descend(
     step_size: float | None = None,
     keep_path: bool = False,
 ) -> DescentResult:
-    """Descend from many starts of many compositions at once; each follows its own gradient.
+    """Descend from many starts of many compositions at once, each along its own gradient.
 
     Args:
-        z0: latents to start from, as the encoder gives them.
-        step_size: in normalised latent space; None takes the one the surrogate was trained against.
+        z0: initial latents, as given by the encoder.
+        step_size: in normalised latent space; None: the one the surrogate was trained against.
         keep_path: also return the latents after every step.
 
     Raises:
-        ConfigError: a negative number of steps.
+        ConfigError: the number of steps is negative.
     """
     if steps < 0:
         raise ConfigError(f"descent needs 0 or more steps, not {steps}.")
@@ -79,10 +79,10 @@ def descend(
 def nearest_distance(
     points: Float[Tensor, "n latent"], data: Float[Tensor, "n_data latent"], *, skip_self: bool = False
 ) -> Float[Tensor, " n"]:
-    """Euclidean distance of each point to the nearest datum.
+    """Return the Euclidean distance of each point to the nearest data point.
 
     Args:
-        skip_self: leave out one datum at distance zero, for points that are themselves among the data.
+        skip_self: ignore one data point at distance zero, for points that are among the data.
     """
     rank = 2 if skip_self else 1
     parts = [torch.cdist(some, data).topk(rank, dim=1, largest=False).values[:, -1] for some in points.split(CHUNK)]
@@ -97,13 +97,13 @@ def typical_distance(
     generator: torch.Generator | None = None,
     n_samples: int = 2048,
 ) -> float:
-    """A quantile of the distances from data to their nearest neighbours in the data, in normalised latent space.
+    """Return a quantile of the nearest-neighbour distances within the data, in normalised latent space.
 
     Args:
-        generator: draws the samples it is estimated from; None takes evenly spaced data.
+        generator: draws the sample for the estimate; None takes evenly spaced data points.
 
     Raises:
-        ConfigError: fewer than two data.
+        ConfigError: fewer than two data points.
     """
     if len(reference) < 2:
         raise ConfigError("distances between data need at least two of them.")

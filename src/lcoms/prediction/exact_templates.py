@@ -1,8 +1,8 @@
-"""Templates with the elements on their exact sites: beside what the networks decode, and alone for larger cells.
+"""Templates with the new elements on their exact sites: in addition to decoded crystals, and alone for larger cells.
 
-A decode may miss the sites of its template, and what it puts on a little too high a symmetry stays there. The exact
-sites of a crystal that its source has relaxed need neither: an energy model tells from one evaluation of each which of
-them are worth a relaxation, and a few steps relax these.
+A decode may miss the sites of its template, and a crystal decoded with slightly too high a symmetry keeps it. The exact
+sites of a crystal that was relaxed by its source avoid both problems: one energy evaluation each shows which of them
+are worth a relaxation, and these relax in a few steps.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import Symmetrised, same_space_group
 from lcoms.templates.placing import ChosenTemplate, substitute
 
-PER_FACTOR_E = 0.03  # eV/atom by which a crystal on exact sites may lie higher for a factor e in its probability
+PER_FACTOR_E = 0.03  # eV/atom that a factor e in the probability of a crystal on exact sites compensates
 
 
 def with_direct_crystals(decoded: DecodedSet, direct: Direct, bundle: WeightBundle, spec: PredictionSpec) -> DecodedSet:
-    """The set with what needs no decoding: crystals that are relaxed in any case, and exact sites of likely templates.
+    """Return the set with crystals that need no decoding: those always relaxed, and likely templates on exact sites.
 
-    A decoded crystal takes over the exact sites where it is the same.
+    A decoded crystal that is the same structure takes over the exact sites.
     """
     groups = groups_in_effect(spec.constraints, decoded.composition)
     likely = [one for one in direct.likely if not groups or one.template.sites.space_group in groups]
@@ -55,11 +55,11 @@ def with_direct_crystals(decoded: DecodedSet, direct: Direct, bundle: WeightBund
 def on_exact_sites(
     composition: Composition, templates: Sequence[ChosenTemplate], bundle: WeightBundle, n: int
 ) -> list[Decoded]:
-    """At most n crystals unlike one another on the exact sites of templates, those of the first ones.
+    """Return at most n distinct crystals on the exact sites of the first templates.
 
     Templates of one structure may differ in their free coordinates, as pyrite and solid carbon dioxide do, or by small
-    distortions, as the trioxides of tungsten do. The further ones have of its probability what their greater chemical
-    distance leaves.
+    distortions, as the tungsten trioxides do. After the first, the probability of each is reduced by its additional
+    chemical distance.
     """
     if bundle.templates is None:
         return []
@@ -82,7 +82,7 @@ def on_exact_sites(
             orbits=sites.orbits,
         )
         decoded = Decoded.as_is(Symmetrised(crystal, sites.space_group, EXACT_SYMPREC), energy, proposal)
-        learned = crystal.n_atoms <= bundle.max_atoms  # of larger cells the networks know nothing
+        learned = crystal.n_atoms <= bundle.max_atoms  # the networks were not trained on larger cells
         made.append(replace(decoded, latent_distance=float((latent - own).norm())) if learned else decoded)
     return made
 
@@ -90,7 +90,7 @@ def on_exact_sites(
 def _unlike(
     composition: Composition, templates: Sequence[ChosenTemplate], element_volumes: NDArray[np.float64], n: int
 ) -> tuple[list[ChosenTemplate], list[Crystal]]:
-    """The first n templates that give crystals unlike those before, with these."""
+    """Return the first n templates that give distinct crystals, and these crystals."""
     chosen: list[ChosenTemplate] = []
     crystals: list[Crystal] = []
     made: dict[tuple[int, int], list[Crystal]] = {}
@@ -107,7 +107,7 @@ def _unlike(
 
 
 def beside(decoded: Sequence[Decoded], exact: Sequence[Decoded]) -> list[Decoded]:
-    """Decoded crystals, those that an exact one is the same as with its exact sites; then the other exact ones."""
+    """Return decoded crystals, moved to exact sites if an exact crystal is the same, then the other exact crystals."""
     left, found = list(exact), []
     for one in decoded:
         same = next((other for other in left if _same(one, other)), None)
@@ -121,10 +121,10 @@ def beside(decoded: Sequence[Decoded], exact: Sequence[Decoded]) -> list[Decoded
 
 
 def worth_relaxing(decoded: DecodedSet, oracle: EnergyOracle, spec: RelaxationSpec) -> list[Decoded]:
-    """The crystals that are relaxed: the best ones, those taken directly, and the random symmetric ones.
+    """Return the crystals to relax: the best ones, those taken directly, and the random symmetric ones.
 
-    Half of the best are crystals on exact sites, those that the energy model and their probability speak for; the
-    others are the first in the surrogate's order.
+    Half of the best are crystals on exact sites, selected by energy and probability; the others are the first in the
+    surrogate's order.
     """
     exact = [one for one in decoded.crystals if one.is_exact]
     crystals = compressed([one.crystal for one in exact], oracle, spec.pressure)

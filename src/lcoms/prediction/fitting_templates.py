@@ -1,8 +1,8 @@
-"""Exact templates that have the space group or the cell asked for, however little probable they are.
+"""Exact templates with the requested space group or cell, however improbable they are.
 
-Without constraints the networks decode the most probable templates. A group or a cell leaves few, which are worth a
-relaxation each, from their exact sites: those of the stoichiometry, and those of others whose orbits can be shared out
-among the elements, as those of sulphur in LaS2 among S and Se.
+Without constraints, the networks decode the most probable templates. A space group or a cell leaves only a few, each
+worth a relaxation from its exact sites: templates of the same stoichiometry, and those of others whose orbits can be
+divided among the elements, such as the sulphur orbits of LaS2 between S and Se.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from lcoms.templates.substitution import shared_out, substituted
 MANY = 10_000
 PER_STRUCTURE = 2
 MOST_SAME, MOST_OTHER = 8, 4  # templates of the stoichiometry, and of others
-MOST_ATOMS = 24  # in the primitive cell where no cell is known; larger ones take more time than they are worth
-MOST_TOGETHER = 160  # atoms of all of them
+MOST_ATOMS = 24  # in the primitive cell if no cell is known; larger ones take more time than they are worth
+MOST_TOGETHER = 160  # atoms in all of them
 LEAST_APART = 0.7  # angstrom; H-H bonds are 0.74
 
 
 class _Placed(NamedTuple):
-    """A template with the elements of the composition.
+    """A template with the elements of the composition on its sites.
 
     Attributes:
-        sequence: place of the Wyckoff sequence in the statistics; -1 where the orbits stand for it.
-        orbits: what sits where, for a template of another stoichiometry.
+        sequence: index of the Wyckoff sequence in the statistics; -1 if the orbits are given instead.
+        orbits: orbits with their elements, for a template of another stoichiometry.
     """
 
     template: Template
@@ -54,9 +54,9 @@ class _Placed(NamedTuple):
 
 
 def fitting_templates(composition: Composition, bundle: WeightBundle, spec: PredictionSpec) -> list[Decoded]:
-    """Crystals of the most probable templates that have the group or the cell asked for; none where neither is asked.
+    """Return crystals of the most probable templates with the requested group or cell; none if neither is given.
 
-    They are as if they had been decoded, so that what the networks make of the same templates counts once.
+    They are returned as decoded crystals, so that duplicates decoded from the same templates are merged with them.
     """
     known, target = spec.constraints, composition.reduced
     if bundle.templates is None or spec.search.start != "library" or not (known.space_groups or known.cell):
@@ -73,7 +73,7 @@ def fitting_templates(composition: Composition, bundle: WeightBundle, spec: Pred
 
 
 def _affordable(found: Iterator[_Placed], n: int) -> list[_Placed]:
-    """The first n, fewer where they have many atoms."""
+    """Return the first n, or fewer if they have many atoms."""
     kept: list[_Placed] = []
     for one in islice(found, n):
         if kept and sum(other.found.crystal.n_atoms for other in (*kept, one)) > MOST_TOGETHER:
@@ -85,7 +85,7 @@ def _affordable(found: Iterator[_Placed], n: int) -> list[_Placed]:
 def _of_the_stoichiometry(
     target: Composition, bundle: WeightBundle, templates: ExactTemplates, spec: PredictionSpec
 ) -> Iterator[_Placed]:
-    """Templates of the composition's stoichiometry that fit, the most probable structures first."""
+    """Yield fitting templates of the composition's stoichiometry, the most probable structures first."""
     units, known = _units(target, spec), spec.constraints
     same = spec.search.exclude_same
     choice = TemplateChoice(n=MANY, units=units, exclude_same=same, max_per_structure=PER_STRUCTURE)
@@ -103,14 +103,14 @@ def _of_the_stoichiometry(
         found = Symmetrised(crystal, sites.space_group, EXACT_SYMPREC)
         orbits = sites.orbits if sequence < 0 else ()
         farther = one.distance - nearest.setdefault(one.template.structure, one.distance)
-        left = exp(-bundle.library.similarity.sharpness * max(farther, 0.0))  # as of `on_exact_sites`
+        left = exp(-bundle.library.similarity.sharpness * max(farther, 0.0))  # as in `on_exact_sites`
         yield _Placed(one.template, found, one.distance, left * one.prototype_probability, sequence, orbits)
 
 
 def _of_others(
     target: Composition, bundle: WeightBundle, templates: ExactTemplates, spec: PredictionSpec
 ) -> Iterator[_Placed]:
-    """Templates of other stoichiometries that fit, the most probable first, their orbits shared out (`shared_out`)."""
+    """Yield fitting templates of other stoichiometries, most probable first, with divided orbits (`shared_out`)."""
     known, library, units = spec.constraints, bundle.library, _units(target, spec)
     unseen = library.nearest(
         target, 1, exclude=[target] if spec.search.exclude_same else [], max_atoms=units[1] * target.n_atoms
@@ -136,12 +136,12 @@ def _of_others(
 
 
 def _volume(composition: Composition, templates: ExactTemplates) -> float:
-    """Sum of the elements' volumes, cubic angstrom."""
+    """Return the sum of the elements' atomic volumes, cubic angstrom."""
     return float(templates.element_volumes[list(composition.atomic_numbers)] @ composition.counts)
 
 
 def _units(target: Composition, spec: PredictionSpec) -> tuple[int, int]:
-    """Least and most formula units in the primitive cell."""
+    """Return the smallest and largest number of formula units in the primitive cell."""
     search, cell = spec.search, spec.constraints.known_cell
     most = search.max_atoms or search.direct_atoms
     low, high = search.formula_units or (1, (most if cell is not None else min(most, MOST_ATOMS)) // target.n_atoms)
@@ -152,10 +152,10 @@ def _units(target: Composition, spec: PredictionSpec) -> tuple[int, int]:
 
 
 def _fits(crystal: Crystal, sites: ExactSites, constraints: ConstraintSpec) -> bool:
-    """Whether no atoms are too near, and the cell is the one that is asked for but for what relaxations change.
+    """Return whether no atoms are too close and the cell is the requested one, within what relaxation changes.
 
     Args:
-        crystal: the primitive cell of the sites, scaled.
+        crystal: scaled primitive cell of the sites.
     """
     if shortest_distance(crystal.lattice, crystal.frac_coords) < LEAST_APART:
         return False

@@ -17,11 +17,11 @@ from lcoms.structure.crystal import Crystal
 
 
 def read_hull(path: Path, spec: PredictionSpec) -> Hull:
-    """The hull of the phases in a file or folder (`oracles.hull.read_entries`).
+    """Return the hull of the phases in a file or folder (`oracles.hull.read_entries`).
 
     Raises:
-        ConfigError: nothing is relaxed, so that there are no energies to compare.
-        DataError: the file cannot be read, or a crystal of it has no energy.
+        ConfigError: nothing is relaxed, so there are no energies to compare; or a pressure is set.
+        DataError: the file cannot be read, or one of its crystals has no energy.
         OracleError: the energy model is not installed or cannot handle an element.
     """
     if spec.relaxation is None:
@@ -44,10 +44,10 @@ def read_hull(path: Path, spec: PredictionSpec) -> Hull:
 
 
 def predicted_hull(predictions: Sequence[Prediction], spec: PredictionSpec) -> Hull:
-    """The hull of the lowest candidates of predictions and of the elements, which under pressure must be among them.
+    """Return the hull of the lowest candidates and the elements, which must be predicted, too, if under pressure.
 
     Raises:
-        ConfigError: nothing is relaxed, so that there are no energies to compare.
+        ConfigError: nothing is relaxed, so there are no energies to compare.
     """
     if spec.relaxation is None:
         raise ConfigError("a hull needs relaxed energies; relax the candidates (--relax).")

@@ -1,9 +1,9 @@
 """`improve`: relax candidates, refit the surrogate to their energies, and descend again.
 
-The surrogate that ships has seen few crystals of a formula. Each round here relaxes some candidates with the energy
-model, fits a copy of the surrogate to the energies found - with its conservative term, and held to what it predicted
-before for latents of the training data - and descends on it from the best crystals so far and from templates that were
-not used yet.
+The surrogate that ships with the package has seen few crystals of a given formula. Each round relaxes several
+candidates with the energy model, fits a copy of the surrogate to the resulting energies (with its conservative term,
+and restrained to its earlier predictions for latents of the training data), and descends on it from the best crystals
+so far and from unused templates.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import STANDARD_SYMPREC
 from lcoms.templates.wyckoff_statistics import described
 
-EVERY = 10**6  # without a limit on the candidates that are kept
+EVERY = 10**6  # no limit on the number of candidates kept
 
 
 @dataclass(frozen=True)
 class ImproveConfig:
-    """How the rounds go.
+    """Options of the rounds.
 
     Attributes:
-        budget: relaxations in all.
-        batch: relaxations of a round.
-        n_best: crystals that each round begins from again.
-        variations: starts from each of them.
-        noise: of those starts, in standard deviations of the training latents.
-        refit: how the surrogate is fitted.
-        highest: eV/atom above the lowest; higher energies are taken for that.
+        budget: total number of relaxations.
+        batch: number of relaxations per round.
+        n_best: number of crystals from which each round starts again.
+        variations: number of starts from each of them.
+        noise: added to those starts, in standard deviations of the training latents.
+        refit: options for fitting the surrogate.
+        highest: eV/atom above the lowest energy at which energies are capped.
     """
 
     budget: int = 48
@@ -66,14 +66,14 @@ class ImproveConfig:
 
 @dataclass(frozen=True)
 class Round:
-    """What a round brought.
+    """Results of a round.
 
     Attributes:
-        relaxed: relaxations so far.
-        distinct: distinct relaxed crystals so far.
-        lowest: eV/atom by the oracle, the lowest so far; infinite while there is none.
-        error_before, error_after: mean absolute error of the surrogate on differences of the energies known, eV/atom,
-            before and after it was fitted to them.
+        relaxed: number of relaxations so far.
+        distinct: number of distinct relaxed crystals so far.
+        lowest: lowest energy so far by the oracle, eV/atom; infinite while there is none.
+        error_before, error_after: mean absolute error of the surrogate in differences between the known energies,
+            eV/atom, before and after the fit to them.
     """
 
     relaxed: int
@@ -92,19 +92,19 @@ def improve(
     progress: Tell | None = None,
     checkpoint: Path | None = None,
 ) -> Prediction:
-    """Candidates from several rounds of relaxation and descent, ranked as those of one prediction.
+    """Return candidates from several rounds of relaxation and descent, ranked like those of a single prediction.
 
     Args:
-        predictor: whose specification asks for relaxation.
-        on_round: called with the figures of each round.
-        progress: called with what is being done.
-        checkpoint: a file that keeps each relaxation as soon as it is there; a later call takes them from it, also one
-            with a larger budget.
+        predictor: its specification must include relaxation.
+        on_round: called with the results of each round.
+        progress: called with each step.
+        checkpoint: file to which each relaxation is written as soon as it is finished; a later call reads them from
+            it, even with a larger budget.
 
     Raises:
         FormulaError: the weights cannot handle the composition.
         OracleError: the energy model cannot handle the elements.
-        ConfigError: the specification asks for no relaxation.
+        ConfigError: the specification includes no relaxation.
     """
     bundle, spec = predictor.bundle, predictor.spec
     if spec.relaxation is None:
@@ -148,7 +148,8 @@ def improve(
             after = relative_error(surrogate, known, composition)
             on_round(Round(done.n_relaxations, len(ranked), min(energies, default=inf), before, after))
     made = predictor.finish(_all(sets), done)
-    return replace(made, candidates=tuple(replace(c, probability=None) for c in made.candidates))  # fitted on others
+    # Probabilities are calibrated for single predictions only.
+    return replace(made, candidates=tuple(replace(c, probability=None) for c in made.candidates))
 
 
 def _in_round(tell: Tell, number: int, progress: Progress) -> None:
@@ -156,12 +157,12 @@ def _in_round(tell: Tell, number: int, progress: Progress) -> None:
 
 
 def replace_surrogate(predictor: Predictor, surrogate: ConservativeSurrogate) -> Predictor:
-    """The same predictor with another surrogate."""
+    """Return the predictor with another surrogate."""
     return predictor.with_bundle(replace(predictor.bundle, surrogate=surrogate))
 
 
 def _all(sets: Sequence[DecodedSet]) -> DecodedSet:
-    """What was decoded in all rounds, as one; all of it was relaxed."""
+    """Return the crystals decoded in all rounds as one set; all were relaxed."""
     return replace(
         sets[0],
         crystals=tuple(one for some in sets for one in some.crystals),
@@ -173,7 +174,7 @@ def _all(sets: Sequence[DecodedSet]) -> DecodedSet:
 
 
 def _together(first: RelaxedSet, second: RelaxedSet) -> RelaxedSet:
-    """Relaxations of two rounds as one."""
+    """Return the relaxations of two rounds as one set."""
     return RelaxedSet(
         (*first.chosen, *second.chosen),
         (*first.usable, *second.usable),
@@ -185,7 +186,7 @@ def _together(first: RelaxedSet, second: RelaxedSet) -> RelaxedSet:
 
 
 def _new(decoded: DecodedSet, seen: Sequence[Crystal], n: int) -> DecodedSet:
-    """The best crystals that are not known yet; random symmetric ones have no place in the rounds."""
+    """Return the n best crystals not seen yet; the rounds use no random symmetric ones."""
     fresh = (one for one in decoded.crystals if not any(matches(one.crystal, old, STRICT) for old in seen))
     return replace(decoded, crystals=tuple(islice(fresh, n)), random_symmetric=())
 
@@ -193,7 +194,7 @@ def _new(decoded: DecodedSet, seen: Sequence[Crystal], n: int) -> DecodedSet:
 def _variations(
     ranked: Sequence[Candidate], bundle: WeightBundle, rounds: ImproveConfig, generator: torch.Generator
 ) -> list[Proposal]:
-    """Latents around those of the best relaxed crystals, to be decoded within the same group and sequence."""
+    """Return latents around those of the best relaxed crystals, to be decoded within the same group and sequence."""
     best = ranked[: rounds.n_best]
     spread = bundle.surrogate.latent_std
     proposals = []
@@ -211,14 +212,14 @@ def _variations(
                     n_formula_units=composition.n_formula_units,
                     space_group=group,
                     wyckoff_sequence=sequence,
-                    sites=(),  # atoms may start anywhere, so that something new can come
+                    sites=(),  # atoms may start anywhere, so that new structures can form
                 )
             )
     return proposals
 
 
 def _known(done: RelaxedSet, predictor: Predictor, rounds: ImproveConfig) -> Known:
-    """Relaxed crystals, and the decoded ones that led to them, with their energies."""
+    """Return relaxed crystals, and the decoded ones that led to them, with their energies."""
     pairs: list[tuple[Crystal, float]] = []
     for one in [c.relaxed for c in predictor.rank(done.usable) if c.relaxed is not None]:
         pairs.append((one.crystal, one.energy_per_atom))

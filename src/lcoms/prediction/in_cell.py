@@ -1,8 +1,8 @@
-"""Crystals brought into a cell that the user knows, in which their atoms are then relaxed.
+"""Crystals strained into a cell that the user knows, in which their atoms are then relaxed.
 
-A measured cell is more exact than a relaxed one: energy models err by 1 to 3 %, and by more where layers are held
-together by dispersion. The strain is the smallest that leads to the cell in any of its settings, and of that the part
-that keeps the crystal's symmetry.
+A measured cell is more accurate than a relaxed one: energy models have errors of 1 to 3 %, and larger ones if layers
+are held together by dispersion. The strain is the smallest one that leads to any setting of the cell; only the part
+that keeps the crystal's symmetry is applied.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import primitive_standard
 
 SYMPREC = 0.05  # angstrom
-FORBIDDEN_STRAIN = 0.005  # standard deviation of what a measured cell is off where symmetry says what it must be
+FORBIDDEN_STRAIN = 0.005  # standard deviation of the error of a measured cell in strains that symmetry forbids
 MOST_PENALTY = 0.3  # eV/atom
 
 Matrix = Float[NDArray[np.float64], "3 3"]
 
 
 def starts(crystals: Sequence[Crystal], spec: PredictionSpec, oracle: EnergyOracle | None) -> list[Crystal]:
-    """Crystals as they are relaxed: compressed by the pressure, or in the cell that is known."""
+    """Return crystals as they enter relaxation: compressed by the pressure, or in the known cell."""
     cell = spec.constraints.known_cell
     if cell is not None:
         return in_known_cell(crystals, cell)
@@ -40,12 +40,12 @@ def starts(crystals: Sequence[Crystal], spec: PredictionSpec, oracle: EnergyOrac
 
 
 def in_known_cell(crystals: Sequence[Crystal], cell: KnownCell) -> list[Crystal]:
-    """Crystals strained into a cell; as they are where their lattice is another one."""
+    """Return crystals strained into a cell; unchanged if their lattice is a different one."""
     return [_strained(crystal, cell) for crystal in crystals]
 
 
 def nearest_cell_first(candidates: Sequence[Candidate], cell: KnownCell | None) -> list[Candidate]:
-    """Candidates with a penalty where their symmetry does not allow the cell as it is, such as two unequal axes."""
+    """Return candidates in order, with a penalty if their symmetry does not allow the cell, such as unequal axes."""
     if cell is None:
         return list(candidates)
     told = [replace(one, score=one.score + _penalty(one.crystal, cell)) for one in candidates]
@@ -53,7 +53,7 @@ def nearest_cell_first(candidates: Sequence[Candidate], cell: KnownCell | None) 
 
 
 def _penalty(crystal: Crystal, cell: KnownCell) -> float:
-    """eV/atom; a Gaussian of the strain that is left."""
+    """Return the penalty (eV/atom) for the remaining strain, the error of which is Gaussian."""
     left = min((float(np.linalg.norm(strain)) for strain in _strains_of(crystal, cell)), default=0.0)
     return min(SCORE_ERROR / 2 * (left / FORBIDDEN_STRAIN) ** 2, MOST_PENALTY)
 
@@ -78,7 +78,7 @@ def _strained(crystal: Crystal, cell: KnownCell) -> Crystal:
 
 
 def _strains(base: Matrix, cell: KnownCell) -> Iterator[Matrix]:
-    """Symmetric strains of a lattice that give some basis of it the lengths and angles of the cell."""
+    """Yield symmetric strains of a lattice that give one of its bases the lengths and angles of the cell."""
     from pymatgen.core import Lattice
 
     tolerance = cell.tolerance + BEFORE_RELAXATION
@@ -87,7 +87,7 @@ def _strains(base: Matrix, cell: KnownCell) -> Iterator[Matrix]:
     )
     for _, _, scale in mappings:
         if round(abs(float(np.linalg.det(scale)))) == 1:
-            wanted = np.linalg.inv(scale) @ cell.lattice  # in an orientation of its own
+            wanted = np.linalg.inv(scale) @ cell.lattice  # in an arbitrary orientation
             stretch = np.linalg.inv(base) @ wanted
             values, vectors = np.linalg.eigh(stretch @ stretch.T)
             yield (vectors * np.sqrt(values)) @ vectors.T - np.eye(3)

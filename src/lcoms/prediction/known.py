@@ -1,8 +1,8 @@
-"""Known crystals: those of the very composition in the training data, and exact templates of large cells.
+"""Known crystals: those of the same composition in the training data, and exact templates of large cells.
 
-Both are taken as they are, without the networks: the exact sites of a crystal that its source has relaxed need no
-decoding. Candidates that are one of the known crystals are marked, and known crystals keep the order of their source,
-whose differences between polymorphs are more exact than those of the learned energy models.
+Both are used as they are, without the networks: the exact sites of a crystal that was relaxed by its source need no
+decoding. Candidates equal to a known crystal are marked, and known crystals keep the order of their source, whose
+energy differences between polymorphs are more accurate than those of the learned energy models.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from lcoms.templates.placing import (
 from lcoms.templates.prototypes import prototype_templates
 
 UNKNOWN_HEIGHT = 1.0  # eV/atom
-FEWEST = 3  # proposals that are decoded however probable larger cells are
+FEWEST = 3  # minimum number of decoded proposals, however probable larger cells are
 ALIKE = 6  # templates of one structure, whose free coordinates may differ
-ELEMENT_VOLUMES = np.array([0.0, *(atomic_volume(z) for z in range(1, 104))])  # cubic angstrom, where none are fitted
+ELEMENT_VOLUMES = np.array([0.0, *(atomic_volume(z) for z in range(1, 104))])  # cubic angstrom, if none are fitted
 
 
 class KnownEntry(NamedTuple):
-    """A known crystal, and how far it lies above the hull by all that its source says, eV/atom."""
+    """A known crystal and its height above the hull from all data of its source, eV/atom."""
 
     template: Template
     height: float
@@ -52,17 +52,17 @@ class KnownEntry(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Direct:
-    """Crystals and templates that need no decoding, and what their cells tell.
+    """Crystals and templates that need no decoding, and the probability of large cells.
 
     Attributes:
-        crystals: to be relaxed as they are.
-        likely: templates whose structures are none of these, of cells larger than what is decoded only the more
-            probable ones.
-        large: prototype probability of cells larger than what is decoded.
-        left_out: that part of it whose cells are too large to be tried.
-        larger: atoms in the most probable of those; 0 where there are none.
-        passed_over: known crystals of the composition that are not among the crystals.
-        contradicting: how many crystals contradict the constraints.
+        crystals: crystals to be relaxed without decoding.
+        likely: templates of other structures than these; in cells larger than those decoded, only the more probable
+            ones.
+        large: prototype probability of cells larger than those decoded.
+        left_out: the part of it in cells too large to try.
+        larger: number of atoms in the most probable of the latter; 0 if there are none.
+        passed_over: number of known crystals of the composition that are not among the crystals.
+        contradicting: numbers of crystals that contradict the constraints.
     """
 
     crystals: tuple[Decoded, ...] = ()
@@ -74,15 +74,15 @@ class Direct:
     contradicting: Contradictions = NONE_LEFT_OUT
 
     def worth_decoding(self, n: int) -> int:
-        """Of n proposals so many as the smaller cells have of the probability, but `FEWEST`."""
+        """Return how many of n proposals to decode: the share of probability in smaller cells, at least `FEWEST`."""
         return max(min(n, FEWEST), ceil(n * (1 - self.large)))
 
 
 def direct_crystals(composition: Composition, bundle: WeightBundle, spec: PredictionSpec, decoded_to: int) -> Direct:
-    """Known crystals and named prototypes of the composition, what constraints ask for, and likely templates.
+    """Return known crystals and named prototypes of the composition, those that constraints require, and templates.
 
     Args:
-        decoded_to: atoms in the largest cell that the networks decode.
+        decoded_to: number of atoms in the largest cell that the networks decode.
     """
     found, groups = _without_types(composition, bundle, spec.search, decoded_to), spec.constraints.space_groups
     fitting = fitting_templates(composition, bundle, spec)
@@ -94,7 +94,7 @@ def direct_crystals(composition: Composition, bundle: WeightBundle, spec: Predic
 
 
 def _of_types(composition: Composition, bundle: WeightBundle, constraints: ConstraintSpec) -> list[Decoded]:
-    """Crystals of the structure types that are asked for, with the elements in all ways."""
+    """Return crystals of the requested structure types, with the elements assigned in all possible ways."""
     volumes = ELEMENT_VOLUMES if bundle.templates is None else bundle.templates.element_volumes
     return [
         decoded_template(template, crystal, bundle, 0.0, 0.0)
@@ -104,7 +104,7 @@ def _of_types(composition: Composition, bundle: WeightBundle, constraints: Const
 
 
 def _without_types(composition: Composition, bundle: WeightBundle, search: SearchSpec, decoded_to: int) -> Direct:
-    """Known crystals of the composition, and templates."""
+    """Return known crystals and named prototypes of the composition, and likely templates."""
     if bundle.templates is None or search.start != "library":
         return Direct()
     most, limits = search.max_atoms or search.direct_atoms, bundle.ranking.known
@@ -122,7 +122,7 @@ def _without_types(composition: Composition, bundle: WeightBundle, search: Searc
     there = [one.template.structure for one in entries]
     named = [] if search.exclude_same else named_prototypes(composition, there, most, (low, high))[: search.known]
     crystals = [decoded_template(t, t.crystal, bundle, probabilities.get(t.structure, 0.0), 0.0) for t in own]
-    unseen = [0.0 if t.structure in probabilities else 1 / len(named) for t in named]  # others bring theirs when merged
+    unseen = [0.0 if t.structure in probabilities else 1 / len(named) for t in named]  # others get theirs when merged
     crystals += [decoded_template(t, t.crystal, bundle, p, 0.0) for t, p in zip(named, unseen, strict=True)]
     tried = {template.structure for template in (*own, *named)}
     likely = tuple(
@@ -140,12 +140,12 @@ def _without_types(composition: Composition, bundle: WeightBundle, search: Searc
 def named_prototypes(
     composition: Composition, structures: Collection[int], most: int, units: tuple[int, int]
 ) -> list[Template]:
-    """Named prototypes that are crystals of the composition, such as graphite, those with the fewest atoms first.
+    """Return named prototypes that are crystals of the composition, such as graphite, fewest atoms first.
 
     Args:
-        structures: ids of those that are left out.
-        most: atoms in the primitive cell.
-        units: least and most formula units in it.
+        structures: structure ids to exclude.
+        most: largest number of atoms in the primitive cell.
+        units: smallest and largest number of formula units in it.
     """
     found = [one.template for one in prototype_templates(composition)]
     kept = [
@@ -160,11 +160,11 @@ def named_prototypes(
 
 
 def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownEntry]:
-    """The known crystals of a composition, lowest first.
+    """Return the known crystals of a composition, lowest first.
 
-    The height above the hull is that of the source where it gives one. Where it gives only a formation energy, the
-    height is taken from where the hull lies by the others of the composition; it may be negative, since the source of
-    those did not know this one.
+    The height above the hull is that of the source, if it gives one. If it gives only a formation energy, the position
+    of the hull is taken from the other crystals of the composition; the height may then be negative, since their source
+    did not know this crystal.
     """
     found = known_entries(templates, composition)
     energies = np.array([t.formation_energy for t in found])
@@ -179,10 +179,10 @@ def known_of(composition: Composition, templates: ExactTemplates) -> list[KnownE
 
 
 def _told_apart(heights: NDArray[np.float64], energies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Heights with crystals that are equally high, by what sources of different dates say, put apart by their energies.
+    """Return heights in which equal ones, from sources of different dates, are separated by formation energy.
 
     Args:
-        energies: (n,) of formation, eV/atom, NaN where unknown.
+        energies: (n,) formation energies, eV/atom, NaN if unknown.
     """
     apart = heights.copy()
     for height in np.unique(heights):
@@ -192,14 +192,14 @@ def _told_apart(heights: NDArray[np.float64], energies: NDArray[np.float64]) -> 
 
 
 def _total(shares: Mapping[int, float], chosen: Sequence[ChosenTemplate]) -> float:
-    """Share of the structures of some templates, each counted once."""
+    """Return the total share of the structures of several templates, each structure counted once."""
     return float(sum(shares[structure] for structure in {one.template.structure for one in chosen}))
 
 
 def decoded_template(
     template: Template, crystal: Crystal, bundle: WeightBundle, probability: float, distance: float
 ) -> Decoded:
-    """A crystal on a template's sites, as if it had been decoded."""
+    """Return a crystal on a template's sites as a decoded one."""
     energy = bundle.energies([crystal])[0]
     proposal = Proposal(
         source=template.id,
@@ -215,15 +215,15 @@ def decoded_template(
 
 
 def given_crystal(structure: Crystal, proposal: Proposal, bundle: WeightBundle) -> Decoded:
-    """A structure of the user's as it is, to be relaxed beside what descent makes of it."""
+    """Return the user's structure as a decoded crystal, to be relaxed in addition to the results of the descent."""
     found = symmetrise(structure, ladder=NEAR_LADDER)
     return Decoded.as_is(found, bundle.energies([found.crystal])[0], proposal)
 
 
 def mark_known(candidates: Sequence[Candidate], entries: Sequence[KnownEntry]) -> list[Candidate]:
-    """The candidates with the known crystal that each of them is, the lowest in its source's order where it is several.
+    """Return the candidates, each marked with the known crystal that it is, the lowest in its source if several match.
 
-    A candidate is a known crystal that it matches strictly and whose space group it has.
+    A candidate is a known crystal if it matches it strictly and has its space group.
     """
     return [replace(candidate, known=_known(candidate, entries)) for candidate in candidates]
 
@@ -237,13 +237,13 @@ def _known(candidate: Candidate, entries: Sequence[KnownEntry]) -> Known | None:
 
 
 def known_first(candidates: Sequence[Candidate], weights: KnownWeights) -> list[Candidate]:
-    """Candidates in the order of their scores, those that are known in the order of their source.
+    """Return candidates in the order of their scores, the known ones in the order of their source.
 
-    The first of the known ones takes the best score among them less a bonus, the others lie above it by what their
-    source says.
+    The first known one takes the best score among the known ones less a bonus; the others lie above it by the energy
+    differences of their source.
 
     Args:
-        weights: say how far an unknown crystal must lie below the known ones to come before them.
+        weights: determine how far an unknown crystal must lie below the known ones to precede them.
     """
     heights = {id(c): c.known.height for c in candidates if c.known is not None and c.has_energy}
     if not heights:
@@ -257,9 +257,9 @@ def known_first(candidates: Sequence[Candidate], weights: KnownWeights) -> list[
 def in_known_order(
     candidates: Sequence[Candidate], composition: Composition, bundle: WeightBundle, spec: PredictionSpec
 ) -> list[Candidate]:
-    """With the marks of known crystals, and these in the order of their source; as they are for a benchmark.
+    """Return the candidates with known ones marked and in the order of their source; unchanged for a benchmark.
 
-    Under pressure the order stays, since that of the source was found without.
+    Under pressure the order is kept, since that of the source was determined at zero pressure.
     """
     if bundle.templates is None or spec.search.exclude_same:
         return list(candidates)

@@ -1,4 +1,4 @@
-"""A cell that the user knows, in any setting: which groups allow it, lattices to decode on, crystals that have it."""
+"""A cell that the user knows, in any setting: groups that allow it, lattices to decode on, crystals that have it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from lcoms.structure.symmetry import CENTRINGS, space_group_symbol
 from lcoms.structure.wyckoff import primitive_basis, symmetric_cell, wyckoff_positions
 
 Lattice = Float[NDArray[np.float64], "3 3"]
-POSSIBLE = (0.5, 4.0)  # volume over that of the elements; of 1195 ground states all lie between 0.75 and 3.2
-USUAL = (0.65, 2.6)  # nearly all of them
+POSSIBLE = (0.5, 4.0)  # volume relative to that of the elements; all of 1195 ground states lie between 0.75 and 3.2
+USUAL = (0.65, 2.6)  # range of nearly all of them
 LARGEST_CENTRING = 4
-OF_RELAXATION = 0.03  # by which relaxed cells err, relative; more in layered crystals
-BEFORE_RELAXATION = 0.08  # by which a decoded cell may differ more than the tolerance, relative
+OF_RELAXATION = 0.03  # relative error of relaxed cells; larger in layered crystals
+BEFORE_RELAXATION = 0.08  # relative; additional tolerance for decoded cells
 BODY_CENTRED = 71  # a group with the primitive vectors of a body-centred cell
 MOST_TOLERANCE = 0.2
 
 
 @dataclass(frozen=True)
 class KnownCell:
-    """Lengths and angles of a cell that a crystal has, primitive or conventional.
+    """Lengths and angles of a crystal's cell, primitive or conventional.
 
     Attributes:
         parameters: three lengths in angstrom and three angles in degrees.
-        tolerance: of lengths, relative, and of angles, in radians.
+        tolerance: relative for lengths, in radians for angles.
     """
 
     parameters: tuple[float, float, float, float, float, float]
@@ -43,46 +43,46 @@ class KnownCell:
 
     @cached_property
     def lattice(self) -> Lattice:
-        """(3, 3) rows in angstrom."""
+        """Lattice vectors, (3, 3) rows in angstrom."""
         return lattice_from_parameters(np.array(self.parameters[:3]), np.array(self.parameters[3:]))
 
     @property
     def volume(self) -> float:
-        """Cubic angstrom."""
+        """Volume, cubic angstrom."""
         return float(volume(self.lattice))
 
     def units(self, composition: Composition, *, usual: bool = False) -> tuple[int, ...]:
-        """Numbers of formula units that such a cell may hold, by the volumes of the elements."""
+        """Return the numbers of formula units that the cell may hold, from the atomic volumes of the elements."""
         low, high = USUAL if usual else POSSIBLE
         one = usual_volume(composition)
         least, most = int(np.ceil(self.volume / (high * one))), int(self.volume / (low * one))
         return tuple(range(max(1, least), most + 1))
 
     def primitive_units(self, composition: Composition, *, usual: bool = False) -> tuple[int, ...]:
-        """The same of the primitive cell, whichever of the centrings the lattice has."""
+        """Return the same for the primitive cell, for all possible centrings of the lattice."""
         cells = self.units(composition, usual=usual)
         found = {units // n for n in set(CENTRINGS.values()) for units in cells if units % n == 0}
         return tuple(sorted(found))
 
     def lattices(self, group: int) -> list[Lattice]:
-        """Primitive lattices of a space group that are those of this cell within the tolerance; none: it cannot be."""
+        """Return the primitive lattices of a space group that match this cell within the tolerance; may be empty."""
         return list(_lattices(self, group))
 
     def lattices_of(self, group: int, composition: Composition) -> list[Lattice]:
-        """Those of the lattices whose volume is usual for a primitive cell of these contents."""
+        """Return those of the lattices whose volume is usual for a primitive cell with these contents."""
         one = usual_volume(composition) * composition.n_formula_units
         return [lattice for lattice in _lattices(self, group) if USUAL[0] <= float(volume(lattice)) / one <= USUAL[1]]
 
     def fits(self, crystal: Crystal, *, relaxed: bool) -> bool:
-        """Whether a crystal, given by its primitive cell, has this cell but for errors of relaxations or decodes."""
+        """Return whether a crystal in its primitive cell has this cell, within errors of relaxation or decoding."""
         return has_cell(crystal, self.lattice, self.tolerance + (OF_RELAXATION if relaxed else BEFORE_RELAXATION))
 
 
 def read_cell(text: str) -> tuple[float, ...]:
-    """Lengths and angles as they are typed: six numbers with spaces or commas between.
+    """Return the lengths and angles in a text of six numbers separated by spaces or commas.
 
     Raises:
-        ConfigError: they are not six numbers.
+        ConfigError: the text is not six numbers.
     """
     parts = text.replace(",", " ").split()
     try:
@@ -98,10 +98,10 @@ def read_cell(text: str) -> tuple[float, ...]:
 
 
 def check_cell(parameters: tuple[float, ...], tolerance: float) -> None:
-    """Whether such a cell can be.
+    """Check that such a cell can exist.
 
     Raises:
-        ConfigError: a number is out of its range, or the angles close no cell.
+        ConfigError: a number is out of range, or no cell has these angles.
     """
     said = " ".join(f"{number:g}" for number in parameters)
     if not all(0.5 <= length <= 1000 for length in parameters[:3]):
@@ -117,7 +117,7 @@ def check_cell(parameters: tuple[float, ...], tolerance: float) -> None:
 
 
 def usual_volume(composition: Composition) -> float:
-    """Cubic angstrom of a formula unit by the usual volumes of its elements."""
+    """Return the volume of a formula unit (cubic angstrom) from the usual volumes of its elements."""
     reduced = composition.reduced
     return sum(atomic_volume(z) * n for z, n in zip(reduced.atomic_numbers, reduced.counts, strict=True))
 
@@ -134,7 +134,7 @@ def _lattices(cell: KnownCell, group: int) -> tuple[Lattice, ...]:
 
 
 def _settings(lattice: Lattice, group: int) -> list[Lattice]:
-    """The primitive cells that a cell may stand for: itself, or what the centring of a group leaves of it."""
+    """Return the primitive cells that a cell may represent: itself, or its reduction by the centring of a group."""
     letter = space_group_symbol(group)[0]
     if letter == "P":
         return [lattice]

@@ -1,4 +1,4 @@
-"""Which energy models are asked for: one that relaxes, and those that are asked about what comes out."""
+"""Choice of energy models: one that relaxes, and further ones that evaluate the relaxed crystals."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from lcoms.oracles.registry import DEFAULT_ORACLE, default_further
 
 @dataclass(frozen=True)
 class RankingSpec:
-    """How candidates are ranked.
+    """Options of the ranking.
 
     Attributes:
-        committee: names of further energy models; the mean of their energies and that of the model that relaxed counts.
+        committee: names of further energy models; candidates are ranked by the mean energy of these and the relaxing
+            model.
     """
 
     committee: tuple[str, ...] = ()
 
     def models(self, oracle: str | None) -> tuple[str, ...]:
-        """Names of the energy models, that which relaxes first; none where there is no such one.
+        """Return the names of the energy models, the relaxing one first; empty if there is none.
 
         Raises:
-            ConfigError: there are further models, and nothing is relaxed.
+            ConfigError: there are further models but nothing is relaxed.
         """
         if oracle is None and self.committee:
             raise ConfigError("a committee ranks relaxed crystals only; add --relax, or leave the committee out.")
@@ -33,12 +34,12 @@ class RankingSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What a person may choose of the energy models; None leaves the choice to what is installed.
+    """User options for the energy models; None leaves the choice to what is installed.
 
     Attributes:
-        relax: relax the best candidates and rank by energy models; None: where CHGNet is installed.
-        oracle: the energy model that relaxes.
-        committee: further energy models, whose energies count as much in the order; an empty one for none.
+        relax: relax the best candidates and rank by energy models; None: if CHGNet is installed.
+        oracle: energy model for relaxation.
+        committee: further energy models, with equal weight in the ranking; an empty one for none.
     """
 
     relax: bool | None = None
@@ -47,7 +48,7 @@ class ModelOptions:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of the energy models that this comes to, the one that relaxes first; none without relaxation."""
+        """Names of the resulting energy models, the relaxing one first; empty without relaxation."""
         relax = self.relax
         if relax is None:
             relax = find_spec("chgnet") is not None or self.oracle is not None
@@ -59,5 +60,5 @@ class ModelOptions:
 
     @property
     def named(self) -> dict[str, Any]:
-        """Options that name a model, which needs relaxation; None where they do not."""
+        """Options that name a model, which needs relaxation; None if they name none."""
         return {"oracle": self.oracle, "committee": self.committee or None}

@@ -13,7 +13,7 @@ from lcoms.templates.structure_probability import ALL_ALIKE
 
 
 def in_order(relaxed: Sequence[Relaxed], bundle: WeightBundle, spec: PredictionSpec) -> list[Candidate]:
-    """Distinct relaxed crystals of one composition, the most likely ground state first."""
+    """Return the distinct relaxed crystals of one composition, the most likely ground state first."""
     structures = ALL_ALIKE
     if relaxed and not spec.pressure:
         composition = relaxed[0].crystal.composition

@@ -1,4 +1,4 @@
-"""What a prediction leaves behind: CIF files, results.json, rows of a table and pymatgen structures."""
+"""Output of a prediction: CIF files, results.json, table rows and pymatgen structures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OURS = ("rank-*", RESULTS)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, and those above it.
+    """Make a folder for results, and its parents.
 
     Raises:
         LcomsError: it cannot be made.
@@ -46,7 +46,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> Path:
-    """Write the files of one formula in place of those of an earlier prediction, all of them or none.
+    """Write the files of one formula, replacing those of an earlier prediction, all or none.
 
     Raises:
         LcomsError: the folder cannot be written.
@@ -59,7 +59,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def results_folder(out: Path, formula: str) -> Path:
-    """The folder of a formula among results: its own name, unless one that differs only by case is there."""
+    """Return the results folder of a formula, named after it unless a folder that differs only in case exists."""
     try:
         names = [path.name for path in out.iterdir()]
     except OSError:
@@ -69,16 +69,16 @@ def results_folder(out: Path, formula: str) -> Path:
 
 
 def structure_files(candidates: Sequence[Candidate], made: Made, formats: Sequence[str] = ("cif",)) -> dict[str, str]:
-    """Names and texts of a file in each format for each candidate, in its conventional cell.
+    """Return the names and texts of a file in each format for each candidate, in its conventional cell.
 
-    Beside a candidate that was fitted to a powder pattern stands one with the fitted cell, and the fit of the first one
-    as a figure.
+    Candidates fitted to a powder pattern have a second file with the fitted cell; the fit of the first one is added as
+    a figure.
 
     Args:
-        made: how the candidates were made, which CIFs say.
+        made: how the candidates were made, as stated in the CIFs.
 
     Raises:
-        ConfigError: the format is unknown.
+        ConfigError: a format is unknown.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ConfigError(f"unknown format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
@@ -97,12 +97,12 @@ def structure_files(candidates: Sequence[Candidate], made: Made, formats: Sequen
 
 
 def cif_text(rank: int, candidate: Candidate, made: Made) -> str:
-    """The text of rank-NN.cif."""
+    """Return the text of rank-NN.cif."""
     return FORMATS["cif"].write(conventional(candidate.crystal), cif_items(rank, candidate, made))
 
 
 class Format(NamedTuple):
-    """How a crystal is written, with items by data name that a CIF takes."""
+    """Suffix of a file format, and the function that writes a crystal and, in a CIF, items by data name."""
 
     suffix: str
     write: Callable[[Crystal, Mapping[str, str]], str]
@@ -117,12 +117,12 @@ FORMATS: Mapping[str, Format] = {
 
 
 def cif_name(rank: int) -> str:
-    """File name of a candidate."""
+    """Return the file name of a candidate."""
     return f"rank-{rank:02d}.cif"
 
 
 def to_structure(rank: int, candidate: Candidate) -> Structure:
-    """A candidate as a pymatgen structure, its figures in `properties`."""
+    """Return a candidate as a pymatgen structure, with its results in `properties`."""
     structure = to_pymatgen(candidate.crystal)
     structure.properties = {
         "rank": rank,
@@ -137,7 +137,7 @@ def to_structure(rank: int, candidate: Candidate) -> Structure:
 
 
 def row(rank: int, candidate: Candidate) -> dict[str, Any]:
-    """A candidate as a row of a table; energies in eV/atom, volume in cubic angstrom an atom."""
+    """Return a candidate as a table row; energies in eV/atom, volume in cubic angstrom per atom."""
     relaxed = candidate.relaxed
     return {
         "rank": rank,
@@ -161,7 +161,7 @@ def row(rank: int, candidate: Candidate) -> dict[str, Any]:
 
 
 def candidate_record(rank: int, candidate: Candidate) -> dict[str, Any]:
-    """Everything about a candidate, ready for JSON."""
+    """Return everything about a candidate, ready for JSON."""
     decoded, proposal = candidate.decoded, candidate.proposal
     return {
         "rank": rank,
@@ -236,5 +236,5 @@ def _cell(crystal: Crystal) -> dict[str, Any]:
 
 
 def cannot_write(folder: Path, error: OSError) -> LcomsError:
-    """What is said where a folder of results cannot be written."""
+    """Return the error for a results folder that cannot be written."""
     return LcomsError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --out.")

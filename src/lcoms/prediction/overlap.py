@@ -1,6 +1,6 @@
-"""How near crystals come to the training data: by composition, and by distance in latent space.
+"""Proximity of crystals to the training data: by composition, and by distance in latent space.
 
-The library of latents that ships with the weights stands for the training data.
+The library of latents that ships with the weights represents the training data.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lcoms.prediction.descend import typical_distance
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.templates.library import LatentLibrary
 
-FAR = 0.95  # quantile of the data's own distances beyond which a crystal is called far
+FAR = 0.95  # quantile of the nearest-neighbour distances in the data beyond which a crystal is called far
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Overlap:
     Attributes:
         nearest: id of the library entry.
         formula: its reduced formula.
-        distance: to it, in normalised latent space.
+        distance: distance to it in normalised latent space.
     """
 
     nearest: str
@@ -35,13 +35,13 @@ class Overlap:
 
 @dataclass(frozen=True)
 class TrainingOverlap:
-    """What the training data hold near the crystals of one composition.
+    """Training data near the crystals of one composition.
 
     Attributes:
-        n_same: training crystals of the very composition.
-        n_library: training crystals in all.
+        n_same: number of training crystals of the same composition.
+        n_library: total number of training crystals.
         typical, far: median and 0.95 quantile of the distances from training crystals to their nearest neighbours.
-        crystals: one for each crystal.
+        crystals: nearest training crystal of each crystal.
     """
 
     n_same: int
@@ -72,5 +72,5 @@ def training_overlap(composition: Composition, crystals: Sequence[Crystal], bund
 
 
 def count_same(composition: Composition, library: LatentLibrary) -> int:
-    """Entries of a composition, whatever their number of formula units."""
+    """Return the number of library entries of a composition, with any number of formula units."""
     return int((library.nearest(composition, len(library)).distances == 0).sum())

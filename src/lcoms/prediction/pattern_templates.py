@@ -1,7 +1,7 @@
-"""More templates where no candidate explains a powder pattern: the pattern chooses them, and tells their cells.
+"""More templates if no candidate explains a powder pattern: the pattern selects them and determines their cells.
 
-Templates of every size and however little probable are looked at with broad lines, for each the cell of its lattice
-that puts lines where the pattern has them; the best are fitted, and relaxed from their fitted cells.
+Templates of every size, however improbable, are screened with broad lines, each in the cell of its lattice that puts
+lines where the pattern has them; the best are fitted, and relaxed from their fitted cells.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ SYMPREC = 0.01  # angstrom; templates are on exact symmetry
 
 
 def none_explains(candidates: Sequence[Candidate]) -> bool:
-    """Whether no candidate explains the pattern that they were fitted to."""
+    """Return whether no candidate explains the pattern that they were fitted to."""
     return not explained([candidate.pattern.fit for candidate in candidates if candidate.pattern is not None])
 
 
 def pattern_templates(
     composition: Composition, bundle: WeightBundle, spec: PredictionSpec, fitter: PatternFitter
 ) -> list[Decoded]:
-    """Crystals of the templates that fit a pattern best, in the fitted cells; none without exact templates."""
+    """Return crystals of the templates that fit a pattern best, in the fitted cells; none without exact templates."""
     found: list[tuple[float, Template, Crystal, float]] = []
     for template, crystal, distance in _crystals(composition, bundle, spec):
         try:
             found.append((fitter.screen(crystal, symprec=SYMPREC), template, crystal, distance))
-        except ConfigError:  # an element that no table of scattering has
+        except ConfigError:  # an element without tabulated scattering factors
             return []
     found.sort(key=lambda one: -one[0])
     fits: list[tuple[PatternFit, Template, float]] = [
@@ -57,7 +57,7 @@ def pattern_templates(
 def _crystals(
     composition: Composition, bundle: WeightBundle, spec: PredictionSpec
 ) -> Iterator[tuple[Template, Crystal, float]]:
-    """Templates with the elements of a composition, and their chemical distances."""
+    """Yield templates, their crystals with the elements of the composition, and their chemical distances."""
     search, templates = spec.search, bundle.templates
     if templates is None:
         return
@@ -75,12 +75,12 @@ def _crystals(
 
 
 def with_direct(decoded: DecodedSet, further: Sequence[Decoded]) -> DecodedSet:
-    """Decoded crystals and further ones that are taken as they are."""
+    """Return the decoded set with further crystals that need no decoding."""
     return replace(decoded, direct=(*decoded.direct, *further))
 
 
 def joined(first: RelaxedSet | None, second: RelaxedSet | None) -> RelaxedSet | None:
-    """The relaxations of both; None where nothing is relaxed."""
+    """Return the relaxations of both sets as one; None if nothing is relaxed."""
     if first is None or second is None:
         return first
     return RelaxedSet(

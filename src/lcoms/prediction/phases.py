@@ -1,4 +1,4 @@
-"""The phases that ship with the package: what energies above the hull are counted from where the user gives no others.
+"""The phases that ship with the package: the reference for energies above the hull unless the user gives others.
 
 A file of a few hundred kilobytes holds compositions, ids and energies of crystals on or near the hull of the training
 data, by the energy model named in it. `lcoms fit hull` makes it.
@@ -39,11 +39,11 @@ class PhaseTable:
 
     Attributes:
         oracle: name of the model.
-        sizes: (n,) elements of each phase.
-        atomic_numbers, counts: those elements and how many atoms of each in a formula unit, one phase after another.
+        sizes: (n,) number of elements in each phase.
+        atomic_numbers, counts: these elements and their atoms per formula unit, concatenated over the phases.
         energies: (n,) total energies, eV/atom.
-        ids: in the source.
-        metadata: where the phases came from, how they were chosen, and which geometry the energies are of.
+        ids: (n,) ids in the source.
+        metadata: source of the phases, how they were selected, and at which geometry the energies were computed.
     """
 
     oracle: str
@@ -56,7 +56,7 @@ class PhaseTable:
 
     @classmethod
     def of(cls, phases: Sequence[Phase], oracle: str, metadata: Mapping[str, Any]) -> PhaseTable:
-        """A table of phases with ids."""
+        """Return a table of phases with ids."""
         units = [phase.composition.reduced for phase in phases]
         return cls(
             oracle=oracle,
@@ -76,7 +76,7 @@ class PhaseTable:
         return np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
 
     def inside(self, composition: Composition) -> list[Phase]:
-        """Phases of no other elements than those of a composition."""
+        """Return the phases that contain only elements of a composition."""
         if not len(self):
             return []
         strange = ~np.isin(self.atomic_numbers, composition.atomic_numbers)
@@ -91,7 +91,7 @@ class PhaseTable:
         return Composition(tuple(self.atomic_numbers[part].tolist()), tuple(self.counts[part].tolist()))
 
     def save(self, folder: Path) -> None:
-        """Write it into a folder of weights.
+        """Write the table into a folder of weights.
 
         Raises:
             OSError: it cannot be written.
@@ -108,7 +108,7 @@ class PhaseTable:
 
 
 def load_phases(folder: Path) -> PhaseTable | None:
-    """The phases in a folder of weights; None where it has none.
+    """Return the phases in a folder of weights; None if it has none.
 
     Raises:
         WeightsError: the file is damaged or of another version.
@@ -129,10 +129,10 @@ def load_phases(folder: Path) -> PhaseTable | None:
 
 
 def shipped_hull(composition: Composition, table: PhaseTable | None, spec: PredictionSpec) -> Hull | None:
-    """The hull of the phases that hold no other elements, by the model that relaxes.
+    """Return the hull of the phases without other elements, by the model that relaxes.
 
-    None where nothing is relaxed, under pressure, and where there are no phases by that model: those of another one
-    would count from other zeros.
+    None if nothing is relaxed, under pressure, or if there are no phases by that model: energies of another model have
+    a different zero.
     """
     if table is None or spec.relaxation is None or spec.pressure:
         return None
@@ -140,13 +140,13 @@ def shipped_hull(composition: Composition, table: PhaseTable | None, spec: Predi
 
 
 def hull_of(composition: Composition, table: PhaseTable, oracle: str) -> Hull | None:
-    """The same by a model."""
+    """Return the hull of the phases without other elements, by the given model; None if there are none by it."""
     references = load_references(oracle)
     return None if oracle != table.oracle or references is None else Hull(table.inside(composition), references)
 
 
 def hull_of_files(compositions: Iterable[Composition], oracle: str) -> Hull | None:
-    """The hull of the phases that ship with the package for crystals of any compositions; None for another model."""
+    """Return the hull of the phases that ship with the package for any compositions; None for another model."""
     with as_file(files("lcoms").joinpath("weights")) as folder:
         table = load_phases(Path(folder))
     references = load_references(oracle)
@@ -159,10 +159,10 @@ def hull_of_files(compositions: Iterable[Composition], oracle: str) -> Hull | No
 def with_spread(
     candidates: Sequence[Candidate], templates: ExactTemplates | None, energy_models: EnergyModels | None
 ) -> tuple[Candidate, ...]:
-    """The candidates with the standard deviation of their heights over the energy models.
+    """Return the candidates with the standard deviation of their heights over the energy models.
 
-    Each further model counts from the same phases, whose crystals are among the templates, as they are there; where one
-    is not, nothing is said.
+    Each further model refers to the same phases, evaluated in the unrelaxed geometry of their templates; if a phase has
+    no template, no spread is given.
     """
     places = {candidate.hull.decomposition for candidate in candidates if candidate.hull is not None}
     if templates is None or energy_models is None or not energy_models.further or len(places) != 1:
@@ -184,7 +184,7 @@ def _with_spread(candidate: Candidate, below: Sequence[float]) -> Candidate:
 def _energies_below(
     parts: tuple[Part, ...], templates: ExactTemplates, energy_models: EnergyModels
 ) -> tuple[float, ...] | None:
-    """Energy (eV/atom) of a mixture of phases by each further model; None where one has no crystal."""
+    """Return the energy (eV/atom) of a mixture of phases by each further model; None if a phase has no crystal."""
     total = np.zeros(len(energy_models.further))
     for part in parts:
         row = templates.row_of(part.id) if part.id else None

@@ -1,8 +1,8 @@
-"""`Predictor`: the one way from a composition to ranked candidates.
+"""`Predictor`: the only path from a composition to ranked candidates.
 
     check -> propose -> decode -> relax -> rank -> calibrate
 
-The command line, the Python API, the local page, campaigns and all measurements go through it.
+The command line, the Python API, the local page, campaigns and all benchmarks use it.
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ from lcoms.structure.crystal import Composition, Crystal
 
 
 class Predictor:
-    """Predicts crystal structures with the weights of a bundle, as a specification says.
+    """Predictor of crystal structures with the weights of a bundle and the options of a specification.
 
     Args:
         bundle: everything that was fitted.
-        spec: what is asked for.
-        processes: that relax; None: as many as there are cores and work for them. The answers do not depend on it.
+        spec: options of the predictions.
+        processes: number of processes for relaxation; None: as many as the cores and the work allow. The results do
+            not depend on it.
 
     Attributes:
-        energy_models: the first relaxes, all of them rank; None where nothing is relaxed.
+        energy_models: the first relaxes, all of them rank; None if nothing is relaxed.
 
     Raises:
         OracleError: an energy model of the specification does not exist or is not installed.
@@ -73,11 +74,11 @@ class Predictor:
         spec: PredictionSpec | None = None,
         processes: int | None = None,
     ) -> Predictor:
-        """A predictor with the weights of a folder; None: those that ship with the package.
+        """Return a predictor with the weights in a folder; None: those that ship with the package.
 
         Args:
-            spec: what is asked for; None: what `lcoms predict` does without options.
-            processes: that relax; None: as many as there are cores and work for them.
+            spec: options of the predictions; None: the defaults of `lcoms predict`.
+            processes: number of processes for relaxation; None: as many as the cores and the work allow.
 
         Raises:
             WeightsError: a file of the weights is missing, damaged, or of another version.
@@ -86,24 +87,24 @@ class Predictor:
         return cls(WeightBundle.load(weights), spec_for(Options()) if spec is None else spec, processes=processes)
 
     def with_options(self, options: Mapping[str, Any]) -> Predictor:
-        """The same predictor with some options of its specification chosen otherwise.
+        """Return the predictor with options of its specification changed.
 
         Raises:
-            ConfigError: an unknown option, or a value that makes no sense.
+            ConfigError: an option is unknown or its value is invalid.
         """
         return Predictor(self.bundle, self.spec.with_options(options), processes=self.processes)
 
     def with_bundle(self, bundle: WeightBundle) -> Predictor:
-        """The same specification with other weights."""
+        """Return a predictor with the same specification and other weights."""
         return Predictor(bundle, self.spec, processes=self.processes)
 
     @property
     def oracle(self) -> EnergyOracle | None:
-        """The energy model that relaxes; None where nothing is relaxed."""
+        """The energy model that relaxes; None if nothing is relaxed."""
         return None if self.energy_models is None else self.energy_models.first
 
     def check(self, composition: Composition) -> None:
-        """Whether a composition can be predicted, before any work.
+        """Check that a composition can be predicted, before any work.
 
         Raises:
             FormulaError: the weights cannot handle it.
@@ -124,14 +125,14 @@ class Predictor:
         pattern: PatternFitter | None = None,
         progress: Tell | None = None,
     ) -> Prediction:
-        """The ranked candidates of one composition.
+        """Return the ranked candidates of one composition.
 
         Args:
             formula: such as SrTiO3.
             structure: start from this crystal instead of the library.
-            hull: of reference phases, for the energies above it.
-            pattern: a powder pattern that the compound gave.
-            progress: called with what is being done.
+            hull: of reference phases, for energies above it.
+            pattern: fitter of a measured powder pattern of the compound.
+            progress: called with each step of the prediction.
 
         Raises:
             FormulaError: the formula cannot be read, or the weights cannot handle it.
@@ -143,15 +144,15 @@ class Predictor:
     def predict_all(
         self, formulas: Iterable[str | Composition], *, progress: Tell | None = None
     ) -> Iterator[Prediction]:
-        """Predictions in the order of the formulas, each as soon as it is finished; errors as of `predict`, in turn."""
+        """Yield predictions in the order of the formulas, each as soon as it is finished, with errors as `predict`."""
         for formula in formulas:
             yield self.predict(formula, progress=progress)
 
     def run(self, task: Task, progress: Tell | None = None) -> Prediction:
-        """One prediction, all stages of it.
+        """Run all stages of one prediction.
 
         Raises:
-            FormulaError, OracleError: as `predict`.
+            FormulaError, OracleError: as for `predict`.
         """
         tell, name = progress or silent, task.composition.reduced_formula
         self.check(task.composition)
@@ -171,7 +172,7 @@ class Predictor:
         return with_phonons(made, self.oracle, tell)
 
     def propose(self, composition: Composition, generator: torch.Generator) -> list[Proposal]:
-        """Where descents start.
+        """Return the starting points of the descents.
 
         Raises:
             FormulaError: no cell size is left to try.
@@ -179,7 +180,7 @@ class Predictor:
         return find_proposals(composition, self.bundle, self.spec, generator)
 
     def decode(self, composition: Composition, *, structure: Crystal | None = None) -> DecodedSet:
-        """Decoded crystals; the same seed gives the same ones whatever else is predicted beside them.
+        """Return decoded crystals; the same seed gives the same ones, whatever else is predicted.
 
         Args:
             structure: start from this crystal instead of the library.
@@ -205,29 +206,30 @@ class Predictor:
     def decode_from(
         self, proposals: Sequence[Proposal], composition: Composition, generator: torch.Generator
     ) -> DecodedSet:
-        """Decoded crystals from proposals of one's choice."""
+        """Return the crystals decoded from the given proposals."""
         return decode(proposals, composition, self.bundle, self.spec, generator)
 
     def generator(self, composition: Composition) -> torch.Generator:
-        """The source of a composition's random numbers."""
+        """Return the random number generator of a composition."""
         return torch.Generator().manual_seed(composition_seed(self.spec.seed, composition))
 
     def relax(
         self, sets: Sequence[DecodedSet], *, tell: Tell | None = None, checkpoint: Path | None = None
     ) -> list[RelaxedSet]:
-        """The best decoded crystals of each set relaxed, those of all sets together.
+        """Relax the best decoded crystals of each set, all sets together.
 
         Args:
-            checkpoint: a file that keeps each relaxation as soon as it is there, and from which known ones are taken.
+            checkpoint: file to which each relaxation is written as soon as it is finished, and from which finished
+                ones are read.
 
         Raises:
-            OracleError: the energy model cannot be made.
+            OracleError: the energy model cannot be created.
         """
         assert self.energy_models is not None
         return Relaxer(self.bundle, self.spec, self.energy_models, self.processes, checkpoint).relax(sets, tell)
 
     def rank(self, relaxed: Sequence[Relaxed]) -> list[Candidate]:
-        """Distinct relaxed crystals, the most likely ground state first."""
+        """Return the distinct relaxed crystals, the most likely ground state first."""
         return in_order(relaxed, self.bundle, self.spec)
 
     def finish(
@@ -238,6 +240,6 @@ class Predictor:
         hull: Hull | None = None,
         pattern: PatternFitter | None = None,
     ) -> Prediction:
-        """The answer: candidates in order, each with the probability that it is the known ground state."""
+        """Return the ranked candidates, each with the probability that it is the known ground state."""
         models = self.energy_models
         return answer(decoded, relaxed, self.bundle, self.spec, energy_models=models, hull=hull, pattern=pattern)

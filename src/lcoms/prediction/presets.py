@@ -1,4 +1,4 @@
-"""Presets by effort, and the flat list of options that people type, made into a specification in one place."""
+"""Presets by effort, and the flat list of user options, converted to a specification in one place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.structure_types import StructureType
 
 Typed = tuple[tuple[str, Any], ...]
-"""Names and values of options as they were typed; values have a form in JSON."""
+"""Names and values of options as the user typed them; the values can be written as JSON."""
 DEFAULT_EFFORT = "normal"
 EFFORTS: Mapping[str, Mapping[str, Any]] = {
     "fast": {
@@ -31,39 +31,39 @@ EFFORTS: Mapping[str, Mapping[str, Any]] = {
         "relaxation": {"n_relax": 60},
     },
 }
-"""What each effort chooses otherwise than the defaults."""
+"""Options in which each effort differs from the defaults."""
 
 
 @dataclass(frozen=True)
 class Options(ModelOptions):
-    """What a person may choose, the energy models included; None leaves the choice to the effort.
+    """User options, including those of the energy models; None leaves the choice to the effort.
 
     Attributes:
         effort: fast, normal or thorough.
-        n_candidates: at most so many distinct crystals are returned.
+        n_candidates: maximum number of distinct crystals returned.
         formula_units: smallest and largest number of formula units in the primitive cell.
-        max_atoms: atoms in the largest cell that is tried.
-        starts: latents to descend from.
-        steps: of latent descent; 0 decodes the starts.
+        max_atoms: number of atoms in the largest cell that is tried.
+        starts: number of latents to descend from.
+        steps: number of steps of latent descent; 0 decodes the starts.
         start: where descents start: library, prior or random.
         symmetry: decode within the space groups of the templates, or freely.
-        exclude_same: leave templates of the very composition out.
-        n_relax: candidates that are relaxed.
-        random_symmetric: random symmetric crystals that are relaxed beside them.
-        fmax: eV/angstrom left by a relaxation.
-        pressure: GPa, under which crystals are relaxed and ordered by their enthalpies.
+        exclude_same: exclude templates of the same composition.
+        n_relax: number of candidates to relax.
+        random_symmetric: number of random symmetric crystals to relax in addition.
+        fmax: largest residual force after a relaxation, eV/angstrom.
+        pressure: GPa, at which crystals are relaxed and ranked by enthalpy.
         space_groups: numbers of space groups, one of which the crystal has; none: any.
-        volume: cubic angstrom of one formula unit.
+        volume: of one formula unit, cubic angstrom.
         density: g/cm^3.
-        tolerance: by which volume or density may differ, relative.
+        tolerance: relative tolerance of volume or density.
         cell: lengths (angstrom) and angles (degrees) of the primitive or conventional cell.
-        cell_tolerance: by which the cell may differ, relative.
+        cell_tolerance: relative tolerance of the cell.
         prototypes: structure types, one of which the crystal has; none: any.
-        exclude_prototypes: structure types that it does not have.
-        max_e_above: eV/atom that a candidate may lie above the hull, or the lowest one.
-        phonons: first candidates whose vibrations are computed.
-        temperature: K, of their harmonic free energies.
-        seed: of every random number drawn.
+        exclude_prototypes: structure types that the crystal must not have.
+        max_e_above: largest energy above the hull, or above the lowest candidate if no hull is known, eV/atom.
+        phonons: number of top candidates whose phonons are computed.
+        temperature: K, for their harmonic free energies.
+        seed: of all random numbers.
     """
 
     effort: str = DEFAULT_EFFORT
@@ -94,17 +94,17 @@ class Options(ModelOptions):
 
 
 def typed(options: Options) -> Typed:
-    """Options that were chosen otherwise than they are by default, for the record."""
+    """Return the options that differ from the defaults, for the record."""
     default = Options()
     pairs = ((field.name, getattr(options, field.name)) for field in fields(options))
     return tuple((name, value) for name, value in pairs if value != getattr(default, name))
 
 
 def spec_for(options: Options) -> PredictionSpec:
-    """The specification of an effort with the options chosen otherwise.
+    """Return the specification of an effort, changed by the options.
 
     Raises:
-        ConfigError: there is no such effort, an option makes no sense, or it would have no effect.
+        ConfigError: there is no such effort, an option is invalid, or it would have no effect.
     """
     if options.effort not in EFFORTS:
         raise ConfigError(f"unknown effort {options.effort!r}; choose one of {', '.join(EFFORTS)}.")
@@ -122,7 +122,7 @@ def spec_for(options: Options) -> PredictionSpec:
 
 
 def _search(options: Options) -> dict[str, Any]:
-    """Options that decide what is decoded."""
+    """Return the options that determine what is decoded."""
     search = _given(
         n_starts=options.starts,
         formula_units=options.formula_units,
@@ -143,7 +143,7 @@ def _search(options: Options) -> dict[str, Any]:
 
 
 def _known(options: Options) -> dict[str, Any]:
-    """Options that say what the crystal is like."""
+    """Return the options that describe the crystal."""
     if options.cell_tolerance is not None and options.cell is None:
         raise ConfigError("cell_tolerance has no effect without a cell; give --cell, or leave it out.")
     if options.tolerance is not None and options.volume is None and options.density is None:
@@ -162,7 +162,7 @@ def _known(options: Options) -> dict[str, Any]:
 
 
 def _require_effect(options: Options) -> None:
-    """ConfigError for an option of the relaxation where there is none."""
+    """Raise ConfigError for an option of the relaxation if there is none."""
     without = {
         **options.named,
         "n_relax": options.n_relax,

@@ -1,7 +1,7 @@
-"""Prediction under pressure: enthalpies H = E + pV make the order, and starts are compressed before they are relaxed.
+"""Prediction under pressure: ranking by enthalpy H = E + pV, of crystals that are compressed before relaxation.
 
-What was fitted at zero pressure - the weights of the score, the order of known crystals, the stated probability - does
-not decide there.
+Everything fitted at zero pressure (the weights of the score, the order of known crystals, the stated probability) is
+not used there.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from lcoms.relax.result import GIGAPASCAL
 from lcoms.structure.crystal import Crystal
 
 STRAIN = 0.03  # relative change of the volume between the two stresses that give a bulk modulus
-DERIVATIVE = 4.0  # of the bulk modulus by the pressure, as most solids have it (Murnaghan 1944)
+DERIVATIVE = 4.0  # pressure derivative of the bulk modulus of most solids (Murnaghan 1944)
 LEAST_MODULUS, MOST_MODULUS = 3.0, 600.0  # GPa
-LEAST_RATIO = 0.5  # of the volume to that at zero pressure, to which a start is compressed at most
+LEAST_RATIO = 0.5  # smallest volume before relaxation relative to that at zero pressure
 LEARNED_RATIO = 0.78
 """Of the 13,191 training crystals within 0.1 eV/atom of the lowest one of their composition, 99 % have more than this
-share of its volume per atom; so have 99 % of the 3,017 that are known from experiment."""
-TOLD = 3  # first candidates
+fraction of its volume per atom, as have 99 % of the 3,017 that are known from experiment."""
+TOLD = 3  # top candidates that are reported
 
 
 def compressed(crystals: Sequence[Crystal], oracle: EnergyOracle | None, pressure: float) -> list[Crystal]:
-    """Crystals with their volumes scaled to a pressure by Murnaghan's equation.
+    """Return crystals with their volumes scaled to a pressure by Murnaghan's equation.
 
-    The bulk modulus of each is that by the oracle, from the stresses at two volumes; where that makes no sense, the
-    median of the others. Where none does, the crystals stay as they are, and the relaxation alone compresses them.
+    The bulk modulus of each comes from the oracle's stresses at two volumes; if it is unreasonable, the median of the
+    others is used. If all are, the crystals are returned unchanged, and only the relaxation compresses them.
 
     Args:
         pressure: GPa.
@@ -56,13 +56,13 @@ def compressed(crystals: Sequence[Crystal], oracle: EnergyOracle | None, pressur
 
 
 def compression(candidate: Candidate, candidates: Sequence[Candidate]) -> float:
-    """Volume per atom of a relaxed candidate over that of the candidates before relaxation, the median of them."""
+    """Return the volume per atom of a relaxed candidate relative to the median of all before relaxation."""
     volumes = [c.decoded.crystal.volume / c.decoded.crystal.n_atoms for c in candidates]
     return candidate.crystal.volume / candidate.crystal.n_atoms / median(volumes)
 
 
 def pressure_sentences(candidates: Sequence[Candidate], pressure: float) -> list[str]:
-    """What must be said of an answer at a pressure (GPa), one sentence each."""
+    """Return the remarks on a prediction at a pressure (GPa), one sentence each."""
     said = [
         (
             f"At {pressure:g} GPa the enthalpy alone makes the order; no probability is stated, since it was fitted at "
@@ -82,7 +82,7 @@ def pressure_sentences(candidates: Sequence[Candidate], pressure: float) -> list
 
 
 def _ratio(pressure: float, modulus: float) -> float:
-    """Volume at a pressure over that without (Murnaghan 1944), no less than LEAST_RATIO."""
+    """Return the volume at a pressure relative to zero pressure (Murnaghan 1944), at least LEAST_RATIO."""
     return max(LEAST_RATIO, (1 + DERIVATIVE * pressure / modulus) ** (-1 / DERIVATIVE))
 
 

@@ -1,4 +1,4 @@
-"""What a prediction is doing now, for whoever watches."""
+"""Progress of a prediction, reported to a callback."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """What is being done.
+    """The current step of a prediction.
 
     Attributes:
-        formula: of the composition.
-        stage: searching, relaxing, or fitting the pattern.
-        done: samples or relaxations that are finished; zero where nothing is counted.
-        total: all of them.
+        formula: formula that is predicted.
+        stage: such as searching, relaxing, or fitting the pattern.
+        done: number of finished samples or relaxations; zero if nothing is counted.
+        total: number of all of them.
     """
 
     formula: str
@@ -31,11 +31,11 @@ Tell = Callable[[Progress], None]
 
 
 def silent(_: Progress) -> None:
-    """Nobody watches."""
+    """Ignore progress."""
 
 
 def counted(tell: Tell | None, stage: str, names: Sequence[str]) -> Callable[[int, object], None]:
-    """Tells how many parts of a stage are done, when called with the number of each that is finished.
+    """Return a function that reports how many parts of a stage are done, called with the index of each finished one.
 
     Args:
         names: formulas of the parts.

@@ -1,8 +1,8 @@
-"""Where latent descents start: templates, a given structure, random crystals or the prior.
+"""Starting points of latent descents: templates, a given structure, random crystals or the prior.
 
-Source: Qi et al., Latent Conservative Objective Models (2023), start from one random crystal. Here a formula is enough:
-the latents of known crystals of the same stoichiometry, or of others whose sites the elements can be shared out among,
-are where descents start.
+Qi et al., Latent Conservative Objective Models (2023), start from one random crystal. Here a formula is enough:
+descents start from the latents of known crystals of the same stoichiometry, or of others whose sites can be divided
+among the elements.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from lcoms.structure.random_crystal import random_crystal
 from lcoms.templates.substitution import substituted
 
 MAX_PRIOR_UNITS = 4
-MANY = 10_000  # templates that are looked at where a constraint leaves few of them
-LARGE_FROM = 6  # atoms in a formula unit; 98 % of the training ground states with fewer fit into cells of 20
+MANY = 10_000  # templates considered if a constraint leaves few of them
+LARGE_FROM = 6  # atoms in a formula unit; 98 % of the training ground states with fewer fit into cells of 20 atoms
 
 
 @dataclass(frozen=True)
 class Units:
-    """Formula units of decoded cells: `low` to `high`, none where that is less; up to `learned` without a template."""
+    """Formula units of decoded cells: `low` to `high` (none if high < low), up to `learned` without a template."""
 
     low: int
     high: int
@@ -39,27 +39,27 @@ class Units:
 
     @property
     def none(self) -> bool:
-        """Whether every cell is too large to be decoded, so that templates are all there is."""
+        """Whether every cell is too large to be decoded, so that only templates remain."""
         return self.high < self.low
 
     @property
     def untemplated(self) -> list[int]:
-        """Those that are decoded where there is no template."""
+        """Numbers of formula units that are decoded without a template."""
         return list(range(self.low, min(self.learned, max(self.low, MAX_PRIOR_UNITS)) + 1))
 
 
 def largest_tried(bundle: WeightBundle, search: SearchSpec) -> int:
-    """Atoms in the largest cell that is tried, by decoding or by an exact template."""
+    """Return the number of atoms in the largest cell that is tried, by decoding or with an exact template."""
     if search.max_atoms is not None:
         return search.max_atoms
     return max(bundle.largest_cell, search.direct_atoms) if bundle.templates is not None else bundle.largest_cell
 
 
 def check_composition(composition: Composition, bundle: WeightBundle, search: SearchSpec | None = None) -> None:
-    """Whether these weights can handle a composition.
+    """Check that the weights can handle a composition.
 
     Raises:
-        FormulaError: a formula unit too large, or an element that the training data lack.
+        FormulaError: the formula unit is too large, or an element is missing from the training data.
     """
     reduced = composition.reduced
     if reduced.n_atoms > (most := largest_tried(bundle, search or SearchSpec())):
@@ -75,7 +75,7 @@ def check_composition(composition: Composition, bundle: WeightBundle, search: Se
 
 
 def cell_sizes(composition: Composition, bundle: WeightBundle, search: SearchSpec) -> Units:
-    """The numbers of formula units that are decoded; larger cells are left to exact templates, where there are any.
+    """Return the numbers of formula units that are decoded; larger cells are left to exact templates, if any.
 
     Raises:
         FormulaError: no number of formula units fits into the largest cell.
@@ -97,7 +97,7 @@ def cell_sizes(composition: Composition, bundle: WeightBundle, search: SearchSpe
 def find_proposals(
     composition: Composition, bundle: WeightBundle, spec: PredictionSpec, generator: torch.Generator
 ) -> list[Proposal]:
-    """As many proposals as are asked for, samples of the prior where templates are few; none for cells too large.
+    """Return the requested number of proposals, with samples of the prior if templates are few; none for large cells.
 
     Raises:
         FormulaError: no number of formula units fits into the largest cell.
@@ -121,7 +121,7 @@ def find_proposals(
 
 
 def _from_library(composition: Composition, bundle: WeightBundle, spec: PredictionSpec, units: Units) -> list[Proposal]:
-    """The chemically nearest templates of the same stoichiometry, and a share of substituted ones."""
+    """Return the chemically nearest templates of the same stoichiometry, and a share of substituted ones."""
     search, library = spec.search, bundle.library
     allowed = _allowed(spec, composition, units)
     choosy = spec.constraints.known_cell is not None or bool(groups_in_effect(spec.constraints, composition))
@@ -157,7 +157,7 @@ def _from_library(composition: Composition, bundle: WeightBundle, spec: Predicti
 
 
 def _allowed(spec: PredictionSpec, composition: Composition, units: Units) -> Callable[[int, int], bool]:
-    """Whether a template of a space group and number of formula units may lead to what is asked for."""
+    """Return a test of whether a template's space group and number of formula units may satisfy the constraints."""
     groups, cell = groups_in_effect(spec.constraints, composition), spec.constraints.known_cell
     inside = None if cell is None else cell.primitive_units(composition, usual=True)
 
@@ -172,7 +172,7 @@ def _allowed(spec: PredictionSpec, composition: Composition, units: Units) -> Ca
 def _substituted(
     composition: Composition, bundle: WeightBundle, n: int, units: Units, max_alike: int, unseen: float
 ) -> list[Proposal]:
-    """Templates of other stoichiometries, with other elements on their orbits; they share the unseen probability."""
+    """Return templates of other stoichiometries with new elements on their orbits, sharing the unseen probability."""
     if not n:
         return []
     library = bundle.library
@@ -197,7 +197,7 @@ def _substituted(
 def _from_random_crystals(
     composition: Composition, bundle: WeightBundle, spec: PredictionSpec, units: Units
 ) -> list[Proposal]:
-    """Random crystals of the composition, encoded."""
+    """Return the latents of random crystals of the composition."""
     random = np.random.default_rng(composition_seed(spec.seed, composition))
     sizes = units.untemplated
     cells = [composition.scaled(sizes[i % len(sizes)]) for i in range(spec.search.n_starts)]
@@ -209,10 +209,10 @@ def _from_random_crystals(
 
 
 def given_proposal(structure: Crystal, composition: Composition, bundle: WeightBundle) -> Proposal:
-    """The latent of a structure of the user's.
+    """Return a proposal with the latent of a structure given by the user.
 
     Raises:
-        FormulaError: the cell with as many formula units of the composition is too large for the weights.
+        FormulaError: a cell with this number of formula units of the composition is too large for the weights.
     """
     units = structure.composition.n_formula_units
     if units * composition.reduced.n_atoms > (most := bundle.largest_cell):
@@ -224,6 +224,6 @@ def given_proposal(structure: Crystal, composition: Composition, bundle: WeightB
 
 
 def composition_seed(seed: int, composition: Composition) -> int:
-    """A seed of its own for every composition, so that what is predicted beside it makes no difference."""
+    """Return a seed specific to the composition, so that results do not depend on what else is predicted."""
     text = f"{seed}:{composition.key}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

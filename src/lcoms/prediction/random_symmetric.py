@@ -1,7 +1,8 @@
-"""Symmetric crystals that no training crystal stands behind, for structures that no template has.
+"""Random symmetric crystals, for structures that no template has.
 
-Random space groups, by their frequency among the training crystals, random Wyckoff positions and coordinates, cells of
-the usual volume. The conservative surrogate, which has learned to distrust bad crystals, picks those worth an oracle.
+They have random space groups, by their frequency among the training crystals, random Wyckoff positions and coordinates,
+and cells of the usual volume. The conservative surrogate, which has learned to distrust bad crystals, selects those
+worth an energy evaluation.
 """
 
 from __future__ import annotations
@@ -25,26 +26,26 @@ from lcoms.structure.wyckoff_choices import wyckoff_choices
 
 IMAGES = np.array(list(product((-1, 0, 1), repeat=3)), dtype=np.float64)
 FIRST_GROUP = 2
-DRAWS = 30  # draws for each crystal that is wanted
-SHAPE = 0.35  # standard deviation of the logarithm of a length of the cell
-VOLUME = 0.1  # of the logarithm of the volume
+DRAWS = 30  # draws per requested crystal
+SHAPE = 0.35  # standard deviation of the logarithm of a cell length
+VOLUME = 0.1  # standard deviation of the logarithm of the volume
 
 
 KnownLattices = Callable[[int, Composition], Sequence[NDArray[np.float64]]]
-"""Gives the primitive lattices that a crystal of a space group and contents may have."""
+"""Returns the primitive lattices that a crystal of a space group and contents may have."""
 
 
 @dataclass(frozen=True)
 class RandomSymmetricSpec:
-    """How many crystals without a template are tried.
+    """Options for random symmetric crystals.
 
     Attributes:
-        n: crystals that are relaxed; 0 for none.
-        drawn: crystals that the surrogate chooses them from.
-        max_atoms: largest cell; in larger ones random coordinates lead nowhere.
-        max_alike: of one space group and the same Wyckoff positions.
+        n: number of crystals that are relaxed; 0 for none.
+        drawn: number of crystals from which the surrogate selects them.
+        max_atoms: atoms in the largest cell; random coordinates in larger ones rarely give good crystals.
+        max_alike: largest number with one space group and the same Wyckoff positions.
         evenness: space groups are drawn by their frequency to this power.
-        closest: least distance of two atoms over the sum of their covalent radii.
+        closest: smallest allowed distance of two atoms relative to the sum of their covalent radii.
     """
 
     n: int = 0
@@ -81,12 +82,12 @@ def draw_crystals(
     *,
     lattices: KnownLattices | None = None,
 ) -> list[SymmetricDraw]:
-    """Random symmetric crystals without short distances, primitive cells; fewer than asked for where few can be had.
+    """Return random symmetric crystals without short distances, in primitive cells; fewer than requested if rare.
 
     Args:
-        lattices: primitive ones that a space group and contents may have; None: any.
+        lattices: gives the primitive lattices of a space group and contents; None: any.
         cells: contents, weight and usual volume (cubic angstrom) of each cell.
-        frequencies: of the space groups among known crystals, by their number.
+        frequencies: of the space groups among known crystals, indexed by their number.
     """
     fitting = [(c, weight, size) for c, weight, size in cells if c.n_atoms <= config.max_atoms and weight > 0]
     if not fitting or not config.n:
@@ -101,7 +102,7 @@ def draw_crystals(
 
 
 def best_apart(draws: Sequence[SymmetricDraw], energies: Sequence[float], config: RandomSymmetricSpec) -> list[int]:
-    """Places of the draws of lowest energy, at most `max_alike` of one space group and orbits."""
+    """Return the indices of the draws of lowest energy, at most `max_alike` of one space group and orbits."""
     alike: Counter[tuple[int, Orbits, int]] = Counter()
     chosen: list[int] = []
     for at in np.argsort(np.asarray(energies), kind="stable").tolist():
@@ -122,7 +123,7 @@ def _draws(
     random: np.random.Generator,
     lattices: KnownLattices | None,
 ) -> Iterator[SymmetricDraw]:
-    """Crystals of one cell's contents, until so many tries were made."""
+    """Yield crystals with the contents of one cell, for a limited number of attempts."""
     groups = [
         g
         for g in np.flatnonzero(frequencies).tolist()
@@ -152,7 +153,7 @@ def _draws(
 def _conventional(
     number: int, random: np.random.Generator, known: Sequence[NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """One of the known primitive lattices as a conventional one, or a random one of any size."""
+    """Return one of the known primitive lattices in its conventional form, or a random one of any size."""
     if known:
         return np.asarray(np.linalg.inv(primitive_basis(number)) @ known[int(random.integers(len(known)))])
     lengths, angles = np.exp(random.normal(0, SHAPE, 3)), random.uniform(60, 120, 3)
@@ -160,13 +161,13 @@ def _conventional(
 
 
 def _scaled(crystal: Crystal, size: float) -> Crystal:
-    """With so large a cell."""
+    """Return the crystal scaled to a cell of the given volume."""
     scale = np.cbrt(size / volume(crystal.lattice))
     return Crystal(crystal.lattice * scale, crystal.frac_coords % 1.0, crystal.atomic_numbers)
 
 
 def closeness(crystal: Crystal) -> float:
-    """Least distance of two atoms, also of images, over the sum of their covalent radii; nearest cells only."""
+    """Return the smallest distance of atoms or images in adjacent cells relative to the sum of their covalent radii."""
     radii = np.array([covalent_radius(int(z)) for z in crystal.atomic_numbers])
     apart = crystal.frac_coords[:, None] - crystal.frac_coords
     vectors = ((apart - np.round(apart))[:, :, None] + IMAGES) @ crystal.lattice

@@ -1,4 +1,4 @@
-"""The fourth stage: relaxed crystals merged where they are one structure, scored, and put in order."""
+"""The fourth stage: relaxed crystals merged by structure, scored and ordered."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import same_space_group
 from lcoms.templates.structure_probability import ALL_ALIKE, StructureProbabilities
 
-SAME_ENERGY = 0.01  # eV/atom; what relaxations that stopped early may differ by
+SAME_ENERGY = 0.01  # eV/atom; possible difference between relaxations that stopped early
 
 
 def rank_decoded(decoded: Sequence[Decoded]) -> list[Candidate]:
-    """Decoded crystals as they are, in the order of their scores."""
+    """Return decoded crystals as candidates, in the order of their scores."""
     return sorted((Candidate.of_decoded(one) for one in decoded), key=lambda candidate: candidate.score)
 
 
@@ -28,13 +28,13 @@ def rank_relaxed(
     weights: ScoreWeights,
     structures: StructureProbabilities = ALL_ALIKE,
 ) -> list[Candidate]:
-    """Distinct crystals, lowest score first; n_found of those that relaxed into one another is added up.
+    """Return distinct crystals, lowest score first; n_found is summed over those that relaxed to the same structure.
 
-    Energies have a limit only where random symmetric crystals were relaxed as well: that all templates are wrong, and
-    only energy tells, is rare otherwise.
+    The limit on energies applies only if random symmetric crystals were relaxed as well: otherwise it is rare that all
+    templates are wrong and only the energy decides.
 
     Args:
-        structures: their probabilities by known crystals.
+        structures: probabilities of the structures from known crystals.
     """
     untemplated = any(not one.decoded.n_found for one in relaxed)
     distinct = merge_relaxed(relaxed)
@@ -50,9 +50,9 @@ def rank_relaxed(
 
 
 def mean_energies(relaxed: Sequence[Relaxed]) -> list[float]:
-    """What makes the order, eV/atom: the mean over all models that have an energy of each crystal.
+    """Return the mean energy of each crystal (eV/atom) over the models that have an energy of every crystal.
 
-    Models count from different zeros, so a mean of a part would mean nothing.
+    Models have different energy zeros, so means over different subsets of models could not be compared.
     """
     columns = list(zip(*(one.model_energies for one in relaxed), strict=True))
     whole = [*columns[:1], *(column for column in columns[1:] if all(map(isfinite, column)))]
@@ -60,19 +60,19 @@ def mean_energies(relaxed: Sequence[Relaxed]) -> list[float]:
 
 
 def ranking_models(relaxed: Sequence[Relaxed], names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the models, the one that relaxed first, whose energies `mean_energies` takes."""
+    """Return the names of the models, the relaxing one first, whose energies enter `mean_energies`."""
     columns = list(zip(*(one.model_energies for one in relaxed), strict=True))
     further = zip(names[1:], columns[1:], strict=False)
     return (*names[:1], *(name for name, column in further if all(map(isfinite, column))))
 
 
 def merge_relaxed(relaxed: Sequence[Relaxed]) -> list[Relaxed]:
-    """One crystal for each structure: the most symmetric, then the lowest, of those that match.
+    """Return one crystal for each structure: of those that match, the most symmetric, then the lowest in energy.
 
-    A relaxation stops a little before the minimum, so one structure comes out with slightly different symmetries and
-    energies that differ by up to SAME_ENERGY. What lies more than AS_LOW below a more symmetric crystal that it matches
-    has gained by its distortion, and is a structure of its own. The proposal shown is the chemically nearest of those
-    that led there.
+    A relaxation stops slightly before the minimum, so one structure is obtained with slightly different symmetries and
+    with energies that differ by up to SAME_ENERGY. A crystal more than AS_LOW below a more symmetric one that it
+    matches is stabilised by its distortion and is a separate structure. The proposal shown is the chemically nearest of
+    those that led to the structure.
     """
     distinct: list[Relaxed] = []
     for one in sorted(relaxed, key=lambda r: (-symmetry_of(r), r.energy_per_atom)):
@@ -88,13 +88,13 @@ def merge_relaxed(relaxed: Sequence[Relaxed]) -> list[Relaxed]:
 
 
 def _may_be_one(one: Relaxed, other: Relaxed) -> bool:
-    """Not where a known crystal has kept another symmetry: its distortion is its own, however small."""
+    """Return False if a crystal on exact sites has kept another symmetry: its distortion is real, however small."""
     exact = one.decoded.is_exact or other.decoded.is_exact
     return not exact or same_space_group(one.space_group, other.space_group)
 
 
 def with_hull(candidates: Sequence[Candidate], hull: Hull) -> tuple[Candidate, ...]:
-    """The candidates with the place above a hull for each relaxed one."""
+    """Return the candidates, each relaxed one with its position relative to a hull."""
     return tuple(
         replace(c, hull=hull.place(c.crystal.composition.reduced, r.energy_per_atom))
         if (r := c.relaxed) is not None and r.usable
@@ -104,6 +104,6 @@ def with_hull(candidates: Sequence[Candidate], hull: Hull) -> tuple[Candidate, .
 
 
 def lowest_phase(composition: Composition, candidates: Sequence[Candidate]) -> Phase | None:
-    """The lowest relaxed candidate as a reference phase; None where nothing was relaxed."""
+    """Return the lowest relaxed candidate as a reference phase; None if nothing was relaxed."""
     energies = [c.relaxed.energy_per_atom for c in candidates if c.relaxed is not None and c.relaxed.usable]
     return Phase(composition.reduced, min(energies)) if energies else None

@@ -1,7 +1,7 @@
 """The weights of the score, fitted on validation compositions, in `ranking.json` of the weights.
 
-`lcoms fit ranking` fits and writes them. Weights of relaxed candidates belong to the energy models that ranked them;
-other energy models take those of the models that ship.
+`lcoms fit ranking` fits and writes them. Weights of relaxed candidates are specific to the energy models that ranked
+them; other energy models use the weights that ship with the package.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class RankingWeights:
-    """Weights of the score before and after relaxation, and where they come from.
+    """Weights of the score before and after relaxation, and their origin.
 
     Attributes:
-        decoded: of the surrogate's order.
-        relaxed: of the final order.
-        known: of known crystals.
-        fitted: the data and the command that the numbers come from, in words.
+        decoded: for the surrogate's order.
+        relaxed: for the final order.
+        known: for known crystals.
+        fitted: the data and the command that gave the numbers, in words.
     """
 
     decoded: ScoreWeights
@@ -39,18 +39,18 @@ class RankingWeights:
     fitted: Mapping[str, str] = field(default_factory=dict)
 
     def relaxed_at(self, pressure: float) -> ScoreWeights:
-        """Weights of relaxed candidates; under pressure (GPa) the enthalpy alone, since none were fitted there."""
+        """Return the weights of relaxed candidates; under pressure (GPa) only the enthalpy, as none were fitted."""
         return ENTHALPY_ALONE if pressure else self.relaxed
 
     def save(self, folder: Path) -> None:
-        """Write ranking.json, whole or not at all."""
+        """Write ranking.json atomically."""
         content = {"format": FORMAT, **to_dict(self)}
         write_whole(folder / RANKING_FILE, json.dumps(content, indent=1) + "\n")
         record_files(folder, [RANKING_FILE])
 
 
 def load_ranking(folder: Path) -> RankingWeights:
-    """The weights of the score that belong to the weights of a folder; those that ship where it has none.
+    """Return the score weights in a folder of weights; those that ship with the package if it has none.
 
     Raises:
         WeightsError: the file is damaged or of another version.

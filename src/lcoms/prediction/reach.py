@@ -1,4 +1,4 @@
-"""Whether the energy models of a prediction see the neighbours of an element's atoms (`oracles.reach`)."""
+"""Check that the energy models of a prediction reach the neighbours of an element's atoms (`oracles.reach`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 
 def beyond_reach(predictor: Predictor, composition: Composition) -> list[str]:
-    """One sentence for each model that relaxes or ranks and does not."""
+    """Return one sentence for each model that relaxes or ranks and does not reach them."""
     models = () if predictor.energy_models is None else predictor.energy_models.models
     return [said for model in models if (said := element_beyond_reach(model, composition))]

@@ -1,4 +1,4 @@
-"""The third stage: decoded crystals relaxed with an energy model and put on their symmetry again.
+"""The third stage: decoded crystals relaxed with an energy model and symmetrised again.
 
 The surrogate's order decides which crystals are worth relaxing; the energy models decide which of them is best.
 """
@@ -21,16 +21,16 @@ from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, operations_per_at
 USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
 LARGEST_GAIN = 0.5  # eV/atom by which a random symmetric crystal may lie below all others
-LARGEST_DISPUTE = 1.0  # eV/atom by which two models may differ about a crystal from what they differ by about others
-LOOSE_LADDER = (0.3, 0.2)  # angstrom; tolerances at which a more symmetric crystal is looked for and put to the test
-SHORT_OF_SITE = 0.01  # angstrom; how far a relaxed atom may be from the site that symmetry gives it
-AS_LOW = 0.002  # eV/atom; what a crystal may lose by becoming more symmetric
-EXACT_AS_LOW = 0.0005  # eV/atom; the same where the template has the distortion, and the relaxation began in it
+LARGEST_DISPUTE = 1.0  # eV/atom; largest deviation of two models' energy difference from its median over all crystals
+LOOSE_LADDER = (0.3, 0.2)  # angstrom; tolerances at which a more symmetric crystal is searched for and tested
+SHORT_OF_SITE = 0.01  # angstrom; largest distance of a relaxed atom from its symmetric site
+AS_LOW = 0.002  # eV/atom; energy that a crystal may lose by becoming more symmetric
+EXACT_AS_LOW = 0.0005  # eV/atom; the same if the template has the distortion and the relaxation started from it
 
 Relax = Callable[[Sequence[Crystal]], Sequence[RelaxResult]]
 FormationEnergy = Callable[[Composition, float], float | None]
 FurtherEnergies = Callable[[Sequence[Crystal]], Sequence[tuple[float, ...]]]
-"""Crystals to their energies, eV, by each further model; NaN where one fails."""
+"""Function from crystals to their energies, eV, by each further model; NaN if one fails."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +38,12 @@ class RelaxedSet:
     """All relaxations of one composition.
 
     Attributes:
-        chosen: the decoded crystals that were relaxed.
-        usable: those that can be ranked.
-        failed: decoded crystals whose relaxation came to nothing, with what became of it.
+        chosen: decoded crystals that were relaxed.
+        usable: relaxations that can be ranked.
+        failed: decoded crystals whose relaxation failed, with the result.
         failures: one sentence for each relaxation that is not ranked.
-        n_relaxations, n_oracle_calls: how many crystals were relaxed, and energies the model was asked for.
+        n_relaxations: number of crystals relaxed.
+        n_oracle_calls: number of energy evaluations.
     """
 
     chosen: tuple[Decoded, ...]
@@ -59,12 +60,12 @@ def collect(
     formation_energy: FormationEnergy,
     further_energies: FurtherEnergies | None = None,
 ) -> RelaxedSet:
-    """Relaxations of decoded crystals, sorted into those that can be ranked and those that cannot.
+    """Return the relaxations of decoded crystals, sorted into those that can be ranked and those that cannot.
 
     Args:
         results: one for each crystal, in order.
-        formation_energy: composition and total energy per atom to formation energy.
-        further_energies: by further models; None: there are none.
+        formation_energy: function from composition and total energy per atom to formation energy.
+        further_energies: energies by further models; None: there are none.
     """
     usable, failed, failures = [], [], []
     for rank, (decoded, result) in enumerate(zip(chosen, results, strict=True), 1):
@@ -95,14 +96,14 @@ def with_further(
     formation_energy: FormationEnergy,
     further_energies: FurtherEnergies | None = None,
 ) -> RelaxedSet:
-    """The set with some of its crystals relaxed further, where they remain the same crystals.
+    """Return the set with several of its crystals relaxed further, if they remain the same crystals.
 
-    One that got nowhere, lost its symmetry or no longer matches itself strictly stays as it was. Many steps let
-    rounding errors grow where the energy model that relaxes has a saddle; the others need not have one. And along soft
-    modes, such as the shear of layers, it drifts to other minima than those of the known crystals.
+    A crystal whose relaxation failed, lost symmetry or no longer matches itself strictly is kept unchanged. Over many
+    steps, rounding errors grow at a saddle of the relaxing energy model, which the other models need not have; and
+    along soft modes, such as the shear of layers, crystals drift to other minima than those of the known crystals.
 
     Args:
-        further: relaxed crystals of the set, and what became of them.
+        further: relaxed crystals of the set, and the results of their further relaxation.
     """
     after = {id(crystal): result for crystal, result in further if why_unusable(result, formation_energy) is None}
     better: dict[int, Relaxed] = {}
@@ -123,10 +124,9 @@ def with_further(
 
 
 def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str | None:
-    """Why a relaxation cannot be ranked; None where it can.
+    """Return why a relaxation cannot be ranked; None if it can.
 
-    Learned potentials have unphysical minima: crystals far from all they were trained on, to which they give absurd
-    energies.
+    Learned potentials have unphysical minima: crystals far from all training data, with absurd energies.
     """
     if result.status not in USABLE or not isfinite(result.energy):
         return result.reason or result.status.value
@@ -139,13 +139,13 @@ def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str 
 def more_symmetric(
     results: Sequence[RelaxResult], relax: Relax, began: Sequence[Decoded] | None = None
 ) -> list[RelaxResult]:
-    """Relaxations, those that ended beside a more symmetric crystal replaced by its relaxation if that is as low.
+    """Return relaxations; one that ended near a more symmetric crystal is replaced by that crystal's, if as low.
 
-    A relaxation that began without symmetry ends a little before the minimum, so its crystal may have the symmetry only
-    within a tolerance that by itself would prove nothing.
+    A relaxation that started without symmetry ends slightly before the minimum, so its crystal may have the symmetry
+    only within a tolerance that would prove nothing by itself.
 
     Args:
-        began: where each relaxation began; those on exact sites have a distortion that may be their own.
+        began: crystals from which the relaxations started; the distortion of those on exact sites may be real.
     """
     exact = [False] * len(results) if began is None else [one.is_exact for one in began]
     near: dict[int, Crystal] = {}
@@ -164,12 +164,12 @@ def more_symmetric(
 
 
 def symmetry_of(found: Symmetrised | Relaxed) -> float:
-    """Symmetry operations an atom of the primitive cell, lost translations counted."""
+    """Return the symmetry operations per atom of the primitive cell, lost translations included."""
     return operations_per_atom(found.crystal, found.space_group)
 
 
 def _one_after_the_other(first: RelaxResult, second: RelaxResult) -> RelaxResult:
-    """The second relaxation, with the steps and energies of the first before its own."""
+    """Return the second relaxation, preceded by the steps and energies of the first."""
     trajectory = second.trajectory
     if first.trajectory is not None and trajectory is not None:
         ratio = second.crystal.n_atoms / first.crystal.n_atoms
@@ -198,10 +198,10 @@ def _relaxed(decoded: Decoded, result: RelaxResult, formation_energy: FormationE
 
 
 def _ladder(decoded: Decoded, crystal: Crystal) -> tuple[float, ...]:
-    """Tolerances for the symmetry of a relaxed crystal.
+    """Return the tolerances for the symmetry of a relaxed crystal.
 
-    A known crystal keeps its own symmetry: a looser one is its own only where it moves the atoms less than relaxations
-    leave them short of their sites.
+    A crystal on exact sites keeps its own symmetry: a looser tolerance is used only if it moves the atoms by less than
+    the distance that relaxations leave them from their sites.
     """
     if not decoded.is_exact:
         return NEAR_LADDER
@@ -210,7 +210,7 @@ def _ladder(decoded: Decoded, crystal: Crystal) -> tuple[float, ...]:
 
 
 def _not_relaxed(decoded: Decoded, result: RelaxResult) -> Relaxed:
-    """A decoded crystal as it is, with what became of its relaxation."""
+    """Return a decoded crystal unchanged, with the result of its failed relaxation."""
     return Relaxed(
         decoded=decoded,
         crystal=decoded.crystal,
@@ -227,13 +227,13 @@ def _not_relaxed(decoded: Decoded, result: RelaxResult) -> Relaxed:
 
 
 def _path(result: RelaxResult) -> tuple[float, ...]:
-    """Energies along the relaxation, eV/atom; empty where they were not kept."""
+    """Return the energies along the relaxation, eV/atom; empty if they were not kept."""
     path = () if result.trajectory is None else result.trajectory.energies
     return tuple(energy / result.crystal.n_atoms for energy in path)
 
 
 def _with_energies(relaxed: Sequence[Relaxed], further_energies: FurtherEnergies) -> list[Relaxed]:
-    """Relaxations with what the further models say of their crystals."""
+    """Return the relaxations with the energies of their crystals by the further models."""
     found = further_energies([one.crystal for one in relaxed])
     return [
         replace(one, further_energies=tuple(e / one.crystal.n_atoms + one.pressure_volume for e in energies))
@@ -242,7 +242,7 @@ def _with_energies(relaxed: Sequence[Relaxed], further_energies: FurtherEnergies
 
 
 def _trusted(relaxed: Sequence[Relaxed]) -> tuple[list[Relaxed], list[float]]:
-    """Without random symmetric crystals that lie too far below all that descents led to, and how far these lie."""
+    """Return relaxations without random symmetric crystals too far below all others, and how far these lie below."""
     lowest = min((one.energy_per_atom for one in relaxed if one.decoded.n_found), default=-inf)
     gains = [lowest - one.energy_per_atom if not one.decoded.n_found else -inf for one in relaxed]
     kept = [one for one, gain in zip(relaxed, gains, strict=True) if gain <= LARGEST_GAIN]
@@ -250,9 +250,9 @@ def _trusted(relaxed: Sequence[Relaxed]) -> tuple[list[Relaxed], list[float]]:
 
 
 def _undisputed(relaxed: Sequence[Relaxed]) -> tuple[list[Relaxed], list[float]]:
-    """Relaxations about which two models differ as much as about most, and how far they do about the others.
+    """Return the relaxations for which two models differ by about the usual amount, and the deviations of the others.
 
-    An unphysical minimum of one model is none of the other. A model that lacks an energy of one crystal is left out.
+    An unphysical minimum of one model is not one of the other. A model without an energy of one crystal is skipped.
     """
     kept = list(relaxed)
     disputes: list[float] = []

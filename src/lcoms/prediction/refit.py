@@ -1,4 +1,4 @@
-"""A copy of the surrogate is fitted to energies of one composition, and held to what it said of the library."""
+"""Fit of a copy of the surrogate to energies of one composition, restrained to its predictions for the library."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from lcoms.models.surrogate import ConservativeSurrogate, adversarial_latents, p
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.structure.crystal import Composition
 
-LIBRARY_SAMPLE = 2048  # latents that those of a step are drawn from
+LIBRARY_SAMPLE = 2048  # latents from which those of each step are drawn
 
 
 @dataclass(frozen=True)
 class RefitConfig:
-    """How the surrogate is fitted in a round.
+    """Options for fitting the surrogate in a round.
 
     Attributes:
-        steps: of gradient descent.
+        steps: number of gradient steps.
         rate: learning rate of Adam.
-        replay: latents of the library in each step, on which the surrogate is held to what it said before.
-        replay_weight: what they count together beside the known latents, each of which counts 1.
-        adversary: known latents in each step that the adversary starts from.
+        replay: number of library latents in each step for which the surrogate is restrained to its earlier predictions.
+        replay_weight: their total weight relative to that of one known latent.
+        adversary: number of known latents in each step from which the adversary starts.
     """
 
     steps: int = 100
@@ -56,7 +56,7 @@ class Known:
 
 
 def relative_error(surrogate: ConservativeSurrogate, known: Known, composition: Composition) -> float:
-    """Mean absolute error on energies from which their mean is taken, eV/atom; NaN where nothing is known."""
+    """Return the mean absolute error of energies relative to their mean, eV/atom; NaN if nothing is known."""
     if not len(known.energies):
         return float("nan")
     features = element_fractions(composition).expand(len(known.energies), -1)
@@ -67,9 +67,9 @@ def relative_error(surrogate: ConservativeSurrogate, known: Known, composition: 
 def refit(
     bundle: WeightBundle, known: Known, composition: Composition, config: RefitConfig, generator: torch.Generator
 ) -> ConservativeSurrogate:
-    """A copy of the surrogate fitted to differences of energies of one composition.
+    """Return a copy of the surrogate fitted to energy differences within one composition.
 
-    The oracle's zero of energy need not be that of the training data, so the mean of what the surrogate says stays.
+    The oracle's energy zero need not be that of the training data, so the mean of the surrogate's predictions is kept.
     """
     surrogate = deepcopy(bundle.surrogate)
     if not len(known.energies) or not config.steps:
@@ -110,7 +110,7 @@ class _Rows:
 
     @classmethod
     def of(cls, surrogate: ConservativeSurrogate, latents: Tensor, features: Tensor, energies: Tensor) -> _Rows:
-        """From latents as the encoder gives them and eV/atom."""
+        """Return the normalised rows of encoder latents and energies in eV/atom."""
         return cls(surrogate.normalise(latents), features, surrogate.normalise_energies(energies, features))
 
     def at(self, places: Tensor) -> _Rows:
@@ -120,14 +120,14 @@ class _Rows:
 def _refit_loss(
     surrogate: ConservativeSurrogate, taught: _Rows, few: Tensor, kept: _Rows, share: float
 ) -> Float[Tensor, ""]:
-    """The loss of `conservative_losses` with alpha = 1, and once more the squared error of what is taught.
+    """Return the loss of `conservative_losses` with alpha = 1, plus the squared error of the taught latents again.
 
-    Most of the time goes into the adversary, so only some of the taught latents have theirs in a step. A mean over the
-    taught latents counts `share`, one over those of the library the rest, however many of each are in the step.
+    The adversary takes most of the time, so each step starts it from only a few of the taught latents. A mean over the
+    taught latents has the weight `share`, one over the library latents the rest, however many of each are in the step.
 
     Args:
-        few: places of the taught latents that the adversary starts from.
-        kept: latents of the library, with what the surrogate said of them.
+        few: indices of the taught latents from which the adversary starts.
+        kept: latents of the library, with the earlier predictions of the surrogate.
     """
     n, config = len(taught.z), surrogate.config
     at, features = torch.cat([taught.z[few], kept.z]), torch.cat([taught.features[few], kept.features])

@@ -1,4 +1,4 @@
-"""The relaxations of predictions: which crystals, by which energy model, and down to which forces."""
+"""The relaxations of predictions: which crystals, by which energy model, and to which forces."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from lcoms.structure.crystal import Composition, Crystal
 
 @dataclass(frozen=True, eq=False)
 class Relaxer:
-    """Relaxes decoded crystals as a specification says.
+    """Relaxation of decoded crystals with the options of a specification.
 
     Attributes:
-        bundle: whose weights say which crystals come first, and are relaxed to smaller forces.
-        spec: asks for relaxation.
-        energy_models: the first relaxes; all are asked for the energies of what comes out.
-        processes: that relax; None: as many as there are cores and work for them.
-        checkpoint: a file that keeps each relaxation as soon as it is there, and from which known ones are taken.
+        bundle: its weights determine which crystals come first and are relaxed to smaller forces.
+        spec: must include relaxation.
+        energy_models: the first relaxes; all evaluate the relaxed crystals.
+        processes: number of processes for relaxation; None: as many as the cores and the work allow.
+        checkpoint: file to which each relaxation is written as soon as it is finished, and from which finished ones
+            are read.
     """
 
     bundle: WeightBundle
@@ -42,10 +43,10 @@ class Relaxer:
     checkpoint: Path | None = None
 
     def relax(self, sets: Sequence[DecodedSet], tell: Tell | None = None) -> list[RelaxedSet]:
-        """The best decoded crystals of each set relaxed, those of all sets together.
+        """Relax the best decoded crystals of each set, all sets together.
 
         Raises:
-            OracleError: the energy model cannot be made.
+            OracleError: the energy model cannot be created.
         """
         spec = self._relaxation
         chosen = [worth_relaxing(decoded, self.energy_models.first, spec) for decoded in sets]
@@ -59,7 +60,7 @@ class Relaxer:
         return [self._further(one, decoded.composition) for one, decoded in zip(found, sets, strict=True)]
 
     def _further(self, relaxed: RelaxedSet, composition: Composition) -> RelaxedSet:
-        """With the first candidates, as they stand now, relaxed to smaller forces."""
+        """Return the set with the candidates that now rank first relaxed to smaller forces."""
         spec, path = self._relaxation, self.checkpoint
         if spec.final_fmax >= spec.fmax:
             return relaxed
@@ -81,7 +82,7 @@ class Relaxer:
         return load_references(self._relaxation.oracle)
 
     def _formation_energy(self, composition: Composition, energy_per_atom: float) -> float | None:
-        """In eV/atom, of a total energy by the model that relaxes; None without references."""
+        """Return the formation energy, eV/atom, from a total energy by the relaxing model; None without references."""
         return None if self._references is None else self._references.formation_energy(composition, energy_per_atom)
 
     def _run(

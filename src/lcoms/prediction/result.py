@@ -1,4 +1,4 @@
-"""What a prediction gives: an object that is a sequence of pymatgen structures, a table, a folder of files."""
+"""The result of a prediction: a sequence of pymatgen structures, also available as a table and a folder of files."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is to be predicted.
+    """One prediction to be made.
 
     Attributes:
         structure: start from this crystal instead of the library; None: from the library.
-        hull: of reference phases, for the energies above it; None: none.
-        pattern: a powder pattern that the compound gave; None: none.
+        hull: of reference phases, for energies above it; None: none.
+        pattern: fitter of a measured powder pattern of the compound; None: none.
     """
 
     composition: Composition
@@ -58,15 +58,16 @@ class Prediction:
     """The ranked candidates of one composition, best first; iterating gives pymatgen structures.
 
     Attributes:
-        decoded: all crystals before relaxation, and what became of the rest.
-        spec: how it was made.
-        weights_digest: of the weights it was made with.
-        ranked_by: names of the energy models whose mean energy made the order; empty where nothing was relaxed.
-        n_duplicates: crystals equal to a better candidate.
+        decoded: all crystals before relaxation, and counts of those discarded.
+        spec: options of the prediction.
+        weights_digest: hash of the weights used.
+        ranked_by: names of the energy models whose mean energy was used in the ranking; empty if nothing was relaxed.
+        n_duplicates: number of crystals equal to a better candidate.
         failures: one sentence for each relaxation that could not be ranked.
-        n_relaxations, n_oracle_calls: how many crystals were relaxed, and energies the model was asked for.
+        n_relaxations: number of crystals relaxed.
+        n_oracle_calls: number of energy evaluations.
         left_out: one sentence for each reason why candidates contradict the constraints.
-        options: that were typed.
+        options: options as the user typed them.
     """
 
     composition: Composition
@@ -87,18 +88,18 @@ class Prediction:
         """The candidates as pymatgen structures.
 
         `properties` holds rank, space_group, source of the proposal, energy_per_atom (formation energy by the
-        surrogate, eV/atom) and, of relaxed ones, formation_energy and energy_above_lowest (eV/atom).
+        surrogate, eV/atom) and, for relaxed candidates, formation_energy and energy_above_lowest (eV/atom).
         """
         return tuple(to_structure(rank, candidate) for rank, candidate in enumerate(self.candidates, 1))
 
     @property
     def probability(self) -> float | None:
-        """That the first candidate is the known ground state; None where none is stated."""
+        """Probability that the first candidate is the known ground state; None if none is stated."""
         return self.candidates[0].probability if self.candidates else None
 
     @property
     def made(self) -> Made:
-        """How the candidates were made, as their CIFs say."""
+        """How the candidates were made, as stated in their CIFs."""
         formula = self.composition.reduced_formula
         return Made(formula, len(self.candidates), self.spec, self.ranked_by)
 
@@ -118,13 +119,13 @@ class Prediction:
         return self.structures[index]
 
     def to_dataframe(self) -> DataFrame:
-        """One row a candidate; energies in eV/atom, volume in cubic angstrom an atom."""
+        """Return a table with one row per candidate; energies in eV/atom, volume in cubic angstrom per atom."""
         from pandas import DataFrame
 
         return DataFrame([row(rank, candidate) for rank, candidate in enumerate(self.candidates, 1)])
 
     def _repr_html_(self) -> str:
-        """The table of the candidates, as notebooks show it."""
+        """Return the table of candidates for notebooks."""
         stated = "" if self.probability is None else f"; rank 1 with a probability of {self.probability:.0%}"
         title = f"<b>{self.composition.reduced_formula}</b>: {len(self)} candidates{stated}"
         table: str = self.to_dataframe().to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="-")
@@ -135,7 +136,7 @@ class Prediction:
         return f"Prediction({self.composition.reduced_formula}: {len(self)} candidates{first})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything about the prediction, ready for JSON, as results.schema.json beside this module describes it."""
+        """Return everything about the prediction, ready for JSON, described by results.schema.json of this package."""
         return {
             "schema_version": SCHEMA_VERSION,
             "formula": self.composition.reduced_formula,
@@ -161,32 +162,32 @@ class Prediction:
         }
 
     def files(self, formats: Sequence[str] = ("cif",)) -> dict[str, str]:
-        """Names and texts of the files of this prediction, results.json last.
+        """Return the names and texts of the files of this prediction, results.json last.
 
         Raises:
-            ConfigError: the format is unknown.
+            ConfigError: a format is unknown.
         """
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
         return structure_files(self.candidates, self.made, formats) | {RESULTS: text}
 
     def write(self, folder: str | Path, formats: Sequence[str] = ("cif",)) -> Path:
-        """Write FOLDER/FORMULA/rank-01.cif ... and results.json in place of an earlier prediction there.
+        """Write FOLDER/FORMULA/rank-01.cif ... and results.json, replacing an earlier prediction there.
 
         Args:
-            formats: in which the candidates are written: cif, poscar, extxyz, qe (input of pw.x).
+            formats: file formats of the candidates: cif, poscar, extxyz, qe (input of pw.x).
 
         Returns:
             The folder of this formula.
 
         Raises:
-            ConfigError: the format is unknown.
+            ConfigError: a format is unknown.
             LcomsError: the folder cannot be written.
         """
         return write_files(results_folder(Path(folder), self.composition.reduced_formula), self.files(formats))
 
 
 def is_finished(folder: Path, composition: Composition, spec: PredictionSpec, weights_digest: str) -> bool:
-    """Whether FOLDER/FORMULA holds a prediction of this composition by this version, specification and weights."""
+    """Return whether FOLDER/FORMULA has a prediction of this composition by this version, specification and weights."""
     place = results_folder(folder, composition.reduced_formula)
     try:
         found = parse_json((place / RESULTS).read_text(encoding="utf-8"))
@@ -199,10 +200,10 @@ def is_finished(folder: Path, composition: Composition, spec: PredictionSpec, we
 
 
 def require_candidates(prediction: Prediction) -> Prediction:
-    """The prediction, if anything came of it.
+    """Return the prediction if it has candidates.
 
     Raises:
-        FormulaError: no valid crystal came out.
+        FormulaError: there is no valid crystal, or none satisfies the constraints.
     """
     if not prediction.candidates:
         formula, n = prediction.composition.reduced_formula, prediction.decoded.n_proposals
@@ -213,5 +214,5 @@ def require_candidates(prediction: Prediction) -> Prediction:
 
 
 def decoded_candidates(prediction: Prediction) -> list[Decoded]:
-    """Decoded crystals in the surrogate's order, as many as were kept for what comes after."""
+    """Return the decoded crystals that were kept for the later stages, in the surrogate's order."""
     return list(prediction.decoded.crystals[: prediction.spec.n_decoded])

@@ -1,8 +1,8 @@
-"""The score that candidates are ranked by: an energy, and what counts beside it.
+"""The score that candidates are ranked by: an energy with corrections.
 
 Energies alone do not find the known crystal: differences between polymorphs are smaller than the errors of every energy
-model, and a decode that went wrong can look good to it. The weights are fitted on validation compositions and stand in
-`ranking.json` of the weights (`prediction.ranking_file`).
+model, and a failed decode can have a low predicted energy. The weights are fitted on validation compositions and are
+stored in `ranking.json` of the weights (`prediction.ranking_file`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from lcoms.core.errors import ConfigError
 from lcoms.prediction.stages import Decoded
 
 LEAST_PROBABILITY = 0.01  # added, so that a crystal without a template can be ranked
-SCORE_ERROR = 0.03  # eV/atom, standard deviation of scores where a pattern or a cell is weighed against them
-ON_HULL = 0.001  # eV/atom; known crystals up to here are on the hull of their source
+SCORE_ERROR = 0.03  # eV/atom; standard deviation of scores when weighed against a pattern or a cell
+ON_HULL = 0.001  # eV/atom; largest height of known crystals that are on the hull of their source
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """Numbers none of which is negative."""
+    """Base class of weights that must not be negative."""
 
     def __post_init__(self) -> None:
         for name, weight in vars(self).items():
@@ -30,14 +30,14 @@ class _Weights:
 
 @dataclass(frozen=True)
 class KnownWeights(_Weights):
-    """How known crystals of the very composition are taken.
+    """Treatment of known crystals of the same composition.
 
     Attributes:
-        on_hull: eV/atom by which an unknown crystal must lie below the known ones to come before them, where one of
-            those is on the hull of its source.
-        above_hull: the same where none is: more often there is a better crystal that the source does not know.
-        highest: eV/atom above the hull; known crystals higher up are marked where they are found, and not relaxed.
-        least_probability: of a prototype; templates of large cells with less are not worth their relaxation.
+        on_hull: eV/atom by which an unknown crystal must lie below the known ones to precede them, if one of those is
+            on the hull of its source.
+        above_hull: the same if none is: more often there is then a better crystal that the source does not know.
+        highest: eV/atom above the hull; known crystals higher up are marked if they are found, but not relaxed.
+        least_probability: prototype probability below which templates of large cells are not worth a relaxation.
     """
 
     on_hull: float = 0.1
@@ -46,7 +46,7 @@ class KnownWeights(_Weights):
     least_probability: float = 0.02
 
     def bonus(self, lowest: float) -> float:
-        """What is taken off the score of known crystals, the lowest of which lies so high above the hull, eV/atom."""
+        """Return what is subtracted from the score of known crystals, eV/atom; `lowest` is their least hull height."""
         return self.on_hull if lowest <= ON_HULL else self.above_hull
 
 
@@ -55,14 +55,14 @@ class ScoreWeights(_Weights):
     """Weights in eV/atom.
 
     Attributes:
-        distance: added for each unit between the latent that was decoded and that of the crystal that came out.
-        n_found: taken off for each factor e in the number of proposals that led to the crystal.
-        prototype_probability: taken off for each factor e in the prototype probability.
-        structure_probability: taken off for each factor e in the share of the chemically similar known crystals that
+        distance: added per unit of distance between the decoded latent and that of the resulting crystal.
+        n_found: subtracted for each factor e in the number of proposals that led to the crystal.
+        prototype_probability: subtracted for each factor e in the prototype probability.
+        structure_probability: subtracted for each factor e in the share of the chemically similar known crystals that
             have its structure after relaxation (`templates.structure_probability`).
-        limit: where random symmetric crystals are relaxed too, the energy above the lowest relaxed candidate that the
-            prototype probability may make up for, eV/atom; known crystals hardly ever lie higher.
-        excess: how much more than once the energy beyond the limit counts.
+        limit: if random symmetric crystals are relaxed too, the energy above the lowest relaxed candidate that the
+            prototype probability may compensate, eV/atom; known crystals rarely lie higher.
+        excess: additional weight of the energy beyond the limit.
     """
 
     distance: float
@@ -73,12 +73,12 @@ class ScoreWeights(_Weights):
     excess: float = 0.0
 
     def score(self, energy: float, decoded: Decoded, *, above: float = 0.0, share: float = 0.0) -> float:
-        """The energy (eV/atom) with all that counts beside it; the lowest comes first.
+        """Return the energy (eV/atom) with all corrections; the lowest score ranks first.
 
         Args:
-            decoded: where the crystal came from.
-            above: how far the energy lies above the lowest of the relaxed candidates, eV/atom.
-            share: of the similar known crystals that have its structure.
+            decoded: the crystal before relaxation.
+            above: energy above the lowest of the relaxed candidates, eV/atom.
+            share: fraction of the similar known crystals that have its structure.
         """
         return (
             energy
@@ -91,4 +91,4 @@ class ScoreWeights(_Weights):
 
 
 ENTHALPY_ALONE = ScoreWeights(0.0, 0.0, 0.0)
-"""Under pressure, where no weights were fitted."""
+"""Used under pressure, where no weights were fitted."""

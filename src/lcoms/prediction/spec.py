@@ -1,4 +1,4 @@
-"""What is asked of a prediction: one frozen tree of options, which `results.json` records and a file can repeat."""
+"""Options of a prediction: one frozen tree, which `results.json` records and which can be read from a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lcoms.prediction.random_symmetric import RandomSymmetricSpec
 from lcoms.prediction.structure_types import StructureType
 from lcoms.relax.result import GIGAPASCAL, RelaxConfig
 
-SPEC = "spec"  # key under which results.json holds it
+SPEC = "spec"  # its key in results.json
 MOST_PRESSURE = 500.0  # GPa
 
 
@@ -32,21 +32,21 @@ def _at_least(config: object, least: int, *names: str) -> None:
 
 @dataclass(frozen=True)
 class DecoderSpec:
-    """How many settings and samples a latent gets.
+    """Numbers of settings and samples per latent.
 
     Attributes:
-        coded_samples: of each setting whose sites are known from their codes.
-        known_to: noise level (angstrom) at which those begin.
-        beside_codes: whether latents with codes are tried without them, too.
-        samples: of each latent in the first round; each of its settings gets at least one while there are enough.
-        more_samples: in a second round, shared among the best settings.
-        best_settings: how many those are.
-        near_enough: latents that a sample of the first round comes as near as that have no second one.
-        max_sequences: Wyckoff sequences taken of each space group, the most usual ones.
-        max_lattices: lattices taken of each sequence.
-        coded_lattices: looked for where sites are known, so that the one their codes refer to is among them.
-        max_misfit: of a lattice to the one that the head reads.
-        kept: distinct crystals of one latent, the nearest ones.
+        coded_samples: samples of each setting whose sites are known from their codes.
+        known_to: noise level (angstrom) at which these start.
+        beside_codes: whether latents with codes are also decoded without them.
+        samples: samples of each latent in the first round; each of its settings gets at least one while they suffice.
+        more_samples: samples in a second round, shared among the best settings.
+        best_settings: number of these settings.
+        near_enough: latent distance of a sample in the first round below which there is no second round.
+        max_sequences: number of Wyckoff sequences per space group, the most frequent ones.
+        max_lattices: number of lattices per sequence.
+        coded_lattices: number of lattices if sites are known, so that the one their codes refer to is among them.
+        max_misfit: largest misfit of a lattice to the one that the lattice head predicts.
+        kept: number of distinct crystals per latent, the nearest ones.
     """
 
     coded_samples: int = 2
@@ -65,26 +65,26 @@ class DecoderSpec:
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """Where descents start, how they go, and how their latents are decoded.
+    """Options of the descents and of decoding their latents.
 
     Attributes:
-        start: where they start: latents of templates, samples of the prior, or latents of random crystals.
-        n_starts: how many descents there are.
-        formula_units: smallest and largest number of formula units in the cell; None allows what the templates have.
-        max_atoms: largest cell that is tried; None: `direct_atoms`.
-        max_polymorphs: templates taken of one composition.
-        max_alike: templates taken of one structure: space group, Wyckoff sequence and cell.
-        substituted: share of the templates that come from other stoichiometries; where those of the same are few, all
-            that are missing.
-        exclude_same: leave templates of the very composition out, as a benchmark must.
-        steps: of latent descent; 0 decodes the starts themselves.
-        step_size: in normalised latent space; None takes the one that the surrogate was trained against.
-        symmetry: decode within the space group of each template; without it, anywhere in the cell.
-        known: known crystals of the very composition that are taken as they are, those lowest in energy.
-        direct: templates that are taken as they are, with other elements on their exact sites.
-        direct_atoms: largest cell of those, unless `max_atoms` says it.
-        decoder: settings and samples of such a decode.
-        random_symmetric: crystals to relax that no template stands behind.
+        start: where descents start: latents of templates, samples of the prior, or latents of random crystals.
+        n_starts: number of descents.
+        formula_units: smallest and largest number of formula units in the cell; None: those of the templates.
+        max_atoms: number of atoms in the largest cell that is tried; None: `direct_atoms`.
+        max_polymorphs: largest number of templates of one composition.
+        max_alike: largest number of templates of one structure: space group, Wyckoff sequence and cell.
+        substituted: share of templates from other stoichiometries; they also replace missing ones of the same
+            stoichiometry.
+        exclude_same: exclude templates of the same composition, as a benchmark must.
+        steps: number of steps of latent descent; 0 decodes the starts themselves.
+        step_size: in normalised latent space; None: the one that the surrogate was trained against.
+        symmetry: decode within the space group of each template; otherwise atoms may be anywhere in the cell.
+        known: number of known crystals of the same composition used without decoding, those lowest in energy.
+        direct: number of templates used without decoding, with other elements on their exact sites.
+        direct_atoms: number of atoms in the largest cell of those, unless `max_atoms` is set.
+        decoder: settings and samples of decoding within symmetry.
+        random_symmetric: options for random symmetric crystals, which have no template.
     """
 
     start: Literal["library", "prior", "random"] = "library"
@@ -120,16 +120,16 @@ class SearchSpec:
 
 @dataclass(frozen=True)
 class RelaxationSpec:
-    """How decoded crystals are relaxed.
+    """Options for relaxing decoded crystals.
 
     Attributes:
         oracle: name of the energy model (`oracles.registry`).
-        n_relax: crystals that are relaxed, the best by their score.
+        n_relax: number of crystals to relax, the best by score.
         fmax: eV/angstrom; forces and cell gradients at which a relaxation ends.
-        max_steps: after which a relaxation ends in any case.
-        n_final: first candidates that are then relaxed further.
-        final_fmax: eV/angstrom; where these relaxations end. None are made where `fmax` is no larger.
-        pressure: GPa, under which crystals are relaxed and ordered by their enthalpies.
+        max_steps: number of steps after which a relaxation ends in any case.
+        n_final: number of top candidates that are then relaxed further.
+        final_fmax: eV/angstrom, at which these relaxations end; none are made if `fmax` is no larger.
+        pressure: GPa, at which crystals are relaxed and ranked by enthalpy.
     """
 
     oracle: str = DEFAULT_ORACLE
@@ -151,26 +151,26 @@ class RelaxationSpec:
 
     @property
     def config(self) -> RelaxConfig:
-        """The same for `relax_crystals`."""
+        """These options for `relax_crystals`."""
         pressure = self.pressure * GIGAPASCAL
         return RelaxConfig(fmax=self.fmax, max_steps=self.max_steps, pressure=pressure, trajectory="energies")
 
 
 @dataclass(frozen=True)
 class ConstraintSpec:
-    """What the user knows of the crystal.
+    """What the user knows about the crystal.
 
     Attributes:
-        space_groups: numbers, of which its group is one; none: any.
-        volume: cubic angstrom of one formula unit; None: any.
+        space_groups: numbers of space groups, one of which the crystal has; none: any.
+        volume: of one formula unit, cubic angstrom; None: any.
         density: g/cm^3; None: any.
-        tolerance: by which volume or density may differ, relative.
+        tolerance: relative tolerance of volume or density.
         cell: lengths (angstrom) and angles (degrees) of its primitive or conventional cell in any setting; None: any.
-        cell_tolerance: by which lengths of the cell may differ, relative, and angles, in radians.
-        prototypes: structure types, of which it has one; none: any.
-        exclude_prototypes: structure types that it does not have.
-        max_e_above: eV/atom that a candidate may lie above the hull, or above the lowest candidate where no hull is
-            known; None: any.
+        cell_tolerance: tolerance of the cell, relative for lengths, in radians for angles.
+        prototypes: structure types, one of which the crystal has; none: any.
+        exclude_prototypes: structure types that the crystal must not have.
+        max_e_above: largest energy above the hull, or above the lowest candidate if no hull is known, eV/atom; None:
+            any.
     """
 
     space_groups: tuple[int, ...] = ()
@@ -210,11 +210,11 @@ class ConstraintSpec:
 
 @dataclass(frozen=True)
 class PhononSpec:
-    """Vibrations of the first candidates.
+    """Options for the phonons of the top candidates.
 
     Attributes:
-        n: of how many.
-        temperature: K, of their harmonic free energies.
+        n: number of candidates.
+        temperature: K, for their harmonic free energies.
     """
 
     n: int = 0
@@ -228,13 +228,13 @@ class PhononSpec:
 
 @dataclass(frozen=True)
 class PredictionSpec:
-    """Everything that decides an answer, beside the composition and the weights.
+    """Everything that determines a prediction, apart from the composition and the weights.
 
     Attributes:
-        n_candidates: at most so many distinct crystals are returned.
-        relaxation: how the best of them are relaxed; None: not at all.
-        phonons: of the first of them.
-        seed: of every random number drawn.
+        n_candidates: maximum number of distinct crystals returned.
+        relaxation: how the best crystals are relaxed; None: not at all.
+        phonons: phonons of the top candidates.
+        seed: of all random numbers.
     """
 
     n_candidates: int = 10
@@ -257,40 +257,40 @@ class PredictionSpec:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of the energy models, the one that relaxes first; none without relaxation."""
+        """Names of the energy models, the relaxing one first; empty without relaxation."""
         return self.ranking.models(None if self.relaxation is None else self.relaxation.oracle)
 
     @property
     def ranked_by(self) -> str:
-        """Names of the energy models whose mean energy makes the order; empty without relaxation."""
+        """Names of the energy models whose mean energy is used in the ranking; empty without relaxation."""
         return ", ".join(self.models)
 
     @property
     def pressure(self) -> float:
-        """GPa; zero without relaxation."""
+        """Pressure, GPa; zero without relaxation."""
         return 0.0 if self.relaxation is None else self.relaxation.pressure
 
     @property
     def n_decoded(self) -> int:
-        """How many distinct decoded crystals are kept for what comes after decoding."""
+        """Number of distinct decoded crystals kept for the later stages."""
         return max(self.n_candidates, 0 if self.relaxation is None else self.relaxation.n_relax)
 
     def with_options(self, options: Mapping[str, Any]) -> PredictionSpec:
-        """This specification with some options chosen otherwise, groups merged at every depth.
+        """Return this specification with options changed; nested groups are merged.
 
         Raises:
-            ConfigError: an unknown option, or a value that makes no sense.
+            ConfigError: an option is unknown or its value is invalid.
         """
         return merged(self, options)
 
     def with_models(self, names: Sequence[str]) -> PredictionSpec:
-        """This specification with other energy models.
+        """Return this specification with other energy models.
 
         Args:
-            names: of the one that relaxes, then of the further ones; none for no relaxation.
+            names: name of the relaxing model, then of the further ones; empty for no relaxation.
 
         Raises:
-            ConfigError: an option needs relaxation, and there is none.
+            ConfigError: an option needs relaxation, but there is none.
         """
         if not names:
             return replace(self, relaxation=None, ranking=RankingSpec())
@@ -298,24 +298,24 @@ class PredictionSpec:
         return replace(self, relaxation=relaxation, ranking=RankingSpec(tuple(names[1:])))
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; `from_dict` reads it back."""
+        """Return the specification ready for JSON; `from_dict` reads it back."""
         return to_dict(self)
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> PredictionSpec:
-        """Options that are left out keep their defaults.
+        """Return a specification from its options; missing ones keep their defaults.
 
         Raises:
-            ConfigError: an unknown option, or a value that makes no sense.
+            ConfigError: an option is unknown or its value is invalid.
         """
         return from_dict(cls, options)
 
 
 def read_spec(path: Path) -> PredictionSpec:
-    """The specification in a TOML file, in a JSON file, or in the results.json of an earlier run.
+    """Return the specification in a TOML file, a JSON file, or the results.json of an earlier run.
 
     Raises:
-        ConfigError: the file cannot be read, or holds an option that does not exist.
+        ConfigError: the file cannot be read, or contains an option that does not exist.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """The stages of a prediction, one type each: `Proposal` -> `Decoded` -> `Relaxed` -> `Candidate`.
 
-Each later type holds the earlier one that it came from, so that nothing has to be looked up elsewhere.
+Each type holds the one it was made from, so that nothing has to be looked up elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.symmetry import Symmetrised
 from lcoms.structure.wyckoff import Orbits
 
-EXACT_SYMPREC = 0.01  # angstrom; tolerance at which the symmetry of an exact template stands
+EXACT_SYMPREC = 0.01  # angstrom; tolerance at which an exact template has its symmetry
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +28,16 @@ class Proposal:
 
     Attributes:
         source: id of a template in the library, `prior`, `random`, `symmetric` or `given`.
-        formula: of the template; empty otherwise.
-        distance: chemical distance of the template (`templates.similarity`); NaN where there is none.
-        n_formula_units: in the cell to be decoded.
-        space_group: of the template; 0 where there is none, or where it says nothing about the crystal wanted.
-        wyckoff_sequence: place of its Wyckoff sequence in the Wyckoff statistics; -1 where unknown.
-        prototype_probability: share of the chemically similar templates that have its structure; NaN where there is no
+        formula: formula of the template; empty if there is none.
+        distance: chemical distance of the template (`templates.similarity`); NaN if there is none.
+        n_formula_units: number of formula units in the cell to be decoded.
+        space_group: of the template; 0 if there is none, or if it does not apply to the composition.
+        wyckoff_sequence: index of its Wyckoff sequence in the Wyckoff statistics; -1 if unknown.
+        prototype_probability: share of the chemically similar templates that have its structure; NaN if there is no
             template.
-        sites: codes of where its orbits sit, in the order of the Wyckoff sequence; none where unknown.
+        sites: codes of the positions of its orbits, in the order of the Wyckoff sequence; empty if unknown.
         cell_code: code of the conventional cell that these refer to.
-        orbits: what sits where, for a template of another stoichiometry; the sites then are in their order.
+        orbits: orbits with their elements, for a template of another stoichiometry; the sites are then in this order.
     """
 
     source: str
@@ -53,13 +53,13 @@ class Proposal:
     orbits: Orbits = ()
 
     def with_share(self, share: float) -> Proposal:
-        """With so much of the prototype probability; the rest is that of larger cells."""
+        """Return the proposal with this share of its prototype probability; the rest is that of larger cells."""
         return replace(self, prototype_probability=max(share, 0.0) * self.prototype_probability)
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """A crystal that came out of the decoder, before any relaxation.
+    """A decoded crystal, before any relaxation.
 
     Attributes:
         crystal: primitive cell on exact symmetry.
@@ -67,13 +67,13 @@ class Decoded:
         symprec: angstrom; tolerance at which the symmetry was found.
         shortest_distance: angstrom.
         energy_per_atom: formation energy that the surrogate predicts for this crystal, eV/atom.
-        latent_energy: formation energy that it predicts where descent ended, eV/atom.
+        latent_energy: formation energy that it predicts for the final latent of the descent, eV/atom.
         descent_energies: formation energies that it predicts at the start and after each step of descent, eV/atom.
-        latent_distance: from the latent that was decoded to that of this crystal.
-        score: what decoded crystals are ordered by, eV/atom (`prediction.scoring`).
-        proposal: where its descent started.
+        latent_distance: distance between the decoded latent and that of this crystal.
+        score: by which decoded crystals are ordered, eV/atom (`prediction.scoring`).
+        proposal: starting point of its descent.
         others: further proposals that led to this crystal or an equal one.
-        n_found: how many proposals led here; 0 for random symmetric crystals, which no proposal stands behind.
+        n_found: number of proposals that led to it; 0 for random symmetric crystals, which have none.
     """
 
     crystal: Crystal
@@ -91,7 +91,7 @@ class Decoded:
 
     @classmethod
     def as_is(cls, found: Symmetrised, energy: float, proposal: Proposal, n_found: int = 1) -> Decoded:
-        """A crystal that nothing was decoded for.
+        """Return a crystal that was obtained without decoding.
 
         Args:
             energy: formation energy that the surrogate predicts for it, eV/atom.
@@ -122,7 +122,7 @@ class Decoded:
 
     @property
     def prototype_probability(self) -> float:
-        """Sum over the distinct structures of the templates that led here; 0 where there is no template."""
+        """Sum over the distinct structures of the templates that led to it; 0 if there is no template."""
         known = [p for p in (self.proposal, *self.others) if isfinite(p.prototype_probability)]
         structures = {
             (p.space_group, p.wyckoff_sequence, p.orbits, p.n_formula_units): p.prototype_probability for p in known
@@ -130,34 +130,33 @@ class Decoded:
         return min(1.0, float(sum(structures.values())))
 
     def with_others(self, other: Decoded) -> Decoded:
-        """This crystal with all proposals of both; the descent that is told is one that took place."""
+        """Return this crystal with all proposals of both; if only the other has a descent, that one is reported."""
         told = self if self.n_found or not other.n_found else _told_of(self, other)
         return replace(told, n_found=self.n_found + other.n_found, others=(*self.others, other.proposal, *other.others))
 
     def nearest_proposal_first(self) -> Decoded:
-        """With the chemically nearest of its proposals as the one that is shown."""
+        """Return the crystal with the chemically nearest of its proposals as the one that is shown."""
         first, *rest = sorted((self.proposal, *self.others), key=_remoteness)
         return replace(self, proposal=first, others=tuple(rest))
 
 
 @dataclass(frozen=True, eq=False)
 class Relaxed:
-    """What an energy model made of a decoded crystal.
+    """A decoded crystal after relaxation with an energy model.
 
     Attributes:
-        decoded: what was relaxed.
+        decoded: crystal before relaxation.
         crystal: primitive cell on exact symmetry.
         space_group: number in the International Tables.
         symprec: angstrom; tolerance at which the symmetry was found.
         shortest_distance: angstrom.
         status: how the relaxation ended.
-        energy_per_atom: total energy by the model that relaxed, eV/atom; NaN where it failed.
-        formation_energy: eV/atom, against elements relaxed with the same model; None where a reference is missing.
-        further_energies: total energies of the relaxed crystal by the further models, eV/atom; NaN where one
-            failed.
+        energy_per_atom: total energy by the relaxing model, eV/atom; NaN if it failed.
+        formation_energy: relative to elements relaxed with the same model, eV/atom; None if a reference is missing.
+        further_energies: total energies of the relaxed crystal by the further models, eV/atom; NaN if one failed.
         energies: total energies along the relaxation, eV/atom, the decoded crystal first.
-        n_steps: of the relaxation.
-        pressure: eV/angstrom^3; under it all energies here are enthalpies E + pV, and no formation energy is given.
+        n_steps: number of steps of the relaxation.
+        pressure: eV/angstrom^3; if nonzero, all energies here are enthalpies E + pV, without a formation energy.
     """
 
     decoded: Decoded
@@ -175,12 +174,12 @@ class Relaxed:
 
     @property
     def model_energies(self) -> tuple[float, ...]:
-        """Its energies by all models, the one that relaxed first, eV/atom."""
+        """Its energies by all models, the relaxing one first, eV/atom."""
         return (self.energy_per_atom, *self.further_energies)
 
     @property
     def pressure_volume(self) -> float:
-        """The part pV of the enthalpy, eV/atom."""
+        """The pV term of the enthalpy, eV/atom."""
         return self.pressure * self.crystal.volume / self.crystal.n_atoms
 
     @property
@@ -191,12 +190,12 @@ class Relaxed:
 
 @dataclass(frozen=True)
 class Known:
-    """A crystal of the training data that a candidate is.
+    """The crystal of the training data that a candidate is.
 
     Attributes:
         id: in its source.
-        e_above_hull: eV/atom, as its source has it; None where unknown.
-        height: eV/atom, what it is ordered by: the same where known, else as formation energies tell.
+        e_above_hull: eV/atom, as given by its source; None if unknown.
+        height: by which it is ordered, eV/atom: e_above_hull if known, otherwise from formation energies.
     """
 
     id: str
@@ -206,11 +205,11 @@ class Known:
 
 @dataclass(frozen=True, eq=False)
 class PatternMatch:
-    """How a candidate fits a powder pattern.
+    """Match of a candidate with a powder pattern.
 
     Attributes:
-        fit: with the fitted cell and the profile.
-        probability: of this candidate, by score and pattern together, if one of the candidates gave the pattern.
+        fit: the fit, with the fitted cell and the profile.
+        probability: of this candidate from score and pattern, assuming that one of the candidates gave the pattern.
     """
 
     fit: PatternFit
@@ -219,24 +218,24 @@ class PatternMatch:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One crystal of the answer.
+    """One ranked crystal of a prediction.
 
     Attributes:
-        crystal: primitive cell on exact symmetry; relaxed where `relaxed` tells so.
+        crystal: primitive cell on exact symmetry; relaxed if `relaxed` has an energy.
         space_group: number in the International Tables.
         symprec: angstrom; tolerance at which the symmetry was found.
         shortest_distance: angstrom.
-        score: what candidates are ranked by, eV/atom; the lowest comes first.
-        decoded: the crystal before relaxation and where it came from.
-        relaxed: the relaxation; None where none was asked for or this crystal was not among those relaxed.
-        energy_above_lowest: eV/atom above the lowest candidate of this prediction, by the mean of all models; NaN
-            where not relaxed.
-        hull: where it lies above the hull of reference phases, and what it decomposes into; None where it was not
-            relaxed or an element has no phase.
-        known: the crystal of the training data that it is; None where it is none of them.
-        phonons: of the crystal relaxed within its symmetry; None where they were not asked for or failed.
-        probability: that it is the known ground state; None where none was fitted for predictions made like this one.
-        pattern: how it fits the user's powder pattern; None where there is none, or it cannot be fitted.
+        score: by which candidates are ranked, eV/atom; the lowest comes first.
+        decoded: the crystal before relaxation, with its origin.
+        relaxed: the relaxation; None if none was requested or this crystal was not among those relaxed.
+        energy_above_lowest: eV/atom above the lowest candidate of this prediction, by the mean of all models; NaN if
+            not relaxed.
+        hull: position relative to the hull of reference phases, and decomposition; None if it was not relaxed or an
+            element has no phase.
+        known: the crystal of the training data that it is; None if it is none of them.
+        phonons: of the crystal relaxed within its symmetry; None if they were not requested or failed.
+        probability: that it is the known ground state; None if none was fitted for predictions made like this one.
+        pattern: match with the user's powder pattern; None if there is none, or it cannot be fitted.
     """
 
     crystal: Crystal
@@ -255,20 +254,20 @@ class Candidate:
 
     @classmethod
     def of_decoded(cls, decoded: Decoded) -> Candidate:
-        """A decoded crystal that is an answer as it is."""
+        """Return a decoded crystal as an unrelaxed candidate."""
         crystal, group, symprec = decoded.crystal, decoded.space_group, decoded.symprec
         return cls(crystal, group, symprec, decoded.shortest_distance, decoded.score, decoded)
 
     @classmethod
     def of_relaxed(cls, relaxed: Relaxed, score: float, above: float) -> Candidate:
-        """A relaxed crystal with its place in the order."""
+        """Return a relaxed crystal as a candidate, with its score and its energy above the lowest one."""
         crystal, group, symprec = relaxed.crystal, relaxed.space_group, relaxed.symprec
         distance, decoded = relaxed.shortest_distance, relaxed.decoded
         return cls(crystal, group, symprec, distance, score, decoded, relaxed, above)
 
     @property
     def e_above_hull(self) -> float | None:
-        """eV/atom above the hull of reference phases, negative below it; None where unknown."""
+        """Energy above the hull of reference phases, eV/atom, negative below it; None if unknown."""
         return None if self.hull is None else self.hull.e_above_hull
 
     @property
@@ -278,7 +277,7 @@ class Candidate:
 
     @property
     def has_energy(self) -> bool:
-        """Whether it can stand in the order: relaxed with success, or not meant to be relaxed."""
+        """Whether it can be ranked: relaxed successfully, or not meant to be relaxed."""
         return self.relaxed is None or self.relaxed.usable
 
     @property
@@ -295,7 +294,7 @@ class Candidate:
 
 
 def _told_of(crystal: Decoded, descent: Decoded) -> Decoded:
-    """A crystal with the descent of another that led to the same one."""
+    """Return a crystal with the descent of an equal one."""
     return replace(
         crystal,
         energy_per_atom=descent.energy_per_atom,
@@ -306,5 +305,5 @@ def _told_of(crystal: Decoded, descent: Decoded) -> Decoded:
 
 
 def _remoteness(proposal: Proposal) -> float:
-    """Chemical distance of a proposal; infinite where there is no template."""
+    """Return the chemical distance of a proposal; infinite if there is no template."""
     return proposal.distance if isfinite(proposal.distance) else inf

@@ -1,4 +1,4 @@
-"""Structure types that a user asks for, or does not want: named prototypes, or crystals of the user's files."""
+"""Structure types that a user requires or excludes: named prototypes, or crystals from structure files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from lcoms.templates.prototypes import prototypes_named, relabelled_crystals
 
 @dataclass(frozen=True)
 class StructureType:
-    """One of them, as a specification holds it.
+    """A structure type, as stored in a specification.
 
     Attributes:
-        name: of named prototypes, or of the file that it was read from.
-        space_group: number; 0 where the name says all.
+        name: of named prototypes, or of the file from which it was read.
+        space_group: number; 0 if the name is sufficient.
         letters: Wyckoff letters of the orbits.
         elements: atomic numbers on them.
         coords: free coordinates of the orbits, one after another.
@@ -42,27 +42,27 @@ class StructureType:
     cell: tuple[float, ...] = ()
 
     def templates(self) -> tuple[Template, ...]:
-        """Its crystals; several prototypes may have one name.
+        """Return its crystals; several prototypes may have one name.
 
         Raises:
-            ConfigError: there is no prototype of the name.
+            ConfigError: there is no prototype of that name.
         """
         return _templates(self)
 
     def templates_for(self, composition: Composition) -> tuple[Template, ...]:
-        """Those of the stoichiometry of a composition."""
+        """Return its crystals with the stoichiometry of a composition."""
         wanted = composition.reduced.stoichiometry
         return tuple(one for one in self.templates() if one.composition.stoichiometry == wanted)
 
 
 def read_structure_type(text: str, *, files: bool = True) -> StructureType:
-    """A name of prototypes or a structure file as it is typed.
+    """Return the structure type given as the name of a prototype or of a structure file.
 
     Args:
-        files: whether it may name a file.
+        files: whether the text may name a file.
 
     Raises:
-        ConfigError: it is neither, or the structure has no symmetry that tells a type.
+        ConfigError: the text is neither, or the symmetry of the structure cannot be determined.
         FileFormatError: the file cannot be read.
     """
     path = Path(text)
@@ -86,7 +86,7 @@ def read_structure_type(text: str, *, files: bool = True) -> StructureType:
 
 
 def is_of_type(crystal: Crystal, space_group: int, types: Sequence[StructureType]) -> bool:
-    """Whether a crystal has a space group and, elements exchanged, the structure of one of the types."""
+    """Return whether a crystal in this space group has the structure of one of the types, with elements exchanged."""
     for one in types:
         for template in one.templates_for(crystal.composition):
             if not same_space_group(space_group, template.sites.space_group):
@@ -99,7 +99,7 @@ def is_of_type(crystal: Crystal, space_group: int, types: Sequence[StructureType
 def crystals_of_type(
     structure_type: StructureType, composition: Composition, element_volumes: NDArray[np.float64]
 ) -> Iterator[tuple[Template, Crystal]]:
-    """The distinct crystals of a composition that have the type, in cells scaled by the volumes of the elements."""
+    """Yield the distinct crystals of a composition that have the type, in cells scaled by the elements' volumes."""
     for template in structure_type.templates_for(composition):
         old = float(element_volumes[template.crystal.atomic_numbers].sum())
         apart: list[Crystal] = []

@@ -1,4 +1,4 @@
-"""The table of a prediction, as the terminal shows it, and the sentences below it."""
+"""The table of a prediction in the terminal, and the sentences below it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FIRST_MONOCLINIC = 3
-WORTH_SAYING = 0.05  # probability of cells that were not tried
+WORTH_SAYING = 0.05  # probability of untried cells above which it is reported
 FIRST_ORTHORHOMBIC = 16
-ON_HULL = 0.005  # eV/atom, what a relaxation of the phases leaves open
+ON_HULL = 0.005  # eV/atom; uncertainty from the relaxation of the phases
 
 
 class Column(NamedTuple):
     """A column of the table.
 
     Attributes:
-        text: what stands in it, given a candidate and the score of the first one.
-        keep: columns with the lowest go first where the terminal is narrow.
+        keep: columns with the lowest value are dropped first if the terminal is narrow.
+        text: its text for a candidate, given the score of the first one.
     """
 
     heading: str
@@ -71,10 +71,10 @@ HULL = Column("hull", "right", 7, lambda c, _: _hull_text(c))
 
 
 def table(prediction: Prediction, width: int = 80) -> Table:
-    """The candidates, best first: energies, score above that of the first, space group, cell, prototype probability.
+    """Return the candidates, best first: energies, score above the first, space group, cell, prototype probability.
 
     Args:
-        width: of the terminal; the least important columns are left out where it is too narrow.
+        width: of the terminal; the least important columns are left out if it is too narrow.
     """
     from rich import box
     from rich.table import Table
@@ -96,7 +96,7 @@ def table(prediction: Prediction, width: int = 80) -> Table:
 
 
 def _fitting(prediction: Prediction, width: int) -> tuple[list[Column], list[list[str]]]:
-    """Columns that fit, and what stands in each of them; those without any text are left out."""
+    """Return the columns that fit, and the texts in each; columns without any text are left out."""
     candidates = prediction.candidates
     best = candidates[0].score if candidates else 0.0
     every = list(DECODED if prediction.spec.relaxation is None else RELAXED)
@@ -113,12 +113,12 @@ def _fitting(prediction: Prediction, width: int) -> tuple[list[Column], list[lis
 
 
 def _width(columns: Sequence[tuple[Column, list[str]]]) -> int:
-    """Characters of a table with these columns and that of the rank."""
+    """Return the width in characters of a table with these columns and that of the rank."""
     return 3 + sum(3 + max(len(text) for text in (column.heading, *texts)) for column, texts in columns)
 
 
 def sentences(prediction: Prediction) -> list[str]:
-    """What is said below the table, one sentence each."""
+    """Return the remarks below the table, one sentence each."""
     said = [*(f"Not ranked: {failure}" for failure in prediction.failures), *prediction.left_out]
     said += [_known_sentence(rank, c) for rank, c in enumerate(prediction.candidates, 1) if c.known is not None][:3]
     if n := prediction.decoded.known_passed_over:
@@ -156,7 +156,7 @@ def _known_sentence(rank: int, candidate: Candidate) -> str:
 
 
 def _formation_text(candidate: Candidate) -> str:
-    """Formation energy by the model that relaxed; its total energy, marked, where a reference element is missing."""
+    """Return the formation energy by the relaxing model, or, marked, the total energy if a reference is missing."""
     relaxed = candidate.relaxed
     if relaxed is None or not relaxed.usable:
         return "-"
@@ -182,7 +182,7 @@ def _hull_text(candidate: Candidate) -> str:
 
 
 def _hull_sentence(candidate: Candidate) -> str | None:
-    """What rank 1 decomposes into, or with which phase it competes."""
+    """Return the sentence on what rank 1 decomposes into, or with which phase it competes."""
     place = candidate.hull
     if place is None:
         return None
@@ -202,7 +202,7 @@ def _hull_sentence(candidate: Candidate) -> str | None:
 
 
 def _cell_text(candidate: Candidate) -> str:
-    """Lengths, and the angles that the crystal system leaves free."""
+    """Return the lengths, and the angles that the crystal system leaves free."""
     lengths, angles = parameters_from_lattice(conventional(candidate.crystal).lattice)
     text = " ".join(f"{length:.2f}" for length in lengths)
     if candidate.space_group < FIRST_MONOCLINIC:

@@ -1,4 +1,4 @@
-"""Phonons of the first candidates: whether they are dynamically stable, and their order with harmonic free energies."""
+"""Phonons of the top candidates: dynamical stability, and the order by harmonic free energies."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lcoms.prediction.stages import Candidate
 
 
 def with_phonons(prediction: Prediction, oracle: EnergyOracle | None, tell: Tell) -> Prediction:
-    """The prediction with the phonons of as many of its first candidates as it was asked for.
+    """Return the prediction with the phonons of the requested number of top candidates.
 
-    Each is relaxed further within its symmetry; where that or the phonons fail, a sentence says so.
+    Each is relaxed further within its symmetry; if that or the phonons fail, a sentence is added to the failures.
     """
     wanted = prediction.spec.phonons
     if oracle is None or not wanted.n:
@@ -38,7 +38,7 @@ def with_phonons(prediction: Prediction, oracle: EnergyOracle | None, tell: Tell
 
 
 def phonon_sentences(candidates: Sequence[Candidate]) -> list[str]:
-    """Which candidates are stable, which are not and why, and the order by free energies."""
+    """Return sentences on which candidates are stable, which are not and why, and the order by free energies."""
     have = [(rank, one, one.phonons) for rank, one in enumerate(candidates, 1) if one.phonons is not None]
     if not have:
         return []
