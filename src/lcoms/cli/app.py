@@ -31,10 +31,10 @@ SLOWEST = 15  # seconds without a byte, after which a connection is closed
 
 @with_groups
 def app(
-    host: Annotated[str, typer.Option(help="Address to listen at; at 127.0.0.1 no other machine reaches the page.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)] = 8060,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; with 127.0.0.1 no other machine can reach the page.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8060,
     relax: RelaxOption = None,
     n_relax: NRelaxOption = None,
     processes: RelaxProcessesOption = None,
@@ -42,7 +42,7 @@ def app(
     threads: ThreadsOption = 1,
     name: Annotated[
         list[str] | None,
-        typer.Option(help="Another host name of this machine, if --host is not local; repeatable."),
+        typer.Option(help="Further host name of this machine, if --host is not local; repeatable."),
     ] = None,
     *,
     models: Models,

@@ -24,7 +24,7 @@ MAX_ATOMS = 20
 app = typer.Typer(no_args_is_help=True, help="Run all methods under one protocol, and make tables of the rows.")
 
 OutOption = Annotated[
-    Path, typer.Option("--out", "-o", help="Folder of the rows; runs that it holds are not repeated.")
+    Path, typer.Option("--out", "-o", help="Folder of the rows; runs it already holds are not repeated.")
 ]
 CompoundsOption = Annotated[
     str | None, typer.Option(help="Names separated by commas, such as NaCl,MgO.", show_default="all")
@@ -35,14 +35,16 @@ TableOption = Annotated[
 NumberOption = Annotated[
     int | None, typer.Option("-n", help="Take a random sample of this size from the table.", show_default="all")
 ]
-SeedsOption = Annotated[int | None, typer.Option(help="Seeds 0, 1, ...", show_default="3, quick 1", min=1)]
+SeedsOption = Annotated[int | None, typer.Option(help="Number of seeds (0, 1, ...).", show_default="3, quick 1", min=1)]
 StepsOption = Annotated[int, typer.Option(help="Steps of gradient descent.")]
 PointsOption = Annotated[
     int | None,
-    typer.Option(help="Points along a descent to decode and judge, as for Figure 2.", show_default="0, quick 3"),
+    typer.Option(help="Points along a descent to decode and evaluate, as in Figure 2.", show_default="0, quick 3"),
 ]
-JudgeOption = Annotated[str, typer.Option(help="Energy model whose energies count.")]
-ProcessesOption = Annotated[int, typer.Option(help="Parallel runs; more of them make each one slower.", min=1, max=512)]
+JudgeOption = Annotated[str, typer.Option(help="Energy model that evaluates the answers.")]
+ProcessesOption = Annotated[
+    int, typer.Option(help="Number of parallel runs; each slows the others down.", min=1, max=512)
+]
 
 
 @app.command()
@@ -66,39 +68,41 @@ def run(
     tpe_budget: Annotated[
         int | None,
         typer.Option(
-            help="Energy evaluations of megnet-tpe, whose time grows with their square.",
+            help="Energy evaluations of megnet-tpe, whose cost grows quadratically.",
             show_default="200, quick 50",
             min=1,
         ),
     ] = None,
     relaxations: Annotated[
-        int | None, typer.Option(help="Relaxations of a search by the judge.", show_default="50, quick 10", min=1)
+        int | None, typer.Option(help="Relaxations per search.", show_default="50, quick 10", min=1)
     ] = None,
     dft_relaxations: Annotated[int, typer.Option(help="Relaxations of dft-pso.", min=1)] = 20,
     dft: Annotated[str, typer.Option(help="Energy model of dft-pso.")] = "gpaw",
     max_units: Annotated[
-        int, typer.Option(help="Formula units of the largest cell for searches from the formula alone.", min=1)
+        int, typer.Option(help="Largest number of formula units for searches from the formula alone.", min=1)
     ] = 4,
-    effort: Annotated[str, typer.Option(help="fast, normal or thorough: of lcoms from the formula alone.")] = "normal",
+    effort: Annotated[str, typer.Option(help="fast, normal or thorough; for lcoms from the formula alone.")] = "normal",
     judge: JudgeOption = DEFAULT_ORACLE,
     start_oracle: Annotated[
         str | None, typer.Option(help="Energy model that relaxes the starts.", show_default="the judge")
     ] = None,
     weights: WeightsOption = None,
     sl: Annotated[
-        Path | None, typer.Option(help="Weights by lcoms train surrogate --conservatism off, for method sl.")
+        Path | None, typer.Option(help="Weights made by lcoms train surrogate --conservatism off, for method sl.")
     ] = None,
-    megnet: Annotated[Path | None, typer.Option(help="File by lcoms train megnet, for methods megnet-....")] = None,
+    megnet: Annotated[
+        Path | None, typer.Option(help="File made by lcoms train megnet, for methods megnet-....")
+    ] = None,
     input_model: Annotated[
-        Path | None, typer.Option("--input", help="File by lcoms train megnet --conservatism on, for input-coms.")
+        Path | None, typer.Option("--input", help="File made by lcoms train megnet --conservatism on, for input-coms.")
     ] = None,
     processes: ProcessesOption = 1,
     label: Annotated[
-        str, typer.Option(help="What follows the names of methods in the rows, such as '(paper)'.", show_default="")
+        str, typer.Option(help="Text appended to the method names in the rows, such as '(paper)'.", show_default="")
     ] = "",
-    quick: Annotated[bool, typer.Option("--quick", help="A slice: four compounds, one seed, small budgets.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small run: four compounds, one seed, small budgets.")] = False,
 ) -> None:
-    """Run methods on compounds; each run is a line of OUT/rows.jsonl as soon as it is done.
+    """Run methods on compounds; each finished run is a line of OUT/rows.jsonl.
 
     Track paper: the number of atoms is known, and starts are random cells in their nearest minimum. Track formula: the
     formula alone. Methods: lcoms, sl, cdvae, start, input-coms, lcoms-decoded, megnet-random, megnet-pso, megnet-tpe,
@@ -151,7 +155,9 @@ def run(
 
 @app.command()
 def sweep(
-    store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest; the surrogates learn from it.")],
+    store: Annotated[
+        Path, typer.Argument(help="Store made by lcoms data ingest, on which the surrogates are trained.")
+    ],
     out: OutOption,
     tau: Annotated[str, typer.Option(help="Values separated by commas; empty for none.")] = "0.1,0.5,1,2,5",
     inner_steps: Annotated[str, typer.Option(help="Steps of the adversary in training.")] = "1,50",
@@ -166,7 +172,7 @@ def sweep(
     weights: WeightsOption = None,
     processes: ProcessesOption = 1,
 ) -> None:
-    """Train a surrogate for each value into OUT/surrogates, and run LCOMs with it from the paper's starts."""
+    """Train a surrogate for each value in OUT/surrogates, and run LCOMs with it from the paper's starts."""
     from lcoms.benchmark.methods import Files
     from lcoms.benchmark.protocol import BenchmarkConfig
     from lcoms.benchmark.sweep import Variant, run_sweep

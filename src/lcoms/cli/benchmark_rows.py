@@ -13,11 +13,11 @@ from lcoms.core.errors import ConfigError
 
 def report(
     rows: Annotated[
-        list[Path] | None, typer.Argument(help="Folders or files of rows, read together.", show_default=False)
+        list[Path] | None, typer.Argument(help="Folders or files of rows, combined.", show_default=False)
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for report.md, CSV and PNG files; of --results for a figure."),
+        typer.Option("--out", "-o", help="Folder for report.md, CSV and PNG files; with --results, for a figure."),
     ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Folder of kept measurements: print the tables of the results page.")
@@ -26,7 +26,7 @@ def report(
         list[Path] | None, typer.Option(help="With --results: write the tables into this page; repeatable.")
     ] = None,
 ) -> None:
-    """Make all tables and figures from rows alone; equal rows give equal files."""
+    """Make all tables and figures from rows; equal rows give equal files."""
     from lcoms.benchmark.rows import read_rows
     from lcoms.benchmark.write import write_benchmark
 
@@ -42,21 +42,19 @@ def report(
 
 
 def keep(
-    rows: Annotated[Path, typer.Argument(help="Rows by lcoms evaluate --out, or JSON or JSON lines of flat cases.")],
+    rows: Annotated[Path, typer.Argument(help="Rows written by lcoms evaluate --out, or cases in JSON or JSON Lines.")],
     name: Annotated[str, typer.Option(help="Name of the measurement, such as cspbench.")],
-    title: Annotated[str, typer.Option(help="What the rows are, as a table names them.")],
-    command: Annotated[str, typer.Option(help="The command that made them.")],
+    title: Annotated[str, typer.Option(help="Title of the rows in the tables.")],
+    command: Annotated[str, typer.Option(help="Command that made the rows.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of kept measurements.")] = Path("benchmarks/results"),
     weights: Annotated[
         str | None, typer.Option(help="Digest of the weights.", show_default="that of the weights in the package")
     ] = None,
-    note: Annotated[str, typer.Option(help="A sentence below the table.")] = "",
-    machine: Annotated[str, typer.Option(help="What the seconds were measured on.")] = "",
-    date: Annotated[str | None, typer.Option(help="When they were made.", show_default="today")] = None,
-    columns: Annotated[
-        str, typer.Option(help="Columns of the table of cases, separated by commas.", show_default="all")
-    ] = "",
-    headline: Annotated[bool, typer.Option("--headline", help="Give it a line in the headline table.")] = False,
+    note: Annotated[str, typer.Option(help="Note below the table.")] = "",
+    machine: Annotated[str, typer.Option(help="Machine on which times were measured.")] = "",
+    date: Annotated[str | None, typer.Option(help="Date on which the rows were made.", show_default="today")] = None,
+    columns: Annotated[str, typer.Option(help="Columns of the table, separated by commas.", show_default="all")] = "",
+    headline: Annotated[bool, typer.Option("--headline", help="Include it in the headline table.")] = False,
 ) -> None:
     """Keep rows in OUT/NAME.jsonl.gz, from which report --results makes the tables of the results page."""
     from lcoms.benchmark.kept import Header, measurement_of, read_content, write_measurement

@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
 @with_groups
 def campaign(
-    formulas: Annotated[Path, typer.Argument(help="A text file with one formula a line.", show_default=False)],
+    formulas: Annotated[Path, typer.Argument(help="Text file with one formula per line.", show_default=False)],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the campaign; a run that was stopped is resumed there.")
+        Path, typer.Option("--out", "-o", help="Folder of the campaign; an interrupted run is resumed there.")
     ] = (Path("campaign")),
     processes: Annotated[
-        int | None, typer.Option(help="Processes on this machine.", max=512, show_default="all cores")
+        int | None, typer.Option(help="Number of processes on this machine.", max=512, show_default="all cores")
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="Predict on the Dask cluster of this address, such as tcp://host:8786.")
+        str | None, typer.Option(help="Use the Dask cluster at this address, such as tcp://host:8786.")
     ] = None,
     summary: Annotated[
         bool, typer.Option("--summary", help="Only write the table of the formulas finished so far.")
     ] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again the formulas that failed.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry the formulas that failed.")] = False,
     ordered_approximation: OrderedOption = False,
     weights: WeightsOption = None,
     *,
     asked: SearchOptions,
 ) -> None:
-    """Predict thousands of formulas. Each is kept as soon as it is finished; the same command goes on from there."""
+    """Predict thousands of formulas. Each is saved as soon as it is finished; the same command resumes the campaign."""
     if processes is not None and scheduler is not None:
         raise ConfigError("--processes and --scheduler exclude each other; the cluster has its own workers.")
     known = _read(formulas, ordered=ordered_approximation)

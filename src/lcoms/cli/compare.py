@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="CIF, POSCAR or extxyz file of one crystal.")],
-    second: Annotated[Path, typer.Argument(help="The file to compare it with.")],
+    first: Annotated[Path, typer.Argument(help="CIF, POSCAR or extxyz file with one crystal.")],
+    second: Annotated[Path, typer.Argument(help="File to compare it with.")],
     symprec: Annotated[float, typer.Option(help="Tolerance of the space groups, angstrom.", min=1e-6, max=1.0)] = 0.1,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the comparison to this file.")] = None,
 ) -> None:
-    """Tell whether two crystals are one structure, which atom is which, and how volumes and groups differ."""
+    """Decide whether two crystals have the same structure, map their atoms, and compare volumes and space groups."""
     from lcoms.structure.comparison import compare as compared
 
     if json_out is not None:

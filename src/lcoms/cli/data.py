@@ -21,7 +21,7 @@ def fetch(
     name: Annotated[str, typer.Argument(help="mp_e_form, mp_20, oqmd, jarvis_dft_3d, perov_5 or carbon_24.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to download into.")] = Path(),
 ) -> None:
-    """Download a public data set; an interrupted download goes on where it stopped."""
+    """Download a public data set; an interrupted download is resumed."""
     from lcoms.data.fetch import fetch as fetch_files
     from lcoms.data.sources import find_source
 
@@ -57,37 +57,42 @@ def ingest(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Parquet, CSV, JSON, extxyz, or a folder of CIF, POSCAR or extxyz files; in a folder, id_prop.csv may "
-            "give a name and a formation energy in eV/atom a line."
+            help="Parquet, CSV, JSON or extxyz files, or folders of CIF, POSCAR or extxyz files; in a folder, each "
+            "line of id_prop.csv may give a name and a formation energy in eV/atom."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the store.")],
-    max_atoms: Annotated[int, typer.Option(help="Largest cell kept.")] = 200,
+    max_atoms: Annotated[int, typer.Option(help="Largest number of atoms in a cell.")] = 200,
     min_distance: Annotated[float, typer.Option(help="Shortest distance allowed, angstrom.")] = 0.5,
     volume_range: Annotated[
-        tuple[float, float], typer.Option(help="Smallest and largest volume per atom, cubic angstrom.")
+        tuple[float, float], typer.Option(help="Smallest and largest allowed volume per atom, cubic angstrom.")
     ] = (2.0, 200.0),
-    max_formation_energy: Annotated[float, typer.Option(help="Largest absolute formation energy, eV/atom.")] = 5.0,
+    max_formation_energy: Annotated[
+        float, typer.Option(help="Largest allowed absolute formation energy, eV/atom.")
+    ] = 5.0,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Composition to leave out, or a text file of compositions; repeatable.")
+        list[str] | None, typer.Option(help="Composition to exclude, or a text file of compositions; repeatable.")
     ] = None,
-    val_fraction: Annotated[float, typer.Option(help="Share of compositions for validation.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Seed of the split by composition.")] = 0,
+    val_fraction: Annotated[float, typer.Option(help="Fraction of the compositions used for validation.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Random seed of the split by composition.")] = 0,
     keep_split: Annotated[
         bool,
         typer.Option(
             "--keep-split",
-            help="Keep the split of the files; a composition that is validation in one file is validation in all.",
+            help="Keep the split given in the files; a validation composition of one file is one in all.",
         ),
     ] = False,
     niggli: Annotated[bool, typer.Option(help="Reduce cells to their Niggli form.")] = True,
     file_format: Annotated[
-        str | None, typer.Option("--format", help="parquet, csv, json, extxyz or folder, whatever the names.")
+        str | None,
+        typer.Option(
+            "--format", help="Format of the files, regardless of their names: parquet, csv, json, extxyz or folder."
+        ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes for reading and checking.", max=512)] = 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there.")] = False,
+    workers: Annotated[int, typer.Option(help="Number of processes that read and check.", max=512)] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
 ) -> None:
-    """Check crystals and put them into a store; run again after an interruption, it goes on where it stopped."""
+    """Check crystals and write them to a store; the same command resumes after an interruption."""
     from lcoms.data.checks import IngestOptions
     from lcoms.data.ingest import Progress
     from lcoms.data.ingest import ingest as ingest_files
@@ -120,9 +125,9 @@ def ingest(
 @app.command()
 def info(
     store: Annotated[Path, typer.Argument(help="Folder of the store.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
-    """Say what a store holds: counts, elements, atoms per cell, energies, polymorphs."""
+    """Summarize a store: counts, elements, atoms per cell, energies, polymorphs."""
     from lcoms.data.info import describe
     from lcoms.data.store import Store
 

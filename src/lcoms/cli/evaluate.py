@@ -33,23 +33,25 @@ app.command()(evaluate_latents.latents)
 
 @app.command()
 def reconstruction(
-    store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")],
+    store: Annotated[Path, typer.Argument(help="Store made by lcoms data ingest.")],
     cdvae: Annotated[
         Path | None,
-        typer.Option(help="Weights file of a CD-VAE, to decode without symmetry.", show_default="the one in WEIGHTS"),
+        typer.Option(
+            help="Weights file of a CD-VAE, for decoding without symmetry.", show_default="the one in WEIGHTS"
+        ),
     ] = None,
     weights: WeightsOption = None,
-    n: Annotated[int, typer.Option("-n", help="Validation crystals, drawn at random.")] = 1000,
-    k: Annotated[int, typer.Option("-k", help="Independent decodes of each.")] = 3,
+    n: Annotated[int, typer.Option("-n", help="Number of crystals, drawn at random.")] = 1000,
+    k: Annotated[int, typer.Option("-k", help="Number of independent decodes of each.")] = 3,
     split: Annotated[str, typer.Option(help="train or val.")] = "val",
     symmetry: Annotated[
         bool,
         typer.Option("--symmetry/--no-symmetry", help="Also decode within the space groups of similar crystals."),
     ] = True,
-    max_atoms: Annotated[int, typer.Option(help="Largest cell.")] = 20,
+    max_atoms: Annotated[int, typer.Option(help="Largest number of atoms in a cell.")] = 20,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
-    """Decode latents of crystals with number of atoms and species given, and match them with the crystals."""
+    """Decode latents of crystals, given number of atoms and species, and match them with the crystals."""
     import numpy as np
     import torch
 
@@ -76,20 +78,22 @@ def reconstruction(
         typer.echo(f"{name:>6}  {first.trials:>5}  {first!s:<22}  {any_of_k!s:<22}  {rmse:.3f}")
 
 
-SeedsOption = Annotated[int, typer.Option(help="Independent predictions of each.")]
+SeedsOption = Annotated[int, typer.Option(help="Number of independent predictions of each.")]
 StepsOption = Annotated[int, typer.Option(help="Steps of gradient descent in latent space.")]
 RelaxOption = Annotated[
-    bool, typer.Option("--relax/--no-relax", help="Relax candidates and rank them by energy models.")
+    bool, typer.Option("--relax/--no-relax", help="Relax the candidates and rank them with energy models.")
 ]
-ProcessesOption = Annotated[int, typer.Option(help="Formulas predicted at a time.", min=1, max=512)]
+ProcessesOption = Annotated[int, typer.Option(help="Number of formulas predicted in parallel.", min=1, max=512)]
 RowsOption = Annotated[
     Path | None,
-    typer.Option(help="Write rows to this JSON file as they come; predictions that it holds are not repeated."),
+    typer.Option(
+        help="Write rows to this JSON file as they are finished; predictions it already holds are not repeated."
+    ),
 ]
-MaxAtomsOption = Annotated[int, typer.Option(help="Largest known cell.")]
-MinAtomsOption = Annotated[int, typer.Option(help="Smallest known cell.")]
-SampleOption = Annotated[int | None, typer.Option("-n", help="Size of a random sample.", show_default="all")]
-SampleSeedOption = Annotated[int, typer.Option(help="Seed of the sample.")]
+MaxAtomsOption = Annotated[int, typer.Option(help="Largest number of atoms in the known cell.")]
+MinAtomsOption = Annotated[int, typer.Option(help="Smallest number of atoms in the known cell.")]
+SampleOption = Annotated[int | None, typer.Option("-n", help="Draw a random sample of this size.", show_default="all")]
+SampleSeedOption = Annotated[int, typer.Option(help="Random seed of the sample.")]
 
 
 class _Asked(NamedTuple):
@@ -120,7 +124,7 @@ def compounds(
     *,
     asked: _Asked,
 ) -> None:
-    """The 26 compounds of the paper, formula alone: is the ground state among the first 1 and 10?"""
+    """Predict the paper's 26 compounds from their formulas: is the ground state first, or among the first ten?"""
     from lcoms.evaluate.references import paper_compounds
 
     _formulas(paper_compounds(), asked, seeds, ks=(1, 10), majority=True)
@@ -129,13 +133,15 @@ def compounds(
 @app.command()
 @with_groups
 def table(
-    file: Annotated[Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIFs.")],
+    file: Annotated[
+        Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIF files.")
+    ],
     max_atoms: MaxAtomsOption = 40,
     *,
     drawn: _Sample,
     asked: _Asked,
 ) -> None:
-    """Structures of a file, formula alone, without and with relaxation."""
+    """Predict the structures of a file from their formulas, with and without relaxation."""
     from lcoms.evaluate.references import references_from_file, sample
 
     references, left_out = references_from_file(file, max_atoms=max_atoms)
@@ -146,14 +152,14 @@ def table(
 @app.command()
 @with_groups
 def validation(
-    store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")],
+    store: Annotated[Path, typer.Argument(help="Store made by lcoms data ingest.")],
     max_atoms: MaxAtomsOption = 20,
     min_atoms: MinAtomsOption = 2,
     *,
     drawn: _Sample,
     asked: _Asked,
 ) -> None:
-    """Ground states of validation compositions, formula alone: what ranking and confidence may be fitted on."""
+    """Predict validation compositions from their formulas; ranking and probabilities may be fitted on these rows."""
     from lcoms.data.store import Store
     from lcoms.evaluate.references import ground_states, sample
 
@@ -172,7 +178,7 @@ def known(
     *,
     asked: _Asked,
 ) -> None:
-    """Ground states of the training data, predicted as a user would: is the known crystal first, and marked so?"""
+    """Predict ground states of the training data, as a user would: is the known crystal first, and marked?"""
     from lcoms.evaluate.references import known_ground_states, sample
     from lcoms.evaluate.statistics import Share
     from lcoms.prediction.bundle import WeightBundle

@@ -14,12 +14,12 @@ from lcoms.cli.options import WeightsOption
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import ConfigError
 
-StoreArgument = Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")]
+StoreArgument = Annotated[Path, typer.Argument(help="Store made by lcoms data ingest.")]
 CdvaeOption = Annotated[
-    Path | None, typer.Option(help="Weights file of the CD-VAE that encodes.", show_default="the one in WEIGHTS")
+    Path | None, typer.Option(help="Weights file of the CD-VAE for encoding.", show_default="the one in WEIGHTS")
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures to this JSON file, too.")]
-MaxAtomsOption = Annotated[int, typer.Option(help="Largest cell.")]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the numbers to this JSON file.")]
+MaxAtomsOption = Annotated[int, typer.Option(help="Largest number of atoms in a cell.")]
 
 
 def surrogate(
@@ -28,17 +28,19 @@ def surrogate(
     cdvae: CdvaeOption = None,
     surrogates: Annotated[
         list[Path] | None,
-        typer.Option("--surrogate", help="File of a surrogate; the mean of several counts.", show_default="in WEIGHTS"),
+        typer.Option("--surrogate", help="File of a surrogate; repeat to average several.", show_default="in WEIGHTS"),
     ] = None,
     sources: Annotated[
         list[str] | None,
-        typer.Option("--source", help="A line for crystals whose source begins so, such as MP; repeatable."),
+        typer.Option(
+            "--source", help="Report crystals whose source starts with this text, such as MP, separately; repeatable."
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="train or val.")] = "val",
     max_atoms: MaxAtomsOption = 20,
     out: OutOption = None,
 ) -> None:
-    """Errors of surrogates on unseen compositions, and how well they order the crystals of each."""
+    """Errors of surrogates on unseen compositions, and how well they rank the crystals of each."""
     from lcoms.data.store import Store
     from lcoms.evaluate.surrogates import encode_crystals, score_surrogates, unseen_rows
     from lcoms.models.surrogate_file import load_surrogate
@@ -72,18 +74,23 @@ def latents(
     store: StoreArgument,
     weights: WeightsOption = None,
     cdvae: CdvaeOption = None,
-    n: Annotated[int, typer.Option("-n", help="Pairs of crystals, of as many compositions.", min=1)] = 100,
-    points: Annotated[int, typer.Option(help="Latents decoded on the way from one to the other.", min=2)] = 11,
-    oracle: Annotated[str, typer.Option(help="Energy oracle of the decoded crystals; none: no energies.")] = "none",
+    n: Annotated[
+        int, typer.Option("-n", help="Number of pairs of crystals, each of another composition.", min=1)
+    ] = 100,
+    points: Annotated[int, typer.Option(help="Number of latents decoded along each path.", min=2)] = 11,
+    oracle: Annotated[str, typer.Option(help="Energy oracle for the decoded crystals, or none.")] = "none",
     probe: Annotated[
-        int, typer.Option(help="Training crystals of the energy probe, and as many of validation; 0: no probe.", min=0)
+        int,
+        typer.Option(
+            help="Number of training crystals for the regression, and of validation crystals; 0 skips it.", min=0
+        ),
     ] = 10_000,
-    split: Annotated[str, typer.Option(help="train or val: where the pairs come from.")] = "val",
+    split: Annotated[str, typer.Option(help="Split of the pairs: train or val.")] = "val",
     max_atoms: MaxAtomsOption = 20,
     seed: Annotated[int, typer.Option()] = 0,
     out: OutOption = None,
 ) -> None:
-    """Decode the way between two crystals of one composition, and read energies from latents by a linear regression."""
+    """Decode the path between two crystals of one composition, and regress energies linearly on latents."""
     import numpy as np
     import torch
 

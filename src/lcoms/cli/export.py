@@ -15,12 +15,12 @@ from lcoms.core.errors import ConfigError
 def export(
     files: Annotated[list[Path], typer.Argument(help="Structure files, or folders of them such as results/NaCl.")],
     to: Annotated[str, typer.Option("--to", help="vasp, espresso, gpaw, abinit, lammps or optimade.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="Crystals to export from each folder or file.")] = 1,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of crystals to export from each folder or file.")] = 1,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to write into.", show_default="export-CODE")
     ] = None,
 ) -> None:
-    """Write inputs of a code for crystals: the structure, settings of a relaxation and k-points."""
+    """Write input files for another code: the structure, settings of a relaxation, and k-points."""
     from lcoms.export.codes import CODES, export_files
 
     code = to.strip().lower()

@@ -28,13 +28,13 @@ app = typer.Typer(no_args_is_help=True, help="Fit the ranking and the stated pro
 RowsArgument = Annotated[list[Path], typer.Argument(help="Rows written by lcoms evaluate ... --relax --out.")]
 FolderOption = Annotated[
     Path | None,
-    typer.Option("--weights", help="Folder of weights to write the fit into; without it nothing is written."),
+    typer.Option("--weights", help="Folder of weights to write the fit to; without it nothing is written."),
 ]
 
 
 @app.command()
 def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
-    """Weights of energy, prototype and structure probability, cross-validated by composition."""
+    """Fit the weights of energy, prototype and structure probability, cross-validated by composition."""
     from lcoms.evaluate.fitting import TERMS, cases_of, cross_validated_order, fit_terms, read_outcomes, score_weights
     from lcoms.prediction.ranking_file import load_ranking
 
@@ -63,13 +63,15 @@ def calibration(
     weights: FolderOption = None,
     again: Annotated[
         Path | None,
-        typer.Option(help="Compute the probability with the model in this folder of weights, not as in the rows."),
+        typer.Option(help="Recompute the probabilities with the model in this folder of weights."),
     ] = None,
-    stated: Annotated[bool, typer.Option("--stated", help="Compare what the rows state; nothing is fitted.")] = False,
+    stated: Annotated[
+        bool, typer.Option("--stated", help="Compare the probabilities in the rows; nothing is fitted.")
+    ] = False,
     *,
     models: Models,
 ) -> None:
-    """The probability of each candidate to be the known ground state: fitted, or compared with what was found."""
+    """Fit the probability that a candidate is the known ground state, or compare it with what was found."""
     import numpy as np
 
     from lcoms.evaluate.fitting import cases_of, cross_validated_probabilities, read_outcomes, scored
@@ -101,10 +103,10 @@ def calibration(
 def known(
     rows: RowsArgument,
     store: Annotated[Path, typer.Option(help="A store made by lcoms data ingest, with an earlier and a later source.")],
-    earlier: Annotated[str, typer.Option(help="How the name of the earlier source begins.")] = "MP 2018",
+    earlier: Annotated[str, typer.Option(help="Start of the name of the earlier source.")] = "MP 2018",
     weights: FolderOption = None,
 ) -> None:
-    """How far below the known crystals of its composition an unknown one must lie to come first."""
+    """Fit how far below the known crystals of its composition an unknown one must lie to rank first."""
     import numpy as np
 
     from lcoms.data.store import Store
@@ -175,21 +177,23 @@ def _report(probabilities: NDArray[np.float64], right: NDArray[np.bool_], how: s
 @app.command()
 def hull(
     store: Annotated[Path, typer.Argument(help="A store made by lcoms data ingest, with formation energies.")],
-    work: Annotated[Path, typer.Option(help="Folder for energies; an interrupted run resumes there.")],
+    work: Annotated[Path, typer.Option(help="Folder for energies; an interrupted run is resumed there.")],
     weights: FolderOption = None,
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
-    near: Annotated[float, typer.Option(help="eV/atom above the hull of the source.")] = 0.005,
+    near: Annotated[float, typer.Option(help="Largest energy above the hull of the source, eV/atom.")] = 0.005,
     source: Annotated[
-        list[str] | None, typer.Option(help="Beginning of the sources that count, on one energy scale; repeatable.")
+        list[str] | None,
+        typer.Option(help="Use only sources that start with this text, on one energy scale; repeatable."),
     ] = None,
     relax: Annotated[
         bool,
         typer.Option(
-            "--relax/--as-given", help="Relax the crystals, or take them as the source did and the mean decrease off."
+            "--relax/--as-given",
+            help="Relax the crystals, or take them as given and subtract the mean relaxation energy.",
         ),
     ] = True,
 ) -> None:
-    """Phases from which energies above the hull are counted: those of the store and the paper's 26 compounds."""
+    """Compute the reference phases of the convex hull: those of the store and the paper's 26 compounds."""
     from lcoms.data.store import Store
     from lcoms.evaluate.references import paper_compounds
     from lcoms.models.manifest import record_files

@@ -41,7 +41,7 @@ class _Asked(NamedTuple):
 
 @with_groups
 def improve(
-    formula: Annotated[str, typer.Argument(help="A formula such as SrTiO3.")],
+    formula: Annotated[str, typer.Argument(help="Formula such as SrTiO3.")],
     budget: Annotated[int, typer.Option(help="Total number of relaxations.")] = 48,
     batch: Annotated[int, typer.Option(help="Relaxations in each round.")] = 12,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for CIF files and results.json.")] = Path("results"),
@@ -52,7 +52,7 @@ def improve(
     *,
     asked: _Asked,
 ) -> None:
-    """Relax candidates, refit the surrogate to their energies and descend again, until the budget is spent."""
+    """Relax candidates, refit the surrogate to their energies, and descend again, until the budget is spent."""
     import torch
 
     from lcoms.prediction.improve import ImproveConfig

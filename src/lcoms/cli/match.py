@@ -24,16 +24,19 @@ CIF_SYMPREC = 0.01
 
 def match(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.")],
-    pattern: Annotated[Path, typer.Option(help="Powder pattern: two theta and counts (xy, xye, csv).")],
+    pattern: Annotated[Path, typer.Option(help="Measured powder pattern: two theta and counts (xy, xye, csv).")],
     wavelength: Annotated[
-        str, typer.Option(help="CuKa (the doublet), CuKa1, CoKa, MoKa, ..., angstrom, or 'neutron 1.54'.")
+        str,
+        typer.Option(help="CuKa (the doublet), CuKa1, CoKa, MoKa, ..., a wavelength in angstrom, or 'neutron 1.54'."),
     ],
     axis: Annotated[
         str | None,
-        typer.Option(help="First column: two-theta, d or q.", show_default="by the header, else two-theta"),
+        typer.Option(
+            help="Quantity in the first column: two-theta, d or q.", show_default="by the header, else two-theta"
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for CIF files with fitted cells.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the best fit: .png, .svg or .pdf.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Plot the best fit to this file: .png, .svg or .pdf.")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all fits to this file.")] = None,
 ) -> None:
     """Fit cells and profiles of crystals to a powder pattern, and rank them by how well they explain it."""

@@ -18,59 +18,64 @@ if TYPE_CHECKING:
 
 DEFAULT_EFFORT = "normal"
 NONE = "none"
-BY_EFFORT = "as the effort says"
+BY_EFFORT = "set by --effort"
 
 EffortOption = Annotated[
-    str, typer.Option(help="fast, normal or thorough: sets the number of templates, samples and relaxations.")
+    str, typer.Option(help="fast, normal or thorough; sets the number of templates, samples and relaxations.")
 ]
 OrderedOption = Annotated[
     bool,
     typer.Option(
         "--ordered-approximation",
-        help="Take a formula with fractions, such as Li0.5CoO2, as the smallest ordered one that comes near (LiCo2O4).",
+        help="Approximate a fractional formula, such as Li0.5CoO2, by the smallest ordered one close to it (LiCo2O4).",
     ),
 ]
 SpecOption = Annotated[
     Path | None,
-    typer.Option("--spec", help="Repeat the options of a TOML or JSON file, such as the results.json of a run."),
+    typer.Option(
+        "--spec", help="Use the options in this TOML or JSON file, such as the results.json of an earlier run."
+    ),
 ]
 ThreadsOption = Annotated[
     int,
     typer.Option(
-        help="Threads for decoding; more than one rarely helps, and slows down on a busy machine.", min=1, max=256
+        help="Threads for decoding; more than one rarely helps and slows down a busy machine.", min=1, max=256
     ),
 ]
 RelaxProcessesOption = Annotated[
-    int | None, typer.Option(help="Processes for relaxations.", max=512, show_default="all cores")
+    int | None, typer.Option(help="Number of processes for relaxations.", max=512, show_default="all cores")
 ]
 StartsOption = Annotated[
-    int | None, typer.Option(help="Number of latents, of templates or random, to descend from.", show_default=BY_EFFORT)
+    int | None, typer.Option(help="Number of starting latents, from templates or random.", show_default=BY_EFFORT)
 ]
-NRelaxOption = Annotated[int | None, typer.Option(help="Candidates to relax.", show_default=BY_EFFORT)]
+NRelaxOption = Annotated[int | None, typer.Option(help="Number of candidates to relax.", show_default=BY_EFFORT)]
 RandomSymmetricOption = Annotated[
     int | None,
-    typer.Option(help="Random symmetric crystals to relax as well.", show_default=BY_EFFORT),
+    typer.Option(help="Number of random symmetric crystals to relax as well.", show_default=BY_EFFORT),
 ]
-CandidatesOption = Annotated[int, typer.Option("-n", help="Candidates to keep for each formula.")]
+CandidatesOption = Annotated[int, typer.Option("-n", help="Number of candidates to keep for each formula.")]
 FormulaUnitsOption = Annotated[
-    str | None, typer.Option(help="Formula units in the primitive cell, such as 2 or 1-4.", show_default="as found")
+    str | None,
+    typer.Option(help="Number of formula units in the primitive cell, such as 2 or 1-4.", show_default="by template"),
 ]
 MaxCellOption = Annotated[
     int | None,
     typer.Option(
         "--max-atoms",
         min=1,
-        help="Atoms in the largest primitive cell to try.",
+        help="Largest number of atoms in the primitive cell.",
         show_default="80",
     ),
 ]
 StepsOption = Annotated[
     int | None,
-    typer.Option(help="Steps of gradient descent in latent space; 0 decodes the templates.", show_default="10"),
+    typer.Option(
+        help="Steps of gradient descent in latent space; 0 decodes the templates unchanged.", show_default="10"
+    ),
 ]
 StartOption = Annotated[
     str | None,
-    typer.Option(help="Where descents begin: library (templates), prior or random.", show_default="library"),
+    typer.Option(help="Starting points of the descents: library (templates), prior or random.", show_default="library"),
 ]
 SymmetryOption = Annotated[
     bool,
@@ -79,23 +84,25 @@ SymmetryOption = Annotated[
     ),
 ]
 WithoutSameOption = Annotated[
-    bool, typer.Option("--without-same", help="Leave training crystals of the same formula out of the templates.")
+    bool, typer.Option("--without-same", help="Exclude training crystals of the same formula from the templates.")
 ]
 RelaxOption = Annotated[
     bool | None,
     typer.Option(
         "--relax/--no-relax",
-        help="Relax the best candidates and rank them by energy models.",
-        show_default="where CHGNet is installed",
+        help="Relax the best candidates and rank them with energy models.",
+        show_default="if CHGNet is installed",
     ),
 ]
-OracleOption = Annotated[str | None, typer.Option(help="Energy model that relaxes.", show_default="chgnet:r2scan")]
+OracleOption = Annotated[
+    str | None, typer.Option(help="Energy model for the relaxations.", show_default="chgnet:r2scan")
+]
 CommitteeOption = Annotated[
     str | None,
     typer.Option(
-        help="Further energy models, separated by commas, whose energies of the relaxed crystals count as much in the "
-        "order as those of --oracle; or none.",
-        show_default="sevennet:l3i5, where sevenn is installed and --oracle is not given",
+        help="Further energy models, separated by commas, whose energies are averaged with those of --oracle for the "
+        "ranking; or none.",
+        show_default="sevennet:l3i5, if installed and --oracle is not given",
     ),
 ]
 
@@ -112,44 +119,43 @@ FmaxOption = Annotated[
 ]
 PressureOption = Annotated[
     float | None,
-    typer.Option(help="Pressure, GPa; crystals are relaxed and ranked by enthalpy.", show_default="0"),
+    typer.Option(help="Pressure in GPa; crystals are relaxed at it and ranked by enthalpy.", show_default="0"),
 ]
 PhononsOption = Annotated[
-    int | None, typer.Option("--phonons", help="First candidates whose vibrations are computed.", show_default="0")
+    int | None,
+    typer.Option("--phonons", help="Compute phonons of this many candidates, from rank 1 on.", show_default="0"),
 ]
-TemperatureOption = Annotated[float | None, typer.Option(help="K, of the harmonic free energies.", show_default="300")]
+TemperatureOption = Annotated[
+    float | None, typer.Option(help="Temperature of the harmonic free energies, K.", show_default="300")
+]
 SpaceGroupOption = Annotated[
     str | None,
-    typer.Option(help="Space groups that the crystal may have, as numbers or symbols separated by commas."),
+    typer.Option(help="Allowed space groups, as numbers or symbols separated by commas."),
 ]
-CrystalSystemOption = Annotated[str | None, typer.Option(help="Crystal system, such as tetragonal.")]
-VolumeOption = Annotated[float | None, typer.Option(help="Volume of one formula unit, cubic angstrom.")]
-DensityOption = Annotated[float | None, typer.Option(help="Density, g/cm^3.")]
+CrystalSystemOption = Annotated[str | None, typer.Option(help="Required crystal system, such as tetragonal.")]
+VolumeOption = Annotated[float | None, typer.Option(help="Required volume per formula unit, cubic angstrom.")]
+DensityOption = Annotated[float | None, typer.Option(help="Required density, g/cm^3.")]
 ToleranceOption = Annotated[
-    float | None, typer.Option(help="Relative tolerance of volume or density.", show_default="0.1")
+    float | None, typer.Option(help="Relative tolerance of --volume or --density.", show_default="0.1")
 ]
 CellOption = Annotated[
     str | None,
-    typer.Option(help='Lengths and angles of the primitive or conventional cell, such as "5.4 7.6 5.3 90 90 90".'),
+    typer.Option(help='Required cell, primitive or conventional: lengths and angles, such as "5.4 7.6 5.3 90 90 90".'),
 ]
-CellToleranceOption = Annotated[
-    float | None, typer.Option(help="By which the cell may differ, relative.", show_default="0.05")
-]
+CellToleranceOption = Annotated[float | None, typer.Option(help="Relative tolerance of --cell.", show_default="0.05")]
 PrototypeOption = Annotated[
     list[str] | None,
-    typer.Option(help="Structure type that it has: a name such as B1 or rutile, or a structure file; repeatable."),
+    typer.Option(help="Required structure type: a name such as B1 or rutile, or a structure file; repeatable."),
 ]
 ExcludePrototypeOption = Annotated[
-    list[str] | None, typer.Option(help="Structure type that it does not have, likewise; repeatable.")
+    list[str] | None, typer.Option(help="Structure type to exclude, given in the same way; repeatable.")
 ]
 MaxEAboveOption = Annotated[
     float | None,
-    typer.Option(help="Most eV/atom above the hull, or above the lowest candidate where no hull is known."),
+    typer.Option(help="Largest energy above the hull, eV/atom; above the lowest candidate if no hull is known."),
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
-WeightsOption = Annotated[
-    Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
-]
+SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+WeightsOption = Annotated[Path | None, typer.Option(help="Folder of trained weights.", show_default="in the package")]
 
 
 def spec_of(options: Options, spec: Path | None = None) -> PredictionSpec:

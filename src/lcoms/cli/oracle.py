@@ -32,14 +32,14 @@ def check(
         list[Path] | None, typer.Argument(help="CIF, POSCAR or extxyz files.", show_default="four small crystals")
     ] = None,
     slope: Annotated[
-        float, typer.Option(help="Relative error allowed between forces or stress and the slope of the energy.")
+        float, typer.Option(help="Allowed relative error between forces or stress and the derivative of the energy.")
     ] = 3e-3,
     energy: Annotated[
-        float, typer.Option(help="Energy difference allowed between equivalent crystals, eV/atom.")
+        float, typer.Option(help="Allowed energy difference between equivalent crystals, eV/atom.")
     ] = 1e-5,
-    seed: Annotated[int, typer.Option(help="Seed of the displacements.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the displacements.")] = 0,
 ) -> None:
-    """Hold forces and stress against slopes of the energy, and test that names of things do not matter."""
+    """Compare forces and stress with finite differences of the energy, and test invariance and extensivity."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make energies of small crystals slower
     from lcoms.oracles.battery import BatteryConfig, run_battery
     from lcoms.oracles.registry import make_oracle
@@ -62,16 +62,18 @@ def check(
 def references(
     name: NameArgument,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="File to write; tables of other energy models in it are kept.")
+        Path, typer.Option("--out", "-o", help="File to write; entries of other energy models in it are kept.")
     ],
     elements: Annotated[
-        str | None, typer.Option(help="Symbols such as Na,Cl.", show_default="all that the oracle can handle")
+        str | None, typer.Option(help="Element symbols, such as Na,Cl.", show_default="all that the oracle can handle")
     ] = None,
     fmax: Annotated[float, typer.Option(help="Largest force at the end, eV/angstrom.")] = 0.02,
-    steps: Annotated[int, typer.Option(help="Largest number of steps of a relaxation.")] = 500,
-    processes: Annotated[int | None, typer.Option(help="Processes.", max=512, show_default="one a core")] = None,
+    steps: Annotated[int, typer.Option(help="Maximum number of steps of a relaxation.")] = 500,
+    processes: Annotated[
+        int | None, typer.Option(help="Number of processes.", max=512, show_default="one a core")
+    ] = None,
 ) -> None:
-    """Relax all forms of the elements with an oracle; formation energies are counted from the lowest ones."""
+    """Relax all forms of the elements with an oracle; the lowest are the references of formation energies."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from lcoms.evaluate.elements import forms_for, make_references
     from lcoms.oracles.references import read_tables, to_json

@@ -28,16 +28,19 @@ def phonons(
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
     temperature: Annotated[float, typer.Option(help="Temperature of the free energy, K.")] = 300.0,
     relax: Annotated[
-        bool, typer.Option("--relax/--no-relax", help="Relax within the crystal's symmetry first.")
+        bool, typer.Option("--relax/--no-relax", help="Relax within the symmetry of the crystal first.")
     ] = True,
     displacement: Annotated[float, typer.Option(help="Displacement of atoms, angstrom.")] = 0.03,
     most_atoms: Annotated[int, typer.Option(help="Maximum number of atoms in the supercell.")] = 220,
     figure: Annotated[
-        Path | None, typer.Option(help="Draw the density of states (.png, .svg, .pdf); of several, NAME-1, NAME-2, ...")
+        Path | None,
+        typer.Option(
+            help="Plot the density of states to this file (.png, .svg, .pdf); NAME-1, NAME-2, ... for several crystals."
+        ),
     ] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
 ) -> None:
-    """Compute vibrations by finite displacements, and name the soft modes."""
+    """Compute phonons by finite displacements, and list imaginary modes."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from lcoms.oracles.registry import make_oracle
     from lcoms.phonons.harmonic import PhononConfig, require_phonopy

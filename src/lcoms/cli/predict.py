@@ -24,49 +24,48 @@ STANDARD_INPUT = "-"
 def predict(
     formulas: Annotated[
         list[str] | None,
-        typer.Argument(help="Formulas such as NaCl SrTiO3; - reads them from standard input.", show_default=False),
+        typer.Argument(help="Formulas such as NaCl SrTiO3, or - for standard input.", show_default=False),
     ] = None,
     from_file: Annotated[
         str | None,
-        typer.Option("--from-file", "-f", help="A text file with one formula a line; - for standard input."),
+        typer.Option("--from-file", "-f", help="Text file with one formula per line, or - for standard input."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for CIF files and results.json.")] = Path("results"),
     start_structure: Annotated[
-        Path | None, typer.Option(help="Descend from this CIF, POSCAR or extxyz file instead of templates.")
+        Path | None, typer.Option(help="Start the descent from this CIF, POSCAR or extxyz file instead of templates.")
     ] = None,
     hull: Annotated[
         str | None,
         typer.Option(
-            help="Reference phases in place of the known ones that ship with the package: a file as lcoms rank --hull "
-            "takes it, or 'predicted' for the elements and the formulas of this command."
+            help="Reference phases of the convex hull instead of those in the package: a file as for lcoms rank "
+            "--hull, or 'predicted' for the elements and the formulas of this command."
         ),
     ] = None,
     pattern: Annotated[
         Path | None,
-        typer.Option(help="Powder pattern of the compound (xy, xye, csv); candidates are ranked by it as well."),
+        typer.Option(help="Measured powder pattern (xy, xye, csv); candidates are also ranked by their fit to it."),
     ] = None,
     wavelength: Annotated[
         str | None,
         typer.Option(
-            help="Radiation of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or 'neutron 1.54'."
+            help="Radiation: CuKa (the doublet), CuKa1, CoKa, ..., a wavelength in angstrom, or 'neutron 1.54'."
         ),
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Files of each candidate: cif, poscar, extxyz, qe, separated by commas.")
+        str,
+        typer.Option("--format", help="File formats for the candidates, separated by commas: cif, poscar, extxyz, qe."),
     ] = "cif",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also print what is being done, and what became of all crystals.")
+        bool, typer.Option("--verbose", "-v", help="Also print progress and the fate of every crystal.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Predict again what OUT already holds with the same options.")
+        bool, typer.Option("--overwrite", help="Repeat predictions that OUT already holds for the same options.")
     ] = False,
     ordered_approximation: OrderedOption = False,
     processes: RelaxProcessesOption = None,
-    report: Annotated[
-        bool, typer.Option("--report", help="Also write OUT/report.html, a page that opens offline.")
-    ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Also write OUT/report.html, which opens offline.")] = False,
     weights: WeightsOption = None,
     threads: ThreadsOption = 1,
     *,

@@ -33,18 +33,20 @@ def rank(
     hull: Annotated[
         Path | None,
         typer.Option(
-            help="Reference phases for the energy above hull: JSON or CSV with formula and energy_per_atom by the same "
-            "oracle, or crystals to evaluate; without it, the known phases that ship with the package."
+            help="Reference phases of the convex hull: JSON or CSV with formula and energy_per_atom from the same "
+            "oracle, or crystals to evaluate. Default: the known phases in the package."
         ),
     ] = None,
     references: Annotated[
         Path | None,
-        typer.Option(help="Energies of the elements made by lcoms oracle references.", show_default="in the package"),
+        typer.Option(
+            help="Reference energies of the elements, made by lcoms oracle references.", show_default="in the package"
+        ),
     ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Keep energies in this file, and take them from it.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Cache energies in this file.")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all rows to this file.")] = None,
 ) -> None:
-    """Evaluate crystals as they are with an energy oracle, drop duplicates, and print them lowest energy first."""
+    """Compute the energies of crystals without relaxation, remove duplicates, and list the lowest energy first."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make energies of small crystals slower
     from lcoms.oracles.ranking import rank_crystals
     from lcoms.oracles.references import load_references

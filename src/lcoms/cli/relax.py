@@ -30,17 +30,19 @@ def relax(
     ],
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
     fmax: Annotated[float, typer.Option(help="Relax until the largest force is below this, eV/angstrom.")] = 0.05,
-    steps: Annotated[int, typer.Option(help="Largest number of steps.")] = 500,
-    pressure: Annotated[float, typer.Option(help="Relax at this pressure, GPa: the enthalpy is minimised.")] = 0.0,
-    processes: Annotated[int | None, typer.Option(help="Processes.", max=512, show_default="as many as cores")] = None,
+    steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 500,
+    pressure: Annotated[float, typer.Option(help="Pressure in GPa; the enthalpy is minimized.")] = 0.0,
+    processes: Annotated[
+        int | None, typer.Option(help="Number of processes.", max=512, show_default="as many as cores")
+    ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for results; a run that was stopped is resumed there.")
+        Path, typer.Option("--out", "-o", help="Folder for the results; an interrupted run is resumed there.")
     ] = Path("relaxed"),
     trajectory: Annotated[
-        str, typer.Option(help="none, energies (into results.json) or frames (an extxyz file each).")
+        str, typer.Option(help="none, energies (written to results.json) or frames (one extxyz file per crystal).")
     ] = "none",
 ) -> None:
-    """Relax positions and cells of crystals, and write them as CIF files on the symmetry they have."""
+    """Relax atomic positions and cells of crystals, and write them as symmetrized CIF files."""
     from lcoms.core.config import from_dict
     from lcoms.relax import RelaxConfig, relax_crystals
     from lcoms.relax.result import GIGAPASCAL

@@ -14,30 +14,34 @@ from lcoms.oracles.registry import DEFAULT_ORACLE
 def reproduce(
     data: Annotated[str, typer.Option(help="matbench_mp_e_form, oqmd or another name that lcoms data fetch knows.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; the same command resumes it.")],
-    file: Annotated[Path | None, typer.Option(help="Read the data set from this file instead of fetching it.")] = None,
-    preset: Annotated[str, typer.Option(help="paper, or fast: the networks that ship.")] = "paper",
+    file: Annotated[
+        Path | None, typer.Option(help="Read the data set from this file instead of downloading it.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="paper, or fast (the networks of the shipped weights).")] = "paper",
     max_atoms: Annotated[int, typer.Option(help="Largest cell of the training data.")] = 20,
     compounds: Annotated[
         str | None, typer.Option(help="Names separated by commas, such as NaCl,MgO.", show_default="the paper's 26")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each method.", min=1)] = 3,
     steps: Annotated[int, typer.Option(help="Steps of gradient descent.")] = 50,
-    judge: Annotated[str, typer.Option(help="Energy model whose energies count.")] = DEFAULT_ORACLE,
-    model_set: Annotated[list[str] | None, typer.Option("--model", help="key=value for the autoencoder.")] = None,
-    train_set: Annotated[list[str] | None, typer.Option("--train", help="key=value for its training.")] = None,
+    judge: Annotated[str, typer.Option(help="Energy model that evaluates the answers.")] = DEFAULT_ORACLE,
+    model_set: Annotated[
+        list[str] | None, typer.Option("--model", help="key=value setting of the autoencoder.")
+    ] = None,
+    train_set: Annotated[list[str] | None, typer.Option("--train", help="key=value setting of its training.")] = None,
     surrogate_set: Annotated[
-        list[str] | None, typer.Option("--surrogate", help="key=value for both surrogates.")
+        list[str] | None, typer.Option("--surrogate", help="key=value setting of both surrogates.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda: where the networks are trained.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device for training: auto, cpu or cuda.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="Threads of the training.", min=1, max=256, show_default="all cores")
+        int | None, typer.Option(help="Number of threads for training.", min=1, max=256, show_default="all cores")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read the data.", min=1, max=512)] = 1,
-    processes: Annotated[int, typer.Option(help="Runs of methods at a time.", min=1, max=512)] = 1,
+    workers: Annotated[int, typer.Option(help="Number of processes that read the data.", min=1, max=512)] = 1,
+    processes: Annotated[int, typer.Option(help="Number of parallel runs.", min=1, max=512)] = 1,
 ) -> None:
-    """Fetch, ingest without the compounds, train, run LCOMs, SL, CD-VAE and the start, and make the tables.
+    """Fetch data, exclude the test compounds, train, run LCOMs, SL, CD-VAE and the start, and make the tables.
 
-    What was stopped goes on where it stopped when the same command is typed again.
+    The same command resumes an interrupted run.
     """
     from lcoms.benchmark.reproduce import Machine, Reproduction
     from lcoms.benchmark.reproduce import reproduce as run_all

@@ -23,9 +23,11 @@ def score(
     predictions: Annotated[
         Path, typer.Argument(help="Output of lcoms predict, a folder FORMULA/*.cif, or a table with id, formula, rank.")
     ],
-    truth: Annotated[Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIFs.")],
+    truth: Annotated[
+        Path, typer.Argument(help="Known structures: Parquet, CSV, JSON, extxyz or a folder of CIF files.")
+    ],
     k: Annotated[
-        list[int] | None, typer.Option("-k", help="Consider the first k candidates.", show_default="1, 5, 10, 20")
+        list[int] | None, typer.Option("-k", help="Score the first k candidates.", show_default="1, 5, 10, 20")
     ] = None,
     oracle: Annotated[
         str | None,
@@ -35,15 +37,15 @@ def score(
         ),
     ] = None,
     free_atoms: Annotated[
-        Path | None, typer.Option(help="JSON of free atoms' energies in eV, for cohesive energies.")
+        Path | None, typer.Option(help="JSON file with energies of free atoms in eV, for cohesive energies.")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds for one comparison.")] = 30.0,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes that compare.", show_default="one for each core")
+    timeout: Annotated[float, typer.Option(help="Time limit of one comparison, s.")] = 30.0,
+    workers: Annotated[int | None, typer.Option(help="Number of processes.", show_default="one for each core")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--json", help="Write all scores, per known structure, to this file.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--json", help="Write everything, by known structure, to it.")] = None,
 ) -> None:
-    """Match rates, RMSE, METRe, strict matches, space groups and energies of predictions."""
+    """Score predictions: match rates, RMSE, METRe, strict matches, space groups and energies."""
     if out is not None:
         require_writable(out)
     from lcoms.evaluate.energy_criterion import read_free_atoms

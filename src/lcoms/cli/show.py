@@ -19,9 +19,11 @@ def show(
     files: Annotated[
         list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.", show_default=False)
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list with one object a crystal or refusal.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list with one object per crystal or rejected entry.")
+    ] = False,
 ) -> None:
-    """Show what is read from files of crystals: formula, space group, cell, shortest distance, and warnings."""
+    """Show the crystals that are read from files: formula, space group, cell, shortest distance, and warnings."""
     rows = [row for file in files for row in _rows_of(file)]
     if as_json:
         typer.echo(json.dumps(rows, indent=1, allow_nan=False))

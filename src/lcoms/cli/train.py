@@ -19,17 +19,18 @@ DECOY_CHUNK = 100  # compositions
 app = typer.Typer(no_args_is_help=True, help="Train the autoencoder and the surrogate.")
 
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value, such as learning_rate=1e-3; repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="key=value setting of the training, such as learning_rate=1e-3; repeatable."),
 ]
 ModelSetOption = Annotated[
     list[str] | None,
-    typer.Option("--model", help="key=value for the network, such as latent_dim=32 or n_blocks=2; repeatable."),
+    typer.Option("--model", help="key=value setting of the network, such as latent_dim=32 or n_blocks=2; repeatable."),
 ]
 TrainThreadsOption = Annotated[
-    int | None, typer.Option(help="Threads of each process.", min=1, max=256, show_default="all cores")
+    int | None, typer.Option(help="Number of threads per process.", min=1, max=256, show_default="all cores")
 ]
-MaxAtomsOption = Annotated[int, typer.Option(help="Largest cell.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU where there is one.")]
+MaxAtomsOption = Annotated[int, typer.Option(help="Largest number of atoms in a cell.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda; auto uses a GPU if there is one.")]
 
 
 @app.command()
@@ -85,17 +86,18 @@ def surrogate(
     out: OutOption,
     cdvae: Annotated[Path, typer.Option(help="Weights file of the CD-VAE.")],
     decoys: Annotated[
-        list[Path] | None, typer.Option(help="Stores of decoys (lcoms train decoys, lcoms data ingest) to learn from.")
+        list[Path] | None,
+        typer.Option(help="Stores of decoys (lcoms train decoys, lcoms data ingest) to train on as well."),
     ] = None,
     train_set: SetOption = None,
     conservatism: Annotated[
-        str, typer.Option(help="off: plain regression, the paper's supervised learning (SL) baseline.")
+        str, typer.Option(help="off trains by plain regression, the paper's supervised-learning (SL) baseline.")
     ] = "on",
     max_atoms: MaxAtomsOption = 20,
     seed: Annotated[int, typer.Option()] = 0,
     device: DeviceOption = "auto",
 ) -> None:
-    """Encode the store, train the conservative surrogate, build the library; OUT then holds weights for prediction."""
+    """Encode a store, train the conservative surrogate and build the library; OUT then holds weights for prediction."""
     import torch
 
     from lcoms.core.config import with_overrides
@@ -162,12 +164,12 @@ def megnet(
     model_set: ModelSetOption = None,
     train_set: SetOption = None,
     conservatism: Annotated[
-        str, typer.Option(help="on: also raise the energies that descent in lattice and coordinates reaches.")
+        str, typer.Option(help="on also penalizes low energies reached by descent in lattice and coordinates.")
     ] = "off",
     max_atoms: MaxAtomsOption = 20,
     threads: TrainThreadsOption = None,
 ) -> None:
-    """Train the graph network of formation energies for searches; writes OUT/megnet.safetensors and a checkpoint."""
+    """Train MEGNet, the energy model of the search baselines; writes OUT/megnet.safetensors and a checkpoint."""
     import torch
     from rich.progress import Progress
 
@@ -206,18 +208,18 @@ def decoys(
     store: StoreArgument,
     out: Annotated[Path, typer.Option(help="Parquet file to write; ingest it with --keep-split.")],
     n: Annotated[int, typer.Option("-n", help="Compositions.")] = 3000,
-    starts: Annotated[int, typer.Option(help="Decoys of each.")] = 4,
+    starts: Annotated[int, typer.Option(help="Number of decoys for each composition.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps of latent descent.")] = 50,
-    oracle: Annotated[str, typer.Option(help="Energy model that gives the energies.")] = "chgnet:0.3.0",
+    oracle: Annotated[str, typer.Option(help="Energy model for the labels.")] = "chgnet:0.3.0",
     weights: Annotated[
-        Path | None, typer.Option(help="Folder of trained weights.", show_default="those in the package")
+        Path | None, typer.Option(help="Folder of trained weights.", show_default="in the package")
     ] = None,
     max_atoms: MaxAtomsOption = 20,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
-    """Decode crystals of known compositions, as prediction does, and label them with energies of an oracle.
+    """Decode crystals of known compositions, as in a prediction, and label them with the energies of an oracle.
 
-    Crystals of the same composition are left out of the templates.
+    Crystals of the same composition are excluded from the templates.
     """
     import numpy as np
     from rich.progress import track

@@ -13,9 +13,9 @@ from lcoms.core.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from lcoms.data.store import Store
 
-StoreArgument = Annotated[Path, typer.Argument(help="A store made by lcoms data ingest.")]
+StoreArgument = Annotated[Path, typer.Argument(help="Store made by lcoms data ingest.")]
 OutOption = Annotated[
-    Path, typer.Option("--out", "-o", help="Folder of this run; a run that was stopped is resumed there.")
+    Path, typer.Option("--out", "-o", help="Folder of this run; an interrupted run is resumed there.")
 ]
 
 
@@ -23,14 +23,16 @@ def library(
     store: StoreArgument,
     out: OutOption,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Folder of weights to extend.", show_default="those in the package")
+        Path | None, typer.Option("--weights", help="Folder of weights to extend.", show_default="in the package")
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="key=value: min_atoms, max_atoms, max_orbits or per_composition; repeatable."),
+        typer.Option(
+            "--set", help="key=value setting: min_atoms, max_atoms, max_orbits or per_composition; repeatable."
+        ),
     ] = None,
 ) -> None:
-    """Add the stable crystals of a store to the templates, without training; writes a whole set of weights to OUT."""
+    """Add the stable crystals of a store to the templates, without training; writes a full set of weights to OUT."""
     from lcoms.core.config import with_overrides
     from lcoms.models.manifest import MANIFEST, record_files
     from lcoms.models.weights import LIBRARY_FILE, ORBITS_FILE, TEMPLATES_FILE
@@ -65,20 +67,23 @@ def library(
 def templates(
     store: StoreArgument,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="File to write: templates.safetensors of a folder of weights.")
+        Path, typer.Option("--out", "-o", help="File to write, templates.safetensors in a folder of weights.")
     ],
     source: Annotated[
         list[str] | None,
-        typer.Option(help="Only crystals whose source begins so; repeatable.", show_default="all sources"),
+        typer.Option(
+            help="Use only crystals whose source starts with this text; repeatable.", show_default="all sources"
+        ),
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(help="That search symmetries.", min=1, max=512, show_default="all cores")
+        int | None,
+        typer.Option(help="Number of processes for the symmetry search.", min=1, max=512, show_default="all cores"),
     ] = None,
     compare: Annotated[
-        Path | None, typer.Option(help="A file of templates; tells what differs from it.", show_default=False)
+        Path | None, typer.Option(help="Templates file to compare with; prints the differences.", show_default=False)
     ] = None,
 ) -> None:
-    """Pack the exact templates of all training crystals of a store, of every size; nothing is trained."""
+    """Write the exact templates of all training crystals of a store, of any size; nothing is trained."""
     from rich.progress import Progress
 
     from lcoms.models.manifest import read_manifest, record_files
