@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lcoms.core.errors import ConfigError, OracleError
+from lcoms.core.bounds import require
+from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.provenance import of_package
 from lcoms.structure.crystal import Composition, Crystal
@@ -56,8 +57,7 @@ class GpawConfig:
     log: str = ""
 
     def __post_init__(self) -> None:
-        if min(self.cutoff, self.kpts, self.smearing, self.ranks) <= 0:
-            raise ConfigError("GPAW's cutoff, kpts, smearing and ranks must be positive.")
+        require(self, "GPAW", at_least_one=["ranks"], positive=["cutoff", "kpts", "smearing"])
 
     @property
     def name(self) -> str:

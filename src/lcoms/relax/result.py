@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError
 from lcoms.structure.crystal import Crystal
 
@@ -66,11 +67,9 @@ class RelaxConfig:
         for name in ("fmax", "max_step", "min_distance"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ConfigError(f"{name} must be a positive number, not {getattr(self, name)}.")
-        if not 0 <= self.pressure < math.inf:
-            raise ConfigError(f"pressure must not be negative, not {self.pressure}.")
-        for name in ("max_steps", "hopeless_after"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}.")
+        require(self, not_negative=["max_steps", "hopeless_after", "pressure"])
+        if math.isinf(self.pressure):
+            raise ConfigError("pressure must be finite.")
         if self.trajectory not in TRAJECTORIES:
             raise ConfigError(f"a trajectory is one of {', '.join(TRAJECTORIES)}, not {self.trajectory!r}.")
         for name in ("volume_bounds", "length_bounds"):
