@@ -26,9 +26,9 @@ from lcoms.oracles.references import References, load_references
 from lcoms.oracles.registry import DEFAULT_ORACLE, make_oracle
 from lcoms.prediction.propose import composition_seed
 from lcoms.prediction.refine import LOWEST_FORMATION_ENERGY, USABLE
-from lcoms.relax.result import RelaxConfig, RelaxResult, crystal_to_dict
+from lcoms.relax.result import RelaxConfig, RelaxResult
 from lcoms.relax.run import relax_crystals
-from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.crystal import Composition, Crystal, crystal_to_dict
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import LOOSE, STRICT, matches, rmsd
 from lcoms.structure.random_crystal import random_crystal

@@ -26,7 +26,7 @@ from lcoms.core.bounds import require
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.provenance import of_package
-from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.crystal import Composition, Crystal, crystal_to_dict
 from lcoms.structure.elements import SYMBOLS
 
 FUNCTIONAL = "PBE"
@@ -115,7 +115,8 @@ class GpawOracle(EnergyOracle):
         with tempfile.TemporaryDirectory(prefix="lcoms-gpaw-") as folder:
             task, answers = Path(folder) / "task.json", Path(folder) / "answers.jsonl"
             rows = [
-                _to_json(crystal) | {"log": log} for crystal, log in zip(crystals, self._logs(crystals), strict=True)
+                crystal_to_dict(crystal) | {"log": log}
+                for crystal, log in zip(crystals, self._logs(crystals), strict=True)
             ]
             task.write_text(json.dumps({"config": asdict(self.config), "crystals": rows}))
             done = subprocess.run(
@@ -172,14 +173,6 @@ def _environment() -> dict[str, str]:
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "OMPI_MCA_rmaps_base_oversubscribe": "1",
         "OMPI_MCA_hwloc_base_binding_policy": "none",
-    }
-
-
-def _to_json(crystal: Crystal) -> dict[str, list[object]]:
-    return {
-        "lattice": crystal.lattice.tolist(),
-        "frac_coords": crystal.frac_coords.tolist(),
-        "atomic_numbers": crystal.atomic_numbers.tolist(),
     }
 
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-import numpy as np
-
 from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Crystal, crystal_from_dict, crystal_to_dict
 
 GIGAPASCAL = 0.006241509074  # eV/angstrom^3
 TRAJECTORIES = ("none", "energies", "frames")
@@ -135,20 +133,6 @@ class RelaxResult:
     def without_energy(cls, crystal: Crystal, status: Status, reason: str) -> RelaxResult:
         """Of a crystal that got nowhere."""
         return cls(crystal, math.nan, status, 0, math.nan, reason)
-
-
-def crystal_to_dict(crystal: Crystal) -> dict[str, Any]:
-    """Ready for JSON, exact."""
-    return {
-        "lattice": crystal.lattice.tolist(),
-        "frac_coords": crystal.frac_coords.tolist(),
-        "atomic_numbers": crystal.atomic_numbers.tolist(),
-    }
-
-
-def crystal_from_dict(content: dict[str, Any]) -> Crystal:
-    """The inverse of `crystal_to_dict`."""
-    return Crystal(*(np.array(content[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
 
 
 def result_to_dict(result: RelaxResult) -> dict[str, Any]:

@@ -31,8 +31,7 @@ class StoichiometryClass:
 
     def in_order(self, composition: Composition) -> NDArray[np.int64]:
         """Elements of such a composition as they stand here."""
-        numbers, counts = np.array(composition.atomic_numbers), np.array(composition.counts)
-        return np.resize(numbers[scale_order(counts, numbers)], self.elements.shape[1])
+        return np.resize(elements_in_order(composition), self.elements.shape[1])
 
     def doubled_with(self, pairs: StoichiometryClass) -> StoichiometryClass:
         """Entries of elements as if of two elements one to one, and those that are."""
