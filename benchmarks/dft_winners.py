@@ -22,8 +22,7 @@ from lcoms.benchmark.rows import Judged, read_rows
 from lcoms.evaluate.references import Reference, paper_compounds
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.registry import make_oracle
-from lcoms.relax.result import crystal_from_dict
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Crystal, crystal_from_dict
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, symmetrise
 

@@ -1,8 +1,8 @@
 """Does `lcoms predict` with many formulas grow? Memory of the process after 20 formulas and at the end.
 
-    python benchmarks/memory.py -n 500
+    python benchmarks/memory.py -n 500 [--out results/memory.json]
 
-Formulas are binary and ternary compounds made from a few elements; candidates are decoded and not relaxed, from few
+Formulas are binary compounds made from a few elements; candidates are decoded and not relaxed, from few
 starts, so that what is measured is what stays in memory. With --report the page is written as well.
 """
 
@@ -10,6 +10,7 @@ starts, so that what is measured is what stays in memory. With --report the page
 
 import argparse
 import itertools
+import json
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=500)
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--out", type=Path, help="JSON file of the memory as formulas finish")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out, file = Path(folder) / "results", Path(folder) / "formulas.txt"
@@ -45,6 +47,7 @@ def main() -> None:
         command = [sys.executable, "-m", "lcoms", "predict", "-f", str(file), "--no-relax", "--starts", "4", "-q"]
         command += ["--out", str(out)] + (["--report"] if options.report else [])
         process, early, last, told = subprocess.Popen(command), 0.0, 0.0, 0
+        resident: list[dict[str, int]] = []
         while process.poll() is None:
             done = sum(1 for _ in out.glob("*/results.json"))
             try:
@@ -54,9 +57,14 @@ def main() -> None:
             early = early or (last if done >= 20 else 0.0)
             if done >= told + 50:
                 told = done
+                resident.append({"formulas": done, "MB": round(last)})
                 print(f"{done} formulas: {last:.0f} MB", flush=True)
             time.sleep(1)
         done = sum(1 for _ in out.glob("*/results.json"))
+    if options.out is not None:
+        options.out.write_text(
+            json.dumps({"after_20": round(early), "end": round(last), "n": done, "resident": resident}, indent=1) + "\n"
+        )
     print(f"{done} of {options.n} formulas: {early:.0f} MB after 20, {last:.0f} MB at the end, {last - early:+.0f} MB")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from tiny import rock_salt
 
 from lcoms.benchmark.rows import Judged, Known, Point, Row
-from lcoms.relax.result import crystal_to_dict
+from lcoms.structure.crystal import crystal_to_dict
 
 CRYSTAL = crystal_to_dict(rock_salt())
 

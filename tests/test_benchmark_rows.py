@@ -15,7 +15,7 @@ from tiny import rock_salt, shaken
 from lcoms.benchmark.rows import ROWS_FILE, Key, Row, RowLog, exact_crystal, read_rows
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError, DataError
-from lcoms.relax.result import crystal_from_dict, crystal_to_dict
+from lcoms.structure.crystal import crystal_from_dict, crystal_to_dict
 
 
 def to_line(one: Row) -> str:

@@ -25,8 +25,8 @@ from lcoms.models.surrogate_file import load_surrogate, save_surrogate
 from lcoms.models.weights import SURROGATE_FILE
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.references import References
-from lcoms.relax.result import RelaxConfig, crystal_from_dict
-from lcoms.structure.crystal import Composition, Crystal
+from lcoms.relax.result import RelaxConfig
+from lcoms.structure.crystal import Composition, Crystal, crystal_from_dict
 from lcoms.templates.library import LatentLibrary
 
 QUICK = RelaxConfig(fmax=0.05, max_steps=80)

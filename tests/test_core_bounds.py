@@ -17,8 +17,8 @@ from lcoms.core.errors import ConfigError
         (0, "at_least_one", "toy option x must be at least 1, not 0"),
         (0.0, "positive", r"toy option x must be positive, not 0\.0"),
         (nan, "positive", "toy option x must be positive, not nan"),
-        (-1, "not_negative", "toy option x must not be negative, as it is with -1"),
-        (nan, "not_negative", "must not be negative"),
+        (-1, "not_negative", "toy option x must be zero or positive, not -1"),
+        (nan, "not_negative", "must be zero or positive"),
     ],
 )
 def test_what_makes_no_sense_is_named(value: float, rule: str, message: str) -> None:
@@ -29,6 +29,15 @@ def test_what_makes_no_sense_is_named(value: float, rule: str, message: str) -> 
 def test_choices_are_listed() -> None:
     with pytest.raises(ConfigError, match="toy option x must be on or off, not 'maybe'"):
         require(SimpleNamespace(x="maybe"), "toy", one_of={"x": ("on", "off")})
+
+
+def test_options_that_are_not_given_pass() -> None:
+    require(SimpleNamespace(x=None), at_least_one=["x"], positive=["x"], not_negative=["x"])
+
+
+def test_names_that_say_enough_stand_alone() -> None:
+    with pytest.raises(ConfigError, match=r"^x must be positive, not 0"):
+        require(SimpleNamespace(x=0), positive=["x"])
 
 
 def test_what_lies_at_the_bound_is_taken() -> None:

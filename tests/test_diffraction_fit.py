@@ -10,7 +10,8 @@ import pytest
 from tiny import caesium_chloride, nickel_arsenide, rock_salt, wurtzite, zinc_blende
 
 from lcoms.core.errors import ConfigError
-from lcoms.diffraction.figure import check_figure, pattern_figure, write_figure
+from lcoms.core.figures import check_figure, write_figure
+from lcoms.diffraction.figure import pattern_figure
 from lcoms.diffraction.fit import PatternFitter, fit_pattern
 from lcoms.diffraction.lines import allowed_strains, find_lines
 from lcoms.diffraction.posterior import (

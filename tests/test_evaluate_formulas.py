@@ -21,18 +21,18 @@ from tiny import (
 
 from lcoms.core.errors import FormulaError
 from lcoms.evaluate import formulas
+from lcoms.evaluate.energy_criterion import share_within_energy
 from lcoms.evaluate.formulas import (
     NOT_FOUND,
     Outcome,
     Ranks,
     by_majority,
     evaluate_formulas,
-    share_within,
-    share_within_energy,
+    ranks_of,
 )
 from lcoms.evaluate.reconstruction import Reconstruction, reconstruct
 from lcoms.evaluate.references import Reference
-from lcoms.evaluate.statistics import Share
+from lcoms.evaluate.statistics import Share, share_within
 from lcoms.models.base import CDVAE
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.rank import rank_decoded
@@ -104,14 +104,14 @@ def test_what_fails_the_filter_matches_nothing() -> None:
 def test_shares_within_the_first_few(calls: list[tuple[str, int]], predictor: Predictor) -> None:
     outcomes = evaluate_formulas([SALT, OTHER, HIGH], predictor)
     assert len(calls) == 2
-    found = {k: share_within(outcomes, k, "strict") for k in (1, 2, 3, 4, 20)}
+    found = {k: share_within(ranks_of(outcomes, "strict"), k) for k in (1, 2, 3, 4, 20)}
     assert {k: (share.successes, share.trials) for k, share in found.items()} == {
         1: (0, 3), 2: (1, 3), 3: (1, 3), 4: (2, 3), 20: (2, 3)
     }  # fmt: skip
-    assert share_within(outcomes, 1, "loose").successes >= 1
-    assert share_within([], 1, "strict").trials == 0
+    assert share_within(ranks_of(outcomes, "loose"), 1).successes >= 1
+    assert share_within(ranks_of([], "strict"), 1).trials == 0
     worse = [replace(outcome, ranks=NOT_FOUND) for outcome in outcomes]
-    assert share_within(worse, 20, "strict").successes == 0
+    assert share_within(ranks_of(worse, "strict"), 20).successes == 0
 
 
 def test_majority_of_the_seeds() -> None:

@@ -13,6 +13,7 @@ from tiny import perovskite, rock_salt, shaken, wurtzite, zinc_blende
 
 from lcoms.core.errors import OracleError
 from lcoms.oracles import chgnet as module
+from lcoms.oracles import installed
 from lcoms.oracles.base import Evaluation
 from lcoms.oracles.registry import make_oracle
 from lcoms.structure.crystal import Composition, Crystal
@@ -180,6 +181,6 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(module.WEIGHTS, "r2scan", "pretrained/none.pth.tar")
     with pytest.raises(OracleError, match=r"install chgnet 0\.4\.2"):
         ChgnetOracle("r2scan")
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    monkeypatch.setattr(installed, "find_spec", lambda _: None)
     with pytest.raises(OracleError, match=r'pip install "lcoms\[chgnet\]"'):
         ChgnetOracle("r2scan")

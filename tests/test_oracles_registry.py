@@ -10,7 +10,7 @@ import pytest
 from tiny import rock_salt
 
 from lcoms.core.errors import ConfigError, OracleError
-from lcoms.oracles import dft, registry
+from lcoms.oracles import dft, installed
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.registry import DEFAULT_ORACLE, NAMES, make_oracle
 
@@ -44,7 +44,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     real = importlib.util.find_spec
-    for target in (registry, dft):
+    for target in (installed, dft):
         monkeypatch.setattr(target, "find_spec", lambda name: None if name == package else real(name))
 
 

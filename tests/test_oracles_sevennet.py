@@ -10,6 +10,7 @@ import torch
 from tiny import perovskite, rock_salt, shaken, wurtzite, zinc_blende
 
 from lcoms.core.errors import OracleError
+from lcoms.oracles import installed
 from lcoms.oracles import sevennet as module
 from lcoms.oracles.registry import DEFAULT_ORACLE, default_further, make_oracle
 from lcoms.structure.crystal import Composition, Crystal
@@ -103,6 +104,6 @@ def test_it_is_made_by_name_and_asked_beside_the_default_only() -> None:
 
 
 def test_without_the_package_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda _name: None)
+    monkeypatch.setattr(installed, "find_spec", lambda _name: None)
     with pytest.raises(OracleError, match=r'pip install "lcoms\[sevennet\]"'):
         SevenNetOracle()

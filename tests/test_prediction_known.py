@@ -81,7 +81,7 @@ def test_known_crystals_keep_the_order_and_the_distances_of_their_source() -> No
 
 
 def test_weights_are_positive() -> None:
-    with pytest.raises(ConfigError, match="above_hull must not be negative"):
+    with pytest.raises(ConfigError, match="above_hull must be zero or positive"):
         KnownWeights(above_hull=-0.1)
 
 

@@ -41,5 +41,5 @@ def test_a_crystal_without_a_template_can_be_ranked() -> None:
 
 
 def test_weights_below_zero_are_refused() -> None:
-    with pytest.raises(ConfigError, match="prototype_probability must not be negative"):
+    with pytest.raises(ConfigError, match="prototype_probability must be zero or positive"):
         ScoreWeights(0.0, 0.0, -0.1)

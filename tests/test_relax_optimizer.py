@@ -192,5 +192,5 @@ def test_the_enthalpy_rises_with_pressure_as_the_volume(pressure: float) -> None
 
 
 def test_a_negative_pressure_is_refused() -> None:
-    with pytest.raises(ConfigError, match="pressure must not be negative"):
+    with pytest.raises(ConfigError, match="pressure must be zero or positive"):
         RelaxConfig(pressure=-0.1)

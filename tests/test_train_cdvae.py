@@ -279,7 +279,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
             replace(QUICK, **{option: 0})
     with pytest.raises(ConfigError, match="multiple of devices"):
         replace(QUICK, batches_per_step=3, devices=2)
-    with pytest.raises(ConfigError, match="seed must not be negative"):
+    with pytest.raises(ConfigError, match="seed must be zero or positive"):
         replace(QUICK, seed=-1)
     with pytest.raises(DataError, match="too few batches for 2 processes"):
         train_cdvae(new_model(), to_arrays([rock_salt()]), replace(QUICK, devices=2), tmp_path, metadata=METADATA)

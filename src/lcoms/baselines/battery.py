@@ -22,7 +22,6 @@ from lcoms.baselines.searcher import Searcher, SearchResult, run_search
 from lcoms.baselines.trial import Answer
 from lcoms.core.errors import ConfigError
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.elements import atomic_volume
 from lcoms.structure.lattice import shortest_distance
 
 MakeSearcher = Callable[[int], Searcher]
@@ -76,7 +75,8 @@ def packing_energy(crystals: Sequence[Crystal]) -> list[float]:
 def packing_energy_relaxed(crystals: Sequence[Crystal]) -> list[Answer]:
     """Return the energies after scaling the cells to v0, with the scaled crystals."""
     scaled = [
-        Crystal(c.lattice * np.cbrt(_usual_volume(c) / c.volume), c.frac_coords, c.atomic_numbers) for c in crystals
+        Crystal(c.lattice * np.cbrt(c.composition.usual_volume / c.volume), c.frac_coords, c.atomic_numbers)
+        for c in crystals
     ]
     return [Answer(_energy(crystal), crystal) for crystal in scaled]
 
@@ -93,12 +93,8 @@ def run_search_battery(make: MakeSearcher, config: SearchBatteryConfig | None = 
     return report
 
 
-def _usual_volume(crystal: Crystal) -> float:
-    return sum(atomic_volume(int(z)) for z in crystal.atomic_numbers)
-
-
 def _energy(crystal: Crystal) -> float:
-    ratio, per_atom = crystal.volume / _usual_volume(crystal), crystal.volume / crystal.n_atoms
+    ratio, per_atom = crystal.volume / crystal.composition.usual_volume, crystal.volume / crystal.n_atoms
     shortest = max(shortest_distance(crystal.lattice, crystal.frac_coords), 1e-3)
     return float((ratio - 1) ** 2 + np.cbrt(np.sqrt(2) * per_atom) / shortest - 1)
 

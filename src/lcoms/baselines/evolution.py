@@ -20,6 +20,7 @@ import numpy as np
 from lcoms.baselines.feasibility import FeasibilityConfig, infeasibility
 from lcoms.baselines.searcher import Searcher
 from lcoms.baselines.trial import Trial, TrialOutcome
+from lcoms.core.bounds import require
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.structure.crystal import Composition, Crystal
@@ -68,10 +69,14 @@ class EvolutionConfig:
     feasibility: FeasibilityConfig = field(default_factory=FeasibilityConfig)
 
     def __post_init__(self) -> None:
-        if min(self.population, self.n_start, self.batch_size) < 1 or not 0 <= self.fresh <= 1:
-            raise ConfigError("population, n_start and batch_size must be at least 1, and fresh between 0 and 1.")
-        if min(self.splice, self.strain, self.permutation, self.rattle) < 0 or self.closest <= 0 or self.strain == 0:
-            raise ConfigError("shares of operators must not be negative, and strain and closest must be positive.")
+        require(
+            self,
+            at_least_one=["population", "n_start", "batch_size"],
+            positive=["strain", "closest"],
+            not_negative=["splice", "permutation", "rattle"],
+        )
+        if not 0 <= self.fresh <= 1:
+            raise ConfigError(f"fresh is a share of the crystals, from 0 to 1, not {self.fresh}.")
         if not all(0 < low <= high for low, high in (self.strain_size, self.rattle_size)):
             raise ConfigError("strain_size and rattle_size must be two positive numbers, the smaller first.")
 

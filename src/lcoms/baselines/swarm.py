@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from lcoms.baselines.searcher import Searcher
 from lcoms.baselines.symmetric_space import SymmetricSpace
 from lcoms.baselines.trial import Trial, TrialOutcome
+from lcoms.core.bounds import require
 from lcoms.core.config import to_dict
-from lcoms.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ class SwarmConfig:
     common: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.size < 1 or min(self.inertia, self.own, self.common) < 0:
-            raise ConfigError("a swarm needs a particle or more, and inertia, own and common not below 0.")
+        require(self, "swarm", at_least_one=["size"], not_negative=["inertia", "own", "common"])
 
 
 class SwarmSearcher(Searcher):

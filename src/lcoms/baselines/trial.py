@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lcoms.relax.result import crystal_from_dict, crystal_to_dict
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Crystal, crystal_from_dict, crystal_to_dict
 
 
 class Answer(NamedTuple):

@@ -7,7 +7,7 @@ written from the rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -15,7 +15,8 @@ from lcoms.benchmark.kept import Measurement, PredictionRow, read_measurements
 from lcoms.benchmark.page_paper import Source, comparison_source, comparison_tables, dft_table
 from lcoms.benchmark.page_text import lines_of, share
 from lcoms.core.errors import DataError
-from lcoms.evaluate.statistics import Share
+from lcoms.evaluate.energy_criterion import share_within_energy
+from lcoms.evaluate.statistics import Share, share_within
 
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SIZES = ((1, 4), (5, 8), (9, 12), (13, 20), (21, 40), (41, 80), (81, 200))
@@ -23,7 +24,6 @@ SIZES = ((1, 4), (5, 8), (9, 12), (13, 20), (21, 40), (41, 80), (81, 200))
 BINS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 """Of stated probabilities."""
 N_FAILURES = 10
-ZERO = 1e-3  # eV/atom; formation energies below it are of elements
 
 
 def page_tables(folder: Path, *, shipped: str) -> dict[str, str]:
@@ -77,17 +77,21 @@ def headline_table(measurements: Sequence[Measurement], shipped: str) -> str:
     header = ("test set", "predictions", "first", "among 5", "among 20", "median s", "weights")
     lines = []
     for one, title, rows in _sets(measurements):
-        shares = [share(within(rows, k, lambda row: row.final.both)) for k in (1, 5, 20)]
-        lines.append((title, str(len(rows)), *shares, _seconds(rows), _weights(one.header.weights, shipped)))
+        lines.append(
+            (
+                title,
+                str(len(rows)),
+                *_found_among(rows, (1, 5, 20)),
+                _seconds(rows),
+                _weights(one.header.weights, shipped),
+            )
+        )
     return lines_of(header, lines)
 
 
 def short_table(measurements: Sequence[Measurement]) -> str:
     """First and among five, for the README."""
-    lines = [
-        (title, *(share(within(rows, k, lambda row: row.final.both)) for k in (1, 5)))
-        for _, title, rows in _sets(measurements)
-    ]
+    lines = [(title, *_found_among(rows, (1, 5))) for _, title, rows in _sets(measurements)]
     return lines_of(("test set", "known structure first", "among five"), lines)
 
 
@@ -96,8 +100,8 @@ def conventions_table(measurements: Sequence[Measurement]) -> str:
     header = ("test set", "match@1", "match@20", "filtered match@1", "filtered match@20")
     lines = []
     for _, title, rows in _sets(measurements):
-        shares = [share(within(rows, k, lambda row: row.final.loose)) for k in (1, 20)]
-        shares += [share(within(rows, k, lambda row: row.final.filtered)) for k in (1, 20)]
+        shares = [share(share_within([row.final.loose for row in rows], k)) for k in (1, 20)]
+        shares += [share(share_within([row.final.filtered for row in rows], k)) for k in (1, 20)]
         lines.append((title, *shares))
     return lines_of(header, lines)
 
@@ -110,7 +114,10 @@ def _before_relaxation(measurements: Sequence[Measurement]) -> str:
         lambda row: row.decoded.loose,
         lambda row: row.final.loose,
     )
-    lines = [(title, *(share(within(rows, 1, choice)) for choice in choices)) for _, title, rows in _sets(measurements)]
+    lines = [
+        (title, *(share(share_within(map(choice, rows), 1)) for choice in choices))
+        for _, title, rows in _sets(measurements)
+    ]
     return lines_of(header, lines)
 
 
@@ -120,8 +127,8 @@ def energies_table(measurements: Sequence[Measurement]) -> str:
     lines = []
     for _, title, rows in _sets(measurements):
         if any(row.known_energy is not None for row in rows):
-            shares = [within_energy(rows, limit, relative=True) for limit in (0.2, 0.05, 0.01)]
-            lines.append((title, *map(share, [*shares, within_energy(rows, 0.02, relative=False)])))
+            shares = [share_within_energy(rows, limit, relative=True) for limit in (0.2, 0.05, 0.01)]
+            lines.append((title, *map(share, [*shares, share_within_energy(rows, 0.02, relative=False)])))
     return lines_of(header, lines)
 
 
@@ -132,8 +139,7 @@ def sizes_table(measurement: Measurement) -> str:
     for low, high in SIZES:
         rows = [row for row in measurement.predictions if low <= row.n_atoms <= high]
         if rows:
-            shares = [share(within(rows, k, lambda row: row.final.both)) for k in (1, 5, 20)]
-            lines.append((f"{low} to {high}", str(len(rows)), *shares, _seconds(rows)))
+            lines.append((f"{low} to {high}", str(len(rows)), *_found_among(rows, (1, 5, 20)), _seconds(rows)))
     return lines_of(header, lines)
 
 
@@ -208,20 +214,9 @@ def cases_table(measurement: Measurement) -> str:
     return lines_of(("", "cases", *columns), lines) + note
 
 
-def within(rows: Iterable[PredictionRow], k: int, rank: Callable[[PredictionRow], int | None]) -> Share:
-    """Share whose known structure has a rank of k or better."""
-    ranks = [rank(row) for row in rows]
-    return Share(sum(one is not None and one <= k for one in ranks), len(ranks))
-
-
-def within_energy(rows: Iterable[PredictionRow], limit: float, *, relative: bool) -> Share:
-    """Share whose first candidate lies no more than a limit above the known structure; elements only in eV/atom."""
-    counted = [r for r in rows if not (relative and r.known_energy is not None and abs(r.known_energy) < ZERO)]
-    found = 0
-    for row in counted:
-        if row.energy is not None and row.known_energy is not None:
-            found += row.energy - row.known_energy <= limit * (abs(row.known_energy) if relative else 1.0) + 1e-9
-    return Share(found, len(counted))
+def _found_among(rows: Sequence[PredictionRow], ks: Sequence[int]) -> list[str]:
+    """Shares whose known structure, space group included, is among the first k candidates."""
+    return [share(share_within([row.final.both for row in rows], k)) for k in ks]
 
 
 def _sets(measurements: Sequence[Measurement]) -> list[tuple[Measurement, str, Sequence[PredictionRow]]]:

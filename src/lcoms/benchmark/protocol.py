@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lcoms.benchmark.rows import Judged, Known, exact_crystal
-from lcoms.core.errors import ConfigError, LcomsError
+from lcoms.core.bounds import require
+from lcoms.core.errors import LcomsError
 from lcoms.evaluate.judging import TOO_SLOW, OutOfTime, time_limit
 from lcoms.evaluate.references import Reference
 from lcoms.oracles.base import EnergyOracle, evaluate_all
@@ -25,9 +26,9 @@ from lcoms.oracles.references import References, load_references
 from lcoms.oracles.registry import DEFAULT_ORACLE, make_oracle
 from lcoms.prediction.propose import composition_seed
 from lcoms.prediction.refine import LOWEST_FORMATION_ENERGY, USABLE
-from lcoms.relax.result import RelaxConfig, RelaxResult, crystal_to_dict
+from lcoms.relax.result import RelaxConfig, RelaxResult
 from lcoms.relax.run import relax_crystals
-from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.crystal import Composition, Crystal, crystal_to_dict
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import LOOSE, STRICT, matches, rmsd
 from lcoms.structure.random_crystal import random_crystal
@@ -79,11 +80,11 @@ class BenchmarkConfig:
     search_relax: RelaxConfig = field(default_factory=lambda: RelaxConfig(fmax=0.1, max_steps=100))
 
     def __post_init__(self) -> None:
-        for name in ("budget", "tpe_budget", "relaxations", "dft_relaxations", "max_units"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.steps < 0 or self.points < 0:
-            raise ConfigError("steps and points must not be negative.")
+        require(
+            self,
+            at_least_one=["budget", "tpe_budget", "relaxations", "dft_relaxations", "max_units"],
+            not_negative=["steps", "points"],
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from lcoms.core.bounds import require
 from lcoms.core.disk import write_whole
-from lcoms.core.errors import ConfigError, DataError
+from lcoms.core.errors import DataError
 from lcoms.core.journal import Journal
 from lcoms.data.sources import find_source
 from lcoms.evaluate.references import paper_compounds
@@ -75,8 +76,7 @@ class Reproduction:
         find_source(self.data)
         if self.file is not None and not Path(self.file).exists():
             raise DataError(f"{self.file} does not exist.")
-        if self.n_seeds < 1 or self.max_atoms < 1 or self.steps < 0:
-            raise ConfigError("seeds and atoms must be at least 1, and steps not negative.")
+        require(self, at_least_one=["n_seeds", "max_atoms"], not_negative=["steps"])
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from lcoms.core.closing import Closing
 from lcoms.core.config import from_dict, to_dict
 from lcoms.core.errors import DataError
 from lcoms.core.journal import Journal, parse_lines, whole_lines
-from lcoms.relax.result import crystal_to_dict
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Crystal, crystal_from_dict, crystal_to_dict
 
 ROWS_FILE = "rows.jsonl"
 ROW = "row of a benchmark"
@@ -214,8 +211,7 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
 
 def exact_crystal(crystal: Crystal) -> Crystal:
     """The crystal as it is read back from a row."""
-    content = _rounded(crystal_to_dict(crystal))
-    return Crystal(*(np.array(content[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
+    return crystal_from_dict(_rounded(crystal_to_dict(crystal)))
 
 
 def _encode(row: Row) -> Any:

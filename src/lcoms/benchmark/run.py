@@ -23,8 +23,7 @@ from lcoms.core.errors import ConfigError, DataError, LcomsError
 from lcoms.core.parallel import parallel_map
 from lcoms.core.pool import WorkerDiedError
 from lcoms.oracles.registry import make_oracle
-from lcoms.relax.result import crystal_from_dict
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Crystal, crystal_from_dict
 
 SEARCHES = "searches"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.cli.console import plain_console, plain_text
+from lcoms.cli.console import plain_text, progress_bar
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import OrderedOption, WeightsOption, formulas_of
 from lcoms.cli.search_options import SearchOptions, asked_spec
@@ -81,7 +81,7 @@ def _predict(
     formulas: list[str], plan: Plan, out: Path, processes: int | None, scheduler: str | None, retry_failed: bool
 ) -> None:
     """All that are not finished yet, with a line of progress for a person who watches."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 
     from lcoms.campaign.folder import CampaignFolder
     from lcoms.campaign.plan import prepare
@@ -96,8 +96,7 @@ def _predict(
     ):
         if folder.changed:
             typer.echo(f"lcoms: {folder.changed}", err=True)
-        console = plain_console(stderr=True)
-        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        with progress_bar(*columns) as bar:
             task = bar.add_task("", total=len(formulas))
             counts: Counter[str] = Counter()
 

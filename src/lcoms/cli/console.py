@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import TextColumn
+    from rich.progress import Progress, ProgressColumn, TextColumn
 
 
 def plain_console(*, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False) -> Console:
@@ -14,6 +14,19 @@ def plain_console(*, stderr: bool = False, soft_wrap: bool = False, quiet: bool 
     from rich.console import Console
 
     return Console(stderr=stderr, soft_wrap=soft_wrap, quiet=quiet, markup=False, emoji=False, highlight=False)
+
+
+def progress_bar(*columns: ProgressColumn, keep: bool = False) -> Progress:
+    """A bar for a person who watches, on standard error; nothing where that is no terminal.
+
+    Args:
+        columns: rich's own where none are given.
+        keep: whether it stays on the screen when all is done.
+    """
+    from rich.progress import Progress
+
+    console = plain_console(stderr=True)
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=not keep)
 
 
 def plain_text(text: str) -> TextColumn:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.cli.console import plain_console, plain_text
+from lcoms.cli.console import plain_console, plain_text, progress_bar
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from lcoms.data.info import Spread, StoreInfo
     from lcoms.data.store import Store
 
@@ -94,7 +96,7 @@ def ingest(
 ) -> None:
     """Check crystals and write them to a store; the same command resumes after an interruption."""
     from lcoms.data.checks import IngestOptions
-    from lcoms.data.ingest import Progress
+    from lcoms.data.ingest import Progress as IngestProgress
     from lcoms.data.ingest import ingest as ingest_files
 
     options = IngestOptions(
@@ -112,7 +114,7 @@ def ingest(
     with _rows_bar() as bar:
         task = bar.add_task("reading", total=None, kept=0)
 
-        def report(progress: Progress) -> None:
+        def report(progress: IngestProgress) -> None:
             bar.update(task, completed=progress.n_read, total=progress.n_total, kept=progress.n_kept)
 
         store = ingest_files(
@@ -159,21 +161,21 @@ def _excluded(values: list[str]) -> frozenset[str]:
     return read_formulas(lines)
 
 
-def _rows_bar() -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+def _rows_bar() -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 
     kept = plain_text("rows, {task.fields[kept]:,} kept")
-    console = plain_console(stderr=True)
-    columns = plain_text("{task.description}"), BarColumn(), MofNCompleteColumn(), kept, TimeElapsedColumn()
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return progress_bar(
+        plain_text("{task.description}"), BarColumn(), MofNCompleteColumn(), kept, TimeElapsedColumn(), keep=True
+    )
 
 
-def _download_bar() -> Any:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+def _download_bar() -> Progress:
+    from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
 
-    console = plain_console(stderr=True)
-    columns = plain_text("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return progress_bar(
+        plain_text("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), keep=True
+    )
 
 
 def _print_kept(store: Store) -> None:

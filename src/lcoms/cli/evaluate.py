@@ -243,8 +243,9 @@ def _formulas(
 
 
 def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool, majority: bool) -> None:
-    from lcoms.evaluate.energy_criterion import ABSOLUTE, RELATIVE
-    from lcoms.evaluate.formulas import Criterion, by_majority, share_within, share_within_energy
+    from lcoms.evaluate.energy_criterion import ABSOLUTE, RELATIVE, share_within_energy
+    from lcoms.evaluate.formulas import Criterion, by_majority, ranks_of
+    from lcoms.evaluate.statistics import share_within
 
     criteria: tuple[tuple[str, Criterion], ...] = (
         ("match", "loose"),
@@ -256,7 +257,8 @@ def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool
         typer.echo("decoded" if decoded else "relaxed and ranked by the oracle")
         for name, criterion in criteria:
             for k in ks:
-                line = f"  {f'{name}@{k}':<18} {share_within(outcomes, k, criterion, decoded=decoded)}"
+                share = share_within(ranks_of(outcomes, criterion, decoded=decoded), k)
+                line = f"  {f'{name}@{k}':<18} {share}"
                 if majority:
                     share = by_majority(outcomes, k, criterion, decoded=decoded)
                     line += f"   by majority of seeds {share.successes} of {share.trials}"

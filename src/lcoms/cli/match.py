@@ -12,6 +12,7 @@ import typer
 from lcoms.cli.structures import Failure, complain, read_named
 from lcoms.core.disk import require_writable, write_together, write_whole
 from lcoms.core.errors import ConfigError
+from lcoms.core.figures import check_figure, write_figure
 
 if TYPE_CHECKING:
     from lcoms.diffraction.fit import PatternFit, PatternFitter
@@ -40,7 +41,6 @@ def match(
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all fits to this file.")] = None,
 ) -> None:
     """Fit cells and profiles of crystals to a powder pattern, and rank them by how well they explain it."""
-    from lcoms.diffraction.figure import check_figure
     from lcoms.diffraction.fit import PatternFitter
     from lcoms.diffraction.radiation import read_radiation
     from lcoms.diffraction.reading import read_pattern
@@ -85,7 +85,7 @@ def _fitted(found: list[tuple[str, Crystal]], fitter: PatternFitter) -> tuple[Fi
 
 
 def _write(fits: Fits, out: Path | None, figure: Path | None) -> None:
-    from lcoms.diffraction.figure import fit_figure, write_figure
+    from lcoms.diffraction.figure import fit_figure
     from lcoms.structure.io import to_cif
     from lcoms.structure.symmetry import conventional
 

@@ -12,15 +12,14 @@ import typer
 
 from lcoms.cli.structures import complain, read_named
 from lcoms.core.disk import require_writable, write_whole
-from lcoms.core.errors import ConfigError, LcomsError
+from lcoms.core.errors import LcomsError
+from lcoms.core.figures import check_figure, write_figure
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
     from lcoms.oracles.base import EnergyOracle
     from lcoms.phonons.harmonic import PhononConfig, Phonons
     from lcoms.structure.crystal import Crystal
-
-FIGURES = (".png", ".svg", ".pdf")
 
 
 def phonons(
@@ -43,6 +42,7 @@ def phonons(
     """Compute phonons by finite displacements, and list imaginary modes."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from lcoms.oracles.registry import make_oracle
+    from lcoms.phonons.figure import density_figure
     from lcoms.phonons.harmonic import PhononConfig, require_phonopy
 
     require_phonopy()
@@ -50,8 +50,8 @@ def phonons(
     for path in (json_out, figure):
         if path is not None:
             require_writable(path)
-    if figure is not None and figure.suffix.lower() not in FIGURES:
-        raise ConfigError(f"{figure}: figures are written as {', '.join(FIGURES)}; end the name with one of them.")
+    if figure is not None:
+        check_figure(figure)
     energy_oracle = make_oracle(oracle)
     found, failed = read_named(files)
     rows: list[dict[str, Any]] = []
@@ -65,7 +65,9 @@ def phonons(
         rows.append(_row(name, result, energy_oracle.name, time.perf_counter() - clock))
         _print(name, result, rows[-1]["seconds"])
         if figure is not None:
-            _draw(result, name, figure if len(found) == 1 else figure.with_stem(f"{figure.stem}-{number}"))
+            path = figure if len(found) == 1 else figure.with_stem(f"{figure.stem}-{number}")
+            title = f"{result.crystal.composition.reduced_formula}, {Path(name).name}"
+            write_figure(density_figure(result, title), path)
     for name, reason in failed:
         complain(f"{name}: {reason}")
     if json_out is not None:
@@ -149,14 +151,3 @@ def _print(name: str, result: Phonons, seconds: float) -> None:
             typer.echo(f"  {mode.name}")
     if result.largest_force > LARGEST_FORCE:
         typer.echo(f"  forces of up to {result.largest_force:.2f} eV/angstrom at rest: relax the crystal first.")
-
-
-def _draw(result: Phonons, name: str, path: Path) -> None:
-    from io import BytesIO
-
-    from lcoms.phonons.figure import density_figure
-
-    buffer = BytesIO()
-    drawn = density_figure(result, f"{result.crystal.composition.reduced_formula}, {Path(name).name}")
-    drawn.savefig(buffer, format=path.suffix.lower().lstrip("."), dpi=150)
-    write_whole(path, buffer.getvalue())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.cli.console import plain_console, plain_text
+from lcoms.cli.console import plain_console, plain_text, progress_bar
 from lcoms.cli.structures import Failure, complain, read_named
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.oracles.base import evaluate_all
@@ -104,11 +104,10 @@ def _checked(found: list[tuple[str, Crystal]], oracle: EnergyOracle) -> tuple[li
 
 
 def _evaluate(crystals: list[Crystal], oracle: EnergyOracle) -> list[Evaluation]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 
-    console = plain_console(stderr=True)
     columns = plain_text("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task(oracle.name, total=len(crystals))
         return evaluate_all(oracle, crystals, on_batch=lambda done: bar.update(task, completed=done))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.cli.console import progress_bar
 from lcoms.cli.train_library import OutOption, StoreArgument, library, open_training, templates
 from lcoms.core.disk import require_writable, write_whole
 
@@ -171,7 +172,6 @@ def megnet(
 ) -> None:
     """Train MEGNet, the energy model of the search baselines; writes OUT/megnet.safetensors and a checkpoint."""
     import torch
-    from rich.progress import Progress
 
     from lcoms.core.config import to_dict, with_overrides
     from lcoms.models.megnet import Megnet, MegnetConfig
@@ -186,7 +186,7 @@ def megnet(
     config = with_overrides(MegnetTraining(), [f"conservatism.mode={conservatism}", *(train_set or [])])
     data = open_training(store)
     out.mkdir(parents=True, exist_ok=True)
-    with Progress(transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Finding neighbours", total=len(data.select(max_atoms=max_atoms)))
         found = megnet_data(
             data, network, out / "graphs.safetensors", max_atoms=max_atoms, on_chunk=lambda n: progress.advance(task, n)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lcoms.cli.console import progress_bar
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import ConfigError, DataError
 
@@ -83,9 +84,7 @@ def templates(
         Path | None, typer.Option(help="Templates file to compare with; prints the differences.", show_default=False)
     ] = None,
 ) -> None:
-    """Write the exact templates of all training crystals of a store, of any size; nothing is trained."""
-    from rich.progress import Progress
-
+    """Pack the exact templates of all training crystals of a store, of every size; nothing is trained."""
     from lcoms.models.manifest import read_manifest, record_files
     from lcoms.templates.exact import ExactTemplates
     from lcoms.train.templates import differences, make_templates, training_rows
@@ -93,7 +92,7 @@ def templates(
     require_writable(out)
     other = None if compare is None else ExactTemplates.load(compare)
     data = open_training(store)
-    with Progress(transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Describing crystals", total=len(training_rows(data, source or ())))
         made = make_templates(
             data, sources=source or (), processes=processes, on_chunk=lambda n: progress.advance(task, n)

@@ -9,29 +9,30 @@ from lcoms.core.errors import ConfigError
 
 def require(
     config: object,
-    what: str,
+    what: str = "",
     *,
     at_least_one: Iterable[str] = (),
     positive: Iterable[str] = (),
     not_negative: Iterable[str] = (),
     one_of: Mapping[str, tuple[str, ...]] | None = None,
 ) -> None:
-    """Check the options of a configuration by their names.
+    """Check the options of a configuration by their names; those that are None are not given, and pass.
 
     Args:
-        what: the options are of, such as training.
+        what: the options are of, such as training; left out where their names say it.
 
     Raises:
         ConfigError: the first that does not hold, NaN included.
     """
+    option = f"{what} option " if what else ""
     for names, holds, rule in (
-        (at_least_one, lambda value: value >= 1, "be at least 1, not "),
-        (positive, lambda value: value > 0, "be positive, not "),
-        (not_negative, lambda value: value >= 0, "not be negative, as it is with "),
+        (at_least_one, lambda value: value >= 1, "at least 1"),
+        (positive, lambda value: value > 0, "positive"),
+        (not_negative, lambda value: value >= 0, "zero or positive"),
     ):
         for name in names:
-            if not holds(value := getattr(config, name)):
-                raise ConfigError(f"{what} option {name} must {rule}{value}.")
+            if (value := getattr(config, name)) is not None and not holds(value):
+                raise ConfigError(f"{option}{name} must be {rule}, not {value}.")
     for name, values in (one_of or {}).items():
         if (value := getattr(config, name)) not in values:
-            raise ConfigError(f"{what} option {name} must be {' or '.join(values)}, not {value!r}.")
+            raise ConfigError(f"{option}{name} must be {' or '.join(values)}, not {value!r}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import platform
 import re
@@ -274,6 +275,16 @@ def require_writable(path: Path) -> None:
     except OSError as error:
         error.filename = str(path)
         raise
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of what stands in a file, as hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _part(path: Path) -> Path:

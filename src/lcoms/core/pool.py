@@ -144,10 +144,8 @@ class Pool(Closing, Generic[T, A]):
         """End the children without waiting for what is under way; its futures are cancelled."""
         with self._lock:
             self._closed = True
-            left = [*self._waiting, *self._suspects, *(e for worker in self._workers for e in worker.held.values())]
+            left = self._take_unfinished()
             workers, self._workers = self._workers, []
-            self._waiting.clear()
-            self._suspects.clear()
         for worker in workers:
             worker.stop()
         for reader in self._readers:
@@ -244,13 +242,18 @@ class Pool(Closing, Generic[T, A]):
     def _fail(self, error: Exception) -> None:
         """No task can be done: all that are there end with the error."""
         self._failed = error
-        left = [*self._waiting, *self._suspects, *(e for worker in self._workers for e in worker.held.values())]
-        self._waiting.clear()
-        self._suspects.clear()
-        for entry in left:
+        for entry in self._take_unfinished():
             self._settle(entry.future.set_exception, error)
         for worker in self._workers:
             worker.held.clear()
+
+    def _take_unfinished(self) -> list[_Entry]:
+        """All tasks without an answer; those that wait do so no longer."""
+        held = (entry for worker in self._workers for entry in worker.held.values())
+        unfinished = [*self._waiting, *self._suspects, *held]
+        self._waiting.clear()
+        self._suspects.clear()
+        return unfinished
 
     def _settle(self, settle: Callable[[Any], None], content: Any) -> None:
         self._settled.append(lambda: settle(content))

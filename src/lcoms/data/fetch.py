@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lcoms.core.config import parse_json
-from lcoms.core.disk import write_whole
+from lcoms.core.disk import sha256_of, write_whole
 from lcoms.core.errors import DownloadError
 from lcoms.data.sources import Source, SourceFile, find_source
-from lcoms.data.unpack import LOCAL_ERRORS, hash_file, inside, unpack
+from lcoms.data.unpack import LOCAL_ERRORS, inside, unpack
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60.0
@@ -88,7 +88,7 @@ def download(
     expected = file.sha256 or _recorded(target)
     part = target.with_name(target.name + ".part")
     if target.exists() and (file.sha256 or target.stat().st_size):  # nothing tells that an empty file is whole
-        sha256, size = hash_file(target), target.stat().st_size
+        sha256, size = sha256_of(target), target.stat().st_size
         if expected in (None, sha256):
             _etag_path(part).unlink(missing_ok=True)  # of a download that was killed when the file had its name
             _write_record(target, file, sha256, size)
@@ -104,7 +104,7 @@ def download(
     if size != (file.size or total or size):
         part.unlink()
         raise DownloadError(f"{file.url}: {size} bytes came instead of {file.size or total}; try again.")
-    sha256 = hash_file(part)
+    sha256 = sha256_of(part)
     if expected not in (None, sha256):
         part.unlink()
         etag_path.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from lcoms import __version__
 from lcoms.core.config import parse_json
+from lcoms.core.disk import sha256_of
 from lcoms.core.errors import DataError
 from lcoms.core.parallel import parallel_map
 from lcoms.core.pool import WorkerDiedError
@@ -252,14 +253,9 @@ def _job(readers: Sequence[Reader], options: IngestOptions, file_format: str | N
 def _identify(path: Path) -> dict[str, Any]:
     """Name, size and a hash of all that stands in a file, or of the names and contents of the files in a folder."""
     if not path.is_dir():
-        return {"name": path.name, "size": path.stat().st_size, "sha256": _hash(path)}
+        return {"name": path.name, "size": path.stat().st_size, "sha256": sha256_of(path)}
     members = sorted(member for member in path.iterdir() if member.is_file())
     state = hashlib.sha256()
     for member in members:
-        state.update(json.dumps([member.name, _hash(member)]).encode())
+        state.update(json.dumps([member.name, sha256_of(member)]).encode())
     return {"name": path.name, "size": len(members), "sha256": state.hexdigest()}
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

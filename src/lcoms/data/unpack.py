@@ -22,7 +22,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from lcoms.core.config import parse_json
-from lcoms.core.disk import write_whole
+from lcoms.core.disk import sha256_of, write_whole
 from lcoms.core.errors import DownloadError
 
 LOCAL_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EMFILE)
@@ -43,14 +43,14 @@ def unpack(archive: Path, folder: Path) -> list[Path]:
             folder or to a file that is not of this archive, or the files cannot be written.
     """
     known = _read_record(archive)
-    sha256 = hash_file(archive)
+    sha256 = sha256_of(archive)
     noted: dict[str, str] = {}
     try:
         with _members(archive, folder) as members:
             limit = max(MOST_TIMES * archive.stat().st_size, LEAST_LIMIT)
             for target, opener in members:
                 name = str(target.relative_to(folder))
-                whole = known.get("archive") == sha256 and target.is_file() and hash_file(target)
+                whole = known.get("archive") == sha256 and target.is_file() and sha256_of(target)
                 if whole and whole == known["files"].get(name):
                     noted[name] = whole
                     continue
@@ -114,7 +114,7 @@ def _extract(
                 sink.write(chunk)
         found = state.hexdigest()
         if target.is_symlink() or target.exists():
-            there = hash_file(target) if target.is_file() else ""
+            there = sha256_of(target) if target.is_file() else ""
             if there == found:
                 return found, size
             if there != ours or target.is_symlink():
@@ -141,12 +141,6 @@ def inside(folder: Path, name: str) -> Path:
     if not target.resolve().is_relative_to(folder.resolve()):
         raise DownloadError(f"a file named {name!r} would leave {folder}; nothing was written.")
     return target
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _record_path(archive: Path) -> Path:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lcoms.core.disk import write_whole
-from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KINDS = (".png", ".svg", ".pdf")
 SIZE = (9.0, 5.0)  # inches
 FAINTEST_TICK = 0.1  # of 100
 
@@ -58,28 +54,3 @@ def figure_svg(figure: Figure) -> str:
     with rc_context({"svg.hashsalt": "lcoms"}):
         figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None})
     return buffer.getvalue()
-
-
-def check_figure(path: Path) -> None:
-    """Check that the suffix of a file name is a supported figure format.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if path.suffix.lower() not in KINDS:
-        raise ConfigError(f"{path}: figures are written as {', '.join(KINDS)}; end the name with one of them.")
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in the format given by the file's suffix.
-
-    Raises:
-        ConfigError: the format is not supported.
-        OSError: the file cannot be written.
-    """
-    from io import BytesIO
-
-    check_figure(path)
-    buffer = BytesIO()
-    figure.savefig(buffer, format=path.suffix.lower().lstrip("."), dpi=150)
-    write_whole(path, buffer.getvalue())

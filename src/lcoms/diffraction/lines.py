@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lcoms.diffraction.radiation import Radiation
 from lcoms.diffraction.scattering import scattering_factors
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.lattice import shifts_within
 from lcoms.structure.symmetry import primitive_standard
 
 FAINT = 1e-4  # of the strongest multiplicity |F|^2; fainter families are left out
@@ -123,7 +124,7 @@ def allowed_strains(lattice: NDArray[np.float64], rotations: NDArray[np.int64]) 
 def _indices(lattice: NDArray[np.float64], reciprocal: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
     """Return all Miller indices (n, 3) within the reach except 0 0 0."""
     most = np.floor(reach * np.linalg.norm(lattice, axis=1) + 1e-9).astype(int)
-    grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in most), indexing="ij"), -1).reshape(-1, 3)
+    grid = shifts_within(most)
     squares = np.square(grid @ reciprocal).sum(1)
     return np.asarray(grid[(squares <= reach**2) & (squares > 0)], dtype=np.int64)
 

@@ -10,9 +10,10 @@ counts as failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError
@@ -26,6 +27,8 @@ from lcoms.structure.elements import number_of
 RELATIVE = (0.20, 0.10, 0.05, 0.01)
 ABSOLUTE = (0.1, 0.05, 0.02)
 """Absolute thresholds, eV/atom."""
+ZERO = 1e-3  # eV/atom; formation energies below it are of elements
+ROUNDING = 1e-9  # eV/atom
 KINDS = ("formation", "cohesive", "total")
 
 Energies = Mapping[str, float]
@@ -125,6 +128,33 @@ def _score(rows: Sequence[EnergyRow], kind: str, limit: float, k: int, *, relati
 def excess(predicted: float, known: float, *, relative: bool) -> float:
     """Return the predicted energy above the known one, in eV/atom or relative to |known|; negative if lower."""
     return (predicted - known) / abs(known) if relative else predicted - known
+
+
+@runtime_checkable
+class Compared(Protocol):
+    """A prediction with its energy and that of the known structure, eV/atom; None where there is no energy."""
+
+    @property
+    def energy(self) -> float | None: ...
+
+    @property
+    def known_energy(self) -> float | None: ...
+
+
+def share_within_energy(rows: Iterable[Compared], threshold: float, *, relative: bool) -> Share:
+    """Return the share of predictions whose first candidate lies no higher than a threshold above the known structure.
+
+    This is the criterion of the paper, (E - E_known) / |E_known| <= threshold, with formation energies, or the same
+    difference in eV/atom. A prediction without an energy counts as failed; elements, whose formation energy is zero,
+    are excluded from the relative criterion.
+    """
+    counted = [row for row in rows if not (relative and row.known_energy is not None and abs(row.known_energy) < ZERO)]
+    found = 0
+    for row in counted:
+        if row.energy is not None and row.known_energy is not None:
+            unit = abs(row.known_energy) if relative else 1.0
+            found += row.energy - row.known_energy <= threshold * unit + ROUNDING
+    return Share(found, len(counted))
 
 
 def read_free_atoms(path: Path) -> dict[int, float]:

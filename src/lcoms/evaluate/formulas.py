@@ -26,14 +26,12 @@ from lcoms.prediction.refine import USABLE
 from lcoms.prediction.result import Prediction, decoded_candidates
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate
-from lcoms.relax.result import RelaxConfig, crystal_to_dict
+from lcoms.relax.result import RelaxConfig
 from lcoms.relax.run import relax_crystals
-from lcoms.structure.crystal import Composition
+from lcoms.structure.crystal import Composition, crystal_to_dict
 from lcoms.structure.matching import LOOSE, STRICT, matches
 from lcoms.structure.symmetry import same_space_group, space_group_number
 
-ZERO = 1e-3  # eV/atom; formation energies below it are of elements
-ROUNDING = 1e-9  # eV/atom
 Criterion = Literal["loose", "filtered", "strict", "both"]
 
 
@@ -139,34 +137,15 @@ def jobs_for(references: Sequence[Reference], first_seed: int, n_seeds: int) -> 
     return [(seed, members) for seed in range(first_seed, first_seed + n_seeds) for members in groups.values()]
 
 
-def share_within(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, decoded: bool = False) -> Share:
-    """Return the share of outcomes found among the first k candidates, in the final or the surrogate's order."""
-    ranks = [getattr(outcome.decoded if decoded else outcome.ranks, criterion) for outcome in outcomes]
-    return Share(sum(rank is not None and rank <= k for rank in ranks), len(ranks))
+def ranks_of(outcomes: Iterable[Outcome], criterion: Criterion, *, decoded: bool = False) -> list[int | None]:
+    """Return the rank of the reference in each outcome, in the final order or in the surrogate's."""
+    return [getattr(outcome.decoded if decoded else outcome.ranks, criterion) for outcome in outcomes]
 
 
-def share_within_energy(outcomes: Iterable[Outcome], threshold: float, *, relative: bool) -> Share:
-    """Return the share of outcomes whose first candidate lies no higher than a threshold above the reference.
-
-    This is the criterion of the paper, (E - E_known) / |E_known| <= threshold, with formation energies, or the same
-    difference in eV/atom. An outcome without an energy counts as failed; elements, whose formation energy is zero, are
-    excluded from the relative criterion.
-    """
-    counted = [o for o in outcomes if not (relative and o.known_energy is not None and abs(o.known_energy) < ZERO)]
-    found = 0
-    for outcome in counted:
-        if outcome.energy is None or outcome.known_energy is None:
-            continue
-        unit = abs(outcome.known_energy) if relative else 1.0
-        found += outcome.energy - outcome.known_energy <= threshold * unit + ROUNDING
-    return Share(found, len(counted))
-
-
-def by_majority(outcomes: Iterable[Outcome], k: int, criterion: Criterion, *, decoded: bool = False) -> Share:
+def by_majority(outcomes: Sequence[Outcome], k: int, criterion: Criterion, *, decoded: bool = False) -> Share:
     """Return the share of references found among the first k with more than half of the seeds."""
     found: dict[str, list[bool]] = {}
-    for outcome in outcomes:
-        rank = getattr(outcome.decoded if decoded else outcome.ranks, criterion)
+    for outcome, rank in zip(outcomes, ranks_of(outcomes, criterion, decoded=decoded), strict=True):
         found.setdefault(outcome.name, []).append(rank is not None and rank <= k)
     return Share(sum(2 * sum(hits) > len(hits) for hits in found.values()), len(found))
 

@@ -18,7 +18,7 @@ from lcoms.core.errors import ConfigError, DataError
 from lcoms.evaluate.formulas import Job, Outcome, jobs_for
 from lcoms.evaluate.references import Reference
 from lcoms.prediction.pipeline import Predictor
-from lcoms.relax.result import crystal_to_dict
+from lcoms.structure.crystal import crystal_to_dict
 
 EVERY = 30.0  # seconds between writes
 Name = tuple[str, int]

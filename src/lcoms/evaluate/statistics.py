@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -43,6 +44,12 @@ class Share:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def share_within(ranks: Iterable[int | None], k: int) -> Share:
+    """Share of ranks that are k or better; None is the rank of what was not found."""
+    counted = list(ranks)
+    return Share(sum(rank is not None and rank <= k for rank in counted), len(counted))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -6,7 +6,7 @@ compositions is reported as well: that of energies relative to the mean of their
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from lcoms.models.base import CDVAE
 from lcoms.models.composition import batch_element_fractions, composition_keys
 from lcoms.models.surrogate import ConservativeSurrogate, predict_energies
 from lcoms.train.latents import encode_rows, select_rows
-from lcoms.train.ranking import within_composition_spearman
+from lcoms.train.ranking import members_of, within_composition_spearman
 from lcoms.train.surrogate_data import EncodedCrystals
 
 N_RESAMPLES = 1000
@@ -115,7 +115,7 @@ def _score(
     name: str, energies: NDArray[np.float64], predictions: NDArray[np.float64], groups: NDArray[np.int64]
 ) -> SurrogateScore:
     errors, within, orders = [], [], []
-    for members in _members(groups):
+    for members in members_of(groups):
         error = predictions[members] - energies[members]
         errors.append((float(np.abs(error).sum()), len(members)))
         if len(members) > 1:
@@ -126,12 +126,6 @@ def _score(
     return SurrogateScore(
         name, len(energies), len(errors), _mean(errors), _mean(within), _mean(orders), n_ordered=len(orders)
     )
-
-
-def _members(groups: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order][:1] - 1))
-    yield from np.split(order, starts[1:])
 
 
 def _mean(sums: Sequence[tuple[float, int]]) -> Interval:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lcoms.core.config import parse_json
-from lcoms.core.disk import write_whole
+from lcoms.core.disk import sha256_of, write_whole
 from lcoms.core.errors import WeightsError
 
 MANIFEST = "digest.json"
@@ -22,7 +22,7 @@ def record_files(folder: Path, names: Iterable[str]) -> None:
         WeightsError: an existing manifest cannot be read.
         OSError: a file cannot be read, or the manifest cannot be written.
     """
-    digests = read_manifest(folder) | {name: digest_of(folder / name) for name in names}
+    digests = read_manifest(folder) | {name: sha256_of(folder / name) for name in names}
     content = {"lcoms_weights": VERSION, "sha256": dict(sorted(digests.items()))}
     write_whole(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
 
@@ -40,7 +40,7 @@ def checked_digest(folder: Path, names: Iterable[str]) -> str:
     for name in sorted({*names, *noted}):
         if not (folder / name).is_file():
             raise WeightsError(f"there is no file {folder / name}; check the folder, copy it again, or train first.")
-        found = digest_of(folder / name)
+        found = sha256_of(folder / name)
         if noted.get(name, found) != found:
             raise WeightsError(
                 f"{folder / name} is damaged or not the file it was ({MANIFEST} beside it tells); copy or install the "
@@ -70,9 +70,3 @@ def read_manifest(folder: Path) -> dict[str, str]:
     if any(Path(name).name != name for name in digests):
         raise WeightsError(f"{path} names files outside its folder; copy or install the weights again.")
     return digests
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,7 +23,6 @@ from torch.nn import functional
 
 from lcoms.core.bounds import require
 from lcoms.core.config import from_dict, to_dict
-from lcoms.core.errors import ConfigError
 from lcoms.models.surrogate_file import must_fit, read_tensors, write_tensors
 from lcoms.nn.distance_graph import DistanceGraph, distance_graph, merged
 from lcoms.nn.layers import polynomial_envelope, segment_sum
@@ -69,9 +68,8 @@ class MegnetConfig:
 
     def __post_init__(self) -> None:
         whole = ["n_gaussians", "embedding", "n_blocks", "hidden", "width", "units", "passes"]
-        require(self, "MEGNet", at_least_one=whole, positive=["cutoff", "gaussian_width"])
-        if self.tolerance < 0:
-            raise ConfigError(f"MEGNet option tolerance must not be negative, as {self.tolerance} is.")
+        positive = ["cutoff", "gaussian_width"]
+        require(self, "MEGNet", at_least_one=whole, positive=positive, not_negative=["tolerance"])
 
 
 class ShiftedSoftplus(nn.Module):

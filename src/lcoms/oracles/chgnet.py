@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.installed import weights_file
 from lcoms.oracles.provenance import of_file, of_package
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
@@ -137,10 +137,4 @@ def _load(weights: str):  # type: ignore[no-untyped-def]
 
 def _path(weights: str) -> Path:
     """Return the path of these weights in the installed package."""
-    spec = find_spec("chgnet")
-    if spec is None or not spec.submodule_search_locations:
-        raise OracleError('CHGNet is not installed; type: pip install "lcoms[chgnet]"')
-    path = Path(spec.submodule_search_locations[0]) / WEIGHTS[weights]
-    if not path.is_file():
-        raise OracleError(f"this version of CHGNet has no weights {weights}; install chgnet 0.4.2 or later.")
-    return path
+    return weights_file("CHGNet", "chgnet", WEIGHTS[weights], since="0.4.2")

@@ -22,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lcoms.core.errors import ConfigError, OracleError
+from lcoms.core.bounds import require
+from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.provenance import of_package
-from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.crystal import Composition, Crystal, crystal_to_dict
 from lcoms.structure.elements import SYMBOLS
 
 FUNCTIONAL = "PBE"
@@ -56,8 +57,7 @@ class GpawConfig:
     log: str = ""
 
     def __post_init__(self) -> None:
-        if min(self.cutoff, self.kpts, self.smearing, self.ranks) <= 0:
-            raise ConfigError("GPAW's cutoff, kpts, smearing and ranks must be positive.")
+        require(self, "GPAW", at_least_one=["ranks"], positive=["cutoff", "kpts", "smearing"])
 
     @property
     def name(self) -> str:
@@ -115,7 +115,8 @@ class GpawOracle(EnergyOracle):
         with tempfile.TemporaryDirectory(prefix="lcoms-gpaw-") as folder:
             task, answers = Path(folder) / "task.json", Path(folder) / "answers.jsonl"
             rows = [
-                _to_json(crystal) | {"log": log} for crystal, log in zip(crystals, self._logs(crystals), strict=True)
+                crystal_to_dict(crystal) | {"log": log}
+                for crystal, log in zip(crystals, self._logs(crystals), strict=True)
             ]
             task.write_text(json.dumps({"config": asdict(self.config), "crystals": rows}))
             done = subprocess.run(
@@ -172,14 +173,6 @@ def _environment() -> dict[str, str]:
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "OMPI_MCA_rmaps_base_oversubscribe": "1",
         "OMPI_MCA_hwloc_base_binding_policy": "none",
-    }
-
-
-def _to_json(crystal: Crystal) -> dict[str, list[object]]:
-    return {
-        "lattice": crystal.lattice.tolist(),
-        "frac_coords": crystal.frac_coords.tolist(),
-        "atomic_numbers": crystal.atomic_numbers.tolist(),
     }
 
 

@@ -10,10 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lcoms.oracles.dft import FUNCTIONAL, GpawConfig
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Crystal, crystal_from_dict
 from lcoms.structure.io import to_ase
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ def main(task_file: str, answers_file: str) -> None:
     task = json.loads(Path(task_file).read_text())
     config = GpawConfig(**task["config"])
     for row in task["crystals"]:
-        crystal = Crystal(*(np.array(row[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
+        crystal = crystal_from_dict(row)
         answer = run(crystal, config, row["log"]) if world.size == config.ranks else {"error": NO_MPI}
         if world.rank == 0:
             with Path(answers_file).open("a") as file:

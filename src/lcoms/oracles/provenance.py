@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from lcoms.core.disk import sha256_of
 
 DIGITS = 16
 
@@ -25,8 +26,7 @@ def of_package(name: str) -> str:
 
 def of_file(path: Path) -> str:
     """Return the name of a file and the SHA-256 of its content."""
-    with path.open("rb") as file:
-        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:DIGITS]}"
+    return f"{path.name} {sha256_of(path)[:DIGITS]}"
 
 
 def of_imported(module: str, options: Iterable[Any], made: object) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ from lcoms.core.errors import ConfigError
 from lcoms.core.unique import grouped
 from lcoms.oracles.base import Evaluation
 from lcoms.oracles.hull import Hull
+from lcoms.structure.comparison import same_structure
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import same_space_group, space_group_number
+from lcoms.structure.symmetry import space_group_number
 
 FormationEnergy = Callable[[Composition, float], float | None]
 
@@ -92,7 +92,8 @@ def _ranked(group: list[RankedCrystal]) -> list[RankedCrystal]:
     """Return the ranked crystals of one composition, duplicates assigned to the lowest of their kind."""
     in_order = sorted(group, key=_energy)  # the sort is stable: equal energies stay in the order given
     distinct = [
-        replace(first, duplicates=tuple(other.name for other in others)) for first, *others in grouped(in_order, _same)
+        replace(first, duplicates=tuple(other.name for other in others))
+        for first, *others in grouped(in_order, same_structure)
     ]
     lowest = distinct[0].energy_per_atom
     return [
@@ -103,7 +104,3 @@ def _ranked(group: list[RankedCrystal]) -> list[RankedCrystal]:
 
 def _energy(row: RankedCrystal) -> float:
     return row.energy_per_atom
-
-
-def _same(first: RankedCrystal, second: RankedCrystal) -> bool:
-    return same_space_group(first.space_group, second.space_group) and matches(first.crystal, second.crystal, STRICT)

@@ -60,16 +60,12 @@ def make_oracle(name: str) -> EnergyOracle:
 
 
 def _chgnet(weights: str) -> EnergyOracle:
-    if find_spec("chgnet") is None:
-        raise OracleError('CHGNet is not installed; type: pip install "lcoms[chgnet]"')
     from lcoms.oracles.chgnet import ChgnetOracle
 
     return ChgnetOracle(weights)
 
 
 def _sevennet(weights: str) -> EnergyOracle:
-    if find_spec("sevenn") is None:
-        raise OracleError('SevenNet is not installed; type: pip install "lcoms[sevennet]"')
     from lcoms.oracles.sevennet import SevenNetOracle
 
     return SevenNetOracle(weights)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.installed import weights_file
 from lcoms.oracles.provenance import of_file, of_package
 from lcoms.oracles.sevennet_network import CUTOFF, SevenNet
 from lcoms.structure.batch import CrystalBatch
@@ -48,7 +48,7 @@ class SevenNetOracle(EnergyOracle):
         if weights not in WEIGHTS:
             raise OracleError(f"SevenNet has weights {' and '.join(WEIGHTS)} here, not {weights!r}.")
         self.name = f"sevennet:{weights}"
-        path = _path(WEIGHTS[weights])
+        path = weights_file("SevenNet", "sevenn", WEIGHTS[weights], since="0.13.0")
         self.provenance = (of_package("sevenn"), of_file(path))
         content = _load(path)
         self._network = SevenNet(content["model_state_dict"])
@@ -156,17 +156,6 @@ def _finite(found: Evaluation) -> bool:
 
 def _not_finite(crystal: Crystal) -> Evaluation:
     return Evaluation.failed("SevenNet gave numbers that are not finite.", crystal.n_atoms)
-
-
-def _path(file: str) -> Path:
-    """Return the path of a checkpoint in the installed package."""
-    spec = find_spec("sevenn")
-    if spec is None or not spec.submodule_search_locations:
-        raise OracleError('SevenNet is not installed; type: pip install "lcoms[sevennet]"')
-    path = Path(spec.submodule_search_locations[0]) / file
-    if not path.is_file():
-        raise OracleError("this version of SevenNet has no weights l3i5; install sevenn 0.13.0 or later.")
-    return path
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lcoms.core.errors import FormulaError
 from lcoms.prediction.constraints import groups_in_effect, target_volume
-from lcoms.prediction.known_cell import KnownCell, usual_volume
+from lcoms.prediction.known_cell import KnownCell
 from lcoms.prediction.spec import ConstraintSpec
 from lcoms.structure.crystal import Composition
 from lcoms.structure.symmetry import space_group_symbol
@@ -63,7 +63,7 @@ def _check_cell(cell: KnownCell, constraints: ConstraintSpec, composition: Compo
     if not held:
         raise FormulaError(
             f"{formula}: {size} is too small for a formula unit of {composition.n_atoms} atoms, which usually takes "
-            f"{usual_volume(composition):.0f}; check --cell."
+            f"{composition.reduced.usual_volume:.0f}; check --cell."
         )
     if not any(units * composition.n_atoms <= largest for units in cell.primitive_units(composition)):
         raise FormulaError(

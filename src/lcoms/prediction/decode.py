@@ -20,11 +20,10 @@ from lcoms.prediction.propose import composition_seed
 from lcoms.prediction.random_symmetric import SymmetricDraw, best_apart, draw_crystals
 from lcoms.prediction.spec import ConstraintSpec, PredictionSpec
 from lcoms.prediction.stages import Decoded, Proposal
+from lcoms.structure.comparison import same_structure
 from lcoms.structure.crystal import Composition
-from lcoms.structure.elements import atomic_volume
 from lcoms.structure.lattice import shortest_distance
-from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import NEAR_LADDER, TOLERANCE_LADDER, Symmetrised, same_space_group, symmetrise
+from lcoms.structure.symmetry import NEAR_LADDER, TOLERANCE_LADDER, Symmetrised, symmetrise
 
 MIN_DISTANCE = 0.7  # angstrom; H-H bonds are 0.74
 MOST_GROUPS = 6  # requested groups within which a latent without a template is decoded
@@ -105,8 +104,7 @@ def drop_duplicates(crystals: Sequence[Decoded]) -> list[Decoded]:
     distinct: list[Decoded] = []
     for crystal in crystals:
         for place, other in enumerate(distinct):
-            same = same_space_group(crystal.space_group, other.space_group)
-            if same and matches(crystal.crystal, other.crystal, STRICT):
+            if same_structure(crystal, other):
                 distinct[place] = other.with_others(crystal)
                 break
         else:
@@ -181,8 +179,7 @@ def _random_symmetric(
     if not config.n:
         return []
     volumes = [d.crystal.volume / d.crystal.n_atoms for d in decoded]
-    expected = sum(atomic_volume(z) * n for z, n in zip(composition.atomic_numbers, composition.counts, strict=True))
-    usual = float(np.median(volumes)) if volumes else expected / composition.n_atoms
+    usual = float(np.median(volumes)) if volumes else composition.usual_volume / composition.n_atoms
     units = Counter(proposal.n_formula_units for proposal in proposals)
     cells = [(composition.scaled(u), float(n), usual * composition.scaled(u).n_atoms) for u, n in sorted(units.items())]
     random = np.random.default_rng([composition_seed(spec.seed, composition), 1])

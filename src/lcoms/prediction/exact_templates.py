@@ -23,9 +23,10 @@ from lcoms.prediction.pressure import compressed
 from lcoms.prediction.scoring import LEAST_PROBABILITY
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import EXACT_SYMPREC, Decoded, Proposal
+from lcoms.structure.comparison import same_structure
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import Symmetrised, same_space_group
+from lcoms.structure.symmetry import Symmetrised
 from lcoms.templates.placing import ChosenTemplate, substitute
 
 PER_FACTOR_E = 0.03  # eV/atom that a factor e in the probability of a crystal on exact sites compensates
@@ -39,7 +40,7 @@ def with_direct_crystals(decoded: DecodedSet, direct: Direct, bundle: WeightBund
     groups = groups_in_effect(spec.constraints, decoded.composition)
     likely = [one for one in direct.likely if not groups or one.template.sites.space_group in groups]
     made = on_exact_sites(decoded.composition, likely, bundle, spec.search.direct)
-    new = [one for one in made if not any(_same(one, other) for other in direct.crystals)]
+    new = [one for one in made if not any(same_structure(one, other) for other in direct.crystals)]
     exact, contradicting = promising(new, spec.constraints, decoded.composition)
     ordered, _ = promising(in_order(beside(decoded.crystals, exact), bundle), spec.constraints, decoded.composition)
     return replace(
@@ -110,7 +111,7 @@ def beside(decoded: Sequence[Decoded], exact: Sequence[Decoded]) -> list[Decoded
     """Return decoded crystals, moved to exact sites if an exact crystal is the same, then the other exact crystals."""
     left, found = list(exact), []
     for one in decoded:
-        same = next((other for other in left if _same(one, other)), None)
+        same = next((other for other in left if same_structure(one, other)), None)
         if same is None:
             found.append(one)
             continue
@@ -137,7 +138,3 @@ def worth_relaxing(decoded: DecodedSet, oracle: EnergyOracle, spec: RelaxationSp
     others = [one for one in decoded.crystals if not one.is_exact][: spec.n_relax - len(best)]
     chosen = {id(one) for one in (*best, *others)}
     return [*(one for one in decoded.crystals if id(one) in chosen), *decoded.direct, *decoded.random_symmetric]
-
-
-def _same(one: Decoded, other: Decoded) -> bool:
-    return same_space_group(one.space_group, other.space_group) and matches(one.crystal, other.crystal, STRICT)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.prediction.bundle import WeightBundle
@@ -59,9 +60,7 @@ class ImproveConfig:
     highest: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("budget", "batch", "n_best", "variations"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        require(self, at_least_one=["budget", "batch", "n_best", "variations"])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from lcoms.core.errors import ConfigError
 from lcoms.structure.bravais import fitting_lattices
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.elements import atomic_volume
 from lcoms.structure.lattice import is_valid_lattice, lattice_from_parameters, volume
 from lcoms.structure.same_lattice import has_cell, same_lattice
 from lcoms.structure.symmetry import CENTRINGS, space_group_symbol
@@ -54,7 +53,7 @@ class KnownCell:
     def units(self, composition: Composition, *, usual: bool = False) -> tuple[int, ...]:
         """Return the numbers of formula units that the cell may hold, from the atomic volumes of the elements."""
         low, high = USUAL if usual else POSSIBLE
-        one = usual_volume(composition)
+        one = composition.reduced.usual_volume
         least, most = int(np.ceil(self.volume / (high * one))), int(self.volume / (low * one))
         return tuple(range(max(1, least), most + 1))
 
@@ -70,7 +69,7 @@ class KnownCell:
 
     def lattices_of(self, group: int, composition: Composition) -> list[Lattice]:
         """Return those of the lattices whose volume is usual for a primitive cell with these contents."""
-        one = usual_volume(composition) * composition.n_formula_units
+        one = composition.reduced.usual_volume * composition.n_formula_units
         return [lattice for lattice in _lattices(self, group) if USUAL[0] <= float(volume(lattice)) / one <= USUAL[1]]
 
     def fits(self, crystal: Crystal, *, relaxed: bool) -> bool:
@@ -114,12 +113,6 @@ def check_cell(parameters: tuple[float, ...], tolerance: float) -> None:
         raise ConfigError(f"cell {said}: no cell has these three angles; check them.")
     if not 0 < tolerance <= MOST_TOLERANCE:
         raise ConfigError(f"cell_tolerance must lie between 0 and {MOST_TOLERANCE}, relative, not {tolerance}.")
-
-
-def usual_volume(composition: Composition) -> float:
-    """Return the volume of a formula unit (cubic angstrom) from the usual volumes of its elements."""
-    reduced = composition.reduced
-    return sum(atomic_volume(z) * n for z, n in zip(reduced.atomic_numbers, reduced.counts, strict=True))
 
 
 @lru_cache(maxsize=512)

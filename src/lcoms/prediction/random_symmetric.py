@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import NDArray
 
-from lcoms.core.errors import ConfigError, CrystalError
+from lcoms.core.bounds import require
+from lcoms.core.errors import CrystalError
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import covalent_radius
 from lcoms.structure.lattice import is_valid_lattice, lattice_from_parameters, volume
@@ -56,13 +57,12 @@ class RandomSymmetricSpec:
     closest: float = 0.75
 
     def __post_init__(self) -> None:
-        for name in ("n", "drawn", "max_atoms", "evenness", "closest"):
-            if getattr(self, name) < 0:
-                raise ConfigError(
-                    f"{name} of the random symmetric search must not be negative, as {getattr(self, name)} is."
-                )
-        if self.max_alike < 1:
-            raise ConfigError(f"max_alike must be at least 1, not {self.max_alike}.")
+        require(
+            self,
+            "random_symmetric",
+            at_least_one=["max_alike"],
+            not_negative=["n", "drawn", "max_atoms", "evenness", "closest"],
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lcoms.core.errors import ConfigError
+from lcoms.core.bounds import require
 from lcoms.models.composition import element_fractions
 from lcoms.models.surrogate import ConservativeSurrogate, adversarial_latents, predict_energies
 from lcoms.prediction.bundle import WeightBundle
@@ -38,13 +38,7 @@ class RefitConfig:
     adversary: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("replay", "adversary"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.steps < 0:
-            raise ConfigError(f"the steps of a fit must not be negative, as {self.steps} is.")
-        if not self.replay_weight > 0:
-            raise ConfigError(f"replay_weight must be positive, not {self.replay_weight}.")
+        require(self, "fit", at_least_one=["replay", "adversary"], positive=["replay_weight"], not_negative=["steps"])
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log
 
-from lcoms.core.errors import ConfigError
+from lcoms.core.bounds import require
 from lcoms.prediction.stages import Decoded
 
 LEAST_PROBABILITY = 0.01  # added, so that a crystal without a template can be ranked
@@ -23,9 +23,7 @@ class _Weights:
     """Base class of weights that must not be negative."""
 
     def __post_init__(self) -> None:
-        for name, weight in vars(self).items():
-            if not weight >= 0:
-                raise ConfigError(f"{name} must not be negative, as {weight} is.")
+        require(self, not_negative=vars(self))
 
 
 @dataclass(frozen=True)

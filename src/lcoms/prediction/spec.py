@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
+from lcoms.core.bounds import require
 from lcoms.core.config import from_dict, merged, to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -21,13 +22,6 @@ from lcoms.relax.result import GIGAPASCAL, RelaxConfig
 
 SPEC = "spec"  # its key in results.json
 MOST_PRESSURE = 500.0  # GPa
-
-
-def _at_least(config: object, least: int, *names: str) -> None:
-    for name in names:
-        if (value := getattr(config, name)) < least:
-            reason = f"at least {least}, not {value}" if least else f"zero or positive, not {value}"
-            raise ConfigError(f"{name} must be {reason}.")
 
 
 @dataclass(frozen=True)
@@ -105,14 +99,15 @@ class SearchSpec:
     random_symmetric: RandomSymmetricSpec = field(default_factory=RandomSymmetricSpec)
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "n_starts", "max_polymorphs", "max_alike")
-        _at_least(self, 0, "steps", "known", "direct", "direct_atoms")
+        require(
+            self,
+            at_least_one=["n_starts", "max_atoms", "max_polymorphs", "max_alike"],
+            not_negative=["steps", "known", "direct", "direct_atoms"],
+        )
         if not 0 <= self.substituted <= 1:
             raise ConfigError(f"substituted is a share of the templates, from 0 to 1, not {self.substituted}.")
         if self.start not in ("library", "prior", "random"):
             raise ConfigError(f"start must be library, prior or random, not {self.start!r}.")
-        if self.max_atoms is not None and self.max_atoms < 1:
-            raise ConfigError(f"max_atoms must be at least 1, not {self.max_atoms}.")
         if self.formula_units is not None and not 1 <= self.formula_units[0] <= self.formula_units[1]:
             low, high = self.formula_units
             raise ConfigError(f"formula units {low}-{high} make no range; write for instance 1-4.")
@@ -141,13 +136,9 @@ class RelaxationSpec:
     pressure: float = 0.0
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "n_relax", "max_steps")
-        _at_least(self, 0, "n_final")
+        require(self, at_least_one=["n_relax", "max_steps"], positive=["fmax", "final_fmax"], not_negative=["n_final"])
         if not 0 <= self.pressure <= MOST_PRESSURE:
             raise ConfigError(f"the pressure must lie between 0 and {MOST_PRESSURE:g} GPa, not be {self.pressure:g}.")
-        for name in ("fmax", "final_fmax"):
-            if not (value := getattr(self, name)) > 0:
-                raise ConfigError(f"{name} must be positive, not {value}.")
 
     @property
     def config(self) -> RelaxConfig:
@@ -189,13 +180,9 @@ class ConstraintSpec:
                 raise ConfigError(f"{group} is not a space group; their numbers are 1 to 230.")
         if self.volume is not None and self.density is not None:
             raise ConfigError("volume and density say the same; give one of them.")
-        for name, value in (("volume", self.volume), ("density", self.density), ("tolerance", self.tolerance)):
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} must be positive, not {value}.")
+        require(self, positive=["volume", "density", "tolerance"], not_negative=["max_e_above"])
         if self.cell is not None:
             check_cell(self.cell, self.cell_tolerance)
-        if self.max_e_above is not None and not self.max_e_above >= 0:
-            raise ConfigError(f"max_e_above must be zero or positive, in eV/atom, not {self.max_e_above}.")
 
     @property
     def any(self) -> bool:
@@ -221,7 +208,7 @@ class PhononSpec:
     temperature: float = 300.0
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "n")
+        require(self, not_negative=["n"])
         if not 0 <= self.temperature < inf:
             raise ConfigError(f"the temperature must be 0 K or more, not {self.temperature}.")
 
@@ -246,7 +233,7 @@ class PredictionSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "n_candidates")
+        require(self, at_least_one=["n_candidates"])
         if self.phonons.n and self.relaxation is None:
             raise ConfigError("phonons need relaxed candidates; add --relax, or leave --phonons out.")
         if self.phonons.n and self.pressure:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-import numpy as np
-
+from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Crystal, crystal_from_dict, crystal_to_dict
 
 GIGAPASCAL = 0.006241509074  # eV/angstrom^3
 TRAJECTORIES = ("none", "energies", "frames")
@@ -66,11 +65,9 @@ class RelaxConfig:
         for name in ("fmax", "max_step", "min_distance"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ConfigError(f"{name} must be a positive number, not {getattr(self, name)}.")
-        if not 0 <= self.pressure < math.inf:
-            raise ConfigError(f"pressure must not be negative, not {self.pressure}.")
-        for name in ("max_steps", "hopeless_after"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}.")
+        require(self, not_negative=["max_steps", "hopeless_after", "pressure"])
+        if math.isinf(self.pressure):
+            raise ConfigError("pressure must be finite.")
         if self.trajectory not in TRAJECTORIES:
             raise ConfigError(f"a trajectory is one of {', '.join(TRAJECTORIES)}, not {self.trajectory!r}.")
         for name in ("volume_bounds", "length_bounds"):
@@ -135,20 +132,6 @@ class RelaxResult:
     def without_energy(cls, crystal: Crystal, status: Status, reason: str) -> RelaxResult:
         """Return the result of a crystal for which there is no energy."""
         return cls(crystal, math.nan, status, 0, math.nan, reason)
-
-
-def crystal_to_dict(crystal: Crystal) -> dict[str, Any]:
-    """Return a crystal as a JSON-compatible dict, without loss of precision."""
-    return {
-        "lattice": crystal.lattice.tolist(),
-        "frac_coords": crystal.frac_coords.tolist(),
-        "atomic_numbers": crystal.atomic_numbers.tolist(),
-    }
-
-
-def crystal_from_dict(content: dict[str, Any]) -> Crystal:
-    """Return the crystal of a dict from `crystal_to_dict`."""
-    return Crystal(*(np.array(content[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
 
 
 def result_to_dict(result: RelaxResult) -> dict[str, Any]:

@@ -257,18 +257,21 @@ def _is_group(operations: Operations) -> bool:
         return False
     if not np.allclose(np.abs(np.linalg.det(rotations)), 1):
         return False
-    weights = 3 ** np.arange(9)
-    codes = ((rotations + 1).reshape(-1, 9) @ weights) * 24**3 + translations @ np.array([576, 24, 1])
-    known = np.unique(codes)
+    known = np.unique(_codes(rotations, translations))
     for rotation, translation in zip(rotations, translations, strict=True):
         turned = np.einsum("ij,njk->nik", rotation, rotations)
         if np.abs(turned).max() > 1:
             return False
         moved = (translations @ rotation.T + translation) % 24
-        products = ((turned + 1).reshape(-1, 9) @ weights) * 24**3 + moved @ np.array([576, 24, 1])
-        if not np.isin(products, known).all():
+        if not np.isin(_codes(turned, moved), known).all():
             return False
     return True
+
+
+def _codes(rotations: NDArray[np.int64], translations: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A whole number for each operation: parts of the rotation are -1, 0 or 1, translations are in parts of 1/24."""
+    turns = (rotations + 1).reshape(-1, 9) @ 3 ** np.arange(9)
+    return np.asarray(turns * 24**3 + translations @ np.array([24**2, 24, 1]))
 
 
 def _cannot_know(block: Block) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,22 @@ from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.io import to_pymatgen
 from lcoms.structure.matching import LOOSE, STRICT, Tolerance, matches, rmsd
 from lcoms.structure.symmetry import same_space_group, space_group_number
+
+
+@runtime_checkable
+class WithGroup(Protocol):
+    """A crystal whose space group is known."""
+
+    @property
+    def crystal(self) -> Crystal: ...
+
+    @property
+    def space_group(self) -> int: ...
+
+
+def same_structure(first: WithGroup, second: WithGroup) -> bool:
+    """Whether two match strictly, and their space groups are one or mirror images."""
+    return same_space_group(first.space_group, second.space_group) and matches(first.crystal, second.crystal, STRICT)
 
 
 class Pair(NamedTuple):

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.core.errors import CrystalError, FormulaError
-from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.elements import SYMBOLS, atomic_volume
 from lcoms.structure.formula import parse_formula
 from lcoms.structure.formula_order import by_electronegativity, formula_text
 from lcoms.structure.lattice import is_valid_lattice, volume, wrap
@@ -124,6 +124,11 @@ class Composition:
         return self.reduced.formula
 
     @property
+    def usual_volume(self) -> float:
+        """Cubic angstrom of all atoms by the usual volumes of their elements."""
+        return sum(atomic_volume(z) * n for z, n in zip(self.atomic_numbers, self.counts, strict=True))
+
+    @property
     def key(self) -> str:
         """Identifier of the reduced composition that never changes between versions; seeds and splits hash it."""
         return by_electronegativity(self.reduced.as_counts())
@@ -202,6 +207,20 @@ class Crystal:
     def cart_coords(self) -> NDArray[np.float64]:
         """Cartesian coordinates (n_atoms, 3) in angstrom."""
         return self.frac_coords @ self.lattice
+
+
+def crystal_to_dict(crystal: Crystal) -> dict[str, Any]:
+    """Lattice, fractional coordinates and atomic numbers as lists, ready for JSON, exact."""
+    return {
+        "lattice": crystal.lattice.tolist(),
+        "frac_coords": crystal.frac_coords.tolist(),
+        "atomic_numbers": crystal.atomic_numbers.tolist(),
+    }
+
+
+def crystal_from_dict(content: Mapping[str, Any]) -> Crystal:
+    """The inverse of `crystal_to_dict`."""
+    return Crystal(*(np.array(content[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
 
 
 def _amount_text(amount: float) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import SYMBOLS, covalent_radius
-from lcoms.structure.lattice import is_valid_lattice, plane_spacings
+from lcoms.structure.lattice import is_valid_lattice, plane_spacings, shifts_within
 from lcoms.structure.reading import RefusedError, Remark, Topic
 
 MAX_DIRECT = 60_000  # number of distances up to which all are computed
@@ -59,7 +59,7 @@ def _all_pairs(
     lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], reach: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return indices and distances of all pairs, with copies up to `reach` cells away; fastest for small cells."""
-    images = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+    images = shifts_within(reach)
     first, second = np.triu_indices(len(frac_coords))
     offsets = frac_coords[second] - frac_coords[first]
     offsets -= np.round(offsets)

@@ -23,7 +23,6 @@ from lcoms.structure.wyckoff import (
     Orbits,
     StandardCell,
     WyckoffPosition,
-    conventional_operations,
     orbit_points,
     primitive_basis,
     standard_cell,
@@ -73,7 +72,7 @@ def exact_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] = (
         if not left[at]:
             continue
         position = wyckoff_positions(cell.space_group)[letter]
-        images = _images(cell, at)
+        images = cell.images(at)
         free = _free_coords(position, images, cell.lattice)
         members = _members(cell, images, at)
         if free is None or members.sum() != position.multiplicity or not left[members].all():
@@ -148,11 +147,6 @@ def moved_by_symmetry(crystal: Crystal, *, symprec: float) -> tuple[float, float
     inverse = np.linalg.inv(lattice)
     strain = np.abs(np.linalg.eigvalsh(inverse @ change @ inverse.T)).max() / 2
     return float(np.linalg.norm(moved @ lattice, axis=1).max()), float(strain)
-
-
-def _images(cell: StandardCell, at: int) -> Float[Array, "g 3"]:
-    linear, shift = conventional_operations(cell.space_group)
-    return np.asarray(linear @ cell.coords[at] + shift)
 
 
 def _members(cell: StandardCell, images: Float[Array, "g 3"], at: int) -> NDArray[np.bool_]:

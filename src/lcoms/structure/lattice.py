@@ -71,6 +71,15 @@ def wrap(frac_coords: Array) -> Array:
     return np.where(wrapped >= 1.0, 0.0, wrapped)
 
 
+def shifts_within(reach: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All shifts (n, 3) by whole lattice vectors, at most so many along each of them (3,), the last one fastest.
+
+    No shift at all stands in the middle.
+    """
+    ranges = (np.arange(-n, n + 1) for n in reach)
+    return np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
 def shortest_distance(lattice: Array, frac_coords: Array, *, up_to: float = np.inf) -> float:
     """Return the shortest distance in angstrom between atoms of a crystal, periodic copies of the same atom included.
 
@@ -94,7 +103,7 @@ def shortest_distance(lattice: Array, frac_coords: Array, *, up_to: float = np.i
     reach = np.floor(min(best, up_to) / spacings + 0.5).astype(int)
     if not reach.any():
         return best
-    images = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+    images = shifts_within(reach)
     copies = np.linalg.norm(images[np.any(images != 0, axis=1)] @ lattice, axis=1)
     best = min(best, float(copies.min(initial=best)))
     for image in images:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.elements import atomic_volume, covalent_radius
+from lcoms.structure.elements import covalent_radius
 from lcoms.structure.lattice import is_valid_lattice, lattice_from_parameters, shortest_distance, volume
 
 MAX_DRAWS = 200
@@ -22,14 +22,13 @@ def random_crystal(composition: Composition, random: np.random.Generator, *, vol
         composition: contents of the cell.
         volume_spread: standard deviation of the logarithm of the volume.
     """
-    expected = sum(atomic_volume(z) * n for z, n in zip(composition.atomic_numbers, composition.counts, strict=True))
     aim = 2 * CLOSEST * min(covalent_radius(z) for z in composition.atomic_numbers)
     best: tuple[float, Crystal] | None = None
     for _ in range(MAX_DRAWS):
         lattice = lattice_from_parameters(np.exp(random.normal(0, 0.25, 3)), random.uniform(60, 120, 3))
         if not is_valid_lattice(lattice):
             continue
-        target = expected * np.exp(random.normal(0, volume_spread))
+        target = composition.usual_volume * np.exp(random.normal(0, volume_spread))
         lattice = lattice * np.cbrt(target / volume(lattice))
         frac_coords = random.random((composition.n_atoms, 3))
         distance = shortest_distance(lattice, frac_coords)

@@ -19,7 +19,6 @@ from lcoms.structure.wyckoff import (
     Orbits,
     StandardCell,
     WyckoffPosition,
-    conventional_operations,
     standard_cell,
     wyckoff_positions,
 )
@@ -53,7 +52,7 @@ def describe_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] 
         at = next((i for i in sorted(left) if (cell.letters[i], cell.atomic_numbers[i]) == (letter, number)), None)
         if at is None:
             return None
-        images = _images(cell, at)
+        images = cell.images(at)
         left -= {i for i in left if _is_image(cell, i, at, images)}
         codes.append(_nearest_code(positions[letter], images, cell.lattice))
     if left:
@@ -87,11 +86,6 @@ def _nearest_code(
         return 0
     points = _coordinates(position) @ position.linear.T + position.shift
     return int(_distances(points[:, None] - images, lattice).min(axis=1).argmin())
-
-
-def _images(cell: StandardCell, at: int) -> Float[NDArray[np.float64], "g 3"]:
-    linear, shift = conventional_operations(cell.space_group)
-    return np.asarray(linear @ cell.coords[at] + shift)
 
 
 def _is_image(cell: StandardCell, i: int, at: int, images: Float[NDArray[np.float64], "g 3"]) -> bool:

@@ -149,6 +149,11 @@ class StandardCell(NamedTuple):
     def orbits(self) -> Orbits:
         return _orbits(self.letters, self.atomic_numbers, self.space_group)
 
+    def images(self, at: int) -> Float[NDArray[np.float64], "g 3"]:
+        """Where the operations of the space group, centring included, bring an atom; not wrapped."""
+        linear, shift = conventional_operations(self.space_group)
+        return np.asarray(linear @ self.coords[at] + shift)
+
 
 def standard_cell(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> StandardCell | None:
     """Return the crystal in the standard setting of its space group; None if the search fails.

@@ -31,8 +31,7 @@ class StoichiometryClass:
 
     def in_order(self, composition: Composition) -> NDArray[np.int64]:
         """Return the elements of such a composition in the order of this class."""
-        numbers, counts = np.array(composition.atomic_numbers), np.array(composition.counts)
-        return np.resize(numbers[scale_order(counts, numbers)], self.elements.shape[1])
+        return np.resize(elements_in_order(composition), self.elements.shape[1])
 
     def doubled_with(self, pairs: StoichiometryClass) -> StoichiometryClass:
         """Return entries of elements written as binaries of ratio 1:1, followed by entries of such binaries."""

@@ -27,7 +27,7 @@ from lcoms.models.manifest import record_files
 from lcoms.models.paper import PaperCDVAE
 from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
 from lcoms.structure.batch import CrystalBatch
-from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, with_prefix
+from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, optimizers_of, update_average, with_prefix
 from lcoms.train.trainer import FitConfig, Run, resume, train
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class CDVAEModule(lightning.LightningModule):
 
     def training_step(self, batches: list[CrystalBatch]) -> None:
         c = self.config
-        optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
+        optimizers = optimizers_of(self)
         if isinstance(self.model, PaperCDVAE):
             self.model.teacher_forcing = self.step < TEACHER_FORCED * c.steps
         mine = batches[self.global_rank :: c.devices]
@@ -119,25 +119,17 @@ class CDVAEModule(lightning.LightningModule):
                 for group in optimizer.param_groups:
                     group["lr"] = c.learning_rate * c.rate(self.step)
                 optimizer.step()
-            self._update_average()
+            update_average(self.average, self.model.state_dict(), step=self.step, decay=c.ema)
         else:
             self.skipped += 1
         self.step += 1
         self.log("skipped", float(self.skipped))
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.config.ema, self.step / (self.step + 10))
-        for name, value in self.model.state_dict().items():
-            if value.is_floating_point():
-                self.average[name] = self.average[name].to(value.device).lerp_(value, 1 - decay)
-
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors that a resumed run needs: weights, their average, state of the optimisers."""
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"average.{name}": t for name, t in self.average.items()}
-        optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
-        return tensors | optimizer_tensors(optimizers)
+        return tensors | optimizer_tensors(optimizers_of(self))
 
     def facts(self) -> dict[str, Any]:
         """Return the other data that a resumed run needs."""

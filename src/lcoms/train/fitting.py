@@ -104,6 +104,26 @@ def fit(trainer: lightning.Trainer, module: lightning.LightningModule, steps: Re
         raise KeyboardInterrupt from stop
 
 
+def optimizers_of(module: Any) -> list[Any]:
+    """The optimisers of a module that has several; Lightning's type allows for a single one as well."""
+    return list(module.optimizers())
+
+
+@torch.no_grad()
+def update_average(average: dict[str, Tensor], weights: Mapping[str, Tensor], *, step: int, decay: float) -> None:
+    """Move an exponential average towards the weights; it forgets faster in the first steps.
+
+    Args:
+        average, weights: by name; what is not floating-point stays as it is.
+        step: counted from 0.
+        decay: share that stays, once there have been many steps.
+    """
+    kept = min(decay, step / (step + 10))
+    for name, value in weights.items():
+        if value.is_floating_point():
+            average[name] = average[name].to(value.device).lerp_(value, 1 - kept)
+
+
 def optimizer_tensors(optimizers: Iterable[Any]) -> dict[str, Tensor]:
     """Return the state of optimisers under names `optimizer.number.parameter.key`."""
     tensors: dict[str, Tensor] = {}

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError, DataError
 from lcoms.data.dataset import to_batch
 from lcoms.data.store import Store
@@ -48,9 +49,7 @@ class ExtensionConfig:
     per_composition: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("min_atoms", "max_orbits", "per_composition"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        require(self, at_least_one=["min_atoms", "max_orbits", "per_composition"])
         if self.max_atoms < self.min_atoms:
             raise ConfigError(f"no cell has {self.min_atoms} atoms or more and at most {self.max_atoms}.")
 

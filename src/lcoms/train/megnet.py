@@ -27,7 +27,7 @@ from lcoms.data.dataset import to_batch
 from lcoms.models.input_surrogate import InputConservatism, input_losses
 from lcoms.models.megnet import MEGNET_FILE, Megnet, save_megnet
 from lcoms.models.surrogate import LOG_ALPHA_LIMIT
-from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, with_prefix
+from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, optimizers_of, update_average, with_prefix
 from lcoms.train.graphs import GraphSteps, GraphTable, MegnetData
 from lcoms.train.ranking import within_composition_spearman
 from lcoms.train.trainer import FitConfig, Run, resume, train
@@ -143,17 +143,13 @@ class MegnetModule(lightning.LightningModule):
         )
         return [network, torch.optim.Adam([self.log_alpha], lr=c.conservatism.alpha_learning_rate)]
 
-    def _pair(self) -> list[Any]:
-        optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
-        return optimizers
-
     def on_train_batch_start(self, *_: Any) -> int | None:
         return -1 if self.exhausted else None
 
     def training_step(self, places: Int[Tensor, " n_chosen"]) -> None:
         c = self.config
         rows = self.train_rows[places.cpu()]
-        network, dual = self._pair()
+        network, dual = optimizers_of(self)
         network.zero_grad(set_to_none=True)
         dual.zero_grad(set_to_none=True)
         targets = (self.energies[rows].to(self.device) - self.model.energy_mean) / self.model.energy_std
@@ -164,7 +160,7 @@ class MegnetModule(lightning.LightningModule):
         if torch.isfinite(norm):
             network.param_groups[0]["lr"] = c.learning_rate * c.rate(self.step, len(self.steps))
             network.step()
-            self._update_average()
+            update_average(self.average, self.model.state_dict(), step=self.step, decay=c.ema)
             if c.conservatism.mode == "on":
                 dual.step()
                 with torch.no_grad():
@@ -193,12 +189,6 @@ class MegnetModule(lightning.LightningModule):
         else:
             loss = functional.huber_loss(predicted, targets, delta=c.huber_delta) / c.huber_delta
         return loss, (predicted - targets).detach().abs().sum(), torch.zeros_like(loss.detach())
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.config.ema, self.step / (self.step + 10))
-        for name, value in self.model.state_dict().items():
-            self.average[name] = self.average[name].to(value.device).lerp_(value, 1 - decay)
 
     def _end_epoch(self, over: float) -> None:
         train_mae = float(self.record[0] / self.record[1].clamp_min(1)) * float(self.model.energy_std)
@@ -235,7 +225,7 @@ class MegnetModule(lightning.LightningModule):
         tensors |= {f"average.{name}": t for name, t in self.average.items()}
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
         tensors |= {"record": self.record, "log_alpha": self.log_alpha.detach()}
-        return tensors | optimizer_tensors(self._pair())
+        return tensors | optimizer_tensors(optimizers_of(self))
 
     def facts(self) -> dict[str, Any]:
         """Return the other data that a resumed run needs."""

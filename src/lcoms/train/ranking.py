@@ -9,6 +9,17 @@ from scipy.stats import rankdata
 MIN_MEMBERS = 3
 
 
+def members_of(groups: NDArray[np.integer]) -> list[NDArray[np.int64]]:
+    """Places of the members of each group, groups and members in ascending order.
+
+    Args:
+        groups: (n,) labels, equal for equal compositions.
+    """
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order][:1] - 1))
+    return np.split(order, starts[1:])
+
+
 def within_composition_spearman(
     energies: NDArray[np.floating], predictions: NDArray[np.floating], groups: NDArray[np.integer]
 ) -> tuple[float, int]:
@@ -22,10 +33,8 @@ def within_composition_spearman(
         predictions: (n,) predicted energies.
         groups: (n,) labels, equal for equal compositions.
     """
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order][:1] - 1))
     correlations = []
-    for members in np.split(order, starts[1:]):
+    for members in members_of(groups):
         if len(members) < MIN_MEMBERS or np.ptp(energies[members]) == 0:
             continue
         truth, guess = (rankdata(values[members]) - (len(members) + 1) / 2 for values in (energies, predictions))

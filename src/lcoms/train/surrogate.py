@@ -30,7 +30,7 @@ from lcoms.models.surrogate import (
     conservative_losses,
 )
 from lcoms.models.surrogate_file import save_surrogate
-from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, with_prefix
+from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, optimizers_of, with_prefix
 from lcoms.train.surrogate_data import SurrogateData
 from lcoms.train.surrogate_figures import EpochRecord, validation_figures, write_metrics
 from lcoms.train.trainer import Run, resume, train
@@ -111,16 +111,12 @@ class SurrogateModule(lightning.LightningModule):
         )
         return [network, torch.optim.Adam([self.log_alpha], lr=c.alpha_learning_rate)]
 
-    def _pair(self) -> list[Any]:
-        optimizers: list[Any] = self.optimizers()  # type: ignore[assignment]
-        return optimizers
-
     def training_step(self, step: int) -> None:
         epoch, place = divmod(step, len(self.batches))
         if not place and step:
             self._begin_epoch()
         rate = self._learning_rate((epoch + place / len(self.batches)) / self.config.epochs)
-        for group in self._pair()[0].param_groups:
+        for group in optimizers_of(self)[0].param_groups:
             group["lr"] = rate
         index = self.batches[place]
         normalised = self.normalised[index]
@@ -147,7 +143,7 @@ class SurrogateModule(lightning.LightningModule):
             The losses; None, with nothing changed, where the loss or a gradient is not finite.
         """
         features, targets = self.features[index], self.targets[index]
-        network, dual = self._pair()
+        network, dual = optimizers_of(self)
         network.zero_grad(set_to_none=True)
         dual.zero_grad(set_to_none=True)
         with self._autocast():
@@ -201,7 +197,7 @@ class SurrogateModule(lightning.LightningModule):
         tensors = {f"model.{name}": t for name, t in self.surrogate.state_dict().items()}
         tensors |= {"log_alpha": self.log_alpha.detach(), "sums": self.sums}
         tensors |= {"generator": self.generator.get_state(), "epoch_generator": self.epoch_generator}
-        return tensors | optimizer_tensors(self._pair())
+        return tensors | optimizer_tensors(optimizers_of(self))
 
     def facts(self) -> dict[str, Any]:
         """Return the other data that a resumed run needs."""
