@@ -39,3 +39,31 @@ def test_no_more_than_the_last_prediction_is_kept(
     assert len(kept) == len(FORMULAS)
     assert len(made) == 2 * len(FORMULAS)
     assert max(kept) <= 2  # the decoded set and the first crystal of the one before
+
+
+@pytest.mark.parametrize("width", [100, 60, 45])
+@pytest.mark.parametrize("committee", [(), ("--committee", "lcoms.oracles.analytic:AnalyticOracle")])
+def test_the_note_tells_of_the_columns_that_are_shown(
+    width: int, committee: tuple[str, ...], tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("COLUMNS", str(width))
+    options = (
+        "--oracle",
+        "analytic",
+        *committee,
+        "--starts",
+        "4",
+        "--steps",
+        "0",
+        "--n-relax",
+        "2",
+        "--processes",
+        "1",
+    )
+    assert run(["predict", "NaCl", *options, "--weights", str(tiny_weights), "--out", str(tmp_path)]) == 0
+    table, _, note = capsys.readouterr().out.partition("Formation energies")
+    heading = next(line for line in table.splitlines() if "space group" in line)
+    note = " ".join(note.split())
+    assert ("surrogate" in heading) == ("the surrogate's before it" in note) == (width > 60)
+    assert ("above" in heading and bool(committee)) == ("`above` is by the mean" in note)

@@ -91,6 +91,7 @@ def test_the_narrowest_phone_does_not_scroll_sideways(browser: Browser, address:
 
 def test_headings_sort_the_table_both_ways(watched: Watched, address: str) -> None:
     page = watched.page
+    page.set_viewport_size({"width": 1600, "height": 720})  # with room for all columns
     page.goto(address)
     assert order(page) == ["1", "2", "3"]
     volume = page.locator("section[data-formula=NaCl] thead button", has_text="Volume")

@@ -40,6 +40,10 @@ def number(value: int) -> str:
     return f"_symmetry_Int_Tables_number {value}\n"
 
 
+def without_angles(text: str) -> str:
+    return "\n".join(line for line in text.split("\n") if "angle" not in line)
+
+
 def operations(*triplets: str) -> str:
     return "loop_\n_symmetry_equiv_pos_as_xyz\n" + "".join(f"'{triplet}'\n" for triplet in triplets)
 
@@ -62,7 +66,8 @@ def assert_read(text: str, formula: str, group: int) -> Reading:
     [
         name("F m -3 m"), name("Fm-3m"), name("F m 3 m"), name("F M 3 M"), name("F_m_-3_m"), name("F 4/m -3 2/m"),
         name("Fm3\u0305m"), name("F m \\bar{3} m"), number(225), '_space_group_name_Hall "-F 4 2 3"\n',
-        "_space_group.name_H-M_alt 'F m -3 m'\n", "_space_group_name_Schoenflies Oh^5\n",
+        "_space_group.name_H-M_alt 'F m -3 m'\n", "_space_group_name_Schoenflies Oh^5\n", name("F m -3 m (225)"),
+        name("Fm-3m (No. 225)"), name("F m -3 m, #225"), name("225"), "_symmetry_space_group_name_H-M \"'F m -3 m'\"\n",
     ],
 )  # fmt: skip
 def test_one_space_group_in_all_its_spellings(symmetry: str) -> None:
@@ -117,7 +122,7 @@ def test_spinel_on_the_second_origin() -> None:
     assert_read(cif(sites, name("F d -3 m"), (8.083, 8.083, 8.083, 90, 90, 90)), "Mg8Al16O32", 227)
 
 
-@pytest.mark.parametrize("ending", [":1", "S", "(origin choice 1)"])
+@pytest.mark.parametrize("ending", [":1", "S", "(origin choice 1)", ", origin choice 1", "(O1)"])
 def test_a_stated_origin_counts_whatever_the_atoms_look_like(ending: str) -> None:
     reading = read(cif(("Si1 Si 0.125 0.125 0.125",), name(f"F d -3 m {ending}"), (5.431, 5.431, 5.431, 90, 90, 90)))
     assert reading.crystal is not None
@@ -130,6 +135,7 @@ def test_a_stated_origin_counts_whatever_the_atoms_look_like(ending: str) -> Non
         (cif(MGO, FM3M + operations("x,y,z")), Topic.SYMMETRY, "listed operations contradict the space group F m -3 m"),
         (cif(MGO, FM3M + operations("x,y,z", "-x,-y,-z")), Topic.SYMMETRY, "listed operations contradict"),
         (cif(MGO, P1 + number(225)), Topic.SYMMETRY, "contradict one another: space group P 1 is 1 but number 225"),
+        (cif(MGO, name("F m -3 m (221)")), Topic.SYMMETRY, "space group F m -3 m is 225 but number 221"),
         (cif(MGO, ""), Topic.SYMMETRY, "no symmetry is stated"),
         (cif(MGO, FM3M + operations("x,y,z", "y,z,x")), Topic.SYMMETRY, "operations are not a group"),
         (cif(MGO, name("F foo") + number(225)), Topic.SYMMETRY, "'F foo' is not understood"),
@@ -180,6 +186,10 @@ def test_what_is_mended_or_contradicts_is_said(text: str, topic: Topic, said: st
         (cif((MGO[0] + " 0.9", MGO[1] + " 1"), columns=OCCUPIED), Topic.PARTLY_OCCUPIED, "Mg at Mg1 has occupancy 0.9"),
         (cif((MGO[0] + " 0.5", "V1 Va 0 0 0 0.5", MGO[1] + " 1"), columns=OCCUPIED), Topic.PARTLY_OCCUPIED, "0.5"),
         (cif(MGO, name("F m -3 m").replace("'", "")), Topic.UNREADABLE, "line 8 (_symmetry_space_group_name"),
+        (cif(("Mg1 Mg 0 0 0 .", "O2 O .9 .5 .5 1", "O3 O .5 .9 .5 2"), P1, columns=f"{COLUMNS} disorder_group"),
+         Topic.PARTLY_OCCUPIED, "O2 and O3 are alternatives (disorder groups 1 and 2)"),
+        (without_angles(cif(("Zn1 Zn 1/3 2/3 0",), name("P 63 m c"), (3.25, 3.25, 5.21, 90, 90, 120))), Topic.SYMMETRY,
+         "_cell_angle_alpha, _cell_angle_beta, _cell_angle_gamma not given; taken as 90 degrees."),
         ("data_x\n_cell_length_a 4\n", Topic.COORDINATES, "data block x has a cell and no atoms"),
         ("", Topic.COORDINATES, "no data block has a cell and atoms"),
     ],
@@ -228,8 +238,18 @@ def test_an_occupancy_that_is_not_given_is_one(value: str) -> None:
 
 
 def test_angles_that_are_not_given_are_right_and_said() -> None:
-    text = "\n".join(line for line in cif(MGO).split("\n") if "angle" not in line)
-    assert "taken as 90 degrees" in assert_read(text, "Mg4O4", 225).warnings[0]
+    assert "taken as 90 degrees" in assert_read(without_angles(cif(MGO)), "Mg4O4", 225).warnings[0]
+
+
+def test_one_of_two_alternatives_with_occupancy_zero_makes_an_ordered_crystal() -> None:
+    sites = ("Mg1 Mg 0 0 0 . .", "O1 O .5 .5 .5 1 1", "O2 O .9 .5 .5 2 0")
+    assert_read(cif(sites, P1, columns=f"{COLUMNS} disorder_group occupancy"), "MgO", 221)
+    assert_read(cif(("Mg1 Mg 0 0 0 1", "O1 O .5 .5 .5 1"), columns=f"{COLUMNS} disorder_group"), "Mg4O4", 225)
+
+
+def test_disorder_groups_of_different_assemblies_are_no_alternatives() -> None:
+    sites = ("Mg1 Mg 0 0 0 A 1", "O1 O .5 .5 .5 B 2")
+    assert_read(cif(sites, columns=f"{COLUMNS} disorder_assembly disorder_group"), "Mg4O4", 225)
 
 
 def test_cartesian_coordinates_need_the_cell() -> None:

@@ -52,6 +52,9 @@ def test_constraints_are_said() -> None:
         (SALT.replace(HEADER, "salt\n"), "the second line gives no cell"),
         (SALT.replace("0 0 0\n", "nan 0 0\n"), "not a number"),
         (SALT.replace("2 2 2", "0 0 4"), "lie 0.00 angstrom apart"),
+        (SALT.replace("pos:R", "frac_pos:R"), "the Properties have no positions; name their columns pos:R:3"),
+        (f"0\n{HEADER}", "a frame of 0 atoms; from 1"),
+        (SALT.replace("Cl 2 2 2\n", ""), "a frame of 2 atoms is cut short"),
         ("", "it is empty"),
     ],
 )
@@ -59,6 +62,19 @@ def test_frames_that_are_no_crystals_are_refused(text: str, said: str) -> None:
     (reading,) = read_extxyz(text)
     assert reading.error is not None
     assert said in reading.error.sentence
+
+
+def test_keys_of_the_second_line_may_have_other_capitals() -> None:
+    assert formulas(SALT.replace("Lattice", "lattice").replace("Properties", "properties")) == ["NaCl"]
+    (reading,) = read_extxyz(SALT.replace("pbc", "PBC").replace("T T T", "T T F"))
+    assert reading.error is not None
+    assert "not periodic" in reading.error.sentence
+
+
+def test_a_blank_line_between_atoms_is_named() -> None:
+    first = read_extxyz(SALT.replace("0 0 0\n", "0 0 0\n\n"))[0]
+    assert first.error is not None
+    assert first.error.sentence.endswith("atom 2 is a blank line.")
 
 
 @pytest.mark.parametrize("column", ["Z", "numbers", "atomic_numbers"])

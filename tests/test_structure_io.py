@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from lcoms.structure.io import (
     from_poscar,
     from_pymatgen,
     read_crystals,
+    structure_files,
     to_ase,
     to_cif,
     to_extxyz,
@@ -91,6 +96,32 @@ def test_files_are_told_apart_by_their_names(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         (crystal,) = read_crystals(tmp_path / name)
         assert_same_metric(crystal, triclinic())
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("a.cif.gz", gzip.compress),
+        ("a.CIF.BZ2", bz2.compress),
+        ("a.cif.xz", lzma.compress),
+        ("unnamed.cif", bz2.compress),
+        ("utf16.cif", lambda text: text.decode().encode("utf-16")),
+        ("unmarked.cif", lambda text: text.decode().encode("utf-16-le")),
+        ("big-endian.cif", lambda text: text.decode().encode("utf-16-be")),
+        ("dos.cif", lambda text: text.replace(b"\n", b"\r\n") + b"\x1a"),
+    ],
+)
+def test_packed_and_foreign_text_is_read(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
+    (tmp_path / name).write_bytes(pack(to_cif(triclinic()).encode()))
+    (file,) = structure_files(tmp_path)
+    assert_same_metric(read_crystals(file)[0], triclinic())
+
+
+@pytest.mark.parametrize(("name", "pack"), [("gzip", gzip.compress), ("bzip2", bz2.compress), ("xz", lzma.compress)])
+def test_damaged_archives_get_one_sentence(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "x.cif").write_bytes(pack(to_cif(triclinic()).encode())[:-10])
+    with pytest.raises(FileFormatError, match=rf"cannot be read \(damaged {name} file\)\.$"):
+        read_crystals(tmp_path / "x.cif")
 
 
 def test_all_frames_of_an_extxyz_file(tmp_path: Path) -> None:

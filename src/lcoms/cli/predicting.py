@@ -33,7 +33,8 @@ PREDICTED = "predicted"
 STAR_NOTE = " *: total energy, as the energy model has no reference for an element."
 DECODED_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
 PRESSURE_NOTE = "H: enthalpies at {pressure:g} GPa after relaxation with {oracle}, eV/atom."
-RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom, and the surrogate's before it."
+RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom{before}."
+BEFORE_NOTE = ", and the surrogate's before it"
 MEAN_NOTE = " `above` is by the mean of {models}."
 
 
@@ -183,22 +184,30 @@ class Done:
     starred: bool = False
     ranked_by: tuple[str, ...] = ()
     next_step: str = ""
+    columns: frozenset[str] = frozenset()
 
-    def with_one(self, prediction: Prediction, next_step: str) -> Done:
-        """After one more prediction."""
+    def with_one(self, prediction: Prediction, next_step: str, columns: frozenset[str]) -> Done:
+        """After one more prediction, whose table had these columns."""
         relaxed = (c.relaxed for c in prediction.candidates)
         starred = any(
             one is not None and one.usable and one.formation_energy is None and not one.pressure for one in relaxed
         )
-        return Done(self.n + 1, self.starred or starred, prediction.ranked_by, self.next_step or next_step)
+        return Done(
+            self.n + 1,
+            self.starred or starred,
+            prediction.ranked_by,
+            self.next_step or next_step,
+            self.columns | columns,
+        )
 
     def note(self, spec: PredictionSpec) -> str:
-        """What the energies of the tables are."""
+        """What the energies of the tables are, as far as they were shown."""
         if spec.relaxation is None:
             return DECODED_NOTE
         note = PRESSURE_NOTE if spec.pressure else RELAXED_NOTE
-        note = note.format(oracle=spec.relaxation.oracle, pressure=spec.pressure)
-        if len(self.ranked_by) > 1:
+        before = BEFORE_NOTE if "surrogate" in self.columns else ""
+        note = note.format(oracle=spec.relaxation.oracle, pressure=spec.pressure, before=before)
+        if len(self.ranked_by) > 1 and "above" in self.columns:
             note += MEAN_NOTE.format(models=" and ".join(self.ranked_by))
         return note + (STAR_NOTE if self.starred else "")
 
@@ -218,6 +227,7 @@ def _with_predicted_hull(predictions: Iterable[Prediction], spec: PredictionSpec
 def _tell(predictions: Iterable[Prediction], predictor: Predictor, output: Output, console: Console) -> Done:
     """Each prediction is written, printed and let go before the next one is asked for."""
     from lcoms.page import PageWriter
+    from lcoms.prediction.table import headings
 
     done = Done()
     with ExitStack() as stack:
@@ -236,7 +246,7 @@ def _tell(predictions: Iterable[Prediction], predictor: Predictor, output: Outpu
                 page.add(prediction)
             first = next(folder.glob("rank-01.*"), folder)
             next_step = f"{first} in a crystal viewer" if page is None else f"{page.path} in a browser"
-            done = done.with_one(prediction, next_step)
+            done = done.with_one(prediction, next_step, headings(prediction, console.width))
             release_memory()
     return done
 

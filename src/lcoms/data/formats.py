@@ -6,7 +6,7 @@
 | CSV | `.csv`, `.csv.gz` | a column cif (as in CDVAE); or unit_cell and sites (OQMD) |
 | JSON | `.json`, `.json.gz`, `.jsonl`, `.jsonl.gz` | MatBench, OQMD and JARVIS layouts: see `lcoms.data.formats_json` |
 | extended XYZ | `.xyz`, `.extxyz`, also with `.gz` | one frame; energies from the comment line |
-| folder | of CIF, POSCAR or extxyz files, `.gz` too | `ID.cif`; `id_prop.csv`: ID, formation energy in eV/atom |
+| folder | of CIF, POSCAR or extxyz files, packed too | `ID.cif`; `id_prop.csv`: ID, formation energy in eV/atom |
 
 Beside the structure all of them may give the values of `lcoms.data.records.ALIASES`, `source` and `split`,
 and for predictions `formula` and `rank`.
@@ -168,7 +168,8 @@ def _listed(path: Path, files: list[Path]) -> list[tuple[str, Path, str]]:
 
 def _stem(name: str) -> str:
     """Name of a structure file without the endings that say of which kind it is."""
-    return re.sub(r"(\.(cif|mcif|mmcif|vasp|poscar|contcar|xyz|extxyz))?(\.gz)?$", "", name, flags=re.IGNORECASE)
+    kinds = r"\.(cif|mcif|mmcif|vasp|poscar|contcar|xyz|extxyz)$"
+    return re.sub(kinds, "", door.unpacked_name(name), flags=re.IGNORECASE)
 
 
 def _folder_rows(path: Path, rows: list[tuple[str, Path, str]]) -> Iterator[dict[str, Any]]:
@@ -184,7 +185,7 @@ def _folder_rows(path: Path, rows: list[tuple[str, Path, str]]) -> Iterator[dict
 
 def _n_structures(file: Path) -> int:
     """How many structures a file holds, refused ones included; files with a single data block are not parsed for it."""
-    if file.name.lower().removesuffix(".gz").endswith("cif"):
+    if door.unpacked_name(file.name.lower()).endswith("cif"):
         try:
             text = door.file_text(file)
         except RefusedError:

@@ -95,6 +95,11 @@ def table(prediction: Prediction, width: int = 80) -> Table:
     return rows
 
 
+def headings(prediction: Prediction, width: int) -> frozenset[str]:
+    """Which columns the table has in a terminal of this width."""
+    return frozenset(column.heading for column in _fitting(prediction, width)[0])
+
+
 def _fitting(prediction: Prediction, width: int) -> tuple[list[Column], list[list[str]]]:
     """Return the columns that fit, and the texts in each; columns without any text are left out."""
     candidates = prediction.candidates

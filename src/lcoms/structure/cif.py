@@ -78,8 +78,18 @@ def _read(block: Block) -> Reading:
 def _crystal(block: Block) -> Reading:
     """Return the crystal of a block; raises RefusedError."""
     lattice, remarks = _lattice(block)
+    try:
+        return _with_cell(block, lattice, remarks)
+    except RefusedError as error:
+        if not remarks:
+            raise
+        raise RefusedError(error.topic, " ".join([str(error), *map(str, remarks)])) from error
+
+
+def _with_cell(block: Block, lattice: NDArray[np.float64], remarks: list[Remark]) -> Reading:
+    """The same, once the cell is read and what was taken for granted of it is known."""
     facts, more = read_facts(block)
-    remarks += more
+    remarks = remarks + more
     sites, more = read_sites(block, lattice, tuple(facts.formula))
     remarks += more
     candidates, more = find_candidates(block, lattice)

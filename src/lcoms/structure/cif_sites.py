@@ -50,10 +50,12 @@ def read_sites(
     symbols = _texts(block, n_sites, "_atom_site_type_symbol")
     flags = _texts(block, n_sites, "_atom_site_calc_flag")
     occupancies = _texts(block, n_sites, "_atom_site_occupancy")
+    alternatives = _alternatives(block, n_sites)
     names = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
     multiplicities = _texts(block, n_sites, *names)
     sites, empty, dummies = [], [], []
     said: dict[str, None] = {}
+    ordered: dict[str, tuple[str, str]] = {}
     for i, place in enumerate(coordinates):
         label = (labels[i] if labels else "") or (symbols[i] if symbols else "") or f"number {i + 1}"
         if flags and flags[i].lower() == "dum":
@@ -70,6 +72,7 @@ def read_sites(
             raise RefusedError(Topic.COORDINATES, f"site {label} has no coordinates that can be read.")
         if abs(occupancy - 1) <= uncertainty:
             occupancy = _as_full(occupancy, label, said)
+            _require_one_alternative(label, *alternatives[i], ordered)
         multiplicity = number(multiplicities[i]) if multiplicities else None
         sites.append(Site(label, atomic_number, place, occupancy, int(min(multiplicity or 0, 1000))))
     remarks += [Remark(Topic.OCCUPANCY if "occupancy" in text else Topic.ELEMENT, text) for text in said]
@@ -80,6 +83,26 @@ def read_sites(
     if not sites:
         raise RefusedError(Topic.COORDINATES, "the list of sites holds no atom.")
     return _whole(sites, remarks), remarks
+
+
+def _alternatives(block: Block, n_sites: int) -> list[tuple[str, str]]:
+    """Disorder assembly and group of each site, empty where it has none."""
+    groups = _texts(block, n_sites, "_atom_site_disorder_group") or [""] * n_sites
+    assemblies = _texts(block, n_sites, "_atom_site_disorder_assembly") or [""] * n_sites
+    return list(zip(assemblies, groups, strict=True))
+
+
+def _require_one_alternative(label: str, assembly: str, group: str, ordered: dict[str, tuple[str, str]]) -> None:
+    """RefusedError where full sites belong to two groups of an assembly, of which a crystal has one at a time."""
+    if not group:
+        return
+    other, known = ordered.setdefault(assembly, (label, group))
+    if known != group:
+        raise RefusedError(
+            Topic.PARTLY_OCCUPIED,
+            f"{other} and {label} are alternatives (disorder groups {known} and {group}); give an ordered model with "
+            "one of them.",
+        )
 
 
 def _coordinates(block: Block, lattice: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[Remark]]:

@@ -23,6 +23,7 @@ from lcoms.structure.space_group_names import (
     settings_named,
     settings_of,
     stated_extension,
+    without_number,
 )
 
 LISTED = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz", "_symmetry_equiv_pos_as_xyz_")
@@ -113,6 +114,8 @@ def _candidate(setting: Setting, cost: float = 0.0) -> Candidate:
 def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]]:
     """Return candidates of the stated symbols, the symbol behind each space group number, and remarks."""
     hall, name, number = (_given(block.value(*names)) for names in (HALL, NAME, NUMBER))
+    name, beside = without_number(name)
+    number = number or beside
     code = block.value(CODE).upper()
     if code in CODES and name and not stated_extension(name):
         name = f"{name}:{code}"

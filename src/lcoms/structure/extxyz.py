@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
 NUMBERS = ("z", "numbers", "atomic_numbers")  # columns of atomic numbers
+_KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
+_KEY = re.compile(r"\b(lattice|properties|pbc)(?=\s*=)", re.IGNORECASE)
+_PROPERTIES = re.compile(r"\bProperties\s*=\s*\"?([^\s\"]+)")
 _QUOTED_LATTICE = re.compile(r"lattice\s*=\s*[\"{'\[][^\"}'\]]*", re.IGNORECASE)
 _LATTICE = re.compile(r"\blattice\s*=", re.IGNORECASE)
 
@@ -53,10 +56,10 @@ def _frame_size(lines: list[str], at: int, name: str) -> int:
         text = f"frame {name} should begin with its number of atoms, not {first[:40]!r}"
         raise RefusedError(Topic.UNREADABLE, f"not an extxyz file that can be read: {text}.")
     n_atoms = int(first)
-    if n_atoms > len(lines) - at - 2:
+    end = at + n_atoms + 2
+    if end > len(lines) or (n_atoms and not any(line.strip() for line in lines[end - 1 :])):
         text = f"a frame of {n_atoms} atoms is cut short"
         raise RefusedError(Topic.UNREADABLE, f"not an extxyz file that can be read: {text}.")
-    end = at + n_atoms + 2
     while end < len(lines) and lines[end].lstrip().startswith("VEC"):
         end += 1
     return end - at
@@ -82,16 +85,21 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
 
     remarks = []
     lines = text.split("\n")
-    comment = lines[1] if len(lines) > 1 else ""
+    comment = _KEY.sub(lambda match: _KEYS[match[0].lower()], lines[1]) if len(lines) > 1 else ""
     if not _LATTICE.search(comment) and "VEC1" not in text:
         raise RefusedError(
             Topic.CELL, 'not periodic: the second line gives no cell; write Lattice="ax ay az bx by bz cx cy cz" there.'
         )
     body = [_FORTRAN.sub("e", line) for line in lines[2:]]
+    n_atoms = int(lines[0]) if lines[0].strip().isdecimal() else 0
+    if blank := next((i for i, line in enumerate(body[:n_atoms], 1) if not line.strip()), 0):
+        raise RefusedError(Topic.COORDINATES, f"not an extxyz file that can be read: atom {blank} is a blank line.")
     if any(re.match(r"\s*[DT]\s", line) for line in body) and "species:S:1:pos" in comment:
         body = [re.sub(r"^(\s*)[DT](?=\s)", r"\1H", line) for line in body]
         remarks.append(Remark(Topic.ELEMENT, "D is read as H."))
     _require_one_element(comment, body)
+    if (found := _PROPERTIES.search(comment)) and "pos" not in found[1].split(":")[::3]:
+        raise RefusedError(Topic.COORDINATES, "the Properties have no positions; name their columns pos:R:3.")
     header = _QUOTED_LATTICE.sub(lambda match: _FORTRAN.sub("e", match[0]), comment)
     try:
         atoms = cast("Atoms", read(StringIO("\n".join([lines[0], header, *body])), format="extxyz"))
@@ -106,7 +114,7 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
 
 def _require_one_element(comment: str, body: list[str]) -> None:
     """Raise RefusedError if a frame gives symbols and atomic numbers that disagree."""
-    found = re.search(r"\bproperties\s*=\s*\"?([^\s\"]+)", comment, re.IGNORECASE)
+    found = _PROPERTIES.search(comment)
     words = found[1].split(":") if found else []
     if len(words) % 3 or not all(word.isdecimal() for word in words[2::3]):
         return

@@ -5,13 +5,15 @@ Foreign objects are converted to `Crystal` here and go no further.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import logging
+import lzma
 import re
 import warnings
 import zlib
 from collections.abc import Callable
-from io import BytesIO, StringIO
+from io import BufferedIOBase, BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 MAX_BYTES = 1 << 30
+PACKERS: dict[bytes, tuple[str, Callable[[BytesIO], BufferedIOBase]]] = {
+    b"\x1f\x8b": ("gzip", lambda file: gzip.GzipFile(fileobj=file)),
+    b"BZh": ("bzip2", bz2.BZ2File),
+    b"\xfd7zXZ\0": ("xz", lzma.LZMAFile),
+}  # how packed files begin
 UNKNOWN_KIND = "unknown kind of file; give a .cif, a POSCAR (or .vasp) or an .extxyz file."
 
 _log = logging.getLogger("lcoms")
@@ -124,7 +131,7 @@ def read_file(path: str | Path) -> list[Reading]:
 
 
 def read_crystals(path: str | Path) -> list[Crystal]:
-    """Return all crystals of a CIF, POSCAR/CONTCAR or extxyz file, recognised by its name, also gzipped.
+    """Return all crystals of a CIF, POSCAR/CONTCAR or extxyz file, recognised by its name, also compressed (gz, bz2, xz).
 
     Corrections, omissions, and structures refused while others are read are logged as warnings.
 
@@ -188,29 +195,43 @@ def only(readings: list[Reading]) -> ReadCrystal:
 
 
 def file_text(path: Path) -> str:
-    """Return the text of a file, gzipped or not, in UTF-8 or in UTF-16 with a byte order mark, with Unix line endings.
+    """Return the text of a file, compressed (gzip, bzip2, xz) or not, in UTF-8 or UTF-16, with Unix line endings.
 
     Raises:
         RefusedError: the file cannot be read, or is too large.
     """
     try:
         content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            with gzip.open(BytesIO(content)) as file:
+        packer, unpack = next((one for start, one in PACKERS.items() if content.startswith(start)), ("", None))
+        if unpack is not None:
+            with unpack(BytesIO(content)) as file:
                 content = file.read(MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or "damaged gzip file"
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        reason = getattr(error, "strerror", None) or f"damaged {packer} file"
         raise RefusedError(Topic.UNREADABLE, f"cannot be read ({reason}).") from error
     if len(content) > MAX_BYTES:
         raise RefusedError(Topic.TOO_LARGE, f"cannot be read (more than {MAX_BYTES >> 20} MB).")
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    text = content.decode(encoding, errors="replace")
+    text = content.decode(_encoding(content), errors="replace").rstrip("\x1a")  # as DOS ends a text
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _encoding(content: bytes) -> str:
+    """Return the encoding: UTF-16 by its byte order mark or by a zero among the first two bytes; otherwise UTF-8."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if 0 in content[:2] and any(content[:2]):
+        return "utf-16-be" if content[0] == 0 else "utf-16-le"
+    return "utf-8-sig"
+
+
+def unpacked_name(name: str) -> str:
+    """Return a file name without the suffix of a compressed file."""
+    return re.sub(r"\.(gz|bz2|xz)$", "", name, flags=re.IGNORECASE)
 
 
 def _kind(name: str) -> str | None:
     """Return the name of the reader for a file name; None if there is none."""
-    name = name.lower().removesuffix(".gz")
+    name = unpacked_name(name.lower())
     if name.endswith((".cif", ".mcif", ".mmcif")):
         return "cif"
     if name.endswith((".xyz", ".extxyz")):

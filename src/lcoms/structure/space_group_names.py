@@ -26,7 +26,8 @@ _OLD_CUBIC = (*range(200, 207), *range(221, 231))
 _E_GLIDES = {"Aem2": "Abm2", "Aea2": "Aba2", "Cmce": "Cmca", "Cmme": "Cmma", "Ccce": "Ccca"}
 _BARS = str.maketrans({"\u0304": "", "\u0305": "", "\u2013": "-", "\u2212": "-", "\u2010": "-", "\u00af": "-"})
 _ENDING = re.compile(r"(?:[\s:]*O?(?P<origin>[12])|[\s:]*(?P<axes>[HRShrsZz]{1,2}))$")
-_ORIGIN = re.compile(r"[\s:(]*(?:origin|choice)[\sa-z]*([12])\)?", re.IGNORECASE)
+_ORIGIN = re.compile(r"[\s:(,]*(?:(?:origin|choice)[\sa-z]*([12])\)?|\(O([12])\)$)", re.IGNORECASE)
+_NUMBERED = re.compile(r"\(\s*([0-9]{2,3})\s*\)$|(?:^|[(\s,]+)(?:no\.?|#)\s*([0-9]{1,3})\s*\)?$", re.IGNORECASE)
 _ORIGINS = {"S": "1", "Z": "2"}
 
 
@@ -124,6 +125,18 @@ def settings_named(name: str) -> list[Setting]:
     return []
 
 
+def without_number(name: str) -> tuple[str, str]:
+    """A name without quotes and without the number that some programs write behind it, and that number or nothing.
+
+    The brackets of SHELX, as in P2(1), are no such number.
+    """
+    text = name.strip("'\" ")
+    if re.fullmatch("[0-9]{1,3}", text):
+        return "", text
+    match = _NUMBERED.search(text)
+    return (text[: match.start()].strip(), match[1] or match[2]) if match else (text, "")
+
+
 def stated_extension(name: str) -> str:
     """Return the axis or origin choice that a name states: H, R, 1 or 2, or empty."""
     for text, extension in _readings(name):
@@ -155,7 +168,7 @@ def _tidy(name: str) -> str:
     """Return a name with bars, LaTeX and markup converted to plain text."""
     text = re.sub(r"\\(?:bar|overline)\s*\{?\s*([0-9])\s*\}?", r"-\1", name)
     text = re.sub(r"([0-9])[\u0304\u0305]", r"-\1", text).translate(_BARS)
-    text = _ORIGIN.sub(r":\1", re.sub(r"<sub>|</sub>|[$~^]", "", text))
+    text = _ORIGIN.sub(lambda m: f":{m[1] or m[2]}", re.sub(r"<sub>|</sub>|[$~^]", "", text))
     text = re.sub(r"([0-9])\s*bar|bar\s*([0-9])", lambda m: f"-{m[1] or m[2]}", text, flags=re.IGNORECASE)
     return " ".join(text.split())
 
