@@ -131,7 +131,7 @@ def read_file(path: str | Path) -> list[Reading]:
 
 
 def read_crystals(path: str | Path) -> list[Crystal]:
-    """Return all crystals of a CIF, POSCAR/CONTCAR or extxyz file, recognised by its name, also compressed (gz, bz2, xz).
+    """Return all crystals of a CIF, POSCAR/CONTCAR or extxyz file, recognised by name, also compressed (gz, bz2, xz).
 
     Corrections, omissions, and structures refused while others are read are logged as warnings.
 
