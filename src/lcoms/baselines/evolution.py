@@ -43,7 +43,7 @@ class EvolutionConfig:
     Attributes:
         population: number of crystals that may be parents.
         n_start: number of random crystals before the first offspring.
-        fresh: fraction of random crystals after those.
+        fresh: fraction of random crystals among later proposals.
         splice, strain, permutation, rattle: relative frequencies of the operators.
         strain_size: smallest and largest standard deviation of the strains, drawn log-uniformly.
         rattle_size: angstrom; smallest and largest limit of an atom's move along an axis, drawn log-uniformly.

@@ -109,7 +109,7 @@ def explained(fits: Sequence[PatternFit]) -> bool:
 
 
 def verdict(fits: Sequence[PatternFit]) -> str:
-    """Return a sentence if no crystal explains the pattern or the likeliest leaves strong lines; otherwise empty."""
+    """Return a sentence if no crystal explains the pattern or the best leaves strong lines unexplained, else empty."""
     if not fits:
         return "There is no crystal to compare with the pattern."
     best = max(fits, key=log_likelihood)

@@ -37,7 +37,7 @@ VERSION = 1
 MEGNET_FILE = "megnet.safetensors"
 LOG_2 = math.log(2.0)
 MAX_NEIGHBORS = 2000  # expected number per atom; energies of denser cells are meaningless
-MAX_CELLS = 4000  # number of cells within reach of the cutoff; energies of flatter cells are meaningless, too
+MAX_CELLS = 4000  # number of cells within reach of the cutoff; energies of flatter cells are also meaningless
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ KIND = "lcoms-surrogate"
 VERSION = 1
 INT8_LEVELS = 127
 ROW_SCALE = ".row_scale"
-TIMES_HELD, ALWAYS_ALLOWED = 30, 3_000_000  # elements of tensors, including those that initialisation visits again
+TIMES_HELD, ALWAYS_ALLOWED = 30, 3_000_000  # elements of tensors, including those that initialisation rewrites
 UNFIT = (
     ConfigError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
     RecursionError, MemoryError,

@@ -52,7 +52,7 @@ class ElementSimilarity:
 
         Args:
             n_elements: number of elements of the target; less than the number of columns where one element is paired
-                with two. The larger distance then counts: a binary that contains the element is not near for that.
+                with two. The larger distance is then used: a binary is not near just because it contains the element.
         """
         lengths = np.linalg.norm(self.vectors[elements].astype(np.float64) - self.vectors[target], axis=-1)
         apart = lengths.mean(axis=1) if n_elements == elements.shape[1] else lengths.max(axis=1)

@@ -28,7 +28,7 @@ class StructureProbabilities:
     """Fractions of the chemically similar known crystals that have each structure of a stoichiometry.
 
     Attributes:
-        shares: fraction by signature; empty where there are no known crystals, so that all structures are equal.
+        shares: fraction by signature; empty where no crystals are known, and all structures are then equal.
     """
 
     shares: Mapping[Signature, float]

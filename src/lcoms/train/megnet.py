@@ -154,7 +154,7 @@ class MegnetModule(lightning.LightningModule):
         dual.zero_grad(set_to_none=True)
         targets = (self.energies[rows].to(self.device) - self.model.energy_mean) / self.model.energy_std
         losses, errors, over = self._losses(rows, targets)
-        # Scaled to a batch of mean size, so that crystals with large graphs, which make small batches, weigh no more.
+        # Scaled by the batch size, so that crystals with large graphs, whose batches are small, do not weigh more.
         self.manual_backward(losses * (len(rows) / self.steps.mean_batch))
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
         if torch.isfinite(norm):

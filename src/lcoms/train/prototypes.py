@@ -1,4 +1,4 @@
-"""Builds the file of named prototypes from those of pymatgen: python -m lcoms.train.prototypes."""
+"""Builds the file of named prototypes from pymatgen's library: python -m lcoms.train.prototypes."""
 
 from __future__ import annotations
 

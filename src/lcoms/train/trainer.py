@@ -129,7 +129,7 @@ def train(module: Any, steps: Steps[Any] | None, states: States, run: Run) -> bo
     trainer = lightning.Trainer(
         accelerator=run.accelerator,
         devices=run.devices,
-        # Batches of one-atom cells do not use the denoiser, those without energies not the energy head.
+        # Batches of one-atom cells do not use the denoiser, and batches without energies do not use the energy head.
         strategy="ddp_find_unused_parameters_true" if run.devices > 1 else "auto",
         max_epochs=1,
         logger=[CSVLogger(run.out, name="logs"), TensorBoardLogger(run.out, name="tensorboard")],
