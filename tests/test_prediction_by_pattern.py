@@ -99,3 +99,29 @@ def test_a_pattern_needs_its_wavelength_and_a_wavelength_its_pattern(tmp_path: P
         read_fitter(tmp_path / "data.xy", None)
     with pytest.raises(ConfigError, match="without a pattern"):
         read_fitter(None, "CuKa")
+
+
+def stretched(crystal: Crystal, factor: float) -> Crystal:
+    return Crystal(crystal.lattice * [1, 1, factor], crystal.frac_coords, crystal.atomic_numbers)
+
+
+def test_a_candidate_whose_relaxed_cell_is_too_far_off_is_fitted_from_a_cell_that_the_pattern_chose() -> None:
+    measured = nickel_arsenide(numbers=MAGNESIA)
+    far, other = candidate_of(stretched(measured, 1.18)), rock_salt(4.2, MAGNESIA)
+    fit_of = fitter(measured)
+    (alone,) = rank_by_pattern([far], fit_of)
+    (helped,) = rank_by_pattern([far], fit_of, [other, stretched(measured, 1.01)])
+    assert alone.pattern is not None
+    assert helped.pattern is not None
+    assert alone.pattern.fit.rwp > 0.3
+    assert helped.pattern.fit.rwp < 0.1
+    assert helped.crystal is far.crystal
+
+
+def test_no_candidate_is_fitted_from_the_cell_of_another_structure() -> None:
+    candidate, measured = candidate_of(zinc_blende(4.6, MAGNESIA)), rock_salt(4.2, MAGNESIA)
+    fit_of = fitter(measured)
+    (alone,), (helped,) = rank_by_pattern([candidate], fit_of), rank_by_pattern([candidate], fit_of, [measured])
+    assert alone.pattern is not None
+    assert helped.pattern is not None
+    assert helped.pattern.fit is alone.pattern.fit

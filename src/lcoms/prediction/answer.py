@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lcoms.diffraction.fit import PatternFitter
@@ -18,7 +19,7 @@ from lcoms.prediction.rank import rank_decoded, ranking_models, with_hull
 from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
-from lcoms.prediction.stages import Candidate
+from lcoms.prediction.stages import Candidate, Decoded
 
 
 def answer(
@@ -30,6 +31,7 @@ def answer(
     energy_models: EnergyModels | None,
     hull: Hull | None = None,
     pattern: PatternFitter | None = None,
+    fitted: Sequence[Decoded] = (),
 ) -> Prediction:
     """Return the ranked candidates, each with the probability that it is the known ground state.
 
@@ -38,6 +40,7 @@ def answer(
         energy_models: models used to relax and rank; None if nothing was relaxed.
         hull: of reference phases, for energies above it; None: the hull of the phases in the bundle.
         pattern: fitter of a measured powder pattern of the compound.
+        fitted: templates chosen by the pattern, in the cells that fit it.
     """
     kept = decoded.crystals[: spec.n_decoded]
     if relaxed is None:
@@ -55,7 +58,7 @@ def answer(
     if pattern is None:
         candidates = bundle.calibration.state(candidates, spec, models, decoded.left_out[0])
     else:
-        candidates = rank_by_pattern(candidates, pattern)
+        candidates = rank_by_pattern(candidates, pattern, [one.crystal for one in fitted])
     hull = hull or shipped_hull(decoded.composition, bundle.phases, spec)
     candidates = candidates if hull is None else list(with_hull(candidates, hull))
     candidates, contradictions = satisfying(candidates, spec.constraints, decoded.composition)

@@ -21,16 +21,26 @@ from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.reading import read_pattern
 from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.stages import Candidate, PatternMatch
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import same_space_group, space_group_number
 
 SYMPREC = 0.05  # angstrom; relaxed crystals obey their symmetry to about this distance
 
 
-def rank_by_pattern(candidates: Sequence[Candidate], fitter: PatternFitter) -> list[Candidate]:
+def rank_by_pattern(
+    candidates: Sequence[Candidate], fitter: PatternFitter, unrelaxed: Sequence[Crystal] = ()
+) -> list[Candidate]:
     """Return the candidates with their fits, most probable first; those that cannot be fitted come last.
 
     The probabilities assume that one of the candidates gave the pattern.
+
+    Args:
+        unrelaxed: crystals in cells that fit the pattern. A relaxed cell can be too far from the measured one to be
+            refined, that of a layered compound by more than 5 %, so a candidate is fitted from those that have its
+            structure, too.
     """
-    matched = [_matched(candidate, fitter) for candidate in candidates]
+    matched = [_matched(candidate, fitter, unrelaxed) for candidate in candidates]
     fitted = [candidate for candidate in matched if candidate.pattern is not None and candidate.has_energy]
     rest = [candidate for candidate in matched if candidate.pattern is None or not candidate.has_energy]
     logs = np.array([
@@ -70,8 +80,15 @@ def pattern_sentence(candidates: Sequence[Candidate]) -> str:
     return verdict([candidate.pattern.fit for candidate in candidates if candidate.pattern is not None])
 
 
-def _matched(candidate: Candidate, fitter: PatternFitter) -> Candidate:
+def _matched(candidate: Candidate, fitter: PatternFitter, unrelaxed: Sequence[Crystal]) -> Candidate:
+    same = [
+        crystal
+        for crystal in unrelaxed
+        if matches(crystal, candidate.crystal, STRICT)
+        and same_space_group(space_group_number(crystal), candidate.space_group)
+    ]
     try:
-        return replace(candidate, pattern=PatternMatch(fitter.fit(candidate.crystal, symprec=SYMPREC), 0.0))
+        fits = [fitter.fit(crystal, symprec=SYMPREC) for crystal in (candidate.crystal, *same)]
     except ConfigError:  # an element without tabulated scattering factors
         return candidate
+    return replace(candidate, pattern=PatternMatch(max(fits, key=log_likelihood), 0.0))

@@ -41,7 +41,7 @@ from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.relaxing import Relaxer
 from lcoms.prediction.result import Prediction, Task
 from lcoms.prediction.spec import PredictionSpec
-from lcoms.prediction.stages import Candidate, Proposal, Relaxed
+from lcoms.prediction.stages import Candidate, Decoded, Proposal, Relaxed
 from lcoms.prediction.vibrations import with_phonons
 from lcoms.structure.crystal import Composition, Crystal
 
@@ -168,7 +168,8 @@ class Predictor:
             further = pattern_templates(task.composition, self.bundle, self.spec, task.pattern)
             alone = replace(nothing_decoded(task.composition), direct=tuple(further))
             again = None if relaxed is None else joined(relaxed, self.relax([alone], tell=tell)[0])
-            made = self.finish(with_direct(decoded, further), again, hull=task.hull, pattern=task.pattern)
+            every = with_direct(decoded, further)
+            made = self.finish(every, again, hull=task.hull, pattern=task.pattern, fitted=further)
         return with_phonons(made, self.oracle, tell)
 
     def propose(self, composition: Composition, generator: torch.Generator) -> list[Proposal]:
@@ -239,7 +240,10 @@ class Predictor:
         *,
         hull: Hull | None = None,
         pattern: PatternFitter | None = None,
+        fitted: Sequence[Decoded] = (),
     ) -> Prediction:
         """Return the ranked candidates, each with the probability that it is the known ground state."""
         models = self.energy_models
-        return answer(decoded, relaxed, self.bundle, self.spec, energy_models=models, hull=hull, pattern=pattern)
+        return answer(
+            decoded, relaxed, self.bundle, self.spec, energy_models=models, hull=hull, pattern=pattern, fitted=fitted
+        )
