@@ -1,4 +1,4 @@
-"""Whether options lie where they make sense, in the same words for all configurations."""
+"""Checks of the ranges of options, with the same messages for all configurations."""
 
 from __future__ import annotations
 
