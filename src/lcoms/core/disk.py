@@ -278,10 +278,10 @@ def require_writable(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of what stands in a file, as hexadecimal digits.
+    """Return the SHA-256 of the contents of a file, as hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

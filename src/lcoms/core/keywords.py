@@ -12,7 +12,7 @@ from lcoms.core.errors import UnknownOptionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-ALIKE = 0.6  # minimum of difflib's ratio for a suggestion
+ALIKE = 0.6  # least difflib ratio for a suggestion
 
 
 def named_options(synonyms: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:

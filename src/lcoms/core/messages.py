@@ -43,7 +43,7 @@ class Tasks:
         return taken
 
     def answer(self, number: int, answer: Any) -> None:
-        """Answer a task."""
+        """Send the result of a task."""
         self._send(Kind.ANSWER, (number, answer))
 
     def error(self, number: int, error: Exception) -> None:

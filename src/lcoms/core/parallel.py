@@ -65,7 +65,7 @@ def parallel_map(
 
 
 def serve_each(setup: tuple[Callable[[Any], Any], Callable[..., None] | None, tuple[Any, ...]], tasks: Tasks) -> None:
-    """A service that calls a function with each task."""
+    """Serve tasks by calling a function with each of them."""
     function, prepare, arguments = setup
     try:
         if prepare is not None:

@@ -248,7 +248,7 @@ class Pool(Closing, Generic[T, A]):
             worker.held.clear()
 
     def _take_unfinished(self) -> list[_Entry]:
-        """All tasks without an answer; those that wait do so no longer."""
+        """Return all tasks without a result, and empty the queues."""
         held = (entry for worker in self._workers for entry in worker.held.values())
         unfinished = [*self._waiting, *self._suspects, *held]
         self._waiting.clear()
