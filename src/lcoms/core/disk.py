@@ -239,7 +239,7 @@ def lock(file: IO[bytes], *, shared: bool = False, wait: bool = False) -> bool |
 
     Args:
         shared: share the lock with others that share it.
-        wait: until the file is free.
+        wait: wait until the file is free.
 
     Returns:
         Whether it is locked now.

@@ -134,7 +134,7 @@ def _download_part(file: SourceFile, part: Path, retries: int, wait: float, repo
             if isinstance(error, OSError) and error.errno in LOCAL_ERRORS:
                 raise DownloadError(f"{part} cannot be written: {str(error.strerror).lower()}.") from error
             problem = str(getattr(error, "reason", "") or error or type(error).__name__)
-        # Retries are not counted while progress is made; a download that restarts each time makes none.
+        # Progress resets the count; a download that restarts each time makes none, however far it gets.
         failures = 1 if transfer.resumed and _size(part) > before else failures + 1
         if failures > retries:
             raise DownloadError(

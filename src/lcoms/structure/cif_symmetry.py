@@ -112,7 +112,7 @@ def _candidate(setting: Setting, cost: float = 0.0) -> Candidate:
 
 
 def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]]:
-    """Return candidates of the stated symbols, the symbol behind each space group number, and remarks."""
+    """Return candidates of the stated symbols, the statement behind each space group number, and remarks."""
     hall, name, number = (_given(block.value(*names)) for names in (HALL, NAME, NUMBER))
     name, beside = without_number(name)
     number = number or beside
