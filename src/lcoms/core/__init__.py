@@ -1,1 +1,1 @@
-"""What everything stands on: errors, configuration, files."""
+"""Foundations of all other packages: errors, configuration, files."""

@@ -1,4 +1,4 @@
-"""Whether options lie where they make sense, in the same words for all configurations."""
+"""Checks of the ranges of options, with the same messages for all configurations."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def require(
     not_negative: Iterable[str] = (),
     one_of: Mapping[str, tuple[str, ...]] | None = None,
 ) -> None:
-    """Check the options of a configuration by their names; those that are None are not given, and pass.
+    """Check the options of a configuration by their names; options that are None pass.
 
     Args:
-        what: the options are of, such as training; left out where their names say it.
+        what: subject of the options, such as training; empty if their names suffice.
 
     Raises:
-        ConfigError: the first that does not hold, NaN included.
+        ConfigError: names the first invalid option, NaN included.
     """
     option = f"{what} option " if what else ""
     for names, holds, rule in (

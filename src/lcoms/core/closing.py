@@ -1,4 +1,4 @@
-"""What is used with `with` and closed on leaving, whatever the reason."""
+"""Objects used in a `with` statement and closed on leaving it for any reason."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Opened = TypeVar("Opened", bound="Closing")
 
 
 class Closing(ABC):
-    """Something open that `close` ends."""
+    """An open object that `close` ends."""
 
     @abstractmethod
     def close(self) -> None:
-        """End it; nothing else may be asked of it afterwards."""
+        """Close the object, which must not be used afterwards."""
 
     def __enter__(self: Opened) -> Opened:
         return self

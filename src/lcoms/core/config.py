@@ -1,7 +1,7 @@
-"""Configurations: frozen dataclasses to and from plain dicts, and `key=value` overrides.
+"""Configurations: conversion of frozen dataclasses to and from plain dicts, and `key=value` overrides.
 
-A field may be a bool, int, float, str, Path, Enum, Literal, tuple, list, dict, another dataclass, or one of these or
-None. Unknown keys are errors that name the nearest known one. A dict made here can be written as JSON.
+A field may be a bool, int, float, str, Path, Enum, Literal, tuple, list, dict, another dataclass, or a union of one of
+these with None. Unknown keys are errors that name the closest known one. Dicts made here can be written as JSON.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text that somebody else wrote.
+    """Return the value of a JSON text from an untrusted source.
 
     Raises:
-        ValueError: it is no JSON, nested deeper than can be read, or holds a whole number beyond any float.
+        ValueError: the text is not JSON, is nested too deeply, or contains an integer beyond the range of a float.
     """
     try:
         return json.loads(text, parse_int=parse_whole)
@@ -39,10 +39,10 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_whole(digits: str) -> int:
-    """A whole number of a JSON text.
+    """Return an integer of a JSON text.
 
     Raises:
-        ValueError: it has more digits than a float can hold.
+        ValueError: it has more digits than a float can represent.
     """
     if len(digits) > MOST_DIGITS:
         raise ValueError(f"a number of {len(digits)} digits")
@@ -50,31 +50,31 @@ def parse_whole(digits: str) -> int:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass instance as nested dicts, lists, numbers, texts and None, ready for JSON.
+    """Return a dataclass instance as nested dicts, lists, numbers, strings and None, ready for JSON.
 
     Raises:
-        ConfigError: a value has no form in JSON.
+        ConfigError: a value cannot be represented in JSON.
     """
     return {field.name: _plain(getattr(config, field.name), field.name) for field in dataclasses.fields(config)}
 
 
 def from_dict(cls: type[Config], mapping: Mapping[str, Any]) -> Config:
-    """The dataclass `cls` built from a mapping; keys that are left out keep their defaults.
+    """Return the dataclass `cls` built from a mapping; missing keys keep their defaults.
 
-    Files may be older than the names of today: what a class says under RENAMED, by its old name, is read as well.
+    Older files may have older names: those that a class lists under RENAMED are read as well.
 
     Raises:
-        ConfigError: an unknown or missing key, or a value of the wrong kind.
+        ConfigError: an unknown or missing key, or a value of the wrong type.
     """
     config: Config = _build(cls, mapping, "")
     return config
 
 
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
-    """A new configuration with texts such as `learning_rate=1e-3` or `encoder.n_layers=4` applied in order.
+    """Return a new configuration with overrides such as `learning_rate=1e-3` or `encoder.n_layers=4` applied in order.
 
     Raises:
-        ConfigError: a text without `=`, an unknown key, or a value that cannot be converted.
+        ConfigError: an override without `=`, an unknown key, or a value that cannot be converted.
     """
     for text in overrides:
         key, sign, value = text.partition("=")
@@ -85,10 +85,10 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
 
 
 def read_range(text: str, option: str) -> tuple[int, int]:
-    """The ends of a range of whole numbers such as 1-4; 2 alone is both.
+    """Return the ends of a range of integers such as 1-4; 2 alone is both ends.
 
     Raises:
-        ConfigError: another text.
+        ConfigError: the text is neither.
     """
     found = re.fullmatch(r"\s*(\d{1,3})\s*(?:-\s*(\d{1,3})\s*)?", text)
     if found is None:
@@ -150,7 +150,7 @@ def _override(config: Any, path: list[str], value: str, where: str) -> Any:
 
 
 def _make(build: Any, where: str) -> Any:
-    """A dataclass's own checks may raise ValueError or TypeError: their text is shown as a ConfigError."""
+    """Call `build`; a ValueError or TypeError of a dataclass's own checks is raised as a ConfigError."""
     try:
         return build()
     except (ValueError, TypeError) as error:
@@ -158,7 +158,7 @@ def _make(build: Any, where: str) -> Any:
 
 
 def _convert(value: Any, hint: Any, where: str, *, from_text: bool) -> Any:
-    """`value` as `hint` says; texts from the command line are read more freely than values from JSON."""
+    """Return `value` converted to `hint`; strings from the command line are read more freely than values from JSON."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -215,7 +215,7 @@ def _convert_mapping(value: Any, args: tuple[Any, ...], where: str) -> Any:
         )
     if not args:
         return dict(value)
-    # JSON turns keys into texts, so that keys are read as freely as the command line's.
+    # JSON turns keys into strings, so keys are read as freely as on the command line.
     return {
         _convert(str(key), args[0], where, from_text=True): _convert(item, args[1], f"{where}.{key}", from_text=False)
         for key, item in value.items()
@@ -264,12 +264,12 @@ def _label(where: str) -> str:
 
 
 def merged(config: Config, options: Mapping[str, Any]) -> Config:
-    """A new configuration with some options chosen otherwise; groups of options are merged, not replaced.
+    """Return a new configuration with some options changed; groups of options are merged, not replaced.
 
-    A group that is None here is made from its defaults and what is given; None takes a group away where it may be.
+    A group that is None is created from its defaults and the given options; None removes an optional group.
 
     Raises:
-        ConfigError: an unknown key, or a value of the wrong kind.
+        ConfigError: an unknown key, or a value of the wrong type.
     """
     return _merge(config, options, "")
 

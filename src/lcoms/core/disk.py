@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever stops the program while it writes them."""
+"""Files that are complete or absent, whatever stops the program while it writes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # not on Windows: two runs there are not kept apart
+except ImportError:  # missing on Windows, where two runs are not kept apart
     _LOCKS = False
 else:
     _LOCKS = True
@@ -31,43 +31,43 @@ MACHINE = re.sub(r"\W", "_", platform.node())
 ASIDE = "-old"
 CAMPAIGN = "campaign.json"
 ATTEMPTS = 100
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h and fs.h
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # from Linux's fcntl.h and fs.h
 Content = str | bytes | memoryview
 
 
 def write_whole(path: Path, content: Content) -> None:
-    """Write a file under a name of this process first, and rename it once it is on disk.
+    """Write a file under a temporary name of this process, and rename it once it is on disk.
 
-    What was there before stays until then; two processes that write the same file leave that of one of them.
+    A previous file remains until then; if two processes write the same file, the result is that of one of them.
 
     Args:
-        path: folders above it are made.
+        path: parent folders are created.
         content: text is written as UTF-8.
 
     Raises:
-        OSError: it cannot be written; its `filename` is the path.
+        OSError: the file cannot be written; `filename` of the error is the path.
     """
     write_together(path.parent, {path.name: content})
 
 
 def write_pieces(path: Path, pieces: Iterable[str]) -> None:
-    """Write a file as `write_whole` does, from pieces of text that need not be in memory together.
+    """Write a file like `write_whole`, from pieces of text that need not be in memory together.
 
     Raises:
-        OSError: it cannot be written; its `filename` is the path.
+        OSError: the file cannot be written; `filename` of the error is the path.
     """
     write_together(path.parent, {path.name: pieces})
 
 
 def write_together(folder: Path, contents: Mapping[str, Content | Iterable[str]]) -> None:
-    """Write files as `write_whole` does, and rename none of them before all are on disk.
+    """Write files like `write_whole`, and rename none of them before all are on disk.
 
     Args:
-        folder: made with those above it.
+        folder: created with its parents.
         contents: by name, renamed in this order.
 
     Raises:
-        OSError: one cannot be written; its `filename` is the path.
+        OSError: a file cannot be written; `filename` of the error is its path.
     """
     path, parts = folder, {folder / name: _part(folder / name) for name in contents}
     try:
@@ -83,7 +83,7 @@ def write_together(folder: Path, contents: Mapping[str, Content | Iterable[str]]
         for path, part in parts.items():
             os.replace(part, path)
     except OSError as error:
-        error.filename = str(path)  # a full disk names no file, and the other name would tell nobody anything
+        error.filename = str(path)  # errors of a full disk name no file, and the temporary name would help nobody
         raise
     finally:
         for part in parts.values():
@@ -92,19 +92,19 @@ def write_together(folder: Path, contents: Mapping[str, Content | Iterable[str]]
 
 
 def replace_folder(folder: Path, contents: Mapping[str, Content], *, ours: Sequence[str]) -> None:
-    """Put a folder of files in the place of an older one, as a whole; what else the user keeps in it stays.
+    """Replace a folder of files as a whole; other files that the user keeps in it remain.
 
-    The new folder is written beside the old one and takes its name in one step where the system can exchange names
-    (Linux), else in two: whoever is stopped between these leaves the old one under a hidden name, and the next writer
-    puts it back. Of two writers at once one comes last, and the folder is all its own.
+    The new folder is written next to the old one and takes its name in one step if the system can exchange names
+    (Linux), otherwise in two: a process stopped between them leaves the old folder under a hidden name, and the next
+    writer restores it. Of two simultaneous writers, the folder is entirely that of the last.
 
     Args:
-        folder: made with those above it.
+        folder: created with its parents.
         contents: by name.
-        ours: patterns of names, such as rank-*.cif, of files that an earlier call may have written; they go.
+        ours: patterns of names, such as rank-*.cif, of files that an earlier call may have written; these are removed.
 
     Raises:
-        OSError: it cannot be written, and the old one is there as before; its `filename` is the path.
+        OSError: the folder cannot be written, and the old one is unchanged; `filename` of the error is the path.
     """
     try:
         folder = folder.resolve()
@@ -132,9 +132,9 @@ def replace_folder(folder: Path, contents: Mapping[str, Content], *, ours: Seque
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other writers of folders in this one waiting, where the file system has locks.
+    """Keep other writers of folders within this one waiting, if the file system has locks.
 
-    Without it a writer that finds the name gone, between another's two steps, would carry over nothing of the user's.
+    Otherwise a writer that finds the name missing between the two steps of another would drop the user's files.
     """
     if not _LOCKS:
         yield
@@ -149,7 +149,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _take_over(old: Path, new: Path, names: Collection[str], ours: Sequence[str]) -> None:
-    """Copy what is not ours from the old folder, so that nothing of it is lost whenever this stops."""
+    """Copy files that are not ours from the old folder, so that none is lost whenever this stops."""
     for path in sorted(old.iterdir()) if old.exists() else ():
         if path.name in names or any(fnmatch(path.name, pattern) for pattern in ours):
             continue
@@ -160,13 +160,13 @@ def _take_over(old: Path, new: Path, names: Collection[str], ours: Sequence[str]
 
 
 def _take_place(part: Path, folder: Path) -> None:
-    """Rename the part to the folder, whatever stands there now or comes there meanwhile."""
+    """Rename the part to the folder, whatever has that name now or takes it meanwhile."""
     for _ in range(ATTEMPTS):
         if folder.exists():
-            if _exchange(part, folder):  # what was there goes with the part
+            if _exchange(part, folder):  # the old folder is removed with the part
                 return
             aside = _part(folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}{ASIDE}"))
-            with suppress(FileNotFoundError):  # another writer was quicker
+            with suppress(FileNotFoundError):  # another writer was faster
                 os.rename(folder, aside)
         else:
             aside = part
@@ -177,7 +177,7 @@ def _take_place(part: Path, folder: Path) -> None:
                 with suppress(OSError):
                     os.rename(aside, folder)
                 raise
-            continue  # another writer's came between
+            continue  # another writer's folder came between
         finally:
             if aside != part:
                 shutil.rmtree(aside, ignore_errors=True)
@@ -186,7 +186,7 @@ def _take_place(part: Path, folder: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Whether two names were exchanged in one step; False where the system or the file system cannot."""
+    """Exchange two names in one step; return False if the system or the file system cannot."""
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):  # not on Linux
@@ -195,7 +195,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def sync(folder: Path) -> None:
-    """Make new names in a folder durable, where the system can."""
+    """Make new names in a folder durable, if the system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -205,10 +205,10 @@ def sync(folder: Path) -> None:
 
 
 def require_no_campaign(folder: Path) -> None:
-    """Find out whether results that are of no campaign would come among those of one.
+    """Check that results of no campaign would not be mixed with those of one.
 
     Raises:
-        ConfigError: the folder is that of a campaign, or stands directly in one.
+        ConfigError: the folder is that of a campaign, or directly within one.
     """
     for place in (folder, folder.absolute().parent):
         with suppress(OSError, ValueError):
@@ -220,10 +220,10 @@ def require_no_campaign(folder: Path) -> None:
 
 
 def append(file: FileIO, path: Path, line: bytes) -> None:
-    """Write to the end of a file that was opened without a buffer; on disk when this returns.
+    """Append to a file that was opened without a buffer; the line is on disk when this returns.
 
     Raises:
-        OSError: it cannot be written, or not to its end; its `filename` is the path.
+        OSError: the line cannot be written completely; `filename` of the error is the path.
     """
     try:
         while line:
@@ -235,14 +235,14 @@ def append(file: FileIO, path: Path, line: bytes) -> None:
 
 
 def lock(file: IO[bytes], *, shared: bool = False, wait: bool = False) -> bool | None:
-    """Hold a file against other processes until it is closed; None where the system has no such locks.
+    """Lock a file against other processes until it is closed; None if the system has no such locks.
 
     Args:
-        shared: together with others that hold it so.
-        wait: until it is free.
+        shared: share the lock with others that share it.
+        wait: wait until the file is free.
 
     Returns:
-        Whether it is held now.
+        Whether it is locked now.
 
     Raises:
         OSError: with `wait`, the file system has no locks.
@@ -261,10 +261,10 @@ def lock(file: IO[bytes], *, shared: bool = False, wait: bool = False) -> bool |
 
 
 def require_writable(path: Path) -> None:
-    """Find out before hours of work whether their result can be written.
+    """Check, before hours of work, that the result can be written.
 
     Raises:
-        OSError: it cannot; its `filename` is the path.
+        OSError: it cannot; `filename` of the error is the path.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -278,10 +278,10 @@ def require_writable(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of what stands in a file, as hexadecimal digits.
+    """Return the SHA-256 of the contents of a file, as hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -293,7 +293,7 @@ def _part(path: Path) -> Path:
 
 @lru_cache(maxsize=1024)
 def _sweep(folder: Path) -> None:
-    """Remove, once in the life of this process, what others of this machine left that were killed while they wrote."""
+    """Remove, once per process, what processes of this machine left behind when they were killed while writing."""
     for part in folder.glob(f".*.{MACHINE}-*.part"):
         with suppress(OSError, ValueError):
             if _lives(int(part.name.removesuffix(".part").rpartition("-")[2])):
@@ -303,14 +303,14 @@ def _sweep(folder: Path) -> None:
                 continue
             name, aside, _ = part.name[1:].rpartition(f"{ASIDE}.{MACHINE}-")
             whole = folder / name.rpartition(".")[0]
-            if aside and not whole.exists():  # the old folder, whose writer was stopped before the new one had its name
+            if aside and not whole.exists():  # the old folder of a writer stopped before the new one had its name
                 part.rename(whole)
             else:
                 shutil.rmtree(part, ignore_errors=True)
 
 
 def _lives(process: int) -> bool:
-    if os.name != "posix":  # where signal 0 is not a question
+    if os.name != "posix":  # where signal 0 would not be a mere test
         return True
     try:
         os.kill(process, 0)

@@ -1,4 +1,4 @@
-"""The exceptions we raise: each message says what was wrong and what to do instead."""
+"""Exceptions of lcoms: each message says what was wrong and what to do instead."""
 
 import errno
 
@@ -13,20 +13,20 @@ MACHINE = "the machine lacked something"
 
 
 def is_want(error: BaseException) -> bool:
-    """Whether the machine lacked something (memory, room, file handles), so that another try may succeed."""
+    """Return whether the machine lacked something (memory, disk space, file handles), so that a retry may succeed."""
     chain: BaseException | None = error
     while chain is not None:
         if isinstance(chain, MemoryError) or (isinstance(chain, OSError) and chain.errno in WANT_ERRORS):
             return True
         named = isinstance(chain, RuntimeError | OSError | ImportError | SystemError)
         if named and any(words in str(chain).lower() for words in WANT_WORDS):
-            return True  # PyTorch, threading and the loader of libraries have no type of their own for it
+            return True  # PyTorch, threading and the library loader have no exception type for this
         chain = chain.__cause__
     return False
 
 
 class LcomsError(Exception):
-    """Base of every error that a user can cause and mend; the command line shows its text and exits with 2."""
+    """Base of every error that a user can cause and correct; the command line shows its text and exits with 2."""
 
 
 class FormulaError(LcomsError):
@@ -38,15 +38,15 @@ class CrystalError(LcomsError):
 
 
 class FileFormatError(LcomsError):
-    """A file that cannot be read as what its name or content says it is."""
+    """A file that cannot be read as the format that its name or content indicates."""
 
 
 class DataError(LcomsError):
-    """A data set or store that is missing, damaged or unfit for what was asked."""
+    """A data set or store that is missing, damaged or unsuitable for the request."""
 
 
 class DownloadError(LcomsError):
-    """A download that failed, was cut short or does not match its checksum."""
+    """A download that failed, is incomplete or does not match its checksum."""
 
 
 class WeightsError(LcomsError):
@@ -54,7 +54,7 @@ class WeightsError(LcomsError):
 
 
 class ConfigError(LcomsError):
-    """An option that does not exist or has a value that cannot be used."""
+    """An option that does not exist or has an unusable value."""
 
 
 class UnknownOptionError(ConfigError, TypeError):
@@ -62,4 +62,4 @@ class UnknownOptionError(ConfigError, TypeError):
 
 
 class OracleError(LcomsError):
-    """An energy model that is not installed, not known, or unfit for the elements it is asked about."""
+    """An energy model that is not installed, unknown, or unsuitable for the requested elements."""

@@ -1,4 +1,4 @@
-"""Figures of matplotlib as files that are whole or not there."""
+"""Figures of matplotlib as files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DOTS_PER_INCH = 150
 
 
 def check_figure(path: Path) -> None:
-    """Raises ConfigError where a figure of the name's kind cannot be written."""
+    """Raise ConfigError if the name does not end in a supported format of figures."""
     if path.suffix.lower() not in KINDS:
         raise ConfigError(f"{path}: figures are written as {', '.join(KINDS)}; end the name with one of them.")
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write it in the kind that the name ends with.
+    """Write a figure in the format given by the extension of the name.
 
     Raises:
-        ConfigError: there is no such kind.
-        OSError: it cannot be written.
+        ConfigError: the format is not supported.
+        OSError: the file cannot be written.
     """
     check_figure(path)
     buffer = BytesIO()

@@ -1,4 +1,4 @@
-"""In what the options of an earlier run differ from those of this one, told in the words of the options."""
+"""Differences between the options of an earlier run and of this one, in terms of the options."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ MOST = 3
 
 
 def differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
-    """Options that differ, with both values; at most three of them.
+    """Return the options that differ, with both values; at most three.
 
     Args:
-        theirs: as read from JSON.
-        ours: the same.
-        name: of the option that the two are values of.
+        theirs: options of the earlier run, as read from JSON.
+        ours: options of this run, in the same form.
+        name: name of the option whose values these are.
     """
     if isinstance(theirs, dict) and isinstance(ours, dict):
         names = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]

@@ -1,7 +1,7 @@
-"""Entries in a file, one line of JSON each, on disk before the next begins: whatever kills the run, they are there.
+"""Entries in a file, one line of JSON each, on disk before the next begins, so that they survive a killed run.
 
-A last line that was cut short, by whatever killed the run, is dropped. `Journal` belongs to one run at a time,
-`SharedJournal` to all that append to it.
+An incomplete last line of a killed run is dropped. `Journal` belongs to one run at a time, `SharedJournal` to all runs
+that append to it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, CrystalError, Co
 
 
 class Journal(Closing, Generic[T]):
-    """A file of entries, open for one run; use it with `with`.
+    """A file of entries, open for one run; use it in a `with` statement.
 
     Args:
-        path: the file; made where there is none.
-        encode: makes an entry ready for JSON.
-        decode: makes an entry of what was read; ValueError, KeyError, TypeError, CrystalError or ConfigError where it
-            is none.
-        what: an entry is, for the sentence about a line that is none.
-        header: what the first line must say, such as the options of the run; None: there is no such line.
+        path: the file; created if missing.
+        encode: converts an entry to JSON-ready values.
+        decode: converts values that were read to an entry; raises ValueError, KeyError, TypeError, CrystalError or
+            ConfigError if they are none.
+        what: noun for an entry, used in the message about an invalid line.
+        header: required content of the first line, such as the options of the run; None if there is no such line.
 
     Raises:
-        ConfigError: another run uses the file, or it is of a run with another header.
-        DataError: the file holds something else.
+        ConfigError: another run uses the file, or it belongs to a run with another header.
+        DataError: the file contains something else.
     """
 
     def __init__(
@@ -64,20 +64,20 @@ class Journal(Closing, Generic[T]):
         self._file.close()
 
     def read(self) -> list[T]:
-        """The entries that were there when the file was opened."""
+        """Return the entries that were present when the file was opened."""
         return list(self._found)
 
     def append(self, entry: T) -> None:
-        """Store an entry; on disk when this returns."""
+        """Store an entry; it is on disk when this returns."""
         append(self._file, self._path, to_line(self._encode(entry)))
 
     def _open(self) -> list[T]:
-        """Read the file, and cut off a last line that is not whole."""
+        """Read the file, and cut off an incomplete last line."""
         self._file.seek(0)
         content = self._file.read()
         whole = whole_lines(content)
         header = b"" if self._header is None else to_line(self._header)
-        if not whole and header.startswith(content):  # new, or killed while it wrote the first line
+        if not whole and header.startswith(content):  # new, or killed while writing the first line
             self._file.truncate(0)
             append(self._file, self._path, header)
             return []
@@ -91,7 +91,7 @@ class Journal(Closing, Generic[T]):
         return found
 
     def _compare(self, lines: list[bytes], ours: dict[str, Any]) -> None:
-        """Whether the first line is ours."""
+        """Raise an error unless the first line is our header."""
         try:
             found = parse_json(lines[0])
             theirs = {name: found[name] for name in ours}
@@ -103,10 +103,10 @@ class Journal(Closing, Generic[T]):
 
 
 class SharedJournal(Generic[T]):
-    """A file of entries that several runs append to, a lock for each line; lines that cannot be read are passed over.
+    """A file of entries that several runs append to, locked for each line; unreadable lines are skipped.
 
     Args:
-        path: the file; made at the first entry.
+        path: the file; created with the first entry.
         encode: as for `Journal`.
         decode: as for `Journal`.
     """
@@ -115,7 +115,7 @@ class SharedJournal(Generic[T]):
         self._path, self._encode, self._decode = path, encode, decode
 
     def read(self) -> list[T]:
-        """All entries that are there now; none where there is no file."""
+        """Return all entries present now; none if there is no file."""
         entries = []
         with suppress(FileNotFoundError):
             for line in self._path.read_bytes().split(b"\n"):
@@ -124,23 +124,23 @@ class SharedJournal(Generic[T]):
         return entries
 
     def append(self, entry: T) -> None:
-        """Store an entry; on disk when this returns.
+        """Store an entry; it is on disk when this returns.
 
         Raises:
-            OSError: it cannot be written; its `filename` is the path.
+            OSError: it cannot be written; `filename` of the error is the path.
         """
         line = to_line(self._encode(entry))
         with self._path.open("a+b", buffering=0) as file:
             lock(file, wait=True)
             if file.seek(0, os.SEEK_END):
                 file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # a line that a killed run cut short
+                if file.read(1) != b"\n":  # an incomplete line of a killed run
                     line = b"\n" + line
             append(file, self._path, line)
 
 
 def to_line(content: Any) -> bytes:
-    """One line of JSON.
+    """Return one line of JSON.
 
     Raises:
         ValueError: a number is not finite.
@@ -149,19 +149,19 @@ def to_line(content: Any) -> bytes:
 
 
 def whole_lines(content: bytes) -> bytes:
-    """The content up to its last end of a line."""
+    """Return the content up to its last line end."""
     return content[: content.rfind(b"\n") + 1]
 
 
 def parse_lines(lines: list[bytes], decode: Callable[[Any], T], path: Path, *, what: str, first: int = 1) -> list[T]:
-    """Entries of the lines of a file.
+    """Return the entries of the lines of a file.
 
     Args:
-        what: an entry is, for the sentence about a line that is none.
-        first: number of the first of the lines in the file.
+        what: noun for an entry, used in the message about an invalid line.
+        first: number in the file of the first of the lines.
 
     Raises:
-        DataError: a line is no entry.
+        DataError: a line is not an entry.
     """
     entries = []
     for number, line in enumerate(lines, first):

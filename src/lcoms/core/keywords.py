@@ -1,4 +1,4 @@
-"""Functions with many options: what is none of them is named, with the one that was probably meant."""
+"""Functions with many options: errors name an unknown option and the one that was probably meant."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lcoms.core.errors import UnknownOptionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-ALIKE = 0.6  # of difflib's ratio; words less alike are not guessed
+ALIKE = 0.6  # least difflib ratio for a suggestion
 
 
 def named_options(synonyms: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator for functions that say which option does not exist, and which may have been meant.
+    """Return a decorator for functions that report which option does not exist, and which may have been meant.
 
     Args:
-        synonyms: names that other programs or the command line have for options.
+        synonyms: names of options in other programs or on the command line.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:

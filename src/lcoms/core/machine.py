@@ -1,4 +1,4 @@
-"""What the machine must give before work begins, and what is said when it does not."""
+"""Requirements on the machine before work begins, and the messages if they are not met."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lcoms.core.errors import LcomsError
 
 ADDRESS_SPACE = 1_400_000_000  # bytes; loading PyTorch and the shipped weights takes 1.3e9
 FILE_HANDLES = 32
-KERNELS = 64  # kept of each kind; one takes about 0.7 MB, and a millisecond to make again
-KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # of oneDNN, and of PyTorch's door to it
+KERNELS = 64  # kept of each kind; each takes about 0.7 MB, and a millisecond to recompile
+KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # of oneDNN, and of PyTorch's interface to it
 WANT = "close other programs, ask for less (--processes, --n-relax), or raise the limit (ulimit -v, ulimit -n)"
 
 
 def release_memory() -> None:
-    """Give memory that is free back to the system, where the C library can; it would keep that of each prediction."""
+    """Return free memory to the system, if the C library can; it would keep that of each prediction."""
     import ctypes
 
     with suppress(OSError, AttributeError, TypeError):
@@ -24,20 +24,20 @@ def release_memory() -> None:
 
 
 def bound_kernel_caches() -> None:
-    """Few compiled kernels kept, where the environment does not say how many.
+    """Limit the number of cached kernels, unless the environment sets it.
 
-    PyTorch on a processor compiles one for every shape that a layer in half precision meets, and every composition
-    brings new shapes; it reads the numbers at the first such layer.
+    On a CPU, PyTorch compiles a kernel for every shape that a layer in half precision meets, and every composition
+    brings new shapes; it reads the limits at the first such layer.
     """
     for name in KERNEL_CACHES:
         os.environ.setdefault(name, str(KERNELS))
 
 
 def require_machine() -> None:
-    """Whether the limits of this process leave room for the libraries that predictions need.
+    """Check that the limits of this process leave room for the libraries that predictions need.
 
     Raises:
-        LcomsError: they do not; below these limits libraries fail with many lines, or wait without end.
+        LcomsError: they do not; below these limits libraries fail with long messages, or hang.
     """
     if sys.platform == "win32":
         return

@@ -1,4 +1,4 @@
-"""What a pool and its children say to each other: messages of bytes, each after its length in eight of them."""
+"""Messages between a pool and its children: bytes, each message preceded by its length in eight bytes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from multiprocessing.reduction import ForkingPickler
 from typing import IO, Any
 
 Service = Callable[[Any, "Tasks"], None]
-"""What a child does: called with what the pool was made with, it takes tasks and answers them until it is ended."""
+"""Work of a child: called with the setup of the pool, it takes tasks and answers them until it is killed."""
 
 
 class Kind(Enum):
-    """Of a message to the parent."""
+    """Kind of a message to the parent."""
 
-    READY = "ready"  # with the number of tasks that may be held at a time
-    FAILED = "failed"  # with the error for which no task can be done
+    READY = "ready"  # with the number of tasks that may be held at once
+    FAILED = "failed"  # with the error that prevents all tasks
     ANSWER = "answer"  # with a task's number and answer
-    ERROR = "error"  # with a task's number and the error that it met
+    ERROR = "error"  # with a task's number and its error
 
 
 class Tasks:
@@ -29,11 +29,11 @@ class Tasks:
         self._waiting, self._answers = waiting, answers
 
     def ready(self, room: int = 1) -> None:
-        """Say that tasks may come, and how many of them at a time."""
+        """Report that tasks may be sent, and how many at a time."""
         self._send(Kind.READY, room)
 
     def take(self, room: int = 1, *, wait: bool = True) -> list[tuple[int, Any]]:
-        """At most so many tasks, with their numbers; where none is there, none, or the next one that comes."""
+        """Return at most `room` tasks with their numbers; if there are none, none or, with `wait`, the next one."""
         taken: list[tuple[int, Any]] = []
         while len(taken) < room:
             try:
@@ -43,15 +43,15 @@ class Tasks:
         return taken
 
     def answer(self, number: int, answer: Any) -> None:
-        """Answer a task."""
+        """Send the result of a task."""
         self._send(Kind.ANSWER, (number, answer))
 
     def error(self, number: int, error: Exception) -> None:
-        """Say that a task cannot be done."""
+        """Report that a task cannot be done."""
         self._send(Kind.ERROR, (number, _portable(error)))
 
     def failed(self, error: Exception) -> None:
-        """Say that no task can be done."""
+        """Report that no task can be done."""
         self._send(Kind.FAILED, _portable(error))
 
     def _send(self, kind: Kind, content: Any) -> None:
@@ -59,12 +59,12 @@ class Tasks:
 
 
 def dumps(content: Any) -> bytes:
-    """As multiprocessing moves values between processes; functions and classes by their names."""
+    """Return a value as bytes, as multiprocessing does; functions and classes by their names."""
     return bytes(ForkingPickler.dumps(content))
 
 
 def loads(message: bytes) -> Any:
-    """What `dumps` was given, by a process of our own."""
+    """Return the value that one of our own processes passed to `dumps`."""
     return ForkingPickler.loads(message)
 
 
@@ -75,7 +75,7 @@ def send(stream: IO[bytes], message: bytes) -> None:
 
 
 def receive(stream: IO[bytes]) -> bytes | None:
-    """The next message; None where the stream has ended, also amid a message."""
+    """Return the next message; None if the stream has ended, even within a message."""
     length = stream.read(8)
     if len(length) < 8:
         return None
@@ -84,7 +84,7 @@ def receive(stream: IO[bytes]) -> bytes | None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error, or one with its text where it cannot be moved to another process."""
+    """Return the error, or one with its text if it cannot be moved to another process."""
     with suppress(Exception):
         loads(dumps(error))
         return error

@@ -1,4 +1,4 @@
-"""`map` on several processes: a function of a module, many items, the answers as they come."""
+"""`map` over several processes: a function of a module, many items, results as they arrive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lcoms.core.pool import Pool
 
 T = TypeVar("T")
 A = TypeVar("A")
-AHEAD = 3  # items a process that are under way or wait in its queue
+AHEAD = 3  # items per process that are in progress or in its queue
 
 
 class _Setup(NamedTuple):
@@ -31,17 +31,17 @@ def parallel_map(
     in_order: bool = True,
     attempts: int = 1,
 ) -> Iterator[A]:
-    """Answers to items, which are taken as they are needed; the children end with the iterator.
+    """Yield the results of items, which are taken as they are needed; the children end with the iterator.
 
     Args:
-        function: of a module; called in a child with one item.
-        prepare: of a module; called once in each child with `arguments`, before all else.
-        in_order: answers in the order of the items; otherwise as they come.
-        attempts: children that may die of an item before it is given up.
+        function: defined in a module; called in a child with one item.
+        prepare: defined in a module; called once in each child with `arguments`, before anything else.
+        in_order: yield results in the order of the items; otherwise as they arrive.
+        attempts: number of children that may die of an item before it is given up.
 
     Raises:
         WorkerDiedError: a child died of an item.
-        Exception: what the function or `prepare` raised.
+        Exception: whatever the function or `prepare` raised.
     """
     setup, left = _Setup(function, prepare, arguments), iter(items)
     with Pool[T, A](serve_each, setup, processes=processes, attempts=attempts) as pool:
@@ -65,7 +65,7 @@ def parallel_map(
 
 
 def serve_each(setup: tuple[Callable[[Any], Any], Callable[..., None] | None, tuple[Any, ...]], tasks: Tasks) -> None:
-    """A service that calls a function with each task."""
+    """Serve tasks by calling a function with each of them."""
     function, prepare, arguments = setup
     try:
         if prepare is not None:
@@ -78,5 +78,5 @@ def serve_each(setup: tuple[Callable[[Any], Any], Callable[..., None] | None, tu
         for number, task in tasks.take():
             try:
                 tasks.answer(number, function(task))
-            except Exception as error:  # the parent decides what becomes of it
+            except Exception as error:  # the parent decides how to handle it
                 tasks.error(number, error)

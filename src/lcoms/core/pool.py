@@ -1,8 +1,8 @@
-"""Child processes that share a queue of tasks. One that dies costs only the task that it dies of.
+"""Child processes that share a queue of tasks. If one dies, only the task that it died of is lost.
 
-A child is started without the working directory on its path, with one thread, and in a group of its own that is killed
-as a whole; it ends with its parent, whatever ends that, and Ctrl-C reaches the parent alone. Scripts need no guard
-against being run again, for the child does not import them.
+A child is started without the working directory on its path, with one thread, and in its own process group, which is
+killed as a whole; it ends with its parent, whatever ends that, and Ctrl-C reaches only the parent. Scripts need no
+`__main__` guard, because the child does not import them.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from lcoms.core.messages import Kind, Service, dumps, loads, receive, send
 T = TypeVar("T")
 A = TypeVar("A")
 MAX_DEATHS_AT_START = 3
-KILLED = -9  # the code of a process that the system has ended
-EXIT_SECONDS = 10.0  # between the end of a child's answers and its own
+KILLED = -9  # exit code of a process killed by the system
+EXIT_SECONDS = 10.0  # between the end of a child's output and its exit
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 class WorkerDiedError(LcomsError):
-    """The process that worked on a task died of it, as often as it was tried.
+    """The process that worked on a task died of it in every attempt.
 
     Attributes:
-        code: with which it ended; negative: the signal that killed it.
-        how: it ended, in words.
+        code: its exit code; if negative, the signal that killed it.
+        how: how it ended, in words.
     """
 
     def __init__(self, code: int) -> None:
@@ -50,7 +50,7 @@ class StartError(LcomsError):
     """Processes end before they are ready for any task.
 
     Attributes:
-        code: with which the last one ended.
+        code: exit code of the last one.
     """
 
     def __init__(self, code: int) -> None:
@@ -60,7 +60,7 @@ class StartError(LcomsError):
 
 @dataclass(eq=False)
 class _Entry:
-    """A task on its way."""
+    """A task in progress or waiting."""
 
     number: int
     task: Any
@@ -70,21 +70,21 @@ class _Entry:
 
 @dataclass(eq=False)
 class _Worker:
-    """One child, and what it holds."""
+    """One child, and the tasks that it holds."""
 
     process: subprocess.Popen[bytes]
     held: dict[int, _Entry] = field(default_factory=dict)
-    room: int = 0  # none before it is ready
+    room: int = 0  # 0 before it is ready
     alone: bool = False  # it holds a task that a child may have died of
 
     def send(self, content: Any) -> None:
-        """A child that is dead is noticed by its reader."""
+        """Send a message to the child; a dead child is noticed by its reader."""
         assert self.process.stdin is not None
         with suppress(OSError):
             send(self.process.stdin, dumps(content))
 
     def stop(self) -> int:
-        """End the process with all that it has started, wait for it, and tell its code."""
+        """Kill the process with all that it has started, wait for it, and return its exit code."""
         if os.name == "posix":
             with suppress(OSError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -97,15 +97,15 @@ class _Worker:
 
 
 class Pool(Closing, Generic[T, A]):
-    """Children that do tasks; use it with `with`. Its methods may be called from any thread.
+    """Children that do tasks; use it in a `with` statement. Its methods may be called from any thread.
 
-    A child that dies gives its tasks back. Each of these is then tried alone; one that `attempts` children die of alone
-    is given up with WorkerDiedError.
+    A child that dies returns its tasks. Each is then tried alone; a task that `attempts` children die of alone is given
+    up with WorkerDiedError.
 
     Args:
-        service: what a child does; a function of a module.
-        setup: what it is called with beside the tasks.
-        processes: how many at the most; a child is started when there is a task for it.
+        service: work of a child; a function of a module.
+        setup: its argument in addition to the tasks.
+        processes: maximum number of children; each is started when there is a task for it.
     """
 
     def __init__(self, service: Service, setup: Any, *, processes: int, attempts: int = 1) -> None:
@@ -121,11 +121,11 @@ class Pool(Closing, Generic[T, A]):
         self._n_tasks = self._early_deaths = 0
 
     def submit(self, task: T) -> Future[A]:
-        """Begin a task.
+        """Submit a task.
 
         Returns:
-            Its answer. It raises what the service told as the task's error, WorkerDiedError where processes died of it,
-            StartError or the service's own error where no task can be done at all.
+            Future of its result. It raises the error that the service reported for the task, WorkerDiedError if
+            processes died of it, StartError or the service's own error if no task can be done at all.
         """
         future: Future[A] = Future()
         with self._lock:
@@ -141,7 +141,7 @@ class Pool(Closing, Generic[T, A]):
         return future
 
     def close(self) -> None:
-        """End the children without waiting for what is under way; its futures are cancelled."""
+        """End the children without waiting for tasks in progress, whose futures get an error."""
         with self._lock:
             self._closed = True
             left = self._take_unfinished()
@@ -157,7 +157,7 @@ class Pool(Closing, Generic[T, A]):
 
     @property
     def pids(self) -> list[int]:
-        """Of the children that live now."""
+        """Process ids of the children alive now."""
         with self._lock:
             return [worker.process.pid for worker in self._workers]
 
@@ -177,20 +177,20 @@ class Pool(Closing, Generic[T, A]):
         reader.start()
 
     def _read(self, worker: _Worker) -> None:
-        """Take what a child says until it ends, in a thread of its own."""
+        """Receive the messages of a child until it ends, in a separate thread."""
         assert worker.process.stdout is not None
         with worker.process.stdout as answers:
             while (message := receive(answers)) is not None:
                 try:
                     self._locked(self._take, worker, *loads(message))
-                except Exception as error:  # an answer that cannot be read here
+                except Exception as error:  # a message that cannot be read here
                     self._locked(self._take, worker, Kind.FAILED, error)
         with suppress(subprocess.TimeoutExpired):
             worker.process.wait(timeout=EXIT_SECONDS)
         self._locked(self._bury, worker, worker.stop())
 
     def _locked(self, act: Callable[..., None], worker: _Worker, *content: Any) -> None:
-        """Act on what a child said, and settle futures when nothing is locked, as they may call for more."""
+        """Act on a message of a child, and settle futures without the lock, since their callbacks may submit more."""
         with self._lock:
             if worker in self._workers:
                 act(worker, *content)
@@ -211,7 +211,7 @@ class Pool(Closing, Generic[T, A]):
             self._settle(future.set_result if kind is Kind.ANSWER else future.set_exception, answer)
 
     def _feed(self) -> None:
-        """Keep the children busy; suspects are given out one at a time, to a child with nothing else."""
+        """Keep the children busy; suspects are given out one at a time, to a child without other tasks."""
         for worker in self._workers:
             if self._suspects and worker.room and not worker.held:
                 worker.alone = True
@@ -240,7 +240,7 @@ class Pool(Closing, Generic[T, A]):
             self._start()
 
     def _fail(self, error: Exception) -> None:
-        """No task can be done: all that are there end with the error."""
+        """End all tasks with the error, since none can be done."""
         self._failed = error
         for entry in self._take_unfinished():
             self._settle(entry.future.set_exception, error)
@@ -248,7 +248,7 @@ class Pool(Closing, Generic[T, A]):
             worker.held.clear()
 
     def _take_unfinished(self) -> list[_Entry]:
-        """All tasks without an answer; those that wait do so no longer."""
+        """Return all tasks without a result, and empty the queues."""
         held = (entry for worker in self._workers for entry in worker.held.values())
         unfinished = [*self._waiting, *self._suspects, *held]
         self._waiting.clear()
@@ -260,9 +260,9 @@ class Pool(Closing, Generic[T, A]):
 
 
 def child_environment() -> dict[str, str]:
-    """For a Python process of ours: our modules, no module of the working directory, one thread.
+    """Return the environment of our Python processes: our modules, none of the working directory, one thread.
 
-    The working directory stays where PYTHONPATH names it, or where it is what this package was imported from.
+    The working directory is kept if PYTHONPATH names it, or if this package was imported from it.
     """
     here, named = Path.cwd(), os.environ.get("PYTHONPATH", "").split(os.pathsep)
     wanted = {str(Path(__file__).parents[2]), *filter(None, named)}

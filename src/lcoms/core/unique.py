@@ -1,4 +1,4 @@
-"""Items that are the same, by a relation that need not be an equality: crystals that match, orbits that overlap."""
+"""Items that are the same by a relation that need not be an equality: crystals that match, orbits that overlap."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 def grouped(items: Iterable[T], same: Callable[[T, T], bool]) -> list[list[T]]:
-    """Items together with the first earlier one that they are the same as, which stands first in its group.
+    """Return groups of items; each item joins the first group whose first item is the same.
 
     Args:
-        same: called with the first of a group and a later item.
+        same: called with the first item of a group and a later item.
     """
     groups: list[list[T]] = []
     for item in items:
@@ -25,11 +25,11 @@ def grouped(items: Iterable[T], same: Callable[[T, T], bool]) -> list[list[T]]:
 
 
 def unique(items: Iterable[T], same: Callable[[T, T], bool], *, most: int | None = None) -> list[T]:
-    """Items without those that are the same as an earlier one that was taken.
+    """Return the items that are not the same as an earlier one that was kept.
 
     Args:
-        same: called with a taken and a later item.
-        most: so many are taken at the most, and no further item is looked at.
+        same: called with a kept and a later item.
+        most: maximum number of items kept; further items are not consumed.
     """
     taken: list[T] = []
     left = iter(items)

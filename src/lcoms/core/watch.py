@@ -1,6 +1,6 @@
-"""Long work says how far it is, from any depth, to whoever watches; a watcher that raises ends the work.
+"""Progress of long work, reported from any depth to a watcher; a watcher that raises ends the work.
 
-What is watched belongs to one thread and one call (a context variable), so that no function in between hands it on.
+The watcher belongs to one thread and one call (a context variable), so that no function in between passes it on.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 Watcher = Callable[[int, int], None]
-"""Takes how many parts are done, and of how many."""
+"""Called with the number of parts done and the total."""
 
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 @contextmanager
 def watched_by(watcher: Watcher) -> Iterator[None]:
-    """Work within the block tells this watcher, and no other."""
+    """Report work within the block to this watcher, and no other."""
     token = _watcher.set(watcher)
     try:
         yield
@@ -26,6 +26,6 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
 
 
 def going_on(done: int, total: int) -> None:
-    """So many parts of all are done; raises what the watcher raises."""
+    """Report the number of parts done and the total; raises what the watcher raises."""
     if (watcher := _watcher.get()) is not None:
         watcher(done, total)

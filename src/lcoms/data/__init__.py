@@ -1,1 +1,1 @@
-"""Data sets: fetched, read, checked and kept in a columnar store on disk."""
+"""Data sets: downloaded, read, checked and kept in a columnar store on disk."""

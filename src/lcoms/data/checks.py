@@ -1,4 +1,4 @@
-"""The checks that a row passes on its way into a store, and the split by composition."""
+"""Checks of rows before they enter a store, and the split by composition."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """What is checked and how rows are split; all of it is written into the store.
+    """Settings of the checks and of the split, all of which are written into the store.
 
     Attributes:
         max_atoms: largest cell kept.
         min_distance: shortest distance allowed, angstrom, periodic copies included.
         min_volume: smallest volume per atom, cubic angstrom.
         max_volume: largest volume per atom, cubic angstrom.
-        max_formation_energy: largest absolute formation energy, eV/atom. Unknown ones are kept.
+        max_formation_energy: largest absolute formation energy, eV/atom. Rows without one are kept.
         exclude: reduced formulas to leave out.
-        reduce: bring every cell into its Niggli-reduced form.
-        val_fraction: share of the compositions that go into the validation split.
+        reduce: convert every cell to its Niggli-reduced form.
+        val_fraction: fraction of the compositions assigned to the validation split.
         seed: of the hash that splits compositions.
-        keep_split: keep the split that the source gives, but for `lcoms.data.splits`; compositions for which no row has
-            one are split by composition.
-        shard_rows: crystals after which a file of the store is closed.
+        keep_split: keep the split given by the source, except as described in `lcoms.data.splits`; compositions without
+            any given split are split by composition.
+        shard_rows: number of crystals after which a file of the store is closed.
     """
 
     max_atoms: int = 200
@@ -59,13 +59,13 @@ class IngestOptions:
 
 
 def split_of(key: str, *, seed: int, val_fraction: float) -> str:
-    """'val' for a fixed, random-looking share of the compositions (by `Composition.key`), else 'train'."""
+    """Return 'val' for a fixed pseudo-random fraction of compositions (by `Composition.key`), else 'train'."""
     hashed = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
     return "val" if int.from_bytes(hashed) < val_fraction * 2**64 else "train"
 
 
 def check(record: Record, options: IngestOptions) -> tuple[Crystal, bool]:
-    """The crystal of a record, reduced if asked for, and whether the Niggli reduction had to be replaced by another.
+    """Return the crystal of a record, reduced if requested, and whether another reduction had to replace Niggli's.
 
     Raises:
         RowError: with the reason to drop it.
@@ -97,7 +97,7 @@ def check(record: Record, options: IngestOptions) -> tuple[Crystal, bool]:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What became of some rows: those kept, in order, how many were dropped for which reason, and mended for which."""
+    """Result for several rows: those kept, in order, and counts of drops by reason and of corrections by topic."""
 
     kept: pa.RecordBatch
     n_rows: int
@@ -107,7 +107,7 @@ class Chunk:
 
 
 def process_chunk(parse: Callable[[Any], Record], rows: Sequence[Any], options: IngestOptions) -> Chunk:
-    """Read and check some raw rows; this is what workers do."""
+    """Read and check several raw rows; this is the task of a worker."""
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     dropped: Counter[str] = Counter()
     remarks: Counter[str] = Counter()
@@ -127,13 +127,13 @@ def process_chunk(parse: Callable[[Any], Record], rows: Sequence[Any], options: 
 
 
 def record_batch(columns: dict[str, list[Any]]) -> pa.RecordBatch:
-    """Columns of Python values as rows of a store."""
+    """Return columns of Python values as rows of a store."""
     return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
 
 
 def _row(record: Record, crystal: Crystal, options: IngestOptions) -> dict[str, Any]:
     formula = crystal.composition.reduced_formula
-    if options.keep_split:  # what is empty is filled, and compositions are united, when all rows are known
+    if options.keep_split:  # empty splits are filled, and those of a composition united, once all rows are known
         split = record.split if record.split in SPLITS else ""
     else:
         split = split_of(crystal.composition.key, seed=options.seed, val_fraction=options.val_fraction)
@@ -154,10 +154,10 @@ def _row(record: Record, crystal: Crystal, options: IngestOptions) -> dict[str, 
 
 
 def read_formulas(lines: Iterable[str]) -> frozenset[str]:
-    """Reduced formulas of a text with one or more on a line; what follows a # is a comment.
+    """Return the reduced formulas of a text with one or more per line; # starts a comment.
 
     Raises:
-        FormulaError: one of them is no formula.
+        FormulaError: one of them is not a formula.
     """
     words = [word for line in lines for word in line.partition("#")[0].replace(",", " ").split()]
     return frozenset(Composition.from_formula(word).reduced_formula for word in words)

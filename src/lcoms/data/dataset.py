@@ -1,6 +1,6 @@
-"""Training batches from a store: every step's crystals follow from the seed and the number of the step alone.
+"""Training batches from a store: the crystals of a step depend only on the seed and the number of the step.
 
-So a run that is killed goes on exactly where it was, without any state of a data loader.
+A killed run therefore continues exactly where it stopped, without any state of a data loader.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ VOLUME_RANGE = (0.4, 4.0)
 
 
 class TrainingSteps(Dataset[list[CrystalBatch]]):
-    """Item number `step` is the list of batches of that step; crystals of one batch have equally many atoms.
+    """Item number `step` is the list of batches of that step; crystals of a batch have the same number of atoms.
 
     Args:
-        crystals: what to train on.
-        atoms_per_batch: about so many atoms in a batch.
-        max_crystals: in a batch of small cells.
-        batches_per_step: gradients of so many batches are added up.
+        crystals: training crystals.
+        atoms_per_batch: approximate number of atoms in a batch.
+        max_crystals: largest number of crystals in a batch of small cells.
+        batches_per_step: number of batches whose gradients are added up.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class TrainingSteps(Dataset[list[CrystalBatch]]):
 
 
 def to_batch(crystals: CrystalArrays) -> CrystalBatch:
-    """All of them as one batch in float32, with their formation energies."""
+    """Return all crystals as one batch in float32, with their formation energies."""
     sizes = torch.from_numpy(np.diff(crystals.offsets))
     return CrystalBatch(
         lattice=torch.from_numpy(crystals.lattice).float(),
@@ -86,9 +86,9 @@ def to_batch(crystals: CrystalArrays) -> CrystalBatch:
 
 
 def plausible_volume(crystals: CrystalArrays) -> NDArray[np.bool_]:
-    """Which cells have a volume within 0.4 to 4 times the sum of their atoms' usual volumes.
+    """Return which cells have a volume of 0.4 to 4 times the sum of the typical volumes of their atoms.
 
-    Cells far outside are usually symmetrised files from which most atoms of the cell are missing.
+    Cells far outside are usually symmetrised files that lack most atoms of the cell.
     """
     table = np.array([0.0] + [atomic_volume(z) for z in range(1, 104)])
     expected = np.add.reduceat(table[crystals.atomic_numbers], crystals.offsets[:-1])

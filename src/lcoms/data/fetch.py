@@ -1,8 +1,8 @@
-"""Downloads that survive interruptions: to `NAME.part`, hashed on the way, checked, and only then renamed to `NAME`.
+"""Downloads that survive interruptions: written to `NAME.part`, hashed, checked, and only then renamed to `NAME`.
 
-A part that is there already is gone on with by an HTTP range, as long as the server still has the same file. Size and
-SHA-256 of a finished file are recorded beside it in `NAME.sha256.json`; where no checksum was published, that record is
-what later downloads are compared with.
+An existing part is continued by an HTTP range request, as long as the server still has the same file. Size and SHA-256
+of a finished file are recorded next to it in `NAME.sha256.json`; if no checksum was published, later downloads are
+compared with that record.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from lcoms.data.unpack import LOCAL_ERRORS, inside, unpack
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60.0
-_RETRIED = (408, 429)  # below 500 all others mean that asking again is of no use
+_RETRIED = (408, 429)  # retrying is useless for all others below 500
 EMPTY = hashlib.sha256(b"").hexdigest()
 Report = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """One file that is there now.
+    """One file that is present now.
 
     Attributes:
         path: the file, or what was unpacked from it.
         sha256: of the file as downloaded.
-        size: in bytes, of the file as downloaded.
-        was_there: it was not downloaded again.
-        verified: its checksum equals a published one, not only what was recorded at the first download.
+        size: of the file as downloaded, in bytes.
+        was_there: whether it was present before and not downloaded again.
+        verified: whether its checksum equals a published one, not only that recorded at the first download.
     """
 
     path: Path
@@ -53,18 +53,18 @@ class Fetched:
 def fetch(
     name: str | Source, folder: str | Path, *, retries: int = 4, wait: float = 1.0, report: Report | None = None
 ) -> list[Fetched]:
-    """Download a data set into a folder; what is there already and intact is not downloaded again.
+    """Download a data set into a folder; files that are present and intact are not downloaded again.
 
     Args:
         name: one of `lcoms.data.sources`.
-        folder: made if need be.
-        retries: how often a dropped connection is taken up again before giving up.
-        wait: seconds before the first retry; doubled at each further one.
-        report: called with file name, bytes there and bytes in all (None where the server does not say).
+        folder: created if missing.
+        retries: how often a dropped connection is resumed before giving up.
+        wait: seconds before the first retry; doubled for each further one.
+        report: called with file name, bytes received and total bytes (None if the server does not say).
 
     Raises:
-        DataError: no such data set.
-        DownloadError: an address is gone, the connection stays broken, or a checksum is wrong.
+        DataError: there is no such data set.
+        DownloadError: an address no longer exists, the connection keeps failing, or a checksum is wrong.
     """
     source = find_source(name) if isinstance(name, str) else name
     fetched = []
@@ -87,7 +87,7 @@ def download(
     """Download one file; see `fetch`."""
     expected = file.sha256 or _recorded(target)
     part = target.with_name(target.name + ".part")
-    if target.exists() and (file.sha256 or target.stat().st_size):  # nothing tells that an empty file is whole
+    if target.exists() and (file.sha256 or target.stat().st_size):  # nothing shows that an empty file is complete
         sha256, size = sha256_of(target), target.stat().st_size
         if expected in (None, sha256):
             _etag_path(part).unlink(missing_ok=True)  # of a download that was killed when the file had its name
@@ -120,7 +120,7 @@ def download(
 
 
 def _download_part(file: SourceFile, part: Path, retries: int, wait: float, report: Report | None) -> int | None:
-    """Bring the part to its full length, taking up dropped connections; the length that the server names."""
+    """Complete the part, resuming dropped connections; return the length that the server states."""
     failures = 0
     while True:
         transfer, before = _Transfer(file, part, report), _size(part)
@@ -134,7 +134,7 @@ def _download_part(file: SourceFile, part: Path, retries: int, wait: float, repo
             if isinstance(error, OSError) and error.errno in LOCAL_ERRORS:
                 raise DownloadError(f"{part} cannot be written: {str(error.strerror).lower()}.") from error
             problem = str(getattr(error, "reason", "") or error or type(error).__name__)
-        # Whoever makes headway may go on; one that begins anew each time makes none, however far it came.
+        # Progress resets the count; a download that restarts each time makes none, however far it gets.
         failures = 1 if transfer.resumed and _size(part) > before else failures + 1
         if failures > retries:
             raise DownloadError(
@@ -144,10 +144,10 @@ def _download_part(file: SourceFile, part: Path, retries: int, wait: float, repo
 
 
 class _Transfer:
-    """One connection: appends to the part, or begins anew where the server does not go on with the same file.
+    """One connection: appends to the part, or restarts if the server does not continue the same file.
 
     Attributes:
-        resumed: whether the server went on where the part ends.
+        resumed: whether the server continued where the part ends.
     """
 
     def __init__(self, file: SourceFile, part: Path, report: Report | None) -> None:
@@ -156,10 +156,10 @@ class _Transfer:
         self.resumed = False
 
     def run(self) -> int | None:
-        """Bytes of the whole file, where the server says; the part holds them all."""
+        """Complete the part; return the bytes of the whole file, if the server states them."""
         start, headers = _size(self._part), {"User-Agent": "lcoms", "Accept-Encoding": "identity"}
         etag = self._etag_path.read_text(encoding="latin-1") if self._etag_path.exists() else ""
-        if start and (etag or self._file.sha256):  # else nothing would tell that the file has changed since
+        if start and (etag or self._file.sha256):  # otherwise a change of the file since then would go unnoticed
             headers["Range"] = f"bytes={start}-"
             if etag:
                 headers["If-Range"] = etag
@@ -167,7 +167,7 @@ class _Transfer:
             request = urllib.request.Request(self._file.url, headers=headers)
             response = urllib.request.urlopen(request, timeout=_TIMEOUT)
         except urllib.error.HTTPError as error:
-            if error.code == 416 and "Range" in headers:  # nothing is left to send, or the file has become shorter
+            if error.code == 416 and "Range" in headers:  # nothing is left to send, or the file is shorter now
                 total = _number_after_slash(error.headers.get("Content-Range"))
                 error.close()
                 if total == start:
@@ -183,10 +183,10 @@ class _Transfer:
             return self._receive(response, start if self.resumed else 0)
 
     def _require_same(self, response: http.client.HTTPResponse, start: int, etag: str) -> None:
-        """Whether a part of a file is the one asked for; what there is goes where it is not.
+        """Check that the response continues our part of the file; delete the part if it does not.
 
         Raises:
-            http.client.HTTPException: it is that of another file, or begins elsewhere.
+            http.client.HTTPException: it is of another file, or begins elsewhere.
         """
         begins = re.fullmatch(r"bytes (\d+)-\d+/(?:\d+|\*)", response.headers.get("Content-Range", "").strip())
         other = etag and _validator(response) not in ("", etag)
@@ -218,7 +218,7 @@ class _Transfer:
 
 
 def _validator(response: http.client.HTTPResponse) -> str:
-    """What tells one state of a file from another; a weak ETag does not."""
+    """Return what distinguishes versions of a file; a weak ETag does not."""
     etag = response.headers.get("ETag", "")
     return (etag if not etag.startswith("W/") else "") or response.headers.get("Last-Modified", "")
 
@@ -241,7 +241,7 @@ def _record_path(target: Path) -> Path:
 
 
 def _recorded(target: Path) -> str | None:
-    """The checksum that an earlier download recorded; none where it recorded that of an empty reply."""
+    """Return the checksum that an earlier download recorded; None if there is none or it is that of an empty reply."""
     try:
         content = parse_json(_record_path(target).read_text(encoding="utf-8"))
         sha256 = content["sha256"]

@@ -1,15 +1,15 @@
-"""Readers of the formats that `lcoms data ingest` takes; each streams its rows and holds a few of them at a time.
+"""Readers of the formats that `lcoms data ingest` accepts; each streams its rows and holds a few of them at a time.
 
-| what | how it is recognised | the structure of a row |
+| format | recognised by | structure of a row |
 | --- | --- | --- |
 | Parquet | `.parquet` | columns numbers, frac_coords (n x 3) and lattice (3 x 3), flattened; or cif |
-| CSV | `.csv`, `.csv.gz` | a column cif (as in CDVAE); or unit_cell and sites (OQMD) |
+| CSV | `.csv`, `.csv.gz` | column cif (as in CDVAE); or unit_cell and sites (OQMD) |
 | JSON | `.json`, `.json.gz`, `.jsonl`, `.jsonl.gz` | MatBench, OQMD and JARVIS layouts: see `lcoms.data.formats_json` |
 | extended XYZ | `.xyz`, `.extxyz`, also with `.gz` | one frame; energies from the comment line |
-| folder | of CIF, POSCAR or extxyz files, packed too | `ID.cif`; `id_prop.csv`: ID, formation energy in eV/atom |
+| folder | of CIF, POSCAR or extxyz files, also compressed | `ID.cif`; `id_prop.csv`: ID, formation energy in eV/atom |
 
-Beside the structure all of them may give the values of `lcoms.data.records.ALIASES`, `source` and `split`,
-and for predictions `formula` and `rank`.
+In addition to the structure, all may give the values of `lcoms.data.records.ALIASES`, `source` and `split`, and for
+predictions `formula` and `rank`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _SPLIT_NAMES = ("train", "val", "test")
 
 
 def open_reader(path: Path, file_format: str | None = None) -> Reader:
-    """The reader of a file or folder, by its name unless a format is given.
+    """Return the reader of a file or folder, chosen by its name unless a format is given.
 
     Raises:
-        DataError: it is missing, of an unknown kind, or cannot be read at all.
+        DataError: it is missing, of unknown kind, or cannot be read at all.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.")
@@ -58,7 +58,7 @@ def _format_of(path: Path) -> str | None:
 
 
 def parquet_reader(path: Path) -> Reader:
-    """Rows of a Parquet file."""
+    """Return the reader of a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,7 +89,7 @@ def _parquet_rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def csv_reader(path: Path) -> Reader:
-    """Rows of a CSV file with a header; files called train, val or test give that split where no column does."""
+    """Return the reader of a CSV file with a header; files named train, val or test set the split if no column does."""
     with open_text(path) as handle:
         header: list[str] = next(_guarded(iter(csv.reader(handle)), path), [])
     if not ("cif" in header or {"unit_cell", "sites"} <= set(header)):
@@ -117,7 +117,7 @@ def _guarded(rows: Iterator[Any], path: Path) -> Iterator[Any]:
 
 
 def extxyz_reader(path: Path) -> Reader:
-    """Frames of an extended XYZ file, cut apart here so that a bad one does not end the rest."""
+    """Return the reader of an extended XYZ file, split into frames here so that a bad one does not stop the rest."""
     return Reader(path, partial(_extxyz_rows, path), _parse_frame)
 
 
@@ -148,7 +148,7 @@ def _parse_frame(row: Mapping[str, Any]) -> Record:
 
 
 def folder_reader(path: Path) -> Reader:
-    """Structure files of a folder: those that `id_prop.csv` names, in its order, or else all, by name."""
+    """Return the reader of a folder: the files listed in `id_prop.csv`, in its order, otherwise all, by name."""
     files = door.structure_files(path)
     rows = _listed(path, files) if (path / ID_PROP).exists() else [(file.name, file, "") for file in files]
     if not rows:
@@ -157,7 +157,7 @@ def folder_reader(path: Path) -> Reader:
 
 
 def _listed(path: Path, files: list[Path]) -> list[tuple[str, Path, str]]:
-    """Id, file and energy of each line of `id_prop.csv`; ids are names of files with or without their endings."""
+    """Return id, file and energy of each line of `id_prop.csv`; ids are file names with or without extensions."""
     by_name = {file.name: file for file in files}
     by_stem = {_stem(file.name): file for file in reversed(files)}
     with (path / ID_PROP).open(newline="", encoding="utf-8-sig", errors="replace") as handle:
@@ -167,13 +167,13 @@ def _listed(path: Path, files: list[Path]) -> list[tuple[str, Path, str]]:
 
 
 def _stem(name: str) -> str:
-    """Name of a structure file without the endings that say of which kind it is."""
+    """Return the name of a structure file without the extensions of its format."""
     kinds = r"\.(cif|mcif|mmcif|vasp|poscar|contcar|xyz|extxyz)$"
     return re.sub(kinds, "", door.unpacked_name(name), flags=re.IGNORECASE)
 
 
 def _folder_rows(path: Path, rows: list[tuple[str, Path, str]]) -> Iterator[dict[str, Any]]:
-    """One row a structure; files are read here only so far as to see whether they may hold several."""
+    """Yield one row per structure; files are read here only to see whether they may hold several."""
     source = path.resolve().name
     for name, file, value in rows:
         stem = _stem(name)
@@ -184,7 +184,7 @@ def _folder_rows(path: Path, rows: list[tuple[str, Path, str]]) -> Iterator[dict
 
 
 def _n_structures(file: Path) -> int:
-    """How many structures a file holds, refused ones included; files with a single data block are not parsed for it."""
+    """Return the number of structures in a file, refused ones included; single data blocks need no parsing."""
     if door.unpacked_name(file.name.lower()).endswith("cif"):
         try:
             text = door.file_text(file)
@@ -206,7 +206,7 @@ def _parse_file(row: Mapping[str, Any]) -> Record:
 
 
 def _named(row: dict[str, Any], path: Path, number: int) -> dict[str, Any]:
-    """The row with names that stand in for a missing id and source."""
+    """Return the row with names that replace a missing id and source."""
     stem = path.name.partition(".")[0]
     row["row_name"], row["source_name"] = f"{stem}-{number}", stem
     return row

@@ -1,7 +1,7 @@
-"""Rows of JSON files of any size, read piece by piece, and the layouts of structures that they hold.
+"""Rows of JSON files of any size, read piece by piece, and the layouts of their structures.
 
 A file is a list of rows, or an object with a list of rows (`data` as in MatBench and the OQMD API), or an object of
-rows by id, or one row a line (`.jsonl`). A row is an object, or a list whose names stand in `columns`. Its structure is
+rows by id, or one row per line (`.jsonl`). A row is an object, or a list with its names in `columns`. Its structure is
 
 - `structure`: a pymatgen structure (MatBench);
 - `atoms`: lattice_mat, coords, elements and cartesian (JARVIS, and its copy of OQMD);
@@ -41,7 +41,7 @@ _SITE = re.compile(rf"([A-Z][a-z]?)[\d+-]*\s*@\s*{_NUMBER}[\s,]+{_NUMBER}[\s,]+{
 
 
 def json_reader(path: Path) -> Reader:
-    """Rows of a JSON file."""
+    """Return the reader of a JSON file."""
     if ".jsonl" in path.name.lower():
         return Reader(path, partial(_lines, path), parse_line)
     with open_text(path) as handle:
@@ -52,7 +52,7 @@ def json_reader(path: Path) -> Reader:
 
 
 def open_text(path: Path) -> TextIOWrapper:
-    """A text file with its line ends as they are, unpacked on the way if its name ends in .gz."""
+    """Open a text file with its line endings unchanged, decompressed if its name ends in .gz."""
     opener = cast(Callable[..., TextIOWrapper], gzip.open if path.name.endswith(".gz") else open)
     return opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
 
@@ -71,7 +71,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows as objects, whatever the layout; each carries a name to stand in for a missing id."""
+    """Yield rows as objects, whatever the layout; each has a name that replaces a missing id."""
     stem = path.name.partition(".")[0]
     index: list[Any] = []
     columns: list[Any] = []
@@ -99,10 +99,10 @@ def _is_row(item: Mapping[str, Any]) -> bool:
 
 
 def stream_items(path: Path) -> Iterator[tuple[str | None, Any]]:
-    """The items of a JSON file, one at a time: elements of lists with their key, other values with theirs.
+    """Yield the items of a JSON file one at a time: elements of lists with their list's key, other values with theirs.
 
     Raises:
-        DataError: the file is cut short or no JSON.
+        DataError: the file is truncated or not JSON.
     """
     with open_text(path) as handle:
         stream = _Stream(path, handle)
@@ -124,7 +124,7 @@ def stream_items(path: Path) -> Iterator[tuple[str | None, Any]]:
 
 
 class _Stream:
-    """A window on a JSON text that is moved on as values are read."""
+    """A window on a JSON text that advances as values are read."""
 
     def __init__(self, path: Path, handle: TextIOWrapper) -> None:
         self.path, self.handle = path, handle
@@ -132,7 +132,7 @@ class _Stream:
         self.decoder = json.JSONDecoder(parse_int=parse_whole)
 
     def more(self) -> bool:
-        """Read on; False at the end of the file."""
+        """Read the next piece; return False at the end of the file."""
         try:
             piece = self.handle.read(max(_CHUNK, len(self.text) - self.position))
         except (EOFError, OSError, zlib.error) as error:
@@ -142,7 +142,7 @@ class _Stream:
         return bool(piece)
 
     def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """Return the next non-space character; empty at the end."""
         while True:
             while self.position < len(self.text):
                 if not self.text[self.position].isspace():
@@ -159,13 +159,13 @@ class _Stream:
         self.position += 1
 
     def value(self) -> Any:
-        """The next value as a whole."""
+        """Return the next value as a whole."""
         self.peek()
         while True:
             try:
                 item, end = self.decoder.raw_decode(self.text, self.position)
             except json.JSONDecodeError as error:
-                # Text that merely ends too early fails at its end, or at the start of a string that does not close.
+                # Truncated text fails at its end, or at the start of an unclosed string.
                 early = error.pos < len(self.text) - 64 and not error.msg.startswith("Unterminated")
                 if early or len(self.text) - self.position > _LARGEST_ITEM:
                     raise DataError(f"{self.path} is not valid JSON: {error.msg.lower()}.") from None
@@ -177,12 +177,12 @@ class _Stream:
             except RecursionError:
                 raise DataError(f"{self.path} is not a list of crystals: its JSON is nested too deeply.") from None
             if len(self.text) - end < 4 and isinstance(item, int | float) and self.more():
-                continue  # the number may go on in the next piece: 3 of 3.5, 1 of 1e-5
+                continue  # the number may continue in the next piece: 3 of 3.5, 1 of 1e-5
             self.position = end
             return item
 
     def elements(self) -> Iterator[Any]:
-        """The elements of the list that begins here."""
+        """Yield the elements of the list that begins here."""
         self.expect("[")
         while self.peek() != "]":
             yield self.value()
@@ -192,7 +192,7 @@ class _Stream:
 
 
 def parse_line(row: Mapping[str, Any]) -> Record:
-    """A row that is still JSON text."""
+    """Return the record of a row that is still JSON text."""
     try:
         content = parse_json(row["line"])
     except ValueError:
@@ -203,7 +203,7 @@ def parse_line(row: Mapping[str, Any]) -> Record:
 
 
 def parse_row(row: Mapping[str, Any]) -> Record:
-    """A row whose structure has one of the layouts above.
+    """Return the record of a row whose structure has one of the layouts above.
 
     Raises:
         RowError: with the reason to drop it.
@@ -228,7 +228,7 @@ def _crystal(row: Mapping[str, Any]) -> ReadCrystal:
 
 
 def _from_structure(structure: Any) -> Crystal:
-    """A pymatgen structure as a dict; read here because building the object takes many times as long."""
+    """Return the crystal of a pymatgen dict, read here because building the object takes many times as long."""
     numbers, frac_coords = [], []
     for site in structure["sites"]:
         species = site["species"]
@@ -247,7 +247,7 @@ def _from_jarvis(atoms: Mapping[str, Any]) -> Crystal:
 
 
 def _from_oqmd(unit_cell: Any, sites: Any) -> Crystal:
-    """Unit cell as nested lists or text of nine numbers or six; sites as a list of, or one text of, `El @ x y z`."""
+    """Return the crystal of a cell of nine or six numbers (lists or text) and sites `El @ x y z` (list or text)."""
     cell = np.array([float(number) for number in re.findall(_NUMBER, str(unit_cell))])
     lattice = lattice_from_parameters(cell[:3], cell[3:]) if len(cell) == 6 else cell.reshape(3, 3)
     listed = sites if isinstance(sites, str) else "\n".join(str(site) for site in sites)
@@ -259,7 +259,7 @@ def _from_oqmd(unit_cell: Any, sites: Any) -> Crystal:
 
 
 def _atomic_number(symbol: str) -> int:
-    """Atomic number of a symbol, with or without an oxidation state; deuterium and tritium are hydrogen."""
+    """Return the atomic number of a symbol, with or without oxidation state; deuterium and tritium are hydrogen."""
     letters = re.match(r"[A-Za-z]*", symbol.strip())
     name = letters.group() if letters else ""
     number = 1 if name in ("D", "T") else number_of(name)

@@ -1,4 +1,4 @@
-"""What a store holds, in figures: counts, elements, sizes, energies, polymorphs. Formatting is left to the command."""
+"""Statistics of a store: counts, elements, sizes, energies, polymorphs. Formatting is left to the command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lcoms.structure.elements import SYMBOLS
 
 @dataclass(frozen=True)
 class Spread:
-    """Count of the known values of a column and how they are spread; NaN where there are none."""
+    """Number of known values of a column, and their distribution; NaN if there are none."""
 
     count: int
     minimum: float
@@ -25,7 +25,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> Spread:
-        """Minimum, 5th percentile, median, 95th percentile and maximum of the values that are known."""
+        """Compute minimum, 5th percentile, median, 95th percentile and maximum of the known values."""
         known = values[np.isfinite(values)]
         points = np.percentile(known, [0, 5, 50, 95, 100]).tolist() if len(known) else [float("nan")] * 5
         return cls(len(known), *points)
@@ -33,22 +33,22 @@ class Spread:
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """Figures of a store.
+    """Statistics of a store.
 
     Attributes:
-        n_compositions: distinct reduced formulas.
-        splits: crystals in each split.
-        sources: crystals of each source.
-        elements: crystals that hold each element, by symbol, the commonest first.
+        n_compositions: number of distinct reduced formulas.
+        splits: number of crystals in each split.
+        sources: number of crystals of each source.
+        elements: number of crystals that contain each element, by symbol, most common first.
         atoms: atoms per cell.
         volume_per_atom: cubic angstrom.
         formation_energy: eV/atom.
         energy: total energy, eV/atom.
         e_above_hull: eV/atom.
-        polymorphs: how many compositions have so many structures, by number of structures, ascending.
-        most_polymorphs: the compositions with most structures, and how many.
-        n_read: rows that the ingest read.
-        dropped: rows that it left out, by reason.
+        polymorphs: number of compositions by their number of structures, ascending.
+        most_polymorphs: compositions with the most structures, and their numbers.
+        n_read: number of rows read by the ingest.
+        dropped: number of rows left out, by reason.
         size: bytes on disk.
     """
 
@@ -72,7 +72,7 @@ class StoreInfo:
 
 
 def describe(store: Store) -> StoreInfo:
-    """Figures of a store; reads all of it once."""
+    """Return the statistics of a store; reads all of it once."""
     arrays, sizes = store.arrays(), store.n_atoms
     per_formula = _counts(store, "formula")
     n_structures, n_formulas = np.unique(np.array(list(per_formula.values())), return_counts=True)
@@ -99,14 +99,14 @@ def describe(store: Store) -> StoreInfo:
 
 
 def _counts(store: Store, name: str) -> dict[str, int]:
-    """How often each value of a column occurs, the commonest first, ties by name."""
+    """Return the count of each value of a column, most common first, ties by name."""
     counted = store.table(name).column(name).value_counts()
     pairs = zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
     return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
 
 def _elements(atomic_numbers: NDArray[np.uint8], crystal_idx: NDArray[np.int64]) -> dict[str, int]:
-    """How many crystals hold each element."""
+    """Return the number of crystals that contain each element."""
     pairs = np.unique(crystal_idx * len(SYMBOLS) + atomic_numbers)
     counts = np.bincount(pairs % len(SYMBOLS), minlength=len(SYMBOLS))
     order = np.argsort(-counts, kind="stable")

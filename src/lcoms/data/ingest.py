@@ -1,7 +1,8 @@
 """From raw files to a store: every row is read, checked, reduced and given a split, or counted with a reason.
 
-Work is cut into chunks of rows. A shard is written whenever enough crystals have come together, and its header says how
-many rows were read up to it, so that a killed ingest goes on after the last shard and ends with the identical store.
+Work is split into chunks of rows. A shard is written whenever enough crystals have been collected, and its header
+records the number of rows read so far, so that a killed ingest continues after the last shard and ends with an
+identical store.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ _STATE_KEY = "lcoms"
 
 @dataclass
 class Progress:
-    """How far an ingest has come; handed to the callback after every chunk.
+    """Progress of an ingest, passed to the callback after every chunk.
 
     Attributes:
-        n_total: rows of all sources, None where it is not known.
+        n_total: number of rows of all sources, None if unknown.
     """
 
     n_total: int | None = None
@@ -80,18 +81,18 @@ def ingest(
     overwrite: bool = False,
     report: Callable[[Progress], None] | None = None,
 ) -> Store:
-    """Read, check and store crystals. Run again after an interruption it goes on where it stopped.
+    """Read, check and store crystals. Run again after an interruption, it continues where it stopped.
 
     Args:
         sources: files and folders of the formats in `lcoms.data.formats`.
         out: folder of the store.
-        file_format: reads all sources as this format, whatever their names.
-        workers: processes that parse and check; the result does not depend on their number.
-        overwrite: replace a store that is there already.
+        file_format: read all sources in this format, whatever their names.
+        workers: number of processes that parse and check; the result does not depend on it.
+        overwrite: replace an existing store.
         report: called after every chunk of rows.
 
     Raises:
-        DataError: a source cannot be read, no crystal is left, or `out` holds something else.
+        DataError: a source cannot be read, no crystal is left, or `out` contains something else.
     """
     options, out = options or IngestOptions(), Path(out)
     if not sources:
@@ -129,7 +130,7 @@ def ingest(
 
 
 def _tasks(readers: Sequence[Reader]) -> Iterator[tuple[Reader, list[Any]]]:
-    """Chunks of raw rows; none reaches over the end of a source."""
+    """Yield chunks of raw rows; none extends beyond the end of a source."""
     for reader in readers:
         rows = reader.rows()
         while chunk := list(islice(rows, CHUNK_ROWS)):
@@ -137,7 +138,7 @@ def _tasks(readers: Sequence[Reader]) -> Iterator[tuple[Reader, list[Any]]]:
 
 
 def _process(tasks: Iterator[tuple[Reader, list[Any]]], options: IngestOptions, workers: int) -> Iterator[Chunk]:
-    """The chunks, checked, in their order; a few are under way at a time."""
+    """Yield the checked chunks in order; a few are in progress at a time."""
     check, parts = partial(_check, options=options), ((reader.parse, rows) for reader, rows in tasks)
     try:
         yield from map(check, parts) if workers <= 1 else parallel_map(check, parts, processes=workers)
@@ -189,10 +190,10 @@ def _write(batches: list[pa.RecordBatch], out: Path, index: int, progress: Progr
 
 
 def _resume(out: Path, job: str) -> tuple[list[Shard], Progress]:
-    """The shards that an interrupted ingest has finished, and how far it had come.
+    """Return the shards that an interrupted ingest has finished, and its progress.
 
     Raises:
-        DataError: they are of another ingest.
+        DataError: they belong to another ingest.
     """
     shards: list[Shard] = []
     progress = Progress()
@@ -237,7 +238,7 @@ def _clear(out: Path) -> None:
 
 
 def _job(readers: Sequence[Reader], options: IngestOptions, file_format: str | None) -> dict[str, Any]:
-    """Sources and options, and a hash of them all under `job`: equal for runs that must give the same store."""
+    """Return sources and options, and a hash of all under `job`, equal for runs that must give the same store."""
     job = {
         "sources": [_identify(reader.path) for reader in readers],
         "options": {**asdict(options), "exclude": sorted(options.exclude)},
@@ -245,13 +246,13 @@ def _job(readers: Sequence[Reader], options: IngestOptions, file_format: str | N
     }
     rules = (
         ["united splits"] if options.keep_split else []
-    )  # a store made before that rule must not pass for one after it
+    )  # a store made before this rule must not pass for one made after it
     text = json.dumps([job, VERSION, CHUNK_ROWS, *rules], sort_keys=True)
     return {**job, "job": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _identify(path: Path) -> dict[str, Any]:
-    """Name, size and a hash of all that stands in a file, or of the names and contents of the files in a folder."""
+    """Return name, size and a hash of the contents of a file, or of the names and contents of a folder's files."""
     if not path.is_dir():
         return {"name": path.name, "size": path.stat().st_size, "sha256": sha256_of(path)}
     members = sorted(member for member in path.iterdir() if member.is_file())

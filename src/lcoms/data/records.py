@@ -1,6 +1,6 @@
-"""What a reader hands on: raw rows that are cheap to move between processes, and the records made of them.
+"""Output of a reader: raw rows that are cheap to move between processes, and the records made from them.
 
-Sources name the same things differently; `ALIASES` says which names are understood.
+Sources use different names for the same quantities; `ALIASES` lists the names that are understood.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ALIASES = {
 
 
 class Reason(StrEnum):
-    """Why a row was dropped; the value is what the table shows."""
+    """Reason for dropping a row; tables show its value."""
 
     UNREADABLE = "structure cannot be read"
     PARTLY_OCCUPIED = "partly occupied sites"
@@ -58,7 +58,7 @@ class Reason(StrEnum):
 
 
 class RowError(Exception):
-    """A row that is dropped; counted by its reason, never shown as an error."""
+    """A row is dropped; counted by its reason, never shown as an error."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -67,12 +67,12 @@ class RowError(Exception):
 
 @dataclass(frozen=True)
 class Record:
-    """One row of a source, read: energies in eV/atom, NaN where the source gives none, texts empty likewise.
+    """One row of a source after reading; energies in eV/atom. Missing energies are NaN, missing texts empty.
 
     Attributes:
-        rank: of a prediction, 0 where the source gives none.
-        formula: as the source says it, which need not be that of the crystal.
-        remarks: topics of what was mended, assumed or left out in reading.
+        rank: of a prediction, 0 if the source gives none.
+        formula: as given in the source, which may differ from that of the crystal.
+        remarks: topics of what was corrected, assumed or left out when reading.
     """
 
     material_id: str
@@ -90,13 +90,13 @@ class Record:
 
 @dataclass(frozen=True)
 class Reader:
-    """How one file or folder is read.
+    """Reader of one file or folder.
 
     Attributes:
         path: the file or folder.
-        rows: called, yields raw rows in a fixed order. It parses as little as it can.
-        parse: makes a `Record` of a raw row, or raises `RowError`; a module's function, so that workers can call it.
-        n_rows: how many rows there are, None where that is not known before reading.
+        rows: function that yields raw rows in a fixed order, parsing as little as possible.
+        parse: makes a `Record` from a raw row, or raises `RowError`; a module's function, so that workers can call it.
+        n_rows: number of rows, None if unknown before reading.
     """
 
     path: Path
@@ -106,10 +106,10 @@ class Reader:
 
 
 def make_crystal(lattice: Any, frac_coords: Any, atomic_numbers: Any) -> Crystal:
-    """A crystal from anything array-like: lattice rows (3, 3), frac_coords (n, 3) or flattened, atomic numbers (n,).
+    """Return a crystal from array-likes: lattice rows (3, 3), frac_coords (n, 3) or flattened, atomic numbers (n,).
 
     Raises:
-        RowError: with the reason why these are no crystal.
+        RowError: with the reason why these are not a crystal.
     """
     try:
         lattice = np.asarray(lattice, dtype=float).reshape(3, 3)
@@ -131,7 +131,7 @@ def make_crystal(lattice: Any, frac_coords: Any, atomic_numbers: Any) -> Crystal
 def make_record(
     row: Mapping[str, Any], crystal: Crystal, material_id: str, source: str, remarks: Iterable[Remark] = ()
 ) -> Record:
-    """A record from a crystal and the named values beside it; `material_id` and `source` stand in for missing ones."""
+    """Return a record of a crystal and the named values of its row; `material_id` and `source` replace missing ones."""
     values = {name: _first(row, names) for name, names in ALIASES.items()}
     found_id = values.pop("material_id")
     return Record(
@@ -147,7 +147,7 @@ def make_record(
 
 
 def rank_of(row: Mapping[str, Any]) -> int:
-    """Rank that a row gives, from 1 on; 0 where it gives none."""
+    """Return the rank given by a row, counted from 1; 0 if it gives none."""
     rank = _number(row.get("rank"))
     return int(rank) if 1 <= rank < float("inf") else 0
 
@@ -157,7 +157,7 @@ def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _number(value: Any) -> float:
-    """A number, NaN where there is none; text that is no number counts as none."""
+    """Return a number; NaN if it is missing or not a number."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -165,7 +165,7 @@ def _number(value: Any) -> float:
 
 
 def crystal_from_cif(text: str) -> ReadCrystal:
-    """The only crystal of a CIF text and the remarks on it, with a reason in place of a message."""
+    """Return the only crystal of a CIF text and the remarks on it; raises RowError with a reason."""
     try:
         return door.only(door.read_cif(text))
     except RefusedError as error:
@@ -173,5 +173,5 @@ def crystal_from_cif(text: str) -> ReadCrystal:
 
 
 def row_error(error: RefusedError) -> RowError:
-    """The refusal of a structure as that of a row; topics and reasons have the same values."""
+    """Return the refusal of a structure as that of a row; topics and reasons have the same values."""
     return RowError(Reason(error.topic.value))

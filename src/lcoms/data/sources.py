@@ -1,6 +1,6 @@
-"""The public data sets that `lcoms data fetch` knows: addresses, checksums, licences, from `sources.json` beside this.
+"""Public data sets of `lcoms data fetch`: addresses, checksums and licences, from `sources.json` next to this module.
 
-A checksum stands there only where it was published; see `lcoms.data.fetch` for what happens without one.
+Only published checksums are listed; see `lcoms.data.fetch` for what happens without one.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class SourceFile:
     """One file to download.
 
     Attributes:
-        name: where it goes below the folder asked for, with forward slashes.
+        name: path below the target folder, with forward slashes.
         url: its address.
-        sha256: published checksum, None where there is none.
-        size: published size in bytes, None where there is none.
-        unpack: whether it is an archive to be unpacked beside itself.
+        sha256: published checksum, None if there is none.
+        size: published size in bytes, None if there is none.
+        unpack: whether it is an archive to be unpacked next to itself.
     """
 
     name: str
@@ -36,7 +36,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its files, the terms it comes under, what to cite, and whether it comes with splits of its own."""
+    """A data set: its files, licence, citations, and whether it comes with its own splits."""
 
     name: str
     title: str
@@ -48,7 +48,7 @@ class Source:
 
 @cache
 def sources() -> Mapping[str, Source]:
-    """All known data sets by name."""
+    """Return all known data sets by name."""
     content = json.loads(files("lcoms.data").joinpath("sources.json").read_text(encoding="utf-8"))
     return {
         name: Source(
@@ -64,7 +64,7 @@ def sources() -> Mapping[str, Source]:
 
 
 def find_source(name: str) -> Source:
-    """The data set of that name, whatever its capitals and hyphens.
+    """Return the data set of this name, regardless of capitals and hyphens.
 
     Raises:
         DataError: there is none.

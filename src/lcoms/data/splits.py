@@ -1,7 +1,7 @@
-"""One split a composition where files that give splits are ingested together.
+"""One split per composition when files with given splits are ingested together.
 
-A composition that is validation in any file is validation in all of them, so that no polymorph of it is trained on.
-Rows that give no split follow their composition. Test rows stay as they are given, and no training row becomes one.
+A composition in the validation split of any file is in that of all of them, so that no polymorph of it is trained on.
+Rows without a split follow their composition. Test rows remain as given, and no training row becomes one.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from lcoms.data.store import SCHEMA, Shard, digest, write_shard
 from lcoms.structure.crystal import Composition
 
 NO_SPLIT = ""
-_ORDER = ("val", "test", "train")  # of what a row without a split takes from the rows of its composition
+_ORDER = ("val", "test", "train")  # preference of a row without a split among those of its composition
 
 
 def unite_splits(
     out: Path, shards: Sequence[Shard], options: IngestOptions, *, state_key: str
 ) -> tuple[list[Shard], Counter[str]]:
-    """Write anew the shards whose rows take another split; after an interruption, the same call ends the same.
+    """Rewrite the shards whose rows change their split; after an interruption, the same call gives the same result.
 
     Args:
         state_key: name in the header of a shard under which an ingest keeps its state.
 
     Returns:
-        The shards, and how many rows that gave a split were moved, by the split that they came into.
+        The shards, and the number of rows moved from a given split, by the new split.
     """
     given: dict[str, set[str]] = {}
     for shard in shards:

@@ -1,4 +1,4 @@
-"""The store: checked crystals in columns on disk, memory-mapped, so that opening one costs next to nothing.
+"""The store: checked crystals in columns on disk, memory-mapped, so that opening one costs almost nothing.
 
 A store is a folder of Arrow IPC files `crystals-00000.arrow`, ... and a `store.json`, written last, that lists them.
 Lattice rows are in angstrom, energies in eV/atom (NaN where unknown).
@@ -45,7 +45,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of a store; `digest` is of its rows, `size` is in bytes."""
+    """One file of a store; `digest` is that of its rows, `size` is in bytes."""
 
     name: str
     n_crystals: int
@@ -56,13 +56,13 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `store.json` says.
+    """Contents of `store.json`.
 
     Attributes:
         shards: the files, in order.
-        n_read: rows read from the sources.
-        dropped: how many of them were left out, by reason.
-        provenance: where the rows came from and with which options they were checked.
+        n_read: number of rows read from the sources.
+        dropped: number of rows left out, by reason.
+        provenance: origin of the rows and options of their checks.
     """
 
     shards: tuple[Shard, ...]
@@ -76,7 +76,7 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all rows in order: equal for equal data, whichever way it was ingested."""
+        """SHA-256 over all rows in order: equal for equal data, however it was ingested."""
         return hashlib.sha256("".join(shard.digest for shard in self.shards).encode()).hexdigest()
 
 
@@ -107,7 +107,7 @@ class CrystalArrays:
         return Crystal(self.lattice[index], frac_coords.astype(np.float64), numbers.astype(np.int64))
 
     def take(self, indices: NDArray[np.int64] | Sequence[int]) -> CrystalArrays:
-        """The chosen crystals, in the order asked for."""
+        """Return the chosen crystals, in the requested order."""
         indices = np.asarray(indices, dtype=np.int64)
         sizes = np.diff(self.offsets)[indices]
         offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -134,7 +134,7 @@ class Store:
         """Open a store.
 
         Raises:
-            DataError: there is no finished store of this version there, or a file of it is missing or cut short.
+            DataError: there is no finished store of this version, or a file of it is missing or truncated.
         """
         path = Path(path)
         manifest = read_manifest(path)
@@ -142,7 +142,7 @@ class Store:
         return cls(path, manifest, pa.concat_tables(tables) if tables else SCHEMA.empty_table())
 
     def verify(self) -> Store:
-        """The same store, once all its rows are found to be those that were written; takes seconds a million.
+        """Return the store after checking that its rows are those that were written; takes seconds per million.
 
         Raises:
             DataError: they are not.
@@ -174,23 +174,23 @@ class Store:
         return self.manifest.fingerprint
 
     def table(self, *names: str) -> pa.Table:
-        """Arrow columns of these names, or all, still in the memory map."""
+        """Return the Arrow columns of these names, or all, still in the memory map."""
         return self._table.select(names) if names else self._table
 
     def columns(self, *names: str) -> dict[str, NDArray[Any]]:
-        """Scalar columns as NumPy arrays: floats for energies, str objects for the rest."""
+        """Return scalar columns as NumPy arrays: floats for energies, str objects for the rest."""
         return {name: self._table.column(name).to_numpy() for name in names}
 
     @cached_property
     def n_atoms(self) -> NDArray[np.int64]:
-        """(n_crystals,) atoms in each cell."""
+        """Number of atoms in each cell (n_crystals,)."""
         lengths = [np.diff(chunk.offsets.to_numpy()) for chunk in self._table.column("atomic_numbers").chunks]
         return np.concatenate([np.empty(0, np.int64), *lengths])
 
     def select(
         self, *, split: str | None = None, max_atoms: int | None = None, min_atoms: int = 1
     ) -> NDArray[np.int64]:
-        """Indices, ascending, of the crystals of a split and a range of sizes."""
+        """Return the indices, ascending, of the crystals of a split and a range of sizes."""
         keep = self.n_atoms >= min_atoms
         if max_atoms is not None:
             keep &= self.n_atoms <= max_atoms
@@ -199,7 +199,7 @@ class Store:
         return np.nonzero(keep)[0]
 
     def arrays(self, indices: NDArray[np.int64] | Sequence[int] | None = None) -> CrystalArrays:
-        """Flat arrays of the chosen crystals, or of all. They are copies: about 15 bytes an atom, 80 a crystal."""
+        """Return flat arrays of the chosen crystals, or of all: copies of about 15 bytes per atom, 80 per crystal."""
         flat = {name: _flat(self._table.column(name)) for name in ("atomic_numbers", "frac_coords", "lattice")}
         every = CrystalArrays(
             np.concatenate([[0], np.cumsum(self.n_atoms)]),
@@ -212,7 +212,7 @@ class Store:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of a finished store.
+    """Return the manifest of a finished store.
 
     Raises:
         DataError: there is none, or it is of another kind or version.
@@ -254,12 +254,12 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def shard_name(index: int) -> str:
-    """File name of a shard by its number."""
+    """Return the file name of a shard by its number."""
     return f"crystals-{index:05d}.arrow"
 
 
 def write_shard(path: Path, index: int, batch: pa.RecordBatch, metadata: Mapping[str, str]) -> Shard:
-    """Write rows of SCHEMA as one shard, under another name first, with `metadata` in its header."""
+    """Write rows of SCHEMA as one shard, under a temporary name first, with `metadata` in its header."""
     batch_digest = digest(batch)
     target = path / shard_name(index)
     sink = pa.BufferOutputStream()
@@ -271,7 +271,7 @@ def write_shard(path: Path, index: int, batch: pa.RecordBatch, metadata: Mapping
 
 
 def digest(batch: pa.RecordBatch) -> str:
-    """SHA-256 of the values of the rows, whatever the metadata and the way they are laid out."""
+    """Return the SHA-256 of the values of the rows, regardless of metadata and memory layout."""
     state = hashlib.sha256()
     for column in batch.columns:
         if pa.types.is_string(column.type):
@@ -287,12 +287,12 @@ def digest(batch: pa.RecordBatch) -> str:
 
 
 def _open_shard(path: Path, shard: Shard) -> pa.Table:
-    """The rows of a shard, memory-mapped."""
+    """Return the rows of a shard, memory-mapped."""
     try:
         if path.stat().st_size != shard.size:
             raise DataError(f"{path} is cut short or was changed; ingest the data again.")
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        table.validate(full=True)  # offsets that point elsewhere would end the process
+        table.validate(full=True)  # invalid offsets would crash the process
     except FileNotFoundError:
         raise DataError(f"{path} is missing; ingest the data again.") from None
     except (OSError, pa.ArrowException) as error:
@@ -303,6 +303,6 @@ def _open_shard(path: Path, shard: Shard) -> pa.Table:
 
 
 def _flat(column: pa.ChunkedArray) -> NDArray[Any]:
-    """All values of a list column, one after another."""
+    """Return all values of a list column, concatenated."""
     chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
     return np.concatenate(chunks) if len(chunks) != 1 else chunks[0]

@@ -1,6 +1,6 @@
-"""Archives unpacked beside themselves: no member leaves the folder, and none replaces a file of the user's.
+"""Archives unpacked next to themselves: no member leaves the folder, and none replaces a file of the user.
 
-`NAME.unpacked.json` beside an archive tells which files came out of it, with their SHA-256: only these are replaced
+`NAME.unpacked.json` next to an archive lists the files unpacked from it, with their SHA-256: only these are replaced
 when the archive changes.
 """
 
@@ -26,7 +26,7 @@ from lcoms.core.disk import sha256_of, write_whole
 from lcoms.core.errors import DownloadError
 
 LOCAL_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EMFILE)
-MOST_TIMES, LEAST_LIMIT = 100, 256 << 20  # an archive may grow so many times, or to so many bytes if it is small
+MOST_TIMES, LEAST_LIMIT = 100, 256 << 20  # an archive may grow by this factor, or to this many bytes if it is small
 _CHUNK = 1 << 18
 _DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError,
@@ -36,11 +36,11 @@ Member = tuple[Path, Callable[[], AbstractContextManager[IO[bytes]]]]
 
 
 def unpack(archive: Path, folder: Path) -> list[Path]:
-    """Unpack the files of a zip or tar archive; those that came out of it before and are whole are kept.
+    """Unpack the files of a zip or tar archive; files unpacked from it before that are intact are kept.
 
     Raises:
-        DownloadError: it is no such archive, is damaged, holds no files or too much, a member's name leads outside the
-            folder or to a file that is not of this archive, or the files cannot be written.
+        DownloadError: it is not such an archive, is damaged, is too large when unpacked, a member's name leads outside
+            the folder or to a file that is not from this archive, or the files cannot be written.
     """
     known = _read_record(archive)
     sha256 = sha256_of(archive)
@@ -73,7 +73,7 @@ def unpack(archive: Path, folder: Path) -> list[Path]:
 
 @contextmanager
 def _members(archive: Path, folder: Path) -> Iterator[list[Member]]:
-    """The files of an archive: where each belongs, and how it is read."""
+    """Open an archive and yield its files: where each belongs, and how it is read."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as bundle:
             infos = [info for info in bundle.infolist() if not info.is_dir()]
@@ -93,10 +93,10 @@ def _open(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 def _extract(
     opener: Callable[[], AbstractContextManager[IO[bytes]]], target: Path, limit: int, ours: str | None
 ) -> tuple[str, int]:
-    """SHA-256 and size of a member, which stands in the target now.
+    """Write a member to the target; return its SHA-256 and size.
 
     Args:
-        limit: bytes that it may have.
+        limit: largest allowed size in bytes.
         ours: SHA-256 of what an earlier call wrote there.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -129,10 +129,10 @@ def _extract(
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path of a member below the folder.
+    """Return the path of a member below the folder.
 
     Raises:
-        DownloadError: the name is absolute or climbs out.
+        DownloadError: the name is absolute or leads outside the folder.
     """
     pure = PurePosixPath(name.replace("\\", "/"))
     if pure.is_absolute() or ".." in pure.parts or ":" in name or not pure.parts or not name.isprintable():

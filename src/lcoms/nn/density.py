@@ -1,8 +1,9 @@
 """Equivariant message passing on pair densities: the trunk of the fast encoder and denoiser.
 
 Scalars h (n_atoms, channels) and vectors v (n_atoms, 3, n_vectors). A message is a matrix-valued radial filter applied
-to neighbours' features, m_i = sum_k W_k sum_j G[i, j, k] phi_j, so that nearly all work is matrix products. Vectors and
-quadrupoles of the density enter the scalars through their invariant products; vectors come out as displacements.
+to the features of neighbours, m_i = sum_k W_k sum_j G[i, j, k] phi_j, so that nearly all work is matrix products.
+Vectors and quadrupoles of the density enter the scalars through their invariant products; the output vectors are
+displacements.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class DensityLayer(nn.Module):
 
 
 class DensityTrunk(nn.Module):
-    """A stack of layers over one group of crystals with equally many atoms."""
+    """A stack of layers for one group of crystals with equal numbers of atoms."""
 
     def __init__(
         self, basis: DensityBasis, *, layers: int, channels: int, filters: int, vectors: int, condition: int
@@ -108,7 +109,7 @@ class PairReadout(nn.Module):
 
 
 class StrainReadout(nn.Module):
-    """A symmetric strain of the cell: quadrupoles of the neighbours and products of vectors, meaned over atoms."""
+    """A symmetric strain of the cell: quadrupoles of the neighbours and products of vectors, averaged over atoms."""
 
     quadrupole: Tensor
 
@@ -141,13 +142,13 @@ class StrainReadout(nn.Module):
 
 
 def _gather(g: Tensor, phi: Float[Tensor, "b n f"]) -> Tensor:
-    """sum_j G[b, i, ..., j] phi[b, j, f] as one batched matrix product."""
+    """Return sum_j G[b, i, ..., j] phi[b, j, f] as one batched matrix product."""
     b, n = phi.shape[:2]
     phi = phi.to(g.dtype)
     return torch.bmm(g.reshape(b, -1, n), phi).view(*g.shape[:-1], phi.shape[-1])
 
 
 def _normalised(v: Float[Tensor, "b n 3 c"]) -> Float[Tensor, "b n 3 c"]:
-    """Vectors divided by (1 + their root mean square length), which keeps depth from blowing them up."""
+    """Return vectors over sqrt(1 + their mean square length), so that they do not diverge with depth."""
     size = v.float().square().sum(2, keepdim=True).mean(3, keepdim=True)
     return v * torch.rsqrt(1 + size).to(v.dtype)

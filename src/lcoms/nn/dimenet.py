@@ -1,12 +1,12 @@
 """DimeNet++ encoder: one invariant vector per crystal, from the nearest neighbours of every atom.
 
 Gasteiger et al. 2020 (2011.14115) in the form of CDVAE, with two changes. The graph is the symmetric list of nearest
-neighbours, and angles are left out only for an edge with its own reverse: cells of one or two atoms keep theirs.
-The sum over neighbours k of edge j->i is taken with the angular part last,
+neighbours, and only angles between an edge and its own reverse are omitted: cells of one or two atoms keep theirs.
+The sum over neighbours k of edge j->i is evaluated with the angular part last,
 
     sum_k x_kj sum_ln W_ln b_ln(d_kj) Y_l(angle) = sum_l sum_k Y_l(angle) [x_kj sum_n W_ln b_ln(d_kj)],
 
-which is a matrix product for each atom j.
+which is one matrix product per atom j.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class DimeNetConfig:
         n_spherical: angular functions.
         n_radial: radial functions.
         cutoff: where messages vanish, angstrom.
-        envelope_exponent: how sharply they do.
-        n_neighbors: nearest neighbours of an atom, ties kept.
-        n_output_layers: layers of an output block.
+        envelope_exponent: how sharply they vanish.
+        n_neighbors: number of nearest neighbours of an atom, ties kept.
+        n_output_layers: number of layers of an output block.
     """
 
     hidden: int = 128
@@ -65,7 +65,7 @@ class DimeNetConfig:
 
 
 class DimeNetEncoder(nn.Module):
-    """Crystals to vectors that do not depend on orientation, origin, order of atoms or choice of cell."""
+    """Maps crystals to vectors that do not depend on orientation, origin, order of atoms or choice of cell."""
 
     def __init__(self, config: DimeNetConfig) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class DimeNetEncoder(nn.Module):
         self.outputs = nn.ModuleList(_Output(c) for _ in range(c.n_blocks + 1))
 
     def forward(self, batch: CrystalBatch) -> Float[Tensor, "n_crystals output"]:
-        """One vector per crystal: the mean over its atoms."""
+        """Return one vector per crystal: the mean over its atoms."""
         n_atoms = len(batch.atomic_numbers)
         edges = neighbor_list(batch, k=self.config.n_neighbors, symmetric=True)
         graph, distance = _graph(edges, batch, self.config.n_spherical)
@@ -96,11 +96,11 @@ class DimeNetEncoder(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class _Graph:
-    """What the interaction blocks need to know of the geometry.
+    """Geometry for the interaction blocks.
 
     Attributes:
         slots: edges into each atom.
-        reverse: position of each edge's reverse.
+        reverse: index of the reverse of each edge.
         angular: Y_l of the angle between two edges into the same atom; zero for an edge with itself.
     """
 
@@ -110,7 +110,7 @@ class _Graph:
 
 
 def _graph(edges: Edges, batch: CrystalBatch, n_spherical: int) -> tuple[_Graph, Tensor]:
-    """Graph and distances of the edges."""
+    """Return the graph, and the distances of the edges."""
     vectors = edges.vectors(batch).detach()
     distance = vectors.norm(dim=1).clamp_min(MIN_DISTANCE)
     slots = Slots.from_edges(edges, len(batch.atomic_numbers))
@@ -141,13 +141,13 @@ class _Interaction(nn.Module):
         bessel: Float[Tensor, "n_edges n_spherical n_radial"],
         graph: _Graph,
     ) -> Float[Tensor, "n_edges hidden"]:
-        """One round of messages between edges."""
+        """Pass messages between edges once."""
         x = self.down(self.neighbor(m) * self.gate(radial))
         weight = self.basis_in.weight.view(-1, *bessel.shape[1:])  # basis, n_spherical, n_radial
         filters = torch.einsum("eln,bln->elb", bessel, weight) @ self.basis_out.weight.T
         table = graph.slots.scatter(filters * x[:, None])  # atom j, its neighbours k, l, channels
         summed = torch.bmm(graph.angular.flatten(2), table.flatten(1, 2))
-        # The edge j->i is, seen from j, the reverse of the edge i->j which stands in a slot of j.
+        # Seen from j, the edge j->i is the reverse of the edge i->j, which is in a slot of j.
         x = self.own(m) + self.up(graph.slots.gather(summed)[graph.reverse])
         result: Tensor = self.after(self.skip(self.before(x)) + m)
         return result

@@ -1,8 +1,8 @@
-"""Crystals as graphs of distances, and the smallest graph that a network on distances cannot tell from the whole one.
+"""Crystals as graphs of distances, and the smallest graph that a network on distances cannot distinguish from these.
 
-A network that sees elements and distances alone gives equal features to atoms that have equal elements and, round for
+A network that sees only elements and distances gives equal features to atoms that have equal elements and, round by
 round, equal neighbours at equal distances (colour refinement, Weisfeiler and Leman 1968). Such atoms become one node
-and their equal edges one edge, each with its count: symmetric crystals shrink many times, and sums stay what they were.
+and their equal edges one edge, each with its count: symmetric crystals shrink many times, and sums are unchanged.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from lcoms.structure.neighbors import neighbor_list
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Neighbourhoods:
-    """Atoms and neighbours of many crystals, equal ones counted instead of repeated.
+    """Atoms and neighbours of many crystals, equal ones counted instead of listed.
 
     Attributes:
         atomic_numbers: Z of each node.
-        node_count: atoms of the cell that a node stands for.
+        node_count: number of atoms of the cell that a node represents.
         source, target: nodes of each edge; edges are sorted by target.
         distance: in angstrom.
-        edge_count: edges that one atom of the target has of this kind.
+        edge_count: number of such edges of one atom of the target.
     """
 
     atomic_numbers: Int[Tensor, " n_nodes"]
@@ -41,11 +41,11 @@ class Neighbourhoods:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DistanceGraph(Neighbourhoods):
-    """One graph of them all.
+    """One graph of many crystals.
 
     Attributes:
-        crystal_idx: which crystal a node belongs to.
-        n_crystals: how many crystals; one may have no edges.
+        crystal_idx: crystal that each node belongs to.
+        n_crystals: number of crystals; a crystal may have no edges.
     """
 
     crystal_idx: Int[Tensor, " n_nodes"]
@@ -57,9 +57,9 @@ class DistanceGraph(Neighbourhoods):
 
 
 def distance_graph(batch: CrystalBatch, cutoff: float) -> DistanceGraph:
-    """All atoms and all neighbours within the cutoff (angstrom); distances follow lattice and coordinates.
+    """Return all atoms and all neighbours within the cutoff (angstrom), with distances differentiable in the structure.
 
-    Atoms without a neighbour there have no edge.
+    Atoms without a neighbour within the cutoff have no edge.
     """
     edges = neighbor_list(batch, cutoff=cutoff)
     distance = edges.vectors(batch).norm(dim=1)
@@ -79,18 +79,18 @@ def distance_graph(batch: CrystalBatch, cutoff: float) -> DistanceGraph:
 
 @torch.no_grad()
 def merged(graph: DistanceGraph, *, tolerance: float) -> DistanceGraph:
-    """The same graph with equal atoms and edges counted instead of repeated.
+    """Return the same graph with equal atoms and edges counted instead of listed.
 
     Args:
-        graph: with counts of one.
-        tolerance: distances of a crystal that follow one another within it count as equal, in angstrom.
+        graph: all of its counts are one.
+        tolerance: largest step between successive sorted distances of a crystal that count as equal, angstrom.
     """
     crystal, source, target = (t.cpu().numpy() for t in (graph.crystal_idx, graph.source, graph.target))
     distance = graph.distance.detach().cpu().double().numpy()
     shell = _shells(distance, crystal[target], tolerance)
     colour = _colours(graph.atomic_numbers.cpu().numpy(), crystal, source, target, shell)
     _, first, count = np.unique(colour, return_index=True, return_counts=True)
-    order = np.argsort(first)  # nodes stay in the order of their crystals
+    order = np.argsort(first)  # nodes keep the order of their crystals
     node_of = np.empty_like(order)
     node_of[order] = np.arange(len(order))
     node = node_of[colour]
@@ -112,7 +112,7 @@ def merged(graph: DistanceGraph, *, tolerance: float) -> DistanceGraph:
 
 
 def _shells(distance: NDArray[np.float64], crystal: NDArray[np.int64], tolerance: float) -> NDArray[np.int64]:
-    """A number for each distance of each crystal, equal where sorted distances follow within the tolerance."""
+    """Return a number for each distance of each crystal, equal if sorted distances differ within the tolerance."""
     order = np.lexsort((distance, crystal))
     steps = (np.diff(distance[order], prepend=0.0) > tolerance) | (np.diff(crystal[order], prepend=-1) != 0)
     shell = np.empty(len(order), dtype=np.int64)
@@ -127,9 +127,9 @@ def _colours(
     target: NDArray[np.int64],
     shell: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Colours 0, 1, ... of atoms: equal where element and neighbours are equal, round for round, within a crystal.
+    """Return colours 0, 1, ... of atoms: equal if element and neighbours are equal, round by round, within a crystal.
 
-    A set of neighbours is told by the sum of 64-bit hashes of its members.
+    A set of neighbours is identified by the sum of 64-bit hashes of its members.
     """
     _, colour = np.unique(crystal * 256 + numbers, return_inverse=True)
     while True:
@@ -144,7 +144,7 @@ def _colours(
 
 
 def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A well-spread 64-bit number for each (splitmix64)."""
+    """Return a well-distributed 64-bit hash of each number (splitmix64)."""
     x = (x + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

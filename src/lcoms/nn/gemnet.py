@@ -1,8 +1,8 @@
-"""GemNet with direct forces: one vector per atom, rotating with the crystal, from noisy atoms and a condition.
+"""GemNet with direct forces: one equivariant vector per atom, from noisy atoms and a condition.
 
 Gasteiger et al. 2021 (2106.08903) in the triplet form of CDVAE, or with quadruplets (GemNet-dQ), with two changes: the
-graph holds the nearest neighbours of both ends with ties kept, so that it does not depend on the order of atoms, and
-the condition may hold more than the latent. The noise level is not an input.
+graph contains the nearest neighbours of both ends, ties kept, so that it does not depend on the order of atoms, and the
+condition may contain more than the latent. The noise level is not an input.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.elements import N_ELEMENTS
 from lcoms.structure.neighbors import Slots, neighbor_list
 
-# Constants that keep variances, block by block, as published with CDVAE (fitted on another data set).
+# Constants that preserve variances, block by block, as published with CDVAE (fitted on another data set).
 TRIPLET_GATE_SCALES = (18.87, 16.11, 15.02)
 TRIPLET_SUM_SCALES = (8.00, 7.61, 7.03)
 ATOM_SUM_SCALES = (1.220, 0.969, 0.890)
@@ -43,16 +43,16 @@ class GemNetConfig:
         edge: channels of an edge.
         n_blocks: interaction blocks.
         triplet: channels in the sum over angles.
-        bilinear: channels of its result.
+        bilinear: channels of the result of this sum.
         basis: channels of the projected bases.
-        n_radial: Gaussians.
-        n_spherical: angular functions.
+        n_radial: number of Gaussians.
+        n_spherical: number of angular functions.
         cutoff: where messages vanish, angstrom.
-        envelope_exponent: how sharply they do.
-        n_neighbors: nearest neighbours of an atom, ties kept.
-        n_atom_residuals: residual layers of the atom update and of the output.
+        envelope_exponent: how sharply they vanish.
+        n_neighbors: number of nearest neighbours of an atom, ties kept.
+        n_atom_residuals: number of residual layers of the atom update and of the output.
         quadruplets: whether edges also see dihedral angles, as in GemNet-dQ.
-        quadruplet_sizes: how, if they do.
+        quadruplet_sizes: sizes of the sums over quadruplets, if they do.
     """
 
     atom: int = 128
@@ -72,7 +72,7 @@ class GemNetConfig:
 
 
 class GemNetDenoiser(nn.Module):
-    """Noisy crystals and one condition each to a vector per atom, (clean - noisy) / sigma when trained so."""
+    """Maps noisy crystals, each with a condition, to one vector per atom: (clean - noisy) / sigma if so trained."""
 
     def __init__(self, config: GemNetConfig, condition: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class GemNetDenoiser(nn.Module):
     def forward(
         self, batch: CrystalBatch, condition: Float[Tensor, "n_crystals condition"]
     ) -> Float[Tensor, "n_atoms 3"]:
-        """The graph is built here from the coordinates given; no gradient flows to them."""
+        """Build the graph from the coordinates, without gradients with respect to them, and return the vectors."""
         c, basis = self.config, self.quadruplet_basis
         edges = neighbor_list(batch, cutoff=c.cutoff, k=c.n_neighbors, symmetric=True)
         vectors = edges.vectors(batch).detach()
@@ -135,7 +135,7 @@ class GemNetDenoiser(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class _Graph:
-    """Edges with their projected bases; `angular` holds Y_l for (slot of c, l) by slot of b of each atom a."""
+    """Edges with their projected bases; `angular` is Y_l with rows (slot of c, l), columns (slot of b) per atom a."""
 
     source: Int[Tensor, " n_edges"]
     target: Int[Tensor, " n_edges"]
@@ -191,7 +191,7 @@ class _Block(nn.Module):
         self.quadruplets = QuadrupletMessages(c.quadruplet_sizes, edge=c.edge, basis=c.basis) if c.quadruplets else None
 
     def forward(self, h: Tensor, m: Tensor, graph: _Graph) -> tuple[Tensor, Tensor]:
-        """New atoms (n_atoms, atom) and edges (n_edges, edge)."""
+        """Return updated features of atoms (n_atoms, atom) and edges (n_edges, edge)."""
         terms = [self.own(m), self.triplets(m, graph)]
         if self.quadruplets is not None and graph.quadruplets is not None:
             terms.append(self.quadruplets(m, graph.quadruplets, graph.reverse))
@@ -204,7 +204,7 @@ class _Block(nn.Module):
 
 
 class _Output(nn.Module):
-    """The size of the force along each edge."""
+    """Magnitude of the force along each edge."""
 
     def __init__(self, config: GemNetConfig, number: int) -> None:
         super().__init__()
@@ -221,5 +221,5 @@ class _Output(nn.Module):
 
 
 def _pick(scales: tuple[float, ...], number: int) -> float:
-    """The constant of a block; blocks beyond the published ones take the last."""
+    """Return the constant of a block; blocks beyond the published ones use the last."""
     return scales[min(number, len(scales) - 1)]

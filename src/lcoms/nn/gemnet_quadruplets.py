@@ -1,14 +1,14 @@
-"""The quadruplets of GemNet-dQ: messages to edge c->a from edges d->b, where b is near a, through the dihedral angle.
+"""Quadruplets of GemNet-dQ: messages to edge c->a from edges d->b, where b is near a, through the dihedral angle.
 
-Gasteiger et al. 2021 (2106.08903). Edges c->a and d->b belong to the graph of the denoiser; a and b are ends of an
+Gasteiger et al. 2021 (2106.08903). Edges c->a and d->b belong to the graph of the denoiser; a and b are the ends of an
 interaction, which may be longer than an edge. All four atoms are different sites; copies of one atom are different.
 
 No list of quadruplets is made. With the azimuths of c and d about the axis a->b as complex numbers w = sin(angle)
-exp(i azimuth), cos(m dihedral) is Re(w_c^m conj(w_d)^m) over the sines, so that the sum over d is done once for each
-interaction and the sum over b once for each edge. What quadruplets with c = d would have added is taken off again.
+exp(i azimuth), cos(m dihedral) is Re(w_c^m conj(w_d)^m) over the sines, so that the sum over d is done once per
+interaction and the sum over b once per edge. The contribution of quadruplets with c = d is subtracted afterwards.
 
-Two changes: harmonics have the cosine of the dihedral only, so that mirror images get mirrored vectors; and they carry
-sin(angle)^m of both ends, so that they are smooth where a straight line leaves the dihedral undefined.
+Two changes: harmonics contain only the cosine of the dihedral, so that mirror images get mirrored vectors; and they
+contain sin(angle)^m of both ends, so that they are smooth where collinear atoms leave the dihedral undefined.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lcoms.nn.layers import (
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.neighbors import Edges, Slots, neighbor_list
 
-# Constants that keep variances, measured with 48 noisy training crystals in untrained networks of the default sizes;
+# Constants that preserve variances, measured with 48 noisy training crystals in untrained networks of default sizes;
 # blocks differ by less than 3 %.
 GATE_SCALE = 11.9
 CIRCULAR_SCALE = 31.9
@@ -39,15 +39,15 @@ SUM_SCALE = 3.34
 
 @dataclass(frozen=True)
 class QuadrupletConfig:
-    """Sizes of the sums over quadruplets; those of GemNet-dQ where it gives them.
+    """Sizes of the sums over quadruplets; those of GemNet-dQ where published.
 
     Attributes:
         channels: channels in the sum.
-        bilinear: channels of its result.
+        bilinear: channels of the result of this sum.
         circular_basis: channels of the projected basis of the distance a-b and the angle abd.
         spherical_basis: channels of the projected basis of the distance c-a, the angle cab and the dihedral.
         cutoff: of interactions, angstrom.
-        n_neighbors: interactions of an atom, the nearest, ties kept.
+        n_neighbors: number of nearest interactions of an atom, ties kept.
     """
 
     channels: int = 32
@@ -62,16 +62,16 @@ class QuadrupletConfig:
 class QuadrupletGraph:
     """Interactions between atoms a and b with the bases of all quadruplets around them.
 
-    Places are the columns of padded tables: of edges d->b for each interaction, or of interactions for each atom a.
+    Places are columns of padded tables: of edges d->b for each interaction, or of interactions for each atom a.
 
     Attributes:
         slots: edges by target.
-        interactions: interactions by their atom a.
+        interactions: interactions by atom a.
         far_edges: the edge d->b at each place of an interaction.
         turns: real and imaginary parts of w_d^m, zero where there is no d.
         harmonics: for each m, the harmonics of c by the parts of w_c^m, for each atom a.
-        closing: place of the edge c->b among all places of far edges, for each edge c->a and its interactions.
-        closed: the harmonics of quadruplets with c = d, zero where there is none.
+        closing: index of the edge c->b among all places of far edges, for each edge c->a and its interactions.
+        closed: harmonics of quadruplets with c = d, zero where there is none.
         radial: projected radial basis of edges.
         circular: projected basis of interactions and the angles abd.
         spherical: projection of the harmonics for each edge.
@@ -90,7 +90,7 @@ class QuadrupletGraph:
 
 
 class QuadrupletBasis(nn.Module):
-    """Finds interactions and makes the bases that all blocks share."""
+    """Finds interactions and computes the bases that all blocks share."""
 
     def __init__(
         self, config: QuadrupletConfig, *, basis: int, n_radial: int, n_spherical: int, envelope_exponent: int
@@ -106,7 +106,7 @@ class QuadrupletBasis(nn.Module):
     def forward(
         self, batch: CrystalBatch, edges: Edges, slots: Slots, gaussians: Float[Tensor, "n_edges n_radial"]
     ) -> QuadrupletGraph:
-        """No gradient flows to the coordinates.
+        """Return interactions and bases, without gradients with respect to the coordinates.
 
         Args:
             batch: the crystals.
@@ -162,7 +162,7 @@ class QuadrupletMessages(nn.Module):
         self, m: Float[Tensor, "n_edges edge"], graph: QuadrupletGraph, reverse: Int[Tensor, " n_edges"]
     ) -> Float[Tensor, "n_edges edge"]:
         x = self.down(self.source(m) * self.gate(graph.radial) * GATE_SCALE)
-        x = x[graph.far_edges] * self.circular(graph.circular) * CIRCULAR_SCALE  # one row for each a, b and d
+        x = x[graph.far_edges] * self.circular(graph.circular) * CIRCULAR_SCALE  # one row per a, b and d
         table = graph.interactions.scatter(torch.bmm(graph.turns, x))  # n_atoms, n_places, n_turns, channels
         n_slots = graph.slots.filled.shape[1]
         sums = [
@@ -179,28 +179,28 @@ class QuadrupletMessages(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class _Places:
-    """A padded table: which edge or interaction stands at each place, and whether it takes part."""
+    """A padded table: index of the edge or interaction at each place, and whether it takes part."""
 
     index: Int[Tensor, "n n_places"]
     valid: Bool[Tensor, "n n_places"]
 
 
 def _near_places(edges: Edges, pairs: Edges, interactions: Slots) -> _Places:
-    """The interactions a-b of each edge c->a, b other than c."""
+    """Return the interactions a-b of each edge c->a with b other than c."""
     index, filled = _members(interactions, edges.target)
     same = (pairs.edge_images[index] == edges.edge_images[:, None]).all(-1)
     return _Places(index, filled & ~(same & (pairs.source[index] == edges.source[:, None])))
 
 
 def _far_places(edges: Edges, pairs: Edges, slots: Slots) -> _Places:
-    """The edges d->b of each interaction a-b, d other than a."""
+    """Return the edges d->b of each interaction a-b with d other than a."""
     index, filled = _members(slots, pairs.source)
     same = (edges.edge_images[index] == -pairs.edge_images[:, None]).all(-1)
     return _Places(index, filled & ~(same & (edges.source[index] == pairs.target[:, None])))
 
 
 def _members(slots: Slots, atoms: Int[Tensor, " n"]) -> tuple[Int[Tensor, "n n_slots"], Bool[Tensor, "n n_slots"]]:
-    """Positions of all edges into each atom, and which places hold one; edges are sorted by target."""
+    """Return the indices of all edges into each atom, and which places hold one; edges are sorted by target."""
     degree = slots.filled.sum(dim=1)
     starts = torch.cumsum(degree, 0) - degree
     index = starts[atoms, None] + torch.arange(slots.filled.shape[1], device=atoms.device)
@@ -208,7 +208,7 @@ def _members(slots: Slots, atoms: Int[Tensor, " n"]) -> tuple[Int[Tensor, "n n_s
 
 
 def _closing_edges(edges: Edges, pairs: Edges, near: Int[Tensor, "n n_places"]) -> Int[Tensor, "n n_places"]:
-    """The edge c->b for each edge c->a and interaction a-b, -1 where there is none."""
+    """Return the edge c->b for each edge c->a and interaction a-b, -1 if there is none."""
     index = torch.stack([edges.source[:, None].expand_as(near), pairs.source[near]])
     images = edges.edge_images[:, None] - pairs.edge_images[near]
     return edges.find(index.flatten(1), images.flatten(0, 1)).view_as(near)
@@ -219,6 +219,6 @@ def _unit(vectors: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
 
 
 def _rows(factor: Tensor, turns: Tensor, slots: Slots) -> Float[Tensor, "n_atoms _ _"]:
-    """Harmonics of one m: rows (slot of c, l), columns (place of b, part of w_c^m)."""
+    """Return the harmonics of one m: rows (slot of c, l), columns (place of b, part of w_c^m)."""
     product = factor.transpose(1, 2)[..., None] * turns[:, None]  # n_edges, n_l, n_places, n_parts
     return slots.scatter(product.flatten(2)).flatten(1, 2)

@@ -1,11 +1,11 @@
-"""Neighbour densities of crystals with equally many atoms, as dense tensors ready for matrix products.
+"""Neighbour densities of crystals with equal numbers of atoms, as dense tensors for matrix products.
 
 For every pair of atoms (i, j) of a cell, the contributions of all periodic images of j within the cutoff of i are
 summed into radial functions times real spherical harmonics up to l = 2:
 
     G_l[i, j, m, k] = sum over images of R_k(d) Y_lm(unit vector from i to the image of j)
 
-A layer that is linear in G sees every image, whatever the choice of cell, and costs a batched matrix product.
+A layer that is linear in G sees every image, whatever the choice of cell, for the cost of a batched matrix product.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-SELF_DISTANCE = 0.01  # angstrom; anything nearer is the atom itself
+SELF_DISTANCE = 0.01  # angstrom; anything closer is the atom itself
 MAX_SHIFT = 12
 
 
 @dataclass(frozen=True)
 class DensityBasis:
-    """How finely neighbours are resolved.
+    """Resolution of the neighbour densities.
 
     Attributes:
         cutoff: angstrom.
-        n_scalar: radial functions for l = 0.
-        n_vector: radial functions for l = 1.
-        n_tensor: radial functions for l = 2.
-        n_coarse: radial functions through which vectors are passed on between atoms.
+        n_scalar: number of radial functions for l = 0.
+        n_vector: number of radial functions for l = 1.
+        n_tensor: number of radial functions for l = 2.
+        n_coarse: number of radial functions through which vectors are passed between atoms.
     """
 
     cutoff: float = 6.0
@@ -56,9 +56,9 @@ class Densities:
 def lattice_shifts(
     lattice: Float[Tensor, "n_crystals 3 3"], reach: float
 ) -> tuple[Float[Tensor, "n_crystals n_shifts 3"], Float[Tensor, "n_crystals n_shifts"]]:
-    """Lattice translations (angstrom) that can bring atoms, wrapped to +-1/2, within `reach`, and a penalty.
+    """Return lattice translations (angstrom) that can bring atoms, wrapped to +-1/2, within `reach`, and a penalty.
 
-    All crystals get as many translations as the one that needs most; the surplus has an infinite penalty.
+    All crystals get as many translations as the one that needs the most; surplus ones have an infinite penalty.
     """
     spacings = 1.0 / torch.linalg.norm(torch.linalg.inv(lattice), dim=-2)
     needed = torch.ceil(reach / spacings + 0.5).clamp(1, MAX_SHIFT).amax(0).long().tolist()
@@ -78,7 +78,7 @@ def lattice_shifts(
 def wrapped_displacements(
     frac_coords: Float[Tensor, "n_crystals n_atoms 3"], lattice: Float[Tensor, "n_crystals 3 3"]
 ) -> Float[Tensor, "n_crystals n_atoms n_atoms 3"]:
-    """Cartesian vectors from i to j with fractional differences in [-1/2, 1/2]."""
+    """Return Cartesian vectors from i to j with fractional differences in [-1/2, 1/2]."""
     difference = frac_coords[:, None, :, :] - frac_coords[:, :, None, :]
     return torch.einsum("bijc,bcd->bijd", difference - torch.round(difference), lattice)
 
@@ -87,7 +87,7 @@ def wrapped_displacements(
 def densities(
     frac_coords: Float[Tensor, "n_crystals n_atoms 3"], lattice: Float[Tensor, "n_crystals 3 3"], basis: DensityBasis
 ) -> Densities:
-    """Pair densities of crystals with equally many atoms; no gradient flows to the coordinates."""
+    """Return pair densities of crystals of equal size, without gradients with respect to the coordinates."""
     n_crystals, n_atoms = frac_coords.shape[:2]
     translations, penalty = lattice_shifts(lattice, basis.cutoff)
     direct = wrapped_displacements(frac_coords, lattice).reshape(n_crystals, n_atoms * n_atoms, 3)
@@ -132,14 +132,14 @@ def _edge_columns(vectors: Float[Tensor, "n_edges 3"], basis: DensityBasis) -> F
 
 
 def _gaussians(distance: Float[Tensor, " n_edges"], n: int, cutoff: float, start: float = 0.6) -> Tensor:
-    """Gaussians with centres from `start` to the cutoff, as wide as their spacing."""
+    """Return Gaussians with centres from `start` to the cutoff, as wide as their spacing."""
     centres = torch.linspace(start, cutoff, n, dtype=distance.dtype, device=distance.device)
     spacing = (cutoff - start) / (n - 1)
     return torch.exp(-0.5 * ((distance[:, None] - centres) / spacing).square())
 
 
 def _quadrupole(unit: Float[Tensor, "n_edges 3"]) -> Float[Tensor, "n_edges 5"]:
-    """Real l = 2 harmonics, scaled so that the squares sum to one."""
+    """Return real l = 2 harmonics, scaled so that their squares sum to one."""
     x, y, z = unit.unbind(-1)
     root3 = 3**0.5
     return torch.stack(
@@ -148,7 +148,7 @@ def _quadrupole(unit: Float[Tensor, "n_edges 3"]) -> Float[Tensor, "n_edges 5"]:
 
 
 def quadrupole_matrix(dtype: torch.dtype) -> Float[Tensor, "5 9"]:
-    """The five components back to a symmetric traceless 3 x 3 matrix (flattened): sum_m t_m matrix_m."""
+    """Return the map from five components to a symmetric traceless 3 x 3 matrix (flattened): sum_m t_m matrix_m."""
     matrix = torch.zeros(5, 3, 3, dtype=torch.float64)
     half = 0.5 * 3**0.5
     for m, (i, j) in ((0, (0, 1)), (1, (1, 2)), (3, (0, 2))):
@@ -174,9 +174,9 @@ def nearest_displacements(
     end: Float[Tensor, "n_crystals n_atoms 3"],
     lattice: Float[Tensor, "n_crystals 3 3"],
 ) -> Float[Tensor, "n_crystals n_atoms n_atoms 3"]:
-    """Shortest Cartesian vectors from every start to every end atom (fractional inputs) over the 27 nearest images.
+    """Return the shortest vectors from every start to every end atom (fractional inputs) over the 27 nearest images.
 
-    Exact for reduced cells.
+    The vectors are Cartesian; exact for reduced cells.
     """
     difference = end[:, None, :, :] - start[:, :, None, :]
     direct = torch.einsum("bijc,bcd->bijd", difference - torch.round(difference), lattice)

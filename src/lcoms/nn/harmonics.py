@@ -1,4 +1,4 @@
-"""Real spherical harmonics about an axis, as polynomials of unit vectors, in a form that products over m can use.
+"""Real spherical harmonics about an axis, as polynomials of unit vectors, in a form suited to products over m.
 
 Y_lm = q_lm(z) Re w^m or q_lm(z) Im w^m, with w = x + i y = sin(angle) exp(i azimuth) in a frame with its z on the axis.
 """
@@ -13,10 +13,10 @@ from torch import Tensor
 
 
 def axis_frames(axes: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
-    """Rows: two directions perpendicular to each unit axis and to each other, then the axis; right-handed.
+    """Return as rows two directions perpendicular to each unit axis and to each other, then the axis; right-handed.
 
-    Duff et al. 2017 (Building an orthonormal basis, revisited). The azimuth is counted from the first direction, which
-    jumps where the axis lies in the plane z = 0: use differences of azimuths only.
+    Duff et al. 2017 (Building an orthonormal basis, revisited). The azimuth is measured from the first direction, which
+    is discontinuous where the axis is in the plane z = 0: use only differences of azimuths.
     """
     x, y, z = axes.unbind(1)
     sign = torch.ones_like(z).copysign(z)
@@ -28,7 +28,7 @@ def axis_frames(axes: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
 
 
 def azimuth_powers(x: Float[Tensor, "*shape"], y: Float[Tensor, "*shape"], n: int) -> Float[Tensor, "*shape n_parts"]:
-    """Real and imaginary parts of (x + i y)^m for m = 0 ... n - 1; m = 0 has the real part only."""
+    """Return real and imaginary parts of (x + i y)^m for m = 0 ... n - 1; m = 0 has only the real part."""
     real, imaginary = torch.ones_like(x), torch.zeros_like(x)
     parts = [real]
     for _order in range(1, n):
@@ -38,12 +38,12 @@ def azimuth_powers(x: Float[Tensor, "*shape"], y: Float[Tensor, "*shape"], n: in
 
 
 def parts_of(order: int) -> slice:
-    """Where the parts of one order m stand among those of `azimuth_powers`."""
+    """Return the slice of the parts of one order m among those of `azimuth_powers`."""
     return slice(max(2 * order - 1, 0), 2 * order + 1)
 
 
 def associated_legendre(cosine: Float[Tensor, "*shape"], n_spherical: int) -> list[Float[Tensor, "*shape _"]]:
-    """For each m the functions q_lm, l = m ... n_spherical - 1, with which the Y_lm are orthonormal on the sphere.
+    """Return for each m the functions q_lm, l = m ... n_spherical - 1, that make the Y_lm orthonormal on the sphere.
 
     sqrt((2l+1) / 4 pi (l-m)! / (l+m)!) P_lm / sin^m, without the phase (-1)^m, times sqrt 2 for m > 0. Recursion
     (l-m+1) P_(l+1)m = (2l+1) z P_lm - (l+m) P_(l-1)m from P_mm = (2m-1)!! sin^m.

@@ -22,7 +22,7 @@ INV_SQRT_2 = 1.0 / math.sqrt(2.0)
 
 @cache
 def spherical_bessel_zeros(n_spherical: int, n_radial: int) -> NDArray[np.float64]:
-    """First zeros (n_spherical, n_radial) of the spherical Bessel functions j_l beyond 0.
+    """Return the first positive zeros (n_spherical, n_radial) of the spherical Bessel functions j_l.
 
     Zeros of j_l lie between neighbouring zeros of j_(l-1), and those of j_0 are the multiples of pi.
     """
@@ -34,10 +34,10 @@ def spherical_bessel_zeros(n_spherical: int, n_radial: int) -> NDArray[np.float6
 
 
 def spherical_bessel(x: Float[Tensor, "*shape"], order: int) -> Float[Tensor, "*shape"]:
-    """j_l of x >= 0 for one order l, in float64.
+    """Return j_l of x >= 0 for one order l, in float64.
 
-    Upward recursion j_(l+1) = (2l+1)/x j_l - j_(l-1); where it would lose digits (x < l) the power series, whose 14
-    terms are exact to rounding there.
+    Upward recursion j_(l+1) = (2l+1)/x j_l - j_(l-1); where it would lose digits (x < l), the power series, whose 14
+    terms are exact to rounding error there.
     """
     x = x.double()
     safe = x.clamp_min(max(order, 1))
@@ -48,7 +48,7 @@ def spherical_bessel(x: Float[Tensor, "*shape"], order: int) -> Float[Tensor, "*
 
 
 def _bessel_series(x: Tensor, order: int) -> Tensor:
-    """x^l / (2l+1)!! sum_m (-x^2/2)^m / (m! (2l+3)(2l+5)...(2l+2m+1))."""
+    """Return x^l / (2l+1)!! sum_m (-x^2/2)^m / (m! (2l+3)(2l+5)...(2l+2m+1))."""
     x = x.clamp_max(max(order, 1))
     total = term = torch.ones_like(x)
     for m in range(1, 15):
@@ -58,7 +58,7 @@ def _bessel_series(x: Tensor, order: int) -> Tensor:
 
 
 def polynomial_envelope(x: Float[Tensor, "*shape"], exponent: int) -> Float[Tensor, "*shape"]:
-    """1 + a x^p + b x^(p+1) + c x^(p+2) for x < 1, else 0, with two vanishing derivatives at 1 (DimeNet eq. 8).
+    """Return 1 + a x^p + b x^(p+1) + c x^(p+2) for x < 1, else 0; two derivatives vanish at 1 (DimeNet eq. 8).
 
     a = -(p+1)(p+2)/2, b = p(p+2), c = -p(p+1)/2.
     """
@@ -68,7 +68,7 @@ def polynomial_envelope(x: Float[Tensor, "*shape"], exponent: int) -> Float[Tens
 
 
 def legendre_harmonics(cosine: Float[Tensor, "*shape"], n_spherical: int) -> Float[Tensor, "*shape n_spherical"]:
-    """Real spherical harmonics Y_l0 of the cosine of an angle: sqrt((2l+1) / 4 pi) P_l(cosine)."""
+    """Return real spherical harmonics Y_l0 of the cosine of an angle: sqrt((2l+1) / 4 pi) P_l(cosine)."""
     values = [torch.ones_like(cosine), cosine]
     for order in range(1, n_spherical - 1):
         values.append(((2 * order + 1) * cosine * values[-1] - order * values[-2]) / (order + 1))
@@ -78,17 +78,17 @@ def legendre_harmonics(cosine: Float[Tensor, "*shape"], n_spherical: int) -> Flo
 def angular_table(
     slots: Slots, vectors: Float[Tensor, "n_edges 3"], n_spherical: int
 ) -> Float[Tensor, "n_atoms n_slots n_slots n_spherical"]:
-    """Y_l0 of the angles between all pairs of edges into the same atom, zero for an edge with itself.
+    """Return Y_l0 of the angles between all pairs of edges into the same atom, zero for an edge with itself.
 
     Args:
-        slots: the edges by target atom.
+        slots: edges by target atom.
         vectors: from each target to its neighbour, angstrom.
-        n_spherical: how many l.
+        n_spherical: number of l.
     """
     unit = slots.scatter(vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-6))
     pairs = slots.filled[:, :, None] & slots.filled[:, None, :]
     pairs &= ~torch.eye(slots.filled.shape[1], dtype=torch.bool, device=unit.device)
-    with torch.autocast(unit.device.type, enabled=False):  # geometry keeps its precision
+    with torch.autocast(unit.device.type, enabled=False):  # to keep the precision of the geometry
         cosine = (unit @ unit.transpose(1, 2)).clamp(-1.0, 1.0)
     return legendre_harmonics(cosine, n_spherical) * pairs[..., None]
 
@@ -144,9 +144,9 @@ class GaussianBasis(nn.Module):
 
 
 def he_orthogonal_(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Random orthogonal matrix with rows of zero mean and unit variance, over sqrt(fan in) (GemNet).
+    """Fill with a random orthogonal matrix with rows of zero mean and unit variance, over sqrt(fan in) (GemNet).
 
-    The last axis is the fan in; for a three-axis tensor the first two are.
+    The fan in is the last axis, or the first two axes of a tensor of three.
     """
     nn.init.orthogonal_(weight)
     axes = tuple(range(weight.dim() - 1)) if weight.dim() == 3 else (1,)
@@ -160,7 +160,7 @@ def he_orthogonal_(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def glorot_orthogonal_(weight: Float[Tensor, "n_out n_in"], scale: float = 2.0) -> Float[Tensor, "n_out n_in"]:
-    """Random orthogonal matrix with the variance scale / (fan in + fan out) (DimeNet)."""
+    """Fill with a random orthogonal matrix of variance scale / (fan in + fan out) (DimeNet)."""
     nn.init.orthogonal_(weight)
     with torch.no_grad():
         weight.mul_((scale / (sum(weight.shape) * weight.var())).sqrt())
@@ -168,14 +168,14 @@ def glorot_orthogonal_(weight: Float[Tensor, "n_out n_in"], scale: float = 2.0) 
 
 
 class ScaledSiLU(nn.Module):
-    """SiLU over 0.6, so that the variance of its output stays near that of its input (GemNet)."""
+    """SiLU over 0.6, so that the variance of the output is close to that of the input (GemNet)."""
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return nn.functional.silu(x) * SILU_GAIN
 
 
 def dense(n_in: int, n_out: int, *, activation: bool = False) -> nn.Sequential:
-    """GemNet's layer: He-orthogonal weights without bias, then the scaled SiLU if asked for."""
+    """Return GemNet's layer: He-orthogonal weights without bias, then the scaled SiLU if requested."""
     linear = nn.Linear(n_in, n_out, bias=False)
     he_orthogonal_(linear.weight)
     return nn.Sequential(linear, ScaledSiLU()) if activation else nn.Sequential(linear)
@@ -206,7 +206,7 @@ class Residual(nn.Module):
 
 
 def glorot_linear(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:
-    """DimeNet's layer: Glorot-orthogonal weights and zero bias."""
+    """Return DimeNet's layer: Glorot-orthogonal weights and zero bias."""
     linear = nn.Linear(n_in, n_out, bias=bias)
     glorot_orthogonal_(linear.weight)
     if bias:
@@ -215,20 +215,20 @@ def glorot_linear(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:
 
 
 def mlp(n_in: int, n_hidden: int, n_out: int, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Linear, activation, linear (heads of CDVAE)."""
+    """Return the layers linear, activation, linear (heads of CDVAE)."""
     return nn.Sequential(nn.Linear(n_in, n_hidden), activation(), nn.Linear(n_hidden, n_out))
 
 
 def segment_sum(
     values: Float[Tensor, "n ..."], index: Int[Tensor, " n"], n_segments: int
 ) -> Float[Tensor, "n_segments ..."]:
-    """Sum of the rows of each segment; zero where a segment has none."""
+    """Return the sum of the rows of each segment; zero if a segment has none."""
     return values.new_zeros((n_segments, *values.shape[1:])).index_add(0, index, values)
 
 
 def segment_mean(
     values: Float[Tensor, "n ..."], index: Int[Tensor, " n"], n_segments: int
 ) -> Float[Tensor, "n_segments ..."]:
-    """Mean of the rows of each segment; zero where a segment has none."""
+    """Return the mean of the rows of each segment; zero if a segment has none."""
     counts = torch.bincount(index, minlength=n_segments).clamp_min(1).to(values)
     return segment_sum(values, index, n_segments) / counts.view(-1, *[1] * (values.dim() - 1))

@@ -1,4 +1,4 @@
-"""Set2Set: a sum over a set with learned attention, in several passes (Vinyals et al. 2016), as MEGNet uses it."""
+"""Set2Set: a sum over a set with learned attention, in several passes (Vinyals et al. 2016), as used by MEGNet."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lcoms.nn.layers import segment_sum
 def segment_softmax(
     scores: Float[Tensor, " n"], weights: Float[Tensor, " n"], index: Int[Tensor, " n"], n_segments: int
 ) -> Float[Tensor, " n"]:
-    """w_i exp(s_i) / sum_j w_j exp(s_j) within each segment: a row of weight two counts as two equal rows."""
+    """Return w_i exp(s_i) / sum_j w_j exp(s_j) within each segment: a row of weight two equals two identical rows."""
     highest = scores.new_zeros(n_segments).scatter_reduce(0, index, scores.detach(), "amax", include_self=False)
     values = weights * torch.exp(scores - highest[index])
     return values / segment_sum(values, index, n_segments).clamp_min(1e-30)[index]
 
 
 class Set2Set(nn.Module):
-    """One vector of 2 `units` numbers for each segment, whatever the order and number of its rows.
+    """One vector of 2 `units` numbers per segment, whatever the order and number of its rows.
 
     Rows are projected to m_i. Each pass: q, c = LSTM(q*, c); a = softmax(m q); q* = [q, sum a m].
     """

@@ -1,4 +1,4 @@
-"""Files of weights that packages of energy models bring along."""
+"""Weights files that come with the packages of energy models."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lcoms.core.errors import OracleError
 
 
 def weights_file(model: str, package: str, file: str, *, since: str) -> Path:
-    """Where an installed package has a file.
+    """Return the path of a file in an installed package.
 
     Args:
-        model: name of the energy model; in small letters that of the extra of lcoms that brings the package.
-        package: as it is imported and installed.
+        model: name of the energy model; in lower case, the extra of lcoms that installs the package.
+        package: name under which it is imported and installed.
         file: path inside the package.
-        since: the first version of the package that has the file.
+        since: first version of the package that has the file.
 
     Raises:
         OracleError: the package is not installed, or too old.

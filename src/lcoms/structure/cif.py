@@ -87,7 +87,7 @@ def _crystal(block: Block) -> Reading:
 
 
 def _with_cell(block: Block, lattice: NDArray[np.float64], remarks: list[Remark]) -> Reading:
-    """The same, once the cell is read and what was taken for granted of it is known."""
+    """Return the crystal of a block, given its lattice and the remarks on it; raises RefusedError."""
     facts, more = read_facts(block)
     remarks = remarks + more
     sites, more = read_sites(block, lattice, tuple(facts.formula))

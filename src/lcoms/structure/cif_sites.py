@@ -86,14 +86,14 @@ def read_sites(
 
 
 def _alternatives(block: Block, n_sites: int) -> list[tuple[str, str]]:
-    """Disorder assembly and group of each site, empty where it has none."""
+    """Return disorder assembly and group of each site, empty if it has none."""
     groups = _texts(block, n_sites, "_atom_site_disorder_group") or [""] * n_sites
     assemblies = _texts(block, n_sites, "_atom_site_disorder_assembly") or [""] * n_sites
     return list(zip(assemblies, groups, strict=True))
 
 
 def _require_one_alternative(label: str, assembly: str, group: str, ordered: dict[str, tuple[str, str]]) -> None:
-    """RefusedError where full sites belong to two groups of an assembly, of which a crystal has one at a time."""
+    """Raise RefusedError if full sites belong to two groups of an assembly, which are alternatives."""
     if not group:
         return
     other, known = ordered.setdefault(assembly, (label, group))

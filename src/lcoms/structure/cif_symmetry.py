@@ -112,7 +112,7 @@ def _candidate(setting: Setting, cost: float = 0.0) -> Candidate:
 
 
 def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]]:
-    """Return candidates of the stated symbols, the symbol behind each space group number, and remarks."""
+    """Return candidates of the stated symbols, the statement behind each space group number, and remarks."""
     hall, name, number = (_given(block.value(*names)) for names in (HALL, NAME, NUMBER))
     name, beside = without_number(name)
     number = number or beside
@@ -272,7 +272,7 @@ def _is_group(operations: Operations) -> bool:
 
 
 def _codes(rotations: NDArray[np.int64], translations: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A whole number for each operation: parts of the rotation are -1, 0 or 1, translations are in parts of 1/24."""
+    """Return an integer per operation; rotation elements are -1, 0 or 1, translations are in units of 1/24."""
     turns = (rotations + 1).reshape(-1, 9) @ 3 ** np.arange(9)
     return np.asarray(turns * 24**3 + translations @ np.array([24**2, 24, 1]))
 

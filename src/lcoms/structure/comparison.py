@@ -26,7 +26,7 @@ class WithGroup(Protocol):
 
 
 def same_structure(first: WithGroup, second: WithGroup) -> bool:
-    """Whether two match strictly, and their space groups are one or mirror images."""
+    """Return whether two match strictly, and their space groups are the same or mirror images."""
     return same_space_group(first.space_group, second.space_group) and matches(first.crystal, second.crystal, STRICT)
 
 

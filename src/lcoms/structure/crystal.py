@@ -210,7 +210,7 @@ class Crystal:
 
 
 def crystal_to_dict(crystal: Crystal) -> dict[str, Any]:
-    """Lattice, fractional coordinates and atomic numbers as lists, ready for JSON, exact."""
+    """Return lattice, fractional coordinates and atomic numbers as lists, ready for JSON, exact."""
     return {
         "lattice": crystal.lattice.tolist(),
         "frac_coords": crystal.frac_coords.tolist(),
@@ -219,7 +219,7 @@ def crystal_to_dict(crystal: Crystal) -> dict[str, Any]:
 
 
 def crystal_from_dict(content: Mapping[str, Any]) -> Crystal:
-    """The inverse of `crystal_to_dict`."""
+    """Return the crystal of a dict made by `crystal_to_dict`."""
     return Crystal(*(np.array(content[name]) for name in ("lattice", "frac_coords", "atomic_numbers")))
 
 

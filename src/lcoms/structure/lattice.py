@@ -72,9 +72,9 @@ def wrap(frac_coords: Array) -> Array:
 
 
 def shifts_within(reach: NDArray[np.int64]) -> NDArray[np.int64]:
-    """All shifts (n, 3) by whole lattice vectors, at most so many along each of them (3,), the last one fastest.
+    """Return all shifts (n, 3) in whole lattice vectors, up to `reach` (3,) along each, the last index fastest.
 
-    No shift at all stands in the middle.
+    The zero shift is in the middle.
     """
     ranges = (np.arange(-n, n + 1) for n in reach)
     return np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)

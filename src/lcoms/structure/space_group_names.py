@@ -126,9 +126,9 @@ def settings_named(name: str) -> list[Setting]:
 
 
 def without_number(name: str) -> tuple[str, str]:
-    """A name without quotes and without the number that some programs write behind it, and that number or nothing.
+    """Return a name without quotes and without the number that some programs append, and that number or an empty text.
 
-    The brackets of SHELX, as in P2(1), are no such number.
+    The brackets of SHELX, as in P2(1), are not such a number.
     """
     text = name.strip("'\" ")
     if re.fullmatch("[0-9]{1,3}", text):

@@ -150,7 +150,7 @@ class StandardCell(NamedTuple):
         return _orbits(self.letters, self.atomic_numbers, self.space_group)
 
     def images(self, at: int) -> Float[NDArray[np.float64], "g 3"]:
-        """Where the operations of the space group, centring included, bring an atom; not wrapped."""
+        """Return the images of an atom under the operations of the space group, centring included; not wrapped."""
         linear, shift = conventional_operations(self.space_group)
         return np.asarray(linear @ self.coords[at] + shift)
 
