@@ -1,9 +1,9 @@
-"""Seconds of `lcoms.predict` in Python beside those of the same prediction by the command line, in turn.
+"""Time of `lcoms.predict` in Python compared with the same prediction on the command line, run alternately.
 
     python benchmarks/api_time.py [-n 3] [--formula ZnS] [--busy] [--out results/api_time.json]
 
-Each call is a process of its own, from its start to its end. With --busy another program computes on every core
-meanwhile. Prints both medians and their ratio, and ends with 1 where Python takes over 1.3 times as long.
+Each call is a separate process, timed from start to end. With --busy another program keeps every core busy. Prints both
+medians and their ratio; the exit code is 1 if Python takes more than 1.3 times as long.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -18,11 +18,11 @@ import tempfile
 import time
 from pathlib import Path
 
-MOST = 1.3  # times the command line
+MOST = 1.3  # largest time relative to the command line
 
 
 def seconds(command: list[str]) -> float:
-    """Of a command that must succeed."""
+    """Return the seconds taken by a command, which must succeed."""
     clock = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - clock
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """End what still computes."""
+    """End processes that are still running."""
     for process in processes:
         process.kill()
         process.wait()

@@ -1,9 +1,9 @@
-"""Does `lcoms app` grow? Memory of the process that serves the page, after some predictions and after many.
+"""Does the memory use of `lcoms app` grow? Memory of the server process after a few predictions and after many.
 
     python benchmarks/app_memory.py -n 40 [--n-relax 4] [--out results/app_memory.json]
 
-Binary and ternary compounds, each another one, are predicted with --effort fast and relaxed in the process itself, so
-that what energy models leave in memory is measured, too.
+Binary and ternary compounds, all different, are predicted with --effort fast and relaxed in the server process, so that
+memory retained by energy models is measured, too.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from memory import formulas, memory
 
-FIRST = 5  # runs after which the models are loaded and their kernels made
+FIRST = 5  # runs after which the models are loaded and their kernels compiled
 
 
 def main() -> None:
-    """Predict, look, print."""
+    """Predict, measure, print."""
     import torch
 
     from lcoms.app import Settings, make_app

@@ -1,4 +1,4 @@
-"""How do ground states of a table fare, and how its other crystals? Shares, and the stated probability, for each.
+"""Results for the ground states of a table and for its other crystals: success rates and stated probabilities.
 
     lcoms evaluate table FILE.parquet --relax --out rows.json
     python benchmarks/by_hull.py rows.json FILE.parquet
@@ -22,7 +22,7 @@ ON_HULL = 0.001  # eV/atom
 
 
 def tell(name: str, outcomes: list[dict]) -> None:  # type: ignore[type-arg]
-    """Print how often the right crystal is found, and how well the stated probability holds."""
+    """Print how often the correct crystal is found, and how well calibrated the stated probability is."""
     print(f"{name}: {len(outcomes)}")
     for criterion, k in (("loose", 1), ("loose", 20), ("both", 1)):
         found = sum((row["ranks"][criterion] or np.inf) <= k for row in outcomes)
@@ -36,7 +36,7 @@ def tell(name: str, outcomes: list[dict]) -> None:  # type: ignore[type-arg]
 
 
 def main() -> None:
-    """Read, part, print."""
+    """Read, split, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=Path)
     parser.add_argument("table", type=Path)

@@ -1,8 +1,8 @@
-"""Formulas a minute of `lcoms campaign` with one process, with two, and with two Dask workers on this machine.
+"""Formulas per minute of `lcoms campaign` with one process, with two, and with two Dask workers on this machine.
 
 python benchmarks/campaign.py [--n 24] [--effort normal] [--no-dask]
 
-The answers of all three must be the same; it ends with 1 where they are not.
+The results of all three must be the same; otherwise the exit code is 1.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _run(folder: Path, way: str, effort: str) -> tuple[list[dict[str, Any]], float]:
-    """Rows of the table, and seconds from the command to its last line."""
+    """Return the rows of the table, and the seconds from the start of the command to its end."""
     command = shutil.which("lcoms", path=str(Path(sys.executable).parent)) or "lcoms"
     out = folder / way
     with _cluster() if way == "dask" else nullcontext() as address:

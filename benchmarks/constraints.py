@@ -1,12 +1,12 @@
-"""What does knowing the space group, or the cell, add to a formula? Ground states of validation compositions.
+"""How much does knowing the space group or the cell help? Ground states of validation compositions.
 
     python benchmarks/constraints.py STORE --given group -n 200 --out group.jsonl
     python benchmarks/constraints.py STORE --given cell -n 200 --out cell.jsonl
     python benchmarks/constraints.py --tell group.jsonl.gz cell.jsonl.gz
 
-`group` gives the true space group; `cell` the true conventional cell, each length changed by up to 2 % and each angle
-that the symmetry leaves free by up to 1 degree. The composition itself is left out of the templates. What OUT holds is
-not predicted again.
+`group` gives the true space group; `cell` gives the true conventional cell, with each length changed by up to 2 % and
+each angle that is not fixed by symmetry by up to 1 degree. Templates of the composition itself are excluded.
+Compositions that are already in OUT are not predicted again.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -39,7 +39,7 @@ CRITERIA = ("loose", "strict", "both")
 
 
 def known(reference: Reference, given: str, random: np.random.Generator) -> dict[str, Any]:
-    """What the user would type, as fields of the constraints."""
+    """Return what the user would enter, as fields of the constraints."""
     if given == "group":
         return {"space_groups": [space_group_number(reference.crystal)]}
     if given == "cell":
@@ -48,7 +48,7 @@ def known(reference: Reference, given: str, random: np.random.Generator) -> dict
 
 
 def erring_cell(reference: Reference, random: np.random.Generator) -> list[float]:
-    """Lengths and angles of the conventional cell with errors that its symmetry allows."""
+    """Return lengths and angles of the conventional cell, with errors that its symmetry allows."""
     lengths, angles = parameters_from_lattice(conventional(reference.crystal).lattice)
     equal = np.abs(lengths[:, None] / lengths - 1) < 1e-3
     errors = random.uniform(-ERROR, ERROR, 3)[np.argmax(equal, axis=1)]
@@ -58,7 +58,7 @@ def erring_cell(reference: Reference, random: np.random.Generator) -> list[float
 
 
 def ranks(reference: Reference, candidates: tuple[Candidate, ...]) -> dict[str, int | None]:
-    """Of the first candidate that is the reference, by each criterion."""
+    """Return the rank of the first candidate that is the reference, by each criterion."""
     group = space_group_number(reference.crystal)
     found: dict[str, int | None] = dict.fromkeys(CRITERIA)
     for rank, candidate in enumerate(candidates, 1):
@@ -75,7 +75,7 @@ def ranks(reference: Reference, candidates: tuple[Candidate, ...]) -> dict[str, 
 
 
 def measure(reference: Reference, given: str, predictor: Predictor, seed: int) -> dict[str, Any]:
-    """One composition."""
+    """Return the row of one composition."""
     constraints = known(reference, given, np.random.default_rng([seed, *reference.name.encode()]))
     clock, note = time.perf_counter(), ""
     candidates: tuple[Candidate, ...] = ()
@@ -101,7 +101,7 @@ def measure(reference: Reference, given: str, predictor: Predictor, seed: int) -
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of an earlier run."""
+    """Return the rows of an earlier run."""
     if not path.is_file():
         return []
     text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
@@ -109,7 +109,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def tell(rows: list[dict[str, Any]]) -> None:
-    """Shares that are first, and among the first ten."""
+    """Print the shares that are first, and among the first ten."""
     if not rows:
         return
     print(f"given {rows[0]['given']}: {len(rows)} compositions", flush=True)

@@ -1,10 +1,10 @@
-"""How often do proposals have the right structure? Known ground states, by space group, Wyckoff positions and cell.
+"""How often do proposals have the correct structure? Known ground states, by space group, Wyckoff positions and cell.
 
     lcoms data ingest FILES --keep-split --out STORE
     python benchmarks/coverage.py STORE
 
-Nothing is decoded: what is counted is how many of the known crystals have a library entry with the same structure, and
-how many an entry among the proposals, whose composition itself is left out.
+Nothing is decoded: the benchmark counts how many of the known crystals have a library entry with the same structure,
+and how many have one among the proposals. Entries of the composition itself are excluded.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -25,17 +25,17 @@ from lcoms.structure.wyckoff import Orbits, n_primitive_atoms
 from lcoms.templates.wyckoff_statistics import described
 
 Structure = tuple[int, Orbits]
-"""Space group, and which element sits on which Wyckoff position."""
+"""Space group, and Wyckoff positions with their elements."""
 
 
 def structure_of(reference: Reference) -> Structure | None:
-    """That of the known crystal; None where no symmetry is found."""
+    """Return the structure of the known crystal; None if no symmetry is found."""
     found = described(reference.crystal, symprec=STANDARD_SYMPREC)
     return None if found is None else (found.space_group, found.orbits)
 
 
 def in_library(reference: Reference, structure: Structure, weights: WeightBundle) -> bool:
-    """Whether an entry of another composition has the structure."""
+    """Return whether an entry of another composition has the structure."""
     library, (number, orbits) = weights.library, structure
     unit = reference.composition.reduced
     cell = unit.scaled(n_primitive_atoms(number, orbits) // unit.n_atoms)
@@ -46,7 +46,7 @@ def in_library(reference: Reference, structure: Structure, weights: WeightBundle
 
 
 def structure_from(proposal: Proposal, reference: Reference, weights: WeightBundle) -> Structure | None:
-    """That in which a proposal is decoded."""
+    """Return the structure in which a proposal is decoded."""
     if proposal.orbits:
         return proposal.space_group, proposal.orbits
     cell = reference.composition.reduced.scaled(proposal.n_formula_units)
@@ -55,7 +55,7 @@ def structure_from(proposal: Proposal, reference: Reference, weights: WeightBund
 
 
 def place_among_proposals(reference: Reference, structure: Structure, weights: WeightBundle, n: int) -> int | None:
-    """Place of the structure among the distinct ones of so many proposals; None where it is not there."""
+    """Return the rank of the structure among the distinct ones of n proposals; None if it is not there."""
     spec = PredictionSpec(search=SearchSpec(n_starts=n, exclude_same=True))
     proposals = find_proposals(reference.composition, weights, spec, torch.Generator().manual_seed(0))
     distinct = list(dict.fromkeys(structure_from(proposal, reference, weights) for proposal in proposals))

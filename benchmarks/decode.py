@@ -1,4 +1,4 @@
-"""Seconds a structure to decode 128 latents of 8-atom cells on one core, and seconds of whole commands.
+"""Seconds per structure to decode 128 latents of 8-atom cells on one core, and seconds of whole commands.
 
 python benchmarks/decode.py [--weights FOLDER] [--repeats 3]
 """

@@ -1,8 +1,8 @@
-"""The 26 compounds along 50 descent steps: what conservative and plain surrogates predict, and what is decoded.
+"""The 26 compounds along 50 descent steps: energies from conservative and plain surrogates, and decoded crystals.
 
-For each surrogate and each step shown: the mean energy it predicts for the latents, the mean energy it gives to the
-crystals decoded from them and encoded again, and the share of decodes that are valid. Energies in eV/atom. Starts come
-from the library, entries of the very compound left out.
+For each surrogate and each step shown: the mean energy it predicts for the latents, the mean energy it predicts for the
+crystals decoded from them and encoded again, and the fraction of decodes that are valid. Energies are in eV/atom.
+Starts come from the library, without entries of the compound itself.
 
     python benchmarks/descent.py PLAIN_SURROGATE [--weights FOLDER] [--starts 8]
 """

@@ -1,11 +1,11 @@
-"""Each method's winner for the paper's 26 compounds against the known crystal, by GPAW single points.
+"""Each method's winner for the paper's 26 compounds compared with the known crystal, by GPAW single points.
 
     python benchmarks/dft_winners.py benchmarks/results/comparison.jsonl.gz --out benchmarks/results/dft_winners.json
 
-A winner is the crystal, relaxed by the judge of the rows, that has the lowest energy of all seeds of a method in a
-track. The known crystal is relaxed by the same judge, and all are evaluated in the same settings, as primitive cells.
-Winners of one structure and one energy are evaluated once. A positive difference means that the winner lies higher.
-What is in the output is not run again.
+A winner is the crystal, relaxed by the judge of the rows, with the lowest energy over all seeds of a method in a track.
+The known crystal is relaxed by the same judge, and all are evaluated with the same settings, as primitive cells.
+Winners with the same structure and energy are evaluated once. A positive difference means that the winner lies higher.
+Compounds that are already in the output are not run again.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -33,7 +33,7 @@ Winners = dict[str, dict[str, Judged]]
 
 
 def main() -> None:
-    """Evaluate what is missing, print all."""
+    """Evaluate missing compounds and print all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=Path, nargs="+")
     parser.add_argument("--oracle", default="gpaw")
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def find_winners(paths: list[Path]) -> Winners:
-    """Of each compound and each method, named `track method`."""
+    """Return the winner of each compound and each method, named `track method`."""
     found: Winners = defaultdict(dict)
     for row in read_rows(paths):
         if row.group != "26 compounds" or " " in row.method or row.relaxed is None or row.relaxed.compared is None:
@@ -79,12 +79,12 @@ def find_winners(paths: list[Path]) -> Winners:
 
 
 def primitive(crystal: Crystal) -> Crystal:
-    """The primitive cell: larger ones have other k points, which is worth some meV/atom."""
+    """Return the primitive cell: larger cells have other k points, which changes energies by several meV/atom."""
     return symmetrise(crystal, ladder=NEAR_LADDER).crystal
 
 
 def is_same(first: Judged, second: Judged) -> bool:
-    """Whether two winners are one structure of one energy."""
+    """Return whether two winners have the same structure and energy."""
     gap = abs((first.compared or 0.0) - (second.compared or 0.0))
     return gap < SAME_ENERGY and matches(crystal_from_dict(first.crystal), crystal_from_dict(second.crystal), STRICT)
 
@@ -92,7 +92,7 @@ def is_same(first: Judged, second: Judged) -> bool:
 def evaluate(
     reference: Reference, crystals: list[Crystal], own: dict[str, int], oracle: EnergyOracle, limit: float
 ) -> dict[str, Any]:
-    """Energies in eV/atom, the known crystal's first; None for what fails or would take too long."""
+    """Return energies in eV/atom, the known crystal first; None for those that fail or would take too long."""
     energies: list[float | None] = []
     spent: list[float] = []
     for crystal in crystals:
@@ -116,7 +116,7 @@ def evaluate(
 
 
 def tell(kept: dict[str, Any]) -> None:
-    """By method: how many winners lie how near to the known crystal."""
+    """Print by method how many winners lie below, near and above the known crystal."""
     print(f"\n{'winner less known crystal, by GPAW':<36} evaluated  below -10 meV  within 10 meV  above 10 meV")
     for method in sorted({name for row in kept.values() for name in row["winners"]}):
         gaps = []

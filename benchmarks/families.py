@@ -1,14 +1,14 @@
-"""Structures that no training crystal has: families removed from all that is learned, then predicted from formulas.
+"""Structures that no training crystal has: families removed from the training data, then predicted from formulas.
 
     python benchmarks/families.py remove STORE --out kept.parquet
     lcoms data ingest kept.parquet --out kept && lcoms train cdvae kept --out family && \
         lcoms train surrogate kept --cdvae family/cdvae.safetensors --out family
     python benchmarks/families.py predict STORE --weights family [-n 40] [--effort normal] [--out rows.json]
 
-The families are cubic perovskites, rock salts, fluorites and full Heusler compounds (and their anti-structures), told
-by space group and Wyckoff positions. `remove` writes the crystals of a store that belong to none of them. `predict`
-takes compositions whose ground state does, formula alone, and prints the share that comes out right: space group and
-strict match. Template methods solve none of them, as no crystal has the structure.
+The families are cubic perovskites, rock salts, fluorites and full Heusler compounds (and their anti-structures),
+identified by space group and Wyckoff positions. `remove` writes the crystals of a store that belong to none of them.
+`predict` takes compositions whose ground state belongs to one, from the formula alone, and prints the fraction that is
+correct: space group and strict match. Template methods find none of them, as no crystal has the structure.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -39,12 +39,12 @@ FAMILIES = {  # counts of a formula unit, space group, atoms of the primitive ce
     "perovskite": ((1, 1, 3), 221, 5),
     "Heusler": ((1, 1, 2), 225, 4),
 }
-SYMPRECS = (0.01, 0.1)  # angstrom; a crystal that is nearly of a family would be a template of it as well
+SYMPRECS = (0.01, 0.1)  # angstrom; a slightly distorted member of a family would be a template of it as well
 COLUMNS = ("material_id", "formation_energy_per_atom", "e_above_hull", "split", "source")
 
 
 def family_of(crystal: Crystal) -> str:
-    """Name of the family; empty for none."""
+    """Return the name of the family; empty for none."""
     counts = tuple(sorted(crystal.composition.reduced.counts))
     names = [name for name, (wanted, _, _) in FAMILIES.items() if wanted == counts]
     if not names:
@@ -59,7 +59,7 @@ def family_of(crystal: Crystal) -> str:
 
 
 def remove(options: argparse.Namespace) -> None:
-    """Write the crystals of no family."""
+    """Write the crystals that belong to no family."""
     store = Store.open(options.store)
     columns = store.columns(*COLUMNS)
     kept, removed = [], dict.fromkeys(FAMILIES, 0)
@@ -80,7 +80,7 @@ def remove(options: argparse.Namespace) -> None:
 
 
 def references_of(store: Store, n: int, seed: int) -> dict[str, list[Reference]]:
-    """Compositions of each family whose lowest crystal belongs to it and lies on the hull."""
+    """Return compositions of each family whose lowest crystal belongs to it and is on the hull."""
     columns = store.columns("material_id", "formula", "formation_energy_per_atom", "e_above_hull")
     best: dict[str, int] = {}
     for row in np.argsort(columns["formation_energy_per_atom"], kind="stable"):

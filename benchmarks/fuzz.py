@@ -1,10 +1,10 @@
-"""Made-up and damaged inputs for every kind of file and text that a user can hand to a command.
+"""Invented and damaged inputs for every kind of file and text that a user can give to a command.
 
     python benchmarks/fuzz.py [--n 1200] [--seed 0] [--only formulas cif journal cache ...] [--out fuzz.json]
 
-Prints one line a kind, and ends with 1 where a command ended otherwise than with 0 or 2 and a sentence, or not within
-two minutes, or, for what commands keep, with 0 and another answer; the smallest such input is printed. The examples
-are made by tests/fuzz.py and tests/fuzz_state.py.
+Prints one line per kind. The exit code is 1 if a command did not end with 0, or with 2 and a sentence, within two
+minutes, or, for files that commands store, if it ended with 0 and another result; the smallest such input is printed.
+The examples are made by tests/fuzz.py and tests/fuzz_state.py.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _keep(file: Path, row: dict[str, object]) -> None:
-    """Put a row in the place of an older one of the same kind."""
+    """Store a row, replacing an older one of the same kind."""
     rows = json.loads(file.read_text()) if file.exists() else []
     rows = [old for old in rows if old["kind"] != row["kind"]] + [row]
     file.write_text(json.dumps(rows, indent=1) + "\n")

@@ -1,11 +1,11 @@
-"""Structures known from experiment: writes the crystals of handbook.toml as CIF files, to be predicted from formulas.
+"""Structures known from experiment: write the crystals of handbook.toml as CIF files, to be predicted from formulas.
 
     python benchmarks/handbook.py FOLDER
     lcoms evaluate table FOLDER --relax --out rows.json
 
-Ground states of calculations are not always what is found in nature: their density functional prefers one polymorph
-where nature has another. These crystals stand in handbooks. The weights have seen most of them; the library leaves the
-composition out that is predicted.
+Calculated ground states are not always those found in nature: the density functional may favour another polymorph.
+These crystals are from handbooks. The weights were trained on most of them; the library excludes the composition that
+is predicted.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -23,7 +23,7 @@ from lcoms.structure.io import from_ase, to_cif
 from lcoms.structure.symmetry import space_group_number
 
 TABLE = Path(__file__).with_name("handbook.toml")
-CELLS = {  # which of the numbers are a, b and c, and gamma
+CELLS = {  # indices of the numbers for a, b and c, and gamma
     "cubic": ((0, 0, 0), 90),
     "tetragonal": ((0, 0, 1), 90),
     "hexagonal": ((0, 0, 1), 120),
@@ -32,15 +32,15 @@ CELLS = {  # which of the numbers are a, b and c, and gamma
 
 
 def coordinate(text: str, free: dict[str, float]) -> float:
-    """A fractional coordinate as the table has it: a number, a fraction, a free parameter, or a sum of these."""
+    """Return a fractional coordinate from its text in the table: a number, fraction, free parameter, or a sum."""
     return sum(free[term] if term in free else float(Fraction(term)) for term in text.split("+"))
 
 
 def crystal(structure: dict[str, Any], compound: str) -> Crystal:
-    """The primitive cell of one compound.
+    """Return the primitive cell of one compound.
 
     Raises:
-        ValueError: the symmetry that comes out is not that of the table.
+        ValueError: its symmetry is not that in the table.
     """
     words = compound.split()
     elements = words[: len(structure["sites"])]
@@ -57,7 +57,7 @@ def crystal(structure: dict[str, Any], compound: str) -> Crystal:
 
 
 def crystals() -> dict[str, Crystal]:
-    """All of the table, by formula and structure."""
+    """Return all crystals of the table, by formula and structure."""
     table = tomllib.loads(TABLE.read_text())
     made = {}
     for structure in table["structure"]:
@@ -68,7 +68,7 @@ def crystals() -> dict[str, Crystal]:
 
 
 def main() -> None:
-    """Write them."""
+    """Write the crystals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder

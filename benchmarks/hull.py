@@ -1,12 +1,12 @@
-"""Energies above the shipped hull against those of the source, for validation crystals.
+"""Energies above the shipped hull compared with those of the source, for validation crystals.
 
     python benchmarks/hull.py STORE --out benchmarks/results/hull.json
 
-Crystals are drawn from those of the validation split whose height the source gives. They are evaluated as the source
-relaxed them and lowered as the phases were, or relaxed with --relax. Two heights are told: above the hull of all phases
-that ship, and above the hull without the phases of the crystal's own composition, as for a compound that nobody knows.
-The latter may be negative and then counts as zero, since the source's hull knows the crystal itself. Stable is what
-lies no more than --stable above the hull.
+Crystals are drawn from those of the validation split whose height is given by the source. They are evaluated in the
+geometry of the source and lowered like the phases, or relaxed with --relax. Two heights are reported: above the hull of
+all phases that ship, and above the hull without phases of the crystal's own composition, as for an unknown compound.
+The latter may be negative and then counts as zero, because the source's hull includes the crystal itself. A crystal is
+stable if it lies no more than --stable above the hull.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -39,7 +39,7 @@ LARGEST = 40  # atoms
 
 
 def draw(store: Store, n: int, seed: int) -> list[int]:
-    """Rows of validation crystals of compounds with a height in the source."""
+    """Return rows of validation crystals of compounds with a height in the source."""
     heights = store.columns("e_above_hull")["e_above_hull"]
     rows = [row for row in store.select(split="val", max_atoms=LARGEST).tolist() if np.isfinite(heights[row])]
     rows = [row for row in rows if len(store[row].composition.counts) > 1]
@@ -47,14 +47,14 @@ def draw(store: Store, n: int, seed: int) -> list[int]:
 
 
 def energies_of(crystals: list[Crystal], oracle: EnergyOracle, *, relax: bool) -> list[float]:
-    """eV/atom; NaN where there is none."""
+    """Return energies in eV/atom; NaN if there is none."""
     if relax:
         return [result.energy_per_atom for result in relax_crystals(crystals, oracle, LIGHT)]
     return [energy / crystal.n_atoms for energy, crystal in zip(oracle.energies(crystals), crystals, strict=True)]
 
 
 def measure(crystal: Crystal, energy: float, table: PhaseTable, oracle: str) -> dict[str, Any]:
-    """Heights of one crystal, and the seconds that the first of them took."""
+    """Return the heights of one crystal, and the seconds taken by the first of them."""
     unit, clock = crystal.composition.reduced, time.perf_counter()
     references = load_references(oracle)
     phases = table.inside(unit)
@@ -70,7 +70,7 @@ def measure(crystal: Crystal, energy: float, table: PhaseTable, oracle: str) -> 
 
 
 def summary(rows: list[dict[str, Any]], key: str, stable: float) -> dict[str, float]:
-    """Mean absolute error, median error and how often both call the crystal stable or both do not."""
+    """Return mean absolute error, median error, and how often both agree on the stability of a crystal."""
     have = [row for row in rows if row[key] is not None]
     ours = np.array([row[key] for row in have])
     source = np.array([row["source"] for row in have])

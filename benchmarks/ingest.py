@@ -1,4 +1,4 @@
-"""How fast an ingest runs and how much memory it takes, for a file or for synthetic rows.
+"""Speed and memory use of an ingest, for a file or for synthetic rows.
 
     python benchmarks/ingest.py FILE.parquet [--max-atoms 20] [--workers 1]
     python benchmarks/ingest.py --rows 1000000
@@ -27,7 +27,7 @@ ROWS_AT_ONCE = 20_000
 
 
 def write_synthetic(path: Path, n_rows: int) -> None:
-    """Cells of 2 to 6 atoms on a jittered grid, in skewed cells, written in pieces."""
+    """Write skewed cells with 2 to 6 atoms on a jittered grid, in pieces."""
     rng = np.random.default_rng(0)
     corners = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0], [0, 0.5, 0.5], [0, 0.5, 0], [0.5, 0, 0.5]])
     writer = None

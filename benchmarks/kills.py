@@ -1,9 +1,9 @@
-"""Kill commands with SIGKILL at random moments, start them again, and compare what they leave with an undisturbed run.
+"""Kill commands with SIGKILL at random moments, restart them, and compare their results with an undisturbed run.
 
     python benchmarks/kills.py [--kills 20] [--seed 0] [--only fetch ingest train ...] [--out kills.json]
 
-Prints one line a command, and ends with 1 where a kill changed a result, finished work was done again, or a process
-lived on. The harness is tests/kills.py.
+Prints one line per command. The exit code is 1 if a kill changed a result, finished work was repeated, or a process
+survived. The harness is tests/kills.py.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _keep(file: Path, row: dict[str, object]) -> None:
-    """Put a row in the place of an older one of the same command."""
+    """Store a row, replacing an older one of the same command."""
     rows = json.loads(file.read_text()) if file.exists() else []
     rows = [old for old in rows if old["command"] != row["command"]] + [row]
     file.write_text(json.dumps(rows, indent=1) + "\n")

@@ -1,11 +1,11 @@
-"""Where is the known crystal lost? The first stage that does without it, of each composition that misses it.
+"""Where is the known crystal lost? The first stage without it, for each composition for which it is missed.
 
     lcoms evaluate validation STORE -n 200 --relax --out rows.json
     python benchmarks/lost.py STORE rows.json [--max-atoms 80] [--all]
 
-Stages, in their order: the energy model (the known crystal, relaxed, becomes another one), the library (no crystal of
-another composition has its structure), pairing (one has it with elements of equal counts exchanged), choice (none of
-those with it is taken), decoding, and relaxation.
+Stages, in order: the energy model (the known crystal becomes another one when relaxed), the library (no crystal of
+another composition has its structure), pairing (one has it, but with elements of equal counts exchanged), choice (none
+of those with the structure is used), decoding, and relaxation.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -37,17 +37,18 @@ from lcoms.structure.symmetry import NEAR_LADDER, same_space_group, space_group_
 from lcoms.templates.exact import Template
 from lcoms.templates.placing import substitute
 
-MOST_COMPARED = 200  # entries of one composition's stoichiometry, space group and cell
+MOST_COMPARED = 200  # entries with the composition's stoichiometry, space group and cell size
 
 
 @dataclass(frozen=True)
 class Traces:
-    """Where the known crystal is seen.
+    """Stages that contain the known crystal.
 
     Attributes:
-        kept: whether the energy model leaves it the same crystal.
-        entries: library entries on whose sites it is, and those where elements of equal counts change places.
-        chosen: ids of those entries that descents start from, or that are taken as they are.
+        kept: whether it remains the same crystal when relaxed with the energy model.
+        entries: ids of library entries with its structure.
+        exchanged: ids of those that have it with elements of equal counts exchanged.
+        chosen: ids of the entries from which descents start, or that are used without decoding.
     """
 
     kept: bool
@@ -57,12 +58,12 @@ class Traces:
 
 
 def same(crystal: Crystal, group: int, reference: Reference, own: int) -> bool:
-    """Whether a crystal is the known one, as `lcoms evaluate` has it."""
+    """Return whether a crystal is the known one, as defined in `lcoms evaluate`."""
     return same_space_group(group, own) and matches(crystal, reference.crystal, STRICT)
 
 
 def pairings(composition: Composition) -> Iterator[dict[int, int]]:
-    """All ways to exchange elements of equal counts, the one that changes nothing first."""
+    """Yield all ways to exchange elements of equal counts, the identity first."""
     elements, counts = composition.reduced.atomic_numbers, composition.reduced.counts
     alike = [[z for z, n in zip(elements, counts, strict=True) if n == count] for count in sorted(set(counts))]
     for orders in product(*(permutations(some) for some in alike)):
@@ -70,7 +71,7 @@ def pairings(composition: Composition) -> Iterator[dict[int, int]]:
 
 
 def entries_with(reference: Reference, bundle: WeightBundle) -> tuple[list[Template], list[Template]]:
-    """Library entries of other compositions on whose sites the known crystal is, and those with other pairings."""
+    """Return library entries of other compositions with the known structure, and those with other pairings."""
     templates = bundle.templates
     assert templates is not None
     unit = reference.composition.reduced
@@ -95,7 +96,7 @@ def entries_with(reference: Reference, bundle: WeightBundle) -> tuple[list[Templ
 
 
 def chosen_ids(reference: Reference, bundle: WeightBundle, spec: PredictionSpec) -> set[str]:
-    """Ids of all entries that lead anywhere in a prediction."""
+    """Return the ids of all entries that are used in a prediction."""
     sizes = cell_sizes(reference.composition, bundle, spec.search)
     largest = max(sizes.high, sizes.low - 1) * reference.composition.reduced.n_atoms
     proposals = find_proposals(reference.composition, bundle, spec, torch.Generator().manual_seed(0))
@@ -106,7 +107,7 @@ def chosen_ids(reference: Reference, bundle: WeightBundle, spec: PredictionSpec)
 
 
 def traces_of(reference: Reference, bundle: WeightBundle, spec: PredictionSpec) -> Traces:
-    """Everywhere that the known crystal is seen."""
+    """Return the stages that contain the known crystal."""
     own = space_group_number(reference.crystal)
     [result] = relax_crystals([reference.crystal], DEFAULT_ORACLE, RelaxConfig(), processes=1)
     after = symmetrise(result.crystal, ladder=NEAR_LADDER)
@@ -121,7 +122,7 @@ def traces_of(reference: Reference, bundle: WeightBundle, spec: PredictionSpec) 
 
 
 def lost_at(row: dict, traces: Traces) -> str:
-    """The first stage without the known crystal."""
+    """Return the first stage without the known crystal."""
     if row["decoded"]["both"]:
         return "relaxation" if traces.kept else "energy model"
     if not traces.kept:
@@ -132,7 +133,7 @@ def lost_at(row: dict, traces: Traces) -> str:
 
 
 def line(row: dict, traces: Traces) -> str:
-    """What is seen of one miss."""
+    """Return a line on one miss."""
     first = (*traces.chosen, *traces.entries, *traces.exchanged, "-")[0]
     kept, decoded = "yes" if traces.kept else "no", row["decoded"]["both"] or "-"
     n = f"{len(traces.entries):8d} {len(traces.exchanged):10d} {len(traces.chosen):7d}"
@@ -141,7 +142,7 @@ def line(row: dict, traces: Traces) -> str:
 
 
 def main() -> None:
-    """Look at each miss and count."""
+    """Analyse each miss and count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("rows", type=Path, nargs="+")

@@ -1,13 +1,13 @@
-"""Whether lcoms.structure.matching gives the verdicts of pymatgen's StructureMatcher, and how much faster it is.
+"""Agreement of lcoms.structure.matching with pymatgen's StructureMatcher, and its speed relative to it.
 
     python benchmarks/matcher.py FILE.parquet [FILE.parquet ...] [--pairs 12000] [--workers 2]
 
-Pairs have equal composition. Of each file's crystals: polymorphs of one formula, crystals of different formulas but one
-stoichiometry told with the same elements, and each crystal against a distorted copy, a distorted supercell in another
-basis, and a random crystal in a cell of the same volume. Every pair is judged four ways: match and rms with loose
-tolerances (0.3, 0.5, 10), fit and rms with pymatgen's defaults. Timed are the two that a scorer asks of every pair:
-rms (loose) and fit (strict), from crystals that neither has seen before: CPU time of one core each, and the gain of a
-pool of workers by the clock.
+Pairs have equal composition. From the crystals of each file they are: polymorphs of one formula, crystals of different
+formulas with one stoichiometry given the same elements, and each crystal with a distorted copy, a distorted supercell
+in another basis, and a random crystal in a cell of the same volume. Every pair is compared in four ways: match and rms
+with loose tolerances (0.3, 0.5, 10), fit and rms with pymatgen's defaults. The two that scoring needs for every pair
+are timed, with crystals new to both programs: rms (loose) and fit (strict). Reported are the CPU time on one core, and
+the wall-clock gain of a pool of workers.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -37,7 +37,7 @@ CHUNK = 200
 
 
 def read(path: Path, max_atoms: int, limit: int, rng: np.random.Generator) -> list[Crystal]:
-    """Crystals of a file of up to so many atoms, at most `limit`, formula by formula."""
+    """Return crystals in a file with at most `max_atoms` atoms, about `limit` of them, formula by formula."""
     if "_test" in path.name:
         raise SystemExit(f"{path.name}: test tables are for scores only; give another table.")
     reader = open_reader(path)
@@ -59,7 +59,7 @@ def read(path: Path, max_atoms: int, limit: int, rng: np.random.Generator) -> li
 
 
 def distorted(crystal: Crystal, rng: np.random.Generator) -> Crystal:
-    """Atoms moved by normal noise, the cell strained by a tenth of it, the volume changed."""
+    """Return the crystal with normal noise on the atoms, a tenth of it as strain of the cell, and another volume."""
     size = rng.choice(NOISE)
     lattice = crystal.lattice @ (np.eye(3) + rng.normal(size=(3, 3)) * 0.1 * size) * rng.uniform(0.95, 1.05)
     moves = rng.normal(size=crystal.frac_coords.shape) * size
@@ -69,7 +69,7 @@ def distorted(crystal: Crystal, rng: np.random.Generator) -> Crystal:
 
 
 def supercell(crystal: Crystal, rng: np.random.Generator) -> Crystal:
-    """Twice the cell along one axis, distorted and told in another basis."""
+    """Return the cell doubled along one axis in another basis, half of the time distorted."""
     axis = int(rng.integers(3))
     scale = np.where(np.arange(3) == axis, 2, 1)
     frac = np.concatenate([crystal.frac_coords, crystal.frac_coords + (scale - 1)]) / scale
@@ -80,14 +80,14 @@ def supercell(crystal: Crystal, rng: np.random.Generator) -> Crystal:
 
 
 def random_cell(crystal: Crystal, rng: np.random.Generator) -> Crystal:
-    """The same atoms anywhere, in a random cell of the same volume."""
+    """Return the same atoms at random positions in a random cell of the same volume."""
     lattice = np.eye(3) + rng.normal(size=(3, 3)) * 0.3
     lattice *= (crystal.volume / abs(np.linalg.det(lattice))) ** (1 / 3)
     return Crystal(lattice, rng.random((crystal.n_atoms, 3)), crystal.atomic_numbers)
 
 
 def renamed(crystal: Crystal, model: Crystal) -> Crystal:
-    """A crystal with the elements of another one of the same stoichiometry."""
+    """Return a crystal with the elements of another one of the same stoichiometry."""
     order_1 = sorted(zip(crystal.composition.reduced.counts, crystal.composition.atomic_numbers, strict=True))
     order_2 = sorted(zip(model.composition.reduced.counts, model.composition.atomic_numbers, strict=True))
     names = {one[1]: two[1] for one, two in zip(order_1, order_2, strict=True)}
@@ -95,7 +95,7 @@ def renamed(crystal: Crystal, model: Crystal) -> Crystal:
 
 
 def make_pairs(crystals: list[Crystal], n: int, rng: np.random.Generator) -> list[tuple[str, Pair]]:
-    """So many pairs of equal composition, all kinds in equal parts as far as the crystals allow."""
+    """Return n pairs of equal composition, all kinds in equal numbers as far as the crystals allow."""
     by_formula: dict[str, list[Crystal]] = defaultdict(list)
     by_type: dict[tuple[int, ...], list[Crystal]] = defaultdict(list)
     for crystal in crystals:
@@ -120,18 +120,18 @@ def make_pairs(crystals: list[Crystal], n: int, rng: np.random.Generator) -> lis
 
 
 def fresh(pairs: list[Pair]) -> list[Pair]:
-    """Copies without anything remembered; a crystal in several pairs stays one crystal."""
+    """Return copies without cached data; a crystal in several pairs remains one object."""
     copies = {id(c): Crystal(c.lattice, c.frac_coords, c.atomic_numbers) for pair in pairs for c in pair}
     return [(copies[id(first)], copies[id(second)]) for first, second in pairs]
 
 
 def ours(pairs: list[Pair]) -> list[tuple[float | None, bool]]:
-    """rms (loose) and fit (strict)."""
+    """Return rms (loose) and fit (strict) of each pair."""
     return [(rmsd(*pair, LOOSE), matches(*pair, STRICT)) for pair in pairs]
 
 
 def theirs(pairs: list[Pair]) -> list[tuple[float | None, bool]]:
-    """The same by pymatgen; the time of making its structures is not counted."""
+    """Return the same by pymatgen; the time for making its structures is not counted."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     loose = StructureMatcher(ltol=LOOSE.ltol, stol=LOOSE.stol, angle_tol=LOOSE.angle_tol)
@@ -152,7 +152,7 @@ _seconds = 0.0
 
 
 def in_pool(pairs: list[Pair], pool: ProcessPoolExecutor) -> list[tuple[float | None, bool]]:
-    """`ours` in pieces, by workers that are already running."""
+    """Return `ours` computed in pieces, by workers that are already running."""
     pieces = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
     return [verdict for piece in pool.map(ours, pieces) for verdict in piece]
 
@@ -160,10 +160,10 @@ def in_pool(pairs: list[Pair], pool: ProcessPoolExecutor) -> list[tuple[float | 
 def rejudge(
     pairs: list[Pair], found: list[tuple[float | None, bool]], expected: list[tuple[float | None, bool]]
 ) -> int:
-    """Ask pymatgen again, with nothing remembered, where its answer is not ours to the last bit; how often it then is.
+    """Repeat pymatgen's comparisons that differ from ours in any bit, without its cache; return how many then agree.
 
-    StructureMatcher keeps reduced cells of structures that are equal within a tolerance in place of each other, so that
-    its answer may depend on what it was asked before. `expected` is changed in place.
+    StructureMatcher caches reduced cells and uses them for structures that are equal within a tolerance, so that its
+    result may depend on earlier comparisons. `expected` is changed in place.
     """
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
@@ -177,7 +177,7 @@ def rejudge(
 
 
 def extra(pairs: list[Pair]) -> tuple[int, int]:
-    """Changed verdicts of the two questions that are not timed: fit (loose) and rms (strict)."""
+    """Return the numbers of changed verdicts of the two untimed comparisons: fit (loose) and rms (strict)."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     loose = StructureMatcher(ltol=LOOSE.ltol, stol=LOOSE.stol, angle_tol=LOOSE.angle_tol)
@@ -191,7 +191,7 @@ def extra(pairs: list[Pair]) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Measure and print; exit code 1 where a verdict differs."""
+    """Measure and print; the exit code is 1 if a verdict differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--pairs", type=int, default=12_000)
@@ -238,7 +238,7 @@ def report(
     expected: list[tuple[float | None, bool]],
     by_memory: int,
 ) -> None:
-    """Changed verdicts, matches by kind, largest difference of rms."""
+    """Print changed verdicts, matches by kind, and the largest difference of rms."""
     rows = list(zip([kind for kind, _ in labelled], found, expected, strict=True))
     total = Counter(kind for kind, _, _ in rows)
     loose = Counter(kind for kind, _, (rms, _) in rows if rms is not None)

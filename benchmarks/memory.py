@@ -1,9 +1,9 @@
-"""Does `lcoms predict` with many formulas grow? Memory of the process after 20 formulas and at the end.
+"""Does the memory use of `lcoms predict` grow with many formulas? Memory after 20 formulas and at the end.
 
     python benchmarks/memory.py -n 500 [--out results/memory.json]
 
-Formulas are binary compounds made from a few elements; candidates are decoded and not relaxed, from few
-starts, so that what is measured is what stays in memory. With --report the page is written as well.
+Formulas are binary compounds of a few elements; candidates are decoded from few starts and not relaxed, so that
+retained memory is measured. With --report the page is written as well.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -23,19 +23,19 @@ SHAPES = ("{}{}", "{}{}2", "{}2{}", "{}2{}3", "{}{}3")
 
 
 def formulas(n: int) -> list[str]:
-    """So many distinct formulas."""
+    """Return n distinct formulas."""
     pairs = itertools.product(SHAPES, CATIONS.split(), ANIONS.split())
     return [shape.format(cation, anion) for shape, cation, anion in itertools.islice(pairs, n)]
 
 
 def memory(process: int | str) -> float:
-    """Resident memory in MB of a process by its number, or "self"."""
+    """Return the resident memory in MB of a process, given by its id or "self"."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 def main() -> None:
-    """Run, watch, print."""
+    """Run, monitor, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=500)
     parser.add_argument("--report", action="store_true")

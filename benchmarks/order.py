@@ -1,11 +1,11 @@
-"""What else could order the candidates? Further terms, a small network and gradient boosting, cross-validated.
+"""Alternative rankings of the candidates: further terms, a small network and gradient boosting, cross-validated.
 
     python benchmarks/order.py results/validation_candidates.json.gz results/training_candidates.json.gz
 
-The base is the shipped order: energy, prototype probability, and the probability of the structure after relaxation.
-Each line tells how many compositions have their known crystal first, gains and losses against the base, the mean
-negative logarithm of the probability of what was found (the known crystal, or none of them), and the expected
-calibration error. Boosting needs scikit-learn.
+The base is the shipped ranking: energy, prototype probability, and the probability of the structure after relaxation.
+Each line gives the number of compositions with their known crystal first, gains and losses relative to the base, the
+mean negative logarithm of the probability of the true outcome (the known crystal, or none of the candidates), and the
+expected calibration error. Boosting needs scikit-learn.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 
 
 def further_terms(outcome: Mapping[str, Any], case: Case) -> dict[str, Array]:
-    """Terms by name, each (n,)."""
+    """Return further terms by name, each (n,)."""
     rows = [row for row in outcome["rows"] if row["energy"] is not None]
     elements = Composition.from_formula(outcome["formula"]).atomic_numbers
     energies = np.array([[np.nan if e is None else e for e in row["energies"][:2]] for row in rows], dtype=np.float64)
@@ -57,13 +57,13 @@ def further_terms(outcome: Mapping[str, Any], case: Case) -> dict[str, Array]:
 
 
 class Listwise:
-    """Softmax over the candidates and none of them, of a linear score and, with hidden units, a network beside it."""
+    """Softmax over the candidates and the case of none, of a linear score plus, with hidden units, a network."""
 
     def __init__(self, *, hidden: int, seed: int = 0) -> None:
         self.hidden, self.seed = hidden, seed
 
     def fit(self, terms: Sequence[Array], right: Sequence[NDArray[np.bool_]]) -> Callable[[Array], Array]:
-        """What gives the probabilities of the candidates of one composition."""
+        """Return a function that gives the probabilities of the candidates of one composition."""
         torch.manual_seed(self.seed)
         every = np.concatenate(terms)
         mean, scale = every.mean(0), every.std(0) + 1e-9
@@ -101,7 +101,7 @@ class Listwise:
 
 
 class Boosting:
-    """Trees over single candidates, monotone in the terms of the base; probabilities of more than one are scaled."""
+    """Trees over single candidates, monotonic in the terms of the base; sums of probabilities above 1 are scaled."""
 
     def fit(self, terms: Sequence[Array], right: Sequence[NDArray[np.bool_]]) -> Callable[[Array], Array]:
         """As `Listwise.fit`."""
@@ -123,7 +123,7 @@ class Boosting:
 def cross_validated(
     models: Sequence[Listwise | Boosting], terms: Sequence[Array], right: Sequence[NDArray[np.bool_]]
 ) -> list[Array]:
-    """Mean probabilities of some models of the candidates of each composition, fitted without it."""
+    """Return the mean probabilities, over the models, of the candidates of each composition, fitted without it."""
     fold, found = folds(len(terms)), [np.zeros(len(t)) for t in terms]
     for k in range(FOLDS):
         rest = np.flatnonzero(fold != k).tolist()
@@ -135,7 +135,7 @@ def cross_validated(
 
 
 def tell(name: str, found: Sequence[Array], right: Sequence[NDArray[np.bool_]], base: NDArray[np.bool_]) -> None:
-    """One line."""
+    """Print one line."""
     first = are_first(found, right)
     of_truth = [p[r].sum() if r.any() else 1 - p.sum() for p, r in zip(found, right, strict=True)]
     surprise = -np.log(np.maximum(of_truth, 1e-9)).mean()
@@ -145,7 +145,7 @@ def tell(name: str, found: Sequence[Array], right: Sequence[NDArray[np.bool_]], 
 
 
 def are_first(found: Sequence[Array], right: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """Whether the known crystal is the most probable candidate."""
+    """Return whether the known crystal is the most probable candidate."""
     return np.array([bool(r[int(np.argmax(p))]) for p, r in zip(found, right, strict=True)])
 
 

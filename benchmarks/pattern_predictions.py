@@ -1,4 +1,4 @@
-"""How much does a powder pattern add to a formula? Whole predictions of validation compositions with a pattern.
+"""How much does a powder pattern help? Whole predictions of validation compositions with a pattern.
 
     python benchmarks/pattern_predictions.py STORE -n 200 --out rows.jsonl
     python benchmarks/pattern_predictions.py --tell rows.jsonl
@@ -41,7 +41,7 @@ from lcoms.structure.symmetry import same_space_group, space_group_number
 
 
 def simulated(reference: Reference, others: Sequence[Reference], random: np.random.Generator) -> tuple[Any, ...]:
-    """What fits crystals to a pattern of the reference, and how the pattern was disturbed."""
+    """Return a fitter of a simulated pattern of the reference, and the disturbances of the pattern."""
     radiation = read_radiation(RADIATIONS[random.integers(len(RADIATIONS))])
     how = measurement(random, radiation.mean, impure=bool(random.random() < 0.5))
     impurity = others[random.integers(len(others))].crystal
@@ -50,7 +50,7 @@ def simulated(reference: Reference, others: Sequence[Reference], random: np.rand
 
 
 def row_of(fit: PatternFit, crystal: Crystal, reference: Reference) -> dict[str, Any]:
-    """What the verdict reads of a fit, and whether the crystal is the known one."""
+    """Return the data of a fit that the verdict uses, and whether the crystal is the known one."""
     return {
         "features": [round(value, 5) for value in features(fit)],
         "log_likelihood": round(log_likelihood(fit), 4),
@@ -65,7 +65,7 @@ def row_of(fit: PatternFit, crystal: Crystal, reference: Reference) -> dict[str,
 def measure(
     reference: Reference, others: Sequence[Reference], predictor: Predictor, seed: int
 ) -> dict[str, Any] | None:
-    """One composition; None where an element has no table of scattering."""
+    """Return the row of one composition; None if an element has no tabulated scattering factors."""
     random = np.random.default_rng([seed, *reference.name.encode()])
     clock, group = time.perf_counter(), space_group_number(reference.crystal)
     try:
@@ -102,7 +102,7 @@ def measure(
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of an earlier run."""
+    """Return the rows of an earlier run."""
     if not path.is_file():
         return []
     text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
@@ -110,7 +110,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def place(row: dict[str, Any], criterion: str) -> int | None:
-    """Of the first candidate that is the known structure, from 1."""
+    """Return the rank of the first candidate that is the known structure, from 1; None if none is."""
     return next((rank for rank, one in enumerate(row["rows"], 1) if one[criterion]), None)
 
 
@@ -121,7 +121,7 @@ def withheld_explained(row: dict[str, Any], criterion: str) -> bool:
 
 
 def tell(rows: list[dict[str, Any]]) -> None:
-    """Shares."""
+    """Print the shares."""
     print(f"{len(rows)} compositions, median {np.median([row['seconds'] for row in rows]):.1f} s")
     for name, chosen in (
         ("all", rows),

@@ -1,12 +1,12 @@
-"""How much do the score and a powder pattern count beside each other? A maximum-likelihood fit of both weights.
+"""Relative weights of the score and a powder pattern, by a maximum-likelihood fit of both.
 
     python benchmarks/pattern_prior.py results/validation_candidates.json.gz --patterns results/pattern_fits_val.json.gz
 
 The posterior of a candidate with score s and log-likelihood l of the pattern is proportional to exp(-s / T + c l);
-`lcoms.prediction.by_pattern` has T = 0.03 eV/atom and c = 1. The rows of predictions have scores and no patterns, those
-of patterns have likelihoods and no scores. So T is fitted on the former and c on the latter, both cross-validated. Both
-together are tried, and not fitted, on pairs drawn at random: the right candidates of a prediction get the features of a
-pattern's true crystal, the others those of its rivals.
+`lcoms.prediction.by_pattern` has T = 0.03 eV/atom and c = 1. The rows of predictions have scores but no patterns, those
+of patterns have likelihoods but no scores. Therefore T is fitted on the former and c on the latter, both with
+cross-validation. Both together are tested, not fitted, on pairs drawn at random: the correct candidates of a prediction
+are given the features of a pattern's true crystal, the others those of its rivals.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -33,14 +33,14 @@ TRIED = ((0.02, 1.0), (0.03, 0.3), (0.03, 0.6), (0.03, 1.0), (0.03, 1.4), (0.04,
 
 
 class Case(NamedTuple):
-    """Candidates of one composition: -s and l, (n, 2), and which of them are right."""
+    """Candidates of one composition: -s and l, (n, 2), and whether each is correct."""
 
     terms: NDArray[np.float64]
     right: NDArray[np.bool_]
 
 
 def predictions(path: Path) -> list[Case]:
-    """Those with the right candidate among the relaxed ones."""
+    """Return the predictions with the correct candidate among the relaxed ones."""
     found = []
     for outcome in read_outcomes([path]):
         rows = [row for row in outcome["rows"] if row["energy"] is not None]
@@ -51,7 +51,7 @@ def predictions(path: Path) -> list[Case]:
 
 
 def patterns(path: Path) -> list[Case]:
-    """Those with rivals; the true crystal is the first."""
+    """Return the patterns with rivals; the true crystal is the first."""
     rows: list[dict[str, Any]] = json.loads(gzip.decompress(path.read_bytes()))
     weights = np.array(pattern_weights().likelihood)
     logs = [np.array(row["features"]) @ weights for row in rows if len(row["features"]) > 1]
@@ -59,7 +59,7 @@ def patterns(path: Path) -> list[Case]:
 
 
 def paired(scored: Sequence[Case], measured: Sequence[Case], random: np.random.Generator) -> list[Case]:
-    """Each prediction with some patterns."""
+    """Return each prediction combined with `DRAWS` random patterns."""
     found = []
     for case in scored:
         for place in random.integers(len(measured), size=DRAWS):
@@ -70,7 +70,7 @@ def paired(scored: Sequence[Case], measured: Sequence[Case], random: np.random.G
 
 
 def surprise(weights: NDArray[np.float64], cases: Sequence[Case]) -> float:
-    """Mean negative logarithm of the probability of the right candidates."""
+    """Return the mean negative logarithm of the probability of the correct candidates."""
     logs = [case.terms @ weights for case in cases]
     return float(
         np.mean([
@@ -80,7 +80,7 @@ def surprise(weights: NDArray[np.float64], cases: Sequence[Case]) -> float:
 
 
 def fit(cases: Sequence[Case]) -> NDArray[np.float64]:
-    """1 / T and c with the least surprise, positive both; a term that no case has keeps its present weight."""
+    """Return the positive 1 / T and c with the least surprise; a term that no case has keeps its present weight."""
 
     def loss(logs: NDArray[np.float64]) -> float:
         return surprise(np.exp(logs), cases)
@@ -91,7 +91,7 @@ def fit(cases: Sequence[Case]) -> NDArray[np.float64]:
 
 
 def cross_validated(name: str, cases: Sequence[Case], random: np.random.Generator) -> None:
-    """Print the fit and its surprise on cases that it has not seen, beside that of the present weights."""
+    """Print the fit and its surprise on unseen cases, next to that of the present weights."""
     fold = random.permutation(len(cases)) % FOLDS
     by_fold = [fit([case for case, f in zip(cases, fold, strict=True) if f != k]) for k in range(FOLDS)]
     found = np.array([surprise(by_fold[f], [case]) for case, f in zip(cases, fold, strict=True)])

@@ -1,10 +1,11 @@
-r"""The weights of `lcoms.diffraction.posterior`, from the rows of `patterns.py`, and how well they do.
+r"""Fit of the weights of `lcoms.diffraction.posterior` to the rows of `patterns.py`, and its performance.
 
     python benchmarks/pattern_weights.py train.json --report val.json --measured FOLDER --but CdS \
         --out src/lcoms/diffraction/pattern_weights.json
 
-FOLDER has measured patterns NAME.csv of copper K-alpha and the structures NAME.cif that gave them. They are further
-right crystals where it is fitted whether one explains the pattern: measured intensities err by more than simulated.
+FOLDER contains measured patterns NAME.csv (copper K-alpha) and their structures NAME.cif. They are added as correct
+crystals to the fit of whether a crystal explains the pattern, because measured intensities have larger errors than
+simulated ones.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -29,7 +30,7 @@ from lcoms.evaluate.statistics import Share
 from lcoms.structure.io import read_crystal
 
 RIDGE = 0.001
-CHOICE = ("misfit", "unexplained")  # of the features, those that tell candidates apart; more did not help
+CHOICE = ("misfit", "unexplained")  # features that distinguish candidates; more did not help
 CHOICES = (
     ("misfit", "unexplained"),
     ("angle", "absent", "shape", "unexplained"),
@@ -38,15 +39,15 @@ CHOICES = (
     ("misfit", "angle", "unexplained", "volume", "shape"),
     ("misfit", "angle", "unexplained", "absent", "volume", "shape"),
     Features._fields,
-)  # of those that tell whether a crystal explains the pattern, one is chosen by folds of the training patterns
-LACKING = 1.0  # least weight of unexplained lines there; training patterns are nearly all of one crystal
+)  # sets of features for whether a crystal explains the pattern; one is selected by folds of the training patterns
+LACKING = 1.0  # smallest weight of unexplained lines there; nearly all training patterns are of a single crystal
 COUNT_OF_REAL = 4
 FOLDS = 5
-AS_GOOD = 1.05  # times the Rwp of the true crystal itself, up to which another explains its pattern as well
+AS_GOOD = 1.05  # times the Rwp of the true crystal, up to which another fits its pattern equally well
 
 
 def fit(asked: argparse.Namespace) -> None:
-    """Features chosen by folds of the training patterns, weights fitted on all of them, both tried on the others."""
+    """Select features by folds of the training patterns, fit weights on all of them, and test both on the others."""
     rows = read_rows(asked.rows)
     real = [] if asked.measured is None else measured(asked.measured, asked.but)
     losses = {chosen: folded_loss(rows, chosen, real) for chosen in CHOICES}
@@ -70,7 +71,7 @@ def fit(asked: argparse.Namespace) -> None:
 
 
 def measured(folder: Path, but: Sequence[str]) -> list[list[float]]:
-    """Features of true structures fitted to their measured patterns, without some that are only told."""
+    """Return features of true structures fitted to their measured patterns, except those that are only printed."""
     found = []
     for path in sorted(folder.glob("*.csv")):
         fit = PatternFitter(read_pattern(path, read_radiation("CuKa"))).fit(read_crystal(path.with_suffix(".cif")))
@@ -80,19 +81,19 @@ def measured(folder: Path, but: Sequence[str]) -> list[list[float]]:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Patterns with at least one rival."""
+    """Return the patterns with at least one rival."""
     text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
     return [row for row in json.loads(text) if len(row["features"]) > 1]
 
 
 def named(weights: NDArray[np.float64]) -> dict[str, float]:
-    """By the features' names, those that are not 0."""
+    """Return the nonzero weights by the names of their features."""
     pairs = zip(Features._fields, weights.round(4).tolist(), strict=True)
     return {name: value for name, value in pairs if value or name in ("misfit", "angle", "unexplained")}
 
 
 class Weights(NamedTuple):
-    """As `lcoms.diffraction.posterior.PatternWeights`, as arrays."""
+    """The content of `lcoms.diffraction.posterior.PatternWeights` as arrays."""
 
     likelihood: NDArray[np.float64]
     explained: NDArray[np.float64]
@@ -100,7 +101,7 @@ class Weights(NamedTuple):
 
 
 def folded_loss(rows: list[dict[str, Any]], chosen: tuple[str, ...], real: list[list[float]]) -> float:
-    """Mean log loss of "explained" on each fifth of the patterns, with weights of the others."""
+    """Return the mean log loss of "explained" on each fifth of the patterns, with weights from the others."""
     losses = []
     for at in range(FOLDS):
         weights = fitted([row for i, row in enumerate(rows) if i % FOLDS != at], chosen, real)
@@ -111,13 +112,13 @@ def folded_loss(rows: list[dict[str, Any]], chosen: tuple[str, ...], real: list[
 
 
 def fitted(rows: list[dict[str, Any]], explaining: tuple[str, ...], real: list[list[float]]) -> Weights:
-    """Weights of the choice among candidates, and of the log-odds that the best one is right; none is positive.
+    """Return weights for the choice among candidates, and for the log-odds that the best one is correct; none positive.
 
-    The best of the others has most of the lines in nearly all patterns, so `LACKING` stands for crystals that have few.
+    The best of the others has most of the lines in nearly all patterns; `LACKING` represents crystals with few lines.
 
     Args:
-        explaining: features that tell whether a crystal explains the pattern.
-        real: features of further right crystals, each of which counts `COUNT_OF_REAL` times.
+        explaining: features that indicate whether a crystal explains the pattern.
+        real: features of further correct crystals, each of which counts `COUNT_OF_REAL` times.
     """
     tables = [np.array(row["features"]) for row in rows]
     size = np.concatenate(tables).std(0) + 1e-9
@@ -147,14 +148,14 @@ def fitted(rows: list[dict[str, Any]], explaining: tuple[str, ...], real: list[l
 def cases(
     rows: list[dict[str, Any]], likelihood: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Features of the true crystals, and of the best of the others."""
+    """Return the features of the true crystals, and of the best of the others."""
     right = np.array([row["features"][0] for row in rows])
     wrong = np.array([max(row["features"][1:], key=lambda x: float(np.array(x) @ likelihood)) for row in rows])
     return right, wrong
 
 
 def tell_explained(rows: list[dict[str, Any]], weights: Weights) -> None:
-    """How often it is said rightly that the best crystal does, or does not, explain the pattern."""
+    """Print how often the verdict that the best crystal does, or does not, explain the pattern is correct."""
     right, wrong = cases(rows, weights.likelihood)
     kept = right @ weights.explained + weights.intercept > 0
     said = wrong @ weights.explained + weights.intercept <= 0
@@ -165,13 +166,13 @@ def tell_explained(rows: list[dict[str, Any]], weights: Weights) -> None:
 
 
 def as_good(row: dict[str, Any], likelihood: NDArray[np.float64]) -> bool:
-    """Whether the best of the others fits as well as the true crystal itself, neither strained nor moved."""
+    """Return whether the best of the others fits as well as the true crystal without strain and displacements."""
     best = 1 + int(np.argmax(np.array(row["features"][1:]) @ likelihood))
     return bool(row["rwp_net"][best] <= AS_GOOD * row["rwp_net_itself"])
 
 
 def main() -> None:
-    """Fit and tell."""
+    """Fit and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=Path)
     parser.add_argument("--report", type=Path, nargs="*", default=[], help="further rows to try the weights on")

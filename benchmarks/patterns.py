@@ -1,13 +1,13 @@
-"""How well does a powder pattern tell the right crystal from others?
+"""How well does a powder pattern distinguish the correct crystal from others?
 
     python benchmarks/patterns.py FILE.parquet --split train -n 190 --seed 1 --out train.json
     python benchmarks/patterns.py FILE.parquet --split val -n 160 --out val.json
     python benchmarks/pattern_weights.py train.json --report val.json
 
-FILE has the columns formula, numbers, frac_coords, lattice, n_atoms, e_above_hull and split, as `lcoms data ingest`
-takes them. Patterns are simulated of ground states of the split, with Poisson noise, a background with
-a hump, a zero shift, preferred orientation in half of them and 10 % of an impurity in half of them. Against them stand
-the true crystal with its cell strained by 1 to 3 % in each direction and its atoms moved by 0.05 angstrom, both as its
+FILE has the columns formula, numbers, frac_coords, lattice, n_atoms, e_above_hull and split, as read by `lcoms data
+ingest`. Patterns of ground states of the split are simulated with Poisson noise, a background with a hump, a zero
+shift, preferred orientation in half of them and 10 % of an impurity in half of them. The crystals fitted to each are
+the true one with its cell strained by 1 to 3 % in each direction and its atoms moved by 0.05 angstrom, both as its
 symmetry allows, the other crystals of the composition, and crystals of the same stoichiometry with the elements
 exchanged, at the volume of the true one give or take 5 %.
 """
@@ -42,18 +42,18 @@ ON_HULL = 0.03  # eV/atom
 N_TEMPLATES = 10
 MOST_POLYMORPHS = 8
 RADIATIONS = ("CuKa", "CuKa", "CuKa", "CoKa", "MoKa", "CuKa1", "0.5", "neutron 1.54")
-MOVED = 0.05  # angstrom, root mean square; what a relaxation errs by
+MOVED = 0.05  # angstrom, root mean square; typical error of a relaxation
 
 
 class Table(NamedTuple):
-    """Crystals by stoichiometry, and the ground states of a split, which are measured."""
+    """Crystals by stoichiometry, and the ground states of a split, whose patterns are simulated."""
 
     by_class: dict[tuple[int, ...], list[Crystal]]
     measured: list[Crystal]
 
 
 def read_table(path: Path, split: str) -> Table:
-    """Crystals of up to 20 atoms."""
+    """Return crystals of up to 20 atoms."""
     columns = ["formula", "numbers", "frac_coords", "lattice", "n_atoms", "e_above_hull", "split"]
     by_class: dict[tuple[int, ...], list[Crystal]] = {}
     best: dict[str, tuple[float, Crystal]] = {}
@@ -71,7 +71,7 @@ def read_table(path: Path, split: str) -> Table:
 
 
 def strained(crystal: Crystal, random: np.random.Generator) -> Crystal:
-    """The cell changed by 1 to 3 % in each direction that the symmetry lets differ."""
+    """Return the crystal with a strain of 1 to 3 % and displacements, both as its symmetry allows."""
     cell = primitive_standard(crystal)
     wanted = np.diag(random.uniform(0.01, 0.03, 3) * random.choice([-1, 1], 3))
     allowed = allowed_strains(cell.crystal.lattice, cell.rotations)
@@ -81,7 +81,7 @@ def strained(crystal: Crystal, random: np.random.Generator) -> Crystal:
 
 
 def _allowed_shift(crystal: Crystal, random: np.random.Generator) -> NDArray[np.float64]:
-    """Fractional shifts of all atoms, MOVED angstrom before what the symmetry forbids is taken out."""
+    """Return fractional shifts of all atoms: MOVED angstrom, without the part that the symmetry forbids."""
     cell = (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
     found = spglib.get_symmetry(cell, symprec=0.01)
     shift = random.normal(0, MOVED / np.sqrt(3), (crystal.n_atoms, 3)) @ np.linalg.inv(crystal.lattice)
@@ -95,7 +95,7 @@ def _allowed_shift(crystal: Crystal, random: np.random.Generator) -> NDArray[np.
 
 
 def substituted(template: Crystal, target: Crystal, random: np.random.Generator) -> Crystal:
-    """The template with the elements of the target, at its volume per atom give or take 5 %."""
+    """Return the template with the elements of the target, at its volume per atom give or take 5 %."""
     have, want = template.composition.reduced, target.composition.reduced
     counts = dict(zip(have.atomic_numbers, have.counts, strict=True))
     needed = dict(zip(want.atomic_numbers, want.counts, strict=True))
@@ -113,7 +113,7 @@ def substituted(template: Crystal, target: Crystal, random: np.random.Generator)
 
 
 def rivals(truth: Crystal, table: Table, random: np.random.Generator) -> list[Crystal]:
-    """Other crystals of the composition, and substituted ones; none matches the true one strictly."""
+    """Return other crystals of the composition, and substituted ones; none matches the true one strictly."""
     formula = truth.composition.reduced
     alike = table.by_class[truth.composition.stoichiometry]
     same = [c for c in alike if c is not truth and c.composition.reduced == formula][:MOST_POLYMORPHS]
@@ -130,7 +130,7 @@ def rivals(truth: Crystal, table: Table, random: np.random.Generator) -> list[Cr
 
 
 def measurement(random: np.random.Generator, wavelength: float, *, impure: bool) -> Measurement:
-    """Angles that reach spacings of about 1.1 angstrom, and disturbances."""
+    """Return a range of angles that reaches spacings of about 1.1 angstrom, and disturbances."""
     last = 2 * np.degrees(np.arcsin(min(0.95, wavelength / 2 / random.uniform(0.95, 1.4))))
     return Measurement(
         first=float(2 * np.degrees(np.arcsin(wavelength / 2 / 9))),
@@ -192,7 +192,7 @@ def measure(asked: argparse.Namespace) -> None:
 
 
 def tell(rows: list[dict[str, Any]], weights: NDArray[np.float64] | None) -> None:
-    """How often the right crystal is first."""
+    """Print how often the correct crystal is first."""
     weights = np.array([-1.0, *[0.0] * (len(Features._fields) - 1)]) if weights is None else weights
     for name, chosen in (
         ("all", rows),

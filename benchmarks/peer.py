@@ -1,16 +1,16 @@
-"""The same compounds, oracle, number of relaxations and judge for lcoms and for CrySPY's random search.
+"""Comparison of lcoms with CrySPY's random search: same compounds, oracle, number of relaxations and judge.
 
     pip install csp-cryspy
     python benchmarks/peer.py --out peer.json
 
-lcoms gets the formula alone; its starts leave out the compound's own crystals. CrySPY (Yamashita et al. 2021), in its
-interactive mode, makes crystals of random space groups with pyxtal and relaxes them with ASE. As `cryspy` it is told
-how many formula units the known primitive cell has, which lcoms is not; as `cryspy-4` it always gets four.
+lcoms is given only the formula; its starts exclude the compound's own crystals. CrySPY (Yamashita et al. 2021), in its
+interactive mode, makes crystals of random space groups with pyxtal and relaxes them with ASE. `cryspy` is given the
+number of formula units in the known primitive cell, which lcoms is not; `cryspy-4` is always given four.
 
-A compound is found if the first crystal is the known ground state: the lowest energy of CrySPY's, the first rank of
-lcoms's. The strict matcher alone says so: a relaxation that ends a little before the minimum may have another space
-group, and lcoms puts its crystals on their symmetry while CrySPY does not. Rows are kept as they come, and a run
-goes on where an earlier one with the same file stopped.
+A compound is found if the first crystal is the known ground state: the lowest energy of CrySPY, the first rank of
+lcoms. Only the strict matcher decides: a relaxation that ends slightly before the minimum may have another space group,
+and lcoms symmetrises its crystals while CrySPY does not. Rows are stored as they are obtained, and a run with the same
+file is resumed where an earlier one stopped.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -46,7 +46,7 @@ from lcoms.structure.matching import STRICT, matches
 
 METHODS = ("lcoms", "cryspy", "cryspy-4")
 UNTOLD_UNITS = 4
-CRYSPY_SYMPREC = 0.01  # of the CIF files it writes
+CRYSPY_SYMPREC = 0.01  # symprec of the CIF files that CrySPY writes
 CRYSPY_INPUT = """[basic]
 algo = RS
 calc_code = ASE
@@ -71,7 +71,7 @@ seed = {seed}
 
 
 class OracleCalculator(Calculator):
-    """An oracle of lcoms as an ASE calculator, so that both sides ask the very same one."""
+    """An oracle of lcoms as an ASE calculator, so that both sides use the same one."""
 
     implemented_properties = ("energy", "forces", "stress")
 
@@ -92,7 +92,7 @@ class OracleCalculator(Calculator):
 
 
 def by_lcoms(reference: Reference, args: argparse.Namespace, seed: int) -> list[Crystal]:
-    """Relaxed candidates, best first."""
+    """Return relaxed candidates, best first."""
     relaxation = RelaxationSpec(oracle=args.oracle, n_relax=args.relaxations)
     spec = PredictionSpec(search=SearchSpec(exclude_same=True), relaxation=relaxation, seed=seed)
     prediction = Predictor.load(spec=spec, processes=1).predict(reference.composition)
@@ -100,7 +100,7 @@ def by_lcoms(reference: Reference, args: argparse.Namespace, seed: int) -> list[
 
 
 def by_cryspy(cell: Composition, args: argparse.Namespace, seed: int) -> list[Crystal]:
-    """Relaxed crystals with these contents, lowest first."""
+    """Return relaxed crystals with these contents, lowest first."""
     text = CRYSPY_INPUT.format(
         n=args.relaxations,
         symbols=" ".join(SYMBOLS[z] for z in cell.atomic_numbers),
@@ -130,9 +130,9 @@ def by_cryspy(cell: Composition, args: argparse.Namespace, seed: int) -> list[Cr
 
 
 def forgiving(relax: Callable[..., Any]) -> Callable[..., Any]:
-    """The relaxation with failures as results, as CrySPY has them when each runs as a job of its own.
+    """Return the relaxation with failures as results, as in CrySPY when each runs as a separate job.
 
-    A crystal whose symmetry cannot be found counts as one of them: CrySPY would end when it writes its CIF.
+    A crystal whose symmetry cannot be found counts as a failure: CrySPY would end when writing its CIF.
     """
 
     def relaxed(*given: Any, **named: Any) -> Any:
@@ -147,7 +147,7 @@ def forgiving(relax: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run_one(method: str, reference: Reference, args: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """Whether the first crystal is the known one, and whether any is."""
+    """Return whether the first crystal is the known one, and whether any is."""
     clock = time.perf_counter()
     if method == "lcoms":
         crystals = by_lcoms(reference, args, seed)
@@ -168,7 +168,7 @@ def run_one(method: str, reference: Reference, args: argparse.Namespace, seed: i
 
 
 def report(rows: list[dict[str, Any]]) -> None:
-    """Shares with their intervals, and seconds."""
+    """Print shares with their intervals, and seconds."""
     print(f"{'method':<10}{'known crystal first':>28}{'among the relaxed':>28}{'seconds a compound':>22}")
     for method in METHODS:
         mine = [row for row in rows if row["method"] == method]
@@ -179,7 +179,7 @@ def report(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Run what is missing and report."""
+    """Run missing cases and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--relaxations", type=int, default=RelaxationSpec.n_relax)

@@ -1,9 +1,9 @@
-"""Are crystals that are known to be stable, and cubic phases that are known not to be, told by their vibrations?
+"""Do phonons identify crystals known to be stable, and cubic phases known to be unstable?
 
     python benchmarks/phonons.py --out phonons.json
 
-Each crystal is relaxed within its symmetry and displaced, as `lcoms phonons` does. ZnSiP2 has eight atoms in its
-primitive cell and is there for the time that they take.
+Each crystal is relaxed within its symmetry and displaced, as in `lcoms phonons`. ZnSiP2, with eight atoms in its
+primitive cell, is included for the timing.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -25,7 +25,7 @@ from lcoms.structure.exact_sites import ExactSites, crystal_of
 
 
 class Case(NamedTuple):
-    """A crystal, and what experiment says of it at low temperature."""
+    """A crystal, and its stability at low temperature from experiment."""
 
     name: str
     space_group: int
@@ -55,7 +55,7 @@ CASES = (
 
 
 def measure(case: Case, oracle: str) -> dict[str, Any]:
-    """One crystal."""
+    """Return the row of one crystal."""
     model, clock, cpu, load = make_oracle(oracle), time.perf_counter(), time.process_time(), os.getloadavg()[0]
     found = compute_phonons(relaxed_in_symmetry(case.crystal, model), model)
     seconds = time.perf_counter() - clock
@@ -77,7 +77,7 @@ def measure(case: Case, oracle: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """All cases, one after the other."""
+    """Measure all cases, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--oracle", default=DEFAULT_ORACLE)
     parser.add_argument("--out", type=Path, required=True)

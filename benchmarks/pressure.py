@@ -1,10 +1,11 @@
-"""Pressures of known phase transitions by an energy model, beside the measured ones.
+"""Pressures of known phase transitions by an energy model, compared with measured ones.
 
     python benchmarks/pressure.py --out benchmarks/results/pressure.json
 
-Both phases are relaxed at each pressure of a grid; the transition is where their enthalpies H = E + pV cross (which is
-the common tangent of the energies over the volume). A sign is right where the phase of low pressure has the lower
-enthalpy at zero pressure, and the other one above the crossing. dH/dp = V is checked by differences over the grid.
+Both phases are relaxed at each pressure of a grid; the transition is where their enthalpies H = E + pV cross
+(equivalent to the common tangent of the energies as functions of volume). The sign is correct if the low-pressure phase
+has the lower enthalpy at zero pressure, and the other one above the crossing. dH/dp = V is checked by finite
+differences on the grid.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -30,7 +31,7 @@ from lcoms.structure.crystal import Crystal
 
 FMAX = 0.002
 WITHIN = 0.02
-GRID = 17  # pressures from zero to twice the measured one and 10 GPa more
+GRID = 17  # number of pressures from zero to twice the measured one plus 10 GPa
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Transition:
     """A pressure-induced transition.
 
     Attributes:
-        measured: GPa, at room temperature.
+        measured: measured pressure at room temperature, GPa.
         source: of the measured value.
     """
 
@@ -87,7 +88,7 @@ TRANSITIONS = (
 
 
 def measure(transition: Transition, oracle: EnergyOracle) -> dict[str, Any]:
-    """Enthalpies of both phases over the grid, and where they cross."""
+    """Return the enthalpies of both phases on the grid, and where they cross."""
     grid = np.linspace(0.0, 2 * transition.measured + 10, GRID)
     phases = {"low": transition.low, "high": transition.high}
     enthalpies, volumes = {}, {}
@@ -116,7 +117,7 @@ def measure(transition: Transition, oracle: EnergyOracle) -> dict[str, Any]:
 
 
 def _along(crystal: Crystal, grid: np.ndarray, oracle: EnergyOracle) -> tuple[np.ndarray, np.ndarray]:
-    """Enthalpy (eV/atom) and volume (cubic angstrom an atom) at each pressure, from one relaxed cell to the next."""
+    """Return enthalpy (eV/atom) and volume (cubic angstrom/atom) at each pressure, each from the last relaxed cell."""
     enthalpies, volumes = [], []
     for pressure in grid:
         config = RelaxConfig(fmax=FMAX, pressure=float(pressure) * GIGAPASCAL)
@@ -128,7 +129,7 @@ def _along(crystal: Crystal, grid: np.ndarray, oracle: EnergyOracle) -> tuple[np
 
 
 def _crossing(grid: np.ndarray, gap: np.ndarray) -> float | None:
-    """Where the gap first changes its sign from above, between the points of the grid."""
+    """Return where the gap first changes sign from above, interpolated between the points of the grid."""
     at = np.nonzero((gap[:-1] > 0) & (gap[1:] <= 0))[0]
     if not len(at):
         return None
@@ -137,7 +138,7 @@ def _crossing(grid: np.ndarray, gap: np.ndarray) -> float | None:
 
 
 def _slope_errors(grid: np.ndarray, enthalpies: np.ndarray, volumes: np.ndarray) -> np.ndarray:
-    """Relative difference between dH/dp and the mean volume of neighbours; large where a crystal transforms."""
+    """Return the relative difference between dH/dp and the mean volume of neighbours; large if a crystal transforms."""
     slopes = np.diff(enthalpies) / (np.diff(grid) * GIGAPASCAL)
     return np.asarray(np.abs(slopes / ((volumes[1:] + volumes[:-1]) / 2) - 1))
 

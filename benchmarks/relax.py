@@ -1,6 +1,6 @@
-"""Relaxations a minute of random cells, on one process and on several, and those of plain ASE beside.
+"""Relaxations of random cells per minute, in one process and in several, compared with plain ASE.
 
-Every started cell counts, whether it converged or not; starting the processes counts too.
+Every cell counts, whether it converged or not; the time includes starting the processes.
 
     python benchmarks/relax.py [--n 450] [--formula Na4Cl4] [--fmax 0.1] [--processes 1 2] [--ase 10]
 """
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _ase(cells: list[Crystal], weights: str, fmax: float) -> None:
-    """The same with CHGNet's calculator, ASE's FIRE and UnitCellFilter in one process."""
+    """Measure and print the same with CHGNet's calculator, ASE's FIRE and UnitCellFilter in one process."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     import torch
     from ase.filters import UnitCellFilter

@@ -1,19 +1,19 @@
-"""What is latent descent worth? Success against the number of relaxations, formula alone, on the paper's 26 compounds.
+"""Benefit of latent descent: success against the number of relaxations, formula alone, for the paper's 26 compounds.
 
     python benchmarks/search.py --seeds 3 --out search.json --figure search.png
 
-Three sources of crystals are relaxed with the same oracle and the same settings, in the order in which they come:
+Three sources of crystals are relaxed with the same oracle and the same settings, in the order given by each:
 
-- descent: candidates of `lcoms predict`, in the surrogate's order; descent-20: with so many steps;
+- descent: candidates of `lcoms predict`, in the surrogate's order; descent-20: with 20 steps;
 - starts: the same without descent (0 steps);
 - random: pyxtal crystals of random space groups and 1 to 4 formula units.
 
-With `--store` the compounds are `-n` ground states of its validation split. With `--surrogate` another
-surrogate of the same CD-VAE descends and orders; its file's name stands behind the method's.
+With `--store` the compounds are `-n` ground states of its validation split. With `--surrogate` another surrogate of the
+same CD-VAE is used for descent and order; the name of its file is appended to that of the method.
 
 A method has found a compound within k relaxations if the best-ranked of its first k relaxed crystals is the known
-ground state (strict matcher and space group). Crystals of the compound itself are left out of the starts. Rows are kept
-as they come, and a run goes on where an earlier one with the same file stopped.
+ground state (strict matcher and space group). Starts exclude crystals of the compound itself. Rows are stored as they
+are obtained, and a run with the same file is resumed where an earlier one stopped.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -56,7 +56,7 @@ STARTS = 32
 
 
 def random_crystals(composition: Composition, n: int, seed: int) -> list[Crystal]:
-    """Crystals by pyxtal: space group and number of formula units drawn anew until one exists."""
+    """Return crystals by pyxtal; space group and number of formula units are redrawn until one exists."""
     from pyxtal import pyxtal
 
     rng = np.random.default_rng(composition_seed(seed, composition))
@@ -68,7 +68,7 @@ def random_crystals(composition: Composition, n: int, seed: int) -> list[Crystal
         attempt = pyxtal()
         try:
             attempt.from_random(3, int(rng.integers(1, 231)), symbols, counts, random_state=int(rng.integers(2**31)))
-        except Exception:  # pyxtal raises many kinds where a group does not suit a composition
+        except Exception:  # pyxtal raises many kinds of errors if a group does not suit a composition
             continue
         if attempt.valid:
             found.append(from_pymatgen(attempt.to_pymatgen().get_primitive_structure()))
@@ -76,14 +76,14 @@ def random_crystals(composition: Composition, n: int, seed: int) -> list[Crystal
 
 
 def composition_symbols(composition: Composition) -> list[str]:
-    """Symbols of the elements, in their order."""
+    """Return the symbols of the elements, in their order."""
     from lcoms.structure.elements import SYMBOLS
 
     return [SYMBOLS[z] for z in composition.reduced.atomic_numbers]
 
 
 def crystals_of(method: str, reference: Reference, weights: WeightBundle, n: int, seed: int) -> list[Decoded]:
-    """At most `n` crystals of a method, in the order in which it would relax them."""
+    """Return at most `n` crystals of a method, in the order in which it would relax them."""
     if method == "random":
         return [as_decoded(crystal) for crystal in random_crystals(reference.composition, n, seed)]
     steps = int(method.partition("-")[2] or (SearchSpec.steps if method == "descent" else 0))
@@ -93,7 +93,7 @@ def crystals_of(method: str, reference: Reference, weights: WeightBundle, n: int
 
 
 def as_decoded(crystal: Crystal) -> Decoded:
-    """A crystal that no proposal led to, in the form that the ranking takes."""
+    """Return a crystal without a proposal, in the form required by the ranking."""
     proposal = Proposal("random", "", float("nan"), crystal.composition.n_formula_units, torch.zeros(0))
     closest = shortest_distance(crystal.lattice, crystal.frac_coords)
     return Decoded(crystal, space_group_number(crystal), 0.1, closest, 0.0, 0.0, (0.0,), 0.0, 0.0, proposal)
@@ -102,7 +102,7 @@ def as_decoded(crystal: Crystal) -> Decoded:
 def run_one(
     method: str, reference: Reference, weights: WeightBundle, args: argparse.Namespace, seed: int
 ) -> dict[str, object]:
-    """Success after each number of relaxations."""
+    """Return the success after each number of relaxations."""
     clock = time.perf_counter()
     decoded = crystals_of(method, reference, weights, args.relaxations, seed)
     generated = time.perf_counter() - clock
@@ -135,12 +135,12 @@ def run_one(
 
 
 def named(args: argparse.Namespace) -> str:
-    """What stands behind the method's name."""
+    """Return the suffix of the method's name."""
     return "" if args.surrogate is None else f" by {args.surrogate.stem}"
 
 
 def report(rows: list[dict], figure: Path | None) -> None:  # type: ignore[type-arg]
-    """A table, and a figure where one is asked for."""
+    """Print a table, and write a figure if requested."""
     print(f"{'relaxations':<12}" + "".join(f"{k:>24}" for k in COUNTS))
     shares: dict[str, list[Share]] = {}
     for method in dict.fromkeys(row["method"] for row in rows):
@@ -169,7 +169,7 @@ def report(rows: list[dict], figure: Path | None) -> None:  # type: ignore[type-
 
 
 def main() -> None:
-    """Run what is missing and report."""
+    """Run missing cases and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--relaxations", type=int, default=max(COUNTS))

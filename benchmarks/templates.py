@@ -1,13 +1,13 @@
-"""Are known structures among the first exact templates, and among what the networks decode? By size of the cell.
+"""Are known structures among the first exact templates, and among decoded crystals? By size of the cell.
 
     lcoms data ingest FILES --keep-split --out STORE
     python benchmarks/templates.py STORE --out rows.jsonl
     python benchmarks/templates.py STORE -n 20 --decode --out rows.jsonl
 
-Ground states of validation compositions. Nothing is relaxed: templates get the new elements and stand in the order of
-their prototype probabilities, decoded crystals in the surrogate's. Crystals of the very composition are left out.
-Found: strict match and space group. Rows that the file holds already are not made again; `lcoms benchmark keep` keeps
-them.
+The structures are ground states of validation compositions. Nothing is relaxed: templates are given the new elements
+and ordered by prototype probability, decoded crystals are in the surrogate's order. Crystals of the same composition
+are excluded. A structure is found if it matches strictly and has the same space group. Rows that are already in the
+file are not made again; `lcoms benchmark keep` stores them.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 
 def place_of(reference: Reference, found: Sequence[tuple[int, Crystal]]) -> int | None:
-    """Place of the first of some crystals, with their space groups, that is the known one; None where none is."""
+    """Return the rank of the first crystal, given with its space group, that is the known one; None if none is."""
     group = space_group_number(reference.crystal)
     for place, (number, crystal) in enumerate(found, 1):
         if same_space_group(number, group) and matches(crystal, reference.crystal, STRICT):
@@ -50,7 +50,7 @@ def place_of(reference: Reference, found: Sequence[tuple[int, Crystal]]) -> int 
 
 
 def by_templates(reference: Reference, weights: WeightBundle, n: int) -> tuple[int | None, float]:
-    """Place of the known crystal among so many exact templates, and seconds."""
+    """Return the rank of the known crystal among n exact templates, and the seconds taken."""
     assert weights.templates is not None
     clock = time.perf_counter()
     choice = TemplateChoice(n=n, exclude_same=True)
@@ -62,7 +62,7 @@ def by_templates(reference: Reference, weights: WeightBundle, n: int) -> tuple[i
 
 
 def by_decoding(reference: Reference, predictor: Predictor) -> tuple[int | None, float]:
-    """Place of the known crystal among decoded ones, and seconds."""
+    """Return the rank of the known crystal among decoded ones, and the seconds taken."""
     clock = time.perf_counter()
     try:
         candidates = predictor.predict(reference.composition).candidates
@@ -73,20 +73,20 @@ def by_decoding(reference: Reference, predictor: Predictor) -> tuple[int | None,
 
 
 def row_of(reference: Reference, setting: str, found: tuple[int | None, float]) -> Row:
-    """One case."""
+    """Return the row of one case."""
     place, seconds = found
     within = {f"among {k}": place is not None and place <= k for k in WITHIN}
     return {"case": reference.name, "setting": setting, **within, "seconds": seconds}
 
 
 def tell(rows: Sequence[Row], setting: str) -> None:
-    """Print what was found in one setting."""
+    """Print the results of one setting."""
     shares = [f"among {k} {Share(sum(row[f'among {k}'] for row in rows), len(rows))}" for k in WITHIN]
     print(f"{setting}: {', '.join(shares)} of {len(rows)}; {median(row['seconds'] for row in rows):.2f} s")
 
 
 def main() -> None:
-    """Look for each, keep the rows, print."""
+    """Search for each structure, store the rows, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("-n", type=int, help="a random sample of so many of each size; all without it")

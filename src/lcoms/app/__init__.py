@@ -1,4 +1,4 @@
-"""Prediction from a page in the browser: `make_app`."""
+"""Prediction in the browser: `make_app`."""
 
 from lcoms.app.server import LOCAL_NAMES, Settings, make_app
 

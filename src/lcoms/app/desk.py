@@ -1,4 +1,4 @@
-"""A queue of predictions, worked off one at a time; each can be cancelled."""
+"""A queue of predictions, run one at a time; each can be cancelled."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from lcoms.core.errors import LcomsError
 from lcoms.core.machine import release_memory
 
-KEPT = 20  # finished runs that can still be looked at
+KEPT = 20  # finished runs that can still be viewed
 MOST_WAITING = 20
 UNEXPECTED = "something went wrong inside lcoms; the terminal it runs in tells more."
 CANCELLED = "cancelled."
 log = logging.getLogger(__name__)
 
 Tell = Callable[[str, float], None]
-"""Takes what is done now, and the share of the work that is done, 0 to 1."""
+"""Takes the current step and the fraction of the work that is done, 0 to 1."""
 Work = Callable[[Tell], str]
-"""Given a function that is told of progress, gives a page of HTML."""
+"""Takes a function that reports progress and returns a page of HTML."""
 
 
 class BusyError(LcomsError):
@@ -29,18 +29,18 @@ class BusyError(LcomsError):
 
 
 class _CancelledError(Exception):
-    """The run was cancelled while it worked."""
+    """The run was cancelled while it was running."""
 
 
 @dataclass
 class Run:
-    """One prediction, asked for from the page.
+    """One prediction, requested from the page.
 
     Attributes:
-        progress: what is done now.
-        fraction: share of the work that is done.
-        complaint: one sentence, where it came to nothing.
-        ended: set when it is done, has come to nothing or was cancelled.
+        progress: the current step.
+        fraction: fraction of the work that is done.
+        complaint: one sentence if it failed.
+        ended: set when it is done, has failed or was cancelled.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def page(self) -> str:
-        """HTML, once it is done; kept deflated, for pages carry the viewer with them."""
+        """HTML, once it is done; stored compressed, because pages include the viewer."""
         return zlib.decompress(self._packed).decode() if self._packed else ""
 
     @page.setter
@@ -66,7 +66,7 @@ class Run:
 
 
 class Desk:
-    """Works off what is asked for in its order, and keeps the outcome of the last few."""
+    """A queue that runs requests in their order and keeps the results of the last few."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -76,10 +76,10 @@ class Desk:
         self._asked = 0
 
     def submit(self, title: str, work: Work) -> Run:
-        """Put work at the end of the queue.
+        """Add work to the end of the queue.
 
         Raises:
-            BusyError: too much is waiting.
+            BusyError: the queue is full.
         """
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
@@ -97,7 +97,7 @@ class Desk:
         return run
 
     def cancel(self, run: Run) -> None:
-        """Take a run from the queue, or end it as soon as it next tells of its progress; what has ended stays."""
+        """Remove a run from the queue, or end it when it next reports progress; no effect if it has ended."""
         with self._lock:
             if not run.ended.is_set():
                 run.complaint = CANCELLED
@@ -106,17 +106,17 @@ class Desk:
                 self._waiting.remove(pair)
 
     def ahead(self, run: Run) -> int:
-        """How many runs stand before one that waits, the one at work included; 0 for others."""
+        """Return the number of runs before a queued one, including the one running; 0 for others."""
         with self._lock:
             waiting = [one for one, _ in self._waiting]
         return waiting.index(run) + 1 if run in waiting else 0
 
     def find(self, number: int) -> Run | None:
-        """A run by its number, as long as it is kept."""
+        """Return a run by its number, as long as it is kept."""
         return self._runs.get(number)
 
     def runs(self) -> list[Run]:
-        """Those that are kept, the latest first."""
+        """Return the runs that are kept, latest first."""
         with self._lock:
             return list(self._runs.values())[::-1]
 

@@ -1,4 +1,4 @@
-"""The fields of the form: one for each option of a prediction (`prediction.presets.Options`) that a page may choose."""
+"""The fields of the form: one for each option of a prediction (`prediction.presets.Options`) that a page may set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lcoms.prediction.presets import EFFORTS, Options
 from lcoms.prediction.structure_types import StructureType, read_structure_type
 
 LONGEST = 100  # characters of a field
-FIXED = tuple(field.name for field in fields(ModelOptions))  # whoever starts the server chooses these
+FIXED = tuple(field.name for field in fields(ModelOptions))  # set by whoever starts the server
 RELAXATION = ("n_relax", "random_symmetric", "fmax", "pressure", "phonons", "temperature")
 FIRST = ("effort",)
 CHOICES = {"effort": tuple(EFFORTS), "start": ("", "library", "prior", "random")}
@@ -64,8 +64,8 @@ class Field:
 
     Attributes:
         name: of the option.
-        hint: what an empty field means, or how it is written.
-        default: text that stands in it at first.
+        hint: meaning of an empty field, or an example of its format.
+        default: initial text.
         choices: of a list.
     """
 
@@ -78,7 +78,7 @@ class Field:
 
 
 def form_fields(options: Options) -> tuple[Field, ...]:
-    """Fields in the order of the options, with the defaults of the server."""
+    """Return the fields in the order of the options, with the defaults of the server."""
     hints = get_type_hints(Options)
     relaxed = () if options.relax is not False else RELAXATION
     names = [field.name for field in fields(Options) if field.name not in (*FIXED, *relaxed)]
@@ -95,10 +95,10 @@ def _field(name: str, hint: Any, default: Any) -> Field:
 
 
 def read_fields(form: Mapping[str, str], options: Options) -> Options:
-    """The options of the server with those of the form in their place; an empty field leaves an option as it is.
+    """Return the options of the server, replaced by those of the form; an empty field leaves an option unchanged.
 
     Raises:
-        ConfigError: a field cannot be read, or is more than a page may ask for.
+        ConfigError: a field cannot be read, or exceeds the limit for a page.
     """
     given = {}
     for field in form_fields(options):
@@ -151,7 +151,7 @@ def _number(name: str, text: str) -> float:
 
 
 def _groups(text: str) -> tuple[int, ...]:
-    """Numbers, symbols and crystal systems separated by commas."""
+    """Return the space groups given by numbers, symbols and crystal systems separated by commas."""
     found: dict[int, None] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         groups = groups_of_system(part) if part.lower() in SYSTEMS else read_space_groups([part])

@@ -1,7 +1,7 @@
-"""A local page where a formula is typed, by Flask: the form, the progress of a prediction, and its report.
+"""A local Flask page for predictions: the form for a formula, the progress of a prediction, and its report.
 
-The server answers only to the names it was told, takes forms only from its own page, takes no paths and writes no
-files.
+The server answers only to the host names it was given, accepts forms only from its own page, accepts no paths and
+writes no files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lcoms.structure.crystal import Composition
 COOKIE = "lcoms-token"
 MAX_FORM = 10_000  # bytes
 MAX_FORMULA = 200  # characters
-MOST_PHASES = 8  # beside the compound, that a hull is made of
+MOST_PHASES = 8  # in a hull, in addition to the compound
 LOCAL_NAMES = ("127.0.0.1", "localhost")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; form-action 'self'; "
@@ -38,13 +38,13 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What the page does with a formula.
+    """Settings of the server.
 
     Attributes:
-        predictor: what predicts; forms choose some of its options otherwise.
-        options: those that it was made with.
+        predictor: makes the predictions; forms may change its options.
+        options: options that it was made with.
         names: host names that the server answers to; None: any.
-        token: that whoever is not on this machine must know; None: nobody is asked.
+        token: required from users on other machines; None: not required.
     """
 
     predictor: Predictor
@@ -54,7 +54,7 @@ class Settings:
 
 
 def make_app(settings: Settings) -> Flask:
-    """The application, for any WSGI server; it keeps what it found in memory only."""
+    """Return the application, for any WSGI server; results are kept in memory only."""
     app = Flask(__name__)
     app.jinja_loader = ChoiceLoader([PackageLoader("lcoms.app"), PackageLoader("lcoms.page")])
     app.config.update(
@@ -105,7 +105,7 @@ def make_app(settings: Settings) -> Flask:
 
 
 def read_form(form: Mapping[str, str], settings: Settings) -> Order:
-    """What was asked for.
+    """Return the prediction requested by a form.
 
     Raises:
         FormulaError: a formula cannot be read or handled.
@@ -161,7 +161,7 @@ def _found(desk: Desk, number: int) -> Run:
 
 
 def _only_with_token(token: str) -> AnyResponse | None:
-    """Whoever opens the address with the token gets it as a cookie, which no page of another site can send."""
+    """Require the token; opening the address with it sets a cookie, which no page of another site can send."""
     given = request.args.get("token", "")
     if given and compare_digest(given.encode(), token.encode()):
         answer = redirect(url_for("home"), 303)
@@ -173,7 +173,7 @@ def _only_with_token(token: str) -> AnyResponse | None:
 
 
 def _only_own_forms() -> None:
-    """Another site's page may not make this server work."""
+    """Reject forms from pages of other sites."""
     if request.method != "POST":
         return
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
@@ -183,7 +183,7 @@ def _only_own_forms() -> None:
 
 
 def _guarded(response: Response) -> Response:
-    """Pages run no scripts but their own; a report names its own by their hashes."""
+    """Add security headers: pages run only their own scripts, which a report lists by their hashes."""
     is_report = response.mimetype == "text/html" and b"Content-Security-Policy" in response.data[:2000]
     response.headers["Content-Security-Policy"] = "frame-ancestors 'none'" if is_report else POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"

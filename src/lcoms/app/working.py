@@ -1,4 +1,4 @@
-"""What one run of the page does: predicts the compound, and the phases of its hull, and writes the report."""
+"""The work of one run: predict the compound and the phases of its hull, and write the report."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from lcoms.prediction.rank import with_hull
 from lcoms.prediction.result import Prediction, require_candidates
 from lcoms.structure.crystal import Composition
 
-STAGES = {"searching": (0.05, 0.3), "relaxing": (0.3, 1.0)}  # begin and end of each, as shares of a prediction
-WRITING = 0.95  # share of a run after which the page is written
+STAGES = {"searching": (0.05, 0.3), "relaxing": (0.3, 1.0)}  # start and end of each, as fractions of a prediction
+WRITING = 0.95  # fraction of a run after which the page is written
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is predicted.
+    """A requested prediction.
 
     Attributes:
-        phases: further compositions, of which a hull is made; none for no hull.
+        phases: further compositions for a hull; empty for no hull.
     """
 
     composition: Composition
@@ -33,7 +33,7 @@ class Order:
     phases: tuple[Composition, ...] = ()
 
     def predictor_of(self, composition: Composition) -> Predictor:
-        """The constraints are those of the compound, not of the further phases."""
+        """Return the predictor of a composition; the constraints apply to the compound, not to further phases."""
         if composition == self.composition:
             return self.predictor
         spec = self.predictor.spec
@@ -43,10 +43,10 @@ class Order:
 
 
 def work_for(order: Order) -> Work:
-    """The work of a run."""
+    """Return the work of a run."""
 
     def work(tell: Tell) -> str:
-        Thread(target=load_finder, daemon=True).start()  # takes seconds, which the search need not wait for
+        Thread(target=load_finder, daemon=True).start()  # takes seconds; runs during the search
         every = (order.composition, *order.phases)
         found = [_predicted(order, number, len(every), tell) for number in range(len(every))]
         prediction = require_candidates(found[0])
@@ -62,7 +62,7 @@ def work_for(order: Order) -> Work:
 
 
 def _predicted(order: Order, number: int, n: int, tell: Tell) -> Prediction:
-    """One of the predictions of a run, told as its share of all of them."""
+    """Return one of the predictions of a run, with its progress reported as a fraction of the whole run."""
     composition = (order.composition, *order.phases)[number]
     name = f"{composition.reduced_formula}, " if n > 1 else ""
 
@@ -73,6 +73,6 @@ def _predicted(order: Order, number: int, n: int, tell: Tell) -> Prediction:
 
 
 def _share(progress: Progress) -> float:
-    """Share of one prediction that is done."""
+    """Return the fraction of one prediction that is done."""
     begin, end = STAGES.get(progress.stage, (1.0, 1.0))
     return begin + (end - begin) * (progress.done / progress.total if progress.total else 0.0)

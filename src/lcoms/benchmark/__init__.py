@@ -1,1 +1,1 @@
-"""Every method under one protocol: rows that are kept, and the tables and figures that are made from them alone."""
+"""Every method under one protocol: stored rows, and the tables and figures that are made from them alone."""

@@ -1,7 +1,7 @@
-"""The figures, drawn from the rows alone; each is left out where the rows cannot fill it.
+"""The figures, drawn from the rows alone; each is left out if the rows are not sufficient.
 
-Numbers follow the paper's. Figure 2: energies along the descent. Figure 3: how far the energy falls from the start.
-Figure 4: what tau and the numbers of steps do. Success: against evaluations and seconds.
+Numbers follow the paper. Figure 2: energies along the descent. Figure 3: decrease of the energy from the start.
+Figure 4: effect of tau and the numbers of steps. Success: against evaluations and seconds.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 3.2  # inches of a panel
+WIDTH = 3.2  # width of a panel, inches
 N_COMPOUNDS = 6
 FIGURE_4_COMPOUNDS = ("SrS", "MgO")
 COLOURS = {"lcoms": "C0", "sl": "C3"}
 NEARLY_ZERO = 0.05  # eV/atom
-LINEAR_TO = 0.01  # of bars; beyond, their axis is logarithmic
+LINEAR_TO = 0.01  # height of bars beyond which their axis is logarithmic
 N_COLOURS = 10
-LINES = ("-", "--", "-.")  # with three, colours come round with another line
+LINES = ("-", "--", "-.")  # repeated colours have another line style
 
 
 def all_figures(rows: Sequence[Row]) -> dict[str, Figure]:
-    """By name, those that can be drawn."""
+    """Return the figures that can be drawn, by name."""
     figures = {
         "figure2": descent_figure(rows),
         "figure3": improvement_figure(rows),
@@ -45,7 +45,7 @@ def all_figures(rows: Sequence[Row]) -> dict[str, Figure]:
 
 
 def descent_figure(rows: Sequence[Row]) -> Figure | None:
-    """Figure 2: predicted and judged energies along the descent, with and without conservatism, for six compounds."""
+    """Return Figure 2: predicted and judged energies along the descent, with and without conservatism, 6 compounds."""
     judged = [row for row in rows if row.track == "paper" and row.method in COLOURS and row.progress]
     by_compound: dict[str, list[Row]] = {}
     for row in judged:
@@ -70,7 +70,7 @@ def descent_figure(rows: Sequence[Row]) -> Figure | None:
 
 
 def _draw_descents(panel: Axes, rows: Sequence[Row], method: str) -> None:
-    """Means over the seeds."""
+    """Draw means over the seeds."""
     paths = [row.descent for row in rows if row.descent]
     if paths and len({len(path) for path in paths}) == 1:
         panel.plot(np.mean(paths, axis=0), color=COLOURS[method], linestyle="--", label=f"{method}, predicted")
@@ -86,9 +86,9 @@ def _draw_descents(panel: Axes, rows: Sequence[Row], method: str) -> None:
 
 
 def improvements(rows: Iterable[Row]) -> dict[str, tuple[float | None, float]]:
-    """By compound, the mean fall of the judge's energy from start to answer: over |E(start)|, and in eV/atom.
+    """Return the mean decrease of the judge's energy from start to answer by compound: over |E(start)|, and in eV/atom.
 
-    The first is None where a start's energy is nearly zero, as for elements.
+    The first is None if the energy of a start is nearly zero, as for elements.
     """
     falls: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
@@ -99,12 +99,12 @@ def improvements(rows: Iterable[Row]) -> dict[str, tuple[float | None, float]]:
 
 
 def _relative(falls: Sequence[tuple[float, float]]) -> float | None:
-    """Mean of the falls over the energies they start from."""
+    """Return the mean decrease relative to the initial energies."""
     return mean(fall / abs(e) for e, fall in falls) if all(abs(e) > NEARLY_ZERO for e, _ in falls) else None
 
 
 def improvement_figure(rows: Sequence[Row]) -> Figure | None:
-    """Figure 3: how far the judge's energy falls from the start, by compound, for each set of compounds."""
+    """Return Figure 3: decrease of the judge's energy from the start, by compound, for each set of compounds."""
     groups = sorted({row.group for row in rows}, key=lambda name: (name != PAPER_GROUP, name))
     found = [
         (group, improvements(row for row in rows if (row.group, row.track, row.method) == (group, "paper", "lcoms")))
@@ -137,7 +137,7 @@ def _draw_bars(panel: Axes, values: Mapping[str, float]) -> None:
 
 
 def sweep_figure(rows: Sequence[Row]) -> Figure | None:
-    """Figure 4: success, and the energy of two compounds, against each number that was swept."""
+    """Return Figure 4: success, and the energy of two compounds, against each swept setting."""
     swept: dict[str, dict[float, list[Row]]] = {}
     for row in rows:
         if row.group == PAPER_GROUP and (place := sweep_of(row)) is not None:
@@ -165,7 +165,7 @@ def sweep_figure(rows: Sequence[Row]) -> Figure | None:
 
 
 def sweep_of(row: Row) -> tuple[str, float] | None:
-    """What was swept and its value, as in the method's name `lcoms tau=0.5`; None for other rows."""
+    """Return the swept setting and its value, from a method's name such as `lcoms tau=0.5`; None for other rows."""
     method, _, setting = row.method.partition(" ")
     name, sign, value = setting.partition("=")
     try:
@@ -184,7 +184,7 @@ def _draw_shares(panel: Axes, values: Sequence[float], shares: Sequence[Share], 
 
 
 def _draw_excess(panel: Axes, values: Sequence[float], rows: Mapping[float, Sequence[Row]], compound: str) -> None:
-    """Means over the seeds."""
+    """Draw means over the seeds."""
     x, y = [], []
     for value in values:
         above = [
@@ -200,9 +200,9 @@ def _draw_excess(panel: Axes, values: Sequence[float], rows: Mapping[float, Sequ
 
 
 def success_figure(rows: Sequence[Row], track: str) -> Figure | None:
-    """Share of runs that have found the known structure, and of those within 5 %, against evaluations and seconds.
+    """Return the shares of runs with the known structure and within 5 %, against evaluations and seconds.
 
-    A run's last crystal on its way counts until there is a new one; none is relaxed by the judge.
+    The current crystal of a run is used until there is a new one; none is relaxed by the judge.
     """
     some = [column for column in columns([row for row in rows if row.group == PAPER_GROUP]) if column.track == track]
     if not some:
@@ -226,12 +226,12 @@ def success_figure(rows: Sequence[Row], track: str) -> Figure | None:
 
 
 def _legend_below(figure: Figure, panel: Axes, *, per_line: int) -> None:
-    """The legend of a panel, below them all, where it hides nothing."""
+    """Place the legend of a panel below all panels, where it covers nothing."""
     figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=per_line, fontsize="x-small")
 
 
 def success_curve(column: Column, criterion: Criterion, of: str) -> tuple[list[float], list[float]]:
-    """Where the share of successful runs changes, and the share from there on."""
+    """Return the points at which the share of successful runs changes, and the share from there on."""
     changes: list[tuple[float, int]] = []
     n = 0
     for row in column.rows:
@@ -252,7 +252,7 @@ def success_curve(column: Column, criterion: Criterion, of: str) -> tuple[list[f
 
 
 def _way(row: Row, of: str) -> list[tuple[float, Judged | None]]:
-    """Places and crystals on the way, the answer last."""
+    """Return the intermediate points and crystals, the answer last."""
     start = row.seconds.get("start", 0.0)
     own = sum(seconds for part, seconds in row.seconds.items() if part not in ("start", "relax"))
     if of == "evaluations":

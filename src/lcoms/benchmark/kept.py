@@ -1,10 +1,10 @@
-"""Measurements that are kept: a file of JSON lines each, from which the tables of the results page are made.
+"""Stored measurements: one file of JSON lines each, from which the tables of the results page are made.
 
-The first line of NAME.jsonl.gz says what was measured and how; every further line is one row of one of two kinds.
+The first line of NAME.jsonl.gz states what was measured and how; every further line is one row of one of two kinds:
 
 - "predictions": one prediction of `lcoms evaluate` against its known structure;
-- "cases": one case in one setting, flat. Values that are true or false become shares, numbers become medians, and texts
-  are for readers. Columns and settings stand in the order of the first rows.
+- "cases": one case in one setting, flat. Booleans are reported as proportions and numbers as medians; texts are for
+  readers only. Columns and settings are in the order of their first occurrence.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ Kind = Literal["predictions", "cases"]
 
 @dataclass(frozen=True)
 class Header:
-    """What was measured.
+    """Description of a measurement.
 
     Attributes:
         measurement: its name, which is that of the file.
-        title: what the rows are, as a table names them.
-        command: what made them.
-        weights: digest of the weights; empty where none took part.
-        date: when, as 2026-11-28.
-        machine: on what, where seconds count.
-        note: a sentence that stands below the table.
-        headline: whether the headline table has a line of it.
-        columns: of the table of cases; empty: all that are true, false or numbers.
+        title: name of the rows in tables.
+        command: command that made them.
+        weights: digest of the weights; empty if none were used.
+        date: such as 2026-11-28.
+        machine: on which it was made, if times are relevant.
+        note: a sentence below the table.
+        headline: whether it has a line in the headline table.
+        columns: of the table of cases; empty: all booleans and numbers.
     """
 
     measurement: str
@@ -56,12 +56,12 @@ class Header:
 
 @dataclass(frozen=True)
 class Found:
-    """Rank of the known structure among the candidates; None where it is not there.
+    """Rank of the known structure among the candidates; None if it is not there.
 
     Attributes:
-        loose: by the field's match.
-        filtered: likewise, among candidates that pass the field's filter.
-        strict: by pymatgen's default tolerances.
+        loose: by the usual, loose match.
+        filtered: the same, with a candidate that passes the usual validity filter.
+        strict: at pymatgen's default tolerances.
         both: strict, with the same space group.
     """
 
@@ -76,13 +76,13 @@ class PredictionRow:
     """One prediction.
 
     Attributes:
-        n_atoms: in the known primitive cell; 0 where it is not told.
+        n_atoms: number of atoms in the known primitive cell; 0 if unknown.
         space_group, first_space_group: of the known structure, and of the first candidate.
-        final: in the final order.
-        decoded: in the order before any relaxation.
-        probability: that the first candidate is right; None where none was stated.
+        final: ranks in the final order.
+        decoded: ranks in the order before any relaxation.
+        probability: that the first candidate is correct; None if none was stated.
         energy, known_energy: formation energies of the first candidate and of the known structure, relaxed, eV/atom.
-        subset: a part of the set for which there is a line of its own, such as "on the hull".
+        subset: a part of the set with a separate line, such as "on the hull".
     """
 
     name: str
@@ -102,7 +102,7 @@ class PredictionRow:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A kept file: `predictions` or `cases`, by its kind."""
+    """A stored measurement with `predictions` or `cases`, depending on its kind."""
 
     header: Header
     predictions: tuple[PredictionRow, ...] = ()
@@ -110,10 +110,10 @@ class Measurement:
 
 
 def read_measurement(path: Path) -> Measurement:
-    """A kept file.
+    """Return the measurement in a file.
 
     Raises:
-        DataError: it is missing or holds something else.
+        DataError: the file is missing or contains something else.
     """
     try:
         lines = gzip.decompress(path.read_bytes()).splitlines()
@@ -127,7 +127,7 @@ def read_measurement(path: Path) -> Measurement:
 
 
 def is_measurement(path: Path) -> bool:
-    """Whether a file begins with a header."""
+    """Return whether a file begins with a header."""
     try:
         with gzip.open(path) as file:
             return "measurement" in parse_json(file.readline())
@@ -136,10 +136,10 @@ def is_measurement(path: Path) -> bool:
 
 
 def read_measurements(folder: Path) -> dict[str, Measurement]:
-    """All measurements of a folder by name, in the order of their names.
+    """Return all measurements in a folder by name, in alphabetical order.
 
     Raises:
-        DataError: a file is damaged, its name is not that of its header, or there is none.
+        DataError: a file is damaged, its name is not that in its header, or there is none.
     """
     found = {}
     for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -155,7 +155,7 @@ def read_measurements(folder: Path) -> dict[str, Measurement]:
 
 
 def write_measurement(folder: Path, measurement: Measurement) -> Path:
-    """Write NAME.jsonl.gz, the same bytes for the same rows.
+    """Write NAME.jsonl.gz; equal rows give equal bytes.
 
     Raises:
         OSError: it cannot be written.
@@ -168,10 +168,10 @@ def write_measurement(folder: Path, measurement: Measurement) -> Path:
 
 
 def read_content(path: Path) -> list[Mapping[str, Any]]:
-    """Rows as commands leave them: a JSON list, or JSON lines; compressed where the name ends in .gz.
+    """Return rows as written by commands: a JSON list or JSON lines, compressed if the name ends in .gz.
 
     Raises:
-        DataError: the file is missing or holds something else.
+        DataError: the file is missing or contains something else.
     """
     try:
         content = path.read_bytes()
@@ -185,13 +185,13 @@ def read_content(path: Path) -> list[Mapping[str, Any]]:
 
 
 def measurement_of(header: Header, rows: Sequence[Mapping[str, Any]]) -> Measurement:
-    """A measurement of rows as commands write them: outcomes of `lcoms evaluate`, or flat cases.
+    """Return a measurement from rows as written by commands: outcomes of `lcoms evaluate`, or flat cases.
 
-    A case may name its compound and method, and hold mappings, whose keys follow the name: {"found": {"5": true}} is
-    the column "found 5".
+    A case may give its compound and method, and contain mappings, whose keys are appended to the name:
+    {"found": {"5": true}} is the column "found 5".
 
     Raises:
-        DataError: the rows are of another kind than the header says.
+        DataError: the rows are of another kind than the header states.
     """
     try:
         if header.kind == "predictions":

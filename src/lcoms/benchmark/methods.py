@@ -1,15 +1,15 @@
-"""The methods by name: each takes a task, a seed and, where it needs one, a start, and gives a crystal.
+"""The methods by name: each takes a task, a seed and, if it needs one, a start, and returns a crystal.
 
-| name | track | what it is |
+| name | track | description |
 | --- | --- | --- |
 | start | paper | the start itself: a random cell relaxed by the judge |
-| cdvae | paper | the start encoded and decoded, no descent (the paper's CD-VAE) |
+| cdvae | paper | the start encoded and decoded, without descent (the paper's CD-VAE) |
 | sl | paper | descent on a surrogate trained without conservatism (the paper's SL) |
 | lcoms | paper | descent on the conservative surrogate |
-| lcoms | formula | the whole of `lcoms predict`, relaxation and ranking included |
+| lcoms | formula | the complete `lcoms predict`, including relaxation and ranking |
 | lcoms-decoded | formula | the first candidate before any relaxation |
 | input-coms | paper | descent of lattice and coordinates on a conservative MEGNet |
-| megnet-random, megnet-pso, megnet-tpe | both | searches of the symmetric space with MEGNet's energy (GN-OA) |
+| megnet-random, megnet-pso, megnet-tpe | both | searches of symmetric structures with MEGNet's energy (GN-OA) |
 | random | both | random cells relaxed by the judge |
 | evolution | both | evolutionary search with energies relaxed by the judge |
 | dft-pso | both | particle swarm with relaxations by density functional theory |
@@ -52,14 +52,14 @@ from lcoms.structure.crystal import Crystal
 
 @dataclass(frozen=True)
 class Files:
-    """Where trained models are found; None: the shipped weights, or no such model.
+    """Paths of trained models; None: the shipped weights, or no such model.
 
     Attributes:
         weights: folder of weights.
         sl: folder of weights whose surrogate was trained without conservatism, on the same CD-VAE.
         megnet: file of the graph network for searches.
         input_model: file of the conservative graph network on lattice and coordinates.
-        surrogate: a surrogate's file that takes the place of the one in the folder of weights.
+        surrogate: file of a surrogate that replaces the one in the folder of weights.
     """
 
     weights: Path | None = None
@@ -71,7 +71,7 @@ class Files:
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """Trained models, as far as they were given; `facts` says which, ready for JSON."""
+    """Trained models, as far as they were given; `facts` lists them by digest, ready for JSON."""
 
     weights: WeightBundle
     sl: WeightBundle | None = None
@@ -82,11 +82,11 @@ class Models:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What methods share in one process.
+    """Data shared by the methods in one process.
 
     Attributes:
         judge: gives energies to the searches that relax.
-        searches: folder that keeps searches which take hours, to go on with; None keeps none.
+        searches: folder that stores long searches, so that they can be resumed; None: not stored.
     """
 
     config: BenchmarkConfig
@@ -96,7 +96,7 @@ class Context:
 
 
 class Case(NamedTuple):
-    """What a method is asked; the start is there where the method has one."""
+    """Input of a method; the start is given if the method needs one."""
 
     context: Context
     task: Task
@@ -108,11 +108,11 @@ class Method(NamedTuple):
     """One column of the tables.
 
     Attributes:
-        run: gives the answer.
+        run: returns the answer.
         from_start: whether it needs a start.
         options: fields of the benchmark's config that the answer depends on.
-        models: fields of `Models` that it cannot do without.
-        asked_for: whether it runs only where it is named.
+        models: fields of `Models` that it requires.
+        asked_for: whether it runs only if it is named.
     """
 
     run: Callable[[Case], Found]
@@ -124,7 +124,7 @@ class Method(NamedTuple):
 
 
 def load_models(files: Files) -> Models:
-    """The models of files.
+    """Return the models in files.
 
     Raises:
         WeightsError: a file is missing or damaged.
@@ -150,7 +150,7 @@ def load_models(files: Files) -> Models:
 
 
 def settings_of(name: str, track: Track, config: BenchmarkConfig, models: Models) -> dict[str, Any]:
-    """All that an answer of a method depends on, ready for JSON."""
+    """Return everything that an answer of a method depends on, ready for JSON."""
     method, everything = METHODS[track, name], to_dict(config)
     options = ["judge", "relax", *(["start"] if method.from_start else []), *method.options]
     own = (*method.models, *(("weights",) if name.startswith(("lcoms", "sl", "cdvae")) else ()))
@@ -158,10 +158,10 @@ def settings_of(name: str, track: Track, config: BenchmarkConfig, models: Models
 
 
 def _require_same_training(path: Path, plain: WeightBundle, weights: WeightBundle) -> None:
-    """Whether two surrogates were trained with the same settings but for conservatism.
+    """Check that two surrogates were trained with the same settings except for conservatism.
 
     Raises:
-        ConfigError: naming what else differs.
+        ConfigError: other settings differ, which it names.
     """
     first, second = to_dict(plain.surrogate.config), to_dict(weights.surrogate.config)
     other = [name for name in first if name != "conservatism" and first[name] != second[name]]
@@ -194,7 +194,7 @@ def _lcoms(case: Case) -> Found:
 
 
 def _descend(case: Case, weights: WeightBundle, steps: int, points: int) -> Found:
-    """Encode, descend, decode without symmetry: the best of several samples, where the paper draws one."""
+    """Encode, descend and decode without symmetry, taking the best of several samples (the paper draws one)."""
     assert case.start is not None
     check_composition(case.task.cell, weights)
     clock = [time.perf_counter()]
@@ -216,7 +216,7 @@ def _descend(case: Case, weights: WeightBundle, steps: int, points: int) -> Foun
 
 
 def _decode(case: Case, weights: WeightBundle, descent: DescentResult, step: int) -> Crystal | None:
-    """One decode without symmetry, with the same random numbers at every step of every descent."""
+    """Decode once without symmetry, with the same random numbers at every step of every descent."""
     assert descent.path is not None
     generator = torch.Generator().manual_seed(composition_seed(case.seed, case.task.cell))
     decoded = decode_latents(weights, descent.path[step], [case.task.cell], [[]], generator)[0]
@@ -224,7 +224,7 @@ def _decode(case: Case, weights: WeightBundle, descent: DescentResult, step: int
 
 
 def places(steps: int, points: int) -> list[int]:
-    """So many steps, spread evenly from the start to the end; none for none."""
+    """Return the numbers of steps at evenly spaced points from the start to the end; empty for no points."""
     return sorted({round(step) for step in np.linspace(0, steps, points).tolist()}) if points else []
 
 
@@ -255,7 +255,7 @@ def _decoded(case: Case) -> Found:
 
 
 def _predicted(case: Case, spec: PredictionSpec) -> Found:
-    """The first candidate of a prediction, and what it cost."""
+    """Return the first candidate of a prediction, and its cost."""
     predictor = Predictor(case.context.models.weights, spec, processes=1)
     clock = time.perf_counter()
     result: Prediction = predictor.predict(case.task.reference.composition)
@@ -309,17 +309,17 @@ _LIST = (
     ("dft-pso", Method(_dft, _BOTH, options=("dft", "dft_relaxations", *_RELAXING[1:]), asked_for=True)),
 )
 METHODS: dict[tuple[Track, str], Method] = {(track, name): method for name, method in _LIST for track in method.tracks}
-"""By track and name, in the order of the tables."""
+"""Methods by track and name, in the order of the tables."""
 
 
 def choose_methods(track: Track, names: list[str] | None, models: Models) -> tuple[list[str], list[str]]:
-    """Methods of a track that can be run, and a sentence for each that is left out.
+    """Return the methods of a track that can be run, and a sentence for each that is left out.
 
     Args:
-        names: those wanted; None: all but those that must be asked for.
+        names: requested methods; None: all except those that must be named.
 
     Raises:
-        ConfigError: a name that does not exist, or one that was asked for and lacks its model.
+        ConfigError: a name does not exist, or a requested method lacks its model.
     """
     known = {name for _, name in METHODS}
     for name in names or []:

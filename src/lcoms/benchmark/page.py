@@ -1,7 +1,7 @@
-"""The tables of the results page, from kept measurements, and how they are set into a page.
+"""The tables of the results page, from stored measurements, and their insertion into a page.
 
-A page names a table between two comments, `<!-- table: NAME -->` and `<!-- end -->`; what stands between them is
-written from the rows.
+A page marks a table by two comments, `<!-- table: NAME -->` and `<!-- end -->`; the text between them is written from
+the rows.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from lcoms.evaluate.statistics import Share, share_within
 
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SIZES = ((1, 4), (5, 8), (9, 12), (13, 20), (21, 40), (41, 80), (81, 200))
-"""Atoms in the known primitive cell."""
+"""Ranges of the number of atoms in the known primitive cell."""
 BINS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
-"""Of stated probabilities."""
+"""Bins of stated probabilities."""
 N_FAILURES = 10
 
 
 def page_tables(folder: Path, *, shipped: str) -> dict[str, str]:
-    """Markdown of every table by name.
+    """Return every table as Markdown, by name.
 
     Args:
-        folder: of the kept rows.
-        shipped: digest of the weights in the package, to say which rows were made with earlier ones.
+        folder: of the stored rows.
+        shipped: digest of the weights in the package, to mark rows made with earlier ones.
 
     Raises:
-        DataError: no row is kept, or a file is damaged.
+        DataError: there are no stored rows, or a file is damaged.
     """
     measured = read_measurements(folder)
     predictions = [one for one in measured.values() if one.header.kind == "predictions"]
@@ -58,10 +58,10 @@ def page_tables(folder: Path, *, shipped: str) -> dict[str, str]:
 
 
 def fill(text: str, tables: Mapping[str, str]) -> str:
-    """The page with its tables as the rows have them.
+    """Return the page with its tables filled in.
 
     Raises:
-        DataError: the page names a table that there is not.
+        DataError: the page names a table that does not exist.
     """
 
     def put(block: re.Match[str]) -> str:
@@ -73,7 +73,7 @@ def fill(text: str, tables: Mapping[str, str]) -> str:
 
 
 def headline_table(measurements: Sequence[Measurement], shipped: str) -> str:
-    """How often the known structure is first, among five and among twenty."""
+    """Return how often the known structure is first, among the first five and among the first twenty."""
     header = ("test set", "predictions", "first", "among 5", "among 20", "median s", "weights")
     lines = []
     for one, title, rows in _sets(measurements):
@@ -90,13 +90,13 @@ def headline_table(measurements: Sequence[Measurement], shipped: str) -> str:
 
 
 def short_table(measurements: Sequence[Measurement]) -> str:
-    """First and among five, for the README."""
+    """Return how often the known structure is first and among the first five, for the README."""
     lines = [(title, *_found_among(rows, (1, 5))) for _, title, rows in _sets(measurements)]
     return lines_of(("test set", "known structure first", "among five"), lines)
 
 
 def conventions_table(measurements: Sequence[Measurement]) -> str:
-    """The field's looser match, without and with its filter."""
+    """Return match rates by the usual, looser criterion, without and with the validity filter."""
     header = ("test set", "match@1", "match@20", "filtered match@1", "filtered match@20")
     lines = []
     for _, title, rows in _sets(measurements):
@@ -122,7 +122,7 @@ def _before_relaxation(measurements: Sequence[Measurement]) -> str:
 
 
 def energies_table(measurements: Sequence[Measurement]) -> str:
-    """The paper's criterion: how near the first candidate's energy lies to that of the known structure."""
+    """Return shares by the paper's criterion: the first candidate's energy is close to that of the known structure."""
     header = ("test set", "within 20 %", "within 5 %", "within 1 %", "within 0.02 eV/atom")
     lines = []
     for _, title, rows in _sets(measurements):
@@ -133,7 +133,7 @@ def energies_table(measurements: Sequence[Measurement]) -> str:
 
 
 def sizes_table(measurement: Measurement) -> str:
-    """By the number of atoms in the known cell."""
+    """Return shares by the number of atoms in the known cell."""
     header = ("atoms in the known cell", "predictions", "first", "among 5", "among 20", "median s")
     lines = []
     for low, high in SIZES:
@@ -144,7 +144,7 @@ def sizes_table(measurement: Measurement) -> str:
 
 
 def calibration_table(measurements: Sequence[Measurement]) -> str:
-    """Stated probabilities, and the shares that were right."""
+    """Return stated probabilities and the fractions that were correct."""
     names = [f"{low:.1f} to {high:.1f}" for low, high in BINS]
     header = ("set", "stated", "right", "expected calibration error", *names)
     lines = []
@@ -165,7 +165,7 @@ def calibration_table(measurements: Sequence[Measurement]) -> str:
 
 
 def failures_table(measurements: Sequence[Measurement]) -> str:
-    """Compounds whose known structure did not come first with seed 0, the highest stated probability first."""
+    """Return compounds whose known structure was not first with seed 0, highest stated probability first."""
     header = (
         "compound",
         "test set",
@@ -190,7 +190,7 @@ def failures_table(measurements: Sequence[Measurement]) -> str:
 
 
 def sources_table(measurements: Sequence[Measurement], shipped: str, more: Sequence[Source] = ()) -> str:
-    """What every kept file holds, and the command that made it."""
+    """Return the content of every stored file, and the command that made it."""
     heads = [(one.header, len(one.predictions) + len(one.cases)) for one in measurements]
     found = [Source(head.measurement, head.title, n, head.command, head.weights, head.date) for head, n in heads]
     lines = [
@@ -201,7 +201,7 @@ def sources_table(measurements: Sequence[Measurement], shipped: str, more: Seque
 
 
 def cases_table(measurement: Measurement) -> str:
-    """A line for each setting: shares of what is true or false, medians of numbers."""
+    """Return one line per setting: proportions for booleans, medians for numbers."""
     rows = measurement.cases
     every = dict.fromkeys(key for row in rows for key, value in row.items() if _counts(key, value))
     columns = measurement.header.columns or tuple(every)
@@ -215,12 +215,12 @@ def cases_table(measurement: Measurement) -> str:
 
 
 def _found_among(rows: Sequence[PredictionRow], ks: Sequence[int]) -> list[str]:
-    """Shares whose known structure, space group included, is among the first k candidates."""
+    """Return the shares whose known structure, with its space group, is among the first k candidates."""
     return [share(share_within([row.final.both for row in rows], k)) for k in ks]
 
 
 def _sets(measurements: Sequence[Measurement]) -> list[tuple[Measurement, str, Sequence[PredictionRow]]]:
-    """Each measurement, and after it its subsets."""
+    """Return each measurement, followed by its subsets."""
     found: list[tuple[Measurement, str, Sequence[PredictionRow]]] = []
     for one in measurements:
         found.append((one, one.header.title, one.predictions))

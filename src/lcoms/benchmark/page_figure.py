@@ -1,4 +1,4 @@
-"""The figure of the results page: stated probabilities against what came true."""
+"""The figure of the results page: stated probabilities against fractions correct."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE = 3.6  # inches
 
 
 def calibration_figure(measurements: Sequence[Measurement]) -> Figure | None:
-    """Share that was right against the mean stated probability, with 95 % intervals; None without any probability."""
+    """Return the fraction correct against the mean stated probability, with 95 % intervals; None without data."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(SIZE, SIZE), layout="constrained")
@@ -38,7 +38,7 @@ def calibration_figure(measurements: Sequence[Measurement]) -> Figure | None:
 
 
 def _points(measurement: Measurement) -> list[tuple[float, Share]]:
-    """By bin: the mean stated probability, and how many of its predictions were right."""
+    """Return for each bin the mean stated probability, and the share of predictions that were correct."""
     rows = [row for row in measurement.predictions if row.probability is not None]
     found = []
     for low, high in BINS:

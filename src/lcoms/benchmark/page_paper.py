@@ -1,4 +1,4 @@
-"""Tables of the results page about the paper's comparison, from the rows of `lcoms benchmark` and of GPAW."""
+"""Tables of the results page for the paper's comparison, from the rows of `lcoms benchmark` and of GPAW."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lcoms.core.config import parse_json
 COMPARISON = "comparison.jsonl.gz"
 DFT = "dft_winners.json"
 MADE = "2026-11-23"
-"""When these two were made; they have no header that says so."""
-FEW = 3  # seeds of the searches
+"""Date of these two files, which have no header."""
+FEW = 3  # number of seeds of the searches
 CLOSE = 0.010  # eV/atom
 
 
 class Source(NamedTuple):
-    """What one file of rows holds."""
+    """Content of one file of rows."""
 
     name: str
     title: str
@@ -36,7 +36,7 @@ SHORT = {"strict match + space group": "structure"}
 
 
 def comparison_tables(folder: Path) -> dict[str, str]:
-    """`comparison-paper`, `comparison-formula` and one for each further set; empty where no rows are kept."""
+    """Return `comparison-paper`, `comparison-formula` and one table for each further set; empty without stored rows."""
     path = folder / COMPARISON
     if not path.is_file():
         return {}
@@ -53,7 +53,7 @@ def comparison_tables(folder: Path) -> dict[str, str]:
 
 
 def comparison_source(folder: Path) -> list[Source]:
-    """What the rows of the comparison and of GPAW are."""
+    """Return the sources of the rows of the comparison and of GPAW."""
     found = []
     if (folder / COMPARISON).is_file():
         rows = read_rows([folder / COMPARISON])
@@ -86,7 +86,7 @@ def _comparison(found: list[Column], *, quoted: bool) -> str:
 
 
 def _beside(found: list[Column]) -> list[Column]:
-    """LCOMs twice where it has more seeds than others: all of them, and as many as those have."""
+    """Return the columns, with LCOMs twice if it has more seeds than others: with all seeds, and with as many."""
     counts = sorted({len({row.seed for row in column.rows}) for column in found})
     lines = []
     for column in found:
@@ -107,7 +107,7 @@ def _seconds(rows: list[Row]) -> str:
 
 
 def dft_table(folder: Path) -> dict[str, str]:
-    """`dft`: the winner of each method against the known structure by GPAW; empty where no rows are kept."""
+    """Return `dft`: the winner of each method against the known structure by GPAW; empty without stored rows."""
     path = folder / DFT
     if not path.is_file():
         return {}

@@ -1,9 +1,9 @@
-"""The tasks of the benchmark, the starts, and the judge that every method's answers are put before.
+"""The tasks of the benchmark, the starts, and the judge that evaluates the answers of every method.
 
 Track `paper`: composition and number of atoms are those of the known primitive cell; methods that need a start get a
-random cell relaxed to the nearest minimum, the same one for all. Track `formula`: the formula alone.
-Source of the protocol: Qi et al., Latent Conservative Objective Models (2023), section 3, with a learned potential in
-place of density functional theory.
+random cell relaxed to the nearest minimum, the same one for all. Track `formula`: only the formula is given.
+Source of the protocol: Qi et al., Latent Conservative Objective Models (2023), section 3, with a learned potential
+instead of density functional theory.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ from lcoms.structure.symmetry import space_group_number
 Track = Literal["paper", "formula"]
 TRACKS: tuple[Track, ...] = ("paper", "formula")
 PAPER_GROUP = "26 compounds"
-MIN_DISTANCE = 0.5  # angstrom; the field's rule for a valid crystal
+MIN_DISTANCE = 0.5  # angstrom; the usual criterion for a valid crystal
 START_DRAWS = 10
 COMPARISON_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """How methods are run and judged.
+    """Options for running and judging methods.
 
     Attributes:
-        judge: oracle that gives every energy of the tables.
+        judge: oracle that gives all energies in the tables.
         start: oracle that relaxes starts; empty: the judge.
-        steps: of descents.
-        points: places along a descent that are decoded and judged, both ends among them; 0: none.
-        budget: energies of a search with MEGNet.
-        tpe_budget: of the one by tree-structured Parzen estimators, whose time grows with the square.
-        relaxations: of a search with the judge's relaxed energies.
+        steps: number of steps of descents.
+        points: number of points along a descent that are decoded and judged, including both ends; 0: none.
+        budget: number of energy evaluations in a search with MEGNet.
+        tpe_budget: the same with tree-structured Parzen estimators, whose time grows with the square of it.
+        relaxations: number of relaxations in a search with the judge's relaxed energies.
         dft: oracle of the search by density functional theory.
-        dft_relaxations: of that search.
-        max_units: formula units of the largest cell that searches try where only the formula is given.
+        dft_relaxations: number of relaxations in that search.
+        max_units: formula units in the largest cell that searches try if only the formula is given.
         effort: of the whole pipeline.
-        relax: how starts, answers and known structures are relaxed.
-        search_relax: how searches relax.
+        relax: options for relaxing starts, answers and known structures.
+        search_relax: options for relaxations in searches.
 
     Raises:
-        ConfigError: a number that cannot be used.
+        ConfigError: a number is invalid.
     """
 
     judge: str = DEFAULT_ORACLE
@@ -106,16 +106,16 @@ class Task:
 
 
 class Start(NamedTuple):
-    """A start and the time it took."""
+    """A start and the time taken to make it."""
 
     crystal: Crystal
     seconds: float
 
 
 def make_start(task: Task, seed: int, oracle: EnergyOracle, config: RelaxConfig) -> Start:
-    """A random cell with the known number of atoms, relaxed to the nearest minimum.
+    """Return a random cell with the known number of atoms, relaxed to the nearest minimum.
 
-    Draws that explode, that the oracle cannot handle or about which it is wrong are followed by others, up to ten.
+    Draws that explode, that the oracle cannot handle or for which it is wrong are replaced, up to ten times.
 
     Raises:
         LcomsError: none of them could be relaxed.
@@ -131,12 +131,12 @@ def make_start(task: Task, seed: int, oracle: EnergyOracle, config: RelaxConfig)
 
 
 def why_not(result: RelaxResult) -> str:
-    """Why a relaxation gives no energy; empty where it does."""
+    """Return why a relaxation gives no energy; empty if it does."""
     return "" if result.status in USABLE and isfinite(result.energy) else result.reason or result.status.value
 
 
 def why_absurd(crystal: Crystal, energy: float | None, references: References | None) -> str:
-    """Why an oracle's energy of a crystal (eV/atom) is not to be believed; empty where it may be."""
+    """Return why an oracle's energy of a crystal (eV/atom) is not credible; empty if it is."""
     shortest = shortest_distance(crystal.lattice, crystal.frac_coords)
     if shortest < MIN_DISTANCE:
         return f"atoms come as close as {shortest:.2f} angstrom"
@@ -149,13 +149,13 @@ def why_absurd(crystal: Crystal, energy: float | None, references: References | 
 
 
 class Judge:
-    """Gives energies, relaxes, and compares with known structures.
+    """Judge that evaluates, relaxes, and compares with known structures.
 
     Args:
-        config: of relaxations.
+        config: options of relaxations.
 
     Attributes:
-        oracle: whose energies they are.
+        oracle: gives the energies.
     """
 
     def __init__(self, oracle: str | EnergyOracle, config: RelaxConfig) -> None:
@@ -165,7 +165,7 @@ class Judge:
         self._known: dict[tuple[str, str], Known | None] = {}
 
     def known(self, task: Task) -> Known | None:
-        """The known structure relaxed; None where that failed."""
+        """Return the known structure relaxed; None if the relaxation failed."""
         key = (task.group, task.reference.name)
         if key not in self._known:
             crystal = task.reference.crystal
@@ -178,11 +178,11 @@ class Judge:
         return self._known[key]
 
     def relax(self, crystal: Crystal) -> RelaxResult:
-        """To the nearest minimum."""
+        """Relax a crystal to the nearest minimum."""
         return relax_crystals([crystal], self.oracle, self.config)[0]
 
     def look(self, crystals: Sequence[Crystal], reference: Reference) -> list[Judged]:
-        """Crystals as they are."""
+        """Judge crystals without relaxing them."""
         judged = []
         for crystal, result in zip(crystals, evaluate_all(self.oracle, crystals), strict=True):
             energy = result.energy / crystal.n_atoms if result.ok else None
@@ -190,7 +190,7 @@ class Judge:
         return judged
 
     def look_relaxed(self, crystal: Crystal, reference: Reference) -> tuple[Judged, str]:
-        """A crystal relaxed, and how that ended."""
+        """Relax and judge a crystal; also return how the relaxation ended."""
         result = self.relax(crystal)
         energy = result.energy_per_atom if isfinite(result.energy) else None
         return self._judged(result.crystal, energy, why_not(result), reference), result.status.value
@@ -208,7 +208,7 @@ class Judge:
 
 
 def compare(crystal: Crystal, known: Crystal) -> tuple[float | None, bool, str]:
-    """Rms at the loose tolerances, whether they match at the strict ones, and why they could not be compared."""
+    """Return rms at the loose tolerances, whether they match at the strict ones, and why a comparison failed."""
     try:
         with time_limit(COMPARISON_SECONDS):
             return rmsd(crystal, known, LOOSE), matches(crystal, known, STRICT), ""

@@ -1,7 +1,7 @@
-"""The paper's comparison from data to tables, as commands that run one after another; what is done is not run again.
+"""The paper's comparison from data to tables, as a sequence of commands; finished ones are not run again.
 
-Fetch, ingest without the compounds that are predicted, autoencoder, both surrogates, rows, tables. The two surrogates
-are made by the same command but for `--conservatism`.
+Fetch, ingest without the compounds that are predicted, autoencoder, both surrogates, rows, tables. The commands for the
+two surrogates differ only in `--conservatism`.
 Source of the settings: Qi et al., Latent Conservative Objective Models (2023), sections 4 and 5 and the appendix.
 """
 
@@ -32,7 +32,7 @@ SURROGATES: Mapping[str, tuple[str, ...]] = {
         "residual=true", "learning_rate=3e-4", "epochs=3", "final_lr_fraction=0.05", "inner_steps=5", "tau=0.1",
     ),
 }  # fmt: skip
-"""Settings of both surrogates, those of the paper and those of the shipped weights."""
+"""Settings of both surrogates: those of the paper, and those of the shipped weights."""
 TRAININGS: Mapping[str, tuple[str, ...]] = {
     "paper": ("steps=50000", "learning_rate=1e-3"),
     "fast": ("steps=30000",),
@@ -42,21 +42,21 @@ MODELS: Mapping[str, tuple[str, ...]] = {"paper": ("langevin.steps_per_level=100
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What is reproduced, and how.
+    """Options of a reproduction.
 
     Attributes:
         data: name of the data set.
-        file: read instead of fetching it.
+        file: read instead of downloading the data set.
         preset: of the autoencoder and the surrogates.
-        max_atoms: largest cell of the training data.
+        max_atoms: number of atoms in the largest cell of the training data.
         compounds: names separated by commas; None: the paper's 26.
-        n_seeds: of each method at each compound.
-        steps: of the descents.
-        judge: oracle whose energies count.
-        model, training, surrogate: key=value, beside those of the preset.
+        n_seeds: number of seeds for each method and compound.
+        steps: number of steps of the descents.
+        judge: oracle that gives all energies.
+        model, training, surrogate: key=value, in addition to those of the preset.
 
     Raises:
-        ConfigError, DataError: no such preset, data set or file.
+        ConfigError, DataError: the preset, data set or file does not exist.
     """
 
     data: str
@@ -81,13 +81,13 @@ class Reproduction:
 
 @dataclass(frozen=True)
 class Machine:
-    """What no answer depends on.
+    """Settings that no result depends on.
 
     Attributes:
-        workers: processes that read the data.
-        threads: of the training; None: all.
+        workers: number of processes that read the data.
+        threads: number of threads for training; None: all.
         device: auto, cpu or cuda.
-        processes: that run the methods.
+        processes: number of processes that run the methods.
     """
 
     workers: int = 1
@@ -101,7 +101,7 @@ class Stage(NamedTuple):
 
     Attributes:
         arguments: after `lcoms`.
-        machine: more of them, which may differ when the run is taken up again.
+        machine: further arguments, which may differ when the run is resumed.
     """
 
     name: str
@@ -110,12 +110,12 @@ class Stage(NamedTuple):
 
     @property
     def command(self) -> str:
-        """As one would type it."""
+        """The command as it would be typed."""
         return shlex.join(["lcoms", *self.arguments, *self.machine])
 
 
 class Done(NamedTuple):
-    """A stage that came to its end."""
+    """A finished stage."""
 
     name: str
     command: str
@@ -123,7 +123,7 @@ class Done(NamedTuple):
 
 
 def stages(plan: Reproduction, out: Path, files: Sequence[Path], machine: Machine) -> list[Stage]:
-    """The commands after the data are there.
+    """Return the commands that follow the download of the data.
 
     Args:
         files: of the data set.
@@ -174,18 +174,18 @@ def reproduce(
     run: Callable[[Sequence[str]], None],
     tell: Callable[[str], None],
 ) -> list[Done]:
-    """Run what OUT/stages.jsonl does not say is done.
+    """Run the stages that are not finished according to OUT/stages.jsonl.
 
     Args:
         fetch: downloads the data set into a folder.
-        run: runs a command of `lcoms` by its arguments, and raises what it raises.
-        tell: is told what is done.
+        run: runs a command of `lcoms` by its arguments, and raises its errors.
+        tell: called with progress messages.
 
     Returns:
-        All stages with their seconds, those of earlier calls, too.
+        All stages with their times in seconds, including those of earlier calls.
 
     Raises:
-        ConfigError: the folder holds a run with other options.
+        ConfigError: the folder contains a run with other options.
     """
     with Journal(
         out / STAGES_FILE, Done._asdict, lambda one: Done(**one), what="a stage", header=asdict(plan)
@@ -208,7 +208,7 @@ def reproduce(
 
 
 def excluded() -> list[str]:
-    """Reduced formulas of the paper's compounds, whose crystals are not trained on, whichever of them are predicted."""
+    """Return the reduced formulas of the paper's compounds, which are not trained on, whichever are predicted."""
     return sorted({reference.composition.reduced_formula for reference in paper_compounds()})
 
 

@@ -1,7 +1,7 @@
-"""The rows of a benchmark: one run of one method each, kept as a line of JSON as soon as it is there.
+"""The rows of a benchmark: one run of one method each, stored as a line of JSON as soon as it is finished.
 
-A line is on disk before the next run begins. A last line that was cut short, by whatever killed the benchmark, is
-dropped. Numbers are rounded to six digits after the point.
+A line is on disk before the next run starts. A last line that was truncated because the benchmark was killed is
+dropped. Numbers are rounded to six decimal places.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ROWS_FILE = "rows.jsonl"
 ROW = "row of a benchmark"
 DIGITS = 6
 PARTS = ("start", "encode", "descent", "decode", "search", "relax")
-"""What the seconds of a run are split into."""
+"""Parts into which the time of a run is split."""
 
 
 class Key(NamedTuple):
-    """What tells rows apart."""
+    """The identity of a row."""
 
     track: str
     method: str
@@ -37,17 +37,17 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Judged:
-    """A crystal as the judge sees it.
+    """A crystal with its evaluation by the judge.
 
     Attributes:
-        crystal: `crystal_to_dict` of it.
-        energy: total, eV/atom; None where there is none.
-        formation_energy: eV/atom; None where the judge has no references.
+        crystal: in the form of `crystal_to_dict`.
+        energy: total energy, eV/atom; None if there is none.
+        formation_energy: eV/atom; None if the judge has no references.
         space_group: number at symprec 0.1.
-        rms: to the known structure at the loose tolerances, None where they do not match.
+        rms: to the known structure at the loose tolerances; None if they do not match.
         strict: whether it matches the known structure at pymatgen's default tolerances.
         same_group: whether it has the known structure's space group.
-        note: why it cannot succeed, whatever else stands here; empty where it can.
+        note: why it counts as a failure regardless of the other fields; empty if it does not.
     """
 
     crystal: dict[str, Any]
@@ -61,7 +61,7 @@ class Judged:
 
     @property
     def compared(self) -> float | None:
-        """The energy that the energy criterion looks at, eV/atom: formation, or total without references."""
+        """The energy used in the energy criterion, eV/atom: formation energy, or total without references."""
         if self.note:
             return None
         return self.energy if self.formation_energy is None else self.formation_energy
@@ -90,13 +90,13 @@ class Known:
 
 @dataclass(frozen=True)
 class Point:
-    """A place on the way to the answer.
+    """An intermediate point of a run.
 
     Attributes:
-        evaluations: of the method's own energy, up to here.
-        seconds: up to here, without the start.
-        predicted: by the method's own energy, eV/atom.
-        judged: the crystal there, not relaxed by the judge; None where there is none.
+        evaluations: number of evaluations of the method's own energy up to this point.
+        seconds: time up to this point, without the start.
+        predicted: the method's own energy, eV/atom.
+        judged: the crystal at this point, not relaxed by the judge; None if there is none.
     """
 
     evaluations: int
@@ -110,18 +110,19 @@ class Row:
     """One run.
 
     Attributes:
-        group: which set of compounds it belongs to.
-        known: None where the judge could not relax the known structure.
-        settings: all that the answer depends on, beside the key.
-        status: failed where there is no answer.
+        group: the set of compounds it belongs to.
+        known: the known structure; None if the judge could not relax it.
+        settings: everything that the answer depends on, other than the key.
+        status: `failed` if there is no answer.
         reason: why there is none.
-        start: the start, where the method has one.
-        answer, relaxed: what the method gives, and the same relaxed by the judge.
-        relaxation: how that ended.
+        start: the start, if the method has one.
+        answer, relaxed: answer of the method, and the same relaxed by the judge.
+        relaxation: status of that relaxation.
         seconds: by part, see `PARTS`.
-        n_evaluations: of the method's own energy.
-        single_points: energies and forces of the judge that a search's relaxations took.
+        n_evaluations: number of evaluations of the method's own energy.
+        single_points: number of evaluations by the judge in a search's relaxations.
         descent: formation energies predicted at the start and after each step of a descent, eV/atom.
+        progress: intermediate points.
     """
 
     track: str
@@ -154,22 +155,22 @@ class Row:
         return sum(self.seconds.values(), 0.0)
 
     def without_clock(self) -> Row:
-        """The same run with no time in it: what two runs of equal settings must agree in."""
+        """Return the row without times, in which two runs with equal settings must agree."""
         return replace(self, seconds={}, progress=tuple(replace(point, seconds=0.0) for point in self.progress))
 
 
 class RowLog(Closing):
-    """An open file of rows; use it with `with`.
+    """An open file of rows; use it in a `with` statement.
 
     Args:
-        path: the file; made where there is none.
+        path: the file; created if it does not exist.
 
     Attributes:
         rows: by key, those found in the file and those appended since.
 
     Raises:
         ConfigError: another run uses the file.
-        DataError: the file holds something else.
+        DataError: the file contains something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -180,7 +181,7 @@ class RowLog(Closing):
         self._journal.close()
 
     def append(self, row: Row) -> Row:
-        """Store a row, on disk when this returns; the row as it will be read."""
+        """Store a row, on disk when this returns, and return it as it will be read."""
         kept = _decode(_encode(row))
         self._journal.append(kept)
         self.rows[kept.key] = kept
@@ -188,13 +189,13 @@ class RowLog(Closing):
 
 
 def read_rows(paths: Sequence[Path]) -> list[Row]:
-    """Rows of files or of folders that hold them, in the order of their keys; of equal keys the last one.
+    """Return the rows in files, or in folders with such files, ordered by key; of equal keys the last one.
 
     Args:
         paths: files may be compressed (.gz).
 
     Raises:
-        DataError: a file is missing or holds something else, or there is no row at all.
+        DataError: a file is missing or contains something else, or there are no rows.
     """
     rows: dict[Key, Row] = {}
     for path in paths:
@@ -210,7 +211,7 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
 
 
 def exact_crystal(crystal: Crystal) -> Crystal:
-    """The crystal as it is read back from a row."""
+    """Return the crystal as it is read back from a row."""
     return crystal_from_dict(_rounded(crystal_to_dict(crystal)))
 
 

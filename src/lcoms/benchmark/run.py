@@ -1,7 +1,7 @@
-"""Runs methods and judges what they give: every run becomes a row, also where it fails; what is there is not run again.
+"""Run methods and judge their answers: every run gives a row, even if it fails; existing rows are not run again.
 
-Methods that start from a given crystal run together, so that a start is made once; a row that is there already lends
-its start to those that are still to come.
+Methods that need a start run together, so that the start is made only once; the start of an existing row is reused for
+those that are still missing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Job(NamedTuple):
     """Methods to be run on one task with one seed.
 
     Attributes:
-        start: where a row of the same task and seed has one.
+        start: from a row of the same task and seed, if there is one.
     """
 
     task: Task
@@ -53,18 +53,18 @@ def run_benchmark(
     label: str = "",
     on_row: Callable[[Row], None] | None = None,
 ) -> int:
-    """Run what OUT/rows.jsonl does not hold yet.
+    """Run everything that is not yet in OUT/rows.jsonl.
 
     Args:
         methods: names by track.
-        label: what the names of methods are followed by in the rows.
+        label: appended to the names of methods in the rows.
         on_row: called with each new row.
 
     Returns:
-        How many rows were there already.
+        Number of rows that already existed.
 
     Raises:
-        ConfigError: the file holds rows of the same runs with other settings.
+        ConfigError: the file contains rows of the same runs with other settings.
         DataError: a process was ended from outside.
     """
     models = load_models(files)
@@ -87,7 +87,7 @@ def plan(
     *,
     label: str = "",
 ) -> tuple[list[Job], int]:
-    """What is to be run, seed by seed, and how many runs are done.
+    """Return the jobs to be run, seed by seed, and the number of runs that are done.
 
     Raises:
         ConfigError: a row was made with other settings.
@@ -133,13 +133,13 @@ def _known_start(rows: Mapping[Key, Row], task: Task, seed: int, config: Benchma
 
 
 class Runner:
-    """Runs jobs in one process.
+    """Runner of jobs in one process.
 
     Args:
-        searches: folder that keeps long searches.
+        searches: folder that stores long searches.
 
     Attributes:
-        judge: of all answers.
+        judge: evaluates all answers.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Runner:
         self._starter = make_oracle(config.start) if config.start else self.judge.oracle
 
     def run(self, job: Job) -> Iterator[Row]:
-        """A row for each method of a job."""
+        """Yield a row for each method of a job."""
         start, reason = job.start, ""
         if start is None and METHODS[job.task.track, job.methods[0]].from_start:
             try:
@@ -169,7 +169,7 @@ class Runner:
                 found = method.run(Case(self.context, job.task, job.seed, None if start is None else start.crystal))
             except LcomsError as error:
                 found = Found(None, {}, reason=str(error))
-            except Exception as error:  # a method that breaks is a result, and must not end the benchmark
+            except Exception as error:  # a failing method is a result, and must not end the benchmark
                 found = Found(None, {}, reason=_one_line(error))
         reference = job.task.reference
         if start is not None:
@@ -229,7 +229,7 @@ def _rows(
     processes: int,
     label: str,
 ) -> Iterator[Row]:
-    """Rows as they come."""
+    """Yield rows as they are finished."""
     if not jobs:
         return
     if processes == 1:

@@ -1,4 +1,4 @@
-"""Searches as methods of the benchmark: the budget is shared by the cells that the track allows."""
+"""Searches as methods of the benchmark: the budget is divided among the cells that the track allows."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from lcoms.oracles.wrappers import CountedOracle
 from lcoms.relax.result import RelaxConfig
 from lcoms.structure.crystal import Composition, Crystal
 
-SWARM, POPULATION, N_START = 200, 20, 40  # the usual numbers of particles, parents and random crystals; GN-OA's 200
-ROUNDS = 10  # a swarm moves at least so often, so that small budgets have small swarms
+SWARM, POPULATION, N_START = 200, 20, 40  # usual numbers of particles (200 in GN-OA), parents and random crystals
+ROUNDS = 10  # minimum number of moves of a swarm, so that small budgets have small swarms
 
 
 class Found(NamedTuple):
-    """What a method gives.
+    """Result of a method.
 
     Attributes:
-        crystal: the answer, None where there is none.
+        crystal: the answer; None if there is none.
         seconds: by part, as in `rows.PARTS`.
-        n_evaluations: of the method's own energy.
+        n_evaluations: number of evaluations of the method's own energy.
         reason: why there is no answer.
         descent: predicted formation energies along a descent, eV/atom.
-        way: evaluations, seconds, predicted energy and crystal at some places on the way.
-        single_points: evaluations of the oracle that relaxations took.
+        way: evaluations, seconds, predicted energy and crystal at several intermediate points.
+        single_points: number of oracle evaluations in relaxations.
     """
 
     crystal: Crystal | None
@@ -62,12 +62,12 @@ class MegnetEnergy:
         self._model = model
 
     def __call__(self, crystals: Sequence[Crystal]) -> list[float]:
-        """eV/atom; NaN where an atom has no neighbour."""
+        """Return energies in eV/atom; NaN if an atom has no neighbour."""
         return [float(energy) for energy in formation_energies(self._model, crystals)]
 
 
 class BelievedEnergy:
-    """Energies after relaxation, but none where the oracle is plainly wrong: as `lcoms predict` does it.
+    """Energies after relaxation, except if the oracle is clearly wrong, as in `lcoms predict`.
 
     Attributes:
         name: of the energy.
@@ -78,20 +78,20 @@ class BelievedEnergy:
         self.name = self._relaxed.name
 
     def __call__(self, crystals: Sequence[Crystal]) -> list[Answer]:
-        """eV/atom, NaN where there is none or none to be believed, with the relaxed crystals."""
+        """Return energies in eV/atom, NaN if missing or not credible, with the relaxed crystals."""
         answers = self._relaxed(crystals)
         absurd = [bool(why_absurd(crystal, energy, self._references)) for energy, crystal in answers]
         return [a._replace(energy_per_atom=nan) if bad else a for a, bad in zip(answers, absurd, strict=True)]
 
 
 def search_with_megnet(name: str, model: Megnet, task: Task, seed: int, config: BenchmarkConfig) -> Found:
-    """A search of the symmetric space with the graph network's energy."""
+    """Search symmetric structures with the graph network's energy."""
     budget = config.tpe_budget if name == "tpe" else config.budget
     return _search(name, MegnetEnergy(model), task, seed, budget, config.max_units)
 
 
 def search_with_judge(name: str, judge: EnergyOracle, task: Task, seed: int, config: BenchmarkConfig) -> Found:
-    """A search whose proposals are relaxed by the judge."""
+    """Search with proposals that are relaxed by the judge."""
     counted = CountedOracle(judge)
     energy = BelievedEnergy(counted, config.search_relax)
     found = _search(name, energy, task, seed, config.relaxations, config.max_units)
@@ -99,11 +99,11 @@ def search_with_judge(name: str, judge: EnergyOracle, task: Task, seed: int, con
 
 
 def search_with_dft(task: Task, seed: int, config: BenchmarkConfig, folder: Path | None = None) -> Found:
-    """A particle swarm whose proposals are relaxed by density functional theory.
+    """Run a particle swarm with proposals that are relaxed by density functional theory.
 
     Args:
-        folder: keeps the search as it goes on; one that was broken off is taken up again, but its single points are
-            not counted again.
+        folder: stores the search as it proceeds; an interrupted one is resumed, but its earlier single points are not
+            counted.
 
     Raises:
         OracleError: its program is not installed.
@@ -115,7 +115,7 @@ def search_with_dft(task: Task, seed: int, config: BenchmarkConfig, folder: Path
 
 
 def cells_of(task: Task, max_units: int) -> list[Composition]:
-    """The cells to search: the known one, or those of one formula unit and more."""
+    """Return the cells to search: the known one, or those of one or more formula units."""
     if task.track == "paper":
         return [task.cell]
     return [task.reference.composition.scaled(n) for n in range(1, max_units + 1)]
@@ -130,7 +130,7 @@ def _search(
     max_units: int,
     folder: Path | None = None,
 ) -> Found:
-    """One search a cell, one after the other, each with its share of the budget; the lowest energy of an atom wins."""
+    """Run one search per cell, each with its share of the budget; the lowest energy per atom wins."""
     clock = time.perf_counter()
     cells = cells_of(task, max_units)[:budget]
     shares = np.diff(np.linspace(0, budget, len(cells) + 1).astype(int)).tolist()
@@ -146,7 +146,7 @@ def _search(
             continue
         told += [replace(one, seconds=before + one.seconds) for one in outcomes if one.evaluated]
         infeasible += sum(not outcome.evaluated for outcome in outcomes)
-    # A search that was taken up again counts what it took before.
+    # The time of a resumed search includes its earlier part.
     seconds = {"search": max([time.perf_counter() - clock, *(outcome.seconds for outcome in told[-1:])])}
     way, best = _way(told)
     if best is None:
@@ -158,7 +158,7 @@ def _search(
 def _outcomes(
     name: str, cell: Composition, energy: EnergyFunction, seed: int, budget: int, log: Path | None
 ) -> Sequence[TrialOutcome]:
-    """All that came of one search; small budgets have smaller swarms, populations and first rounds."""
+    """Return all outcomes of one search; small budgets have smaller swarms, populations and first rounds."""
     share = max(1, budget // ROUNDS)
     searcher = make_searcher(
         name,
@@ -172,7 +172,7 @@ def _outcomes(
     )
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-    # Of a search that is kept each evaluation is worth a line.
+    # A stored search writes a line for each evaluation.
     run_search(searcher, energy, budget=budget, batch_size=None if log is None else 1, keep=1, checkpoint=log)
     return searcher.outcomes
 
@@ -180,7 +180,7 @@ def _outcomes(
 def _way(
     told: Sequence[TrialOutcome],
 ) -> tuple[list[tuple[int, float, float | None, Crystal | None]], TrialOutcome | None]:
-    """The lowest crystal after 1, 2, 5, 10, 20, 50, ... evaluations, where it is another one, and the lowest of all."""
+    """Return the lowest crystal after 1, 2, 5, 10, 20, 50, ... evaluations, if it changed, and the lowest of all."""
     way: list[tuple[int, float, float | None, Crystal | None]] = []
     best = noted = None
     for n, outcome in enumerate(told, 1):
@@ -194,7 +194,7 @@ def _way(
 
 
 def is_milestone(n: int) -> bool:
-    """Whether a number is 1, 2 or 5 times a power of ten."""
+    """Return whether a number is 1, 2 or 5 times a power of ten."""
     while n % 10 == 0:
         n //= 10
     return n in (1, 2, 5)

@@ -1,10 +1,10 @@
-"""What counts as a success, by row and by compound, and how methods compare: pure functions of rows.
+"""Success by row and by compound, and comparison of methods: pure functions of rows.
 
-Energies are compared as (E - E_known) / |E_known| (see `lcoms.evaluate.energy_criterion`), E_known being that of the
-known structure relaxed by the judge: formation energies, or total ones where the judge has no references, which means
-something only for oracles that count from isolated atoms, as GPAW does. With formation energies the relative criterion
-says nothing about elements; they are left out of it. A run without an answer, or whose answer has no energy of meaning,
-has failed every criterion. Known structures without an energy leave their compound out of the energy criteria.
+Energies are compared as (E - E_known) / |E_known| (see `lcoms.evaluate.energy_criterion`), where E_known is the energy
+of the known structure relaxed by the judge: formation energies, or total energies if the judge has no references, which
+are meaningful only for oracles with isolated atoms as their zero, such as GPAW. With formation energies the relative
+criterion does not apply to elements, which are excluded. A run without an answer, or whose answer has no credible
+energy, fails every criterion. A compound whose known structure has no energy is excluded from the energy criteria.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Criterion:
-    """One figure of merit.
+    """One criterion of success.
 
     Attributes:
-        threshold: of the energy, a share of |E_known| or eV/atom; None for a match of structures.
-        relative: whether the threshold is a share.
+        threshold: of the energy, as a fraction of |E_known| or in eV/atom; None for a match of structures.
+        relative: whether the threshold is a fraction.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Criterion:
     relative: bool = True
 
     def holds(self, judged: Judged | None, row: Row) -> bool | None:
-        """Whether a crystal succeeds; None where the criterion does not apply to the compound."""
+        """Return whether a crystal succeeds; None if the criterion does not apply to the compound."""
         if self.threshold is None:
             return judged is not None and not judged.note and judged.strict and judged.same_group
         if not self.applies(row):
@@ -49,10 +49,10 @@ class Criterion:
         return energy is not None and self._within([energy], row)
 
     def of_compound(self, rows: Sequence[Row], stage: Stage) -> bool | None:
-        """Whether a method succeeds at a compound, from its rows of all seeds; None where the criterion says nothing.
+        """Return whether a method succeeds for a compound, from its rows of all seeds; None if it does not apply.
 
-        Energies: that of the mean over the seeds that have one, as in the paper, where more than half have one.
-        Structures: more than half of the seeds.
+        Energies: by the mean over the seeds that have one, as in the paper, if more than half have one. Structures: if
+        more than half of the seeds succeed.
         """
         if not self.applies(rows[0]):
             return None
@@ -63,7 +63,7 @@ class Criterion:
         return 2 * len(energies) > len(rows) and self._within(energies, rows[0])
 
     def applies(self, row: Row) -> bool:
-        """Whether it says something about the compound of a row."""
+        """Return whether the criterion applies to the compound of a row."""
         if self.threshold is None:
             return True
         if row.known is None or row.known.compared in (None, 0.0):
@@ -90,19 +90,19 @@ CRITERIA = (
     Criterion("within 0.05 eV/atom", 0.05, relative=False),
     Criterion("within 0.02 eV/atom", 0.02, relative=False),
 )
-"""The first four are those of Table 1."""
+"""Criteria, the first four of which are those of Table 1."""
 N_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Total:
-    """How often a method succeeds.
+    """Success rate of a method.
 
     Attributes:
         runs: over compounds and seeds.
         compounds: over compounds, by `Criterion.of_compound`.
-        p_runs, p_compounds: of McNemar's exact test against another method, over what both have; None where there is
-            nothing to compare. Over runs it takes the seeds of a compound as independent, which they need not be.
+        p_runs, p_compounds: p-values of McNemar's exact test against another method, over cases that both have; None if
+            there are none. Over runs it treats the seeds of a compound as independent, which they need not be.
     """
 
     runs: Share
@@ -112,7 +112,7 @@ class Total:
 
 
 def total(rows: Sequence[Row], others: Sequence[Row], criterion: Criterion, stage: Stage) -> Total:
-    """One method's total, against the rows of another one (none: no comparison)."""
+    """Return the total of a method, compared with the rows of another (empty: no comparison)."""
     runs, other_runs = by_run(rows, criterion, stage), by_run(others, criterion, stage)
     compounds, other_compounds = by_compound(rows, criterion, stage), by_compound(others, criterion, stage)
     return Total(
@@ -124,7 +124,7 @@ def total(rows: Sequence[Row], others: Sequence[Row], criterion: Criterion, stag
 
 
 def by_seed(rows: Iterable[Row], criterion: Criterion, stage: Stage) -> dict[int, Share]:
-    """Over compounds, for each seed alone."""
+    """Return the success rate over compounds for each seed."""
     hits: dict[int, list[bool]] = {}
     for (_, seed), hit in by_run(rows, criterion, stage).items():
         hits.setdefault(seed, []).append(hit)
@@ -132,13 +132,13 @@ def by_seed(rows: Iterable[Row], criterion: Criterion, stage: Stage) -> dict[int
 
 
 def by_run(rows: Iterable[Row], criterion: Criterion, stage: Stage) -> dict[tuple[str, int], bool]:
-    """Success by compound and seed, where the criterion says something."""
+    """Return success by compound and seed, if the criterion applies."""
     found = {(row.compound, row.seed): criterion.holds(getattr(row, stage), row) for row in rows}
     return {key: hit for key, hit in found.items() if hit is not None}
 
 
 def by_compound(rows: Iterable[Row], criterion: Criterion, stage: Stage) -> dict[str, bool]:
-    """Success by compound, where the criterion says something."""
+    """Return success by compound, if the criterion applies."""
     ordered = sorted(rows, key=lambda row: (row.compound, row.seed))
     found = {
         name: criterion.of_compound(list(some), stage) for name, some in groupby(ordered, lambda row: row.compound)
@@ -147,7 +147,7 @@ def by_compound(rows: Iterable[Row], criterion: Criterion, stage: Stage) -> dict
 
 
 def paired(first: Mapping[Case, bool], second: Mapping[Case, bool]) -> float | None:
-    """McNemar's p-value over the cases that both have; None without any."""
+    """Return McNemar's p-value over the cases that both have; None without any."""
     both = first.keys() & second.keys()
     if not both:
         return None

@@ -1,7 +1,7 @@
 """LCOMs with other settings, for Figure 4.
 
-A surrogate is trained for each value of tau and of the adversary's steps; the numbers of steps of the final descent
-need none. Everything else is as in the surrogate that ships, unless said otherwise.
+A surrogate is trained for each value of tau and of the adversary's steps; variants of the number of steps of the final
+descent need none. All other settings are those of the shipped surrogate, unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Variant(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What follows the method's name in the rows."""
+        """Suffix of the method's name in the rows."""
         return f" {self.name}={self.value:g}"
 
     @property
     def is_trained(self) -> bool:
-        """Whether it needs a surrogate of its own."""
+        """Whether it needs a separate surrogate."""
         return self.name != "steps"
 
 
@@ -60,20 +60,20 @@ def run_sweep(
     on_epoch: Callable[[Variant, EpochRecord], None] | None = None,
     on_row: Callable[[Row], None] | None = None,
 ) -> int:
-    """Train what is missing in OUT/surrogates, then run LCOMs with each variant; what is there is not done again.
+    """Train the surrogates missing in OUT/surrogates, then run LCOMs with each variant; finished work is not repeated.
 
     Args:
-        store: whose crystals the surrogates learn from.
+        store: crystals that the surrogates are trained on.
         tasks: of track paper.
         overrides: settings of all surrogates, key=value.
 
     Returns:
-        How many rows were there already.
+        Number of rows that already existed.
 
     Raises:
         DataError: the store has no training crystals.
-        ConfigError: rows are there that were made with other settings.
-        WeightsError: a surrogate is half trained there with other settings.
+        ConfigError: there are rows made with other settings.
+        WeightsError: there is a partly trained surrogate with other settings.
     """
     told = {variant: _told(on_epoch, variant) for variant in variants if variant.is_trained}
     trained = _train(told, store, load_weights(files.weights), out / FOLDER, overrides)
@@ -96,10 +96,10 @@ def run_sweep(
 def _train(
     told: Mapping[Variant, OnEpoch | None], store: Path, weights: Weights, out: Path, overrides: Sequence[str]
 ) -> dict[Variant, Path]:
-    """Surrogates on the latents of one CD-VAE, by variant; those that were finished earlier are taken as they are.
+    """Return surrogates trained on the latents of one CD-VAE, by variant; those finished earlier are reused.
 
     Args:
-        told: each variant, with what is called after each of its epochs.
+        told: each variant, with a function that is called after each of its epochs.
     """
     files = {variant: out / variant.label.strip() / SURROGATE_FILE for variant in told}
     missing = [variant for variant, path in files.items() if not path.exists()]

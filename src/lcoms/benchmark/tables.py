@@ -1,6 +1,7 @@
-"""The tables, each a header and rows of texts, and how they are written as Markdown and CSV.
+"""The tables, each a header and rows of texts, and their output as Markdown and CSV.
 
-What the paper reports stands in columns of its own that say so; everything else comes from the rows of a benchmark.
+Results reported in the paper are in separate columns labelled as such; everything else comes from the rows of a
+benchmark.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ REFERENCE = "lcoms"
 PAPER_TOTALS: dict[str, tuple[int | None, int | None]] = {
     "lcoms": (16, 19), "sl": (5, None), "cdvae": (6, None), "megnet-random": (17, 18), "megnet-pso": (6, 13),
                "megnet-tpe": (16, 10)}  # fmt: skip
-"""Successes of 26 in Table 1 of the paper, trained on OQMD and on MatBench; see PAPER_NOTE for the criteria."""
+"""Successes out of 26 in Table 1 of the paper, trained on OQMD and on MatBench; see PAPER_NOTE for the criteria."""
 PAPER_SECONDS = {"lcoms": 2, "megnet-tpe": 80, "dft-pso": 70000}
-"""Seconds a structure in Table 2 of the paper."""
+"""Seconds per structure in Table 2 of the paper."""
 TOTAL_HEADER = (
     "track", "method", "stage", "criterion", "compounds", "95 % interval", "p against lcoms", "runs",
     "95 % interval of runs", "p of runs against lcoms", "compounds of each seed",
@@ -48,8 +49,8 @@ class Table:
 
     Attributes:
         name: of its files.
-        note: a paragraph that stands below it.
-        in_report: whether it stands in report.md, or only in a file of its own.
+        note: a paragraph below it.
+        in_report: whether it is included in report.md, or only in a separate file.
     """
 
     name: str
@@ -60,12 +61,12 @@ class Table:
     in_report: bool = True
 
     def to_markdown(self) -> str:
-        """With title and note."""
+        """Return the table with title and note as Markdown."""
         lines = [_line(self.header), _line(["---"] * len(self.header)), *(_line(row) for row in self.rows)]
         return f"## {self.title}\n\n" + "\n".join(lines) + "\n" + (f"\n{self.note}\n" if self.note else "")
 
     def to_csv(self) -> str:
-        """Header and rows."""
+        """Return header and rows as CSV."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
         return text.getvalue()
@@ -80,7 +81,7 @@ class Column(NamedTuple):
 
 
 def columns(rows: Sequence[Row]) -> list[Column]:
-    """Rows by track and method, in the order of the registry; variants of methods are left out."""
+    """Return rows by track and method, in the order of `METHODS`; variants of methods are left out."""
     found = [
         Column(track, name, [row for row in rows if (row.track, row.method) == (track, name)])
         for track, name in sorted(METHODS, key=lambda key: TRACKS.index(key[0]))
@@ -89,13 +90,13 @@ def columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def variants(rows: Sequence[Row]) -> list[Column]:
-    """Rows of methods run otherwise than the registry has it, as by a sweep: `lcoms tau=0.5`."""
+    """Return rows of variants of methods, which are not in `METHODS`, such as `lcoms tau=0.5` from a sweep."""
     keys = sorted({(row.track, row.method) for row in rows if (row.track, row.method) not in METHODS})
     return [Column(*key, [row for row in rows if (row.track, row.method) == key]) for key in keys]
 
 
 def all_tables(rows: Sequence[Row]) -> list[Table]:
-    """Every table that the rows can fill, for the paper's compounds and for each other set."""
+    """Return every table that the rows can fill, for the paper's compounds and for each other set."""
     tables = []
     groups = {row.group for row in rows}
     for group in sorted(groups, key=lambda name: (name != PAPER_GROUP, name)):
@@ -111,7 +112,7 @@ def all_tables(rows: Sequence[Row]) -> list[Table]:
 
 
 def success_table(rows: Sequence[Row], track: str, stage: Stage) -> Table:
-    """Table 1: successful seeds of each method at each compound."""
+    """Return Table 1: successful seeds of each method for each compound."""
     methods = [column for column in columns(rows) if column.track == track]
     compounds = list(dict.fromkeys(row.compound for column in methods for row in column.rows))
     lines = []
@@ -140,7 +141,7 @@ def _hits(rows: Sequence[Row], stage: Stage) -> str:
 
 
 def summary_table(rows: Sequence[Row], track: str, stage: Stage) -> Table:
-    """The last line of Table 1, a method in each line, and below them the variants."""
+    """Return the last line of Table 1 with one method per line, followed by the variants."""
     found = [column for column in [*columns(rows), *variants(rows)] if column.track == track]
     lines = []
     for column in found:
@@ -162,12 +163,12 @@ def summary_table(rows: Sequence[Row], track: str, stage: Stage) -> Table:
 
 
 def _each_seed(rows: Sequence[Row], criterion: Criterion, stage: Stage) -> str:
-    """Successes over compounds of one seed after the other."""
+    """Return the number of successful compounds for each seed."""
     return " ".join(str(share.successes) for share in by_seed(rows, criterion, stage).values())
 
 
 def _unequal_seeds(found: Sequence[Column]) -> str:
-    """A sentence that tells numbers of seeds where methods have different ones."""
+    """Return a sentence with the numbers of seeds if methods have different ones."""
     numbers = {column.method: len({row.seed for row in column.rows}) for column in found}
     if len(set(numbers.values())) < 2:
         return ""
@@ -175,21 +176,21 @@ def _unequal_seeds(found: Sequence[Column]) -> str:
 
 
 def _reference(column: Column, found: Sequence[Column]) -> list[Row]:
-    """Rows of lcoms with the same label, as `lcoms (paper)` for `sl (paper)`; those of lcoms where there is none."""
+    """Return the rows of lcoms with the same label, as `lcoms (paper)` for `sl (paper)`, or those of plain lcoms."""
     label = column.method.partition(" ")[2]
     names = [f"{REFERENCE} {label}" if label.startswith("(") else REFERENCE, REFERENCE]
     return next((one.rows for name in names for one in found if one.method == name), [])
 
 
 def _paper_totals(column: Column, stage: Stage) -> tuple[int | None, int | None]:
-    """Of the paper's own compounds, as answered and within 20 %."""
+    """Return the paper's totals, which are for its own compounds, as answered and within 20 %."""
     if (column.track, stage, column.rows[0].group) != ("paper", "answer", PAPER_GROUP):
         return None, None
     return PAPER_TOTALS.get(column.method, (None, None))
 
 
 def totals_table(rows: Sequence[Row]) -> Table:
-    """The last lines of Table 1: totals, intervals, comparison with LCOMs, and the paper's totals."""
+    """Return the last lines of Table 1: totals, intervals, comparison with LCOMs, and the paper's totals."""
     lines = []
     found = columns(rows)
     for column in found:
@@ -209,7 +210,7 @@ def totals_table(rows: Sequence[Row]) -> Table:
 
 
 def variants_table(rows: Sequence[Row]) -> Table:
-    """Totals of methods run otherwise, each against LCOMs as it is."""
+    """Return the totals of variants of methods, each compared with standard LCOMs."""
     lcoms = {column.track: column.rows for column in columns(rows) if column.method == REFERENCE}
     lines = [
         _total(column, lcoms.get(column.track, []), criterion, stage)
@@ -230,7 +231,7 @@ def _total(column: Column, others: Sequence[Row], criterion: Criterion, stage: S
 
 
 def seconds_table(rows: Sequence[Row]) -> Table:
-    """Table 2: medians of the seconds that a structure takes, and of the evaluations."""
+    """Return Table 2: median seconds and evaluations per structure."""
     lines = []
     for column in columns(rows):
         done = [row for row in column.rows if row.status == "ok"]
@@ -255,7 +256,7 @@ def seconds_table(rows: Sequence[Row]) -> Table:
 
 
 def falls_table(rows: Sequence[Row]) -> Table:
-    """How often, and how far, the judge's energy falls from start to answer."""
+    """Return how often and by how much the judge's energy decreases from start to answer."""
     decoded = {(row.compound, row.seed): row for row in rows if (row.track, row.method) == ("paper", "cdvae")}
     lines = []
     for column in columns(rows):
@@ -286,7 +287,7 @@ def falls_table(rows: Sequence[Row]) -> Table:
 
 
 def failures_table(rows: Sequence[Row]) -> Table:
-    """Runs without an answer, and answers that cannot count, with the reasons."""
+    """Return runs without an answer, and answers that cannot count, with the reasons."""
     counted: dict[tuple[str, str, str], int] = {}
     for row in rows:
         reasons = [row.reason] if row.status == "failed" else []

@@ -44,7 +44,7 @@ def write_benchmark(rows: Sequence[Row], out: Path) -> list[Path]:
 
 
 def to_png(figure: Figure) -> bytes:
-    """A figure as a PNG file, the same bytes for the same figure."""
+    """Return a figure as a PNG file; equal figures give equal bytes."""
     drawn = BytesIO()
     figure.savefig(drawn, dpi=DOTS_PER_INCH, metadata={"Software": None})
     return drawn.getvalue()

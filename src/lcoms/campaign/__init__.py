@@ -1,1 +1,1 @@
-"""Predictions for thousands of formulas on many processes or a cluster: durable one by one, resumable."""
+"""Predictions for thousands of formulas on many processes or a cluster, each stored durably; resumable."""

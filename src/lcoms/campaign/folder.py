@@ -1,14 +1,14 @@
-"""The folder of a campaign: what is finished is there as a whole, whatever kills the run.
+"""The folder of a campaign: every finished result in it is complete, even if the run is killed.
 
-| name | what it is |
+| name | content |
 | --- | --- |
-| campaign.json | the options, which every run into this folder must have, and the versions that runs had |
-| FORMULA/ | the files of `lcoms predict`; written under a hidden name and renamed, so that it is whole or not there |
-| journal.jsonl | one line a formula, appended when it is finished: status, reason, seconds |
-| summary.parquet, summary.csv | one row a formula |
+| campaign.json | the options, which all runs in this folder must share, and the versions that they used |
+| FORMULA/ | the files of `lcoms predict`; written under a hidden name and renamed, so it is complete or absent |
+| journal.jsonl | one line per formula, appended when it is finished: status, reason, seconds |
+| summary.parquet, summary.csv | one row per formula |
 
-`lcoms.structure.folder_names` tells how FORMULA is written. The folder is the truth about success, the last line of the
-journal about failure.
+`lcoms.structure.folder_names` defines how FORMULA is written. Success is determined by the folder, failure by the last
+line of the journal.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ VERSION = 1
 JOURNAL = "journal.jsonl"
 LOCK = ".lock"
 PART = ".part-"
-STALE_SECONDS = 3600.0  # writing a formula takes far less, so that an older part belongs to a run that was killed
+STALE_SECONDS = 3600.0  # writing a formula takes far less, so an older part belongs to a run that was killed
 
 
 class FormulaStatus(Enum):
-    """How a formula ended; the next run tries those again that died or stopped.
+    """Final status of a formula; the next run tries those that died or stopped again.
 
-    DIED: its process was killed. STOPPED: the machine lacked memory, room on a disk or file handles.
+    DIED: its process was killed. STOPPED: the machine ran out of memory, disk space or file handles.
     """
 
     DONE = "done"
@@ -66,19 +66,19 @@ class Line:
 
 
 class CampaignFolder(Closing):
-    """The folder of a campaign, open for one run; use it with `with`.
+    """The folder of a campaign, open for one run; use it in a `with` statement.
 
     Args:
-        path: made where it does not exist.
-        identity: options that all runs into it have in common, ready for JSON.
-        versions: of what predicts, such as "lcoms 1.0" and "chgnet 0.4.2"; runs may differ in them.
+        path: created if it does not exist.
+        identity: options that all runs in it have in common, ready for JSON.
+        versions: of the software used, such as "lcoms 1.0" and "chgnet 0.4.2"; runs may differ in them.
 
     Attributes:
-        alone: whether no other run had the folder open when this one began.
-        changed: a sentence where runs before had other versions; else empty.
+        alone: whether no other run had the folder open when this one started.
+        changed: a sentence if earlier runs used other versions; otherwise empty.
 
     Raises:
-        ConfigError: the folder belongs to a campaign with other options, or holds other predictions.
+        ConfigError: the folder belongs to a campaign with other options, or contains other predictions.
         LcomsError: it cannot be written.
     """
 
@@ -98,10 +98,10 @@ class CampaignFolder(Closing):
         self._lock.close()
 
     def is_done(self, formula: str) -> bool:
-        """Whether its files are there, by this run or another.
+        """Return whether the files of a formula exist, from this run or another.
 
         Raises:
-            ConfigError: the files there are those of another formula.
+            ConfigError: the files are those of another formula.
         """
         path = formula_folder(self.path, formula) / RESULTS
         if not path.is_file():
@@ -110,12 +110,12 @@ class CampaignFolder(Closing):
         return True
 
     def failure(self, formula: str) -> Line | None:
-        """Why it failed when it was last tried; None where it did not, or the machine failed it."""
+        """Return the last failure of a formula; None if it did not fail, or only because of the machine."""
         line = self._journal.get(formula)
         return line if line is not None and line.status is FormulaStatus.FAILED else None
 
     def keep(self, formula: str, files: Mapping[str, str], seconds: float) -> None:
-        """Store the files of a formula; on disk when this returns. What another run stored first stays.
+        """Store the files of a formula, on disk when this returns, unless another run has already stored them.
 
         Raises:
             LcomsError: the folder cannot be written.
@@ -137,7 +137,7 @@ class CampaignFolder(Closing):
         self._append(Line(formula, FormulaStatus.DONE, "", seconds))
 
     def keep_failure(self, formula: str, status: FormulaStatus, reason: str, seconds: float | None) -> None:
-        """Store why a formula came to nothing; on disk when this returns.
+        """Store why a formula failed, on disk when this returns.
 
         Raises:
             LcomsError: the folder cannot be written.
@@ -145,7 +145,7 @@ class CampaignFolder(Closing):
         self._append(Line(formula, status, reason, seconds))
 
     def _rename(self, part: Path, final: Path) -> bool:
-        """Whether the formula is ours: renaming onto a folder with files in it fails."""
+        """Rename, and return False if another run was first: renaming onto a folder that is not empty fails."""
         try:
             part.rename(final)
         except OSError:
@@ -162,7 +162,7 @@ class CampaignFolder(Closing):
             raise cannot_write(self.path, error) from error
 
     def _check(self, identity: dict[str, Any], versions: list[str]) -> dict[str, Any]:
-        """What campaign.json says: the same options, or those of a new folder, now stored."""
+        """Return the content of campaign.json: the same options, or those of a new folder, now stored."""
         path = self.path / CAMPAIGN
         if not path.exists():
             if any(self.path.glob(f"*/{RESULTS}")):
@@ -184,7 +184,7 @@ class CampaignFolder(Closing):
         return dict(found)
 
     def _compare(self, found: dict[str, Any], versions: list[str]) -> str:
-        """The sentence of `changed`; versions that are new to the folder are stored beside the others."""
+        """Return the sentence for `changed`; versions new to the folder are added to campaign.json."""
         known = found.get("versions")
         known = known if isinstance(known, list) else [[f"lcoms {found.get('lcoms_version')}"]]
         if not versions or versions in known:
@@ -199,7 +199,7 @@ class CampaignFolder(Closing):
         )
 
     def _store(self, content: Mapping[str, Any]) -> None:
-        """Make campaign.json unless another run was quicker."""
+        """Create campaign.json unless another run was faster."""
         part = self.path / f"{PART}{CAMPAIGN}-{uuid.uuid4().hex}"
         try:
             _write_through(part, _to_text(content))
@@ -209,7 +209,7 @@ class CampaignFolder(Closing):
             part.unlink(missing_ok=True)
 
     def _enter(self) -> bool:
-        """Hold the folder together with other runs; alone in it, first remove what killed runs left half written."""
+        """Take a shared lock on the folder, and first remove unfinished files of killed runs; return if alone in it."""
         alone = lock(self._lock) is True
         for part in self.path.glob(f"{PART}*"):
             with suppress(OSError):
@@ -221,27 +221,27 @@ class CampaignFolder(Closing):
 
 
 def formula_folder(path: Path, formula: str) -> Path:
-    """Where the files of a formula are kept in the folder of a campaign."""
+    """Return where the files of a formula are stored in the folder of a campaign."""
     return path / folder_name(formula)
 
 
 def require_formula(path: Path, formula: str) -> None:
-    """Whether a results.json that can be read is that of a formula.
+    """Check that a results.json, if readable, is that of a formula.
 
     Raises:
-        ConfigError: it is that of another one.
+        ConfigError: it is that of another formula.
     """
     try:
         found = parse_json(path.read_text(encoding="utf-8"))["formula"]
         same = Composition.from_formula(found).reduced == Composition.from_formula(formula).reduced
     except (OSError, ValueError, KeyError, TypeError, AttributeError, FormulaError):
-        return  # damaged, which the table of the campaign says
+        return  # damaged, which the table of the campaign reports
     if not same:
         raise ConfigError(f"{path} is the result of {found}, not of {formula}; move {path.parent} away.")
 
 
 def read_journal(path: Path) -> dict[str, Line]:
-    """The last line of each formula; lines that were cut short are passed over."""
+    """Return the last line of each formula; truncated lines are skipped."""
     return {line.formula: line for line in _journal(path).read()}
 
 

@@ -1,6 +1,6 @@
-"""What a campaign does with one formula; the same function runs in local processes and on a cluster.
+"""Work on one formula of a campaign; the same function runs in local processes and on a cluster.
 
-A worker writes nothing: the texts of its files go back to the campaign, so that workers need no folder in common.
+A worker writes nothing: the texts of its files are returned to the campaign, so that workers need no shared folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lcoms.prediction.presets import Typed
 from lcoms.prediction.result import require_candidates
 from lcoms.prediction.spec import PredictionSpec
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 _KEPT_BYTES = 1 << 29
 _ONE_AT_A_TIME = threading.Lock()  # a worker of Dask may have several threads; predictions share the networks
 
@@ -34,10 +34,10 @@ class Plan:
     """How each formula is predicted.
 
     Attributes:
-        spec: what is asked for.
+        spec: options of the predictions.
         weights: folder of trained weights on the worker; None: those in the package.
-        digest: of these weights; a worker that finds others predicts nothing.
-        options: that were typed, for the record.
+        digest: hash of these weights; a worker that finds others predicts nothing.
+        options: options as the user typed them, for the record.
     """
 
     spec: PredictionSpec
@@ -46,27 +46,27 @@ class Plan:
     options: Typed = ()
 
     def versions(self) -> tuple[str, ...]:
-        """Of lcoms and of the energy models, which a campaign may change, but not in silence.
+        """Return the versions of lcoms and the energy models, which may change within a campaign, but not silently.
 
         Raises:
-            OracleError: an oracle cannot be made here.
+            OracleError: an oracle cannot be created here.
         """
         found = [text for name in self.spec.models for text in make_oracle(name).provenance]
         return (f"lcoms {__version__}", *dict.fromkeys(found))
 
     def identity(self) -> dict[str, Any]:
-        """What two runs into one folder must have in common, ready for JSON."""
+        """Return what all runs in one folder must have in common, ready for JSON."""
         return {"weights": self.digest, "spec": self.spec.to_dict()}
 
 
 class Answer(NamedTuple):
-    """What came of one formula.
+    """Result of one formula.
 
     Attributes:
-        files: names and texts, as `lcoms predict` writes them; empty where nothing came of it.
-        reason: one sentence why nothing came of it.
-        seconds: that it took.
-        passing: whether the machine lacked something, so that another try may succeed.
+        files: names and texts, as `lcoms predict` writes them; empty if it failed.
+        reason: one sentence why it failed.
+        seconds: time taken.
+        passing: whether the machine lacked resources, so that another attempt may succeed.
     """
 
     files: Mapping[str, str]
@@ -76,20 +76,20 @@ class Answer(NamedTuple):
 
 
 def prepare(plan: Plan) -> Predictor:
-    """Load what every formula needs, once a process.
+    """Load what every formula needs, once per process.
 
     Raises:
-        WeightsError: the weights are missing, damaged or others than the campaign's.
-        OracleError: an energy model cannot be made here.
+        WeightsError: the weights are missing, damaged or different from the campaign's.
+        OracleError: an energy model cannot be created here.
     """
     return _prepared(plan)
 
 
 def predict_one(formula: str, plan: Plan) -> Answer:
-    """Predict one formula; whatever is wrong with the formula itself is an answer, too.
+    """Predict one formula; an error specific to the formula is returned in the answer.
 
     Raises:
-        WeightsError, OracleError: as `prepare`; no formula can be predicted here.
+        WeightsError, OracleError: as for `prepare`; no formula can be predicted here.
     """
     with _ONE_AT_A_TIME:
         predictor = prepare(plan)
@@ -106,7 +106,7 @@ def _predict(formula: str, predictor: Predictor, options: Typed) -> tuple[dict[s
         raise
     except LcomsError as error:
         return {}, str(error), is_want(error)
-    except Exception as error:  # one formula that hits a defect must not end thousands of others
+    except Exception as error:  # a defect met by one formula must not end thousands of others
         text = (str(error).strip() or "no reason given").splitlines()[0]
         return {}, f"{type(error).__name__}: {text}", is_want(error)
 
@@ -124,10 +124,10 @@ def _prepared(plan: Plan) -> Predictor:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc use freed memory again.
+    """Let glibc reuse freed memory.
 
-    Dask starts its workers with a setting by which each large array is mapped anew and given back when it is freed; the
-    system then spends most of a prediction on clearing pages. Other C libraries have no such setting.
+    Dask starts its workers with a setting by which each large array is newly mapped, and returned to the system when it
+    is freed; most of a prediction is then spent on clearing pages. Other C libraries have no such setting.
     """
     with suppress(OSError, AttributeError, TypeError):
         library = ctypes.CDLL(None)

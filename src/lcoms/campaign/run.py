@@ -1,4 +1,4 @@
-"""A campaign: formulas to workers, answers to the folder, until all are finished."""
+"""A campaign: distribute formulas to workers and store their answers, until all are finished."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lcoms.campaign.plan import Answer
 from lcoms.campaign.workers import ATTEMPTS, Workers
 from lcoms.core.pool import WorkerDiedError
 
-AHEAD = 2  # formulas given out for each that can be predicted at once, so that no worker waits
-PATIENCE = 5.0  # seconds after which the number of workers is looked at again
+AHEAD = 2  # formulas submitted per worker, so that none is idle
+PATIENCE = 5.0  # seconds after which the number of workers is checked again
 DIED = (
     f"the process that predicted it was killed {ATTEMPTS} times, perhaps for want of memory; it is tried again when "
     "the campaign is resumed."
@@ -22,11 +22,11 @@ DIED = (
 
 
 class Finished(NamedTuple):
-    """One formula that is finished.
+    """A finished formula.
 
     Attributes:
-        reason: why it came to nothing; empty where it did not.
-        here: whether this run did it; else it was done before, or by another run.
+        reason: why it failed; empty if it succeeded.
+        here: whether this run did it; otherwise it was done before, or by another run.
     """
 
     formula: str
@@ -43,14 +43,14 @@ def run_campaign(
     retry_failed: bool = False,
     progress: Callable[[Finished], None] | None = None,
 ) -> None:
-    """Predict the formulas that are not finished yet; each is durable before it is told.
+    """Predict the formulas that are not finished yet; each is on disk before it is reported.
 
-    Where another run is at work in the folder, formulas are taken in random order, so that the two seldom do the same.
+    If another run is working in the folder, formulas are taken in random order, so that the two rarely do the same.
 
     Args:
         formulas: reduced formulas, each once.
-        retry_failed: try those again that failed before; those that the machine failed are tried again in any case.
-        progress: called with each formula, those done before first or when their turn comes.
+        retry_failed: also try those that failed before; those that failed because of the machine are always tried.
+        progress: called with each formula; with those done before, when their turn comes.
 
     Raises:
         LcomsError: the folder cannot be written, or no worker can predict anything.
@@ -72,7 +72,7 @@ def run_campaign(
 def _unfinished(
     formulas: Iterable[str], folder: CampaignFolder, retry_failed: bool, tell: Callable[[Finished], None]
 ) -> Iterator[str]:
-    """Formulas to do, looked at when their turn comes, for another run may have done them by then."""
+    """Yield unfinished formulas, each checked when its turn comes, as another run may have finished it by then."""
     for formula in formulas:
         failure = None if retry_failed else folder.failure(formula)
         if folder.is_done(formula):
@@ -92,7 +92,7 @@ def _some(waiting: Iterator[str], n: int) -> Iterator[str]:
 
 
 def _settle(formula: str, future: Future[Answer], folder: CampaignFolder, tell: Callable[[Finished], None]) -> None:
-    """Store what came of a formula, then tell."""
+    """Store the result of a formula, then report it."""
     try:
         answer = future.result()
     except WorkerDiedError:

@@ -1,4 +1,4 @@
-"""One table of a whole campaign, Parquet and CSV."""
+"""Table of a whole campaign, as Parquet and CSV."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ SCHEMA = pa.schema({
     "energy_per_atom": pa.float64(), "total_energy_per_atom": pa.float64(), "formation_energy_per_atom": pa.float64(),
     "probability": pa.float64(), "n_candidates": pa.int32(), "seconds": pa.float64(), "path": pa.string(),
 })  # fmt: skip
-"""Of the first candidate: energy_per_atom is a formation energy by the surrogate; all energies in eV/atom. The path,
-of its CIF file, begins at the folder of the campaign."""
+"""Columns for the first candidate: energy_per_atom is a formation energy by the surrogate; all energies are in eV/atom.
+The path is that of its CIF file, relative to the folder of the campaign."""
 
 
 def summarise(folder: Path, formulas: Mapping[str, str]) -> pa.Table:
-    """One row a formula, in the order given.
+    """Return a table with one row per formula, in the order given.
 
     Args:
         folder: of the campaign.
-        formulas: each with a sentence why it cannot be read; empty where it can.
+        formulas: each with a sentence why it cannot be read; empty if it can.
     """
     journal = read_journal(folder)
     rows = [
@@ -48,7 +48,7 @@ def summarise(folder: Path, formulas: Mapping[str, str]) -> pa.Table:
 
 
 def write_summary(table: pa.Table, folder: Path) -> None:
-    """Write summary.parquet and summary.csv, each as a whole.
+    """Write summary.parquet and summary.csv, each atomically.
 
     Raises:
         LcomsError: they cannot be written.
@@ -65,7 +65,7 @@ def write_summary(table: pa.Table, folder: Path) -> None:
 
 
 def _row(folder: Path, formula: str, line: Line | None) -> dict[str, Any]:
-    """What its files say; where there are none, what the journal says."""
+    """Return the row of a formula from its files, or from the journal if there are none."""
     done = line is not None and line.status is FormulaStatus.DONE
     try:
         require_formula(path := formula_folder(folder, formula) / RESULTS, formula)

@@ -1,4 +1,4 @@
-"""Who predicts: local processes, or a Dask cluster. Both take formulas and give `concurrent.futures.Future`."""
+"""Workers of a campaign: local processes or a Dask cluster; both take formulas and return futures."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ CONNECT_SECONDS = 15
 
 
 class Workers(Closing):
-    """Processes that predict one formula at a time each; closing them ends what is under way."""
+    """Processes that predict one formula at a time each; closing them ends running predictions."""
 
     @abstractmethod
     def submit(self, formula: str) -> Future[Answer]:
-        """Begin a formula; the future raises WorkerDiedError where its process was killed at each try."""
+        """Start a formula; the future raises WorkerDiedError if its process was killed at each attempt."""
 
     @abstractmethod
     def size(self) -> int:
-        """How many formulas are predicted at once, now."""
+        """Return the number of formulas that can currently be predicted at once."""
 
 
 class LocalWorkers(Workers):
-    """Processes on this machine; one that dies is replaced, and costs only the formula that it dies of.
+    """Processes on this machine; one that dies is replaced, and only the formula it was working on is lost.
 
     Args:
         plan: how formulas are predicted.
-        processes: how many.
+        processes: number of processes.
 
     Raises:
-        ConfigError: less than one process.
+        ConfigError: the number is below one.
     """
 
     def __init__(self, plan: Plan, *, processes: int) -> None:
@@ -59,19 +59,19 @@ class LocalWorkers(Workers):
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that live now."""
+        """Ids of the running processes."""
         return self._pool.pids
 
 
 class DaskWorkers(Workers):
-    """A Dask cluster, by the address of its scheduler; its workers may come and go.
+    """A Dask cluster, given by the address of its scheduler; its workers may come and go.
 
     Args:
         plan: how formulas are predicted.
         address: such as tcp://host:8786.
 
     Raises:
-        ConfigError: Dask is not installed, or no scheduler answers there.
+        ConfigError: Dask is not installed, or no scheduler answers at the address.
     """
 
     def __init__(self, plan: Plan, address: str) -> None:
@@ -101,7 +101,7 @@ class DaskWorkers(Workers):
         self._client.close()
 
     def _try(self, formula: str, answer: Future[Answer], attempts: int) -> None:
-        """Ask the cluster; where workers died of the formula until Dask gave it up, ask once more."""
+        """Submit to the cluster; if workers died of the formula until Dask gave it up, submit it again."""
         from distributed import KilledWorker
 
         def settle(asked: Future[Answer]) -> None:
@@ -117,7 +117,7 @@ class DaskWorkers(Workers):
 
         try:
             self._executor.submit(predict_one, formula, self._plan).add_done_callback(settle)
-        except Exception as error:  # in a callback nobody would hear of it
+        except Exception as error:  # in a callback it would go unnoticed
             answer.set_exception(_lost(error))
 
 

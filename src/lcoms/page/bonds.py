@@ -1,4 +1,4 @@
-"""Who is bonded to whom in a crystal, by pymatgen's CrystalNN, and a table of it."""
+"""Bonds of a crystal from pymatgen's CrystalNN, and a table of them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lcoms.structure.io import to_pymatgen
 from lcoms.structure.symmetry_search import moyo_dataset
 
 SYMPREC = 0.01  # angstrom
-CORNERS = 4  # of the smallest polyhedron
+CORNERS = 4  # corners of the smallest polyhedron
 
 
 class Bond(NamedTuple):
-    """From an atom of the cell to an atom of the cell shifted by whole lattice vectors.
+    """A bond from an atom of the cell to an atom of the cell shifted by lattice vectors.
 
     Attributes:
         length: angstrom.
@@ -37,7 +37,8 @@ class BondKind(NamedTuple):
 
     Attributes:
         shortest, longest: angstrom.
-        around_first: atoms of the second element that an atom of the first is bonded to, such as "6" or "4-6".
+        around_first: number of atoms of the second element bonded to an atom of the first, such as "6" or "4-6".
+        around_second: the reverse.
     """
 
     first: str
@@ -49,9 +50,9 @@ class BondKind(NamedTuple):
 
 
 def find_bonds(crystal: Crystal) -> list[Bond]:
-    """Each bond once; none where no neighbours can be found.
+    """Return each bond once; none if no neighbours can be found.
 
-    Neighbours are looked for at one atom of each orbit, and the symmetry operations carry them to the others.
+    Neighbours are determined for one atom of each orbit, and mapped to the others by the symmetry operations.
 
     Source: Pan et al., Inorganic Chemistry 60, 1590 (2021), CrystalNN.
     """
@@ -65,7 +66,7 @@ def find_bonds(crystal: Crystal) -> list[Bond]:
             site = orbit[0].site
             try:
                 found = finder.get_nn_info(structure, site)
-            except Exception:  # its Voronoi cells raise many kinds of errors for crystals that lie far apart
+            except Exception:  # Voronoi cells raise many kinds of errors if atoms are far apart
                 return []
             ends = [crystal.frac_coords[one["site_index"]] + one["image"] for one in found]
             for carried in orbit:
@@ -75,12 +76,12 @@ def find_bonds(crystal: Crystal) -> list[Bond]:
 
 
 def load_finder() -> None:
-    """Load what finds bonds, which takes seconds; `find_bonds` then need not."""
+    """Import CrystalNN in advance, which takes seconds that `find_bonds` then need not wait for."""
     import pymatgen.analysis.local_env  # noqa: F401
 
 
 class _Carried(NamedTuple):
-    """An atom, and the operation x -> rotation @ x + translation that takes the first of its orbit there."""
+    """An atom, and the operation x -> rotation @ x + translation that maps the first of its orbit onto it."""
 
     site: int
     rotation: NDArray[np.float64]
@@ -88,7 +89,7 @@ class _Carried(NamedTuple):
 
 
 def _orbits(crystal: Crystal) -> list[list[_Carried]]:
-    """Atoms that symmetry makes equal; each alone where none is found."""
+    """Return the symmetry-equivalent atoms, orbit by orbit; each atom alone if no symmetry is found."""
     dataset = moyo_dataset(crystal, symprec=SYMPREC)
     if dataset is None:
         return [[_Carried(site, np.eye(3), np.zeros(3))] for site in range(crystal.n_atoms)]
@@ -107,7 +108,7 @@ def _orbits(crystal: Crystal) -> list[list[_Carried]]:
 
 
 def _carried(crystal: Crystal, carried: _Carried, ends: NDArray[np.float64]) -> Iterator[Bond]:
-    """Bonds of an atom to the images of the ends (n, 3) under the operation that leads to it."""
+    """Yield the bonds of an atom to the images of the ends (n, 3) under the operation that maps to it."""
     site = carried.site
     for end in ends @ carried.rotation.T + carried.translation:
         other, shift = _atom_at(crystal, end)
@@ -118,7 +119,7 @@ def _carried(crystal: Crystal, carried: _Carried, ends: NDArray[np.float64]) -> 
 
 
 def _atom_at(crystal: Crystal, place: NDArray[np.float64]) -> tuple[int, NDArray[np.int64]]:
-    """The atom nearest to a place in fractional coordinates, and the lattice vector that takes it there."""
+    """Return the atom nearest to a position in fractional coordinates, and the lattice vector that shifts it there."""
     ways = place - crystal.frac_coords
     shifts = np.rint(ways)
     site = int(np.linalg.norm((ways - shifts) @ crystal.lattice, axis=1).argmin())
@@ -126,7 +127,7 @@ def _atom_at(crystal: Crystal, place: NDArray[np.float64]) -> tuple[int, NDArray
 
 
 def polyhedron_centres(crystal: Crystal, bonds: Sequence[Bond]) -> list[int]:
-    """Atoms with at least four bonds, all to more electronegative elements: the centres of coordination polyhedra."""
+    """Return the atoms with four or more bonds, all to more electronegative elements: centres of polyhedra."""
     numbers = crystal.atomic_numbers.tolist()
     around: dict[int, list[int]] = {}
     for bond in bonds:
@@ -140,7 +141,7 @@ def polyhedron_centres(crystal: Crystal, bonds: Sequence[Bond]) -> list[int]:
 
 
 def bond_table(crystal: Crystal, bonds: Sequence[Bond]) -> list[BondKind]:
-    """One row for each pair of elements that are bonded, the shortest bond first."""
+    """Return one row for each pair of bonded elements, shortest bond first."""
     symbols = [SYMBOLS[z] for z in crystal.atomic_numbers]
     lengths: dict[tuple[str, str], list[float]] = {}
     around: Counter[tuple[int, str]] = Counter()

@@ -16,10 +16,10 @@ class Column(NamedTuple):
 
     Attributes:
         unit: shown under the heading.
-        value: what the column is sorted by; None stands last.
-        text: what is shown.
-        keep: where the table is too wide for its place, columns with the lowest go first.
-        kind: how it is set.
+        value: by which the column is sorted; None comes last.
+        text: text that is shown.
+        keep: if the table is too wide, columns with the lowest value are dropped first.
+        kind: how it is typeset.
     """
 
     heading: str
@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
 
 class TableCell(NamedTuple):
-    """What stands in the table, and what it is sorted by; an empty value stands last.
+    """Text of a table cell, and the value by which it is sorted; an empty value comes last.
 
     Attributes:
         link: address of the text's source; empty for none.
@@ -44,9 +44,9 @@ class TableCell(NamedTuple):
 
 
 def table_columns(prediction: Prediction) -> tuple[Column, ...]:
-    """What decides the order first; columns without any value are left out.
+    """Return the columns, most decisive first; columns without any value are left out.
 
-    Total energies are shown only where the oracle has no references for formation energies.
+    Total energies are shown only if the oracle has no references for formation energies.
     """
     columns = (
         _figure("Probability", "by pattern", lambda c: None if c.pattern is None else c.pattern.probability, 2, keep=9),
@@ -79,7 +79,7 @@ def table_columns(prediction: Prediction) -> tuple[Column, ...]:
 
 
 def table_cell(column: Column, candidate: Candidate) -> TableCell:
-    """What stands in a column of the candidate's row."""
+    """Return the cell of a column in the candidate's row."""
     value = column.value(candidate)
     known = value is not None and (isinstance(value, str) or isfinite(value))
     link = source_address(_known(candidate) or "") if column.value is _known else ""
@@ -103,7 +103,7 @@ def _known(candidate: Candidate) -> str | None:
 
 
 def _total(relaxed: Relaxed) -> float | None:
-    """Where there is neither a formation energy nor an enthalpy."""
+    """Return the total energy if there is neither a formation energy nor an enthalpy."""
     return None if relaxed.formation_energy is not None or relaxed.pressure else relaxed.energy_per_atom
 
 

@@ -1,4 +1,4 @@
-"""What the scripts of the page draw of a candidate, ready for JSON: cells, curves, powder pattern and files."""
+"""Data that the scripts of the page draw for a candidate, ready for JSON: cells, curves, powder pattern and files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ COUNTS = 5  # significant digits of a measured pattern
 def drawing(
     name: str, candidate: Candidate, cell: Crystal, bonds: Sequence[Bond], lines: Sequence[Line], *, cif: str
 ) -> dict[str, Any]:
-    """Everything drawn of a candidate.
+    """Return all data drawn for a candidate.
 
     Args:
         name: of its files.
-        cell: the conventional cell.
+        cell: conventional cell.
         bonds: of that cell.
         lines: of the computed pattern.
-        cif: the file that is offered for download.
+        cif: text of the file offered for download.
     """
     primitive = primitive_standard(cell).crystal
     smaller = primitive.n_atoms < cell.n_atoms
@@ -48,7 +48,7 @@ def drawing(
 
 
 def _drawn_cell(cell: Crystal, bonds: Sequence[Bond]) -> dict[str, Any]:
-    """Lattice, atoms, bonds, a bond as the two atoms and the lattice vectors that the second is shifted by."""
+    """Return lattice, atoms and bonds; a bond is given by two atoms and the lattice shift of the second."""
     return {
         "lattice": cell.lattice.round(5).tolist(),
         "symbols": [SYMBOLS[z] for z in cell.atomic_numbers],
@@ -61,7 +61,7 @@ def _drawn_cell(cell: Crystal, bonds: Sequence[Bond]) -> dict[str, Any]:
 
 
 def _measured(fit: PatternFit) -> dict[str, Any]:
-    """The user's pattern, the fitted profile, and the lines under it."""
+    """Return the user's pattern, the fitted profile, and the lines below it."""
     return {
         "two_theta": [round(float(x), 4) for x in fit.two_theta],
         "observed": _short(fit.observed),

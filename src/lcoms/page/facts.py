@@ -1,4 +1,4 @@
-"""What is said about a candidate and a prediction, in names, figures and sentences of plain text."""
+"""Facts about a candidate and a prediction, as names, values and sentences in plain text."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ORIGINS = {
 
 SOURCES = ((re.compile(r"(mp|mvc)-\d{1,9}"), "https://next-gen.materialsproject.org/materials/{}"),)
 
-_FURTHER_KNOWN = re.compile(r"Rank (?!1 )\d+ is the known crystal")  # the table has a column of these
+_FURTHER_KNOWN = re.compile(r"Rank (?!1 )\d+ is the known crystal")  # shown in a column of the table
 
 
 class Fact(NamedTuple):
-    """A named figure.
+    """A named value.
 
     Attributes:
         link: address of its source; empty for none.
@@ -42,24 +42,24 @@ class Fact(NamedTuple):
 
 
 def source_address(crystal_id: str) -> str:
-    """Where a crystal of the training data is described; empty where its source has no page for it."""
+    """Return the address of a training crystal's description; empty if its source has no page for it."""
     return next((page.format(crystal_id) for ids, page in SOURCES if ids.fullmatch(crystal_id)), "")
 
 
 def number(value: float | None, digits: int, unit: str = "") -> str:
-    """A figure with its unit; a dash where there is none."""
+    """Return a number with its unit; a dash if there is none."""
     if value is None or not isfinite(value):
         return NO_VALUE
     return f"{value:.{digits}f} {unit}".strip()
 
 
 def group_name(space_group: int) -> str:
-    """Symbol and number of a space group."""
+    """Return the symbol and number of a space group."""
     return f"{space_group_symbol(space_group)} ({space_group})"
 
 
 def structure_facts(candidate: Candidate, cell: Crystal) -> tuple[Fact, ...]:
-    """Symmetry, lattice and density; `cell` is the conventional cell."""
+    """Return symmetry, lattice and density; `cell` is the conventional cell."""
     lengths, angles = parameters_from_lattice(cell.lattice)
     return (
         Fact("Space group", group_name(candidate.space_group)),
@@ -74,14 +74,14 @@ def structure_facts(candidate: Candidate, cell: Crystal) -> tuple[Fact, ...]:
 
 
 def density(crystal: Crystal) -> float:
-    """In g/cm^3."""
+    """Return the density in g/cm^3."""
     from ase.data import atomic_masses
 
     return float(atomic_masses[crystal.atomic_numbers].sum() / crystal.volume * DALTON)
 
 
 def energy_facts(candidate: Candidate, prediction: Prediction) -> tuple[Fact, ...]:
-    """Energies by the oracle, where it was asked, and by the surrogate."""
+    """Return the energies by the oracle, if the candidate was relaxed, and by the surrogate."""
     facts = []
     relaxed, relaxation, unit = candidate.relaxed, prediction.spec.relaxation, "eV/atom"
     if relaxed is not None and relaxation is not None:
@@ -104,7 +104,7 @@ def energy_facts(candidate: Candidate, prediction: Prediction) -> tuple[Fact, ..
 
 
 def pattern_facts(candidate: Candidate) -> tuple[Fact, ...]:
-    """How the candidate fits the user's powder pattern; none where there is none."""
+    """Return how the candidate fits the user's powder pattern; empty if there is no pattern."""
     if candidate.pattern is None:
         return ()
     fit = candidate.pattern.fit
@@ -126,7 +126,7 @@ def pattern_facts(candidate: Candidate) -> tuple[Fact, ...]:
 
 
 def origin_facts(candidate: Candidate, overlap: TrainingOverlap | None, nearest: Overlap | None) -> tuple[Fact, ...]:
-    """Where the start came from, and what the training data hold near the crystal."""
+    """Return the origin of the candidate, and the nearest training crystal."""
     proposal, known = candidate.proposal, candidate.known
     template = ORIGINS.get(proposal.source, f"template {proposal.source}, {proposal.formula}")
     facts = []
@@ -151,7 +151,7 @@ def origin_facts(candidate: Candidate, overlap: TrainingOverlap | None, nearest:
 
 
 def nearness(overlap: TrainingOverlap | None, nearest: Overlap | None) -> str:
-    """What the latent distance to the nearest training crystal means; empty where it is not known."""
+    """Return a sentence interpreting the latent distance to the nearest training crystal; empty if unknown."""
     if overlap is None or nearest is None:
         return ""
     half, most = f"{overlap.typical:.2f}", f"{overlap.far:.2f}"
@@ -164,7 +164,7 @@ def nearness(overlap: TrainingOverlap | None, nearest: Overlap | None) -> str:
 
 
 def summary(prediction: Prediction, overlap: TrainingOverlap | None) -> tuple[str, ...]:
-    """The answer in sentences, with how far to trust it."""
+    """Return sentences on the result and its reliability."""
     sentences = []
     if not prediction.candidates:
         return (f"No valid crystal came out of {prediction.decoded.n_proposals} proposals.",)
@@ -195,7 +195,7 @@ def _overlap_sentence(prediction: Prediction, overlap: TrainingOverlap) -> str:
 
 
 def notes(prediction: Prediction) -> tuple[Fact, ...]:
-    """How a prediction was made and what was dropped on the way."""
+    """Return how a prediction was made and what was discarded."""
     search, decoded = prediction.spec.search, prediction.decoded
     ranked = "energy by the surrogate"
     if prediction.ranked_by:

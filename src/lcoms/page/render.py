@@ -1,7 +1,7 @@
-"""The page itself: templates, styles, scripts and bundled libraries put into one HTML text.
+"""The page itself: templates, styles, scripts and bundled libraries combined into one HTML text.
 
-The page asks nothing of the network. Its content security policy forbids it to, and lets run only the scripts that are
-in it when it is made, by their hashes; texts from outside are escaped by the template engine.
+The page makes no network requests. Its content security policy forbids them, and allows only the scripts that it was
+made with, by their hashes; external texts are escaped by the template engine.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; ba
 
 @cache
 def asset(name: str) -> str:
-    """Text of a file of this package, such as static/page.css."""
+    """Return the text of a file of this package, such as static/page.css."""
     return files("lcoms.page").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
 def environment() -> Environment:
-    """The template engine; whatever is put into a template is escaped."""
+    """Return the template engine; everything inserted into a template is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
@@ -66,11 +66,11 @@ def environment() -> Environment:
 
 
 def page_html(prediction: Prediction, overlap: TrainingOverlap | None = None, *, home: str | None = None) -> str:
-    """The page of one prediction.
+    """Return the page of one prediction.
 
     Args:
-        overlap: how near its candidates come to the training data; None leaves that unmentioned.
-        home: address that a link at the top leads to; None: no link.
+        overlap: proximity of its candidates to the training data; None: not shown.
+        home: address of a link at the top; None: no link.
     """
     part = Part.of(prediction, overlap)
     return "".join(_page([part.name], iter([part.section]), iter([part.drawings]), home))
@@ -78,7 +78,7 @@ def page_html(prediction: Prediction, overlap: TrainingOverlap | None = None, *,
 
 @dataclass(frozen=True)
 class Part:
-    """What a page holds of one formula: its name with the symbols and counts in it, its section and its drawings."""
+    """Part of a page for one formula: its name with symbols and counts, its section and its drawings."""
 
     name: tuple[str, tuple[tuple[str, str], ...]]
     section: str
@@ -86,7 +86,7 @@ class Part:
 
     @classmethod
     def of(cls, prediction: Prediction, overlap: TrainingOverlap | None) -> Part:
-        """The part of a prediction, ready to be written."""
+        """Return the part for a prediction, ready to be written."""
         view = formula_view(prediction, overlap)
         drawings = {candidate.anchor: candidate.drawing for candidate in view.candidates}
         section = environment().get_template("formula.html").render(view=view)
@@ -94,13 +94,13 @@ class Part:
 
 
 class PageWriter:
-    """Writes OUT/report.html, one prediction after another; what is written is not kept in memory.
+    """Writer of OUT/report.html, one prediction after another; predictions are not kept in memory.
 
-    Leaving the context completes the page; nothing is written where no prediction was added.
+    Leaving the context completes the page; nothing is written if no prediction was added.
 
     Args:
         out: folder of the page.
-        bundle: weights, which tell how near candidates come to the training data.
+        bundle: weights, for the proximity of candidates to the training data.
     """
 
     def __init__(self, out: Path, bundle: WeightBundle) -> None:
@@ -113,7 +113,7 @@ class PageWriter:
         return self
 
     def add(self, prediction: Prediction) -> None:
-        """One more formula."""
+        """Add a formula."""
         crystals = [candidate.crystal for candidate in prediction.candidates]
         part = Part.of(prediction, training_overlap(prediction.composition, crystals, self._bundle))
         self._names.append(part.name)
@@ -141,7 +141,7 @@ def _page(
     drawings: Iterator[str],
     home: str | None,
 ) -> Iterator[str]:
-    """The text of a page, piece by piece."""
+    """Return an iterator over the text of a page, piece by piece."""
     from markupsafe import Markup
 
     template = environment().get_template("report.html")
@@ -167,5 +167,5 @@ def _title(formulas: Sequence[str]) -> str:
 
 
 def _hash(script: str) -> str:
-    """A script as a content security policy names it."""
+    """Return the hash of a script in the form used by a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

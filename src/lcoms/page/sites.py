@@ -16,8 +16,8 @@ class Site(NamedTuple):
 
     Attributes:
         wyckoff: multiplicity and letter, such as 4a.
-        symmetry: of the site, in Hermann-Mauguin symbols oriented as the cell.
-        coords: fractional, of its first atom.
+        symmetry: site symmetry, in Hermann-Mauguin symbols oriented like the cell.
+        coords: fractional coordinates of its first atom.
     """
 
     symbol: str
@@ -27,7 +27,7 @@ class Site(NamedTuple):
 
 
 def occupied_sites(cell: Crystal) -> tuple[Site, ...]:
-    """Orbits of a conventional cell in the order of their first atoms; each atom alone where no symmetry is found."""
+    """Return the orbits of a conventional cell by their first atoms; each atom alone if no symmetry is found."""
     dataset = moyo_dataset(cell, symprec=SYMPREC)
     if dataset is None:
         return tuple(_site(cell, atom, "1a", "1") for atom in range(cell.n_atoms))

@@ -1,4 +1,4 @@
-"""Whether a candidate is stable: the phases that it decomposes into, and its phonons."""
+"""Stability of a candidate: the phases that it decomposes into, and its phonons."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from lcoms.page.facts import Fact, number, source_address
 from lcoms.phonons.harmonic import Phonons
 from lcoms.prediction.stages import Candidate
 
-MEV = 1000.0  # meV in an eV
+MEV = 1000.0  # meV per eV
 
 
 def stability_facts(candidate: Candidate) -> tuple[Fact, ...]:
-    """Thermodynamic stability where there is a hull, dynamical stability where phonons were computed."""
+    """Return thermodynamic stability if there is a hull, and dynamical stability if phonons were computed."""
     hull = () if candidate.hull is None else _hull_facts(candidate.hull)
     return (*hull, *(() if candidate.phonons is None else _phonon_facts(candidate.phonons)))
 
 
 def _hull_facts(place: HullPlace) -> tuple[Fact, ...]:
-    """Height above the hull and the phases there, each with its share of the atoms and its source."""
+    """Return the energy above the hull and the phases there, each with its fraction of the atoms and its source."""
     spread = "" if place.spread is None else f" ± {place.spread:.2f}"
     name = "Decomposes into" if place.e_above_hull > 0 else "Competing phases"
     return (

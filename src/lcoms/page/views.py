@@ -1,4 +1,4 @@
-"""What the page shows of a prediction: plain texts and numbers, one record for each thing.
+"""Content of the page for a prediction: plain texts and numbers, in typed records.
 
 Nothing here is HTML; the templates escape every text.
 """
@@ -39,7 +39,7 @@ STRONGEST = 12  # lines of the pattern that are listed
 
 @dataclass(frozen=True)
 class CandidateView:
-    """All that is shown of one candidate; `drawing` is what the scripts need, ready for JSON."""
+    """Everything shown for one candidate; `drawing` is the data for the scripts, ready for JSON."""
 
     rank: int
     anchor: str
@@ -60,11 +60,11 @@ class CandidateView:
 
 @dataclass(frozen=True)
 class FormulaView:
-    """All that is shown of one prediction.
+    """Everything shown for one prediction.
 
     Attributes:
         parts: the formula as pairs of a symbol and its count, for subscripts.
-        summary: sentences about the answer as a whole.
+        summary: sentences about the result as a whole.
         notes: how it was made.
     """
 
@@ -79,10 +79,10 @@ class FormulaView:
 
 
 def formula_view(prediction: Prediction, overlap: TrainingOverlap | None = None) -> FormulaView:
-    """A prediction as the page shows it.
+    """Return the content of the page for a prediction.
 
     Args:
-        overlap: how near its candidates come to the training data, in their order.
+        overlap: proximity of its candidates to the training data, in their order.
     """
     columns = table_columns(prediction)
     near = [None] * len(prediction.candidates) if overlap is None else overlap.crystals
