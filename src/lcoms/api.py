@@ -92,6 +92,7 @@ def predict(
     weights: str | Path | None = None,
     processes: int | None = None,
     threads: int = 1,
+    device: str = "cpu",
     progress: Callable[[Progress], None] | None = None,
 ) -> Prediction:
     """Return ranked crystals of a formula, best first.
@@ -137,6 +138,8 @@ def predict(
         weights: a folder of trained weights; None: those that ship with the package.
         processes: number of processes for relaxation; None: as many as the cores and the work allow.
         threads: number of threads for decoding; more bring no gain, and a large loss if other programs are running.
+        device: device for the search: "cpu", "cuda" (an NVIDIA GPU) or "auto" (a GPU if there is one). Energy models relax
+            on the CPU, which takes most of the time; the last digits of a search differ between devices.
         progress: called with each step of the prediction.
 
     Returns:
@@ -164,7 +167,7 @@ def predict(
     if spec is not None and options != Options():
         raise ConfigError("spec says everything; change it with spec.with_options, or leave the other options out.")
     chosen = spec_for(options) if spec is None else spec
-    predictor = _loaded(chosen, weights, processes, threads)
+    predictor = _loaded(chosen, weights, processes, threads, device)
     _check(composition, predictor)
     crystal = _crystal(start_structure)
     phases = None if hull is None else read_hull(Path(hull), chosen)
@@ -182,6 +185,7 @@ def predict_all(
     weights: str | Path | None = None,
     processes: int | None = None,
     threads: int = 1,
+    device: str = "cpu",
     progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[Prediction]:
     """Return an iterator over the predictions of several formulas, in their order, each as soon as it is finished.
@@ -193,6 +197,7 @@ def predict_all(
         weights: as for `predict`.
         processes: as for `predict`.
         threads: as for `predict`.
+        device: as for `predict`.
         progress: as for `predict`.
 
     Raises:
@@ -200,7 +205,7 @@ def predict_all(
     """
     spec = options if isinstance(options, PredictionSpec) else spec_for(options or Options())
     compositions = [Composition.of(formula, ordered_approximation=ordered_approximation) for formula in formulas]
-    predictor = _loaded(spec, weights, processes, threads)
+    predictor = _loaded(spec, weights, processes, threads, device)
     for composition in compositions:
         _check(composition, predictor)
     asked = typed(options) if isinstance(options, Options) else ()
@@ -208,11 +213,13 @@ def predict_all(
     return (replace(prediction, options=asked) for prediction in found)
 
 
-def _loaded(spec: PredictionSpec, weights: str | Path | None, processes: int | None, threads: int) -> Predictor:
+def _loaded(
+    spec: PredictionSpec, weights: str | Path | None, processes: int | None, threads: int, device: str
+) -> Predictor:
     import torch
 
     torch.set_num_threads(threads)
-    return Predictor.load(weights, spec=spec, processes=processes)
+    return Predictor.load(weights, spec=spec, processes=processes, device=device)
 
 
 def _check(composition: Composition, predictor: Predictor) -> None:

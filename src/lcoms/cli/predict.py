@@ -68,6 +68,9 @@ def predict(
     report: Annotated[bool, typer.Option("--report", help="Also write OUT/report.html, which opens offline.")] = False,
     weights: WeightsOption = None,
     threads: ThreadsOption = 1,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda or auto: where the networks search; energy models relax on the CPU.")
+    ] = "cpu",
     *,
     asked: SearchOptions,
 ) -> None:
@@ -79,7 +82,7 @@ def predict(
         output = Output(out, _formats_of(formats), as_json, quiet, verbose, report, overwrite)
         inputs = Inputs(start_structure, hull, pattern, wavelength)
         spec, typed = asked_spec(asked)
-        run = Run(spec, (*typed, *inputs.typed), output, inputs, weights, processes, threads)
+        run = Run(spec, (*typed, *inputs.typed), output, inputs, weights, processes, threads, device)
         failed += predict_all(compositions, run)
     if failed:
         raise typer.Exit(2)

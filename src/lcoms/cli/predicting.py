@@ -86,6 +86,7 @@ class Run:
     weights: Path | None
     processes: int | None
     threads: int
+    device: str = "cpu"
 
     @property
     def repeatable(self) -> bool:
@@ -137,7 +138,7 @@ def _prepare(run: Run) -> tuple[Predictor, Loaded]:
     inputs = run.inputs
     if inputs.hull == PREDICTED:
         predicted_hull([], run.spec)  # says at once where there will be nothing to compare
-    predictor = Predictor.load(run.weights, spec=run.spec, processes=run.processes)
+    predictor = Predictor.load(run.weights, spec=run.spec, processes=run.processes, device=run.device)
     structure = None if inputs.start_structure is None else read_crystal(inputs.start_structure)
     hull = None if inputs.hull in (None, PREDICTED) else read_hull(Path(str(inputs.hull)), run.spec)
     pattern = read_fitter(inputs.pattern, inputs.wavelength)

@@ -46,7 +46,7 @@ def reproduce(
     from lcoms.benchmark.reproduce import Machine, Reproduction
     from lcoms.benchmark.reproduce import reproduce as run_all
     from lcoms.data.fetch import fetch
-    from lcoms.train.device import require_device
+    from lcoms.models.device import require_device
 
     require_device(device)
     plan = Reproduction(

@@ -50,9 +50,9 @@ def cdvae(
     import torch
 
     from lcoms.core.config import to_dict, with_overrides
+    from lcoms.models.device import has_bfloat16, require_device
     from lcoms.models.weights import find_preset, load_cdvae, new_cdvae, preset_of
     from lcoms.train.cdvae import TrainConfig, train_cdvae
-    from lcoms.train.device import has_bfloat16, require_device
     from lcoms.train.latents import select_rows
     from lcoms.train.trainer import CHECKPOINT_FILE
 
@@ -102,6 +102,7 @@ def surrogate(
     import torch
 
     from lcoms.core.config import with_overrides
+    from lcoms.models.device import require_device
     from lcoms.models.manifest import record_files
     from lcoms.models.surrogate import MIN_LATENT_STD, SurrogateConfig
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
@@ -114,7 +115,6 @@ def surrogate(
         TEMPLATES_FILE,
         load_cdvae,
     )
-    from lcoms.train.device import require_device
     from lcoms.train.latents import describe_rows, encode_rows, select_rows, surrogate_data
     from lcoms.train.library import build_library, count_orbits
     from lcoms.train.surrogate import train_surrogate

@@ -86,7 +86,7 @@ class Sampler:
                 frac_coords,
                 lattices,
                 generator,
-                Symmetry.of([start.cell for start in some]),
+                Symmetry.of([start.cell for start in some], z.device),
                 sigma_max=known_to if kind[1] else None,
             )
             for row, crystal in zip(rows, found, strict=True):

@@ -76,10 +76,10 @@ class Symmetry:
     metrics: Float[Tensor, "b 9 9"]
 
     @classmethod
-    def of(cls, cells: Sequence[SymmetricCell]) -> Symmetry:
+    def of(cls, cells: Sequence[SymmetricCell], device: torch.device | str = "cpu") -> Symmetry:
         """Return the projectors of cells with equal numbers of atoms."""
         averages = (np.stack([getattr(c, name) for c in cells]) for name in ("projector", "metric_projector"))
-        return cls(*(torch.from_numpy(average).float() for average in averages))
+        return cls(*(torch.from_numpy(average).float().to(device) for average in averages))
 
     def kept(self, moves: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 3"]:
         """Return the symmetry-preserving part of displacements in fractional coordinates."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from lcoms.models.base import CDVAE
 from lcoms.models.composition import element_fractions
+from lcoms.models.device import has_bfloat16
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.models.weights import LIBRARY_FILE, Weights, load_weights
 from lcoms.prediction.calibrate import Calibration, load_calibration
@@ -68,6 +70,19 @@ class WeightBundle:
         return _load(load_weights(None if folder is None else Path(folder)))
 
     @property
+    def device(self) -> torch.device:
+        """Where the networks are; what they are given is brought there, what they answer comes back to the CPU."""
+        return self.surrogate.latent_std.device
+
+    def on(self, device: torch.device) -> WeightBundle:
+        """The same with copies of the networks on another device; itself where they are there."""
+        if device.type == self.device.type:
+            return self
+        cdvae, surrogate = deepcopy(self.cdvae).to(device), deepcopy(self.surrogate).to(device)
+        cdvae.mixed = has_bfloat16(device)
+        return replace(self, cdvae=cdvae, surrogate=surrogate)
+
+    @property
     def largest_cell(self) -> int:
         """Number of atoms in the largest cell that can be predicted; templates may exceed the training cells."""
         return max(self.max_atoms, int(self.library.n_atoms.max()))
@@ -77,7 +92,7 @@ class WeightBundle:
         """Return the latents (mu) of crystals; an empty tensor for no crystals."""
         if not crystals:
             return torch.zeros(0, self.cdvae.latent_dim)
-        return self.cdvae.encode(CrystalBatch.from_crystals(crystals))[0]
+        return self.cdvae.encode(CrystalBatch.from_crystals(crystals).to(self.device))[0].cpu()
 
     @torch.no_grad()
     def energies(self, crystals: Sequence[Crystal]) -> list[float]:
@@ -85,7 +100,7 @@ class WeightBundle:
         if not crystals:
             return []
         features = element_fractions([crystal.composition for crystal in crystals])
-        energies: list[float] = self.surrogate(self.encode(crystals), features).tolist()
+        energies: list[float] = self.surrogate(self.encode(crystals).to(self.device), features.to(self.device)).tolist()
         return energies
 
     def structures(self, composition: Composition, *, exclude_same: bool = False) -> StructureProbabilities:

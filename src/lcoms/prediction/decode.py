@@ -77,7 +77,8 @@ def decode(
     cells = [composition.scaled(proposal.n_formula_units) for proposal in proposals]
     z0 = torch.stack([proposal.latent for proposal in proposals])
     features = element_fractions(composition).expand(len(proposals), -1)
-    descent = descend(bundle.surrogate, z0, features, steps=search.steps, step_size=search.step_size)
+    start = z0.to(bundle.device), features.to(bundle.device)
+    descent = descend(bundle.surrogate, *start, steps=search.steps, step_size=search.step_size).cpu()
     asked = _commonest(spec.constraints, composition, bundle)
     constraints = [_constraints(p, asked) if search.symmetry else [] for p in proposals]
     known = spec.constraints.known_cell if search.symmetry else None

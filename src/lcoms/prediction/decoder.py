@@ -22,7 +22,6 @@ from lcoms.models.base import GroupStart, SymmetricDecoder
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.known_cell import KnownCell
 from lcoms.prediction.spec import DecoderSpec
-from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.bravais import fitting_lattices
 from lcoms.structure.cell_codes import most_alike
 from lcoms.structure.crystal import Composition, Crystal
@@ -101,7 +100,7 @@ def decode_latents(
     if (within := bundle.cdvae.within_groups) is not None:
         proposed = [[one for one in some if one.space_group > 1 or one.sites] for some in constraints]
         decoded = decode_within_groups(
-            within, z, compositions, proposed, bundle.wyckoff, generator, config=config, known=known
+            within, z.to(bundle.device), compositions, proposed, bundle.wyckoff, generator, config=config, known=known
         )
         free = {row for row, some in enumerate(decoded) if known is None and (also_freely or not some)}
     rows = sorted(free)
@@ -149,12 +148,11 @@ def _free(
     bundle: WeightBundle, z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
 ) -> list[Decode | None]:
     """Decode each latent once without symmetry."""
-    crystals = bundle.cdvae.decode(z, compositions, generator)
+    crystals = bundle.cdvae.decode(z.to(bundle.device), compositions, generator)
     rows = [row for row, crystal in enumerate(crystals) if crystal is not None]
     decoded: list[Decode | None] = [None] * len(z)
     if rows:
-        with torch.no_grad():
-            mu, _ = bundle.cdvae.encode(CrystalBatch.from_crystals([c for c in crystals if c is not None]))
+        mu = bundle.encode([c for c in crystals if c is not None])
         for row, distance in zip(rows, torch.linalg.norm(mu - z[rows], dim=1).tolist(), strict=True):
             crystal = crystals[row]
             assert crystal is not None

@@ -33,6 +33,11 @@ class DescentResult:
     energy_path: Float[Tensor, "n_steps_plus_1 n"]
     path: Float[Tensor, "n_steps_plus_1 n latent"] | None
 
+    def cpu(self) -> DescentResult:
+        """The same on the CPU."""
+        path = None if self.path is None else self.path.cpu()
+        return DescentResult(self.z.cpu(), self.energies.cpu(), self.energy_path.cpu(), path)
+
 
 def descend(
     surrogate: ConservativeSurrogate,

@@ -53,7 +53,7 @@ class TrainingOverlap:
 
 def training_overlap(composition: Composition, crystals: Sequence[Crystal], bundle: WeightBundle) -> TrainingOverlap:
     """Compare crystals of a composition with the library of the weights."""
-    library = bundle.library
+    library, bundle = bundle.library, bundle.on(torch.device("cpu"))
     with torch.no_grad():
         data = library.latents()
         distances = torch.cdist(bundle.surrogate.normalise(bundle.encode(crystals)), bundle.surrogate.normalise(data))

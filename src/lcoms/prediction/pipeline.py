@@ -16,6 +16,7 @@ import torch
 
 from lcoms.core.watch import watched_by
 from lcoms.diffraction.fit import PatternFitter
+from lcoms.models.device import require_device
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.energy_models import models_of
 from lcoms.oracles.hull import Hull
@@ -73,18 +74,23 @@ class Predictor:
         *,
         spec: PredictionSpec | None = None,
         processes: int | None = None,
+        device: str = "cpu",
     ) -> Predictor:
         """Return a predictor with the weights in a folder; None: those that ship with the package.
 
         Args:
             spec: options of the predictions; None: the defaults of `lcoms predict`.
             processes: number of processes for relaxation; None: as many as the cores and the work allow.
+            device: device for the search: cpu, cuda or auto; energy models relax on the CPU.
 
         Raises:
+            ConfigError: an unknown device, or a GPU that is not there.
             WeightsError: a file of the weights is missing, damaged, or of another version.
             OracleError: an energy model of the specification does not exist or is not installed.
         """
-        return cls(WeightBundle.load(weights), spec_for(Options()) if spec is None else spec, processes=processes)
+        place = require_device(device)
+        asked = spec_for(Options()) if spec is None else spec
+        return cls(WeightBundle.load(weights).on(place), asked, processes=processes)
 
     def with_options(self, options: Mapping[str, Any]) -> Predictor:
         """Return the predictor with options of its specification changed.

@@ -1,4 +1,4 @@
-"""The device on which networks are trained."""
+"""The device on which networks are trained, or search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def require_device(name: str) -> torch.device:
         raise ConfigError(f"there is no device {name!r}; choose {', '.join(DEVICES[:-1])} or {DEVICES[-1]}.")
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
-        raise ConfigError("PyTorch finds no NVIDIA GPU; choose --device cpu, or install the build for CUDA.")
+        raise ConfigError("PyTorch finds no NVIDIA GPU; choose the device cpu, or install the build for CUDA.")
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
