@@ -2,8 +2,8 @@
 
     python benchmarks/app_memory.py -n 40 [--n-relax 4] [--out results/app_memory.json]
 
-Binary and ternary compounds, all different, are predicted with --effort fast and relaxed in the server process, so that
-memory retained by energy models is measured, too.
+Binary compounds, all different, are predicted with --effort fast and relaxed in the server process, so that memory
+retained by energy models is measured, too.
 """
 
 # ruff: noqa: T201 - a benchmark prints

@@ -71,7 +71,7 @@ class Files:
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """Trained models, as far as they were given; `facts` lists them by digest, ready for JSON."""
+    """Trained models, as far as they were given; `facts` has their digests, ready for JSON."""
 
     weights: WeightBundle
     sl: WeightBundle | None = None

@@ -49,7 +49,7 @@ class Criterion:
         return energy is not None and self._within([energy], row)
 
     def of_compound(self, rows: Sequence[Row], stage: Stage) -> bool | None:
-        """Return whether a method succeeds for a compound, from its rows of all seeds; None if it does not apply.
+        """Return whether a method succeeds for a compound over all seeds; None if the criterion does not apply.
 
         Energies: by the mean over the seeds that have one, as in the paper, if more than half have one. Structures: if
         more than half of the seeds succeed.

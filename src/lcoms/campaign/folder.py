@@ -209,7 +209,7 @@ class CampaignFolder(Closing):
             part.unlink(missing_ok=True)
 
     def _enter(self) -> bool:
-        """Take a shared lock on the folder, and first remove unfinished files of killed runs; return if alone in it."""
+        """Share the lock of the folder after removing unfinished files of killed runs; return whether alone in it."""
         alone = lock(self._lock) is True
         for part in self.path.glob(f"{PART}*"):
             with suppress(OSError):

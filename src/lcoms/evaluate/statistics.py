@@ -47,7 +47,7 @@ class Share:
 
 
 def share_within(ranks: Iterable[int | None], k: int) -> Share:
-    """Share of ranks that are k or better; None is the rank of what was not found."""
+    """Return the share of ranks that are k or better; None counts as not found."""
     counted = list(ranks)
     return Share(sum(rank is not None and rank <= k for rank in counted), len(counted))
 

@@ -44,7 +44,7 @@ def read_hull(path: Path, spec: PredictionSpec) -> Hull:
 
 
 def predicted_hull(predictions: Sequence[Prediction], spec: PredictionSpec) -> Hull:
-    """Return the hull of the lowest candidates and the elements, which must be predicted, too, if under pressure.
+    """Return the hull of the lowest candidates and the elements; under pressure, elements must be predicted as well.
 
     Raises:
         ConfigError: nothing is relaxed, so there are no energies to compare.

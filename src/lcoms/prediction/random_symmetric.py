@@ -82,7 +82,7 @@ def draw_crystals(
     *,
     lattices: KnownLattices | None = None,
 ) -> list[SymmetricDraw]:
-    """Return random symmetric crystals without short distances, in primitive cells; fewer than requested if rare.
+    """Return random symmetric primitive cells without short distances, possibly fewer than requested.
 
     Args:
         lattices: gives the primitive lattices of a space group and contents; None: any.

@@ -1,4 +1,4 @@
-// Asks how far the prediction is, and shows its page when it has ended.
+// Polls the progress of the prediction, and shows its page when it has ended.
 "use strict";
 
 const run = document.getElementById("run");

@@ -15,7 +15,7 @@ const radians = (degrees) => (degrees * Math.PI) / 180;
 const turn = (t) => [[Math.cos(radians(t)), 0, Math.sin(radians(t))], [0, 1, 0], [-Math.sin(radians(t)), 0, Math.cos(radians(t))]];
 const tilt = (t) => [[1, 0, 0], [0, Math.cos(radians(t)), -Math.sin(radians(t))], [0, Math.sin(radians(t)), Math.cos(radians(t))]];
 
-// Of a rotation matrix given by its rows.
+// Quaternion of a rotation matrix given by its rows.
 function quaternion(m) {
   const candidates = [
     1 + m[0][0] - m[1][1] - m[2][2], 1 - m[0][0] + m[1][1] - m[2][2],
@@ -29,7 +29,7 @@ function quaternion(m) {
     [x / s, y / s, z / s, s / 4]][best];
 }
 
-// For each site, where its bonds lead: the other site and the lattice vector that it is shifted by.
+// The bonds of each site: the other site and the lattice vector by which it is shifted.
 function bondsBySite(cell) {
   const bySite = cell.symbols.map(() => []);
   for (const [first, second, i, j, k] of cell.bonds) {
@@ -39,8 +39,8 @@ function bondsBySite(cell) {
   return bySite;
 }
 
-// Atoms of n x n x n cells, each with the numbers of those it is bonded to.
-// boundary: atoms on the faces stand on both sides; corners: of polyhedra stand outside the cells, too.
+// Atoms of n x n x n cells, each with the indices of those it is bonded to.
+// boundary: repeat atoms on opposite faces; corners: include corners of polyhedra outside the cells.
 function atomsOf(cell, n, { boundary, corners }) {
   const atoms = [];
   const numbers = new Map();
@@ -87,7 +87,7 @@ function edgesOf(lattice, n) {
   return edges;
 }
 
-// Triangles, as triples of places in the list, of the convex hull of a few points.
+// Triangles of the convex hull of a few points, as triples of indices.
 function hullOf(points) {
   const found = new Map();
   for (let i = 0; i < points.length; i++)
@@ -106,7 +106,7 @@ function hullOf(points) {
   return [...found.values()].flatMap((face) => face.slice(2).map((last, at) => [face[0], face[at + 1], last]));
 }
 
-// Corners of a flat face in their order around its outward normal.
+// Corners of a flat face, ordered around its outward normal.
 function around(face, points, normal) {
   const middle = times(face.reduce((sum, number) => plus(sum, points[number]), [0, 0, 0]), 1 / face.length);
   const x = unit(minus(points[face[0]], middle));
@@ -115,7 +115,7 @@ function around(face, points, normal) {
   return [...face].sort((a, b) => angle(a) - angle(b));
 }
 
-// For each element the triangles of the polyhedra around its atoms: flat lists of corners and normals.
+// Triangles of the polyhedra around the atoms of each element: flat lists of corners and normals.
 function polyhedraOf(cell, atoms) {
   const bonds = bondsBySite(cell);
   const hulls = new Map(

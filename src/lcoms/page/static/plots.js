@@ -17,13 +17,13 @@ const PLOTS = {
 };
 const NAMED = 12; // lines of a pattern whose indices are shown
 const HEIGHT = { curve: 200, pattern: 280 };
-const plots = new Map(); // by the place they stand in
+const plots = new Map(); // by their place on the page
 darkScheme.addEventListener("change", () => redrawPlots());
 
 const curve = (energies) => [energies.map((_, i) => i), energies];
 const redrawPlots = () => plots.forEach((plot) => plot.redraw(false));
 
-// Lines alone; or, where a pattern was measured, that, the fit, their difference, and lines as ticks below.
+// Only lines; or, if a pattern was measured, the pattern, the fit, their difference, and lines as ticks below.
 function patternData({ pattern, measured, loaded }) {
   if (measured) {
     const scale = 100 / Math.max(...measured.observed);
@@ -122,7 +122,7 @@ function drawTicks(plot, drawing, low) {
   ctx.restore();
 }
 
-// Of a line: its own, or that of the measured profile around it.
+// Height of a line: its own, or that of the measured profile around it.
 function heightAt(plot, x, height) {
   const [angles, counts] = plot.data;
   if (plot.series.length === 2 && plot.series[1].label === "Intensity") return height;
@@ -160,7 +160,7 @@ function patternText({ pattern, measured }) {
   return ["two_theta_deg,measured,fitted", ...rows].join("\n") + "\n";
 }
 
-// Angles and counts of a text of two columns or more; other lines, such as headings, are passed over.
+// Angles and counts from a text of two or more columns; other lines, such as headings, are skipped.
 function readPattern(text) {
   const rows = text.split(/\r?\n/).map((row) => row.trim().split(/[\s,;]+/).map(Number));
   const found = rows.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y) && x >= 0 && x <= 180);

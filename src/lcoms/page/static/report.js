@@ -31,7 +31,7 @@ function show(address) {
   fitColumns(section);
 }
 
-// Where the table is too wide for its place the least important columns go; they are named below it.
+// If the table is too wide, the least important columns are hidden and named below it.
 function fitColumns(section) {
   const table = section.querySelector("table.ranked");
   const headings = [...table.tHead.rows[0].cells];
@@ -57,7 +57,7 @@ function choose(anchor) {
     title.scrollIntoView({ block: "start" });
 }
 
-// Empty values stand last, whichever way a table is sorted.
+// Empty values come last in either sort order.
 function sortBy(heading) {
   const table = heading.closest("table");
   const place = [...heading.parentNode.children].indexOf(heading);

@@ -9,7 +9,7 @@ const hex = (rgb) => `#${rgb.toString(16).padStart(6, "0")}`;
 const MOST_LABELS = 800; // more cover the atoms
 
 class CrystalViewer {
-  // Moves into the place of whatever candidate is shown; a page has one, as browsers allow few WebGL contexts.
+  // The viewer moves to the candidate that is shown; a page has only one, as browsers allow few WebGL contexts.
   constructor() {
     this.box = document.createElement("div");
     this.box.append(document.getElementById("viewer-tools").content.cloneNode(true));
@@ -23,7 +23,7 @@ class CrystalViewer {
     this.canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
-  // cells: conventional, and primitive where that is another one.
+  // cells: conventional, and primitive if that is a different one.
   show(place, cells, title) {
     this.cells = cells;
     place.append(this.box);
@@ -100,7 +100,7 @@ class CrystalViewer {
     const [front, up] = { a: [a, c], b: [b, c], c: [c, b], reset: [a, c] }[which];
     const z = unit(front);
     const y = unit(minus(up, times(z, dot(up, z))));
-    let rows = [cross(y, z), y, z]; // one vector points at the reader, another one upwards
+    let rows = [cross(y, z), y, z]; // one vector points at the observer, another upwards
     if (which === "reset") rows = product(tilt(18), product(turn(-25), rows));
     this.gl.setView([0, 0, 0, 0, ...quaternion(rows)]);
     this.fit();
@@ -112,7 +112,7 @@ class CrystalViewer {
     this.gl.render();
   }
 
-  // Everything is put into the scene first and drawn once.
+  // The scene is built completely and then drawn once.
   draw() {
     const { symbols, radii } = this.cell;
     const { bonds, boundary, polyhedra } = this.shown;
@@ -170,7 +170,7 @@ class CrystalViewer {
     });
   }
 
-  // A picture of a candidate's cell as it would be shown, for print.
+  // A picture of a candidate's cell as it would be shown, for printing.
   picture(place, cells, title) {
     this.show(place, cells, title);
     return this.gl ? this.gl.pngURI() : "";
