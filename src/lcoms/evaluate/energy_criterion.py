@@ -132,7 +132,7 @@ def excess(predicted: float, known: float, *, relative: bool) -> float:
 
 @runtime_checkable
 class Compared(Protocol):
-    """A prediction with its energy and that of the known structure, eV/atom; None where there is no energy."""
+    """A prediction with its energy and that of the known structure, eV/atom; None if there is none."""
 
     @property
     def energy(self) -> float | None: ...

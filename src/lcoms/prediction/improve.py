@@ -105,7 +105,7 @@ def improve(
         OracleError: the energy model cannot handle the elements.
         ConfigError: the specification includes no relaxation.
     """
-    predictor = predictor.with_bundle(predictor.bundle.on(torch.device("cpu")))  # the surrogate learns there
+    predictor = predictor.with_bundle(predictor.bundle.on(torch.device("cpu")))  # the surrogate is fitted there
     bundle, spec = predictor.bundle, predictor.spec
     if spec.relaxation is None:
         raise ConfigError("improve needs relaxation; leave --no-relax out.")

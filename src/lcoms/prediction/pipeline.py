@@ -84,7 +84,7 @@ class Predictor:
             device: device for the search: cpu, cuda or auto; energy models relax on the CPU.
 
         Raises:
-            ConfigError: an unknown device, or a GPU that is not there.
+            ConfigError: the device is unknown, or there is no GPU.
             WeightsError: a file of the weights is missing, damaged, or of another version.
             OracleError: an energy model of the specification does not exist or is not installed.
         """
