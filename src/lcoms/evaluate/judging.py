@@ -117,7 +117,7 @@ def _pool(task: Callable[[Case], list[Row]], cases: Sequence[Case], workers: int
 
 
 def judge_case(case: Case, *, k: int, timeout: float) -> list[Row]:
-    """Return all verdicts of one formula; run by the workers."""
+    """Return all verdicts of one formula; this function runs in the workers."""
     judged = _Judged(case, timeout)
     n = len(case.known)
     rows = []

@@ -45,7 +45,7 @@ def in_known_cell(crystals: Sequence[Crystal], cell: KnownCell) -> list[Crystal]
 
 
 def nearest_cell_first(candidates: Sequence[Candidate], cell: KnownCell | None) -> list[Candidate]:
-    """Return candidates in order, with a penalty if their symmetry does not allow the cell, such as unequal axes."""
+    """Return candidates ordered with a penalty if their symmetry forbids the cell, for example two unequal axes."""
     if cell is None:
         return list(candidates)
     told = [replace(one, score=one.score + _penalty(one.crystal, cell)) for one in candidates]
@@ -53,7 +53,7 @@ def nearest_cell_first(candidates: Sequence[Candidate], cell: KnownCell | None) 
 
 
 def _penalty(crystal: Crystal, cell: KnownCell) -> float:
-    """Return the penalty (eV/atom) for the remaining strain, the error of which is Gaussian."""
+    """Return the penalty (eV/atom) for the remaining strain, assuming a Gaussian error of the cell."""
     left = min((float(np.linalg.norm(strain)) for strain in _strains_of(crystal, cell)), default=0.0)
     return min(SCORE_ERROR / 2 * (left / FORBIDDEN_STRAIN) ** 2, MOST_PENALTY)
 
