@@ -138,8 +138,8 @@ def predict(
         weights: a folder of trained weights; None: those that ship with the package.
         processes: number of processes for relaxation; None: as many as the cores and the work allow.
         threads: number of threads for decoding; more bring no gain, and a large loss if other programs are running.
-        device: device for the search: "cpu", "cuda" (an NVIDIA GPU) or "auto" (a GPU if there is one). Energy models relax
-            on the CPU, which takes most of the time; the last digits of a search differ between devices.
+        device: device for the search: "cpu", "cuda" (an NVIDIA GPU) or "auto" (a GPU if there is one). Energy models
+            relax on the CPU, which takes most of the time; the last digits of a search differ between devices.
         progress: called with each step of the prediction.
 
     Returns:

@@ -71,11 +71,11 @@ class WeightBundle:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are; what they are given is brought there, what they answer comes back to the CPU."""
+        """Device of the networks; their input is moved there and their output back to the CPU."""
         return self.surrogate.latent_std.device
 
     def on(self, device: torch.device) -> WeightBundle:
-        """The same with copies of the networks on another device; itself where they are there."""
+        """Return the bundle with copies of its networks on another device; itself if they are there already."""
         if device.type == self.device.type:
             return self
         cdvae, surrogate = deepcopy(self.cdvae).to(device), deepcopy(self.surrogate).to(device)

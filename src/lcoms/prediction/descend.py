@@ -34,7 +34,7 @@ class DescentResult:
     path: Float[Tensor, "n_steps_plus_1 n latent"] | None
 
     def cpu(self) -> DescentResult:
-        """The same on the CPU."""
+        """Return the result on the CPU."""
         path = None if self.path is None else self.path.cpu()
         return DescentResult(self.z.cpu(), self.energies.cpu(), self.energy_path.cpu(), path)
 

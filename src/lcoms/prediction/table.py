@@ -96,7 +96,7 @@ def table(prediction: Prediction, width: int = 80) -> Table:
 
 
 def headings(prediction: Prediction, width: int) -> frozenset[str]:
-    """Which columns the table has in a terminal of this width."""
+    """Return the headings of the columns that fit a terminal of this width."""
     return frozenset(column.heading for column in _fitting(prediction, width)[0])
 
 
