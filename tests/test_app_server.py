@@ -17,6 +17,8 @@ from lcoms.app import server as module
 from lcoms.app.desk import Run
 from lcoms.app.fields import FIXED, RELAXATION, form_fields, read_fields
 from lcoms.app.server import read_form
+from lcoms.models.fast import FastCDVAE
+from lcoms.prediction.decode import DecodedSet
 from lcoms.prediction.pipeline import Predictor, Progress
 from lcoms.prediction.presets import Options, spec_for
 
@@ -159,6 +161,35 @@ def test_formulas_queue_and_are_cancelled(client, monkeypatch: pytest.MonkeyPatc
     assert client.get("/runs/1/progress").get_json()["complaint"] == "cancelled."
     assert client.post("/runs/9/cancel").status_code == 404
     assert client.get("/runs/1/cancel").status_code == 405
+
+
+def test_a_prediction_is_cancelled_while_it_searches(client, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, later = threading.Event(), threading.Event(), []
+    decode, finish = FastCDVAE.decode_within, Predictor.finish
+
+    def slow(self: FastCDVAE, *arguments: object, **options: object) -> object:
+        begun.set()
+        assert go_on.wait(SECONDS)
+        return decode(self, *arguments, **options)  # type: ignore[arg-type]
+
+    def noted(self: Predictor, decoded: DecodedSet, *arguments: object, **options: object) -> object:
+        later.append(decoded.composition.reduced_formula)
+        return finish(self, decoded, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FastCDVAE, "decode_within", slow)
+    monkeypatch.setattr(Predictor, "finish", noted)
+    client.post("/predict", data={"formula": "NaCl"})
+    client.post("/predict", data={"formula": "ZnO"})
+    assert begun.wait(SECONDS)
+    told = client.get("/runs/1/progress").get_json()
+    assert re.fullmatch(r"searching: 0 of \d+", told["progress"])
+    assert not told["ended"]
+    assert "Cancel" in client.get("/runs/1").text
+    client.post("/runs/1/cancel")
+    assert client.get("/runs/1/progress").get_json()["complaint"] == "cancelled."
+    go_on.set()
+    assert wait(client, "/runs/2")["complaint"] == ""
+    assert later == ["ZnO"]  # the search for NaCl came to no candidates
 
 
 def test_a_full_queue_says_so(client, monkeypatch: pytest.MonkeyPatch) -> None:
