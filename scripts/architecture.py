@@ -1,4 +1,4 @@
-"""The plan of the package as a picture: rooms on their layers, and which room imports which.
+"""The plan of the package as a picture: subpackages on their layers, and which subpackage imports which.
 
 Layers come from the contract in pyproject.toml, lines and imports from the code, so that it is up to date.
 """
@@ -18,8 +18,8 @@ ROOM_WIDTH = 190
 
 
 @dataclass(frozen=True)
-class Room:
-    """A package of lcoms: its name, its modules and lines, and the rooms it imports from."""
+class Subpackage:
+    """A package of lcoms: its name, its modules and lines, and the subpackages it imports from."""
 
     name: str
     n_modules: int
@@ -28,7 +28,7 @@ class Room:
 
 
 def layers() -> list[list[str]]:
-    """Rooms of each layer, the highest first, as the import contract has them."""
+    """Subpackages of each layer, the highest first, as the import contract has them."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
@@ -36,36 +36,40 @@ def layers() -> list[list[str]]:
     return [found for row in rows if (found := [name for name in row if (SOURCE / name).is_dir()])]
 
 
-def rooms() -> dict[str, Room]:
-    """All rooms, by name."""
-    return {name: _room(name) for layer in layers() for name in layer}
+def subpackages() -> dict[str, Subpackage]:
+    """All subpackages, by name."""
+    return {name: _subpackage(name) for layer in layers() for name in layer}
 
 
-def _room(name: str) -> Room:
+def _subpackage(name: str) -> Subpackage:
     files = sorted((SOURCE / name).glob("*.py"))
     texts = [file.read_text(encoding="utf-8") for file in files]
     targets = {
         target for text in texts for target in re.findall(r"^\s*from lcoms\.(\w+)[\w.]* import", text, re.MULTILINE)
     }
     imports = frozenset(target for target in targets if target != name and (SOURCE / target).is_dir())
-    return Room(name, len(files) - 1, sum(text.count("\n") for text in texts), imports)
+    return Subpackage(name, len(files) - 1, sum(text.count("\n") for text in texts), imports)
 
 
 def picture() -> str:
     """The plan as an SVG."""
-    found, places = rooms(), _places()
+    found, places = subpackages(), _places()
     height = TOP * 2 + max(y for _, y in places.values()) + ROOM_HEIGHT
-    lines = [_arrow(places[room.name], places[target]) for room in found.values() for target in sorted(room.imports)]
-    boxes = [_box(room, *places[room.name]) for room in found.values()]
+    lines = [
+        _arrow(places[subpackage.name], places[target])
+        for subpackage in found.values()
+        for target in sorted(subpackage.imports)
+    ]
+    boxes = [_box(subpackage, *places[subpackage.name]) for subpackage in found.values()]
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" role="img">'
     )
-    title = "<title>Rooms of lcoms on their layers; lines are imports, all of them downwards</title>"
+    title = "<title>Subpackages of lcoms and their layers; lines are imports, all downwards</title>"
     return "\n".join([head, title, *lines, *boxes, "</svg>", ""])
 
 
 def _places() -> dict[str, tuple[float, float]]:
-    """Upper left corners of the rooms."""
+    """Upper left corners of the subpackages."""
     places: dict[str, tuple[float, float]] = {}
     for row, names in enumerate(layers()):
         step = WIDTH / len(names)
@@ -75,7 +79,7 @@ def _places() -> dict[str, tuple[float, float]]:
 
 
 def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
-    """A curve from the lower edge of a room to the upper edge of another, bent where rooms lie between."""
+    """A curve from the lower edge of a subpackage to the upper edge of another, bent where subpackages lie between."""
     (x1, y1), (x2, y2) = start, end
     x1, y1, x2 = x1 + ROOM_WIDTH / 2, y1 + ROOM_HEIGHT, x2 + ROOM_WIDTH / 2
     bend = 0.0 if y2 - y1 <= GAP else 60 + 0.28 * (y2 - y1)
@@ -84,12 +88,12 @@ def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
     return f'<path d="{path}" fill="none" stroke="#8a93a6" stroke-width="1" opacity="0.55"/>'
 
 
-def _box(room: Room, x: float, y: float) -> str:
+def _box(subpackage: Subpackage, x: float, y: float) -> str:
     middle = x + ROOM_WIDTH / 2
-    size = f"{room.n_modules} modules, {room.n_lines:,} lines"
+    size = f"{subpackage.n_modules} modules, {subpackage.n_lines:,} lines"
     return (
         f'<g><rect x="{x:.0f}" y="{y:.0f}" width="{ROOM_WIDTH}" height="{ROOM_HEIGHT}" rx="6" fill="#eef2fb" '
         f'stroke="#3f51b5"/><text x="{middle:.0f}" y="{y + 19:.0f}" text-anchor="middle" font-size="15" '
-        f'font-weight="bold" fill="#1a237e">{escape(room.name)}</text><text x="{middle:.0f}" y="{y + 36:.0f}" '
+        f'font-weight="bold" fill="#1a237e">{escape(subpackage.name)}</text><text x="{middle:.0f}" y="{y + 36:.0f}" '
         f'text-anchor="middle" font-size="11" fill="#37415a">{size}</text></g>'
     )

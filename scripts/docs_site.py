@@ -97,7 +97,7 @@ def _mathml(found: re.Match[str]) -> str:
 
 
 def api_pages() -> dict[str, str]:
-    """Markdown of the API pages: the modules of the front floor, then one page for each package."""
+    """Markdown of the API pages: the modules of the root, then one page for each package."""
     modules = [info for info in pkgutil.iter_modules([str(SOURCE)]) if info.name != "__main__"]
     single = ["lcoms", *(f"lcoms.{info.name}" for info in modules if not info.ispkg)]
     pages = {"api/lcoms.md": _api_page("lcoms", single)}

@@ -100,7 +100,7 @@ def test_formulas_queue_and_are_cancelled(address: str, go_on: threading.Event) 
             page.get_by_label("Effort").select_option("fast")
             page.locator("#formula").fill(formula)
             page.get_by_role("button", name="Predict").click()
-        page.get_by_text("queued, 1 before it").wait_for()
+        page.get_by_text("queued, 1 ahead").wait_for()
         page.get_by_role("button", name="Cancel").click()
         page.locator(".runs").wait_for()
         assert page.locator(".runs li").all_inner_texts() == ["ZnO cancelled", "NaCl relaxing: 3 of 20"]

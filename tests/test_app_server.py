@@ -70,7 +70,7 @@ def test_a_formula_becomes_a_report(client) -> None:
 # The command line says the same of the same formulas, see test_cli_predict.
 BAD = {
     "Nacl": "did you mean NaCl?",
-    "H2O)": "closed that was not opened",
+    "H2O)": "a closing bracket has no opening one",
     "": "the formula is empty",
     "Na500": "too many atoms",
     "AuCl": "no crystal with Au",
@@ -97,8 +97,8 @@ def test_bad_formulas_get_a_sentence_and_are_only_text(formula: str, client) -> 
         ("n_candidates", "many", "expected a whole number, not 'many'"),
         ("n_candidates", "51", "n_candidates must be at most 50 here, not 51."),
         ("seed", "1.5", "expected a whole number"),
-        ("formula_units", "two", "formula units 'two' makes no sense; write 2 or 1-4."),
-        ("formula_units", "4-1", "make no range"),
+        ("formula_units", "two", "formula units 'two' is not a number or a range; write 2 or 1-4."),
+        ("formula_units", "4-1", "are not a range"),
         ("effort", "extreme", "option effort: choose one of fast, normal, thorough."),
         ("space_groups", "Xyz", "'Xyz' is not a space group"),
         ("space_groups", "cubi", "'cubi' is not a space group"),
@@ -107,7 +107,7 @@ def test_bad_formulas_get_a_sentence_and_are_only_text(formula: str, client) -> 
         ("density", "-1", "density must be positive"),
         ("max_atoms", "100000", "max_atoms must be at most 400 here"),
         ("steps", "9" * 300, "the limit is 100 characters"),
-        ("hull", "BaO TiO2", "a hull needs relaxed energies; start lcoms app with --relax."),
+        ("hull", "BaO TiO2", "the hull needs relaxed energies; start lcoms app with --relax."),
     ],
 )
 def test_other_fields_are_read_as_strictly(field: str, value: str, sentence: str, client) -> None:
@@ -151,7 +151,7 @@ def test_formulas_queue_and_are_cancelled(client, monkeypatch: pytest.MonkeyPatc
     assert "relaxing: 3 of 20" in client.get("/runs/1").text
     for number, formula in ((2, "ZnO"), (3, "NaCl")):
         assert client.post("/predict", data={"formula": formula}).status_code == 303
-        assert client.get(f"/runs/{number}/progress").get_json()["progress"] == f"queued, {number - 1} before it"
+        assert client.get(f"/runs/{number}/progress").get_json()["progress"] == f"queued, {number - 1} ahead"
     for number in (1, 2):
         assert client.post(f"/runs/{number}/cancel").headers["Location"] == "/"
         assert client.get(f"/runs/{number}/progress").get_json()["complaint"] == "cancelled."
@@ -247,7 +247,7 @@ def test_elements_that_the_oracle_does_not_know_are_refused_at_once(
 def test_other_names_are_not_answered_to(host: str, client) -> None:
     answer = client.get("/", headers={"Host": host})
     assert answer.status_code == 400
-    assert "not one that lcoms answers to" in answer.text
+    assert "lcoms does not answer this address or request" in answer.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8060", "localhost:8060", "localhost"])

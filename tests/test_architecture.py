@@ -1,4 +1,4 @@
-"""The plan of the package: rooms, their floors as CONTRIBUTING tells them, and the sizes of modules and functions."""
+"""The layers of the package, as CONTRIBUTING describes them, and the sizes of modules and functions."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ def n_lines(module: Path) -> int:
 
 
 def layers() -> list[list[str]]:
-    """Rooms of the contract, the highest floor first; those on one floor together."""
-    (contract,) = (c for c in SETTINGS["tool"]["importlinter"]["contracts"] if c["name"].startswith("Floors"))
+    """Subpackages of the contract, the highest layer first; those of one layer together."""
+    (contract,) = (c for c in SETTINGS["tool"]["importlinter"]["contracts"] if c["name"].startswith("Layers"))
     return [re.findall(r"\w+", layer) for layer in contract["layers"]]
 
 
-def told_layers() -> list[list[str]]:
-    """The same as the table of CONTRIBUTING tells them."""
+def documented_layers() -> list[list[str]]:
+    """The same from the table in CONTRIBUTING."""
     rows = re.findall(r"^\| \d+ \| (.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
     return [re.findall(r"`(\w+)`", row) for row in rows]
 
 
-def test_contributing_tells_the_floors_of_the_contract() -> None:
-    assert told_layers() == layers()
+def test_contributing_has_the_layers_of_the_contract() -> None:
+    assert documented_layers() == layers()
     numbers = re.findall(r"^\| (\d+) \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
     assert numbers == [str(n) for n in reversed(range(len(layers())))]
 
 
-def test_every_room_has_a_floor() -> None:
-    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+def test_every_subpackage_has_a_layer() -> None:
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
-    assert rooms | modules == {room for layer in layers() for room in layer}
+    assert packages | modules == {name for layer in layers() for name in layer}
 
 
 def test_the_root_holds_few_modules() -> None:
@@ -60,11 +60,11 @@ def test_few_modules_know_the_option_of_the_further_energy_models() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("room", sorted({m.relative_to(PACKAGE).parts[0] for m in MODULES}))
-def test_functions_fit_a_screen(room: str) -> None:
+@pytest.mark.parametrize("package", sorted({m.relative_to(PACKAGE).parts[0] for m in MODULES}))
+def test_functions_fit_a_screen(package: str) -> None:
     """Options of a command and the text about a function are not counted: only what it does."""
     long = {}
-    for module in (m for m in MODULES if m.relative_to(PACKAGE).parts[0] == room):
+    for module in (m for m in MODULES if m.relative_to(PACKAGE).parts[0] == package):
         for node in ast.walk(ast.parse(module.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (n := _n_body_lines(node)) > 60:
                 long[f"{module.relative_to(PACKAGE)}: {node.name}"] = n

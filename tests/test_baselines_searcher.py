@@ -144,7 +144,7 @@ def test_a_file_of_another_search_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "search.jsonl"
     run_search(Listed([5.0]), size, budget=1, checkpoint=path)
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match=r"is of another run .*5\.0.* there, .*6\.0.* here"):
+    with pytest.raises(ConfigError, match=r"belongs to another run .*5\.0.* there, .*6\.0.* here"):
         run_search(Listed([6.0]), size, budget=1, checkpoint=path)
     with pytest.raises(ConfigError, match=r"energy is .* there, analytic, relaxed here"):
         run_search(Listed([5.0]), RelaxedEnergy(AnalyticOracle()), budget=1, checkpoint=path)
@@ -154,7 +154,7 @@ def test_a_file_of_another_search_is_left_alone(tmp_path: Path) -> None:
         run_search(begun, size, budget=1, checkpoint=path)
     assert path.read_bytes() == before
     path.write_text("{}\n")
-    with pytest.raises(DataError, match="line 1, begins no file of this kind"):
+    with pytest.raises(DataError, match="line 1, is not the start of a file of this kind"):
         run_search(Listed([5.0]), size, budget=1, checkpoint=path)
 
 

@@ -276,11 +276,11 @@ def test_methods_are_chosen_by_name_and_by_what_is_there(files: Files) -> None:
     bare = load_models(Files(files.weights))
     names, left_out = choose_methods("paper", None, bare)
     assert names == ["lcoms", "cdvae", "start", "random", "evolution"]
-    assert left_out[0] == "sl is left out: it needs --sl FOLDER."
+    assert left_out[0] == "sl is skipped: it needs --sl FOLDER."
     assert choose_methods("formula", ["random", "cdvae"], bare) == (["random"], [])
     with pytest.raises(ConfigError, match="there is no method 'bo'; choose from lcoms, sl, cdvae"):
         choose_methods("paper", ["bo"], bare)
-    with pytest.raises(ConfigError, match="method megnet-pso needs a trained model; give it by --megnet FILE"):
+    with pytest.raises(ConfigError, match="method megnet-pso needs a trained model; give it with --megnet FILE"):
         choose_methods("paper", ["megnet-pso"], bare)
     with pytest.raises(ConfigError, match="relaxations must be at least 1"):
         BenchmarkConfig(relaxations=0)

@@ -61,7 +61,7 @@ def test_other_options_are_refused_and_named(tmp_path: Path) -> None:
 def test_predictions_of_no_campaign_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "NaCl").mkdir()
     (tmp_path / "NaCl" / "results.json").write_text("{}")
-    with pytest.raises(ConfigError, match="of no campaign"):
+    with pytest.raises(ConfigError, match="belong to no campaign"):
         CampaignFolder(tmp_path, OPTIONS)
 
 
@@ -114,9 +114,9 @@ def test_another_version_is_said_once_and_kept(tmp_path: Path) -> None:
     for versions, said in (
         (("lcoms 1", "chgnet 2"), ""),
         (("lcoms 1", "chgnet 2"), ""),
-        (("lcoms 1", "chgnet 3"), "begun with chgnet 2 and goes on with chgnet 3"),
+        (("lcoms 1", "chgnet 3"), "started with chgnet 2 and goes on with chgnet 3"),
         (("lcoms 1", "chgnet 3"), ""),
-        (("lcoms 4", "chgnet 3"), "begun with lcoms 1 and goes on with lcoms 4"),
+        (("lcoms 4", "chgnet 3"), "started with lcoms 1 and goes on with lcoms 4"),
     ):
         with CampaignFolder(tmp_path, OPTIONS, versions) as folder:
             assert said in folder.changed

@@ -53,7 +53,7 @@ def test_a_real_server_answers_at_loopback_only(
     assert 'name="formula"' in answer
     assert server.effective_host == "127.0.0.1"
     output = capsys.readouterr()
-    assert output.out == f"Open http://127.0.0.1:{server.effective_port}/ in a browser; Ctrl-C ends it.\n"
+    assert output.out == f"Open http://127.0.0.1:{server.effective_port}/ in a browser; Ctrl-C stops the server.\n"
     assert output.err == ""
 
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_is_said_in_a_sentence(
 ) -> None:
     weights = ("--weights", str(tiny_weights))
     assert "there is no file" in complaint(capsys, "--no-relax", "--weights", str(tmp_path))
-    assert "cannot listen at nowhere.invalid:8060" in complaint(
+    assert "cannot listen on nowhere.invalid:8060" in complaint(
         capsys, "--no-relax", "--host", "nowhere.invalid", *weights
     )
     assert "nonsense" in complaint(capsys, "--oracle", "nonsense", *weights)
@@ -155,7 +155,7 @@ def test_what_cannot_be_is_said_in_a_sentence(
         taken.listen()
         port = str(taken.getsockname()[1])
         told = complaint(capsys, "--no-relax", "--port", port, *weights)
-    assert f"cannot listen at 127.0.0.1:{port}" in told
+    assert f"cannot listen on 127.0.0.1:{port}" in told
     assert "change --host or --port" in told
 
 

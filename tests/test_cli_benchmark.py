@@ -27,7 +27,7 @@ def test_run_and_report(tiny_weights: Path, tmp_path: Path, capsys: pytest.Captu
     wanted = ["--track", "paper", "--compounds", "NaCl", "--seeds", "1"]
     assert run([*arguments, *wanted]) == 0
     told = capsys.readouterr()
-    assert "track paper: sl is left out: it needs --sl FOLDER." in told.err
+    assert "track paper: sl is skipped: it needs --sl FOLDER." in told.err
     assert "5 new runs in" in told.out
     assert "0 were there, 5 were asked for." in told.out
     assert {row.method for row in read_rows([out])} == {"lcoms", "cdvae", "start", "random", "evolution"}
@@ -52,7 +52,7 @@ def test_starts_by_another_oracle_have_names_of_their_own(tiny_weights: Path, tm
     [
         (["run", "--track", "both"], "there is no track 'both'; choose paper or formula"),
         (["run", "--methods", "uspex"], "there is no method 'uspex'; choose from"),
-        (["run", "--methods", "megnet-pso"], "give it by --megnet FILE"),
+        (["run", "--methods", "megnet-pso"], "give it with --megnet FILE"),
         (["run", "--compounds", "XeF2"], "26 compounds hold no XeF2; choose from NaCl, CsCl"),
         (["sweep", "STORE", "--tau", "much"], "--tau much: write numbers separated by commas"),
         (["report", "NOWHERE"], "cannot be read; give a folder that lcoms benchmark run has written"),

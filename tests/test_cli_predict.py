@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_files_also_beside_others(predict, tmp_path
 
 BAD = {
     "Nacl": "did you mean NaCl?",
-    "H2O)": "closed that was not opened",
+    "H2O)": "a closing bracket has no opening one",
     "": "the formula is empty",
     "Na0": "a count of 0",
     "Xx2": "is not an element",
@@ -116,8 +116,11 @@ def test_fractions_are_predicted_as_an_ordered_formula_when_asked(predict, tmp_p
     code, _, complaints = predict("Na0.5Cl0.5", "Zn0.67Sr0.33O", "--ordered-approximation")
     assert code == 0
     assert complaints == [
-        "lcoms: Na0.5Cl0.5: NaCl stands for Na0.5Cl0.5 and is exactly it.",
-        "lcoms: Zn0.67Sr0.33O: SrZn2O3 stands for Zn0.67Sr0.33O and deviates by 0.003 (Zn 0.667 for 0.67).",
+        "lcoms: Na0.5Cl0.5: NaCl has the composition of Na0.5Cl0.5.",
+        (
+            "lcoms: Zn0.67Sr0.33O: SrZn2O3 is the ordered approximation of Zn0.67Sr0.33O, off by 0.003 "
+            "(Zn 0.667 for 0.67)."
+        ),
     ]
     assert results(tmp_path, "NaCl")["formula"] == "NaCl"
     assert results(tmp_path, "SrZn2O3")["formula"] == "SrZn2O3"
@@ -147,7 +150,11 @@ def test_formula_units_are_kept_to(predict, tmp_path: Path) -> None:
     assert {entry["proposal"]["formula_units"] for entry in results(tmp_path, "NaCl")["candidates"]} == {2}
     assert predict("NaCl", "--formula-units", "1-3")[0] == 0
     assert results(tmp_path, "NaCl")["spec"]["search"]["formula_units"] == [1, 3]
-    for text, complaint in (("two", "'two' makes no sense"), ("4-1", "make no range"), ("0", "make no range")):
+    for text, complaint in (
+        ("two", "'two' is not a number or a range"),
+        ("4-1", "are not a range"),
+        ("0", "are not a range"),
+    ):
         code, _, complaints = predict("NaCl", "--formula-units", text)
         assert code == 2
         assert len(complaints) == 1
@@ -221,7 +228,7 @@ def test_formulas_without_any_crystal_are_named(
     found, output, complaints = predict("NaCl", "--no-symmetry")
     assert found == code
     if answer is None:
-        assert complaints == ["lcoms: NaCl: no valid crystal came out of 4 proposals."]
+        assert complaints == ["lcoms: NaCl: none of 4 proposals gave a valid crystal."]
         assert "Next:" not in output
     else:
         assert "Fm-3m (225)" in output
@@ -275,7 +282,7 @@ def test_a_committee_ranks_with_the_model_that_relaxed(predict, tmp_path: Path) 
     content = results(tmp_path, "NaCl")
     assert content["ranked_by"] == ["analytic", "toy_oracles:Springs", "toy_oracles:Slow"]
     assert len(content["candidates"][0]["relaxation"]["committee_energies_per_atom"]) == 2
-    assert "by the mean of analytic and toy_oracles:Springs and toy_oracles:Slow" in " ".join(out.split())
+    assert "the mean of analytic and toy_oracles:Springs and toy_oracles:Slow" in " ".join(out.split())
     assert predict("NaCl", *options, "--committee", "none")[0] == 0
     assert results(tmp_path, "NaCl")["ranked_by"] == ["analytic"]
 
@@ -294,7 +301,7 @@ def test_a_committee_ranks_with_the_model_that_relaxed(predict, tmp_path: Path) 
 def test_options_of_the_relaxation_are_refused_without_it(option: tuple[str, str], predict, tmp_path: Path) -> None:
     code, output, complaints = predict("NaCl", *option, "--no-relax")
     name = option[0].removeprefix("--").replace("-", "_")
-    sentence = f"lcoms: {name} has no effect without relaxation; leave it out, or relax."
+    sentence = f"lcoms: {name} has no effect without relaxation; omit it, or relax."
     assert (code, output, complaints) == (2, "", [sentence])
     assert not (tmp_path / "results").exists()
 
@@ -327,7 +334,7 @@ def test_a_run_is_repeated_from_its_results(tiny_weights: Path, tmp_path: Path, 
     capsys.readouterr()
     for beside in (("--seed", "6"), ("--effort", "fast"), ("--no-relax",)):
         assert run(["predict", "NaCl", "--spec", file, *beside, "--weights", str(tiny_weights)]) == 2
-        assert "--spec says everything about the search" in capsys.readouterr().err
+        assert "--spec already sets all search options" in capsys.readouterr().err
     (tmp_path / "bad.toml").write_text("[search]\nn_startz = 3\n")
     assert run(["predict", "NaCl", "--spec", str(tmp_path / "bad.toml"), "--weights", str(tiny_weights)]) == 2
     assert "did you mean search.n_starts" in capsys.readouterr().err
@@ -350,8 +357,8 @@ def test_energies_above_the_hull(predict, tmp_path: Path) -> None:
     assert results(tmp_path, "NaCl")["candidates"][0]["relaxation"]["e_above_hull"] is None
     for wrong, sentence in (
         (("--hull", str(tmp_path / "none.json"), "--relax", "--oracle", "analytic"), "none.json"),
-        (("--hull", "predicted", "--no-relax"), "a hull needs relaxed energies"),
-        (("--hull", str(tmp_path / "phases.json"), "--no-relax"), "a hull needs relaxed energies"),
+        (("--hull", "predicted", "--no-relax"), "the hull needs relaxed energies"),
+        (("--hull", str(tmp_path / "phases.json"), "--no-relax"), "the hull needs relaxed energies"),
     ):
         code, _, complaints = predict("NaCl", *wrong)
         assert code == 2

@@ -140,7 +140,7 @@ def test_one_command_leads_from_the_data_to_the_tables_and_goes_on_where_it_stop
     assert capsys.readouterr().out.count("done before") == 6
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert run([*arguments, "--steps", "3"]) == 2
-    assert "is of another run (steps" in capsys.readouterr().err.replace("\n", " ")
+    assert "belongs to another run (steps" in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize("preset", ["paper", "fast"])

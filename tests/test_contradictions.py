@@ -50,11 +50,11 @@ CASES = {
     ),
     "a cell with other formula units": (
         ["--cell", "4.0 4.0 4.0 60 60 60", "--formula-units", "6"],
-        "does not have 6 formula units in its primitive cell",
+        "does not hold 6 formula units",
     ),
     "a cell against the volume": (["--cell", CUBE, "--volume", "72", *NARROW], "2.49 formula units .* --volume"),
     "a cell against the density": (["--cell", CUBE, "--density", "1.35", *NARROW], "2.50 formula units .* --density"),
-    "volume and density": (["--volume", "45", "--density", "2.1"], "say the same"),
+    "volume and density": (["--volume", "45", "--density", "2.1"], "are equivalent"),
     "an absurd volume": (["--volume", "1"], "is not possible in a crystal"),
     "an absurd density": (["--density", "400"], "is not possible in a crystal"),
     "a negative volume": (["--volume", "-45"], "volume must be positive"),

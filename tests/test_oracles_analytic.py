@@ -74,7 +74,7 @@ def test_hopeless_crystals_get_a_reason_and_the_others_their_numbers() -> None:
     alone = Crystal(np.eye(3) * 40, np.zeros((1, 3)), np.array([11]))
     results = ORACLE.evaluate([on_top, rock_salt(), dense, alone])
     assert [result.ok for result in results] == [False, True, False, True]
-    assert "same place" in results[0].status
+    assert "same position" in results[0].status
     assert "cubic angstrom per atom" in results[2].status
     assert results[0].forces.shape == (2, 3)
     assert results[1].energy == ORACLE.evaluate([rock_salt()])[0].energy

@@ -65,7 +65,7 @@ def test_a_run_that_breaks_off_costs_one_crystal(stand_in: Path) -> None:
     results = GpawOracle(GpawConfig()).evaluate([rock_salt(a) for a in sizes])
     assert [result.ok for result in results] == [True, False, False, True, False, True]
     assert results[1].status == "GPAW: no convergence"
-    assert results[2].status == "GPAW broke off with code 3: MemoryError: too many plane waves"
+    assert results[2].status == "GPAW stopped with code 3: MemoryError: too many plane waves"
     assert [result.energy for result in results if result.ok] == [5.5, 5.6, 5.7]
 
 

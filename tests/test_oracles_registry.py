@@ -88,7 +88,7 @@ def test_an_oracle_of_ones_own_takes_the_name_it_was_called_by(module: str) -> N
     ("ending", "sentence"),
     [
         ("broken", "cannot be made: RuntimeError: no licence$"),
-        ("NUMBER", "is neither an ASE calculator nor an energy oracle"),
+        ("NUMBER", "is neither an ASE calculator nor an energy model"),
         ("missing", "has no attribute 'missing'"),
         ("factory?scal=2", "cannot be made: TypeError: .*unexpected keyword argument 'scal'"),
     ],

@@ -152,7 +152,7 @@ def test_a_measured_pattern_is_there_with_its_fit() -> None:
 
 def test_the_known_composition_is_told_honestly() -> None:
     told = Page(page_html(salt(), overlap_of(salt(), n_same=3))).text
-    assert "hold 3 crystals of NaCl itself, so this answer may be remembered rather than found." in told
+    assert "hold 3 crystals of NaCl itself, so this answer may be recalled rather than predicted." in told
     left_out = salt(spec=salt().spec.with_options({"search": {"exclude_same": True}}))
     told = Page(page_html(left_out, overlap_of(left_out, n_same=1))).text
     assert "hold 1 crystal of NaCl itself; none was used as a template, but the weights were trained on them." in told
@@ -273,7 +273,7 @@ def test_a_page_of_several_formulas_has_a_section_and_the_drawings_of_each(
         "title-NaCl", "title-SrTiO3", "title-NaCl"
     ]  # fmt: skip
     assert list(json.loads(page.scripts[0])) == ["NaCl/1", "NaCl/2", "NaCl/3", "SrTiO3/1"]
-    assert "No valid crystal came out of 48 proposals." in page.text
+    assert "None of 48 proposals gave a valid crystal." in page.text
     assert page.having("aria-sort") == ["ascending"] * 3
 
 

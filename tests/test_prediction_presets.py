@@ -108,7 +108,7 @@ def test_without_relaxation_nothing_of_it_is_left() -> None:
 )
 def test_options_without_effect_are_refused(option: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     (name,) = option
-    with pytest.raises(ConfigError, match=f"{name} has no effect without relaxation; leave it out, or relax."):
+    with pytest.raises(ConfigError, match=f"{name} has no effect without relaxation; omit it, or relax."):
         spec_for(Options(relax=False, **option))
     assert spec_for(Options(relax=True, **option)).relaxation is not None
     monkeypatch.setattr(model_options, "find_spec", lambda _name: None)

@@ -94,9 +94,13 @@ def test_the_results_of_a_run_repeat_it_exactly(tiny_weights: Path, tmp_path: Pa
         ("spec.json", '{"spec": 3}', "holds no specification"),
         ("spec.json", '{"search": {"n_startz": 3}}', "search.n_startz; did you mean search.n_starts?"),
         ("spec.json", '{"search": {"n_starts": "many"}}', "search.n_starts: expected a whole number, not 'many'"),
-        ("spec.toml", "[search]\nsubstituted = 2\n", "a share of the templates, from 0 to 1, not 2"),
+        ("spec.toml", "[search]\nsubstituted = 2\n", "a fraction of the templates, from 0 to 1, not 2"),
         ("spec.toml", "[relaxation]\nfmax = 0\n", "fmax must be positive, not 0"),
-        ("spec.json", '{"relaxation": null, "ranking": {"committee": ["x"]}}', "a committee ranks relaxed crystals"),
+        (
+            "spec.json",
+            '{"relaxation": null, "ranking": {"committee": ["x"]}}',
+            "a committee ranks only relaxed crystals",
+        ),
     ],
 )
 def test_what_is_no_specification_is_one_sentence(
@@ -123,7 +127,7 @@ def test_options_that_make_no_sense_are_refused() -> None:
             with_search(**{name: 0})
     with pytest.raises(ConfigError, match="steps must be zero or positive, not -1"):
         with_search(steps=-1)
-    for units, sentence in (((4, 1), "4-1 make no range"), ((0, 2), "0-2 make no range")):
+    for units, sentence in (((4, 1), "4-1 are not a range"), ((0, 2), "0-2 are not a range")):
         with pytest.raises(ConfigError, match=sentence):
             with_search(formula_units=units)
     with pytest.raises(ConfigError, match="max_atoms must be at least 1"):

@@ -97,7 +97,7 @@ def test_cells_show_the_angles_that_their_system_leaves_free() -> None:
 
 def test_sentences_say_what_failed_and_how_sure_the_answer_is() -> None:
     made = prediction(Candidate.of_decoded(decoded_of(rock_salt())), relaxed=True)
-    none = "No probability is stated: none was fitted for these options and energy models."
+    none = "No probability is stated: it has not been calibrated for these options and energy models."
     assert sentences(made) == [none]
     sure = (replace(made.candidates[0], probability=0.834),)
     assert sentences(replace(made, failures=("candidate 2: exploded",), candidates=sure)) == [
@@ -116,7 +116,9 @@ def test_it_is_said_where_the_first_candidate_lies_above_the_hull() -> None:
         return next(sentence for sentence in sentences(judged) if "the hull" in sentence)
 
     assert said(HullPlace(0.02, ALONE)).endswith("0.020 eV/atom above the hull of known phases: NaCl (mp-1).")
-    assert said(HullPlace(-0.001, ALONE)) == "Rank 1 lies on the hull of known phases, to 0.001 eV/atom: NaCl (mp-1)."
+    assert (
+        said(HullPlace(-0.001, ALONE)) == "Rank 1 lies on the hull of known phases, within 0.001 eV/atom: NaCl (mp-1)."
+    )
     below = (
         "below the hull of known phases: 0.50 Na + 0.50 Cl (shares of the atoms). "
         "None of them has this composition and an energy as low."

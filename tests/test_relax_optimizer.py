@@ -140,7 +140,7 @@ def test_a_start_without_sense_is_not_evaluated() -> None:
 def test_wrong_forces_end_in_a_status_not_in_a_loop() -> None:
     result = relax(shaken(rock_salt(4.9), 0.1), RelaxConfig(fmax=1e-3), Lies())
     assert result.status is Status.STEP_LIMIT
-    assert "falls no further" in result.reason
+    assert "decreases no further" in result.reason
     assert result.n_steps < 100
 
 

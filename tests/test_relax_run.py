@@ -168,7 +168,7 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     with Checkpoint(path, "analytic", CONFIG), pytest.raises(ConfigError, match="in use"):
         relax_crystals([rock_salt()], "analytic", CONFIG, checkpoint=path)
     path.write_text("what is this\n")
-    with pytest.raises(DataError, match="line 1, begins no file of this kind"):
+    with pytest.raises(DataError, match="line 1, is not the start of a file of this kind"):
         relax_crystals([rock_salt()], "analytic", CONFIG, checkpoint=path)
 
 

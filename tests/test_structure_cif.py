@@ -141,10 +141,10 @@ def test_a_stated_origin_counts_whatever_the_atoms_look_like(ending: str) -> Non
         (cif(MGO, name("F foo") + number(225)), Topic.SYMMETRY, "'F foo' is not understood"),
         (cif(MGO, FM3M, (4.21, 4.21, 4.23, 90, 90, 90)), Topic.SYMMETRY, "departs from the symmetry of F m -3 m"),
         (cif(MGO, FM3M + "_chemical_formula_sum 'H2 Mg O'\n"), Topic.FORMULA, "the formula sum H2 O Mg differs"),
-        (cif(MGO, FM3M + "_chemical_formula_sum 'Mg O'\n_cell_formula_units_Z 3\n"), Topic.FORMULA, "where Z = 3"),
-        (cif(MGO, FM3M + "_cell_volume 80\n"), Topic.CELL, "where 80 is stated"),
+        (cif(MGO, FM3M + "_chemical_formula_sum 'Mg O'\n_cell_formula_units_Z 3\n"), Topic.FORMULA, "states Z = 3"),
+        (cif(MGO, FM3M + "_cell_volume 80\n"), Topic.CELL, "but the file states 80"),
         (cif((MGO[0] + " 1.02(3)", MGO[1] + " 1"), FM3M, columns=OCCUPIED), Topic.OCCUPANCY, "occupancy 1.02"),
-        (cif((MGO[0], "Mg2 Mg 0 0 0", MGO[1]), P1), Topic.MERGED, "listed more than once count once: Mg2"),
+        (cif((MGO[0], "Mg2 Mg 0 0 0", MGO[1]), P1), Topic.MERGED, "listed more than once are counted once: Mg2"),
         (cif(("Mg1 Mg 0 0 0.0004", MGO[1])), Topic.MOVED, "1 site moved onto special positions, Mg1 by 0.0017"),
         (cif((*MGO, "H1 D .25 .25 .25")), Topic.ELEMENT, "D is read as H"),
         (cif(("MG1 MG 0 0 0", MGO[1])), Topic.ELEMENT, "MG is read as Mg"),
@@ -153,7 +153,7 @@ def test_a_stated_origin_counts_whatever_the_atoms_look_like(ending: str) -> Non
          "dummy sites are left out: C1"),
         (cif(MGO, FM3M, (421, 421, 421, 90, 90, 90)), Topic.CELL, "check the units of the cell"),
         (cif(("Mg1 Mg 0 0 0 8", "O1 O .5 .5 .5 4"), columns=f"{COLUMNS} symmetry_multiplicity"), Topic.SYMMETRY,
-         "site Mg1 gives 4 atoms, where a multiplicity of 8 is stated"),
+         "site Mg1 gives 4 atoms, but the file states a multiplicity of 8"),
         (cif(MGO, operations("x,y,z", "-x,-y,-z") + "loop_\n_space_group_symop_operation_xyz\nx,y,z\n"), Topic.SYMMETRY,
          "two lists of operations contradict one another"),
         (cif(BI2TE3, name("R -3 m :H"), RHOMBOHEDRAL), Topic.SYMMETRY, "the cell does not fit R -3 m:H, which"),
@@ -229,7 +229,7 @@ def test_the_formula_sum_decides_what_a_label_means() -> None:
 
 def test_one_element_in_two_states_fills_a_site() -> None:
     sites = ("Fe1 Fe2+ 0 0 0 0.33", "Fe2 Fe3+ 0 0 0 0.67", "O1 O2- .5 .5 .5 .")
-    assert "put together" in assert_read(cif(sites, columns=OCCUPIED), "Fe4O4", 225).warnings[0]
+    assert "merged" in assert_read(cif(sites, columns=OCCUPIED), "Fe4O4", 225).warnings[0]
 
 
 @pytest.mark.parametrize("value", [".", "?"])

@@ -50,18 +50,18 @@ def test_formulas(formula: str, counts: dict[int, int]) -> None:
         ("(nacl", "'(nacl': cannot read 'nacl'; type a formula such as SrTiO3 or Ca(OH)2."),
         ("no" * 30, f"'{'no' * 30}': cannot read '{'no' * 30}'; type a formula such as SrTiO3 or Ca(OH)2."),
         ("Xx2O", "'Xx2O': Xx is not an element; check the spelling and the capitals."),
-        ("H2O)", "'H2O)': a bracket is closed that was not opened."),
-        ("Ca(OH]2", "'Ca(OH]2': a bracket is closed that was not opened."),
-        ("(H2O", "'(H2O': a bracket is opened and not closed."),
+        ("H2O)", "'H2O)': a closing bracket has no opening one."),
+        ("Ca(OH]2", "'Ca(OH]2': a closing bracket has no opening one."),
+        ("(H2O", "'(H2O': an opening bracket has no closing one."),
         ("", "the formula is empty: type one such as NaCl."),
         (" \t", "the formula is empty: type one such as NaCl."),
         ("()", "'()' holds no element; type one such as NaCl."),
-        ("Na0", "'Na0': a count of 0 makes no sense; leave the element out."),
+        ("Na0", "'Na0': a count of 0 is not possible; omit the element."),
         (
             "Na0.5Cl",
             (
-                "'Na0.5Cl' has fractional counts, and an ordered crystal needs whole ones; NaCl2 stands for Na0.5Cl "
-                "and is exactly it. Type NaCl2, or use --ordered-approximation."
+                "'Na0.5Cl' has fractional counts, and an ordered crystal needs integers; NaCl2 has the composition "
+                "of Na0.5Cl. Type NaCl2, or use --ordered-approximation."
             ),
         ),
         ("NaCl+", "'NaCl+': charges are not part of a formula, since a crystal is neutral; type NaCl."),

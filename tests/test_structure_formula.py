@@ -62,10 +62,13 @@ def test_deuterium_is_read_as_hydrogen_and_said(caplog: pytest.LogCaptureFixture
         ("iron", "is a name, not a formula; did you mean Fe?"),
         ("Iron", "is a name, not a formula; did you mean Fe?"),
         ("quartz", "did you mean SiO2?"),
-        ("Li0.5CoO2", "LiCo2O4 stands for Li0.5CoO2 and is exactly it. Type LiCo2O4, or use --ordered-approximation."),
-        ("La0.7Sr0.3MnO3", "SrLa2Mn3O9 stands for La0.7Sr0.3MnO3 and deviates by 0.033 (La 0.667 for 0.7)."),
+        ("Li0.5CoO2", "LiCo2O4 has the composition of Li0.5CoO2. Type LiCo2O4, or use --ordered-approximation."),
+        (
+            "La0.7Sr0.3MnO3",
+            "SrLa2Mn3O9 is the ordered approximation of La0.7Sr0.3MnO3, off by 0.033 (La 0.667 for 0.7).",
+        ),
         ("CuSO4·", "a part of it is empty"),
-        ("NaCl.", "a dot stands where a count should be"),
+        ("NaCl.", "there is a dot where a count should be"),
     ],
 )
 def test_what_is_no_formula_gets_a_sentence(text: str, said: str) -> None:

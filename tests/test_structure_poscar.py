@@ -79,8 +79,8 @@ def test_flags_of_selective_dynamics_are_said() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (poscar(scale="4.21 -4.21 4.21", cell=UNIT), "makes no cell"),
-        (poscar(scale="0"), "makes no cell"),
+        (poscar(scale="4.21 -4.21 4.21", cell=UNIT), "gives no cell"),
+        (poscar(scale="0"), "gives no cell"),
         (poscar(scale="1.0 2.0"), "one scale or three, not '1.0 2.0'"),
         (poscar(symbols="Mg Qq\n"), "Qq on line 6 is not an element symbol"),
         (poscar(symbols="Mg O H\n"), "line 6 has 3 symbols and line 7 2 counts"),

@@ -51,5 +51,5 @@ def test_a_lattice_without_niggli_cell_is_one_sentence(monkeypatch: pytest.Monke
         raise ValueError("can't find niggli")
 
     monkeypatch.setattr("lcoms.structure.matching.niggli_cell", fails)
-    with pytest.raises(CrystalError, match=r"NaCl: no Niggli cell is found"):
+    with pytest.raises(CrystalError, match=r"NaCl: no Niggli cell was found"):
         reduced_cell(made_crystals()[12])

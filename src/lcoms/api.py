@@ -165,7 +165,7 @@ def predict(
         prototypes=_types(prototype), exclude_prototypes=_types(exclude_prototype), seed=seed,
     )  # fmt: skip
     if spec is not None and options != Options():
-        raise ConfigError("spec says everything; change it with spec.with_options, or leave the other options out.")
+        raise ConfigError("spec contains all options; change it with spec.with_options, or omit the other options.")
     chosen = spec_for(options) if spec is None else spec
     predictor = _loaded(chosen, weights, processes, threads, device)
     _check(composition, predictor)

@@ -14,7 +14,7 @@ from lcoms.core.machine import release_memory
 
 KEPT = 20  # finished runs that can still be viewed
 MOST_WAITING = 20
-UNEXPECTED = "something went wrong inside lcoms; the terminal it runs in tells more."
+UNEXPECTED = "lcoms failed unexpectedly; the terminal it runs in shows details."
 CANCELLED = "cancelled."
 log = logging.getLogger(__name__)
 

@@ -119,7 +119,7 @@ def read_form(form: Mapping[str, str], settings: Settings) -> Order:
     if len(names) > MOST_PHASES:
         raise ConfigError(f"at most {MOST_PHASES} further phases are allowed, not {len(names)}.")
     if names and spec.relaxation is None:
-        raise ConfigError("a hull needs relaxed energies; start lcoms app with --relax.")
+        raise ConfigError("the hull needs relaxed energies; start lcoms app with --relax.")
     phases = tuple(dict.fromkeys(_composition(name) for name in names))
     order = Order(composition, predictor, tuple(phase for phase in phases if phase != composition))
     for one in (composition, *order.phases):
@@ -135,7 +135,7 @@ def _composition(formula: str) -> Composition:
 
 def _progress(desk: Desk, run: Run) -> str:
     ahead = desk.ahead(run)
-    return f"queued, {ahead} before it" if ahead else run.progress
+    return f"queued, {ahead} ahead" if ahead else run.progress
 
 
 def _form(desk: Desk, settings: Settings, values: Mapping[str, str], complaint: str) -> str:
@@ -194,10 +194,10 @@ def _guarded(response: Response) -> Response:
 
 def _http_error(error: HTTPException) -> tuple[str, int]:
     sentences = {
-        400: "this address or request is not one that lcoms answers to.",
-        401: "this page is kept for those who have its whole address, which lcoms app printed in its terminal.",
-        403: "a page of another site may not ask for predictions.",
-        404: "there is no such page; results are kept only as long as lcoms app runs, the last few of them.",
+        400: "lcoms does not answer this address or request.",
+        401: "this page needs its full address, which lcoms app printed in its terminal.",
+        403: "pages of other sites may not request predictions.",
+        404: "there is no such page; lcoms app keeps only the last few results, and only while it runs.",
         413: "the form is too long.",
     }
     code = error.code or 500

@@ -331,9 +331,9 @@ def choose_methods(track: Track, names: list[str] | None, models: Models) -> tup
             continue
         missing = [model for model in method.models if model not in models.facts]
         if missing and names:
-            raise ConfigError(f"method {name} needs a trained model; give it by {_OPTIONS[missing[0]]}.")
+            raise ConfigError(f"method {name} needs a trained model; give it with {_OPTIONS[missing[0]]}.")
         if missing:
-            left_out.append(f"{name} is left out: it needs {_OPTIONS[missing[0]]}.")
+            left_out.append(f"{name} is skipped: it needs {_OPTIONS[missing[0]]}.")
         else:
             chosen.append(name)
     return chosen, left_out

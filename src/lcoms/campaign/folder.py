@@ -166,16 +166,18 @@ class CampaignFolder(Closing):
         path = self.path / CAMPAIGN
         if not path.exists():
             if any(self.path.glob(f"*/{RESULTS}")):
-                raise ConfigError(f"{self.path} holds predictions that are of no campaign; choose another --out.")
+                raise ConfigError(f"{self.path} holds predictions that belong to no campaign; choose another --out.")
             self._store({"lcoms_campaign": VERSION, "lcoms_version": __version__, "versions": [versions], **identity})
         try:
             found = parse_json(path.read_text(encoding="utf-8"))
             version = found["lcoms_campaign"]
             theirs = {name: found[name] for name in identity}
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path} is damaged or no campaign's; choose another folder with --out.") from error
+            raise ConfigError(
+                f"{path} is damaged or belongs to no campaign; choose another folder with --out."
+            ) from error
         if version != VERSION:
-            raise ConfigError(f"{path} is of another version of lcoms; choose another folder with --out.")
+            raise ConfigError(f"{path} was written by another version of lcoms; choose another folder with --out.")
         if theirs != identity:
             raise ConfigError(
                 f"{self.path} holds a campaign with other options ({'; '.join(differences(theirs, identity))}); give "
@@ -194,8 +196,8 @@ class CampaignFolder(Closing):
         before = ", ".join(str(one) for one in last if one not in versions)
         now = ", ".join(one for one in versions if one not in last)
         return (
-            f"this campaign was begun with {before or 'less'} and goes on with {now or 'less'}; what is finished stays "
-            "as it is, so that results may differ from one formula to the next."
+            f"this campaign was started with {before or 'less'} and goes on with {now or 'less'}; finished "
+            "predictions are kept, so results may differ between formulas."
         )
 
     def _store(self, content: Mapping[str, Any]) -> None:

@@ -118,7 +118,8 @@ def _prepared(plan: Plan) -> Predictor:
     if bundle.digest != plan.digest:
         where = "in the package" if plan.weights is None else f"in {plan.weights}"
         raise WeightsError(
-            f"a worker has other weights {where} ({bundle.digest}) than the campaign ({plan.digest}); copy them there."
+            f"a worker has other weights {where} ({bundle.digest}) than the campaign ({plan.digest}); "
+            "copy those of the campaign there."
         )
     return Predictor(bundle, plan.spec, processes=1)
 

@@ -16,8 +16,8 @@ from lcoms.core.pool import WorkerDiedError
 AHEAD = 2  # formulas submitted per worker, so that none is idle
 PATIENCE = 5.0  # seconds after which the number of workers is checked again
 DIED = (
-    f"the process that predicted it was killed {ATTEMPTS} times, perhaps for want of memory; it is tried again when "
-    "the campaign is resumed."
+    f"the process that predicted it was killed {ATTEMPTS} times, perhaps because memory ran out; it is retried "
+    "when the campaign is resumed."
 )
 
 

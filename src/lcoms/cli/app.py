@@ -75,7 +75,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except (OSError, UnicodeError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise ConfigError(f"cannot listen at {host}:{port} ({reason}); change --host or --port.") from error
+        raise ConfigError(f"cannot listen on {host}:{port} ({reason}); change --host or --port.") from error
 
 
 def _names(host: str, further: list[str]) -> tuple[str, ...]:
@@ -109,9 +109,11 @@ def _serve(made: object, host: str, listener: socket.socket, token: str | None) 
     )  # fmt: skip
     name = "localhost" if ":" in host else host  # an IPv6 address is no name that the page answers to
     secret = "" if token is None else f"?token={token}"
-    typer.echo(f"Open http://{name}:{listener.getsockname()[1]}/{secret} in a browser; Ctrl-C ends it.")
+    typer.echo(f"Open http://{name}:{listener.getsockname()[1]}/{secret} in a browser; Ctrl-C stops the server.")
     if token is not None:
-        typer.echo(f"Anyone with this address can use the page; another name of this machine may replace {name}.")
+        typer.echo(
+            f"Anyone with this address can use the page; {name} may be replaced by another name of this machine."
+        )
     try:
         server.run()
     finally:

@@ -47,7 +47,7 @@ def campaign(
 ) -> None:
     """Predict thousands of formulas. Each is saved as soon as it is finished; the same command resumes the campaign."""
     if processes is not None and scheduler is not None:
-        raise ConfigError("--processes and --scheduler exclude each other; the cluster has its own workers.")
+        raise ConfigError("--processes and --scheduler exclude each other; a cluster has its own workers.")
     known = _read(formulas, ordered=ordered_approximation)
     if not summary:
         from lcoms.campaign.plan import Plan
@@ -73,7 +73,7 @@ def _read(file: Path, *, ordered: bool) -> dict[str, str]:
         except FormulaError as error:
             known[text] = str(error)
     if not known:
-        raise FormulaError(f"{file} holds no formula; write one a line, such as NaCl.")
+        raise FormulaError(f"{file} holds no formula; write one per line, such as NaCl.")
     return known
 
 

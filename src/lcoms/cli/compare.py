@@ -52,7 +52,7 @@ def _print(paths: tuple[Path, Path], crystals: tuple[Crystal, Crystal], found: C
             f"{volume:.3f} cubic angstrom/atom"
         )
     if not found.same_composition:
-        typer.echo("different compositions: they cannot match.")
+        typer.echo("different compositions; they cannot match.")
         return
     how = "strictly" if found.strict else "loosely, not strictly" if found.loose else "not"
     typer.echo(f"match: {how} (pymatgen's StructureMatcher)")
@@ -61,11 +61,13 @@ def _print(paths: tuple[Path, Path], crystals: tuple[Crystal, Crystal], found: C
     volume = found.volume_per_atom[1] / found.volume_per_atom[0] - 1
     typer.echo(f"volume per atom {volume:+.2%}; space groups {'alike' if found.same_space_group else 'differ'}")
     if found.mapping:
-        typer.echo("atoms, counted from 1, of the first and the second, and how far apart in angstrom:")
+        typer.echo(
+            "pairs of atoms (numbered from 1) of the first and the second crystal, and their distance in angstrom:"
+        )
         for pair in found.mapping:
             typer.echo(f"  {pair.symbol:<2} {pair.first:>4} {pair.second:>4}  {pair.distance:.4f}")
     elif found.rms is not None:
-        typer.echo("no atom by atom mapping: neither cell is a multiple of the other.")
+        typer.echo("no mapping of atoms: neither cell is a multiple of the other.")
 
 
 def _to_json(paths: tuple[Path, Path], crystals: tuple[Crystal, Crystal], found: Comparison) -> str:

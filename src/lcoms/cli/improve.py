@@ -99,6 +99,6 @@ def improve(
 
 def _line(one: Round) -> str:
     return (
-        f"{one.relaxed:>4} relaxed, {one.distinct} distinct, lowest {one.lowest:.4f} eV/atom; the surrogate's error on "
-        f"their differences {one.error_before:.3f}, after the fit {one.error_after:.3f} eV/atom"
+        f"{one.relaxed:>4} relaxed, {one.distinct} distinct, lowest {one.lowest:.4f} eV/atom; error of the surrogate "
+        f"in their energy differences {one.error_before:.3f}, after the fit {one.error_after:.3f} eV/atom"
     )

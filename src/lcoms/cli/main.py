@@ -178,12 +178,12 @@ def _system_sentence(error: Exception) -> str:
     """What the system would not do, with what can be done; empty for other errors."""
     if is_want(error) and not (isinstance(error, OSError) and error.errno in (*NO_ROOM, *NO_ENTRY)):
         reason = (str(error).strip() or "memory").splitlines()[0]
-        return f"the machine has not enough memory or open files for this ({reason}); {WANT}."
+        return f"not enough memory or open files ({reason}); {WANT}."
     if not isinstance(error, OSError) or (error.filename is None and error.errno not in (*NO_ROOM, *NO_ENTRY)):
         return ""
     reason = (os.strerror(error.errno) if error.errno is not None else str(error)).lower()
     if error.errno in NO_ROOM:
-        reason += "; make room and type the same again, or write to another place"
+        reason += "; free space and repeat the command, or write to another place"
     return f"{error.filename}: {reason}." if error.filename is not None else f"a file cannot be used: {reason}."
 
 
@@ -196,7 +196,7 @@ def _usage_error(error: typer.TyperException) -> int:
     message = message.rstrip(". ").replace(". Did you mean", "; did you mean")
     message = message[:1].lower() + message[1:]
     path = context.command_path if context is not None else "lcoms"
-    return _fail(message if message.endswith("?") else f"{message}; type {path} --help to see what there is.")
+    return _fail(message if message.endswith("?") else f"{message}; type {path} --help for the choices.")
 
 
 def _fail(sentence: str, code: int = EXIT_USER_ERROR) -> int:

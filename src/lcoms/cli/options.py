@@ -170,7 +170,7 @@ def spec_of(options: Options, spec: Path | None = None) -> PredictionSpec:
     if spec is None:
         return spec_for(options)
     if options != Options():
-        raise ConfigError("--spec says everything about the search; leave the other options of it out.")
+        raise ConfigError("--spec already sets all search options; omit the other ones.")
     return read_spec(spec)
 
 

@@ -33,9 +33,9 @@ PREDICTED = "predicted"
 STAR_NOTE = " *: total energy, as the energy model has no reference for an element."
 DECODED_NOTE = "Energies are formation energies predicted by the surrogate, not by DFT."
 PRESSURE_NOTE = "H: enthalpies at {pressure:g} GPa after relaxation with {oracle}, eV/atom."
-RELAXED_NOTE = "Formation energies after relaxation with {oracle}, eV/atom{before}."
-BEFORE_NOTE = ", and the surrogate's before it"
-MEAN_NOTE = " `above` is by the mean of {models}."
+RELAXED_NOTE = "Formation energies in eV/atom, after relaxation with {oracle}{before}."
+BEFORE_NOTE = "; `surrogate`: before relaxation"
+MEAN_NOTE = " `above` is the mean of {models}."
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _is_there(composition: Composition, predictor: Predictor, run: Run, console:
     there = is_finished(run.output.folder, composition, run.spec, predictor.bundle.digest)
     if there:
         name, folder = composition.reduced_formula, run.output.folder / composition.reduced_formula
-        text = f"{name}: {folder} holds this prediction already; --overwrite makes it anew."
+        text = f"{name}: {folder} already holds this prediction; --overwrite repeats it."
         console.print(text, soft_wrap=True, markup=False, highlight=False)
     return there
 
@@ -263,7 +263,7 @@ def _print(prediction: Prediction, console: Console) -> None:
 def _complain_of_missing(composition: Composition, hull: Hull) -> None:
     if lacking := hull.missing(composition):
         name = composition.reduced_formula
-        complain(f"{name}: no hull without a phase of {' and '.join(lacking)}; add one to --hull.")
+        complain(f"{name}: the hull needs a phase of {' and '.join(lacking)}; add one to --hull.")
 
 
 def _predict_one(
@@ -296,7 +296,7 @@ def _said(progress: Progress) -> None:
 def _what_became(prediction: Prediction) -> str:
     """Counts of what was decoded, dropped and relaxed."""
     one = prediction.decoded
-    dropped = f"{one.n_invalid} decoded to no crystal, {one.n_too_close} with atoms too close, "
+    dropped = f"{one.n_invalid} without a valid crystal, {one.n_too_close} with atoms too close, "
     return (
         f"{prediction.composition.reduced_formula}: {one.n_proposals} latents, {dropped}{prediction.n_duplicates} "
         f"duplicates; {prediction.n_relaxations} relaxed with {prediction.n_oracle_calls} evaluations."

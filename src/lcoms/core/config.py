@@ -92,7 +92,7 @@ def read_range(text: str, option: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"\s*(\d{1,3})\s*(?:-\s*(\d{1,3})\s*)?", text)
     if found is None:
-        raise ConfigError(f"{option} {text!r} makes no sense; write 2 or 1-4.")
+        raise ConfigError(f"{option} {text!r} is not a number or a range; write 2 or 1-4.")
     low = int(found.group(1))
     return low, int(found.group(2) or low)
 

@@ -96,10 +96,12 @@ class Journal(Closing, Generic[T]):
             found = parse_json(lines[0])
             theirs = {name: found[name] for name in ours}
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise DataError(f"{self._path}, line 1, begins no file of this kind; move the file away.") from error
+            raise DataError(
+                f"{self._path}, line 1, is not the start of a file of this kind; move the file away."
+            ) from error
         if theirs != ours:
             told = "; ".join(differences(theirs, ours))
-            raise ConfigError(f"{self._path} is of another run ({told}); name another place, or delete it.")
+            raise ConfigError(f"{self._path} belongs to another run ({told}); name another place, or delete it.")
 
 
 class SharedJournal(Generic[T]):

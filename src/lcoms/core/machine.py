@@ -12,7 +12,7 @@ ADDRESS_SPACE = 1_400_000_000  # bytes; loading PyTorch and the shipped weights 
 FILE_HANDLES = 32
 KERNELS = 64  # kept of each kind; each takes about 0.7 MB, and a millisecond to recompile
 KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # of oneDNN, and of PyTorch's interface to it
-WANT = "close other programs, ask for less (--processes, --n-relax), or raise the limit (ulimit -v, ulimit -n)"
+WANT = "close other programs, reduce --processes or --n-relax, or raise the limit (ulimit -v, ulimit -n)"
 
 
 def release_memory() -> None:

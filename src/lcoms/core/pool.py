@@ -42,7 +42,7 @@ class WorkerDiedError(LcomsError):
 
     def __init__(self, code: int) -> None:
         self.code = code
-        self.how = "was killed, perhaps for want of memory" if code == KILLED else f"ended with code {code}"
+        self.how = "was killed, perhaps because memory ran out" if code == KILLED else f"ended with code {code}"
         super().__init__(f"the process that worked on it {self.how}.")
 
 

@@ -100,7 +100,7 @@ def download(
     if not size and file.sha256 != EMPTY:
         part.unlink()
         etag_path.unlink(missing_ok=True)
-        raise DownloadError(f"{file.url}: the server answers with nothing; try again later.")
+        raise DownloadError(f"{file.url}: the server sent nothing; try again later.")
     if size != (file.size or total or size):
         part.unlink()
         raise DownloadError(f"{file.url}: {size} bytes came instead of {file.size or total}; try again.")
@@ -138,7 +138,7 @@ def _download_part(file: SourceFile, part: Path, retries: int, wait: float, repo
         failures = 1 if transfer.resumed and _size(part) > before else failures + 1
         if failures > retries:
             raise DownloadError(
-                f"{file.url}: {problem}; what has come is kept, so run the same command again to go on."
+                f"{file.url}: {problem}; the part received is kept; run the same command again to resume."
             )
         time.sleep(wait * 2 ** (failures - 1))
 

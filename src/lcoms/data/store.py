@@ -221,7 +221,7 @@ def read_manifest(path: Path) -> Manifest:
         content = parse_json((path / MANIFEST).read_text())
     except FileNotFoundError:
         if any(path.glob("crystals-*.arrow")):
-            message = f"{path} holds an unfinished store; run the same ingest again, it goes on where it stopped."
+            message = f"{path} holds an unfinished store; run the same ingest again to resume it."
         else:
             message = f"{path} is not a store of crystals; make one with: lcoms data ingest FILES --out {path}"
         raise DataError(message) from None

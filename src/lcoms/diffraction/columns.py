@@ -55,7 +55,7 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
     steps = np.diff(table[:, 1])
     if n == 3 and len(steps) > 2 and ((steps > 0).all() or (steps < 0).all()):
         raise FileFormatError(
-            "the second of three columns only rises or falls, as no counts do; name the columns in the line above, "
+            "the second of three columns is monotonic, which counts are not; name the columns in the line above, "
             "such as 2theta,d,counts, or keep two."
         )
     return 0, 1, axis or axis_of(header)

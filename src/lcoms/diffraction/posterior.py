@@ -119,7 +119,7 @@ def verdict(fits: Sequence[PatternFit]) -> str:
     where = f" (at {angles}{', ...' if n > MOST_NAMED else ''} degrees)"
     if not explained(fits):
         return f"No crystal explains the pattern: {lines + where if n else f'Rwp {best.rwp:.2f} at best'}."
-    return f"The likeliest crystal leaves {lines}{where}: an impurity?" if n else ""
+    return f"The most probable crystal leaves {lines}{where}: an impurity?" if n else ""
 
 
 def _excess(misfit: float, noise: float) -> float:

@@ -95,7 +95,7 @@ def prepare(pattern: PowderPattern) -> Prepared:
     noise = _noise(y)
     found = _peaks(net, noise)
     if not len(found):
-        raise FileFormatError(f"{pattern.name}: no line stands out of the noise; this is not a powder pattern.")
+        raise FileFormatError(f"{pattern.name}: no reflection rises above the noise; this is not a powder pattern.")
     unit = float(net[found].max())
     peaks = tuple(Peak(float(x[i]), float(net[i] / unit)) for i in found if net[i] > WEAKEST_PEAK * unit)
     return Prepared(pattern.radiation, x, net / unit, background / unit, noise / unit, unit, width, peaks, pattern.name)

@@ -176,7 +176,8 @@ def _merged(
 def _require_pattern(x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
     if len(x) < LEAST_POINTS:
         raise FileFormatError(
-            f"only {len(x)} points; a measured profile is needed, not a list of lines (at least {LEAST_POINTS} points)."
+            f"only {len(x)} points; a measured profile of at least {LEAST_POINTS} points is needed, not a list of "
+            "reflections."
         )
     if x[-1] - x[0] < 3:
         raise FileFormatError(f"two theta runs over {x[-1] - x[0]:.2g} degrees only; a pattern needs at least 3.")
@@ -185,4 +186,4 @@ def _require_pattern(x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
     if y.max() <= 0 or np.ptp(y) == 0:
         raise FileFormatError("all counts are the same; this is not a powder pattern.")
     if contrast < LEAST_CONTRAST * scatter:
-        raise FileFormatError("no line stands out of the noise; this is not a powder pattern.")
+        raise FileFormatError("no reflection rises above the noise; this is not a powder pattern.")

@@ -146,7 +146,7 @@ def fit_terms(cases: Sequence[Case]) -> Weights:
     """
     use = [case for case in cases if case.right.any()]
     if len(use) < FOLDS:
-        raise DataError(f"{len(use)} compositions with the right candidate among theirs are too few to fit on.")
+        raise DataError(f"{len(use)} compositions with the right candidate are too few for a fit.")
     scale = np.concatenate([terms - terms.mean(0) for terms, _ in use]).std(0) + 1e-9
 
     def loss(w: Weights) -> tuple[float, Weights]:
@@ -176,7 +176,7 @@ def score_weights(terms: Weights, *, limit: float = 0.0, excess: float = 0.0) ->
     """
     energy, prototype, structure = terms.tolist()
     if energy <= 0:
-        raise DataError("energies do not tell the right candidates of these rows; nothing can be fitted.")
+        raise DataError("energies do not distinguish the right candidates in these rows; nothing can be fitted.")
     return ScoreWeights(
         distance=0.0,
         n_found=0.0,

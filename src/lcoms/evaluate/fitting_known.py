@@ -47,7 +47,7 @@ def gaps_of(cases: Sequence[Scored]) -> Float[NDArray[np.float64], " n"]:
     both = [case for case in cases if case.right.any() and not case.right.all()]
     gaps = [case.heights[~case.right].min() - case.heights[case.right].min() for case in both]
     if len(gaps) < FEWEST:
-        raise DataError(f"{len(gaps)} predictions with the known crystal and others are too few to fit on.")
+        raise DataError(f"{len(gaps)} predictions with the known crystal and others are too few for a fit.")
     return np.array(gaps)
 
 

@@ -88,7 +88,7 @@ class FastCDVAE(CDVAE):
         self, z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
     ) -> list[Crystal | None]:
         if len(z) != len(compositions):
-            raise ConfigError(f"decoding wants one composition per latent, not {len(compositions)} for {len(z)}.")
+            raise ConfigError(f"decoding needs one composition per latent, not {len(compositions)} for {len(z)}.")
         sizes = torch.tensor([c.n_atoms for c in compositions], dtype=torch.long)
         crystals: list[Crystal | None] = [None] * len(compositions)
         for size in torch.unique(sizes).tolist():

@@ -43,8 +43,8 @@ def checked_digest(folder: Path, names: Iterable[str]) -> str:
         found = sha256_of(folder / name)
         if noted.get(name, found) != found:
             raise WeightsError(
-                f"{folder / name} is damaged or not the file it was ({MANIFEST} beside it tells); copy or install the "
-                f"weights again, or delete {MANIFEST} if you changed the file yourself."
+                f"{folder / name} is damaged or has changed since it was written (see {MANIFEST} beside it); copy or "
+                f"install the weights again, or delete {MANIFEST} if you changed the file yourself."
             )
         state.update(f"{name} {found}\n".encode())
     return state.hexdigest()[:16]

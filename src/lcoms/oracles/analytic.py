@@ -99,7 +99,7 @@ def _evaluate(crystals: list[Crystal]) -> list[Evaluation]:
     results = []
     for i, crystal in enumerate(crystals):
         if closest[i] < LEAST_DISTANCE:
-            results.append(Evaluation.failed("two atoms stand at the same place.", crystal.n_atoms))
+            results.append(Evaluation.failed("two atoms are at the same position.", crystal.n_atoms))
         else:
             results.append(Evaluation(float(total[i]), forces[crystal_idx == i], stress[i] / crystal.volume))
     return results

@@ -114,7 +114,7 @@ def _handled(oracle: EnergyOracle) -> list[Crystal]:
             continue
         crystals.append(crystal)
     if not crystals:
-        raise OracleError(f"{oracle.name} can handle none of the crystals of the battery; give crystals of your own.")
+        raise OracleError(f"{oracle.name} can handle none of the crystals of the battery; give your own crystals.")
     return crystals
 
 

@@ -61,7 +61,7 @@ class ChgnetOracle(EnergyOracle):
         unknown = sorted({z for composition in compositions for z in composition.atomic_numbers if z > HEAVIEST})
         if unknown:
             names = ", ".join(SYMBOLS[z] for z in unknown)
-            raise OracleError(f"CHGNet knows elements up to {SYMBOLS[HEAVIEST]}, not {names}; leave these out.")
+            raise OracleError(f"CHGNet covers elements up to {SYMBOLS[HEAVIEST]}, not {names}; leave these out.")
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         """Return energies, forces and stresses; a crystal without a graph gets a status."""
@@ -73,7 +73,7 @@ class ChgnetOracle(EnergyOracle):
         for number, crystal in enumerate(crystals):
             graph: BondGraph | str
             if crystal.atomic_numbers.max() > HEAVIEST:
-                graph = f"CHGNet does not know elements beyond {SYMBOLS[HEAVIEST]}."
+                graph = f"CHGNet does not cover elements beyond {SYMBOLS[HEAVIEST]}."
             else:
                 graph = bond_graph(crystal)
             if isinstance(graph, str):

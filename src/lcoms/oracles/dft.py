@@ -30,7 +30,7 @@ from lcoms.structure.crystal import Composition, Crystal, crystal_to_dict
 from lcoms.structure.elements import SYMBOLS
 
 FUNCTIONAL = "PBE"
-INSTALL = 'install it with "make gpaw", or on Debian and Ubuntu by the two lines of docs/oracles.md'
+INSTALL = 'install it with "make gpaw", or on Debian and Ubuntu with the two lines in docs/oracles.md'
 
 
 @dataclass(frozen=True)
@@ -187,4 +187,4 @@ def _why(done: subprocess.CompletedProcess[str]) -> str:
     """Return the last error that a run printed before it aborted, otherwise its last line."""
     said = [line.strip() for line in done.stderr.splitlines() if line.strip(" -!")]
     errors = [line for line in said if re.match(r"\w+(Error|Exception): ", line)]
-    return f"GPAW broke off with code {done.returncode}: {(errors or said or ['it gave no reason'])[-1]}"
+    return f"GPAW stopped with code {done.returncode}: {(errors or said or ['it gave no reason'])[-1]}"

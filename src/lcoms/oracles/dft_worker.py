@@ -17,7 +17,7 @@ from lcoms.structure.io import to_ase
 if TYPE_CHECKING:
     from gpaw.new.ase_interface import ASECalculator
 
-NO_MPI = "this GPAW was built without MPI; leave ranks away, or build it anew as docs/oracles.md says."
+NO_MPI = "this GPAW was built without MPI; omit ranks, or rebuild GPAW as described in docs/oracles.md."
 
 
 def main(task_file: str, answers_file: str) -> None:

@@ -33,8 +33,8 @@ def beyond_reach(oracle: EnergyOracle, crystal: Crystal) -> str:
     where = "beyond" if float(nearest.max()) > oracle.cutoff else "near"
     return (
         f"the nearest neighbours of {symbols} ({float(nearest.max()):.2f} angstrom) lie {where} the cutoff of "
-        f"{oracle.name} ({oracle.cutoff:g} angstrom), which sees no shell beyond them: do not trust what it makes of "
-        "this crystal; a model without a cutoff is gpaw."
+        f"{oracle.name} ({oracle.cutoff:g} angstrom), which sees no further shell; do not trust its results for "
+        "this crystal. A model without a cutoff is gpaw."
     )
 
 

@@ -109,7 +109,7 @@ def _imported(name: str, module: str, attribute: str, options: str) -> EnergyOra
         made.name, made.provenance = name, tuple(dict.fromkeys((*made.provenance, *provenance)))
         return made
     if not hasattr(made, "get_potential_energy"):
-        raise OracleError(f"{name} is neither an ASE calculator nor an energy oracle.")
+        raise OracleError(f"{name} is neither an ASE calculator nor an energy model.")
     from lcoms.oracles.calculators import CalculatorOracle
 
     calculator = CalculatorOracle(made, name)

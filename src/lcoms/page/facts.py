@@ -20,7 +20,7 @@ ORIGINS = {
     "prior": "a random sample of the latent space",
     "random": "a random crystal of this composition",
     "symmetric": "a random crystal of its space group, chosen by the surrogate",
-    "given": "the structure that was given",
+    "given": "the given structure",
 }
 
 
@@ -97,7 +97,7 @@ def energy_facts(candidate: Candidate, prediction: Prediction) -> tuple[Fact, ..
             facts.append(Fact(f"Enthalpy at {relaxation.pressure:g} GPa", enthalpy))
     return (
         *facts,
-        Fact("Surrogate, at the start", number(candidate.decoded.start_energy, 3, unit)),
+        Fact("Surrogate, before descent", number(candidate.decoded.start_energy, 3, unit)),
         Fact("Surrogate, after descent", number(candidate.decoded.latent_energy, 3, unit)),
         Fact("Surrogate, decoded crystal", number(candidate.decoded.energy_per_atom, 3, unit)),
     )
@@ -136,12 +136,12 @@ def origin_facts(candidate: Candidate, overlap: TrainingOverlap | None, nearest:
     facts += [
         Fact("Found", _times(candidate.n_found)),
         Fact("Descent from", template, source_address(proposal.source)),
-        Fact("Formula units of it", str(proposal.n_formula_units)),
+        Fact("Formula units of the template", str(proposal.n_formula_units)),
     ]
     if isfinite(proposal.distance):
         facts.append(Fact("Chemical distance of the template", f"{number(proposal.distance, 2)} (learned distance)"))
     facts.append(Fact("Prototype probability", f"{candidate.prototype_probability:.0%}"))
-    facts.append(Fact("Latent distance lost in decoding", number(candidate.decoded.latent_distance, 2)))
+    facts.append(Fact("Latent distance after decoding", number(candidate.decoded.latent_distance, 2)))
     if overlap is not None and nearest is not None:
         facts += [
             Fact("Nearest training crystal", f"{nearest.nearest}, {nearest.formula}", source_address(nearest.nearest)),
@@ -167,7 +167,7 @@ def summary(prediction: Prediction, overlap: TrainingOverlap | None) -> tuple[st
     """Return sentences on the result and its reliability."""
     sentences = []
     if not prediction.candidates:
-        return (f"No valid crystal came out of {prediction.decoded.n_proposals} proposals.",)
+        return (f"None of {prediction.decoded.n_proposals} proposals gave a valid crystal.",)
     first = prediction.candidates[0]
     energy = f"predicted formation energy {number(first.decoded.energy_per_atom, 3)} eV/atom by the surrogate"
     relaxation = prediction.spec.relaxation
@@ -191,7 +191,7 @@ def _overlap_sentence(prediction: Prediction, overlap: TrainingOverlap) -> str:
     held = f"The training data hold {overlap.n_same} crystal{'s' if overlap.n_same > 1 else ''} of {formula} itself"
     if prediction.spec.search.exclude_same:
         return f"{held}; none was used as a template, but the weights were trained on them."
-    return f"{held}, so this answer may be remembered rather than found."
+    return f"{held}, so this answer may be recalled rather than predicted."
 
 
 def notes(prediction: Prediction) -> tuple[Fact, ...]:
@@ -205,7 +205,7 @@ def notes(prediction: Prediction) -> tuple[Fact, ...]:
             "Descents",
             f"{decoded.n_proposals} ({search.start}), {search.steps} steps each, seed {prediction.spec.seed}",
         ),
-        Fact("Ranked by", f"{ranked}, prototype probability and volume"),
+        Fact("Ranked by", f"{ranked}, prototype probability"),
         Fact(
             "Dropped",
             f"{decoded.n_invalid} without a valid crystal, {decoded.n_too_close} with atoms too close, "
@@ -217,5 +217,5 @@ def notes(prediction: Prediction) -> tuple[Fact, ...]:
 
 def _times(n_found: int) -> str:
     if not n_found:
-        return "by the random symmetric search alone"
+        return "only by the random symmetric search"
     return f"by {n_found} descent{'s' if n_found > 1 else ''}"

@@ -69,7 +69,7 @@ def read_fitter(pattern: Path | None, wavelength: str | None) -> PatternFitter |
     if pattern is None and wavelength is None:
         return None
     if pattern is None:
-        raise ConfigError("a wavelength has no effect without a pattern; give --pattern FILE, or leave it out.")
+        raise ConfigError("a wavelength has no effect without a pattern; give --pattern FILE, or omit it.")
     if wavelength is None:
         raise ConfigError(f"{pattern}: give the wavelength of the measurement, such as --wavelength CuKa.")
     return PatternFitter(read_pattern(pattern, read_radiation(wavelength)))

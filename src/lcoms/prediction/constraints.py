@@ -106,7 +106,7 @@ def groups_asked(space_groups: Sequence[str], crystal_system: str | None) -> tup
     both = tuple(group for group in groups if group in system)
     if not both:
         named = ", ".join(space_groups)
-        raise ConfigError(f"space group {named} is not {crystal_system}; leave one of the two out.")
+        raise ConfigError(f"space group {named} is not {crystal_system}; omit one of the two.")
     return both
 
 

@@ -41,8 +41,8 @@ def check_constraints(
         inside = set(cell.primitive_units(reduced))
         if units is not None and not inside.intersection(allowed):
             raise FormulaError(
-                f"{reduced.reduced_formula}: a cell of {cell.volume:.0f} cubic angstrom does not have "
-                f"{_range(low, high)} in its primitive cell; change --cell or --formula-units."
+                f"{reduced.reduced_formula}: a cell of {cell.volume:.0f} cubic angstrom does not hold "
+                f"{_range(low, high)}; change --cell or --formula-units."
             )
         allowed = [one for one in allowed if one in inside]
     _check_groups(constraints, reduced, allowed, largest)
@@ -78,7 +78,7 @@ def _check_cell(cell: KnownCell, constraints: ConstraintSpec, composition: Compo
         option = "--volume" if constraints.density is None else "--density"
         raise FormulaError(
             f"{formula}: {size} holds {cell.volume / target:.2f} formula units of the {target:.0f} cubic angstrom that "
-            f"{option} says, no whole number; leave one of the two out."
+            f"{option} says, no whole number; omit one of the two."
         )
 
 
@@ -111,7 +111,7 @@ def _check_groups(constraints: ConstraintSpec, composition: Composition, units: 
         types = {one.sites.space_group for asked in constraints.prototypes for one in asked.templates_for(composition)}
         raise FormulaError(
             f"{formula}: prototype {constraints.prototypes[0].name} is {_names(sorted(types))}, not {_names(groups)}; "
-            "leave the space group, the crystal system or the prototype out."
+            "omit the space group, the crystal system or the prototype."
         )
     effective = groups_in_effect(constraints, composition)
     cell = constraints.known_cell
@@ -121,7 +121,7 @@ def _check_groups(constraints: ConstraintSpec, composition: Composition, units: 
             said = " ".join(f"{number:g}" for number in cell.parameters)
             raise FormulaError(
                 f"{formula}: a cell of {said} has no lattice of {_names(effective)} within {cell.tolerance:.0%}; "
-                "change --cell, or leave the space group, crystal system or prototype out."
+                "change --cell, or omit the space group, crystal system or prototype."
             )
         effective = tuple(fitting)
     if effective and not any(_holds(group, composition, units) for group in effective):

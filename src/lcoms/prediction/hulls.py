@@ -25,7 +25,7 @@ def read_hull(path: Path, spec: PredictionSpec) -> Hull:
         OracleError: the energy model is not installed or cannot handle an element.
     """
     if spec.relaxation is None:
-        raise ConfigError("a hull needs relaxed energies; relax the candidates (--relax).")
+        raise ConfigError("the hull needs relaxed energies; relax the candidates (--relax).")
     if spec.pressure:
         raise ConfigError(
             f"the phases of {path} have no enthalpies at {spec.pressure:g} GPa; predict the competing formulas and the "
@@ -50,7 +50,7 @@ def predicted_hull(predictions: Sequence[Prediction], spec: PredictionSpec) -> H
         ConfigError: nothing is relaxed, so there are no energies to compare.
     """
     if spec.relaxation is None:
-        raise ConfigError("a hull needs relaxed energies; relax the candidates (--relax).")
+        raise ConfigError("the hull needs relaxed energies; relax the candidates (--relax).")
     found = [lowest_phase(prediction.composition, prediction.candidates) for prediction in predictions]
     references = None if spec.pressure else load_references(spec.relaxation.oracle)
     return Hull([phase for phase in found if phase is not None], references)

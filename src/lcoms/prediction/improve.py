@@ -108,7 +108,7 @@ def improve(
     predictor = predictor.with_bundle(predictor.bundle.on(torch.device("cpu")))  # the surrogate is fitted there
     bundle, spec = predictor.bundle, predictor.spec
     if spec.relaxation is None:
-        raise ConfigError("improve needs relaxation; leave --no-relax out.")
+        raise ConfigError("improve needs relaxation; omit --no-relax.")
     predictor.check(composition)
     tell = progress or silent
     generator = predictor.generator(composition)

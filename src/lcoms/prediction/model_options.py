@@ -28,7 +28,7 @@ class RankingSpec:
             ConfigError: there are further models but nothing is relaxed.
         """
         if oracle is None and self.committee:
-            raise ConfigError("a committee ranks relaxed crystals only; add --relax, or leave the committee out.")
+            raise ConfigError("a committee ranks only relaxed crystals; add --relax, or omit the committee.")
         return () if oracle is None else (oracle, *self.committee)
 
 

@@ -109,7 +109,7 @@ def spec_for(options: Options) -> PredictionSpec:
     if options.effort not in EFFORTS:
         raise ConfigError(f"unknown effort {options.effort!r}; choose one of {', '.join(EFFORTS)}.")
     if options.temperature is not None and not options.phonons:
-        raise ConfigError("temperature has no effect without phonons; leave it out, or give --phonons N.")
+        raise ConfigError("temperature has no effect without phonons; omit it, or give --phonons N.")
     if options.phonons:
         require_phonopy()
     spec = PredictionSpec().with_options(EFFORTS[options.effort]).with_options(_search(options))
@@ -145,9 +145,9 @@ def _search(options: Options) -> dict[str, Any]:
 def _known(options: Options) -> dict[str, Any]:
     """Return the options that describe the crystal."""
     if options.cell_tolerance is not None and options.cell is None:
-        raise ConfigError("cell_tolerance has no effect without a cell; give --cell, or leave it out.")
+        raise ConfigError("cell_tolerance has no effect without a cell; give --cell, or omit it.")
     if options.tolerance is not None and options.volume is None and options.density is None:
-        raise ConfigError("tolerance has no effect without volume or density; give one of them or leave it out.")
+        raise ConfigError("tolerance has no effect without volume or density; give one of them, or omit it.")
     return _given(
         space_groups=list(options.space_groups) or None,
         volume=options.volume,
@@ -172,7 +172,7 @@ def _require_effect(options: Options) -> None:
     }
     for name, value in without.items():
         if value is not None:
-            raise ConfigError(f"{name} has no effect without relaxation; leave it out, or relax.")
+            raise ConfigError(f"{name} has no effect without relaxation; omit it, or relax.")
 
 
 def _given(**values: Any) -> dict[str, Any]:

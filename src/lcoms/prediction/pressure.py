@@ -65,8 +65,8 @@ def pressure_sentences(candidates: Sequence[Candidate], pressure: float) -> list
     """Return the remarks on a prediction at a pressure (GPa), one sentence each."""
     said = [
         (
-            f"At {pressure:g} GPa the enthalpy alone makes the order; no probability is stated, since it was fitted at "
-            "zero pressure. Heights of known crystals in their source are those at zero pressure."
+            f"At {pressure:g} GPa candidates are ranked by enthalpy alone; no probability is stated, since it is "
+            "calibrated at zero pressure. Energies of known crystals above the hull refer to zero pressure."
         )
     ]
     ratios = {rank: compression(c, candidates) for rank, c in enumerate(candidates[:TOLD], 1) if c.is_relaxed}
@@ -74,9 +74,9 @@ def pressure_sentences(candidates: Sequence[Candidate], pressure: float) -> list
     if far:
         rank, ratio = min(far.items(), key=lambda item: item[1])
         said.append(
-            f"Rank {rank} is compressed to {ratio:.0%} of its volume at zero pressure, beyond what the models have "
-            f"learned: 99 % of the training crystals have more than {LEARNED_RATIO:.0%} of the volume of the lowest "
-            "crystal of their composition. Take its enthalpy with care."
+            f"Rank {rank} is compressed to {ratio:.0%} of its volume at zero pressure, outside the training range of "
+            f"the models: 99 % of the training crystals have more than {LEARNED_RATIO:.0%} of the volume of the lowest "
+            "crystal of their composition. Treat its enthalpy with caution."
         )
     return said
 

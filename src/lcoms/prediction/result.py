@@ -209,7 +209,7 @@ def require_candidates(prediction: Prediction) -> Prediction:
         formula, n = prediction.composition.reduced_formula, prediction.decoded.n_proposals
         if prediction.left_out:
             raise FormulaError(f"{formula}: nothing satisfies the constraints. {' '.join(prediction.left_out)}")
-        raise FormulaError(f"{formula}: no valid crystal came out of {n} proposals.")
+        raise FormulaError(f"{formula}: none of {n} proposals gave a valid crystal.")
     return prediction
 
 

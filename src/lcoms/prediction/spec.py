@@ -105,12 +105,12 @@ class SearchSpec:
             not_negative=["steps", "known", "direct", "direct_atoms"],
         )
         if not 0 <= self.substituted <= 1:
-            raise ConfigError(f"substituted is a share of the templates, from 0 to 1, not {self.substituted}.")
+            raise ConfigError(f"substituted is a fraction of the templates, from 0 to 1, not {self.substituted}.")
         if self.start not in ("library", "prior", "random"):
             raise ConfigError(f"start must be library, prior or random, not {self.start!r}.")
         if self.formula_units is not None and not 1 <= self.formula_units[0] <= self.formula_units[1]:
             low, high = self.formula_units
-            raise ConfigError(f"formula units {low}-{high} make no range; write for instance 1-4.")
+            raise ConfigError(f"formula units {low}-{high} are not a range; write, for instance, 1-4.")
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class ConstraintSpec:
             if not 1 <= group <= 230:
                 raise ConfigError(f"{group} is not a space group; their numbers are 1 to 230.")
         if self.volume is not None and self.density is not None:
-            raise ConfigError("volume and density say the same; give one of them.")
+            raise ConfigError("volume and density are equivalent; give one of them.")
         require(self, positive=["volume", "density", "tolerance"], not_negative=["max_e_above"])
         if self.cell is not None:
             check_cell(self.cell, self.cell_tolerance)
@@ -235,12 +235,12 @@ class PredictionSpec:
     def __post_init__(self) -> None:
         require(self, at_least_one=["n_candidates"])
         if self.phonons.n and self.relaxation is None:
-            raise ConfigError("phonons need relaxed candidates; add --relax, or leave --phonons out.")
+            raise ConfigError("phonons need relaxed candidates; add --relax, or omit --phonons.")
         if self.phonons.n and self.pressure:
-            raise ConfigError("phonons are computed only at zero pressure; leave out --phonons or --pressure.")
+            raise ConfigError("phonons are computed only at zero pressure; omit --phonons or --pressure.")
         self.ranking.models(None if self.relaxation is None else self.relaxation.oracle)
         if self.relaxation is None and self.constraints.max_e_above is not None:
-            raise ConfigError("max_e_above has no effect without relaxation; leave it out, or relax.")
+            raise ConfigError("max_e_above has no effect without relaxation; omit it, or relax.")
 
     @property
     def models(self) -> tuple[str, ...]:

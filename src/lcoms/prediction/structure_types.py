@@ -74,7 +74,7 @@ def read_structure_type(text: str, *, files: bool = True) -> StructureType:
     symprec = own_tolerance(crystal) or EXACT_LADDER[0]
     sites = exact_sites(crystal, symprec=symprec)
     if sites is None:
-        raise ConfigError(f"{path}: its symmetry cannot be found, so that it tells no structure type.")
+        raise ConfigError(f"{path}: its symmetry cannot be found, so it defines no structure type.")
     return StructureType(
         path.name,
         sites.space_group,
@@ -116,7 +116,7 @@ def _templates(one: StructureType) -> tuple[Template, ...]:
     if not one.space_group:
         return tuple(found.template for found in prototypes_named(one.name))
     if len(one.cell) != 6 or len(one.letters) != len(one.elements):
-        raise ConfigError(f"prototype {one.name}: letters, elements and cell do not belong together.")
+        raise ConfigError(f"prototype {one.name}: letters, elements and cell are inconsistent.")
     cell = np.array(one.cell, dtype=np.float64)
     orbits = tuple(zip(one.letters, one.elements, strict=True))
     sites = ExactSites(one.space_group, orbits, np.array(one.coords, dtype=np.float64), cell[:3], cell[3:])

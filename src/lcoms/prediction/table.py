@@ -136,8 +136,8 @@ def sentences(prediction: Prediction) -> list[str]:
     share, larger = prediction.decoded.left_out
     if share >= WORTH_SAYING:
         said.append(
-            f"Similar compounds have cells of {larger} atoms and others too large to be tried, with a probability of "
-            f"{share:.0%}; --max-atoms {larger} tries them."
+            f"Cells too large to be tried, such as one of {larger} atoms, have a probability of {share:.0%}; raise the "
+            f"limit with --max-atoms {larger}."
         )
     first = prediction.candidates[0] if prediction.candidates else None
     if first is not None and first.pattern is not None:
@@ -149,7 +149,7 @@ def sentences(prediction: Prediction) -> list[str]:
     if prediction.probability is not None:
         said.append(f"Rank 1 is the known ground state with a probability of {prediction.probability:.0%}.")
     elif prediction.spec.relaxation is not None and not prediction.spec.pressure:
-        said.append("No probability is stated: none was fitted for these options and energy models.")
+        said.append("No probability is stated: it has not been calibrated for these options and energy models.")
     return said
 
 
@@ -199,7 +199,7 @@ def _hull_sentence(candidate: Candidate) -> str | None:
     else:
         phases = f"{first.formula} ({first.id})" if first.id else first.formula
     if abs(place.e_above_hull) < ON_HULL:
-        return f"Rank 1 lies on the hull of known phases, to {abs(place.e_above_hull):.3f} eV/atom: {phases}."
+        return f"Rank 1 lies on the hull of known phases, within {abs(place.e_above_hull):.3f} eV/atom: {phases}."
     if place.e_above_hull > 0:
         return f"Rank 1 lies {place.e_above_hull:.3f} eV/atom above the hull of known phases: {phases}."
     below = f"Rank 1 lies {-place.e_above_hull:.3f} eV/atom below the hull of known phases"

@@ -31,7 +31,7 @@ def with_phonons(prediction: Prediction, oracle: EnergyOracle | None, tell: Tell
             crystal = relaxed_in_symmetry(found[rank - 1].crystal, oracle)
             phonons = compute_phonons(crystal, oracle, config)
         except LcomsError as error:
-            failures.append(f"no phonons of rank {rank}: {error}")
+            failures.append(f"no phonons for rank {rank}: {error}")
             continue
         found[rank - 1] = replace(found[rank - 1], phonons=phonons)
     return replace(prediction, candidates=tuple(found), failures=tuple(failures))

@@ -117,7 +117,7 @@ class Relaxation:
         assert self._step is not None
         length = _longest(self._step)
         if length < LEAST_STEP:
-            return self._end(Status.STEP_LIMIT, "the energy falls no further along the forces.")
+            return self._end(Status.STEP_LIMIT, "the energy decreases no further along the forces.")
         self._max_step = length / 2
         self._pairs.clear()
         return self._finished() or self._move(self._direction())

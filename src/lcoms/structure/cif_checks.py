@@ -95,7 +95,7 @@ def remarks_on(
     """Return remarks on corrections of the atoms and on contradictions with the file."""
     remarks = []
     if expanded.merged:
-        text = f"atoms that are listed more than once count once: {', '.join(expanded.merged[:5])}"
+        text = f"atoms listed more than once are counted once: {', '.join(expanded.merged[:5])}"
         text += f" and {len(expanded.merged) - 5} more." if len(expanded.merged) > 5 else "."
         remarks.append(Remark(Topic.MERGED, text))
     furthest = int(np.argmax(expanded.moved))
@@ -113,11 +113,11 @@ def remarks_on(
         remarks.append(Remark(Topic.FORMULA, text))
     elif not found.z_agrees:
         units = sum(counts.values()) / sum(facts.formula.values())
-        text = f"the cell holds {units:g} formula units, where Z = {facts.z:g} is stated."
+        text = f"the cell holds {units:g} formula units, but the file states Z = {facts.z:g}."
         remarks.append(Remark(Topic.FORMULA, text))
     volume = abs(float(np.linalg.det(lattice)))
     if facts.volume and abs(facts.volume / volume - 1) > 0.01:
-        text = f"the cell has a volume of {volume:.2f} cubic angstrom, where {facts.volume:g} is stated."
+        text = f"the cell has a volume of {volume:.2f} cubic angstrom, but the file states {facts.volume:g}."
         remarks.append(Remark(Topic.CELL, text))
     return remarks
 
@@ -129,7 +129,7 @@ def _multiplicities(expanded: Expanded, sites: Sequence[Site]) -> list[Remark]:
     if not wrong:
         return []
     (first, n), more = wrong[0], len(wrong) - 1
-    text = f"site {first.label} gives {n} atoms, where a multiplicity of {first.multiplicity} is stated"
+    text = f"site {first.label} gives {n} atoms, but the file states a multiplicity of {first.multiplicity}"
     return [Remark(Topic.SYMMETRY, text + (f"; so do {more} more." if more else "."))]
 
 

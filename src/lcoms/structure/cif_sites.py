@@ -168,7 +168,7 @@ def _occupancy(text: str, label: str) -> tuple[float, float]:
         return 1.0, FULL
     value, uncertainty = uncertain_number(text)
     if value is None or value < 0:
-        raise RefusedError(Topic.PARTLY_OCCUPIED, f"the occupancy of site {label} is {text}, which makes no sense.")
+        raise RefusedError(Topic.PARTLY_OCCUPIED, f"the occupancy of site {label} is {text}, which is not possible.")
     return value, max(uncertainty, FULL, OVERFULL if 1 < value <= 1 + OVERFULL else 0.0)
 
 
@@ -203,7 +203,7 @@ def _whole(sites: list[Site], remarks: list[Remark]) -> list[Site]:
             f"{first.occupancy:g}; give an ordered model of it.",
         )
     if joined:
-        text = f"parts of one element at one site are put together to occupancy 1: {_listed(joined)}."
+        text = f"parts of one element at one site are merged to occupancy 1: {_listed(joined)}."
         remarks.append(Remark(Topic.OCCUPANCY, text))
     return whole
 

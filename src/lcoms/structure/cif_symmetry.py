@@ -240,7 +240,7 @@ def _two_lists(block: Block) -> str:
     """Return a sentence if a block lists different operations under two names; the first name takes precedence."""
     lists = [{re.sub(r"\s", "", text).lower() for text in block.column(name)} for name in LISTED]
     differing = [some for some in lists if some and len(some) != len(next(filter(None, lists)))]
-    return "two lists of operations contradict one another; the newer name counts." if differing else ""
+    return "two lists of operations contradict one another; that with the newer name is used." if differing else ""
 
 
 def _operation(text: str):  # type: ignore[no-untyped-def]

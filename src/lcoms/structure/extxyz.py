@@ -145,7 +145,7 @@ def crystal_of(atoms: Atoms) -> tuple[Crystal, list[Remark]]:
         raise RefusedError(Topic.NO_SYMBOLS, "atoms without element symbols (X); write the symbol of each atom.")
     lattice = np.array(atoms.cell)
     if not (np.abs(atoms.positions) < FARTHEST).all():
-        raise RefusedError(Topic.COORDINATES, "a position is not a number, or too large to be meant.")
+        raise RefusedError(Topic.COORDINATES, "a position is not a number, or too large.")
     require_cell(lattice)
     try:
         crystal = Crystal(lattice, atoms.get_scaled_positions(wrap=True), atoms.numbers)

@@ -60,8 +60,11 @@ class OrderedApproximation:
     @property
     def sentence(self) -> str:
         """The formula it approximates, and its deviation."""
-        how = f"deviates by {self.deviation:.3f} ({self.instead})" if self.instead else "is exactly it"
-        return f"{self.formula} stands for {self.text} and {how}."
+        if not self.instead:
+            return f"{self.formula} has the composition of {self.text}."
+        return (
+            f"{self.formula} is the ordered approximation of {self.text}, off by {self.deviation:.3f} ({self.instead})."
+        )
 
 
 def parse_formula(text: str, *, ordered: bool = False) -> ParsedFormula:
@@ -79,7 +82,7 @@ def parse_formula(text: str, *, ordered: bool = False) -> ParsedFormula:
         if ordered:
             return ParsedFormula(near.counts, (*notes, near.sentence))
         raise FormulaError(
-            f"{text.strip()!r} has fractional counts, and an ordered crystal needs whole ones; {near.sentence} "
+            f"{text.strip()!r} has fractional counts, and an ordered crystal needs integers; {near.sentence} "
             f"Type {near.formula}, or use --ordered-approximation."
         )
     counts = {z: int(amount) for z, amount in amounts.items()}
@@ -118,7 +121,7 @@ def _approximate(text: str, amounts: Mapping[int, Fraction], max_atoms: int) -> 
                 break
         times += 1
     if best is None:
-        raise FormulaError(f"{text.strip()!r}: no ordered formula of at most {max_atoms} atoms comes near.")
+        raise FormulaError(f"{text.strip()!r}: no ordered formula of at most {max_atoms} atoms is close.")
     return best
 
 
@@ -211,13 +214,13 @@ def _group(plain: str, text: str, notes: dict[str, None]) -> dict[int, Fraction]
             opened.append(opening)
         else:
             if not opened or _PAIRS[opened.pop()] != closing:
-                raise FormulaError(f"{text!r}: a bracket is closed that was not opened.")
+                raise FormulaError(f"{text!r}: a closing bracket has no opening one.")
             inner, times = stack.pop(), _count(outer, text)
             for z, amount in inner.items():
                 stack[-1][z] = stack[-1].get(z, Fraction(0)) + amount * times
         position = match.end()
     if opened:
-        raise FormulaError(f"{text!r}: a bracket is opened and not closed.")
+        raise FormulaError(f"{text!r}: an opening bracket has no closing one.")
     return stack[0]
 
 
@@ -243,9 +246,9 @@ def _count(digits: str, text: str) -> Fraction:
     if not digits:
         return Fraction(1)
     if digits == ".":
-        raise FormulaError(f"{text!r}: a dot stands where a count should be.")
+        raise FormulaError(f"{text!r}: there is a dot where a count should be.")
     whole, _, decimals = digits.partition(".")
     count = Fraction(f"{whole[:9] or '0'}.{decimals[:9] or '0'}")
     if count <= 0:
-        raise FormulaError(f"{text!r}: a count of 0 makes no sense; leave the element out.")
+        raise FormulaError(f"{text!r}: a count of 0 is not possible; omit the element.")
     return count

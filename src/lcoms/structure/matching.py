@@ -59,6 +59,6 @@ def reduced_cell(crystal: Crystal) -> ReducedCell:
         try:
             niggli = niggli_cell(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
         except ValueError:
-            raise CrystalError(f"{crystal.composition.formula}: no Niggli cell is found for the lattice.") from None
+            raise CrystalError(f"{crystal.composition.formula}: no Niggli cell was found for the lattice.") from None
         known = _REDUCED[crystal] = ReducedCell(*primitive_cell(*niggli))
     return known

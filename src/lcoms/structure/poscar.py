@@ -81,7 +81,7 @@ def _reals(line: str, n: int, where: str) -> NDArray[np.float64]:
         raise RefusedError(Topic.COORDINATES, f"{where} should begin with {n} numbers, not {line.strip()[:40]!r}.")
     values = np.array([float(re.sub("[dD]", "e", word)) for word in words])
     if not (np.abs(values) < FARTHEST).all():
-        raise RefusedError(Topic.COORDINATES, f"{where} has a number too large to be meant.")
+        raise RefusedError(Topic.COORDINATES, f"{where} has a number that is too large.")
     return values
 
 
@@ -96,7 +96,7 @@ def _scale(line: str, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         raise RefusedError(Topic.CELL, f"line 2 should be a scale, not {line.strip()[:40]!r}.")
     values = _reals(line, n, "line 2")
     if (values == 0).any() or (n == 3 and (values < 0).any()):
-        raise RefusedError(Topic.CELL, f"a scale of {line.strip()[:40]} makes no cell.")
+        raise RefusedError(Topic.CELL, f"a scale of {line.strip()[:40]} gives no cell.")
     if n == 3:
         return values
     if values[0] > 0:

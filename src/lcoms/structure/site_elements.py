@@ -28,7 +28,7 @@ def element_of(type_symbol: str, label: str, expected: Collection[int] = ()) -> 
     if type_symbol.strip():
         return _of_symbol(type_symbol.strip(), label)
     if not label.strip():
-        raise RefusedError(Topic.NO_SYMBOLS, "a site has neither type symbol nor label, so its element is not known.")
+        raise RefusedError(Topic.NO_SYMBOLS, "a site has neither type symbol nor label, so its element is unknown.")
     return _of_label(label.strip(), expected)
 
 
@@ -41,16 +41,16 @@ def _of_symbol(symbol: str, label: str) -> tuple[int, str]:
         labelled = re.match(r"[A-Z][a-z]?", label)
         other = number_of(labelled[0]) if labelled else None
         if number and other and other != number and len(labelled[0]) == 2:  # type: ignore[index]
-            said = said or f"the label {label} and the type symbol {symbol} name different elements; the symbol counts."
+            said = (
+                said or f"the label {label} and the type symbol {symbol} name different elements; the symbol is used."
+            )
         if letters == "V" and re.match(r"va[c0-9]|va$", label, re.IGNORECASE):
             said = f"site {label} is vanadium by its type symbol; a vacancy would have the type symbol Va."
         return number, said
     core = re.fullmatch(r"([A-Z][a-z]?)va?l?", letters)  # valence shells of multipole refinements: Cval, Siva
     if core and number_of(core[1]):
         return number_of(core[1]) or VACANCY, ""
-    raise RefusedError(
-        Topic.UNKNOWN_ELEMENT, f"{symbol} is not an element; write the symbols of its atoms, each at its place."
-    )
+    raise RefusedError(Topic.UNKNOWN_ELEMENT, f"{symbol} is not an element; write the element symbol of each atom.")
 
 
 def _exact(letters: str) -> tuple[int, str] | None:
@@ -90,7 +90,7 @@ def _of_label(label: str, expected: Collection[int]) -> tuple[int, str]:
     word = re.fullmatch(r"[A-Z][a-z]{2,}", letters)
     if word or not (one or two):
         raise RefusedError(
-            Topic.UNKNOWN_ELEMENT, f"the label {label} names no element; write the symbols of its atoms, each in place."
+            Topic.UNKNOWN_ELEMENT, f"the label {label} names no element; write the element symbol of each atom."
         )
     return (one or two or VACANCY), ""
 

@@ -112,7 +112,7 @@ class OrbitStatistics:
         except OSError as error:
             raise WeightsError(f"cannot read {path}; the folder of weights is not complete.") from error
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise WeightsError(f"{path} is damaged; take it from the package or make it again.") from error
+            raise WeightsError(f"{path} is damaged; restore it from the package or make it again.") from error
         if content.get("format") != FORMAT:
             raise WeightsError(f"{path} was made by another version of lcoms; make it again.")
         return cls(patterns)

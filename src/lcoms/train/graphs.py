@@ -143,7 +143,7 @@ class MegnetData:
         if not bool(self.is_train.any()):
             raise DataError("there is no training crystal; ingest data with a split first.")
         if np.intersect1d(self.groups[self.is_val].numpy(), self.groups[self.is_train].numpy()).size:
-            raise DataError("a composition stands in both training and validation; split by composition.")
+            raise DataError("a composition is in both training and validation; split by composition.")
 
 
 def megnet_data(

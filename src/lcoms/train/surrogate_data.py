@@ -55,7 +55,7 @@ class SurrogateData(EncodedCrystals):
         if bool(self.is_val.all()):
             raise DataError("there is no training crystal: all are marked for validation.")
         if np.intersect1d(self.groups[self.is_val].numpy(), self.groups[~self.is_val].numpy()).size:
-            raise DataError("a composition stands in both training and validation; split by composition.")
+            raise DataError("a composition is in both training and validation; split by composition.")
 
     def joined(self, other: SurrogateData) -> SurrogateData:
         """Return both data sets as one; validation crystals of any composition in a training set become training ones.
