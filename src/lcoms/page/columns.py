@@ -102,11 +102,6 @@ def _known(candidate: Candidate) -> str | None:
     return None if candidate.known is None else candidate.known.id
 
 
-def _total(relaxed: Relaxed) -> float | None:
-    """Return the total energy if there is neither a formation energy nor an enthalpy."""
-    return None if relaxed.formation_energy is not None or relaxed.pressure else relaxed.energy_per_atom
-
-
 def _relaxed(heading: str, value: Callable[[Relaxed], float | None], *, keep: int) -> Column:
     def figure(candidate: Candidate) -> float | None:
         return None if candidate.relaxed is None else value(candidate.relaxed)
