@@ -14,10 +14,9 @@ from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.by_pattern import rank_by_pattern
-from lcoms.prediction.pattern_templates import joined, none_explains, pattern_templates
+from lcoms.prediction.pattern_templates import none_explains, pattern_templates
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
-from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.spec import ConstraintSpec
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import exact_sites
@@ -70,11 +69,3 @@ def test_a_prediction_gains_the_template_that_the_pattern_tells(bundle: WeightBu
     assert found.candidates[0].space_group == 216
     assert found.candidates[0].proposal.source == "ZnS"
     assert not none_explains(found.candidates)
-
-
-def test_relaxations_of_both_rounds_are_counted() -> None:
-    one = RelaxedSet((), (), (), ("a",), 3, 40)
-    both = joined(one, RelaxedSet((), (), (), ("b",), 2, 10))
-    assert both is not None
-    assert (both.failures, both.n_relaxations, both.n_oracle_calls) == (("a", "b"), 5, 50)
-    assert joined(None, one) is None

@@ -241,7 +241,7 @@ def test_nothing_found_is_an_error_only_where_it_is_asked_for(bundle: WeightBund
     empty = replace(bundle, cdvae=KnownDecoder([None] * 6))
     found = predictor(empty, QUICK.with_options({"search": {"symmetry": False}})).predict(SALT)
     assert (len(found), found.decoded.n_invalid) == (0, 6)
-    with pytest.raises(FormulaError, match="NaCl: no valid crystal came out of 6 proposals"):
+    with pytest.raises(FormulaError, match="NaCl: none of 6 proposals gave a valid crystal"):
         require_candidates(found)
 
 

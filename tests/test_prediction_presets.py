@@ -71,7 +71,7 @@ def test_every_option_reaches_the_specification() -> None:
         "space_groups": (62,), "volume": 40.0, "density": None, "tolerance": 0.2, "pressure": 0.0,
         "cell": CELL, "cell_tolerance": 0.03, "prototypes": (StructureType("B1"),),
         "exclude_prototypes": (StructureType("B2"),), "max_e_above": 0.1,
-        "phonons": 2, "temperature": 400.0,
+        "phonons": 2, "temperature": 400.0, "soft_modes": 0,
     }  # fmt: skip
     assert set(chosen) == set(vars(Options()))
     spec = spec_for(Options(**chosen))

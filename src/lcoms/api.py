@@ -71,6 +71,7 @@ def predict(
     random_symmetric: int | None = None,
     fmax: float | None = None,
     pressure: float | None = None,
+    soft_modes: int | None = None,
     phonons: int | None = None,
     temperature: float | None = None,
     space_group: int | str | Sequence[int | str] | None = None,
@@ -116,6 +117,7 @@ def predict(
         random_symmetric: number of random symmetric crystals to relax in addition.
         fmax: largest residual force after a relaxation, eV/angstrom.
         pressure: GPa, at which crystals are relaxed and ranked by enthalpy.
+        soft_modes: number of top candidates to distort along their soft modes and relax again.
         phonons: number of top candidates whose phonons are computed.
         temperature: K, for their harmonic free energies.
         space_group: numbers or symbols of space groups that the crystal may have.
@@ -159,7 +161,8 @@ def predict(
         effort=effort, n_candidates=n_candidates, max_atoms=max_atoms, starts=starts, steps=steps, start=start,
         symmetry=symmetry, exclude_same=exclude_same, relax=relax, oracle=oracle, n_relax=n_relax,
         random_symmetric=random_symmetric, fmax=fmax, pressure=pressure, phonons=phonons, temperature=temperature,
-        volume=volume, density=density, tolerance=tolerance, cell_tolerance=cell_tolerance, max_e_above=max_e_above,
+        soft_modes=soft_modes, volume=volume, density=density, tolerance=tolerance, cell_tolerance=cell_tolerance,
+        max_e_above=max_e_above,
         formula_units=_units(formula_units), committee=None if committee is None else tuple(committee),
         space_groups=groups_asked(_names(space_group), crystal_system), cell=_numbers(cell),
         prototypes=_types(prototype), exclude_prototypes=_types(exclude_prototype), seed=seed,

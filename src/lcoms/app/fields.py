@@ -17,12 +17,12 @@ from lcoms.prediction.structure_types import StructureType, read_structure_type
 
 LONGEST = 100  # characters of a field
 FIXED = tuple(field.name for field in fields(ModelOptions))  # set by whoever starts the server
-RELAXATION = ("n_relax", "random_symmetric", "fmax", "pressure", "phonons", "temperature")
+RELAXATION = ("n_relax", "random_symmetric", "fmax", "pressure", "soft_modes", "phonons", "temperature")
 FIRST = ("effort",)
 CHOICES = {"effort": tuple(EFFORTS), "start": ("", "library", "prior", "random")}
 MOST = {
     "n_candidates": 50, "max_atoms": 400, "starts": 1000, "steps": 5000, "n_relax": 500, "random_symmetric": 1000,
-    "phonons": 5,
+    "phonons": 5, "soft_modes": 5,
 }  # fmt: skip
 LABELS = {
     "n_candidates": ("Candidates to keep", ""),
@@ -46,6 +46,7 @@ LABELS = {
     "prototypes": ("Allowed structure types", "B1, rutile"),
     "exclude_prototypes": ("Excluded structure types", ""),
     "max_e_above": ("Highest energy above the hull, eV/atom", "any"),
+    "soft_modes": ("Distort this many candidates along soft modes", "0"),
     "phonons": ("Compute phonons of this many candidates", "0"),
     "temperature": ("Temperature of harmonic free energies, K", ""),
     "seed": ("Random seed", ""),

@@ -121,6 +121,13 @@ PressureOption = Annotated[
     float | None,
     typer.Option(help="Pressure in GPa; crystals are relaxed at it and ranked by enthalpy.", show_default="0"),
 ]
+SoftModesOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Distort this many candidates, from rank 1 on, along their imaginary phonon modes, and relax the results.",
+        show_default="0",
+    ),
+]
 PhononsOption = Annotated[
     int | None,
     typer.Option("--phonons", help="Compute phonons of this many candidates, from rank 1 on.", show_default="0"),

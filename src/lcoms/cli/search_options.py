@@ -29,6 +29,7 @@ from lcoms.cli.options import (
     RandomSymmetricOption,
     RelaxOption,
     SeedOption,
+    SoftModesOption,
     SpaceGroupOption,
     SpecOption,
     StartOption,
@@ -79,6 +80,7 @@ class Relaxation(NamedTuple):
     random_symmetric: RandomSymmetricOption = None
     fmax: FmaxOption = None
     pressure: PressureOption = None
+    soft_modes: SoftModesOption = None
 
 
 class Vibrations(NamedTuple):

@@ -69,6 +69,8 @@ class Phonons:
 
     Attributes:
         crystal: conventional cell that is repeated.
+        primitive: primitive cell, to which the eigenvectors of the soft modes refer.
+        masses: (n,) amu, of its atoms.
         repeats: repeats along each axis.
         n_displaced: number of displaced supercells.
         largest_force: eV/angstrom, in the undisplaced crystal.
@@ -83,6 +85,8 @@ class Phonons:
     """
 
     crystal: Crystal
+    primitive: Crystal
+    masses: NDArray[np.float64]
     repeats: tuple[int, int, int]
     n_displaced: int
     largest_force: float
@@ -208,6 +212,8 @@ def _result(
         entropy = float(np.array(found.entropy)[1]) / KJ_PER_MOL / 1000 / n_atoms  # phonopy has J/K/mol
     return Phonons(
         crystal=cell,
+        primitive=_from_phonopy(phonons.primitive),
+        masses=np.array(phonons.primitive.masses),
         repeats=repeats,
         n_displaced=n_displaced,
         largest_force=largest_force,

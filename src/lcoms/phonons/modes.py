@@ -6,7 +6,7 @@ interpolated, and in small supercells interpolated acoustic modes become imagina
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,8 @@ class SoftMode:
         degeneracy: number of degenerate modes at this wave vector.
         irrep: irreducible representation; empty where unknown.
         motion: the elements that move and their direction, such as "Ti along z".
+        primitive_q: (3,) the wave vector in the reciprocal lattice of phonopy's primitive cell.
+        eigenvectors: (3n, degeneracy) of the dynamical matrix of its n atoms, orthonormal.
     """
 
     frequency: float
@@ -59,6 +61,8 @@ class SoftMode:
     degeneracy: int
     irrep: str
     motion: str
+    primitive_q: NDArray[np.float64] = field(compare=False, repr=False)
+    eigenvectors: NDArray[np.complex128] = field(compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -90,6 +94,8 @@ def soft_modes(phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]) -
                     degeneracy=len(alike),
                     irrep=_irrep(phonons, q, alike[0]) if at_rest else "",
                     motion=_motion(phonons, vectors[:, alike]),
+                    primitive_q=q,
+                    eigenvectors=vectors[:, alike],
                 )
             )
     return _distinct(modes), 0.0 if not np.isfinite(lowest) else lowest

@@ -7,16 +7,14 @@ lines where the pattern has them; the best are fitted, and relaxed from their fi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFit, PatternFitter
 from lcoms.diffraction.posterior import explained, log_likelihood
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import promising
-from lcoms.prediction.decode import DecodedSet, drop_duplicates
+from lcoms.prediction.decode import drop_duplicates
 from lcoms.prediction.known import decoded_template
-from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate, Decoded
 from lcoms.structure.crystal import Composition, Crystal
@@ -72,22 +70,3 @@ def _crystals(
     )
     for one in choose_templates(composition, templates, bundle.library.similarity, choice):
         yield one.template, substitute(composition, one.template, templates.element_volumes), one.distance
-
-
-def with_direct(decoded: DecodedSet, further: Sequence[Decoded]) -> DecodedSet:
-    """Return the decoded set with further crystals that need no decoding."""
-    return replace(decoded, direct=(*decoded.direct, *further))
-
-
-def joined(first: RelaxedSet | None, second: RelaxedSet | None) -> RelaxedSet | None:
-    """Return the relaxations of both sets as one; None if nothing is relaxed."""
-    if first is None or second is None:
-        return first
-    return RelaxedSet(
-        chosen=first.chosen + second.chosen,
-        usable=first.usable + second.usable,
-        failed=first.failed + second.failed,
-        failures=first.failures + second.failures,
-        n_relaxations=first.n_relaxations + second.n_relaxations,
-        n_oracle_calls=first.n_oracle_calls + second.n_oracle_calls,
-    )

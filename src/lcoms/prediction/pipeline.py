@@ -25,9 +25,10 @@ from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.contradictions import check_constraints
 from lcoms.prediction.decode import DecodedSet, decode, nothing_decoded
 from lcoms.prediction.exact_templates import with_direct_crystals
+from lcoms.prediction.found import Found
 from lcoms.prediction.known import direct_crystals, given_crystal
 from lcoms.prediction.order import in_order
-from lcoms.prediction.pattern_templates import joined, none_explains, pattern_templates, with_direct
+from lcoms.prediction.pattern_templates import none_explains, pattern_templates
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.progress import Progress, Tell, silent
 from lcoms.prediction.propose import (
@@ -41,6 +42,7 @@ from lcoms.prediction.propose import (
 from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.relaxing import Relaxer
 from lcoms.prediction.result import Prediction, Task
+from lcoms.prediction.soft_modes import ROUNDS, distort
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate, Decoded, Proposal, Relaxed
 from lcoms.prediction.vibrations import with_phonons
@@ -168,15 +170,42 @@ class Predictor:
         relaxed = None if self.spec.relaxation is None else self.relax([decoded], tell=tell)[0]
         if task.pattern is not None:
             tell(Progress(name, "fitting the pattern"))
-        made = self.finish(decoded, relaxed, hull=task.hull, pattern=task.pattern)
+        found = Found(decoded, relaxed)
+        made = self._answer(found, task)
         if task.pattern is not None and none_explains(made.candidates):
             tell(Progress(name, "looking for templates that explain the pattern"))
-            further = pattern_templates(task.composition, self.bundle, self.spec, task.pattern)
-            alone = replace(nothing_decoded(task.composition), direct=tuple(further))
-            again = None if relaxed is None else joined(relaxed, self.relax([alone], tell=tell)[0])
-            every = with_direct(decoded, further)
-            made = self.finish(every, again, hull=task.hull, pattern=task.pattern, fitted=further)
+            further = tuple(pattern_templates(task.composition, self.bundle, self.spec, task.pattern))
+            found = replace(self._also(found, further, tell), fitted=further)
+            made = self._answer(found, task)
+        if self.spec.relaxation is not None and self.spec.relaxation.soft_modes:
+            made = self._with_soft_modes(found, made, task, tell)
         return with_phonons(made, self.oracle, tell)
+
+    def _with_soft_modes(self, found: Found, made: Prediction, task: Task, tell: Tell) -> Prediction:
+        """Return the prediction with the top candidates distorted along their soft modes among the candidates."""
+        assert self.spec.relaxation is not None
+        assert self.oracle is not None
+        treated: list[Relaxed | None] = []
+        failures: tuple[str, ...] = ()
+        for _ in range(ROUNDS):
+            top = made.candidates[: self.spec.relaxation.soft_modes]
+            new = [one for one in top if one.is_relaxed and not any(one.relaxed is other for other in treated)]
+            treated += [one.relaxed for one in new]
+            distorted = distort(new, self.oracle, self.bundle, tell)
+            failures += distorted.failures
+            if not distorted.crystals:
+                break
+            found = self._also(found, distorted.crystals, tell)
+            made = self._answer(found, task)
+        return replace(made, failures=made.failures + failures)
+
+    def _also(self, found: Found, further: Sequence[Decoded], tell: Tell) -> Found:
+        """Return what was found with further crystals, relaxed if anything is."""
+        alone = replace(nothing_decoded(found.decoded.composition), direct=tuple(further))
+        return found.also(further, None if found.relaxed is None else self.relax([alone], tell=tell)[0])
+
+    def _answer(self, found: Found, task: Task) -> Prediction:
+        return self.finish(found.decoded, found.relaxed, hull=task.hull, pattern=task.pattern, fitted=found.fitted)
 
     def propose(self, composition: Composition, generator: torch.Generator) -> list[Proposal]:
         """Return the starting points of the descents.

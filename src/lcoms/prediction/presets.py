@@ -52,6 +52,7 @@ class Options(ModelOptions):
         random_symmetric: number of random symmetric crystals to relax in addition.
         fmax: largest residual force after a relaxation, eV/angstrom.
         pressure: GPa, at which crystals are relaxed and ranked by enthalpy.
+        soft_modes: number of top candidates to distort along their soft modes and relax again.
         space_groups: numbers of space groups, one of which the crystal has; none: any.
         volume: of one formula unit, cubic angstrom.
         density: g/cm^3.
@@ -79,6 +80,7 @@ class Options(ModelOptions):
     random_symmetric: int | None = None
     fmax: float | None = None
     pressure: float | None = None
+    soft_modes: int | None = None
     space_groups: tuple[int, ...] = ()
     volume: float | None = None
     density: float | None = None
@@ -110,14 +112,16 @@ def spec_for(options: Options) -> PredictionSpec:
         raise ConfigError(f"unknown effort {options.effort!r}; choose one of {', '.join(EFFORTS)}.")
     if options.temperature is not None and not options.phonons:
         raise ConfigError("temperature has no effect without phonons; omit it, or give --phonons N.")
-    if options.phonons:
+    if options.phonons or options.soft_modes:
         require_phonopy()
     spec = PredictionSpec().with_options(EFFORTS[options.effort]).with_options(_search(options))
     models = options.models
     if not models:
         _require_effect(options)
         return spec.with_models(()).with_options({"search": {"random_symmetric": {"n": 0}}})
-    relaxation = _given(n_relax=options.n_relax, fmax=options.fmax, pressure=options.pressure)
+    relaxation = _given(
+        n_relax=options.n_relax, fmax=options.fmax, pressure=options.pressure, soft_modes=options.soft_modes
+    )
     return spec.with_models(models).with_options({"relaxation": relaxation})
 
 
@@ -169,6 +173,7 @@ def _require_effect(options: Options) -> None:
         "random_symmetric": options.random_symmetric or None,
         "fmax": options.fmax,
         "pressure": options.pressure,
+        "soft_modes": options.soft_modes or None,
     }
     for name, value in without.items():
         if value is not None:

@@ -125,6 +125,7 @@ class RelaxationSpec:
         n_final: number of top candidates that are then relaxed further.
         final_fmax: eV/angstrom, at which these relaxations end; none are made if `fmax` is no larger.
         pressure: GPa, at which crystals are relaxed and ranked by enthalpy.
+        soft_modes: number of top candidates that are distorted along their soft modes and relaxed again.
     """
 
     oracle: str = DEFAULT_ORACLE
@@ -134,9 +135,17 @@ class RelaxationSpec:
     n_final: int = 5
     final_fmax: float = 0.02
     pressure: float = 0.0
+    soft_modes: int = 0
 
     def __post_init__(self) -> None:
-        require(self, at_least_one=["n_relax", "max_steps"], positive=["fmax", "final_fmax"], not_negative=["n_final"])
+        require(
+            self,
+            at_least_one=["n_relax", "max_steps"],
+            positive=["fmax", "final_fmax"],
+            not_negative=["n_final", "soft_modes"],
+        )
+        if self.soft_modes and self.pressure:
+            raise ConfigError("soft modes are computed only at zero pressure; omit --soft-modes or --pressure.")
         if not 0 <= self.pressure <= MOST_PRESSURE:
             raise ConfigError(f"the pressure must lie between 0 and {MOST_PRESSURE:g} GPa, not be {self.pressure:g}.")
 
@@ -238,6 +247,8 @@ class PredictionSpec:
             raise ConfigError("phonons need relaxed candidates; add --relax, or omit --phonons.")
         if self.phonons.n and self.pressure:
             raise ConfigError("phonons are computed only at zero pressure; omit --phonons or --pressure.")
+        if self.relaxation is not None and self.relaxation.soft_modes and self.constraints.cell is not None:
+            raise ConfigError("soft modes change the cell; omit --soft-modes or --cell.")
         self.ranking.models(None if self.relaxation is None else self.relaxation.oracle)
         if self.relaxation is None and self.constraints.max_e_above is not None:
             raise ConfigError("max_e_above has no effect without relaxation; omit it, or relax.")
