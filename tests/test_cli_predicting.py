@@ -65,5 +65,5 @@ def test_the_note_tells_of_the_columns_that_are_shown(
     table, _, note = capsys.readouterr().out.partition("Formation energies")
     heading = next(line for line in table.splitlines() if "space group" in line)
     note = " ".join(note.split())
-    assert ("surrogate" in heading) == ("the surrogate's before it" in note) == (width > 60)
-    assert ("above" in heading and bool(committee)) == ("`above` is by the mean" in note)
+    assert ("surrogate" in heading) == ("before relaxation" in note) == (width > 60)
+    assert ("above" in heading and bool(committee)) == ("`above` is the mean" in note)
