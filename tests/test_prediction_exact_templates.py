@@ -15,8 +15,9 @@ from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.exact_templates import beside, on_exact_sites, worth_relaxing
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
-from lcoms.prediction.stages import EXACT_SYMPREC, Decoded
+from lcoms.prediction.stages import Decoded
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.symmetry import EXACT_SYMPREC
 from lcoms.templates.exact_build import build_templates
 from lcoms.templates.placing import ChosenTemplate
 

@@ -21,12 +21,13 @@ from lcoms.core.bounds import require
 from lcoms.core.errors import LcomsError
 from lcoms.evaluate.judging import TOO_SLOW, OutOfTime, time_limit
 from lcoms.evaluate.references import Reference
+from lcoms.evaluate.validity import MIN_DISTANCE
 from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.oracles.references import References, load_references
 from lcoms.oracles.registry import DEFAULT_ORACLE, make_oracle
 from lcoms.prediction.propose import composition_seed
-from lcoms.prediction.refine import LOWEST_FORMATION_ENERGY, USABLE
-from lcoms.relax.result import RelaxConfig, RelaxResult
+from lcoms.prediction.refine import LOWEST_FORMATION_ENERGY
+from lcoms.relax.result import USABLE, RelaxConfig, RelaxResult
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal, crystal_to_dict
 from lcoms.structure.lattice import shortest_distance
@@ -37,7 +38,6 @@ from lcoms.structure.symmetry import space_group_number
 Track = Literal["paper", "formula"]
 TRACKS: tuple[Track, ...] = ("paper", "formula")
 PAPER_GROUP = "26 compounds"
-MIN_DISTANCE = 0.5  # angstrom; the usual criterion for a valid crystal
 START_DRAWS = 10
 COMPARISON_SECONDS = 30.0
 

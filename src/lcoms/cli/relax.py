@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.jsonl"
 RESULTS = "results.json"
-LADDER = (0.1, 0.05, 0.02)  # angstrom; relaxed atoms stand closer to their sites than decoded ones
-CIF_SYMPREC = 0.01
 
 
 def relax(
@@ -135,7 +133,7 @@ def _files_of(given: list[Path]) -> tuple[list[Path], int]:
 def _row(name: str, result: RelaxResult) -> dict[str, Any]:
     """What is said of a crystal; crystals that came to nothing have no symmetry and no file."""
     from lcoms.relax import Status
-    from lcoms.structure.symmetry import space_group_symbol, symmetrise
+    from lcoms.structure.symmetry import NEAR_LADDER, space_group_symbol, symmetrise
 
     row: dict[str, Any] = {
         "name": name,
@@ -151,7 +149,7 @@ def _row(name: str, result: RelaxResult) -> dict[str, Any]:
         "volume_per_atom": round(result.crystal.volume / result.crystal.n_atoms, 4),
     }
     if result.status in (Status.CONVERGED, Status.STEP_LIMIT):
-        symmetric = symmetrise(result.crystal, ladder=LADDER)
+        symmetric = symmetrise(result.crystal, ladder=NEAR_LADDER)
         row |= {
             "cif": f"{name}.cif",
             "space_group": symmetric.space_group,
@@ -171,13 +169,13 @@ def _write(out: Path, rows: list[dict[str, Any]], results: list[RelaxResult], or
     from lcoms import __version__
     from lcoms.core.config import to_dict
     from lcoms.structure.io import to_cif, to_extxyz
-    from lcoms.structure.symmetry import conventional
+    from lcoms.structure.symmetry import EXACT_SYMPREC, conventional
 
     try:
         for row, result in zip(rows, results, strict=True):
             symmetric = row.pop("symmetrised", None)
             if symmetric is not None:
-                write_whole(out / row["cif"], to_cif(conventional(symmetric), symprec=CIF_SYMPREC))
+                write_whole(out / row["cif"], to_cif(conventional(symmetric), symprec=EXACT_SYMPREC))
             if result.trajectory is not None:
                 row["energies"] = list(result.trajectory.energies)
                 if result.trajectory.frames:

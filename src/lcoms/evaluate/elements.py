@@ -10,11 +10,10 @@ from lcoms import __version__
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.elemental import ElementalForm, elemental_forms
-from lcoms.relax import RelaxResult, Status
+from lcoms.relax import RelaxResult
+from lcoms.relax.result import USABLE
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import space_group_number
-
-USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 
 
 def forms_for(oracle: EnergyOracle, elements: Sequence[str] | None) -> list[ElementalForm]:

@@ -22,11 +22,10 @@ from lcoms.evaluate.validity import invalid_because
 from lcoms.oracles.references import load_references
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.rank import rank_decoded
-from lcoms.prediction.refine import USABLE
 from lcoms.prediction.result import Prediction, decoded_candidates
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate
-from lcoms.relax.result import RelaxConfig
+from lcoms.relax.result import USABLE, RelaxConfig
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, crystal_to_dict
 from lcoms.structure.matching import LOOSE, STRICT, matches

@@ -22,11 +22,11 @@ from lcoms.prediction.known import Direct
 from lcoms.prediction.pressure import compressed
 from lcoms.prediction.scoring import LEAST_PROBABILITY
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
-from lcoms.prediction.stages import EXACT_SYMPREC, Decoded, Proposal
+from lcoms.prediction.stages import Decoded, Proposal
 from lcoms.structure.comparison import same_structure
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import Symmetrised
+from lcoms.structure.symmetry import EXACT_SYMPREC, Symmetrised
 from lcoms.templates.placing import ChosenTemplate, substitute
 
 PER_FACTOR_E = 0.03  # eV/atom that a factor e in the probability of a crystal on exact sites compensates

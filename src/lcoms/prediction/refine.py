@@ -11,14 +11,13 @@ from math import inf, isfinite, nan
 from statistics import median
 
 from lcoms.prediction.stages import Decoded, Relaxed
-from lcoms.relax.result import RelaxResult, Status, Trajectory
+from lcoms.relax.result import USABLE, RelaxResult, Trajectory
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import moved_by_symmetry
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, operations_per_atom, symmetrise
 
-USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
 LARGEST_GAIN = 0.5  # eV/atom by which a random symmetric crystal may lie below all others
 LARGEST_DISPUTE = 1.0  # eV/atom; largest deviation of two models' energy difference from its median over all crystals

@@ -26,6 +26,10 @@ class Status(StrEnum):
     WORKER_DIED = "worker died"
 
 
+USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
+"""Of crystals that can be ranked."""
+
+
 @dataclass(frozen=True)
 class RelaxConfig:
     """When a relaxation ends, and how far it may go.
