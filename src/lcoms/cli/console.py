@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn, TextColumn
@@ -34,3 +36,8 @@ def plain_text(text: str) -> TextColumn:
     from rich.progress import TextColumn
 
     return TextColumn(text, markup=False)
+
+
+def complain(sentence: str) -> None:
+    """One sentence on stderr, while the rest goes on."""
+    typer.echo(f"lcoms: {' '.join(sentence.split())}", err=True)

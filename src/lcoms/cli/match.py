@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.cli.structures import Failure, complain, read_named
+from lcoms.cli.console import complain
+from lcoms.cli.structures import Failure, read_named
 from lcoms.core.disk import require_writable, write_together, write_whole
 from lcoms.core.errors import ConfigError
 from lcoms.core.figures import check_figure, write_figure

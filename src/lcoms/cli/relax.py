@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.cli.console import complain
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -89,7 +90,7 @@ def _tell_reach(starts: list[tuple[str, Crystal]], oracle: str) -> None:
     made = make_oracle(oracle)
     for name, crystal in starts:
         if sentence := beyond_reach(made, crystal):
-            typer.echo(f"lcoms: {name}: {sentence}", err=True)
+            complain(f"{name}: {sentence}")
 
 
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
@@ -104,7 +105,7 @@ def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
             alone = len(readings) == 1
             where = str(file) if alone or not reading.name else f"{file}, {reading.name}"
             for sentence in (*reading.warnings, *([reading.error.sentence] if reading.error else [])):
-                typer.echo(f"lcoms: {where}: {sentence}", err=True)
+                complain(f"{where}: {sentence}")
             if reading.crystal is None:
                 failed += 1
                 continue
@@ -118,15 +119,15 @@ def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
 
 def _files_of(given: list[Path]) -> tuple[list[Path], int]:
     """Files, of folders those with crystals, and how many folders hold none, after a sentence on each."""
-    from lcoms.oracles.hull import structure_files
+    from lcoms.oracles.hull import structure_files_at
 
     found, failed = [], 0
     for path in given:
         try:
-            found += structure_files(path)
+            found += structure_files_at(path)
         except LcomsError as error:
             failed += 1
-            typer.echo(f"lcoms: {error}", err=True)
+            complain(str(error))
     return found, failed
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
 from typing import Any
 
 from lcoms import __version__
@@ -11,7 +10,6 @@ from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.elemental import ElementalForm, elemental_forms
 from lcoms.relax import RelaxResult
-from lcoms.relax.result import USABLE
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import space_group_number
 
@@ -61,7 +59,7 @@ def make_references(
     rows: dict[str, list[dict[str, Any]]] = {}
     failed: dict[str, str] = {}
     for form, result in zip(forms, results, strict=True):
-        if result.status in USABLE and isfinite(result.energy):
+        if result.usable:
             rows.setdefault(form.element, []).append(_row(form, result))
         else:
             failed[form.element] = f"{form.prototype}: {result.status}"

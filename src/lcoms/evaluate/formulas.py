@@ -25,7 +25,7 @@ from lcoms.prediction.rank import rank_decoded
 from lcoms.prediction.result import Prediction, decoded_candidates
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate
-from lcoms.relax.result import USABLE, RelaxConfig
+from lcoms.relax.result import RelaxConfig
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, crystal_to_dict
 from lcoms.structure.matching import LOOSE, STRICT, matches
@@ -212,7 +212,7 @@ def _known_energies(members: Sequence[Reference], config: RelaxationSpec) -> lis
     references = load_references(config.oracle)
     return [
         None
-        if references is None or result.status not in USABLE
+        if references is None or not result.usable
         else references.formation_energy(result.crystal.composition, result.energy_per_atom)
         for result in results
     ]

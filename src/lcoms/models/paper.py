@@ -31,7 +31,8 @@ from lcoms.models.base import (
 from lcoms.models.langevin import LangevinConfig, anneal, noise_levels
 from lcoms.nn.dimenet import DimeNetConfig, DimeNetEncoder
 from lcoms.nn.gemnet import GemNetConfig, GemNetDenoiser
-from lcoms.nn.layers import mlp, segment_mean
+from lcoms.nn.heads import mlp
+from lcoms.nn.layers import segment_mean
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.neighbors import minimum_image, row_products

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import groups_in_effect, promising
-from lcoms.prediction.decode import DecodedSet, in_order
+from lcoms.prediction.decode import DecodedSet, in_score_order
 from lcoms.prediction.known import Direct
 from lcoms.prediction.pressure import compressed
 from lcoms.prediction.scoring import LEAST_PROBABILITY
@@ -42,7 +42,8 @@ def with_direct_crystals(decoded: DecodedSet, direct: Direct, bundle: WeightBund
     made = on_exact_sites(decoded.composition, likely, bundle, spec.search.direct)
     new = [one for one in made if not any(same_structure(one, other) for other in direct.crystals)]
     exact, contradicting = promising(new, spec.constraints, decoded.composition)
-    ordered, _ = promising(in_order(beside(decoded.crystals, exact), bundle), spec.constraints, decoded.composition)
+    scored = in_score_order(with_exact_sites(decoded.crystals, exact), bundle)
+    ordered, _ = promising(scored, spec.constraints, decoded.composition)
     return replace(
         decoded,
         crystals=tuple(ordered),
@@ -107,7 +108,7 @@ def _unlike(
     return chosen, crystals
 
 
-def beside(decoded: Sequence[Decoded], exact: Sequence[Decoded]) -> list[Decoded]:
+def with_exact_sites(decoded: Sequence[Decoded], exact: Sequence[Decoded]) -> list[Decoded]:
     """Return decoded crystals, moved to exact sites if an exact crystal is the same, then the other exact crystals."""
     left, found = list(exact), []
     for one in decoded:

@@ -99,7 +99,7 @@ def _of_the_stoichiometry(
         if not _fits(crystal, sites, known):
             continue
         row = rows.get(one.template.id) if len(one.template.composition.counts) == len(target.counts) else None
-        sequence = -1 if row is None else int(bundle.library.patterns[row])
+        sequence = -1 if row is None else int(bundle.library.wyckoff_sequences[row])
         found = Symmetrised(crystal, sites.space_group, EXACT_SYMPREC)
         orbits = sites.orbits if sequence < 0 else ()
         farther = one.distance - nearest.setdefault(one.template.structure, one.distance)

@@ -67,7 +67,7 @@ def results_folder(out: Path, formula: str) -> Path:
     return out / (folder_name(formula) if taken else formula)
 
 
-def structure_files(candidates: Sequence[Candidate], made: Made, formats: Sequence[str] = ("cif",)) -> dict[str, str]:
+def candidate_files(candidates: Sequence[Candidate], made: Made, formats: Sequence[str] = ("cif",)) -> dict[str, str]:
     """Return the names and texts of a file in each format for each candidate, in its conventional cell.
 
     Candidates fitted to a powder pattern have a second file with the fitted cell; the fit of the first one is added as

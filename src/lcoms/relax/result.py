@@ -26,10 +26,6 @@ class Status(StrEnum):
     WORKER_DIED = "worker died"
 
 
-USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
-"""Of crystals that can be ranked."""
-
-
 @dataclass(frozen=True)
 class RelaxConfig:
     """When a relaxation ends, and how far it may go.
@@ -122,6 +118,11 @@ class RelaxResult:
     @property
     def converged(self) -> bool:
         return self.status is Status.CONVERGED
+
+    @property
+    def usable(self) -> bool:
+        """Whether the crystal can be ranked."""
+        return self.status in (Status.CONVERGED, Status.STEP_LIMIT) and math.isfinite(self.energy)
 
     @property
     def energy_per_atom(self) -> float:
