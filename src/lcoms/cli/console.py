@@ -19,11 +19,11 @@ def plain_console(*, stderr: bool = False, soft_wrap: bool = False, quiet: bool 
 
 
 def progress_bar(*columns: ProgressColumn, keep: bool = False) -> Progress:
-    """A bar for a person who watches, on standard error; nothing where that is no terminal.
+    """Return a progress bar on standard error, which is hidden if that is not a terminal.
 
     Args:
-        columns: rich's own where none are given.
-        keep: whether it stays on the screen when all is done.
+        columns: of the bar; rich's own if none are given.
+        keep: whether the bar stays on the screen at the end.
     """
     from rich.progress import Progress
 
@@ -39,5 +39,5 @@ def plain_text(text: str) -> TextColumn:
 
 
 def complain(sentence: str) -> None:
-    """One sentence on stderr, while the rest goes on."""
+    """Print one sentence to standard error."""
     typer.echo(f"lcoms: {' '.join(sentence.split())}", err=True)

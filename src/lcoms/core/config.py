@@ -50,7 +50,7 @@ def parse_whole(digits: str) -> int:
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None for numbers that are not finite, which JSON does not have; tuples become lists."""
+    """Return the value with None for numbers that are not finite, which JSON lacks; tuples become lists."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

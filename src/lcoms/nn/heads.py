@@ -1,4 +1,4 @@
-"""Heads: a few linear layers that read something from features."""
+"""Heads: small perceptrons that predict properties from features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def mlp(*sizes: int, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Linear layers of these sizes with activations between them."""
+    """Return linear layers of these sizes with activations between them."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), activation()]

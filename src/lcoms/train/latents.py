@@ -97,10 +97,10 @@ def map_rows(
     processes: int | None = None,
     on_chunk: Callable[[int], None] | None = None,
 ) -> Iterator[T]:
-    """What a function of a module makes of each row, in their order.
+    """Yield the results of a function for the rows, in their order.
 
     Args:
-        describe: given some of the rows at a time.
+        describe: function of a module, called with some of the rows at a time.
         processes: that call it; None: as many as there are cores.
         on_chunk: told how many more rows are done.
     """
