@@ -41,7 +41,7 @@ def in_library(reference: Reference, structure: Structure, weights: WeightBundle
     cell = unit.scaled(n_primitive_atoms(number, orbits) // unit.n_atoms)
     place = weights.wyckoff.place(cell, number, orbits)
     near = library.nearest(unit, len(library), exclude=[unit])
-    same = (library.space_groups[near.indices] == number) & (library.patterns[near.indices] == place)
+    same = (library.space_groups[near.indices] == number) & (library.wyckoff_sequences[near.indices] == place)
     return place >= 0 and bool((same & near.same_counts & (near.n_formula_units == cell.n_formula_units)).any())
 
 

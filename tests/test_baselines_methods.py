@@ -39,9 +39,9 @@ def test_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all((trial.crystal is None) == bool(trial.reason) for trial in trials)
     if name in ("random", "cells", "pso"):  # they need nothing more than what is always there
         return
-    for package in ("optuna", "ase_ga", "pyxtal"):
-        monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr("lcoms.baselines.evolution.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    for module in ("evolution", "random_search"):
+        monkeypatch.setattr(f"lcoms.baselines.{module}.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"not installed; type: pip install \"lcoms\[baselines\]\""):
         make_searcher(name, SALT, seed=0)
 

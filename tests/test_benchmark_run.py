@@ -13,7 +13,7 @@ from tiny import caesium_chloride, rock_salt, write_weights, wurtzite
 
 from lcoms.benchmark import methods, searches
 from lcoms.benchmark.methods import METHODS, Case, Files, Method, choose_methods, load_models, places, settings_of
-from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Task, make_start, why_absurd
+from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Task, make_start, why_unphysical
 from lcoms.benchmark.rows import ROWS_FILE, Row, read_rows
 from lcoms.benchmark.run import SEARCHES, run_benchmark
 from lcoms.benchmark.searches import BelievedEnergy, Found, cells_of, is_milestone
@@ -239,8 +239,8 @@ def test_energies_that_no_compound_has_are_not_believed(monkeypatch: pytest.Monk
     plain = BelievedEnergy(AnalyticOracle(), QUICK)([rock_salt()])
     assert np.isfinite(plain[0].energy_per_atom)
     high = References("analytic", {11: 10.0, 17: 10.0})
-    assert "which no compound has" in why_absurd(rock_salt(), 0.0, high)
-    assert why_absurd(rock_salt(), 5.0, high) == why_absurd(rock_salt(), -50.0, None) == ""
+    assert "which no compound has" in why_unphysical(rock_salt(), 0.0, high)
+    assert why_unphysical(rock_salt(), 5.0, high) == why_unphysical(rock_salt(), -50.0, None) == ""
     monkeypatch.setattr(searches, "load_references", lambda _: high)
     (answer,) = BelievedEnergy(AnalyticOracle(), QUICK)([rock_salt()])
     assert np.isnan(answer.energy_per_atom)

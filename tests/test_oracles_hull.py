@@ -9,7 +9,7 @@ import pytest
 from tiny import caesium_chloride, rock_salt
 
 from lcoms.core.errors import DataError, FileFormatError
-from lcoms.oracles.hull import Hull, Phase, read_entries, structure_files
+from lcoms.oracles.hull import Hull, Phase, read_entries, structure_files_at
 from lcoms.oracles.references import References
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import to_cif, to_extxyz, to_poscar
@@ -115,7 +115,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_entries(tmp_path / "empty", no_energies, None, "made")
     with pytest.raises(FileFormatError, match="cannot be read"):
         read_entries(tmp_path / "missing.cif", no_energies, None, "made")
-    assert structure_files(tmp_path / "missing.cif") == [tmp_path / "missing.cif"]
+    assert structure_files_at(tmp_path / "missing.cif") == [tmp_path / "missing.cif"]
 
 
 @pytest.mark.parametrize(

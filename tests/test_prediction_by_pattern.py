@@ -15,7 +15,7 @@ from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
 from lcoms.prediction.by_pattern import pattern_sentence, rank_by_pattern, read_fitter
 from lcoms.prediction.cif_record import Made
-from lcoms.prediction.output import candidate_record, structure_files
+from lcoms.prediction.output import candidate_files, candidate_record
 from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Crystal
@@ -85,11 +85,11 @@ def test_results_hold_the_fit_and_a_file_with_the_fitted_cell() -> None:
     assert record["probability"] == 1
     assert 0 < record["rwp"] < 0.3
     made = Made("MgO", 1, PredictionSpec())
-    files = structure_files([found], made)
+    files = candidate_files([found], made)
     assert set(files) == {"rank-01.cif", "rank-01-fitted.cif", "rank-01-pattern.svg"}
     for said in ("lines of the crystal", "difference", "Rwp"):
         assert said in files["rank-01-pattern.svg"]
-    assert structure_files([found], made) == files
+    assert candidate_files([found], made) == files
     assert from_cif(files["rank-01-fitted.cif"]).volume < from_cif(files["rank-01.cif"]).volume
 
 

@@ -20,8 +20,8 @@ from lcoms.prediction.calibrate import (
     Scored,
     fit_calibration,
     load_calibration,
+    relevant_part,
     reliability,
-    what_matters,
 )
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.spec import PredictionSpec
@@ -156,7 +156,7 @@ def test_a_model_is_for_predictions_made_as_those_it_was_fitted_on(options: dict
 def test_what_leaves_the_first_candidate_alone_does_not_matter() -> None:
     model = fit_calibration(made_up(60), spec=SPEC)
     same = SPEC.with_options({"n_candidates": 3, "seed": 9, "search": {"exclude_same": True}})
-    assert what_matters(same) == what_matters(SPEC)
+    assert relevant_part(same) == relevant_part(SPEC)
     assert Calibration((model,)).find(same) is model
     again = replace(model, spec=same)
     assert Calibration((model,)).with_model(again) == Calibration((again,))

@@ -22,7 +22,7 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.site_codes import coded_coords, describe_sites
 from lcoms.structure.wyckoff import primitive_operations, symmetric_cell, wyckoff_orbits
-from lcoms.templates.wyckoff_statistics import OrbitStatistics, in_pattern_order
+from lcoms.templates.wyckoff_statistics import OrbitStatistics, in_sequence_order
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_codes_of_sites_are_tried_instead_of_random_places(weights: WeightBundle
     assert described is not None
     number, orbits, codes, shape = described
     statistics = OrbitStatistics.count([(crystal.composition, number, orbits)])
-    sites = in_pattern_order(crystal.composition, orbits, codes)
+    sites = in_sequence_order(crystal.composition, orbits, codes)
     z = weights.encode([crystal])
     for config, counts in (
         (DecoderSpec(max_misfit=9.0, coded_samples=2, max_lattices=1), {2}),
@@ -200,11 +200,11 @@ def test_crystals_without_symmetry_begin_where_their_codes_say(weights: WeightBu
     assert found.space_group == 1
     statistics = OrbitStatistics.count([(crystal.composition, 1, found.orbits)])
     constraint = Constraint(
-        1, wyckoff_sequence=0, sites=in_pattern_order(crystal.composition, found.orbits, found.codes)
+        1, wyckoff_sequence=0, sites=in_sequence_order(crystal.composition, found.orbits, found.codes)
     )
     z = weights.encode([crystal])
     config = DecoderSpec(max_misfit=9.0, coded_samples=3, known_to=0.01)
-    arguments = ([crystal.composition], [[constraint._replace(cell_code=found.shape)]], statistics)
+    arguments = ([crystal.composition], [[constraint._replace(cell_code=found.cell_code)]], statistics)
     within = decode_within_groups(weights.cdvae, z, *arguments, torch.Generator().manual_seed(0), config=config)  # type: ignore[arg-type]
     assert len(within[0]) == 3
     begun = coded_coords(1, found.orbits, found.codes).reshape(3, 3)

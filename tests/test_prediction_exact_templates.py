@@ -12,11 +12,12 @@ from tiny import caesium_chloride, decoded_of, decoded_set, proposal_of, rock_sa
 
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.exact_templates import beside, on_exact_sites, worth_relaxing
+from lcoms.prediction.exact_templates import on_exact_sites, with_exact_sites, worth_relaxing
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
-from lcoms.prediction.stages import EXACT_SYMPREC, Decoded
+from lcoms.prediction.stages import Decoded
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.symmetry import EXACT_SYMPREC
 from lcoms.templates.exact_build import build_templates
 from lcoms.templates.placing import ChosenTemplate
 
@@ -30,14 +31,14 @@ def exact(crystal: Crystal, group: int = 1, **changes: object) -> Decoded:
 
 def test_a_decoded_crystal_takes_over_the_exact_sites_of_the_same_structure_and_keeps_what_led_to_it() -> None:
     rough = decoded_of(rock_salt(5.9), space_group=225, n_found=3, latent_distance=1.5)
-    found = beside([rough], [exact(zinc_blende(6.1, SALT), 216), exact(rock_salt(), 225)])
+    found = with_exact_sites([rough], [exact(zinc_blende(6.1, SALT), 216), exact(rock_salt(), 225)])
     assert [one.space_group for one in found] == [225, 216]
     assert found[0].crystal.volume == pytest.approx(rock_salt().volume)
     assert (found[0].is_exact, found[0].n_found, found[0].latent_distance) == (True, 3, 1.5)
 
 
 def test_a_decoded_crystal_of_another_space_group_stays_beside_the_exact_one() -> None:
-    found = beside([decoded_of(rock_salt(), space_group=139)], [exact(rock_salt(), 225)])
+    found = with_exact_sites([decoded_of(rock_salt(), space_group=139)], [exact(rock_salt(), 225)])
     assert [(one.space_group, one.is_exact) for one in found] == [(139, False), (225, True)]
 
 

@@ -13,7 +13,7 @@ from tiny import candidate_of, prototypes, rock_salt, shaken
 
 from lcoms.core.errors import LcomsError
 from lcoms.prediction.cif_record import Made
-from lcoms.prediction.output import candidate_record, make_folder, structure_files, write_files
+from lcoms.prediction.output import candidate_files, candidate_record, make_folder, write_files
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
@@ -24,7 +24,7 @@ from lcoms.structure.symmetry import symmetrise
 
 def write(folder: Path, *candidates: Candidate) -> Path:
     return write_files(
-        folder, structure_files(candidates, Made("NaCl", len(candidates), PredictionSpec())) | {"results.json": "{}"}
+        folder, candidate_files(candidates, Made("NaCl", len(candidates), PredictionSpec())) | {"results.json": "{}"}
     )
 
 

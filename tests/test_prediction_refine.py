@@ -10,10 +10,10 @@ import pytest
 from tiny import caesium_chloride, decoded_of, nickel_arsenide, rock_salt, shaken, zinc_blende
 
 from lcoms.prediction.refine import FurtherEnergies, RelaxedSet, collect, more_symmetric, with_further
-from lcoms.prediction.stages import EXACT_SYMPREC, Decoded
+from lcoms.prediction.stages import Decoded
 from lcoms.relax.result import RelaxResult, Status, Trajectory
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.symmetry import space_group_number
+from lcoms.structure.symmetry import EXACT_SYMPREC, space_group_number
 
 SALT = (11, 17)
 

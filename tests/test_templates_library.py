@@ -152,7 +152,7 @@ def test_crystals_of_one_structure_vote_together_and_take_turns() -> None:
         list("abcdef"),
         e_above_hull=np.zeros(6),
         space_groups=np.array([225, 225, 225, 221, 221, 216]),
-        patterns=np.zeros(6, dtype=np.int64),
+        wyckoff_sequences=np.zeros(6, dtype=np.int64),
     )
     salt = Composition.from_formula("NaCl")
     everything = library.nearest(salt, 9)
@@ -263,12 +263,12 @@ def test_codes_of_sites_are_kept_with_their_entries(tmp_path: Path) -> None:
         list("abc"),
         space_groups=np.array([225, 0, 221]),
         site_codes=codes,
-        shapes=np.array([0, 0, 32767]),
+        cell_codes=np.array([0, 0, 32767]),
     )
     library.save(tmp_path / "library.safetensors")
     again = LatentLibrary.load(tmp_path / "library.safetensors")
     assert [again.sites(i) for i in range(3)] == codes
-    assert again.shapes.tolist() == [0, 0, 32767]
+    assert again.cell_codes.tolist() == [0, 0, 32767]
     with pytest.raises(DataError, match="as many"):
         LatentLibrary.build(
             torch.zeros(1, 2), [Composition.from_formula("NaBr")], np.zeros(1), ["a"], site_codes=[(), ()]

@@ -15,7 +15,7 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.wyckoff import orbit_sizes
 from lcoms.templates.library import LatentLibrary
 from lcoms.templates.substitution import Substituted, _cheapest, substituted
-from lcoms.templates.wyckoff_statistics import OrbitStatistics, described, in_pattern_order
+from lcoms.templates.wyckoff_statistics import OrbitStatistics, described, in_sequence_order
 
 
 def library_of(crystals: dict[str, Crystal]) -> tuple[LatentLibrary, OrbitStatistics]:
@@ -30,11 +30,11 @@ def library_of(crystals: dict[str, Crystal]) -> tuple[LatentLibrary, OrbitStatis
         list(crystals),
         e_above_hull=np.zeros(len(crystals)),
         space_groups=np.array([f.space_group for f in found.values()]),
-        patterns=np.array(
+        wyckoff_sequences=np.array(
             [statistics.place(c, f.space_group, f.orbits) for c, f in zip(cells, found.values(), strict=True)]
         ),
-        site_codes=[in_pattern_order(c, f.orbits, f.codes) for c, f in zip(cells, found.values(), strict=True)],
-        shapes=np.array([f.shape for f in found.values()]),
+        site_codes=[in_sequence_order(c, f.orbits, f.codes) for c, f in zip(cells, found.values(), strict=True)],
+        cell_codes=np.array([f.cell_code for f in found.values()]),
     )
     return library, statistics
 
@@ -109,7 +109,7 @@ def test_a_constraint_with_orbits_needs_no_wyckoff_sequence() -> None:
     library, statistics = library_of({"wurtzite": wurtzite()})
     (one, *_) = substituted(Composition.from_formula("C"), library, statistics, 3, units=(1, 4), max_alike=1)
     assert one.n_formula_units == 4
-    constraint = Constraint(186, 1.0, -1, one.sites, int(library.shapes[0]), one.orbits)
+    constraint = Constraint(186, 1.0, -1, one.sites, int(library.cell_codes[0]), one.orbits)
     cell = Composition.from_formula("C4")
     (setting,) = _settings(cell, [constraint], wurtzite().lattice, statistics, DecoderSpec(), None)
     assert setting.start.cell.atomic_numbers.tolist() == [6] * 4

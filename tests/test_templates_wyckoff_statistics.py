@@ -10,7 +10,7 @@ from tiny import caesium_chloride, fluorite, nickel_arsenide, perovskite, rock_s
 from lcoms.core.errors import WeightsError
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.wyckoff import wyckoff_orbits
-from lcoms.templates.wyckoff_statistics import OrbitStatistics, described, in_pattern_order
+from lcoms.templates.wyckoff_statistics import OrbitStatistics, described, in_sequence_order
 
 
 def statistics() -> OrbitStatistics:
@@ -39,7 +39,7 @@ def test_codes_follow_the_elements_they_were_given_with() -> None:
     assert described_orbits == (186, (("b", 8), ("b", 30)))
     oxide = Composition((8, 30), (2, 2))
     counted = OrbitStatistics.count([(oxide, *described_orbits)])
-    codes = in_pattern_order(oxide, described_orbits[1], (7, 9))
+    codes = in_sequence_order(oxide, described_orbits[1], (7, 9))
     assert counted.coded_orbits(186, oxide, 0, codes) == (described_orbits[1], (7, 9))
     beryllium = Composition((4, 8), (2, 2))  # now the metal comes first by its number
     assert counted.coded_orbits(186, beryllium, 0, codes) == ((("b", 4), ("b", 8)), (9, 7))
@@ -63,7 +63,7 @@ def test_crystals_of_one_structure_have_one_pattern_whichever_atom_is_lighter(on
     counted = OrbitStatistics.count(
         (composition, sites.space_group, sites.orbits) for composition, sites in found if sites is not None
     )
-    ((pattern, n),) = [pair for seen in counted.patterns.values() for pair in seen.items()]
+    ((pattern, n),) = [pair for seen in counted.sequences.values() for pair in seen.items()]
     assert n == 2
     assert {place for _, place in pattern} == {0, 1}
 
@@ -80,7 +80,7 @@ def test_unknown_cells_have_no_orbits_and_rare_patterns_can_be_left_out() -> Non
 def test_they_are_read_back_as_written(tmp_path: Path) -> None:
     path = tmp_path / "orbits.json"
     statistics().save(path)
-    assert OrbitStatistics.load(path).patterns == statistics().patterns
+    assert OrbitStatistics.load(path).sequences == statistics().sequences
 
 
 @pytest.mark.parametrize(

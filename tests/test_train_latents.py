@@ -94,7 +94,7 @@ def test_the_library_holds_few_stable_training_crystals_of_each_composition(stor
     assert library.ids == tuple(f"id-{row}" for row in kept)
     assert [library.composition(i).formula for i in range(6)] == ["NaCl", "CsCl", "Zn2O2", "SrTiO3", "NaCl", "KCl"]
     assert library.space_groups.tolist() == [225, 221, 186, 221, 221, 225]
-    assert (library.patterns >= 0).all()
+    assert (library.wyckoff_sequences >= 0).all()
     level = (latents[kept].max(0).values - latents[kept].min(0).values) / 254
     assert ((library.latents() - latents[kept]).abs() < level).all()
     more = build_library(tiny_cdvae(), store, rows, latents, symmetries, statistics, metadata={}, per_composition=9)

@@ -89,7 +89,7 @@ def test_what_is_there_stays_and_what_is_stable_and_large_is_added(
     assert after.metadata["extended"] == [{"store": store.fingerprint, "n": 2}]
     with pytest.raises(DataError, match="no stable training crystal to add that is not in the library"):
         extend_library(after, extended.wyckoff, extended.cdvae, store, LARGE, processes=1)
-    orbits = extended.wyckoff.coded_orbits(227, after.composition(n), int(after.patterns[n]), after.sites(n))
+    orbits = extended.wyckoff.coded_orbits(227, after.composition(n), int(after.wyckoff_sequences[n]), after.sites(n))
     assert orbits is not None
     assert sorted(z for _, z in orbits[0]) == [8, 22, 38]
     assert len(orbits[1]) == 3
@@ -155,9 +155,9 @@ def test_patterns_keep_their_places_when_statistics_are_joined() -> None:
         {(225, (1, 1)): {(("a", 1), ("b", 0)): 9, (("a", 0), ("b", 1)): 1}, (221, (1, 1)): {(("a", 0), ("b", 1)): 2}}
     )
     joined = first.joined(second)
-    assert list(joined.patterns[225, (1, 1)].items()) == [((("a", 0), ("b", 1)), 4), ((("a", 1), ("b", 0)), 9)]
-    assert joined.patterns[221, (1, 1)] == {(("a", 0), ("b", 1)): 2}
-    assert first.patterns == {(225, (1, 1)): {(("a", 0), ("b", 1)): 3}}
+    assert list(joined.sequences[225, (1, 1)].items()) == [((("a", 0), ("b", 1)), 4), ((("a", 1), ("b", 0)), 9)]
+    assert joined.sequences[221, (1, 1)] == {(("a", 0), ("b", 1)): 2}
+    assert first.sequences == {(225, (1, 1)): {(("a", 0), ("b", 1)): 3}}
 
 
 def test_what_cannot_be_extended(

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("lcoms")
 
-
 SYNONYMS = {
     "callback": "progress",
     "composition": "formula",
@@ -158,15 +157,36 @@ def predict(
         raise FormulaError("predict takes one formula; lcoms.predict_all takes several.")
     composition = Composition.of(formula, ordered_approximation=ordered_approximation)
     options = Options(
-        effort=effort, n_candidates=n_candidates, max_atoms=max_atoms, starts=starts, steps=steps, start=start,
-        symmetry=symmetry, exclude_same=exclude_same, relax=relax, oracle=oracle, n_relax=n_relax,
-        random_symmetric=random_symmetric, fmax=fmax, pressure=pressure, phonons=phonons, temperature=temperature,
-        soft_modes=soft_modes, volume=volume, density=density, tolerance=tolerance, cell_tolerance=cell_tolerance,
+        effort=effort,
+        n_candidates=n_candidates,
+        formula_units=_units(formula_units),
+        max_atoms=max_atoms,
+        starts=starts,
+        steps=steps,
+        start=start,
+        symmetry=symmetry,
+        exclude_same=exclude_same,
+        relax=relax,
+        oracle=oracle,
+        committee=None if committee is None else tuple(committee),
+        n_relax=n_relax,
+        random_symmetric=random_symmetric,
+        fmax=fmax,
+        pressure=pressure,
+        soft_modes=soft_modes,
+        phonons=phonons,
+        temperature=temperature,
+        space_groups=groups_asked(_names(space_group), crystal_system),
+        volume=volume,
+        density=density,
+        tolerance=tolerance,
+        cell=_numbers(cell),
+        cell_tolerance=cell_tolerance,
+        prototypes=_types(prototype),
+        exclude_prototypes=_types(exclude_prototype),
         max_e_above=max_e_above,
-        formula_units=_units(formula_units), committee=None if committee is None else tuple(committee),
-        space_groups=groups_asked(_names(space_group), crystal_system), cell=_numbers(cell),
-        prototypes=_types(prototype), exclude_prototypes=_types(exclude_prototype), seed=seed,
-    )  # fmt: skip
+        seed=seed,
+    )
     if spec is not None and options != Options():
         raise ConfigError("spec contains all options; change it with spec.with_options, or omit the other options.")
     chosen = spec_for(options) if spec is None else spec
@@ -237,7 +257,9 @@ def _names(space_group: int | str | Sequence[int | str] | None) -> list[str]:
 
 
 def _numbers(cell: str | Sequence[float] | None) -> tuple[float, ...] | None:
-    return read_cell(cell) if isinstance(cell, str) else None if cell is None else tuple(map(float, cell))
+    if isinstance(cell, str):
+        return read_cell(cell)
+    return None if cell is None else tuple(map(float, cell))
 
 
 def _types(types: str | Path | Sequence[str | Path] | None) -> tuple[StructureType, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lcoms.core.errors import ConfigError
 from lcoms.models.input_surrogate import descent_step
-from lcoms.models.megnet import Megnet, all_bonded, is_sane
+from lcoms.models.megnet import Megnet, all_bonded, is_computable
 from lcoms.nn.distance_graph import distance_graph
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Crystal
@@ -66,7 +66,7 @@ def descend_crystals(
         raise ConfigError(f"descent needs a crystal and 0 or more steps, not {len(crystals)} and {steps}.")
     energies, active = np.full((steps + 1, len(crystals)), np.nan), np.zeros(len(crystals), dtype=bool)
     for i, crystal in enumerate(crystals):
-        active[i] = is_sane(crystal.lattice, crystal.n_atoms, model.config.cutoff)
+        active[i] = is_computable(crystal.lattice, crystal.n_atoms, model.config.cutoff)
     started = np.flatnonzero(active).tolist()
     if not started:
         return CrystalDescent(list(crystals), energies, ~active)
@@ -95,8 +95,10 @@ def _in_ev(model: Megnet, energy: torch.Tensor) -> NDArray[np.float64]:
 def _has_meaning(model: Megnet, batch: CrystalBatch) -> torch.Tensor:
     """Return which crystals (n_crystals,) have cells that can be evaluated, and neighbours for all atoms."""
     cells = zip(batch.lattice.double().cpu().numpy(), batch.n_atoms.tolist(), strict=True)
-    sane = [np.isfinite(cell).all() and is_sane(cell, n_atoms, model.config.cutoff) for cell, n_atoms in cells]
-    room = torch.tensor([bool(one) for one in sane], device=batch.lattice.device)
+    computable = [
+        np.isfinite(cell).all() and is_computable(cell, n_atoms, model.config.cutoff) for cell, n_atoms in cells
+    ]
+    room = torch.tensor([bool(one) for one in computable], device=batch.lattice.device)
     # Cells that cannot be evaluated are replaced by large ones, in which no atom has a neighbour.
     lattice = torch.where(room[:, None, None], batch.lattice, 1e3 * torch.eye(3).to(batch.lattice))
     return room & all_bonded(distance_graph(batch.replace(lattice=lattice), model.config.cutoff))

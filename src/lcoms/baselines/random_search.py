@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,10 +85,8 @@ class PyxtalCrystals(Searcher):
     def __init__(
         self, composition: Composition, feasibility: FeasibilityConfig | None = None, *, seed: int = 0
     ) -> None:
-        try:
-            import pyxtal  # noqa: F401 - whether it is there
-        except ImportError as error:
-            raise ConfigError('pyxtal is not installed; type: pip install "lcoms[baselines]"') from error
+        if find_spec("pyxtal") is None:
+            raise ConfigError('pyxtal is not installed; type: pip install "lcoms[baselines]"')
         self._feasibility = feasibility or FeasibilityConfig()
         super().__init__({"composition": composition.formula, "feasibility": to_dict(self._feasibility), "seed": seed})
         self._composition, self._seed = composition, seed

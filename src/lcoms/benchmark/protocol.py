@@ -21,11 +21,12 @@ from lcoms.core.bounds import require
 from lcoms.core.errors import LcomsError
 from lcoms.evaluate.judging import TOO_SLOW, OutOfTime, time_limit
 from lcoms.evaluate.references import Reference
+from lcoms.evaluate.validity import MIN_DISTANCE
 from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.oracles.references import References, load_references
 from lcoms.oracles.registry import DEFAULT_ORACLE, make_oracle
 from lcoms.prediction.propose import composition_seed
-from lcoms.prediction.refine import LOWEST_FORMATION_ENERGY, USABLE
+from lcoms.prediction.refine import LOWEST_FORMATION_ENERGY
 from lcoms.relax.result import RelaxConfig, RelaxResult
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal, crystal_to_dict
@@ -37,7 +38,6 @@ from lcoms.structure.symmetry import space_group_number
 Track = Literal["paper", "formula"]
 TRACKS: tuple[Track, ...] = ("paper", "formula")
 PAPER_GROUP = "26 compounds"
-MIN_DISTANCE = 0.5  # angstrom; the usual criterion for a valid crystal
 START_DRAWS = 10
 COMPARISON_SECONDS = 30.0
 
@@ -124,7 +124,7 @@ def make_start(task: Task, seed: int, oracle: EnergyOracle, config: RelaxConfig)
     references = load_references(oracle.name)
     for _ in range(START_DRAWS):
         (result,) = relax_crystals([random_crystal(task.cell, random)], oracle, config)
-        reason = why_not(result) or why_absurd(result.crystal, result.energy_per_atom, references)
+        reason = why_not(result) or why_unphysical(result.crystal, result.energy_per_atom, references)
         if not reason:
             return Start(exact_crystal(result.crystal), time.perf_counter() - clock)
     raise LcomsError(f"none of {START_DRAWS} random cells could be relaxed; the last one: {reason}.")
@@ -132,10 +132,10 @@ def make_start(task: Task, seed: int, oracle: EnergyOracle, config: RelaxConfig)
 
 def why_not(result: RelaxResult) -> str:
     """Return why a relaxation gives no energy; empty if it does."""
-    return "" if result.status in USABLE and isfinite(result.energy) else result.reason or result.status.value
+    return "" if result.usable else result.reason or result.status.value
 
 
-def why_absurd(crystal: Crystal, energy: float | None, references: References | None) -> str:
+def why_unphysical(crystal: Crystal, energy: float | None, references: References | None) -> str:
     """Return why an oracle's energy of a crystal (eV/atom) is not credible; empty if it is."""
     shortest = shortest_distance(crystal.lattice, crystal.frac_coords)
     if shortest < MIN_DISTANCE:
@@ -197,7 +197,7 @@ class Judge:
 
     def _judged(self, crystal: Crystal, energy: float | None, note: str, reference: Reference) -> Judged:
         formation = None if energy is None else self._formation(crystal.composition, energy)
-        note = note or why_absurd(crystal, energy, self._references)
+        note = note or why_unphysical(crystal, energy, self._references)
         group = space_group_number(crystal)
         rms, strict, trouble = compare(crystal, reference.crystal)
         same = group == space_group_number(reference.crystal)

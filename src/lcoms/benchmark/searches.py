@@ -17,7 +17,7 @@ from lcoms.baselines.methods import make_searcher
 from lcoms.baselines.searcher import run_search
 from lcoms.baselines.swarm import SwarmConfig
 from lcoms.baselines.trial import Answer, EnergyFunction, TrialOutcome
-from lcoms.benchmark.protocol import BenchmarkConfig, Task, why_absurd
+from lcoms.benchmark.protocol import BenchmarkConfig, Task, why_unphysical
 from lcoms.core.errors import FormulaError
 from lcoms.models.megnet import Megnet, formation_energies
 from lcoms.oracles.base import EnergyOracle
@@ -80,7 +80,7 @@ class BelievedEnergy:
     def __call__(self, crystals: Sequence[Crystal]) -> list[Answer]:
         """Return energies in eV/atom, NaN if missing or not credible, with the relaxed crystals."""
         answers = self._relaxed(crystals)
-        absurd = [bool(why_absurd(crystal, energy, self._references)) for energy, crystal in answers]
+        absurd = [bool(why_unphysical(crystal, energy, self._references)) for energy, crystal in answers]
         return [a._replace(energy_per_atom=nan) if bad else a for a, bad in zip(answers, absurd, strict=True)]
 
 

@@ -20,12 +20,22 @@ from lcoms.structure.folder_names import folder_name
 
 DONE, NOT_RUN, DAMAGED = FormulaStatus.DONE.value, "not run", "damaged"
 PARQUET, CSV = "summary.parquet", "summary.csv"
-SCHEMA = pa.schema({
-    "formula": pa.string(), "status": pa.string(), "reason": pa.string(),
-    "space_group": pa.int16(), "space_group_symbol": pa.string(),
-    "energy_per_atom": pa.float64(), "total_energy_per_atom": pa.float64(), "formation_energy_per_atom": pa.float64(),
-    "probability": pa.float64(), "n_candidates": pa.int32(), "seconds": pa.float64(), "path": pa.string(),
-})  # fmt: skip
+SCHEMA = pa.schema(
+    {
+        "formula": pa.string(),
+        "status": pa.string(),
+        "reason": pa.string(),
+        "space_group": pa.int16(),
+        "space_group_symbol": pa.string(),
+        "energy_per_atom": pa.float64(),
+        "total_energy_per_atom": pa.float64(),
+        "formation_energy_per_atom": pa.float64(),
+        "probability": pa.float64(),
+        "n_candidates": pa.int32(),
+        "seconds": pa.float64(),
+        "path": pa.string(),
+    }
+)
 """Columns for the first candidate: energy_per_atom is a formation energy by the surrogate; all energies are in eV/atom.
 The path is that of its CIF file, relative to the folder of the campaign."""
 
@@ -67,8 +77,9 @@ def write_summary(table: pa.Table, folder: Path) -> None:
 def _row(folder: Path, formula: str, line: Line | None) -> dict[str, Any]:
     """Return the row of a formula from its files, or from the journal if there are none."""
     done = line is not None and line.status is FormulaStatus.DONE
+    path = formula_folder(folder, formula) / RESULTS
     try:
-        require_formula(path := formula_folder(folder, formula) / RESULTS, formula)
+        require_formula(path, formula)
         found = parse_json(path.read_text(encoding="utf-8"))
         return _done_row(formula, found) | {"seconds": line.seconds if line is not None and done else None}
     except FileNotFoundError:

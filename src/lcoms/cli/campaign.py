@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.cli.console import plain_text, progress_bar
+from lcoms.cli.console import complain, plain_text, progress_bar
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import OrderedOption, WeightsOption, formulas_of
 from lcoms.cli.search_options import SearchOptions, asked_spec
-from lcoms.cli.structures import complain
 from lcoms.core.errors import ConfigError, FormulaError
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def _predict(
         _workers(plan, processes, scheduler, len(formulas)) as workers,
     ):
         if folder.changed:
-            typer.echo(f"lcoms: {folder.changed}", err=True)
+            complain(folder.changed)
         with progress_bar(*columns) as bar:
             task = bar.add_task("", total=len(formulas))
             counts: Counter[str] = Counter()
@@ -145,7 +144,7 @@ def _print(table: pa.Table) -> None:
     seconds = sorted(row["seconds"] for row in rows if row["seconds"] is not None)
     reasons = Counter(row["reason"].partition(": ")[2] or row["reason"] for row in rows if row["reason"])
     for reason, count in reasons.most_common(10):
-        typer.echo(f"lcoms: {count} {'formula' if count == 1 else 'formulas'}: {' '.join(reason.split())}", err=True)
+        complain(f"{count} {'formula' if count == 1 else 'formulas'}: {reason}")
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
     median = f"; median {seconds[len(seconds) // 2]:.1f} s a formula" if seconds else ""
     typer.echo(f"{len(rows)} formulas: {said}{median}.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn, TextColumn
@@ -17,11 +19,11 @@ def plain_console(*, stderr: bool = False, soft_wrap: bool = False, quiet: bool 
 
 
 def progress_bar(*columns: ProgressColumn, keep: bool = False) -> Progress:
-    """A bar for a person who watches, on standard error; nothing where that is no terminal.
+    """Return a progress bar on standard error, which is hidden if that is not a terminal.
 
     Args:
-        columns: rich's own where none are given.
-        keep: whether it stays on the screen when all is done.
+        columns: of the bar; rich's own if none are given.
+        keep: whether the bar stays on the screen at the end.
     """
     from rich.progress import Progress
 
@@ -34,3 +36,8 @@ def plain_text(text: str) -> TextColumn:
     from rich.progress import TextColumn
 
     return TextColumn(text, markup=False)
+
+
+def complain(sentence: str) -> None:
+    """Print one sentence to standard error."""
+    typer.echo(f"lcoms: {' '.join(sentence.split())}", err=True)

@@ -138,16 +138,11 @@ def info(
         import json
         from dataclasses import asdict
 
-        typer.echo(json.dumps(_without_nan(asdict(figures))))
+        from lcoms.core.config import without_nan
+
+        typer.echo(json.dumps(without_nan(asdict(figures))))
     else:
         _print_info(store, figures)
-
-
-def _without_nan(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _without_nan(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and value != value else value
 
 
 def _excluded(values: list[str]) -> frozenset[str]:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lcoms.cli.structures import complain, read_named
+from lcoms.cli.console import complain
+from lcoms.cli.structures import read_named
 from lcoms.core.disk import require_writable, write_together
 from lcoms.core.errors import ConfigError
 

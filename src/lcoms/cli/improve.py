@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from lcoms.cli.console import plain_console
+from lcoms.cli.console import complain, plain_console
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
     CandidatesOption,
@@ -22,7 +22,6 @@ from lcoms.cli.options import (
     spec_of,
 )
 from lcoms.cli.search_options import Descents, options_of
-from lcoms.cli.structures import complain
 from lcoms.core.disk import require_no_campaign
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from lcoms import __version__
+from lcoms.cli.console import complain
 from lcoms.core.errors import LcomsError, is_want
 from lcoms.core.machine import WANT, require_machine
 
@@ -200,5 +201,5 @@ def _usage_error(error: typer.TyperException) -> int:
 
 
 def _fail(sentence: str, code: int = EXIT_USER_ERROR) -> int:
-    typer.echo(f"lcoms: {' '.join(sentence.split())}", err=True)
+    complain(sentence)
     return code

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.cli.structures import Failure, complain, read_named
+from lcoms.cli.console import complain
+from lcoms.cli.structures import Failure, read_named
 from lcoms.core.disk import require_writable, write_together, write_whole
 from lcoms.core.errors import ConfigError
 from lcoms.core.figures import check_figure, write_figure
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from lcoms.diffraction.fit import PatternFit, PatternFitter
     from lcoms.diffraction.reading import PowderPattern
     from lcoms.structure.crystal import Crystal
-
-SYMPREC = 0.05  # angstrom; relaxed crystals are on their symmetry to about so much
-CIF_SYMPREC = 0.01
 
 
 def match(
@@ -74,11 +72,12 @@ Fits = list[tuple[str, "PatternFit"]]
 def _fitted(found: list[tuple[str, Crystal]], fitter: PatternFitter) -> tuple[Fits, list[Failure]]:
     """Fits, the likeliest first, and crystals that no table knows how to fit."""
     from lcoms.diffraction.posterior import log_likelihood
+    from lcoms.structure.symmetry import RELAXED_SYMPREC
 
     fits, failed = [], []
     for name, crystal in found:
         try:
-            fits.append((name, fitter.fit(crystal, symprec=SYMPREC)))
+            fits.append((name, fitter.fit(crystal, symprec=RELAXED_SYMPREC)))
         except ConfigError as error:
             failed.append((name, str(error)))
     return sorted(fits, key=lambda fit: -log_likelihood(fit[1])), failed
@@ -87,12 +86,12 @@ def _fitted(found: list[tuple[str, Crystal]], fitter: PatternFitter) -> tuple[Fi
 def _write(fits: Fits, out: Path | None, figure: Path | None) -> None:
     from lcoms.diffraction.figure import fit_figure
     from lcoms.structure.io import to_cif
-    from lcoms.structure.symmetry import conventional
+    from lcoms.structure.symmetry import EXACT_SYMPREC, conventional
 
     if out is not None:
         width = max(2, len(str(len(fits))))
         cifs = {
-            f"rank-{rank:0{width}d}.cif": to_cif(conventional(fit.crystal), symprec=CIF_SYMPREC)
+            f"rank-{rank:0{width}d}.cif": to_cif(conventional(fit.crystal), symprec=EXACT_SYMPREC)
             for rank, (_, fit) in enumerate(fits, 1)
         }
         write_together(out, cifs)
@@ -129,7 +128,7 @@ def _print(fits: Fits, pattern: PowderPattern, seconds: float) -> None:
     from rich.table import Table
 
     from lcoms.diffraction.posterior import pattern_probabilities, verdict
-    from lcoms.structure.symmetry import space_group_number, space_group_symbol
+    from lcoms.structure.symmetry import EXACT_SYMPREC, space_group_number, space_group_symbol
 
     results = [fit for _, fit in fits]
     table = Table(box=None, pad_edge=False)
@@ -137,7 +136,7 @@ def _print(fits: Fits, pattern: PowderPattern, seconds: float) -> None:
         left = name in ("formula", "space group", "file")
         table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
     for rank, ((name, fit), probability) in enumerate(zip(fits, pattern_probabilities(results), strict=True), 1):
-        group = space_group_number(fit.crystal, symprec=CIF_SYMPREC)
+        group = space_group_number(fit.crystal, symprec=EXACT_SYMPREC)
         table.add_row(
             str(rank),
             fit.crystal.composition.reduced_formula,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.cli.structures import complain, read_named
+from lcoms.cli.console import complain
+from lcoms.cli.structures import read_named
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import LcomsError
 from lcoms.core.figures import check_figure, write_figure

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lcoms.cli.console import complain
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import OrderedOption, RelaxProcessesOption, ThreadsOption, WeightsOption, formulas_of
 from lcoms.cli.search_options import SearchOptions, asked_spec
@@ -75,9 +75,9 @@ def predict(
     asked: SearchOptions,
 ) -> None:
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
-    from lcoms.cli.predicting import Inputs, Output, Run, complain, predict_all
+    from lcoms.cli.predicting import Inputs, Output, Run, predict_all
 
-    compositions, failed = _read(_gather(formulas, from_file), complain, ordered=ordered_approximation)
+    compositions, failed = _read(_gather(formulas, from_file), ordered=ordered_approximation)
     if compositions:
         output = Output(out, _formats_of(formats), as_json, quiet, verbose, report, overwrite)
         inputs = Inputs(start_structure, hull, pattern, wavelength)
@@ -116,7 +116,7 @@ def _gather(formulas: list[str] | None, from_file: str | None) -> list[str]:
     return texts
 
 
-def _read(texts: list[str], complain: Callable[[str], None], *, ordered: bool) -> tuple[list[Composition], int]:
+def _read(texts: list[str], *, ordered: bool) -> tuple[list[Composition], int]:
     """Distinct compositions in the order given, and how many formulas cannot be read, after a sentence on each."""
     from lcoms.structure.crystal import Composition
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lcoms.cli.console import plain_console
+from lcoms.cli.console import complain, plain_console
 from lcoms.core.disk import require_no_campaign
 from lcoms.core.errors import FormulaError, LcomsError, OracleError
 from lcoms.core.machine import release_memory
@@ -93,11 +93,6 @@ class Run:
         """Whether results.json tells all that an answer depends on, so that it can stand for a new one."""
         given = (self.inputs.hull, self.inputs.start_structure, self.inputs.pattern)
         return given == (None, None, None) and not (self.output.report or self.output.as_json)
-
-
-def complain(sentence: str) -> None:
-    """One sentence to standard error."""
-    typer.echo(f"lcoms: {sentence}", err=True)
 
 
 def predict_all(compositions: list[Composition], run: Run) -> int:

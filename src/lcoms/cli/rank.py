@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.cli.console import plain_console, plain_text, progress_bar
-from lcoms.cli.structures import Failure, complain, read_named
+from lcoms.cli.console import complain, plain_console, plain_text, progress_bar
+from lcoms.cli.structures import Failure, read_named
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.oracles.base import evaluate_all
 from lcoms.oracles.registry import DEFAULT_ORACLE

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.cli.console import complain
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.jsonl"
 RESULTS = "results.json"
-LADDER = (0.1, 0.05, 0.02)  # angstrom; relaxed atoms stand closer to their sites than decoded ones
-CIF_SYMPREC = 0.01
 
 
 def relax(
@@ -91,7 +90,7 @@ def _tell_reach(starts: list[tuple[str, Crystal]], oracle: str) -> None:
     made = make_oracle(oracle)
     for name, crystal in starts:
         if sentence := beyond_reach(made, crystal):
-            typer.echo(f"lcoms: {name}: {sentence}", err=True)
+            complain(f"{name}: {sentence}")
 
 
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
@@ -106,7 +105,7 @@ def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
             alone = len(readings) == 1
             where = str(file) if alone or not reading.name else f"{file}, {reading.name}"
             for sentence in (*reading.warnings, *([reading.error.sentence] if reading.error else [])):
-                typer.echo(f"lcoms: {where}: {sentence}", err=True)
+                complain(f"{where}: {sentence}")
             if reading.crystal is None:
                 failed += 1
                 continue
@@ -120,22 +119,22 @@ def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
 
 def _files_of(given: list[Path]) -> tuple[list[Path], int]:
     """Files, of folders those with crystals, and how many folders hold none, after a sentence on each."""
-    from lcoms.oracles.hull import structure_files
+    from lcoms.oracles.hull import structure_files_at
 
     found, failed = [], 0
     for path in given:
         try:
-            found += structure_files(path)
+            found += structure_files_at(path)
         except LcomsError as error:
             failed += 1
-            typer.echo(f"lcoms: {error}", err=True)
+            complain(str(error))
     return found, failed
 
 
 def _row(name: str, result: RelaxResult) -> dict[str, Any]:
     """What is said of a crystal; crystals that came to nothing have no symmetry and no file."""
     from lcoms.relax import Status
-    from lcoms.structure.symmetry import space_group_symbol, symmetrise
+    from lcoms.structure.symmetry import NEAR_LADDER, space_group_symbol, symmetrise
 
     row: dict[str, Any] = {
         "name": name,
@@ -151,7 +150,7 @@ def _row(name: str, result: RelaxResult) -> dict[str, Any]:
         "volume_per_atom": round(result.crystal.volume / result.crystal.n_atoms, 4),
     }
     if result.status in (Status.CONVERGED, Status.STEP_LIMIT):
-        symmetric = symmetrise(result.crystal, ladder=LADDER)
+        symmetric = symmetrise(result.crystal, ladder=NEAR_LADDER)
         row |= {
             "cif": f"{name}.cif",
             "space_group": symmetric.space_group,
@@ -171,13 +170,13 @@ def _write(out: Path, rows: list[dict[str, Any]], results: list[RelaxResult], or
     from lcoms import __version__
     from lcoms.core.config import to_dict
     from lcoms.structure.io import to_cif, to_extxyz
-    from lcoms.structure.symmetry import conventional
+    from lcoms.structure.symmetry import EXACT_SYMPREC, conventional
 
     try:
         for row, result in zip(rows, results, strict=True):
             symmetric = row.pop("symmetrised", None)
             if symmetric is not None:
-                write_whole(out / row["cif"], to_cif(conventional(symmetric), symprec=CIF_SYMPREC))
+                write_whole(out / row["cif"], to_cif(conventional(symmetric), symprec=EXACT_SYMPREC))
             if result.trajectory is not None:
                 row["energies"] = list(result.trajectory.energies)
                 if result.trajectory.frames:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from lcoms.structure.crystal import Crystal
     from lcoms.structure.reading import Reading
 
-SYMPREC = 0.01  # angstrom
-
 
 def show(
     files: Annotated[
@@ -58,10 +56,10 @@ def _row(file: str, reading: Reading) -> dict[str, Any]:
     if reading.crystal is None:
         return _refused(file, reading.name, reading.error.sentence if reading.error else "")
     from lcoms.structure.lattice import parameters_from_lattice, shortest_distance
-    from lcoms.structure.symmetry import space_group_number, space_group_symbol
+    from lcoms.structure.symmetry import EXACT_SYMPREC, space_group_number, space_group_symbol
 
     crystal = reading.crystal
-    group = space_group_number(crystal, symprec=SYMPREC)
+    group = space_group_number(crystal, symprec=EXACT_SYMPREC)
     lengths, angles = parameters_from_lattice(crystal.lattice)
     return {
         "file": file,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from lcoms.cli.console import complain
 from lcoms.core.errors import LcomsError
 
 if TYPE_CHECKING:
@@ -18,14 +17,14 @@ Failure = tuple[str, str]
 
 def read_named(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
     """Crystals with names, and files that hold none that can be read; of a folder all its structure files."""
-    from lcoms.oracles.hull import structure_files
+    from lcoms.oracles.hull import structure_files_at
     from lcoms.structure.io import read_file
 
     found: list[tuple[str, Crystal]] = []
     failed: list[Failure] = []
     for given in files:
         try:
-            paths = structure_files(given)
+            paths = structure_files_at(given)
         except LcomsError as error:
             failed.append((str(given), _without_name(error, given)))
             continue
@@ -40,11 +39,6 @@ def read_named(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failu
                 elif reading.error is not None:
                     failed.append((name, reading.error.sentence))
     return found, failed
-
-
-def complain(sentence: str) -> None:
-    """One sentence on stderr, while the rest goes on."""
-    typer.echo(f"lcoms: {' '.join(sentence.split())}", err=True)
 
 
 def _without_name(error: LcomsError, path: Path) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 
-import typer
+from lcoms.cli.console import complain
 
 
 class _Warnings(logging.Handler):
     """Shows them as other sentences are."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        typer.echo(f"lcoms: {' '.join(record.getMessage().split())}", err=True)
+        complain(record.getMessage())
 
 
 def say_warnings() -> None:

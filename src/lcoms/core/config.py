@@ -49,6 +49,15 @@ def parse_whole(digits: str) -> int:
     return int(digits)
 
 
+def without_nan(value: Any) -> Any:
+    """Return the value with None for numbers that are not finite, which JSON lacks; tuples become lists."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): without_nan(item) for key, item in value.items()}
+    return [without_nan(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a dataclass instance as nested dicts, lists, numbers, strings and None, ready for JSON.
 
@@ -171,8 +180,8 @@ def _convert(value: Any, hint: Any, where: str, *, from_text: bool) -> Any:
         return _convert_items(value, origin, args, where, from_text=from_text)
     if origin in (dict, Mapping) or hint is dict:
         return _convert_mapping(value, args, where)
-    if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else _build(hint, value, f"{where}.")  # type: ignore[arg-type]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else _build(hint, value, f"{where}.")
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return (
             value if isinstance(value, hint) else _choose(value, {str(member.value): member for member in hint}, where)

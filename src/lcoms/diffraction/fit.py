@@ -217,10 +217,8 @@ def _ticks(lines: Lines, model: Model, window: Window) -> tuple[Tick, ...]:
     strongest = max(float(areas.max(initial=0)), 1e-300)
     inside = (model.places >= window.grid[0]) & (model.places <= window.grid[-1])
     return tuple(
-        Tick(float(place), (int(h), int(k), int(l)), float(100 * area / strongest))
-        for place, (h, k, l), area in zip(  # noqa: E741
-            model.places[inside], lines.planes[inside], areas[inside], strict=True
-        )
+        Tick(float(model.places[at]), lines.indices(at), float(100 * areas[at] / strongest))
+        for at in np.flatnonzero(inside).tolist()
     )
 
 

@@ -44,6 +44,11 @@ class Lines:
     members: NDArray[np.float64]
     family: NDArray[np.int64]
 
+    def indices(self, place: int) -> tuple[int, int, int]:
+        """Miller indices of a family."""
+        first, second, third = self.planes[place].tolist()
+        return first, second, third
+
     @property
     def lengths(self) -> NDArray[np.float64]:
         """1 / d of each family, 1/angstrom."""

@@ -7,18 +7,17 @@ from typing import Any
 from lcoms.diffraction.fit import PatternFit
 from lcoms.diffraction.posterior import explained_probability
 from lcoms.structure.lattice import parameters_from_lattice
-from lcoms.structure.symmetry import conventional, space_group_number
+from lcoms.structure.symmetry import EXACT_SYMPREC, conventional, space_group_number
 
-SYMPREC = 0.01  # angstrom
 TICKS_SHOWN = 0.1  # of 100; fainter lines are left out
 
 
 def fit_record(fit: PatternFit) -> dict[str, Any]:
     """Return all results except the profiles; the cell is the conventional one."""
-    lengths, angles = parameters_from_lattice(conventional(fit.crystal, symprec=SYMPREC).lattice)
+    lengths, angles = parameters_from_lattice(conventional(fit.crystal, symprec=EXACT_SYMPREC).lattice)
     return {
         "formula": fit.crystal.composition.reduced_formula,
-        "space_group": space_group_number(fit.crystal, symprec=SYMPREC),
+        "space_group": space_group_number(fit.crystal, symprec=EXACT_SYMPREC),
         "explained_probability": round(explained_probability(fit), 6),
         "rwp": round(fit.rwp, 5),
         "rwp_without_background": round(fit.rwp_net, 5),

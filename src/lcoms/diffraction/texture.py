@@ -53,13 +53,12 @@ def fitted_texture(
         misfits = np.square(target[:, None] - fitted * scales).sum(0)
         least = int(np.argmin(misfits))
         if misfits[least] < best[0]:
-            h, k, l = (int(i) for i in lines.planes[place])  # noqa: E741
             values = state.values.copy()
             best = (
                 float(misfits[least]),
                 replace(state, values=values, texture=factors[:, least]),
                 float(COEFFICIENTS[least]),
-                (h, k, l),
+                lines.indices(place),
             )
     misfit, found, coefficient, axis = best
     if axis is None or misfit > (1 - LEAST_GAIN) * plain:

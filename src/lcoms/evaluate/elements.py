@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
 from typing import Any
 
 from lcoms import __version__
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.elemental import ElementalForm, elemental_forms
-from lcoms.relax import RelaxResult, Status
+from lcoms.relax import RelaxResult
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import space_group_number
-
-USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 
 
 def forms_for(oracle: EnergyOracle, elements: Sequence[str] | None) -> list[ElementalForm]:
@@ -62,7 +59,7 @@ def make_references(
     rows: dict[str, list[dict[str, Any]]] = {}
     failed: dict[str, str] = {}
     for form, result in zip(forms, results, strict=True):
-        if result.status in USABLE and isfinite(result.energy):
+        if result.usable:
             rows.setdefault(form.element, []).append(_row(form, result))
         else:
             failed[form.element] = f"{form.prototype}: {result.status}"

@@ -22,7 +22,6 @@ from lcoms.evaluate.validity import invalid_because
 from lcoms.oracles.references import load_references
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.rank import rank_decoded
-from lcoms.prediction.refine import USABLE
 from lcoms.prediction.result import Prediction, decoded_candidates
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate
@@ -213,7 +212,7 @@ def _known_energies(members: Sequence[Reference], config: RelaxationSpec) -> lis
     references = load_references(config.oracle)
     return [
         None
-        if references is None or result.status not in USABLE
+        if references is None or not result.usable
         else references.formation_energy(result.crystal.composition, result.energy_per_atom)
         for result in results
     ]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lcoms.core.errors import DataError
 from lcoms.data.store import Store
+from lcoms.evaluate.validity import MIN_DISTANCE
 from lcoms.models.base import CDVAE
 from lcoms.models.composition import composition_keys
 from lcoms.oracles.base import EnergyOracle, evaluate_all
@@ -28,7 +29,6 @@ from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import LOOSE, matches
 from lcoms.train.surrogate_data import SurrogateData
 
-MIN_DISTANCE = 0.5  # angstrom; the usual criterion for a valid crystal
 RIDGE = 1e-4
 
 

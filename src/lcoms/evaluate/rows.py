@@ -10,10 +10,8 @@ from lcoms.evaluate.references import Reference
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import same_space_group
+from lcoms.structure.symmetry import EXACT_SYMPREC, same_space_group
 from lcoms.structure.wyckoff import wyckoff_orbits
-
-EXACT = 0.01  # angstrom; tolerance if a crystal was not symmetrised
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def rows_of(
     rows = []
     for c in after:
         strict = matches(c.crystal, reference.crystal, STRICT)
-        number, orbits = wyckoff_orbits(c.crystal, symprec=c.symprec or EXACT) or (0, ())
+        number, orbits = wyckoff_orbits(c.crystal, symprec=c.symprec or EXACT_SYMPREC) or (0, ())
         rows.append(
             Row(
                 decoded_rank=place.get(id(c.decoded.crystal)),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from lcoms import __version__
+from lcoms.core.config import without_nan
 from lcoms.core.errors import ConfigError
 from lcoms.evaluate.answers import Answer, Known, read_answers, read_known
 from lcoms.evaluate.energy_criterion import (
@@ -89,7 +89,7 @@ class Report:
         for name, scores in (("scores", self.scores), ("energy_scores", self.energy_scores)):
             content[name] = [{**asdict(score), "share": _share(score.share)} for score in scores]
         content["rows"] = [{**asdict(row), **_first_ranks(row)} for row in self.rows]
-        cleaned: dict[str, Any] = _finite(content)
+        cleaned: dict[str, Any] = without_nan(content)
         return cleaned
 
 
@@ -114,9 +114,14 @@ def score_files(
     """
     known, unreadable_known = read_known(truth)
     return score(
-        read_answers(predictions), known, options,
-        oracle=oracle, free_atoms=free_atoms, unreadable_known=unreadable_known, on_case=on_case,
-    )  # fmt: skip
+        read_answers(predictions),
+        known,
+        options,
+        oracle=oracle,
+        free_atoms=free_atoms,
+        unreadable_known=unreadable_known,
+        on_case=on_case,
+    )
 
 
 def score(
@@ -195,12 +200,3 @@ def _unreadable(answer: Answer) -> str:
 
 def _share(share: Share) -> dict[str, float | int]:
     return {**asdict(share), "value": share.value, "low": share.low, "high": share.high}
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with None for numbers that are not finite."""
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -9,10 +9,8 @@ from lcoms.core.errors import DataError
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.lattice import shortest_distance
 
-MIN_DISTANCE = 0.5
-"""Shortest allowed distance, angstrom."""
-MIN_VOLUME = 0.1
-"""Smallest allowed volume of the cell, cubic angstrom."""
+MIN_DISTANCE = 0.5  # angstrom; the usual criterion for a valid crystal
+MIN_VOLUME = 0.1  # cubic angstrom; smallest allowed volume of the cell
 OXIDATION_STATES = "smact14"
 """SMACT's table at the time of the published results; its default has changed since."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -30,10 +31,11 @@ from lcoms.models.base import (
 )
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.fast_decode import Sampler
-from lcoms.models.fast_layers import N_WAVES, STRAIN_SCALE, mlp, size_feature, waves
+from lcoms.models.fast_layers import N_WAVES, STRAIN_SCALE, size_feature, waves
 from lcoms.models.fast_loss import denoising_losses
 from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout
 from lcoms.nn.geometry import Densities, densities
+from lcoms.nn.heads import mlp
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import N_ELEMENTS
@@ -51,15 +53,16 @@ class FastCDVAE(CDVAE):
         super().__init__()
         self.config = c = config
         self.latent_dim = c.latent_dim
+        head = partial(mlp, activation=nn.SiLU)
         sizes = {"channels": c.channels, "filters": c.filters, "vectors": c.vectors, "condition": c.condition}
-        self.embed_composition = mlp(N_ELEMENTS, c.condition, c.condition)
+        self.embed_composition = head(N_ELEMENTS, c.condition, c.condition)
         self.embed = nn.Embedding(N_ELEMENTS + 1, c.channels)
         self.encoder = DensityTrunk(c.basis, layers=c.encoder_layers, **sizes)
         self.encoder_norm = nn.LayerNorm(c.channels)
-        self.to_latent = mlp(2 * c.channels, c.channels, 2 * c.latent_dim)
-        self.lattice_head = mlp(c.latent_dim + c.condition + 1, 256, 256, LATTICE_SIX)
-        self.energy_head = mlp(c.latent_dim + c.condition, 256, 1)
-        self.to_condition = mlp(c.latent_dim + c.condition + 1 + LATTICE_SIX + 2 * N_WAVES, 256, c.condition)
+        self.to_latent = head(2 * c.channels, c.channels, 2 * c.latent_dim)
+        self.lattice_head = head(c.latent_dim + c.condition + 1, 256, 256, LATTICE_SIX)
+        self.energy_head = head(c.latent_dim + c.condition, 256, 1)
+        self.to_condition = head(c.latent_dim + c.condition + 1 + LATTICE_SIX + 2 * N_WAVES, 256, c.condition)
         self.embed_site = nn.Embedding(N_ELEMENTS + 1, c.channels)
         self.start = nn.Linear(c.condition, c.channels)
         self.decoder = DensityTrunk(c.basis, layers=c.decoder_layers, **sizes)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 N_WAVES = 8
 STRAIN_SCALE = 0.03  # factor of the denoiser's strain output
@@ -21,11 +19,3 @@ def waves(sigma: Float[Tensor, " b"]) -> Float[Tensor, "b waves"]:
     """Return sines and cosines of the logarithm of a noise level in angstrom."""
     phase = 0.35 * torch.log(sigma)[:, None] * torch.arange(1, N_WAVES + 1, device=sigma.device)
     return torch.cat([phase.sin(), phase.cos()], -1)
-
-
-def mlp(*sizes: int) -> nn.Sequential:
-    """Return linear layers of these sizes with SiLU between them."""
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(sizes):
-        layers += [nn.Linear(n_in, n_out), nn.SiLU()]
-    return nn.Sequential(*layers[:-1])

@@ -231,9 +231,11 @@ def formation_energies(
     Cells so dense or flat that an atom would have thousands of neighbours also give NaN.
     """
     energies = np.full(len(crystals), np.nan)
-    sane = [i for i, crystal in enumerate(crystals) if is_sane(crystal.lattice, crystal.n_atoms, model.config.cutoff)]
-    for start in range(0, len(sane), batch_size):
-        some = sane[start : start + batch_size]
+    computable = [
+        i for i, crystal in enumerate(crystals) if is_computable(crystal.lattice, crystal.n_atoms, model.config.cutoff)
+    ]
+    for start in range(0, len(computable), batch_size):
+        some = computable[start : start + batch_size]
         graph = distance_graph(CrystalBatch.from_crystals([crystals[i] for i in some]), model.config.cutoff)
         bonded = all_bonded(graph).numpy()
         graph = merged(graph, tolerance=model.config.tolerance).to(model.centres.device)
@@ -247,7 +249,7 @@ def all_bonded(graph: DistanceGraph) -> Tensor:
     return torch.bincount(graph.crystal_idx[lonely], minlength=graph.n_crystals) == 0
 
 
-def is_sane(lattice: Float[NDArray[np.float64], "3 3"], n_atoms: int, cutoff: float) -> bool:
+def is_computable(lattice: Float[NDArray[np.float64], "3 3"], n_atoms: int, cutoff: float) -> bool:
     """Return whether the number of neighbours in such a cell is small enough to compute."""
     volume = abs(float(np.linalg.det(lattice)))
     if not volume > 0 or 4.2 * cutoff**3 * n_atoms / volume > MAX_NEIGHBORS:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lcoms.core.errors import ConfigError, CrystalError
@@ -29,7 +31,8 @@ from lcoms.models.base import (
 from lcoms.models.langevin import LangevinConfig, anneal, noise_levels
 from lcoms.nn.dimenet import DimeNetConfig, DimeNetEncoder
 from lcoms.nn.gemnet import GemNetConfig, GemNetDenoiser
-from lcoms.nn.layers import mlp, segment_mean
+from lcoms.nn.heads import mlp
+from lcoms.nn.layers import segment_mean
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.neighbors import minimum_image, row_products
@@ -206,7 +209,7 @@ def _random_start(lattice: Tensor, compositions: Sequence[Composition], generato
     return CrystalBatch(lattice, frac_coords, torch.cat(numbers).to(lattice.device), idx.to(lattice.device))
 
 
-def _crystal(lattice, frac_coords, atomic_numbers) -> Crystal | None:  # type: ignore[no-untyped-def]
+def _crystal(lattice: NDArray[Any], frac_coords: NDArray[Any], atomic_numbers: NDArray[Any]) -> Crystal | None:
     try:
         return Crystal(lattice, frac_coords, atomic_numbers)
     except CrystalError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -212,11 +211,6 @@ def glorot_linear(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:
     if bias:
         nn.init.zeros_(linear.bias)
     return linear
-
-
-def mlp(n_in: int, n_hidden: int, n_out: int, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Return the layers linear, activation, linear (heads of CDVAE)."""
-    return nn.Sequential(nn.Linear(n_in, n_hidden), activation(), nn.Linear(n_hidden, n_out))
 
 
 def segment_sum(

@@ -138,8 +138,10 @@ def _moved(crystal: Crystal, moves: Array, strain: Array) -> Crystal:
     return Crystal(crystal.lattice @ (np.eye(3) + strain), frac, crystal.atomic_numbers)
 
 
-def _slope(oracle: EnergyOracle, path: Callable[[float], Crystal], step: float) -> float:
-    energies = [result.energy for result in _ask(oracle, [path(k * step) for k in (-2, -1, 1, 2)])]
+def _slope(oracle: EnergyOracle, crystal: Crystal, moves: Array, strain: Array, step: float) -> float:
+    """eV, by which the energy changes with the multiple of moves and strain; five-point formula."""
+    path = [_moved(crystal, k * step * moves, k * step * strain) for k in (-2, -1, 1, 2)]
+    energies = [result.energy for result in _ask(oracle, path)]
     return float(np.dot([1, -8, 8, -1], energies) / (12 * step))
 
 
@@ -154,7 +156,7 @@ def _forces(oracle: EnergyOracle, crystal: Crystal, config: BatteryConfig, rng: 
     errors = []
     for direction in directions:
         unit = direction / max(float(np.linalg.norm(direction)), 1e-12)
-        measured = _slope(oracle, lambda x, u=unit: _moved(crystal, x * u, np.zeros((3, 3))), config.step)  # type: ignore[misc]
+        measured = _slope(oracle, crystal, unit, np.zeros((3, 3)), config.step)
         errors.append(_slope_error(-float((forces * unit).sum()), measured, crystal.n_atoms, config.step, config))
     return max(errors)
 
@@ -167,8 +169,7 @@ def _stress(oracle: EnergyOracle, crystal: Crystal, config: BatteryConfig, rng: 
     errors = []
     for direction in (stress, np.eye(3), shear + shear.T):
         unit = direction / max(float(np.linalg.norm(direction)), 1e-12)
-        still = np.zeros((crystal.n_atoms, 3))
-        measured = _slope(oracle, lambda x, u=unit, s=still: _moved(crystal, s, x * u), config.strain)  # type: ignore[misc]
+        measured = _slope(oracle, crystal, np.zeros((crystal.n_atoms, 3)), unit, config.strain)
         found = crystal.volume * float((stress * unit).sum())
         errors.append(_slope_error(found, measured, crystal.n_atoms, config.strain, config))
     return max(errors)

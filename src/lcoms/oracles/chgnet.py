@@ -19,6 +19,7 @@ from lcoms.structure.elements import SYMBOLS
 
 if TYPE_CHECKING:
     from lcoms.oracles.chgnet_graph import BondGraph
+    from lcoms.oracles.chgnet_network import FastCHGNet
 
 WEIGHTS = {
     "r2scan": "pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
@@ -125,7 +126,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @cache
-def _load(weights: str):  # type: ignore[no-untyped-def]
+def _load(weights: str) -> FastCHGNet:
     """Return the network with weights of the installed package, read without running any code they may contain."""
     import torch
 

@@ -156,7 +156,7 @@ def read_entries(
         for i, row in enumerate(rows, 1):
             _require_oracle(row.get("oracle"), oracle, f"{path}, entry {i}")
         return phases
-    crystals = [crystal for file in structure_files(path) for crystal in door.read_crystals(file)]
+    crystals = [crystal for file in structure_files_at(path) for crystal in door.read_crystals(file)]
     phases = []
     for crystal, energy in zip(crystals, evaluate(crystals), strict=True):
         if not math.isfinite(energy):
@@ -166,7 +166,7 @@ def read_entries(
     return phases
 
 
-def structure_files(path: Path) -> list[Path]:
+def structure_files_at(path: Path) -> list[Path]:
     """Return the path itself, or the structure files in a folder, sorted by name.
 
     Raises:

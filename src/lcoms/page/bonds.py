@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import SYMBOLS, electronegativity
 from lcoms.structure.io import to_pymatgen
+from lcoms.structure.symmetry import EXACT_SYMPREC
 from lcoms.structure.symmetry_search import moyo_dataset
 
-SYMPREC = 0.01  # angstrom
 CORNERS = 4  # corners of the smallest polyhedron
 
 
@@ -77,7 +78,7 @@ def find_bonds(crystal: Crystal) -> list[Bond]:
 
 def load_finder() -> None:
     """Import CrystalNN in advance, which takes seconds that `find_bonds` then need not wait for."""
-    import pymatgen.analysis.local_env  # noqa: F401
+    import_module("pymatgen.analysis.local_env")
 
 
 class _Carried(NamedTuple):
@@ -90,7 +91,7 @@ class _Carried(NamedTuple):
 
 def _orbits(crystal: Crystal) -> list[list[_Carried]]:
     """Return the symmetry-equivalent atoms, orbit by orbit; each atom alone if no symmetry is found."""
-    dataset = moyo_dataset(crystal, symprec=SYMPREC)
+    dataset = moyo_dataset(crystal, symprec=EXACT_SYMPREC)
     if dataset is None:
         return [[_Carried(site, np.eye(3), np.zeros(3))] for site in range(crystal.n_atoms)]
     rotations = np.array(dataset.operations.rotations, dtype=np.float64)

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.symmetry import EXACT_SYMPREC
 from lcoms.structure.symmetry_search import moyo_dataset
-
-SYMPREC = 0.01  # angstrom
 
 
 class Site(NamedTuple):
@@ -28,7 +27,7 @@ class Site(NamedTuple):
 
 def occupied_sites(cell: Crystal) -> tuple[Site, ...]:
     """Return the orbits of a conventional cell by their first atoms; each atom alone if no symmetry is found."""
-    dataset = moyo_dataset(cell, symprec=SYMPREC)
+    dataset = moyo_dataset(cell, symprec=EXACT_SYMPREC)
     if dataset is None:
         return tuple(_site(cell, atom, "1a", "1") for atom in range(cell.n_atoms))
     orbits = list(dataset.orbits)

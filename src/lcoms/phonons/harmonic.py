@@ -19,7 +19,7 @@ from lcoms.core.errors import ConfigError, CrystalError, OracleError
 from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.phonons.modes import SoftMode, soft_modes
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.symmetry import conventional, primitive_standard
+from lcoms.structure.symmetry import EXACT_SYMPREC, conventional, primitive_standard
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -29,7 +29,6 @@ MOST_ATOMS = 220  # in the supercell
 DISPLACEMENT = 0.03  # angstrom; large enough for forces to exceed the noise of single precision
 MESH = 45.0  # angstrom; phonopy's measure of the density of sampled wave vectors
 KJ_PER_MOL = 96.48533212  # of an eV
-SYMPREC = 0.01
 LARGEST_FORCE = 0.05  # eV/angstrom; with larger forces the crystal is not at a minimum
 
 
@@ -135,7 +134,7 @@ def compute_phonons(
     require_phonopy()
     config = config or PhononConfig()
     oracle.check([crystal.composition])
-    cell = conventional(crystal, symprec=SYMPREC)
+    cell = conventional(crystal, symprec=EXACT_SYMPREC)
     repeats = supercell_repeats(cell, config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -178,7 +177,7 @@ def _displaced(cell: Crystal, repeats: tuple[int, int, int], crystal: Crystal, c
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
 
-    primitive = primitive_standard(crystal, symprec=SYMPREC).crystal.lattice @ np.linalg.inv(cell.lattice)
+    primitive = primitive_standard(crystal, symprec=EXACT_SYMPREC).crystal.lattice @ np.linalg.inv(cell.lattice)
     atoms = PhonopyAtoms(numbers=cell.atomic_numbers, scaled_positions=cell.frac_coords, cell=cell.lattice)
     phonons = Phonopy(atoms, np.diag(repeats), primitive_matrix=primitive.T, symprec=1e-4)
     phonons.generate_displacements(distance=config.displacement)

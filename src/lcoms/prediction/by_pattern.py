@@ -23,9 +23,7 @@ from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.stages import Candidate, PatternMatch
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import same_space_group, space_group_number
-
-SYMPREC = 0.05  # angstrom; relaxed crystals obey their symmetry to about this distance
+from lcoms.structure.symmetry import RELAXED_SYMPREC, same_space_group, space_group_number
 
 
 def rank_by_pattern(
@@ -88,7 +86,7 @@ def _matched(candidate: Candidate, fitter: PatternFitter, unrelaxed: Sequence[Cr
         and same_space_group(space_group_number(crystal), candidate.space_group)
     ]
     try:
-        fits = [fitter.fit(crystal, symprec=SYMPREC) for crystal in (candidate.crystal, *same)]
+        fits = [fitter.fit(crystal, symprec=RELAXED_SYMPREC) for crystal in (candidate.crystal, *same)]
     except ConfigError:  # an element without tabulated scattering factors
         return candidate
     return replace(candidate, pattern=PatternMatch(max(fits, key=log_likelihood), 0.0))

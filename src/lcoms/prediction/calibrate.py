@@ -96,13 +96,13 @@ class Calibration:
 
     def find(self, spec: PredictionSpec) -> CalibrationModel | None:
         """Return the model fitted for predictions made with this specification, or None."""
-        wanted = what_matters(spec)
-        return next((model for model in self.models if what_matters(model.spec) == wanted), None)
+        wanted = relevant_part(spec)
+        return next((model for model in self.models if relevant_part(model.spec) == wanted), None)
 
     def with_model(self, model: CalibrationModel) -> Calibration:
         """Return a calibration with this model, replacing any model for the same way of making predictions."""
-        wanted = what_matters(model.spec)
-        return Calibration((*(m for m in self.models if what_matters(m.spec) != wanted), model))
+        wanted = relevant_part(model.spec)
+        return Calibration((*(m for m in self.models if relevant_part(m.spec) != wanted), model))
 
     def state(
         self, candidates: Sequence[Candidate], spec: PredictionSpec, models: Sequence[str], left_out: float
@@ -125,7 +125,7 @@ class Calibration:
         record_files(folder, [CALIBRATION_FILE])
 
 
-def what_matters(spec: PredictionSpec) -> PredictionSpec:
+def relevant_part(spec: PredictionSpec) -> PredictionSpec:
     """Return the specification with the options that do not affect probabilities set to fixed values."""
     return replace(spec, n_candidates=1, seed=0, search=replace(spec.search, exclude_same=False))
 

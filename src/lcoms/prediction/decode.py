@@ -86,7 +86,7 @@ def decode(
     kept = [(row, one) for row, some in enumerate(found) for one in some]
     apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
     decoded = _symmetrised(apart, proposals, descent, bundle)
-    distinct = in_order(drop_duplicates(sorted(decoded, key=_score)), bundle)
+    distinct = in_score_order(drop_duplicates(sorted(decoded, key=_score)), bundle)
     wanted, contradicting = promising(distinct, spec.constraints, composition)
     return DecodedSet(
         composition=composition.reduced,
@@ -161,7 +161,7 @@ def _symmetrised(
     return decoded
 
 
-def in_order(crystals: Sequence[Decoded], bundle: WeightBundle) -> list[Decoded]:
+def in_score_order(crystals: Sequence[Decoded], bundle: WeightBundle) -> list[Decoded]:
     """Return the crystals best first, their scores including all duplicates merged into each."""
     weights = bundle.ranking.decoded
     scored = [replace(d, score=weights.score(d.energy_per_atom, d)) for d in crystals]

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import groups_in_effect, promising
-from lcoms.prediction.decode import DecodedSet, in_order
+from lcoms.prediction.decode import DecodedSet, in_score_order
 from lcoms.prediction.known import Direct
 from lcoms.prediction.pressure import compressed
 from lcoms.prediction.scoring import LEAST_PROBABILITY
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
-from lcoms.prediction.stages import EXACT_SYMPREC, Decoded, Proposal
+from lcoms.prediction.stages import Decoded, Proposal
 from lcoms.structure.comparison import same_structure
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import Symmetrised
+from lcoms.structure.symmetry import EXACT_SYMPREC, Symmetrised
 from lcoms.templates.placing import ChosenTemplate, substitute
 
 PER_FACTOR_E = 0.03  # eV/atom that a factor e in the probability of a crystal on exact sites compensates
@@ -42,7 +42,8 @@ def with_direct_crystals(decoded: DecodedSet, direct: Direct, bundle: WeightBund
     made = on_exact_sites(decoded.composition, likely, bundle, spec.search.direct)
     new = [one for one in made if not any(same_structure(one, other) for other in direct.crystals)]
     exact, contradicting = promising(new, spec.constraints, decoded.composition)
-    ordered, _ = promising(in_order(beside(decoded.crystals, exact), bundle), spec.constraints, decoded.composition)
+    scored = in_score_order(with_exact_sites(decoded.crystals, exact), bundle)
+    ordered, _ = promising(scored, spec.constraints, decoded.composition)
     return replace(
         decoded,
         crystals=tuple(ordered),
@@ -107,7 +108,7 @@ def _unlike(
     return chosen, crystals
 
 
-def beside(decoded: Sequence[Decoded], exact: Sequence[Decoded]) -> list[Decoded]:
+def with_exact_sites(decoded: Sequence[Decoded], exact: Sequence[Decoded]) -> list[Decoded]:
     """Return decoded crystals, moved to exact sites if an exact crystal is the same, then the other exact crystals."""
     left, found = list(exact), []
     for one in decoded:

@@ -18,12 +18,12 @@ from torch import Tensor
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.known_cell import BEFORE_RELAXATION
 from lcoms.prediction.spec import ConstraintSpec, PredictionSpec
-from lcoms.prediction.stages import EXACT_SYMPREC, Decoded, Proposal
+from lcoms.prediction.stages import Decoded, Proposal
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import ExactSites, crystal_of
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.same_lattice import same_lattice
-from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, symmetrise
+from lcoms.structure.symmetry import EXACT_SYMPREC, NEAR_LADDER, Symmetrised, symmetrise
 from lcoms.structure.wyckoff import Orbits, primitive_basis
 from lcoms.templates.exact import ExactTemplates, Template
 from lcoms.templates.placing import TemplateChoice, choose_templates, substitute
@@ -99,7 +99,7 @@ def _of_the_stoichiometry(
         if not _fits(crystal, sites, known):
             continue
         row = rows.get(one.template.id) if len(one.template.composition.counts) == len(target.counts) else None
-        sequence = -1 if row is None else int(bundle.library.patterns[row])
+        sequence = -1 if row is None else int(bundle.library.wyckoff_sequences[row])
         found = Symmetrised(crystal, sites.space_group, EXACT_SYMPREC)
         orbits = sites.orbits if sequence < 0 else ()
         farther = one.distance - nearest.setdefault(one.template.structure, one.distance)

@@ -22,9 +22,8 @@ from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.symmetry import primitive_standard
+from lcoms.structure.symmetry import RELAXED_SYMPREC, primitive_standard
 
-SYMPREC = 0.05  # angstrom
 FORBIDDEN_STRAIN = 0.005  # standard deviation of the error of a measured cell in strains that symmetry forbids
 MOST_PENALTY = 0.3  # eV/atom
 
@@ -59,12 +58,12 @@ def _penalty(crystal: Crystal, cell: KnownCell) -> float:
 
 
 def _strains_of(crystal: Crystal, cell: KnownCell) -> list[Matrix]:
-    found = primitive_standard(crystal, symprec=SYMPREC)
+    found = primitive_standard(crystal, symprec=RELAXED_SYMPREC)
     return [strain for base in (found.conventional, found.crystal.lattice) for strain in _strains(base, cell)]
 
 
 def _strained(crystal: Crystal, cell: KnownCell) -> Crystal:
-    found = primitive_standard(crystal, symprec=SYMPREC)
+    found = primitive_standard(crystal, symprec=RELAXED_SYMPREC)
     primitive = found.crystal
     if primitive.n_atoms != crystal.n_atoms:  # a supercell of a more symmetric crystal
         return crystal

@@ -21,12 +21,12 @@ from lcoms.prediction.decode import drop_duplicates
 from lcoms.prediction.fitting_templates import fitting_templates
 from lcoms.prediction.scoring import KnownWeights
 from lcoms.prediction.spec import ConstraintSpec, PredictionSpec, SearchSpec
-from lcoms.prediction.stages import EXACT_SYMPREC, Candidate, Decoded, Known, Proposal
+from lcoms.prediction.stages import Candidate, Decoded, Known, Proposal
 from lcoms.prediction.structure_types import crystals_of_type
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import atomic_volume
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, same_space_group, symmetrise
+from lcoms.structure.symmetry import EXACT_SYMPREC, NEAR_LADDER, Symmetrised, same_space_group, symmetrise
 from lcoms.templates.exact import ExactTemplates, Template
 from lcoms.templates.placing import (
     ChosenTemplate,

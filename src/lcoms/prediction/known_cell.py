@@ -21,7 +21,6 @@ from lcoms.structure.wyckoff import primitive_basis, symmetric_cell, wyckoff_pos
 Lattice = Float[NDArray[np.float64], "3 3"]
 POSSIBLE = (0.5, 4.0)  # volume relative to that of the elements; all of 1195 ground states lie between 0.75 and 3.2
 USUAL = (0.65, 2.6)  # range of nearly all of them
-LARGEST_CENTRING = 4
 OF_RELAXATION = 0.03  # relative error of relaxed cells; larger in layered crystals
 BEFORE_RELAXATION = 0.08  # relative; additional tolerance for decoded cells
 BODY_CENTRED = 71  # a group with the primitive vectors of a body-centred cell

@@ -22,12 +22,11 @@ from lcoms.structure.crystal import Crystal
 from lcoms.structure.folder_names import folder_name
 from lcoms.structure.io import to_cif, to_extxyz, to_poscar, to_pymatgen
 from lcoms.structure.lattice import parameters_from_lattice
-from lcoms.structure.symmetry import conventional, space_group_symbol
+from lcoms.structure.symmetry import EXACT_SYMPREC, conventional, space_group_symbol
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-CIF_SYMPREC = 0.01
 RESULTS = "results.json"
 PATTERN_FIGURE = "rank-01-pattern.svg"
 OURS = ("rank-*", RESULTS)
@@ -68,7 +67,7 @@ def results_folder(out: Path, formula: str) -> Path:
     return out / (folder_name(formula) if taken else formula)
 
 
-def structure_files(candidates: Sequence[Candidate], made: Made, formats: Sequence[str] = ("cif",)) -> dict[str, str]:
+def candidate_files(candidates: Sequence[Candidate], made: Made, formats: Sequence[str] = ("cif",)) -> dict[str, str]:
     """Return the names and texts of a file in each format for each candidate, in its conventional cell.
 
     Candidates fitted to a powder pattern have a second file with the fitted cell; the fit of the first one is added as
@@ -109,7 +108,7 @@ class Format(NamedTuple):
 
 
 FORMATS: Mapping[str, Format] = {
-    "cif": Format("cif", lambda crystal, items: with_items(to_cif(crystal, symprec=CIF_SYMPREC), items)),
+    "cif": Format("cif", lambda crystal, items: with_items(to_cif(crystal, symprec=EXACT_SYMPREC), items)),
     "poscar": Format("vasp", lambda crystal, _: to_poscar(crystal)),
     "extxyz": Format("extxyz", lambda crystal, _: to_extxyz([crystal])),
     "qe": Format("pwi", lambda crystal, _: espresso_input(crystal)),

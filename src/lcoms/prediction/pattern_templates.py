@@ -18,6 +18,7 @@ from lcoms.prediction.known import decoded_template
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate, Decoded
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.symmetry import EXACT_SYMPREC
 from lcoms.templates.exact import Template
 from lcoms.templates.placing import TemplateChoice, choose_templates, substitute
 
@@ -25,7 +26,6 @@ LOOKED_AT = 300
 MOST_UNSTABLE = 0.3  # eV/atom above the hull
 PER_STRUCTURE = 2
 FITTED, TAKEN = 24, 8
-SYMPREC = 0.01  # angstrom; templates are on exact symmetry
 
 
 def none_explains(candidates: Sequence[Candidate]) -> bool:
@@ -40,12 +40,13 @@ def pattern_templates(
     found: list[tuple[float, Template, Crystal, float]] = []
     for template, crystal, distance in _crystals(composition, bundle, spec):
         try:
-            found.append((fitter.screen(crystal, symprec=SYMPREC), template, crystal, distance))
+            found.append((fitter.screen(crystal, symprec=EXACT_SYMPREC), template, crystal, distance))
         except ConfigError:  # an element without tabulated scattering factors
             return []
     found.sort(key=lambda one: -one[0])
     fits: list[tuple[PatternFit, Template, float]] = [
-        (fitter.fit(crystal, symprec=SYMPREC), template, distance) for _, template, crystal, distance in found[:FITTED]
+        (fitter.fit(crystal, symprec=EXACT_SYMPREC), template, distance)
+        for _, template, crystal, distance in found[:FITTED]
     ]
     fits.sort(key=lambda one: -log_likelihood(one[0]))
     made = [decoded_template(template, fit.crystal, bundle, 0.0, distance) for fit, template, distance in fits]

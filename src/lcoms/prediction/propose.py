@@ -141,10 +141,10 @@ def _from_library(composition: Composition, bundle: WeightBundle, spec: Predicti
             n_formula_units=int(nearest.n_formula_units[i]),
             latent=nearest.latents[i],
             space_group=int(library.space_groups[nearest.indices[i]]) if nearest.same_counts[i] else 0,
-            wyckoff_sequence=int(library.patterns[nearest.indices[i]]) if nearest.same_counts[i] else -1,
+            wyckoff_sequence=int(library.wyckoff_sequences[nearest.indices[i]]) if nearest.same_counts[i] else -1,
             prototype_probability=float(nearest.prototype_probabilities[i]),
             sites=library.sites(int(nearest.indices[i])) if nearest.same_counts[i] else (),
-            cell_code=int(library.shapes[nearest.indices[i]]),
+            cell_code=int(library.cell_codes[nearest.indices[i]]),
         )
         for i in range(len(nearest))
         if allowed(int(library.space_groups[nearest.indices[i]]), int(nearest.n_formula_units[i]))
@@ -187,7 +187,7 @@ def _substituted(
             space_group=int(library.space_groups[one.index]),
             prototype_probability=unseen * one.prototype_probability,
             sites=one.sites,
-            cell_code=int(library.shapes[one.index]),
+            cell_code=int(library.cell_codes[one.index]),
             orbits=one.orbits,
         )
         for one in found

@@ -9,10 +9,10 @@ from math import isfinite, nan
 from lcoms.oracles.hull import Hull, Phase
 from lcoms.prediction.refine import AS_LOW, symmetry_of
 from lcoms.prediction.scoring import ScoreWeights
-from lcoms.prediction.stages import EXACT_SYMPREC, Candidate, Decoded, Relaxed
+from lcoms.prediction.stages import Candidate, Decoded, Relaxed
 from lcoms.structure.crystal import Composition
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import same_space_group
+from lcoms.structure.symmetry import EXACT_SYMPREC, same_space_group
 from lcoms.templates.structure_probability import ALL_ALIKE, StructureProbabilities
 
 SAME_ENERGY = 0.01  # eV/atom; possible difference between relaxations that stopped early

@@ -11,14 +11,13 @@ from math import inf, isfinite, nan
 from statistics import median
 
 from lcoms.prediction.stages import Decoded, Relaxed
-from lcoms.relax.result import RelaxResult, Status, Trajectory
+from lcoms.relax.result import RelaxResult, Trajectory
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import moved_by_symmetry
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import NEAR_LADDER, Symmetrised, operations_per_atom, symmetrise
 
-USABLE = (Status.CONVERGED, Status.STEP_LIMIT)
 LOWEST_FORMATION_ENERGY = -6.0  # eV/atom; known compounds stay above -5
 LARGEST_GAIN = 0.5  # eV/atom by which a random symmetric crystal may lie below all others
 LARGEST_DISPUTE = 1.0  # eV/atom; largest deviation of two models' energy difference from its median over all crystals
@@ -128,7 +127,7 @@ def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str 
 
     Learned potentials have unphysical minima: crystals far from all training data, with absurd energies.
     """
-    if result.status not in USABLE or not isfinite(result.energy):
+    if not result.usable:
         return result.reason or result.status.value
     energy = formation_energy(result.crystal.composition, result.without_pressure)
     if energy is not None and energy < LOWEST_FORMATION_ENERGY:
@@ -150,15 +149,15 @@ def more_symmetric(
     exact = [False] * len(results) if began is None else [one.is_exact for one in began]
     near: dict[int, Crystal] = {}
     for at, result in enumerate(results):
-        if result.status in USABLE and isfinite(result.energy):
+        if result.usable:
             loosely = symmetrise(result.crystal, ladder=LOOSE_LADDER)
             closely = symmetrise(result.crystal, ladder=NEAR_LADDER)
             if symmetry_of(loosely) > symmetry_of(closely):
                 near[at] = loosely.crystal
     better = list(results)
     for at, again in zip(near, relax(list(near.values())) if near else [], strict=True):
-        usable, lost = again.status in USABLE and isfinite(again.energy), EXACT_AS_LOW if exact[at] else AS_LOW
-        if usable and again.energy_per_atom <= results[at].energy_per_atom + lost:
+        lost = EXACT_AS_LOW if exact[at] else AS_LOW
+        if again.usable and again.energy_per_atom <= results[at].energy_per_atom + lost:
             better[at] = _one_after_the_other(results[at], again)
     return better
 

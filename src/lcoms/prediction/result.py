@@ -18,10 +18,10 @@ from lcoms.prediction.cif_record import Made
 from lcoms.prediction.decode import DecodedSet
 from lcoms.prediction.output import (
     RESULTS,
+    candidate_files,
     candidate_record,
     results_folder,
     row,
-    structure_files,
     to_structure,
     write_files,
 )
@@ -168,7 +168,7 @@ class Prediction:
             ConfigError: a format is unknown.
         """
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
-        return structure_files(self.candidates, self.made, formats) | {RESULTS: text}
+        return candidate_files(self.candidates, self.made, formats) | {RESULTS: text}
 
     def write(self, folder: str | Path, formats: Sequence[str] = ("cif",)) -> Path:
         """Write FOLDER/FORMULA/rank-01.cif ... and results.json, replacing an earlier prediction there.

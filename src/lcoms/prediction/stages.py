@@ -16,10 +16,8 @@ from lcoms.oracles.hull import HullPlace
 from lcoms.phonons.harmonic import Phonons
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import shortest_distance
-from lcoms.structure.symmetry import Symmetrised
+from lcoms.structure.symmetry import EXACT_SYMPREC, Symmetrised
 from lcoms.structure.wyckoff import Orbits
-
-EXACT_SYMPREC = 0.01  # angstrom; tolerance at which an exact template has its symmetry
 
 
 @dataclass(frozen=True, eq=False)

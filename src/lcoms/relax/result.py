@@ -120,6 +120,11 @@ class RelaxResult:
         return self.status is Status.CONVERGED
 
     @property
+    def usable(self) -> bool:
+        """Whether the crystal can be ranked."""
+        return self.status in (Status.CONVERGED, Status.STEP_LIMIT) and math.isfinite(self.energy)
+
+    @property
     def energy_per_atom(self) -> float:
         return self.energy / self.crystal.n_atoms
 

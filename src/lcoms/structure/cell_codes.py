@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from lcoms.structure.wyckoff import SymmetricCell
 
-N_SHAPES = 32768
+N_CELL_CODES = 32768
 LONGEST = 1.8  # logarithm of a ratio of lengths
 STEEPEST = 0.7  # cosine of an angle
 
 
-def shape_code(number: int, conventional: Float[NDArray[np.float64], "3 3"]) -> int:
+def cell_code(number: int, conventional: Float[NDArray[np.float64], "3 3"]) -> int:
     """Return the code of a conventional cell of a space group; 0 if the crystal system fixes its shape.
 
     Args:
@@ -91,7 +91,7 @@ def _distances(shapes: Float[NDArray[np.float64], "... k"], number: int, code: i
 def _points(number: int) -> Float[NDArray[np.float64], "n k"]:
     free = _free(number)
     reach = np.array([LONGEST, LONGEST, STEEPEST, STEEPEST, STEEPEST])[free]
-    return np.asarray((2 * codewords(int(free.sum()), N_SHAPES) - 1) * reach)
+    return np.asarray((2 * codewords(int(free.sum()), N_CELL_CODES) - 1) * reach)
 
 
 @cache

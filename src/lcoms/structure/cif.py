@@ -18,7 +18,7 @@ from lcoms.structure.cif_expand import Expanded, expand
 from lcoms.structure.cif_sites import CARTN, FRACT, Site, read_sites
 from lcoms.structure.cif_symmetry import Candidate, find_candidates
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.distances import LONGEST_EDGE, SHORTEST_EDGE, look_at_distances, require_cell
+from lcoms.structure.distances import LONGEST_EDGE, SHORTEST_EDGE, distance_remarks, require_cell
 from lcoms.structure.lattice import lattice_from_parameters
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 from lcoms.structure.symmetry import same_space_group, space_group_number
@@ -99,7 +99,7 @@ def _with_cell(block: Block, lattice: NDArray[np.float64], remarks: list[Remark]
     remarks += remarks_on(chosen.expanded, sites, lattice, facts, chosen.found)
     remarks += _left_out(block)
     crystal = Crystal(lattice, chosen.expanded.frac_coords, chosen.expanded.atomic_numbers)
-    remarks += look_at_distances(crystal, chosen.found.pair, [sites[i].label for i in chosen.expanded.sites])
+    remarks += distance_remarks(crystal, chosen.found.pair, [sites[i].label for i in chosen.expanded.sites])
     remarks += _unlisted(candidates, chosen, crystal)
     return Reading(block.name, crystal, tuple(remarks))
 

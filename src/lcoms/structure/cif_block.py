@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from lcoms.structure.reading import RefusedError, Topic
+
+if TYPE_CHECKING:
+    from gemmi import cif
 
 _NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]+)?)(?:\(([0-9]+)\))?")
 _FRACTION = re.compile(r"([+-]?[0-9]{1,3})/([0-9]{1,3})")
@@ -83,7 +87,7 @@ def _where(message: str, text: str) -> str:
     return f"line {match[1]}{shown}: {' '.join(match[2].split())[:80]}."
 
 
-def _block(block):  # type: ignore[no-untyped-def]
+def _block(block: cif.Block) -> Block:
     from gemmi import cif
 
     columns: dict[str, Sequence[str]] = {}
@@ -97,8 +101,9 @@ def _block(block):  # type: ignore[no-untyped-def]
             conflicts[name] = (" ".join(known), " ".join(column))
 
     for item in block:
-        if item.pair is not None:
-            add(item.pair[0], [item.pair[1]])
+        pair: Any = item.pair
+        if pair is not None:
+            add(pair[0], [pair[1]])
         elif item.loop is not None:
             width = item.loop.width()
             values = list(item.loop.values)

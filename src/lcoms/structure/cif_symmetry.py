@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from lcoms.structure.space_group_names import (
     stated_extension,
     without_number,
 )
+
+if TYPE_CHECKING:
+    import gemmi
 
 LISTED = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz", "_symmetry_equiv_pos_as_xyz_")
 MAGNETIC = "_space_group_symop_magn_operation_xyz"
@@ -243,7 +247,7 @@ def _two_lists(block: Block) -> str:
     return "two lists of operations contradict one another; that with the newer name is used." if differing else ""
 
 
-def _operation(text: str):  # type: ignore[no-untyped-def]
+def _operation(text: str) -> gemmi.Op:
     import gemmi
 
     parts = re.sub(r"\s", "", text).strip("'\"").lower().split(",")

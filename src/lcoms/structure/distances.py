@@ -86,7 +86,7 @@ def require_cell(lattice: NDArray[np.float64]) -> None:
         raise RefusedError(Topic.CELL, "the lattice vectors span no volume that atoms have room in; check the cell.")
 
 
-def look_at_distances(crystal: Crystal, pair: ClosePair, labels: list[str]) -> list[Remark]:
+def distance_remarks(crystal: Crystal, pair: ClosePair, labels: list[str]) -> list[Remark]:
     """Return remarks on atoms that are unusually close or far apart.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 from lcoms.core.errors import CrystalError
 from lcoms.structure.cif_expand import MAX_ATOMS
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.distances import FARTHEST, closest_pair, look_at_distances, require_cell
+from lcoms.structure.distances import FARTHEST, closest_pair, distance_remarks, require_cell
 from lcoms.structure.elements import number_of
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 
@@ -152,7 +152,7 @@ def crystal_of(atoms: Atoms) -> tuple[Crystal, list[Remark]]:
     except CrystalError as error:
         raise RefusedError(Topic.UNREADABLE, str(error)) from error
     pair = closest_pair(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
-    remarks = look_at_distances(crystal, pair, [])
+    remarks = distance_remarks(crystal, pair, [])
     if atoms.constraints:
         remarks.append(Remark(Topic.LEFT_OUT, "constraints on atoms are not kept: all atoms may move."))
     return crystal, remarks

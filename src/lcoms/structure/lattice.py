@@ -5,6 +5,8 @@ Cartesian = fractional @ lattice, as in ASE and pymatgen. Angles are in degrees.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -145,7 +147,7 @@ def niggli_reduce(lattice: Array, frac_coords: Array) -> tuple[Array, Array, boo
     return lattice_from_parameters(*parameters_from_lattice(reduced)), frac, succeeded
 
 
-def _quiet(function, lattice: Array, tolerance: float):  # type: ignore[no-untyped-def]
+def _quiet(function: Callable[..., Array | None], lattice: Array, tolerance: float) -> Array | None:
     """Return spglib's result, or None for failure: depending on its version, spglib returns None or raises."""
     try:
         return function(np.asarray(lattice, dtype=float), eps=tolerance)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lcoms.structure.cif_expand import MAX_ATOMS
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.distances import FARTHEST, closest_pair, look_at_distances, require_cell
+from lcoms.structure.distances import FARTHEST, closest_pair, distance_remarks, require_cell
 from lcoms.structure.elements import number_of
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 from lcoms.structure.site_elements import ISOTOPES
@@ -57,7 +57,7 @@ def _read(text: str) -> Reading:
         coordinates = (coordinates * scale) @ np.linalg.inv(lattice)
     crystal = Crystal(lattice, coordinates, numbers)
     pair = closest_pair(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
-    remarks += look_at_distances(crystal, pair, [])
+    remarks += distance_remarks(crystal, pair, [])
     if selective and any(word.upper().startswith(("F", ".F")) for row in rows[:total] for word in row.split()[3:6]):
         remarks.append(Remark(Topic.LEFT_OUT, "the flags of selective dynamics are not kept: all atoms may move."))
     configurations = sum(row.lower().startswith("direct configuration") for row in rows)

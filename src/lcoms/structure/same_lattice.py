@@ -7,10 +7,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.symmetry import conventional
+from lcoms.structure.symmetry import RELAXED_SYMPREC, conventional
 
 Lattice = Float[NDArray[np.float64], "3 3"]
-SYMPREC = 0.05  # angstrom; tolerance for finding the conventional cell of a relaxed crystal
 
 
 def same_lattice(first: Lattice, second: Lattice, tolerance: float) -> bool:
@@ -39,5 +38,5 @@ def has_cell(crystal: Crystal, lattice: Lattice, tolerance: float) -> bool:
     """
     if same_lattice(crystal.lattice, lattice, tolerance):
         return True
-    whole = conventional(crystal, symprec=SYMPREC)
+    whole = conventional(crystal, symprec=RELAXED_SYMPREC)
     return whole.n_atoms != crystal.n_atoms and same_lattice(whole.lattice, lattice, tolerance)

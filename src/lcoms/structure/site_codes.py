@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from lcoms.structure.cell_codes import codewords, shape_code
+from lcoms.structure.cell_codes import cell_code, codewords
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.wyckoff import (
     Orbits,
@@ -28,12 +28,12 @@ SAME_SITE = 0.3  # angstrom; atoms of an orbit are images of each other to the t
 
 
 class SitesDescribed(NamedTuple):
-    """Space group, orbits, one code per orbit and one for the shape of the conventional cell."""
+    """Space group, orbits, one code per orbit and one for the conventional cell."""
 
     space_group: int
     orbits: Orbits
     codes: tuple[int, ...]
-    shape: int
+    cell_code: int
 
 
 def describe_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] = ()) -> SitesDescribed | None:
@@ -57,7 +57,7 @@ def describe_sites(crystal: Crystal, *, symprec: float, elements: Sequence[int] 
         codes.append(_nearest_code(positions[letter], images, cell.lattice))
     if left:
         return None
-    return SitesDescribed(cell.space_group, cell.orbits, tuple(codes), shape_code(cell.space_group, cell.lattice))
+    return SitesDescribed(cell.space_group, cell.orbits, tuple(codes), cell_code(cell.space_group, cell.lattice))
 
 
 def coded_coords(number: int, orbits: Orbits, codes: Sequence[int]) -> Float[NDArray[np.float64], " k"]:

@@ -40,7 +40,7 @@ def _of_symbol(symbol: str, label: str) -> tuple[int, str]:
         number, said = found
         labelled = re.match(r"[A-Z][a-z]?", label)
         other = number_of(labelled[0]) if labelled else None
-        if number and other and other != number and len(labelled[0]) == 2:  # type: ignore[index]
+        if labelled and number and other and other != number and len(labelled[0]) == 2:
             said = (
                 said or f"the label {label} and the type symbol {symbol} name different elements; the symbol is used."
             )

@@ -12,6 +12,7 @@ SpeciesComparator), so that results and displacements are the same. Only work th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def can_be_laid(first: ReducedCell, second: ReducedCell, *, ltol: float, stol: f
     return any(distances.max() < stol for distances in _placements(first, second, ltol, stol, angle_tol))
 
 
-def _placements(first: ReducedCell, second: ReducedCell, ltol: float, stol: float, angle_tol: float):  # type: ignore[no-untyped-def]
+def _placements(first: ReducedCell, second: ReducedCell, ltol: float, stol: float, angle_tol: float) -> Iterator[Array]:
     """Yield the (n,) relative displacements of each placement that StructureMatcher measures, in its order."""
     if first.counts != second.counts:
         return

@@ -20,7 +20,9 @@ from lcoms.structure.symmetry_search import moyo_dataset
 
 TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
 NEAR_LADDER = (0.1, 0.05, 0.02)  # for crystals close to their symmetry: relaxed, or decoded within a space group
-STANDARD_SYMPREC = 0.1
+STANDARD_SYMPREC = 0.1  # angstrom; tolerance for crystals of any origin
+RELAXED_SYMPREC = 0.05  # angstrom; relaxed crystals obey their symmetry to about this distance
+EXACT_SYMPREC = 0.01  # angstrom; the same for crystals that were symmetrised
 HANDED = (
     (76, 78),
     (91, 95),

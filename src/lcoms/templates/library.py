@@ -23,9 +23,9 @@ from lcoms.templates.stoichiometry import (
     INSTABILITY_STEP,
     StoichiometryClass,
     empty_class,
-    families_by_stoichiometry,
     place_of_each,
     prototype_probabilities,
+    stoichiometry_classes,
 )
 
 
@@ -162,21 +162,21 @@ class LatentLibrary(LibraryArrays):
     def classes(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
         """Yield elements, structures and energies above the hull (eV/atom) of the entries of each stoichiometry.
 
-        Entries whose Wyckoff pattern is unknown are left out.
+        Entries whose Wyckoff sequence is unknown are left out.
         """
         for members in self._classes.values():
-            known = self.patterns[members.indices] >= 0
+            known = self.wyckoff_sequences[members.indices] >= 0
             hull = INSTABILITY_STEP * self.instability[members.indices].astype(np.float64)
             yield members.elements[known], self._structures(members)[known], hull[known]
 
     def _structures(self, members: StoichiometryClass) -> NDArray[np.int64]:
-        """Return one label per structure of a class: space group, Wyckoff pattern, formula units, number of elements.
+        """Return one label per structure of a class: space group, Wyckoff sequence, formula units, number of elements.
 
-        Entries with unknown patterns share a label if their other properties are equal.
+        Entries with unknown sequences share a label if their other properties are equal.
         """
-        group, pattern = self.space_groups[members.indices], self.patterns[members.indices]
+        group, sequence = self.space_groups[members.indices], self.wyckoff_sequences[members.indices]
         n_elements = np.diff(self.offsets)[members.indices]
-        keys = np.stack([group, pattern, members.n_formula_units, n_elements], axis=1)
+        keys = np.stack([group, sequence, members.n_formula_units, n_elements], axis=1)
         return np.asarray(np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1))
 
     def _members(self, target: Composition) -> StoichiometryClass:
@@ -189,4 +189,4 @@ class LatentLibrary(LibraryArrays):
     @cached_property
     def _classes(self) -> dict[tuple[int, ...], StoichiometryClass]:
         """Entries grouped by stoichiometry."""
-        return families_by_stoichiometry(self.offsets, self.atomic_numbers, self.counts)
+        return stoichiometry_classes(self.offsets, self.atomic_numbers, self.counts)

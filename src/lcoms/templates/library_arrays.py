@@ -24,6 +24,8 @@ from lcoms.templates.stoichiometry import instability_of
 KIND = "lcoms-latent-library"
 VERSION = 5
 OFFSETS = ("offsets", "site_offsets")
+FILE_NAMES = {"wyckoff_sequences": "patterns", "cell_codes": "shapes"}
+"""Arrays that the file holds under other names."""
 L = TypeVar("L", bound="LibraryArrays")
 
 
@@ -38,10 +40,10 @@ class LibraryArrays:
         atomic_numbers, counts: elements of each cell by ascending atomic number, and numbers of their atoms.
         instability: (n,) uint8, lower bound of the energy above the hull in steps of 0.01 eV/atom, at most 2.55.
         space_groups: (n,) uint8 numbers, 0 where unknown.
-        patterns: (n,) int16 index of the Wyckoff pattern in the statistics of orbits, -1 where unknown.
-        site_codes: (m,) uint8 codes of the sites (`lcoms.structure.site_codes`), in the order of the pattern.
+        wyckoff_sequences: (n,) int16 index of the Wyckoff sequence in the statistics of orbits, -1 where unknown.
+        site_codes: (m,) uint8 codes of the sites (`lcoms.structure.site_codes`), in the order of the Wyckoff sequence.
         site_offsets: (n + 1,) start of each entry's site codes; an entry may have none.
-        shapes: (n,) int16 codes of the conventional cells (`lcoms.structure.cell_codes`), 0 where sites have no codes.
+        cell_codes: (n,) int16 codes of conventional cells (`lcoms.structure.cell_codes`), 0 where sites have no codes.
         element_vectors, scales, weighting: similarity of elements; `weighting` holds hull weight, sharpness and reach.
         id_bytes: all ids as UTF-8, each terminated by a line feed.
         metadata: source of the crystals.
@@ -55,10 +57,10 @@ class LibraryArrays:
     counts: NDArray[np.int16]
     instability: NDArray[np.uint8]
     space_groups: NDArray[np.uint8]
-    patterns: NDArray[np.int16]
+    wyckoff_sequences: NDArray[np.int16]
     site_codes: NDArray[np.uint8]
     site_offsets: NDArray[np.int32]
-    shapes: NDArray[np.int16]
+    cell_codes: NDArray[np.int16]
     element_vectors: NDArray[np.float32]
     scales: NDArray[np.float32]
     weighting: NDArray[np.float32]
@@ -75,9 +77,9 @@ class LibraryArrays:
         *,
         e_above_hull: NDArray[np.floating] | None = None,
         space_groups: NDArray[np.integer] | None = None,
-        patterns: NDArray[np.integer] | None = None,
+        wyckoff_sequences: NDArray[np.integer] | None = None,
         site_codes: Sequence[Sequence[int]] | None = None,
-        shapes: NDArray[np.integer] | None = None,
+        cell_codes: NDArray[np.integer] | None = None,
         similarity: ElementSimilarity | None = None,
         metadata: Mapping[str, Any] | None = None,
         rounded_as: LibraryArrays | None = None,
@@ -97,9 +99,9 @@ class LibraryArrays:
         n, similarity = len(z), similarity or ElementSimilarity.mendeleev()
         hull = np.full(n, np.nan) if e_above_hull is None else np.asarray(e_above_hull)
         groups = np.zeros(n, dtype=np.uint8) if space_groups is None else np.asarray(space_groups)
-        kinds = np.full(n, -1) if patterns is None else np.asarray(patterns)
+        kinds = np.full(n, -1) if wyckoff_sequences is None else np.asarray(wyckoff_sequences)
         sites = [()] * n if site_codes is None else site_codes
-        cells = np.zeros(n) if shapes is None else np.asarray(shapes)
+        cells = np.zeros(n) if cell_codes is None else np.asarray(cell_codes)
         lengths = {len(one) for one in (compositions, ids, formation_energies, hull, groups, kinds, sites, cells)}
         if not n or lengths != {n}:
             raise DataError(f"a library needs as many compositions, ids and energies as latents, {n}, not {lengths}.")
@@ -120,10 +122,10 @@ class LibraryArrays:
             counts=np.concatenate([c.counts for c in compositions]).astype(np.int16),
             instability=instability_of(compositions, np.asarray(formation_energies, dtype=np.float64), hull),
             space_groups=groups.astype(np.uint8),
-            patterns=kinds.astype(np.int16),
+            wyckoff_sequences=kinds.astype(np.int16),
             site_codes=np.array([code for codes in sites for code in codes], dtype=np.uint8),
             site_offsets=np.cumsum([0] + [len(codes) for codes in sites]).astype(np.int32),
-            shapes=cells.astype(np.int16),
+            cell_codes=cells.astype(np.int16),
             element_vectors=similarity.vectors,
             scales=similarity.scales,
             weighting=np.array([similarity.hull, similarity.sharpness, similarity.reach], dtype=np.float32),
@@ -136,6 +138,7 @@ class LibraryArrays:
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metadata"}
         for name in OFFSETS:
             arrays[name] = np.diff(arrays[name])
+        arrays = {FILE_NAMES.get(name, name): array for name, array in arrays.items()}
         write_packed(Path(path), arrays, {"kind": KIND, "version": VERSION, "metadata": dict(self.metadata)})
 
     @classmethod
@@ -147,6 +150,8 @@ class LibraryArrays:
         """
         arrays, header = read_packed(Path(path), KIND, VERSION)
         with must_fit(path):
+            for name, in_file in FILE_NAMES.items():
+                arrays[name] = arrays.pop(in_file)
             for name in OFFSETS:
                 arrays[name] = np.append(0, np.cumsum(arrays[name])).astype(np.int32)
             library = cls(**arrays, metadata=dict(header["metadata"]))
@@ -160,7 +165,9 @@ class LibraryArrays:
             ValueError: they are not.
         """
         n, dim = self.codes.shape
-        lengths = {len(one) for one in (self.instability, self.space_groups, self.patterns, self.shapes, self.ids)}
+        lengths = {
+            len(one) for one in (self.instability, self.space_groups, self.wyckoff_sequences, self.cell_codes, self.ids)
+        }
         starts = (
             (self.offsets, self.atomic_numbers),
             (self.offsets, self.counts),
@@ -184,7 +191,7 @@ class LibraryArrays:
         return Composition(tuple(self.atomic_numbers[part].tolist()), tuple(self.counts[part].tolist()))
 
     def sites(self, index: int) -> tuple[int, ...]:
-        """Return the codes of an entry's sites in the order of its pattern; empty where they are unknown."""
+        """Return the codes of an entry's sites in the order of its Wyckoff sequence; empty where they are unknown."""
         return tuple(self.site_codes[self.site_offsets[index] : self.site_offsets[index + 1]].tolist())
 
     @cached_property

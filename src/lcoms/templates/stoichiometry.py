@@ -42,7 +42,7 @@ class StoichiometryClass:
         )
 
 
-def families_by_stoichiometry(
+def stoichiometry_classes(
     offsets: NDArray[np.integer], atomic_numbers: NDArray[np.integer], counts: NDArray[np.integer]
 ) -> dict[tuple[int, ...], StoichiometryClass]:
     """Group entries by stoichiometry.

@@ -95,7 +95,7 @@ def _nearest(target: Composition, library: LatentLibrary, units: tuple[int, int]
     """
     sizes = library.n_atoms
     n, rest = np.divmod(sizes, target.n_atoms)
-    fits = (rest == 0) & (n >= units[0]) & (n <= units[1]) & (library.patterns >= 0)
+    fits = (rest == 0) & (n >= units[0]) & (n <= units[1]) & (library.wyckoff_sequences >= 0)
     apart = _apart(library, target).min(axis=1)
     least = np.add.reduceat(library.counts * apart[library.atomic_numbers], library.offsets[:-1]) / sizes
     rows = np.flatnonzero(fits)
@@ -111,7 +111,7 @@ def _sharings(
 ) -> list[Substituted]:
     """Return the distributions of an entry's orbits over the elements that have the smallest distances."""
     number, cell = int(library.space_groups[index]), library.composition(index)
-    coded = statistics.coded_orbits(number, cell, int(library.patterns[index]), library.sites(index))
+    coded = statistics.coded_orbits(number, cell, int(library.wyckoff_sequences[index]), library.sites(index))
     if coded is None:
         return []
     orbits, sites = coded

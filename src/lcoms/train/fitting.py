@@ -105,13 +105,13 @@ def fit(trainer: lightning.Trainer, module: lightning.LightningModule, steps: Re
 
 
 def optimizers_of(module: Any) -> list[Any]:
-    """The optimisers of a module that has several; Lightning's type allows for a single one as well."""
+    """Return the optimisers of a module with several; Lightning's type allows for a single one as well."""
     return list(module.optimizers())
 
 
 @torch.no_grad()
 def update_average(average: dict[str, Tensor], weights: Mapping[str, Tensor], *, step: int, decay: float) -> None:
-    """Move an exponential average towards the weights; it forgets faster in the first steps.
+    """Move an exponential average towards the weights, faster in the first steps.
 
     Args:
         average, weights: by name; what is not floating-point stays as it is.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from lcoms.templates.wyckoff_statistics import described
 from lcoms.train.surrogate_data import SurrogateData
 
 DESCRIBED_AT_ONCE = 500
+T = TypeVar("T")
 
 Described = SitesDescribed | None
 """Space group, Wyckoff orbits and codes of the sites of a crystal, in its primitive cell."""
@@ -85,11 +87,31 @@ def describe_rows(store: Store, rows: NDArray[np.int64], *, processes: int | Non
     Args:
         processes: number of processes; None: as many as there are cores.
     """
-    parts = np.array_split(rows, max(1, len(rows) // DESCRIBED_AT_ONCE))
+    return list(map_rows(partial(_describe, store.path), rows, processes=processes))
+
+
+def map_rows(
+    describe: Callable[[NDArray[np.int64]], Sequence[T]],
+    rows: NDArray[np.int64],
+    *,
+    processes: int | None = None,
+    on_chunk: Callable[[int], None] | None = None,
+) -> Iterator[T]:
+    """Yield the results of a function for the rows, in their order.
+
+    Args:
+        describe: function of a module, called with some of the rows at a time.
+        processes: that call it; None: as many as there are cores.
+        on_chunk: told how many more rows are done.
+    """
+    if not len(rows):
+        return
+    parts = np.array_split(rows, -(-len(rows) // DESCRIBED_AT_ONCE))
     n = min(processes or os.cpu_count() or 1, len(parts))
-    if n == 1:
-        return [one for part in parts for one in _describe(store.path, part)]
-    return [one for some in parallel_map(partial(_describe, store.path), parts, processes=n) for one in some]
+    for some in map(describe, parts) if n == 1 else parallel_map(describe, parts, processes=n):
+        yield from some
+        if on_chunk is not None:
+            on_chunk(len(some))
 
 
 def _describe(path: Path, rows: NDArray[np.int64]) -> list[Described]:

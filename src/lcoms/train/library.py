@@ -24,7 +24,7 @@ from lcoms.structure.site_codes import SitesDescribed
 from lcoms.structure.symmetry import STANDARD_SYMPREC, symmetrise
 from lcoms.structure.wyckoff import n_primitive_atoms
 from lcoms.templates.library import LatentLibrary
-from lcoms.templates.wyckoff_statistics import OrbitStatistics, in_pattern_order
+from lcoms.templates.wyckoff_statistics import OrbitStatistics, in_sequence_order
 from lcoms.train.latents import Described, describe_rows, encode_rows, select_rows
 from lcoms.train.similarity import ClassStructures, learn_similarity
 
@@ -70,7 +70,7 @@ def build_library(
     Args:
         model: encodes crystals again whose cell is not primitive.
         symmetries: symmetry descriptions of the rows.
-        statistics: statistics of orbits that define the indices of the patterns.
+        statistics: statistics of orbits that define the indices of the Wyckoff sequences.
         per_composition: largest number of polymorphs of a composition; the lowest in energy are kept.
     """
     kept = _starters(store, rows, per_composition)
@@ -141,17 +141,17 @@ def _packed(
         columns["material_id"][rows].tolist(),
         e_above_hull=columns["e_above_hull"][rows],
         space_groups=np.array([0 if one is None else one.space_group for one in symmetries]),
-        patterns=np.array(
+        wyckoff_sequences=np.array(
             [
                 -1 if one is None else statistics.place(crystal.composition, one.space_group, one.orbits)
                 for crystal, one in zip(crystals, symmetries, strict=True)
             ]
         ),
         site_codes=[
-            () if one is None else in_pattern_order(crystal.composition, one.orbits, one.codes)
+            () if one is None else in_sequence_order(crystal.composition, one.orbits, one.codes)
             for crystal, one in zip(crystals, symmetries, strict=True)
         ],
-        shapes=np.array([0 if one is None else one.shape for one in symmetries]),
+        cell_codes=np.array([0 if one is None else one.cell_code for one in symmetries]),
         metadata=metadata,
         rounded_as=rounded_as,
     )

@@ -10,7 +10,7 @@ MIN_MEMBERS = 3
 
 
 def members_of(groups: NDArray[np.integer]) -> list[NDArray[np.int64]]:
-    """Places of the members of each group, groups and members in ascending order.
+    """Return the indices of the members of each group, groups and members in ascending order.
 
     Args:
         groups: (n,) labels, equal for equal compositions.

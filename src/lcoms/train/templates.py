@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from torch.nn.functional import smooth_l1_loss
 
 from lcoms.core.errors import DataError
-from lcoms.core.parallel import parallel_map
 from lcoms.data.store import Store
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import N_ELEMENTS, atomic_volume
@@ -25,9 +23,8 @@ from lcoms.structure.wyckoff import wyckoff_orbits
 from lcoms.templates.exact import ExactTemplates
 from lcoms.templates.exact_build import KnownCrystal, as_known, build_templates, can_be_packed, structure_id
 from lcoms.templates.stoichiometry import elements_in_order
-from lcoms.train.latents import select_rows
+from lcoms.train.latents import map_rows, select_rows
 
-DESCRIBED_AT_ONCE = 500
 LEAST_VOLUME = 2.0  # cubic angstrom, at the start of a fit
 SAME_VOLUME = 0.05  # difference of logarithms below which the loss is quadratic
 STAY = 1e-5  # weight of the squared change from the start of a fit
@@ -122,17 +119,7 @@ def describe_known(
     on_chunk: Callable[[int], None] | None = None,
 ) -> list[KnownCrystal | None]:
     """Return the packed properties of the rows' crystals; None where a crystal cannot be described."""
-    if not len(rows):
-        return []
-    parts = np.array_split(rows, -(-len(rows) // DESCRIBED_AT_ONCE))
-    n = min(processes or os.cpu_count() or 1, len(parts))
-    describe = partial(_describe_rows, store.path)
-    known: list[KnownCrystal | None] = []
-    for part in map(describe, parts) if n == 1 else parallel_map(describe, parts, processes=n):
-        known += part
-        if on_chunk is not None:
-            on_chunk(len(part))
-    return known
+    return list(map_rows(partial(_describe_rows, store.path), rows, processes=processes, on_chunk=on_chunk))
 
 
 def fit_element_volumes(crystals: Sequence[Crystal], structures: Int[NDArray[np.integer], " n"]) -> NDArray[np.float64]:
