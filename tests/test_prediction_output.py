@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tiny import candidate_of, prototypes, rock_salt, shaken
 
 from lcoms.core.errors import LcomsError
 from lcoms.prediction.cif_record import Made
-from lcoms.prediction.output import candidate_files, candidate_record, make_folder, write_files
+from lcoms.prediction.output import candidate_record, make_folder, results_folder, candidate_files, write_files
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
@@ -72,3 +73,20 @@ def test_folders_that_cannot_be_written_are_named(tmp_path: Path) -> None:
         write(tmp_path / "file" / "x", candidate_of(rock_salt()))
     with pytest.raises(LcomsError, match="choose another folder"):
         make_folder(tmp_path / "file" / "deeper")
+
+
+@pytest.mark.parametrize(
+    "formulas", [("CO", "Co"), ("COS", "CoS", "COs"), ("CsI2", "CSi2"), ("CaCO3", "CaCo3"), ("Po", "PO")]
+)
+def test_folders_differ_by_more_than_case_in_whatever_order_they_are_made(
+    formulas: tuple[str, ...], tmp_path: Path
+) -> None:
+    for number, order in enumerate(permutations(formulas)):
+        out = tmp_path / str(number)
+        made = []
+        for formula in order:
+            made.append(results_folder(out, formula))
+            made[-1].mkdir(parents=True)
+        assert made[0].name == order[0]
+        assert len({folder.name.casefold() for folder in made}) == len(formulas)
+        assert [results_folder(out, formula) for formula in order] == made

@@ -22,9 +22,23 @@ SHOWN = (
 VITRIOL = {29: 1, 16: 1, 8: 9, 1: 10}
 
 
-@pytest.mark.parametrize("text", ["CuSO4·5H2O", "CuSO4.5H2O", "CuSO4*5H2O", "CuSO₄·5H₂O", "CuSO4•5H2O", "5H2O.CuSO4"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CuSO4·5H2O", "CuSO4.5H2O", "CuSO4*5H2O", "CuSO₄·5H₂O", "CuSO4•5H2O", "5H2O.CuSO4", "CuSO4 · 5H2O",
+        "CuSO4 · 5 H2O", "CuSO4 * 5 H2O", r"\ce{CuSO4*5H2O}", r"CuSO$_4$ $\cdot$ 5 H$_2$O",
+    ],
+)  # fmt: skip
 def test_hydrates(text: str) -> None:
     assert parse_formula(text).counts == VITRIOL
+
+
+@pytest.mark.parametrize("half", ["0.5", "1/2", "½", " 1/2 "])
+def test_fractions_of_water_and_of_elements(half: str) -> None:
+    for dot in "·.":
+        assert ordered_approximation(f"CaSO4{dot}{half.strip()}H2O", 60).counts == {20: 2, 16: 2, 8: 9, 1: 2}
+    assert ordered_approximation(f"CaSO4·{half}H2O", 60).counts == {20: 2, 16: 2, 8: 9, 1: 2}
+    assert ordered_approximation(f"Li{half.strip()}CoO2", 20).formula == "LiCo2O4"
 
 
 @pytest.mark.parametrize(
@@ -68,6 +82,25 @@ def test_deuterium_is_read_as_hydrogen_and_said(caplog: pytest.LogCaptureFixture
             "SrLa2Mn3O9 is the ordered approximation of La0.7Sr0.3MnO3, off by 0.033 (La 0.667 for 0.7).",
         ),
         ("CuSO4·", "a part of it is empty"),
+        ("CuSO4 5H2O", "did you mean CuSO4·5H2O?"),
+        ("CuSO4-5H2O", "did you mean CuSO4·5H2O?"),
+        ("MgCl2 - 6 H2O", "did you mean MgCl2·6H2O?"),
+        ("NH4+", "a crystal is neutral; type NH4."),
+        ("SO42-", "a crystal is neutral; type SO4."),
+        ("Fe3+", "a crystal is neutral; type Fe."),
+        ("CoO2-d", "has a variable in place of a count"),
+        ("FeIII2O3", "oxidation states are not part of a formula"),
+        ("α-Al2O3", "the name of a polymorph is not part of a formula; type Al2O3."),
+        ("alpha-Al2O3", "type Al2O3."),
+        ("h-BN", "type BN."),
+        ("4H-SiC", "type SiC."),
+        ("TiO2 (anatase)", "type TiO2."),
+        ("rutile TiO2", "type TiO2."),
+        ("Na cl", "did you mean NaCl?"),
+        ("sr TiO3", "did you mean SrTiO3?"),
+        ("Fe2O3(s)", "type Fe2O3."),
+        ("mp-22862", "is the identifier of a database entry; type its formula."),
+        ("Na1/0Cl", "a count of 0 makes no sense"),
         ("NaCl.", "there is a dot where a count should be"),
     ],
 )

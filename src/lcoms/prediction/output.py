@@ -63,8 +63,12 @@ def results_folder(out: Path, formula: str) -> Path:
         names = [path.name for path in out.iterdir()]
     except OSError:
         names = []
-    taken = any(name != formula and name.casefold() == formula.casefold() for name in names)
-    return out / (folder_name(formula) if taken else formula)
+    taken = {name.casefold(): name for name in names}
+    marked = folder_name(formula)
+    for name in (formula, marked, f"{marked}-"):
+        if taken.get(name.casefold(), name) == name:
+            return out / name
+    return out / marked
 
 
 def candidate_files(candidates: Sequence[Candidate], made: Made, formats: Sequence[str] = ("cif",)) -> dict[str, str]:

@@ -15,18 +15,23 @@ from math import gcd
 
 from lcoms.core.errors import FormulaError
 from lcoms.structure.elements import number_of
-from lcoms.structure.formula_hints import hint_for, name_hint
+from lcoms.structure.formula_hints import hint_for, name_hint, what_it_is, without_charges
 from lcoms.structure.formula_order import formula_text, number_text
 
 MAX_FORMULA_ATOMS = 200
 NEAR = Fraction(5, 100)  # atoms of the formula as typed by which a close ordered formula may deviate
 _LIGANDS = "H2O|D2O|OH2|NH3"
-_SEPARATOR = re.compile(rf"[·•⋅∙‧・*]|\.(?=[0-9]*(?:\.[0-9]+)?(?:{_LIGANDS}))|\.(?=[A-Z(\[{{])")
-_TOKEN = re.compile(r"([A-Z][a-z]?)([0-9]*\.?[0-9]*)|([(\[{])|([)\]}])([0-9]*\.?[0-9]*)")
+_SEPARATOR = re.compile(rf"[·•⋅∙‧・*]|\.(?=[0-9]*(?:\.[0-9]+|/[0-9]+)?(?:{_LIGANDS}))|\.(?=[A-Z(\[{{])")
+_AMOUNT = r"[0-9]+/[0-9]+|[0-9]*\.?[0-9]*"
+_TOKEN = re.compile(rf"([A-Z][a-z]?)({_AMOUNT})|([(\[{{])|([)\]}}])({_AMOUNT})")
+_LEADING = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6}|/[0-9]{1,6})?")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
-_CHARGE = re.compile(r"\^?\(?\{?([0-9]?)[+\-]+\}?\)?")
-_VARIABLE = re.compile(r"[0-9)\]A-Za-z][±+-][xyzδn]|[·*(][xyzn](?=[A-Z])|[A-Z][a-z]?[0-9.]*[xyzδ](?![a-z])(?=[A-Z(]|$)")
+_VARIABLE = re.compile(
+    r"[0-9)\]A-Za-z][±+-][xyzδdn]|[·*(][xyzn](?=[A-Z])|[A-Z][a-z]?[0-9.]*[xyzδ](?![a-z])(?=[A-Z(]|$)"
+)
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉−–⁺⁻₊₋", "0123456789--+-+-")
+_FRACTIONS = str.maketrans({"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⁄": "/"})
+_SPACED = re.compile(r"\s*([·•⋅∙‧・*])\s*([0-9][0-9./]*)?\s*")
 
 
 @dataclass(frozen=True)
@@ -148,9 +153,11 @@ def _amounts(text: str) -> tuple[dict[int, Fraction], tuple[str, ...]]:
 
 def _plain(text: str) -> str:
     """Return the text with subscripts as plain digits and without markup."""
-    plain = re.sub(r"</?su[bp]>|\$|\\mathrm|\\cdot", lambda m: "·" if m[0] == r"\cdot" else "", text.strip())
-    plain = plain.translate(_SUBSCRIPTS)
-    return re.sub(r"_\{?([0-9]+\.?[0-9]*)\}?", r"\1", plain)
+    plain = re.sub(r"</?su[bp]>|\$|\\cdot", lambda m: "·" if m[0] == r"\cdot" else "", text.strip())
+    plain = plain.translate(_SUBSCRIPTS).translate(_FRACTIONS)
+    plain = re.sub(r"_\{?([0-9]+\.?[0-9]*)\}?", r"\1", plain)
+    plain = re.sub(r"\\(?:mathrm|ce)\b(?:\{([^{}]*)\})?", lambda m: m[1] or "", plain)
+    return _SPACED.sub(lambda m: m[1] + (m[2] or ""), plain)
 
 
 def _refuse_what_is_none(text: str, plain: str) -> None:
@@ -160,12 +167,16 @@ def _refuse_what_is_none(text: str, plain: str) -> None:
         raise FormulaError(f"{text!r} is a name, not a formula; {said}")
     if re.fullmatch(r"(?:[A-Z][a-z]?-)+[A-Z][a-z]?", plain):
         raise FormulaError(f"{text!r} names elements without their counts; type a formula such as SrTiO3.")
+    if said := what_it_is(plain, _is_formula):
+        raise FormulaError(f"{text!r}{said}")
     if not _is_formula(plain) and _VARIABLE.search(plain):
         raise FormulaError(f"{text!r} has a variable in place of a count; type a number for it.")
     if re.search(r"[A-Za-z]\((?:I{1,3}|I?V|VI{1,3})\)", plain):
         raise FormulaError(f"{text!r}: oxidation states in brackets are not part of a formula; leave them out.")
+    if re.search(r"[A-Za-z]I{2,3}(?![a-z])", plain):
+        raise FormulaError(f"{text!r}: oxidation states are not part of a formula; leave them out.")
     if re.search(r"[+\-^²³¹]", plain):
-        bare = _CHARGE.sub("", plain)
+        bare = without_charges(plain)
         try:
             hint = f"type {bare}." if bare and bare != plain and _group(bare, bare, {}) else "leave them out."
         except FormulaError:
@@ -180,18 +191,19 @@ def _parts(plain: str) -> list[tuple[Fraction, str]]:
     while match := _SEPARATOR.search(rest, position):
         parts.append(rest[: match.start()])
         rest = rest[match.end() :]
-        leading = re.match(r"[0-9]+(?:\.[0-9]+)?", rest)
+        leading = _LEADING.match(rest)
         position = leading.end() if leading else 0
     parts.append(rest)
     if len(parts) == 1:
         return [(Fraction(1), plain)]
     found = []
     for part in parts:
-        leading = re.match(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", part)
+        leading = _LEADING.match(part)
         body = part[leading.end() :] if leading else part
-        if not body or (leading and float(leading[0]) == 0):
+        times = _count(leading[0], plain) if leading else Fraction(1)
+        if not body:
             raise FormulaError(f"{plain!r}: a part of it is empty; type a formula such as CuSO4·5H2O.")
-        found.append((Fraction(leading[0]) if leading else Fraction(1), body))
+        found.append((times, body))
     return found
 
 
@@ -247,8 +259,11 @@ def _count(digits: str, text: str) -> Fraction:
         return Fraction(1)
     if digits == ".":
         raise FormulaError(f"{text!r}: there is a dot where a count should be.")
-    whole, _, decimals = digits.partition(".")
+    above, _, below = digits.partition("/")
+    whole, _, decimals = above.partition(".")
     count = Fraction(f"{whole[:9] or '0'}.{decimals[:9] or '0'}")
+    divisor = int(below[:9]) if below else 1
+    count = count / divisor if divisor else Fraction(0)
     if count <= 0:
         raise FormulaError(f"{text!r}: a count of 0 is not possible; omit the element.")
     return count

@@ -10,6 +10,13 @@ from importlib.resources import files
 
 from lcoms.structure.elements import number_of
 
+_HYDRATE = re.compile(r"(.+?)(?:\s*-\s*|\s+)([0-9]+(?:[./][0-9]+)?)\s*((?:H2O|D2O|NH3)[0-9]*)")
+_BEFORE = re.compile(r"(?:([^\W\d_]{1,8}|[0-9]{1,2}[A-Z])['′]?-|([a-z]+)\s+)(\S+)")
+_BEHIND = re.compile(r"(\S+?)(?:\s*\(([a-z][a-z -]*)\)|\s+([a-z]+))")
+_IDENTIFIER = re.compile(r"(?:mp|mvc|oqmd|jvasp|cod|icsd|agm|aflow)[-: ]?[0-9]+", re.IGNORECASE)
+_CHARGE = re.compile(r"\^?\(?\{?([0-9]?)[+\-]+\}?\)?")
+_COUNT_AND_SIGN = re.compile(r"(?<=[A-Za-z)\]])([0-9])[+-]$")
+
 
 @cache
 def _names() -> dict[str, str]:
@@ -52,3 +59,32 @@ def _readings(text: str) -> list[str]:
             if len(symbol) == length and symbol.isalpha() and number_of(symbol):
                 tails[start] += [symbol + tail for tail in tails[start + length]][:200]
     return tails[0]
+
+
+def what_it_is(text: str, is_formula: Callable[[str], bool]) -> str:
+    """Return what a text is besides a formula, and what to type instead; empty if it is nothing of the kind."""
+    if is_formula(text):
+        return ""
+    if _IDENTIFIER.fullmatch(text):
+        return " is the identifier of a database entry; type its formula."
+    if (match := _HYDRATE.fullmatch(text)) and is_formula(match[1]):
+        return f": did you mean {match[1]}·{match[2]}{match[3]}?"
+    before, behind = _BEFORE.fullmatch(text), _BEHIND.fullmatch(text)
+    if (before and before[2]) or (behind and behind[3]):
+        before, behind = (None, None) if hint_for(text, is_formula) else (before, behind)
+    if before and is_formula(before[3]) and not is_formula(before[1] or ""):
+        return f": the name of a polymorph is not part of a formula; type {before[3]}."
+    if behind and is_formula(behind[1]):
+        return f": the name of a phase is not part of a formula; type {behind[1]}."
+    return ""
+
+
+def without_charges(text: str) -> str:
+    """Return a formula without its charges.
+
+    A digit before a sign is the charge in Fe3+2O3 and Ca2+, and a count at the end of an ion of several elements, NH4+.
+    """
+    counted = _COUNT_AND_SIGN.search(text)
+    if counted and len(re.findall("[A-Z][a-z]?", text)) > 1:
+        return _CHARGE.sub("", text[: counted.start()]) + counted[1]
+    return _CHARGE.sub("", text)
