@@ -14,7 +14,7 @@ from tiny import candidate_of, prototypes, rock_salt, shaken
 
 from lcoms.core.errors import LcomsError
 from lcoms.prediction.cif_record import Made
-from lcoms.prediction.output import candidate_record, make_folder, results_folder, candidate_files, write_files
+from lcoms.prediction.output import candidate_files, candidate_record, make_folder, results_folder, write_files
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
