@@ -15,6 +15,7 @@ from lcoms.cli.groups import with_groups
 from lcoms.cli.options import (
     Models,
     NRelaxOption,
+    SoftModesOption,
     WeightsOption,
     spec_of,
 )
@@ -104,6 +105,7 @@ class _Asked(NamedTuple):
     relax: RelaxOption = False
     models: Models = Models()
     n_relax: NRelaxOption = None
+    soft_modes: SoftModesOption = None
     processes: ProcessesOption = 1
     weights: WeightsOption = None
     out: RowsOption = None
