@@ -16,11 +16,11 @@ from pymatgen.core import Structure
 from tiny import wurtzite
 
 import lcoms
-from lcoms.core.errors import ConfigError, DataError, FormulaError, OracleError, WeightsError
+from lcoms.core.errors import ConfigError, DataError, FileFormatError, FormulaError, OracleError, WeightsError
 from lcoms.prediction.pipeline import Progress
 from lcoms.prediction.presets import Options
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
-from lcoms.structure.io import to_pymatgen
+from lcoms.structure.io import to_cif, to_pymatgen
 
 
 @pytest.fixture(autouse=True)
@@ -97,9 +97,13 @@ def test_fractions_are_predicted_as_an_ordered_formula_when_asked(
         assert "NaCl has the composition of Na0.5Cl0.5." in caplog.text
 
 
-def test_a_structure_of_pymatgen_is_the_only_start(tiny_weights: Path) -> None:
+def test_a_structure_of_pymatgen_or_of_a_file_is_the_only_start(tiny_weights: Path, tmp_path: Path) -> None:
     options = {"relax": False, "weights": tiny_weights, "steps": 1}
-    for structure in (wurtzite(), to_pymatgen(wurtzite())):
+    file = tmp_path / "start.cif"
+    file.write_text(to_cif(wurtzite()))
+    with pytest.raises(FileFormatError, match=r"none\.cif: cannot be read"):
+        lcoms.predict("NaCl", start_structure=tmp_path / "none.cif", **options)  # type: ignore[arg-type]
+    for structure in (wurtzite(), to_pymatgen(wurtzite()), file, str(file)):
         found = lcoms.predict("NaCl", start_structure=structure, **options)  # type: ignore[arg-type]
         assert found.decoded.n_proposals == 1
         assert found[0].properties["source"] == "given"
@@ -148,6 +152,27 @@ def test_under_pressure_crystals_are_denser_and_enthalpies_make_the_order(tiny_w
     relaxation = pressed.to_dict()["candidates"][0]["relaxation"]
     assert relaxation["enthalpy_per_atom"] > relaxation["total_energy_per_atom"]
     assert (relaxation["formation_energy_per_atom"], relaxation["e_above_hull"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"threads": 0}, "threads must be from 1 to 256, not 0."),
+        ({"threads": 100_000}, "threads must be from 1 to 256, not 100000."),
+        ({"processes": 0}, "at least one process is needed, not 0."),
+        ({"processes": 100_000}, "at most 512 processes can be handled, not 100000."),
+    ],
+)
+def test_threads_and_processes_are_checked_before_any_work(wrong: dict[str, int], said: str, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    for ask in (
+        lambda: lcoms.predict("NaCl", relax=False, weights=tmp_path, **wrong),  # type: ignore[arg-type]
+        lambda: lcoms.predict_all(["NaCl"], Options(relax=False), weights=tmp_path, **wrong),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ConfigError) as caught:
+            ask()
+        assert str(caught.value) == said
+    assert torch.get_num_threads() == before
 
 
 def test_all_formulas_are_checked_before_the_first_is_predicted(tiny_weights: Path) -> None:

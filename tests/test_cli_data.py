@@ -150,6 +150,7 @@ def test_fetch_prints_licence_and_citation(
         (["ingest", "salts.parquet", "--out", "store", "--exclude", "Nacl"], "Nacl"),
         (["ingest", "salts.parquet", "--out", "store", "--val-fraction", "2"], "must lie in [0, 1)"),
         (["ingest", "salts.parquet", "--out", "store", "--format", "csv"], "needs a column cif"),
+        (["ingest", "salts.parquet", "--out", "store", "--workers", "0"], "greater than or equal to 1"),
     ],
 )
 def test_errors_are_one_sentence(

@@ -86,3 +86,17 @@ def test_a_table_of_paragraphs(folder: Path, capsys: pytest.CaptureFixture[str])
 def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, (row,) = shown(capsys, tmp_path)
     assert (code, row["error"]) == (2, "the folder holds no CIF, POSCAR or extxyz file.")
+
+
+def test_folders_within_a_folder_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `lcoms predict` leaves them."""
+    for name in ("NaCl", "MgO"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rank-01.cif").write_text(to_cif(rock_salt()))
+    (tmp_path / "logs").mkdir()
+    code, (row,) = shown(capsys, tmp_path)
+    sentence = "holds no CIF, POSCAR or extxyz file; its folders MgO, NaCl can be given."
+    assert (code, row["error"]) == (2, f"the folder {sentence}")
+    for command in ("relax", "rank"):
+        assert run([command, str(tmp_path), "--oracle", "analytic"]) == 2
+        assert sentence in capsys.readouterr().err

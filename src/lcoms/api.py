@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lcoms.core.bounds import require_processes
 from lcoms.core.config import read_range
 from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.core.keywords import named_options
+from lcoms.models.device import require_device
 from lcoms.prediction.by_pattern import read_fitter
 from lcoms.prediction.constraints import groups_asked
 from lcoms.prediction.hulls import read_hull
@@ -23,7 +25,7 @@ from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.structure_types import StructureType, read_structure_type
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.io import from_pymatgen
+from lcoms.structure.io import from_pymatgen, read_crystal
 
 if TYPE_CHECKING:
     from pymatgen.core import Composition as PymatgenComposition
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     Formula = str | Composition | PymatgenComposition
 
 _log = logging.getLogger("lcoms")
+MAX_THREADS = 256
 
 SYNONYMS = {
     "callback": "progress",
@@ -60,7 +63,7 @@ def predict(
     starts: int | None = None,
     steps: int | None = None,
     start: Literal["library", "prior", "random"] | None = None,
-    start_structure: Structure | Crystal | None = None,
+    start_structure: Structure | Crystal | str | Path | None = None,
     symmetry: bool = True,
     exclude_same: bool = False,
     relax: bool | None = None,
@@ -106,7 +109,7 @@ def predict(
         starts: number of latents to descend from.
         steps: number of steps of latent descent; 0 decodes the starts.
         start: where descents start.
-        start_structure: start from this crystal instead of the library.
+        start_structure: start from this crystal, or that of a file, instead of the library.
         symmetry: decode within the space groups of the templates, or freely.
         exclude_same: exclude templates of the same composition.
         relax: relax the best candidates and rank by energy models; None: if CHGNet is installed.
@@ -148,7 +151,7 @@ def predict(
 
     Raises:
         FormulaError: a formula cannot be read or handled.
-        FileFormatError: a file of phases or a pattern cannot be read.
+        FileFormatError: a file of phases, a pattern or a structure cannot be read.
         ConfigError: an option is invalid.
         OracleError: an energy model is unknown, not installed, or cannot handle the elements.
         WeightsError: the weights are missing or damaged.
@@ -241,6 +244,10 @@ def _loaded(
 ) -> Predictor:
     import torch
 
+    if not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(f"threads must be from 1 to {MAX_THREADS}, not {threads}.")
+    require_processes(processes)
+    require_device(device)
     torch.set_num_threads(threads)
     return Predictor.load(weights, spec=spec, processes=processes, device=device)
 
@@ -267,7 +274,9 @@ def _types(types: str | Path | Sequence[str | Path] | None) -> tuple[StructureTy
     return tuple(read_structure_type(str(one)) for one in given)
 
 
-def _crystal(structure: Structure | Crystal | None) -> Crystal | None:
+def _crystal(structure: Structure | Crystal | str | Path | None) -> Crystal | None:
+    if isinstance(structure, str | Path):
+        return read_crystal(structure)
     return structure if structure is None or isinstance(structure, Crystal) else from_pymatgen(structure)
 
 

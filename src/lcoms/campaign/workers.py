@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from lcoms.campaign.plan import Answer, Plan, predict_one
+from lcoms.core.bounds import require_processes
 from lcoms.core.closing import Closing
 from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.core.parallel import serve_each
@@ -42,8 +43,7 @@ class LocalWorkers(Workers):
     """
 
     def __init__(self, plan: Plan, *, processes: int) -> None:
-        if processes < 1:
-            raise ConfigError(f"at least one process is needed, not {processes}.")
+        require_processes(processes)
         self._processes = processes
         predict = partial(predict_one, plan=plan)
         self._pool = Pool[str, Answer](serve_each, (predict, None, ()), processes=processes, attempts=ATTEMPTS)

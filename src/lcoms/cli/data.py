@@ -91,7 +91,7 @@ def ingest(
             "--format", help="Format of the files, regardless of their names: parquet, csv, json, extxyz or folder."
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Number of processes that read and check.", max=512)] = 1,
+    workers: Annotated[int, typer.Option(help="Number of processes that read and check.", min=1, max=512)] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
 ) -> None:
     """Check crystals and write them to a store; the same command resumes after an interruption."""

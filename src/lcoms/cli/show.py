@@ -33,7 +33,7 @@ def show(
 
 def _rows_of(path: Path) -> list[dict[str, Any]]:
     """A row for every structure of a file, or of the files of a folder."""
-    from lcoms.structure.io import read_file, structure_files
+    from lcoms.structure.io import no_structure_files, read_file, structure_files
 
     paths = [path]
     if path.is_dir():
@@ -42,7 +42,7 @@ def _rows_of(path: Path) -> list[dict[str, Any]]:
         except OSError as error:
             return [_refused(str(path), "", f"cannot be read ({error.strerror}).")]
         if not paths:
-            return [_refused(str(path), "", "the folder holds no CIF, POSCAR or extxyz file.")]
+            return [_refused(str(path), "", f"the folder {no_structure_files(path)}")]
     return [_row(str(file), reading) for file in paths for reading in read_file(file)]
 
 

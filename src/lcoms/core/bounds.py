@@ -6,6 +6,20 @@ from collections.abc import Iterable, Mapping
 
 from lcoms.core.errors import ConfigError
 
+MAX_PROCESSES = 512
+
+
+def require_processes(processes: int | None) -> None:
+    """Check a number of processes; None, for as many as fit, passes.
+
+    Raises:
+        ConfigError: less than one, or more than `MAX_PROCESSES`.
+    """
+    if processes is not None and processes < 1:
+        raise ConfigError(f"at least one process is needed, not {processes}.")
+    if processes is not None and processes > MAX_PROCESSES:
+        raise ConfigError(f"at most {MAX_PROCESSES} processes can be handled, not {processes}.")
+
 
 def require(
     config: object,

@@ -176,7 +176,7 @@ def structure_files_at(path: Path) -> list[Path]:
         return [path]
     found = door.structure_files(path)
     if not found:
-        raise DataError(f"{path}: holds no CIF, POSCAR or extxyz file.")
+        raise DataError(f"{path}: {door.no_structure_files(path)}")
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from lcoms.core.bounds import require_processes
 from lcoms.core.watch import watched_by
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.models.device import require_device
@@ -62,10 +63,12 @@ class Predictor:
         energy_models: the first relaxes, all of them rank; None if nothing is relaxed.
 
     Raises:
+        ConfigError: less than one process, or too many.
         OracleError: an energy model of the specification does not exist or is not installed.
     """
 
     def __init__(self, bundle: WeightBundle, spec: PredictionSpec, *, processes: int | None = None) -> None:
+        require_processes(processes)
         self.bundle, self.spec, self.processes = bundle, spec, processes
         self.energy_models = models_of(spec.models)
 

@@ -11,6 +11,7 @@ from math import isnan
 from pathlib import Path
 from queue import SimpleQueue
 
+from lcoms.core.bounds import require_processes
 from lcoms.core.errors import MACHINE, ConfigError, OracleError
 from lcoms.core.pool import Pool, StartError, WorkerDiedError
 from lcoms.oracles.base import EnergyOracle
@@ -57,8 +58,7 @@ def relax_crystals(
         ConfigError: several processes are requested with an oracle object, or the checkpoint belongs to another run.
     """
     config = config or RelaxConfig()
-    if processes is not None and processes < 1:
-        raise ConfigError(f"at least one process is needed, not {processes}.")
+    require_processes(processes)
     if not isinstance(oracle, str) and (processes or 1) > 1:
         raise ConfigError("an oracle object stays in its process; give its name to use several processes.")
     same: dict[str, list[int]] = {}

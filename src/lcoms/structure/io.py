@@ -117,6 +117,23 @@ def structure_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if is_structure_file(file.name) and file.is_file())
 
 
+def no_structure_files(folder: Path) -> str:
+    """Return a sentence on a folder without structure files, which names its folders that have some."""
+    text = "holds no CIF, POSCAR or extxyz file"
+    inner = sorted(place.name for place in folder.iterdir() if _has_structures(place))
+    if not inner:
+        return f"{text}."
+    more = f" and {len(inner) - 3} more" if len(inner) > 3 else ""
+    return f"{text}; its {'folders' if len(inner) > 1 else 'folder'} {', '.join(inner[:3])}{more} can be given."
+
+
+def _has_structures(place: Path) -> bool:
+    try:
+        return place.is_dir() and bool(structure_files(place))
+    except OSError:
+        return False
+
+
 def read_file(path: str | Path) -> list[Reading]:
     """Return all structures of a file, one reading each; one refused reading if the file itself cannot be read."""
     path = Path(path)
