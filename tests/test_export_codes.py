@@ -100,7 +100,7 @@ def test_the_first_candidates_of_a_folder_get_folders(tmp_path: Path, capsys: py
     assert run(["export", str(results), "--to", "espresso", "-n", "2", "--out", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["rank-01", "rank-02"]
     assert (out / "rank-01" / "espresso.pwi").exists()
-    assert "the first 2 of 3 crystals; -n takes more." in capsys.readouterr().out
+    assert "exported the first 2 of 3 crystals; use -n to export more." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,11 @@ def test_the_hull_is_that_counted_by_hand() -> None:
     assert above(hull, "Na", -0.9) == pytest.approx(0.1)
 
 
+def test_noble_gases_give_no_warning_about_electronegativities() -> None:
+    hull = Hull([phase("Ar", -1.0), phase("Xe", -2.0)], None)
+    assert above(hull, "XeAr", -1.4) == pytest.approx(0.1)
+
+
 def test_a_phase_above_the_line_does_not_move_the_hull() -> None:
     low = Hull([phase("NaCl", -3.5)], REFERENCES)
     high = Hull([phase("NaCl", -3.5), phase("NaCl", -3.0), phase("NaCl3", -2.6)], REFERENCES)

@@ -107,6 +107,15 @@ def test_sentences_say_what_failed_and_how_sure_the_answer_is() -> None:
     assert sentences(prediction(Candidate.of_decoded(decoded_of(rock_salt())))) == []
 
 
+def test_it_is_said_which_candidates_have_no_energy_and_why() -> None:
+    first = Candidate.of_relaxed(relaxed_of(decoded_of(rock_salt()), -3.4), -3.4, 0.0)
+    unrelaxed = Candidate.of_decoded(decoded_of(rock_salt()))
+    relax_more = "{} not relaxed; raise --n-relax to relax more."
+    assert relax_more.format("1 candidate was") in sentences(prediction(first, unrelaxed, relaxed=True))
+    assert relax_more.format("2 candidates were") in sentences(prediction(first, unrelaxed, unrelaxed, relaxed=True))
+    assert not any("not relaxed" in sentence for sentence in sentences(prediction(first, relaxed=True)))
+
+
 def test_it_is_said_where_the_first_candidate_lies_above_the_hull() -> None:
     made = prediction(Candidate.of_relaxed(relaxed_of(decoded_of(rock_salt()), -3.4), -3.4, 0.0), relaxed=True)
     elements = tuple(Part(Composition((z,), (1,)), 0.5) for z in (11, 17))

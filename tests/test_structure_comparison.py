@@ -65,7 +65,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     second.write_text(to_cif(conventional(rock_salt(5.8))))
     assert run(["compare", str(first), str(second), "--json", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "match: strictly" in printed
+    assert "match: strict" in printed
     assert "volume per atom +8.75%; space groups alike" in printed
     content = json.loads(out.read_text())
     assert content["match_strict"]

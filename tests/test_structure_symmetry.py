@@ -117,8 +117,9 @@ def test_conventional_cells() -> None:
 
 
 def test_symbols() -> None:
-    symbols = [space_group_symbol(n) for n in (1, 186, 216, 221, 225, 227)]
-    assert symbols == ["P1", "P6_3mc", "F-43m", "Pm-3m", "Fm-3m", "Fd-3m"]
+    symbols = [space_group_symbol(n) for n in (1, 14, 15, 186, 216, 221, 225, 227)]
+    assert symbols == ["P1", "P2_1/c", "C2/c", "P6_3mc", "F-43m", "Pm-3m", "Fm-3m", "Fd-3m"]
+    assert not [n for n in range(3, 16) if "1" in space_group_symbol(n).replace("_1", "")]
 
 
 def test_a_tolerance_that_is_large_beside_the_cell_is_no_trap() -> None:

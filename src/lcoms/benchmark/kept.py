@@ -180,7 +180,7 @@ def read_content(path: Path) -> list[Mapping[str, Any]]:
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{path} cannot be read; give rows as JSON or JSON lines.") from error
     if not isinstance(rows, list) or not rows or not all(isinstance(row, Mapping) for row in rows):
-        raise DataError(f"{path} holds no rows; give a JSON list of objects, or one object a line.")
+        raise DataError(f"{path} holds no rows; give a JSON list of objects, or one object per line.")
     return rows
 
 

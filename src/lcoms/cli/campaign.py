@@ -146,5 +146,5 @@ def _print(table: pa.Table) -> None:
     for reason, count in reasons.most_common(10):
         complain(f"{count} {'formula' if count == 1 else 'formulas'}: {reason}")
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
-    median = f"; median {seconds[len(seconds) // 2]:.1f} s a formula" if seconds else ""
+    median = f"; median {seconds[len(seconds) // 2]:.1f} s per formula" if seconds else ""
     typer.echo(f"{len(rows)} formulas: {said}{median}.")

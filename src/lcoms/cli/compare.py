@@ -54,7 +54,7 @@ def _print(paths: tuple[Path, Path], crystals: tuple[Crystal, Crystal], found: C
     if not found.same_composition:
         typer.echo("different compositions; they cannot match.")
         return
-    how = "strictly" if found.strict else "loosely, not strictly" if found.loose else "not"
+    how = "strict" if found.strict else "loose, not strict" if found.loose else "no"
     typer.echo(f"match: {how} (pymatgen's StructureMatcher)")
     if found.rms is not None and found.rms_angstrom is not None:
         typer.echo(f"RMSE {found.rms:.4f} of the length of an atom's cell, {found.rms_angstrom:.4f} angstrom")

@@ -42,7 +42,7 @@ def export(
             write_together(target, contents)
             typer.echo(f"{crystal.composition.formula}: {target} ({', '.join(contents)})")
         if len(found) > n:
-            typer.echo(f"{given}: the first {n} of {len(found)} crystals; -n takes more.")
+            typer.echo(f"{given}: exported the first {n} of {len(found)} crystals; use -n to export more.")
     if failed:
         raise typer.Exit(2)
 

@@ -231,7 +231,7 @@ READ: Mapping[str, Callable[[Any], Any]] = {
 
 
 def formulas_of(file: Path) -> list[str]:
-    """Formulas of a text file, one a line; what stands behind # is left out.
+    """Formulas of a text file, one per line; text after # is ignored.
 
     Raises:
         FormulaError: it cannot be read as text.

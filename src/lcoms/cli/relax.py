@@ -76,7 +76,7 @@ def relax(
         rows = [_row(name, result) for (name, _), result in zip(starts, results, strict=True)]
         _write(out, rows, results, oracle, config)
         _print(rows)
-        typer.echo(f"{len(rows)} crystals, energies by {oracle}, {time.perf_counter() - clock:.1f} s; see {out}.")
+        typer.echo(f"{len(rows)} crystals, total energies by {oracle}, {time.perf_counter() - clock:.1f} s; see {out}.")
         failed += sum(not result.converged for result in results)
     if failed:
         raise typer.Exit(2)

@@ -90,7 +90,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         typer.echo(row["file"] + (f" ({row['name']})" if row["name"] else ""))
         if row["error"]:
-            typer.echo(f"  refused: {row['error']}")
+            typer.echo(f"  rejected: {row['error']}")
             continue
         a, b, c, alpha, beta, gamma = row["cell"]
         group = f"{row['space_group_symbol']} ({row['space_group']})"
@@ -103,4 +103,4 @@ def _print(rows: list[dict[str, Any]]) -> None:
         for sentence in row["warnings"]:
             typer.echo(f"  warning: {sentence}")
     n_refused = sum(bool(row["error"]) for row in rows)
-    typer.echo(f"{len(rows) - n_refused} crystals read, {n_refused} refused.")
+    typer.echo(f"{len(rows) - n_refused} crystals read, {n_refused} rejected.")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import csv
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +105,11 @@ class Hull:
 
         if self.missing(composition):
             return None
-        entry = PDEntry(composition.formula, energy_per_atom * composition.n_atoms)
-        diagram = self._diagram(frozenset(composition.atomic_numbers))
-        shares, height = diagram.get_decomp_and_e_above_hull(entry, allow_negative=True)
+        with warnings.catch_warnings():  # pymatgen sorts elements by electronegativity, which He, Ne and Ar do not have
+            warnings.filterwarnings("ignore", message="No Pauling electronegativity")
+            entry = PDEntry(composition.formula, energy_per_atom * composition.n_atoms)
+            diagram = self._diagram(frozenset(composition.atomic_numbers))
+            shares, height = diagram.get_decomp_and_e_above_hull(entry, allow_negative=True)
         found = sorted(((self._phase(entry), float(share)) for entry, share in shares.items()), key=lambda one: -one[1])
         parts = tuple(Part(phase.composition, share, phase.id) for phase, share in found)
         return HullPlace(float(height), parts)

@@ -125,6 +125,9 @@ def _width(columns: Sequence[tuple[Column, list[str]]]) -> int:
 def sentences(prediction: Prediction) -> list[str]:
     """Return the remarks below the table, one sentence each."""
     said = [*(f"Not ranked: {failure}" for failure in prediction.failures), *prediction.left_out]
+    n = sum(c.relaxed is None for c in prediction.candidates)
+    if 0 < n < len(prediction.candidates):
+        said.append(f"{n} candidate{'s were' if n > 1 else ' was'} not relaxed; raise --n-relax to relax more.")
     said += [_known_sentence(rank, c) for rank, c in enumerate(prediction.candidates, 1) if c.known is not None][:3]
     if n := prediction.decoded.known_passed_over:
         said.append(f"{n} more known crystals were not relaxed: too high above the hull, too large or too many.")
