@@ -81,7 +81,7 @@ def test_what_is_there_stays_and_what_is_stable_and_large_is_added(
     n = len(before)
     assert after.ids == (*before.ids, "id-0", "id-2")
     assert torch.equal(after.latents()[:n], before.latents())
-    for name in ("space_groups", "patterns", "shapes", "instability", "n_atoms"):
+    for name in ("space_groups", "wyckoff_sequences", "cell_codes", "instability", "n_atoms"):
         assert np.array_equal(getattr(after, name)[:n], getattr(before, name)), name
     assert [after.composition(i) for i in range(n)] == [before.composition(i) for i in range(n)]
     assert [after.composition(n + i).formula for i in range(2)] == ["Sr2Ti4O8", "Zn2Ti4O8"]
