@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -74,11 +73,9 @@ def test_a_supercell_of_many_atoms_is_drawn_in_a_moment(page: Page, tmp_path: Pa
     page.goto(path.as_uri())
     toggle(page, "labels")
     page.evaluate(COUNT_DRAWN)
-    clock = time.monotonic()
     toggle(page, "supercell")
     assert page.evaluate(ATOMS) >= 8 * 54
-    assert time.monotonic() - clock < 15  # it took 43 s and more where each label drew the scene
-    assert page.evaluate("window.drawn") <= 15
+    assert page.evaluate("window.drawn") <= 15  # it took 43 s and more where each label drew the scene
 
 
 def test_labels_are_drawn_together(page: Page, address: str) -> None:
