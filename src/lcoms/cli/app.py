@@ -1,4 +1,4 @@
-"""`lcoms app`: a page in the browser where a formula is typed."""
+"""`lcoms app`: predictions from a page in the browser."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from lcoms.cli.options import (
 from lcoms.cli.search_options import options_of
 from lcoms.core.errors import ConfigError, LcomsError
 
-CONNECTIONS = 800  # at once; slow ones wait in a poll and hold none of the threads
-SLOWEST = 15  # seconds without a byte, after which a connection is closed
+CONNECTIONS = 800  # open at the same time; slow ones wait in a poll and occupy no thread
+SLOWEST = 15  # seconds without data until a connection is closed
 
 
 @with_groups
@@ -69,7 +69,7 @@ def app(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections."""
+    """Return a socket that listens for connections."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)
@@ -79,7 +79,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _names(host: str, further: list[str]) -> tuple[str, ...]:
-    """What browsers may call this machine: its names and addresses as far as it knows them, and those named."""
+    """Return the host names accepted in requests: the known names and addresses of this machine, and those given."""
     from lcoms.app import LOCAL_NAMES
 
     own = {socket.gethostname(), socket.getfqdn()}
@@ -90,7 +90,7 @@ def _names(host: str, further: list[str]) -> tuple[str, ...]:
         with suppress(OSError, UnicodeError):
             found |= {str(place[4][0]) for place in socket.getaddrinfo(one, None)}
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
-        outward.connect(("192.0.2.1", 9))  # of RFC 5737; nothing is sent, but the system chooses its own address
+        outward.connect(("192.0.2.1", 9))  # from RFC 5737; nothing is sent, but the system selects its own address
         found.add(str(outward.getsockname()[0]))
     return tuple(sorted(found))
 
@@ -100,14 +100,14 @@ def _is_loopback(listener: socket.socket) -> bool:
 
 
 def _serve(made: object, host: str, listener: socket.socket, token: str | None) -> None:
-    """Until the user interrupts."""
+    """Serve the page until the user interrupts."""
     from waitress import create_server
 
     server = create_server(
         made, sockets=[listener], threads=4, ident="lcoms", connection_limit=CONNECTIONS, channel_timeout=SLOWEST,
         cleanup_interval=5, asyncore_use_poll=True,
     )  # fmt: skip
-    name = "localhost" if ":" in host else host  # an IPv6 address is no name that the page answers to
+    name = "localhost" if ":" in host else host  # the page does not answer to IPv6 addresses
     secret = "" if token is None else f"?token={token}"
     typer.echo(f"Open http://{name}:{listener.getsockname()[1]}/{secret} in a browser; Ctrl-C stops the server.")
     if token is not None:

@@ -1,4 +1,4 @@
-"""`lcoms benchmark`: every method under one protocol, rows that are kept, tables and figures made from them."""
+"""`lcoms benchmark`: all methods under one protocol, stored rows, and tables and figures made from them."""
 
 from __future__ import annotations
 
@@ -210,13 +210,13 @@ app.command()(keep)
 
 
 class _Teller:
-    """Prints a line for each new row."""
+    """Progress of a benchmark: prints one line for each new row."""
 
     def __init__(self, n_runs: int) -> None:
         self.n_runs, self.n_new, self.began = n_runs, 0, time.perf_counter()
 
     def tell(self, row: Row) -> None:
-        """What came of it, in short."""
+        """Print the result of a run in one line."""
         self.n_new += 1
         found = [_in_short(judged, row) for judged in (row.answer, row.relaxed)]
         typer.echo(
@@ -225,7 +225,7 @@ class _Teller:
         )
 
     def end(self, out: Path, n_done: int) -> None:
-        """What is there now, and the next command."""
+        """Print the number of runs and the next command."""
         spent = time.perf_counter() - self.began
         typer.echo(f"{self.n_new} new runs in {spent:.0f} s, {n_done} were there, {self.n_runs} were asked for.")
         typer.echo(f"Next: lcoms benchmark report {out} --out {out / 'report'}")
@@ -252,7 +252,7 @@ def _tracks(name: str | None) -> list[Track]:
 
 
 def _tasks(track: Track, compounds: str | None, table: Path | None, n: int | None) -> list[Task]:
-    """Of the paper's compounds, or of a table."""
+    """Return the tasks of a track, from the paper's compounds or from a table."""
     from lcoms.benchmark.protocol import PAPER_GROUP, Task
     from lcoms.evaluate import references
 

@@ -1,4 +1,4 @@
-"""`lcoms benchmark report` and `keep`: tables and figures from rows, and rows that are kept."""
+"""`lcoms benchmark report` and `keep`: tables and figures from rows, and storage of rows."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def keep(
 
 
 def _results(folder: Path, pages: list[Path], out: Path | None) -> None:
-    """Print the tables, or write them into pages, and the figure into a folder."""
+    """Print the tables or write them into pages, and write the figure into a folder."""
     from lcoms.benchmark.kept import read_measurements
     from lcoms.benchmark.page import fill, page_tables
     from lcoms.benchmark.page_figure import calibration_figure

@@ -1,4 +1,4 @@
-"""`lcoms campaign`: a file of formulas in, a folder for each out, and one table of all."""
+"""`lcoms campaign`: predictions for a file of formulas, with one folder per formula and one table."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def campaign(
 
 
 def _read(file: Path, *, ordered: bool) -> dict[str, str]:
-    """Distinct reduced formulas in the order given, and those that cannot be read, each with a sentence why."""
+    """Return the distinct reduced formulas in order, with the reason if one cannot be read, otherwise ""."""
     from lcoms.structure.crystal import Composition
 
     known: dict[str, str] = {}
@@ -79,7 +79,7 @@ def _read(file: Path, *, ordered: bool) -> dict[str, str]:
 def _predict(
     formulas: list[str], plan: Plan, out: Path, processes: int | None, scheduler: str | None, retry_failed: bool
 ) -> None:
-    """All that are not finished yet, with a line of progress for a person who watches."""
+    """Predict all formulas that are not finished yet, with a progress bar."""
     from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 
     from lcoms.campaign.folder import CampaignFolder
@@ -108,7 +108,7 @@ def _predict(
 
 
 def _tell_reach(formulas: list[str], predictor: Predictor) -> None:
-    """A sentence on each element that an energy model sees no neighbours of, before hours of work."""
+    """Warn, before hours of work, of each element whose neighbors lie beyond the cutoff of an energy model."""
     from lcoms.prediction.reach import beyond_reach
     from lcoms.structure.crystal import Composition
 
@@ -127,7 +127,7 @@ def _workers(plan: Plan, processes: int | None, scheduler: str | None, n_formula
 
 
 def _finish(out: Path, known: dict[str, str]) -> None:
-    """Write the table, say what is in it, and end with 2 where a formula came to nothing."""
+    """Write and summarize the table; exit with code 2 if any formula failed."""
     from lcoms.campaign.summary import CSV, DONE, PARQUET, summarise, write_summary
 
     table = summarise(out, known)

@@ -1,4 +1,4 @@
-"""`lcoms compare`: two crystals side by side."""
+"""`lcoms compare`: comparison of two crystals."""
 
 from __future__ import annotations
 

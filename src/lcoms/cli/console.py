@@ -1,4 +1,4 @@
-"""Where commands print: what users typed and what stands in their files is shown as it is, brackets included."""
+"""Consoles of the commands: text from users and their files is printed literally, including brackets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def plain_console(*, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False) -> Console:
-    """A console to which [/b] is text and :smile: too, in tables as well."""
+    """Return a console that prints [/b] and :smile: literally, also in tables."""
     from rich.console import Console
 
     return Console(stderr=stderr, soft_wrap=soft_wrap, quiet=quiet, markup=False, emoji=False, highlight=False)
@@ -32,7 +32,7 @@ def progress_bar(*columns: ProgressColumn, keep: bool = False) -> Progress:
 
 
 def plain_text(text: str) -> TextColumn:
-    """A column of a bar of progress that shows a template such as {task.description} as it is."""
+    """Return a progress column for a template such as {task.description}, whose values are printed literally."""
     from rich.progress import TextColumn
 
     return TextColumn(text, markup=False)

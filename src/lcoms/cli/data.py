@@ -1,4 +1,4 @@
-"""`lcoms data`: fetch public data sets, ingest files into a store, and say what a store holds."""
+"""`lcoms data`: fetch public data sets, ingest files into a store, and summarize a store."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def info(
 
 
 def _excluded(values: list[str]) -> frozenset[str]:
-    """Reduced formulas named on the command line or in files."""
+    """Return the reduced formulas given on the command line or in files."""
     from lcoms.data.checks import read_formulas
 
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""`lcoms evaluate`: what the weights are worth, printed with 95 % Wilson intervals."""
+"""`lcoms evaluate`: accuracy of trained weights, with 95 % Wilson intervals."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ SampleSeedOption = Annotated[int, typer.Option(help="Random seed of the sample."
 
 
 class _Asked(NamedTuple):
-    """How formulas are predicted, in all commands that do."""
+    """Options of all commands that predict formulas."""
 
     steps: StepsOption = 10
     descents: Descents = Descents()
@@ -112,7 +112,7 @@ class _Asked(NamedTuple):
 
 
 class _Sample(NamedTuple):
-    """Which of the structures are predicted, and how often."""
+    """Options that select the structures and the number of predictions of each."""
 
     n: SampleOption = None
     sample_seed: SampleSeedOption = 0
@@ -209,7 +209,7 @@ def _formulas(
     from lcoms.evaluate.kept import OutcomeFile
     from lcoms.prediction.pipeline import Predictor
 
-    torch.set_num_threads(1)  # as in processes of their own
+    torch.set_num_threads(1)  # as in worker processes
     options = replace(options_of(asked), n_candidates=max(ks), exclude_same=exclude_same)
     predictor, clock = Predictor.load(asked.weights, spec=spec_of(options)), time.perf_counter()
     library = predictor.bundle.library

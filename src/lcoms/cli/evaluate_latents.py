@@ -1,4 +1,4 @@
-"""`lcoms evaluate surrogate` and `latents`: what energies and what crystals latents carry."""
+"""`lcoms evaluate surrogate` and `latents`: information on energies and crystals in latents."""
 
 from __future__ import annotations
 

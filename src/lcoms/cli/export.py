@@ -1,4 +1,4 @@
-"""`lcoms export`: folders from which other codes can start."""
+"""`lcoms export`: folders of input files for other codes."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def export(
 
 
 def _folder_name(name: str) -> str:
-    """The crystal's file without its ending, and its number where the file has several."""
+    """Return the file name without extension, with the number of the crystal if the file has several."""
     path, _, number = name.partition("#")
     stem = Path(path).stem or Path(path).name
     return f"{stem}-{number}" if number else stem
 
 
 def _free(path: Path, written: set[Path]) -> Path:
-    """The path, with a number where another crystal of this call has it."""
+    """Return the path, with a number appended if another crystal of this call has it."""
     unique, copy = path, 2
     while unique in written:
         unique, copy = path.with_name(f"{path.name}_{copy}"), copy + 1

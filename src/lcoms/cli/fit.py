@@ -1,4 +1,4 @@
-"""`lcoms fit`: the numbers of the ranking and of the stated probability, from rows of `lcoms evaluate`."""
+"""`lcoms fit`: parameters of the ranking and of the stated probability, from rows of `lcoms evaluate`."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def known(
 
 
 def _bundle(weights: Path | None) -> WeightBundle:
-    """The weights of a folder, of those that ship where it has no networks yet."""
+    """Return the weights in a folder; those that ship with the package if it contains no networks yet."""
     from lcoms.models.weights import REQUIRED
     from lcoms.prediction.bundle import WeightBundle
 
@@ -142,7 +142,7 @@ def _bundle(weights: Path | None) -> WeightBundle:
 
 
 def _report_each(probabilities: Sequence[NDArray[np.float64]], cases: Sequence[Case], how: str) -> None:
-    """Of the first candidates, and of all."""
+    """Print the reliability of the probabilities of the first candidates and of all candidates."""
     import numpy as np
 
     from lcoms.prediction.calibrate import reliability

@@ -1,4 +1,4 @@
-"""Groups of options that several commands share, as one parameter of each."""
+"""Groups of options shared by several commands, each group a single parameter of the function."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, get_type_hints
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameters that are of a NamedTuple class are the options of that class, in their order.
+    """Return a command in which each parameter of a NamedTuple class is replaced by the fields of that class, in order.
 
-    The fields are written as the options of a command are: annotated, with their defaults; or they are groups again.
+    The fields are declared like options of a command, annotated and with defaults, or are groups themselves.
     """
     hints = get_type_hints(command, include_extras=True)
     options: list[inspect.Parameter] = []
@@ -34,12 +34,12 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def is_group(kind: Any) -> bool:
-    """Whether it is a NamedTuple class, or a value of one."""
+    """Return whether this is a NamedTuple class or an instance of one."""
     return hasattr(kind, "_fields")
 
 
 def _options(group: Any, kind: Any) -> Iterator[inspect.Parameter]:
-    """All options of a group and of those in it."""
+    """Yield all options of a group and of the groups within it."""
     kinds = get_type_hints(group, include_extras=True)
     for field in group._fields:
         if is_group(kinds[field]):
@@ -50,7 +50,7 @@ def _options(group: Any, kind: Any) -> Iterator[inspect.Parameter]:
 
 
 def _gathered(group: Any, values: dict[str, Any]) -> Any:
-    """A group of the values given, which are taken out."""
+    """Return a group built from the values, which are removed from the dictionary."""
     kinds = get_type_hints(group, include_extras=True)
     made = ((name, kinds[name]) for name in group._fields)
     return group(**{name: _gathered(kind, values) if is_group(kind) else values.pop(name) for name, kind in made})

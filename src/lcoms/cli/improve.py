@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class _Asked(NamedTuple):
-    """What is searched for, and how."""
+    """Options of the search."""
 
     n: CandidatesOption = 10
     descents: Descents = Descents()

@@ -1,6 +1,6 @@
-"""The command `lcoms`: finds the sub-command, loads it, and turns every error of the user into one sentence.
+"""The command `lcoms`: finds and loads the subcommand, and reports every user error in one sentence.
 
-Sub-commands stand in `COMMANDS` and are imported only when called, so that `lcoms --help` stays quick.
+Subcommands are listed in `COMMANDS` and imported only when called, which keeps `lcoms --help` fast.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ EXIT_INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ENTRY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
 HELP = ("-h", "--help")
-COMPLETION = "_LCOMS_COMPLETE"  # set by shells that complete what is typed
-LIGHT = ("data",)  # commands that need no network
-PLAIN = None  # help without boxes: what draws them takes longer to load than all the rest
+COMPLETION = "_LCOMS_COMPLETE"  # set by shells for tab completion
+LIGHT = ("data",)  # commands without neural networks
+PLAIN = None  # help without boxes: the package that draws them takes longer to load than everything else
 
 
 class LazyCommand(NamedTuple):
-    """Where a sub-command is found: a Typer app (a group of commands) or a function (one command)."""
+    """Location of a subcommand: a Typer app (a group of commands) or a function (one command)."""
 
     module: str
     attribute: str
@@ -63,7 +63,7 @@ COMMANDS = {
 
 
 class LazyGroup(TyperGroup):
-    """A group that lists its sub-commands from `COMMANDS` and imports one only to run it."""
+    """Command group that lists the subcommands in `COMMANDS` and imports one only to run it."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -71,20 +71,20 @@ class LazyGroup(TyperGroup):
             self.add_command(TyperCommand(name=name, help=lazy.help))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """The command that the first argument names, loaded now, and the arguments left for it."""
+        """Return the name and the loaded command given by the first argument, and the remaining arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS and name not in LIGHT and not {*rest} & {*HELP}:
             require_machine()
         if name not in COMMANDS:
             return name, command, rest
-        from lcoms.cli.warn import say_warnings  # logging takes as long to load as the help to print
+        from lcoms.cli.warn import say_warnings  # loading logging takes as long as printing the help
 
         say_warnings()
         return name, load_command(name), rest
 
 
 def load_command(name: str) -> Any:
-    """Import the sub-command `name` of `COMMANDS` and make it ready to run."""
+    """Import the subcommand `name` of `COMMANDS` and return it ready to run."""
     lazy = COMMANDS[name]
     target = getattr(import_module(lazy.module), lazy.attribute)
     if isinstance(target, typer.Typer):
@@ -115,23 +115,23 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and end the process: 0 done, 2 an error of the user, 130 interrupted."""
+    """Run the command line and exit with 0 (done), 2 (user error) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    for stream in (sys.stdout, sys.stderr):  # names of files may hold what the terminal's encoding does not have
+    for stream in (sys.stdout, sys.stderr):  # file names may contain characters that the terminal's encoding lacks
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line and return its exit code; errors of the user go to stderr as one sentence."""
+    """Run the command line and return its exit code; user errors are printed to stderr as one sentence."""
     try:
         _require_text(arguments)
-        if COMPLETION in os.environ:  # a shell asks, and Typer knows shells only when told so
+        if COMPLETION in os.environ:  # a shell requests completions; Typer registers its shells only here
             from typer.completion import completion_init
 
             completion_init()
-        # Anything but a whole number is what a command returned, not how it ended.
+        # Anything but an integer is a return value of a command, not an exit code.
         result = get_group(app).main(args=arguments, prog_name="lcoms", standalone_mode=False)
     except LcomsError as error:
         return _fail(str(error))
@@ -154,10 +154,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _require_text(arguments: Sequence[str]) -> None:
-    """Paths are printed and written into files after the work, so that they must have a form in UTF-8.
+    """Check that all arguments can be encoded as UTF-8, because paths are printed and stored after the work.
 
     Raises:
-        LcomsError: an argument has none.
+        LcomsError: an argument cannot be encoded.
     """
     for text in arguments:
         try:
@@ -167,7 +167,7 @@ def _require_text(arguments: Sequence[str]) -> None:
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether a Ctrl-C came while a library was loaded, some of which report it as an error of their own."""
+    """Return whether Ctrl-C caused the error; several libraries raise another error if interrupted while loading."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -176,7 +176,7 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 
 def _system_sentence(error: Exception) -> str:
-    """What the system would not do, with what can be done; empty for other errors."""
+    """Return a sentence on what the operating system refused and how to proceed; empty for other errors."""
     if is_want(error) and not (isinstance(error, OSError) and error.errno in (*NO_ROOM, *NO_ENTRY)):
         reason = (str(error).strip() or "memory").splitlines()[0]
         return f"not enough memory or open files ({reason}); {WANT}."
@@ -189,9 +189,9 @@ def _system_sentence(error: Exception) -> str:
 
 
 def _usage_error(error: typer.TyperException) -> int:
-    """Typer's message as one sentence; where it gives no hint, the command whose help tells more."""
+    """Print Typer's message as one sentence, with the --help command to type if the message has no hint."""
     context, message = getattr(error, "ctx", None), error.format_message()
-    if context is not None and message == context.get_help():  # a group called without a command
+    if context is not None and message == context.get_help():  # a group was called without a command
         typer.echo(message)
         return EXIT_USER_ERROR
     message = message.rstrip(". ").replace(". Did you mean", "; did you mean")

@@ -1,4 +1,4 @@
-"""`lcoms match`: which of the user's crystals gave a powder pattern."""
+"""`lcoms match`: crystals from files ranked by their fit to a powder pattern."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ Fits = list[tuple[str, "PatternFit"]]
 
 
 def _fitted(found: list[tuple[str, Crystal]], fitter: PatternFitter) -> tuple[Fits, list[Failure]]:
-    """Fits, the likeliest first, and crystals that no table knows how to fit."""
+    """Return the fits, most likely first, and the crystals with elements that have no tabulated scattering factors."""
     from lcoms.diffraction.posterior import log_likelihood
     from lcoms.structure.symmetry import RELAXED_SYMPREC
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they come to."""
+"""Options shared by several commands, and their conversion."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ CommitteeOption = Annotated[
 
 
 class Models(NamedTuple):
-    """The energy models that relax and rank."""
+    """Energy models for relaxation and ranking."""
 
     oracle: OracleOption = None
     committee: CommitteeOption = None
@@ -166,10 +166,10 @@ WeightsOption = Annotated[Path | None, typer.Option(help="Folder of trained weig
 
 
 def spec_of(options: Options, spec: Path | None = None) -> PredictionSpec:
-    """The specification that options, or a file in their place, come to.
+    """Return the specification given by options, or by a file instead.
 
     Raises:
-        ConfigError: an option makes no sense, or stands beside a file that says everything.
+        ConfigError: an option is invalid, or is given in addition to a file.
     """
     from lcoms.prediction.presets import Options, spec_for
     from lcoms.prediction.spec import read_spec
@@ -182,14 +182,14 @@ def spec_of(options: Options, spec: Path | None = None) -> PredictionSpec:
 
 
 def names_of(text: str | None) -> tuple[str, ...] | None:
-    """Names separated by commas; none for "none", None where nothing was typed."""
+    """Return names separated by commas: an empty tuple for "none", None if nothing was typed."""
     if text is None:
         return None
     return () if text.strip().lower() == NONE else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def groups_of(space_group: str | None, crystal_system: str | None) -> tuple[int, ...]:
-    """Numbers of the space groups that are asked for; none for any."""
+    """Return the numbers of the requested space groups; an empty tuple if any is allowed."""
     if space_group is None and crystal_system is None:
         return ()
     from lcoms.prediction.constraints import groups_asked
@@ -198,7 +198,7 @@ def groups_of(space_group: str | None, crystal_system: str | None) -> tuple[int,
 
 
 def cell_of(text: str | None) -> tuple[float, ...] | None:
-    """Lengths and angles as they were typed."""
+    """Return the lengths (angstrom) and angles (degrees) of a typed cell."""
     if text is None:
         return None
     from lcoms.prediction.known_cell import read_cell
@@ -207,7 +207,7 @@ def cell_of(text: str | None) -> tuple[float, ...] | None:
 
 
 def types_of(texts: list[str] | None) -> tuple[StructureType, ...]:
-    """Structure types as they were typed."""
+    """Return the typed structure types."""
     if not texts:
         return ()
     from lcoms.prediction.structure_types import read_structure_type
@@ -216,7 +216,7 @@ def types_of(texts: list[str] | None) -> tuple[StructureType, ...]:
 
 
 def units_of(text: str | None) -> tuple[int, int] | None:
-    """Formula units as they were typed."""
+    """Return the smallest and largest number of formula units typed."""
     return None if text is None else read_range(text, "--formula-units")
 
 
@@ -227,14 +227,14 @@ READ: Mapping[str, Callable[[Any], Any]] = {
     "prototypes": types_of,
     "exclude_prototypes": types_of,
 }
-"""How options are read that are not typed as they are meant."""
+"""Readers of options whose typed form differs from their value."""
 
 
 def formulas_of(file: Path) -> list[str]:
-    """Formulas of a text file, one per line; text after # is ignored.
+    """Return the formulas in a text file, one per line; text after # is ignored.
 
     Raises:
-        FormulaError: it cannot be read as text.
+        FormulaError: the file cannot be read as text.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""`lcoms oracle`: put an energy oracle to the test, and compute the energies of the elements by it."""
+"""`lcoms oracle`: tests of an energy model, and its reference energies of the elements."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def references(
 
 
 def _version(oracle: EnergyOracle) -> str:
-    """The package behind an oracle and its version, where that can be told."""
+    """Return the package of an oracle and its version, if known."""
     from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
     package = oracle.name.replace("?", ":").replace(".", ":").partition(":")[0]

@@ -1,4 +1,4 @@
-"""`lcoms phonons`: whether crystals are dynamically stable, and their harmonic free energies."""
+"""`lcoms phonons`: dynamical stability and harmonic free energies of crystals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lcoms predict`: formulas in, ranked CIF files out."""
+"""`lcoms predict`: ranked CIF files for formulas."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def predict(
 
 
 def _formats_of(text: str) -> tuple[str, ...]:
-    """Formats as they were typed.
+    """Return the typed file formats.
 
     Raises:
-        ConfigError: the format is unknown.
+        ConfigError: a format is unknown.
     """
     from lcoms.prediction.output import FORMATS
 
@@ -104,7 +104,7 @@ def _formats_of(text: str) -> tuple[str, ...]:
 
 
 def _gather(formulas: list[str] | None, from_file: str | None) -> list[str]:
-    """Formulas as they were typed, read from a file, or from standard input."""
+    """Return the formulas that were typed, or read from a file or standard input."""
     texts = list(formulas or [])
     if from_file is not None and from_file != STANDARD_INPUT:
         texts += formulas_of(Path(from_file))
@@ -117,7 +117,7 @@ def _gather(formulas: list[str] | None, from_file: str | None) -> list[str]:
 
 
 def _read(texts: list[str], *, ordered: bool) -> tuple[list[Composition], int]:
-    """Distinct compositions in the order given, and how many formulas cannot be read, after a sentence on each."""
+    """Return the distinct compositions in order and the number of unreadable formulas, each reported in a sentence."""
     from lcoms.structure.crystal import Composition
 
     compositions: dict[Composition, None] = {}

@@ -1,4 +1,4 @@
-"""What `lcoms predict` does once its options are read: one formula after another is predicted, written and printed."""
+"""The work of `lcoms predict` after its options are read: formulas are predicted, written and printed one by one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MEAN_NOTE = " `above` is the mean of {models}."
 
 @dataclass(frozen=True)
 class Output:
-    """What is written and printed."""
+    """Options of the written and printed output."""
 
     folder: Path
     formats: tuple[str, ...] = ("cif",)
@@ -53,7 +53,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files of the user's that a prediction may go by."""
+    """Input files of a prediction."""
 
     start_structure: Path | None = None
     hull: str | None = None
@@ -62,13 +62,13 @@ class Inputs:
 
     @property
     def typed(self) -> Typed:
-        """Those that were given, for the record."""
+        """The inputs that were given, for results.json."""
         return tuple((name, str(value)) for name, value in vars(self).items() if value is not None)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The same, read."""
+    """Contents of the input files."""
 
     structure: Crystal | None = None
     hull: Hull | None = None
@@ -77,7 +77,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Run:
-    """What is wanted of every formula, and how this command goes about it."""
+    """Specification, inputs, output and resources of a command."""
 
     spec: PredictionSpec
     typed: Typed
@@ -90,13 +90,13 @@ class Run:
 
     @property
     def repeatable(self) -> bool:
-        """Whether results.json tells all that an answer depends on, so that it can stand for a new one."""
+        """Whether results.json records everything that the answer depends on, so that it can replace a new one."""
         given = (self.inputs.hull, self.inputs.start_structure, self.inputs.pattern)
         return given == (None, None, None) and not (self.output.report or self.output.as_json)
 
 
 def predict_all(compositions: list[Composition], run: Run) -> int:
-    """Predict, write and print, one formula after another; returns how many came to nothing."""
+    """Predict, write and print one formula after another; return the number of failures."""
     console = plain_console(quiet=run.output.quiet or run.output.as_json)
     clock = time.perf_counter()
     with console.status("Loading the weights ..."):
@@ -119,7 +119,7 @@ def predict_all(compositions: list[Composition], run: Run) -> int:
 
 
 def _prepare(run: Run) -> tuple[Predictor, Loaded]:
-    """All that can go wrong before the first formula does so here."""
+    """Load weights and input files, and raise all errors that can be detected before the first formula."""
     import torch
 
     from lcoms.prediction.by_pattern import read_fitter
@@ -132,7 +132,7 @@ def _prepare(run: Run) -> tuple[Predictor, Loaded]:
     torch.set_num_threads(run.threads)
     inputs = run.inputs
     if inputs.hull == PREDICTED:
-        predicted_hull([], run.spec)  # says at once where there will be nothing to compare
+        predicted_hull([], run.spec)  # raises now if there will be nothing to compare
     predictor = Predictor.load(run.weights, spec=run.spec, processes=run.processes, device=run.device)
     structure = None if inputs.start_structure is None else read_crystal(inputs.start_structure)
     hull = None if inputs.hull in (None, PREDICTED) else read_hull(Path(str(inputs.hull)), run.spec)
@@ -142,7 +142,7 @@ def _prepare(run: Run) -> tuple[Predictor, Loaded]:
 
 
 def _checked(compositions: list[Composition], predictor: Predictor) -> list[Composition]:
-    """Those that can be predicted, after a sentence on each of the others."""
+    """Return the compositions that can be predicted, after printing a sentence on each of the others."""
     from lcoms.prediction.reach import beyond_reach
 
     able = []
@@ -159,7 +159,7 @@ def _checked(compositions: list[Composition], predictor: Predictor) -> list[Comp
 
 
 def _is_there(composition: Composition, predictor: Predictor, run: Run, console: Console) -> bool:
-    """Whether the folder of results holds this very prediction, which then is said."""
+    """Return whether the results folder already holds this prediction; if so, print a line."""
     from lcoms.prediction.result import is_finished
 
     if run.output.overwrite or not run.repeatable:
@@ -174,7 +174,7 @@ def _is_there(composition: Composition, predictor: Predictor, run: Run, console:
 
 @dataclass(frozen=True)
 class Done:
-    """What a command has done, told at its end."""
+    """Summary of the predictions of a command, printed at its end."""
 
     n: int = 0
     starred: bool = False
@@ -183,7 +183,7 @@ class Done:
     columns: frozenset[str] = frozenset()
 
     def with_one(self, prediction: Prediction, next_step: str, columns: frozenset[str]) -> Done:
-        """After one more prediction, whose table had these columns."""
+        """Return the summary with one more prediction, whose table had these columns."""
         relaxed = (c.relaxed for c in prediction.candidates)
         starred = any(
             one is not None and one.usable and one.formation_energy is None and not one.pressure for one in relaxed
@@ -197,7 +197,7 @@ class Done:
         )
 
     def note(self, spec: PredictionSpec) -> str:
-        """What the energies of the tables are, as far as they were shown."""
+        """Return an explanation of the energies shown in the tables."""
         if spec.relaxation is None:
             return DECODED_NOTE
         note = PRESSURE_NOTE if spec.pressure else RELAXED_NOTE
@@ -209,7 +209,10 @@ class Done:
 
 
 def _with_predicted_hull(predictions: Iterable[Prediction], spec: PredictionSpec) -> Iterator[Prediction]:
-    """All formulas first, since each is a phase of the others' hull; what lacks a phase is said."""
+    """Yield the predictions with energies above the hull of all of them; missing phases are reported.
+
+    All formulas are predicted first, because each is a phase in the hull of the others.
+    """
     from lcoms.prediction.hulls import predicted_hull
     from lcoms.prediction.rank import with_hull
 
@@ -221,7 +224,7 @@ def _with_predicted_hull(predictions: Iterable[Prediction], spec: PredictionSpec
 
 
 def _tell(predictions: Iterable[Prediction], predictor: Predictor, output: Output, console: Console) -> Done:
-    """Each prediction is written, printed and let go before the next one is asked for."""
+    """Write, print and release each prediction before the next one is made; return the summary."""
     from lcoms.page import PageWriter
     from lcoms.prediction.table import headings
 
@@ -264,7 +267,7 @@ def _complain_of_missing(composition: Composition, hull: Hull) -> None:
 def _predict_one(
     composition: Composition, predictor: Predictor, loaded: Loaded, console: Console, *, verbose: bool
 ) -> Prediction | None:
-    """A prediction with at least one candidate, or a sentence why there is none."""
+    """Return a prediction with at least one candidate; otherwise print the reason and return None."""
     from lcoms.prediction.result import require_candidates
 
     name = composition.reduced_formula
@@ -284,12 +287,12 @@ def _predict_one(
 
 
 def _said(progress: Progress) -> None:
-    """A line of its own for whatever is being done."""
+    """Print a progress step on a separate line."""
     complain(f"{progress.formula}: {progress}")
 
 
 def _what_became(prediction: Prediction) -> str:
-    """Counts of what was decoded, dropped and relaxed."""
+    """Return a sentence with the numbers of decoded, dropped and relaxed crystals."""
     one = prediction.decoded
     dropped = f"{one.n_invalid} without a valid crystal, {one.n_too_close} with atoms too close, "
     return (

@@ -1,4 +1,4 @@
-"""`lcoms rank`: crystals of files in the order of their energies."""
+"""`lcoms rank`: crystals from files in order of energy."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def rank(
 
 
 def _checked(found: list[tuple[str, Crystal]], oracle: EnergyOracle) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
-    """Crystals that the oracle can handle, and those that it says it cannot."""
+    """Return the crystals that the oracle can handle, and the others with its reasons."""
     from lcoms.core.errors import OracleError
 
     kept, refused = [], []
@@ -113,7 +113,7 @@ def _evaluate(crystals: list[Crystal], oracle: EnergyOracle) -> list[Evaluation]
 
 
 def _hull(path: Path | None, oracle: EnergyOracle, references: References | None, ranked: list[Crystal]) -> Hull | None:
-    """Of the user's phases, or of those that ship with the package."""
+    """Return the convex hull of the user's phases, or of those that ship with the package."""
     from lcoms.oracles.hull import Hull, read_entries
     from lcoms.prediction.phases import hull_of_files
 
@@ -193,7 +193,7 @@ def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seco
 
 
 def _short(name: str, ranked: list[RankedCrystal]) -> str:
-    """The name without its folders, where no other crystal's is the same."""
+    """Return the file name without folders if it is unique among the crystals."""
     last = Path(name).name
     alike = [other for row in ranked for other in (row.name, *row.duplicates) if Path(other).name == last]
     return last if len(alike) == 1 else name

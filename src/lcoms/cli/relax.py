@@ -1,4 +1,4 @@
-"""`lcoms relax`: files in, relaxed CIF files out, and a row for every crystal."""
+"""`lcoms relax`: relaxed CIF files for crystals from files, with one row per crystal."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def relax(
 
 
 def _tell_reach(starts: list[tuple[str, Crystal]], oracle: str) -> None:
-    """A sentence on each crystal whose atoms are too far apart for the model, before hours of work."""
+    """Warn, before hours of work, of each crystal whose atoms are too far apart for the model."""
     from lcoms.oracles.reach import beyond_reach
     from lcoms.oracles.registry import make_oracle
 
@@ -94,7 +94,7 @@ def _tell_reach(starts: list[tuple[str, Crystal]], oracle: str) -> None:
 
 
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
-    """Crystals with names that differ, and how many files cannot be read, after a sentence on each."""
+    """Return crystals with unique names and the number of unreadable entries, each reported in a sentence."""
     from lcoms.structure.io import read_file
 
     starts: dict[str, Crystal] = {}
@@ -118,7 +118,7 @@ def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:
 
 
 def _files_of(given: list[Path]) -> tuple[list[Path], int]:
-    """Files, of folders those with crystals, and how many folders hold none, after a sentence on each."""
+    """Return the files, also those in folders, and the number of paths without any, each reported in a sentence."""
     from lcoms.oracles.hull import structure_files_at
 
     found, failed = [], 0
@@ -132,7 +132,7 @@ def _files_of(given: list[Path]) -> tuple[list[Path], int]:
 
 
 def _row(name: str, result: RelaxResult) -> dict[str, Any]:
-    """What is said of a crystal; crystals that came to nothing have no symmetry and no file."""
+    """Return the row of a crystal; failed ones have neither symmetry nor a file."""
     from lcoms.relax import Status
     from lcoms.structure.symmetry import NEAR_LADDER, space_group_symbol, symmetrise
 
@@ -166,7 +166,7 @@ def _number(value: float) -> float | None:
 
 
 def _write(out: Path, rows: list[dict[str, Any]], results: list[RelaxResult], oracle: str, config: RelaxConfig) -> None:
-    """CIF files, trajectories and results.json; the crystals leave the rows."""
+    """Write CIF files, trajectories and results.json; the crystals are removed from the rows."""
     from lcoms import __version__
     from lcoms.core.config import to_dict
     from lcoms.structure.io import to_cif, to_extxyz

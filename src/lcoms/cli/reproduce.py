@@ -1,4 +1,4 @@
-"""`lcoms benchmark reproduce`: from a public data set to the paper's tables by one command."""
+"""`lcoms benchmark reproduce`: from a public data set to the paper's tables with one command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lcoms score`: predictions against known structures, every figure with its 95 % Wilson interval."""
+"""`lcoms score`: scores of predictions against known structures, with 95 % Wilson intervals."""
 
 from __future__ import annotations
 

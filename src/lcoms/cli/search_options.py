@@ -1,4 +1,4 @@
-"""The options that say what is searched and how it is ranked, and what they come to."""
+"""Options of search and ranking, and their conversion to a specification."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ if TYPE_CHECKING:
 
 
 class Descents(NamedTuple):
-    """How much is tried."""
+    """Options for the amount of work."""
 
     effort: EffortOption = DEFAULT_EFFORT
     starts: StartsOption = None
 
 
 class Knowledge(NamedTuple):
-    """What is known of the crystal."""
+    """Constraints from prior knowledge of the crystal."""
 
     space_group: SpaceGroupOption = None
     crystal_system: CrystalSystemOption = None
@@ -72,7 +72,7 @@ class Knowledge(NamedTuple):
 
 
 class Relaxation(NamedTuple):
-    """What is relaxed, and how."""
+    """Options of the relaxation."""
 
     relax: RelaxOption = None
     models: Models = Models()
@@ -84,14 +84,14 @@ class Relaxation(NamedTuple):
 
 
 class Vibrations(NamedTuple):
-    """Of the first candidates."""
+    """Options for phonons of the first candidates."""
 
     phonons: PhononsOption = None
     temperature: TemperatureOption = None
 
 
 class SearchOptions(NamedTuple):
-    """As they are typed; `asked_spec` is what they come to."""
+    """All search options as typed; `asked_spec` converts them to a specification."""
 
     n: CandidatesOption = 10
     formula_units: FormulaUnitsOption = None
@@ -109,10 +109,10 @@ class SearchOptions(NamedTuple):
 
 
 def asked_spec(asked: SearchOptions) -> tuple[PredictionSpec, Typed]:
-    """The specification that the options, or the file in their place, come to, and what was typed.
+    """Return the specification given by the options, or by a file instead, and the options that were typed.
 
     Raises:
-        ConfigError: an option makes no sense, or stands beside a file that says everything.
+        ConfigError: an option is invalid, or is given in addition to a file.
     """
     from lcoms.prediction.presets import typed
 
@@ -123,7 +123,7 @@ def asked_spec(asked: SearchOptions) -> tuple[PredictionSpec, Typed]:
 
 @runtime_checkable
 class Group(Protocol):
-    """Options of a command as they are typed: a NamedTuple, for `cli.groups.with_groups`."""
+    """Typed options of a command: a NamedTuple, for `cli.groups.with_groups`."""
 
     def _asdict(self) -> dict[str, Any]: ...
 
@@ -137,7 +137,7 @@ RENAMED = {
 
 
 def options_of(asked: Group) -> Options:
-    """The options of a prediction among those typed; those that the command does not have keep their defaults.
+    """Return the typed options of a prediction; options that the command lacks keep their defaults.
 
     Raises:
         ConfigError: an option cannot be read.
@@ -155,6 +155,6 @@ def _as_typed(value: Any) -> Any:
 
 
 def _flat(asked: Group) -> Iterator[tuple[str, Any]]:
-    """Names and values of all options of a group and of those in it."""
+    """Yield names and values of all options of a group and of the groups within it."""
     for name, value in asked._asdict().items():
         yield from _flat(value) if is_group(value) else [(name, value)]

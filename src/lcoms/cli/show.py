@@ -1,4 +1,4 @@
-"""`lcoms show`: what is read from files of crystals, and what is wrong with them."""
+"""`lcoms show`: the crystals read from files, and the problems found in the files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def show(
 
 
 def _rows_of(path: Path) -> list[dict[str, Any]]:
-    """A row for every structure of a file, or of the files of a folder."""
+    """Return a row for each structure in a file, or in the files of a folder."""
     from lcoms.structure.io import no_structure_files, read_file, structure_files
 
     paths = [path]
@@ -52,7 +52,7 @@ def _refused(file: str, name: str, sentence: str) -> dict[str, Any]:
 
 
 def _row(file: str, reading: Reading) -> dict[str, Any]:
-    """What is said of one structure; units are angstrom, degrees, cubic angstrom and g/cm3."""
+    """Return the row of one structure, in angstrom, degrees, cubic angstrom and g/cm3."""
     if reading.crystal is None:
         return _refused(file, reading.name, reading.error.sentence if reading.error else "")
     from lcoms.structure.lattice import parameters_from_lattice, shortest_distance
@@ -78,7 +78,7 @@ def _row(file: str, reading: Reading) -> dict[str, Any]:
 
 
 def _density(crystal: Crystal) -> float:
-    """In g/cm3."""
+    """Return the density in g/cm3."""
     from ase.data import atomic_masses
     from ase.units import _amu
 
@@ -86,7 +86,7 @@ def _density(crystal: Crystal) -> float:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    """One paragraph a structure, so that nothing is cut in a narrow terminal."""
+    """Print one paragraph per structure, so that nothing is truncated in a narrow terminal."""
     for row in rows:
         typer.echo(row["file"] + (f" ({row['name']})" if row["name"] else ""))
         if row["error"]:

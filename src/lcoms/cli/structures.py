@@ -1,4 +1,4 @@
-"""Crystals of files for commands that take many: names that tell them apart, and files that cannot be read."""
+"""Crystals from files for commands that take many: unique names, and files that cannot be read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from lcoms.structure.crystal import Crystal
 
 Failure = tuple[str, str]
-"""Name of a file or crystal, and what is wrong with it."""
+"""Name of a file or crystal, and the error."""
 
 
 def read_named(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failure]]:
-    """Crystals with names, and files that hold none that can be read; of a folder all its structure files."""
+    """Return the crystals in files and folders with their names, and the entries that cannot be read."""
     from lcoms.oracles.hull import structure_files_at
     from lcoms.structure.io import read_file
 

@@ -1,4 +1,4 @@
-"""`lcoms train`: the autoencoder, then the surrogate and the library of latents, from a store to usable weights."""
+"""`lcoms train`: weights from a store: the autoencoder, then the surrogate and the library of latents."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def surrogate(
         typer.echo(f"{len(kept)} decoys of {path}")
     train_surrogate(learned, run, config=config, seed=seed, device=place, on_epoch=_echo)
     best, trained = load_surrogate(run / "last.safetensors")
-    statistics.save(out / ORBITS_FILE)  # all that makes weights at the end, for those of an earlier run may be there
+    statistics.save(out / ORBITS_FILE)  # saved last and together, because files of an earlier run may be present
     library.save(out / LIBRARY_FILE)
     templates.save(out / TEMPLATES_FILE)
     save_surrogate(best, out / SURROGATE_FILE, metadata=trained, dtype=torch.int8)

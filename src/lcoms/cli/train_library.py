@@ -1,4 +1,4 @@
-"""`lcoms train library` and `lcoms train templates`: known crystals of a store for predictions to start from."""
+"""`lcoms train library` and `lcoms train templates`: crystals of a store as templates for predictions."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ def templates(
 
 
 def open_training(path: Path) -> Store:
-    """The store, if it has training crystals and its rows are those that were written.
+    """Return the store after checking that it has training crystals and that its rows are unchanged.
 
     Raises:
-        DataError: it has none, or they are not.
+        DataError: it has no training crystals, or its rows were changed.
     """
     from lcoms.data.store import Store
 
