@@ -1,11 +1,11 @@
-"""Answers that must stay: what 60 formulas gave, all fields of results.json, by each way of asking.
+"""Reference answers of 60 formulas: all fields of results.json, for each way of predicting.
 
-`answers.json.gz` holds them. A change that is meant is recorded anew by
+They are stored in `answers.json.gz`. After an intended change, record them again with
 
     python tests/answers.py
 
-and is told in the changelog. Numbers are compared to a thousandth of an eV, angstrom or unit, since another processor
-may round otherwise.
+and mention the change in the changelog. Numbers are compared to within 0.001 eV, angstrom or unit, because rounding
+differs between processors.
 """
 
 from __future__ import annotations

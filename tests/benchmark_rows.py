@@ -1,4 +1,4 @@
-"""Rows made up for tests of what is computed from rows."""
+"""Synthetic benchmark rows, for tests of the quantities computed from rows."""
 
 from __future__ import annotations
 

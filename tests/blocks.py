@@ -1,4 +1,4 @@
-"""Blocks of code in Markdown files, and whether the commands in them exist."""
+"""Code blocks in Markdown files, and a check that the commands in them exist."""
 
 from __future__ import annotations
 

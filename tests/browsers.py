@@ -1,4 +1,4 @@
-"""A headless Chromium for the tests of pages; they are skipped, with the reason, where there is none."""
+"""A headless Chromium for the page tests; without one they are skipped with the reason."""
 
 from __future__ import annotations
 

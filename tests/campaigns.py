@@ -1,4 +1,4 @@
-"""Campaigns small enough for a test, and workers that need no processes."""
+"""Campaigns small enough for tests, and workers without processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crystals in any setting of a space group, as CIF text that states the symmetry in one way or another."""
+"""Crystals in any setting of a space group, as CIF text that states the symmetry in different ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of all tests; lcoms is not imported here, so that pytest can check the shapes of the whole package."""
+"""Settings of all tests; lcoms is not imported here, so that pytest can check array shapes in the whole package."""
 
 from __future__ import annotations
 

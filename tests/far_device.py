@@ -1,7 +1,7 @@
-"""A device that is not the CPU, for machines without another: numbers lie apart, and operations never mix them.
+"""A simulated device for machines without a GPU: its data are separate, and operations do not mix devices.
 
-Tensors of "meta" have no numbers of their own; inside `far_device` each holds those of a tensor on the CPU. As on a
-GPU, an operation on tensors of both places is refused unless the one on the CPU is a single number.
+Tensors on "meta" have no data; inside `far_device` each holds the data of a tensor on the CPU. As on a GPU, an
+operation on tensors of both devices raises an error unless the CPU tensor is a scalar.
 """
 
 from __future__ import annotations

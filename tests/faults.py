@@ -1,4 +1,4 @@
-"""Commands that write, the data that they need, and what can happen to a disk while they run."""
+"""Commands that write files, their inputs, and disk faults that can occur while they run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Inputs that Hypothesis makes up or breaks, for every kind of file and text that a user can hand to a command.
+"""Invented and damaged inputs from Hypothesis, for every kind of file and text that a user can give to a command.
 
-Each example ends with exit code 0 or 2 and sentences, within `LONGEST` seconds; anything else is raised.
+Each example must end with exit code 0 or 2 and sentences, within `LONGEST` seconds; anything else raises an error.
 """
 
 from __future__ import annotations

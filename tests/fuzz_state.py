@@ -1,7 +1,7 @@
-"""What commands keep between two calls - calibration, journals, caches, checkpoints, stores - damaged in between.
+"""Files that commands store - calibration, journals, caches, checkpoints, stores - damaged between two calls.
 
-Each example ends with exit code 0 or 2 and sentences; where it ends with 0 and the damage cannot have been meant, the
-answers are those of an undisturbed run. Relaxations are by toy models.
+Each example must end with exit code 0 or 2 and sentences; if it ends with 0 and the damage cannot be intended, the
+answers must equal those of an undisturbed run. Relaxations use toy models.
 """
 
 from __future__ import annotations

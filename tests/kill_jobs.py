@@ -1,4 +1,4 @@
-"""The commands that are killed, small enough to be run many times; each notes what it has finished."""
+"""Commands to be killed, small enough to be run many times; each logs the work it has finished."""
 
 from __future__ import annotations
 

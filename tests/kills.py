@@ -1,8 +1,8 @@
-"""Commands killed with SIGKILL at random moments and started again, until they have come to their end.
+"""Commands killed with SIGKILL at random moments and restarted until they finish.
 
-A round is one folder: the command is killed and started again until it ends by itself. Its files are then those of a
-run that nobody disturbed, no unit of work that was finished before a kill was done again after it, and no process
-outlived a command. Rounds go on until there were as many kills as asked for.
+A round uses one folder: the command is killed and restarted until it ends by itself. Its files must then equal those of
+an undisturbed run, no unit of work finished before a kill may be repeated after it, and no process may outlive a
+command. Rounds are repeated until the requested number of kills is reached.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Predictions made up for the tests of the page."""
+"""Synthetic predictions for the page tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What child processes do in tests; little is imported here, for each of them imports it."""
+"""Tasks of child processes in tests; few imports, because each child repeats them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same crystals told in other ways, for tests that a network does not care."""
+"""The same crystals in equivalent descriptions, for tests of the invariance of networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of 60 formulas stay as they were recorded, by every way of asking."""
+"""The answers of 60 formulas equal the recorded ones, for each way of predicting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Python front door."""
+"""The Python interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local page in a real browser: a formula is typed, progress is shown, and the report appears."""
+"""The local page in a real browser: a formula is submitted, progress is shown, and the report appears."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions queue, can be cancelled, and whatever becomes of it is told in a sentence."""
+"""Predictions are queued and can be cancelled, and every outcome is reported in a sentence."""
 
 from __future__ import annotations
 

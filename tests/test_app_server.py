@@ -1,4 +1,4 @@
-"""The local page: formulas become reports, bad input gets the sentences of the command line, nobody else gets in."""
+"""The local page: formulas give reports, bad input the messages of the command line, and others have no access."""
 
 from __future__ import annotations
 

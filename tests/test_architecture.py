@@ -1,4 +1,4 @@
-"""The layers of the package, as CONTRIBUTING describes them, and the sizes of modules and functions."""
+"""The layers of the package, as described in CONTRIBUTING, and the lengths of modules and functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every searcher passes the battery, and the battery tells bad searchers."""
+"""Every searcher passes the battery, and the battery detects faulty searchers."""
 
 from __future__ import annotations
 

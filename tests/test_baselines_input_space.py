@@ -1,4 +1,4 @@
-"""Descent on crystals: down, alone, and stopped where crystals lose their meaning."""
+"""Descent on crystals: energies decrease, crystals are independent, and meaningless crystals stop it."""
 
 from __future__ import annotations
 

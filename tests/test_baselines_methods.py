@@ -1,4 +1,4 @@
-"""Searchers by name, and what each of them does with what it is told."""
+"""Searchers by name, and how each uses the energies it receives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches keep their budget and books, take relaxed crystals back, and go on from a file that was cut anywhere."""
+"""Searches keep their budget, accept relaxed crystals, and resume from a file truncated anywhere."""
 
 from __future__ import annotations
 

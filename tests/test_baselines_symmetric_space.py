@@ -1,4 +1,4 @@
-"""The symmetric space holds known structures, its crystals have the symmetry that they were asked for."""
+"""The symmetric space contains known structures, and its crystals have the requested symmetry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kept rows and the results page hold together: counts by hand, and a number changed by hand is seen."""
+"""Kept rows and the results page agree: counts by hand, and a number edited by hand is detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a benchmark come back from disk as they went, whatever became of the run."""
+"""Benchmark rows are read from disk as they were written, whatever the result of the run."""
 
 from __future__ import annotations
 

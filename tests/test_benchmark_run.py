@@ -1,4 +1,4 @@
-"""Methods under one protocol: the same starts, a row for each run, failures included, and resume."""
+"""Methods under one protocol: identical starts, one row per run including failures, and resuming."""
 
 from __future__ import annotations
 

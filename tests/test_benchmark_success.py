@@ -1,4 +1,4 @@
-"""What counts as a success, against numbers computed by hand."""
+"""Success criteria, compared with values computed by hand."""
 
 from __future__ import annotations
 

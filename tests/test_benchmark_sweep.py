@@ -1,4 +1,4 @@
-"""Surrogates for Figure 4: each variant trained once, with its own setting, and run as a method of its own name."""
+"""Surrogates for Figure 4: each variant is trained once with its own setting and run under its own method name."""
 
 from __future__ import annotations
 

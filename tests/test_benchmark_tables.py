@@ -1,4 +1,4 @@
-"""Tables and figures are functions of the rows alone: numbers by hand, and equal rows give equal files."""
+"""Tables and figures depend on the rows only: values by hand, and equal rows give equal files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a campaign: whole or not there, once, and only for one set of options."""
+"""The campaign folder: results are complete or absent, unique, and belong to one set of options."""
 
 from __future__ import annotations
 

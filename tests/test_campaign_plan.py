@@ -1,4 +1,4 @@
-"""What a worker does before its first formula."""
+"""Preparation of a worker before its first formula."""
 
 import os
 import platform

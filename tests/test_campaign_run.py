@@ -1,4 +1,4 @@
-"""Campaigns: every formula ends as a row, once, and resumed runs leave what an undisturbed one leaves."""
+"""Campaigns: every formula gives exactly one row, and resumed runs leave the same files as undisturbed ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers that are killed: nothing is lost, nothing is done twice."""
+"""Killed workers: nothing is lost and nothing is done twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lcoms app` listens where it is told, and says in a sentence why it cannot."""
+"""`lcoms app` listens at the given address, or gives the reason in a sentence."""
 
 from __future__ import annotations
 

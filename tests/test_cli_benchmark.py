@@ -1,4 +1,4 @@
-"""`lcoms benchmark`: a slice from run to report, and sentences for what cannot be."""
+"""`lcoms benchmark`: a small case from run to report, and messages for invalid input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lcoms campaign`: the files of `lcoms predict` for each formula, a table of all, and one sentence for each error."""
+"""`lcoms campaign`: the files of `lcoms predict` for each formula, one table, and one sentence per error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lcoms data` as a user calls it: what it prints, where it stops, and with which exit code."""
+"""`lcoms data` from the command line: output, errors and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lcoms evaluate` prints shares with their intervals, and can write every row."""
+"""`lcoms evaluate` prints fractions with their intervals and can write all rows."""
 
 from __future__ import annotations
 

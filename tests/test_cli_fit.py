@@ -1,4 +1,4 @@
-"""`lcoms fit`: the ranking and the stated probability, from rows of `lcoms evaluate`."""
+"""`lcoms fit`: ranking and stated probability from rows of `lcoms evaluate`."""
 
 from __future__ import annotations
 

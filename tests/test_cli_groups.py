@@ -1,4 +1,4 @@
-"""Options of a group stand on the command line as if each command had them."""
+"""Options of a group appear on the command line as if each command declared them."""
 
 from __future__ import annotations
 

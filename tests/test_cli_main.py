@@ -1,4 +1,4 @@
-"""The command line finds its commands quickly and turns every error of the user into one sentence."""
+"""The command line finds its commands quickly and reports every user error in one sentence."""
 
 from __future__ import annotations
 

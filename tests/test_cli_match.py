@@ -1,4 +1,4 @@
-"""`lcoms match` ranks crystals by how they fit a pattern, and writes tables, cells and figures."""
+"""`lcoms match` ranks crystals by their fit to a pattern and writes tables, cells and figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lcoms oracle` tells honest oracles from faulty ones, and writes references that `lcoms rank` reads."""
+"""`lcoms oracle` distinguishes correct oracles from faulty ones and writes references that `lcoms rank` reads."""
 
 from __future__ import annotations
 

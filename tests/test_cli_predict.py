@@ -1,4 +1,4 @@
-"""`lcoms predict`: what it writes, and one sentence and exit code 2 for whatever cannot be done."""
+"""`lcoms predict`: its output, and one sentence with exit code 2 for everything that is impossible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many formulas in one run of `lcoms predict`: each is written and let go before the next one is searched for."""
+"""Many formulas in one run of `lcoms predict`: each is written and released before the next search."""
 
 from __future__ import annotations
 

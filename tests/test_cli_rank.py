@@ -1,4 +1,4 @@
-"""`lcoms rank` prints crystals lowest first; what cannot be ranked is said, and the rest go on."""
+"""`lcoms rank` prints crystals in order of energy; crystals that cannot be ranked are reported, the others ranked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lcoms relax`: files in, relaxed files out, a row for each crystal, and on it goes where it was broken off."""
+"""`lcoms relax`: relaxed files, one row per crystal, and resuming after an interruption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lcoms benchmark reproduce`: a small made set, in the layouts of MatBench and OQMD, from download to tables."""
+"""`lcoms benchmark reproduce`: a small synthetic set, in the formats of MatBench and OQMD, from download to tables."""
 
 from __future__ import annotations
 

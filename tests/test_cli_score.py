@@ -1,4 +1,4 @@
-"""`lcoms score` prints its figures and all that went wrong; bad input is one sentence and exit code 2."""
+"""`lcoms score` prints its scores and all failures; bad input gives one sentence and exit code 2."""
 
 from __future__ import annotations
 

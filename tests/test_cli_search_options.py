@@ -1,4 +1,4 @@
-"""What is typed for a search reaches the options of the package, each option of it."""
+"""Every search option typed on the command line reaches the options of the package."""
 
 from __future__ import annotations
 

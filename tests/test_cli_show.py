@@ -1,4 +1,4 @@
-"""`lcoms show` says what was read from each file, and what was refused, and goes on to the next."""
+"""`lcoms show` prints what was read from each file and what was rejected, and continues with the next file."""
 
 from __future__ import annotations
 

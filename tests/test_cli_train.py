@@ -1,4 +1,4 @@
-"""`lcoms train`: from a store to weights that predict."""
+"""`lcoms train`: from a store to weights for predictions."""
 
 from __future__ import annotations
 

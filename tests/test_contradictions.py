@@ -1,4 +1,4 @@
-"""Thirty and more wishes that no crystal can meet: one sentence each, exit code 2, and no work done."""
+"""More than thirty contradictory requests: one sentence each, exit code 2, and no work done."""
 
 from __future__ import annotations
 

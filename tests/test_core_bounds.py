@@ -1,4 +1,4 @@
-"""Options that make no sense are refused by name, in the same words for all configurations."""
+"""Invalid options are rejected by name, in the same words for all configurations."""
 
 from __future__ import annotations
 

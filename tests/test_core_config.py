@@ -1,4 +1,4 @@
-"""Configurations survive a round trip through JSON, and every mistake gets one plain sentence."""
+"""Configurations survive a round trip through JSON, and every mistake gives one clear sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries are there whatever kills the run, belong to one run, and are read back as they went."""
+"""Entries survive any kill, belong to one run, and are read back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process takes of the machine stays bounded."""
+"""A process uses bounded resources of the machine."""
 
 from __future__ import annotations
 

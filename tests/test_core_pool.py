@@ -1,4 +1,4 @@
-"""Children do their tasks wherever they are started, cost only what they die of, and never outlive their parent."""
+"""Child processes work however they are started, lose only the task that kills them, and never outlive their parent."""
 
 from __future__ import annotations
 

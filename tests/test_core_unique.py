@@ -1,4 +1,4 @@
-"""The first of those that are the same stays; what is the same as a dropped one only is not dropped for it."""
+"""The first of equal items is kept; an item that equals only a dropped one is not dropped."""
 
 from __future__ import annotations
 

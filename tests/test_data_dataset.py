@@ -1,4 +1,4 @@
-"""Every crystal once an epoch, in batches of one size, from the seed and the number of the step alone."""
+"""Every crystal once per epoch, in batches of equal size, determined by the seed and the step number alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads from a local server that cuts connections, changes its files, lies about sizes or has nothing."""
+"""Downloads from a local server that drops connections, changes its files, reports wrong sizes or has no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each reader gives the same crystals as the file it was written from, and a reason for every row it cannot read."""
+"""Each reader returns the crystals that were written, and a reason for every row that it cannot read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every row ends in the store or in the table of reasons; a killed ingest ends with the identical store."""
+"""Every row is in the store or in the table of reasons; a killed ingest, resumed, gives the identical store."""
 
 from __future__ import annotations
 

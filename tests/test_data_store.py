@@ -1,4 +1,4 @@
-"""The store gives back what was put in, without copying, and refuses what is damaged or something else."""
+"""The store returns its crystals without copying, and rejects damaged files and files of other kinds."""
 
 from __future__ import annotations
 

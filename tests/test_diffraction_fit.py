@@ -1,4 +1,4 @@
-"""The right crystal fits although its cell errs; others do not, and lines that no crystal has are named."""
+"""The correct crystal fits despite errors of its cell, others do not, and lines without a crystal are listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Radiation is read by name and by number; what is none is refused in a sentence."""
+"""Radiation is read by name and by number; anything else is rejected in a sentence."""
 
 from __future__ import annotations
 

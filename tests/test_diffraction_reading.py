@@ -1,4 +1,4 @@
-"""Patterns are read whatever their columns, order and separators; what is none is refused in a sentence."""
+"""Patterns are read with any columns, order and separators; anything else is rejected in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines stand where Bragg's law puts them, and only where the lattice lets them be."""
+"""Lines lie where Bragg's law predicts them, and only where the lattice allows them."""
 
 from __future__ import annotations
 

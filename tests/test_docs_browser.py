@@ -1,4 +1,4 @@
-"""The documentation opened from disk in a real browser: its search works, and no page is wider than a phone."""
+"""The documentation, opened from disk in a real browser: its search works, and all pages fit a phone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation tells the truth: its commands exist, its code runs, and its generated pages leave nothing out."""
+"""The documentation is correct: its commands exist, its code runs, and its generated pages are complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions and known structures are read from every layout; what cannot be read keeps its place and its reason."""
+"""Predictions and known structures are read from all layouts; unreadable ones keep their rank and the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References are the lowest relaxed forms that stayed what they were."""
+"""References are the lowest relaxed forms that kept their structure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Energies worked out by hand: the sign, the thresholds, and what is not counted."""
+"""Energies computed by hand: the sign, the thresholds, and what is not counted."""
 
 from __future__ import annotations
 

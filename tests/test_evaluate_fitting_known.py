@@ -1,4 +1,4 @@
-"""The bonus of known crystals: from gaps of scores, and from how often a ground state was not known."""
+"""The bonus of known crystals: from score gaps, and from how often a ground state was unknown."""
 
 from __future__ import annotations
 

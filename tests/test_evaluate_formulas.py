@@ -1,4 +1,4 @@
-"""Ranks of known structures among candidates, and the shares found within the first few."""
+"""Ranks of known structures among the candidates, and the fractions found within the first few."""
 
 from __future__ import annotations
 

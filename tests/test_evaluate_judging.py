@@ -1,4 +1,4 @@
-"""Verdicts on known pairs; what is slow, broken, missing or of another composition is no match, and is said."""
+"""Verdicts on known pairs; slow, broken, missing or other compositions are no match and are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A measurement that was broken off goes on from its file; rows of another one are left alone."""
+"""An interrupted measurement resumes from its file; rows of another one are not touched."""
 
 from __future__ import annotations
 

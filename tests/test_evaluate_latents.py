@@ -1,4 +1,4 @@
-"""The way between two latents, and what a linear regression reads from them."""
+"""The path between two latents, and a linear regression on latents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who answers for whom: by id where ids are shared, else by formula; nobody twice, nobody in silence."""
+"""Predictions are paired with known structures by shared ids, otherwise by formula; none twice, none unreported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The 26 compounds are what the paper's table says, and tables of the user can be read."""
+"""The 26 compounds equal the paper's table, and tables from users can be read."""
 
 from __future__ import annotations
 

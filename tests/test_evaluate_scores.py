@@ -1,4 +1,4 @@
-"""A table of verdicts whose every figure is computed by hand."""
+"""A table of verdicts in which every value was computed by hand."""
 
 from __future__ import annotations
 

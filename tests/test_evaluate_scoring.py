@@ -1,4 +1,4 @@
-"""One pass from answers to a report, and a report that JSON can hold."""
+"""From answers to a report in one pass, and a report that can be stored as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wilson intervals against published and limiting values."""
+"""Wilson intervals compared with published and limiting values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of surrogates: what is unseen, errors within compositions, order."""
+"""Scores of surrogates: unseen compositions, errors within compositions, and order."""
 
 from __future__ import annotations
 

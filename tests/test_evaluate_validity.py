@@ -1,4 +1,4 @@
-"""The filter refuses what chemistry and geometry forbid, each for its reason."""
+"""The filter rejects what chemistry and geometry forbid, each with its reason."""
 
 from __future__ import annotations
 

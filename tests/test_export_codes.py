@@ -1,4 +1,4 @@
-"""What is written for other codes is read back by ASE or pymatgen as the same crystal."""
+"""Files written for other codes are read back by ASE or pymatgen as the same crystal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Full disks, folders that cannot be written, files that are damaged: one sentence, exit code 2, all else as it was."""
+"""Full disks, folders without write permission, damaged files: one sentence, exit code 2, other files unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a file or an option, a command ends with 0 or 2 and a sentence, and runs nothing of it.
+"""Whatever a file or an option contains, a command ends with 0 or 2 and a sentence, and executes none of it.
 
 The long run is benchmarks/fuzz.py.
 """

@@ -1,4 +1,4 @@
-"""Whatever becomes of what commands keep, the next call ends with 0 and the right answer, or with a sentence."""
+"""Whatever damages the stored files of commands, the next call ends with 0 and the correct answer, or a sentence."""
 
 from __future__ import annotations
 

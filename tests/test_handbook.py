@@ -1,4 +1,4 @@
-"""The table of known structures makes the crystals that its rows say."""
+"""The table of known structures gives the crystals described in its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importing does nothing heavy, and the floors import downwards only."""
+"""Importing loads nothing heavy, and layers import downwards only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that are killed and started again, over and over, end as if nobody had disturbed them."""
+"""Commands that are repeatedly killed and restarted give the results of an undisturbed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings beside the weights are those in the headers of the weights, and the model card names every file."""
+"""The settings files equal the headers of the weights, and the model card lists every file."""
 
 from __future__ import annotations
 

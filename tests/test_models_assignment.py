@@ -1,4 +1,4 @@
-"""Exact cases of the assignment: equivalents cost nothing, species stay apart, no way is longer than the direct one."""
+"""Exact cases of the assignment: equivalents cost nothing, species stay separate, no path exceeds the direct one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts that every CD-VAE shares: KL term, composition features, volume baseline, lattice six-vectors."""
+"""Parts shared by all CD-VAEs: KL term, composition features, volume baseline, six-vectors of lattices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fast preset: what latents and displacements do not depend on, seeds, gradients, and that it learns."""
+"""The fast preset: invariance of latents and displacements, seeds, gradients, and learning."""
 
 from __future__ import annotations
 

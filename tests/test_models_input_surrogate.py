@@ -1,4 +1,4 @@
-"""The conservative model on crystals: slopes are slopes, steps respect symmetry, the losses have the right sign."""
+"""The conservative model on crystals: correct gradients, steps that keep symmetry, and losses with the correct sign."""
 
 from __future__ import annotations
 

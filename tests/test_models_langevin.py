@@ -1,4 +1,4 @@
-"""Annealed Langevin dynamics with a perfect denoiser: the crystal comes back, and the noise has its exact size."""
+"""Annealed Langevin dynamics with a perfect denoiser recovers the crystal, and the noise has its exact magnitude."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The listwise loss sees order within compositions, and nothing else."""
+"""The listwise loss depends only on the order within compositions."""
 
 import pytest
 import torch

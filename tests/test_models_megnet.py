@@ -1,4 +1,4 @@
-"""MEGNet: its symmetries, its size, and what is no energy."""
+"""MEGNet: its symmetries, its size, and invalid energies."""
 
 from __future__ import annotations
 

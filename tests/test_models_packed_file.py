@@ -1,4 +1,4 @@
-"""Deflated arrays come back bit by bit, and what was changed on the way is refused."""
+"""Compressed arrays are read back bit for bit, and altered files are rejected."""
 
 from pathlib import Path
 

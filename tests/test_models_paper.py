@@ -1,4 +1,4 @@
-"""The paper preset: losses fall on a few crystals, latents are invariant, decoding obeys seed and composition."""
+"""The paper preset: losses decrease for a few crystals, latents are invariant, decoding obeys seed and composition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noise levels, their samples, and annealing with a denoiser that knows the answer."""
+"""Noise levels, their samples, and annealing with a denoiser that knows the solution."""
 
 from __future__ import annotations
 

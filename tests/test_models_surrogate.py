@@ -1,4 +1,4 @@
-"""The surrogate's arithmetic: units, masks, the sign of conservatism and where its gradients go."""
+"""The surrogate: units, masks, the sign of conservatism and the destination of its gradients."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Weights come back as they were saved, and files that do not fit are refused with a sentence."""
+"""Weights are read back as they were saved, and files that do not fit are rejected in a sentence."""
 
 from __future__ import annotations
 

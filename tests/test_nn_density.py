@@ -1,4 +1,4 @@
-"""Density layers: scalars do not turn, vectors do, atoms may stand in any order, and depth does not blow up."""
+"""Density layers: scalars are invariant, vectors rotate, the order of atoms is irrelevant, and depth is stable."""
 
 from __future__ import annotations
 

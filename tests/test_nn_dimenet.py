@@ -1,4 +1,4 @@
-"""The encoder sees the crystal, not how it is told."""
+"""The encoder depends on the crystal, not on its description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs of distances: counts against structures known by hand, and what merging keeps."""
+"""Distance graphs: counts of structures known by hand, and the information kept by merging."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of the denoiser turn with the crystal and do not care for anything else, with quadruplets and without."""
+"""Vectors of the denoiser rotate with the crystal and are otherwise invariant, with and without quadruplets."""
 
 from __future__ import annotations
 

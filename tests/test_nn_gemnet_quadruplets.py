@@ -1,4 +1,4 @@
-"""Sums over quadruplets equal those over an explicit list, and tell apart what triplets cannot."""
+"""Sums over quadruplets equal those over an explicit list, and distinguish what triplets cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Densities equal sums over many images, whatever the cell, and turn with the crystal."""
+"""Densities equal sums over many images for any cell, and rotate with the crystal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bases against scipy and closed forms, initialisations by their moments."""
+"""Bases compared with scipy and closed forms, and initializations by their moments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Set2Set does not know order, and a weight counts like copies."""
+"""Set2Set is invariant to order, and a weight is equivalent to copies."""
 
 from __future__ import annotations
 

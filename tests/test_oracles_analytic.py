@@ -1,4 +1,4 @@
-"""The closed-form energy has the minima that its formula promises."""
+"""The analytic energy has the minima that follow from its formula."""
 
 from __future__ import annotations
 

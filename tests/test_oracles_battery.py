@@ -1,4 +1,4 @@
-"""The battery passes honest oracles and turns red for each planted fault."""
+"""The battery passes correct oracles and fails for each planted fault."""
 
 from __future__ import annotations
 

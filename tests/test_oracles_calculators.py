@@ -1,4 +1,4 @@
-"""ASE calculators give the numbers that ASE gets from them, and their failures stay with their crystal."""
+"""ASE calculators return the same values as in ASE, and a failure affects only its crystal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CHGNet's numbers are those of the package chgnet itself, alone and in a batch; the rest gets a status."""
+"""CHGNet returns the values of the package chgnet, alone and in a batch; other crystals get a status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GPAW runs in processes of its own: what they answer, how they break off, and what they are asked for."""
+"""GPAW runs in separate processes: their answers, their failures, and their tasks."""
 
 from __future__ import annotations
 

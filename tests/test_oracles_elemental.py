@@ -1,4 +1,4 @@
-"""The forms of the elements are what their names say."""
+"""The forms of the elements have the structures that their names state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several energy models: who relaxes, the mean of all, how far they are apart, and what happens where one fails."""
+"""Several energy models: the one that relaxes, the mean of all, their spread, and failures of one."""
 
 from __future__ import annotations
 

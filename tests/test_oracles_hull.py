@@ -1,4 +1,4 @@
-"""Energies above the hull are those counted by hand, and reference phases are read from several kinds of files."""
+"""Energies above the hull equal those by hand, and reference phases are read from several kinds of files."""
 
 from __future__ import annotations
 

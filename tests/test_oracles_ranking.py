@@ -1,4 +1,4 @@
-"""Crystals come lowest first within their composition, each structure once."""
+"""Crystals are in order of energy within their composition, each structure once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model is not trusted with atoms whose neighbours it does not see, and that is told before work begins."""
+"""Atoms whose neighbors lie beyond the cutoff of a model are reported before work begins."""
 
 from __future__ import annotations
 

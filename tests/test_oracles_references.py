@@ -1,4 +1,4 @@
-"""Formation energies count from the elements, and the shipped tables say where their numbers come from."""
+"""Formation energies refer to the elements, and the shipped tables state the origin of their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Oracles are found by name, and a name that leads nowhere is answered with one sentence."""
+"""Oracles are found by name, and an unknown name gives one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SevenNet's numbers are those of the package sevenn itself, alone and in a batch; the rest gets a status."""
+"""SevenNet returns the values of the package sevenn, alone and in a batch; other crystals get a status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The counter counts; the cache gives the same bits again, whoever writes beside it and whenever it is killed."""
+"""The counter counts; the cache returns identical bits, also with concurrent writers and after kills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is handed out: the wheel is complete and small, and runs where nothing but it and its dependencies are."""
+"""The distribution: the wheel is complete and small, and needs only its dependencies to run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page holds what a reader needs, nothing from outside can act in it, and it asks nothing of the network."""
+"""The page contains what readers need, is safe against injected content, and needs no network."""
 
 from __future__ import annotations
 

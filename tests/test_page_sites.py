@@ -1,4 +1,4 @@
-"""Wyckoff positions of known structure types are those of International Tables."""
+"""Wyckoff positions of known structure types equal those in International Tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page tells what a candidate decomposes into and whether it is dynamically stable; its CIFs are those written."""
+"""The page shows decomposition and dynamical stability of a candidate; its CIFs are the written ones."""
 
 from __future__ import annotations
 

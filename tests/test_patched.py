@@ -1,4 +1,4 @@
-"""The harnesses of kills and of damaged files turn red where they should: each is run on a copy with a fault in it."""
+"""The harnesses of kills and damaged files fail when they should: each is run on a copy of the package with a fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distortions follow the soft modes: their wave vectors, their symmetry, and the energy that they gain."""
+"""Distortions follow the soft modes: their wave vectors, their symmetry, and their energy gain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frequencies of springs are those of the closed form; soft modes are found and named."""
+"""Frequencies of springs equal the closed form; soft modes are found and labeled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A powder pattern among what ranks candidates: the crystal that gave it comes first, and is said to."""
+"""Ranking with a powder pattern: the crystal of the pattern comes first and is reported as explaining it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibration: fitted probabilities are calibrated where they should be, and files of other kinds are refused."""
+"""Calibration: fitted probabilities are calibrated, and other files are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user knows: contradictions are told before any work, and what contradicts is left out and counted."""
+"""Constraints: contradictions are reported before any work, and excluded crystals are counted."""
 
 from __future__ import annotations
 

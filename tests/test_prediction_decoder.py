@@ -1,4 +1,4 @@
-"""Decoding within space groups: what comes out has the symmetry, and what has none is decoded freely."""
+"""Decoding within space groups: the results have the symmetry, and latents without symmetry are decoded freely."""
 
 from __future__ import annotations
 

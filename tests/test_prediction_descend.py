@@ -1,4 +1,4 @@
-"""Descent on energies whose minimum is known, and the independence of the samples in a batch."""
+"""Descent on energies with a known minimum, and independence of the samples in a batch."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Networks may search on another device than the CPU: everything they need is brought there, and their answers back."""
+"""Networks on another device than the CPU: all inputs are moved there, and the results back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crystals on the exact sites of templates: which there are, what they take over, and which are relaxed."""
+"""Crystals on exact template sites: which exist, what they replace, and which are relaxed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates that have the space group or the cell asked for."""
+"""Templates with the requested space group or cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Known crystals: their order by the source, and how far below them an unknown crystal must lie."""
+"""Known crystals: their order in the source, and how far below them an unknown crystal must lie."""
 
 from __future__ import annotations
 

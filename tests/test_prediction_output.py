@@ -1,4 +1,4 @@
-"""Files of candidates can be read back, and nothing of an earlier prediction stays."""
+"""Candidate files can be read back, and no file of an earlier prediction remains."""
 
 from __future__ import annotations
 

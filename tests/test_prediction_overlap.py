@@ -1,4 +1,4 @@
-"""What is said about the training data is what they hold."""
+"""Statements about the training data agree with the data."""
 
 from __future__ import annotations
 

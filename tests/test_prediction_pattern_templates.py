@@ -1,4 +1,4 @@
-"""Templates that a powder pattern chooses where no candidate explains it."""
+"""Templates selected by a powder pattern that no candidate explains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a formula to ranked candidates: seeds, stages, failures, and what is checked before any work."""
+"""From a formula to ranked candidates: seeds, stages, failures, and checks before any work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Efforts: more starts, samples and relaxations from one to the next; what is chosen otherwise counts."""
+"""Presets of effort: increasing numbers of starts, samples and relaxations; explicit options override them."""
 
 from __future__ import annotations
 

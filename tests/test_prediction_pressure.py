@@ -1,4 +1,4 @@
-"""Prediction under pressure: what is compressed, what makes the order, and what is said of it."""
+"""Prediction under pressure: compression, ranking by enthalpy, and warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where descents start: templates, the prior, random crystals or a given structure; what cannot be handled."""
+"""Starting points of descents: templates, the prior, random crystals or a given structure; unsupported input."""
 
 from __future__ import annotations
 

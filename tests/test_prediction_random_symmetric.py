@@ -1,4 +1,4 @@
-"""Crystals without a template: symmetric as drawn, of the volume asked for, apart, and chosen by energy."""
+"""Crystals without a template: the drawn symmetry, the requested volume, no short distances, selection by energy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates after a relaxation: their order, what is one structure, and the mean of several energy models."""
+"""Candidates after relaxation: their order, equality of structures, and the mean of several energy models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of the score: kept as JSON, those that ship where a folder has none, and refused where they are damaged."""
+"""Score weights: stored as JSON, the shipped ones if a folder has none, and rejected if damaged."""
 
 from __future__ import annotations
 

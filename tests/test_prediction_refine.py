@@ -1,4 +1,4 @@
-"""Relaxations: which can be ranked, why others cannot, and crystals that end beside a more symmetric one."""
+"""Relaxations: which can be ranked, why others cannot, and crystals that end close to a more symmetric one."""
 
 from __future__ import annotations
 

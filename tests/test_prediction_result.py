@@ -1,4 +1,4 @@
-"""A prediction in Python: a sequence of structures, a table, a record that can be repeated, a folder of files."""
+"""A prediction in Python: a sequence of structures, a table, a repeatable record, a folder of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The score of candidates by hand."""
+"""Scores of candidates, computed by hand."""
 
 from __future__ import annotations
 

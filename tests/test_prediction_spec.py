@@ -1,4 +1,4 @@
-"""The specification of a prediction: it can be written, read back from what a run left, and changed in part."""
+"""The specification of a prediction can be written, read back from results, and changed in part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages of a prediction: what a crystal knows about the proposals that led to it."""
+"""The stages of a prediction: the record of proposals in each crystal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table in the terminal: what a reader needs, and sentences for what it cannot show."""
+"""The table in the terminal: what readers need, and sentences for what it cannot show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phonons of the first candidates: which get them, what is said, and which options make no sense."""
+"""Phonons of the first candidates: which get them, what is reported, and invalid options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README tells the truth: its commands exist, and those marked `<!-- run -->` are run."""
+"""The README is correct: its commands exist, and those marked `<!-- run -->` are run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One crystal's relaxation: known minima are found, energies never end above their start, bounds are kept."""
+"""Relaxation of one crystal: known minima are found, energies never end above the start, bounds are respected."""
 
 from __future__ import annotations
 

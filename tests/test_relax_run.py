@@ -1,4 +1,4 @@
-"""Many relaxations: each is its own, failures cost nobody else, and what kills a run costs nothing but time."""
+"""Many relaxations: they are independent, failures do not affect others, and kills cost only time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment is made once, with the CPU build of PyTorch where there is no GPU and that build can be had."""
+"""The environment is created once, with the CPU build of PyTorch if there is no GPU and that build is available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch holds the same crystals as the list it was made of, and refuses what does not fit together."""
+"""A batch contains the crystals of its list, and inconsistent arrays are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lattices of a group that fit a lattice in any basis."""
+"""Lattices allowed by a group that fit a lattice in any basis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codes of cells: the conventional cell that a code came from is found again, whatever the basis."""
+"""Cell codes: the encoded conventional cell is recovered in any basis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CIFs as programs and people write them: the crystal that is meant, a sentence on what was mended, or a refusal."""
+"""CIFs as written by programs and people: the intended crystal, a sentence on each correction, or a rejection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crystals written in all settings of the 230 space groups are read back, however the symmetry is stated."""
+"""Crystals in all settings of the 230 space groups are read back, however the symmetry is stated."""
 
 from __future__ import annotations
 

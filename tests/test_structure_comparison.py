@@ -1,4 +1,4 @@
-"""Two crystals side by side: matches, distances, atom by atom, volumes and groups."""
+"""Comparison of two crystals: matches, distances, atom mapping, volumes and groups."""
 
 from __future__ import annotations
 

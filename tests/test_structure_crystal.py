@@ -1,4 +1,4 @@
-"""Formulas are read right or refused with one helpful sentence; crystals are checked, wrapped and frozen."""
+"""Formulas are read correctly or rejected with one helpful sentence; crystals are checked, wrapped and immutable."""
 
 from __future__ import annotations
 

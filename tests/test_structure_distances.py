@@ -1,4 +1,4 @@
-"""The pair that is nearest beside its covalent radii, found in either way."""
+"""The closest pair relative to its covalent radii, found by both methods."""
 
 from __future__ import annotations
 

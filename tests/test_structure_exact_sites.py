@@ -1,4 +1,4 @@
-"""Crystals told by what their space groups leave free come back exactly, and nearly symmetric ones keep their own."""
+"""Crystals given by the free parameters of their groups are recovered exactly; near symmetry is not imposed."""
 
 from __future__ import annotations
 

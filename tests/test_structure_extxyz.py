@@ -1,4 +1,4 @@
-"""Frames of extended XYZ files: all of them read or accounted for."""
+"""Frames of extended XYZ files: all are read or reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No two formulas have folders whose names are equal without case."""
+"""No two formulas have folder names that are equal if case is ignored."""
 
 from __future__ import annotations
 

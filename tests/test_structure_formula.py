@@ -1,4 +1,4 @@
-"""Formulas as people write them, the sentences where they are none, and the order in which they are shown."""
+"""Formulas as people write them, messages for invalid ones, and the order of elements in output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every format gives back the crystal that went in, and bad files get one sentence that names them."""
+"""Every format returns the crystal that was written, and bad files give one sentence with their name."""
 
 from __future__ import annotations
 

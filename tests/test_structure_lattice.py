@@ -1,4 +1,4 @@
-"""Lattice arithmetic against textbook cells, and against itself on random ones."""
+"""Lattice arithmetic compared with textbook cells, and its consistency on random ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Neighbour lists against brute force over far more images than needed, and exact shells of known crystals."""
+"""Neighbor lists compared with brute force over more images than needed, and exact shells of known crystals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POSCARs as VASP reads them, and sentences for those that it would read as something else."""
+"""POSCARs as VASP reads them, and messages for those that it would misread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reduced cells are those of pymatgen, site by site."""
+"""Reduced cells equal those of pymatgen, site by site."""
 
 from __future__ import annotations
 

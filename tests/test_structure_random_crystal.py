@@ -1,4 +1,4 @@
-"""Random crystals have the composition asked for, a sensible volume and atoms that keep apart."""
+"""Random crystals have the requested composition, a sensible volume and no short distances."""
 
 from __future__ import annotations
 

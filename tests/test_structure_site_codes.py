@@ -1,4 +1,4 @@
-"""Codes of sites: the nearest of all codewords, on the right positions, and rebuilt into the crystal they came from."""
+"""Site codes: the nearest of all codewords, on the correct positions, and decoded to the original crystal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search gives the verdicts and displacements of StructureMatcher; its short cuts refuse nothing else."""
+"""The search gives the verdicts and displacements of StructureMatcher; its shortcuts reject nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nearly symmetric crystals are put back on their symmetry, others are left alone."""
+"""Nearly symmetric crystals are symmetrized, others are left unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wyckoff positions against the operations of their groups, and crystals built on them against the symmetry search."""
+"""Wyckoff positions against the operations of their groups, and crystals on them against the symmetry search."""
 
 from __future__ import annotations
 

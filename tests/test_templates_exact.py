@@ -1,4 +1,4 @@
-"""Exact templates come back from their file within the stated error, and substitution keeps group and positions."""
+"""Exact templates are read back within the stated error, and substitution keeps group and positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Textbook structures get their names, whatever the elements and the order they are told in."""
+"""Textbook structures get their names, for any elements and any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probabilities of structures by known crystals: alike whatever the choice of origin, near compositions count more."""
+"""Structure probabilities from known crystals: invariant to the origin, and weighted towards similar compositions."""
 
 from __future__ import annotations
 

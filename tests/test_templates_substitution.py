@@ -1,4 +1,4 @@
-"""Templates of other stoichiometries: orbits shared out as cheaply as by trying everything, and decoded as they say."""
+"""Templates of other stoichiometries: orbits divided as cheaply as by exhaustive search, and decoded as stated."""
 
 from __future__ import annotations
 

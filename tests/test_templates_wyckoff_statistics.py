@@ -1,4 +1,4 @@
-"""Statistics of Wyckoff positions: counting, looking up for other elements, saving."""
+"""Statistics of Wyckoff positions: counting, lookup for other elements, saving."""
 
 from __future__ import annotations
 

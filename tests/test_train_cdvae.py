@@ -1,4 +1,4 @@
-"""Training resumes exactly, whatever stopped it, skips what is not finite, and writes nothing that needs pickle."""
+"""Training resumes exactly after any interruption, skips non-finite batches, and writes no pickles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoys: anchored energies, lost crystals counted, a table that ingest reads."""
+"""Decoys: anchored energies, counts of lost crystals, and a table that ingest reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs of a data set: tables give back what was put in, batches hold every graph once an epoch."""
+"""Graphs of a data set: tables return their content, and batches contain every graph once per epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A library is extended by the crystals of a store: what is there stays, and larger cells can be predicted."""
+"""A library is extended by crystals of a store: existing entries remain, and larger cells can be predicted."""
 
 from __future__ import annotations
 

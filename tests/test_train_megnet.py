@@ -1,4 +1,4 @@
-"""MEGNet learns, resumes exactly, stops early with the best weights, and learns to be conservative."""
+"""MEGNet learns, resumes exactly, stops early with the best weights, and can be trained to be conservative."""
 
 from __future__ import annotations
 

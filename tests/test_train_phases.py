@@ -1,4 +1,4 @@
-"""The phases of the shipped hull: which are chosen, that a run goes on, and what the file gives back."""
+"""Phases of the shipped hull: their selection, resuming a run, and reading the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Element vectors: elements that stand for each other in crystals come to lie near each other."""
+"""Element vectors: elements that replace each other in crystals become neighbors."""
 
 from __future__ import annotations
 

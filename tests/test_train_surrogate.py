@@ -1,4 +1,4 @@
-"""Training: the dual variable, exact resume, non-finite batches, and the reason for being conservative."""
+"""Training: the dual variable, exact resuming, non-finite batches, and the benefit of conservatism."""
 
 import csv
 import json

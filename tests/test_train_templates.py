@@ -1,4 +1,4 @@
-"""Templates of a store: training crystals of every size and nothing of validation compositions; volumes from ratios."""
+"""Templates of a store: training crystals of every size, none of validation compositions; volumes from ratios."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One word for one thing: words that were given up stand neither in the package nor in what it prints and writes."""
+"""One word for one concept: retired words are absent from the package, its output and its files."""
 
 from __future__ import annotations
 
