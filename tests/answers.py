@@ -34,13 +34,13 @@ Answers = dict[str, dict[str, Any]]
 
 
 def lcoms(*arguments: str) -> None:
-    """Run a command of this package; only its files are looked at."""
+    """Run a command of this package; only its files are compared."""
     command = [sys.executable, "-m", "lcoms", *arguments]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 def ask(way: str, folder: Path) -> Answers:
-    """What a way of asking gives for each formula: decoded, relaxed, campaign or improve."""
+    """Return the answers of one way of predicting: decoded, relaxed, campaign or improve."""
     if way == "decoded":
         lcoms("predict", *FORMULAS, "--no-relax", "--out", str(folder))
     elif way == "relaxed":
@@ -55,7 +55,7 @@ def ask(way: str, folder: Path) -> Answers:
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:
-    """Where two answers differ, a line each; keys that are new are no difference."""
+    """Return one line for each difference of two answers; new keys are not differences."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             line
@@ -79,12 +79,12 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
 
 
 def _key(formula: str) -> str:
-    """The composition, in whatever order its formula is written."""
+    """Return the composition, independent of the order of elements in its formula."""
     return Composition.from_formula(formula).key
 
 
 def record() -> None:
-    """Write the answers of the present program."""
+    """Record the answers of the present program."""
     answers = {}
     for way in ("decoded", "relaxed", "campaign", "improve"):
         with tempfile.TemporaryDirectory() as folder:

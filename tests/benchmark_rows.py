@@ -13,7 +13,7 @@ CRYSTAL = crystal_to_dict(rock_salt())
 
 
 def judged(energy: float | None, *, found: bool = False, note: str = "") -> Judged:
-    """A crystal of a formation energy, which is the known structure or is not."""
+    """Return a judged crystal with a formation energy, which is or is not the known structure."""
     total = None if energy is None else energy - 3.0
     return Judged(CRYSTAL, total, energy, 225 if found else 1, 0.1 if found else None, found, found, note)
 
@@ -21,7 +21,7 @@ def judged(energy: float | None, *, found: bool = False, note: str = "") -> Judg
 def row(
     method: str, compound: str = "NaCl", seed: int = 0, energy: float | None = -2.0, *, found: bool = False, **more: Any
 ) -> Row:
-    """A run on the paper's track; the known formation energy is -2 eV/atom."""
+    """Return the row of a run on the paper's track; the known formation energy is -2 eV/atom."""
     answer = None if energy is None else judged(energy, found=found)
     fields: dict[str, Any] = {
         "track": "paper", "method": method, "compound": compound, "seed": seed, "group": "26 compounds",

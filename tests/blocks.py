@@ -15,7 +15,7 @@ FENCE = re.compile(
 
 
 class Block(NamedTuple):
-    """Code between fences; the mark is the comment on the line before them."""
+    """Code between fences; the mark is the comment on the line before it."""
 
     mark: str
     language: str
@@ -23,17 +23,17 @@ class Block(NamedTuple):
 
 
 def blocks(path: Path) -> list[Block]:
-    """All blocks of a file with a language."""
+    """Return all blocks with a language in a file."""
     return [Block(m["mark"] or "", m["language"], m["text"]) for m in FENCE.finditer(path.read_text(encoding="utf-8"))]
 
 
 def command_lines(some: list[Block]) -> list[str]:
-    """Lines of the blocks for the shell."""
+    """Return the lines of the shell blocks."""
     return [line for block in some if block.language == "sh" for line in block.text.splitlines() if line.strip()]
 
 
 def unknown_words(line: str) -> set[str]:
-    """Names of commands and options in a line that lcoms does not have."""
+    """Return the commands and options in a line that lcoms does not have."""
     _, name, *words = shlex.split(line)
     if name not in COMMANDS:
         return {name}

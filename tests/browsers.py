@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# The page itself is drawn without GL, which would be slow in software.
+# The page itself is drawn without GL, because software GL is slow.
 SOFTWARE_GL = (
     "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-gpu-rasterization",
     "--disable-gpu-compositing",
@@ -27,7 +27,7 @@ PATIENCE = 180_000  # milliseconds; 3D in software is slow on a busy machine
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser that draws 3D without a graphics card."""
+    """Start a browser that draws 3D without a graphics card."""
     api = pytest.importorskip("playwright.sync_api", reason="the extra browser is not installed")
     program = next(filter(None, map(shutil.which, NAMES)), None)
     with api.sync_playwright() as playwright:
@@ -43,13 +43,13 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for all tests of a file."""
+    """One browser for all tests of a file."""
     with chromium() as found:
         yield found
 
 
 class Watched:
-    """A page that remembers what it complained of and what it asked for."""
+    """A page that records its errors and its requests."""
 
     def __init__(self, browser: Browser, **options: Any) -> None:
         self.page: Page = browser.new_page(**options)
@@ -62,17 +62,17 @@ class Watched:
         self.page.on("request", lambda request: self.requests.append(request.url))
 
     def _hear(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning") and "GL Driver Message" not in text:  # software GL is slow, and says so
+        if kind in ("error", "warning") and "GL Driver Message" not in text:  # software GL warns that it is slow
             self.complaints.append(text)
 
 
 def picture(place: Locator) -> np.ndarray:
-    """What stands there, (height, width, 3) in 0 to 1."""
+    """Return the image of an element, (height, width, 3) from 0 to 1."""
     from matplotlib.image import imread
 
     return np.asarray(imread(BytesIO(place.screenshot(animations="disabled")), format="png"))[..., :3]
 
 
 def colours(image: np.ndarray) -> int:
-    """How many different ones, to 16 levels."""
+    """Return the number of different colors, rounded to 16 levels."""
     return len(np.unique((image * 15).round().astype(int).reshape(-1, 3), axis=0))

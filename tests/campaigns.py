@@ -15,7 +15,7 @@ FORMULAS = ["NaCl", "ZnO", "CsCl", "SrTiO3", "ZnS", "CsZnO"]
 
 
 class InlineWorkers(Workers):
-    """Predict at once, in this process; `asked` are the formulas in their order."""
+    """Workers that predict immediately, in this process; `asked` are the formulas in order."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.asked = plan, list[str]()
@@ -37,19 +37,19 @@ class InlineWorkers(Workers):
 
 
 def plan_for(weights: Path, *, oracle: str | None = None, starts: int = 2) -> Plan:
-    """Few starts, and with an oracle one relaxation."""
+    """Return a plan with few starts and, with an oracle, one relaxation."""
     relaxation = None if oracle is None else RelaxationSpec(oracle=oracle, n_relax=1)
     spec = PredictionSpec(2, SearchSpec(n_starts=starts, steps=1), relaxation)
     return Plan(spec, weights, WeightBundle.load(weights).digest)
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """Every file of every formula."""
+    """Return the content of every file of every formula."""
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.glob("*/*"))}
 
 
 def reference(formulas: list[str], plan: Plan, out: Path) -> dict[str, bytes]:
-    """What an undisturbed campaign leaves behind."""
+    """Return the files of an undisturbed campaign."""
     from lcoms.campaign.run import run_campaign
 
     with CampaignFolder(out, plan.identity()) as folder:

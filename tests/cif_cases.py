@@ -12,7 +12,7 @@ VOLUME = 40.0  # cubic angstrom an atom
 
 
 def case(setting: Setting, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cell parameters (6,) that have the symmetry, and a general position (3,) whose images keep apart."""
+    """Return cell parameters (6,) with the symmetry, and a general position (3,) whose images are well separated."""
     random = np.random.default_rng(seed)
     operations = setting.operations()
     start = lattice_from_parameters(random.uniform(0.8, 1.25, 3), random.uniform(75, 105, 3))
@@ -41,7 +41,7 @@ def cif(parameters: NDArray[np.float64], place: NDArray[np.float64], symmetry: s
 
 
 def stated(setting: Setting, how: str) -> str:
-    """The symmetry by name, short name, number, Hall symbol or list of operations."""
+    """Return CIF lines with the symmetry as name, short name, number, Hall symbol or list of operations."""
     if how == "name":
         return f"_space_group_name_H-M_alt '{setting.name}'"
     if how == "hall":
@@ -59,7 +59,7 @@ def stated(setting: Setting, how: str) -> str:
 
 
 def same_places(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
-    """Whether two lists of fractional coordinates (n, 3) are the same up to order and lattice translations."""
+    """Return whether two lists of fractional coordinates (n, 3) agree up to order and lattice translations."""
     if len(first) != len(second):
         return False
     offsets = first[:, None] - second[None]

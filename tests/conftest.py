@@ -10,7 +10,7 @@ import pytest
 from browsers import browser as browser
 from hypothesis import settings
 
-# Small tensors gain nothing from threads, and on a busy machine threads that wait for each other cost minutes.
+# Threads do not speed up small tensors, and on a busy machine waiting for them costs minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MOST_PROCESSES = 8  # each takes about a gigabyte
@@ -23,20 +23,20 @@ settings.load_profile("lcoms")
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of weights that predict nothing sensible, quickly."""
+    """A folder of weights whose predictions are fast and meaningless."""
     from tiny import write_weights
 
     return write_weights(tmp_path_factory.mktemp("weights"))
 
 
 def pytest_configure() -> None:
-    """Programs that a shell starts in the background ignore Ctrl-C, and so would all that tests start and interrupt."""
+    """Restore Ctrl-C, which programs started in the background by a shell ignore, as would the processes of tests."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Processes for `-n auto`: one for each core that may be used, and no second process for a single core."""
+    """Return the number of processes for `-n auto`: one per usable core; 0 (in this process) for a single core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_PROCESSES) if cores > 1 else 0

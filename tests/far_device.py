@@ -18,7 +18,7 @@ NAME = "meta"
 
 
 class Far(torch.Tensor):
-    """A tensor of the far device."""
+    """A tensor on the simulated device."""
 
     near: torch.Tensor
 
@@ -48,12 +48,12 @@ class Far(torch.Tensor):
 
 
 def _as_tensor(key: Any) -> Any:
-    """Lists of numbers as tensors on the CPU, which PyTorch would bring to "meta" without asking anybody."""
+    """Make tensors of lists of numbers on the CPU; PyTorch would move them to "meta" without calling the mode."""
     return torch.tensor(key, dtype=torch.long) if isinstance(key, list) else key
 
 
 class _Mode(TorchDispatchMode):
-    """Tensors made on the far device, or brought there, are far."""
+    """Mode in which tensors made on "meta", or moved there, hold data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class _Mode(TorchDispatchMode):
 
 
 def _compute(operation: Any, arguments: Any, options: dict[str, Any]) -> Any:
-    """On the CPU, with far results unless the operation brings them near."""
+    """Compute on the CPU; results are on the simulated device unless the operation moves them to the CPU."""
     tensors = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, torch.Tensor)]
     far = [one for one in tensors if isinstance(one, Far)]
     assert not any(one.device.type == NAME for one in tensors if not isinstance(one, Far)), f"{operation}: no numbers"
@@ -95,6 +95,6 @@ def _compute(operation: Any, arguments: Any, options: dict[str, Any]) -> Any:
 
 @contextmanager
 def far_device() -> Iterator[_Mode]:
-    """Inside, "meta" is a device with numbers."""
+    """Within this context, "meta" is a device with data."""
     with _Mode() as mode:
         yield mode

@@ -30,7 +30,7 @@ MEGNET = ["n_gaussians=20", "embedding=8", "n_blocks=1", "hidden=16", "width=8",
 
 
 class Inputs(NamedTuple):
-    """Files that commands read; no command writes among them."""
+    """Files that commands read; no command writes to their folder."""
 
     weights: Path
     store: Path
@@ -45,7 +45,7 @@ def options(name: str, settings: list[str]) -> list[str]:
 
 
 def make_inputs(folder: Path) -> Inputs:
-    """Tiny weights, and the same crystals as a store and as a table."""
+    """Write tiny weights, and the same crystals as a store and as a table."""
     folder.mkdir(parents=True, exist_ok=True)
     names = ("weights", "store", "table.parquet", "salt.cif", "known.extxyz", "formulas.txt")
     inputs = Inputs(*(folder / name for name in names))
@@ -63,7 +63,7 @@ def make_inputs(folder: Path) -> Inputs:
 
 
 def write_table(path: Path, crystals: list[Crystal]) -> None:
-    """A Parquet file as `lcoms data ingest` reads it."""
+    """Write a Parquet file that `lcoms data ingest` reads."""
     columns = {
         "material_id": [f"id-{i}" for i in range(len(crystals))],
         "numbers": [c.atomic_numbers.tolist() for c in crystals],
@@ -123,7 +123,7 @@ WRITERS: dict[str, Callable[[Inputs, Path], list[str]]] = {
 
 @contextmanager
 def largest_file(n_bytes: int) -> Iterator[None]:
-    """No file may become larger: what a quota or a file system without room does, on any machine."""
+    """Limit the size of files, which acts like a quota or a full file system on any machine."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
     try:
@@ -134,7 +134,7 @@ def largest_file(n_bytes: int) -> Iterator[None]:
 
 @contextmanager
 def small_disk(folder: Path, kib: int) -> Iterator[bool]:
-    """A disk of its own of so many KiB mounted on the folder; False, and no disk, where that is not allowed."""
+    """Mount a separate disk of this many KiB on the folder; yield False, without a disk, if that is not permitted."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
     try:
@@ -150,7 +150,7 @@ def small_disk(folder: Path, kib: int) -> Iterator[bool]:
 
 @contextmanager
 def permissions_count() -> Iterator[None]:
-    """The superuser, whom no permission stops, gives this privilege up; for others nothing changes."""
+    """Drop the superuser's privilege to ignore permissions; for other users nothing changes."""
     if os.geteuid() != 0:
         yield
         return
@@ -168,5 +168,5 @@ def permissions_count() -> Iterator[None]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
+    """Return the content of every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -29,7 +29,7 @@ from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import to_cif, to_extxyz, to_poscar
 
-LONGEST = 120.0  # seconds, on a busy machine; a few on one of its own
+LONGEST = 120.0  # seconds, on a busy machine; a few on an idle one
 ODD = [
     "", "0", "-1", "nan", "inf", "-inf", "1e308", "1e-308", "9" * 12, "9" * 5000, "²", "٣", "0x10", "1_0", "?", ".",
     "'", '"', "#", "loop_", "data_", "\x00", "\ud7ff", "\ufeff", "\r", "\n\n", ";\n", "Qq", "Na+", "D", "X", "{", "[",
@@ -49,7 +49,7 @@ SETTINGS = [*NETWORK, *TRAINING, *MEGNET, "encoder.n_layers=2", "basis.cutoff=5.
 
 
 class Example(NamedTuple):
-    """Arguments of a command, `{file}` and `{out}` among them, and what stands in the file of that name."""
+    """Arguments of a command, including `{file}` and `{out}`, and the content of the file."""
 
     arguments: Sequence[str]
     name: str = ""
@@ -57,14 +57,14 @@ class Example(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A folder with inputs that are whole."""
+    """A folder with intact inputs."""
 
     folder: Path
     inputs: Any
 
 
 def text_like(seeds: Sequence[str]) -> st.SearchStrategy[str]:
-    """One of the seeds after some damage, or any text at all."""
+    """Draw one of the seeds after some damage, or arbitrary text."""
     return st.one_of(_damaged(st.sampled_from(list(seeds))), st.text(max_size=200))
 
 
@@ -97,7 +97,7 @@ def _damaged(draw: st.DrawFn, seeds: st.SearchStrategy[str]) -> str:
 
 @st.composite
 def bytes_like(draw: st.DrawFn, seed: bytes) -> bytes:
-    """The seed after some damage, most of it near the beginning, where headers stand."""
+    """Draw the seed after some damage, mostly near the beginning, where headers are."""
     content = bytearray(seed)
     for _ in range(draw(st.integers(0, 4))):
         end = len(content) if draw(st.booleans()) else min(len(content), 300)
@@ -128,7 +128,7 @@ def _json_bytes(value: Any) -> bytes:
 
 @st.composite
 def json_like(draw: st.DrawFn, seed: Any) -> bytes:
-    """JSON with some values of the seed replaced by others, or its text damaged, or deeply nested."""
+    """Draw JSON with several values of the seed replaced, with damaged text, or deeply nested."""
     if draw(st.integers(0, 9)) == 0:
         return b"[" * draw(st.integers(1, 200_000))
     if draw(st.integers(0, 4)) == 0:
@@ -153,7 +153,7 @@ def _replaced(draw: st.DrawFn, value: Any) -> Any:
 
 @st.composite
 def parquet_like(draw: st.DrawFn) -> bytes:
-    """Columns of a table of crystals, each as it should be, of another type, or missing."""
+    """Draw a table of crystals in which each column is correct, of another type, or missing."""
     good: dict[str, list[Any]] = {
         "material_id": ["a", "b"],
         "numbers": [[11, 17], [12, 8]],
@@ -184,7 +184,7 @@ def parquet_like(draw: st.DrawFn) -> bytes:
     sink = pa.BufferOutputStream()
     try:
         pq.write_table(pa.table(columns), sink)
-    except (pa.ArrowException, TypeError, ValueError):  # not every mixture has a form in Parquet
+    except (pa.ArrowException, TypeError, ValueError):  # not every mixture can be stored as Parquet
         return b"PAR1"
     content = sink.getvalue().to_pybytes()
     return draw(bytes_like(content)) if draw(st.integers(0, 4)) == 0 else content
@@ -195,7 +195,7 @@ def _crystals() -> list[Crystal]:
 
 
 def examples_of(kind: str, place: Place) -> st.SearchStrategy[Example]:
-    """Examples of one kind."""
+    """Return the strategy for examples of one kind."""
     rank = ("rank", "{file}", "--oracle", "toy_oracles:Springs")
     ingest = ("data", "ingest", "{file}", "--out", "{out}")
     crystals = _crystals()
@@ -267,7 +267,7 @@ def _weights_like(path: Path) -> st.SearchStrategy[Example]:
 
 
 def _json_row(crystal: Crystal, layout: int) -> dict[str, Any]:
-    """A crystal in one of the layouts that `lcoms data ingest` reads."""
+    """Return a crystal in one of the layouts that `lcoms data ingest` reads."""
     symbols = [{11: "Na", 17: "Cl", 38: "Sr", 22: "Ti", 8: "O"}[z] for z in crystal.atomic_numbers.tolist()]
     coords, lattice = crystal.frac_coords.tolist(), crystal.lattice.tolist()
     if layout == 0:
@@ -288,7 +288,7 @@ KINDS = ("formulas", "cif", "poscar", "extxyz", "json", "csv", "parquet", "optio
 
 
 def try_out(example: Example, place: Place) -> None:
-    """Run a command on an example; AssertionError, or whatever it raises, where it does not end as it should."""
+    """Run a command on an example; raise AssertionError, or its exception, if it does not end as required."""
     out, folder = place.folder / "out", place.folder / "given"
     for old in (out, folder):
         shutil.rmtree(old, ignore_errors=True)
@@ -313,13 +313,13 @@ def try_out(example: Example, place: Place) -> None:
 
 @contextmanager
 def a_place() -> Iterator[Place]:
-    """A folder for examples, removed at the end."""
+    """Yield a folder for examples, removed at the end."""
     with tempfile.TemporaryDirectory() as name:
         yield Place(Path(name), make_inputs(Path(name) / "in"))
 
 
 def fuzz(kind: str, place: Place, n: int, *, seed: int | None = None) -> int:
-    """Try so many examples of a kind; returns how many were tried, and raises the smallest that fails."""
+    """Try examples of a kind; return the number tried, or raise the error of the smallest that fails."""
     tried = 0
 
     def one(example: Example) -> None:

@@ -47,12 +47,12 @@ SALT = "{inputs}/salt.cif"
 
 
 class Kept(NamedTuple):
-    """A command and a file that it keeps.
+    """A command and a file that it stores.
 
     Attributes:
-        arguments: with {out}, {weights} and {inputs} in them.
-        file: below the folder that holds `out` and `weights`.
-        answers: what an undisturbed run leaves; None: the file itself may ask for other answers.
+        arguments: containing {out}, {weights} and {inputs}.
+        file: path below the folder that contains `out` and `weights`.
+        answers: results of an undisturbed run; None if the file itself may change the results.
     """
 
     arguments: list[str]
@@ -76,7 +76,7 @@ def _formulas(out: Path) -> Any:
 
 
 def _rows(out: Path) -> Any:
-    return repr(Store.open(out).table().to_pylist())  # equal for equal numbers that are none
+    return repr(Store.open(out).table().to_pylist())  # as text, because NaN differs from NaN
 
 
 PREDICT = ["predict", "NaCl", "--weights", "{weights}", "--out", "{out}"]
@@ -106,14 +106,14 @@ KEPT = {
 
 
 def prepare(kind: str, place: Place) -> tuple[Path, Any]:
-    """A folder as an undisturbed run leaves it, made once, and the answers of that run."""
+    """Return the folder of an undisturbed run, made once, and the answers of that run."""
     kept, base = KEPT[kind], place.folder / f"undisturbed-{kind}"
     if not base.exists():
         shutil.copytree(place.inputs.weights, base / "weights")
         model = CalibrationModel(0.04, 0.1, 10, _spec_of_relaxed(base, place))
         Calibration((model,)).save(base / "weights")
         load_ranking(base / "weights").save(base / "weights")
-        (base / "weights" / "digest.json").unlink()  # it would refuse whatever is changed
+        (base / "weights" / "digest.json").unlink()  # it would reject every change
         if kind == "surrogate":
             crystals = made_crystals()[::8]
             n, splits = len(crystals), ["val", *["train"] * (len(crystals) - 1)]
@@ -152,7 +152,7 @@ def _run(kept: Kept, folder: Path, place: Place) -> tuple[int, str]:
 
 
 def try_out(kind: str, content: bytes, place: Place) -> None:
-    """Put content in the place of the file, run the command again, and look at how it ends."""
+    """Replace the content of the file, run the command again, and check how it ends."""
     base, wanted = prepare(kind, place)
     kept, folder = KEPT[kind], place.folder / "damaged"
     shutil.rmtree(folder, ignore_errors=True)
@@ -167,7 +167,7 @@ def try_out(kind: str, content: bytes, place: Place) -> None:
 
 
 def contents_like(whole: bytes, name: str) -> st.SearchStrategy[bytes]:
-    """The content of a file after some damage."""
+    """Draw the content of a file after some damage."""
     if name.endswith(".json"):
         return json_like(json.loads(whole))
     if name.endswith(".jsonl"):
@@ -178,7 +178,7 @@ def contents_like(whole: bytes, name: str) -> st.SearchStrategy[bytes]:
 
 
 def fuzz_kept(kind: str, place: Place, n: int, *, seed: int = 0) -> int:
-    """Try so many examples; returns how many were tried, and raises the smallest that fails."""
+    """Try examples; return the number tried, or raise the error of the smallest that fails."""
     from hypothesis import seed as with_seed
 
     base, _ = prepare(kind, place)

@@ -68,7 +68,7 @@ notes(Prediction, "write", lambda _, self, *rest: self.composition.reduced_formu
 
 
 def ingest_job(folder: Path) -> Job:
-    """Some hundred crystals, in shards of 64."""
+    """Ingest several hundred crystals in shards of 64."""
     crystals = [shaken(crystal, 0.02, seed) for seed in range(12) for crystal in made_crystals()]
     table = {
         "material_id": [f"id-{i}" for i in range(len(crystals))],
@@ -83,13 +83,13 @@ def ingest_job(folder: Path) -> Job:
 
 
 def fetch_job(url: str) -> Job:
-    """Two files, one of them with a published checksum."""
+    """Fetch two files, one of them with a published checksum."""
     code = LOCAL_SOURCE.format(url=url, sha256=hashlib.sha256(SlowFiles.content).hexdigest())
     return Job(code, lambda out: ["data", "fetch", "made", "--out", str(out)], contents)
 
 
 def train_job(folder: Path) -> Job:
-    """A tiny network with a checkpoint after each step; logs are no result."""
+    """Train a tiny network with a checkpoint after each step; logs are not results."""
     crystals = made_crystals()
     energies = [-1.0 - 0.01 * i for i in range(len(crystals))]
     splits = ["train"] * len(crystals)
@@ -107,7 +107,7 @@ def train_job(folder: Path) -> Job:
 
 
 def relax_job(folder: Path) -> Job:
-    """Two processes; the checkpoint has its lines in the order in which results came."""
+    """Relax with two processes; the lines of the checkpoint are in order of completion."""
     starts = [shaken(make(5.0 + 0.02 * i), 0.1, i) for i in range(12) for make in (rock_salt, zinc_blende)]
     file = folder / "starts.extxyz"
     file.write_text(to_extxyz(starts))
@@ -122,9 +122,9 @@ def relax_job(folder: Path) -> Job:
 
 
 def campaign_job(folder: Path) -> Job:
-    """Two workers, with CHGNet where it is installed.
+    """Run a campaign with two workers, with CHGNet if it is installed.
 
-    Seconds are no result, nor is the journal: a formula that was finished just before a kill has no line there.
+    Times are not results, nor is the journal, which lacks a formula that was finished just before a kill.
     """
     (folder / "weights").mkdir()
     write_weights(folder / "weights")
@@ -145,7 +145,7 @@ def campaign_job(folder: Path) -> Job:
 
 
 def surrogate_job(folder: Path) -> Job:
-    """A tiny surrogate of many epochs; what it learns from is encoded anew each time, and logs are no result."""
+    """Train a tiny surrogate for many epochs; its data are encoded again in each run, and logs are not results."""
     (folder / "weights").mkdir()
     write_weights(folder / "weights")
     crystals = made_crystals()
@@ -162,7 +162,7 @@ def surrogate_job(folder: Path) -> Job:
 
 
 def predict_job(folder: Path) -> Job:
-    """Ten formulas, their candidates relaxed by two processes."""
+    """Predict ten formulas, with candidates relaxed by two processes."""
     (folder / "weights").mkdir()
     write_weights(folder / "weights")
     options = ["--weights", str(folder / "weights"), "--processes", "2", *QUICK, "--n-relax", "2"]
@@ -170,7 +170,7 @@ def predict_job(folder: Path) -> Job:
 
 
 def improve_job(folder: Path) -> Job:
-    """Two rounds for one formula."""
+    """Improve one formula in two rounds."""
     (folder / "weights").mkdir()
     write_weights(folder / "weights")
     options = ["--budget", "4", "--batch", "2", "--starts", "2", "-n", "2", "--oracle", "analytic", "--processes", "2"]
@@ -185,7 +185,7 @@ def improve_job(folder: Path) -> Job:
 
 
 class SlowFiles(BaseHTTPRequestHandler):
-    """Sends the same file under each name, in pieces, so that it takes about half a second; ranges are understood."""
+    """Server of one file under any name, sent in pieces over about half a second, with support for ranges."""
 
     content = random.Random(0).randbytes(1_000_000)
     piece, pause = 20_000, 0.01
@@ -227,7 +227,7 @@ NAMES = ("fetch", *JOBS)
 
 @contextmanager
 def job_of(name: str, folder: Path) -> Iterator[Job]:
-    """The job of that name, with what it needs in a folder and, for fetch, with a server."""
+    """Yield the job of this name, with its inputs in a folder and, for fetch, a server."""
     folder.mkdir(parents=True, exist_ok=True)
     if name != "fetch":
         yield JOBS[name](folder)

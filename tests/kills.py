@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-LONGEST = 900.0  # seconds of one run; longer ones hang
+LONGEST = 900.0  # seconds of one run; longer runs are considered hanging
 ROUNDS_PER_KILL = 5  # a run that ends before its kill costs a round
 PATIENCE = 30.0  # seconds, on a busy machine, in which processes of a killed command must end
 PREAMBLE = """
@@ -63,13 +63,13 @@ orphans: list[int] = []
 
 
 class Job(NamedTuple):
-    """A command, ready to be run into any folder.
+    """A command that can be run into any folder.
 
     Attributes:
-        code: Python that comes before the command: small sizes that have no option, and calls of `notes` that name
-            the functions after which a unit of work is on disk.
-        arguments: of lcoms, for a folder to write to.
-        results: what two runs must have in common, of that folder.
+        code: Python run before the command: small sizes without an option, and calls of `notes` that name the functions
+            after which a unit of work is on disk.
+        arguments: of lcoms, for an output folder.
+        results: content of that folder that must be equal for two runs.
     """
 
     code: str
@@ -78,7 +78,7 @@ class Job(NamedTuple):
 
 
 class Undisturbed(NamedTuple):
-    """A run that nobody killed: what it left, and after how many seconds it began to write and was done."""
+    """A run without kills: its results, and the times (s) at which it began to write and finished."""
 
     results: dict[str, bytes]
     begun: float
@@ -86,13 +86,13 @@ class Undisturbed(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of the kills.
+    """Result of the kills.
 
     Attributes:
-        survived: those of rounds that ended with the files of an undisturbed run, and lost no finished work.
-        left_over: files half written by a killed process that are still there at the end.
+        survived: kills in rounds that ended with the files of an undisturbed run and lost no finished work.
+        left_over: partial files of killed processes that remain at the end.
         orphans: processes that outlived a killed command.
-        again: units of work that were done again, though they were finished before a kill.
+        again: units of work that were repeated although they were finished before a kill.
     """
 
     tried: int
@@ -105,7 +105,7 @@ class Outcome(NamedTuple):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every finished file below a folder."""
+    """Return the content of every finished file below a folder."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_part(path))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
@@ -125,12 +125,12 @@ def run_undisturbed(job: Job, out: Path) -> Undisturbed:
 
 
 def kill_and_resume(job: Job, wanted: dict[str, bytes], folder: Path, *, kills: int, kill: Kill) -> Outcome:
-    """Rounds of kills, each round until the command ends by itself or there were enough of them.
+    """Run rounds of kills, each until the command ends by itself or the number of kills is reached.
 
     Args:
         wanted: results of an undisturbed run.
-        kill: starts the command, for the folder of a round and the number of kills in it so far, and kills it; False
-            where it ended before.
+        kill: starts the command, given the folder of a round and the number of kills in it so far, and kills it;
+            returns False if the command ended first.
     """
     tried = survived = rounds = left_over = again = 0
     orphans.clear()
@@ -155,9 +155,9 @@ def kill_and_resume(job: Job, wanted: dict[str, bytes], folder: Path, *, kills: 
 
 
 def at_random(job: Job, undisturbed: Undisturbed, seed: int) -> Kill:
-    """At moments between the first and the last that an undisturbed run takes; half of them with all children.
+    """Kill at random moments of an undisturbed run; half of the kills include all children.
 
-    A new run that ends before its kill, since other programs no longer slow it down, says how long a run takes now.
+    A new run that ends before its kill, because the machine is less busy, updates the duration of a run.
     """
     chance, pace = random.Random(seed), 1.0
 
@@ -180,7 +180,7 @@ def at_random(job: Job, undisturbed: Undisturbed, seed: int) -> Kill:
 
 
 def at_renames(job: Job) -> Kill:
-    """Just before the first file gets its name, just after it, and so with the second; in the next run again."""
+    """Kill just before and just after the first file is renamed, then the second, and again in the next run."""
 
     def kill(out: Path, number: int) -> bool:
         with _started(job._replace(code=job.code + AT_RENAME.format(moment=number % 4)), out) as process:
@@ -196,10 +196,10 @@ def _was_killed(code: int, out: Path) -> bool:
 
 @contextmanager
 def _started(job: Job, out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The command in a process group of its own, on one thread; what it says goes beside the folder."""
+    """Start the command in a separate process group, on one thread, with its output next to the folder."""
     before = PREAMBLE.format(out=str(out), work=str(out.with_suffix(".work")))
     code = f"{before}{job.code}\nif __name__ == '__main__':\n    main(sys.argv[1:])\n"
-    script = out.with_suffix(".py")  # a file, since processes that it spawns read it
+    script = out.with_suffix(".py")  # a file, because the processes that it spawns read it
     script.write_text(code)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     command = [sys.executable, str(script), *job.arguments(out)]
@@ -216,7 +216,7 @@ def _started(job: Job, out: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _end_session(session: int) -> list[int]:
-    """Processes of a session that do not end by themselves soon; they are ended here."""
+    """Return the processes of a session that do not end by themselves within `PATIENCE`, after ending them."""
     end = time.monotonic() + PATIENCE
     while (living := _living(session)) and time.monotonic() < end:
         time.sleep(0.05)
@@ -227,7 +227,7 @@ def _end_session(session: int) -> list[int]:
 
 
 def _living(session: int) -> list[int]:
-    """Processes of a session, by Linux's list of them, without those that are dead and not yet waited for."""
+    """Return the processes of a session from /proc, without zombies."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -256,10 +256,10 @@ def _difference(found: dict[str, bytes], wanted: dict[str, bytes]) -> str:
 
 
 def harass(name: str, *, kills: int, seed: int | None, patch: str = "") -> Outcome:
-    """All of it for one command, in a folder that is removed at the end; without a seed, kills come at renames.
+    """Test one command in a folder that is removed at the end; without a seed, kills are at renames.
 
     Args:
-        patch: Python that comes before each command that is started again, such as `FORGETS`.
+        patch: Python run before each restarted command, such as `FORGETS`.
     """
     from kill_jobs import job_of
 

@@ -31,7 +31,7 @@ def relaxed(decoded: Decoded, formation: float | None, above: float) -> Candidat
 
 
 def salt(**changes: object) -> Prediction:
-    """Three candidates of NaCl; by energy they stand 1, 2, 3, by volume 2, 3, 1."""
+    """Return three candidates of NaCl, whose order is 1, 2, 3 by energy and 2, 3, 1 by volume."""
     decoded = (
         decoded_of(rock_salt(), energy_per_atom=-1.6, proposal=proposal(), n_found=7, descent_energies=DESCENT),
         decoded_of(caesium_chloride(3.4, (11, 17)), energy_per_atom=-1.9, descent_energies=DESCENT),
@@ -49,7 +49,7 @@ def salt(**changes: object) -> Prediction:
 
 
 def titanate() -> Prediction:
-    """One candidate that was not relaxed."""
+    """Return a prediction with one unrelaxed candidate."""
     decoded = decoded_of(perovskite(), proposal=proposal("random", "", float("nan")))
     spec = PredictionSpec(relaxation=None)
     composition = decoded.crystal.composition.reduced
@@ -57,13 +57,13 @@ def titanate() -> Prediction:
 
 
 def overlap_of(prediction: Prediction, n_same: int = 0) -> TrainingOverlap:
-    """Candidates that lie near the data, within it, and far from it."""
+    """Return overlaps of candidates near the training data, within it, and far from it."""
     distances = (0.5, 3.0, 12.0)[: len(prediction.candidates)]
     return TrainingOverlap(n_same, 1000, 1.0, 5.0, tuple(Overlap(f"id-{d}", "LiF", d) for d in distances))
 
 
 def fitted() -> Prediction:
-    """NaCl with a pattern of rock salt, which its candidates were fitted to."""
+    """Return NaCl with a pattern of rock salt to which its candidates were fitted."""
     pattern = measured_pattern(rock_salt(), read_radiation("CuKa"), Measurement(), np.random.default_rng(1))
     unstated = [replace(candidate, probability=None) for candidate in salt().candidates]
     return salt(candidates=tuple(rank_by_pattern(unstated, PatternFitter(pattern))))

@@ -74,7 +74,7 @@ def print_and_square(x: int) -> int:
 
 
 def start_a_sleeper(folder: str) -> int:
-    """Never answers; leaves the numbers of this process and of one that it started."""
+    """Never answer; store the IDs of this process and of a child process."""
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     Path(folder, f"{os.getpid()}-{sleeper.pid}").touch()
     time.sleep(300)

@@ -11,7 +11,7 @@ from lcoms.structure.crystal import Crystal
 
 
 def some_crystals() -> list[Crystal]:
-    """Rock salt and face-centred cubic, whose shells tie, and low-symmetry cells of 1 to 5 atoms."""
+    """Return rock salt and an fcc crystal, with equidistant neighbors, and low-symmetry cells of 1 to 5 atoms."""
     rng = np.random.default_rng(0)
     half = np.array([[0, 2.8, 2.8], [2.8, 0, 2.8], [2.8, 2.8, 0]])
     crystals = [
@@ -29,21 +29,21 @@ def as_batch(crystals: list[Crystal]) -> CrystalBatch:
 
 
 def random_rotation() -> Tensor:
-    """A proper rotation, to be multiplied from the right."""
+    """Return a proper rotation matrix, to be multiplied from the right."""
     q, r = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3)))
     q = q * torch.sign(torch.diagonal(r))
     return q * torch.linalg.det(q)
 
 
 def other_cell(crystals: list[Crystal]) -> list[Crystal]:
-    """Another basis of the same lattices."""
+    """Return the crystals in another basis of the same lattices."""
     change = np.array([[1, 1, 0], [0, 1, 0], [-1, 2, 1]])
     inverse = np.linalg.inv(change)
     return [Crystal(change @ c.lattice, c.frac_coords @ inverse, c.atomic_numbers) for c in crystals]
 
 
 def supercell(crystals: list[Crystal]) -> list[Crystal]:
-    """Cells doubled along a; the copies follow the originals."""
+    """Return the cells doubled along a; copies of atoms follow the originals."""
     cells = []
     for c in crystals:
         frac = np.concatenate([c.frac_coords, c.frac_coords + np.array([1, 0, 0])]) / [2, 1, 1]
@@ -52,7 +52,7 @@ def supercell(crystals: list[Crystal]) -> list[Crystal]:
 
 
 def shuffled(crystals: list[Crystal]) -> tuple[list[Crystal], list[np.ndarray]]:
-    """Atoms of each crystal in another order, and the order."""
+    """Return the crystals with their atoms in another order, and that order."""
     rng = np.random.default_rng(5)
     orders = [rng.permutation(c.n_atoms) for c in crystals]
     pairs = zip(crystals, orders, strict=True)

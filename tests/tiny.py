@@ -61,7 +61,7 @@ def perovskite(a: float = 3.905, numbers: tuple[int, int, int] = (38, 22, 8)) ->
 
 
 def breathing_perovskite(shift: float, a: float = 3.905, numbers: tuple[int, int, int] = (38, 22, 8)) -> Crystal:
-    """The anions pulled by a share `shift` of the cation's distance towards every other cation: Fm-3m, 10 atoms."""
+    """Return a perovskite with anions shifted towards every other cation by a fraction of the distance: Fm-3m, 10 atoms."""
     octahedron = 0.5 * a * (1 - shift) * np.vstack([np.eye(3), -np.eye(3)])
     cations, large = a * np.array([[0, 0, 0], [1, 1, 1.0]]), 0.5 * a * np.array([[1, 1, 1.0], [-1, -1, -1]])
     lattice = 2 * a * FACE_CENTRED
@@ -89,7 +89,7 @@ def _hexagonal(a: float, c: float) -> np.ndarray:
 
 
 def made_crystals() -> list[Crystal]:
-    """64 crystals of 24 compositions; neighbours 2 i and 2 i + 1 of the first 48 are polymorphs with equal cells."""
+    """Return 64 crystals of 24 compositions; 2 i and 2 i + 1 of the first 48 are polymorphs with equal cells."""
     pairs = [(12, 8), (20, 16), (30, 34), (11, 17), (48, 52), (3, 9), (49, 7), (38, 8)]
     triples = [(20, 9), (12, 17), (58, 8), (40, 16), (22, 8), (48, 53), (56, 9), (82, 17)]
     crystals = []
@@ -110,7 +110,7 @@ def made_crystals() -> list[Crystal]:
 
 
 def to_arrays(crystals: list[Crystal], energies: list[float] | None = None) -> CrystalArrays:
-    """As a store gives them."""
+    """Return crystals as arrays, as a store does."""
     return CrystalArrays(
         np.cumsum([0] + [c.n_atoms for c in crystals]),
         np.concatenate([c.atomic_numbers for c in crystals]).astype(np.uint8),
@@ -121,7 +121,7 @@ def to_arrays(crystals: list[Crystal], energies: list[float] | None = None) -> C
 
 
 def prototypes() -> dict[str, Crystal]:
-    """One crystal of each structure type of `ENERGIES`."""
+    """Return one crystal of each structure type in `ENERGIES`."""
     return {
         "rock salt": rock_salt(),
         "caesium chloride": caesium_chloride(),
@@ -132,7 +132,7 @@ def prototypes() -> dict[str, Crystal]:
 
 
 def shaken(crystal: Crystal, size: float, seed: int = 0) -> Crystal:
-    """Atoms moved by normal noise of so many angstrom, the cell strained by about a tenth of it."""
+    """Return the crystal with atoms displaced by normal noise (angstrom) and the cell strained by a tenth of it."""
     rng = np.random.default_rng(seed)
     lattice = crystal.lattice @ (np.eye(3) + rng.normal(size=(3, 3)) * 0.1 * size)
     moves = rng.normal(size=crystal.frac_coords.shape) * size
@@ -140,7 +140,7 @@ def shaken(crystal: Crystal, size: float, seed: int = 0) -> Crystal:
 
 
 def tiny_cdvae(config: FastConfig = TINY, seed: int = 2) -> FastCDVAE:
-    """Not trained, but without the zeros that a fresh network starts from."""
+    """Return an untrained CD-VAE without the zero weights of a fresh network."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = FastCDVAE(config)
@@ -153,7 +153,7 @@ def tiny_cdvae(config: FastConfig = TINY, seed: int = 2) -> FastCDVAE:
 
 
 def write_weights(folder: Path) -> Path:
-    """A folder as `lcoms train` leaves it: a tiny CD-VAE, a tiny surrogate, and the prototypes as library."""
+    """Write a folder like `lcoms train`: a tiny CD-VAE, a tiny surrogate, and the prototypes as library."""
     crystals = list(prototypes().values())
     model = tiny_cdvae()
     with torch.no_grad():
@@ -191,7 +191,7 @@ def make_store(
     splits: list[str],
     sources: list[str] | None = None,
 ) -> Store:
-    """A store of these crystals, named id-0, id-1, ..."""
+    """Write a store of these crystals, with IDs id-0, id-1, ..."""
     columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
     for number, crystal in enumerate(crystals):
         values = {
@@ -215,7 +215,7 @@ def make_store(
 
 
 class KnownDecoder(FastCDVAE):
-    """Encodes like the tiny model and decodes to the crystals it is given, one a row, whatever the latents."""
+    """Model that encodes like the tiny one and decodes any latents to given crystals, one per row."""
 
     def __init__(self, answers: Sequence[Crystal | None]) -> None:
         super().__init__(TINY)
@@ -232,13 +232,13 @@ class KnownDecoder(FastCDVAE):
 
 
 def proposal_of(source: str = "prior", formula: str = "", distance: float = float("nan"), **known: object) -> Proposal:
-    """A proposal with made-up figures."""
+    """Return a proposal with arbitrary numbers."""
     figures = {"n_formula_units": 1, "latent": torch.zeros(TINY.latent_dim)} | known
     return Proposal(source, formula, distance, **figures)  # type: ignore[arg-type]
 
 
 def decoded_of(crystal: Crystal, **changes: object) -> Decoded:
-    """A decoded crystal with made-up figures."""
+    """Return a decoded crystal with arbitrary numbers."""
     figures = {
         "energy_per_atom": -1.0, "latent_energy": -1.2, "descent_energies": (-0.9, -1.2), "latent_distance": 0.3,
         "score": -0.98, "space_group": space_group_number(crystal), "symprec": 0.1,
@@ -248,12 +248,12 @@ def decoded_of(crystal: Crystal, **changes: object) -> Decoded:
 
 
 def candidate_of(crystal: Crystal, **changes: object) -> Candidate:
-    """A candidate that was not relaxed, with made-up figures."""
+    """Return an unrelaxed candidate with arbitrary numbers."""
     return Candidate.of_decoded(decoded_of(crystal, **changes))
 
 
 def relaxed_of(decoded: Decoded, energy: float, **changes: object) -> Relaxed:
-    """A relaxation that left a crystal where it was; its energy in eV/atom."""
+    """Return a relaxation that did not change the crystal, with its energy in eV/atom."""
     figures = {
         "status": "converged", "formation_energy": None, "further_energies": (), "energies": (), "n_steps": 5,
     }  # fmt: skip
@@ -264,6 +264,6 @@ def relaxed_of(decoded: Decoded, energy: float, **changes: object) -> Relaxed:
 
 
 def decoded_set(*crystals: Decoded, random_symmetric: tuple[Decoded, ...] = ()) -> DecodedSet:
-    """Decoded crystals of one composition, beside nine proposals of which some came to nothing."""
+    """Return decoded crystals of one composition from nine proposals, several of which failed."""
     composition = crystals[0].crystal.composition if crystals else Composition.from_formula("NaCl")
     return DecodedSet(composition.reduced, crystals, random_symmetric, 9, 1, 2, 3)

@@ -19,7 +19,7 @@ CURSED = 36  # krypton: the element that makes them fail
 
 
 class Springs(EnergyOracle):
-    """Atoms that push each other away in a cell that wants a volume; starts quickly, for it needs no torch."""
+    """Repulsive atoms in a cell with a preferred volume; starts quickly, because it does not need torch."""
 
     name = "toy_oracles:Springs"
     batch_size = 4
@@ -32,7 +32,7 @@ class Springs(EnergyOracle):
 
 
 def _springs(crystal: Crystal) -> Evaluation:
-    """5 exp(-(r / 1.8)^2) for each pair, and 0.05 (v - 15)^2 for each atom, v being the volume per atom."""
+    """Return 5 exp(-(r / 1.8)^2) per pair plus 0.05 (v - 15)^2 per atom, with the volume per atom v."""
     images = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3) @ crystal.lattice
     vectors = (crystal.cart_coords[None] - crystal.cart_coords[:, None])[:, :, None] + images
     squares = (vectors**2).sum(axis=-1)
@@ -45,7 +45,7 @@ def _springs(crystal: Crystal) -> Evaluation:
 
 
 class Raises(Springs):
-    """Raises for a whole batch with krypton in it."""
+    """Raises for any batch that contains krypton."""
 
     name = "toy_oracles:Raises"
 
@@ -73,7 +73,7 @@ class Deadly(Raises):
 
 
 class KilledByZinc(Springs):
-    """Is killed when it is asked whether it can handle zinc."""
+    """Is killed when checking zinc."""
 
     name = "toy_oracles:KilledByZinc"
 
@@ -91,7 +91,7 @@ class Leaves(Raises):
 
 
 class Slow(Raises):
-    """Takes its time and prints what it likes."""
+    """Is slow and prints."""
 
     name = "toy_oracles:Slow"
 
@@ -113,7 +113,7 @@ class GivesNan(Springs):
 
 
 class Expands(Springs):
-    """Energy falls without end as the cell grows."""
+    """Energy decreases without bound as the cell grows."""
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         return [
@@ -122,14 +122,14 @@ class Expands(Springs):
 
 
 class Lies(Springs):
-    """Forces with the wrong sign."""
+    """Forces have the wrong sign."""
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         return [replace(answer, forces=-answer.forces, stress=-answer.stress) for answer in map(_springs, crystals)]
 
 
 class NoZinc(Springs):
-    """Does not know one of the elements."""
+    """Does not support zinc."""
 
     name = "toy_oracles:NoZinc"
 
