@@ -205,7 +205,7 @@ def test_the_front_page_names_what_it_has() -> None:
 
 
 def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
-    """What the front page offers, with the methods and properties of its classes."""
+    """Return the public names of the package, with the methods and properties of its classes."""
     for name in lcoms.__all__:
         found = getattr(lcoms, name)
         if inspect.isfunction(found):

@@ -29,7 +29,7 @@ SECONDS = 180.0
 
 @pytest.fixture
 def go_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Predictions give a known answer as soon as this is set."""
+    """Event that releases predictions with a known answer."""
     event = threading.Event()
 
     def known(*_: object, progress, **__: object):
@@ -56,7 +56,7 @@ def address(tiny_weights: Path) -> Iterator[str]:
 
 
 def shows_one_candidate(page: Page) -> None:
-    """Waits for the report, and for its script: without it all candidates are seen, as in print."""
+    """Wait for the report and its script, without which all candidates are visible, as in print."""
     from playwright.sync_api import expect
 
     page.locator("article:visible h2").first.wait_for()

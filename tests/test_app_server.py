@@ -36,14 +36,14 @@ def client(tiny_weights: Path):
 
 
 def plain(text: str) -> str:
-    """Without tags, entities undone."""
+    """Return the text without tags and entities."""
     from html import unescape
 
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", text)).split())
 
 
 def wait(client, address: str) -> dict:
-    """Progress of a run once it has ended."""
+    """Return the progress of a run after its end."""
     for _ in range(int(SECONDS * 20)):
         told = client.get(f"{address}/progress").get_json()
         if told["ended"]:

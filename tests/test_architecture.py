@@ -21,13 +21,13 @@ def n_lines(module: Path) -> int:
 
 
 def layers() -> list[list[str]]:
-    """Subpackages of the contract, the highest layer first; those of one layer together."""
+    """Return the subpackages of the contract by layer, highest first."""
     (contract,) = (c for c in SETTINGS["tool"]["importlinter"]["contracts"] if c["name"].startswith("Layers"))
     return [re.findall(r"\w+", layer) for layer in contract["layers"]]
 
 
 def documented_layers() -> list[list[str]]:
-    """The same from the table in CONTRIBUTING."""
+    """Return the layers in the table of CONTRIBUTING."""
     rows = re.findall(r"^\| \d+ \| (.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
     return [re.findall(r"`(\w+)`", row) for row in rows]
 
@@ -54,7 +54,7 @@ def test_modules_are_short() -> None:
 
 
 def test_few_modules_know_the_option_of_the_further_energy_models() -> None:
-    """The Python API, the specification, the command line and the results; all others are handed `EnergyModels`."""
+    """They are the Python API, the specification, the command line and the results; all others get `EnergyModels`."""
     assert {str(m.relative_to(PACKAGE)) for m in MODULES if "committee" in m.read_text().lower()} == {
         "api.py", "cli/options.py", "prediction/model_options.py", "prediction/output.py"
     }  # fmt: skip
@@ -62,7 +62,7 @@ def test_few_modules_know_the_option_of_the_further_energy_models() -> None:
 
 @pytest.mark.parametrize("package", sorted({m.relative_to(PACKAGE).parts[0] for m in MODULES}))
 def test_functions_fit_a_screen(package: str) -> None:
-    """Options of a command and the text about a function are not counted: only what it does."""
+    """Only the body counts, not the options of a command or the docstring."""
     long = {}
     for module in (m for m in MODULES if m.relative_to(PACKAGE).parts[0] == package):
         for node in ast.walk(ast.parse(module.read_text())):

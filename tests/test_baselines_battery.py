@@ -46,7 +46,7 @@ def test_every_searcher_passes(name: str) -> None:
 
 
 class Bad(Searcher):
-    """Random cells with one fault."""
+    """Searcher of random cells with one fault."""
 
     name = "bad"
     batch_size = 4
@@ -87,7 +87,7 @@ def test_faults_are_found(fault: str, failed: set[str]) -> None:
 
 
 class Clocked(Bad):
-    """Proposals that depend on what happened before it was made."""
+    """Searcher whose proposals depend on events before its creation."""
 
     def propose(self, number: int) -> Trial:
         return Trial(number, self._inner.propose(next(self.calls)).crystal)

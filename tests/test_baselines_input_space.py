@@ -57,7 +57,7 @@ def test_crystals_without_meaning_stay_where_they_are() -> None:
 
 
 def test_descent_stops_before_a_step_that_loses_the_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that swells every cell by a third each step leaves atoms without neighbours."""
+    """A model that expands every cell by a third per step leaves atoms without neighbors."""
     steps = module.descent_step
 
     def swelling(model, batch, **options):  # type: ignore[no-untyped-def]

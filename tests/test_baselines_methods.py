@@ -57,7 +57,7 @@ def test_unknown_names_and_wrong_numbers() -> None:
 
 
 def test_a_swarm_moves_by_its_equation() -> None:
-    """Two particles without inertia: the better one stays, the other goes towards it, never beyond."""
+    """Of two particles without inertia, the better one stays, and the other moves towards it, never beyond."""
     space = SymmetricSpace(SALT, SPACE)
     swarm = SwarmSearcher(space, SwarmConfig(size=2, inertia=0.0, own=0.5, common=0.5), seed=1)
     first, second = swarm.ask(5)
@@ -89,7 +89,7 @@ def test_places_stay_in_the_space() -> None:
 
 
 def test_an_estimator_goes_where_energies_are_low() -> None:
-    """Told that long cells are good, it proposes longer cells than at random; failed energies teach it too."""
+    """If long cells have low energies, it proposes longer cells than at random; failures are used as well."""
     pytest.importorskip("optuna")
     axis = SymmetricSpace(SALT, SPACE).names.index("a")
     lengths = {}

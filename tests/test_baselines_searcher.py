@@ -29,7 +29,7 @@ SPACE = SpaceConfig(lengths=(3.0, 7.0), angles=(60.0, 120.0))
 
 
 class Listed(Searcher):
-    """Rock salts of given lattice constants; None is infeasible."""
+    """Searcher of rock salts with given lattice constants; None is infeasible."""
 
     name = "listed"
 
@@ -190,7 +190,7 @@ def test_a_swarm_can_be_led_by_gpaw() -> None:
 
 
 def test_packing_needs_no_feasible_start() -> None:
-    """A swarm without a feasible particle goes on at random until it has one."""
+    """A swarm without a feasible particle searches at random until it has one."""
     searcher = make_searcher("pso", Composition.from_formula("Cu"), seed=0, swarm=SwarmConfig(size=2))
     result = run_search(searcher, packing_energy, budget=2)
     assert result.n_evaluations == 2

@@ -110,7 +110,7 @@ def test_unusable_spaces_are_refused() -> None:
 
 
 def brute_force(number: int, composition: Composition) -> set[tuple[tuple[str, int], ...]]:
-    """Ways in the conventional cell by trying all numbers of orbits."""
+    """Return the choices of positions in the conventional cell by trying all numbers of orbits."""
     positions = list(wyckoff_positions(number).values())
     ranges = [range(2 if p.n_free == 0 else n // p.multiplicity + 1) for p in positions for n in composition.counts]
     found = set()

@@ -40,7 +40,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def outcome(name: str, rank: int | None, **more: Any) -> dict[str, Any]:
-    """As `lcoms evaluate --out` writes it."""
+    """Return an outcome as `lcoms evaluate --out` writes it."""
     ranks = {"loose": rank, "filtered": None, "strict": rank, "both": rank}
     fields = {
         "name": name, "formula": name, "seed": 0, "seconds": 2.0, "n_atoms": 2, "space_group": 225,
@@ -159,7 +159,7 @@ def test_keep_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def numbers_changed(text: str) -> str:
-    """The page with the first digit of the first row of its first table changed by hand."""
+    """Return the page with the first digit of the first row of its first table changed."""
     rows = re.search(r"<!-- table: \S+ -->\n\n.*\n.*\n.*?(\d)", text)
     assert rows is not None
     return text[: rows.start(1)] + str((int(rows[1]) + 1) % 10) + text[rows.end(1) :]

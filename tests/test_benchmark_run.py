@@ -196,7 +196,7 @@ def test_no_start_and_unknown_elements_are_rows_too(tiny_weights: Path, tmp_path
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Small untrained models of every kind."""
+    """Files of small untrained models of every kind."""
     folder = tmp_path_factory.mktemp("models")
     weights, sl = write_weights(folder / "weights"), write_weights(folder / "sl")
     other = load_surrogate(sl / SURROGATE_FILE)[0]

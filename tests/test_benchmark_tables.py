@@ -31,7 +31,7 @@ BEGAN = judged(-1.0)
 
 
 def some_rows() -> list[Row]:
-    """Two compounds and two seeds; the baseline finds nothing and fails once."""
+    """Return rows of two compounds and two seeds; the baseline finds nothing and fails once."""
     rows = []
     for seed in (0, 1):
         for name in ("LiF", "Si"):

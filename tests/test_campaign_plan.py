@@ -19,7 +19,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def page_faults(prepare: str) -> int:
-    """Of 200 arrays of a megabyte, one after another, with what Dask sets for its workers."""
+    """Return the page faults of 200 successive arrays of 1 MB with the environment that Dask sets for its workers."""
     answer = subprocess.run(
         [sys.executable, "-c", FAULTS.format(prepare=prepare)],
         env=os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"},

@@ -30,7 +30,7 @@ def undisturbed(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 class StopError(Exception):
-    """In place of a kill."""
+    """Stands for a kill."""
 
 
 def test_a_stopped_campaign_goes_on_where_it_ended(plan: Plan, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_failing_formula_is_a_row_and_tried_again_only_if_asked(plan: Plan, tm
 def test_two_campaigns_in_one_folder_do_each_other_no_harm(
     plan: Plan, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """The second begins in the middle of the first, and takes all that is left before the first goes on."""
+    """The second starts during the first and predicts everything that remains before the first continues."""
     others: list[Finished] = []
 
     def tell(_: Finished) -> None:
@@ -96,7 +96,7 @@ def test_two_campaigns_in_one_folder_do_each_other_no_harm(
 
 
 class Mortal(InlineWorkers):
-    """Every process that predicts ZnO is killed."""
+    """Workers of which every process that predicts ZnO is killed."""
 
     def submit(self, formula: str) -> Future[Answer]:
         if formula != "ZnO":

@@ -25,7 +25,7 @@ from lcoms.core.errors import ConfigError
 def test_a_local_worker_that_is_killed_is_replaced_and_its_formula_tried_again_once(
     tiny_weights: Path, tmp_path: Path
 ) -> None:
-    """Zinc kills whatever predicts it; sodium chloride is predicted by the process that comes after."""
+    """Zinc kills the process that predicts it; sodium chloride is predicted by the next process."""
     plan = plan_for(tiny_weights, oracle="toy_oracles:KilledByZinc")
     with CampaignFolder(tmp_path, plan.identity()) as folder, LocalWorkers(plan, processes=1) as workers:
         run_campaign(["ZnO", "NaCl"], workers, folder)
@@ -46,7 +46,7 @@ def test_no_processes_are_no_workers(tiny_weights: Path) -> None:
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """A scheduler with two worker processes that are replaced when they are killed."""
+    """Scheduler with two worker processes that are replaced when killed."""
     dask = pytest.importorskip("dask")
     distributed = pytest.importorskip("distributed")
     settings = {"distributed.scheduler.allowed-failures": 20, "distributed.worker.daemon": True}
@@ -59,7 +59,7 @@ def cluster() -> Iterator[Any]:
 
 
 def killed_while(cluster: Any, kills: int, weights: Path, out: Path, seed: int) -> dict[str, bytes]:
-    """What a campaign leaves behind whose workers are killed one after another, after random times."""
+    """Return the files of a campaign whose workers are killed one after another at random times."""
     rng = np.random.default_rng(seed)
     plan, done = plan_for(weights), 0
     with CampaignFolder(out, plan.identity()) as folder, DaskWorkers(plan, cluster.scheduler_address) as workers:

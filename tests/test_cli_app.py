@@ -61,7 +61,7 @@ def test_a_real_server_answers_at_loopback_only(
 def served(
     tiny_weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., tuple[str, str]]]:
-    """Start the command in a thread; its address, as it is printed, and all that it printed."""
+    """Start the command in a thread; return the printed address and the whole output."""
     import waitress
 
     made: list = []

@@ -16,7 +16,7 @@ QUICK = ("--starts", "3", "--steps", "1", "-n", "2", "--seed", "5")
 
 @pytest.fixture
 def campaign(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Run the command in this process: exit code, output, lines of complaint."""
+    """Run the command in this process; return exit code, output and error lines."""
     monkeypatch.setattr("lcoms.cli.campaign._workers", lambda plan, *_: InlineWorkers(plan))
     file = tmp_path / "formulas.txt"
 

@@ -23,7 +23,7 @@ from lcoms.data.store import Store
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Three good crystals, two of them polymorphs, and one without volume."""
+    """Table of three good crystals, two of them polymorphs, and one without volume."""
     face_centred, simple = 2.8 * (1 - np.eye(3)), 3.4 * np.eye(3)
     salts = {
         "material_id": ["rock salt", "CsCl type", "other", "flat"],

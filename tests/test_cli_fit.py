@@ -38,7 +38,7 @@ def candidate(energy: float, probability: float, *, right: bool) -> dict[str, An
 
 
 def outcomes(n: int, *, missing: float = 0.15) -> list[dict[str, Any]]:
-    """The right crystal lies a little higher than another, but has nearly all of the prototype probability."""
+    """Return outcomes in which the right crystal is slightly higher in energy, but has most prototype probability."""
     random = np.random.default_rng(0)
     rows = []
     for number in range(n):

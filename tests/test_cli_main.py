@@ -32,7 +32,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def add_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Make a function or a Typer app the sub-command `try`."""
+    """Add a function or a Typer app as the subcommand `try`."""
 
     def add(target: Any) -> None:
         monkeypatch.setitem(COMMANDS, "try", LazyCommand(main_module.__name__, "target", "For a test."))
@@ -258,7 +258,7 @@ def test_what_would_end_badly_after_the_work_is_told_before(
 
 
 def test_brackets_in_names_are_shown_as_they_are(tiny_weights: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    """Rich would read them as its markup: [/b] closes what was never opened, [red] vanishes."""
+    """Rich would interpret them as markup: [/b] closes a tag that was never opened, [red] disappears."""
     monkeypatch.chdir(tmp_path)
     for name in ("[/b]", "[red]", "a[bold]b"):
         folder = Path(name)

@@ -28,7 +28,7 @@ UNRELAXED = ("--no-relax",)
 
 @pytest.fixture
 def predict(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Run the command with tiny weights into a folder of its own: exit code, output, lines of complaint."""
+    """Run the command with tiny weights into a new folder; return exit code, output and error lines."""
 
     def call(*arguments: str, out: Path | None = None, weights: Path | None = None) -> tuple[int, str, list[str]]:
         folders = ["--weights", str(weights or tiny_weights), "--out", str(out or tmp_path / "results")]
@@ -235,7 +235,7 @@ def test_formulas_without_any_crystal_are_named(
 
 
 def test_the_command_itself(tiny_weights: Path, tmp_path: Path) -> None:
-    """Without the checks of types that tests switch on, as a user runs it."""
+    """Run without the type checks of the tests, as by a user."""
     command = [sys.executable, "-m", "lcoms", "predict", "NaCl", "Nacl", *QUICK, "--threads", "1"]
     command += ["--weights", str(tiny_weights), "--out", str(tmp_path / "r")]
     result = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)

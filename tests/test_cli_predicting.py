@@ -21,7 +21,7 @@ FORMULAS = ("NaCl", "ZnO", "SrTiO3", "SrO")
 def test_no_more_than_the_last_prediction_is_kept(
     option: str, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory then does not grow with the number of formulas."""
+    """Memory therefore does not grow with the number of formulas."""
     made: list[weakref.ref[Any]] = []
     kept: list[int] = []
     predict = Predictor.predict

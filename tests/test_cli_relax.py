@@ -20,7 +20,7 @@ from lcoms.structure.symmetry import space_group_number
 
 @pytest.fixture
 def relax(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Run the command into a folder of its own: exit code, output, lines of complaint."""
+    """Run the command into a new folder; return exit code, output and error lines."""
 
     def call(*arguments: object, out: str = "out") -> tuple[int, str, list[str]]:
         options = ["--oracle", "analytic", "--processes", "1", "--out", str(tmp_path / out)]
@@ -33,7 +33,7 @@ def relax(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """A CIF, a POSCAR and an extxyz of two."""
+    """A CIF, a POSCAR and an extxyz file with two crystals."""
     salt, blende = shaken(rock_salt(5.0), 0.05), shaken(zinc_blende(5.0), 0.05)
     (tmp_path / "salt.cif").write_text(to_cif(salt))
     (tmp_path / "POSCAR").write_text(to_poscar(blende))
@@ -146,7 +146,7 @@ def test_nothing_is_computed_for_what_makes_no_sense(relax, files: list[Path], t
 
 
 def test_the_command_itself(files: list[Path], tmp_path: Path) -> None:
-    """On two processes, without the checks of types that tests switch on."""
+    """Run on two processes, without the type checks of the tests."""
     command = [sys.executable, "-m", "lcoms", "relax", *map(str, files), "--oracle", "analytic", "--processes", "2"]
     result = subprocess.run([*command, "--out", str(tmp_path / "r")], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")

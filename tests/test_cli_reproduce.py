@@ -41,7 +41,7 @@ SURROGATE = ["hidden=16", "epochs=2", "precision=float32"]
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves a folder and says nothing."""
+    """Server of a folder without log messages."""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -49,7 +49,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    """Where the folder of the test is served."""
+    """Address of the served folder of the test."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"

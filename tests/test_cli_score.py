@@ -14,7 +14,7 @@ from lcoms.structure.io import to_ase, to_cif
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[str, str]:
-    """Predictions of NaCl (second is right), ZnS (torn, then right) and LiF, which nobody asked; ZnO has none."""
+    """Predictions of NaCl (second is right), ZnS (broken, then right) and LiF (not requested); ZnO has none."""
     from ase.io import write
 
     out = tmp_path / "out"

@@ -44,7 +44,7 @@ TYPED = {
 
 
 def search_options(**typed: Any) -> SearchOptions:
-    """As the command line makes them."""
+    """Return the options as the command line makes them."""
     made: list[SearchOptions] = []
 
     @with_groups

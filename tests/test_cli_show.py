@@ -89,7 +89,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_folders_within_a_folder_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As `lcoms predict` leaves them."""
+    """`lcoms predict` writes such folders."""
     for name in ("NaCl", "MgO"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "rank-01.cif").write_text(to_cif(rock_salt()))

@@ -105,7 +105,7 @@ def read(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(params=[True, False], ids=["names exchanged", "two steps"])
 def exchange(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """With names that are exchanged in one step, and as where the system cannot."""
+    """Run with an atomic exchange of names, and without it, as on systems that lack it."""
     if not request.param:
         monkeypatch.setattr(disk, "_exchange", lambda *_: False)
     return bool(request.param)

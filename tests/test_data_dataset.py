@@ -14,7 +14,7 @@ from lcoms.structure.crystal import Crystal
 
 
 def arrays(sizes: list[int]) -> CrystalArrays:
-    """Crystals whose formation energy is their number."""
+    """Return crystals whose formation energy is their index."""
     n_atoms = sum(sizes)
     rng = np.random.default_rng(0)
     return CrystalArrays(
@@ -27,7 +27,7 @@ def arrays(sizes: list[int]) -> CrystalArrays:
 
 
 def plan(steps: TrainingSteps, numbers: range) -> list[list[list[int]]]:
-    """Which crystals are in each batch of each step."""
+    """Return the crystals in each batch of each step."""
     return [[batch.formation_energy.int().tolist() for batch in steps[number]] for number in numbers]
 
 

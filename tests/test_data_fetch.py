@@ -24,7 +24,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; `cuts` are numbers of bytes after which the next answers break off."""
+    """Server of `files`; `cuts` are the numbers of bytes after which the next responses are cut off."""
 
     daemon_threads = True
 
@@ -44,7 +44,7 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}{path}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no matter."""
+        """Ignore clients that disconnect."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -173,7 +173,7 @@ def test_server_without_ranges_or_validators(server: Server, tmp_path: Path, ran
 def test_a_part_of_another_file_or_from_elsewhere_is_not_spliced(
     server: Server, tmp_path: Path, published: bool
 ) -> None:
-    """Bytes that a server sends in answer to a range, though its file is another by now or they begin elsewhere."""
+    """A server may answer a range request although its file has changed, or with bytes from another position."""
     server.careless = True
     for change in ("file", "range"):
         server.cuts, server.files["/data.bin"], server.shift = [100_000], CONTENT, 0

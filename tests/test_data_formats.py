@@ -56,7 +56,7 @@ def records(path: Path) -> list[Record]:
 
 
 def assert_same(crystal: Crystal, expected: Crystal, tolerance: float = 1e-6) -> None:
-    """The same atoms at the same places of the same cell, up to a rotation."""
+    """Check that two crystals have the same atoms, sites and cell, up to a rotation."""
     assert crystal.atomic_numbers.tolist() == expected.atomic_numbers.tolist()
     np.testing.assert_allclose(crystal.lattice @ crystal.lattice.T, expected.lattice @ expected.lattice.T, atol=1e-4)
     shift = crystal.frac_coords - expected.frac_coords

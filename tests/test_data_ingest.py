@@ -43,7 +43,7 @@ def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def many(path: Path, n_rows: int = 1500) -> Path:
-    """Salts of many elements and sizes; each seventh has its atoms on top of each other."""
+    """Return salts of many elements and sizes; in every seventh the atoms coincide."""
     rng = np.random.default_rng(0)
     rows = []
     for number in range(n_rows):
@@ -357,7 +357,7 @@ def test_checking_does_not_load_torch() -> None:
 
 
 def test_a_source_with_other_content_of_the_same_size_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
-    """Changes in the middle of a large file, and a CIF whose element was edited to another of as many letters."""
+    """A change in the middle of a large file, and a CIF in which one element replaces another of equal length."""
     table = tmp_path / "table.csv"
     row = 'm-{i},"{cell}","Na @ 0 0 0, Cl @ 0.5 0.5 0.5",{filler}\n'
     lines = [row.format(i=i, cell="[4, 0, 0], [0, 4, 0], [0, 0, 4]", filler="x" * 60_000) for i in range(50)]

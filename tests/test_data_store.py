@@ -127,7 +127,7 @@ def test_cut_short_shard(store: Store) -> None:
 
 
 def test_offsets_that_point_elsewhere_are_refused(store: Store) -> None:
-    """Arrow itself would read what does not belong to the file, which ends the process."""
+    """Arrow itself would read beyond the file and crash the process."""
     path = store.path / shard_name(0)
     content = path.read_bytes()
     offsets = np.array([0, 6, 12, 18], np.int32).tobytes()  # of the texts id-0-0, id-0-1, id-0-2

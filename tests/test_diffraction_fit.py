@@ -48,7 +48,7 @@ def simulated(crystal: Crystal, radiation: str = "CuKa", **how: float) -> Powder
 
 
 def strained(crystal: Crystal, *amounts: float) -> Crystal:
-    """By so much along a, b and c, as the symmetry allows."""
+    """Return the crystal strained along a, b and c, as its symmetry allows."""
     cell = primitive_standard(crystal)
     strains = allowed_strains(cell.crystal.lattice, cell.rotations)
     strain = np.einsum("m,mij->ij", np.einsum("mij,ij->m", strains, np.diag(amounts)), strains)

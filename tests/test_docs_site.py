@@ -94,7 +94,7 @@ SMALL = {"predict": "--effort fast --n-relax 3", "campaign": "--effort fast --n-
 
 
 def run_tutorial(name: str, folder: Path) -> str:
-    """What the blocks of one tutorial print, one after another; predictions are made at a small size."""
+    """Return the output of the blocks of one tutorial; predictions are made small."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
     printed = ""

@@ -37,7 +37,7 @@ def hits(rows: list[EnergyRow], *, relative: bool, kind: str = "formation") -> d
 
 
 def test_higher_energies_fail_and_lower_ones_succeed() -> None:
-    """By the formula as printed, (E* - E) / |E*| <= 0.2, the first of these would succeed."""
+    """With the printed formula, (E* - E) / |E*| <= 0.2, the first of these would succeed."""
     assert excess(-1.0, -2.0, relative=True) == 0.5
     assert excess(-2.5, -2.0, relative=True) == -0.25
     assert excess(0.5, 0.4, relative=True) == pytest.approx(0.25)
@@ -101,7 +101,7 @@ def test_a_file_without_free_atoms_is_one_sentence(tmp_path: Path, text: str) ->
 
 
 class Volumes(EnergyOracle):
-    """Energy is the volume; silicon fails."""
+    """Oracle whose energy is the volume, and which fails for silicon."""
 
     name = "volumes"
     batch_size = 2

@@ -58,7 +58,7 @@ def predictor(tiny_weights: Path) -> Predictor:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Predictions that are known: zinc blende, then a loose rock salt, rock salt and caesium chloride."""
+    """Replace predictions by known ones: zinc blende, a distorted rock salt, rock salt and caesium chloride."""
     made: list[tuple[str, int]] = []
 
     def predict(self: Predictor, composition: Composition) -> Prediction:
@@ -159,7 +159,7 @@ def test_relaxed_outcomes_and_processes(tiny_weights: Path) -> None:
 
 
 class Remembering(CDVAE):
-    """Decodes to the crystals it has encoded, spoiling some."""
+    """Model that decodes to the crystals it has encoded, several of them damaged."""
 
     latent_dim = 1
     within_groups = None

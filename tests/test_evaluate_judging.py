@@ -51,7 +51,7 @@ def test_only_the_first_k_are_compared_and_an_invalid_one_is_marked() -> None:
 
 
 def test_metre_lets_every_structure_choose_among_as_many_answers() -> None:
-    """Two structures: the third answer is not asked, though it would match the second best."""
+    """With two structures, the third answer is not used, although it matches the second best."""
     sulphides = [zinc_blende(), wurtzite(3.82, 6.26, 0.375, (30, 16))]
     far = Crystal(np.diag([2.0, 2.5, 9.0]), np.array([[0, 0, 0], [0.5, 0.5, 0.1]]), np.array([30, 16]))
     rows = judge_case(case_of(sulphides, [zinc_blende(), far, sulphides[1]]), k=20, timeout=600.0)

@@ -31,7 +31,7 @@ N_SEEDS = 2
 
 
 class Broken(BaseException):
-    """As Ctrl-C: no prediction that fails, but the end of all."""
+    """Stands for Ctrl-C, which ends the run instead of failing one prediction."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def measured(path: Path, bundle: WeightBundle, *, stop_after: int | None = None, **changed: Any) -> list[Outcome]:
-    """The outcomes of one run with its file; broken off after so many."""
+    """Return the outcomes of one run with its file, interrupted after a number of them."""
     references = changed.get("references", REFERENCES)
     weights = replace(bundle, digest=changed.get("digest", bundle.digest))
     predictor = Predictor(weights, SPEC.with_options(changed.get("options", {})))

@@ -20,7 +20,7 @@ SALT = Pair(rock_salt(), caesium_chloride(4.1, (11, 17)))
 
 
 class Straight(FastCDVAE):
-    """Decodes to the first crystal in the first half of the way, to nothing in the middle, then to the second."""
+    """Model that decodes the first half of a path to the first crystal, the middle to none, the rest to the second."""
 
     def __init__(self) -> None:
         super().__init__(tiny_cdvae().config)

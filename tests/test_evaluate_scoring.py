@@ -77,7 +77,7 @@ def test_the_energy_of_another_composition_does_not_count() -> None:
 
 
 class Fixed(EnergyOracle):
-    """-1 eV an atom, and no energy for sulphides."""
+    """Oracle with -1 eV/atom for all crystals, and no energy for sulfides."""
 
     name = "fixed"
     batch_size = 3

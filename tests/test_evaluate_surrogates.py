@@ -14,7 +14,7 @@ from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 
 
 class Knows(ConservativeSurrogate):
-    """Predicts the first latent plus one."""
+    """Surrogate that predicts the first latent component plus one."""
 
     def __init__(self) -> None:
         super().__init__(2, SurrogateConfig(hidden=2))

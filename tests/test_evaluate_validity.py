@@ -20,7 +20,7 @@ from lcoms.structure.crystal import Composition, Crystal
      ("HeCl", False), ("Fe3O4", False), ("H3S", False), ("TaB", False)],
 )  # fmt: skip
 def test_chemistry(formula: str, plausible: bool) -> None:
-    """An element, an alloy, neutral salts; not what no set of single oxidation states makes neutral.
+    """Elements, alloys and neutral salts pass, but nothing that no set of single oxidation states makes neutral.
 
     H3S would be neutral with the less electronegative hydrogen as anion; SMACT's later table would let TaB pass.
     """

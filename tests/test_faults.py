@@ -35,7 +35,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run a command: exit code and complaints, of which there is one where the code is 2, and none where it is 0."""
+    """Run a command; return exit code and error lines, one for code 2 and none for 0."""
 
     def call(arguments: list[str]) -> tuple[int, list[str]]:
         load_weights.cache_clear()
@@ -48,7 +48,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 
 
 def lasting(folder: Path) -> dict[str, bytes]:
-    """What equal runs have in common: of weights the numbers, of rankings and evaluations all but their seconds."""
+    """Return the content that equal runs share: the numbers of weights, and rankings and evaluations without times."""
     found = {name: content for name, content in contents(folder).items() if not any(c in name for c in CHANGING)}
     for name, content in found.items():
         if name.endswith(".safetensors"):
@@ -64,7 +64,7 @@ def lasting(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def undisturbed(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, bytes]]:
-    """What a command leaves behind when nothing is in its way."""
+    """Return the files of an undisturbed command."""
     found: dict[str, dict[str, bytes]] = {}
 
     def of(name: str) -> dict[str, bytes]:
@@ -183,7 +183,7 @@ MANY = pytest.mark.parametrize("many", [False, pytest.param(True, marks=pytest.m
 
 
 def damages(content: bytes, *, many: bool) -> dict[str, bytes]:
-    """The same cut short, overwritten, or replaced by something else that can be read."""
+    """Return the content truncated, overwritten, or replaced by other readable content."""
     middle = len(content) // 2
     found = {
         "empty": b"",

@@ -57,7 +57,7 @@ def test_a_command_without_end_is_found(place: Place, monkeypatch: pytest.Monkey
 
 
 class _Payload:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

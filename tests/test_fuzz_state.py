@@ -25,7 +25,7 @@ def test_what_is_kept_may_be_damaged(kind: str, place: Place) -> None:
 
 
 class _Payload:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -44,7 +44,7 @@ def test_nothing_that_is_kept_is_unpickled(kind: str, place: Place, tmp_path: Pa
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_calibration_that_is_unpickled_does_not_pass(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The harness reads the calibration, and notices what is done with it."""
+    """The harness loads the calibration and detects the unpickling."""
     prepare("calibration", place)
     monkeypatch.setattr("lcoms.prediction.calibrate.parse_json", lambda text: pickle.loads(text.encode()))
     with pytest.raises(pickle.UnpicklingError):

@@ -14,7 +14,7 @@ from lcoms.structure.crystal import Crystal
 
 
 def repeated(crystal: Crystal, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Fractional coordinates, lattice and species, n times."""
+    """Return fractional coordinates, lattice and species, repeated n times."""
     return tuple(
         torch.tensor(a).to(dtype).expand(n, *a.shape).contiguous()
         for a, dtype in (
@@ -26,7 +26,7 @@ def repeated(crystal: Crystal, n: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def low_symmetry(n: int = 7, seed: int = 0) -> Crystal:
-    """Three species, no symmetry, so that it differs from its mirror image."""
+    """Return a crystal of three species without symmetry, which differs from its mirror image."""
     rng = np.random.default_rng(seed)
     return Crystal(
         np.eye(3) * 5 + rng.normal(size=(3, 3)) * 0.3, rng.random((n, 3)), np.sort(rng.integers(0, 3, n)) + 6
@@ -93,7 +93,7 @@ def test_more_candidates_help() -> None:
 
 @pytest.mark.parametrize("candidates", [0, 8])
 def test_species_are_never_mixed_and_nothing_moves_in_common(candidates: int) -> None:
-    """Each atom ends on a site of its species of one crystal: distances after the moves are those of the crystal."""
+    """Each atom moves to a site of its species, so that the distances equal those of the crystal."""
     crystal = low_symmetry()
     clean, lattice, numbers = repeated(crystal, 40)
     noisy = torch.rand(clean.shape, generator=torch.Generator().manual_seed(6))
@@ -102,7 +102,7 @@ def test_species_are_never_mixed_and_nothing_moves_in_common(candidates: int) ->
     ended = noisy + moves @ torch.linalg.inv(lattice)
 
     def pair_distances(frac: Tensor) -> Tensor:
-        """Sorted distances between each two species, and the species' own."""
+        """Return the sorted distances between and within species."""
         distance = torch.linalg.norm(nearest_displacements(frac, frac, lattice), dim=-1)
         kinds = []
         for a in (6, 7, 8):

@@ -36,7 +36,7 @@ def turned(crystals: list[Crystal]) -> list[Crystal]:
 
 
 def features_of(model: FastCDVAE, crystals: list[Crystal]) -> tuple[Tensor, Tensor, Tensor]:
-    """mu, logvar and the energy predicted from mu and the composition (which knows nothing of the cell)."""
+    """Return mu, logvar and the energy predicted from mu and the composition (independent of the cell)."""
     mu, logvar = model.encode(batch_of(crystals))
     numbers = [torch.tensor(c.atomic_numbers)[None] for c in crystals]
     energies = torch.cat([model._energy(z[None], some) for z, some in zip(mu, numbers, strict=True)])
@@ -119,7 +119,7 @@ def test_groups_of_different_sizes_do_not_influence_each_other() -> None:
 
 
 def test_losses_of_a_mixed_batch_are_the_weighted_mean_of_its_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts that need no noise; one-atom cells have no coordinates to learn."""
+    """Only the parts without noise are compared; one-atom cells have no coordinates to learn."""
     monkeypatch.setattr("lcoms.models.fast.sample_latent", lambda mu, *_: mu)
     model, crystals = tiny_cdvae(), some_crystals()
     energies = torch.linspace(-2, 1, len(crystals))
@@ -179,7 +179,7 @@ def test_every_parameter_gets_a_finite_gradient() -> None:
 
 
 def test_perfect_denoiser_has_no_coordinate_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At noise far below half a bond the target is the way back to the clean sites, over the scale."""
+    """For noise far below half a bond, the target is the displacement back to the clean sites, divided by the scale."""
     model = tiny_cdvae(replace(TINY, noise=NoiseSchedule(0.05, 0.06, 0.5, 0.07), strain=(1e-7, 1e-7)))
     crystal = wurtzite()
     clean = torch.tensor(crystal.frac_coords).float()

@@ -19,7 +19,7 @@ SHORT = LangevinConfig(n_levels=10, steps_per_level=3)
 
 
 def off_by(batch: CrystalBatch, clean: CrystalBatch) -> Tensor:
-    """Shortest vectors from the atoms to their clean places, angstrom."""
+    """Return the shortest vectors from the atoms to their clean sites, angstrom."""
     return minimum_image(clean.frac_coords - batch.frac_coords, batch.lattice[batch.crystal_idx])
 
 

@@ -29,7 +29,7 @@ def new_model(config: MegnetConfig = SMALL, seed: int = 0) -> Megnet:
 
 
 def test_the_original_has_its_known_size() -> None:
-    """About 0.17 million weights, as configured in GN-OA."""
+    """It has about 0.17 million weights in the configuration of GN-OA."""
     assert sum(p.numel() for p in Megnet().parameters()) == pytest.approx(0.17e6, rel=0.02)
 
 

@@ -104,7 +104,7 @@ def test_mixed_precision_stays_close(config: PaperConfig) -> None:
 
 
 def test_perfect_denoiser_has_no_coordinate_loss() -> None:
-    """The target is (clean - noisy) / sigma: at one tiny level a denoiser that answers it must reach zero."""
+    """The target is (clean - noisy) / sigma; a denoiser that returns it at one tiny level must have no loss."""
     model = new_model()
     batch = CrystalBatch.from_crystals(some_crystals())
     sigma = 0.05

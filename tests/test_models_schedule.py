@@ -51,7 +51,7 @@ def start(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @pytest.mark.parametrize(("steps", "churn"), [(1, 0.0), (5, 0.0), (24, 0.0), (1, 0.5), (10, 0.4)])
 def test_the_perfect_denoiser_recovers_the_crystal(steps: int, churn: float) -> None:
-    """It answers the way to the nearest equivalent, so the crystal may end anywhere, but it must be the crystal."""
+    """It returns the displacement to the nearest equivalent; the crystal may be translated, but must be recovered."""
     clean, lattice, numbers, frac = start(8)
     generator = torch.Generator().manual_seed(1)
     seen = []
@@ -90,7 +90,7 @@ def test_each_step_goes_the_share_of_the_way_that_the_scale_loses() -> None:
 
 
 def test_added_noise_has_the_size_of_its_level_and_follows_from_the_generator() -> None:
-    """With a denoiser that moves nothing, only the noise of the levels above the end of churn is left."""
+    """With a denoiser that moves nothing, only the noise of the levels above the end of churn remains."""
     lattice = 1000 * torch.eye(3).expand(400, 3, 3)
     frac = torch.full((400, 5, 3), 0.5)
 

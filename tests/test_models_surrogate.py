@@ -21,7 +21,7 @@ SMALL = SurrogateConfig(hidden=16, precision="float32")
 
 
 def make(config: SurrogateConfig = SMALL, *, n: int = 40, d: int = 6, seed: int = 0):
-    """A surrogate with random weights and normalisation from random data, in double precision."""
+    """Return a surrogate with random weights and normalization from random data, in double precision."""
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(n, d, generator=generator, dtype=torch.double) * torch.linspace(0.2, 3, d) + 1
     features = torch.rand(n, 103, generator=generator, dtype=torch.double)
@@ -105,7 +105,7 @@ def test_descent_step_is_the_normalised_gradient() -> None:
 
 
 def test_adversary_lowers_the_energy_and_training_raises_it_again() -> None:
-    """The sign: minimising the loss must shrink E(z) - E(z-), so that energies off the data are not underestimated."""
+    """Minimizing the loss must decrease E(z) - E(z-), so that energies far from the data are not underestimated."""
     surrogate, z, features, energies = make(replace(SMALL, inner_steps=5, step_size=0.05))
     normalised, targets = surrogate.normalise(z), surrogate.normalise_energies(energies, features)
     adversary = adversarial_latents(surrogate, normalised, features, steps=5, step_size=0.05)

@@ -16,7 +16,7 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-4}  # vectors are normalised and read out in s
 
 
 class Network(torch.nn.Module):
-    """A trunk and its readout, without the zeros that a fresh one starts from."""
+    """A trunk and its readout, without the initial zero weights."""
 
     def __init__(self, layers: int = 2) -> None:
         super().__init__()

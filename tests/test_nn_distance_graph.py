@@ -43,7 +43,7 @@ def test_equivalent_atoms_become_one_and_others_do_not() -> None:
 
 
 def test_equal_atoms_of_different_surroundings_stay_apart() -> None:
-    """The two kinds of carbon in a chain C-C-O: equal elements, other neighbours, told apart by their second round."""
+    """The two kinds of carbon in a chain C-C-O have different neighbors and are distinguished in the second round."""
     chain = Crystal(
         np.diag([12.0, 9.0, 9.0]), np.array([[0.0, 0, 0], [1.4 / 12, 0, 0], [2.8 / 12, 0, 0]]), np.array([6, 6, 8])
     )

@@ -49,7 +49,7 @@ def test_mirror_images_get_mirrored_vectors(denoiser: GemNetDenoiser) -> None:
 
 
 def test_vectors_vanish_where_symmetry_says_so(denoiser: GemNetDenoiser) -> None:
-    """Rock salt and one-atom cells have inversion centres on their atoms."""
+    """Rock salt and one-atom cells have inversion centers on their atoms."""
     assert denoiser(as_batch(some_crystals()), CONDITION)[:4].abs().max() < 1e-8
 
 

@@ -31,7 +31,7 @@ Site = tuple[int, tuple[int, ...]]
 
 
 def sites(edges: Edges) -> list[tuple[int, Site]]:
-    """Target at home and site of the source, for each edge."""
+    """Return for each edge the target in the home cell and the site of the source."""
     return [
         (target, (source, tuple(image)))
         for (source, target), image in zip(edges.edge_index.T.tolist(), edges.edge_images.tolist(), strict=True)
@@ -43,7 +43,7 @@ def moved(site: Site, image: tuple[int, ...]) -> Site:
 
 
 def explicit_quadruplets(edges: Edges, pairs: Edges) -> list[tuple[int, int, int, Site, Site, Site, Site]]:
-    """Edge c->a, interaction b->a, edge d->b, and the four different sites c, a, b, d; a at home."""
+    """Return edge c->a, interaction b->a, edge d->b, and the four different sites c, a, b, d; a in the home cell."""
     found, all_edges, home = [], sites(edges), (0, 0, 0)
     into: dict[int, list[tuple[int, Site]]] = {}
     for number, (target, source) in enumerate(all_edges):
@@ -59,7 +59,7 @@ def explicit_quadruplets(edges: Edges, pairs: Edges) -> list[tuple[int, int, int
 
 
 def real_harmonics(cosine: np.ndarray, dihedral: np.ndarray, n: int) -> np.ndarray:
-    """Y_lm with the cosine of m times the dihedral, m by m, each with its m."""
+    """Return Y_lm with the cosine of m times the dihedral angle, for each m."""
     columns = []
     for m in range(n):
         for degree in range(m, n):
@@ -70,7 +70,7 @@ def real_harmonics(cosine: np.ndarray, dihedral: np.ndarray, n: int) -> np.ndarr
 
 
 def messages(denoiser: GemNetDenoiser, crystals: list[Crystal]) -> dict[str, Any]:
-    """What went into and came out of the first layer, with the condition 0."""
+    """Return input and output of the first layer, with condition 0."""
     seen: dict[str, Any] = {}
     layer = denoiser.blocks[0].quadruplets
     hook = layer.register_forward_hook(lambda _, inputs, output: seen.update(m=inputs[0], out=output))
@@ -86,7 +86,7 @@ def denoiser() -> GemNetDenoiser:
 
 
 def angles(crystal: Crystal, c: Site, a: Site, b: Site, d: Site) -> tuple[float, float, float, float]:
-    """Cosine of cab, cosine and sine of abd, and the dihedral angle in 0 to pi, whatever where a line is straight."""
+    """Return cos(cab), cos(abd), sin(abd), and the dihedral angle from 0 to pi, arbitrary for straight lines."""
     at_c, at_a, at_b, at_d = ((crystal.frac_coords[n] + image) @ crystal.lattice for n, image in (c, a, b, d))
     normals = [np.cross(at_b - at_a, at_c - at_a), np.cross(at_b - at_a, at_d - at_b)]
     cosines = [
@@ -126,7 +126,7 @@ def test_sum_equals_the_sum_over_an_explicit_list(denoiser: GemNetDenoiser, numb
 
 
 def test_the_list_has_triangles_and_straight_lines_to_leave_out() -> None:
-    """Else the test above would not notice if they were treated wrongly."""
+    """Otherwise the test above would not detect that they are treated wrongly."""
     batch = as_batch(some_crystals()[1:2])  # face-centred cubic: 12 neighbours of each atom, 4 common to neighbours
     edges = neighbor_list(batch, cutoff=SMALL.cutoff, k=SMALL.n_neighbors, symmetric=True)
     pairs = neighbor_list(batch, cutoff=SMALL.quadruplet_sizes.cutoff, k=4)
@@ -137,7 +137,7 @@ def test_the_list_has_triangles_and_straight_lines_to_leave_out() -> None:
 
 
 def twisted(degrees: float) -> Crystal:
-    """A chain c-a-b-d in a large box: bonds of 1.5 angstrom, right angles, and a dihedral angle."""
+    """Return a chain c-a-b-d in a large box, with bonds of 1.5 angstrom, right angles, and a dihedral angle."""
     turn = np.radians(degrees)
     cart = np.array([[1.5, 0, 0], [0, 0, 0], [0, 0, 1.5], [1.5 * np.cos(turn), 1.5 * np.sin(turn), 1.5]])
     return Crystal(np.eye(3) * 14.0, cart / 14.0 + 0.4, np.array([1, 8, 16, 17]))
@@ -150,7 +150,7 @@ def forces(config: GemNetConfig, crystals: list[Crystal]) -> Tensor:
 
 
 def test_dihedral_angles_are_seen_by_quadruplets_only() -> None:
-    """Only bonds are edges, so that all distances and angles of edges are the same at each twist."""
+    """Only bonds are edges, so distances and angles of edges do not depend on the dihedral angle."""
     bonds = replace(SMALL, cutoff=2.0, n_neighbors=3)
     chains = [twisted(angle) for angle in (70.0, 130.0, -70.0)]
     blind = forces(replace(bonds, quadruplets=False), chains).norm(dim=2)
@@ -164,7 +164,7 @@ def test_dihedral_angles_are_seen_by_quadruplets_only() -> None:
 
 
 def test_straight_lines_are_no_edge_to_fall_off() -> None:
-    """Where c, a and b stand in a line the dihedral is undefined; bending it a little changes forces a little."""
+    """If c, a and b are collinear, the dihedral angle is undefined; slight bending changes forces slightly."""
     bonds = replace(SMALL, cutoff=2.0, n_neighbors=3)
 
     def bent(azimuth: float, angle: float) -> Crystal:

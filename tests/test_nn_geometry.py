@@ -32,13 +32,13 @@ CELLS = {
 
 
 def images(lattice: np.ndarray, reach: float) -> np.ndarray:
-    """All integer translations that could matter, and more."""
+    """Return all integer translations that contribute, and more."""
     n = np.ceil(reach / plane_spacings(lattice)).astype(int) + 2
     return np.stack(np.meshgrid(*(np.arange(-k, k + 1) for k in n), indexing="ij"), -1).reshape(-1, 3)
 
 
 def brute_force(frac: np.ndarray, lattice: np.ndarray, basis: DensityBasis) -> tuple[np.ndarray, ...]:
-    """Sums over images of R (scalar, coarse), R u (vector) and R (3 u u^T - 1) / 2 (tensor)."""
+    """Return sums over images of R (scalar, coarse), R u (vector) and R (3 u u^T - 1) / 2 (tensor)."""
     translations = images(lattice, basis.cutoff)
     difference = frac[None, :] - frac[:, None]
     vectors = (difference[:, :, None] + translations) @ lattice
@@ -63,14 +63,14 @@ def brute_force(frac: np.ndarray, lattice: np.ndarray, basis: DensityBasis) -> t
 
 
 def as_matrices(g: Densities) -> Tensor:
-    """(n_crystals, n_atoms, 3, 3, n_tensor, n_atoms) from the five components."""
+    """Return (n_crystals, n_atoms, 3, 3, n_tensor, n_atoms) from the five components."""
     matrices = quadrupole_matrix(torch.float64).view(5, 3, 3)
     return torch.einsum("bimkj,mxy->bixykj", g.tensor, matrices)
 
 
 @pytest.mark.parametrize("n_atoms", [1, 2, 5])
 def test_densities_equal_sums_over_images(n_atoms: int) -> None:
-    """All cells in one batch, so that each gets the translations that the thinnest needs."""
+    """All cells are in one batch, so each gets the translations that the thinnest needs."""
     frac = np.random.default_rng(n_atoms).random((len(CELLS), n_atoms, 3))
     lattice = np.stack(list(CELLS.values()))
     g = densities(torch.from_numpy(frac), torch.from_numpy(lattice), BASIS)

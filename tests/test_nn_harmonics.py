@@ -13,7 +13,7 @@ N = 5
 
 
 def harmonics(unit: Tensor) -> list[Tensor]:
-    """All Y_lm (n, l - m + 1 by parts) of unit vectors, one tensor for each m."""
+    """Return all Y_lm (n, l - m + 1 by parts) of unit vectors, one tensor for each m."""
     x, y, z = unit.unbind(-1)
     parts = azimuth_powers(x, y, N)
     return [

@@ -37,7 +37,7 @@ def test_rock_salt_of_equal_sizes_is_exact(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def shells(a: float) -> float:
-    """Energy of a formula unit of NaCl in rock salt from the first shells, counted by hand."""
+    """Return the energy of a formula unit of NaCl in rock salt from the first shells, counted by hand."""
     unlike = [(6, 0.5), (8, 3**0.5 / 2), (24, 5**0.5 / 2)]
     like = [(12, 0.5**0.5), (6, 1.0), (24, 1.5**0.5)]
     total = sum(n * _well(a * d, 11, 17) for n, d in unlike)

@@ -21,7 +21,7 @@ NOTHING = np.zeros((3, 3))
 
 
 class Planted(EnergyOracle):
-    """The closed-form oracle with a fault."""
+    """The analytic oracle with a fault."""
 
     name = "planted"
 
@@ -36,7 +36,7 @@ class Planted(EnergyOracle):
 
 
 class Stopping(Planted):
-    """Raises where it should give a status."""
+    """Oracle that raises where it should return a status."""
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         results = AnalyticOracle().evaluate(crystals)
@@ -46,7 +46,7 @@ class Stopping(Planted):
 
 
 class Mixing(Planted):
-    """The answer depends on the other crystals of the call."""
+    """Oracle whose answer depends on the other crystals in the call."""
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         return [replace(r, energy=r.energy + 0.01 * len(crystals)) for r in AnalyticOracle().evaluate(crystals)]

@@ -38,7 +38,7 @@ def oracle() -> ChgnetOracle:
 
 
 def crystals() -> list[Crystal]:
-    """Ionic and covalent, with and without angles, one atom to ten, a thin skewed cell."""
+    """Return ionic and covalent crystals, with and without angles, of one to ten atoms, and a thin skewed cell."""
     doubled = Crystal(
         rock_salt().lattice * np.array([[2.0], [1.0], [1.0]]),
         np.concatenate([rock_salt().frac_coords * [0.5, 1, 1], rock_salt().frac_coords * [0.5, 1, 1] + [0.5, 0, 0]]),

@@ -81,7 +81,7 @@ def test_missing_setups_are_said_before_anything_runs(stand_in: Path) -> None:
 
 
 def test_the_task_is_exact(stand_in: Path) -> None:
-    """Numbers go to the other process and come back to the last bit."""
+    """Numbers are exchanged with the other process exactly."""
     a = float(np.nextafter(5.5, 6.0))
     assert GpawOracle(GpawConfig()).evaluate([rock_salt(a)])[0].energy == rock_salt(a).lattice[0, 1] * 2
     row = dft._to_json(rock_salt(a))

@@ -23,7 +23,7 @@ CRYSTALS = [rock_salt(), caesium_chloride(3.4, SALT), zinc_blende(6.0, SALT)]
 
 
 class Linear(EnergyOracle):
-    """Energy, forces and stress are as many times those of volume, one and the unit matrix; refuses zinc."""
+    """Oracle whose energy, forces and stress are multiples of volume, one and the unit matrix; rejects zinc."""
 
     batch_size = 2
 
@@ -49,7 +49,7 @@ class Linear(EnergyOracle):
 
 
 class AlwaysLinear(Linear):
-    """The same for zinc, too."""
+    """The same oracle, which also accepts zinc."""
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         return [Evaluation(self.slope * c.volume, np.zeros((c.n_atoms, 3)), np.zeros((3, 3))) for c in crystals]
@@ -104,7 +104,7 @@ def test_the_first_relaxes_and_the_others_are_asked_about_what_comes_out() -> No
 
 
 def test_the_spread_is_that_of_relative_energies() -> None:
-    """Models count from different zeros, which must not count as disagreement."""
+    """Models have different zeros of energy, which must not contribute to the spread."""
     apart = EnergyModels([Linear("a", 1.0), Linear("b", 1.0, -40.0)])
     np.testing.assert_allclose(apart.spread(CRYSTALS), 0, atol=1e-9)
     models = EnergyModels([Linear("a", 1.0), Linear("b", 3.0)])

@@ -49,7 +49,7 @@ def test_shipped_references_cover_the_elements_that_were_trained_on(name: str) -
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_formation_energies_of_simple_compounds(name: str) -> None:
-    """Unrelaxed crystals near their lattice constants lie little above the relaxed ones."""
+    """Unrelaxed crystals near their lattice constants lie slightly above the relaxed ones."""
     pytest.importorskip("chgnet")
     crystals = {
         "LiF": rock_salt(4.03, (3, 9)),

@@ -28,7 +28,7 @@ def oracle() -> SevenNetOracle:
 
 
 def crystals() -> list[Crystal]:
-    """Ionic and covalent, shaken, and one atom whose copies are its only neighbours."""
+    """Return ionic and covalent crystals, distorted ones, and one atom whose images are its only neighbors."""
     shaken_ones = [
         shaken(crystal, 0.1, seed)
         for seed, crystal in enumerate([rock_salt(), wurtzite(), perovskite(), zinc_blende(3.57, (6, 6))])
@@ -83,7 +83,7 @@ def test_what_cannot_be_handled_gets_a_status_and_no_number(oracle: SevenNetOrac
 
 
 def test_spherical_harmonics_are_orthonormal() -> None:
-    """On a sphere their mean products are the identity; a third-order quadrature in the angles is exact."""
+    """Their mean products on a sphere are the identity; a third-order quadrature in the angles is exact."""
     heights, weights = np.polynomial.legendre.leggauss(8)
     angles = np.arange(16) * np.pi / 8
     across = np.sqrt(1 - heights**2)[:, None]

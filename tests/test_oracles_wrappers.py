@@ -49,7 +49,7 @@ for i in range(start, stop, 2):
 
 
 class Failing(EnergyOracle):
-    """Fails for zinc blende."""
+    """Oracle that fails for zinc blende."""
 
     name = "failing"
 
@@ -70,7 +70,7 @@ def same(first: Evaluation, second: Evaluation) -> bool:
 
 
 def test_what_an_answer_depends_on_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another checkpoint under the same name, other parameters, another module of the user's, another version."""
+    """Tested are another checkpoint with the same name, other parameters, another user module, and another version."""
     monkeypatch.syspath_prepend(tmp_path)
     module, checkpoint = tmp_path / "own_model.py", tmp_path / "model.bin"
     code = (
@@ -202,7 +202,7 @@ def start_writer(path: Path, start: int, stop: int) -> subprocess.Popen[str]:
 
 
 def rows(path: Path) -> int:
-    """How many records the file holds, after SQLite's own check of it."""
+    """Return the number of records in the file, after SQLite's integrity check."""
     database = sqlite3.connect(path)
     assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     (n,) = database.execute("SELECT count(*) FROM evaluations").fetchone()

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.network]  # building fetches setupto
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and the wheel that was built from it."""
+    """Folder with the sdist and the wheel built from it."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -43,7 +43,7 @@ def test_sdist_and_wheel_are_small_and_hold_the_same_files(built: Path) -> None:
 
 
 def test_the_wheel_runs_in_an_environment_of_its_own(built: Path, tmp_path: Path) -> None:
-    """Dependencies are lent by this environment by its path, lcoms itself is not: it comes from the wheel."""
+    """Dependencies come from this environment through its path, but lcoms itself from the wheel."""
     (wheel,) = built.glob("*.whl")
     venv.EnvBuilder(with_pip=True).create(tmp_path / "env")
     python = tmp_path / "env" / "bin" / "python"
@@ -56,7 +56,7 @@ def test_the_wheel_runs_in_an_environment_of_its_own(built: Path, tmp_path: Path
 
 
 def test_the_wheel_installs_with_all_it_needs(built: Path, tmp_path: Path) -> None:
-    """From nothing, with pip; PyTorch as `make` installs it."""
+    """Installed into an empty environment with pip, with PyTorch as in `make`."""
     (wheel,) = built.glob("*.whl")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import setup_env; from pathlib import Path; "
@@ -69,7 +69,7 @@ def test_the_wheel_installs_with_all_it_needs(built: Path, tmp_path: Path) -> No
 
 
 def try_it(lcoms: Path, folder: Path) -> None:
-    """The command as it was installed says its version and predicts."""
+    """Check that the installed command prints its version and predicts."""
     assert run([lcoms, "--version"], folder) == f"lcoms {__version__}\n"
     run([lcoms, "predict", "NaCl", "--no-relax", "--report", "--out", "found"], folder)
     results = json.loads((folder / "found" / "NaCl" / "results.json").read_text(encoding="utf-8"))
@@ -79,7 +79,7 @@ def try_it(lcoms: Path, folder: Path) -> None:
 
 
 def run(command: list[str | Path], folder: Path) -> str:
-    """What a command prints; the test fails where it fails."""
+    """Return the output of a command; the test fails if the command fails."""
     result = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

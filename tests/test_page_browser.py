@@ -221,7 +221,7 @@ def test_texts_from_outside_do_nothing(watched: Watched, tmp_path: Path) -> None
 
 
 def test_a_script_that_was_slipped_in_does_not_run(browser: Browser, tmp_path: Path) -> None:
-    """Even if escaping failed, the page's policy would not let it."""
+    """Even if escaping failed, the content security policy would prevent it."""
     path = tmp_path / "report.html"
     text = page_html(titanate())
     path.write_text(text.replace("</main>", "<script>alert(1)</script><p onclick='alert(2)'>press</p></main>"))

@@ -35,7 +35,7 @@ NASTY = "\"'></td></script><script>alert(1)</script><img src=x onerror=alert(2)>
 
 
 class Page(HTMLParser):
-    """Elements with their attributes and the text in them; complains about what is not closed."""
+    """Elements with their attributes and text; reports unclosed elements."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -309,7 +309,7 @@ def test_what_was_added_to_a_page_is_let_go(bundle: WeightBundle, tmp_path: Path
 
 
 def _size_of(page: PageWriter) -> int:
-    """Characters of the texts that a page holds in memory itself."""
+    """Return the number of characters that a page holds in memory."""
     return sum(len(repr(value)) for value in vars(page).values() if isinstance(value, list | str | dict | tuple))
 
 

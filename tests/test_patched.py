@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 class Fault(NamedTuple):
-    """A change of a file of the package, and the tests that must notice it."""
+    """A change of a file in the package, and the tests that must detect it."""
 
     file: str
     old: str
@@ -51,7 +51,7 @@ FAULTS = {
 
 
 def outcome(copy: Path, test: str) -> subprocess.CompletedProcess[str]:
-    """Of a test of the copy, in processes that import the copy."""
+    """Run a test of the copy, in processes that import the copy."""
     path = os.pathsep.join([str(copy / "src"), str(copy / "tests")])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"tests/{test}"]
     environment = os.environ | {"PYTHONPATH": path}

@@ -19,7 +19,7 @@ EDGE = 3.0  # angstrom
 
 
 class Pairing(EnergyOracle):
-    """A simple cubic lattice in which neighbours gain energy by moving towards each other, and lose it by shearing.
+    """A simple cubic lattice in which neighbors lower the energy by moving towards each other and raise it by shearing.
 
     The longitudinal modes at (0, 0, 1/2) and its equivalents are the only soft ones.
     """
@@ -75,7 +75,7 @@ def test_a_stable_crystal_is_not_distorted_and_no_more_are_made_than_wanted() ->
 
 
 class Unstable(EnergyOracle):
-    """Springs that hold every atom at its place in a perovskite, but push the small cation away from its own."""
+    """Springs that bind every atom to its site in a perovskite, but repel the small cation from its site."""
 
     name = "unstable"
 

@@ -29,7 +29,7 @@ SALT = rock_salt(2 * float(best_distance(11, 17)))
 
 
 class Springs(EnergyOracle):
-    """Atoms of a simple cubic lattice with springs to their six neighbours: k / 2 |u_i - u_j|^2 for each pair.
+    """Atoms of a simple cubic lattice with springs to their six neighbors: k / 2 |u_i - u_j|^2 for each pair.
 
     The dispersion is w^2 = 2 k / m (3 - cos q_x a - cos q_y a - cos q_z a) for all three directions.
     """

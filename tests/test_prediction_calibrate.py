@@ -33,7 +33,7 @@ MODEL = CalibrationModel(temperature=0.04, none=0.1, n_fitted=100, spec=SPEC)
 
 
 def made_up(n: int, seed: int = 0, model: CalibrationModel = MODEL) -> list[Scored]:
-    """Heights of six candidates, one of which, or none, is right with the probabilities of a model."""
+    """Return heights of six candidates, one or none of which is right with the probabilities of a model."""
     rng = np.random.default_rng(seed)
     cases = []
     for _ in range(n):
@@ -49,14 +49,14 @@ def relaxed(crystal: Crystal, energy: float, score: float) -> Candidate:
 
 
 def test_probabilities_by_hand() -> None:
-    """Odds of exp(-height / T), and of exp(-none / T) for none of them."""
+    """Probabilities are proportional to exp(-height / T), and to exp(-none / T) for none of them."""
     odds = np.exp(-np.array([0.02, 0.06, 0.1]) / 0.04)
     assert MODEL.probabilities(np.array([0.02, 0.06])) == pytest.approx(odds[:2] / odds.sum())
     assert MODEL.probabilities(np.array([0.02, 50.0]))[1] == 0
 
 
 def test_each_relaxed_candidate_gets_its_probability() -> None:
-    """Heights are counted from the lowest energy, which need not be that of the first."""
+    """Heights are relative to the lowest energy, which need not be that of the first."""
     candidates = [
         relaxed(rock_salt(), -3.39, -3.38),
         relaxed(caesium_chloride(3.4, (11, 17)), -3.40, -3.34),

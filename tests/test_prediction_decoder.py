@@ -31,7 +31,7 @@ def weights(tiny_weights: Path) -> WeightBundle:
 
 
 def asymmetry(crystal: Crystal, number: int) -> float:
-    """The farthest (angstrom) that an operation takes an atom from the nearest one of its species."""
+    """Return the largest distance (angstrom) from a transformed atom to the nearest one of its species."""
     worst = 0.0
     for linear, shift in zip(*primitive_operations(number), strict=True):
         metric = crystal.lattice @ crystal.lattice.T

@@ -11,7 +11,7 @@ CENTRE = torch.tensor([0.5, -1.0, 2.0])
 
 
 class Quadratic(ConservativeSurrogate):
-    """E = |normalised z - (0.5, -1, 2)|^2 / 2, whatever the composition."""
+    """Surrogate with E = |normalized z - (0.5, -1, 2)|^2 / 2 for every composition."""
 
     def normalised_energy(self, normalised, composition_features):
         return ((normalised - CENTRE.to(normalised)) ** 2).sum(dim=-1) / 2 + 0 * composition_features.sum(dim=-1)

@@ -101,7 +101,7 @@ def test_the_copy_of_the_surrogate_learns_differences_and_keeps_the_rest(weights
 
 
 def test_a_step_estimates_the_loss_of_all_latents(weights: WeightBundle) -> None:
-    """With all of them in the step it is that of `conservative_losses`, and the squared error of the known ones."""
+    """With all of them in the step, it equals `conservative_losses` plus the squared error of the known ones."""
     surrogate = weights.surrogate
     generator = torch.Generator().manual_seed(0)
     known = weights.encode([rock_salt(), zinc_blende(6.0), wurtzite(4.2, 6.9, numbers=(11, 17))])
@@ -135,7 +135,7 @@ def test_without_steps_the_surrogate_stays(weights: WeightBundle) -> None:
 
 
 def test_what_was_relaxed_is_not_listed_a_second_time_unrelaxed(weights: WeightBundle) -> None:
-    """Also where more candidates are wanted than one prediction relaxes."""
+    """This also holds if more candidates are requested than one prediction relaxes."""
     predictor = Predictor(weights, SPEC.with_options({"n_candidates": 50, "relaxation": {"n_relax": 1}}), processes=1)
     found = improve(SALT, predictor, ROUNDS)
     assert len(found) > 1

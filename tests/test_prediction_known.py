@@ -28,7 +28,7 @@ CRYSTALS = {"salt": NACL, "caesium": caesium_chloride(3.4, NUMBERS), "blende": z
 
 
 def templates(**known: tuple[float, float]) -> ExactTemplates:
-    """Of the crystals named, with heights above the hull and formation energies."""
+    """Return templates of the named crystals, with energies above the hull and formation energies."""
     found = [describe_one(CRYSTALS[name], name, *energies) for name, energies in known.items()]
     return build_templates([one for one in found if one is not None], np.ones(104), metadata={})
 

@@ -203,7 +203,7 @@ def never(*_: object, **__: object) -> None:
 def test_a_wrong_name_of_a_model_costs_nothing(
     options: dict[str, object], bundle: WeightBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The further models are asked after the relaxations, but made before all work."""
+    """The further models are used after the relaxations, but loaded before any work."""
     for name in ("pipeline.find_proposals", "pipeline.decode", "relaxing.relax_crystals"):
         monkeypatch.setattr(f"lcoms.prediction.{name}", never)
     with pytest.raises(OracleError, match="crystal ball"):
@@ -246,7 +246,7 @@ def test_nothing_found_is_an_error_only_where_it_is_asked_for(bundle: WeightBund
 
 
 def calibrated(bundle: WeightBundle, **models: PredictionSpec) -> WeightBundle:
-    """With models that give one candidate a probability of one half, or near one where their name says so."""
+    """Return weights with calibrations that give one candidate a probability of 0.5, or nearly 1 if named so."""
     fitted = [CalibrationModel(0.1, 9.0 if name == "sure" else 0.0, 9, spec) for name, spec in models.items()]
     return replace(bundle, ranking=RankingWeights(bundle.ranking.decoded, BARE), calibration=Calibration(tuple(fitted)))
 

@@ -53,7 +53,7 @@ def test_a_choice_counts_more_than_the_effort_and_none_leaves_it() -> None:
 
 
 def test_one_option_of_a_group_leaves_the_others_of_the_effort() -> None:
-    """60 random symmetric crystals are chosen from the 400 of the thorough effort, not from the usual 150."""
+    """60 random symmetric crystals are selected from the 400 of the effort thorough, not from the default 150."""
     spec = spec_for(replace(RELAXED, effort="thorough", random_symmetric=60, fmax=0.02))
     assert (spec.search.random_symmetric.n, spec.search.random_symmetric.drawn) == (60, 400)
     assert spec.search.decoder.beside_codes

@@ -55,7 +55,7 @@ def test_radii_belong_to_the_atoms_in_the_order_of_the_orbits(formula: str) -> N
 
 
 def _closest(crystal: Crystal) -> float:
-    """Least distance over the sum of the radii, by pymatgen's neighbours."""
+    """Return the smallest ratio of distance to sum of radii, with pymatgen's neighbors."""
     structure = Structure(crystal.lattice, [SYMBOLS[z] for z in crystal.atomic_numbers], crystal.frac_coords)
     size = radii(crystal)
     i, j, _, distances = structure.get_neighbor_list(r=2 * size.max())

@@ -146,7 +146,7 @@ def test_unphysical_minima_of_the_energy_model_are_no_ground_states() -> None:
 
 
 def committee(*columns: Sequence[float]) -> FurtherEnergies:
-    """Further models by their energies per atom of each crystal."""
+    """Return further models with the given energies per atom of each crystal."""
 
     def energies(crystals: Sequence[Crystal]) -> Sequence[tuple[float, ...]]:
         rows = zip(*columns, strict=True)

@@ -33,7 +33,7 @@ ALONE = (Part(rock_salt().composition, 1.0, "mp-1"),)
 
 
 def salt(**changes: object) -> Prediction:
-    """A relaxed candidate, one whose relaxation failed, and one that was not relaxed."""
+    """Return a relaxed candidate, one whose relaxation failed, and an unrelaxed one."""
     decoded = (
         decoded_of(rock_salt(), energy_per_atom=-1.234567, proposal=TEMPLATE, n_found=4),
         decoded_of(caesium_chloride(3.4, (11, 17)), energy_per_atom=-1.1),
@@ -144,7 +144,7 @@ def test_results_hold_every_option_and_figure() -> None:
 
 
 def test_whatever_a_candidate_knows_is_told() -> None:
-    """Other names stand for these."""
+    """These fields have other names in the record."""
     told = {
         "crystal": "primitive_cell", "latent_energy": "latent_energy_per_atom", "relaxed": "relaxation",
         "decoded": "proposal", "formation_energy": "formation_energy_per_atom",

@@ -26,7 +26,7 @@ A = 3.905
 
 
 class OffCentre(EnergyOracle):
-    """A perovskite of fixed cell whose small cation is pushed away from its site."""
+    """A perovskite with a fixed cell whose small cation is repelled from its site."""
 
     name = "off-centre"
 

@@ -29,7 +29,7 @@ CONFIG = RelaxConfig(fmax=0.1, max_steps=100)
 
 
 def same(one: RelaxResult, other: RelaxResult) -> bool:
-    """Equal in every bit."""
+    """Return whether two results are identical bit for bit."""
     return json.dumps(result_to_dict(one)) == json.dumps(result_to_dict(other))
 
 
@@ -38,7 +38,7 @@ def all_same(ones: list[RelaxResult], others: list[RelaxResult]) -> bool:
 
 
 def cursed(n: int, place: int) -> list[Crystal]:
-    """Shaken rock salts, one of them with krypton."""
+    """Return distorted rock salts, one of them with krypton."""
     return [
         shaken(rock_salt(5.0, (11, CURSED if i == place else 17)), 0.1 if i == place else 0.02 + 0.02 * i, seed=i)
         for i in range(n)
@@ -206,7 +206,7 @@ def test_a_changed_digit_of_a_checkpoint_is_noticed_and_its_crystal_relaxed_agai
 
 
 class RunsOutOfMemory(Raises):
-    """Has no memory after some evaluations, as a process under a limit; later there is enough."""
+    """Oracle that runs out of memory after several evaluations, like a limited process; later there is enough."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ def setup_env() -> ModuleType:
 
 @pytest.fixture
 def asked(setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What pip is asked for, on Linux without a GPU and without PyTorch; pip itself is not run and finds everything."""
+    """Return the arguments of pip on Linux without GPU and PyTorch; pip is not run and finds everything."""
     requests: list[list[str]] = []
     monkeypatch.setattr(setup_env, "pip", lambda _python, arguments: requests.append(list(arguments)))
     monkeypatch.setattr(setup_env, "has_gpu", lambda: False)

@@ -12,7 +12,7 @@ BASES = ([[1, 1, 0], [0, 1, 0], [0, 0, 1]], [[0, 1, 0], [0, 0, 1], [1, 0, 0]], [
 
 
 def allowed(number: int, random: np.random.Generator) -> tuple[np.ndarray, object]:
-    """A lattice that a group allows, 60 cubic angstrom, and a cell of the group."""
+    """Return a lattice of 60 cubic angstrom that a group allows, and a cell of the group."""
     cell = symmetric_cell(number, ((next(iter(wyckoff_positions(number))), 1),))
     metric = (cell.metric_projector @ np.diag(random.uniform(0.5, 2.0, 3)).reshape(9)).reshape(3, 3)
     lattice = np.linalg.cholesky(metric)

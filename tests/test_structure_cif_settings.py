@@ -21,7 +21,7 @@ def assert_read_back(setting: Setting, how: str, seed: int) -> None:
 
 
 def usable(setting: Setting, how: str) -> bool:
-    """By number alone only standard settings are meant, and origins are told by the atoms only where they differ."""
+    """Return whether the text defines the setting; a number alone does so for standard settings with one origin."""
     return how != "number" or (
         setting.standard and len({s.extension for s in settings_of(setting.number)} - {"H", "R"}) == 1
     )

@@ -26,7 +26,7 @@ NACL = Crystal(2.8 * (np.ones((3, 3)) - np.eye(3)), np.array([[0.0, 0.0, 0.0], [
 
 
 def made(number: int, seed: int = 0) -> Crystal:
-    """A crystal with atoms on the general and on the most special position of a group, in a cell of its system."""
+    """Return a crystal with atoms on the general and the most special position of a group, in a cell of its system."""
     rng = np.random.default_rng([number, seed])
     lengths, angles = constrained(number, rng.uniform(9, 13, 3), rng.uniform(75, 105, 3))
     positions = list(wyckoff_positions(number).values())

@@ -44,7 +44,7 @@ def assert_same(actual: Crystal, expected: Crystal, atol: float = 1e-12) -> None
 
 
 def assert_same_metric(actual: Crystal, expected: Crystal) -> None:
-    """The same crystal where the format keeps lengths and angles but not the orientation."""
+    """Check that two crystals agree for formats that keep lengths and angles but not the orientation."""
     np.testing.assert_array_equal(actual.atomic_numbers, expected.atomic_numbers)
     np.testing.assert_allclose(actual.lattice @ actual.lattice.T, expected.lattice @ expected.lattice.T, atol=1e-5)
     np.testing.assert_allclose(actual.frac_coords, expected.frac_coords, atol=1e-6)

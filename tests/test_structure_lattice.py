@@ -133,7 +133,7 @@ def test_niggli_reduction_keeps_all_distances(seed: int) -> None:
 
 
 def nearest_distances(lattice: np.ndarray, frac: np.ndarray, reach: int) -> np.ndarray:
-    """The shortest distance of each pair of atoms, over all images within `reach` cells."""
+    """Return the shortest distance of each pair of atoms over all images within `reach` cells."""
     steps = np.arange(-reach, reach + 1)
     images = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
     first, second = np.triu_indices(len(frac), 1)

@@ -68,7 +68,7 @@ def test_volumes_are_scaled_and_displacements_measured() -> None:
 
 
 def test_loose_forgives_what_strict_does_not() -> None:
-    """The tolerances of the published match rates do not even tell rock salt from zinc blende."""
+    """The tolerances of the published match rates do not even distinguish rock salt from zinc blende."""
     salt, blende = rock_salt(5.4, (30, 16)), zinc_blende(5.41, (30, 16))
     assert matches(salt, blende, LOOSE)
     assert not matches(salt, blende, STRICT)

@@ -17,7 +17,7 @@ FCC = Crystal(np.array([[0, 1.8, 1.8], [1.8, 0, 1.8], [1.8, 1.8, 0]]), np.zeros(
 
 
 def random_crystal(rng: np.random.Generator, number: int) -> Crystal:
-    """Every third cell is skewed, every fourth thin, every fifth holds one atom."""
+    """Return a random crystal; every third cell is skewed, every fourth thin, every fifth has one atom."""
     while True:
         lengths = rng.uniform(3.0, 8.0, 3)
         if number % 4 == 0:
@@ -32,7 +32,7 @@ def random_crystal(rng: np.random.Generator, number: int) -> Crystal:
 
 
 def brute_force(crystal: Crystal, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (source, target, image) and distances of all pairs closer than reach, from a generous block of images."""
+    """Return rows (source, target, image) and distances of all pairs closer than reach, from a block of images."""
     ranges = [np.arange(-m, m + 1) for m in np.ceil(reach / plane_spacings(crystal.lattice)).astype(int) + 1]
     images = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3)
     cart = crystal.cart_coords
@@ -44,7 +44,7 @@ def brute_force(crystal: Crystal, reach: float) -> tuple[np.ndarray, np.ndarray]
 
 
 def rows_of(edges: Edges, batch: CrystalBatch) -> list[set[tuple[int, ...]]]:
-    """Edges of each crystal as (source, target, image) with atoms counted from 0 in it."""
+    """Return the edges of each crystal as (source, target, image), with atoms numbered from 0."""
     starts = (torch.cumsum(batch.n_atoms, 0) - batch.n_atoms)[batch.crystal_idx[edges.target]]
     table = torch.cat([(edges.edge_index - starts).T, edges.edge_images], dim=1).tolist()
     rows: list[set[tuple[int, ...]]] = [set() for _ in range(batch.n_crystals)]

@@ -19,7 +19,7 @@ from lcoms.structure.superpose import _parameters, _surely_reduced, can_be_laid,
 
 
 def pairs() -> Iterator[tuple[Crystal, Crystal]]:
-    """Polymorphs, and crystals against distorted copies told in other ways; about half of them match."""
+    """Return pairs of polymorphs, and of crystals with distorted copies in other settings; about half of them match."""
     crystals = made_crystals()[::3]
     told = [lambda c: c, lambda c: supercell([c])[0], lambda c: other_cell([c])[0], lambda c: shuffled([c])[0][0]]
     for i, crystal in enumerate(crystals):

@@ -90,7 +90,7 @@ def test_composition_volume_and_distances_are_kept(seed: int) -> None:
 
 
 def test_rungs_that_would_merge_or_squeeze_atoms_are_passed_over() -> None:
-    """Two atoms of a species 0.3 angstrom apart would be one at the loosest tolerance."""
+    """Two atoms of one species 0.3 angstrom apart would be merged at the loosest tolerance."""
     pair = Crystal(np.eye(3) * 4.0, np.array([[0.0, 0, 0], [0.075, 0, 0], [0.5, 0.5, 0.5]]), np.array([8, 8, 20]))
     found = symmetrise(pair)
     assert found.crystal.composition == pair.composition
@@ -123,7 +123,7 @@ def test_symbols() -> None:
 
 
 def test_a_tolerance_that_is_large_beside_the_cell_is_no_trap() -> None:
-    """One library for space groups never comes back from this cell at 0.5 angstrom."""
+    """One symmetry library never returns for this cell at 0.5 angstrom."""
     lattice = [[4.475, -0.019, -0.298], [-2.21, 3.886, 0.089], [-1.034, -0.256, 15.055]]
     frac_coords = [
         [0.055, 0.557, 0.823], [0.245, 0.202, 0.567], [0.437, 0.88, 0.362], [0.858, 0.942, 0.068],
@@ -136,7 +136,7 @@ def test_a_tolerance_that_is_large_beside_the_cell_is_no_trap() -> None:
 
 
 def test_a_subgroup_has_fewer_operations_an_atom_by_its_index() -> None:
-    """Translations count: the breathing cell has a group of a higher order, and half the symmetry."""
+    """Translations count: the breathing cell has a group of higher order, but half the symmetry."""
     whole, halved = perovskite(), breathing_perovskite(0.02)
     assert (space_group_number(whole), space_group_number(halved, symprec=0.01)) == (221, 225)
     assert space_group_order(225) > space_group_order(221)

@@ -22,7 +22,7 @@ from lcoms.structure.wyckoff import (
 
 
 def built(cell: SymmetricCell, random: np.random.Generator, *, volume_per_atom: float = 20.0) -> Crystal:
-    """A crystal on the positions of a cell, with free coordinates and the lattice anywhere."""
+    """Return a crystal on the positions of a cell, with random free coordinates and lattice."""
     deform = random.normal(size=(3, 3))
     metric = (cell.metric_projector @ (deform @ deform.T / 3 + np.eye(3)).reshape(9)).reshape(3, 3)
     lattice = np.linalg.cholesky(metric)

@@ -36,7 +36,7 @@ FCC = np.ones((3, 3)) - np.eye(3)
 
 
 def pair(first: int, second: int, length: float, at: float = 0.5) -> Crystal:
-    """Rock salt, or zinc blende where the second atom sits at a quarter."""
+    """Return rock salt, or zinc blende if the second atom is at a quarter."""
     return Crystal(length * FCC, np.array([[0.0] * 3, [at] * 3]), np.array([first, second]))
 
 
@@ -217,7 +217,7 @@ def test_choices_hold() -> None:
 
 
 def chosen_of(*structures: int) -> list[ChosenTemplate]:
-    """One template after the other, of structures told by numbers; the first is the most probable."""
+    """Return chosen templates, one for each structure number; 0 is the most probable."""
     template = library()[0]
     return [
         ChosenTemplate(row, replace(template, structure=structure), 1, 0.0, 1 / (1 + structure))

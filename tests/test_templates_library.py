@@ -19,7 +19,7 @@ HULL = [0.0, 0.0, 0.0, 0.05, 0.2, 0.0, 0.0, 0.1, 0.3, 0.0, np.nan, np.nan]
 
 
 def mapping(starts: LibraryTemplates, i: int) -> dict[int, int]:
-    """From the elements of entry i to those of the composition asked for."""
+    """Return the mapping from the elements of entry i to those of the requested composition."""
     return dict(zip(starts.replaces[i].tolist(), starts.atomic_numbers.tolist(), strict=True))
 
 
@@ -37,7 +37,7 @@ def make(dim: int = 4) -> tuple[LatentLibrary, torch.Tensor]:
 
 
 def weighted(library: LatentLibrary, hull: float) -> LatentLibrary:
-    """With a distance that 1 eV/atom above the hull counts for."""
+    """Return the library with a distance per eV/atom above the hull."""
     return library.with_similarity(replace(library.similarity, hull=hull))
 
 

@@ -27,7 +27,7 @@ PEROVSKITE = crystal(
 
 
 def pyrite(x: float) -> Crystal:
-    """Two on a of Pa-3 and four pairs: the same positions as in solid carbon dioxide, which differs in x alone."""
+    """Return pyrite, with the same positions of Pa-3 as solid carbon dioxide, which differs only in x."""
     cations = [(26, *at) for at in ((0, 0, 0), (0.5, 0, 0.5), (0, 0.5, 0.5), (0.5, 0.5, 0))]
     half = [(x, x, x), (0.5 - x, -x, 0.5 + x), (-x, 0.5 + x, 0.5 - x), (0.5 + x, 0.5 - x, -x)]
     anions = [(16, *at) for one in half for at in (one, tuple(-c for c in one))]

@@ -26,7 +26,7 @@ SIMILARITY = similarity_of(np.zeros((104, 1), np.float32))
 
 
 def templates() -> ExactTemplates:
-    """Two rock salts and one CsCl type of other compounds, and NaCl itself."""
+    """Return templates of two rock salts and one CsCl type of other compounds, and of NaCl itself."""
     salts = [known("KCl", pair(19, 17, 3.15)), known("LiF", pair(3, 9, 2.0)), known("NaCl", pair(11, 17, 2.8))]
     return build_templates([*salts, known("CsCl", caesium_chloride(55, 17, 4.1))], VOLUMES)
 

@@ -72,7 +72,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def model_that(action: Callable[[int], None]) -> FastCDVAE:
-    """A model that calls `action` with the number of the batch before it computes each batch's losses."""
+    """Return a model that calls `action` with the number of each batch before it computes the losses."""
     model, calls = new_model(), 0
     losses = model.losses
 
@@ -137,7 +137,7 @@ here.train(Path({out!r}))
 
 
 def test_a_killed_process_resumes_to_identical_weights(undisturbed: Path, tmp_path: Path) -> None:
-    """Killed with SIGKILL while it writes a checkpoint, which leaves a half-finished file beside the last whole one."""
+    """It is killed while writing a checkpoint, which leaves a partial file next to the last complete one."""
     program = KILLED.format(tests=str(Path(__file__).parent), out=str(tmp_path))
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == -signal.SIGKILL, result.stderr
@@ -355,7 +355,7 @@ here.train(Path({out!r}), replace(here.QUICK, devices=2, batches_per_step=4))
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="takes GPUs where there are any")
 def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
-    """Each takes every other batch of a step; gradients are summed, so only the order of sums differs."""
+    """Each process gets every other batch of a step; gradients are summed, so only the order of sums differs."""
     program = tmp_path / "program.py"
     program.write_text(TWO_PROCESSES.format(tests=str(Path(__file__).parent), out=str(tmp_path / "two")))
     result = subprocess.run(

@@ -24,7 +24,7 @@ from lcoms.train.surrogate_data import SurrogateData
 
 
 class ByVolume(EnergyOracle):
-    """-10 eV/atom and 0.1 eV per cubic angstrom an atom off 20; refuses sulfur."""
+    """Oracle with -10 eV/atom plus 0.1 eV per cubic angstrom of deviation from 20 per atom; rejects sulfur."""
 
     name = "by-volume"
     batch_size = 2
@@ -93,7 +93,7 @@ def bundle(tmp_path: Path) -> WeightBundle:
 
 
 def _decoding(bundle: WeightBundle, answers: list[Crystal | None]) -> Predictor:
-    """A predictor that decodes its four descents to these."""
+    """Return a predictor that decodes its four descents to these crystals."""
     spec = PredictionSpec(search=SearchSpec(start="prior", n_starts=4, steps=1), relaxation=None)
     return Predictor(replace(bundle, cdvae=KnownDecoder(answers)), spec)
 

@@ -30,7 +30,7 @@ NAN = float("nan")
 
 
 def spinel(a: float, species: tuple[str, str, str], *, primitive: bool = True) -> Crystal:
-    """AB2X4 with 14 atoms in the primitive cell, 56 in the cubic one."""
+    """Return AB2X4 with 14 atoms in the primitive cell, 56 in the cubic one."""
     coords = [[0, 0, 0], [5 / 8, 5 / 8, 5 / 8], [0.385, 0.385, 0.385]]
     cubic = Structure.from_spacegroup("Fd-3m", Lattice.cubic(a), species, coords)
     return from_pymatgen(cubic.get_primitive_structure() if primitive else cubic)
@@ -38,7 +38,7 @@ def spinel(a: float, species: tuple[str, str, str], *, primitive: bool = True) -
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Spinels to add, and crystals that are small, too high in energy or for validation."""
+    """Store of spinels to add, and of crystals that are small, too high in energy or for validation."""
     crystals = [
         spinel(8.6, ("Sr", "Ti", "O")),
         rock_salt(6.29, (19, 17)),
@@ -70,7 +70,7 @@ def extended(weights: WeightBundle, store: Store, tmp_path_factory: pytest.TempP
 
 
 def without_exact(bundle: WeightBundle) -> WeightBundle:
-    """Without exact templates, which take the place of decoding in large cells."""
+    """Return the weights without exact templates, which replace decoding for large cells."""
     return replace(bundle, templates=None)
 
 

@@ -56,7 +56,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stopping(action: Callable[[int], None]) -> MegnetData:
-    """Data that call `action` with the number of the batch before they give it."""
+    """Return data that call `action` with the number of each batch before returning it."""
     data, calls = data_of(), 0
     take = GraphTable.take
 

@@ -41,7 +41,7 @@ def test_heights_by_linear_programming_are_those_of_the_hull() -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """NaCl twice, the denser one higher; CsCl far above the elements; an element."""
+    """Store of two NaCl, the denser one higher in energy, CsCl far above the elements, and an element."""
     crystals = [caesium_chloride(3.4, (11, 17)), rock_salt(), caesium_chloride(), zinc_blende(5.4, (6, 6))]
     make_store(tmp_path / "store", crystals, energies=[-1.9, -2.0, 0.5, 0.0], hull=[np.nan] * 4, splits=["train"] * 4)
     return Store.open(tmp_path / "store")

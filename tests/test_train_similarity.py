@@ -12,14 +12,14 @@ QUICK = SimilarityConfig(dim=4, steps=300)
 
 
 def members(random: np.random.Generator) -> ClassStructures:
-    """Structure 1 where the first element is odd, else 0, whatever the second; Mendeleev numbers mislead."""
+    """Return crystals with structure 1 if the first element is odd, otherwise 0; Mendeleev numbers are misleading."""
     elements = np.array([(a, b) for a in range(20, 32) for b in (8, 16, 34, 52)])
     elements = elements[random.permutation(len(elements))]
     return ClassStructures(elements, elements[:, 0] % 2, np.zeros(len(elements)))
 
 
 def right_neighbours(similarity: ElementSimilarity, crystals: ClassStructures) -> float:
-    """Share of crystals whose nearest fellow of another first element has their structure."""
+    """Return the fraction of crystals whose nearest crystal with another first element has the same structure."""
     right = []
     for own, structure in zip(crystals.elements, crystals.structures, strict=True):
         others = crystals.elements[:, 0] != own[0]

@@ -28,7 +28,7 @@ TINY = SurrogateConfig(
 
 
 def make_data(n: int = 160, d: int = 4, seed: int = 0) -> SurrogateData:
-    """Four polymorphs of each composition; their energies differ by the latent, compositions by an offset."""
+    """Return four polymorphs of each composition; energies depend on the latent, with an offset per composition."""
     generator = torch.Generator().manual_seed(seed)
     groups = torch.arange(n) // 4
     features = torch.zeros(n, 103)
@@ -48,7 +48,7 @@ def without_seconds(history: list[EpochRecord]) -> list[EpochRecord]:
 
 
 def test_the_first_epoch_is_that_of_the_equations(tmp_path: Path) -> None:
-    """As a loop over the batches, written without a trainer, gives it for the same seed."""
+    """It equals a loop over the batches, written without the trainer, for the same seed."""
     (found,) = train_surrogate(make_data(), tmp_path, config=replace(TINY, epochs=1), seed=3).history
     figures = (found.squared_error, found.mae, found.overestimation, found.alpha, found.val_mae, found.val_drop_50)
     assert figures == pytest.approx(
@@ -83,7 +83,7 @@ def test_regression_learns_and_ranks_unseen_compositions(tmp_path: Path) -> None
 def test_killed_training_resumes_to_identical_weights(
     last: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Epochs have four steps, and there is a checkpoint after each of them."""
+    """Epochs have four steps, with a checkpoint after each step."""
     monkeypatch.setattr(module, "CHECKPOINT_MINUTES", 0.0)
     config = replace(TINY, final_lr_fraction=0.1, latent_noise=0.1)
     whole = train_surrogate(make_data(), tmp_path / "whole", config=config, seed=3)
@@ -203,14 +203,14 @@ def test_spearman_is_a_mean_over_compositions() -> None:
 
 
 def curve_points(n: int, generator: torch.Generator) -> torch.Tensor:
-    """Latents near a curve, t from -1 to 1: the only ones the data hold."""
+    """Return latents near a curve, t from -1 to 1, the only ones in the data."""
     t = torch.rand(n, generator=generator) * 2 - 1
     points = torch.stack([t, t**2, -t], dim=1)
     return points + 0.05 * torch.randn(points.shape, generator=generator)
 
 
 def curve_energy(z: torch.Tensor) -> torch.Tensor:
-    """Falls along the curve to its minimum at t = 1.025, rises steeply beyond and away from the curve."""
+    """Return an energy with its minimum along the curve at t = 1.025 and a steep rise beyond and off the curve."""
     t = z[:, 0]
     off = (z[:, 1] - t**2) ** 2 + (z[:, 2] + t) ** 2
     return -t + 20 * torch.relu(t.abs() - 1) ** 2 + 8 * off

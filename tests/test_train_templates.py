@@ -23,12 +23,12 @@ FCC = np.ones((3, 3)) - np.eye(3)
 
 
 def rock_salt(first: int, second: int, volume: float) -> Crystal:
-    """Of so many cubic angstrom in the cell of two atoms."""
+    """Return rock salt with a given volume (cubic angstrom) of the two-atom cell."""
     return Crystal((volume / 2) ** (1 / 3) * FCC, np.array([[0.0] * 3, [0.5] * 3]), np.array([first, second]))
 
 
 def dense(number: int) -> Crystal:
-    """A made crystal of a group, in a cell of the usual volume of its atoms."""
+    """Return a synthetic crystal of a group, in a cell with the usual volume of its atoms."""
     crystal = made(number)
     usual = sum(atomic_volume(z) for z in crystal.atomic_numbers.tolist())
     scale = (usual / crystal.volume) ** (1 / 3)

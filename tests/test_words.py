@@ -42,7 +42,7 @@ def texts() -> dict[str, str]:
 
 
 def pages() -> dict[str, str]:
-    """README and documentation, without the changelog, which names what was given up."""
+    """Return README and documentation, without the changelog, which contains retired words."""
     root = Path(__file__).parents[1]
     paths = [root / "README.md", root / "benchmarks" / "README.md", *(root / "docs").glob("*.md")]
     return {path.name: path.read_text(encoding="utf-8") for path in paths}

@@ -61,7 +61,7 @@ def perovskite(a: float = 3.905, numbers: tuple[int, int, int] = (38, 22, 8)) ->
 
 
 def breathing_perovskite(shift: float, a: float = 3.905, numbers: tuple[int, int, int] = (38, 22, 8)) -> Crystal:
-    """Return a perovskite with anions shifted towards every other cation by a fraction of the distance: Fm-3m, 10 atoms."""
+    """Return a perovskite with anions shifted by a fraction `shift` towards every other cation: Fm-3m, 10 atoms."""
     octahedron = 0.5 * a * (1 - shift) * np.vstack([np.eye(3), -np.eye(3)])
     cations, large = a * np.array([[0, 0, 0], [1, 1, 1.0]]), 0.5 * a * np.array([[1, 1, 1.0], [-1, -1, -1]])
     lattice = 2 * a * FACE_CENTRED
