@@ -17,7 +17,7 @@ from tiny import wurtzite
 
 import lcoms
 from lcoms.core.errors import ConfigError, DataError, FileFormatError, FormulaError, OracleError, WeightsError
-from lcoms.prediction.pipeline import Progress
+from lcoms.prediction.pipeline import Predictor, Progress
 from lcoms.prediction.presets import Options
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.structure.io import to_cif, to_pymatgen
@@ -152,6 +152,20 @@ def test_under_pressure_crystals_are_denser_and_enthalpies_make_the_order(tiny_w
     relaxation = pressed.to_dict()["candidates"][0]["relaxation"]
     assert relaxation["enthalpy_per_atom"] > relaxation["total_energy_per_atom"]
     assert (relaxation["formation_energy_per_atom"], relaxation["e_above_hull"]) == (None, None)
+
+
+@pytest.mark.parametrize(("options", "wanted"), [({}, 1), ({"threads": 2}, 2)])
+def test_networks_decode_with_one_thread_unless_told_otherwise(
+    options: dict[str, int], wanted: int, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the command line does: with all cores beside other programs it took ten times as long."""
+    used: list[int] = []
+    decode = Predictor.decode
+    monkeypatch.setattr(Predictor, "decode", lambda *a, **k: (used.append(torch.get_num_threads()), decode(*a, **k))[1])
+    torch.set_num_threads(2)
+    lcoms.predict("NaCl", relax=False, starts=3, steps=0, weights=tiny_weights, **options)  # type: ignore[arg-type]
+    list(lcoms.predict_all(["NaCl"], Options(relax=False, starts=3, steps=0), weights=tiny_weights, **options))  # type: ignore[arg-type]
+    assert used == [wanted, wanted]
 
 
 @pytest.mark.parametrize(
