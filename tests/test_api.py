@@ -196,6 +196,14 @@ def test_all_formulas_are_checked_before_the_first_is_predicted(tiny_weights: Pa
     assert told == []
 
 
+def test_options_of_several_formulas_and_all_errors_are_on_the_front_page(tiny_weights: Path) -> None:
+    options = lcoms.Options(relax=False, starts=3, steps=0)
+    (made,) = lcoms.predict_all(["NaCl"], options, weights=tiny_weights)
+    assert made.spec.search.n_starts == 3
+    with pytest.raises(lcoms.LcomsError, match="did you mean NaCl"):
+        lcoms.predict_all(["Nacl"], options, weights=tiny_weights)
+
+
 def test_several_predictions_come_each_as_it_is_finished(tiny_weights: Path) -> None:
     told: list[Progress] = []
     options = Options(relax=False, starts=3, steps=0)
