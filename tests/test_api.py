@@ -17,7 +17,7 @@ from tiny import wurtzite
 
 import lcoms
 from lcoms.core.errors import ConfigError, DataError, FileFormatError, FormulaError, OracleError, WeightsError
-from lcoms.prediction.pipeline import Progress
+from lcoms.prediction.pipeline import Predictor, Progress
 from lcoms.prediction.presets import Options
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.structure.io import to_cif, to_pymatgen
@@ -154,6 +154,20 @@ def test_under_pressure_crystals_are_denser_and_enthalpies_make_the_order(tiny_w
     assert (relaxation["formation_energy_per_atom"], relaxation["e_above_hull"]) == (None, None)
 
 
+@pytest.mark.parametrize(("options", "wanted"), [({}, 1), ({"threads": 2}, 2)])
+def test_networks_decode_with_one_thread_unless_told_otherwise(
+    options: dict[str, int], wanted: int, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the command line does: with all cores beside other programs it took ten times as long."""
+    used: list[int] = []
+    decode = Predictor.decode
+    monkeypatch.setattr(Predictor, "decode", lambda *a, **k: (used.append(torch.get_num_threads()), decode(*a, **k))[1])
+    torch.set_num_threads(2)
+    lcoms.predict("NaCl", relax=False, starts=3, steps=0, weights=tiny_weights, **options)  # type: ignore[arg-type]
+    list(lcoms.predict_all(["NaCl"], Options(relax=False, starts=3, steps=0), weights=tiny_weights, **options))  # type: ignore[arg-type]
+    assert used == [wanted, wanted]
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -180,6 +194,14 @@ def test_all_formulas_are_checked_before_the_first_is_predicted(tiny_weights: Pa
     with pytest.raises(FormulaError, match="no crystal with Au"):
         lcoms.predict_all(["NaCl", "AuCl"], Options(relax=False), weights=tiny_weights, progress=told.append)
     assert told == []
+
+
+def test_options_of_several_formulas_and_all_errors_are_on_the_front_page(tiny_weights: Path) -> None:
+    options = lcoms.Options(relax=False, starts=3, steps=0)
+    (made,) = lcoms.predict_all(["NaCl"], options, weights=tiny_weights)
+    assert made.spec.search.n_starts == 3
+    with pytest.raises(lcoms.LcomsError, match="did you mean NaCl"):
+        lcoms.predict_all(["Nacl"], options, weights=tiny_weights)
 
 
 def test_several_predictions_come_each_as_it_is_finished(tiny_weights: Path) -> None:

@@ -74,3 +74,13 @@ def test_functions_fit_a_screen(package: str) -> None:
 def _n_body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     statements = node.body[1:] if ast.get_docstring(node) is not None else node.body
     return 0 if not statements or node.end_lineno is None else node.end_lineno - statements[0].lineno + 1
+
+
+def test_processes_are_started_where_the_working_directory_is_kept_off_their_path() -> None:
+    """`python -m` and the pools of multiprocessing put it first, and a random.py lying there would run."""
+    starts = re.compile(
+        r"^(?:from|import) (?:subprocess|multiprocessing)\b|ProcessPool|os\.(?:exec|spawn|posix|system|popen|fork)",
+        re.MULTILINE,
+    )
+    found = {str(module.relative_to(PACKAGE)) for module in MODULES if starts.search(module.read_text())}
+    assert found == {"core/messages.py", "core/pool.py", "oracles/dft.py"}  # the first only takes what is pickled

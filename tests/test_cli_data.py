@@ -70,6 +70,22 @@ def test_ingest_options_reach_the_checks(table: Path, tmp_path: Path) -> None:
     assert Store.open(tmp_path / "d").manifest.provenance["options"]["reduce"] is False
 
 
+@pytest.mark.parametrize("width", [100, 60, 40])
+def test_a_narrow_terminal_has_fewer_quantiles_and_no_number_cut(
+    width: int, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(table, tmp_path / "store", "--keep-split")
+    monkeypatch.setenv("COLUMNS", str(width))
+    capsys.readouterr()
+    assert run(["data", "info", str(tmp_path / "store")]) == 0
+    printed = capsys.readouterr().out
+    (heading,) = [line for line in printed.splitlines() if "median" in line]
+    assert ("95 %" in heading) == (width == 100)
+    assert len(heading) <= width
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed
+    assert all(number in printed for number in ("-2.000", "-1.950", "-1.900"))
+
+
 def test_info(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "store"
     ingest(table, out, "--keep-split")

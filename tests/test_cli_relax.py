@@ -145,6 +145,25 @@ def test_nothing_is_computed_for_what_makes_no_sense(relax, files: list[Path], t
     assert "--out" in complaints[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("campaign.json", '{"lcoms_campaign": 1}', "is the folder of a campaign"),
+        ("results.json", '{"candidates": []}', "holds a prediction, which would be replaced"),
+    ],
+)
+def test_results_of_other_commands_are_not_replaced(
+    name: str, content: str, said: str, relax, files: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text(content)
+    code, _, complaints = relax(files[0])
+    assert (code, len(complaints)) == (2, 1)
+    assert said in complaints[0]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_text() == content
+
+
 def test_the_command_itself(files: list[Path], tmp_path: Path) -> None:
     """Run on two processes, without the type checks of the tests."""
     command = [sys.executable, "-m", "lcoms", "relax", *map(str, files), "--oracle", "analytic", "--processes", "2"]

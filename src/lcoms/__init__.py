@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lcoms.api import predict, predict_all
+    from lcoms.core.errors import LcomsError
     from lcoms.prediction.pipeline import Predictor
+    from lcoms.prediction.presets import Options
     from lcoms.prediction.result import Prediction
     from lcoms.prediction.spec import PredictionSpec
     from lcoms.structure.crystal import Composition, Crystal
@@ -16,6 +18,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Composition",
     "Crystal",
+    "LcomsError",
+    "Options",
     "Prediction",
     "PredictionSpec",
     "Predictor",
@@ -28,6 +32,8 @@ __all__ = [
 _HOMES = {
     "Composition": "lcoms.structure.crystal",
     "Crystal": "lcoms.structure.crystal",
+    "LcomsError": "lcoms.core.errors",
+    "Options": "lcoms.prediction.presets",
     "Prediction": "lcoms.prediction.result",
     "PredictionSpec": "lcoms.prediction.spec",
     "Predictor": "lcoms.prediction.pipeline",

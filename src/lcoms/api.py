@@ -218,7 +218,7 @@ def predict_all(
 
     Args:
         formulas: such as ["NaCl", "SrTiO3"]; all are checked before the first is predicted.
-        options: the keywords of `predict`, or a complete specification; None: the defaults.
+        options: `lcoms.Options`, which take the keywords of `predict`, or a complete specification; None: the defaults.
         ordered_approximation: as for `predict`.
         weights: as for `predict`.
         processes: as for `predict`.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lcoms.data.info import Spread, StoreInfo
     from lcoms.data.store import Store
 
+ROOM_FOR_QUANTILES = 80  # characters
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Fetch, ingest and describe data sets.")
 
 
@@ -204,24 +205,30 @@ def _print_info(path: Path, figures: StoreInfo) -> None:
     console.print("splits: " + _listed(figures.splits))
     console.print("sources: " + _listed(figures.sources))
     console.print("elements: " + _listed(figures.elements))
-    table = Table("", "known", "min", "5 %", "median", "95 %", "max")
-    _add_spread(table, "atoms per cell", figures.atoms, "{:.0f}")
-    _add_spread(table, "volume, cubic angstrom/atom", figures.volume_per_atom, "{:.2f}")
-    _add_spread(table, "formation energy, eV/atom", figures.formation_energy, "{:.3f}")
-    _add_spread(table, "total energy, eV/atom", figures.energy, "{:.3f}")
-    _add_spread(table, "energy above hull, eV/atom", figures.e_above_hull, "{:.3f}")
+    wide = console.width >= ROOM_FOR_QUANTILES
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "known", "min", *(["5 %"] if wide else []), "median", *(["95 %"] if wide else []), "max"):
+        table.add_column(name, justify="right" if name else "left", overflow="fold", no_wrap=bool(name))
+    for name, spread, pattern in (
+        ("atoms per cell", figures.atoms, "{:.0f}"),
+        ("volume, cubic angstrom/atom", figures.volume_per_atom, "{:.2f}"),
+        ("formation energy, eV/atom", figures.formation_energy, "{:.3f}"),
+        ("total energy, eV/atom", figures.energy, "{:.3f}"),
+        ("energy above hull, eV/atom", figures.e_above_hull, "{:.3f}"),
+    ):
+        table.add_row(name, f"{spread.count:,}", *_spread_texts(spread, pattern, wide=wide))
     console.print(table)
-    structures = _listed({f"{n} structure{'s'[: n > 1]}": count for n, count in figures.polymorphs.items() if n <= 5})
+    structures = {f"{n} structure{'s'[: n > 1]}": count for n, count in figures.polymorphs.items() if n <= 5}
     more = sum(count for n, count in figures.polymorphs.items() if n > 5)
-    console.print(f"compositions with {structures}" + (f", more than 5: {more:,}" if more else ""))
+    console.print("compositions with " + _listed(structures | ({"more than 5 structures": more} if more else {})))
     console.print("most polymorphs: " + _listed(figures.most_polymorphs))
     console.print(f"dropped at ingest, of {figures.n_read:,} rows: " + (_listed(figures.dropped) or "none"))
 
 
-def _add_spread(table: Any, name: str, spread: Spread, pattern: str) -> None:
-    values = spread.minimum, spread.low, spread.median, spread.high, spread.maximum
-    shown = [pattern.format(value) for value in values] if spread.count else ["-"] * 5
-    table.add_row(name, f"{spread.count:,}", *shown)
+def _spread_texts(spread: Spread, pattern: str, *, wide: bool) -> list[str]:
+    quantiles = spread.minimum, spread.low, spread.median, spread.high, spread.maximum
+    values = quantiles if wide else quantiles[::2]
+    return [pattern.format(value) if spread.count else "-" for value in values]
 
 
 def _listed(counts: Any) -> str:

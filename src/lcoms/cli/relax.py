@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.console import complain
-from lcoms.core.disk import write_whole
+from lcoms.core.disk import require_no_campaign, write_whole
 from lcoms.core.errors import LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -50,8 +50,10 @@ def relax(
     config = from_dict(RelaxConfig, options)
     starts, failed = _read(files)
     if starts:
-        from lcoms.prediction.output import make_folder
+        from lcoms.prediction.output import make_folder, require_no_prediction
 
+        require_no_campaign(out)
+        require_no_prediction(out)
         make_folder(out)
         _tell_reach(starts, oracle)
         clock, done = time.perf_counter(), 0

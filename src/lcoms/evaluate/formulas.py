@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lcoms.core.errors import ConfigError, LcomsError, WeightsError
+from lcoms.core.parallel import parallel_map
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.rows import Row, rows_of
 from lcoms.evaluate.statistics import Share
@@ -169,8 +169,7 @@ def _made(jobs: Sequence[Job], predictor: Predictor, processes: int) -> Iterator
             yield _outcomes(job, alone)
         return
     plan = Plan(predictor.spec, predictor.bundle.folder)
-    with get_context("spawn").Pool(processes, _prepare, (plan,)) as pool:
-        yield from pool.imap(_run, jobs)
+    yield from parallel_map(_run, jobs, processes=processes, prepare=_prepare, arguments=(plan,))
 
 
 def _prepare(plan: Plan) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lcoms.core.config import parse_json
 from lcoms.core.disk import replace_folder
 from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.diffraction.figure import figure_svg, fit_figure
@@ -42,6 +44,20 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
+
+
+def require_no_prediction(folder: Path) -> None:
+    """Check that other results would not replace those of a prediction.
+
+    Raises:
+        ConfigError: the folder holds a prediction.
+    """
+    with suppress(OSError, ValueError):
+        found = parse_json((folder / RESULTS).read_text(encoding="utf-8"))
+        if isinstance(found, dict) and "candidates" in found:
+            raise ConfigError(
+                f"{folder} holds a prediction, which would be replaced; choose another folder with --out."
+            )
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> Path:
