@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from lcoms.core.errors import ConfigError
 from lcoms.oracles import registry
 from lcoms.prediction import model_options
-from lcoms.prediction.presets import EFFORTS, Options, spec_for
+from lcoms.prediction.presets import EFFORTS, Options, spec_for, typed
 from lcoms.prediction.spec import ConstraintSpec, PhononSpec, PredictionSpec, RelaxationSpec
 from lcoms.prediction.structure_types import StructureType
 
@@ -134,3 +135,9 @@ def test_wrong_names_are_refused() -> None:
         spec_for(Options(effort="hard"))
     with pytest.raises(ConfigError, match="'moon' is not among library, prior, random"):
         spec_for(Options(start="moon"))
+
+
+def test_options_are_recorded_in_a_form_that_json_has() -> None:
+    options = Options(prototypes=(StructureType("B1"),), exclude_prototypes=(StructureType("B2"), StructureType("B3")))
+    recorded = {"prototypes": ["B1"], "exclude_prototypes": ["B2", "B3"]}
+    assert json.loads(json.dumps(dict(typed(options)))) == recorded

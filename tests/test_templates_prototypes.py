@@ -34,6 +34,19 @@ def pyrite(x: float) -> Crystal:
     return crystal(5.4 * EYE, [*cations, *anions])
 
 
+def anatase() -> Crystal:
+    """I4_1/amd, origin choice 1 (Howard et al. 1991): titanium on 0 0 0, oxygen on 0 0 u with u = 0.208."""
+    body = [(0, 0, 0), (0.5, 0.5, 0.5)]
+    sites = [(0, 0, 0), (0, 0.5, 0.25)]
+    atoms = [
+        (z, *np.add(np.add(site, (0, 0, height)), shift) % 1)
+        for z, height in ((22, 0.0), (8, 0.208), (8, -0.208))
+        for site in sites
+        for shift in body
+    ]
+    return crystal(np.diag([3.785, 3.785, 9.514]), atoms)
+
+
 @pytest.mark.parametrize(
     ("made", "designation"),
     [
@@ -52,6 +65,7 @@ def pyrite(x: float) -> Crystal:
         (crystal(2.7 * FCC, [(20, 0, 0, 0), (9, 0.25, 0.25, 0.25), (9, 0.75, 0.75, 0.75)]), "C1"),
         (PEROVSKITE, "E2_1"),
         (pyrite(0.385), "C2"),
+        (anatase(), "C5"),
     ],
 )
 def test_a_textbook_structure_has_its_designation(made: Crystal, designation: str) -> None:

@@ -146,6 +146,10 @@ def test_a_killed_process_resumes_to_identical_weights(undisturbed: Path, tmp_pa
     assert same(train(tmp_path), undisturbed)
 
 
+def test_a_run_with_fewer_steps_than_between_log_lines_gives_no_warning(tmp_path: Path) -> None:
+    assert train(tmp_path, replace(QUICK, steps=2, log_every=50)).is_file()
+
+
 def test_a_finished_run_is_not_trained_further(undisturbed: Path, tmp_path: Path) -> None:
     weights = train(tmp_path)
     weights.unlink()

@@ -137,7 +137,9 @@ def surrogate(
     active = int((latents.std(0) > MIN_LATENT_STD).sum())
     typer.echo(f"Latent dimensions in use: {active} of {latents.shape[1]} (standard deviation over {MIN_LATENT_STD}).")
     lost = templates.metadata["not_described"]
-    typer.echo(f"Templates of every size: {len(templates)} crystals; {lost} whose symmetry is not found are left out.")
+    typer.echo(
+        f"Templates of every size: {len(templates)} crystals; {lost} without a recognized symmetry are left out."
+    )
     typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")
     run = out / f"surrogate-{config.conservatism}"
     learned = surrogate_data(data, rows, latents)

@@ -101,7 +101,7 @@ def templates(
     if out.name in read_manifest(out.parent):
         record_files(out.parent, [out.name])
     lost = made.metadata["not_described"]
-    typer.echo(f"{out}: {len(made)} crystals; {lost} whose symmetry is not found are left out.")
+    typer.echo(f"{out}: {len(made)} crystals; {lost} without a recognized symmetry are left out.")
     if other is not None:
         for line in differences(made, other):
             typer.echo(line)

@@ -96,10 +96,17 @@ class Options(ModelOptions):
 
 
 def typed(options: Options) -> Typed:
-    """Return the options that differ from the defaults, for the record."""
+    """Return the options that differ from the defaults, for the record; structure types by name."""
     default = Options()
     pairs = ((field.name, getattr(options, field.name)) for field in fields(options))
-    return tuple((name, value) for name, value in pairs if value != getattr(default, name))
+    return tuple((name, _recorded(value)) for name, value in pairs if value != getattr(default, name))
+
+
+def _recorded(value: Any) -> Any:
+    """Return the value of an option in a form that JSON has."""
+    if isinstance(value, tuple):
+        return tuple(_recorded(one) for one in value)
+    return value.name if isinstance(value, StructureType) else value
 
 
 def spec_for(options: Options) -> PredictionSpec:

@@ -98,6 +98,8 @@ def fit(trainer: lightning.Trainer, module: lightning.LightningModule, steps: Re
         with warnings.catch_warnings():
             # Lightning 2.6 calls functions that torch 2.9 and later deprecate.
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+            # A short run may have fewer steps than there are between two log lines.
+            warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
             trainer.fit(module, steps)
     except SystemExit as stop:
         signal.signal(signal.SIGINT, handler)

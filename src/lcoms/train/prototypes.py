@@ -14,6 +14,9 @@ from lcoms.templates import prototypes
 from lcoms.templates.prototypes import prototype_row
 from lcoms.templates.stoichiometry import elements_in_order
 
+# pymatgen takes the z of oxygen in anatase, given for origin choice 1, in choice 2, whose origin is c/8 higher.
+SHIFTED = {"A2B_tI12_141_e_a": -1 / 8}
+
 
 def prototype_rows() -> tuple[list[dict[str, Any]], list[str]]:
     """Return all prototypes that can be described, and the labels of those that cannot."""
@@ -29,6 +32,7 @@ def prototype_rows() -> tuple[list[dict[str, Any]], list[str]]:
         if sites is None:
             lost.append(tags["aflow"])
             continue
+        sites = sites._replace(coords=sites.coords + SHIFTED.get(tags["aflow"], 0.0))
         mineral, designation = (str(tags[name] or "").replace("None", "") for name in ("mineral", "strukturbericht"))
         rows.append(prototype_row(sites, mineral=mineral, strukturbericht=designation, aflow=tags["aflow"]))
     return rows, lost
