@@ -14,11 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tiny import rock_salt
 
 from lcoms.cli.main import run
 from lcoms.data import sources as sources_module
 from lcoms.data.sources import Source, SourceFile
 from lcoms.data.store import Store
+from lcoms.structure.io import to_cif
 
 
 @pytest.fixture
@@ -68,6 +70,20 @@ def test_ingest_options_reach_the_checks(table: Path, tmp_path: Path) -> None:
     options = Store.open(tmp_path / "c").manifest.provenance["options"]
     assert (options["seed"], options["val_fraction"], options["reduce"]) == (5, 0.5, True)
     assert Store.open(tmp_path / "d").manifest.provenance["options"]["reduce"] is False
+
+
+def test_a_store_without_energies_is_said_to_train_no_surrogate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "salts").mkdir()
+    for number in range(2):
+        (tmp_path / "salts" / f"{number}.cif").write_text(to_cif(rock_salt(5.6 + number)))
+    assert run(["data", "ingest", str(tmp_path / "salts"), "--out", str(tmp_path / "store")]) == 0
+    without = "No crystal has a formation energy; the surrogate needs them, for instance from id_prop.csv."
+    assert without in capsys.readouterr().out
+    (tmp_path / "salts" / "id_prop.csv").write_text("0,-2.1\n1,-2.0\n")
+    assert run(["data", "ingest", str(tmp_path / "salts"), "--out", str(tmp_path / "more")]) == 0
+    assert without not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("width", [100, 60, 40])

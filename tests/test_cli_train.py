@@ -209,6 +209,24 @@ def test_a_store_without_training_crystals_is_refused(tmp_path: Path, capsys: py
     assert "has no training crystals" in capsys.readouterr().err
 
 
+def test_a_surrogate_without_energies_is_refused_before_any_work(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crystals, nothing = made_crystals()[:4], [float("nan")] * 4
+    store = tmp_path / "store"
+    make_store(store, crystals, energies=nothing, hull=nothing, splits=["train"] * 4)
+    options = ["--cdvae", str(trained / CDVAE_FILE), "--out", str(tmp_path / "w")]
+    assert run(["train", "surrogate", str(store), *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f"lcoms: {store} has no crystals of up to 20 atoms with formation energies")
+    assert train(store, tmp_path / "cdvae") == 0
+    said = capsys.readouterr().out
+    assert "train surrogate" not in said
+    assert "the surrogate needs formation energies, which the store lacks" in said
+
+
 @pytest.mark.slow
 def test_a_training_leaves_pieces_and_goes_on_from_them(trained: Path, store: Path, tmp_path: Path) -> None:
     script = Path(__file__).parent.parent / "scripts" / "train_cdvae"

@@ -122,6 +122,8 @@ def ingest(
             files, out, options=options, file_format=file_format, workers=workers, overwrite=overwrite, report=report
         )
     _print_kept(store)
+    if not store.n_energies:
+        typer.echo("No crystal has a formation energy; the surrogate needs them, for instance from id_prop.csv.")
     typer.echo(f"Next: lcoms train cdvae {out} --out run")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.console import progress_bar
-from lcoms.cli.train_library import OutOption, StoreArgument, library, open_training, templates
+from lcoms.cli.train_library import OutOption, StoreArgument, library, open_training, require_energies, templates
 from lcoms.core.disk import require_writable, write_whole
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ def cdvae(
         model, crystals, config, out, metadata=metadata, fit_statistics=start_from is None, device=place
     )
     typer.echo(f"Weights: {weights}")
-    typer.echo(f"Next: lcoms train surrogate {store} --cdvae {weights} --out {out}")
+    if data.n_energies:
+        typer.echo(f"Next: lcoms train surrogate {store} --cdvae {weights} --out {out}")
+    else:
+        typer.echo("For predictions, the surrogate needs formation energies, which the store lacks.")
 
 
 @app.command()
@@ -126,6 +129,7 @@ def surrogate(
     data = open_training(store)
     model, metadata = load_cdvae(cdvae)
     rows = select_rows(data, max_atoms=max_atoms)
+    require_energies(data, rows, max_atoms)
     typer.echo(f"Encoding {len(rows)} crystals ...")
     latents = encode_rows(model, data, rows)
     typer.echo("Searching their symmetries ...")

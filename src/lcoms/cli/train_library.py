@@ -12,6 +12,9 @@ from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from lcoms.data.store import Store
 
 StoreArgument = Annotated[Path, typer.Argument(help="Store made by lcoms data ingest.")]
@@ -105,6 +108,21 @@ def templates(
     if other is not None:
         for line in differences(made, other):
             typer.echo(line)
+
+
+def require_energies(store: Store, rows: NDArray[np.int64], max_atoms: int) -> None:
+    """Check that a surrogate can learn from the rows of a store.
+
+    Raises:
+        DataError: none of them has a formation energy.
+    """
+    import numpy as np
+
+    if not np.isfinite(store.arrays(rows).formation_energy).any():
+        raise DataError(
+            f"{store.path} has no crystals of up to {max_atoms} atoms with formation energies, which the surrogate needs; "
+            "ingest data that have them, such as a folder with id_prop.csv."
+        )
 
 
 def open_training(path: Path) -> Store:

@@ -181,6 +181,11 @@ class Store:
         """Return scalar columns as NumPy arrays: floats for energies, str objects for the rest."""
         return {name: self._table.column(name).to_numpy() for name in names}
 
+    @property
+    def n_energies(self) -> int:
+        """Number of crystals with a formation energy."""
+        return int(np.isfinite(self.columns("formation_energy_per_atom")["formation_energy_per_atom"]).sum())
+
     @cached_property
     def n_atoms(self) -> NDArray[np.int64]:
         """Number of atoms in each cell (n_crystals,)."""

@@ -103,7 +103,9 @@ class LibraryArrays:
         sites = [()] * n if site_codes is None else site_codes
         cells = np.zeros(n) if cell_codes is None else np.asarray(cell_codes)
         lengths = {len(one) for one in (compositions, ids, formation_energies, hull, groups, kinds, sites, cells)}
-        if not n or lengths != {n}:
+        if not n:
+            raise DataError("a library needs at least one crystal with a known energy and symmetry.")
+        if lengths != {n}:
             raise DataError(f"a library needs as many compositions, ids and energies as latents, {n}, not {lengths}.")
         if not np.isfinite(z).all():
             raise DataError("latents of a library must be finite numbers.")
