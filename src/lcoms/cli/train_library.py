@@ -120,8 +120,8 @@ def require_energies(store: Store, rows: NDArray[np.int64], max_atoms: int) -> N
 
     if not np.isfinite(store.arrays(rows).formation_energy).any():
         raise DataError(
-            f"{store.path} has no crystals of up to {max_atoms} atoms with formation energies, which the surrogate needs; "
-            "ingest data that have them, such as a folder with id_prop.csv."
+            f"{store.path} has no crystals of up to {max_atoms} atoms with formation energies, which a surrogate "
+            "needs; ingest data that have them, such as a folder with id_prop.csv."
         )
 
 
