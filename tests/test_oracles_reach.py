@@ -54,6 +54,19 @@ def test_caesium_is_told_before_it_is_relaxed(tmp_path: Path, capsys: pytest.Cap
     assert "Cs (5.32 angstrom) lie near the cutoff of chgnet:r2scan (6 angstrom)" in first
 
 
+@pytest.mark.parametrize("command", ["rank", "phonons"])
+def test_caesium_is_told_before_its_energy_is_computed(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("chgnet")
+    pytest.importorskip("phonopy")
+    (tmp_path / "Cs.cif").write_text(to_cif(body_centred(55, 6.14)))
+    options = ["--no-relax", "--most-atoms", "2"] if command == "phonons" else []
+    run([command, str(tmp_path / "Cs.cif"), "--oracle", "chgnet", *options])
+    first = capsys.readouterr().err.splitlines()[0]
+    assert "Cs (5.32 angstrom) lie near the cutoff of chgnet:r2scan (6 angstrom)" in first
+
+
 def test_caesium_is_told_before_it_is_predicted(
     tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.console import complain
-from lcoms.cli.structures import read_named
+from lcoms.cli.structures import read_named, tell_reach
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import LcomsError
 from lcoms.core.figures import check_figure, write_figure
@@ -55,6 +55,7 @@ def phonons(
         check_figure(figure)
     energy_oracle = make_oracle(oracle)
     found, failed = read_named(files)
+    tell_reach(found, energy_oracle)
     rows: list[dict[str, Any]] = []
     for number, (name, crystal) in enumerate(found, 1):
         clock = time.perf_counter()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.console import complain, plain_console, plain_text, progress_bar
-from lcoms.cli.structures import Failure, read_named
+from lcoms.cli.structures import Failure, read_named, tell_reach
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.oracles.base import evaluate_all
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -65,6 +65,7 @@ def rank(
         if json_out is not None:
             write_whole(json_out, _to_json([], failed, energy_oracle.name, 0.0))
         raise typer.Exit(2)
+    tell_reach(found, energy_oracle)
     if cache is not None:
         energy_oracle = CachedOracle(energy_oracle, cache)
     zero = load_references(energy_oracle.name, references)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.console import complain
+from lcoms.cli.structures import tell_reach
 from lcoms.core.disk import require_no_campaign, write_whole
 from lcoms.core.errors import LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -50,12 +51,13 @@ def relax(
     config = from_dict(RelaxConfig, options)
     starts, failed = _read(files)
     if starts:
+        from lcoms.oracles.registry import make_oracle
         from lcoms.prediction.output import make_folder, require_no_prediction
 
         require_no_campaign(out)
         require_no_prediction(out)
         make_folder(out)
-        _tell_reach(starts, oracle)
+        tell_reach(starts, make_oracle(oracle))
         clock, done = time.perf_counter(), 0
 
         def tell(number: int, result: RelaxResult) -> None:
@@ -82,17 +84,6 @@ def relax(
         failed += sum(not result.converged for result in results)
     if failed:
         raise typer.Exit(2)
-
-
-def _tell_reach(starts: list[tuple[str, Crystal]], oracle: str) -> None:
-    """Warn, before hours of work, of each crystal whose atoms are too far apart for the model."""
-    from lcoms.oracles.reach import beyond_reach
-    from lcoms.oracles.registry import make_oracle
-
-    made = make_oracle(oracle)
-    for name, crystal in starts:
-        if sentence := beyond_reach(made, crystal):
-            complain(f"{name}: {sentence}")
 
 
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:

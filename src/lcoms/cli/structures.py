@@ -9,6 +9,7 @@ from lcoms.cli.console import complain
 from lcoms.core.errors import LcomsError
 
 if TYPE_CHECKING:
+    from lcoms.oracles.base import EnergyOracle
     from lcoms.structure.crystal import Crystal
 
 Failure = tuple[str, str]
@@ -43,3 +44,12 @@ def read_named(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failu
 
 def _without_name(error: LcomsError, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ")
+
+
+def tell_reach(found: list[tuple[str, Crystal]], oracle: EnergyOracle) -> None:
+    """Warn, before any work, of each crystal whose atoms are too far apart for the model."""
+    from lcoms.oracles.reach import beyond_reach
+
+    for name, crystal in found:
+        if sentence := beyond_reach(oracle, crystal):
+            complain(f"{name}: {sentence}")
