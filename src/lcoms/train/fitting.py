@@ -116,7 +116,8 @@ def update_average(average: dict[str, Tensor], weights: Mapping[str, Tensor], *,
     """Move an exponential average towards the weights, faster in the first steps.
 
     Args:
-        average, weights: by name; what is not floating-point stays as it is.
+        average: by name; what is not floating-point stays as it is.
+        weights: by name.
         step: counted from 0.
         decay: share that stays, once there have been many steps.
     """
