@@ -70,7 +70,7 @@ def test_no_command_shows_the_help() -> None:
     ("arguments", "message"),
     [
         (["predikt", "NaCl"], "lcoms: no such command 'predikt'; did you mean 'predict'?\n"),
-        (["xyzzy"], "lcoms: no such command 'xyzzy'; type lcoms --help for the choices.\n"),
+        (["xyzzy"], "lcoms: no such command 'xyzzy'; see lcoms --help.\n"),
         (["--versoin"], "lcoms: no such option: --versoin (Possible options: --version)"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_missing_argument_names_the_commands_help(
 
     add_command(target)
     assert run(["try"]) == 2
-    assert capsys.readouterr().err == "lcoms: missing argument 'formula'; type lcoms try --help for the choices.\n"
+    assert capsys.readouterr().err == "lcoms: missing argument 'formula'; see lcoms try --help.\n"
 
 
 @pytest.mark.parametrize(

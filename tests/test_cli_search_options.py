@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lcoms.cli.groups import with_groups
+from lcoms.cli.options import formulas_of
 from lcoms.cli.search_options import SearchOptions, _flat, options_of
+from lcoms.core.errors import FormulaError
 
 TYPED = {
     "n": 3,
@@ -64,3 +67,11 @@ def test_every_option_is_tried_here() -> None:
 @pytest.mark.parametrize("name", TYPED)
 def test_an_option_that_is_typed_changes_what_is_asked_for(name: str) -> None:
     assert options_of(search_options(**{name: TYPED[name]})) != options_of(SearchOptions())
+
+
+def test_a_file_of_formulas_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(FormulaError, match=r"none\.txt: .* \(No such file or directory\)"):
+        formulas_of(tmp_path / "none.txt")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(FormulaError, match=r"bytes\.txt: .* \(not UTF-8 text\)"):
+        formulas_of(tmp_path / "bytes.txt")

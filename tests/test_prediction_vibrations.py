@@ -50,7 +50,7 @@ def test_free_energies_make_an_order_of_their_own() -> None:
     stiff = replace(first.phonons, soft=(), free_energy=0.03)
     said = phonon_sentences([replace(first, phonons=stiff), replace(second, phonons=soft)])
     assert said == [
-        "Dynamically stable: rank 1, 2.",
+        "Dynamically stable: ranks 1, 2.",
         "Harmonic free energies at 400 K, eV/atom above the lowest: rank 2 (0.000), rank 1 (0.050).",
     ]
 

@@ -93,7 +93,7 @@ def improve(
     console.print(table(prediction, console.width))
     for sentence in sentences(prediction):
         console.print(sentence, soft_wrap=True)
-    console.print(f"Next: open {folder / 'rank-01.cif'} in a viewer.", soft_wrap=True)
+    console.print(f"Next: open {folder / 'rank-01.cif'} in a crystal viewer.", soft_wrap=True)
 
 
 def _line(one: Round) -> str:

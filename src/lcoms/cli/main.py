@@ -197,7 +197,7 @@ def _usage_error(error: typer.TyperException) -> int:
     message = message.rstrip(". ").replace(". Did you mean", "; did you mean")
     message = message[:1].lower() + message[1:]
     path = context.command_path if context is not None else "lcoms"
-    return _fail(message if message.endswith("?") else f"{message}; type {path} --help for the choices.")
+    return _fail(message if message.endswith("?") else f"{message}; see {path} --help.")
 
 
 def _fail(sentence: str, code: int = EXIT_USER_ERROR) -> int:

@@ -239,5 +239,6 @@ def formulas_of(file: Path) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise FormulaError(f"{file}: cannot be read as a text file of formulas ({type(error).__name__}).") from error
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise FormulaError(f"{file}: cannot be read as a text file of formulas ({reason}).") from error
     return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]

@@ -43,7 +43,7 @@ def phonon_sentences(candidates: Sequence[Candidate]) -> list[str]:
     if not have:
         return []
     stable = [str(rank) for rank, _, phonons in have if phonons.stable]
-    said = [f"Dynamically stable: rank {', '.join(stable)}."] if stable else []
+    said = [f"Dynamically stable: rank{'s'[: len(stable) > 1]} {', '.join(stable)}."] if stable else []
     said += [
         f"Rank {rank} is dynamically unstable: {phonons.soft[0].name}" + _more(len(phonons.soft) - 1)
         for rank, _, phonons in have
