@@ -13,7 +13,7 @@ from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.posterior import log_likelihood
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
-from lcoms.prediction.by_pattern import pattern_sentence, rank_by_pattern, read_fitter
+from lcoms.prediction.by_pattern import explains, pattern_sentence, rank_by_pattern, read_fitter
 from lcoms.prediction.cif_record import Made
 from lcoms.prediction.output import candidate_files, candidate_record
 from lcoms.prediction.scoring import SCORE_ERROR
@@ -125,3 +125,16 @@ def test_no_candidate_is_fitted_from_the_cell_of_another_structure() -> None:
     assert alone.pattern is not None
     assert helped.pattern is not None
     assert helped.pattern.fit is alone.pattern.fit
+
+
+def test_where_rank_1_does_not_explain_the_pattern_the_candidate_that_does_is_named() -> None:
+    candidates = [
+        candidate_of(zinc_blende(4.6, MAGNESIA), score=-5.0),
+        candidate_of(rock_salt(4.2, MAGNESIA), score=0.0),
+    ]
+    ranked = rank_by_pattern(candidates, fitter(rock_salt(4.2, MAGNESIA)))
+    assert [explains(one) for one in ranked] == [False, True]
+    sentence = "Rank 1 does not explain the pattern; rank 2 does, with a score 5.00 eV/atom higher."
+    assert pattern_sentence(ranked) == sentence
+    assert pattern_sentence(ranked[1:]) == ""
+    assert pattern_sentence(ranked[:1]).startswith("No crystal explains the pattern")

@@ -13,8 +13,8 @@ from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.by_pattern import rank_by_pattern
-from lcoms.prediction.pattern_templates import none_explains, pattern_templates
+from lcoms.prediction.by_pattern import explains, rank_by_pattern
+from lcoms.prediction.pattern_templates import pattern_templates
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.spec import ConstraintSpec
@@ -53,8 +53,8 @@ def test_the_template_that_fits_comes_first_in_its_fitted_cell(bundle: WeightBun
     first, *_ = pattern_templates(ZNO, bundle, spec, fitter)
     assert (first.space_group, first.proposal.source) == (216, "ZnS")
     assert first.crystal.volume == pytest.approx(TRUE.volume, rel=0.005)
-    assert not none_explains(rank_by_pattern([candidate_of(first.crystal)], fitter))
-    assert none_explains(rank_by_pattern([candidate_of(rock_salt(4.2, ZINC_OXIDE))], fitter))
+    assert explains(rank_by_pattern([candidate_of(first.crystal)], fitter)[0])
+    assert not explains(rank_by_pattern([candidate_of(rock_salt(4.2, ZINC_OXIDE))], fitter)[0])
 
 
 def test_templates_that_contradict_what_is_known_are_not_taken(bundle: WeightBundle, fitter: PatternFitter) -> None:
@@ -68,4 +68,4 @@ def test_a_prediction_gains_the_template_that_the_pattern_tells(bundle: WeightBu
     found = Predictor(bundle, spec_for(options)).predict("ZnO", pattern=fitter)
     assert found.candidates[0].space_group == 216
     assert found.candidates[0].proposal.source == "ZnS"
-    assert not none_explains(found.candidates)
+    assert explains(found.candidates[0])

@@ -16,7 +16,7 @@ import numpy as np
 
 from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFitter
-from lcoms.diffraction.posterior import log_likelihood, verdict
+from lcoms.diffraction.posterior import LIKELY, explained_probability, log_likelihood, verdict
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.reading import read_pattern
 from lcoms.prediction.scoring import SCORE_ERROR
@@ -73,8 +73,20 @@ def read_fitter(pattern: Path | None, wavelength: str | None) -> PatternFitter |
     return PatternFitter(read_pattern(pattern, read_radiation(wavelength)))
 
 
+def explains(candidate: Candidate) -> bool:
+    """Return whether a candidate explains the pattern."""
+    return candidate.pattern is not None and explained_probability(candidate.pattern.fit) >= LIKELY
+
+
 def pattern_sentence(candidates: Sequence[Candidate]) -> str:
-    """Return the verdict on all fits; empty if the most likely crystal explains the whole pattern."""
+    """Return what the fits say about the ranked candidates; empty if rank 1 explains the whole pattern."""
+    first = candidates[0] if candidates else None
+    if first is not None and first.pattern is not None and explains(first):
+        return verdict([first.pattern.fit])
+    others = [rank for rank, one in enumerate(candidates, 1) if one.has_energy and explains(one)]
+    if first is not None and others:
+        higher = candidates[others[0] - 1].score - first.score
+        return f"Rank 1 does not explain the pattern; rank {others[0]} does, with a score {higher:.2f} eV/atom higher."
     return verdict([candidate.pattern.fit for candidate in candidates if candidate.pattern is not None])
 
 

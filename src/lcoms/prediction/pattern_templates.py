@@ -1,4 +1,4 @@
-"""More templates if no candidate explains a powder pattern: the pattern selects them and determines their cells.
+"""More templates if rank 1 does not explain a powder pattern: the pattern selects them and determines their cells.
 
 Templates of every size, however improbable, are screened with broad lines, each in the cell of its lattice that puts
 lines where the pattern has them; the best are fitted, and relaxed from their fitted cells.
@@ -6,17 +6,17 @@ lines where the pattern has them; the best are fitted, and relaxed from their fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFit, PatternFitter
-from lcoms.diffraction.posterior import explained, log_likelihood
+from lcoms.diffraction.posterior import log_likelihood
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import promising
 from lcoms.prediction.decode import drop_duplicates
 from lcoms.prediction.known import decoded_template
 from lcoms.prediction.spec import PredictionSpec
-from lcoms.prediction.stages import Candidate, Decoded
+from lcoms.prediction.stages import Decoded
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.symmetry import EXACT_SYMPREC
 from lcoms.templates.exact import Template
@@ -26,11 +26,6 @@ LOOKED_AT = 300
 MOST_UNSTABLE = 0.3  # eV/atom above the hull
 PER_STRUCTURE = 2
 FITTED, TAKEN = 24, 8
-
-
-def none_explains(candidates: Sequence[Candidate]) -> bool:
-    """Return whether no candidate explains the pattern that they were fitted to."""
-    return not explained([candidate.pattern.fit for candidate in candidates if candidate.pattern is not None])
 
 
 def pattern_templates(

@@ -23,13 +23,14 @@ from lcoms.oracles.energy_models import models_of
 from lcoms.oracles.hull import Hull
 from lcoms.prediction.answer import answer
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.by_pattern import explains
 from lcoms.prediction.contradictions import check_constraints
 from lcoms.prediction.decode import DecodedSet, decode, nothing_decoded
 from lcoms.prediction.exact_templates import with_direct_crystals
 from lcoms.prediction.found import Found
 from lcoms.prediction.known import direct_crystals, given_crystal
 from lcoms.prediction.order import in_order
-from lcoms.prediction.pattern_templates import none_explains, pattern_templates
+from lcoms.prediction.pattern_templates import pattern_templates
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.progress import Progress, Tell, silent
 from lcoms.prediction.propose import (
@@ -175,7 +176,7 @@ class Predictor:
             tell(Progress(name, "fitting the pattern"))
         found = Found(decoded, relaxed)
         made = self._answer(found, task)
-        if task.pattern is not None and none_explains(made.candidates):
+        if task.pattern is not None and not any(map(explains, made.candidates[:1])):
             tell(Progress(name, "looking for templates that explain the pattern"))
             further = tuple(pattern_templates(task.composition, self.bundle, self.spec, task.pattern))
             found = replace(self._also(found, further, tell), fitted=further)
