@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,7 @@ from lcoms.core.errors import ConfigError, DataError, FileFormatError, FormulaEr
 from lcoms.prediction.pipeline import Predictor, Progress
 from lcoms.prediction.presets import Options
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
-from lcoms.structure.io import to_cif, to_pymatgen
+from lcoms.structure.io import to_ase, to_cif, to_pymatgen
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +104,9 @@ def test_a_structure_of_pymatgen_or_of_a_file_is_the_only_start(tiny_weights: Pa
     file.write_text(to_cif(wurtzite()))
     with pytest.raises(FileFormatError, match=r"none\.cif: cannot be read"):
         lcoms.predict("NaCl", start_structure=tmp_path / "none.cif", **options)  # type: ignore[arg-type]
-    for structure in (wurtzite(), to_pymatgen(wurtzite()), file, str(file)):
+    with pytest.raises(ConfigError, match="start_structure must be a structure of pymatgen, ASE or lcoms"):
+        lcoms.predict("NaCl", start_structure=3, **options)  # type: ignore[arg-type]
+    for structure in (wurtzite(), to_pymatgen(wurtzite()), to_ase(wurtzite()), file, str(file)):
         found = lcoms.predict("NaCl", start_structure=structure, **options)  # type: ignore[arg-type]
         assert found.decoded.n_proposals == 1
         assert found[0].properties["source"] == "given"
@@ -194,6 +197,26 @@ def test_all_formulas_are_checked_before_the_first_is_predicted(tiny_weights: Pa
     with pytest.raises(FormulaError, match="no crystal with Au"):
         lcoms.predict_all(["NaCl", "AuCl"], Options(relax=False), weights=tiny_weights, progress=told.append)
     assert told == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "said"),
+    [
+        (("NaCl",), {}, "predict_all takes several formulas in a list; lcoms.predict takes one."),
+        ((["NaCl"], {"relax": False}), {}, "options must be lcoms.Options or lcoms.PredictionSpec, not dict."),
+        ((["NaCl"],), {"relax": False}, "did you mean options=lcoms.Options(relax=...)?"),
+    ],
+)
+def test_what_several_formulas_cannot_be_asked_for_is_one_sentence(
+    arguments: tuple[Any, ...], options: dict[str, Any], said: str
+) -> None:
+    jaxtyping.config.update("jaxtyping_disable", True)  # it would complain first
+    try:
+        with pytest.raises(lcoms.LcomsError) as caught:
+            lcoms.predict_all(*arguments, **options)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+    assert said in str(caught.value)
 
 
 def test_options_of_several_formulas_and_all_errors_are_on_the_front_page(tiny_weights: Path) -> None:

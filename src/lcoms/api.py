@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,9 +25,10 @@ from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.structure_types import StructureType, read_structure_type
 from lcoms.structure.crystal import Composition, Crystal
-from lcoms.structure.io import from_pymatgen, read_crystal
+from lcoms.structure.io import from_ase, from_pymatgen, read_crystal
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from pymatgen.core import Composition as PymatgenComposition
     from pymatgen.core import Structure
 
@@ -63,7 +64,7 @@ def predict(
     starts: int | None = None,
     steps: int | None = None,
     start: Literal["library", "prior", "random"] | None = None,
-    start_structure: Structure | Crystal | str | Path | None = None,
+    start_structure: Structure | Atoms | Crystal | str | Path | None = None,
     symmetry: bool = True,
     exclude_same: bool = False,
     relax: bool | None = None,
@@ -109,7 +110,7 @@ def predict(
         starts: number of latents to descend from.
         steps: number of steps of latent descent; 0 decodes the starts.
         start: where descents start.
-        start_structure: start from this crystal, or that of a file, instead of the library.
+        start_structure: crystal (pymatgen, ASE or lcoms) or file to start from instead of the library.
         symmetry: decode within the space groups of the templates, or freely.
         exclude_same: exclude templates of the same composition.
         relax: relax the best candidates and rank by energy models; None: if CHGNet is installed.
@@ -202,7 +203,7 @@ def predict(
     return replace(found, options=typed(options))
 
 
-@named_options(SYNONYMS)
+@named_options(SYNONYMS | {field.name: f"options=lcoms.Options({field.name}=...)" for field in fields(Options)})
 def predict_all(
     formulas: Iterable[Formula],
     options: Options | PredictionSpec | None = None,
@@ -229,6 +230,10 @@ def predict_all(
     Raises:
         FormulaError, ConfigError, OracleError, WeightsError: as for `predict`.
     """
+    if isinstance(formulas, str | Composition):
+        raise FormulaError("predict_all takes several formulas in a list; lcoms.predict takes one.")
+    if options is not None and not isinstance(options, Options | PredictionSpec):
+        raise ConfigError(f"options must be lcoms.Options or lcoms.PredictionSpec, not {type(options).__name__}.")
     spec = options if isinstance(options, PredictionSpec) else spec_for(options or Options())
     compositions = [Composition.of(formula, ordered_approximation=ordered_approximation) for formula in formulas]
     predictor = _loaded(spec, weights, processes, threads, device)
@@ -244,7 +249,7 @@ def _loaded(
 ) -> Predictor:
     import torch
 
-    if not 1 <= threads <= MAX_THREADS:
+    if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
         raise ConfigError(f"threads must be from 1 to {MAX_THREADS}, not {threads}.")
     require_processes(processes)
     require_device(device)
@@ -274,10 +279,20 @@ def _types(types: str | Path | Sequence[str | Path] | None) -> tuple[StructureTy
     return tuple(read_structure_type(str(one)) for one in given)
 
 
-def _crystal(structure: Structure | Crystal | str | Path | None) -> Crystal | None:
+def _crystal(structure: object) -> Crystal | None:
     if isinstance(structure, str | Path):
         return read_crystal(structure)
-    return structure if structure is None or isinstance(structure, Crystal) else from_pymatgen(structure)
+    if structure is None or isinstance(structure, Crystal):
+        return structure
+    from ase import Atoms
+    from pymatgen.core import Structure
+
+    if isinstance(structure, Atoms):
+        return from_ase(structure)
+    if isinstance(structure, Structure):
+        return from_pymatgen(structure)
+    kind = type(structure).__name__
+    raise ConfigError(f"start_structure must be a structure of pymatgen, ASE or lcoms, or a file, not {kind}.")
 
 
 def _units(units: int | str | tuple[int, int] | None) -> tuple[int, int] | None:
