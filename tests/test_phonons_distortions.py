@@ -91,3 +91,9 @@ class Unstable(EnergyOracle):
             forces = -stiffness[:, None] * moved
             found.append(Evaluation(0.0, forces - forces.mean(0), np.zeros((3, 3))))
         return found
+
+
+def test_elements_without_a_stable_isotope_have_masses() -> None:
+    phonons = compute_phonons(perovskite(numbers=(94, 43, 8)), Unstable(), PhononConfig(least_edge=1.0))
+    assert phonons.masses[0] == pytest.approx(244, abs=1)
+    assert phonons.masses[1] == pytest.approx(98, abs=1)

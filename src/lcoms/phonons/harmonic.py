@@ -174,11 +174,17 @@ def supercell_repeats(cell: Crystal, config: PhononConfig) -> tuple[int, int, in
 
 
 def _displaced(cell: Crystal, repeats: tuple[int, int, int], crystal: Crystal, config: PhononConfig) -> Phonopy:
+    from ase.data import atomic_masses
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
 
     primitive = primitive_standard(crystal, symprec=EXACT_SYMPREC).crystal.lattice @ np.linalg.inv(cell.lattice)
-    atoms = PhonopyAtoms(numbers=cell.atomic_numbers, scaled_positions=cell.frac_coords, cell=cell.lattice)
+    atoms = PhonopyAtoms(
+        numbers=cell.atomic_numbers,
+        scaled_positions=cell.frac_coords,
+        cell=cell.lattice,
+        masses=atomic_masses[cell.atomic_numbers],  # phonopy has none for technetium, plutonium and others
+    )
     phonons = Phonopy(atoms, np.diag(repeats), primitive_matrix=primitive.T, symprec=1e-4)
     phonons.generate_displacements(distance=config.displacement)
     return phonons
