@@ -100,8 +100,8 @@ def test_seconds_are_medians_of_the_runs_that_answered() -> None:
 
 def test_falls_and_failures_are_counted() -> None:
     lcoms, sl = lines_of(falls_table(some_rows()))
-    assert (lcoms["from the start"], lcoms["mean fall, eV/atom"]) == ("4 of 4", "1.000")
-    assert (sl["from the start"], sl["mean fall, eV/atom"]) == ("3 of 4", "0.200")
+    assert (lcoms["from the start"], lcoms["mean decrease, eV/atom"]) == ("4 of 4", "1.000")
+    assert (sl["from the start"], sl["mean decrease, eV/atom"]) == ("3 of 4", "0.200")
     noted = row("cdvae", answer=judged(-9.0, note="too low"), relaxed=None)
     assert lines_of(failures_table([*some_rows(), noted])) == [
         {"track": "paper", "method": "cdvae", "reason": "as answered: too low", "runs": "1"},

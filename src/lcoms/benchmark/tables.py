@@ -33,13 +33,13 @@ TOTAL_HEADER = (
 )  # fmt: skip
 PAPER_HEADER = ("paper, OQMD, of 26", "paper, MatBench, of 26")
 PAPER_NOTE = (
-    "The paper's totals are quoted from its Table 1: for lcoms, sl and cdvae energies within 20 % by density "
-    "functional theory, for the methods with MEGNet structures that Cheng et al. (2022) judged by inspection."
+    "The paper's totals are quoted from its Table 1: energies within 20 % by density functional theory for lcoms, sl "
+    "and cdvae, structures judged by inspection by Cheng et al. (2022) for the methods with MEGNet."
 )
 TOTAL_NOTE = (
-    "Compounds: by the mean energy over the seeds, as in the paper, and for structures by more than half of the seeds. "
-    "Runs: compounds and seeds. Wilson intervals; p-values of McNemar's exact test, which over runs takes the seeds of "
-    "a compound as independent."
+    "Compounds are counted by the mean energy over the seeds, as in the paper, and structures by the majority of "
+    "seeds. Runs are all compounds and seeds. Wilson intervals; p-values from McNemar's exact test, which for runs "
+    "treats the seeds of a compound as independent."
 )
 
 
@@ -128,7 +128,7 @@ def success_table(rows: Sequence[Row], track: str, stage: Stage) -> Table:
         f"Table 1, track {track}, {STAGE_WORDS[stage]}",
         ("compound", *(column.method for column in methods)),
         tuple(lines),
-        f"Seeds that succeed ({shown}) of all seeds. A dash: the criterion says nothing about an element.",
+        f"Successful seeds ({shown}) of all seeds. A dash means that the criterion does not apply to elements.",
     )
 
 
@@ -155,10 +155,8 @@ def summary_table(rows: Sequence[Row], track: str, stage: Stage) -> Table:
         lines.append((*cells, *map(_or_nothing, _paper_totals(column, stage))))
     header = ("method", *(criterion.name for criterion in CRITERIA[:N_SHOWN]), *PAPER_HEADER)
     title = f"Table 1, totals over compounds, track {track}, {STAGE_WORDS[stage]}"
-    note = (
-        f"In brackets: the 95 % interval, McNemar's p against lcoms, successes of each seed. {TOTAL_NOTE} {PAPER_NOTE}"
-    )
-    note += _unequal_seeds(found)
+    brackets = "Brackets give the 95 % interval, McNemar's p against lcoms, and the successes of each seed."
+    note = f"{brackets} {TOTAL_NOTE} {PAPER_NOTE}" + _unequal_seeds(found)
     return Table(f"summary-{track}-{stage}", title, header, tuple(lines), note)
 
 
@@ -245,13 +243,13 @@ def seconds_table(rows: Sequence[Row]) -> Table:
         lines.append((column.track, column.method, str(len(done)), *cells, totals, *counts, _or_nothing(paper)))
     return Table(
         "table2",
-        "Table 2, seconds a structure",
+        "Table 2, seconds per structure",
         ("track", "method", "runs", *PARTS, "in all", "evaluations", "single points", "seconds in the paper"),
         tuple(lines),
-        "Medians over the runs that gave an answer, one structure at a time. Evaluations: of the energy that the "
-        "method itself goes by (steps of a descent, energies of a search, relaxations). Single points: energies and "
-        "forces by the oracle in these relaxations. Relax: the answer's last relaxation by the judge. The last column "
-        "is quoted from Table 2 of the paper.",
+        "Medians over the runs with an answer, one structure at a time. Evaluations: of the energy that the method "
+        "optimizes (descent steps, search energies, relaxations). Single points: energies and forces from the oracle "
+        "in these relaxations. Relax: final relaxation of the answer by the judge. The last column is quoted from "
+        "Table 2 of the paper.",
     )
 
 
@@ -275,14 +273,14 @@ def falls_table(rows: Sequence[Row]) -> Table:
         lines.append((column.method, *cells))
     return Table(
         "falls",
-        "How often the judge's energy falls",
+        "How often the energy decreases",
         (
-            "method", "from the start", "95 % interval", "mean fall, eV/atom", "from the decoded start",
+            "method", "from the start", "95 % interval", "mean decrease, eV/atom", "from the decoded start",
             "95 % interval of these", "mean of these, eV/atom",
         ),
         tuple(lines),
-        "Answers are taken as they are, not relaxed. The start is a crystal in a minimum of the judge; the decoded "
-        "start is what the autoencoder makes of it without any descent. Runs without an energy count as not fallen.",
+        "Answers are not relaxed. The start is a crystal in a minimum of the judge; the decoded start is its "
+        "reconstruction by the autoencoder, without descent. Runs without an energy are counted as no decrease.",
     )  # fmt: skip
 
 
