@@ -30,7 +30,7 @@ SOURCE = "https://next-gen.materialsproject.org/materials/"
 def vibrations(**changes: object) -> Phonons:
     nothing = np.zeros(0)
     found = Phonons(
-        rock_salt(), (2, 2, 3), 2, 0.0, (), 1.234, nothing, nothing, 400.0, -0.0512, 0.0314, 4.5e-4
+        rock_salt(), rock_salt(), nothing, (2, 2, 3), 2, 0.0, (), 1.234, nothing, nothing, 400.0, -0.0512, 0.0314, 4.5e-4
     )  # fmt: skip
     return replace(found, **changes)  # type: ignore[arg-type]
 
@@ -65,7 +65,7 @@ def test_a_stable_candidate_has_its_free_energy_and_entropy() -> None:
 
 
 def test_an_unstable_candidate_has_its_soft_modes_and_no_free_energy() -> None:
-    mode = SoftMode(-6.5, (0.0, 0.0, 0.0), "Γ", 3, "T1u", "Na along z")
+    mode = SoftMode(-6.5, (0.0, 0.0, 0.0), "Γ", 3, "T1u", "Na along z", np.zeros(3), np.zeros((6, 3), dtype=complex))
     unstable = facts_of(phonons=vibrations(soft=(mode,), lowest=-6.5, free_energy=None, zero_point=None, entropy=None))
     assert unstable[:3] == (
         Fact("Dynamical stability", "unstable, 1 soft mode"),
