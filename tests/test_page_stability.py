@@ -30,7 +30,8 @@ SOURCE = "https://next-gen.materialsproject.org/materials/"
 def vibrations(**changes: object) -> Phonons:
     nothing = np.zeros(0)
     found = Phonons(
-        rock_salt(), rock_salt(), nothing, (2, 2, 3), 2, 0.0, (), 1.234, nothing, nothing, 400.0, -0.0512, 0.0314, 4.5e-4
+        rock_salt(), rock_salt(), nothing, (2, 2, 3), 2, 0.0, (), 1.234, nothing, nothing, 400.0, -0.0512, 0.0314,
+        4.5e-4,
     )  # fmt: skip
     return replace(found, **changes)  # type: ignore[arg-type]
 
