@@ -100,7 +100,7 @@ def test_deuterium_is_read_as_hydrogen_and_said(caplog: pytest.LogCaptureFixture
         ("sr TiO3", "did you mean SrTiO3?"),
         ("Fe2O3(s)", "type Fe2O3."),
         ("mp-22862", "is the identifier of a database entry; type its formula."),
-        ("Na1/0Cl", "a count of 0 makes no sense"),
+        ("Na1/0Cl", "a count of 0 is not possible"),
         ("NaCl.", "there is a dot where a count should be"),
     ],
 )
