@@ -40,6 +40,7 @@ TYPED = {
     "random_symmetric": 7,
     "fmax": 0.02,
     "pressure": 5.0,
+    "soft_modes": 2,
     "phonons": 2,
     "temperature": 100.0,
     "seed": 8,

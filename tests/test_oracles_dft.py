@@ -84,7 +84,7 @@ def test_the_task_is_exact(stand_in: Path) -> None:
     """Numbers are exchanged with the other process exactly."""
     a = float(np.nextafter(5.5, 6.0))
     assert GpawOracle(GpawConfig()).evaluate([rock_salt(a)])[0].energy == rock_salt(a).lattice[0, 1] * 2
-    row = dft._to_json(rock_salt(a))
+    row = crystal_to_dict(rock_salt(a))
     assert json.loads(json.dumps(row))["lattice"] == rock_salt(a).lattice.tolist()
     assert stand_in.exists()
 
