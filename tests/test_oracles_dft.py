@@ -15,7 +15,7 @@ from lcoms.core.errors import OracleError
 from lcoms.oracles import dft
 from lcoms.oracles.dft import GpawConfig, GpawOracle
 from lcoms.oracles.registry import make_oracle
-from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.crystal import Composition, Crystal, crystal_to_dict
 
 # Stands in for `lcoms.oracles.dft_worker`: the lattice constant is the energy; below 5 it fails, below 4 it dies.
 WORKER = """
