@@ -32,6 +32,7 @@ from lcoms.prediction.stages import Candidate
 
 FORMAT = 5
 FEWEST = 10  # minimum number of predictions in a fit
+CALIBRATED_ATOMS = 20  # largest known cell in the fits that ship; for larger ones the probabilities are too high
 START = (0.04, 0.1)  # eV/atom, initial values of temperature and none in a fit
 
 
