@@ -1,7 +1,7 @@
 """How much does a powder pattern help? Whole predictions of validation compositions with a pattern.
 
     python benchmarks/pattern_predictions.py STORE -n 200 --out rows.jsonl
-    python benchmarks/pattern_predictions.py --tell rows.jsonl
+    python benchmarks/pattern_predictions.py --tell rows.jsonl --cases cases.json
 
 Patterns are simulated for ground states with the disturbances of `patterns.py`. Crystals of the composition itself are
 excluded from the templates. Two questions are answered: is the known structure first, and would the prediction have
@@ -162,6 +162,22 @@ def tell(rows: list[dict[str, Any]]) -> None:
     print(f"    or at least not rank 1: {Share(said['none'] + said['not rank 1'], len(rows))}", flush=True)
 
 
+def case(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a composition, flat."""
+    return {
+        "case": row["formula"],
+        "setting": "10 % impurity" if row["impurity"] else "pure",
+        "first": place(row, "both") == 1,
+        "first, strict match": place(row, "strict") == 1,
+        "withheld: none explains": kind(row["withheld"]) == "none",
+        "verdict": kind(row["verdict"]),
+        "verdict if withheld": kind(row["withheld"]),
+        "atoms": row["n_atoms"],
+        "radiation": row["radiation"],
+        "seconds": row["seconds"],
+    }
+
+
 def kind(verdict: str) -> str:
     """Return what a verdict says about rank 1 and the other candidates."""
     if verdict.startswith("Rank 1 does not explain"):
@@ -177,11 +193,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-atoms", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("pattern_predictions.jsonl"))
+    parser.add_argument("--cases", type=Path, help="write flat cases for `lcoms benchmark keep` to this file")
     parser.add_argument("--tell", type=Path, nargs="+", help="print what these files of rows hold")
     asked = parser.parse_args()
     if asked.tell:
         for path in asked.tell:
             tell(read_rows(path))
+        if asked.cases is not None:
+            asked.cases.write_text(json.dumps([case(row) for path in asked.tell for row in read_rows(path)]))
         return
     if asked.store is None:
         parser.error("name a store, or files of rows with --tell")
