@@ -133,7 +133,7 @@ def test_a_page_is_filled_and_a_table_that_is_not_there_is_told() -> None:
 
 
 def test_keep_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "rows.json").write_text(json.dumps([outcome("NaCl", 1)]))
+    (tmp_path / "rows.json").write_text(json.dumps([outcome("NaCl", 1), outcome("KCl", 1)]))
     options = [
         "--name",
         "some",
@@ -147,11 +147,11 @@ def test_keep_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     ]
     assert run(["benchmark", "keep", str(tmp_path / "rows.json"), *options]) == 0
     assert run(["benchmark", "report", "--results", str(tmp_path / "kept")]) == 0
-    assert "| Some | 1 | 1/1: 1.00 [0.21, 1.00] |" in capsys.readouterr().out
+    assert "| Some | 2 | 2/2: 1.00 [0.34, 1.00] |" in capsys.readouterr().out
     page = tmp_path / "page.md"
     page.write_text("<!-- table: headline -->\n<!-- end -->\n")
     assert run(["benchmark", "report", "--results", str(tmp_path / "kept"), "--page", str(page)]) == 0
-    assert "1/1: 1.00 [0.21, 1.00]" in page.read_text()
+    assert "2/2: 1.00 [0.34, 1.00]" in page.read_text()
     assert run(["benchmark", "report", "--results", str(tmp_path / "kept"), "--out", str(tmp_path)]) == 0
     assert (tmp_path / "calibration.png").read_bytes().startswith(b"\x89PNG")
     assert run(["benchmark", "report"]) == 2

@@ -22,6 +22,7 @@ BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SIZES = ((1, 4), (5, 8), (9, 12), (13, 20), (21, 40), (41, 80), (81, 200))
 """Ranges of the number of atoms in the known primitive cell."""
 BINS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
+FEWEST_STATED = 2  # predictions with a stated probability, below which a set shows nothing about calibration
 """Bins of stated probabilities."""
 N_FAILURES = 10
 
@@ -150,7 +151,7 @@ def calibration_table(measurements: Sequence[Measurement]) -> str:
     lines = []
     for one in measurements:
         pairs = [(row.probability, row.final.both == 1) for row in one.predictions if row.probability is not None]
-        if not pairs:
+        if len(pairs) < FEWEST_STATED:
             continue
         cells, error = [], 0.0
         for low, high in BINS:

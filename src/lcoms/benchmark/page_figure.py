@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lcoms.benchmark.kept import Measurement
-from lcoms.benchmark.page import BINS
+from lcoms.benchmark.page import BINS, FEWEST_STATED
 from lcoms.evaluate.statistics import Share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIZE = 3.6  # inches
+SIZE, LEGEND = 3.6, 1.1  # inches
 
 
 def calibration_figure(measurements: Sequence[Measurement]) -> Figure | None:
     """Return the fraction correct against the mean stated probability, with 95 % intervals; None without data."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(SIZE, SIZE), layout="constrained")
+    figure = Figure(figsize=(SIZE, SIZE + LEGEND), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", lw=1)
     for one in measurements:
@@ -32,14 +32,16 @@ def calibration_figure(measurements: Sequence[Measurement]) -> Figure | None:
             axes.errorbar(stated, values, [below, above], fmt="o", ms=4, lw=1, label=one.header.title)
     if len(axes.containers) == 0:
         return None
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="stated probability", ylabel="share right", aspect="equal")
-    axes.legend(fontsize=7, loc="upper left")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="stated probability", ylabel="fraction correct", aspect="equal")
+    figure.legend(fontsize=7, loc="outside lower center")
     return figure
 
 
 def _points(measurement: Measurement) -> list[tuple[float, Share]]:
     """Return for each bin the mean stated probability, and the share of predictions that were correct."""
     rows = [row for row in measurement.predictions if row.probability is not None]
+    if len(rows) < FEWEST_STATED:
+        return []
     found = []
     for low, high in BINS:
         some = [row for row in rows if low <= (row.probability or 0.0) < high or (row.probability == high == 1.0)]
