@@ -12,21 +12,16 @@ Compositions that are already in OUT are not predicted again.
 # ruff: noqa: T201 - a benchmark prints
 
 import argparse
-import gzip
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from validation_rows import add_arguments, measure_all, read_rows
 
 from lcoms.core.errors import LcomsError
-from lcoms.data.store import Store
-from lcoms.evaluate.references import Reference, ground_states, sample
+from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
 from lcoms.prediction.pipeline import Predictor
-from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.lattice import parameters_from_lattice
 from lcoms.structure.matching import LOOSE, STRICT, matches
@@ -100,14 +95,6 @@ def measure(reference: Reference, given: str, predictor: Predictor, seed: int) -
     }
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of an earlier run."""
-    if not path.is_file():
-        return []
-    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
-    return [json.loads(line) for line in text.splitlines()]
-
-
 def tell(rows: list[dict[str, Any]]) -> None:
     """Print the shares that are first, and among the first ten."""
     if not rows:
@@ -124,13 +111,8 @@ def tell(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Predict, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", type=Path, nargs="?")
+    add_arguments(parser, "constraints.jsonl")
     parser.add_argument("--given", choices=GIVEN, default="group")
-    parser.add_argument("-n", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--max-atoms", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=Path("constraints.jsonl"))
-    parser.add_argument("--tell", type=Path, nargs="+", help="print what these files of rows hold")
     asked = parser.parse_args()
     if asked.tell:
         for path in asked.tell:
@@ -138,22 +120,7 @@ def main() -> None:
         return
     if asked.store is None:
         parser.error("name a store, or files of rows with --tell")
-    torch.set_num_threads(1)
-    references = sample(ground_states(Store.open(asked.store), max_atoms=asked.max_atoms), asked.n, asked.seed)
-    references = [references[i] for i in np.random.default_rng(asked.seed).permutation(len(references))]
-    predictor = Predictor.load(spec=spec_for(Options(exclude_same=True, relax=True)), processes=1)
-    rows = read_rows(asked.out)
-    done = {row["name"] for row in rows}
-    for reference in references:
-        if reference.name in done:
-            continue
-        row = measure(reference, asked.given, predictor, asked.seed)
-        rows.append(row)
-        with asked.out.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        if len(rows) % 10 == 0:
-            tell(rows)
-    tell(rows)
+    measure_all(asked, lambda one, _, predictor: measure(one, asked.given, predictor, asked.seed), tell)
 
 
 if __name__ == "__main__":

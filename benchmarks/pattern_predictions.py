@@ -13,7 +13,6 @@ Predictions already in OUT are not repeated.
 # ruff: noqa: T201 - a benchmark prints
 
 import argparse
-import gzip
 import json
 import time
 from collections import Counter
@@ -23,23 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from patterns import RADIATIONS, measurement
+from validation_rows import add_arguments, measure_all, read_rows
 
 from lcoms.core.errors import LcomsError
-from lcoms.data.store import Store
 from lcoms.diffraction.fit import PatternFit, PatternFitter
 from lcoms.diffraction.posterior import LIKELY, explained_probability, features, log_likelihood
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import measured_pattern
-from lcoms.evaluate.references import Reference, ground_states, sample
+from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
 from lcoms.prediction.by_pattern import explains, pattern_sentence
 from lcoms.prediction.decode import nothing_decoded
 from lcoms.prediction.found import Found
 from lcoms.prediction.pattern_templates import pattern_templates
 from lcoms.prediction.pipeline import Predictor
-from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.result import Prediction
 from lcoms.structure.crystal import Crystal
@@ -129,14 +126,6 @@ def withheld(prediction: Prediction, reference: Reference, predictor: Predictor,
     return pattern_sentence(made.candidates)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of an earlier run."""
-    if not path.is_file():
-        return []
-    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
-    return [json.loads(line) for line in text.splitlines()]
-
-
 def place(row: dict[str, Any], criterion: str) -> int | None:
     """Return the rank of the first candidate that is the known structure, from 1; None if none is."""
     return next((rank for rank, one in enumerate(row["rows"], 1) if one[criterion]), None)
@@ -188,13 +177,8 @@ def kind(verdict: str) -> str:
 def main() -> None:
     """Predict, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", type=Path, nargs="?")
-    parser.add_argument("-n", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--max-atoms", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=Path("pattern_predictions.jsonl"))
+    add_arguments(parser, "pattern_predictions.jsonl")
     parser.add_argument("--cases", type=Path, help="write flat cases for `lcoms benchmark keep` to this file")
-    parser.add_argument("--tell", type=Path, nargs="+", help="print what these files of rows hold")
     asked = parser.parse_args()
     if asked.tell:
         for path in asked.tell:
@@ -204,21 +188,7 @@ def main() -> None:
         return
     if asked.store is None:
         parser.error("name a store, or files of rows with --tell")
-    torch.set_num_threads(1)
-    references = sample(ground_states(Store.open(asked.store), max_atoms=asked.max_atoms), asked.n, asked.seed)
-    references = [references[i] for i in np.random.default_rng(asked.seed).permutation(len(references))]
-    predictor = Predictor.load(spec=spec_for(Options(exclude_same=True, relax=True)), processes=1)
-    rows = read_rows(asked.out)
-    done = {row["name"] for row in rows}
-    for reference in references:
-        if reference.name in done or (row := measure(reference, references, predictor, asked.seed)) is None:
-            continue
-        rows.append(row)
-        with asked.out.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        if len(rows) % 10 == 0:
-            tell(rows)
-    tell(rows)
+    measure_all(asked, lambda *what: measure(*what, asked.seed), tell)
 
 
 if __name__ == "__main__":

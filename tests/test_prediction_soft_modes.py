@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tiny import candidate_of, perovskite
+from toy_oracles import OffCentre
 
 from lcoms.core.errors import ConfigError
-from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.base import Evaluation
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import nothing_decoded
 from lcoms.prediction.found import Found
@@ -23,24 +23,6 @@ from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Composition, Crystal
 
 A = 3.905
-
-
-class OffCentre(EnergyOracle):
-    """A perovskite with a fixed cell whose small cation is repelled from its site."""
-
-    name = "off-centre"
-
-    def check(self, compositions: Iterable[Composition]) -> None:
-        """Everything is known."""
-
-    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
-        found = []
-        for crystal in crystals:
-            moved = (crystal.frac_coords - np.round(crystal.frac_coords * 2) / 2) @ crystal.lattice
-            push = np.where(crystal.atomic_numbers == 22, -1.0, 1.0)[:, None]
-            forces = -push * moved
-            found.append(Evaluation(0.0, forces - forces.mean(0), np.zeros((3, 3))))
-        return found
 
 
 @pytest.fixture(scope="module")

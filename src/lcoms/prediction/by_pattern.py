@@ -85,8 +85,9 @@ def pattern_sentence(candidates: Sequence[Candidate]) -> str:
         return verdict([first.pattern.fit])
     others = [rank for rank, one in enumerate(candidates, 1) if one.has_energy and explains(one)]
     if first is not None and others:
-        higher = candidates[others[0] - 1].score - first.score
-        return f"Rank 1 does not explain the pattern; rank {others[0]} does, with a score {higher:.2f} eV/atom higher."
+        change = candidates[others[0] - 1].score - first.score
+        where = f"{abs(change):.2f} eV/atom {'higher' if change >= 0 else 'lower'}"
+        return f"Rank 1 does not explain the pattern; rank {others[0]} does, with a score {where}."
     return verdict([candidate.pattern.fit for candidate in candidates if candidate.pattern is not None])
 
 
