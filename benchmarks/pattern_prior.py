@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from lcoms.diffraction.posterior import pattern_weights
+from lcoms.diffraction.weights import load_pattern_weights
 from lcoms.evaluate.fitting import read_outcomes
 from lcoms.prediction.scoring import SCORE_ERROR
 
@@ -53,7 +53,7 @@ def predictions(path: Path) -> list[Case]:
 def patterns(path: Path) -> list[Case]:
     """Return the patterns with rivals; the true crystal is the first."""
     rows: list[dict[str, Any]] = json.loads(gzip.decompress(path.read_bytes()))
-    weights = np.array(pattern_weights().likelihood)
+    weights = np.array(load_pattern_weights().likelihood)
     logs = [np.array(row["features"]) @ weights for row in rows if len(row["features"]) > 1]
     return [Case(np.column_stack([np.zeros(len(x)), x]), np.arange(len(x)) == 0) for x in logs]
 

@@ -1,7 +1,7 @@
-r"""Fit of the weights of `lcoms.diffraction.posterior` to the rows of `patterns.py`, and its performance.
+r"""Fit of the weights of `lcoms.diffraction.weights` to the rows of `patterns.py`, and its performance.
 
     python benchmarks/pattern_weights.py train.json --report val.json --measured FOLDER --but CdS \
-        --out src/lcoms/diffraction/pattern_weights.json
+        --weights src/lcoms/weights
 
 FOLDER contains measured patterns NAME.csv (copper K-alpha) and their structures NAME.cif. They are added as correct
 crystals to the fit of whether a crystal explains the pattern, because measured intensities have larger errors than
@@ -22,11 +22,14 @@ from numpy.typing import NDArray
 from patterns import tell
 from scipy.optimize import minimize
 
+from lcoms.core.disk import write_whole
 from lcoms.diffraction.fit import PatternFitter
-from lcoms.diffraction.posterior import Features, explained_probability, features
+from lcoms.diffraction.posterior import explained_probability, features
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.reading import read_pattern
+from lcoms.diffraction.weights import FORMAT, PATTERN_FILE, Features
 from lcoms.evaluate.statistics import Share
+from lcoms.models.manifest import record_files
 from lcoms.structure.io import read_crystal
 
 RIDGE = 0.001
@@ -60,14 +63,16 @@ def fit(asked: argparse.Namespace) -> None:
         tell(read_rows(path), weights.likelihood)
         tell_explained(read_rows(path), weights)
     content = {
+        "format": FORMAT,
         "made_by": f"benchmarks/pattern_weights.py, {len(rows)} simulated patterns of training compositions"
         + (f" and {len(real)} measured ones" if real else ""),
         "likelihood": named(weights.likelihood),
         "explained": named(weights.explained),
         "intercept": round(weights.intercept, 4),
     }
-    if asked.out is not None:
-        asked.out.write_text(json.dumps(content, indent=1) + "\n")
+    if asked.weights is not None:
+        write_whole(asked.weights / PATTERN_FILE, json.dumps(content, indent=1) + "\n")
+        record_files(asked.weights, [PATTERN_FILE])
 
 
 def measured(folder: Path, but: Sequence[str]) -> list[list[float]]:
@@ -93,7 +98,7 @@ def named(weights: NDArray[np.float64]) -> dict[str, float]:
 
 
 class Weights(NamedTuple):
-    """The content of `lcoms.diffraction.posterior.PatternWeights` as arrays."""
+    """The content of `lcoms.diffraction.weights.PatternWeights` as arrays."""
 
     likelihood: NDArray[np.float64]
     explained: NDArray[np.float64]
@@ -178,7 +183,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, nargs="*", default=[], help="further rows to try the weights on")
     parser.add_argument("--measured", type=Path, help="folder of measured patterns and their structures")
     parser.add_argument("--but", nargs="*", default=[], help="names of those that are told, but not fitted to")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--weights", type=Path, help="folder of weights to write the fit to")
     fit(parser.parse_args())
 
 

@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from lcoms.core.errors import LcomsError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.lines import allowed_strains
-from lcoms.diffraction.posterior import Features, features
+from lcoms.diffraction.posterior import features
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
+from lcoms.diffraction.weights import Features
 from lcoms.evaluate.statistics import Share
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.matching import STRICT, matches

@@ -19,7 +19,6 @@ from lcoms.diffraction.posterior import (
     explained_probability,
     log_likelihood,
     pattern_probabilities,
-    pattern_weights,
     verdict,
 )
 from lcoms.diffraction.prepare import prepare
@@ -27,6 +26,7 @@ from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.reading import PowderPattern
 from lcoms.diffraction.refine import evaluate, first_state, make_window
 from lcoms.diffraction.simulate import Measurement, measured_pattern
+from lcoms.diffraction.weights import load_pattern_weights
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import primitive_standard
 
@@ -188,7 +188,7 @@ def test_units_of_counts_do_not_matter() -> None:
 
 
 def test_worse_fits_are_never_likelier() -> None:
-    weights = pattern_weights()
+    weights = load_pattern_weights()
     assert all(weight <= 0 for weight in (*weights.likelihood, *weights.explained))
 
 

@@ -13,6 +13,7 @@ from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.posterior import log_likelihood
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
+from lcoms.diffraction.weights import load_pattern_weights
 from lcoms.prediction.by_pattern import explains, pattern_sentence, rank_by_pattern, read_fitter
 from lcoms.prediction.cif_record import Made
 from lcoms.prediction.output import candidate_files, candidate_record
@@ -94,11 +95,12 @@ def test_results_hold_the_fit_and_a_file_with_the_fitted_cell() -> None:
 
 
 def test_a_pattern_needs_its_wavelength_and_a_wavelength_its_pattern(tmp_path: Path) -> None:
-    assert read_fitter(None, None) is None
+    weights = load_pattern_weights()
+    assert read_fitter(None, None, weights) is None
     with pytest.raises(ConfigError, match="give the wavelength"):
-        read_fitter(tmp_path / "data.xy", None)
+        read_fitter(tmp_path / "data.xy", None, weights)
     with pytest.raises(ConfigError, match="without a pattern"):
-        read_fitter(None, "CuKa")
+        read_fitter(None, "CuKa", weights)
 
 
 def stretched(crystal: Crystal, factor: float) -> Crystal:

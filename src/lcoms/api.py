@@ -198,7 +198,7 @@ def predict(
     _check(composition, predictor)
     crystal = _crystal(start_structure)
     phases = None if hull is None else read_hull(Path(hull), chosen)
-    fitter = read_fitter(None if pattern is None else Path(pattern), wavelength)
+    fitter = read_fitter(None if pattern is None else Path(pattern), wavelength, predictor.bundle.pattern)
     found = predictor.predict(composition, structure=crystal, hull=phases, pattern=fitter, progress=progress)
     return replace(found, options=typed(options))
 

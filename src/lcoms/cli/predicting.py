@@ -136,7 +136,7 @@ def _prepare(run: Run) -> tuple[Predictor, Loaded]:
     predictor = Predictor.load(run.weights, spec=run.spec, processes=run.processes, device=run.device)
     structure = None if inputs.start_structure is None else read_crystal(inputs.start_structure)
     hull = None if inputs.hull in (None, PREDICTED) else read_hull(Path(str(inputs.hull)), run.spec)
-    pattern = read_fitter(inputs.pattern, inputs.wavelength)
+    pattern = read_fitter(inputs.pattern, inputs.wavelength, predictor.bundle.pattern)
     make_folder(run.output.folder)
     return predictor, Loaded(structure, hull, pattern)
 

@@ -18,6 +18,7 @@ from lcoms.diffraction.prepare import Peak, Prepared, prepare
 from lcoms.diffraction.reading import PowderPattern
 from lcoms.diffraction.refine import Model, State, Window, evaluate, first_state, make_window, refine
 from lcoms.diffraction.texture import fitted_texture
+from lcoms.diffraction.weights import PatternWeights, load_pattern_weights
 from lcoms.structure.crystal import Crystal
 
 STRONG = 0.1  # of the strongest line
@@ -70,6 +71,7 @@ class PatternFit:
         ticks: positions of the crystal's lines.
         unexplained: strong lines of the pattern that the crystal does not have.
         absent: fraction of the crystal's intensity where the pattern has none.
+        weights: weights of its features.
     """
 
     crystal: Crystal
@@ -92,17 +94,22 @@ class PatternFit:
     ticks: tuple[Tick, ...]
     unexplained: tuple[Peak, ...]
     absent: float
+    weights: PatternWeights
 
 
 class PatternFitter:
     """Fits many crystals to one pattern, which is prepared once.
 
+    Args:
+        weights: weights of the features of the fits; None: those that ship with the package.
+
     Raises:
         FileFormatError: no line stands out from the noise.
     """
 
-    def __init__(self, pattern: PowderPattern) -> None:
+    def __init__(self, pattern: PowderPattern, weights: PatternWeights | None = None) -> None:
         self.pattern = prepare(pattern)
+        self.weights = load_pattern_weights() if weights is None else weights
         self._spectrum: Spectrum = spectrum(self.pattern)
         end = np.radians(0.4 * self.pattern.two_theta[-1])
         offset = float(np.degrees(2 * np.tan(end) * COARSE_MISFIT))
@@ -186,6 +193,7 @@ class PatternFitter:
             ticks=_ticks(lines, model, self._sharp),
             unexplained=_unexplained(pattern, model),
             absent=_absent(pattern, model),
+            weights=self.weights,
         )
 
 

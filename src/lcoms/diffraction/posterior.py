@@ -1,64 +1,23 @@
 """From fits to probabilities: which of several crystals gave the pattern, and whether any of them did.
 
-Log-likelihood and log-odds are linear in the features of a fit; `benchmarks/pattern_weights.py` fitted the weights in
-`pattern_weights.json` to simulated patterns of training compositions and several measured ones.
+Log-likelihood and log-odds are linear in the features of a fit, with the weights that the fit was made with
+(`lcoms.diffraction.weights`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from math import exp, log
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.diffraction.fit import PatternFit
+from lcoms.diffraction.weights import Features
 
 LEAST, LEAST_ANGLE, LEAST_ABSENT = 0.02, 1e-3, 3e-3  # floors of logarithms: better fits are not told apart
 MOST_NAMED = 6  # lines
 LIKELY = 0.5  # from this probability a pattern counts as explained
-
-
-class Features(NamedTuple):
-    """Features of a fit that indicate whether the crystal is correct.
-
-    Attributes:
-        misfit: ln of the background-subtracted Rwp in excess of the noise level.
-        angle: ln of 1 - cosine.
-        unexplained: summed height of strong lines that the crystal lacks, in units of the strongest line.
-        absent: ln of the fraction of the crystal's intensity where the pattern has none.
-        volume: absolute relative change of the volume in the fit.
-        shape: norm of the change of the cell's shape.
-        texture: absolute logarithm of the March-Dollase coefficient.
-    """
-
-    misfit: float
-    angle: float
-    unexplained: float
-    absent: float = 0.0
-    volume: float = 0.0
-    shape: float = 0.0
-    texture: float = 0.0
-
-
-@dataclass(frozen=True)
-class PatternWeights:
-    """Weights of the features.
-
-    Attributes:
-        likelihood: weights of the log-likelihood, which is known up to a constant of the pattern.
-        explained: weights of the log-odds that the crystal explains the pattern.
-        intercept: intercept of these log-odds.
-    """
-
-    likelihood: Features
-    explained: Features
-    intercept: float
 
 
 def features(fit: PatternFit) -> Features:
@@ -74,19 +33,12 @@ def features(fit: PatternFit) -> Features:
     )
 
 
-@cache
-def pattern_weights() -> PatternWeights:
-    """Return the weights that ship with the package."""
-    table = json.loads(files("lcoms.diffraction").joinpath("pattern_weights.json").read_text())
-    return PatternWeights(Features(**table["likelihood"]), Features(**table["explained"]), table["intercept"])
-
-
-def log_likelihood(fit: PatternFit, weights: PatternWeights | None = None) -> float:
+def log_likelihood(fit: PatternFit) -> float:
     """Return the log-likelihood of the pattern given the crystal, up to a constant of the pattern.
 
     It can be added to logarithms of other probabilities, such as those of energies and prototypes.
     """
-    return _dot((weights or pattern_weights()).likelihood, features(fit))
+    return features(fit).dot(fit.weights.likelihood)
 
 
 def pattern_probabilities(fits: Sequence[PatternFit]) -> NDArray[np.float64]:
@@ -96,10 +48,9 @@ def pattern_probabilities(fits: Sequence[PatternFit]) -> NDArray[np.float64]:
     return np.asarray(shares / shares.sum())
 
 
-def explained_probability(fit: PatternFit, weights: PatternWeights | None = None) -> float:
+def explained_probability(fit: PatternFit) -> float:
     """Return the probability that this crystal gave the pattern, regardless of other candidates."""
-    chosen = weights or pattern_weights()
-    odds = chosen.intercept + _dot(chosen.explained, features(fit))
+    odds = fit.weights.intercept + features(fit).dot(fit.weights.explained)
     return 1 / (1 + exp(-min(max(odds, -50.0), 50.0)))
 
 
@@ -124,7 +75,3 @@ def verdict(fits: Sequence[PatternFit]) -> str:
 
 def _excess(misfit: float, noise: float) -> float:
     return log(max(misfit**2 - noise**2, LEAST**2)) / 2
-
-
-def _dot(weights: Features, values: Features) -> float:
-    return sum(weight * value for weight, value in zip(weights, values, strict=True))

@@ -14,6 +14,7 @@ import torch
 from lcoms.core.config import from_dict, to_dict
 from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.core.machine import bound_kernel_caches
+from lcoms.diffraction.weights import PATTERN_FILE
 from lcoms.models.base import CDVAE
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
@@ -33,7 +34,7 @@ RANKING_FILE = "ranking.json"
 CALIBRATION_FILE = "calibration.json"
 PHASES_FILE = "phases.safetensors"
 REQUIRED = (CDVAE_FILE, SURROGATE_FILE, LIBRARY_FILE, ORBITS_FILE)
-OPTIONAL = (TEMPLATES_FILE, RANKING_FILE, CALIBRATION_FILE, PHASES_FILE)
+OPTIONAL = (TEMPLATES_FILE, RANKING_FILE, CALIBRATION_FILE, PATTERN_FILE, PHASES_FILE)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lcoms.diffraction.weights import PatternWeights, load_pattern_weights
 from lcoms.models.base import CDVAE
 from lcoms.models.composition import element_fractions
 from lcoms.models.device import has_bfloat16
@@ -41,6 +42,7 @@ class WeightBundle:
         ranking: weights of the score.
         phases: reference phases for energies above the hull; None if the folder has none.
         calibration: models that convert scores to probabilities.
+        pattern: weights of the fit to a powder pattern.
         elements: atomic numbers that occur in the training data.
         max_atoms: number of atoms in the largest cell of the training data.
         digest: hash of the networks, the templates and all fitted numbers; identifies the weights of a prediction.
@@ -54,6 +56,7 @@ class WeightBundle:
     wyckoff: OrbitStatistics
     ranking: RankingWeights
     calibration: Calibration
+    pattern: PatternWeights
     phases: PhaseTable | None
     elements: frozenset[int]
     max_atoms: int
@@ -125,6 +128,7 @@ def _load(weights: Weights) -> WeightBundle:
         wyckoff=load_orbits(weights.folder),
         ranking=ranking,
         calibration=calibration,
+        pattern=load_pattern_weights(weights.folder),
         phases=load_phases(weights.folder),
         elements=weights.elements,
         max_atoms=weights.max_atoms,

@@ -19,6 +19,7 @@ from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.posterior import LIKELY, explained_probability, log_likelihood, verdict
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.reading import read_pattern
+from lcoms.diffraction.weights import PatternWeights
 from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.stages import Candidate, PatternMatch
 from lcoms.structure.crystal import Crystal
@@ -57,8 +58,11 @@ def rank_by_pattern(
     return [*(told[at] for at in order), *rest]
 
 
-def read_fitter(pattern: Path | None, wavelength: str | None) -> PatternFitter | None:
+def read_fitter(pattern: Path | None, wavelength: str | None, weights: PatternWeights) -> PatternFitter | None:
     """Return a fitter of the pattern in a file; None if no pattern is given.
+
+    Args:
+        weights: of the features of its fits.
 
     Raises:
         ConfigError: a pattern without a wavelength or vice versa, or an invalid wavelength.
@@ -70,7 +74,7 @@ def read_fitter(pattern: Path | None, wavelength: str | None) -> PatternFitter |
         raise ConfigError("a wavelength has no effect without a pattern; give --pattern FILE, or omit it.")
     if wavelength is None:
         raise ConfigError(f"{pattern}: give the wavelength of the measurement, such as --wavelength CuKa.")
-    return PatternFitter(read_pattern(pattern, read_radiation(wavelength)))
+    return PatternFitter(read_pattern(pattern, read_radiation(wavelength)), weights)
 
 
 def explains(candidate: Candidate) -> bool:

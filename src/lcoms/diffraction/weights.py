@@ -1,0 +1,91 @@
+"""The weights of the features of a fit, in `pattern_weights.json` of the weights.
+
+`benchmarks/pattern_weights.py` fits them to simulated patterns of training compositions and several measured ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import NamedTuple
+
+from lcoms.core.config import parse_json
+from lcoms.core.errors import WeightsError
+
+PATTERN_FILE = "pattern_weights.json"
+FORMAT = 1
+SHIPPED = Path(__file__).parent.parent / "weights"
+
+
+class Features(NamedTuple):
+    """Features of a fit that indicate whether the crystal is correct.
+
+    Attributes:
+        misfit: ln of the background-subtracted Rwp in excess of the noise level.
+        angle: ln of 1 - cosine.
+        unexplained: summed height of strong lines that the crystal lacks, in units of the strongest line.
+        absent: ln of the fraction of the crystal's intensity where the pattern has none.
+        volume: absolute relative change of the volume in the fit.
+        shape: norm of the change of the cell's shape.
+        texture: absolute logarithm of the March-Dollase coefficient.
+    """
+
+    misfit: float
+    angle: float
+    unexplained: float
+    absent: float = 0.0
+    volume: float = 0.0
+    shape: float = 0.0
+    texture: float = 0.0
+
+    def dot(self, other: Features) -> float:
+        """Return the sum of the products of both."""
+        return sum(one * weight for one, weight in zip(self, other, strict=True))
+
+
+@dataclass(frozen=True)
+class PatternWeights:
+    """Weights of the features.
+
+    Attributes:
+        likelihood: weights of the log-likelihood, which is known up to a constant of the pattern.
+        explained: weights of the log-odds that the crystal explains the pattern.
+        intercept: intercept of these log-odds.
+    """
+
+    likelihood: Features
+    explained: Features
+    intercept: float
+
+
+def load_pattern_weights(folder: Path | None = None) -> PatternWeights:
+    """Return the weights in a folder of weights; those that ship with the package if it has none, or for None.
+
+    Raises:
+        WeightsError: the file is damaged or of another version.
+    """
+    path = (folder or SHIPPED) / PATTERN_FILE
+    if not path.is_file() and folder is not None:
+        return load_pattern_weights()
+    again = "fit it again with benchmarks/pattern_weights.py, or take it out of the folder"
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+        known = content["format"] == FORMAT
+        if known:
+            likelihood, explained = (_features(content[name]) for name in ("likelihood", "explained"))
+            return PatternWeights(likelihood, explained, _finite(content["intercept"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} is damaged; {again}.") from error
+    raise WeightsError(f"{path} was made by another version of lcoms; {again}.")
+
+
+def _features(values: Mapping[str, float]) -> Features:
+    return Features(**{name: _finite(value) for name, value in values.items()})
+
+
+def _finite(value: float) -> float:
+    if isinstance(value, bool) or not isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return float(value)
