@@ -3,10 +3,10 @@
     python benchmarks/pattern_prior.py results/validation_candidates.json.gz --patterns results/pattern_fits_val.json.gz
 
 The posterior of a candidate with score s and log-likelihood l of the pattern is proportional to exp(-s / T + c l);
-`lcoms.prediction.by_pattern` has T = 0.03 eV/atom and c = 1. The rows of predictions have scores but no patterns, those
-of patterns have likelihoods but no scores. Therefore T is fitted on the former and c on the latter, both with
-cross-validation. Both together are tested, not fitted, on pairs drawn at random: the correct candidates of a prediction
-are given the features of a pattern's true crystal, the others those of its rivals.
+`lcoms.prediction.by_pattern` has the `score_error` of `ranking.json` as T, and c = 1. The rows of predictions have
+scores but no patterns, those of patterns have likelihoods but no scores. Therefore T is fitted on the former and c on
+the latter, both with cross-validation. Both together are tested, not fitted, on pairs drawn at random: the correct
+candidates of a prediction are given the features of a pattern's true crystal, the others those of its rivals.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -24,11 +24,10 @@ from scipy.optimize import minimize
 
 from lcoms.diffraction.weights import load_pattern_weights
 from lcoms.evaluate.fitting import read_outcomes
-from lcoms.prediction.scoring import SCORE_ERROR
+from lcoms.prediction.ranking_file import load_ranking
 
 FOLDS = 10
 DRAWS = 20  # patterns for each prediction
-PRESENT = np.array([1 / SCORE_ERROR, 1.0])
 TRIED = ((0.02, 1.0), (0.03, 0.3), (0.03, 0.6), (0.03, 1.0), (0.03, 1.4), (0.04, 1.0))  # T and c
 
 
@@ -79,24 +78,24 @@ def surprise(weights: NDArray[np.float64], cases: Sequence[Case]) -> float:
     )  # fmt: skip
 
 
-def fit(cases: Sequence[Case]) -> NDArray[np.float64]:
+def fit(cases: Sequence[Case], present: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the positive 1 / T and c with the least surprise; a term that no case has keeps its present weight."""
 
     def loss(logs: NDArray[np.float64]) -> float:
         return surprise(np.exp(logs), cases)
 
-    found = np.exp(minimize(loss, np.log(PRESENT), method="Nelder-Mead").x)
+    found = np.exp(minimize(loss, np.log(present), method="Nelder-Mead").x)
     has = np.any([np.ptp(case.terms, axis=0) > 0 for case in cases], axis=0)
-    return np.where(has, found, PRESENT)
+    return np.where(has, found, present)
 
 
 def cross_validated(name: str, cases: Sequence[Case], random: np.random.Generator) -> None:
     """Print the fit and its surprise on unseen cases, next to that of the present weights."""
-    fold = random.permutation(len(cases)) % FOLDS
-    by_fold = [fit([case for case, f in zip(cases, fold, strict=True) if f != k]) for k in range(FOLDS)]
+    fold, present = random.permutation(len(cases)) % FOLDS, np.array([1 / load_ranking().score_error, 1.0])
+    by_fold = [fit([case for case, f in zip(cases, fold, strict=True) if f != k], present) for k in range(FOLDS)]
     found = np.array([surprise(by_fold[f], [case]) for case, f in zip(cases, fold, strict=True)])
-    now = np.array([surprise(PRESENT, [case]) for case in cases])
-    weights, less = fit(cases), now - found
+    now = np.array([surprise(present, [case]) for case in cases])
+    weights, less = fit(cases, present), now - found
     print(
         f"{name} ({len(cases)}): T = {1 / weights[0]:.4f} eV/atom, c = {weights[1]:.2f}; surprise {now.mean():.4f}"
         f" at present, {found.mean():.4f} with the fit, less by {less.mean():.4f} +- "

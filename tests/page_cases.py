@@ -66,4 +66,4 @@ def fitted() -> Prediction:
     """Return NaCl with a pattern of rock salt to which its candidates were fitted."""
     pattern = measured_pattern(rock_salt(), read_radiation("CuKa"), Measurement(), np.random.default_rng(1))
     unstated = [replace(candidate, probability=None) for candidate in salt().candidates]
-    return salt(candidates=tuple(rank_by_pattern(unstated, PatternFitter(pattern))))
+    return salt(candidates=tuple(rank_by_pattern(unstated, PatternFitter(pattern), score_error=0.03)))

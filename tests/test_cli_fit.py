@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lcoms.cli.main import run
 from lcoms.evaluate.fitting import _structure
 from lcoms.prediction.calibrate import load_calibration
 from lcoms.prediction.presets import Options, spec_for
-from lcoms.prediction.ranking_file import RankingWeights, load_ranking
+from lcoms.prediction.ranking_file import load_ranking
 from lcoms.prediction.scoring import ScoreWeights
 from lcoms.structure.crystal import Composition
 from lcoms.templates.structure_probability import StructureProbabilities, signature
@@ -131,7 +132,8 @@ def test_bonuses_of_known_crystals_are_fitted_and_written(tmp_path: Path, capsys
         sources=["MP 2018", "later", "MP 2018"],
     )  # fmt: skip
     folder = tmp_path / "weights"
-    RankingWeights(ScoreWeights(0.0, 0.0, 0.0), ScoreWeights(0.0, 0.0, 0.0)).save(folder)
+    bare = ScoreWeights(0.0, 0.0, 0.0, floor=0.01)
+    replace(load_ranking(), decoded=bare, relaxed=bare).save(folder)
     gaps = [0.2] * 18 + [-0.06] * 2
     rows = [
         outcome(number, [candidate(0.0, 0.5, right=True), candidate(gap, 0.5, right=False)])

@@ -46,6 +46,6 @@ def test_nothing_that_is_kept_is_unpickled(kind: str, place: Place, tmp_path: Pa
 def test_a_calibration_that_is_unpickled_does_not_pass(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The harness loads the calibration and detects the unpickling."""
     prepare("calibration", place)
-    monkeypatch.setattr("lcoms.prediction.calibrate.parse_json", lambda text: pickle.loads(text.encode()))
+    monkeypatch.setattr("lcoms.core.fitted.parse_json", lambda text: pickle.loads(text.encode()))
     with pytest.raises(pickle.UnpicklingError):
         fuzz_kept("calibration", place, 20)

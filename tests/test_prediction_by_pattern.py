@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,17 @@ from lcoms.diffraction.posterior import log_likelihood
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
 from lcoms.diffraction.weights import load_pattern_weights
-from lcoms.prediction.by_pattern import explains, pattern_sentence, rank_by_pattern, read_fitter
+from lcoms.prediction import by_pattern
+from lcoms.prediction.by_pattern import explains, pattern_sentence, read_fitter
 from lcoms.prediction.cif_record import Made
 from lcoms.prediction.output import candidate_files, candidate_record
-from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import from_cif
 
 MAGNESIA = (12, 8)
+SCORE_ERROR = 0.03
+rank_by_pattern = partial(by_pattern.rank_by_pattern, score_error=SCORE_ERROR)
 
 
 def fitter(crystal: Crystal) -> PatternFitter:

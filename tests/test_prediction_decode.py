@@ -86,9 +86,9 @@ def test_crystals_are_symmetrised_counted_and_ordered(known: WeightBundle) -> No
 
 
 def test_the_weight_of_the_latent_distance_decides_the_order(known: WeightBundle) -> None:
-    by_energy = decoded(with_weights(known, ScoreWeights(0.0, 0.0, 0.0)), FREE).crystals
+    by_energy = decoded(with_weights(known, ScoreWeights(0.0, 0.0, 0.0, floor=0.01)), FREE).crystals
     assert [one.energy_per_atom for one in by_energy] == sorted(one.energy_per_atom for one in by_energy)
-    by_distance = decoded(with_weights(known, ScoreWeights(1e6, 0.0, 0.0)), FREE).crystals
+    by_distance = decoded(with_weights(known, ScoreWeights(1e6, 0.0, 0.0, floor=0.01)), FREE).crystals
     assert [one.latent_distance for one in by_distance] == sorted(one.latent_distance for one in by_distance)
     # Those distances are from where descent ended to the crystal that came out, not to its symmetrised form.
     mu = known.encode([zinc_blende(5.9, (11, 17))])[0]
@@ -121,7 +121,7 @@ def test_random_symmetric_crystals_are_no_answers_and_change_nothing_else(bundle
         assert one.crystal.composition.reduced == SALT
     energies = [one.energy_per_atom for one in found.random_symmetric]
     assert energies == sorted(energies) == [one.energy_per_atom for one in again.random_symmetric]
-    worth = worth_relaxing(found, AnalyticOracle(), RelaxationSpec("analytic", n_relax=1))
+    worth = worth_relaxing(found, AnalyticOracle(), bundle.ranking.exact_sites, RelaxationSpec("analytic", n_relax=1))
     assert worth == [found.crystals[0], *found.random_symmetric]
     given = Predictor(bundle, wider).decode(SALT, structure=rock_salt())
     assert given.random_symmetric == ()

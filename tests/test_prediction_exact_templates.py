@@ -14,6 +14,7 @@ from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.exact_templates import on_exact_sites, with_exact_sites, worth_relaxing
 from lcoms.prediction.pipeline import Predictor
+from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.prediction.stages import Decoded
 from lcoms.structure.crystal import Composition, Crystal
@@ -23,6 +24,7 @@ from lcoms.templates.placing import ChosenTemplate
 
 SALT = (11, 17)
 SODIUM_CHLORIDE = Composition.from_formula("NaCl")
+WEIGHTS = ScoreWeights(0.0, 0.0, 0.03, floor=0.01)
 
 
 def exact(crystal: Crystal, group: int = 1, **changes: object) -> Decoded:
@@ -48,7 +50,7 @@ def test_half_of_what_is_relaxed_are_the_exact_crystals_that_the_energy_model_fi
     energies = oracle.energies(crystals)
     decoded = [decoded_of(caesium_chloride(a, SALT)) for a in (3.2, 3.4, 3.6)]
     every = decoded_set(*decoded, *(exact(one) for one in crystals))
-    chosen = worth_relaxing(every, oracle, RelaxationSpec("analytic", n_relax=4))
+    chosen = worth_relaxing(every, oracle, WEIGHTS, RelaxationSpec("analytic", n_relax=4))
     assert chosen[:2] == decoded[:2]
     lowest = sorted(range(4), key=energies.__getitem__)[:2]
     assert [one.crystal for one in chosen[2:]] == [crystals[at] for at in sorted(lowest)]
@@ -60,9 +62,9 @@ def test_a_more_probable_template_may_lie_a_little_higher() -> None:
     likely = exact(high, proposal=proposal_of(prototype_probability=0.9, space_group=225))
     unlikely = exact(low, proposal=proposal_of(prototype_probability=0.0, space_group=221))
     spec = RelaxationSpec("analytic", n_relax=1)
-    assert worth_relaxing(decoded_set(unlikely, likely), oracle, spec) == [likely]
+    assert worth_relaxing(decoded_set(unlikely, likely), oracle, WEIGHTS, spec) == [likely]
     alike = replace(likely, proposal=unlikely.proposal)
-    assert worth_relaxing(decoded_set(unlikely, alike), oracle, spec) == [unlikely]
+    assert worth_relaxing(decoded_set(unlikely, alike), oracle, WEIGHTS, spec) == [unlikely]
 
 
 def test_templates_of_every_size_stand_among_the_candidates_on_their_exact_sites(tiny_weights: Path) -> None:

@@ -66,7 +66,7 @@ def test_known_crystals_are_marked_with_their_ids() -> None:
 
 
 def test_an_unknown_crystal_comes_first_only_where_it_lies_far_below_the_known_ones() -> None:
-    weights = KnownWeights(on_hull=0.1, above_hull=0.02)
+    weights = KnownWeights(0.1, 0.02, highest=0.1, least_probability=0.02)
     salt, caesium = candidate(NACL, -3.4, 0.0), candidate(CRYSTALS["caesium"], -3.45)
     assert known_first([caesium, salt], weights)[0].crystal is salt.crystal
     assert known_first([candidate(caesium.crystal, -3.51), salt], weights)[0].crystal is caesium.crystal
@@ -77,12 +77,12 @@ def test_an_unknown_crystal_comes_first_only_where_it_lies_far_below_the_known_o
 
 def test_known_crystals_keep_the_order_and_the_distances_of_their_source() -> None:
     salt, caesium = candidate(NACL, -3.4, 0.0), candidate(CRYSTALS["caesium"], -3.45, 0.03)
-    assert scores(KnownWeights(on_hull=0.1), caesium, salt) == [-3.55, -3.52]
+    assert scores(KnownWeights(0.1, 0.1, highest=0.1, least_probability=0.02), caesium, salt) == [-3.55, -3.52]
 
 
 def test_weights_are_positive() -> None:
     with pytest.raises(ConfigError, match="above_hull must be zero or positive"):
-        KnownWeights(above_hull=-0.1)
+        KnownWeights(0.1, -0.1, highest=0.1, least_probability=0.02)
 
 
 def test_named_prototypes_of_the_composition_are_relaxed_as_they_are(tiny_weights: Path) -> None:

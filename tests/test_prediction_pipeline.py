@@ -31,7 +31,6 @@ from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.calibrate import Calibration, CalibrationModel
 from lcoms.prediction.model_options import RankingSpec
 from lcoms.prediction.pipeline import Predictor, Progress
-from lcoms.prediction.ranking_file import RankingWeights
 from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.result import Prediction, decoded_candidates, require_candidates
 from lcoms.prediction.scoring import ScoreWeights
@@ -44,7 +43,7 @@ SALT = Composition.from_formula("NaCl")
 NUMBERS = (11, 17)
 QUICK = PredictionSpec(search=SearchSpec(n_starts=6, steps=3), relaxation=None)
 RELAXED = replace(QUICK, relaxation=RelaxationSpec("analytic", n_relax=2, max_steps=5))
-BARE = ScoreWeights(0.0, 0.0, 0.0)
+BARE = ScoreWeights(0.0, 0.0, 0.0, floor=0.01)
 UNFINISHED = {"relaxation": {"n_final": 0}}
 
 
@@ -248,7 +247,8 @@ def test_nothing_found_is_an_error_only_where_it_is_asked_for(bundle: WeightBund
 def calibrated(bundle: WeightBundle, **models: PredictionSpec) -> WeightBundle:
     """Return weights with calibrations that give one candidate a probability of 0.5, or nearly 1 if named so."""
     fitted = [CalibrationModel(0.1, 9.0 if name == "sure" else 0.0, 9, spec) for name, spec in models.items()]
-    return replace(bundle, ranking=RankingWeights(bundle.ranking.decoded, BARE), calibration=Calibration(tuple(fitted)))
+    ranking = replace(bundle.ranking, relaxed=BARE)
+    return replace(bundle, ranking=ranking, calibration=Calibration(tuple(fitted)))
 
 
 def test_failed_relaxations_stand_behind_and_are_said(bundle: WeightBundle) -> None:

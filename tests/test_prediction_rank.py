@@ -26,7 +26,7 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.templates.structure_probability import StructureProbabilities, signature
 
 SALT = (11, 17)
-BARE = ScoreWeights(0.0, 0.0, 0.0)
+BARE = ScoreWeights(0.0, 0.0, 0.0, floor=0.01)
 ROCK_SALT, CAESIUM, BLENDE = rock_salt(), caesium_chloride(3.4, SALT), zinc_blende(6.0, SALT)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import log
+from math import inf, log, nan
 
 import pytest
 from tiny import decoded_of, proposal_of, rock_salt
 
 from lcoms.core.errors import ConfigError
-from lcoms.prediction.scoring import LEAST_PROBABILITY, ScoreWeights
+from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.stages import Decoded
 
-NONE = ScoreWeights(0.0, 0.0, 0.0)
+FLOOR = 0.01
+NONE = ScoreWeights(0.0, 0.0, 0.0, FLOOR)
 
 
 def decoded() -> Decoded:
@@ -21,8 +22,8 @@ def decoded() -> Decoded:
 
 
 def test_every_term_counts_with_its_weight() -> None:
-    weights = ScoreWeights(distance=0.1, n_found=0.2, prototype_probability=0.3, structure_probability=0.4)
-    beside = 0.2 - 0.2 * log(3) - 0.3 * log(0.4 + LEAST_PROBABILITY) - 0.4 * log(0.7 + LEAST_PROBABILITY)
+    weights = replace(NONE, distance=0.1, n_found=0.2, prototype_probability=0.3, structure_probability=0.4)
+    beside = 0.2 - 0.2 * log(3) - 0.3 * log(0.4 + FLOOR) - 0.4 * log(0.7 + FLOOR)
     assert weights.score(-1.0, decoded(), share=0.7) == pytest.approx(-1.0 + beside)
     assert NONE.score(-1.0, decoded(), share=0.7) == -1.0
 
@@ -37,9 +38,14 @@ def test_the_prototype_probability_makes_up_for_little_energy_only() -> None:
 def test_a_crystal_without_a_template_can_be_ranked() -> None:
     weights = replace(NONE, n_found=0.2, prototype_probability=0.1, structure_probability=0.2)
     none = weights.score(0.0, decoded_of(rock_salt(), n_found=0))
-    assert none == pytest.approx(-0.3 * log(LEAST_PROBABILITY))
+    assert none == pytest.approx(-0.3 * log(FLOOR))
 
 
-def test_weights_below_zero_are_refused() -> None:
+def test_weights_below_zero_or_infinite_are_refused() -> None:
     with pytest.raises(ConfigError, match="prototype_probability must be zero or positive"):
-        ScoreWeights(0.0, 0.0, -0.1)
+        ScoreWeights(0.0, 0.0, -0.1, FLOOR)
+    with pytest.raises(ConfigError, match="floor must be positive"):
+        ScoreWeights(0.0, 0.0, 0.1, 0.0)
+    for wrong in (inf, nan):
+        with pytest.raises(ConfigError, match=r"finite|positive"):
+            replace(NONE, excess=wrong)

@@ -36,10 +36,9 @@ FolderOption = Annotated[
 def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
     """Fit the weights of energy, prototype and structure probability, cross-validated by composition."""
     from lcoms.evaluate.fitting import TERMS, cases_of, cross_validated_order, fit_terms, read_outcomes, score_weights
-    from lcoms.prediction.ranking_file import load_ranking
 
-    outcomes = read_outcomes(rows)
-    cases = cases_of(outcomes, _bundle(weights))
+    outcomes, bundle = read_outcomes(rows), _bundle(weights)
+    cases, present = cases_of(outcomes, bundle), bundle.ranking
     order, terms = cross_validated_order(cases), fit_terms(cases)
     stated = sum(outcome["ranks"]["both"] == 1 for outcome in outcomes)
     best = sum(bool(case.right.any()) for case in cases)
@@ -49,8 +48,7 @@ def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
     for name, weight in zip(TERMS, terms.tolist(), strict=True):
         typer.echo(f"  {name:<20} {weight:.3f}")
     if weights is not None:
-        present = load_ranking(weights)
-        fitted = score_weights(terms, limit=present.relaxed.limit, excess=present.relaxed.excess)
+        fitted = score_weights(terms, present.relaxed)
         source = {"data": f"{len(cases)} compositions", "command": "lcoms fit ranking ROWS"}
         replace(present, relaxed=fitted, fitted={**present.fitted, **source}).save(weights)
         typer.echo(f"Written: {weights / 'ranking.json'}")
@@ -76,7 +74,6 @@ def calibration(
 
     from lcoms.evaluate.fitting import cases_of, cross_validated_probabilities, read_outcomes, scored
     from lcoms.prediction.calibrate import CALIBRATION_FILE, fit_calibration, load_calibration
-    from lcoms.prediction.ranking_file import load_ranking
 
     outcomes = read_outcomes(rows)
     if stated:
@@ -84,16 +81,16 @@ def calibration(
         _report(_stated(outcomes), right, "as stated")
         return
     spec = spec_of(replace(options_of(models), relax=True))
-    folder = weights if again is None else again
-    cases = cases_of(outcomes, _bundle(folder), n_models=len(spec.models))
-    every = scored(cases, _bundle(folder).ranking.relaxed if folder is None else load_ranking(folder).relaxed)
+    bundle = _bundle(weights if again is None else again)
+    cases, order = cases_of(outcomes, bundle, n_models=len(spec.models)), bundle.ranking.relaxed
+    every = scored(cases, order)
     if again is not None:
         model = load_calibration(again).find(spec)
         if model is None:
             raise DataError(f"{again} has no {CALIBRATION_FILE} for {spec.ranked_by}; fit one with --weights {again}.")
         _report_each([model.probabilities(case.heights) for case in every], cases, f"by {again}")
         return
-    _report_each(cross_validated_probabilities(cases), cases, "cross-validated")
+    _report_each(cross_validated_probabilities(cases, order), cases, "cross-validated")
     if weights is not None:
         load_calibration(weights).with_model(fit_calibration(every, spec=spec)).save(weights)
         typer.echo(f"Written: {weights / CALIBRATION_FILE}")
@@ -112,10 +109,9 @@ def known(
     from lcoms.data.store import Store
     from lcoms.evaluate.fitting import cases_of, read_outcomes, scored
     from lcoms.evaluate.fitting_known import fit_bonus, gaps_of, share_right, unknown_ground_states
-    from lcoms.prediction.ranking_file import load_ranking
 
     bundle = _bundle(weights)
-    present = bundle.ranking if weights is None else load_ranking(weights)
+    present = bundle.ranking
     gaps = gaps_of(scored(cases_of(read_outcomes(rows), bundle), present.relaxed))
     shares = unknown_ground_states(Store.open(store), earlier)
     typer.echo(f"{len(gaps)} predictions; the known crystal has the best score in {int((gaps > 0).sum())}")
@@ -133,12 +129,14 @@ def known(
 
 
 def _bundle(weights: Path | None) -> WeightBundle:
-    """Return the weights in a folder; those that ship with the package if it contains no networks yet."""
+    """Return the weights in a folder; without networks there, those that ship, with the ranking of the folder."""
     from lcoms.models.weights import REQUIRED
     from lcoms.prediction.bundle import WeightBundle
+    from lcoms.prediction.ranking_file import load_ranking
 
-    whole = weights is not None and all((weights / name).is_file() for name in REQUIRED)
-    return WeightBundle.load(weights if whole else None)
+    if weights is None or all((weights / name).is_file() for name in REQUIRED):
+        return WeightBundle.load(weights)
+    return replace(WeightBundle.load(), ranking=load_ranking(weights))
 
 
 def _report_each(probabilities: Sequence[NDArray[np.float64]], cases: Sequence[Case], how: str) -> None:

@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from lcoms.core.config import parse_json
-from lcoms.core.errors import WeightsError
+from lcoms.core.fitted import SHIPPED, read_fitted
 
 PATTERN_FILE = "pattern_weights.json"
 FORMAT = 1
-SHIPPED = Path(__file__).parent.parent / "weights"
 
 
 class Features(NamedTuple):
@@ -60,25 +58,20 @@ class PatternWeights:
     intercept: float
 
 
-def load_pattern_weights(folder: Path | None = None) -> PatternWeights:
-    """Return the weights in a folder of weights; those that ship with the package if it has none, or for None.
+def load_pattern_weights(folder: Path = SHIPPED) -> PatternWeights:
+    """Return the weights in a folder of weights; those that ship with the package if it has none.
 
     Raises:
         WeightsError: the file is damaged or of another version.
     """
-    path = (folder or SHIPPED) / PATTERN_FILE
-    if not path.is_file() and folder is not None:
-        return load_pattern_weights()
-    again = "fit it again with benchmarks/pattern_weights.py, or take it out of the folder"
-    try:
-        content = parse_json(path.read_text(encoding="utf-8"))
-        known = content["format"] == FORMAT
-        if known:
-            likelihood, explained = (_features(content[name]) for name in ("likelihood", "explained"))
-            return PatternWeights(likelihood, explained, _finite(content["intercept"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is damaged; {again}.") from error
-    raise WeightsError(f"{path} was made by another version of lcoms; {again}.")
+    path = folder / PATTERN_FILE
+    remedy = "fit it again with benchmarks/pattern_weights.py, or take it out of the folder"
+    return read_fitted(path if path.is_file() else SHIPPED / PATTERN_FILE, _weights, version=FORMAT, remedy=remedy)
+
+
+def _weights(content: Mapping[str, Any]) -> PatternWeights:
+    likelihood, explained = (_features(content[name]) for name in ("likelihood", "explained"))
+    return PatternWeights(likelihood, explained, _finite(content["intercept"]))
 
 
 def _features(values: Mapping[str, float]) -> Features:

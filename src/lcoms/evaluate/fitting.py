@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.calibrate import Scored, fit_calibration
-from lcoms.prediction.scoring import LEAST_PROBABILITY, ScoreWeights
+from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Composition
 from lcoms.structure.elements import SYMBOLS
@@ -91,7 +91,8 @@ def cases_of(outcomes: Sequence[Mapping[str, Any]], bundle: WeightBundle, *, n_m
     """Return the relaxed candidates of each outcome.
 
     Args:
-        bundle: has the known crystals for structure probabilities, those of the same composition excluded.
+        bundle: has the known crystals for structure probabilities, those of the same composition excluded, and the
+            floor of both probabilities.
         n_models: number of energy models used, the relaxing one first.
 
     Raises:
@@ -107,11 +108,12 @@ def _case(rows: Sequence[Mapping[str, Any]], formula: str, bundle: WeightBundle,
     composition = Composition.from_formula(formula)
     counted = bundle.structures(composition, exclude_same=True)
     found = [_structure(row, composition, counted) for row in rows]
+    floor = bundle.ranking.relaxed.floor
     energies = _mean_energies([row["energies"][:n_models] for row in rows])
     beside = [
         [
-            -np.log(row["prototype_probability"] + LEAST_PROBABILITY),
-            -np.log(structure + LEAST_PROBABILITY),
+            -np.log(row["prototype_probability"] + floor),
+            -np.log(structure + floor),
         ]
         for row, structure in zip(rows, found, strict=True)
     ]
@@ -164,12 +166,12 @@ def fit_terms(cases: Sequence[Case]) -> Weights:
     return np.asarray(minimize(loss, np.zeros(len(scale)), jac=True, method="L-BFGS-B", bounds=bounds).x / scale)
 
 
-def score_weights(terms: Weights, *, limit: float = 0.0, excess: float = 0.0) -> ScoreWeights:
+def score_weights(terms: Weights, present: ScoreWeights) -> ScoreWeights:
     """Return weights in eV/atom from those of the terms.
 
     Args:
-        limit: of `ScoreWeights`; rows without random symmetric crystals contain no information on it.
-        excess: likewise.
+        present: weights whose floor, limit and excess are kept: the first is an input of the fit, and rows without
+            random symmetric crystals contain no information on the others.
 
     Raises:
         DataError: the fitted weight of the energy is not positive.
@@ -177,13 +179,12 @@ def score_weights(terms: Weights, *, limit: float = 0.0, excess: float = 0.0) ->
     energy, prototype, structure = terms.tolist()
     if energy <= 0:
         raise DataError("energies do not distinguish the right candidates in these rows; nothing can be fitted.")
-    return ScoreWeights(
+    return replace(
+        present,
         distance=0.0,
         n_found=0.0,
         prototype_probability=round(prototype / energy, 4),
         structure_probability=round(structure / energy, 4),
-        limit=limit,
-        excess=excess,
     )
 
 
@@ -212,13 +213,19 @@ def cross_validated_order(cases: Sequence[Case], *, seed: int = 0) -> Order:
     return Order(len(cases), int((ranks == 1).sum()), int((ranks <= 5).sum()), float(np.mean(surprises)))
 
 
-def cross_validated_probabilities(cases: Sequence[Case], *, seed: int = 0) -> list[Float[NDArray[np.float64], " n"]]:
-    """Return the probabilities of all candidates of each composition, with score and calibration fitted without it."""
+def cross_validated_probabilities(
+    cases: Sequence[Case], present: ScoreWeights, *, seed: int = 0
+) -> list[Float[NDArray[np.float64], " n"]]:
+    """Return the probabilities of all candidates of each composition, with score and calibration fitted without it.
+
+    Args:
+        present: weights whose floor is kept.
+    """
     fold = folds(len(cases), seed=seed)
     found: list[Float[NDArray[np.float64], " n"]] = [np.zeros(0)] * len(cases)
     for k in range(FOLDS):
         rest = [case for case, f in zip(cases, fold, strict=True) if f != k]
-        weights = score_weights(fit_terms(rest))
+        weights = score_weights(fit_terms(rest), present)
         model = fit_calibration(scored(rest, weights), spec=PredictionSpec())
         for at in np.flatnonzero(fold == k).tolist():
             found[at] = model.probabilities(scored([cases[at]], weights)[0].heights)

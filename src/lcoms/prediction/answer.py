@@ -58,7 +58,9 @@ def answer(
     if pattern is None:
         candidates = bundle.calibration.state(candidates, spec, models, decoded.left_out[0])
     else:
-        candidates = rank_by_pattern(candidates, pattern, [one.crystal for one in fitted])
+        candidates = rank_by_pattern(
+            candidates, pattern, [one.crystal for one in fitted], score_error=bundle.ranking.score_error
+        )
     hull = hull or shipped_hull(decoded.composition, bundle.phases, spec)
     candidates = candidates if hull is None else list(with_hull(candidates, hull))
     candidates, contradictions = satisfying(candidates, spec.constraints, decoded.composition)

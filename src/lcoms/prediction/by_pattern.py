@@ -20,7 +20,6 @@ from lcoms.diffraction.posterior import LIKELY, explained_probability, log_likel
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.reading import read_pattern
 from lcoms.diffraction.weights import PatternWeights
-from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.stages import Candidate, PatternMatch
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.matching import STRICT, matches
@@ -28,7 +27,7 @@ from lcoms.structure.symmetry import RELAXED_SYMPREC, same_space_group, space_gr
 
 
 def rank_by_pattern(
-    candidates: Sequence[Candidate], fitter: PatternFitter, unrelaxed: Sequence[Crystal] = ()
+    candidates: Sequence[Candidate], fitter: PatternFitter, unrelaxed: Sequence[Crystal] = (), *, score_error: float
 ) -> list[Candidate]:
     """Return the candidates with their fits, most probable first; those that cannot be fitted come last.
 
@@ -38,12 +37,13 @@ def rank_by_pattern(
         unrelaxed: crystals in cells that fit the pattern. A relaxed cell can be too far from the measured one to be
             refined, that of a layered compound by more than 5 %, so a candidate is fitted from those that have its
             structure, too.
+        score_error: standard deviation T of a score, eV/atom.
     """
     matched = [_matched(candidate, fitter, unrelaxed) for candidate in candidates]
     fitted = [candidate for candidate in matched if candidate.pattern is not None and candidate.has_energy]
     rest = [candidate for candidate in matched if candidate.pattern is None or not candidate.has_energy]
     logs = np.array([
-        -c.score / SCORE_ERROR + log_likelihood(c.pattern.fit) - c.pattern.fit.n_cell
+        -c.score / score_error + log_likelihood(c.pattern.fit) - c.pattern.fit.n_cell
         for c in fitted
         if c.pattern is not None
     ])  # fmt: skip

@@ -21,9 +21,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from lcoms.core.config import parse_json
 from lcoms.core.disk import write_whole
-from lcoms.core.errors import ConfigError, DataError, WeightsError
+from lcoms.core.errors import DataError
+from lcoms.core.fitted import read_fitted
 from lcoms.models.manifest import record_files
 from lcoms.models.weights import CALIBRATION_FILE
 from lcoms.prediction.rank import mean_energies
@@ -138,25 +138,20 @@ def load_calibration(folder: Path) -> Calibration:
         WeightsError: the file is damaged or of another version.
     """
     path = folder / CALIBRATION_FILE
-    if not path.is_file():
-        return Calibration()
-    again = "fit it again with lcoms fit calibration"
-    try:
-        content = parse_json(path.read_text(encoding="utf-8"))
-        known = content["format"] == FORMAT
-        models = tuple(_model(row) for row in content["models"]) if known else ()
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, ConfigError) as error:
-        raise WeightsError(f"{path} is damaged; {again}, or take it out of the folder.") from error
-    if not known:
-        raise WeightsError(f"{path} was made by another version of lcoms; {again}.")
-    if not all(isfinite(m.none) and isfinite(m.temperature) and m.temperature > 0 for m in models):
-        raise WeightsError(f"{path} is damaged; {again}, or take it out of the folder.")
-    return Calibration(models)
+    remedy = "take it out of the folder and fit it again with lcoms fit calibration"
+    return read_fitted(path, _calibration, version=FORMAT, remedy=remedy) if path.is_file() else Calibration()
+
+
+def _calibration(content: Mapping[str, Any]) -> Calibration:
+    return Calibration(tuple(_model(row) for row in content["models"]))
 
 
 def _model(row: Mapping[str, Any]) -> CalibrationModel:
     spec = PredictionSpec.from_dict(row["spec"])
-    return CalibrationModel(float(row["temperature"]), float(row["none"]), int(row["n_fitted"]), spec)
+    model = CalibrationModel(float(row["temperature"]), float(row["none"]), int(row["n_fitted"]), spec)
+    if not (isfinite(model.none) and isfinite(model.temperature) and model.temperature > 0):
+        raise ValueError(f"temperature {model.temperature}, none {model.none}")
+    return model
 
 
 def fit_calibration(cases: Sequence[Scored], *, spec: PredictionSpec) -> CalibrationModel:

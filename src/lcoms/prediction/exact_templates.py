@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import exp, inf, isfinite, log
+from math import exp, inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from lcoms.prediction.constraints import groups_in_effect, promising
 from lcoms.prediction.decode import DecodedSet, in_score_order
 from lcoms.prediction.known import Direct
 from lcoms.prediction.pressure import compressed
-from lcoms.prediction.scoring import LEAST_PROBABILITY
+from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Decoded, Proposal
 from lcoms.structure.comparison import same_structure
@@ -28,8 +28,6 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import EXACT_SYMPREC, Symmetrised
 from lcoms.templates.placing import ChosenTemplate, substitute
-
-PER_FACTOR_E = 0.03  # eV/atom that a factor e in the probability of a crystal on exact sites compensates
 
 
 def with_direct_crystals(decoded: DecodedSet, direct: Direct, bundle: WeightBundle, spec: PredictionSpec) -> DecodedSet:
@@ -122,19 +120,23 @@ def with_exact_sites(decoded: Sequence[Decoded], exact: Sequence[Decoded]) -> li
     return [*found, *left]
 
 
-def worth_relaxing(decoded: DecodedSet, oracle: EnergyOracle, spec: RelaxationSpec) -> list[Decoded]:
+def worth_relaxing(
+    decoded: DecodedSet, oracle: EnergyOracle, weights: ScoreWeights, spec: RelaxationSpec
+) -> list[Decoded]:
     """Return the crystals to relax: the best ones, those taken directly, and the random symmetric ones.
 
-    Half of the best are crystals on exact sites, selected by energy and probability; the others are the first in the
-    surrogate's order.
+    Half of the best are crystals on exact sites, selected by their score; the others are the first in the surrogate's
+    order.
+
+    Args:
+        weights: of the score of crystals on exact sites before relaxation.
     """
     exact = [one for one in decoded.crystals if one.is_exact]
     crystals = compressed([one.crystal for one in exact], oracle, spec.pressure)
     cost: dict[int, float] = {}
     for one, crystal, result in zip(exact, crystals, evaluate_all(oracle, crystals), strict=True):
         energy = result.at_pressure(crystal.volume, spec.config.pressure).energy / crystal.n_atoms
-        unlikely = PER_FACTOR_E * log(one.prototype_probability + LEAST_PROBABILITY)
-        cost[id(one)] = energy - unlikely if isfinite(energy) else inf
+        cost[id(one)] = weights.score(energy, one) if isfinite(energy) else inf
     best = sorted(exact, key=lambda one: cost[id(one)])[: (spec.n_relax + 1) // 2]
     others = [one for one in decoded.crystals if not one.is_exact][: spec.n_relax - len(best)]
     chosen = {id(one) for one in (*best, *others)}

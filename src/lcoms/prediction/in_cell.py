@@ -18,7 +18,6 @@ from lcoms.diffraction.lines import allowed_strains
 from lcoms.oracles.base import EnergyOracle
 from lcoms.prediction.known_cell import BEFORE_RELAXATION, KnownCell
 from lcoms.prediction.pressure import compressed
-from lcoms.prediction.scoring import SCORE_ERROR
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
@@ -43,18 +42,24 @@ def in_known_cell(crystals: Sequence[Crystal], cell: KnownCell) -> list[Crystal]
     return [_strained(crystal, cell) for crystal in crystals]
 
 
-def nearest_cell_first(candidates: Sequence[Candidate], cell: KnownCell | None) -> list[Candidate]:
-    """Return candidates ordered with a penalty if their symmetry forbids the cell, for example two unequal axes."""
+def nearest_cell_first(
+    candidates: Sequence[Candidate], cell: KnownCell | None, *, score_error: float
+) -> list[Candidate]:
+    """Return candidates ordered with a penalty if their symmetry forbids the cell, for example two unequal axes.
+
+    Args:
+        score_error: standard deviation of a score, eV/atom.
+    """
     if cell is None:
         return list(candidates)
-    told = [replace(one, score=one.score + _penalty(one.crystal, cell)) for one in candidates]
+    told = [replace(one, score=one.score + _penalty(one.crystal, cell, score_error)) for one in candidates]
     return sorted(told, key=lambda one: one.score)
 
 
-def _penalty(crystal: Crystal, cell: KnownCell) -> float:
+def _penalty(crystal: Crystal, cell: KnownCell, score_error: float) -> float:
     """Return the penalty (eV/atom) for the remaining strain, assuming a Gaussian error of the cell."""
     left = min((float(np.linalg.norm(strain)) for strain in _strains_of(crystal, cell)), default=0.0)
-    return min(SCORE_ERROR / 2 * (left / FORBIDDEN_STRAIN) ** 2, MOST_PENALTY)
+    return min(score_error / 2 * (left / FORBIDDEN_STRAIN) ** 2, MOST_PENALTY)
 
 
 def _strains_of(crystal: Crystal, cell: KnownCell) -> list[Matrix]:

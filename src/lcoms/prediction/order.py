@@ -19,4 +19,4 @@ def in_order(relaxed: Sequence[Relaxed], bundle: WeightBundle, spec: PredictionS
         composition = relaxed[0].crystal.composition
         structures = bundle.structures(composition, exclude_same=spec.search.exclude_same)
     ranked = rank_relaxed(relaxed, bundle.ranking.relaxed_at(spec.pressure), structures)
-    return nearest_cell_first(ranked, spec.constraints.known_cell)
+    return nearest_cell_first(ranked, spec.constraints.known_cell, score_error=bundle.ranking.score_error)

@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from lcoms.core.config import from_dict, parse_json, to_dict
+from lcoms.core.bounds import require
+from lcoms.core.config import from_dict, to_dict
 from lcoms.core.disk import write_whole
-from lcoms.core.errors import ConfigError, WeightsError
+from lcoms.core.errors import ConfigError
+from lcoms.core.fitted import SHIPPED, read_fitted
 from lcoms.models.manifest import record_files
 from lcoms.models.weights import RANKING_FILE
 from lcoms.prediction.scoring import ENTHALPY_ALONE, KnownWeights, ScoreWeights
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,24 @@ class RankingWeights:
 
     Attributes:
         decoded: for the surrogate's order.
+        exact_sites: for the selection of crystals on exact sites, by their energies before relaxation.
         relaxed: for the final order.
         known: for known crystals.
+        score_error: standard deviation of a score when weighed against a powder pattern or a cell, eV/atom.
         fitted: the data and the command that gave the numbers, in words.
     """
 
     decoded: ScoreWeights
+    exact_sites: ScoreWeights
     relaxed: ScoreWeights
-    known: KnownWeights = field(default_factory=KnownWeights)
+    known: KnownWeights
+    score_error: float
     fitted: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(self, positive=["score_error"])
+        if not isfinite(self.score_error):
+            raise ConfigError("score_error must be finite.")
 
     def relaxed_at(self, pressure: float) -> ScoreWeights:
         """Return the weights of relaxed candidates; under pressure (GPa) only the enthalpy, as none were fitted."""
@@ -49,23 +61,16 @@ class RankingWeights:
         record_files(folder, [RANKING_FILE])
 
 
-def load_ranking(folder: Path) -> RankingWeights:
+def load_ranking(folder: Path = SHIPPED) -> RankingWeights:
     """Return the score weights in a folder of weights; those that ship with the package if it has none.
 
     Raises:
         WeightsError: the file is damaged or of another version.
     """
     path = folder / RANKING_FILE
-    if not path.is_file():
-        return load_ranking(_shipped())
-    try:
-        content: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
-            raise WeightsError(f"{path} was made by another version of lcoms; fit it again with lcoms fit ranking.")
-        return from_dict(RankingWeights, content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise WeightsError(f"{path} is damaged; fit it again with lcoms fit ranking.") from error
+    remedy = "take it out of the folder and fit it again with lcoms fit ranking"
+    return read_fitted(path if path.is_file() else SHIPPED / RANKING_FILE, _weights, version=FORMAT, remedy=remedy)
 
 
-def _shipped() -> Path:
-    return Path(__file__).parent.parent / "weights"
+def _weights(content: Mapping[str, Any]) -> RankingWeights:
+    return from_dict(RankingWeights, content)

@@ -49,11 +49,12 @@ class Relaxer:
             OracleError: the energy model cannot be created.
         """
         spec = self._relaxation
-        chosen = [worth_relaxing(decoded, self.energy_models.first, spec) for decoded in sets]
+        weights, oracle = self.bundle.ranking.exact_sites, self.energy_models.first
+        chosen = [worth_relaxing(decoded, oracle, weights, spec) for decoded in sets]
         names = [s.composition.reduced_formula for s, some in zip(sets, chosen, strict=True) for _ in some]
         every = [one.crystal for some in chosen for one in some]
         run = partial(self._run, fmax=spec.fmax, checkpoint=self.checkpoint)
-        first = run(starts(every, self.spec, self.energy_models.first), counted(tell, "relaxing", names))
+        first = run(starts(every, self.spec, oracle), counted(tell, "relaxing", names))
         results = iter(more_symmetric(first, run, [one for some in chosen for one in some]))
         ask = self.energy_models.further_energies
         found = [collect(some, [next(results) for _ in some], self._formation_energy, ask) for some in chosen]

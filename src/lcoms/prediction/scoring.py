@@ -8,22 +8,23 @@ stored in `ranking.json` of the weights (`prediction.ranking_file`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 
 from lcoms.core.bounds import require
+from lcoms.core.errors import ConfigError
 from lcoms.prediction.stages import Decoded
 
-LEAST_PROBABILITY = 0.01  # added, so that a crystal without a template can be ranked
-SCORE_ERROR = 0.03  # eV/atom; standard deviation of scores when weighed against a pattern or a cell
 ON_HULL = 0.001  # eV/atom; largest height of known crystals that are on the hull of their source
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """Base class of weights that must not be negative."""
+    """Base class of weights, which must be finite and not negative."""
 
     def __post_init__(self) -> None:
         require(self, not_negative=vars(self))
+        if not all(map(isfinite, vars(self).values())):
+            raise ConfigError("weights must be finite.")
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class KnownWeights(_Weights):
         least_probability: prototype probability below which templates of large cells are not worth a relaxation.
     """
 
-    on_hull: float = 0.1
-    above_hull: float = 0.1
-    highest: float = 0.1
-    least_probability: float = 0.02
+    on_hull: float
+    above_hull: float
+    highest: float
+    least_probability: float
 
     def bonus(self, lowest: float) -> float:
         """Return what is subtracted from the score of known crystals, eV/atom; `lowest` is their least hull height."""
@@ -56,6 +57,7 @@ class ScoreWeights(_Weights):
         distance: added per unit of distance between the decoded latent and that of the resulting crystal.
         n_found: subtracted for each factor e in the number of proposals that led to the crystal.
         prototype_probability: subtracted for each factor e in the prototype probability.
+        floor: added to both probabilities, so that a crystal without a template can be ranked; no unit.
         structure_probability: subtracted for each factor e in the share of the chemically similar known crystals that
             have its structure after relaxation (`templates.structure_probability`).
         limit: if random symmetric crystals are relaxed too, the energy above the lowest relaxed candidate that the
@@ -66,9 +68,14 @@ class ScoreWeights(_Weights):
     distance: float
     n_found: float
     prototype_probability: float
+    floor: float
     structure_probability: float = 0.0
     limit: float = 0.0
     excess: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, positive=["floor"])
 
     def score(self, energy: float, decoded: Decoded, *, above: float = 0.0, share: float = 0.0) -> float:
         """Return the energy (eV/atom) with all corrections; the lowest score ranks first.
@@ -82,11 +89,11 @@ class ScoreWeights(_Weights):
             energy
             + self.distance * decoded.latent_distance
             - self.n_found * log(max(decoded.n_found, 1))
-            - self.prototype_probability * log(decoded.prototype_probability + LEAST_PROBABILITY)
-            - self.structure_probability * log(share + LEAST_PROBABILITY)
+            - self.prototype_probability * log(decoded.prototype_probability + self.floor)
+            - self.structure_probability * log(share + self.floor)
             + self.excess * max(0.0, above - self.limit)
         )
 
 
-ENTHALPY_ALONE = ScoreWeights(0.0, 0.0, 0.0)
+ENTHALPY_ALONE = ScoreWeights(0.0, 0.0, 0.0, floor=1.0)
 """Used under pressure, where no weights were fitted."""
