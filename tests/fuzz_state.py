@@ -110,7 +110,7 @@ def prepare(kind: str, place: Place) -> tuple[Path, Any]:
     kept, base = KEPT[kind], place.folder / f"undisturbed-{kind}"
     if not base.exists():
         shutil.copytree(place.inputs.weights, base / "weights")
-        model = CalibrationModel(0.04, 0.1, 10, _spec_of_relaxed(base, place))
+        model = CalibrationModel(0.04, 0.1, -0.03, 10, 40, _spec_of_relaxed(base, place))
         Calibration((model,)).save(base / "weights")
         load_ranking(base / "weights").save(base / "weights")
         (base / "weights" / "digest.json").unlink()  # it would reject every change

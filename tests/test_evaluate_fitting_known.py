@@ -14,11 +14,11 @@ from lcoms.prediction.calibrate import Scored
 
 
 def case(right: float, other: float) -> Scored:
-    return Scored(np.array([right, other, other + 0.2]), np.array([True, False, False]))
+    return Scored(np.array([right, other, other + 0.2]), np.array([True, False, False]), 8)
 
 
 def test_gaps_are_those_between_the_right_candidate_and_the_best_other() -> None:
-    none = Scored(np.array([0.0, 0.1]), np.array([False, False]))
+    none = Scored(np.array([0.0, 0.1]), np.array([False, False]), 8)
     assert gaps_of([*[case(0.1, 0.4)] * 12, none]) == pytest.approx(0.3)
     with pytest.raises(DataError, match="9 predictions"):
         gaps_of([case(0.1, 0.4)] * 9)

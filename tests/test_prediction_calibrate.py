@@ -27,9 +27,10 @@ from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate, Known
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.io import from_ase, to_ase
 
 SPEC = PredictionSpec()
-MODEL = CalibrationModel(temperature=0.04, none=0.1, n_fitted=100, spec=SPEC)
+MODEL = CalibrationModel(temperature=0.04, none=0.1, slope=-0.03, n_fitted=100, max_atoms=80, spec=SPEC)
 
 
 def made_up(n: int, seed: int = 0, model: CalibrationModel = MODEL) -> list[Scored]:
@@ -37,10 +38,10 @@ def made_up(n: int, seed: int = 0, model: CalibrationModel = MODEL) -> list[Scor
     rng = np.random.default_rng(seed)
     cases = []
     for _ in range(n):
-        heights = rng.exponential(0.1, 6)
-        p = model.probabilities(heights)
+        heights, n_atoms = rng.exponential(0.1, 6), int(rng.choice([2, 8, 40, 80]))
+        p = model.probabilities(heights, n_atoms)
         place = rng.choice(7, p=np.append(p, 1 - p.sum()))
-        cases.append(Scored(heights, np.arange(6) == place))
+        cases.append(Scored(heights, np.arange(6) == place, n_atoms))
     return cases
 
 
@@ -50,9 +51,10 @@ def relaxed(crystal: Crystal, energy: float, score: float) -> Candidate:
 
 def test_probabilities_by_hand() -> None:
     """Probabilities are proportional to exp(-height / T), and to exp(-none / T) for none of them."""
-    odds = np.exp(-np.array([0.02, 0.06, 0.1]) / 0.04)
-    assert MODEL.probabilities(np.array([0.02, 0.06])) == pytest.approx(odds[:2] / odds.sum())
-    assert MODEL.probabilities(np.array([0.02, 50.0]))[1] == 0
+    for n_atoms, none in ((8, 0.1), (16, 0.1 - 0.03 * np.log(2)), (4, 0.1 + 0.03 * np.log(2))):
+        odds = np.exp(-np.array([0.02, 0.06, none]) / 0.04)
+        assert MODEL.probabilities(np.array([0.02, 0.06]), n_atoms) == pytest.approx(odds[:2] / odds.sum())
+    assert MODEL.probabilities(np.array([0.02, 50.0]), 8)[1] == 0
 
 
 def test_each_relaxed_candidate_gets_its_probability() -> None:
@@ -64,7 +66,7 @@ def test_each_relaxed_candidate_gets_its_probability() -> None:
         candidate_of(rock_salt()),
     ]
     stated = MODEL.state(candidates)
-    odds = np.exp(-np.array([0.02, 0.06, 0.1]) / 0.04)
+    odds = np.exp(-np.array([0.02, 0.06, 0.1 - 0.03 * np.log(2 / 8)]) / 0.04)
     assert [c.probability for c in stated[:2]] == pytest.approx(odds[:2] / odds.sum())
     assert [c.probability for c in stated[2:]] == [None, None]
     halved = MODEL.state(candidates, left_out=0.5)
@@ -72,27 +74,38 @@ def test_each_relaxed_candidate_gets_its_probability() -> None:
     assert MODEL.state(candidates[3:]) == candidates[3:]
 
 
+def test_the_size_is_that_of_the_lowest_score() -> None:
+    small, large = (from_ase(to_ase(rock_salt()).repeat((n, 1, 1))) for n in (1, 8))
+    for first, n_atoms in ((small, 2), (large, 16)):
+        candidates = [relaxed(large if first is small else small, -3.40, -3.30), relaxed(first, -3.39, -3.38)]
+        expected = MODEL.probabilities(np.array([0.10, 0.02]), n_atoms)
+        assert [c.probability for c in MODEL.state(candidates)] == pytest.approx(expected)
+
+
 def test_nothing_is_stated_for_a_known_crystal_under_pressure_or_by_other_models() -> None:
     candidates = [relaxed(rock_salt(), -3.4, -3.4)]
     calibration = Calibration((MODEL,))
     with_models = SPEC.with_options({"ranking": {"committee": []}})
-    assert calibration.state(candidates, with_models, ["chgnet:r2scan"], 0.0)[0].probability is not None
+    assert calibration.applying(candidates, with_models, ["chgnet:r2scan"]) is MODEL
     known = [replace(candidates[0], known=Known("mp-1", 0.0, 0.0))]
-    assert calibration.state(known, SPEC, ["chgnet:r2scan"], 0.0)[0].probability is None
-    assert calibration.state(candidates, SPEC, [], 0.0)[0].probability is None
-    assert calibration.state(candidates, SPEC, ["chgnet:r2scan", "another"], 0.0)[0].probability is None
-    assert calibration.state([], SPEC, ["chgnet:r2scan"], 0.0) == []
+    assert calibration.applying(known, SPEC, ["chgnet:r2scan"]) is None
+    assert calibration.applying(candidates, SPEC, []) is None
+    assert calibration.applying(candidates, SPEC, ["chgnet:r2scan", "another"]) is None
 
 
-def test_a_fit_finds_temperature_and_none() -> None:
+def test_a_fit_finds_temperature_none_and_slope() -> None:
     model = fit_calibration(made_up(3000), spec=SPEC)
     assert model.temperature == pytest.approx(0.04, abs=0.003)
     assert model.none == pytest.approx(0.1, abs=0.01)
+    assert model.slope == pytest.approx(-0.03, abs=0.006)
+    assert (model.n_fitted, model.max_atoms) == (3000, 80)
     fresh = made_up(1500, seed=1)
-    stated = np.concatenate([model.probabilities(case.heights) for case in fresh])
+    stated = np.concatenate([model.probabilities(case.heights, case.n_atoms) for case in fresh])
     right = np.concatenate([case.right for case in fresh])
     assert reliability(stated, right)[1] < 0.02
     assert reliability(1 - stated, right)[1] > 0.3
+    alike = [case._replace(n_atoms=12) for case in made_up(200)]
+    assert fit_calibration(alike, spec=SPEC).slope == 0
 
 
 def test_reliability_by_hand() -> None:
@@ -113,9 +126,10 @@ def test_models_are_kept_as_json(tmp_path: Path) -> None:
     row = content["models"][0]
     damages: tuple[dict[str, object], ...] = (
         {"temperature": 0.0}, {"temperature": "x"}, {"none": None}, {"spec": {"search": {"n_startz": 3}}},
+        {"slope": float("nan")}, {"max_atoms": 0}, {"max_atoms": "many"},
     )  # fmt: skip
     rows = [row | damage for damage in damages]
-    for damage in ({"format": 4}, *({"models": [row]} for row in rows)):
+    for damage in ({"format": 5}, *({"models": [row]} for row in rows)):
         path.write_text(json.dumps(content | damage))
         with pytest.raises(WeightsError, match="fit it again"):
             load_calibration(tmp_path)
@@ -175,7 +189,7 @@ def test_the_models_that_ship_are_for_the_usual_options(committee: tuple[str, ..
 
 @pytest.mark.parametrize("place", [0, 9], ids=["in all", "in none"])
 def test_nothing_to_fit(place: int) -> None:
-    cases = [Scored(np.array([0.0, 0.1]), np.arange(2) == place)] * 20
+    cases = [Scored(np.array([0.0, 0.1]), np.arange(2) == place, 8)] * 20
     with pytest.raises(DataError, match="some with the ground state and some without"):
         fit_calibration(cases, spec=SPEC)
     with pytest.raises(DataError):

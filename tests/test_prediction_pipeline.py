@@ -246,7 +246,7 @@ def test_nothing_found_is_an_error_only_where_it_is_asked_for(bundle: WeightBund
 
 def calibrated(bundle: WeightBundle, **models: PredictionSpec) -> WeightBundle:
     """Return weights with calibrations that give one candidate a probability of 0.5, or nearly 1 if named so."""
-    fitted = [CalibrationModel(0.1, 9.0 if name == "sure" else 0.0, 9, spec) for name, spec in models.items()]
+    fitted = [CalibrationModel(0.1, 9.0 if name == "sure" else 0.0, 0.0, 9, 40, spec) for name, spec in models.items()]
     ranking = replace(bundle.ranking, relaxed=BARE)
     return replace(bundle, ranking=ranking, calibration=Calibration(tuple(fitted)))
 
@@ -300,9 +300,11 @@ def test_the_probability_is_that_of_the_models_that_ranked(bundle: WeightBundle)
 def test_no_probability_is_stated_for_other_options_or_without_a_relaxed_candidate(bundle: WeightBundle) -> None:
     weights, salt = calibrated(bundle, sure=RELAXED), decoded_of(rock_salt())
     relaxed = RelaxedSet((salt,), (relaxed_of(salt, -3.4),))
-    assert predictor(weights, RELAXED).finish(decoded_set(salt), relaxed).probability == pytest.approx(1, abs=1e-3)
+    stated = predictor(weights, RELAXED).finish(decoded_set(salt), relaxed)
+    assert (stated.probability, stated.calibrated_atoms) == (pytest.approx(1, abs=1e-3), 40)
     other = RELAXED.with_options({"search": {"steps": 4}})
-    assert predictor(weights, other).finish(decoded_set(salt), relaxed).probability is None
+    unstated = predictor(weights, other).finish(decoded_set(salt), relaxed)
+    assert (unstated.probability, unstated.calibrated_atoms) == (None, None)
     failed = RelaxedSet((salt,), (), (relaxed_of(salt, nan),))
     assert predictor(weights, RELAXED).finish(decoded_set(salt), failed).probability is None
 

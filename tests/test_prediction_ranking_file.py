@@ -73,7 +73,7 @@ def test_every_file_that_decides_an_answer_is_in_the_digest(tiny_weights: Path, 
     before = WeightBundle.load(folder)
     assert before.ranking == load_ranking(tiny_weights)
     digests = {before.digest}
-    models = [CalibrationModel(0.04, 0.1, 100, PredictionSpec())]
+    models = [CalibrationModel(0.04, 0.1, -0.03, 100, 40, PredictionSpec())]
     for one in (MADE, Calibration(tuple(models))):
         one.save(folder)
         load_weights.cache_clear()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Fit the ranking and the stated probability on validation rows.")
 
+LARGE = 20  # atoms; larger cells are reported apart
+
 RowsArgument = Annotated[list[Path], typer.Argument(help="Rows written by lcoms evaluate ... --relax --out.")]
 FolderOption = Annotated[
     Path | None,
@@ -88,11 +90,12 @@ def calibration(
         model = load_calibration(again).find(spec)
         if model is None:
             raise DataError(f"{again} has no {CALIBRATION_FILE} for {spec.ranked_by}; fit one with --weights {again}.")
-        _report_each([model.probabilities(case.heights) for case in every], cases, f"by {again}")
+        _report_each([model.probabilities(case.heights, case.n_atoms) for case in every], cases, f"by {again}")
         return
     _report_each(cross_validated_probabilities(cases, order), cases, "cross-validated")
     if weights is not None:
-        load_calibration(weights).with_model(fit_calibration(every, spec=spec)).save(weights)
+        made = f"lcoms fit calibration {' '.join(path.name for path in rows)}"
+        load_calibration(weights).with_model(fit_calibration(every, spec=spec, command=made)).save(weights)
         typer.echo(f"Written: {weights / CALIBRATION_FILE}")
 
 
@@ -140,16 +143,26 @@ def _bundle(weights: Path | None) -> WeightBundle:
 
 
 def _report_each(probabilities: Sequence[NDArray[np.float64]], cases: Sequence[Case], how: str) -> None:
-    """Print the reliability of the probabilities of the first candidates and of all candidates."""
+    """Print the reliability of the probabilities of the first candidates, for large cells apart, and of all."""
     import numpy as np
 
+    from lcoms.evaluate.fitting import mean_surprise
     from lcoms.prediction.calibrate import reliability
 
     firsts = [int(np.argmax(p)) for p in probabilities]
     right = np.array([bool(case.right[at]) for case, at in zip(cases, firsts, strict=True)])
-    _report(np.array([p.max() for p in probabilities]), right, how)
+    large = np.array([int(case.n_atoms[at]) > LARGE for case, at in zip(cases, firsts, strict=True)])
+    stated = np.array([p.max() for p in probabilities])
+    _report(stated, right, how)
+    if large.any():
+        error = reliability(stated[large], right[large])[1]
+        typer.echo(
+            f"of {large.sum()} cells of more than {LARGE} atoms {error:.3f}: stated {stated[large].mean():.2f}, right "
+            f"{right[large].mean():.2f}"
+        )
     every = reliability(np.concatenate(probabilities), np.concatenate([case.right for case in cases]))[1]
-    typer.echo(f"of all {sum(map(len, probabilities))} candidates {every:.3f}")
+    surprise = mean_surprise(probabilities, cases)
+    typer.echo(f"of all {sum(map(len, probabilities))} candidates {every:.3f}; mean surprise {surprise:.3f}")
 
 
 def _stated(outcomes: list[dict[str, Any]]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -35,15 +35,17 @@ TERMS = ("energy", "prototype", "structure")
 FOLDS = 10
 RIDGE = 0.3
 ABSENT = 10**6
+LEAST_LIKELY = 1e-12  # in logarithms of probabilities
 
 Weights = Float[NDArray[np.float64], " k"]
 
 
 class Case(NamedTuple):
-    """One composition: the terms of each relaxed candidate, and whether it is correct."""
+    """One composition: the terms of each relaxed candidate, whether it is correct, and the size of its cell."""
 
     terms: Float[NDArray[np.float64], "n k"]
     right: Bool[NDArray[np.bool_], " n"]
+    n_atoms: Int[NDArray[np.int64], " n"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def _case(rows: Sequence[Mapping[str, Any]], formula: str, bundle: WeightBundle,
         ]
         for row, structure in zip(rows, found, strict=True)
     ]
-    return Case(np.column_stack([energies - energies.min(), beside]), np.array([row["both"] for row in rows]))
+    right, n_atoms = (np.array([row[name] for row in rows]) for name in ("both", "n_atoms"))
+    return Case(np.column_stack([energies - energies.min(), beside]), right, n_atoms)
 
 
 def _mean_energies(energies: Sequence[Sequence[float | None]]) -> Float[NDArray[np.float64], " n"]:
@@ -149,11 +152,11 @@ def fit_terms(cases: Sequence[Case]) -> Weights:
     use = [case for case in cases if case.right.any()]
     if len(use) < FOLDS:
         raise DataError(f"{len(use)} compositions with the right candidate are too few for a fit.")
-    scale = np.concatenate([terms - terms.mean(0) for terms, _ in use]).std(0) + 1e-9
+    scale = np.concatenate([terms - terms.mean(0) for terms, _, _ in use]).std(0) + 1e-9
 
     def loss(w: Weights) -> tuple[float, Weights]:
         value, slope = RIDGE / 2 * float((w**2).sum()), RIDGE * w
-        for terms, right in use:
+        for terms, right, _ in use:
             x = terms / scale
             p = np.exp(-(x @ w) + (x @ w).min())
             p /= p.sum()
@@ -190,8 +193,13 @@ def score_weights(terms: Weights, present: ScoreWeights) -> ScoreWeights:
 
 def scored(cases: Sequence[Case], weights: ScoreWeights) -> list[Scored]:
     """Return the cases with scores in eV/atom above the lowest energy."""
-    beside = [1.0, weights.prototype_probability, weights.structure_probability]
-    return [Scored(case.terms @ np.array(beside), case.right) for case in cases if len(case.right)]
+    beside = np.array([1.0, weights.prototype_probability, weights.structure_probability])
+    heights = [case.terms @ beside for case in cases]
+    return [
+        Scored(above, case.right, int(case.n_atoms[np.argmin(above)]))
+        for case, above in zip(cases, heights, strict=True)
+        if len(above)
+    ]
 
 
 def folds(n: int, *, seed: int = 0) -> NDArray[np.int64]:
@@ -228,8 +236,18 @@ def cross_validated_probabilities(
         weights = score_weights(fit_terms(rest), present)
         model = fit_calibration(scored(rest, weights), spec=PredictionSpec())
         for at in np.flatnonzero(fold == k).tolist():
-            found[at] = model.probabilities(scored([cases[at]], weights)[0].heights)
+            (case,) = scored([cases[at]], weights)
+            found[at] = model.probabilities(case.heights, case.n_atoms)
     return found
+
+
+def mean_surprise(probabilities: Sequence[Float[NDArray[np.float64], " n"]], cases: Sequence[Case]) -> float:
+    """Return the mean negative logarithm of the probability of the correct candidates; of none if there are none."""
+    found = [
+        float(p[case.right].sum() if case.right.any() else 1 - p.sum())
+        for p, case in zip(probabilities, cases, strict=True)
+    ]
+    return float(-np.log(np.maximum(found, LEAST_LIKELY)).mean())
 
 
 def _place(case: Case, weights: Weights) -> tuple[int, float]:

@@ -55,9 +55,10 @@ def answer(
         merged = len(relaxed.usable) - len(ranked)
     candidates = in_known_order(candidates, decoded.composition, bundle, spec)
     models = ranking_models(relaxed.usable, spec.models)
-    if pattern is None:
-        candidates = bundle.calibration.state(candidates, spec, models, decoded.left_out[0])
-    else:
+    calibrated = None if pattern is not None else bundle.calibration.applying(candidates, spec, models)
+    if calibrated is not None:
+        candidates = calibrated.state(candidates, decoded.left_out[0])
+    if pattern is not None:
         candidates = rank_by_pattern(
             candidates, pattern, [one.crystal for one in fitted], score_error=bundle.ranking.score_error
         )
@@ -77,4 +78,5 @@ def answer(
         left_out=tuple((decoded.contradicting + contradictions).sentences()),
         n_relaxations=relaxed.n_relaxations,
         n_oracle_calls=relaxed.n_oracle_calls,
+        calibrated_atoms=None if calibrated is None else calibrated.max_atoms,
     )

@@ -2,7 +2,8 @@
 
 Either one candidate is the ground state or none is: candidate i with a probability proportional to
 exp(-(s_i - E) / T), none with a probability proportional to exp(-n / T), where s_i is the score and E the lowest energy
-of all candidates, eV/atom. The temperature T and the offset n are fitted on validation compositions, whose crystals
+of all candidates, eV/atom. The larger the cell, the more often all candidates are wrong: n = n_8 + b ln(N / 8) with the
+number N of atoms in the cell of the first candidate. T, n_8 and b are fitted on validation compositions, whose crystals
 neither the weights nor the templates have seen. Probabilities are stated only for predictions made in the same way as
 those used in the fit.
 """
@@ -30,10 +31,10 @@ from lcoms.prediction.rank import mean_energies
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 
-FORMAT = 5
+FORMAT = 6
 FEWEST = 10  # minimum number of predictions in a fit
-CALIBRATED_ATOMS = 20  # largest known cell in the fits that ship; for larger ones the probabilities are too high
-START = (0.04, 0.1)  # eV/atom, initial values of temperature and none in a fit
+USUAL_ATOMS = 8  # in the cell to which `none` refers
+START = (0.04, 0.1, 0.0)  # eV/atom, initial values of temperature, none and its slope in a fit
 
 
 class Scored(NamedTuple):
@@ -42,10 +43,12 @@ class Scored(NamedTuple):
     Attributes:
         heights: scores above the lowest energy, eV/atom.
         right: whether each is the known ground state.
+        n_atoms: number of atoms in the primitive cell of the candidate with the lowest score.
     """
 
     heights: Float[NDArray[np.float64], " n"]
     right: Bool[NDArray[np.bool_], " n"]
+    n_atoms: int
 
 
 @dataclass(frozen=True)
@@ -54,25 +57,42 @@ class CalibrationModel:
 
     Attributes:
         temperature: error of a score, eV/atom.
-        none: score above the lowest energy assigned to the case that no candidate is correct, eV/atom.
+        none: score above the lowest energy assigned to the case that no candidate is correct, eV/atom, if the first
+            candidate has eight atoms in its cell.
+        slope: change of `none` for each factor e in the number of atoms, eV/atom.
         n_fitted: number of predictions it was fitted on.
+        max_atoms: number of atoms in the largest cell of these predictions.
         spec: specification of these predictions.
+        command: the command that fitted it.
     """
 
     temperature: float
     none: float
+    slope: float
     n_fitted: int
+    max_atoms: int
     spec: PredictionSpec
+    command: str = ""
 
-    def probabilities(self, heights: Float[NDArray[np.float64], " n"]) -> Float[NDArray[np.float64], " n"]:
+    def probabilities(
+        self, heights: Float[NDArray[np.float64], " n"], n_atoms: int
+    ) -> Float[NDArray[np.float64], " n"]:
         """Return the probability that each candidate is the known ground state; the remainder is that of none.
 
         Args:
             heights: scores above the lowest energy, eV/atom.
+            n_atoms: number of atoms in the primitive cell of the candidate with the lowest score.
         """
-        logs = -np.append(heights, self.none) / self.temperature
+        logs = self.log_weights(heights, n_atoms)
         shares = np.exp(logs - logs.max())
         return np.asarray(shares[:-1] / shares.sum())
+
+    def log_weights(
+        self, heights: Float[NDArray[np.float64], " n"], n_atoms: int
+    ) -> Float[NDArray[np.float64], " n+1"]:
+        """Return the logarithms of unnormalised probabilities: of the candidates, and of none; `probabilities`."""
+        none = self.none + self.slope * np.log(n_atoms / USUAL_ATOMS)
+        return np.asarray(-np.append(heights, none) / self.temperature)
 
     def state(self, candidates: Sequence[Candidate], left_out: float = 0.0) -> list[Candidate]:
         """Return the candidates, the relaxed ones with their probabilities.
@@ -84,7 +104,9 @@ class CalibrationModel:
         if not relaxed:
             return list(candidates)
         lowest = min(mean_energies([one for _, one in relaxed]))
-        found = self.probabilities(np.array([c.score - lowest for c, _ in relaxed])) * (1 - left_out)
+        first = min((c for c, _ in relaxed), key=lambda c: c.score)
+        heights = np.array([c.score - lowest for c, _ in relaxed])
+        found = self.probabilities(heights, first.crystal.n_atoms) * (1 - left_out)
         stated = {id(c): p for (c, _), p in zip(relaxed, found.tolist(), strict=True)}
         return [replace(c, probability=stated.get(id(c))) for c in candidates]
 
@@ -105,19 +127,17 @@ class Calibration:
         wanted = relevant_part(model.spec)
         return Calibration((*(m for m in self.models if relevant_part(m.spec) != wanted), model))
 
-    def state(
-        self, candidates: Sequence[Candidate], spec: PredictionSpec, models: Sequence[str], left_out: float
-    ) -> list[Candidate]:
-        """Return the candidates with probabilities, if a model was fitted for such predictions and the first is new.
+    def applying(
+        self, candidates: Sequence[Candidate], spec: PredictionSpec, models: Sequence[str]
+    ) -> CalibrationModel | None:
+        """Return the model fitted for such predictions; None if there is none, or if the first candidate is known.
 
         Args:
             models: names of the energy models used in the ranking.
-            left_out: probability of structures that could not be searched.
         """
         if not models or spec.pressure or (candidates and candidates[0].known is not None):
-            return list(candidates)
-        model = self.find(spec.with_models(models))
-        return list(candidates) if model is None else model.state(candidates, left_out)
+            return None
+        return self.find(spec.with_models(models))
 
     def save(self, folder: Path) -> None:
         """Write calibration.json atomically."""
@@ -148,14 +168,18 @@ def _calibration(content: Mapping[str, Any]) -> Calibration:
 
 def _model(row: Mapping[str, Any]) -> CalibrationModel:
     spec = PredictionSpec.from_dict(row["spec"])
-    model = CalibrationModel(float(row["temperature"]), float(row["none"]), int(row["n_fitted"]), spec)
-    if not (isfinite(model.none) and isfinite(model.temperature) and model.temperature > 0):
-        raise ValueError(f"temperature {model.temperature}, none {model.none}")
-    return model
+    temperature, none, slope = (float(row[name]) for name in ("temperature", "none", "slope"))
+    n_fitted, max_atoms = int(row["n_fitted"]), int(row["max_atoms"])
+    if not (isfinite(none) and isfinite(slope) and isfinite(temperature) and temperature > 0 and max_atoms > 0):
+        raise ValueError(f"temperature {temperature}, none {none}, slope {slope}, up to {max_atoms} atoms")
+    return CalibrationModel(temperature, none, slope, n_fitted, max_atoms, spec, str(row["command"]))
 
 
-def fit_calibration(cases: Sequence[Scored], *, spec: PredictionSpec) -> CalibrationModel:
-    """Fit temperature and none by maximum likelihood.
+def fit_calibration(cases: Sequence[Scored], *, spec: PredictionSpec, command: str = "") -> CalibrationModel:
+    """Fit temperature, none and its slope by maximum likelihood; without different cell sizes the slope is zero.
+
+    Args:
+        command: that this fit is to be recorded with.
 
     Raises:
         DataError: fewer than ten predictions, or the ground state is among the candidates in all or none of them.
@@ -164,18 +188,26 @@ def fit_calibration(cases: Sequence[Scored], *, spec: PredictionSpec) -> Calibra
     if len(cases) < FEWEST or all(has) or not any(has):
         raise DataError("a calibration needs at least ten predictions, some with the ground state and some without.")
 
-    def loss(x: NDArray[np.float64]) -> float:
-        model = CalibrationModel(float(np.exp(x[0])), float(x[1]), 0, spec)
-        return -sum(_log_likelihood(model, case) for case in cases)
+    sizes = {case.n_atoms for case in cases}
 
-    x = minimize(loss, [np.log(START[0]), START[1]], method="Nelder-Mead").x
-    return CalibrationModel(round(float(np.exp(x[0])), 5), round(float(x[1]), 5), len(cases), spec)
+    def model(x: NDArray[np.float64]) -> CalibrationModel:
+        temperature, none, slope = float(np.exp(x[0])), float(x[1]), float(x[2]) if len(x) > 2 else 0.0
+        return CalibrationModel(temperature, none, slope, len(cases), max(sizes), spec, command)
+
+    start = [np.log(START[0]), *START[1:]][: 3 if len(sizes) > 1 else 2]
+    found = model(minimize(lambda x: _surprise(model(x), cases), start, method="Nelder-Mead").x)
+    rounded = {name: round(getattr(found, name), 5) for name in ("temperature", "none", "slope")}
+    return replace(found, **rounded)
 
 
-def _log_likelihood(model: CalibrationModel, case: Scored) -> float:
-    logs = -np.append(case.heights, model.none) / model.temperature
-    right = np.append(case.right, not case.right.any())
-    return float(np.logaddexp.reduce(logs[right]) - np.logaddexp.reduce(logs))
+def _surprise(model: CalibrationModel, cases: Sequence[Scored]) -> float:
+    """Return the summed negative logarithm of the probability of what is right: candidates, or none of them."""
+    total = 0.0
+    for case in cases:
+        logs = model.log_weights(case.heights, case.n_atoms)
+        right = np.append(case.right, not case.right.any())
+        total += float(np.logaddexp.reduce(logs) - np.logaddexp.reduce(logs[right]))
+    return total
 
 
 def reliability(

@@ -68,6 +68,8 @@ class Prediction:
         n_oracle_calls: number of energy evaluations.
         left_out: one sentence for each reason why candidates contradict the constraints.
         options: options as the user typed them.
+        calibrated_atoms: number of atoms in the largest cell on which the probability was calibrated; None if none is
+            stated.
     """
 
     composition: Composition
@@ -82,6 +84,7 @@ class Prediction:
     n_oracle_calls: int = 0
     left_out: tuple[str, ...] = ()
     options: Typed = ()
+    calibrated_atoms: int | None = None
 
     @cached_property
     def structures(self) -> tuple[Structure, ...]:

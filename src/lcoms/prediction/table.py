@@ -7,7 +7,6 @@ from math import isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lcoms.prediction.by_pattern import pattern_sentence
-from lcoms.prediction.calibrate import CALIBRATED_ATOMS
 from lcoms.prediction.pressure import pressure_sentences
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
@@ -152,8 +151,9 @@ def sentences(prediction: Prediction) -> list[str]:
         return said
     if prediction.probability is not None:
         said.append(f"Rank 1 is the known ground state with a probability of {prediction.probability:.0%}.")
-        if first is not None and first.crystal.n_atoms > CALIBRATED_ATOMS:
-            said.append(f"This is probably too high: it was calibrated on cells of up to {CALIBRATED_ATOMS} atoms.")
+        largest = prediction.calibrated_atoms
+        if first is not None and largest is not None and first.crystal.n_atoms > largest:
+            said.append(f"This is uncertain: it was calibrated on cells of up to {largest} atoms.")
     elif prediction.spec.relaxation is not None and not prediction.spec.pressure:
         said.append("No probability is stated: it has not been calibrated for these options and energy models.")
     return said
