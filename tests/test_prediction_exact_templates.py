@@ -1,4 +1,4 @@
-"""Crystals on exact template sites: which exist, what they replace, and which are relaxed."""
+"""Crystals on exact template sites: which exist, and what they replace."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_templates_exact import known, pair
-from tiny import caesium_chloride, decoded_of, decoded_set, proposal_of, rock_salt, zinc_blende
+from tiny import decoded_of, rock_salt, zinc_blende
 
-from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.exact_templates import on_exact_sites, with_exact_sites, worth_relaxing
+from lcoms.prediction.exact_templates import on_exact_sites, with_exact_sites
 from lcoms.prediction.pipeline import Predictor
-from lcoms.prediction.scoring import ScoreWeights
-from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
+from lcoms.prediction.spec import PredictionSpec, SearchSpec
 from lcoms.prediction.stages import Decoded
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.symmetry import EXACT_SYMPREC
@@ -24,7 +22,6 @@ from lcoms.templates.placing import ChosenTemplate
 
 SALT = (11, 17)
 SODIUM_CHLORIDE = Composition.from_formula("NaCl")
-WEIGHTS = ScoreWeights(0.0, 0.0, 0.03, floor=0.01)
 
 
 def exact(crystal: Crystal, group: int = 1, **changes: object) -> Decoded:
@@ -42,29 +39,6 @@ def test_a_decoded_crystal_takes_over_the_exact_sites_of_the_same_structure_and_
 def test_a_decoded_crystal_of_another_space_group_stays_beside_the_exact_one() -> None:
     found = with_exact_sites([decoded_of(rock_salt(), space_group=139)], [exact(rock_salt(), 225)])
     assert [(one.space_group, one.is_exact) for one in found] == [(139, False), (225, True)]
-
-
-def test_half_of_what_is_relaxed_are_the_exact_crystals_that_the_energy_model_finds_lowest() -> None:
-    oracle = AnalyticOracle()
-    crystals = [rock_salt(a) for a in (4.2, 5.0, 5.64, 6.4)]
-    energies = oracle.energies(crystals)
-    decoded = [decoded_of(caesium_chloride(a, SALT)) for a in (3.2, 3.4, 3.6)]
-    every = decoded_set(*decoded, *(exact(one) for one in crystals))
-    chosen = worth_relaxing(every, oracle, WEIGHTS, RelaxationSpec("analytic", n_relax=4))
-    assert chosen[:2] == decoded[:2]
-    lowest = sorted(range(4), key=energies.__getitem__)[:2]
-    assert [one.crystal for one in chosen[2:]] == [crystals[at] for at in sorted(lowest)]
-
-
-def test_a_more_probable_template_may_lie_a_little_higher() -> None:
-    oracle = AnalyticOracle()
-    low, high = sorted((rock_salt(5.6), rock_salt(5.64)), key=lambda one: oracle.energies([one])[0])
-    likely = exact(high, proposal=proposal_of(prototype_probability=0.9, space_group=225))
-    unlikely = exact(low, proposal=proposal_of(prototype_probability=0.0, space_group=221))
-    spec = RelaxationSpec("analytic", n_relax=1)
-    assert worth_relaxing(decoded_set(unlikely, likely), oracle, WEIGHTS, spec) == [likely]
-    alike = replace(likely, proposal=unlikely.proposal)
-    assert worth_relaxing(decoded_set(unlikely, alike), oracle, WEIGHTS, spec) == [unlikely]
 
 
 def test_templates_of_every_size_stand_among_the_candidates_on_their_exact_sites(tiny_weights: Path) -> None:

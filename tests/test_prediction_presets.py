@@ -58,7 +58,7 @@ def test_one_option_of_a_group_leaves_the_others_of_the_effort() -> None:
     spec = spec_for(replace(RELAXED, effort="thorough", random_symmetric=60, fmax=0.02))
     assert (spec.search.random_symmetric.n, spec.search.random_symmetric.drawn) == (60, 400)
     assert spec.search.decoder.beside_codes
-    assert spec.relaxation == RelaxationSpec(n_relax=60, fmax=0.02)
+    assert spec.relaxation == RelaxationSpec(n_relax=60, n_least=20, window=0.5, fmax=0.02)
 
 
 CELL = (5.64, 5.64, 5.64, 90.0, 90.0, 90.0)
@@ -77,7 +77,7 @@ def test_every_option_reaches_the_specification() -> None:
     assert set(chosen) == set(vars(Options()))
     spec = spec_for(Options(**chosen))
     search, relaxation = spec.search, spec.relaxation
-    assert relaxation == RelaxationSpec("analytic", 6, 0.3, pressure=0.0)
+    assert relaxation == RelaxationSpec("analytic", n_relax=6, n_least=6, fmax=0.3, pressure=0.0)
     assert (spec.n_candidates, spec.seed, spec.ranking.committee) == (3, 8, ("chgnet:0.3.0",))
     assert (search.formula_units, search.max_atoms, search.n_starts, search.steps) == ((2, 4), 16, 5, 4)
     assert (search.start, search.symmetry, search.exclude_same, search.random_symmetric.n) == ("prior", False, True, 7)

@@ -48,7 +48,12 @@ RelaxProcessesOption = Annotated[
 StartsOption = Annotated[
     int | None, typer.Option(help="Number of starting latents, from templates or random.", show_default=BY_EFFORT)
 ]
-NRelaxOption = Annotated[int | None, typer.Option(help="Number of candidates to relax.", show_default=BY_EFFORT)]
+NRelaxOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of candidates to relax.", show_default="at most 5, 20 or 60 by effort, those of low energy"
+    ),
+]
 RandomSymmetricOption = Annotated[
     int | None,
     typer.Option(help="Number of random symmetric crystals to relax as well.", show_default=BY_EFFORT),

@@ -1,27 +1,23 @@
 """Templates with the new elements on their exact sites: in addition to decoded crystals, and alone for larger cells.
 
 A decode may miss the sites of its template, and a crystal decoded with slightly too high a symmetry keeps it. The exact
-sites of a crystal that was relaxed by its source avoid both problems: one energy evaluation each shows which of them
-are worth a relaxation, and these relax in a few steps.
+sites of a crystal that was relaxed by its source avoid both problems, and such crystals relax in a few steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import exp, inf, isfinite
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import groups_in_effect, promising
 from lcoms.prediction.decode import DecodedSet, in_score_order
 from lcoms.prediction.known import Direct
-from lcoms.prediction.pressure import compressed
-from lcoms.prediction.scoring import ScoreWeights
-from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
+from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Decoded, Proposal
 from lcoms.structure.comparison import same_structure
 from lcoms.structure.crystal import Composition, Crystal
@@ -118,26 +114,3 @@ def with_exact_sites(decoded: Sequence[Decoded], exact: Sequence[Decoded]) -> li
         crystal, group, shortest = same.crystal, same.space_group, same.shortest_distance
         found.append(replace(one, crystal=crystal, space_group=group, symprec=same.symprec, shortest_distance=shortest))
     return [*found, *left]
-
-
-def worth_relaxing(
-    decoded: DecodedSet, oracle: EnergyOracle, weights: ScoreWeights, spec: RelaxationSpec
-) -> list[Decoded]:
-    """Return the crystals to relax: the best ones, those taken directly, and the random symmetric ones.
-
-    Half of the best are crystals on exact sites, selected by their score; the others are the first in the surrogate's
-    order.
-
-    Args:
-        weights: of the score of crystals on exact sites before relaxation.
-    """
-    exact = [one for one in decoded.crystals if one.is_exact]
-    crystals = compressed([one.crystal for one in exact], oracle, spec.pressure)
-    cost: dict[int, float] = {}
-    for one, crystal, result in zip(exact, crystals, evaluate_all(oracle, crystals), strict=True):
-        energy = result.at_pressure(crystal.volume, spec.config.pressure).energy / crystal.n_atoms
-        cost[id(one)] = weights.score(energy, one) if isfinite(energy) else inf
-    best = sorted(exact, key=lambda one: cost[id(one)])[: (spec.n_relax + 1) // 2]
-    others = [one for one in decoded.crystals if not one.is_exact][: spec.n_relax - len(best)]
-    chosen = {id(one) for one in (*best, *others)}
-    return [*(one for one in decoded.crystals if id(one) in chosen), *decoded.direct, *decoded.random_symmetric]

@@ -131,7 +131,7 @@ def improve(
         sets.append(fresh)
         if not fresh.crystals:
             break
-        (relaxed,) = predictor.with_options({"relaxation": {"n_relax": size}}).relax(
+        (relaxed,) = predictor.with_options({"relaxation": {"n_relax": size, "n_least": size}}).relax(
             [fresh], tell=said, checkpoint=checkpoint
         )
         seen += [one.crystal for one in fresh.crystals]

@@ -28,7 +28,7 @@ EFFORTS: Mapping[str, Mapping[str, Any]] = {
             "decoder": {"coded_samples": 4, "beside_codes": True, "kept": 2},
             "random_symmetric": {"n": 40, "drawn": 400},
         },
-        "relaxation": {"n_relax": 60},
+        "relaxation": {"n_relax": 60, "n_least": 20, "window": 0.5},
     },
 }
 """Options in which each effort differs from the defaults."""
@@ -127,7 +127,11 @@ def spec_for(options: Options) -> PredictionSpec:
         _require_effect(options)
         return spec.with_models(()).with_options({"search": {"random_symmetric": {"n": 0}}})
     relaxation = _given(
-        n_relax=options.n_relax, fmax=options.fmax, pressure=options.pressure, soft_modes=options.soft_modes
+        n_relax=options.n_relax,
+        n_least=options.n_relax,
+        fmax=options.fmax,
+        pressure=options.pressure,
+        soft_modes=options.soft_modes,
     )
     return spec.with_models(models).with_options({"relaxation": relaxation})
 

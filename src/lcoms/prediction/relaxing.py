@@ -10,8 +10,8 @@ from pathlib import Path
 from lcoms.oracles.energy_models import EnergyModels
 from lcoms.oracles.references import References, load_references
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.choice import worth_relaxing
 from lcoms.prediction.decode import DecodedSet
-from lcoms.prediction.exact_templates import worth_relaxing
 from lcoms.prediction.in_cell import starts
 from lcoms.prediction.known import in_known_order
 from lcoms.prediction.order import in_order
@@ -58,7 +58,11 @@ class Relaxer:
         results = iter(more_symmetric(first, run, [one for some in chosen for one in some]))
         ask = self.energy_models.further_energies
         found = [collect(some, [next(results) for _ in some], self._formation_energy, ask) for some in chosen]
-        return [self._further(one, decoded.composition) for one, decoded in zip(found, sets, strict=True)]
+        counted_all = [
+            replace(one, n_oracle_calls=one.n_oracle_calls + len(decoded.crystals))
+            for one, decoded in zip(found, sets, strict=True)
+        ]
+        return [self._further(one, decoded.composition) for one, decoded in zip(counted_all, sets, strict=True)]
 
     def _further(self, relaxed: RelaxedSet, composition: Composition) -> RelaxedSet:
         """Return the set with the candidates that now rank first relaxed to smaller forces."""

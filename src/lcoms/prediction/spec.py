@@ -119,7 +119,9 @@ class RelaxationSpec:
 
     Attributes:
         oracle: name of the energy model (`oracles.registry`).
-        n_relax: number of crystals to relax, the best by score.
+        n_relax: largest number of crystals to relax, the best by their score before relaxation.
+        n_least: number of crystals to relax in any case.
+        window: eV/atom; of the others, those with a score this far above the lowest are not relaxed.
         fmax: eV/angstrom; forces and cell gradients at which a relaxation ends.
         max_steps: number of steps after which a relaxation ends in any case.
         n_final: number of top candidates that are then relaxed further.
@@ -130,6 +132,8 @@ class RelaxationSpec:
 
     oracle: str = DEFAULT_ORACLE
     n_relax: int = 20
+    n_least: int = 5
+    window: float = 0.2
     fmax: float = 0.1
     max_steps: int = 200
     n_final: int = 5
@@ -142,7 +146,7 @@ class RelaxationSpec:
             self,
             at_least_one=["n_relax", "max_steps"],
             positive=["fmax", "final_fmax"],
-            not_negative=["n_final", "soft_modes"],
+            not_negative=["n_final", "soft_modes", "n_least", "window"],
         )
         if self.soft_modes and self.pressure:
             raise ConfigError("soft modes are computed only at zero pressure; omit --soft-modes or --pressure.")

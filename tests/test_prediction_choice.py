@@ -1,0 +1,91 @@
+"""Which decoded crystals are relaxed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tiny import decoded_of, decoded_set, proposal_of, rock_salt
+
+from lcoms.oracles.analytic import AnalyticOracle
+from lcoms.prediction.choice import scores_unrelaxed, worth_relaxing
+from lcoms.prediction.scoring import ScoreWeights
+from lcoms.prediction.spec import RelaxationSpec
+from lcoms.prediction.stages import Decoded
+from lcoms.structure.crystal import Crystal
+from lcoms.structure.symmetry import EXACT_SYMPREC
+
+WEIGHTS = ScoreWeights(0.0, 0.0, 0.03, floor=0.01)
+ORACLE = AnalyticOracle()
+LENGTHS = (4.6, 5.0, 5.3, 5.64, 6.0, 6.4)
+
+
+def exact(crystal: Crystal, **changes: object) -> Decoded:
+    return decoded_of(crystal, symprec=EXACT_SYMPREC, **changes)
+
+
+def salts() -> list[Decoded]:
+    """Return rock salts, alternately decoded and on exact sites."""
+    return [(exact if at % 2 else decoded_of)(rock_salt(a)) for at, a in enumerate(LENGTHS)]
+
+
+def scores_of(crystals: list[Decoded]) -> list[float]:
+    return scores_unrelaxed(crystals, ORACLE, WEIGHTS, RelaxationSpec("analytic"))
+
+
+def chosen(crystals: list[Decoded], **options: float) -> list[Decoded]:
+    return worth_relaxing(decoded_set(*crystals), ORACLE, WEIGHTS, replace(RelaxationSpec("analytic"), **options))
+
+
+def test_scores_before_relaxation_are_energies_corrected_for_the_prototype() -> None:
+    one = decoded_of(rock_salt(), proposal=proposal_of(prototype_probability=0.4, space_group=225))
+    energy = ORACLE.energies([one.crystal])[0] / one.crystal.n_atoms
+    assert scores_of([one]) == [pytest.approx(WEIGHTS.score(energy, one))]
+
+
+@pytest.mark.parametrize("window", [0.0, 0.01, 0.05, 0.3, 10.0])
+def test_crystals_within_the_window_are_relaxed_in_their_order_whether_decoded_or_on_exact_sites(window: float) -> None:
+    crystals = salts()
+    scores = scores_of(crystals)
+    lowest = min(score for one, score in zip(crystals, scores, strict=True) if one.is_exact)
+    expected = [one for one, score in zip(crystals, scores, strict=True) if score <= lowest + window]
+    assert chosen(crystals, n_least=0, n_relax=len(crystals), window=window) == expected
+
+
+def test_a_few_are_relaxed_even_beyond_the_window_and_never_more_than_asked_for() -> None:
+    crystals = salts()
+    scores = scores_of(crystals)
+    order = sorted(range(len(crystals)), key=scores.__getitem__)
+    for n_least, n_relax, window, n in ((3, 6, 0.0, 3), (0, 2, 10.0, 2), (6, 2, 0.0, 2)):
+        assert chosen(crystals, n_least=n_least, n_relax=n_relax, window=window) == [
+            crystals[at] for at in sorted(order[:n])
+        ]
+
+
+def test_the_energy_of_a_badly_decoded_crystal_does_not_exclude_those_on_exact_sites(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad, *good = decoded_of(rock_salt(4.0)), exact(rock_salt(5.6)), exact(rock_salt(5.7))
+    energies = {4.0: -50.0, 5.6: -3.0, 5.7: -2.95}
+
+    def score(_crystals: object, *_rest: object) -> list[float]:
+        return list(energies.values())
+
+    monkeypatch.setattr("lcoms.prediction.choice.scores_unrelaxed", score)
+    assert chosen([bad, *good], n_least=1, window=0.1) == [bad, *good]
+
+
+def test_a_crystal_without_an_energy_is_the_last_to_be_relaxed() -> None:
+    broken, *others = decoded_of(rock_salt(0.5)), decoded_of(rock_salt(5.6)), exact(rock_salt(5.7))
+    assert scores_of([broken]) == [float("inf")]
+    assert chosen([broken, *others], n_least=2) == others
+    assert chosen([broken], n_least=1) == [broken]
+
+
+def test_a_more_probable_template_may_lie_a_little_higher() -> None:
+    low, high = sorted((rock_salt(5.6), rock_salt(5.64)), key=lambda one: ORACLE.energies([one])[0])
+    likely = exact(high, proposal=proposal_of(prototype_probability=0.9, space_group=225))
+    unlikely = exact(low, proposal=proposal_of(prototype_probability=0.0, space_group=221))
+    assert chosen([unlikely, likely], n_relax=1) == [likely]
+    alike = replace(likely, proposal=unlikely.proposal)
+    assert chosen([unlikely, alike], n_relax=1) == [unlikely]
