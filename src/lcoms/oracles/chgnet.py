@@ -43,7 +43,8 @@ class ChgnetOracle(EnergyOracle):
         OracleError: the weights are unknown, or the package chgnet is not installed.
     """
 
-    batch_size = 8
+    batch_size = 16
+    quick = True
 
     def __init__(self, weights: str = "r2scan") -> None:
         if weights not in WEIGHTS:

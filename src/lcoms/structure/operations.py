@@ -39,6 +39,11 @@ class Operations:
     def __len__(self) -> int:
         return len(self.rotations)
 
+    @property
+    def n_independent(self) -> int:
+        """Number of atoms of which none is an image of another."""
+        return len(np.unique(self.images.min(axis=0)))
+
     def cartesian(self, lattice: Float[NDArray[np.float64], "3 3"]) -> Float[NDArray[np.float64], "n_operations 3 3"]:
         """Return the matrices that multiply rows of Cartesian coordinates from the right."""
         return np.asarray(np.linalg.inv(lattice) @ self.rotations.transpose(0, 2, 1) @ lattice)
