@@ -18,10 +18,13 @@ from lcoms.oracles.base import Evaluation
 from lcoms.oracles.registry import make_oracle
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import to_pymatgen
+from lcoms.structure.operations import operations_of
 
 pytest.importorskip("chgnet", reason="the extra chgnet is not installed")
 
 from lcoms.oracles.chgnet import ChgnetOracle
+from lcoms.oracles.chgnet_graph import BondGraph, bond_graph
+from lcoms.oracles.chgnet_orbits import orbit_graph
 from lcoms.relax import RelaxConfig, relax_crystals
 
 GIGAPASCAL = 160.21766208  # CHGNet's own value of 1 eV/angstrom^3
@@ -30,6 +33,11 @@ SKEWED = Crystal(
     np.array([[0.1, 0, 0.3], [0.6, 0.4, 0.9]]),
     np.array([3, 9]),
 )
+LONE = Crystal(
+    np.array([[3.0, 0.2, 0.1], [0.5, 4.0, 0.3], [0.7, 0.9, 5.0]]),
+    np.array([[0, 0, 0], [0.13, 0.21, 0.37], [0.44, 0.71, 0.23]]),
+    np.array([3, 9, 17]),
+)  # without symmetry
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +132,28 @@ def test_the_order_of_atoms_and_the_cell_do_not_matter(oracle: ChgnetOracle) -> 
     assert three.energy == pytest.approx(2 * one.energy, abs=2e-5)
     np.testing.assert_allclose(three.forces[5:], one.forces, atol=1e-4)
     np.testing.assert_allclose(three.stress, one.stress, atol=1e-5)
+
+
+@pytest.mark.parametrize("crystal", [rock_salt(), wurtzite(), perovskite(), zinc_blende(3.57, (6, 6))])
+def test_equivalent_atoms_and_bonds_are_computed_once(
+    crystal: Crystal, oracle: ChgnetOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crystal = Crystal(crystal.lattice * 1.05, crystal.frac_coords, crystal.atomic_numbers)
+    doubled = Crystal(
+        crystal.lattice * np.array([[1.0], [2.0], [1.0]]),
+        np.concatenate([crystal.frac_coords * [1, 0.5, 1], crystal.frac_coords * [1, 0.5, 1] + [0, 0.5, 0]]),
+        np.tile(crystal.atomic_numbers, 2),
+    )
+    graph = bond_graph(doubled)
+    assert isinstance(graph, BondGraph)
+    assert orbit_graph(graph, operations_of(doubled)).n_rows < orbit_graph(graph).n_rows / 3
+    [once] = oracle.evaluate([doubled])
+    monkeypatch.setattr(module, "operations_of", lambda _: operations_of(LONE))
+    [each] = oracle.evaluate([doubled])
+    assert once.energy == pytest.approx(each.energy, abs=2e-5)
+    np.testing.assert_allclose(once.forces, each.forces, atol=1e-4)
+    np.testing.assert_allclose(once.stress, each.stress, atol=1e-5)
+    assert np.abs(each.stress).max() > 1e-3
 
 
 BROKEN = {

@@ -63,12 +63,14 @@ class EnergyOracle(ABC):
         batch_size: number of crystals best passed to `evaluate` in one call.
         provenance: what the results depend on in addition to the name, such as "chgnet 0.4.2" and a digest of the
             weights; caches do not use results of another provenance.
+        quick: whether some hundred independent atoms relax in less time than another process takes to start.
         cutoff: distance in angstrom up to which an atom has neighbours; None if there is no cutoff or it is unknown.
     """
 
     name: str
     batch_size: int = 1
     provenance: tuple[str, ...] = ()
+    quick: bool = False
     cutoff: float | None = None
 
     @abstractmethod

@@ -16,10 +16,11 @@ from lcoms.oracles.installed import weights_file
 from lcoms.oracles.provenance import of_file, of_package
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
+from lcoms.structure.operations import operations_of
 
 if TYPE_CHECKING:
-    from lcoms.oracles.chgnet_graph import BondGraph
     from lcoms.oracles.chgnet_network import FastCHGNet
+    from lcoms.oracles.chgnet_orbits import OrbitGraph
 
 WEIGHTS = {
     "r2scan": "pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
@@ -42,7 +43,8 @@ class ChgnetOracle(EnergyOracle):
         OracleError: the weights are unknown, or the package chgnet is not installed.
     """
 
-    batch_size = 8
+    batch_size = 16
+    quick = True
 
     def __init__(self, weights: str = "r2scan") -> None:
         if weights not in WEIGHTS:
@@ -66,47 +68,52 @@ class ChgnetOracle(EnergyOracle):
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         """Return energies, forces and stresses; a crystal without a graph gets a status."""
-        from lcoms.oracles.chgnet_graph import bond_graph
-
         results: dict[int, Evaluation] = {}
-        chunk: list[tuple[int, BondGraph]] = []
+        chunk: list[tuple[int, OrbitGraph]] = []
         n_rows = 0
         for number, crystal in enumerate(crystals):
-            graph: BondGraph | str
-            if crystal.atomic_numbers.max() > HEAVIEST:
-                graph = f"CHGNet does not cover elements beyond {SYMBOLS[HEAVIEST]}."
-            else:
-                graph = bond_graph(crystal)
+            graph = _graph(crystal)
             if isinstance(graph, str):
                 results[number] = Evaluation.failed(graph, crystal.n_atoms)
                 continue
-            size = len(graph.first) + len(graph.angle_left)
-            if chunk and n_rows + size > MAX_ROWS:
+            if chunk and n_rows + graph.n_rows > MAX_ROWS:
                 results |= self._compute(crystals, chunk)
                 chunk, n_rows = [], 0
             chunk.append((number, graph))
-            n_rows += size
+            n_rows += graph.n_rows
         if chunk:
             results |= self._compute(crystals, chunk)
         return [results[number] for number in range(len(crystals))]
 
-    def _compute(self, crystals: Sequence[Crystal], chunk: list[tuple[int, BondGraph]]) -> dict[int, Evaluation]:
+    def _compute(self, crystals: Sequence[Crystal], chunk: list[tuple[int, OrbitGraph]]) -> dict[int, Evaluation]:
         """Return the records of one batch, by index of the crystal."""
         with _one_thread():
             energies, slopes = self._network.energies_and_slopes([graph for _, graph in chunk])
         all_slopes, results, start = slopes.numpy(), {}, 0
         for (number, graph), energy in zip(chunk, energies.tolist(), strict=True):
-            crystal, rows = crystals[number], all_slopes[start : start + len(graph.first)]
-            start += len(graph.first)
+            crystal, rows = crystals[number], all_slopes[start : start + len(graph.vectors)]
+            start += len(graph.vectors)
             if not (np.isfinite(energy) and np.isfinite(rows).all()):
                 results[number] = Evaluation.failed("CHGNet gave numbers that are not finite.", crystal.n_atoms)
                 continue
             forces = np.zeros((crystal.n_atoms, 3))
-            np.add.at(forces, graph.first, rows)
-            np.add.at(forces, graph.second, -rows)
+            np.add.at(forces, graph.ends[0], rows)
+            np.add.at(forces, graph.ends[1], -rows)
             stress = graph.vectors.T @ rows / crystal.volume
+            forces, stress = operations_of(crystal).averaged(crystal.lattice, forces, stress)
             results[number] = Evaluation(energy, forces, (stress + stress.T) / 2)
         return results
+
+
+def _graph(crystal: Crystal) -> OrbitGraph | str:
+    """Return the graph of a crystal, or a sentence on why CHGNet cannot handle it."""
+    from lcoms.oracles.chgnet_graph import bond_graph
+    from lcoms.oracles.chgnet_orbits import orbit_graph
+
+    if crystal.atomic_numbers.max() > HEAVIEST:
+        return f"CHGNet does not cover elements beyond {SYMBOLS[HEAVIEST]}."
+    graph = bond_graph(crystal)
+    return graph if isinstance(graph, str) else orbit_graph(graph, operations_of(crystal))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Crystals as input of CHGNet: bonds up to 6 angstrom, and angles between bonds up to 3 angstrom, of many at once.
+"""The graph of a crystal for CHGNet: bonds up to 6 angstrom, and angles between bonds up to 3 angstrom.
 
 Each bond is listed once, from its first to its second atom; the same bond from the other end is its reverse, with an
 index higher by `n_bonds`. Energies depend on atomic positions and cells only through the bond vectors.
@@ -6,7 +6,6 @@ index higher by `n_bonds`. Energies depend on atomic positions and cells only th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +28,13 @@ _SHIFT = 1 << 12  # images are integers below half of it
 
 @dataclass(frozen=True, eq=False)
 class BondGraph:
-    """Bonds and angles of one crystal, or of a batch with consecutive indices of atoms and bonds.
+    """Bonds and angles of one crystal.
 
     Attributes:
         atomic_numbers: Z of each atom.
-        crystal_idx: crystal that each atom belongs to.
         first: atom at which each bond starts.
         second: atom at which each bond ends.
+        images: lattice shift of the second atom's copy, in cells.
         vectors: from the first to the second atom, in angstrom.
         short: indices of bonds up to the angle cutoff.
         angle_left: index in `short` of one bond of each angle, plus n_short if the angle is at its second atom.
@@ -43,9 +42,9 @@ class BondGraph:
     """
 
     atomic_numbers: Int[NDArray[np.int64], " n_atoms"]
-    crystal_idx: Int[NDArray[np.int64], " n_atoms"]
     first: Int[NDArray[np.int64], " n_bonds"]
     second: Int[NDArray[np.int64], " n_bonds"]
+    images: Int[NDArray[np.int64], "n_bonds 3"]
     vectors: Float[NDArray[np.float64], "n_bonds 3"]
     short: Int[NDArray[np.int64], " n_short"]
     angle_left: Int[NDArray[np.int64], " n_angles"]
@@ -84,8 +83,7 @@ def bond_graph(crystal: Crystal) -> BondGraph | str:
     angles = _angles(np.concatenate([first[short], second[short]]), crystal.n_atoms)
     if angles is None:
         return "the atoms are too close: an atom would have thousands of angles."
-    owner = np.zeros(crystal.n_atoms, dtype=np.int64)
-    return BondGraph(crystal.atomic_numbers, owner, first, second, vectors, short, *angles)
+    return BondGraph(crystal.atomic_numbers, first, second, shifts, vectors, short, *angles)
 
 
 def _angles(
@@ -105,44 +103,11 @@ def _angles(
     return order[left], order[left + 1 + within]
 
 
-def ballast() -> BondGraph:
-    """Return a tetrahedron of hydrogen, in the format of a crystal.
-
-    Matrix products of fewer than four rows are rounded differently from larger ones. Adding this to a batch prevents
-    them, so that the numbers of a crystal are the same to the last bit alone and among others.
-    """
+def tetrahedron() -> BondGraph:
+    """Return the graph of four hydrogen atoms."""
     corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.6
     first, second = np.triu_indices(4, k=1)
     angles = _angles(np.concatenate([first, second]), 4)
     assert angles is not None, "a tetrahedron has few angles"
-    owner = np.zeros(4, dtype=np.int64)
-    return BondGraph(owner + 1, owner, first, second, corners[second] - corners[first], np.arange(6), *angles)
-
-
-def join(graphs: Sequence[BondGraph]) -> BondGraph:
-    """Return one graph of all, in order."""
-    atoms = _starts([len(g.atomic_numbers) for g in graphs])
-    bonds = _starts([len(g.first) for g in graphs])
-    n_short = [len(g.short) for g in graphs]
-    shorts, total = _starts(n_short), sum(n_short)
-    moved = [
-        (
-            np.where(g.angle_left < n, g.angle_left + start, g.angle_left - n + total + start),
-            np.where(g.angle_right < n, g.angle_right + start, g.angle_right - n + total + start),
-        )
-        for g, n, start in zip(graphs, n_short, shorts, strict=True)
-    ]
-    return BondGraph(
-        np.concatenate([g.atomic_numbers for g in graphs]),
-        np.repeat(np.arange(len(graphs)), [len(g.atomic_numbers) for g in graphs]),
-        np.concatenate([g.first + start for g, start in zip(graphs, atoms, strict=True)]),
-        np.concatenate([g.second + start for g, start in zip(graphs, atoms, strict=True)]),
-        np.concatenate([g.vectors for g in graphs]),
-        np.concatenate([g.short + start for g, start in zip(graphs, bonds, strict=True)]),
-        np.concatenate([left for left, _ in moved]),
-        np.concatenate([right for _, right in moved]),
-    )
-
-
-def _starts(lengths: list[int]) -> list[int]:
-    return [0, *np.cumsum(lengths)[:-1].tolist()]
+    images, vectors = np.zeros((6, 3), dtype=np.int64), corners[second] - corners[first]
+    return BondGraph(np.ones(4, dtype=np.int64), first, second, images, vectors, np.arange(6), *angles)

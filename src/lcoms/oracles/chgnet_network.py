@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, silu
 
-from lcoms.oracles.chgnet_graph import ANGLE_CUTOFF, BOND_CUTOFF, BondGraph, ballast, join
+from lcoms.oracles.chgnet_graph import ANGLE_CUTOFF, BOND_CUTOFF
+from lcoms.oracles.chgnet_orbits import OrbitGraph, ballast, join
 
 N_LAYERS = 4
 WIDTH = 64
@@ -68,35 +69,38 @@ class FastCHGNet:
         self.readout = [(w[f"mlp.layers.{i}.weight"], w[f"mlp.layers.{i}.bias"]) for i in (0, 2, 4, 7)]
 
     def energies_and_slopes(
-        self, graphs: Sequence[BondGraph]
-    ) -> tuple[Float[Tensor, " n_crystals"], Float[Tensor, "n_bonds 3"]]:
-        """Return the energy of each cell in eV and its derivative by each bond vector in eV/angstrom, as float64.
+        self, graphs: Sequence[OrbitGraph]
+    ) -> tuple[Float[Tensor, " n_crystals"], Float[Tensor, "n_vectors 3"]]:
+        """Return the energy of each cell in eV and its derivative by each vector in eV/angstrom, as float64.
 
         The numbers of each crystal are the same to the last bit alone and among others.
         """
         graph = join([*graphs, ballast()])
-        n_bonds = sum(len(g.first) for g in graphs)
+        n_vectors = sum(len(g.vectors) for g in graphs)
+        counts = torch.from_numpy(graph.atom_counts)
         vectors = torch.from_numpy(graph.vectors).float().requires_grad_(True)
         numbers = torch.from_numpy(graph.atomic_numbers) - 1
         with torch.enable_grad():
             per_atom = self._atom_energies(vectors, numbers, graph)
-            (slopes,) = torch.autograd.grad(per_atom.sum(), vectors)
-        per_atom = per_atom.detach().double() + self.reference[numbers]
+            (slopes,) = torch.autograd.grad((per_atom * counts).sum(), vectors)
+        per_atom = (per_atom.detach().double() + self.reference[numbers]) * counts
         owner = torch.from_numpy(graph.crystal_idx)
         energies = per_atom.new_zeros(len(graphs) + 1).index_add_(0, owner, per_atom)
-        return energies[:-1], slopes[:n_bonds].double()
+        return energies[:-1], slopes[:n_vectors].double()
 
     def _atom_energies(
-        self, vectors: Float[Tensor, "n_bonds 3"], numbers: Int[Tensor, " n_atoms"], graph: BondGraph
+        self, vectors: Float[Tensor, "n_vectors 3"], numbers: Int[Tensor, " n_atoms"], graph: OrbitGraph
     ) -> Float[Tensor, " n_atoms"]:
-        lengths = vectors.norm(dim=1)
+        all_lengths = vectors.norm(dim=1)
+        lengths = all_lengths[torch.from_numpy(graph.bond_vector)]
         basis = _radial_basis(lengths, self.bond_frequencies, BOND_CUTOFF)
         first, second = torch.from_numpy(graph.first), torch.from_numpy(graph.second)
         projected = torch.addmm(self.bond_bias, basis, self.bond_projections)
         *bond_parts, bond_weights = projected.split([2 * WIDTH] * N_LAYERS + [WIDTH], dim=1)
         ends, starts = torch.cat([first, second]), torch.cat([second, first])
         atoms = self.embedding[numbers]
-        bends = _Bends(self, graph, vectors, lengths, basis)
+        bond_weights = bond_weights * torch.from_numpy(graph.bond_shares)[:, :, None]
+        bends = _Bends(self, graph, vectors / all_lengths[:, None], lengths, basis)
         for number, layer in enumerate(self.atom_layers):
             part = bond_parts[number]
             if number > 0:
@@ -123,7 +127,7 @@ class _Bends:
     both and are stored once.
     """
 
-    def __init__(self, network: FastCHGNet, graph: BondGraph, vectors: Tensor, lengths: Tensor, basis: Tensor) -> None:
+    def __init__(self, network: FastCHGNet, graph: OrbitGraph, units: Tensor, lengths: Tensor, basis: Tensor) -> None:
         first, second, short = (torch.from_numpy(x) for x in (graph.first, graph.second, graph.short))
         left, right = torch.from_numpy(graph.angle_left), torch.from_numpy(graph.angle_right)
         self.short, self.n_short = short, len(short)
@@ -131,9 +135,9 @@ class _Bends:
         self.left_bond, self.right_bond = self.left % self.n_short, torch.cat([right, left]) % self.n_short
         self.centers = torch.cat([first[short], second[short]])
         short_lengths = lengths[short]
-        units = vectors[short] / short_lengths[:, None]
-        units = torch.cat([units, -units])
-        cosine = (_gather(units, left) * _gather(units, right)).sum(dim=1) * _COSINE_SHRINK
+        one, other = torch.from_numpy(graph.angle_vectors)
+        signs = torch.from_numpy(graph.angle_signs) * _COSINE_SHRINK
+        cosine = (_gather(units, one) * _gather(units, other)).sum(dim=1) * signs
         phase = torch.outer(torch.acos(cosine), network.angle_frequencies)
         constant = phase.new_full((len(phase), 1), sqrt(0.5))
         self.angles = torch.cat([constant, phase.sin(), phase.cos()], dim=1) @ network.angle_embedding
@@ -141,7 +145,8 @@ class _Bends:
         weights = (
             _radial_basis(short_lengths, network.angle_bond_frequencies, ANGLE_CUTOFF) @ network.angle_bond_weights
         )
-        self.weights = _gather(weights, left % self.n_short) * _gather(weights, right % self.n_short)
+        weights = _gather(weights, left % self.n_short) * _gather(weights, right % self.n_short)
+        self.weights = weights * torch.from_numpy(graph.angle_shares)[:, :, None]
 
     def _hidden(self, atoms: Tensor, layer: _Gated) -> Tensor:
         """Apply the first linear layer to left bond, right bond, angle and centre atom."""

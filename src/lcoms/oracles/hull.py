@@ -18,11 +18,14 @@ from __future__ import annotations
 
 import csv
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
 
 from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError, FormulaError
@@ -30,6 +33,8 @@ from lcoms.oracles.references import References
 from lcoms.structure import io as door
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
+
+LEAST_SHARE = 1e-8  # of the atoms; smaller ones are rounding errors
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,9 @@ class HullPlace:
 
 
 class Hull:
-    """The lower convex hull of energies over compositions (one PhaseDiagram of pymatgen per set of elements).
+    """The lower convex hull of energies over compositions.
+
+    At a composition it is the lowest energy of all mixtures of phases, the solution of a linear program.
 
     Args:
         references: energies of the elements that are not among the phases.
@@ -87,7 +94,7 @@ class Hull:
         for z, energy in (references.energies if references else {}).items():
             if (z,) not in held:
                 self._phases.append(Phase(Composition((z,), (1,)), energy))
-        self._diagrams: dict[frozenset[int], Any] = {}
+        self._mixtures: dict[Composition, tuple[float, tuple[Part, ...]]] = {}
 
     def missing(self, composition: Composition) -> list[str]:
         """Return the symbols of the elements of a composition that have no reference phase."""
@@ -101,36 +108,40 @@ class Hull:
 
     def place(self, composition: Composition, energy_per_atom: float) -> HullPlace | None:
         """Return energy above the hull and decomposition; None if an element has no reference phase."""
-        from pymatgen.analysis.phase_diagram import PDEntry
-
         if self.missing(composition):
             return None
-        with warnings.catch_warnings():  # pymatgen sorts elements by electronegativity, which He, Ne and Ar do not have
-            warnings.filterwarnings("ignore", message="No Pauling electronegativity")
-            entry = PDEntry(composition.formula, energy_per_atom * composition.n_atoms)
-            diagram = self._diagram(frozenset(composition.atomic_numbers))
-            shares, height = diagram.get_decomp_and_e_above_hull(entry, allow_negative=True)
-        found = sorted(((self._phase(entry), float(share)) for entry, share in shares.items()), key=lambda one: -one[1])
-        parts = tuple(Part(phase.composition, share, phase.id) for phase, share in found)
-        return HullPlace(float(height), parts)
+        unit = composition.reduced
+        if unit not in self._mixtures:
+            self._mixtures[unit] = self._lowest_mixture(unit)
+        lowest, parts = self._mixtures[unit]
+        return HullPlace(energy_per_atom - lowest, parts)
 
-    def _phase(self, entry: Any) -> Phase:
-        """Return the phase of an entry; pymatgen returns the queried entry itself if that is exactly on the hull."""
-        if isinstance(entry.attribute, Phase):
-            return entry.attribute
-        unit = Composition.of(entry.composition).reduced
-        return min((p for p in self._phases if p.composition.reduced == unit), key=lambda phase: phase.energy_per_atom)
+    def _lowest_mixture(self, composition: Composition) -> tuple[float, tuple[Part, ...]]:
+        """Return the energy (eV/atom) of the lowest mixture of phases with a composition, and its parts."""
+        from scipy.optimize import linprog
 
-    def _diagram(self, elements: frozenset[int]) -> Any:
-        from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
+        lowest: dict[Composition, Phase] = {}
+        for phase in self._phases:
+            unit = phase.composition.reduced
+            within = set(composition.atomic_numbers).issuperset(unit.atomic_numbers)
+            if within and (unit not in lowest or phase.energy_per_atom < lowest[unit].energy_per_atom):
+                lowest[unit] = phase
+        phases = list(lowest.values())
+        fractions = np.stack([_fractions(phase.composition, composition) for phase in phases], axis=1)
+        energies = [phase.energy_per_atom for phase in phases]
+        found = linprog(energies, A_eq=fractions, b_eq=_fractions(composition, composition))
+        parts = [
+            Part(phase.composition, float(share), phase.id)
+            for phase, share in zip(phases, found.x, strict=True)
+            if share > LEAST_SHARE
+        ]
+        return float(found.fun), tuple(sorted(parts, key=lambda part: -part.share))
 
-        if elements not in self._diagrams:
-            inside = [phase for phase in self._phases if elements.issuperset(phase.composition.atomic_numbers)]
-            entries = [
-                PDEntry(p.composition.formula, p.energy_per_atom * p.composition.n_atoms, attribute=p) for p in inside
-            ]
-            self._diagrams[elements] = PhaseDiagram(entries)
-        return self._diagrams[elements]
+
+def _fractions(phase: Composition, composition: Composition) -> Float[NDArray[np.float64], " n_elements"]:
+    """Return the fractions of a phase's atoms that are each element of a composition."""
+    counts = dict(zip(phase.atomic_numbers, phase.counts, strict=True))
+    return np.array([counts.get(z, 0) / phase.n_atoms for z in composition.atomic_numbers])
 
 
 def read_entries(

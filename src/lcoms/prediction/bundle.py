@@ -98,12 +98,17 @@ class WeightBundle:
         return self.cdvae.encode(CrystalBatch.from_crystals(crystals).to(self.device))[0].cpu()
 
     @torch.no_grad()
-    def energies(self, crystals: Sequence[Crystal]) -> list[float]:
-        """Return the formation energies (eV/atom) that the surrogate predicts for crystals."""
+    def energies(self, crystals: Sequence[Crystal], *, latents: Float[Tensor, "n latent"] | None = None) -> list[float]:
+        """Return the formation energies (eV/atom) that the surrogate predicts for crystals.
+
+        Args:
+            latents: their latents, if known.
+        """
         if not crystals:
             return []
         features = element_fractions([crystal.composition for crystal in crystals])
-        energies: list[float] = self.surrogate(self.encode(crystals).to(self.device), features.to(self.device)).tolist()
+        z = self.encode(crystals) if latents is None else latents
+        energies: list[float] = self.surrogate(z.to(self.device), features.to(self.device)).tolist()
         return energies
 
     def structures(self, composition: Composition, *, exclude_same: bool = False) -> StructureProbabilities:

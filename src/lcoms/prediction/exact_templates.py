@@ -60,7 +60,8 @@ def on_exact_sites(
     if bundle.templates is None:
         return []
     chosen, crystals = _unlike(composition, templates, bundle.templates.element_volumes, n)
-    latents, energies = bundle.encode(crystals), bundle.energies(crystals)
+    latents = bundle.encode(crystals)
+    energies = bundle.energies(crystals, latents=latents)
     before = bundle.encode([one.template.crystal for one in chosen])
     nearest: dict[int, float] = {}
     made = []

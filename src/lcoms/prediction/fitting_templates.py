@@ -66,9 +66,10 @@ def fitting_templates(composition: Composition, bundle: WeightBundle, spec: Pred
         *_affordable(_of_others(target, bundle, bundle.templates, spec), MOST_OTHER),
     ]
     crystals = [one.found.crystal for one in kept]
+    latents = bundle.encode(crystals)
     return [
         Decoded.as_is(one.found, energy, _proposal(one, target, latent))
-        for one, energy, latent in zip(kept, bundle.energies(crystals), bundle.encode(crystals), strict=True)
+        for one, energy, latent in zip(kept, bundle.energies(crystals, latents=latents), latents, strict=True)
     ]
 
 

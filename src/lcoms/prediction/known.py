@@ -200,13 +200,14 @@ def decoded_template(
     template: Template, crystal: Crystal, bundle: WeightBundle, probability: float, distance: float
 ) -> Decoded:
     """Return a crystal on a template's sites as a decoded one."""
-    energy = bundle.energies([crystal])[0]
+    latents = bundle.encode([crystal])
+    energy = bundle.energies([crystal], latents=latents)[0]
     proposal = Proposal(
         source=template.id,
         formula=template.composition.reduced_formula,
         distance=distance,
         n_formula_units=crystal.composition.n_formula_units,
-        latent=bundle.encode([crystal])[0],
+        latent=latents[0],
         space_group=template.sites.space_group,
         prototype_probability=probability,
         orbits=template.sites.orbits,

@@ -21,6 +21,9 @@ from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.relax.result import RelaxResult
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.operations import operations_of
+
+WORTH_A_PROCESS = 300  # independent atoms, below which a quick energy model relaxes faster in this process alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,8 @@ class Relaxer:
         checkpoint: Path | None,
     ) -> Sequence[RelaxResult]:
         fixed, oracle = self.spec.constraints.cell is not None, self._relaxation.oracle
-        config = replace(self._relaxation.config, fmax=fmax, fixed_cell=fixed)
-        return relax_crystals(
-            crystals, oracle, config, processes=self.processes, checkpoint=checkpoint, progress=progress
-        )
+        config, processes = replace(self._relaxation.config, fmax=fmax, fixed_cell=fixed), self.processes
+        if processes is None and self.energy_models.first.quick:
+            few = sum(operations_of(crystal).n_independent for crystal in crystals) < WORTH_A_PROCESS
+            processes = 1 if few else None
+        return relax_crystals(crystals, oracle, config, processes=processes, checkpoint=checkpoint, progress=progress)

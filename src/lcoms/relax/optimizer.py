@@ -21,6 +21,7 @@ from lcoms.oracles.base import Evaluation
 from lcoms.relax.result import RelaxConfig, RelaxResult, Status, Trajectory
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import plane_spacings, shortest_distance
+from lcoms.structure.operations import keep_operations
 
 # Chosen to minimise the number of steps of random cells of NaCl, ZnS and SrTiO3 with CHGNet.
 STRAIN_LENGTH = 2.0  # angstrom
@@ -173,6 +174,7 @@ class Relaxation:
         problem = self._out_of_bounds(moved)
         if problem:
             return self._end(Status.EXPLODED, problem)
+        keep_operations(origin, moved)
         self.crystal, self._step = moved, step
         return None
 

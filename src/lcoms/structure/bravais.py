@@ -20,6 +20,8 @@ N_LENGTHS = 24
 N_TRIED = 4000
 SPREAD = 1.3  # standard deviation of the logarithm of the trial ratios of lengths
 POLISH = 8  # Levenberg-Marquardt steps
+MET = 0.01  # distance of two metric tensors of unit volume at which one of them is not polished further
+STILL = 1e-9  # length of a step below which a metric tensor is polished
 APART = 0.06  # norm of the strain between two lattices beyond which they count as different
 _HALF = np.array([n for n in product(range(-3, 4), repeat=3) if n > (0, 0, 0)], dtype=np.float64)
 
@@ -60,7 +62,7 @@ def fitting_lattices(
     metrics, left = _polished(tried[np.argsort(misfits)[: 8 * n]], wanted)
     lattices = np.linalg.cholesky(metrics) * np.cbrt(volume)
     found = [FittingLattice(lattices[at], float(left[at])) for at in _distinct(lattices)]
-    found.sort(key=lambda fit: fit.misfit)
+    found.sort(key=lambda fit: round(fit.misfit, 9))  # equally good ones in the order of the bank
     return [fit for fit in found if fit.misfit <= found[0].misfit + slack][:n]
 
 
@@ -95,22 +97,33 @@ class _Wanted(NamedTuple):
 
 def _polished(
     metrics: Float[NDArray[np.float64], "m 3 3"], wanted: _Wanted
-) -> tuple[Float[NDArray[np.float64], "m 3 3"], Float[NDArray[np.float64], " m"]]:
-    """Return allowed metric tensors of unit volume near the given ones with minimal misfits, and the misfits."""
+) -> tuple[Float[NDArray[np.float64], "n 3 3"], Float[NDArray[np.float64], " n"]]:
+    """Return allowed metric tensors of unit volume near the given ones with minimal misfits, and the misfits.
+
+    Metric tensors that meet on the way are returned once, in the order of the first of each set.
+    """
     basis = wanted.basis
+    eye = np.eye(len(basis.T))
     theta, damping = metrics.reshape(-1, 9) @ np.linalg.pinv(basis).T, np.full(len(metrics), 1e-3)
     residuals, slopes = _residuals(theta, wanted)
+    moving = np.ones(len(theta), dtype=bool)
     for _ in range(POLISH):
-        normal = slopes.transpose(0, 2, 1) @ slopes
-        size = np.trace(normal, axis1=1, axis2=2) / len(basis.T) + 1e-12
-        normal += (damping * size)[:, None, None] * np.eye(len(basis.T))
-        down = np.linalg.solve(normal, slopes.transpose(0, 2, 1) @ residuals[:, :, None])[:, :, 0]
-        new_residuals, new_slopes = _residuals(theta - down, wanted)
-        better = np.square(new_residuals).sum(-1) < np.square(residuals).sum(-1)
-        theta = np.where(better[:, None], theta - down, theta)
-        residuals = np.where(better[:, None], new_residuals, residuals)
-        slopes = np.where(better[:, None, None], new_slopes, slopes)
-        damping = np.where(better, damping / 5, damping * 8)
+        met = np.sort(np.unique(np.round(theta / MET), axis=0, return_index=True)[1])
+        theta, damping, residuals, slopes, moving = (x[met] for x in (theta, damping, residuals, slopes, moving))
+        at = np.flatnonzero(moving)
+        if not len(at):
+            break
+        normal = slopes[at].transpose(0, 2, 1) @ slopes[at]
+        size = np.trace(normal, axis1=1, axis2=2) / len(eye) + 1e-12
+        normal += (damping[at] * size)[:, None, None] * eye
+        down = np.linalg.solve(normal, slopes[at].transpose(0, 2, 1) @ residuals[at][:, :, None])[:, :, 0]
+        new_residuals, new_slopes = _residuals(theta[at] - down, wanted)
+        better = np.square(new_residuals).sum(-1) < np.square(residuals[at]).sum(-1)
+        won = at[better]
+        theta[won] -= down[better]
+        residuals[won], slopes[won] = new_residuals[better], new_slopes[better]
+        damping[at] = np.where(better, damping[at] / 5, damping[at] * 8)
+        moving[at] = np.abs(down).max(-1) > STILL
     return _allowed((theta @ basis.T).reshape(-1, 3, 3), wanted.projector), np.sqrt(np.square(residuals).mean(-1))
 
 
@@ -192,16 +205,17 @@ def _spectra(
 
 def _distinct(lattices: Float[NDArray[np.float64], "m 3 3"]) -> list[int]:
     """Return the indices of the lattices that differ from all kept before them, in order."""
-    kept: list[int] = []
-    for at, inverse in enumerate(np.linalg.inv(lattices)):
-        if not kept or (_strains(inverse, lattices[kept]) > APART).all():
-            kept.append(at)
+    inverses = np.asarray(np.linalg.inv(lattices), dtype=np.float64)
+    kept, left = [], np.arange(len(lattices))
+    while len(left):
+        kept.append(int(left[0]))
+        left = left[1:][_strains(inverses[left[1:]], lattices[left[0]]) > APART]
     return kept
 
 
 def _strains(
-    inverse: Float[NDArray[np.float64], "3 3"], others: Float[NDArray[np.float64], "k 3 3"]
+    inverses: Float[NDArray[np.float64], "k 3 3"], other: Float[NDArray[np.float64], "3 3"]
 ) -> Float[NDArray[np.float64], " k"]:
-    """Return the norms of the strains from one lattice, given by its inverse, to each of the others."""
-    deformations = inverse @ others
+    """Return the norms of the strains from lattices, given by their inverses, to another."""
+    deformations = inverses @ other
     return np.asarray(np.linalg.norm(deformations @ deformations.transpose(0, 2, 1) - np.eye(3), axis=(1, 2)) / 2)

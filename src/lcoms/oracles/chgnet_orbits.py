@@ -1,0 +1,215 @@
+"""Input of the network: one atom, bond and angle of each set that the symmetry of a crystal makes equal.
+
+All features of CHGNet are invariant, so equivalent atoms, bonds and angles have equal features. One of each set is
+computed and counted as often as it occurs; a crystal without symmetry has sets of one. Energies depend on positions and
+cells only through the vectors. The derivatives by these vectors contain those of all equivalent ones, so that forces
+and stress follow from their average over the group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from lcoms.oracles.chgnet_graph import BondGraph, tetrahedron
+from lcoms.structure.operations import Operations
+
+_HALF = 1 << 11  # images are smaller; three of them and two atoms fit into one integer
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class OrbitGraph:
+    """Atoms, bonds and angles that differ, of one crystal or of a batch.
+
+    Attributes:
+        atomic_numbers: Z of each atom.
+        crystal_idx: crystal that each atom belongs to.
+        atom_counts: number of atoms that each represents.
+        first, second: atoms that represent those at the ends of each bond.
+        bond_shares: messages of each bond to its first and to its second atom count as often.
+        vectors: from the first to the second atom of bonds, in angstrom.
+        ends: first and second atom of each vector in the crystal itself.
+        bond_vector: vector of each bond.
+        short: indices of bonds up to the angle cutoff.
+        angle_left: index in `short` of one bond of each angle, plus n_short if the angle is at its second atom.
+        angle_right: the same for the other bond. Each angle is listed once; swapping the two gives its mirror.
+        angle_shares: messages of each angle to its left and to its right bond count as often.
+        angle_vectors: vectors of its left and of its right bond.
+        angle_signs: -1 if just one of these vectors points to the atom at which the angle is.
+    """
+
+    atomic_numbers: Int[Index, " n_atoms"]
+    crystal_idx: Int[Index, " n_atoms"]
+    atom_counts: Float[NDArray[np.float32], " n_atoms"]
+    first: Int[Index, " n_bonds"]
+    second: Int[Index, " n_bonds"]
+    bond_shares: Float[NDArray[np.float32], "2 n_bonds"]
+    vectors: Float[NDArray[np.float64], "n_vectors 3"]
+    ends: Int[Index, "2 n_vectors"]
+    bond_vector: Int[Index, " n_bonds"]
+    short: Int[Index, " n_short"]
+    angle_left: Int[Index, " n_angles"]
+    angle_right: Int[Index, " n_angles"]
+    angle_shares: Float[NDArray[np.float32], "2 n_angles"]
+    angle_vectors: Int[Index, "2 n_angles"]
+    angle_signs: Float[NDArray[np.float32], " n_angles"]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of bonds and angles."""
+        return len(self.first) + len(self.angle_left)
+
+
+def orbit_graph(graph: BondGraph, operations: Operations | None = None) -> OrbitGraph:
+    """Return what differs under the operations; everything if there are none.
+
+    Everything is returned as well if equivalent bonds are just inside and just outside the angle cutoff.
+    """
+    if operations is not None and len(operations) > 1:
+        atoms, bonds, n_short = operations.images.min(axis=0), _bond_sets(graph, operations), len(graph.short)
+        directed = _images_of_short(graph, operations)
+        if directed is not None:
+            left, right = directed[:, graph.angle_left], directed[:, graph.angle_right]
+            angles = (np.minimum(left, right) * (2 * n_short) + np.maximum(left, right)).min(axis=0)
+            return _represented(graph, atoms, bonds, angles)
+    return _represented(graph, *(np.arange(len(x)) for x in (graph.atomic_numbers, graph.first, graph.angle_left)))
+
+
+def _represented(graph: BondGraph, atoms: Index, bonds: Index, angles: Index) -> OrbitGraph:
+    """Return one of each set, given a label of the set of each atom, bond and angle."""
+    n_short = len(graph.short)
+    atom, atom_set, n_atom = _sets(atoms)
+    bond, bond_set, n_bond = _sets(bonds)
+    angle, _, n_angle = _sets(angles)
+    first, second = atom_set[graph.first[bond]], atom_set[graph.second[bond]]
+    is_short = np.zeros(len(bonds), dtype=bool)
+    is_short[graph.short] = True
+    short = np.flatnonzero(is_short[bond])
+    place = np.cumsum(is_short[bond]) - 1
+    sides = graph.angle_left[angle], graph.angle_right[angle]
+    own = [graph.short[side % n_short] for side in sides] if n_short else [sides[0], sides[1]]
+    sets = [bond_set[one] for one in own]
+    backward = np.array([side >= n_short for side in sides])
+    centre = atom_set[np.where(backward[0], graph.second[own[0]], graph.first[own[0]])]
+    left, right = (place[s] + len(short) * (first[s] != centre) for s in sets)
+    used, where = np.unique(np.concatenate([bond, *own]), return_inverse=True)
+    vector_of_bond, *vector_of_side = np.split(where.reshape(-1), [len(bond), len(bond) + len(angle)])
+    return OrbitGraph(
+        atomic_numbers=graph.atomic_numbers[atom],
+        crystal_idx=np.zeros(len(atom), dtype=np.int64),
+        atom_counts=n_atom.astype(np.float32),
+        first=first,
+        second=second,
+        bond_shares=(n_bond / n_atom[np.stack([first, second])]).astype(np.float32),
+        vectors=graph.vectors[used],
+        ends=np.stack([graph.first[used], graph.second[used]]),
+        bond_vector=vector_of_bond,
+        short=short,
+        angle_left=left,
+        angle_right=right,
+        angle_shares=(n_angle / n_bond[np.stack(sets)]).astype(np.float32),
+        angle_vectors=np.stack(vector_of_side),
+        angle_signs=np.where(backward[0] == backward[1], 1, -1).astype(np.float32),
+    )
+
+
+def _sets(labels: Index) -> tuple[Index, Index, Index]:
+    """Return the first of each set of equal labels, the set of each label, and the sizes of the sets."""
+    _, first, inverse, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[inverse.reshape(-1)], counts[order]
+
+
+def _keys(n_atoms: int, first: Index, second: Index, images: Index) -> Index:
+    """Return one integer for each bond from a first atom to the image of a second one."""
+    key = first * n_atoms + second
+    for axis in range(3):
+        key = key * (2 * _HALF) + images[..., axis] + _HALF
+    return key
+
+
+def _moved(graph: BondGraph, operations: Operations, bonds: Index | slice) -> tuple[Index, Index]:
+    """Return the keys, under each operation, of bonds and of their reverses."""
+    first, second, images = graph.first[bonds], graph.second[bonds], graph.images[bonds]
+    moved = (
+        images @ operations.rotations.transpose(0, 2, 1) + operations.shifts[:, second] - operations.shifts[:, first]
+    )
+    ends, n = (operations.images[:, first], operations.images[:, second]), len(graph.atomic_numbers)
+    return _keys(n, *ends, moved), _keys(n, *ends[::-1], -moved)
+
+
+def _bond_sets(graph: BondGraph, operations: Operations) -> Index:
+    """Return a label for each bond that is equal for equivalent bonds."""
+    forth, back = _moved(graph, operations, slice(None))
+    return np.asarray(np.minimum(forth, back).min(axis=0))
+
+
+def _images_of_short(graph: BondGraph, operations: Operations) -> Index | None:
+    """Return the short bond, from either end, that each becomes under each operation; None if one is not short."""
+    forth, back = _moved(graph, operations, graph.short)
+    keys = np.concatenate([forth, back], axis=1)
+    first, second, images = graph.first[graph.short], graph.second[graph.short], graph.images[graph.short]
+    n = len(graph.atomic_numbers)
+    own = np.concatenate([_keys(n, first, second, images), _keys(n, second, first, -images)])
+    order = np.argsort(own)
+    at = np.minimum(np.searchsorted(own, keys, sorter=order), max(len(own) - 1, 0))
+    found = order[at] if len(own) else at
+    return found if (own[found] == keys).all() else None
+
+
+def ballast() -> OrbitGraph:
+    """Return a tetrahedron of hydrogen, in the format of a crystal.
+
+    Matrix products of fewer than four rows are rounded differently from larger ones. Adding this to a batch prevents
+    them, so that the numbers of a crystal are the same to the last bit alone and among others.
+    """
+    return orbit_graph(tetrahedron())
+
+
+def join(graphs: Sequence[OrbitGraph]) -> OrbitGraph:
+    """Return one graph of all, in order."""
+    atoms = _starts([len(g.atomic_numbers) for g in graphs])
+    bonds, vectors = _starts([len(g.first) for g in graphs]), _starts([len(g.vectors) for g in graphs])
+    n_short = [len(g.short) for g in graphs]
+    shorts, total = _starts(n_short), sum(n_short)
+
+    def moved(name: str, starts: Sequence[int]) -> Index:
+        parts = [getattr(g, name) + start for g, start in zip(graphs, starts, strict=True)]
+        return np.concatenate(parts, axis=-1)
+
+    def joined(name: str) -> NDArray[np.float32]:
+        return np.concatenate([getattr(g, name) for g in graphs], axis=-1)
+
+    def directed(name: str) -> Index:
+        sides = [getattr(g, name) for g in graphs]
+        parts = zip(sides, n_short, shorts, strict=True)
+        return np.concatenate([np.where(side < n, side + start, side - n + total + start) for side, n, start in parts])
+
+    return OrbitGraph(
+        atomic_numbers=np.concatenate([g.atomic_numbers for g in graphs]),
+        crystal_idx=np.repeat(np.arange(len(graphs)), [len(g.atomic_numbers) for g in graphs]),
+        atom_counts=joined("atom_counts"),
+        first=moved("first", atoms),
+        second=moved("second", atoms),
+        bond_shares=joined("bond_shares"),
+        vectors=np.concatenate([g.vectors for g in graphs]),
+        ends=np.concatenate([g.ends for g in graphs], axis=-1),
+        bond_vector=moved("bond_vector", vectors),
+        short=moved("short", bonds),
+        angle_left=directed("angle_left"),
+        angle_right=directed("angle_right"),
+        angle_shares=joined("angle_shares"),
+        angle_vectors=moved("angle_vectors", vectors),
+        angle_signs=joined("angle_signs"),
+    )
+
+
+def _starts(lengths: Sequence[int]) -> list[int]:
+    return [0, *np.cumsum(lengths)[:-1].tolist()]
