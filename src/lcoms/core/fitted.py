@@ -14,6 +14,11 @@ SHIPPED = Path(__file__).parent.parent / "weights"
 """The folder of weights in the package."""
 
 
+def fitted_file(folder: Path, name: str) -> Path:
+    """Return a file of a folder of weights; that of the package if the folder has none."""
+    return path if (path := folder / name).is_file() else SHIPPED / name
+
+
 def read_fitted(path: Path, parse: Callable[[dict[str, Any]], T], *, version: int, remedy: str) -> T:
     """Return what a file contains.
 

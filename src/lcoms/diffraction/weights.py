@@ -11,7 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lcoms.core.fitted import SHIPPED, read_fitted
+from lcoms.core.fitted import SHIPPED, fitted_file, read_fitted
 
 PATTERN_FILE = "pattern_weights.json"
 FORMAT = 1
@@ -64,9 +64,8 @@ def load_pattern_weights(folder: Path = SHIPPED) -> PatternWeights:
     Raises:
         WeightsError: the file is damaged or of another version.
     """
-    path = folder / PATTERN_FILE
     remedy = "fit it again with benchmarks/pattern_weights.py, or take it out of the folder"
-    return read_fitted(path if path.is_file() else SHIPPED / PATTERN_FILE, _weights, version=FORMAT, remedy=remedy)
+    return read_fitted(fitted_file(folder, PATTERN_FILE), _weights, version=FORMAT, remedy=remedy)
 
 
 def _weights(content: Mapping[str, Any]) -> PatternWeights:

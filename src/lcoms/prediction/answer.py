@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.energy_models import EnergyModels
-from lcoms.oracles.hull import Hull
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.by_pattern import rank_by_pattern
 from lcoms.prediction.constraints import satisfying
-from lcoms.prediction.decode import DecodedSet, drop_duplicates
+from lcoms.prediction.decode import drop_duplicates
+from lcoms.prediction.found import Found
 from lcoms.prediction.known import in_known_order
 from lcoms.prediction.order import in_order
 from lcoms.prediction.phases import shipped_hull, with_spread
 from lcoms.prediction.rank import rank_decoded, ranking_models, with_hull
 from lcoms.prediction.refine import RelaxedSet
-from lcoms.prediction.result import Prediction
+from lcoms.prediction.result import Prediction, Task
 from lcoms.prediction.spec import PredictionSpec
-from lcoms.prediction.stages import Candidate, Decoded
+from lcoms.prediction.stages import Candidate
 
 
 def answer(
-    decoded: DecodedSet,
-    relaxed: RelaxedSet | None,
-    bundle: WeightBundle,
-    spec: PredictionSpec,
-    *,
-    energy_models: EnergyModels | None,
-    hull: Hull | None = None,
-    pattern: PatternFitter | None = None,
-    fitted: Sequence[Decoded] = (),
+    found: Found, task: Task, bundle: WeightBundle, spec: PredictionSpec, energy_models: EnergyModels | None
 ) -> Prediction:
     """Return the ranked candidates, each with the probability that it is the known ground state.
 
     Args:
-        relaxed: None if nothing was relaxed.
+        found: decoded and relaxed crystals.
+        task: has the hull of reference phases (None: of the phases in the bundle), and the fitter of a powder pattern.
         energy_models: models used to relax and rank; None if nothing was relaxed.
-        hull: of reference phases, for energies above it; None: the hull of the phases in the bundle.
-        pattern: fitter of a measured powder pattern of the compound.
-        fitted: templates chosen by the pattern, in the cells that fit it.
     """
+    decoded, relaxed, pattern = found.decoded, found.relaxed, task.pattern
     kept = decoded.crystals[: spec.n_decoded]
     if relaxed is None:
         every = drop_duplicates([*decoded.direct, *kept])
@@ -55,14 +44,13 @@ def answer(
         merged = len(relaxed.usable) - len(ranked)
     candidates = in_known_order(candidates, decoded.composition, bundle, spec)
     models = ranking_models(relaxed.usable, spec.models)
-    calibrated = None if pattern is not None else bundle.calibration.applying(candidates, spec, models)
-    if calibrated is not None:
-        candidates = calibrated.state(candidates, decoded.left_out[0])
+    calibrated = bundle.calibration.applying(candidates, spec, models) if pattern is None else None
     if pattern is not None:
-        candidates = rank_by_pattern(
-            candidates, pattern, [one.crystal for one in fitted], score_error=bundle.ranking.score_error
-        )
-    hull = hull or shipped_hull(decoded.composition, bundle.phases, spec)
+        fitted = [one.crystal for one in found.fitted]
+        candidates = rank_by_pattern(candidates, pattern, fitted, score_error=bundle.ranking.score_error)
+    elif calibrated is not None:
+        candidates = calibrated.state(candidates, decoded.left_out[0])
+    hull = task.hull or shipped_hull(decoded.composition, bundle.phases, spec)
     candidates = candidates if hull is None else list(with_hull(candidates, hull))
     candidates, contradictions = satisfying(candidates, spec.constraints, decoded.composition)
     shown = tuple(candidates[: spec.n_candidates])

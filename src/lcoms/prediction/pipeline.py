@@ -209,7 +209,7 @@ class Predictor:
         return found.also(further, None if found.relaxed is None else self.relax([alone], tell=tell)[0])
 
     def _answer(self, found: Found, task: Task) -> Prediction:
-        return self.finish(found.decoded, found.relaxed, hull=task.hull, pattern=task.pattern, fitted=found.fitted)
+        return answer(found, task, self.bundle, self.spec, self.energy_models)
 
     def propose(self, composition: Composition, generator: torch.Generator) -> list[Proposal]:
         """Return the starting points of the descents.
@@ -279,10 +279,6 @@ class Predictor:
         *,
         hull: Hull | None = None,
         pattern: PatternFitter | None = None,
-        fitted: Sequence[Decoded] = (),
     ) -> Prediction:
         """Return the ranked candidates, each with the probability that it is the known ground state."""
-        models = self.energy_models
-        return answer(
-            decoded, relaxed, self.bundle, self.spec, energy_models=models, hull=hull, pattern=pattern, fitted=fitted
-        )
+        return self._answer(Found(decoded, relaxed), Task(decoded.composition, hull=hull, pattern=pattern))

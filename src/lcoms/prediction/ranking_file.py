@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 from lcoms.core.bounds import require
 from lcoms.core.config import from_dict, to_dict
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import ConfigError
-from lcoms.core.fitted import SHIPPED, read_fitted
+from lcoms.core.fitted import SHIPPED, fitted_file, read_fitted
 from lcoms.models.manifest import record_files
 from lcoms.models.weights import RANKING_FILE
 from lcoms.prediction.scoring import ENTHALPY_ALONE, KnownWeights, ScoreWeights
@@ -67,10 +67,6 @@ def load_ranking(folder: Path = SHIPPED) -> RankingWeights:
     Raises:
         WeightsError: the file is damaged or of another version.
     """
-    path = folder / RANKING_FILE
     remedy = "take it out of the folder and fit it again with lcoms fit ranking"
-    return read_fitted(path if path.is_file() else SHIPPED / RANKING_FILE, _weights, version=FORMAT, remedy=remedy)
-
-
-def _weights(content: Mapping[str, Any]) -> RankingWeights:
-    return from_dict(RankingWeights, content)
+    parse = partial(from_dict, RankingWeights)
+    return read_fitted(fitted_file(folder, RANKING_FILE), parse, version=FORMAT, remedy=remedy)
