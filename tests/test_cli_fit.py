@@ -86,6 +86,28 @@ def test_a_calibration_counts_each_prediction_once(
         assert sentence in capsys.readouterr().err
 
 
+def test_larger_cells_whose_candidates_are_more_often_all_wrong_lower_the_probability(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, large = outcomes(60, missing=0.05), outcomes(60, missing=0.5)
+    for number, one in enumerate(large):
+        one["name"] = f"large {number}"
+        one["rows"] = [row | {"n_atoms": 40} for row in one["rows"]]
+    for name, rows in (("small", small), ("large", large)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    files, weights = [str(tmp_path / f"{name}.json") for name in ("small", "large")], tmp_path / "weights"
+    assert run(["fit", "calibration", *files, "--committee", "none", "--weights", str(weights)]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "cells of more than 20 atoms" in line)
+    assert line.startswith("of 60 cells of more than 20 atoms 0.")
+    found = load_calibration(weights).find(spec_for(Options(relax=True, committee=())))
+    assert found is not None
+    assert (found.n_fitted, found.max_atoms) == (120, 40)
+    assert found.command == "lcoms fit calibration small.json large.json"
+    heights = np.array([0.0, 0.1])
+    assert found.probabilities(heights, 2).sum() > 0.9
+    assert found.probabilities(heights, 40).sum() < 0.65
+
+
 def test_a_ranking_is_fitted_in_electronvolts_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rows.json").write_text(json.dumps(outcomes(60, missing=0.0)))
     weights = tmp_path / "weights"

@@ -18,7 +18,7 @@ from lcoms.prediction.spec import PredictionSpec
 
 MADE = RankingWeights(
     decoded=ScoreWeights(0.1, 0.2, 0.3, floor=0.01),
-    exact_sites=ScoreWeights(0.0, 0.0, 0.02, floor=0.03),
+    unrelaxed=ScoreWeights(0.0, 0.0, 0.02, floor=0.03),
     relaxed=ScoreWeights(0.4, 0.5, 0.6, floor=0.02, excess=0.7),
     known=KnownWeights(0.1, 0.05, highest=0.2, least_probability=0.03),
     score_error=0.04,
@@ -34,7 +34,7 @@ def test_they_are_read_back_as_they_were_saved(tmp_path: Path) -> None:
 def test_a_folder_without_the_file_takes_those_that_ship(tmp_path: Path) -> None:
     shipped = load_ranking(tmp_path)
     assert shipped.relaxed.prototype_probability > 0
-    assert set(shipped.fitted) > {"data", "command", "known", "exact_sites", "floor", "score_error"}
+    assert set(shipped.fitted) > {"data", "command", "known", "unrelaxed", "floor", "score_error"}
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_a_folder_without_the_file_takes_those_that_ship(tmp_path: Path) -> None
     [
         {"format": 2},
         {"decoded": {"distance": -1, "n_found": 0, "prototype_probability": 0, "floor": 0.01}},
-        {"exact_sites": {"distance": 0, "n_found": 0, "prototype_probability": 0.03}},
-        {"exact_sites": {"distance": 0, "n_found": 0, "prototype_probability": 0.03, "floor": 0}},
+        {"unrelaxed": {"distance": 0, "n_found": 0, "prototype_probability": 0.03}},
+        {"unrelaxed": {"distance": 0, "n_found": 0, "prototype_probability": 0.03, "floor": 0}},
         {"known": {"on_hull": float("inf"), "above_hull": 0.1, "highest": 0.1, "least_probability": 0.02}},
         {"known": {}},
         {"relaxed": 3},

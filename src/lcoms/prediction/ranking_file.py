@@ -31,7 +31,7 @@ class RankingWeights:
 
     Attributes:
         decoded: for the surrogate's order.
-        exact_sites: for the selection of crystals on exact sites, by their energies before relaxation.
+        unrelaxed: for the choice of the crystals to relax, by their energies before relaxation.
         relaxed: for the final order.
         known: for known crystals.
         score_error: standard deviation of a score when weighed against a powder pattern or a cell, eV/atom.
@@ -39,7 +39,7 @@ class RankingWeights:
     """
 
     decoded: ScoreWeights
-    exact_sites: ScoreWeights
+    unrelaxed: ScoreWeights
     relaxed: ScoreWeights
     known: KnownWeights
     score_error: float

@@ -52,7 +52,7 @@ class Relaxer:
             OracleError: the energy model cannot be created.
         """
         spec = self._relaxation
-        weights, oracle = self.bundle.ranking.exact_sites, self.energy_models.first
+        weights, oracle = self.bundle.ranking.unrelaxed, self.energy_models.first
         chosen = [worth_relaxing(decoded, oracle, weights, spec) for decoded in sets]
         names = [s.composition.reduced_formula for s, some in zip(sets, chosen, strict=True) for _ in some]
         every = [one.crystal for some in chosen for one in some]
