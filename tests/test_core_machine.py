@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from lcoms.core.machine import KERNEL_CACHES, KERNELS, bound_kernel_caches
+from lcoms.core.machine import KERNEL_CACHES, KERNELS, bound_kernel_caches, one_blas_thread
 
 SCRIPT = """
 import resource, torch
@@ -40,3 +40,16 @@ def test_new_shapes_of_half_precision_take_no_more_memory() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in KERNEL_CACHES}
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env=environment)
     assert float(done.stdout) < 40
+
+
+def test_matrices_are_multiplied_by_one_thread_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    one_blas_thread()
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    one_blas_thread()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"

@@ -117,3 +117,8 @@ def test_a_prototype_of_the_very_composition_is_left_out_on_demand() -> None:
     assert all(one.template.composition.reduced != rock_salt for one in others)
     assert len(others) < len(every)
     assert prototype_templates(Composition.from_formula("Fe7O19")) == []
+
+
+def test_the_contents_of_a_template_are_those_of_its_crystal() -> None:
+    for one in prototypes()[::7]:
+        assert one.template.composition == one.template.crystal.composition, one.aflow

@@ -20,7 +20,7 @@ from typer.main import get_command, get_group
 from lcoms import __version__
 from lcoms.cli.console import complain
 from lcoms.core.errors import LcomsError, is_want
-from lcoms.core.machine import WANT, require_machine
+from lcoms.core.machine import WANT, one_blas_thread, require_machine
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -116,6 +116,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with 0 (done), 2 (user error) or 130 (interrupted)."""
+    one_blas_thread()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):  # file names may contain characters that the terminal's encoding lacks
         if isinstance(stream, TextIOWrapper):

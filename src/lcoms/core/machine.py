@@ -33,6 +33,15 @@ def bound_kernel_caches() -> None:
         os.environ.setdefault(name, str(KERNELS))
 
 
+def one_blas_thread() -> None:
+    """Let NumPy multiply matrices with one thread, unless the environment says otherwise; call it before its import.
+
+    Matrices are small here: more threads spend several times the processor time to wait for one another.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def require_machine() -> None:
     """Check that the limits of this process leave room for the libraries that predictions need.
 

@@ -7,6 +7,7 @@ that the entries of a stoichiometry are one range of rows. Columns are inflated 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -21,7 +22,7 @@ from lcoms.models.surrogate_file import must_fit
 from lcoms.models.weights import TEMPLATES_FILE
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import ExactSites, crystal_of
-from lcoms.structure.wyckoff import Orbits
+from lcoms.structure.wyckoff import Orbits, orbit_sizes
 from lcoms.templates.exact_codes import COORD_LEVELS, cell_sizes, decoded_cell, decoded_energies, starts
 from lcoms.templates.stoichiometry import elements_in_order
 
@@ -52,9 +53,14 @@ class Template:
         """The crystal in its primitive cell."""
         return crystal_of(self.sites)
 
-    @property
+    @cached_property
     def composition(self) -> Composition:
-        return self.crystal.composition
+        """Contents of its primitive cell."""
+        counts: Counter[int] = Counter()
+        orbits = self.sites.orbits
+        for (_, z), size in zip(orbits, orbit_sizes(self.sites.space_group, orbits), strict=True):
+            counts[z] += size
+        return Composition.from_counts(counts)
 
 
 class _Starts(NamedTuple):
