@@ -17,7 +17,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,12 @@ from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import measured_pattern
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
-from lcoms.prediction.by_pattern import explains, pattern_sentence
+from lcoms.prediction.by_pattern import pattern_sentence
 from lcoms.prediction.decode import nothing_decoded
 from lcoms.prediction.found import Found
-from lcoms.prediction.pattern_templates import pattern_templates
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.refine import RelaxedSet
-from lcoms.prediction.result import Prediction
+from lcoms.prediction.result import Prediction, Task
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import same_space_group, space_group_number
@@ -116,13 +114,8 @@ def withheld(prediction: Prediction, reference: Reference, predictor: Predictor,
     usable = tuple(c.relaxed for c in prediction.candidates if c.relaxed and c.has_energy and other(c.crystal))
     found = Found(nothing_decoded(prediction.composition), RelaxedSet((), usable))
     made = predictor.finish(found.decoded, found.relaxed, pattern=fitter)
-    if not any(map(explains, made.candidates[:1])):
-        every = pattern_templates(prediction.composition, predictor.bundle, predictor.spec, fitter)
-        further = tuple(one for one in every if other(one.crystal))
-        relaxed = predictor.relax([replace(found.decoded, direct=further)])[0]
-        kept = replace(relaxed, usable=tuple(one for one in relaxed.usable if other(one.crystal)))
-        found = found.also(further, kept)
-        made = predictor.finish(found.decoded, found.relaxed, pattern=fitter, fitted=further)
+    task = Task(prediction.composition, pattern=fitter)
+    made = predictor.search_by_pattern(found, made, task, allowed=other)[1]
     return pattern_sentence(made.candidates)
 
 
