@@ -160,11 +160,14 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+NONE = ("No crystal explains", "No probable crystal explains", "There is no crystal")
+
+
 def kind(verdict: str) -> str:
     """Return what a verdict says about rank 1 and the other candidates."""
     if verdict.startswith("Rank 1 does not explain"):
         return "not rank 1"
-    return "none" if verdict.startswith(("No crystal explains", "There is no crystal")) else "explained"
+    return "none" if verdict.startswith(NONE) else "explained"
 
 
 def main() -> None:

@@ -33,14 +33,14 @@ from lcoms.models.manifest import record_files
 from lcoms.structure.io import read_crystal
 
 RIDGE = 0.001
-CHOICE = ("misfit", "unexplained")  # features that distinguish candidates; more did not help
+CHOICE = ("positions", "intensities", "unexplained")  # features that distinguish candidates; more did not help
 CHOICES = (
-    ("misfit", "unexplained"),
     ("angle", "absent", "shape", "unexplained"),
-    ("misfit", "angle", "unexplained"),
-    ("misfit", "angle", "unexplained", "absent"),
-    ("misfit", "angle", "unexplained", "volume", "shape"),
-    ("misfit", "angle", "unexplained", "absent", "volume", "shape"),
+    ("intensities", "unexplained"),
+    ("angle", "intensities", "unexplained"),
+    ("angle", "absent", "intensities", "unexplained"),
+    ("angle", "absent", "intensities", "positions", "unexplained"),
+    ("angle", "absent", "intensities", "shape", "unexplained"),
     Features._fields,
 )  # sets of features for whether a crystal explains the pattern; one is selected by folds of the training patterns
 LACKING = 1.0  # smallest weight of unexplained lines there; nearly all training patterns are of a single crystal

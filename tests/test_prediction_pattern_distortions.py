@@ -20,6 +20,7 @@ from lcoms.prediction.pattern_distortions import distorted_by_pattern
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.result import Task
+from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Composition, Crystal
 
 NACL = Composition.from_formula("NaCl")
@@ -37,9 +38,13 @@ def fitter(crystal: Crystal) -> PatternFitter:
     return PatternFitter(measured_pattern(crystal, read_radiation("CuKa"), Measurement(), np.random.default_rng(1)))
 
 
+def ranked_by(pattern: PatternFitter, *crystals: Crystal) -> list[Candidate]:
+    return rank_by_pattern([candidate_of(crystal) for crystal in crystals], pattern, score_error=0.03)
+
+
 def test_a_cubic_candidate_is_strained_as_the_pattern_asks_at_its_own_volume(bundle: WeightBundle) -> None:
     pattern = fitter(TETRAGONAL)
-    ranked = rank_by_pattern([candidate_of(CUBIC), candidate_of(caesium_chloride(3.4, (11, 17)))], pattern)
+    ranked = ranked_by(pattern, CUBIC, caesium_chloride(3.4, (11, 17)))
     first, *_ = distorted_by_pattern(ranked, pattern, bundle)
     assert first.space_group == 139
     assert first.is_exact
@@ -47,12 +52,12 @@ def test_a_cubic_candidate_is_strained_as_the_pattern_asks_at_its_own_volume(bun
     a, _, c = np.sort(np.linalg.norm(pattern.fit(first.crystal).crystal.lattice, axis=1))
     wanted = np.sort(np.linalg.norm(pattern.fit(TETRAGONAL).crystal.lattice, axis=1))
     assert (a, c) == pytest.approx((wanted[0], wanted[2]), rel=1e-3)
-    assert explains(rank_by_pattern([candidate_of(first.crystal)], pattern)[0])
+    assert explains(ranked_by(pattern, first.crystal)[0])
 
 
 def test_nothing_is_strained_if_a_candidate_explains_the_pattern(bundle: WeightBundle) -> None:
     pattern = fitter(CUBIC)
-    assert distorted_by_pattern(rank_by_pattern([candidate_of(CUBIC)], pattern), pattern, bundle) == ()
+    assert distorted_by_pattern(ranked_by(pattern, CUBIC), pattern, bundle) == ()
     assert distorted_by_pattern([], pattern, bundle) == ()
 
 
@@ -60,7 +65,7 @@ def test_a_strained_crystal_is_relaxed_in_its_cell_and_stays_apart_from_the_cubi
     """A free relaxation would lose the strain."""
     spec = spec_for(Options(oracle="analytic", starts=4, steps=1))
     predictor, pattern = Predictor(bundle, spec, processes=1), fitter(TETRAGONAL)
-    cubic = rank_by_pattern([candidate_of(CUBIC)], pattern)[0].decoded
+    cubic = ranked_by(pattern, CUBIC)[0].decoded
     decoded = replace(nothing_decoded(NACL), direct=(cubic,))
     (relaxed,) = predictor.relax([decoded])
     found = Found(decoded, relaxed)
