@@ -44,7 +44,7 @@ CHOICES = (
     Features._fields,
 )  # sets of features for whether a crystal explains the pattern; one is selected by folds of the training patterns
 LACKING = 1.0  # smallest weight of unexplained lines there; nearly all training patterns are of a single crystal
-COUNT_OF_REAL = 4
+COUNT_OF_REAL = 8  # with fewer, the measured pattern of Al2O3 would be called unexplained
 FOLDS = 5
 AS_GOOD = 1.05  # times the Rwp of the true crystal, up to which another fits its pattern equally well
 
