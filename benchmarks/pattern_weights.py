@@ -33,18 +33,18 @@ from lcoms.models.manifest import record_files
 from lcoms.structure.io import read_crystal
 
 RIDGE = 0.001
-CHOICE = ("misfit", "unexplained")  # features that distinguish candidates; more did not help
+CHOICE = ("positions", "intensities", "unexplained")  # features that distinguish candidates; more did not help
 CHOICES = (
-    ("misfit", "unexplained"),
     ("angle", "absent", "shape", "unexplained"),
-    ("misfit", "angle", "unexplained"),
-    ("misfit", "angle", "unexplained", "absent"),
-    ("misfit", "angle", "unexplained", "volume", "shape"),
-    ("misfit", "angle", "unexplained", "absent", "volume", "shape"),
+    ("intensities", "unexplained"),
+    ("angle", "intensities", "unexplained"),
+    ("angle", "absent", "intensities", "unexplained"),
+    ("angle", "absent", "intensities", "positions", "unexplained"),
+    ("angle", "absent", "intensities", "shape", "unexplained"),
     Features._fields,
 )  # sets of features for whether a crystal explains the pattern; one is selected by folds of the training patterns
 LACKING = 1.0  # smallest weight of unexplained lines there; nearly all training patterns are of a single crystal
-COUNT_OF_REAL = 4
+COUNT_OF_REAL = 8  # with fewer, the measured pattern of Al2O3 would be called unexplained
 FOLDS = 5
 AS_GOOD = 1.05  # times the Rwp of the true crystal, up to which another fits its pattern equally well
 

@@ -9,7 +9,8 @@ ingest`. Patterns of ground states of the split are simulated with Poisson noise
 shift, preferred orientation in half of them and 10 % of an impurity in half of them. The crystals fitted to each are
 the true one with its cell strained by 1 to 3 % in each direction and its atoms moved by 0.05 angstrom, both as its
 symmetry allows, the other crystals of the composition, and crystals of the same stoichiometry with the elements
-exchanged, at the volume of the true one give or take 5 %.
+exchanged, at the volume of the true one give or take 5 %: four random ones, and the six of `SCREENED` that have lines
+where the pattern has them, as in a prediction.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -40,7 +41,8 @@ from lcoms.structure.symmetry import primitive_standard
 
 MOST_ATOMS = 20
 ON_HULL = 0.03  # eV/atom
-N_TEMPLATES = 10
+N_RANDOM, N_TEMPLATES = 4, 10
+SCREENED = 80  # crystals from which the best templates are chosen by the pattern
 MOST_POLYMORPHS = 8
 RADIATIONS = ("CuKa", "CuKa", "CuKa", "CoKa", "MoKa", "CuKa1", "0.5", "neutron 1.54")
 MOVED = 0.05  # angstrom, root mean square; typical error of a relaxation
@@ -113,16 +115,17 @@ def substituted(template: Crystal, target: Crystal, random: np.random.Generator)
     return Crystal(template.lattice * scale, template.frac_coords, numbers)
 
 
-def rivals(truth: Crystal, table: Table, random: np.random.Generator) -> list[Crystal]:
+def rivals(truth: Crystal, table: Table, fitter: PatternFitter, random: np.random.Generator) -> list[Crystal]:
     """Return other crystals of the composition, and substituted ones; none matches the true one strictly."""
     formula = truth.composition.reduced
     alike = table.by_class[truth.composition.stoichiometry]
     same = [c for c in alike if c is not truth and c.composition.reduced == formula][:MOST_POLYMORPHS]
     others = [c for c in alike if c.composition.reduced != formula]
-    chosen = random.choice(len(others), min(2 * N_TEMPLATES, len(others)), replace=False)
-    made = [substituted(others[i], truth, random) for i in chosen]
+    chosen = random.choice(len(others), min(SCREENED, len(others)), replace=False)
+    made = [substituted(truth, truth, random), *(substituted(others[i], truth, random) for i in chosen)]
+    best = sorted(made[N_RANDOM:], key=fitter.screen, reverse=True)
     found: list[Crystal] = []
-    for crystal in [*same, *made]:
+    for crystal in [*same, *made[:N_RANDOM], *best]:
         if len(found) >= MOST_POLYMORPHS + N_TEMPLATES:
             break
         if not matches(crystal, truth, STRICT) and not any(matches(crystal, other, STRICT) for other in found):
@@ -166,7 +169,7 @@ def measure(asked: argparse.Namespace) -> None:
         except LcomsError as error:
             print(f"{truth.composition.formula}: {error}")
             continue
-        others = rivals(truth, table, random)
+        others = rivals(truth, table, fitter, random)
         n_same = sum(c.composition.reduced == truth.composition.reduced for c in others)
         clock = time.perf_counter()
         fits = fitter.fit_all([strained(truth, random), *others])

@@ -17,6 +17,7 @@ from lcoms.diffraction.lines import allowed_strains, find_lines
 from lcoms.diffraction.posterior import (
     explained,
     explained_probability,
+    features,
     log_likelihood,
     pattern_probabilities,
     verdict,
@@ -135,6 +136,46 @@ def test_preferred_orientation_is_found() -> None:
     assert fit.texture_axis is not None
     assert fit.rwp < 0.15
     assert fit_pattern(wurtzite(), simulated(wurtzite())).texture == 1.0
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_strong_preferred_orientation_does_not_lead_a_triclinic_cell_astray(seed: int) -> None:
+    half = np.random.default_rng(seed).random((6, 3))
+    lattice = np.array([[5.1, 0, 0], [0.9, 6.0, 0], [-1.1, 0.8, 7.4]])
+    crystal = Crystal(lattice, np.concatenate([half, 1 - half]), np.array([29, 16, 8, 8, 8, 8] * 2))
+    pattern = simulated(crystal, texture=2.4, counts=600.0, last=70.0)
+    fit = fit_pattern(replace(crystal, lattice=lattice @ np.diag([1.02, 0.985, 1.01])), pattern)
+    assert fit.texture == pytest.approx(2.4, rel=0.05)
+    assert fit.rwp < 0.25
+    assert fit.crystal.volume == pytest.approx(crystal.volume, rel=2e-3)
+
+
+def test_with_free_intensities_wrong_atoms_fit_but_a_wrong_lattice_does_not() -> None:
+    fitter = PatternFitter(simulated(rock_salt(4.2, (12, 8))))
+    right, exchanged, other = fitter.fit_all(
+        [rock_salt(4.2, (12, 8)), zinc_blende(4.2, (12, 8)), caesium_chloride(2.6, (12, 8))]
+    )
+    assert right.rwp_free == pytest.approx(right.rwp_noise, rel=0.2)
+    assert exchanged.rwp_free == pytest.approx(right.rwp_free, rel=0.2)  # the same face-centred lattice
+    assert exchanged.rwp_net > 5 * exchanged.rwp_free
+    assert other.rwp_free > 5 * right.rwp_free
+    assert features(right).intensities < features(exchanged).intensities
+    for fit in (right, exchanged, other):
+        assert fit.rwp_free <= fit.rwp_net
+
+
+def test_a_tetragonal_crystal_far_from_cubic_is_found_from_a_cubic_one() -> None:
+    long = rock_salt(4.2, (12, 8))
+    truth = Crystal(long.lattice @ np.diag([1, 1, 1.2]), long.frac_coords, long.atomic_numbers)
+    cubic = Crystal(long.lattice * np.cbrt(1.2) * 1.01, long.frac_coords, long.atomic_numbers)
+    fitter = PatternFitter(simulated(truth))
+    tetragonal, rhombohedral = fitter.fit_distorted(cubic)
+    assert not explained([fitter.fit(cubic)])
+    assert explained([tetragonal])
+    assert lengths(tetragonal.crystal) == pytest.approx(lengths(truth), rel=1e-3)
+    assert (tetragonal.n_cell, rhombohedral.n_cell) == (2, 2)
+    assert not explained([rhombohedral])
+    assert fitter.fit_distorted(MONOCLINIC)[0].n_cell == 6
 
 
 def test_ticks_stand_where_the_lines_do() -> None:

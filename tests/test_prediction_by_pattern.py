@@ -132,14 +132,27 @@ def test_no_candidate_is_fitted_from_the_cell_of_another_structure() -> None:
     assert helped.pattern.fit is alone.pattern.fit
 
 
-def test_where_rank_1_does_not_explain_the_pattern_the_candidate_that_does_is_named() -> None:
+@pytest.mark.parametrize(
+    ("lower", "sentence"),
+    [
+        (5.0, "No probable crystal explains the pattern; rank 2 does, but with a score 5.00 eV/atom higher."),
+        (
+            0.31,
+            "No probable crystal explains the pattern; rank 2 does, but with a score 0.31 eV/atom higher.",
+        ),
+        (0.29, "Rank 1 does not explain the pattern; rank 2 does, with a score 0.29 eV/atom higher."),
+    ],
+)
+def test_where_rank_1_does_not_explain_the_pattern_the_candidate_that_does_is_named(
+    lower: float, sentence: str
+) -> None:
+    fit_of = fitter(rock_salt(4.2, MAGNESIA))
     candidates = [
-        candidate_of(zinc_blende(4.6, MAGNESIA), score=-5.0),
+        candidate_of(zinc_blende(4.6, MAGNESIA), score=-lower),
         candidate_of(rock_salt(4.2, MAGNESIA), score=0.0),
     ]
-    ranked = rank_by_pattern(candidates, fitter(rock_salt(4.2, MAGNESIA)))
+    ranked = sorted(rank_by_pattern(candidates, fit_of), key=lambda one: one.score)
     assert [explains(one) for one in ranked] == [False, True]
-    sentence = "Rank 1 does not explain the pattern; rank 2 does, with a score 5.00 eV/atom higher."
     assert pattern_sentence(ranked) == sentence
     assert pattern_sentence(ranked[1:]) == ""
     assert pattern_sentence(ranked[:1]).startswith("No crystal explains the pattern")

@@ -6,20 +6,23 @@ The best fit is kept. Atoms keep their fractional coordinates; the cell is strai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.diffraction.coarse import Spectrum, cell_starts, spectrum
-from lcoms.diffraction.lines import Lines, find_lines
+from lcoms.diffraction.distortion import strained_cell, strained_point_groups
+from lcoms.diffraction.free import free_profile
+from lcoms.diffraction.lines import Lines, allowed_strains, find_lines
 from lcoms.diffraction.prepare import Peak, Prepared, prepare
 from lcoms.diffraction.reading import PowderPattern
 from lcoms.diffraction.refine import Model, State, Window, evaluate, first_state, make_window, refine
 from lcoms.diffraction.texture import fitted_texture
 from lcoms.diffraction.weights import PatternWeights, load_pattern_weights
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.symmetry import PrimitiveStandard, primitive_standard
 
 STRONG = 0.1  # of the strongest line
 EXPLAINED = 0.2  # a line is explained where the fit reaches this fraction of its height
@@ -27,6 +30,10 @@ MARGIN = 1.06  # lines are computed this far beyond the pattern so that no strai
 COARSE_MISFIT = 0.005  # relative error of the cell that broad lines must bridge
 N_STARTS = 3
 HOPEFUL = 1.5  # times the lowest cost with broad lines, up to which a second cell is refined with sharp lines
+FAR, N_FAR = (
+    0.14,
+    5,
+)  # largest strain from which a cubic crystal is fitted in a cell of lower symmetry, and their number
 COSINE_WIDTHS = 2.0  # broadening of both patterns for the cosine, in line widths
 
 
@@ -54,6 +61,8 @@ class PatternFit:
         rwp: weighted profile R factor, with background counts included in the denominator; 0 is perfect.
         rwp_net: the same relative to the counts above the background; candidates are compared by it.
         rwp_noise: value of `rwp_net` that the noise alone would give.
+        rwp_free: value of `rwp_net` with the same lines at the intensities that fit best, whatever the atoms.
+        n_lines: number of lines whose intensities the pattern resolves.
         cosine: cosine similarity between the square roots of both broadened patterns, which preferred orientation
             changes little; 1 is perfect.
         zero_shift: degrees.
@@ -78,6 +87,8 @@ class PatternFit:
     rwp: float
     rwp_net: float
     rwp_noise: float
+    rwp_free: float
+    n_lines: int
     cosine: float
     zero_shift: float
     width: float
@@ -117,6 +128,7 @@ class PatternFitter:
         self._broad = [make_window(self.pattern, width) for width in broad]
         self._sharp = make_window(self.pattern, 0.0)
         self._known: WeakKeyDictionary[Crystal, dict[float, PatternFit]] = WeakKeyDictionary()
+        self._distorted: WeakKeyDictionary[Crystal, dict[float, list[PatternFit]]] = WeakKeyDictionary()
 
     def screen(self, crystal: Crystal, *, symprec: float = 0.01) -> float:
         """Return the cosine with broad lines for the best cell; at 0.01 s it shows which crystals are worth a fit.
@@ -124,8 +136,7 @@ class PatternFitter:
         Raises:
             ConfigError: an element has no tabulated scattering factor.
         """
-        lines = find_lines(crystal, self.pattern.radiation, MARGIN * self.pattern.reach, symprec=symprec)
-        return cell_starts(lines, self.pattern, self._spectrum, n=1)[0].cosine if len(lines.strengths) else 0.0
+        return self._screen(crystal, symprec)
 
     def fit(self, crystal: Crystal, *, symprec: float = 0.01) -> PatternFit:
         """Fit one crystal; the result is cached for the lifetime of the crystal.
@@ -138,26 +149,60 @@ class PatternFitter:
         """
         known = self._known.setdefault(crystal, {})
         if symprec not in known:
-            known[symprec] = self._fit(crystal, symprec)
+            known[symprec] = self._fit(primitive_standard(crystal, symprec=symprec))
         return known[symprec]
 
-    def _fit(self, crystal: Crystal, symprec: float) -> PatternFit:
-        lines = find_lines(crystal, self.pattern.radiation, MARGIN * self.pattern.reach, symprec=symprec)
+    def fit_distorted(self, crystal: Crystal, *, symprec: float = 0.01) -> list[PatternFit]:
+        """Fit one crystal in cells of lower symmetry, one fit for each of `strained_point_groups`; cached as `fit`.
+
+        A cubic crystal is first strained by up to `FAR`, as the pattern asks: many tetragonal ones are far from cubic.
+
+        Raises:
+            ConfigError: an element has no tabulated scattering factor.
+        """
+        known = self._distorted.setdefault(crystal, {})
+        if symprec not in known:
+            cell = primitive_standard(crystal, symprec=symprec)
+            groups = strained_point_groups(cell.rotations)
+            known[symprec] = [self._fit(self._near(replace(cell, rotations=group))) for group in groups]
+        return known[symprec]
+
+    def _near(self, cell: PrimitiveStandard) -> PrimitiveStandard:
+        """Return the cell strained so that its lines with any further strain agree best; unchanged for 3 strains."""
+        _, *others = allowed_strains(cell.crystal.lattice, cell.rotations)
+        if len(others) != 1:
+            return cell
+        tried = [strained_cell(cell, amount * others[0]) for amount in np.linspace(-FAR, FAR, N_FAR)]
+        return max(tried, key=self._screen)
+
+    def _screen(self, cell: Crystal | PrimitiveStandard, symprec: float = 0.01) -> float:
+        lines = find_lines(cell, self.pattern.radiation, MARGIN * self.pattern.reach, symprec=symprec)
+        return cell_starts(lines, self.pattern, self._spectrum, n=1)[0].cosine if len(lines.strengths) else 0.0
+
+    def _fit(self, cell: PrimitiveStandard) -> PatternFit:
+        lines = find_lines(cell, self.pattern.radiation, MARGIN * self.pattern.reach)
         if not len(lines.strengths):
             return self._result(lines, first_state(lines, np.zeros(len(lines.strains)), self.pattern), 1.0, None)
         starts = cell_starts(lines, self.pattern, self._spectrum, n=N_STARTS)
         states = [first_state(lines, start.strains, self.pattern) for start in starts]
-        for window in self._broad:
+        for at, window in enumerate(self._broad):
             states = [refine(lines, self.pattern, window, state, steps=8, sharp=False) for state in states]
+            if not at:  # a strongly textured pattern leads all starts to wrong cells
+                states = [self._textured(lines, window, state) for state in states]
             states = sorted(states, key=lambda state: state.cost)[:2]
         states = [state for state in states if state.cost <= HOPEFUL * states[0].cost]
         states = [refine(lines, self.pattern, self._sharp, state, steps=4, sharp=False) for state in states]
         best = min(states, key=lambda state: state.cost)
         best = refine(lines, self.pattern, self._sharp, best, steps=10, sharp=True)
-        textured, coefficient, axis = fitted_texture(lines, self.pattern, self._sharp, best)
+        best, coefficient, axis = fitted_texture(lines, self.pattern, self._sharp, best)
         if axis is not None:
-            best = refine(lines, self.pattern, self._sharp, textured, steps=6, sharp=True)
+            best = refine(lines, self.pattern, self._sharp, best, steps=6, sharp=True)
         return self._result(lines, best, coefficient, axis)
+
+    def _textured(self, lines: Lines, window: Window, state: State) -> State:
+        """Return the state refined with preferred orientation, if the pattern indicates any."""
+        found, _, axis = fitted_texture(lines, self.pattern, window, state)
+        return state if axis is None else refine(lines, self.pattern, window, found, steps=4, sharp=False)
 
     def fit_all(self, crystals: Sequence[Crystal], *, symprec: float = 0.01) -> list[PatternFit]:
         """Return the fits of several crystals, in their order."""
@@ -177,6 +222,8 @@ class PatternFitter:
             rwp=_rwp(observed - profile, observed, noise),
             rwp_net=_rwp(net - model.profile, net, noise),
             rwp_noise=_rwp(noise, net, noise),
+            rwp_free=_rwp(net - free_profile(model, net, noise), net, noise),
+            n_lines=_n_lines(pattern, model),
             cosine=_cosine(pattern, model),
             zero_shift=float(state.values[m]),
             width=float(np.exp(state.values[m + 1])),
@@ -239,6 +286,12 @@ def _unexplained(pattern: Prepared, model: Model) -> tuple[Peak, ...]:
         if peak.height >= STRONG and float(around.max(initial=0)) < EXPLAINED * peak.height:
             missing.append(peak)
     return tuple(missing)
+
+
+def _n_lines(pattern: Prepared, model: Model) -> int:
+    x = pattern.two_theta
+    inside = int(((model.places >= x[0]) & (model.places <= x[-1])).sum())
+    return min(inside, int(np.ptp(x) / pattern.width))
 
 
 def _absent(pattern: Prepared, model: Model) -> float:

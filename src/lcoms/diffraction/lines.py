@@ -15,7 +15,7 @@ from lcoms.diffraction.radiation import Radiation
 from lcoms.diffraction.scattering import scattering_factors
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import shifts_within
-from lcoms.structure.symmetry import primitive_standard
+from lcoms.structure.symmetry import PrimitiveStandard, primitive_standard
 
 FAINT = 1e-4  # of the strongest multiplicity |F|^2; fainter families are left out
 
@@ -65,16 +65,19 @@ class Lines:
         return Crystal(self.crystal.lattice @ strain, self.crystal.frac_coords, self.crystal.atomic_numbers)
 
 
-def find_lines(crystal: Crystal, radiation: Radiation, reach: float, *, symprec: float = 0.01) -> Lines:
+def find_lines(
+    crystal: Crystal | PrimitiveStandard, radiation: Radiation, reach: float, *, symprec: float = 0.01
+) -> Lines:
     """Return the families with 1 / d up to `reach` (1/angstrom), by descending d.
 
     Args:
+        crystal: a crystal, or its cell with the rotations that strains are to keep.
         symprec: angstrom; tolerance of the symmetry, which determines the allowed strains.
 
     Raises:
         ConfigError: an element has no tabulated scattering factor.
     """
-    cell = primitive_standard(crystal, symprec=symprec)
+    cell = crystal if isinstance(crystal, PrimitiveStandard) else primitive_standard(crystal, symprec=symprec)
     reciprocal = np.asarray(np.linalg.inv(cell.crystal.lattice).T, dtype=np.float64)
     indices = _indices(cell.crystal.lattice, reciprocal, reach)
     named = np.rint(indices @ reciprocal @ cell.conventional.T).astype(np.int64)
@@ -138,12 +141,12 @@ def _families(indices: NDArray[np.int64], rotations: NDArray[np.int64]) -> tuple
     """Return the index of the first member of each family, and the family (n,) of each plane."""
     base = 2 * int(np.abs(indices).max(initial=0)) + 1
     weights = np.array([base * base, base, 1])
-    turned = np.abs(np.einsum("ni,rij,j->nr", indices, _laue(rotations), weights, optimize=True))
+    turned = np.abs(np.einsum("ni,rij,j->nr", indices, proper_rotations(rotations), weights, optimize=True))
     _, first, family = np.unique(turned.max(1), return_index=True, return_inverse=True)
     return first.astype(np.int64), family.astype(np.int64)
 
 
-def _laue(rotations: NDArray[np.int64]) -> NDArray[np.int64]:
+def proper_rotations(rotations: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the distinct rotations, one of each pair W, -W: the two sides of a plane are equivalent."""
     flat = rotations.reshape(-1, 9)
     proper = np.where(np.linalg.det(rotations)[:, None] > 0, flat, -flat)

@@ -7,7 +7,7 @@ Log-likelihood and log-odds are linear in the features of a fit, with the weight
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ LIKELY = 0.5  # from this probability a pattern counts as explained
 
 def features(fit: PatternFit) -> Features:
     """Return the features of a fit."""
+    absorbed = fit.rwp_noise**2 * fit.n_lines / len(fit.two_theta)
     return Features(
         misfit=_excess(fit.rwp_net, fit.rwp_noise),
         angle=log(max(1 - fit.cosine, LEAST_ANGLE)),
@@ -30,6 +31,8 @@ def features(fit: PatternFit) -> Features:
         volume=abs(fit.scale_change),
         shape=fit.strain,
         texture=abs(log(fit.texture)),
+        positions=_excess(fit.rwp_free, fit.rwp_noise),
+        intensities=_excess(fit.rwp_net, sqrt(fit.rwp_free**2 + absorbed)),
     )
 
 

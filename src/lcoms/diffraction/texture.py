@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
 COEFFICIENTS = np.exp(np.linspace(np.log(0.35), np.log(2.5), 15))
+FINER = np.exp(np.linspace(-0.105, 0.105, 7))  # factors of the best of these coefficients
 LEAST_GAIN = 0.12  # relative decrease of the misfit; less does not indicate preferred orientation
 N_AXES = 6
 N_FAMILIES = 12  # families of the largest spacings, from which axes are chosen
@@ -41,29 +42,28 @@ def march_dollase(lines: Lines, axis: NDArray[np.float64], coefficients: NDArray
 def fitted_texture(
     lines: Lines, pattern: Prepared, window: Window, state: State
 ) -> tuple[State, float, tuple[int, int, int] | None]:
-    """Return the state with the factors that reduce the misfit most, the coefficient, and the axis or None."""
+    """Return the state with the factors that reduce the misfit most, the coefficient, and the axis or None.
+
+    The texture that the state has is replaced.
+    """
+    state = replace(state, texture=np.ones(len(lines.strengths)))
     plain = _misfit(lines, pattern, window, state)
     profile = _unit_profiles(lines, pattern, window, state)
     target = (window.target - window.chebyshev @ state.values[state.n_strains + SHAPE :]) * window.weights
-    best: tuple[float, State, float, tuple[int, int, int] | None] = (plain, state, 1.0, None)
-    for place in _axes(lines):
-        factors = march_dollase(lines, lines.vectors[place], COEFFICIENTS)
-        fitted = profile @ factors
+
+    def best_of(place: int, coefficients: NDArray[np.float64]) -> tuple[float, int, float]:
+        fitted = profile @ march_dollase(lines, lines.vectors[place], coefficients)
         scales = (target @ fitted) / np.maximum(np.square(fitted).sum(0), 1e-12)
         misfits = np.square(target[:, None] - fitted * scales).sum(0)
         least = int(np.argmin(misfits))
-        if misfits[least] < best[0]:
-            values = state.values.copy()
-            best = (
-                float(misfits[least]),
-                replace(state, values=values, texture=factors[:, least]),
-                float(COEFFICIENTS[least]),
-                lines.indices(place),
-            )
-    misfit, found, coefficient, axis = best
-    if axis is None or misfit > (1 - LEAST_GAIN) * plain:
+        return float(misfits[least]), place, float(coefficients[least])
+
+    misfit, place, coefficient = min(best_of(axis, COEFFICIENTS) for axis in _axes(lines))
+    misfit, place, coefficient = min((misfit, place, coefficient), best_of(place, coefficient * FINER))
+    if misfit > (1 - LEAST_GAIN) * plain:
         return state, 1.0, None
-    return found, coefficient, axis
+    factors = march_dollase(lines, lines.vectors[place], np.array([coefficient]))[:, 0]
+    return replace(state, texture=factors), coefficient, lines.indices(place)
 
 
 def _axes(lines: Lines) -> list[int]:
@@ -86,7 +86,7 @@ def _unit_profiles(lines: Lines, pattern: Prepared, window: Window, state: State
     from scipy.sparse import csc_matrix, diags
 
     k = len(lines.strengths)
-    model = evaluate(lines, pattern, window, replace(state, texture=np.ones(k)), shapes=False)
+    model = evaluate(lines, pattern, window, state, shapes=False)
     n = len(model.areas)
     gather = csc_matrix((model.areas, (np.arange(n), np.arange(n) % k)), shape=(n, k))
     return diags(window.weights) @ (model.lines @ gather)

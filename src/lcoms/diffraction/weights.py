@@ -28,6 +28,8 @@ class Features(NamedTuple):
         volume: absolute relative change of the volume in the fit.
         shape: norm of the change of the cell's shape.
         texture: absolute logarithm of the March-Dollase coefficient.
+        positions: ln of the background-subtracted Rwp in excess of the noise level if all intensities were free.
+        intensities: ln of the Rwp in excess of that with free intensities and of the noise that these absorb.
     """
 
     misfit: float
@@ -37,6 +39,8 @@ class Features(NamedTuple):
     volume: float = 0.0
     shape: float = 0.0
     texture: float = 0.0
+    positions: float = 0.0
+    intensities: float = 0.0
 
     def dot(self, other: Features) -> float:
         """Return the sum of the products of both."""

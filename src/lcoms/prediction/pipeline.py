@@ -7,7 +7,7 @@ The command line, the Python API, the local page, campaigns and all benchmarks u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from lcoms.prediction.exact_templates import with_direct_crystals
 from lcoms.prediction.found import Found
 from lcoms.prediction.known import direct_crystals, given_crystal
 from lcoms.prediction.order import in_order
+from lcoms.prediction.pattern_distortions import distorted_by_pattern
 from lcoms.prediction.pattern_templates import pattern_templates
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.progress import Progress, Tell, silent
@@ -176,14 +177,46 @@ class Predictor:
             tell(Progress(name, "fitting the pattern"))
         found = Found(decoded, relaxed)
         made = self._answer(found, task)
-        if task.pattern is not None and not any(map(explains, made.candidates[:1])):
-            tell(Progress(name, "looking for templates that explain the pattern"))
-            further = tuple(pattern_templates(task.composition, self.bundle, self.spec, task.pattern))
-            found = replace(self._also(found, further, tell), fitted=further)
-            made = self._answer(found, task)
+        if task.pattern is not None:
+            found, made = self.search_by_pattern(found, made, task, tell=tell)
         if self.spec.relaxation is not None and self.spec.relaxation.soft_modes:
             made = self._with_soft_modes(found, made, task, tell)
         return with_phonons(made, self.oracle, tell)
+
+    def search_by_pattern(
+        self,
+        found: Found,
+        made: Prediction,
+        task: Task,
+        *,
+        tell: Tell = silent,
+        allowed: Callable[[Crystal], bool] | None = None,
+    ) -> tuple[Found, Prediction]:
+        """Return the prediction with distortions, then templates, that the pattern asks for, until rank 1 explains it.
+
+        Args:
+            allowed: whether a further crystal may be used; None: all of them.
+        """
+        assert task.pattern is not None
+        name = task.composition.reduced_formula
+        for what in ("distortions", "templates"):
+            if any(map(explains, made.candidates[:1])):
+                break
+            tell(Progress(name, f"looking for {what} that explain the pattern"))
+            distorted = what == "distortions"
+            further = (
+                distorted_by_pattern(made.candidates, task.pattern, self.bundle)
+                if distorted
+                else pattern_templates(task.composition, self.bundle, self.spec, task.pattern)
+            )
+            further = [one for one in further if allowed is None or allowed(one.crystal)]
+            found = self._also(found, further, tell, fixed_cell=distorted)
+            found = replace(found, fitted=(*found.fitted, *further))
+            if allowed is not None and found.relaxed is not None:
+                usable = tuple(one for one in found.relaxed.usable if allowed(one.crystal))
+                found = replace(found, relaxed=replace(found.relaxed, usable=usable))
+            made = self._answer(found, task)
+        return found, made
 
     def _with_soft_modes(self, found: Found, made: Prediction, task: Task, tell: Tell) -> Prediction:
         """Return the prediction with the top candidates distorted along their soft modes among the candidates."""
@@ -203,10 +236,13 @@ class Predictor:
             made = self._answer(found, task)
         return replace(made, failures=made.failures + failures)
 
-    def _also(self, found: Found, further: Sequence[Decoded], tell: Tell) -> Found:
+    def _also(self, found: Found, further: Sequence[Decoded], tell: Tell, *, fixed_cell: bool = False) -> Found:
         """Return what was found with further crystals, relaxed if anything is."""
+        if not further:
+            return found
         alone = replace(nothing_decoded(found.decoded.composition), direct=tuple(further))
-        return found.also(further, None if found.relaxed is None else self.relax([alone], tell=tell)[0])
+        relaxed = None if found.relaxed is None else self.relax([alone], tell=tell, fixed_cell=fixed_cell)[0]
+        return found.also(further, relaxed)
 
     def _answer(self, found: Found, task: Task) -> Prediction:
         return answer(found, task, self.bundle, self.spec, self.energy_models)
@@ -254,11 +290,17 @@ class Predictor:
         return torch.Generator().manual_seed(composition_seed(self.spec.seed, composition))
 
     def relax(
-        self, sets: Sequence[DecodedSet], *, tell: Tell | None = None, checkpoint: Path | None = None
+        self,
+        sets: Sequence[DecodedSet],
+        *,
+        tell: Tell | None = None,
+        checkpoint: Path | None = None,
+        fixed_cell: bool = False,
     ) -> list[RelaxedSet]:
         """Relax the best decoded crystals of each set, all sets together.
 
         Args:
+            fixed_cell: whether only the atoms move, although the constraints have no cell.
             checkpoint: file to which each relaxation is written as soon as it is finished, and from which finished
                 ones are read.
 
@@ -266,7 +308,8 @@ class Predictor:
             OracleError: the energy model cannot be created.
         """
         assert self.energy_models is not None
-        return Relaxer(self.bundle, self.spec, self.energy_models, self.processes, checkpoint).relax(sets, tell)
+        relaxer = Relaxer(self.bundle, self.spec, self.energy_models, self.processes, checkpoint, fixed_cell)
+        return relaxer.relax(sets, tell)
 
     def rank(self, relaxed: Sequence[Relaxed]) -> list[Candidate]:
         """Return the distinct relaxed crystals, the most likely ground state first."""

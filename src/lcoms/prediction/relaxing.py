@@ -37,6 +37,7 @@ class Relaxer:
         processes: number of processes for relaxation; None: as many as the cores and the work allow.
         checkpoint: file to which each relaxation is written as soon as it is finished, and from which finished ones
             are read.
+        fixed_cell: whether only the atoms move, and distortions are kept.
     """
 
     bundle: WeightBundle
@@ -44,6 +45,7 @@ class Relaxer:
     energy_models: EnergyModels
     processes: int | None = None
     checkpoint: Path | None = None
+    fixed_cell: bool = False
 
     def relax(self, sets: Sequence[DecodedSet], tell: Tell | None = None) -> list[RelaxedSet]:
         """Relax the best decoded crystals of each set, all sets together.
@@ -58,7 +60,8 @@ class Relaxer:
         every = [one.crystal for some in chosen for one in some]
         run = partial(self._run, fmax=spec.fmax, checkpoint=self.checkpoint)
         first = run(starts(every, self.spec, oracle), counted(tell, "relaxing", names))
-        results = iter(more_symmetric(first, run, [one for some in chosen for one in some]))
+        began = [one for some in chosen for one in some]
+        results = iter(first if self.fixed_cell else more_symmetric(first, run, began))
         ask = self.energy_models.further_energies
         found = [collect(some, [next(results) for _ in some], self._formation_energy, ask) for some in chosen]
         counted_all = [
@@ -101,7 +104,7 @@ class Relaxer:
         fmax: float,
         checkpoint: Path | None,
     ) -> Sequence[RelaxResult]:
-        fixed, oracle = self.spec.constraints.cell is not None, self._relaxation.oracle
+        fixed, oracle = self.fixed_cell or self.spec.constraints.cell is not None, self._relaxation.oracle
         config, processes = replace(self._relaxation.config, fmax=fmax, fixed_cell=fixed), self.processes
         if processes is None and self.energy_models.first.quick:
             few = sum(operations_of(crystal).n_independent for crystal in crystals) < WORTH_A_PROCESS
