@@ -14,6 +14,7 @@ from lcoms.oracles import installed
 from lcoms.oracles import sevennet as module
 from lcoms.oracles.registry import DEFAULT_ORACLE, default_further, make_oracle
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.exact_sites import ExactSites, crystal_of
 from lcoms.structure.io import to_ase
 
 pytest.importorskip("sevenn", reason="the extra sevennet is not installed")
@@ -55,9 +56,26 @@ def test_energies_forces_and_stresses_are_sevennets_own(oracle: SevenNetOracle) 
 def test_energies_alone_are_the_same(oracle: SevenNetOracle, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = [one.energy for one in oracle.evaluate(crystals())]
     assert oracle.energies(crystals()) == pytest.approx(whole, abs=1e-5)
-    monkeypatch.setattr(module, "MAX_EDGES", 1)  # each crystal by itself
+    monkeypatch.setattr(module, "MAX_EDGES_ALONE", 1)  # each crystal by itself
     assert oracle.energies(crystals()) == pytest.approx(whole, abs=1e-5)
-    assert len(list(module._chunks(crystals(), {}))) == len(crystals())
+    assert len(list(module._chunks(crystals(), {}, 1))) == len(crystals())
+
+
+def test_features_of_equivalent_atoms_are_rotations_of_one_another(oracle: SevenNetOracle) -> None:
+    half = wurtzite().frac_coords * np.array([1, 1, 0.5])
+    doubled = Crystal(
+        wurtzite().lattice * np.array([[1.0], [1.0], [2.0]]),
+        np.concatenate([half, half + np.array([0, 0, 0.5])]),
+        np.tile(wurtzite().atomic_numbers, 2),
+    )
+    free = np.array([0.47, 0.413, 0.267, 0.119])
+    chiral = ExactSites(154, (("a", 14), ("c", 8)), free, np.array([4.91, 4.91, 5.4]), np.array([90.0, 90, 120]))
+    symmetric = [rock_salt(), perovskite(), zinc_blende(3.57, (6, 6)), doubled, crystal_of(chiral)]
+    whole = [one.energy for one in oracle.evaluate(symmetric)]
+    assert oracle.energies(symmetric) == pytest.approx(whole, abs=2e-5)
+    assert [len(oracle._orbits([crystal])[0].atoms) for crystal in symmetric] == [2, 3, 1, 2, 2]
+    fewest = oracle._orbits([rock_salt()])[0]
+    assert len(fewest.center) < 10  # of about 100
 
 
 def test_an_atom_without_neighbours_has_an_energy_and_no_force(oracle: SevenNetOracle) -> None:

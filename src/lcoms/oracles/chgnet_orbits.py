@@ -16,9 +16,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from lcoms.oracles.chgnet_graph import BondGraph, tetrahedron
-from lcoms.structure.operations import Operations
+from lcoms.structure.operations import Operations, bond_keys
 
-_HALF = 1 << 11  # images are smaller; three of them and two atoms fit into one integer
 Index = NDArray[np.int64]
 
 
@@ -127,37 +126,18 @@ def _sets(labels: Index) -> tuple[Index, Index, Index]:
     return first[order], rank[inverse.reshape(-1)], counts[order]
 
 
-def _keys(n_atoms: int, first: Index, second: Index, images: Index) -> Index:
-    """Return one integer for each bond from a first atom to the image of a second one."""
-    key = first * n_atoms + second
-    for axis in range(3):
-        key = key * (2 * _HALF) + images[..., axis] + _HALF
-    return key
-
-
-def _moved(graph: BondGraph, operations: Operations, bonds: Index | slice) -> tuple[Index, Index]:
-    """Return the keys, under each operation, of bonds and of their reverses."""
-    first, second, images = graph.first[bonds], graph.second[bonds], graph.images[bonds]
-    moved = (
-        images @ operations.rotations.transpose(0, 2, 1) + operations.shifts[:, second] - operations.shifts[:, first]
-    )
-    ends, n = (operations.images[:, first], operations.images[:, second]), len(graph.atomic_numbers)
-    return _keys(n, *ends, moved), _keys(n, *ends[::-1], -moved)
-
-
 def _bond_sets(graph: BondGraph, operations: Operations) -> Index:
     """Return a label for each bond that is equal for equivalent bonds."""
-    forth, back = _moved(graph, operations, slice(None))
+    forth, back = operations.bond_keys(graph.first, graph.second, graph.images)
     return np.asarray(np.minimum(forth, back).min(axis=0))
 
 
 def _images_of_short(graph: BondGraph, operations: Operations) -> Index | None:
     """Return the short bond, from either end, that each becomes under each operation; None if one is not short."""
-    forth, back = _moved(graph, operations, graph.short)
-    keys = np.concatenate([forth, back], axis=1)
     first, second, images = graph.first[graph.short], graph.second[graph.short], graph.images[graph.short]
+    keys = np.concatenate(operations.bond_keys(first, second, images), axis=1)
     n = len(graph.atomic_numbers)
-    own = np.concatenate([_keys(n, first, second, images), _keys(n, second, first, -images)])
+    own = np.concatenate([bond_keys(n, first, second, images), bond_keys(n, second, first, -images)])
     order = np.argsort(own)
     at = np.minimum(np.searchsorted(own, keys, sorter=order), max(len(own) - 1, 0))
     found = order[at] if len(own) else at

@@ -16,6 +16,7 @@ from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.installed import weights_file
 from lcoms.oracles.provenance import of_file, of_package
 from lcoms.oracles.sevennet_network import CUTOFF, SevenNet
+from lcoms.oracles.sevennet_orbits import Orbits, join, orbits_of
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
@@ -25,7 +26,8 @@ from lcoms.structure.neighbors import neighbor_list
 WEIGHTS = {"l3i5": "pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth"}
 CLOSEST = 0.1  # angstrom; the model is meaningless for closer atoms
 MAX_NEIGHBORS = 1000  # of an atom, estimated from the density of the cell
-MAX_EDGES = 2500  # computed at once, unless a single crystal has more
+MAX_EDGES = 2500  # computed at once with slopes, unless a single crystal has more
+MAX_EDGES_ALONE = 10_000  # the same for energies alone, before those that the symmetry makes equal are left out
 
 
 class SevenNetOracle(EnergyOracle):
@@ -69,9 +71,9 @@ class SevenNetOracle(EnergyOracle):
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         """Return energies, forces and stresses; a crystal that cannot be handled gets a status."""
         results = self._refused(crystals)
-        for numbers in _chunks(crystals, results):
+        for numbers in _chunks(crystals, results, MAX_EDGES):
             batch = CrystalBatch.from_crystals([crystals[n] for n in numbers], torch.float64)
-            energies, center, neighbor, vectors = self._energies(batch, slopes=True)
+            energies, center, neighbor, vectors = self._energies(batch)
             [slopes] = torch.autograd.grad(energies.sum(), vectors)
             forces = torch.zeros(len(batch.atomic_numbers), 3, dtype=torch.float64)
             forces.index_add_(0, center, slopes).index_add_(0, neighbor, -slopes)
@@ -88,20 +90,41 @@ class SevenNetOracle(EnergyOracle):
     def energies(self, crystals: Sequence[Crystal]) -> list[float]:
         """Return only the energies, several times faster; NaN for a crystal that cannot be handled."""
         refused, found = self._refused(crystals), [float("nan")] * len(crystals)
-        for numbers in _chunks(crystals, refused):
-            batch = CrystalBatch.from_crystals([crystals[n] for n in numbers], torch.float64)
+        for numbers in _chunks(crystals, refused, MAX_EDGES_ALONE):
+            parts = self._orbits([crystals[number] for number in numbers])
+            orbits, sizes = join(parts), torch.tensor([len(part.atoms) for part in parts])
+            numbers_of = np.concatenate([crystals[number].atomic_numbers for number in numbers])
+            species = torch.tensor([self._species[z] for z in numbers_of[orbits.atoms.numpy()].tolist()])
+            edges = orbits.center, orbits.neighbor, orbits.vectors
             with torch.no_grad():
-                energies, *_ = self._energies(batch, slopes=False)
-            for number, energy in zip(numbers, energies.tolist(), strict=True):
+                atoms = self._network.atom_energies(species, *edges, orbits) * orbits.counts
+            owner = torch.repeat_interleave(torch.arange(len(numbers)), sizes)
+            totals = atoms.new_zeros(len(numbers)).index_add_(0, owner, atoms)
+            for number, energy in zip(numbers, totals.tolist(), strict=True):
                 found[number] = energy
         return found
 
-    def _energies(self, batch: CrystalBatch, *, slopes: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    @staticmethod
+    def _orbits(crystals: Sequence[Crystal]) -> list[Orbits]:
+        """Return the independent atoms and edges of each crystal."""
+        batch = CrystalBatch.from_crystals(crystals, torch.float64)
+        edges = neighbor_list(batch, cutoff=CUTOFF)
+        near = edges.vectors(batch).norm(dim=-1) < CUTOFF  # an isolated atom gets its nearest neighbour, however far
+        center, neighbor, images = (x[near].numpy() for x in (edges.target, edges.source, edges.edge_images))
+        ends = np.cumsum([crystal.n_atoms for crystal in crystals])
+        starts = np.searchsorted(center, [0, *ends])
+        parts = []
+        for at, (crystal, end) in enumerate(zip(crystals, ends.tolist(), strict=True)):
+            mine, first = slice(starts[at], starts[at + 1]), end - crystal.n_atoms
+            parts.append(orbits_of(crystal, center[mine] - first, neighbor[mine] - first, images[mine]))
+        return parts
+
+    def _energies(self, batch: CrystalBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the energy of each crystal; center, neighbour and vector of each edge."""
         edges = neighbor_list(batch, cutoff=CUTOFF)
         vectors = edges.vectors(batch)
         near = vectors.norm(dim=-1) < CUTOFF  # an isolated atom gets its nearest neighbour, however far
-        center, neighbor, vectors = edges.target[near], edges.source[near], vectors[near].requires_grad_(slopes)
+        center, neighbor, vectors = edges.target[near], edges.source[near], vectors[near].requires_grad_(True)
         species = torch.tensor([self._species[z] for z in batch.atomic_numbers.tolist()])
         atoms = self._network.atom_energies(species, center, neighbor, vectors.float())
         total = torch.zeros(batch.n_crystals, dtype=torch.float64).index_add(0, batch.crystal_idx, atoms)
@@ -133,7 +156,7 @@ def _n_neighbors(crystal: Crystal) -> float:
     return 4.2 * CUTOFF**3 * crystal.n_atoms / crystal.volume
 
 
-def _chunks(crystals: Sequence[Crystal], without: dict[int, Evaluation]) -> Iterator[list[int]]:
+def _chunks(crystals: Sequence[Crystal], without: dict[int, Evaluation], most: int) -> Iterator[list[int]]:
     """Yield the indices of crystals that are computed together."""
     chunk: list[int] = []
     n_edges = 0.0
@@ -141,7 +164,7 @@ def _chunks(crystals: Sequence[Crystal], without: dict[int, Evaluation]) -> Iter
         if number in without:
             continue
         size = crystal.n_atoms * _n_neighbors(crystal)
-        if chunk and n_edges + size > MAX_EDGES:
+        if chunk and n_edges + size > most:
             yield chunk
             chunk, n_edges = [], 0.0
         chunk.append(number)

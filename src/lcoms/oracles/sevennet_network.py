@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -46,6 +47,23 @@ class _Layer:
     denominator: float
 
 
+@runtime_checkable
+class Equal(Protocol):
+    """What the symmetry of crystals makes equal (`lcoms.oracles.sevennet_orbits.Orbits`)."""
+
+    @property
+    def of(self) -> Tensor: ...
+
+    @property
+    def turns(self) -> tuple[Tensor, ...]: ...
+
+    @property
+    def averages(self) -> tuple[Tensor, ...]: ...
+
+    @property
+    def weights(self) -> Tensor: ...
+
+
 class SevenNet:
     """The network, without gradients with respect to its weights.
 
@@ -70,19 +88,22 @@ class SevenNet:
         center: Int[Tensor, " n_edges"],
         neighbor: Int[Tensor, " n_edges"],
         vectors: Float[Tensor, "n_edges 3"],
+        equal: Equal | None = None,
     ) -> Float[Tensor, " n_atoms"]:
         """Return the energy of each atom, eV, in float64.
 
         Args:
             species: indices of the elements in SevenNet's own list.
             vectors: from the center to its neighbour, angstrom.
+            equal: what the symmetry makes equal, if atoms and edges are independent ones; neighbours are then indices
+                of all atoms.
         """
         lengths = vectors.norm(dim=-1, keepdim=True)
         harmonics = spherical_harmonics(vectors / lengths)
         basis = self._radial_basis(lengths)
         x: Features = [self._embedding[species][:, None, :]]
         for layer in self._layers:
-            x = _interact(layer, x, center, neighbor, harmonics, basis)
+            x = _interact(layer, x, center, neighbor, harmonics, basis, equal)
         scaled = (x[0][:, 0] @ self._hidden @ self._out)[:, 0]
         return (scaled * self._scale[species]).double() + self._shift[species]
 
@@ -111,11 +132,20 @@ def spherical_harmonics(unit: Float[Tensor, "n 3"]) -> list[Float[Tensor, "n _"]
 
 
 def _interact(
-    layer: _Layer, x: Features, center: Tensor, neighbor: Tensor, harmonics: Sequence[Tensor], basis: Tensor
+    layer: _Layer,
+    x: Features,
+    center: Tensor,
+    neighbor: Tensor,
+    harmonics: Sequence[Tensor],
+    basis: Tensor,
+    equal: Equal | None,
 ) -> Features:
     """Pass messages once, then apply a gate: silu on scalars, while higher degrees are scaled by their own scalars."""
-    gathered = [values[neighbor] for values in _mixed(x, layer.before)]
-    weights = _radial_weights(layer, basis)
+    told, weights = _mixed(x, layer.before), _radial_weights(layer, basis)
+    if equal is not None:
+        told = [torch.bmm(turn, values[equal.of]) for turn, values in zip(equal.turns, told, strict=False)]
+        weights = weights * equal.weights[:, None]
+    gathered = [values[neighbor] for values in told]
     sums: list[list[Tensor]] = [[] for _ in layer.after]
     start = 0
     for path in layer.paths:
@@ -126,6 +156,8 @@ def _interact(
         total = message.new_zeros(len(x[0]), *message.shape[1:])
         sums[path.right].append(total.index_add(0, center, message))
     heard = _mixed([torch.cat(parts, dim=-1) / layer.denominator for parts in sums], layer.after)
+    if equal is not None:
+        heard = [torch.bmm(average, values) for average, values in zip(equal.averages, heard, strict=False)]
     own = _mixed(x, layer.own)
     new = [a + own[degree] if degree < len(own) else a for degree, a in enumerate(heard)]
     scalars = SILU_SCALE * silu(new[0])

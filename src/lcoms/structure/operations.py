@@ -17,6 +17,7 @@ from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry_search import moyo_dataset
 
 SEARCHED = 1e-4  # angstrom; tolerance of the search
+_HALF = 1 << 11  # three images and two atoms fit into one integer
 EXACT = 1e-5  # angstrom; largest distance of an atom, or change of a lattice vector, under an operation
 
 
@@ -44,6 +45,28 @@ class Operations:
         """Number of atoms of which none is an image of another."""
         return len(np.unique(self.images.min(axis=0)))
 
+    @property
+    def proper(self) -> Operations:
+        """Rotations and screw rotations alone, for what is not the same in a mirror."""
+        kept = np.round(np.linalg.det(self.rotations)) > 0
+        return Operations(self.rotations[kept], self.translations[kept], self.images[kept], self.shifts[kept])
+
+    def bond_keys(
+        self,
+        first: Int[NDArray[np.int64], " n_bonds"],
+        second: Int[NDArray[np.int64], " n_bonds"],
+        images: Int[NDArray[np.int64], "n_bonds 3"],
+    ) -> tuple[Int[NDArray[np.int64], "n_operations n_bonds"], Int[NDArray[np.int64], "n_operations n_bonds"]]:
+        """Return integers (`bond_keys`) of the bonds that bonds become under each operation, and of their reverses.
+
+        Args:
+            images: lattice shift of the second atom's copy, in cells.
+        """
+        shifts, n_atoms = self.shifts[:, second] - self.shifts[:, first], self.images.shape[1]
+        moved = images @ self.rotations.transpose(0, 2, 1) + shifts
+        ends = self.images[:, first], self.images[:, second]
+        return bond_keys(n_atoms, *ends, moved), bond_keys(n_atoms, *ends[::-1], -moved)
+
     def cartesian(self, lattice: Float[NDArray[np.float64], "3 3"]) -> Float[NDArray[np.float64], "n_operations 3 3"]:
         """Return the matrices that multiply rows of Cartesian coordinates from the right."""
         return np.asarray(np.linalg.inv(lattice) @ self.rotations.transpose(0, 2, 1) @ lattice)
@@ -61,6 +84,16 @@ class Operations:
         averaged = np.zeros_like(vectors)
         np.add.at(averaged, self.images, vectors @ turns / len(self))
         return averaged, (turns.transpose(0, 2, 1) @ tensor @ turns).mean(axis=0)
+
+
+def bond_keys(
+    n_atoms: int, first: NDArray[np.int64], second: NDArray[np.int64], images: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return one integer for each bond from a first atom to the image of a second one; images are below 2048."""
+    key = first * n_atoms + second
+    for axis in range(3):
+        key = key * (2 * _HALF) + images[..., axis] + _HALF
+    return np.asarray(key)
 
 
 _KNOWN: WeakKeyDictionary[Crystal, Operations] = WeakKeyDictionary()
