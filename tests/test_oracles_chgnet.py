@@ -117,6 +117,13 @@ def test_numbers_are_the_same_to_the_last_bit_alone_and_among_others(oracle: Chg
         assert single.crystal.frac_coords.tobytes() == result.crystal.frac_coords.tobytes()
 
 
+def test_energies_alone_are_the_same_and_nan_where_there_is_none(oracle: ChgnetOracle) -> None:
+    cells = [*crystals(), BROKEN["too dense"], rock_salt()]
+    whole = [one.energy for one in oracle.evaluate(cells)]
+    np.testing.assert_array_equal(oracle.energies(cells), whole)
+    assert np.isnan(whole[-2])
+
+
 def test_the_order_of_atoms_and_the_cell_do_not_matter(oracle: ChgnetOracle) -> None:
     crystal = crystals()[2]
     order = [4, 2, 0, 3, 1]

@@ -68,22 +68,25 @@ class ChgnetOracle(EnergyOracle):
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
         """Return energies, forces and stresses; a crystal without a graph gets a status."""
-        results: dict[int, Evaluation] = {}
-        chunk: list[tuple[int, OrbitGraph]] = []
-        n_rows = 0
-        for number, crystal in enumerate(crystals):
-            graph = _graph(crystal)
-            if isinstance(graph, str):
-                results[number] = Evaluation.failed(graph, crystal.n_atoms)
-                continue
-            if chunk and n_rows + graph.n_rows > MAX_ROWS:
-                results |= self._compute(crystals, chunk)
-                chunk, n_rows = [], 0
-            chunk.append((number, graph))
-            n_rows += graph.n_rows
-        if chunk:
+        graphs = [_graph(crystal) for crystal in crystals]
+        results = {
+            number: Evaluation.failed(graph, crystals[number].n_atoms)
+            for number, graph in enumerate(graphs)
+            if isinstance(graph, str)
+        }
+        for chunk in _chunks(graphs):
             results |= self._compute(crystals, chunk)
         return [results[number] for number in range(len(crystals))]
+
+    def energies(self, crystals: Sequence[Crystal]) -> list[float]:
+        """Return only the energies, in half the time; NaN for a crystal without a graph."""
+        found = [float("nan")] * len(crystals)
+        for chunk in _chunks([_graph(crystal) for crystal in crystals]):
+            with _one_thread():
+                energies = self._network.energies([graph for _, graph in chunk]).tolist()
+            for (number, _), energy in zip(chunk, energies, strict=True):
+                found[number] = energy if np.isfinite(energy) else float("nan")
+        return found
 
     def _compute(self, crystals: Sequence[Crystal], chunk: list[tuple[int, OrbitGraph]]) -> dict[int, Evaluation]:
         """Return the records of one batch, by index of the crystal."""
@@ -114,6 +117,22 @@ def _graph(crystal: Crystal) -> OrbitGraph | str:
         return f"CHGNet does not cover elements beyond {SYMBOLS[HEAVIEST]}."
     graph = bond_graph(crystal)
     return graph if isinstance(graph, str) else orbit_graph(graph, operations_of(crystal))
+
+
+def _chunks(graphs: Sequence[OrbitGraph | str]) -> Iterator[list[tuple[int, OrbitGraph]]]:
+    """Yield the graphs that are computed together, each with its index."""
+    chunk: list[tuple[int, OrbitGraph]] = []
+    n_rows = 0
+    for number, graph in enumerate(graphs):
+        if isinstance(graph, str):
+            continue
+        if chunk and n_rows + graph.n_rows > MAX_ROWS:
+            yield chunk
+            chunk, n_rows = [], 0
+        chunk.append((number, graph))
+        n_rows += graph.n_rows
+    if chunk:
+        yield chunk
 
 
 @contextmanager

@@ -76,21 +76,27 @@ class FastCHGNet:
         The numbers of each crystal are the same to the last bit alone and among others.
         """
         graph = join([*graphs, ballast()])
-        n_vectors = sum(len(g.vectors) for g in graphs)
-        counts = torch.from_numpy(graph.atom_counts)
         vectors = torch.from_numpy(graph.vectors).float().requires_grad_(True)
-        numbers = torch.from_numpy(graph.atomic_numbers) - 1
         with torch.enable_grad():
-            per_atom = self._atom_energies(vectors, numbers, graph)
-            (slopes,) = torch.autograd.grad((per_atom * counts).sum(), vectors)
-        per_atom = (per_atom.detach().double() + self.reference[numbers]) * counts
-        owner = torch.from_numpy(graph.crystal_idx)
-        energies = per_atom.new_zeros(len(graphs) + 1).index_add_(0, owner, per_atom)
-        return energies[:-1], slopes[:n_vectors].double()
+            per_atom = self._atom_energies(vectors, graph)
+            (slopes,) = torch.autograd.grad((per_atom * torch.from_numpy(graph.atom_counts)).sum(), vectors)
+        n_vectors = sum(len(g.vectors) for g in graphs)
+        return self._totals(per_atom.detach(), graph)[:-1], slopes[:n_vectors].double()
 
-    def _atom_energies(
-        self, vectors: Float[Tensor, "n_vectors 3"], numbers: Int[Tensor, " n_atoms"], graph: OrbitGraph
-    ) -> Float[Tensor, " n_atoms"]:
+    @torch.no_grad()
+    def energies(self, graphs: Sequence[OrbitGraph]) -> Float[Tensor, " n_crystals"]:
+        """Return the same energies without slopes, in less than half the time."""
+        graph = join([*graphs, ballast()])
+        return self._totals(self._atom_energies(torch.from_numpy(graph.vectors).float(), graph), graph)[:-1]
+
+    def _totals(self, per_atom: Float[Tensor, " n_atoms"], graph: OrbitGraph) -> Float[Tensor, " n_crystals"]:
+        """Return the energy of each cell from those of its independent atoms without the reference."""
+        numbers = torch.from_numpy(graph.atomic_numbers) - 1
+        every = (per_atom.double() + self.reference[numbers]) * torch.from_numpy(graph.atom_counts)
+        totals = every.new_zeros(int(graph.crystal_idx[-1]) + 1)
+        return totals.index_add_(0, torch.from_numpy(graph.crystal_idx), every)
+
+    def _atom_energies(self, vectors: Float[Tensor, "n_vectors 3"], graph: OrbitGraph) -> Float[Tensor, " n_atoms"]:
         all_lengths = vectors.norm(dim=1)
         lengths = all_lengths[torch.from_numpy(graph.bond_vector)]
         basis = _radial_basis(lengths, self.bond_frequencies, BOND_CUTOFF)
@@ -98,7 +104,7 @@ class FastCHGNet:
         projected = torch.addmm(self.bond_bias, basis, self.bond_projections)
         *bond_parts, bond_weights = projected.split([2 * WIDTH] * N_LAYERS + [WIDTH], dim=1)
         ends, starts = torch.cat([first, second]), torch.cat([second, first])
-        atoms = self.embedding[numbers]
+        atoms = self.embedding[torch.from_numpy(graph.atomic_numbers) - 1]
         bond_weights = bond_weights * torch.from_numpy(graph.bond_shares)[:, :, None]
         bends = _Bends(self, graph, vectors / all_lengths[:, None], lengths, basis)
         for number, layer in enumerate(self.atom_layers):
