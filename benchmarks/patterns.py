@@ -9,7 +9,7 @@ ingest`. Patterns of ground states of the split are simulated with Poisson noise
 shift, preferred orientation in half of them and 10 % of an impurity in half of them. The crystals fitted to each are
 the true one with its cell strained by 1 to 3 % in each direction and its atoms moved by 0.05 angstrom, both as its
 symmetry allows, the other crystals of the composition, and crystals of the same stoichiometry with the elements
-exchanged, at the volume of the true one give or take 5 %: four random ones, and the six of `SCREENED` that have lines
+exchanged, at the volume of the true one give or take 5 %: four random ones, and those of `SCREENED` that have lines
 where the pattern has them, as in a prediction.
 """
 
@@ -183,11 +183,11 @@ def measure(asked: argparse.Namespace) -> None:
                 "texture": how.texture,
                 "seconds": seconds,
                 "n_same": n_same,
-                "rwp": [fit.rwp for fit in fits],
-                "rwp_net": [fit.rwp_net for fit in fits],
-                "rwp_net_itself": fitter.fit(truth).rwp_net,
+                "rwp": [round(fit.rwp, 5) for fit in fits],
+                "rwp_net": [round(fit.rwp_net, 5) for fit in fits],
+                "rwp_net_itself": round(fitter.fit(truth).rwp_net, 5),
                 "unexplained": [len(fit.unexplained) for fit in fits],
-                "features": [list(features(fit)) for fit in fits],
+                "features": [[round(value, 5) for value in features(fit)] for fit in fits],
             }
         )
         asked.out.write_text(json.dumps(rows))
