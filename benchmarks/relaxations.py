@@ -1,7 +1,7 @@
 """How many relaxations are needed? The known structure first against the number of crystals relaxed, by their order.
 
     python relaxations.py STORE -n 100 --out relaxations.jsonl
-    python relaxations.py --tell results/relaxations.jsonl.gz
+    python relaxations.py --tell relaxations.jsonl --cases cases.json    # for lcoms benchmark keep
 
 For each validation composition, the ten best crystals on exact template sites (by their score before relaxation) and
 the ten best decoded ones (in the surrogate's order) are relaxed. Then only the first few in one of these orders count:
@@ -14,8 +14,10 @@ the ten best decoded ones (in the surrogate's order) are relaxed. Then only the 
 # ruff: noqa: T201 - a benchmark prints
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from validation_rows import Row, add_arguments, measure_all, read_rows
 
@@ -87,13 +89,30 @@ def tell(rows: list[Row]) -> None:
         print(f"  {name:14}", *counts, f" all: {Share(counts[-1], n)}")
 
 
+def cases(rows: list[Row]) -> list[Row]:
+    """Return one row for each composition and order."""
+    return [
+        {
+            "case": row["formula"],
+            "setting": f"order by {name}",
+            **{f"first of {n}": f for n, f in zip(COUNTS, first, strict=True)},
+        }
+        for row in rows
+        for name, first in row["first"].items()
+    ]
+
+
 def main() -> None:
     """Measure, or tell what rows show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, "relaxations.jsonl")
+    parser.add_argument("--cases", type=Path, help="with --tell: write the rows for lcoms benchmark keep")
     asked = parser.parse_args()
     if asked.tell:
-        tell([row for path in asked.tell for row in read_rows(path)])
+        rows = [row for path in asked.tell for row in read_rows(path)]
+        tell(rows)
+        if asked.cases:
+            asked.cases.write_text(json.dumps(cases(rows)))
         return
     if asked.store is None:
         parser.error("name a store, or files of rows with --tell")
