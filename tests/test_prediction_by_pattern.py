@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import caesium_chloride, candidate_of, nickel_arsenide, rock_salt, zinc_blende
+from tiny import caesium_chloride, candidate_of, nickel_arsenide, relaxed_of, rock_salt, zinc_blende
 
 from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFitter
@@ -156,3 +157,11 @@ def test_where_rank_1_does_not_explain_the_pattern_the_candidate_that_does_is_na
     assert pattern_sentence(ranked) == sentence
     assert pattern_sentence(ranked[1:]) == ""
     assert pattern_sentence(ranked[:1]).startswith("No crystal explains the pattern")
+
+
+def test_a_crystal_that_was_not_relaxed_is_not_compared_by_its_score() -> None:
+    relaxed, other = (candidate_of(cell) for cell in (zinc_blende(4.6, MAGNESIA), rock_salt(4.2, MAGNESIA)))
+    first = replace(relaxed, relaxed=relaxed_of(relaxed.decoded, -5.0), score=-5.0)
+    ranked = rank_by_pattern([first, replace(other, score=3.0)], fitter(rock_salt(4.2, MAGNESIA)))
+    assert [one.is_relaxed for one in ranked] == [True, False]
+    assert pattern_sentence(ranked) == "No probable crystal explains the pattern; rank 2 does, but was not relaxed."

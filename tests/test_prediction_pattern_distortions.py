@@ -61,6 +61,16 @@ def test_nothing_is_strained_if_a_candidate_explains_the_pattern(bundle: WeightB
     assert distorted_by_pattern([], pattern, bundle) == ()
 
 
+def test_an_improbable_candidate_that_explains_the_pattern_does_not_keep_others_from_being_strained(
+    bundle: WeightBundle,
+) -> None:
+    pattern = fitter(TETRAGONAL)
+    candidates = [candidate_of(CUBIC, score=-5.0), candidate_of(TETRAGONAL, score=3.0)]
+    ranked = rank_by_pattern(candidates, pattern, score_error=0.03)
+    assert [explains(one) for one in ranked] == [False, True]
+    assert [one.space_group for one in distorted_by_pattern(ranked, pattern, bundle)] == [139]
+
+
 def test_a_strained_crystal_is_relaxed_in_its_cell_and_stays_apart_from_the_cubic_one(bundle: WeightBundle) -> None:
     """A free relaxation would lose the strain."""
     spec = spec_for(Options(oracle="analytic", starts=4, steps=1))

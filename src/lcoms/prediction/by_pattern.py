@@ -92,13 +92,15 @@ def pattern_sentence(candidates: Sequence[Candidate]) -> str:
     others = [rank for rank, one in enumerate(candidates, 1) if one.has_energy and explains(one)]
     if first is None or not others:
         return verdict([candidate.pattern.fit for candidate in candidates if candidate.pattern is not None])
-    lowest = min(one.score for one in candidates if one.has_energy)
-    probable = [rank for rank in others if candidates[rank - 1].score <= lowest + HIGHEST]
+    alike = [one.is_relaxed == first.is_relaxed for one in candidates]  # other scores cannot be compared
+    lowest = min(one.score for one, comparable in zip(candidates, alike, strict=True) if comparable)
+    probable = [rank for rank in others if alike[rank - 1] and candidates[rank - 1].score <= lowest + HIGHEST]
     rank = (probable or others)[0]
     change = candidates[rank - 1].score - first.score
     where = f"with a score {abs(change):.2f} eV/atom {'higher' if change >= 0 else 'lower'}"
     if not probable:
-        return f"No probable crystal explains the pattern; rank {rank} does, but {where}."
+        how = where if alike[rank - 1] else "was not relaxed"
+        return f"No probable crystal explains the pattern; rank {rank} does, but {how}."
     return f"Rank 1 does not explain the pattern; rank {rank} does, {where}."
 
 

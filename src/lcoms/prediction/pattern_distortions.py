@@ -15,25 +15,25 @@ from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFit, PatternFitter
 from lcoms.diffraction.posterior import log_likelihood
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.by_pattern import explains
+from lcoms.prediction.by_pattern import HIGHEST, explains
 from lcoms.prediction.stages import Candidate, Decoded
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import EXACT_SYMPREC, RELAXED_SYMPREC, Symmetrised, space_group_number
 
 TRIED, TAKEN = 5, 3
 LEAST_GAIN = 2.0  # of log-likelihood, beyond the cost of the further parameters
-WITHIN = 0.3  # eV/atom above the lowest score
 
 
 def distorted_by_pattern(
     candidates: Sequence[Candidate], fitter: PatternFitter, bundle: WeightBundle
 ) -> tuple[Decoded, ...]:
-    """Return candidates strained as the pattern asks, at their own volumes; none if a candidate explains it."""
+    """Return candidates strained as the pattern asks, at their own volumes; none if a probable one explains it."""
     ranked = sorted((one for one in candidates if one.has_energy and one.pattern), key=lambda one: one.score)
-    if any(map(explains, ranked)):
+    probable = [one for one in ranked if one.score <= ranked[0].score + HIGHEST]
+    if any(map(explains, probable)):
         return ()
     found: list[tuple[float, Candidate, Crystal]] = []
-    for candidate in [one for one in ranked if one.score <= ranked[0].score + WITHIN][:TRIED]:
+    for candidate in probable[:TRIED]:
         gain, fit = _best(candidate, fitter)
         if fit is not None and gain >= LEAST_GAIN:
             found.append((_value(fit), candidate, fit.crystal))
