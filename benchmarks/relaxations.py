@@ -46,7 +46,7 @@ def measure(reference: Reference, _others: Sequence[Reference], predictor: Predi
     assert predictor.energy_models is not None
     decoded = predictor.decode(reference.composition)
     weights = predictor.bundle.ranking.unrelaxed
-    found = scores_unrelaxed(decoded.crystals, predictor.energy_models.first, weights, spec)
+    found, _ = scores_unrelaxed(decoded.crystals, predictor.energy_models.first, weights, spec)
     score = {id(one): s for one, s in zip(decoded.crystals, found, strict=True)}
     exact = sorted((one for one in decoded.crystals if one.is_exact), key=lambda one: score[id(one)])[:OF_EACH]
     crystals = [*exact, *[one for one in decoded.crystals if not one.is_exact][:OF_EACH]]

@@ -121,7 +121,8 @@ def test_random_symmetric_crystals_are_no_answers_and_change_nothing_else(bundle
         assert one.crystal.composition.reduced == SALT
     energies = [one.energy_per_atom for one in found.random_symmetric]
     assert energies == sorted(energies) == [one.energy_per_atom for one in again.random_symmetric]
-    worth = worth_relaxing(found, AnalyticOracle(), bundle.ranking.unrelaxed, RelaxationSpec("analytic", n_relax=1))
+    choice = worth_relaxing(found, AnalyticOracle(), bundle.ranking.unrelaxed, RelaxationSpec("analytic", n_relax=1))
+    worth = choice.crystals
     assert len(worth) == 1 + len(found.random_symmetric)
     assert worth[1:] == list(found.random_symmetric)
     given = Predictor(bundle, wider).decode(SALT, structure=rock_salt())

@@ -55,7 +55,8 @@ class Relaxer:
         """
         spec = self._relaxation
         weights, oracle = self.bundle.ranking.unrelaxed, self.energy_models.first
-        chosen = [worth_relaxing(decoded, oracle, weights, spec) for decoded in sets]
+        choices = [worth_relaxing(decoded, oracle, weights, spec) for decoded in sets]
+        chosen = [choice.crystals for choice in choices]
         names = [s.composition.reduced_formula for s, some in zip(sets, chosen, strict=True) for _ in some]
         every = [one.crystal for some in chosen for one in some]
         run = partial(self._run, fmax=spec.fmax, checkpoint=self.checkpoint)
@@ -64,11 +65,11 @@ class Relaxer:
         results = iter(first if self.fixed_cell else more_symmetric(first, run, began))
         ask = self.energy_models.further_energies
         found = [collect(some, [next(results) for _ in some], self._formation_energy, ask) for some in chosen]
-        counted_all = [
-            replace(one, n_oracle_calls=one.n_oracle_calls + len(decoded.crystals))
-            for one, decoded in zip(found, sets, strict=True)
+        found = [
+            replace(one, n_oracle_calls=one.n_oracle_calls + choice.n_evaluations)
+            for one, choice in zip(found, choices, strict=True)
         ]
-        return [self._further(one, decoded.composition) for one, decoded in zip(counted_all, sets, strict=True)]
+        return [self._further(one, decoded.composition) for one, decoded in zip(found, sets, strict=True)]
 
     def _further(self, relaxed: RelaxedSet, composition: Composition) -> RelaxedSet:
         """Return the set with the candidates that now rank first relaxed to smaller forces."""
