@@ -18,7 +18,8 @@ from lcoms.app.desk import Run
 from lcoms.app.fields import FIXED, RELAXATION, form_fields, read_fields
 from lcoms.app.server import read_form
 from lcoms.models.fast import FastCDVAE
-from lcoms.prediction.decode import DecodedSet
+from lcoms.prediction.answer import answer
+from lcoms.prediction.found import Found
 from lcoms.prediction.pipeline import Predictor, Progress
 from lcoms.prediction.presets import Options, spec_for
 
@@ -165,19 +166,19 @@ def test_formulas_queue_and_are_cancelled(client, monkeypatch: pytest.MonkeyPatc
 
 def test_a_prediction_is_cancelled_while_it_searches(client, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on, later = threading.Event(), threading.Event(), []
-    decode, finish = FastCDVAE.decode_within, Predictor.finish
+    decode = FastCDVAE.decode_within
 
     def slow(self: FastCDVAE, *arguments: object, **options: object) -> object:
         begun.set()
         assert go_on.wait(SECONDS)
         return decode(self, *arguments, **options)  # type: ignore[arg-type]
 
-    def noted(self: Predictor, decoded: DecodedSet, *arguments: object, **options: object) -> object:
-        later.append(decoded.composition.reduced_formula)
-        return finish(self, decoded, *arguments, **options)  # type: ignore[arg-type]
+    def noted(found: Found, *arguments: object) -> object:
+        later.append(found.decoded.composition.reduced_formula)
+        return answer(found, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(FastCDVAE, "decode_within", slow)
-    monkeypatch.setattr(Predictor, "finish", noted)
+    monkeypatch.setattr("lcoms.prediction.pipeline.answer", noted)
     client.post("/predict", data={"formula": "NaCl"})
     client.post("/predict", data={"formula": "ZnO"})
     assert begun.wait(SECONDS)

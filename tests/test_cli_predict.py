@@ -323,7 +323,7 @@ def test_a_run_is_repeated_from_its_results(tiny_weights: Path, tmp_path: Path, 
     toml = tmp_path / "mine.toml"
     toml.write_text(
         'n_candidates = 3\nseed = 5\n[search]\nn_starts = 4\nsteps = 2\n[relaxation]\noracle = "analytic"\n'
-        'n_relax = 2\n[ranking]\ncommittee = ["toy_oracles:Springs"]\n'
+        'n_relax = 2\nn_least = 2\n[ranking]\ncommittee = ["toy_oracles:Springs"]\n'
     )
     assert go("from toml", "--spec", str(toml)) == first
     assert typed[0] == {
