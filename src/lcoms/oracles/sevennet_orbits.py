@@ -60,7 +60,8 @@ def orbits_of(
     """Return the independent atoms and edges of a crystal.
 
     Args:
-        center, neighbor: atoms of all its edges.
+        center: first atoms of all its edges.
+        neighbor: second atoms of these edges.
         images: lattice shift of the neighbour's copy, in cells.
     """
     found = operations_of(crystal).proper
