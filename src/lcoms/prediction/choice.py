@@ -15,7 +15,7 @@ import numpy as np
 
 from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.prediction.decode import DecodedSet
-from lcoms.prediction.pressure import LEAST_MODULUS, MOST_MODULUS, compressed
+from lcoms.prediction.pressure import LEAST_MODULUS, MOST_MODULUS, compressed, scaled
 from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.spec import RelaxationSpec
 from lcoms.prediction.stages import Decoded
@@ -116,6 +116,4 @@ class _Volume:
             measured = (excess - self.before[0]) / log(self.before[1] / volume)
             modulus = min(max(measured, LEAST_MODULUS), MOST_MODULUS)
         change = min(max(-excess / modulus, -LARGEST_CHANGE), LARGEST_CHANGE)
-        ratio = exp(-change)
-        scaled = Crystal(self.crystal.lattice * ratio ** (1 / 3), self.crystal.frac_coords, self.crystal.atomic_numbers)
-        return _Volume(scaled, modulus, (excess, volume))
+        return _Volume(scaled(self.crystal, exp(-change)), modulus, (excess, volume))

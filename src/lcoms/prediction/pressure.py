@@ -38,7 +38,7 @@ def compressed(crystals: Sequence[Crystal], oracle: EnergyOracle | None, pressur
     """
     if oracle is None or not pressure or not crystals:
         return list(crystals)
-    slightly = [_scaled(crystal, 1 - STRAIN) for crystal in crystals]
+    slightly = [scaled(crystal, 1 - STRAIN) for crystal in crystals]
     found = evaluate_all(oracle, [*crystals, *slightly])
     pressures = [-float(np.trace(one.stress)) / 3 / GIGAPASCAL for one in found]
     before, after = pressures[: len(crystals)], pressures[len(crystals) :]
@@ -48,7 +48,7 @@ def compressed(crystals: Sequence[Crystal], oracle: EnergyOracle | None, pressur
         return list(crystals)
     usual = median(usable)
     return [
-        _scaled(crystal, _ratio(pressure - min(own, pressure), modulus if modulus in usable else usual))
+        scaled(crystal, _ratio(pressure - min(own, pressure), modulus if modulus in usable else usual))
         if isfinite(own)
         else crystal
         for crystal, own, modulus in zip(crystals, before, moduli, strict=True)
@@ -86,5 +86,6 @@ def _ratio(pressure: float, modulus: float) -> float:
     return max(LEAST_RATIO, (1 + DERIVATIVE * pressure / modulus) ** (-1 / DERIVATIVE))
 
 
-def _scaled(crystal: Crystal, ratio: float) -> Crystal:
+def scaled(crystal: Crystal, ratio: float) -> Crystal:
+    """Return a crystal with its volume multiplied by a ratio."""
     return Crystal(crystal.lattice * ratio ** (1 / 3), crystal.frac_coords, crystal.atomic_numbers)
