@@ -46,7 +46,7 @@ def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
     best = sum(bool(case.right.any()) for case in cases)
     typer.echo(f"{len(cases)} compositions; the known crystal is among the relaxed candidates of {best}")
     typer.echo(f"first as the rows have it {stated}; by the fit, cross-validated, {order.first}")
-    typer.echo(f"within five {order.within_five}; mean surprise {order.surprise:.3f}")
+    typer.echo(f"within five {order.within_five}; mean negative log-likelihood {order.surprise:.3f}")
     for name, weight in zip(TERMS, terms.tolist(), strict=True):
         typer.echo(f"  {name:<20} {weight:.3f}")
     if weights is not None:
@@ -162,7 +162,7 @@ def _report_each(probabilities: Sequence[NDArray[np.float64]], cases: Sequence[C
         )
     every = reliability(np.concatenate(probabilities), np.concatenate([case.right for case in cases]))[1]
     surprise = mean_surprise(probabilities, cases)
-    typer.echo(f"of all {sum(map(len, probabilities))} candidates {every:.3f}; mean surprise {surprise:.3f}")
+    typer.echo(f"of all {sum(map(len, probabilities))} candidates {every:.3f}; mean negative log-likelihood {surprise:.3f}")
 
 
 def _stated(outcomes: list[dict[str, Any]]) -> NDArray[np.float64]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-import numpy as np
-
 from lcoms.core.errors import ConfigError
 from lcoms.diffraction.fit import PatternFit, PatternFitter
 from lcoms.diffraction.posterior import log_likelihood
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.by_pattern import HIGHEST, explains
+from lcoms.prediction.pressure import scaled
 from lcoms.prediction.stages import Candidate, Decoded
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import EXACT_SYMPREC, RELAXED_SYMPREC, Symmetrised, space_group_number
@@ -60,8 +59,7 @@ def _value(fit: PatternFit) -> float:
 def _decoded(distorted: Crystal, candidate: Candidate, bundle: WeightBundle) -> Decoded:
     """Return a strained crystal on exact sites, so that it stays separate from the one it was made from."""
     volume = candidate.crystal.volume / candidate.crystal.n_atoms * distorted.n_atoms
-    lattice = distorted.lattice * np.cbrt(volume / distorted.volume)
-    crystal = Crystal(lattice, distorted.frac_coords, distorted.atomic_numbers)
+    crystal = scaled(distorted, volume / distorted.volume)
     group = space_group_number(crystal, symprec=EXACT_SYMPREC)
     return Decoded.as_is(
         Symmetrised(crystal, group, EXACT_SYMPREC), bundle.energies([crystal])[0], candidate.decoded.proposal
