@@ -162,7 +162,8 @@ def _report_each(probabilities: Sequence[NDArray[np.float64]], cases: Sequence[C
         )
     every = reliability(np.concatenate(probabilities), np.concatenate([case.right for case in cases]))[1]
     surprise = mean_surprise(probabilities, cases)
-    typer.echo(f"of all {sum(map(len, probabilities))} candidates {every:.3f}; mean negative log-likelihood {surprise:.3f}")
+    n_candidates = sum(map(len, probabilities))
+    typer.echo(f"of all {n_candidates} candidates {every:.3f}; mean negative log-likelihood {surprise:.3f}")
 
 
 def _stated(outcomes: list[dict[str, Any]]) -> NDArray[np.float64]:
