@@ -67,7 +67,13 @@ def test_ranks_are_counted() -> None:
     assert first_line(headline_table([some], "b" * 16))[-1] == "aaaaaaaa (earlier)"
     assert first_line(conventions_table([some]))[1:] == [
         "1/4: 0.25 [0.05, 0.70]", "3/4: 0.75 [0.30, 0.95]", "0/4: 0.00 [0.00, 0.49]", "0/4: 0.00 [0.00, 0.49]",
+        "1/4: 0.25 [0.05, 0.70]",
     ]  # fmt: skip
+
+
+def test_two_known_structures_of_a_formula_may_be_its_first_two_candidates() -> None:
+    some = predictions(outcome("a", 1, formula="ZnS"), outcome("b", 2, formula="ZnS"), outcome("c", 2, formula="BeO"))
+    assert first_line(conventions_table([some]))[-1].startswith("2/3")
 
 
 def test_energies_leave_elements_out_of_shares() -> None:

@@ -7,7 +7,9 @@ the rows.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from statistics import median
 
@@ -22,8 +24,8 @@ BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SIZES = ((1, 4), (5, 8), (9, 12), (13, 20), (21, 40), (41, 80), (81, 200))
 """Ranges of the number of atoms in the known primitive cell."""
 BINS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
-FEWEST_STATED = 2  # predictions with a stated probability, below which a set shows nothing about calibration
 """Bins of stated probabilities."""
+FEWEST_STATED = 2  # predictions with a stated probability, below which a set shows nothing about calibration
 N_FAILURES = 10
 
 
@@ -97,14 +99,20 @@ def short_table(measurements: Sequence[Measurement]) -> str:
 
 
 def conventions_table(measurements: Sequence[Measurement]) -> str:
-    """Return match rates by the usual, looser criterion, without and with the validity filter."""
-    header = ("test set", "match@1", "match@20", "filtered match@1", "filtered match@20")
+    """Return match rates by the usual, looser criterion, without and with the validity filter, and METRe."""
+    header = ("test set", "match@1", "match@20", "filtered match@1", "filtered match@20", "METRe")
     lines = []
     for _, title, rows in _sets(measurements):
         shares = [share(share_within([row.final.loose for row in rows], k)) for k in (1, 20)]
         shares += [share(share_within([row.final.filtered for row in rows], k)) for k in (1, 20)]
-        lines.append((title, *shares))
+        lines.append((title, *shares, share(_matched_of_every(rows))))
     return lines_of(header, lines)
+
+
+def _matched_of_every(rows: Sequence[PredictionRow]) -> Share:
+    """Return METRe: the share of known structures among the first K candidates of a formula with K known structures."""
+    known = Counter((row.formula, row.seed) for row in rows)
+    return Share(sum((row.final.loose or inf) <= known[row.formula, row.seed] for row in rows), len(rows))
 
 
 def _before_relaxation(measurements: Sequence[Measurement]) -> str:
