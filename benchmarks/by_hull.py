@@ -1,7 +1,9 @@
 """Results for the ground states of a table and for its other crystals: success rates and stated probabilities.
 
     lcoms evaluate table FILE.parquet --relax --out rows.json
-    python benchmarks/by_hull.py rows.json FILE.parquet
+    python benchmarks/by_hull.py rows.json FILE.parquet --out marked.json
+
+The rows in OUT name the part of the set to which each belongs, for `lcoms benchmark keep`.
 
 A crystal counts as a ground state up to 1 meV/atom above the hull.
 """
@@ -40,12 +42,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=Path)
     parser.add_argument("table", type=Path)
+    parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     table = pq.read_table(asked.table, columns=["material_id", "e_above_hull"]).to_pydict()
     above = dict(zip(table["material_id"], table["e_above_hull"], strict=True))
     outcomes = [row for row in json.loads(asked.rows.read_text()) if row["name"] in above]
-    tell("ground states", [row for row in outcomes if above[row["name"]] <= ON_HULL])
-    tell("above the hull", [row for row in outcomes if above[row["name"]] > ON_HULL])
+    for row in outcomes:
+        row["subset"] = "ground states" if above[row["name"]] <= ON_HULL else "above the hull"
+    for subset in ("ground states", "above the hull"):
+        tell(subset, [row for row in outcomes if row["subset"] == subset])
+    if asked.out is not None:
+        asked.out.write_text(json.dumps(outcomes))
 
 
 if __name__ == "__main__":

@@ -157,8 +157,8 @@ def calibration_table(measurements: Sequence[Measurement]) -> str:
     names = [f"{low:.1f} to {high:.1f}" for low, high in BINS]
     header = ("set", "stated", "right", "expected calibration error", *names)
     lines = []
-    for one in measurements:
-        pairs = [(row.probability, row.final.both == 1) for row in one.predictions if row.probability is not None]
+    for _, title, rows in _sets(measurements):
+        pairs = [(row.probability, row.final.both == 1) for row in rows if row.probability is not None]
         if len(pairs) < FEWEST_STATED:
             continue
         cells, error = [], 0.0
@@ -169,7 +169,7 @@ def calibration_table(measurements: Sequence[Measurement]) -> str:
             error += abs(stated * n - hits) / len(pairs)
             cells.append(f"{stated:.2f}: {hits} of {n}" if n else "")
         right = Share(sum(hit for _, hit in pairs), len(pairs))
-        lines.append((one.header.title, str(len(pairs)), f"{right.value:.2f}", f"{error:.3f}", *cells))
+        lines.append((title, str(len(pairs)), f"{right.value:.2f}", f"{error:.3f}", *cells))
     return lines_of(header, lines)
 
 
