@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import (
@@ -32,6 +33,7 @@ from lcoms.evaluate.formulas import (
 )
 from lcoms.evaluate.reconstruction import Reconstruction, reconstruct
 from lcoms.evaluate.references import Reference
+from lcoms.evaluate.rows import rows_of
 from lcoms.evaluate.statistics import Share, share_within
 from lcoms.models.base import CDVAE
 from lcoms.prediction.pipeline import Predictor
@@ -99,6 +101,17 @@ def test_what_fails_the_filter_matches_nothing() -> None:
     reference = Reference("no ions", gases.composition, gases)
     assert formulas._ranks(reference, candidates(gases), 225) == Ranks(1, 1, 1, None)
     assert formulas._ranks(reference, candidates(gases), 216) == Ranks(1, 1, None, None)
+
+
+def test_the_orbits_of_a_candidate_found_at_a_large_tolerance_are_those_of_its_exact_crystal() -> None:
+    # At 0.5 angstrom, moyopy never ends for this cell.
+    lattice = np.array([[4.731, -1.398, 0.0], [4.731, 1.398, 0.0], [-0.313, 0.0, 4.204]])
+    first, second = [0.8647, 0.8647, 0.7033], [0.5997, 0.5997, 0.7518]
+    coords = np.array([first, second])
+    monoclinic = Crystal(lattice, np.concatenate([coords, 1 - coords]), np.full(4, 29))
+    loose = replace(candidate_of(monoclinic), symprec=0.5)
+    (row,) = rows_of(Reference("Cu", Composition.from_formula("Cu"), monoclinic), [loose], [loose], 12)
+    assert (row.orbits_space_group, row.orbits) == (12, "i:Cu i:Cu")
 
 
 def test_shares_within_the_first_few(calls: list[tuple[str, int]], predictor: Predictor) -> None:

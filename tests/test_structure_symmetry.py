@@ -30,6 +30,7 @@ from lcoms.structure.symmetry import (
     space_group_symbol,
     symmetrise,
 )
+from lcoms.structure.symmetry_search import moyo_dataset
 
 GROUPS = {"rock salt": 225, "caesium chloride": 221, "zinc blende": 216, "wurtzite": 186, "perovskite": 221}
 
@@ -64,6 +65,12 @@ def test_an_exact_crystal_stays_as_it_is() -> None:
         assert (found.space_group, found.symprec) == (GROUPS[name], TOLERANCE_LADDER[0])
         assert rmsd(found.crystal, crystal, STRICT) == pytest.approx(0.0, abs=1e-6)
         assert found.crystal.n_atoms == crystal.n_atoms
+
+
+def test_moyopy_is_not_asked_where_it_may_never_end() -> None:
+    assert moyo_dataset(rock_salt(), symprec=0.1).number == 225
+    with pytest.raises(ValueError, match="may never end at a tolerance of 0.2"):
+        moyo_dataset(rock_salt(), symprec=0.2)
 
 
 def test_a_crystal_without_symmetry_stays_p1() -> None:

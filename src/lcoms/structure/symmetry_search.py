@@ -12,15 +12,22 @@ from numpy.typing import NDArray
 from lcoms.structure.crystal import Crystal
 
 Array = NDArray[np.float64]
+LOOSEST = 0.1  # angstrom
 
 
 def moyo_dataset(crystal: Crystal, *, symprec: float, standard: bool = False) -> Any:
     """Return moyopy's dataset of a crystal, or None if the search fails.
 
     Args:
-        symprec: angstrom.
+        symprec: angstrom, up to `LOOSEST`: moyopy may never end and exhaust the memory if the tolerance is large
+            relative to the cell.
         standard: use the standard setting of the International Tables instead of spglib's choice.
+
+    Raises:
+        ValueError: the tolerance is larger.
     """
+    if symprec > LOOSEST:
+        raise ValueError(f"moyopy may never end at a tolerance of {symprec} angstrom; use at most {LOOSEST}.")
     import moyopy
 
     logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns about every centred cell
