@@ -69,7 +69,7 @@ def test_an_exact_crystal_stays_as_it_is() -> None:
 
 def test_moyopy_is_not_asked_where_it_may_never_end() -> None:
     assert moyo_dataset(rock_salt(), symprec=0.1).number == 225
-    with pytest.raises(ValueError, match="may never end at a tolerance of 0.2"):
+    with pytest.raises(ValueError, match=r"may never end at a tolerance of 0\.2"):
         moyo_dataset(rock_salt(), symprec=0.2)
 
 
