@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pool_services as services
@@ -60,6 +61,40 @@ def test_two_processes_that_write_one_file_leave_that_of_one(tmp_path: Path) -> 
     assert [process.exitcode for process in others] == [0, 0]
     assert seen <= set(b"ab")
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_two_threads_that_write_one_file_leave_that_of_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: write_whole(path, "ab"[n % 2] * 100_000), range(100)))
+    assert path.read_text() in ("a" * 100_000, "b" * 100_000)
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_text("old")
+    (tmp_path / "link").symlink_to(Path("elsewhere") / "file")
+    require_writable(tmp_path / "link")
+    write_whole(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "elsewhere" / "file").read_text() == "new"
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_or_device_is_written_to_and_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        require_writable(pipe)
+        write_whole(pipe, "through it")
+        assert pipe.is_fifo()
+        assert os.read(reader, 100) == b"through it"
+    finally:
+        os.close(reader)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_what_a_killed_process_left_half_written_is_removed_by_the_next(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lcoms.core.errors import ConfigError, DataError
@@ -75,6 +76,15 @@ def test_another_run_or_another_file_is_left_alone(tmp_path: Path) -> None:
         numbers(path, HEADER)
 
 
+def test_a_text_without_a_line_end_is_not_taken_for_a_cut_line(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    path.write_text("notes of the user")
+    for header in (None, HEADER):
+        with pytest.raises(DataError, match="line 1, is no"):
+            numbers(path, header)
+        assert path.read_text() == "notes of the user"
+
+
 def test_numbers_that_json_does_not_have_are_refused_and_leave_no_line(tmp_path: Path) -> None:
     with numbers(tmp_path / "n.jsonl") as journal, pytest.raises(ValueError, match="not JSON compliant"):
         journal.append(complex("nan"))
@@ -137,3 +147,11 @@ def test_a_torn_line_among_others_costs_only_itself(tmp_path: Path) -> None:
         file.write(b'{"text": "to')
     shared(path).append("second")
     assert shared(path).read() == ["first", "second"]
+
+
+def test_a_number_out_of_range_makes_a_line_unreadable(tmp_path: Path) -> None:
+    path, large = tmp_path / "n.jsonl", b"9" * 30 + b"\n"
+    path.write_bytes(b"1\n" + large + b"2\n")
+    assert SharedJournal(path, int, np.int64).read() == [1, 2]
+    with pytest.raises(DataError, match="line 2, is no number"):
+        Journal(path, int, np.int64, what="number")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pool_services as services
 import pytest
@@ -77,6 +79,25 @@ def test_children_that_never_start_are_an_error() -> None:
         list(parallel_map(services.square, range(4), processes=2, prepare=services.leave))
     with pytest.raises(OracleError, match="nothing to prepare"):
         list(parallel_map(services.square, range(4), processes=2, prepare=services.fail_to_prepare))
+
+
+def test_a_child_that_cannot_be_replaced_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is short when the system kills a child, so that another may not start."""
+    start, started = subprocess.Popen, []
+
+    def once(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        if started:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        started.append(start(*arguments, **options))
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", once)
+    with Pool[int, int](serve_each, (services.die_of_seven, None, ()), processes=1) as pool:
+        first, second = pool.submit(7), pool.submit(8)
+        with pytest.raises(WorkerDiedError):
+            first.result(timeout=60)
+        with pytest.raises(OSError, match="Cannot allocate"):
+            second.result(timeout=60)
 
 
 def test_what_is_printed_does_not_come_among_the_answers() -> None:

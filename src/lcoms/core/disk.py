@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
+from threading import get_native_id
 from typing import IO
 
 try:
@@ -36,9 +37,10 @@ Content = str | bytes | memoryview
 
 
 def write_whole(path: Path, content: Content) -> None:
-    """Write a file under a temporary name of this process, and rename it once it is on disk.
+    """Write a file under a temporary name of this thread, and rename it once it is on disk.
 
-    A previous file remains until then; if two processes write the same file, the result is that of one of them.
+    A previous file remains until then; if two processes or threads write the same file, the result is that of one of
+    them. A link stays, and the file it leads to is replaced. Pipes and devices (/dev/stdout) are written to directly.
 
     Args:
         path: parent folders are created.
@@ -69,19 +71,19 @@ def write_together(folder: Path, contents: Mapping[str, Content | Iterable[str]]
     Raises:
         OSError: a file cannot be written; `filename` of the error is its path.
     """
-    path, parts = folder, {folder / name: _part(folder / name) for name in contents}
+    path, parts = folder, {folder / name: _part(folder / name) for name in contents if not _is_device(folder / name)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        for path, part in parts.items():
-            content = contents[path.name]
-            with part.open("wb") as file:
+        for path, content in ((folder / name, content) for name, content in contents.items()):
+            with parts.get(path, path).open("wb") as file:
                 for piece in (content,) if isinstance(content, str | bytes | memoryview) else content:
                     file.write(piece.encode() if isinstance(piece, str) else piece)
                 file.flush()
-                os.fsync(file.fileno())
+                if path in parts:
+                    os.fsync(file.fileno())
         for path, part in parts.items():
-            os.replace(part, path)
+            os.replace(part, _real(path))
     except OSError as error:
         error.filename = str(path)  # errors of a full disk name no file, and the temporary name would help nobody
         raise
@@ -268,10 +270,13 @@ def require_writable(path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _part(path).touch()
-        _part(path).unlink()
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not _is_device(path):
+            _part(path).touch()
+            _part(path).unlink()
+        elif not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         error.filename = str(path)
         raise
@@ -288,7 +293,19 @@ def sha256_of(path: Path) -> str:
 
 
 def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{MACHINE}-{os.getpid()}.part")
+    """Return the temporary name of this thread for a file, next to where it will be."""
+    path = _real(path)
+    return path.with_name(f".{path.name}.{MACHINE}-{get_native_id()}-{os.getpid()}.part")
+
+
+def _real(path: Path) -> Path:
+    """Return the file that a link leads to; the path itself if it is no link."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _is_device(path: Path) -> bool:
+    """Return whether the path leads to a pipe or device, which a rename would replace by a file."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 @lru_cache(maxsize=1024)

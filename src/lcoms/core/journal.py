@@ -20,7 +20,8 @@ from lcoms.core.errors import ConfigError, CrystalError, DataError
 from lcoms.core.identity import differences
 
 T = TypeVar("T")
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, CrystalError, ConfigError)
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, CrystalError, ConfigError)
+_STARTS = tuple(bytes([byte]) for byte in b'{["-0123456789')  # of a line of JSON
 
 
 class Journal(Closing, Generic[T]):
@@ -29,8 +30,8 @@ class Journal(Closing, Generic[T]):
     Args:
         path: the file; created if missing.
         encode: converts an entry to JSON-ready values.
-        decode: converts values that were read to an entry; raises ValueError, KeyError, TypeError, CrystalError or
-            ConfigError if they are none.
+        decode: converts values that were read to an entry; raises ValueError, KeyError, TypeError, AttributeError,
+            OverflowError, CrystalError or ConfigError if they are none.
         what: noun for an entry, used in the message about an invalid line.
         header: required content of the first line, such as the options of the run; None if there is no such line.
 
@@ -81,6 +82,8 @@ class Journal(Closing, Generic[T]):
             self._file.truncate(0)
             append(self._file, self._path, header)
             return []
+        if not whole and not content.startswith(_STARTS):  # not the beginning of an entry
+            raise DataError(f"{self._path}, line 1, is no {self._what}; delete the line or move the file away.")
         lines = whole.splitlines()
         if self._header is not None:
             self._compare(lines[:1], self._header)

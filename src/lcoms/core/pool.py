@@ -125,7 +125,10 @@ class Pool(Closing, Generic[T, A]):
 
         Returns:
             Future of its result. It raises the error that the service reported for the task, WorkerDiedError if
-            processes died of it, StartError or the service's own error if no task can be done at all.
+            processes died of it; StartError, OSError or the service's own error if no task can be done at all.
+
+        Raises:
+            OSError: the system starts no process.
         """
         future: Future[A] = Future()
         with self._lock:
@@ -237,7 +240,10 @@ class Pool(Closing, Generic[T, A]):
                 self._settle(held.pop().future.set_exception, WorkerDiedError(code))
         self._suspects.extend(held)
         if self._waiting or self._suspects:
-            self._start()
+            try:
+                self._start()
+            except OSError as error:  # too little memory, or too many processes
+                self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         """End all tasks with the error, since none can be done."""
