@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from faults import largest_file
@@ -156,6 +157,27 @@ def test_file_that_changed_meanwhile_is_begun_anew(server: Server, tmp_path: Pat
         get(server, tmp_path, retries=0)
     server.cuts = []
     server.files["/data.bin"] = CONTENT[::-1]
+    assert get(server, tmp_path).path.read_bytes() == CONTENT[::-1]
+
+
+def test_a_run_stopped_between_two_versions_of_a_file_does_not_mix_them(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.cuts = [1000]
+    with pytest.raises(DownloadError):
+        get(server, tmp_path, retries=0)
+    server.files["/data.bin"] = CONTENT[::-1]
+    opened = Path.open
+
+    def stopped(path: Path, mode: str = "r", **options: Any) -> IO[Any]:
+        if path.name == "data.bin.part" and mode == "wb":
+            raise KeyboardInterrupt
+        return opened(path, mode, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            get(server, tmp_path)
     assert get(server, tmp_path).path.read_bytes() == CONTENT[::-1]
 
 

@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lcoms.core import disk
 from lcoms.core.errors import DataError, FormulaError
 from lcoms.data import ingest as ingest_module
 from lcoms.data import splits as splits_module
@@ -317,9 +320,24 @@ def test_damaged_shard_of_an_unfinished_ingest_is_made_again(tmp_path: Path) -> 
     (out / MANIFEST).unlink()
     shard = out / shard_name(1)
     shard.write_bytes(shard.read_bytes()[:-50])
-    (out / ".crystals-00002.arrow.part").write_bytes(b"half")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (out / f".crystals-00002.arrow.{disk.MACHINE}-{ended.pid}.part").write_bytes(b"half")
+    disk._sweep.cache_clear()
     ingest([path], out, options=SMALL_SHARDS)
     assert files_of(out) == files_of(whole.path)
+
+
+def test_partial_files_of_others_stay(tmp_path: Path) -> None:
+    """Another process may be writing in the folder, and a user may have a file of such a name."""
+    path, out = many(tmp_path / "many.parquet"), tmp_path / "store"
+    out.mkdir()
+    others = [out / f".crystals-00000.arrow.{disk.MACHINE}-{os.getppid()}.part", out / ".notes.part"]
+    for other in others:
+        other.write_text("half")
+    for overwrite in (False, True):
+        ingest([path], out, options=SMALL_SHARDS, overwrite=overwrite)
+        assert [other.read_text() for other in others] == ["half", "half"]
 
 
 def test_other_options_or_files_do_not_mix(tmp_path: Path) -> None:

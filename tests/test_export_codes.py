@@ -86,6 +86,25 @@ def test_the_script_for_gpaw_is_python() -> None:
     compile(export_files(wurtzite(), "gpaw")["relax.py"], "relax.py", "exec")
 
 
+def test_lammps_gets_a_triclinic_box_since_its_tilts_are_relaxed() -> None:
+    for crystal in (perovskite(), rock_salt()):
+        files = export_files(crystal, "lammps")
+        assert "box/relax tri" in files["in.lammps"]
+        assert "xy xz yz" in files["structure.data"]
+
+
+def test_abinit_does_not_judge_self_consistency_by_forces_that_symmetry_makes_zero() -> None:
+    text = export_files(rock_salt(), "abinit")["run.abi"]
+    assert "toldff" not in text
+    assert "tolvrs" in text
+
+
+def test_elements_without_potentials_in_the_vasp_settings_are_named() -> None:
+    berkelium = Crystal(4.1 * np.eye(3), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), np.array([97, 17]))
+    with pytest.raises(ConfigError, match="no VASP potential of Bk"):
+        export_files(berkelium, "vasp")
+
+
 def test_an_unknown_code_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="choose vasp, espresso, gpaw, abinit, lammps, optimade"):
         export_files(rock_salt(), "castep")

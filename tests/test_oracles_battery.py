@@ -10,6 +10,7 @@ import pytest
 from tiny import rock_salt
 
 from lcoms.core.errors import OracleError
+from lcoms.oracles import battery
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.battery import CHECKS, BatteryConfig, Check, battery_crystals, run_battery
@@ -116,6 +117,14 @@ def test_planted_faults_turn_it_red(name: str) -> None:
     fault, expected = PLANTED[name]
     report = run_battery(Planted(fault), BatteryConfig())
     assert expected <= failed(report), report
+
+
+def test_a_deviation_that_is_not_a_number_is_not_lost_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = iter([0.1, float("nan"), 0.2, 0.3])
+    monkeypatch.setattr(battery, "CHECKS", {"made": lambda *_: next(errors)})
+    (row,) = run_battery(AnalyticOracle(), BatteryConfig())
+    assert not row.passed
+    assert np.isnan(row.error)
 
 
 def test_faults_of_a_slope_leave_the_invariances_green() -> None:

@@ -70,6 +70,21 @@ def test_phases_are_read_from_json_and_csv(tmp_path: Path) -> None:
         "formula,energy_per_atom,formation_energy_per_atom,oracle\nNaCl,-3.5,,made\nNa3Cl,,-0.5,made\n"
     )
     assert read_entries(tmp_path / "phases.csv", no_energies, REFERENCES, "made") == expected
+    for name in ("phases.json", "phases.csv"):  # as spreadsheets and some editors write a file
+        marked = tmp_path / f"marked-{name}"
+        marked.write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+        found = read_entries(marked, no_energies, REFERENCES, "made")
+        assert [one.composition for one in found] == [one.composition for one in expected]
+
+
+def test_energies_of_compressed_crystals_are_refused(tmp_path: Path) -> None:
+    rows = [{"formula": "NaCl", "energy_per_atom": -3.5, "enthalpy_per_atom": -3.1}]
+    content = {"oracle": "made", "options": {"pressure": 0.06}, "crystals": rows}
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="relaxed under pressure"):
+        read_entries(tmp_path / "results.json", no_energies, REFERENCES, "made")
+    (tmp_path / "results.json").write_text(json.dumps(content | {"options": {"pressure": 0.0}}))
+    assert read_entries(tmp_path / "results.json", no_energies, REFERENCES, "made") == [phase("NaCl", -3.5)]
 
 
 @pytest.mark.parametrize(

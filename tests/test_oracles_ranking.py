@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from tiny import caesium_chloride, rock_salt, shaken, zinc_blende
 
-from lcoms.core.errors import ConfigError
-from lcoms.oracles.base import Evaluation
+from lcoms.core.errors import ConfigError, OracleError
+from lcoms.oracles.analytic import AnalyticOracle
+from lcoms.oracles.base import Evaluation, evaluate_all
 from lcoms.oracles.hull import Hull
 from lcoms.oracles.ranking import rank_crystals
 from lcoms.oracles.references import References
@@ -72,6 +75,25 @@ def test_failed_evaluations_have_no_place() -> None:
     assert rank_crystals(crystals[:1], [Evaluation.failed("no", 2)]) == []
     with pytest.raises(ConfigError, match="as many evaluations"):
         rank_crystals(crystals, [])
+
+
+class Careless(AnalyticOracle):
+    """Oracle whose numbers for rock salt are not finite, and which gives one record too few for four crystals."""
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        results = [evaluation(c, float("nan") if c.volume > 40 else -1.0) for c in crystals]
+        return results[: 3 if len(results) == 4 else None]
+
+
+def test_numbers_that_are_not_finite_are_failures_whatever_the_status() -> None:
+    crystals = [caesium_chloride(3.4, NACL), rock_salt()]
+    results = evaluate_all(Careless(), crystals)
+    assert [result.ok for result in results] == [True, False]
+    assert "not finite" in results[1].status
+    assert [row.name for row in rank_crystals(crystals, results)] == ["1"]
+    assert np.isnan(Careless().energies(crystals)).tolist() == [False, True]
+    with pytest.raises(OracleError, match="3 results for 4 crystals"):
+        evaluate_all(Careless(), crystals * 2)
 
 
 def test_formation_energy_and_hull_stand_beside() -> None:

@@ -95,3 +95,19 @@ def test_damaged_rows_are_refused(tmp_path: Path) -> None:
     file.write_text('{"format": 1, "oracles": {"made": {"elements": {"Na": {"energy": 3}}}}}')
     with pytest.raises(OracleError, match="damaged"):
         load_references("made", file)
+
+
+@pytest.mark.parametrize(
+    ("elements", "sentence"),
+    [
+        ({"Na": {"energy_per_atom": float("nan")}}, "damaged"),
+        ({"Na": {"energy_per_atom": float("inf")}}, "damaged"),
+        ({"Xx": {"energy_per_atom": -1.0}}, "Xx is not an element"),
+    ],
+)
+def test_energies_that_are_no_references_are_refused(
+    elements: dict[str, dict[str, float]], sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "references.json").write_text(json.dumps({"format": 1, "oracles": {"made": {"elements": elements}}}))
+    with pytest.raises(OracleError, match=sentence):
+        load_references("made", tmp_path / "references.json")

@@ -78,6 +78,23 @@ def test_options_after_the_question_mark_reach_the_factory(module: str) -> None:
     assert sys.modules[module].SEEN == {"scale": 0.5, "words": "a b", "numbers": [1, 2]}
 
 
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [
+        ("scale=2,words='a,b'", {"scale": 2, "words": "a,b", "numbers": ()}),
+        ("words='a',numbers=\"b\",scale=1", {"scale": 1, "words": "a", "numbers": "b"}),
+        ("numbers=[(1,2),(3,4)],scale=2", {"scale": 2, "words": "none", "numbers": [(1, 2), (3, 4)]}),
+        ("words={'a': [1,2], 'b': 3},scale=2", {"scale": 2, "words": {"a": [1, 2], "b": 3}, "numbers": ()}),
+        ("words=it's,scale=2", {"scale": 2, "words": "it's", "numbers": ()}),
+    ],
+)
+def test_commas_within_brackets_and_quotation_marks_separate_nothing(
+    module: str, options: str, seen: dict[str, object]
+) -> None:
+    make_oracle(f"{module}:factory?{options}")
+    assert seen == sys.modules[module].SEEN
+
+
 def test_an_oracle_of_ones_own_takes_the_name_it_was_called_by(module: str) -> None:
     oracle = make_oracle(f"{module}:Mine")
     assert oracle.name == f"{module}:Mine"

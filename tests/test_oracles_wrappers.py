@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,18 @@ def test_keys_tell_crystals_and_oracles_apart() -> None:
     keys = {cache_key(oracle, crystal) for crystal in [base, *others]}
     assert len(keys | {cache_key(other, base)}) == 5
     assert cache_key(oracle, negative_zero) == cache_key(oracle, base)
+
+
+def test_a_cache_may_be_used_by_several_threads(tmp_path: Path) -> None:
+    counted = CountedOracle(AnalyticOracle())
+    cache = CachedOracle(counted, tmp_path / "cache.sqlite")
+    first = cache.evaluate(CRYSTALS)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda n: cache.evaluate(CRYSTALS[n % 5 :]), range(20)))
+    assert all(same(*pair) for n, results in enumerate(found) for pair in zip(first[n % 5 :], results, strict=True))
+    assert counted.n_crystals == len(CRYSTALS)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(cache.close).result()
 
 
 def test_failures_are_asked_again(tmp_path: Path) -> None:

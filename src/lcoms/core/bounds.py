@@ -30,7 +30,7 @@ def require(
     not_negative: Iterable[str] = (),
     one_of: Mapping[str, tuple[str, ...]] | None = None,
 ) -> None:
-    """Check the options of a configuration by their names; options that are None pass.
+    """Check the options of a configuration by their names; numbers that are None pass.
 
     Args:
         what: subject of the options, such as training; empty if their names suffice.

@@ -199,9 +199,9 @@ class _Transfer:
         total = start + int(length) if length.isdecimal() else None
         if not start:
             self._etag_path.unlink(missing_ok=True)
-            if validator := _validator(response):
-                self._etag_path.write_text(validator, encoding="latin-1")
         with self._part.open("ab" if start else "wb") as sink:
+            if not start and (validator := _validator(response)):  # not before the part of another version is gone
+                self._etag_path.write_text(validator, encoding="latin-1")
             done = start
             while chunk := response.read(_CHUNK):
                 sink.write(chunk)

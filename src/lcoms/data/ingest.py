@@ -197,8 +197,6 @@ def _resume(out: Path, job: str) -> tuple[list[Shard], Progress]:
     """
     shards: list[Shard] = []
     progress = Progress()
-    for leftover in out.glob(".*.part"):
-        leftover.unlink()
     while (path := out / shard_name(len(shards))).exists():
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
@@ -233,7 +231,7 @@ def _resume(out: Path, job: str) -> tuple[list[Shard], Progress]:
 
 def _clear(out: Path) -> None:
     """Remove the files of a store, and nothing else."""
-    for path in (out / MANIFEST, *out.glob("crystals-*.arrow"), *out.glob(".*.part")):
+    for path in (out / MANIFEST, *out.glob("crystals-*.arrow")):
         path.unlink(missing_ok=True)
 
 

@@ -19,6 +19,7 @@ KPOINT_SPACING = 0.25  # 1/angstrom, including 2 pi
 CUTOFF_RYDBERG = 80.0
 CUTOFF_HARTREE = 40.0
 CUTOFF_EV = 600.0
+TOLVRS = 1e-10  # of ABINIT's potential; a tolerance on forces is met at once where symmetry makes them zero
 README = "README.txt"
 
 Files = dict[str, str]
@@ -32,7 +33,7 @@ def export_files(crystal: Crystal, code: str) -> Files:
         code: one of `CODES`.
 
     Raises:
-        ConfigError: there is no such code.
+        ConfigError: there is no such code, or it has no potential for an element.
     """
     writer = CODES.get(code.strip().lower())
     if writer is None:
@@ -54,14 +55,20 @@ def _vasp(crystal: Crystal) -> Files:
     from pymatgen.io.vasp.sets import MPScanRelaxSet
 
     inputs = MPScanRelaxSet(to_pymatgen(crystal).get_sorted_structure())
+    known = inputs.CONFIG["POTCAR"]
+    if missing := [symbol for symbol in _elements(crystal) if symbol not in known]:
+        raise ConfigError(
+            f"pymatgen's r2SCAN settings name no VASP potential of {', '.join(missing)}; choose another code."
+        )
     symbols = [str(symbol) for symbol in inputs.potcar_symbols]
     return {
         "POSCAR": inputs.poscar.get_str(significant_figures=12),
         "INCAR": inputs.incar.get_str(),
         "POTCAR.spec": "\n".join(symbols) + "\n",
         README: (
-            "VASP relaxation by pymatgen's MPScanRelaxSet (r2SCAN). Make POTCAR of your licensed PBE potentials,\n"
-            f"in the order {' '.join(symbols)}. The k-points follow from KSPACING in INCAR.\n"
+            "VASP relaxation by pymatgen's MPScanRelaxSet (r2SCAN). Make POTCAR of your licensed potentials "
+            f"{inputs.user_potcar_functional},\nin the order {' '.join(symbols)}. The k-points follow from KSPACING in "
+            "INCAR.\n"
         ),
     }
 
@@ -128,7 +135,7 @@ def _abinit(crystal: Crystal) -> Files:
     names = [f"{symbol}.psp8" for symbol in elements]
     settings = {
         "xc": "PBE", "ecut": CUTOFF_HARTREE * Hartree, "ngkpt": list(kpoint_mesh(crystal)), "nshiftk": 1,
-        "shiftk": [0, 0, 0], "occopt": 4, "tsmear": 0.005 * Hartree, "toldff": 5e-6, "ionmov": 22, "optcell": 2,
+        "shiftk": [0, 0, 0], "occopt": 4, "tsmear": 0.005 * Hartree, "tolvrs": TOLVRS, "ionmov": 22, "optcell": 2,
         "ntime": 60, "tolmxf": 5e-5, "ecutsm": 0.5, "dilatmx": 1.1, "pp_dirpath": '"./pseudo"',
     }  # fmt: skip
     buffer = StringIO()
@@ -149,7 +156,9 @@ def _lammps(crystal: Crystal) -> Files:
 
     elements = _elements(crystal)
     buffer = StringIO()
-    write_lammps_data(buffer, to_ase(crystal), specorder=elements, masses=True, atom_style="atomic", units="metal")
+    write_lammps_data(
+        buffer, to_ase(crystal), specorder=elements, masses=True, atom_style="atomic", units="metal", force_skew=True
+    )
     script = f"""# Relax cell and atoms: lmp -in in.lammps
 units metal
 atom_style atomic

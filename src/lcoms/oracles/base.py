@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from lcoms.core.errors import OracleError
 from lcoms.structure.crystal import Composition, Crystal
 
 OK = "ok"
@@ -35,6 +36,11 @@ class Evaluation:
     def ok(self) -> bool:
         """Whether the numbers can be used."""
         return self.status == OK
+
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers are finite."""
+        return all(bool(np.isfinite(values).all()) for values in (self.energy, self.forces, self.stress))
 
     def at_pressure(self, volume: float, pressure: float) -> Evaluation:
         """Return the evaluation with the enthalpy E + pV as energy, and the pressure added to the stress.
@@ -95,12 +101,27 @@ def evaluate_all(
 ) -> list[Evaluation]:
     """Return records of any number of crystals, in batches of the oracle's preferred size.
 
+    A record with numbers that are not finite gets a status that says so, whatever the oracle gave.
+
     Args:
         on_batch: called with the number of crystals done.
+
+    Raises:
+        OracleError: the oracle gave more or fewer records than crystals.
     """
     results: list[Evaluation] = []
     for start in range(0, len(crystals), oracle.batch_size):
-        results += oracle.evaluate(crystals[start : start + oracle.batch_size])
+        batch = crystals[start : start + oracle.batch_size]
+        found = oracle.evaluate(batch)
+        if len(found) != len(batch):
+            raise OracleError(f"{oracle.name} gave {len(found)} results for {len(batch)} crystals.")
+        results += [_sound(result, crystal) for result, crystal in zip(found, batch, strict=True)]
         if on_batch is not None:
             on_batch(len(results))
     return results
+
+
+def _sound(result: Evaluation, crystal: Crystal) -> Evaluation:
+    if result.ok and not result.finite:
+        return Evaluation.failed("the energy, forces or stress are not finite numbers.", crystal.n_atoms)
+    return result

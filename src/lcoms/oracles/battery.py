@@ -81,6 +81,8 @@ def run_battery(oracle: EnergyOracle, config: BatteryConfig, crystals: Sequence[
                 break
             if not error <= worst:
                 worst, note = error, crystal.composition.formula
+            if np.isnan(worst):
+                break
         report.append(Check(name, passed and bool(worst <= 1.0), float(worst), note))
     return report
 

@@ -162,7 +162,7 @@ def read_entries(
     name = path.name.lower()
     if name.endswith((".json", ".csv")):
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
             rows = _json_rows(text, path) if name.endswith(".json") else list(csv.DictReader(text.splitlines()))
         except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
             raise DataError(f"{path}: cannot be read as a file of reference phases.") from error
@@ -208,19 +208,19 @@ def _rows_of_results(content: Mapping[str, Any], path: Path) -> Any:
     """Return the rows of a list of phases or of the output of our commands, without crystals that have no energy.
 
     Raises:
-        DataError: none of its crystals has an energy.
+        DataError: none of its crystals has an energy, or they were relaxed under pressure.
     """
     found = next((content[key] for key in ("entries", "ranked") if key in content), None)
     if found is not None:
         return found
     if isinstance(crystals := content.get("crystals"), list):
+        _require_no_pressure(content.get("options"), path)
         found = [row for row in crystals if isinstance(row, dict) and row.get("energy_per_atom") is not None]
     elif isinstance(candidates := content.get("candidates"), list):
         spec = content.get("spec")
         relaxation = spec.get("relaxation") if isinstance(spec, dict) else None
         oracle = relaxation.get("oracle") if isinstance(relaxation, dict) else None
-        if isinstance(relaxation, dict) and relaxation.get("pressure"):
-            raise DataError(f"{path}: its crystals were relaxed under pressure; name their CIF files.")
+        _require_no_pressure(relaxation, path)
         relaxed = [row["relaxation"] for row in candidates if isinstance(row, dict) and row.get("relaxation")]
         energies = [one.get("total_energy_per_atom") for one in relaxed if isinstance(one, dict)]
         phase = {"formula": content.get("formula"), "oracle": oracle}
@@ -228,6 +228,12 @@ def _rows_of_results(content: Mapping[str, Any], path: Path) -> Any:
     if found == []:
         raise DataError(f"{path}: none of its crystals was relaxed, so it holds no energies; name their CIF files.")
     return found
+
+
+def _require_no_pressure(options: object, path: Path) -> None:
+    """Raise DataError if the options of a relaxation include a pressure."""
+    if isinstance(options, dict) and options.get("pressure"):
+        raise DataError(f"{path}: its crystals were relaxed under pressure; name their CIF files.")
 
 
 def _require_oracle(said: object, wanted: str, where: str) -> None:

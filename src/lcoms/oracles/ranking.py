@@ -53,7 +53,7 @@ def rank_crystals(
 ) -> list[RankedCrystal]:
     """Return the distinct crystals that have an energy, by composition in the given order, then by energy per atom.
 
-    Two crystals are the same if they match at the strict tolerance and their space groups are equal.
+    Two crystals are the same if they match at the strict tolerance and their space groups are equal or mirror images.
 
     Args:
         crystals: of any compositions.

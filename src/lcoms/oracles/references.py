@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def load_references(oracle: str, file: Path | None = None) -> References | None:
     """Return the references of an oracle, by default those in the package; None if there are none.
 
     Raises:
-        OracleError: the file is not a table of references, or has none for this oracle.
+        OracleError: the file is not a table of references, has none for this oracle, or names an unknown element.
     """
     if file is None:
         resource = files("lcoms.oracles").joinpath("references.json")
@@ -98,7 +99,14 @@ def _tables(text: str, where: str) -> dict[str, dict[str, Any]]:
 
 def _energies(table: dict[str, Any], oracle: str) -> dict[int, float]:
     try:
-        energies = {number_of(symbol): float(row["energy_per_atom"]) for symbol, row in table["elements"].items()}
+        energies = {symbol: float(row["energy_per_atom"]) for symbol, row in table["elements"].items()}
+        if not all(map(isfinite, energies.values())):
+            raise ValueError("an energy that is not finite")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OracleError(f"the references of {oracle} are damaged; compute them again.") from error
-    return {z: energy for z, energy in energies.items() if z is not None}
+    found = {}
+    for symbol, energy in energies.items():
+        if (number := number_of(symbol)) is None:
+            raise OracleError(f"the references of {oracle}: {symbol} is not an element; correct the symbol.")
+        found[number] = energy
+    return found

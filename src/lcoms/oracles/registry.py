@@ -119,7 +119,19 @@ def _imported(name: str, module: str, attribute: str, options: str) -> EnergyOra
 
 def _split(options: str) -> list[str]:
     """Return the key=value parts between commas that are outside brackets and quotation marks."""
-    return [part.strip() for part in re.split(r",(?![^\[({\"']*[\])}\"'])", options) if part.strip()]
+    parts, depth, quoted, before = [""], 0, "", ""
+    for letter in options:
+        if quoted:
+            quoted = "" if letter == quoted else quoted
+        elif letter in "\"'" and before in "=,:([{":  # not the apostrophe in a word
+            quoted = letter
+        depth += 0 if quoted else (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth <= 0 and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += letter
+        before = letter.strip() or before
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -84,7 +84,7 @@ class SevenNetOracle(EnergyOracle):
                 mine = (batch.crystal_idx == place).numpy()
                 stress = strains[place].numpy() / crystals[number].volume
                 found = Evaluation(totals[place], forces.numpy()[mine], (stress + stress.T) / 2)
-                results[number] = found if _finite(found) else _not_finite(crystals[number])
+                results[number] = found if found.finite else _not_finite(crystals[number])
         return [results[n] for n in range(len(crystals))]
 
     def energies(self, crystals: Sequence[Crystal]) -> list[float]:
@@ -171,10 +171,6 @@ def _chunks(crystals: Sequence[Crystal], without: dict[int, Evaluation], most: i
         n_edges += size
     if chunk:
         yield chunk
-
-
-def _finite(found: Evaluation) -> bool:
-    return bool(np.isfinite(found.energy) and np.isfinite(found.forces).all() and np.isfinite(found.stress).all())
 
 
 def _not_finite(crystal: Crystal) -> Evaluation:

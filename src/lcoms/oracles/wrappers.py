@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -57,8 +58,8 @@ class CachedOracle(EnergyOracle):
 
     A crystal is identified by the oracle's name and provenance, the version of lcoms, and the exact bits of its
     lattice, coordinates and elements. Failures are not stored. Many processes may share the file (SQLite with a
-    write-ahead log, so on a local disk); a process killed at any moment leaves it intact, without the results not yet
-    written.
+    write-ahead log, so on a local disk), and many threads the cache; a process killed at any moment leaves the file
+    intact, without the results not yet written.
 
     Raises:
         OracleError: the file cannot be opened or is damaged.
@@ -70,7 +71,7 @@ class CachedOracle(EnergyOracle):
         self.name, self.batch_size, self.provenance = oracle.name, oracle.batch_size, oracle.provenance
         self.n_hits = self.n_misses = 0
         self._oracle, self._path, self.cutoff = oracle, Path(path), oracle.cutoff
-        self._process = -1
+        self._process, self._lock = -1, threading.RLock()
         with self._opened():
             pass
 
@@ -112,7 +113,7 @@ class CachedOracle(EnergyOracle):
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None or self._process != os.getpid():  # a connection must not cross a fork
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            database = sqlite3.connect(self._path, timeout=_WAIT)
+            database = sqlite3.connect(self._path, timeout=_WAIT, check_same_thread=False)  # see `_Guard`
             try:
                 self._prepare_in_time(database)
             except BaseException:
@@ -148,23 +149,29 @@ class CachedOracle(EnergyOracle):
     def close(self) -> None:
         """Close the file; the next call opens it again."""
         if self._connection is not None and self._process == os.getpid():
-            self._connection.close()
+            with self._lock:
+                self._connection.close()
         self._connection = None
 
 
 class _Guard:
-    """Opens the database of a cache, and turns its errors into one sentence each."""
+    """Opens the database of a cache for one thread at a time, and turns its errors into one sentence each."""
 
     def __init__(self, cache: CachedOracle) -> None:
         self._cache = cache
 
     def __enter__(self) -> sqlite3.Connection:
+        self._cache._lock.acquire()
         try:
             return self._cache._connect()
-        except (sqlite3.Error, OSError) as error:
-            raise self._sentence(error) from error
+        except BaseException as error:
+            self._cache._lock.release()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise self._sentence(error) from error
+            raise
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._cache._lock.release()
         if isinstance(error, sqlite3.Error):
             raise self._sentence(error) from error
 

@@ -156,7 +156,7 @@ def _loosely(crystal: Crystal, symprec: float) -> Found | None:
     return int(dataset.number), *standard
 
 
-def conventional(crystal: Crystal, *, symprec: float = 0.01) -> Crystal:
+def conventional(crystal: Crystal, *, symprec: float = EXACT_SYMPREC) -> Crystal:
     """Return the conventional standardised cell; the crystal itself if no symmetry is found."""
     dataset = moyo_dataset(crystal, symprec=symprec)
     if dataset is None:
@@ -182,7 +182,7 @@ class PrimitiveStandard:
     space_group: int
 
 
-def primitive_standard(crystal: Crystal, *, symprec: float = 0.01) -> PrimitiveStandard:
+def primitive_standard(crystal: Crystal, *, symprec: float = EXACT_SYMPREC) -> PrimitiveStandard:
     """Return the primitive standard cell and point group; the crystal itself in P1 if no symmetry is found."""
     dataset = moyo_dataset(crystal, symprec=symprec)
     if dataset is not None:
