@@ -66,6 +66,8 @@ def test_surrogates_of_other_settings_or_data_are_not_reused(store: Path, tiny_w
     with pytest.raises(ConfigError, match=r"was trained otherwise \(epochs is 1 there, 2 here\)"):
         sweep(store, "epochs=2")
     other = tmp_path / "other"
-    make_store(other, list(prototypes().values())[:3], energies=[-2.0, -1.9, -1.0], hull=[0.0] * 3, splits=["train"] * 3)
+    make_store(
+        other, list(prototypes().values())[:3], energies=[-2.0, -1.9, -1.0], hull=[0.0] * 3, splits=["train"] * 3
+    )
     with pytest.raises(ConfigError, match=r"was trained otherwise \(store is .* there, .* here\)"):
         sweep(other)

@@ -29,7 +29,14 @@ EARLIER = json.dumps([{"name": "salt", "seed": 0, "ranks": {"both": 1}, "rows": 
 def outcome(number: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
     first = 1 if rows and rows[0]["both"] else None
     ranks = {"loose": 1, "strict": 1, "both": first, "filtered": 1}
-    return {"name": f"row {number}", "formula": f"Na{number + 2}Cl", "seed": 0, "probability": None, "ranks": ranks, "rows": rows}
+    return {
+        "name": f"row {number}",
+        "formula": f"Na{number + 2}Cl",
+        "seed": 0,
+        "probability": None,
+        "ranks": ranks,
+        "rows": rows,
+    }
 
 
 def candidate(energy: float, probability: float, *, right: bool) -> dict[str, Any]:
