@@ -27,6 +27,7 @@ from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.references import References
 from lcoms.relax.result import RelaxConfig
 from lcoms.structure.crystal import Composition, Crystal, crystal_from_dict
+from lcoms.structure.symmetry import space_group_number
 from lcoms.templates.library import LatentLibrary
 
 QUICK = RelaxConfig(fmax=0.05, max_steps=80)
@@ -146,6 +147,25 @@ def test_other_settings_need_another_folder(tiny_weights: Path, tmp_path: Path) 
         run(tmp_path, TASKS[:1], ["lcoms"], tiny_weights, config=replace(CONFIG, steps=5))
     # What a method does not depend on may change.
     assert len(run(tmp_path, TASKS[:1], ["lcoms"], tiny_weights, config=replace(CONFIG, budget=7))) == 1
+
+
+def test_rows_of_other_structures_with_the_same_name_are_not_reused(tiny_weights: Path, tmp_path: Path) -> None:
+    run(tmp_path, TASKS[:1], ["start"], tiny_weights)
+    double = Crystal(rock_salt().lattice * [[1], [1], [2]], np.zeros((4, 3)), np.array([11, 11, 17, 17]))
+    for other in (Task("paper", SALT, "another table"), Task("paper", replace(SALT, crystal=double))):
+        with pytest.raises(ConfigError, match=r"holds start for another NaCl, NaCl with 2 atoms of '26 compounds'"):
+            run(tmp_path, [other], ["start"], tiny_weights)
+
+
+def test_the_judge_counts_enantiomorphs_as_one_structure() -> None:
+    """Trigonal tellurium, P3121, and its mirror image, P3221."""
+    hexagonal = np.array([[4.46, 0, 0], [-2.23, 4.46 * 0.75**0.5, 0], [0, 0, 5.93]])
+    u = 0.263
+    right = Crystal(hexagonal, np.array([[u, 0, 1 / 3], [0, u, 2 / 3], [-u, -u, 0]]) % 1, np.full(3, 52))
+    left = Crystal(hexagonal * [1, 1, -1], right.frac_coords, right.atomic_numbers)
+    (judged,) = Judge(AnalyticOracle(), QUICK).look([left], reference(right))
+    assert {judged.space_group, space_group_number(right)} == {152, 154}
+    assert (judged.strict, judged.same_group) == (True, True)
 
 
 @pytest.mark.parametrize("name", ["lcoms", "lcoms-decoded"])

@@ -50,6 +50,10 @@ def test_elements_and_unknown_energies_are_left_out_of_what_says_nothing_about_t
     assert silicon.known is not None
     by_total = replace(silicon, known=replace(silicon.known, formation_energy=None))  # as from isolated atoms
     assert WITHIN_5.holds(replace(judged(-2.0), formation_energy=None), by_total) is True  # -5 against -5 eV/atom
+    reference = replace(silicon, known=replace(silicon.known, formation_energy=0.0))  # of itself
+    assert WITHIN_5.holds(reference.answer, reference) is None
+    assert CRITERIA[-1].holds(judged(0.02), reference) is True
+    assert CRITERIA[-1].holds(judged(0.021), reference) is False
     unknown = row("lcoms", known=None, found=True)
     assert WITHIN_5.holds(unknown.answer, unknown) is None
     assert MATCH.holds(unknown.answer, unknown) is True
@@ -75,6 +79,7 @@ def test_totals_and_comparison_by_hand() -> None:
     one = total(sl, lcoms, MATCH, "relaxed")
     assert (one.compounds.successes, one.compounds.trials) == (1, 6)
     assert (one.runs.successes, one.runs.trials) == (2, 12)
+    assert (one.runs.low, one.runs.high) == (one.compounds.low, one.compounds.high)  # seeds are no further compounds
     # Compounds: 5 for LCOMs alone, 1 for SL alone: 2 (1 + 6) / 2^6. Runs: 10 and 1: 2 (1 + 11) / 2^11.
     assert one.p_compounds == pytest.approx(14 / 64)
     assert one.p_runs == pytest.approx(24 / 2048)

@@ -12,6 +12,7 @@ from tiny import ENERGIES, make_store, prototypes
 from lcoms.benchmark.methods import Files
 from lcoms.benchmark.rows import read_rows
 from lcoms.benchmark.sweep import FOLDER, Variant, run_sweep
+from lcoms.core.errors import ConfigError
 from lcoms.models.surrogate_file import load_surrogate
 from lcoms.models.weights import SURROGATE_FILE
 
@@ -53,3 +54,20 @@ def test_variants_are_trained_once_and_run(store: Path, tiny_weights: Path, tmp_
     assert set(told) == {TRAINED}
     assert sweep() == 2
     assert (trained.read_bytes(), len(told)) == (before, n_told)
+
+
+def test_surrogates_of_other_settings_or_data_are_not_reused(store: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    def sweep(data: Path, *overrides: str) -> int:
+        return run_sweep(
+            [TRAINED], data, TASKS[:1], [0], CONFIG, Files(tiny_weights), tmp_path, overrides=[*FEW, *overrides]
+        )
+
+    assert sweep(store) == 0
+    with pytest.raises(ConfigError, match=r"was trained otherwise \(epochs is 1 there, 2 here\)"):
+        sweep(store, "epochs=2")
+    other = tmp_path / "other"
+    make_store(
+        other, list(prototypes().values())[:3], energies=[-2.0, -1.9, -1.0], hull=[0.0] * 3, splits=["train"] * 3
+    )
+    with pytest.raises(ConfigError, match=r"was trained otherwise \(store is .* there, .* here\)"):
+        sweep(other)

@@ -59,8 +59,9 @@ def test_totals_with_intervals_p_values_and_what_the_paper_says() -> None:
     by_key = {(r["method"], r["stage"], r["criterion"]): r for r in lines_of(totals_table(some_rows()))}
     one, other = (by_key[m, "as answered", MATCH.name] for m in ("lcoms", "sl"))
     assert (one["compounds"], one["runs"], other["runs"]) == ("2 of 2", "4 of 4", "0 of 4")
-    # Wilson: (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n) for 4 of 4 is 1 / (1 + z^2 / 4).
-    assert one["95 % interval of runs"] == f"{1 / (1 + 1.959964**2 / 4):.3f} to 1.000"
+    # Wilson: (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n) for 4 of 4 with two
+    # compounds is 1 / (1 + z^2 / 2).
+    assert one["95 % interval of runs"] == f"{1 / (1 + 1.959964**2 / 2):.3f} to 1.000"
     # McNemar: 2 compounds to 0 is 2 / 2^2; 4 runs to 0 is 2 / 2^4.
     assert (other["p against lcoms"], other["p of runs against lcoms"]) == ("0.5", "0.12")
     assert one["p against lcoms"] == ""

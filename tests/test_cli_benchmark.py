@@ -53,6 +53,7 @@ def test_starts_by_another_oracle_have_names_of_their_own(tiny_weights: Path, tm
         (["run", "--track", "both"], "there is no track 'both'; choose paper or formula"),
         (["run", "--methods", "uspex"], "there is no method 'uspex'; choose from"),
         (["run", "--methods", "megnet-pso"], "give it with --megnet FILE"),
+        (["run", "-n", "3"], "-n has no effect without --table"),
         (["run", "--compounds", "XeF2"], "26 compounds hold no XeF2; choose from NaCl, CsCl"),
         (["sweep", "STORE", "--tau", "much"], "--tau much: write numbers separated by commas"),
         (["report", "NOWHERE"], "cannot be read; give a folder that lcoms benchmark run has written"),

@@ -13,7 +13,9 @@ import pytest
 from tiny import fluorite, make_store, rock_salt
 
 from lcoms.cli.main import run
-from lcoms.evaluate.fitting import _structure
+from lcoms.core.errors import DataError
+from lcoms.evaluate import fitting
+from lcoms.evaluate.fitting import FOLDS, Case, _structure, cross_validated_order, fit_terms
 from lcoms.prediction.calibrate import load_calibration
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.ranking_file import load_ranking
@@ -27,7 +29,14 @@ EARLIER = json.dumps([{"name": "salt", "seed": 0, "ranks": {"both": 1}, "rows": 
 def outcome(number: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
     first = 1 if rows and rows[0]["both"] else None
     ranks = {"loose": 1, "strict": 1, "both": first, "filtered": 1}
-    return {"name": f"row {number}", "formula": "NaCl", "seed": 0, "probability": None, "ranks": ranks, "rows": rows}
+    return {
+        "name": f"row {number}",
+        "formula": f"Na{number + 2}Cl",
+        "seed": 0,
+        "probability": None,
+        "ranks": ranks,
+        "rows": rows,
+    }
 
 
 def candidate(energy: float, probability: float, *, right: bool) -> dict[str, Any]:
@@ -87,11 +96,12 @@ def test_a_calibration_counts_each_prediction_once(
 
 
 def test_larger_cells_whose_candidates_are_more_often_all_wrong_lower_the_probability(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fitting, "_structure", lambda *_: 1.0)
     small, large = outcomes(60, missing=0.05), outcomes(60, missing=0.5)
     for number, one in enumerate(large):
-        one["name"] = f"large {number}"
+        one["name"], one["formula"] = f"large {number}", f"NaCl{number + 2}"
         one["rows"] = [row | {"n_atoms": 40} for row in one["rows"]]
     for name, rows in (("small", small), ("large", large)):
         (tmp_path / f"{name}.json").write_text(json.dumps(rows))
@@ -123,6 +133,24 @@ def test_a_ranking_is_fitted_in_electronvolts_and_written(tmp_path: Path, capsys
     assert after.relaxed.structure_probability == 0  # all candidates have one structure
     assert (after.decoded, after.relaxed.limit) == (before.decoded, before.relaxed.limit)
     assert after.fitted["data"] == "60 compositions"
+
+
+def test_predictions_of_one_composition_are_never_divided_between_fit_and_test() -> None:
+    """Each composition is predicted with two seeds and has its own right answer, which only its twin could teach."""
+    random = np.random.default_rng(0)
+    terms = random.random((40, 5, 3))
+    cases = [
+        Case(terms[at], np.arange(5) == at % 5, np.full(5, 2), f"Na{at + 1}Cl") for _ in range(2) for at in range(40)
+    ]
+    fitted: list[set[str]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "fit_terms", lambda rest: fitted.append({one.formula for one in rest}) or np.ones(3))
+        order = cross_validated_order(cases)
+    assert len(fitted) == FOLDS
+    assert [len(one) for one in fitted] == [36] * FOLDS
+    assert order.n == 80
+    with pytest.raises(DataError, match="9 compositions with the right candidate are too few"):
+        fit_terms([case for case in cases if int(case.formula[2:-2]) < 10])
 
 
 @pytest.mark.parametrize("what", ["ranking", "calibration"])

@@ -36,6 +36,7 @@ from lcoms.evaluate.references import Reference
 from lcoms.evaluate.rows import rows_of
 from lcoms.evaluate.statistics import Share, share_within
 from lcoms.models.base import CDVAE
+from lcoms.oracles.references import References
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.rank import rank_decoded
 from lcoms.prediction.result import Prediction
@@ -169,6 +170,19 @@ def test_relaxed_outcomes_and_processes(tiny_weights: Path) -> None:
     assert {row.orbits for row in relaxed if row.space_group == 225} <= {"a:Na b:Cl", "a:Cl b:Na"}
     assert {row.known_height for row in alone[0].rows} == {None}
     assert sorted(row.decoded_rank for row in alone[0].rows) == sorted({row.decoded_rank for row in alone[0].rows})
+
+
+def test_known_structures_are_relaxed_as_far_as_the_first_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formulas, "load_references", lambda _: References("made", {11: 0.0, 17: 0.0}))
+    reference = Reference("salt", SALT.composition, shaken(rock_salt(5.2), 0.2))
+    first = RelaxationSpec("analytic", fmax=0.5, final_fmax=0.5)
+    (loosely,) = formulas._known_energies([reference], first)
+    (closely,) = formulas._known_energies([reference], replace(first, final_fmax=1e-3))
+    (unchanged,) = formulas._known_energies([reference], replace(first, final_fmax=1e-3, n_final=0))
+    (lowest,) = formulas._known_energies([reference], replace(first, fmax=1e-3))
+    assert loosely == unchanged
+    assert loosely > closely + 1e-4
+    assert closely == pytest.approx(lowest, abs=1e-5)
 
 
 class Remembering(CDVAE):

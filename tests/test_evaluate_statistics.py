@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy.stats import binomtest
 
-from lcoms.evaluate.statistics import Share
+from lcoms.evaluate.statistics import Share, share_within
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (1, 29), (15, 148), (263, 1000), (24, 26)])
@@ -31,6 +31,15 @@ def test_nothing_tried_says_nothing() -> None:
     share = Share(0, 0)
     assert math.isnan(share.value)
     assert (share.low, share.high) == (0.0, 1.0)
+
+
+def test_seeds_of_a_compound_do_not_narrow_the_interval() -> None:
+    """Three seeds with equal results are worth one."""
+    ranks, names = [1, None, 2, 1], ["NaCl", "KCl", "CsCl", "MgO"]
+    once, thrice = share_within(ranks, 1, of=names), share_within(ranks * 3, 1, of=names * 3)
+    assert (thrice.successes, thrice.trials) == (6, 12)
+    assert (thrice.low, thrice.high) == (once.low, once.high) == (Share(2, 4).low, Share(2, 4).high)
+    assert share_within(ranks * 3, 1).low > thrice.low
 
 
 def test_text() -> None:

@@ -194,10 +194,15 @@ def test_only_whole_results_of_the_very_prediction_count_as_finished(
     found = salt()
     folder = found.write(tmp_path)
 
-    def finished() -> bool:
-        return is_finished(tmp_path, found.composition, found.spec, found.weights_digest)
+    def finished(*formats: str) -> bool:
+        wanted = formats or ("cif",)
+        return is_finished(tmp_path, found.composition, found.spec, found.weights_digest, wanted)
 
     assert finished()
+    assert not finished("cif", "poscar")
+    found.write(tmp_path, ["cif", "poscar"])
+    assert finished("cif", "poscar")
+    assert finished("poscar")
     (folder / "rank-02.cif").rename(tmp_path / "elsewhere")
     assert not finished()
     (tmp_path / "elsewhere").rename(folder / "rank-02.cif")

@@ -96,6 +96,12 @@ def test_the_results_of_a_run_repeat_it_exactly(tiny_weights: Path, tmp_path: Pa
         ("spec.json", '{"search": {"n_starts": "many"}}', "search.n_starts: expected a whole number, not 'many'"),
         ("spec.toml", "[search]\nsubstituted = 2\n", "a fraction of the templates, from 0 to 1, not 2"),
         ("spec.toml", "[relaxation]\nfmax = 0\n", "fmax must be positive, not 0"),
+        ("spec.toml", "[search]\nstep_size = -0.2\n", "step_size must be positive, not -0.2"),
+        ("spec.toml", "[search.decoder]\nkept = 0\n", "decoder option kept must be at least 1, not 0"),
+        ("spec.toml", "[search.decoder]\nsamples = -1\n", "decoder option samples must be zero or positive, not -1"),
+        ("spec.toml", "[search.decoder]\nknown_to = 0\n", "decoder option known_to must be positive, not 0"),
+        ("spec.json", '{"ranking": {"committee": ["chgnet:r2scan"]}}', "chgnet:r2scan is named twice"),
+        ("spec.json", '{"ranking": {"committee": ["x", "y", "x"]}}', "x is named twice and would count twice"),
         (
             "spec.json",
             '{"relaxation": null, "ranking": {"committee": ["x"]}}',

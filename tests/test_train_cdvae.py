@@ -283,8 +283,14 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
             replace(QUICK, **{option: 0})
     with pytest.raises(ConfigError, match="multiple of devices"):
         replace(QUICK, batches_per_step=3, devices=2)
-    with pytest.raises(ConfigError, match="seed must be zero or positive"):
-        replace(QUICK, seed=-1)
+    for option in ("seed", "warmup", "decay", "weight_decay", "checkpoint_minutes"):
+        with pytest.raises(ConfigError, match=f"{option} must be zero or positive"):
+            replace(QUICK, **{option: -1})
+    for option in ("learning_rate", "clip"):
+        with pytest.raises(ConfigError, match=f"{option} must be positive"):
+            replace(QUICK, **{option: 0.0})
+    with pytest.raises(ConfigError, match=r"ema must lie in \[0, 1\), not 1.0"):
+        replace(QUICK, ema=1.0)
     with pytest.raises(DataError, match="too few batches for 2 processes"):
         train_cdvae(new_model(), to_arrays([rock_salt()]), replace(QUICK, devices=2), tmp_path, metadata=METADATA)
 

@@ -64,6 +64,13 @@ def test_anchors_are_the_best_of_their_compositions(store: Store) -> None:
     assert len(choose_anchors(store, np.arange(4), 1, np.random.default_rng(0))) == 1
 
 
+def test_test_crystals_have_no_decoys(tmp_path: Path) -> None:
+    crystals, splits = [rock_salt(), zinc_blende(), caesium_chloride()], ["test", "val", "train"]
+    store = make_store(tmp_path / "store", crystals, energies=[-2.0] * 3, hull=[0.0] * 3, splits=splits)
+    anchors = choose_anchors(store, np.arange(3), 10, np.random.default_rng(0))
+    assert sorted(anchor.split for anchor in anchors) == ["train", "val"]
+
+
 def test_energies_are_anchored_and_losses_counted(store: Store, bundle: WeightBundle, tmp_path: Path) -> None:
     good, far = rock_salt(6.0), caesium_chloride(7.0, (11, 17))
     overlapping = Crystal(good.lattice, np.array([[0, 0, 0], [0.01, 0, 0]]), good.atomic_numbers)

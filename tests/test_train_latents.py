@@ -18,6 +18,7 @@ from tiny import (
     zinc_blende,
 )
 
+from lcoms.core.errors import DataError
 from lcoms.data.store import Store
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Crystal
@@ -80,6 +81,17 @@ def test_surrogate_data_have_known_energies_and_a_split_by_composition(store: St
     assert groups[0] == groups[5] == groups[6] == groups[7]
     assert groups[8] == groups[9]
     assert len(set(groups)) == 7
+
+
+def test_test_crystals_are_not_trained_on(tmp_path: Path) -> None:
+    crystals = [rock_salt(), rock_salt(6.29, POTASSIUM), caesium_chloride(), zinc_blende()]
+    splits = ["train", "test", "val", "test"]
+    store = make_store(tmp_path / "store", crystals, energies=[-1.0] * 4, hull=[0.0] * 4, splits=splits)
+    data = surrogate_data(store, np.arange(4), torch.arange(4.0)[:, None])
+    assert data.latents.flatten().tolist() == [0.0, 2.0]
+    assert data.is_val.tolist() == [False, True]
+    with pytest.raises(DataError, match="no training crystals with formation energies"):
+        surrogate_data(store, np.array([1, 3]), torch.zeros(2, 1))
 
 
 def test_the_library_holds_few_stable_training_crystals_of_each_composition(store: Store, tmp_path: Path) -> None:

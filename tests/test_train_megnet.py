@@ -173,7 +173,8 @@ def test_learning_rate_rises_and_falls_or_stays() -> None:
 
 
 def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
-    for option, value in {"epochs": 0, "log_every": 0, "learning_rate": 0.0, "clip": 0.0, "patience": -1}.items():
+    wrong = {"epochs": 0, "log_every": 0, "learning_rate": 0.0, "clip": 0.0, "patience": -1, "warmup": -1.0, "ema": 1.0}
+    for option, value in wrong.items():
         with pytest.raises(ConfigError, match=f"training option {option} must"):
             replace(QUICK, **{option: value})
     with pytest.raises(ConfigError, match="smooth=true"):

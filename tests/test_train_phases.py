@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny import caesium_chloride, make_store, rock_salt, zinc_blende
+from toy_oracles import Springs
 
-from lcoms.core.errors import WeightsError
+from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.data.store import Store
 from lcoms.models.weights import PHASES_FILE
 from lcoms.oracles.analytic import AnalyticOracle
@@ -60,6 +61,8 @@ def test_a_run_goes_on_where_it_stopped_and_relaxed_crystals_lie_lower(store: St
     assert told == []
     both = evaluate_as_given(store, [1, 2], AnalyticOracle(), tmp_path, told.append)
     assert (len(both), told) == (2, [1])
+    with pytest.raises(ConfigError, match="oracle is analytic there, toy_oracles:Springs here"):
+        evaluate_as_given(store, [1], Springs(), tmp_path)
     relaxed = evaluate_relaxed(store, [1, 2], "analytic", tmp_path)
     assert all(relaxed[name] <= both[name] for name in both)
     falls = [both[name] - relaxed[name] for name in both]

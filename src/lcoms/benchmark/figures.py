@@ -149,7 +149,8 @@ def sweep_figure(rows: Sequence[Row]) -> Figure | None:
         values = sorted(swept[name])
         for criterion in (CRITERIA[0], CRITERIA[1], MATCH):
             hits = [by_run(swept[name][value], criterion, "answer") for value in values]
-            _draw_shares(panels[2 * i], values, [Share(sum(h.values()), len(h)) for h in hits], criterion.name)
+            shares = [Share(sum(h.values()), len(h), len({compound for compound, _ in h})) for h in hits]
+            _draw_shares(panels[2 * i], values, shares, criterion.name)
         panels[2 * i].set_ylabel("share of runs, as answered")
         for compound in FIGURE_4_COMPOUNDS:
             _draw_excess(panels[2 * i + 1], values, swept[name], compound)

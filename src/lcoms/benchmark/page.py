@@ -28,6 +28,9 @@ BINS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 FEWEST_STATED = 2  # predictions with a stated probability, below which a set shows nothing about calibration
 N_FAILURES = 10
 
+Rank = Callable[[PredictionRow], int | None]
+"""One of the ranks of a prediction."""
+
 
 def page_tables(folder: Path, *, shipped: str) -> dict[str, str]:
     """Return every table as Markdown, by name.
@@ -103,8 +106,8 @@ def conventions_table(measurements: Sequence[Measurement]) -> str:
     header = ("test set", "match@1", "match@20", "filtered match@1", "filtered match@20", "METRe")
     lines = []
     for _, title, rows in _sets(measurements):
-        shares = [share(share_within([row.final.loose for row in rows], k)) for k in (1, 20)]
-        shares += [share(share_within([row.final.filtered for row in rows], k)) for k in (1, 20)]
+        shares = [_within(rows, lambda row: row.final.loose, k) for k in (1, 20)]
+        shares += [_within(rows, lambda row: row.final.filtered, k) for k in (1, 20)]
         lines.append((title, *shares, share(_matched_of_every(rows))))
     return lines_of(header, lines)
 
@@ -112,21 +115,19 @@ def conventions_table(measurements: Sequence[Measurement]) -> str:
 def _matched_of_every(rows: Sequence[PredictionRow]) -> Share:
     """Return METRe: the share of known structures among the first K candidates of a formula with K known structures."""
     known = Counter((row.formula, row.seed) for row in rows)
-    return Share(sum((row.final.loose or inf) <= known[row.formula, row.seed] for row in rows), len(rows))
+    found = sum((row.final.loose or inf) <= known[row.formula, row.seed] for row in rows)
+    return Share(found, len(rows), len({row.name for row in rows}))
 
 
 def _before_relaxation(measurements: Sequence[Measurement]) -> str:
     header = ("test set", "decoded: first", "relaxed: first", "decoded: match@1", "relaxed: match@1")
-    choices: tuple[Callable[[PredictionRow], int | None], ...] = (
+    choices: tuple[Rank, ...] = (
         lambda row: row.decoded.both,
         lambda row: row.final.both,
         lambda row: row.decoded.loose,
         lambda row: row.final.loose,
     )
-    lines = [
-        (title, *(share(share_within(map(choice, rows), 1)) for choice in choices))
-        for _, title, rows in _sets(measurements)
-    ]
+    lines = [(title, *(_within(rows, choice, 1) for choice in choices)) for _, title, rows in _sets(measurements)]
     return lines_of(header, lines)
 
 
@@ -217,7 +218,11 @@ def cases_table(measurement: Measurement) -> str:
     lines = []
     for setting in dict.fromkeys(str(row["setting"]) for row in rows):
         some = [row for row in rows if str(row["setting"]) == setting]
-        cells = [_cell([row[key] for row in some if row.get(key) is not None]) for key in columns]
+        there = [[row for row in some if row.get(key) is not None] for key in columns]
+        cells = [
+            _cell([row[key] for row in mine], len({str(row["case"]) for row in mine}))
+            for key, mine in zip(columns, there, strict=True)
+        ]
         lines.append((setting, str(len(some)), *cells))
     note = f"\n{measurement.header.note}\n" if measurement.header.note else ""
     return lines_of(("", "cases", *columns), lines) + note
@@ -225,7 +230,12 @@ def cases_table(measurement: Measurement) -> str:
 
 def _found_among(rows: Sequence[PredictionRow], ks: Sequence[int]) -> list[str]:
     """Return the shares whose known structure, with its space group, is among the first k candidates."""
-    return [share(share_within([row.final.both for row in rows], k)) for k in ks]
+    return [_within(rows, lambda row: row.final.both, k) for k in ks]
+
+
+def _within(rows: Sequence[PredictionRow], rank: Rank, k: int) -> str:
+    """Return the share of the rows with a rank of k or better; its interval follows from the number of structures."""
+    return share(share_within(map(rank, rows), k, of=[row.name for row in rows]))
 
 
 def _sets(measurements: Sequence[Measurement]) -> list[tuple[Measurement, str, Sequence[PredictionRow]]]:
@@ -253,11 +263,11 @@ def _counts(key: str, value: object) -> bool:
     return key not in ("case", "setting", "seed") and isinstance(value, bool | int | float)
 
 
-def _cell(values: Sequence[bool | int | float]) -> str:
+def _cell(values: Sequence[bool | int | float], n_cases: int) -> str:
     if not values:
         return ""
     if all(isinstance(value, bool) for value in values):
-        return share(Share(sum(map(bool, values)), len(values)))
+        return share(Share(sum(map(bool, values)), len(values), n_cases))
     return f"{median(map(float, values)):.3g}"
 
 

@@ -47,5 +47,6 @@ def _points(measurement: Measurement) -> list[tuple[float, Share]]:
         some = [row for row in rows if low <= (row.probability or 0.0) < high or (row.probability == high == 1.0)]
         if some:
             mean = sum(row.probability or 0.0 for row in some) / len(some)
-            found.append((mean, Share(sum(row.final.both == 1 for row in some), len(some))))
+            n_right, names = sum(row.final.both == 1 for row in some), {row.name for row in some}
+            found.append((mean, Share(n_right, len(some), len(names))))
     return found

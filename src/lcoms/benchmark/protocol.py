@@ -33,7 +33,7 @@ from lcoms.structure.crystal import Composition, Crystal, crystal_to_dict
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import LOOSE, STRICT, matches, rmsd
 from lcoms.structure.random_crystal import random_crystal
-from lcoms.structure.symmetry import space_group_number
+from lcoms.structure.symmetry import same_space_group, space_group_number
 
 Track = Literal["paper", "formula"]
 TRACKS: tuple[Track, ...] = ("paper", "formula")
@@ -200,7 +200,7 @@ class Judge:
         note = note or why_unphysical(crystal, energy, self._references)
         group = space_group_number(crystal)
         rms, strict, trouble = compare(crystal, reference.crystal)
-        same = group == space_group_number(reference.crystal)
+        same = same_space_group(group, space_group_number(reference.crystal))
         return Judged(crystal_to_dict(crystal), energy, formation, group, rms, strict, same, note or trouble)
 
     def _formation(self, composition: Composition, energy: float) -> float | None:

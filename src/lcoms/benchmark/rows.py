@@ -46,7 +46,7 @@ class Judged:
         space_group: number at symprec 0.1.
         rms: to the known structure at the loose tolerances; None if they do not match.
         strict: whether it matches the known structure at pymatgen's default tolerances.
-        same_group: whether it has the known structure's space group.
+        same_group: whether it has the known structure's space group, or its enantiomorph.
         note: why it counts as a failure regardless of the other fields; empty if it does not.
     """
 

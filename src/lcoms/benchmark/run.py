@@ -64,7 +64,8 @@ def run_benchmark(
         Number of rows that already existed.
 
     Raises:
-        ConfigError: the file contains rows of the same runs with other settings.
+        ConfigError: the file contains rows of the same runs with other settings, or of other structures with the same
+            names.
         DataError: a process was ended from outside.
     """
     models = load_models(files)
@@ -90,7 +91,7 @@ def plan(
     """Return the jobs to be run, seed by seed, and the number of runs that are done.
 
     Raises:
-        ConfigError: a row was made with other settings.
+        ConfigError: a row was made with other settings, or for another known structure.
     """
     jobs: list[Job] = []
     n_done = 0
@@ -102,6 +103,7 @@ def plan(
                 if row is None:
                     missing.append(name)
                     continue
+                _check_task(row, task)
                 _check_settings(row, settings_of(name, task.track, config, models))
                 n_done += 1
             together = tuple(name for name in missing if METHODS[task.track, name].from_start)
@@ -109,6 +111,16 @@ def plan(
                 jobs.append(Job(task, seed, together, _known_start(rows, task, seed, config)))
             jobs += [Job(task, seed, (name,)) for name in missing if name not in together]
     return jobs, n_done
+
+
+def _check_task(row: Row, task: Task) -> None:
+    """Check that a row belongs to a task, since structures of two files may have one name."""
+    theirs = (row.group, row.formula, row.n_atoms)
+    if theirs != (task.group, task.reference.composition.reduced_formula, task.cell.n_atoms):
+        raise ConfigError(
+            f"the folder holds {row.method} for another {row.compound}, {row.formula} with {row.n_atoms} atoms of "
+            f"{row.group!r}; name another folder."
+        )
 
 
 def _check_settings(row: Row, wanted: Mapping[str, Any]) -> None:

@@ -66,10 +66,11 @@ class Criterion:
         """Return whether the criterion applies to the compound of a row."""
         if self.threshold is None:
             return True
-        if row.known is None or row.known.compared in (None, 0.0):
+        if row.known is None or row.known.compared is None:
             return False
         is_element = len(Composition.from_formula(row.formula).atomic_numbers) == 1
-        return not (self.relative and is_element and row.known.formation_energy is not None)
+        no_unit = row.known.compared == 0 or (is_element and row.known.formation_energy is not None)
+        return not (self.relative and no_unit)
 
     def _within(self, energies: Sequence[float], row: Row) -> bool:
         assert row.known is not None
@@ -99,7 +100,7 @@ class Total:
     """Success rate of a method.
 
     Attributes:
-        runs: over compounds and seeds.
+        runs: over compounds and seeds; the interval follows from the number of compounds.
         compounds: over compounds, by `Criterion.of_compound`.
         p_runs, p_compounds: p-values of McNemar's exact test against another method, over cases that both have; None if
             there are none. Over runs it treats the seeds of a compound as independent, which they need not be.
@@ -116,7 +117,7 @@ def total(rows: Sequence[Row], others: Sequence[Row], criterion: Criterion, stag
     runs, other_runs = by_run(rows, criterion, stage), by_run(others, criterion, stage)
     compounds, other_compounds = by_compound(rows, criterion, stage), by_compound(others, criterion, stage)
     return Total(
-        Share(sum(runs.values()), len(runs)),
+        Share(sum(runs.values()), len(runs), len(compounds)),
         Share(sum(compounds.values()), len(compounds)),
         paired(runs, other_runs),
         paired(compounds, other_compounds),

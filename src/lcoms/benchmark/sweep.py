@@ -7,7 +7,7 @@ descent need none. All other settings are those of the shipped surrogate, unless
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,9 +16,11 @@ from lcoms.benchmark.protocol import BenchmarkConfig, Task
 from lcoms.benchmark.rows import Row
 from lcoms.benchmark.run import run_benchmark
 from lcoms.core.config import with_overrides
-from lcoms.core.errors import DataError
+from lcoms.core.errors import ConfigError, DataError
+from lcoms.core.identity import differences
 from lcoms.data.store import Store
-from lcoms.models.surrogate_file import save_surrogate
+from lcoms.models.surrogate import SurrogateConfig
+from lcoms.models.surrogate_file import load_surrogate, save_surrogate
 from lcoms.models.weights import SURROGATE_FILE, Weights, load_weights
 from lcoms.train.latents import encode_rows, select_rows, surrogate_data
 from lcoms.train.surrogate import train_surrogate
@@ -72,7 +74,7 @@ def run_sweep(
 
     Raises:
         DataError: the store has no training crystals.
-        ConfigError: there are rows made with other settings.
+        ConfigError: there are rows or surrogates made with other settings, data or weights.
         WeightsError: there is a partly trained surrogate with other settings.
     """
     told = {variant: _told(on_epoch, variant) for variant in variants if variant.is_trained}
@@ -100,16 +102,34 @@ def _train(
 
     Args:
         told: each variant, with a function that is called after each of its epochs.
+
+    Raises:
+        ConfigError: one of these was trained with other settings, data or weights.
     """
     files = {variant: out / variant.label.strip() / SURROGATE_FILE for variant in told}
-    missing = [variant for variant, path in files.items() if not path.exists()]
-    data = _data(store, weights) if missing else None
-    for variant in missing:
-        assert data is not None
-        config = with_overrides(weights.surrogate.config, [*overrides, f"{variant.name}={variant.value:g}"])
-        module = train_surrogate(data, files[variant].parent, config=config, on_epoch=told[variant])
-        save_surrogate(module.surrogate, files[variant], metadata={"variant": variant.label.strip()})
+    usual, data = weights.surrogate.config, None
+    configs = {v: with_overrides(usual, [*overrides, f"{v.name}={v.value:g}"]) for v in told}
+    source = {"store": Store.open(store).fingerprint, "weights": weights.digest} if told else {}
+    for variant, path in files.items():
+        if path.exists():
+            _require_same(path, configs[variant], source)
+            continue
+        data = data or _data(store, weights)
+        module = train_surrogate(data, path.parent, config=configs[variant], on_epoch=told[variant])
+        save_surrogate(module.surrogate, path, metadata={"variant": variant.label.strip(), **source})
     return files
+
+
+def _require_same(path: Path, config: SurrogateConfig, source: Mapping[str, str]) -> None:
+    """Check that a trained surrogate has this configuration, data and weights.
+
+    Raises:
+        ConfigError: it has others, which it names.
+    """
+    made, metadata = load_surrogate(path)
+    theirs = {**asdict(made.config), **{name: metadata.get(name, one) for name, one in source.items()}}
+    if told := differences(theirs, {**asdict(config), **source}):
+        raise ConfigError(f"{path} was trained otherwise ({'; '.join(told)}); choose another folder with --out.")
 
 
 def _told(on_epoch: Callable[[Variant, EpochRecord], None] | None, variant: Variant) -> OnEpoch | None:

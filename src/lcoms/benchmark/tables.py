@@ -38,8 +38,8 @@ PAPER_NOTE = (
 )
 TOTAL_NOTE = (
     "Compounds are counted by the mean energy over the seeds, as in the paper, and structures by the majority of "
-    "seeds. Runs are all compounds and seeds. Wilson intervals; p-values from McNemar's exact test, which for runs "
-    "treats the seeds of a compound as independent."
+    "seeds. Runs are all compounds and seeds. Wilson intervals, those of runs from the number of compounds; p-values "
+    "from McNemar's exact test, which for runs treats the seeds of a compound as independent."
 )
 
 
@@ -263,12 +263,12 @@ def falls_table(rows: Sequence[Row]) -> Table:
         starts = [(row.start, row.answer) for row in column.rows]
         begun = [(decoded[key].answer, row.answer) for row in column.rows
                  if (key := (row.compound, row.seed)) in decoded and column.method != "cdvae"]  # fmt: skip
-        cells = []
+        cells, n = [], len({row.compound for row in column.rows})
         for pairs in (starts, begun):
             drops = [None if b is None or a is None or b.compared is None or a.compared is None
                      else b.compared - a.compared for b, a in pairs]  # fmt: skip
             fallen = [drop for drop in drops if drop is not None]
-            cells += [*_share(Share(sum(drop > 0 for drop in fallen), len(drops)))]
+            cells += [*_share(Share(sum(drop > 0 for drop in fallen), len(drops), min(n, len(drops))))]
             cells.append(f"{mean(fallen):.3f}" if fallen else "")
         lines.append((column.method, *cells))
     return Table(

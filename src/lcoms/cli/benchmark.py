@@ -257,9 +257,13 @@ def _tasks(track: Track, compounds: str | None, table: Path | None, n: int | Non
     from lcoms.evaluate import references
 
     known, group = references.paper_compounds(), PAPER_GROUP
+    if table is None and n is not None:
+        raise ConfigError("-n has no effect without --table; omit it, or name the compounds with --compounds.")
     if table is not None:
-        known, group = references.references_from_file(table, max_atoms=MAX_ATOMS)[0], table.name.partition(".")[0]
-        known = references.sample(known, n, 0)
+        known, left_out = references.references_from_file(table, max_atoms=MAX_ATOMS)
+        if left_out:
+            typer.echo(f"{table.name}: {left_out} rows are left out (over {MAX_ATOMS} atoms or unreadable)", err=True)
+        known, group = references.sample(known, n, 0), table.name.partition(".")[0]
     if compounds is not None:
         names = _names(compounds)
         missing = [name for name in names if name not in {one.name for one in known}]

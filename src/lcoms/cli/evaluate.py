@@ -191,7 +191,8 @@ def known(
     references = sample(known_ground_states(templates, max_atoms=max_atoms), n, sample_seed)
     outcomes = _formulas(references, asked, seeds, ks=(1, 5), exclude_same=False)
     marked = sum(outcome.first_known == outcome.name for outcome in outcomes)
-    typer.echo(f"first and marked as the known crystal: {Share(marked, len(outcomes))}")
+    n_names = len({outcome.name for outcome in outcomes})
+    typer.echo(f"first and marked as the known crystal: {Share(marked, len(outcomes), n_names)}")
 
 
 def _formulas(
@@ -255,11 +256,12 @@ def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool
         ("strict", "strict"),
         ("strict+group", "both"),
     )
+    names = [outcome.name for outcome in outcomes]
     for decoded in (True, False) if relaxed else (True,):
         typer.echo("decoded" if decoded else "relaxed and ranked by the oracle")
         for name, criterion in criteria:
             for k in ks:
-                share = share_within(ranks_of(outcomes, criterion, decoded=decoded), k)
+                share = share_within(ranks_of(outcomes, criterion, decoded=decoded), k, of=names)
                 line = f"  {f'{name}@{k}':<18} {share}"
                 if majority:
                     share = by_majority(outcomes, k, criterion, decoded=decoded)

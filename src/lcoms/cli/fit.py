@@ -43,15 +43,16 @@ def ranking(rows: RowsArgument, weights: FolderOption = None) -> None:
     cases, present = cases_of(outcomes, bundle), bundle.ranking
     order, terms = cross_validated_order(cases), fit_terms(cases)
     stated = sum(outcome["ranks"]["both"] == 1 for outcome in outcomes)
-    best = sum(bool(case.right.any()) for case in cases)
-    typer.echo(f"{len(cases)} compositions; the known crystal is among the relaxed candidates of {best}")
+    best, n = sum(bool(case.right.any()) for case in cases), len({case.formula for case in cases})
+    told = f"{n} compositions" if n == len(cases) else f"{len(cases)} predictions of {n} compositions"
+    typer.echo(f"{told}; the known crystal is among the relaxed candidates of {best}")
     typer.echo(f"first as the rows have it {stated}; by the fit, cross-validated, {order.first}")
     typer.echo(f"within five {order.within_five}; mean negative log-likelihood {order.surprise:.3f}")
     for name, weight in zip(TERMS, terms.tolist(), strict=True):
         typer.echo(f"  {name:<20} {weight:.3f}")
     if weights is not None:
         fitted = score_weights(terms, present.relaxed)
-        source = {"data": f"{len(cases)} compositions", "command": "lcoms fit ranking ROWS"}
+        source = {"data": told, "command": "lcoms fit ranking ROWS"}
         replace(present, relaxed=fitted, fitted={**present.fitted, **source}).save(weights)
         typer.echo(f"Written: {weights / 'ranking.json'}")
 

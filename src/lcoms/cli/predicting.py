@@ -164,7 +164,7 @@ def _is_there(composition: Composition, predictor: Predictor, run: Run, console:
 
     if run.output.overwrite or not run.repeatable:
         return False
-    there = is_finished(run.output.folder, composition, run.spec, predictor.bundle.digest)
+    there = is_finished(run.output.folder, composition, run.spec, predictor.bundle.digest, run.output.formats)
     if there:
         name, folder = composition.reduced_formula, run.output.folder / composition.reduced_formula
         text = f"{name}: {folder} already holds this prediction; --overwrite repeats it."

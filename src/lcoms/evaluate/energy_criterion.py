@@ -132,7 +132,10 @@ def excess(predicted: float, known: float, *, relative: bool) -> float:
 
 @runtime_checkable
 class Compared(Protocol):
-    """A prediction with its energy and that of the known structure, eV/atom; None if there is none."""
+    """A prediction of a named structure with its energy and that of the known structure, eV/atom, None if unknown."""
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def energy(self) -> float | None: ...
@@ -154,7 +157,7 @@ def share_within_energy(rows: Iterable[Compared], threshold: float, *, relative:
         if row.energy is not None and row.known_energy is not None:
             unit = abs(row.known_energy) if relative else 1.0
             found += row.energy - row.known_energy <= threshold * unit + ROUNDING
-    return Share(found, len(counted))
+    return Share(found, len(counted), len({row.name for row in counted}))
 
 
 def read_free_atoms(path: Path) -> dict[int, float]:

@@ -35,17 +35,19 @@ TERMS = ("energy", "prototype", "structure")
 FOLDS = 10
 RIDGE = 0.3
 ABSENT = 10**6
+NO_SPREAD = 1e-9  # of a term that differs only by rounding errors
 LEAST_LIKELY = 1e-12  # in logarithms of probabilities
 
 Weights = Float[NDArray[np.float64], " k"]
 
 
 class Case(NamedTuple):
-    """One composition: the terms of each relaxed candidate, whether it is correct, and the size of its cell."""
+    """One prediction: the terms of each relaxed candidate, whether it is correct, the size of its cell, the formula."""
 
     terms: Float[NDArray[np.float64], "n k"]
     right: Bool[NDArray[np.bool_], " n"]
     n_atoms: Int[NDArray[np.int64], " n"]
+    formula: str
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Order:
     """Performance of a ranking on compositions that it was not fitted on.
 
     Attributes:
-        first, within_five: number of compositions with the correct candidate first, or among the first five.
+        first, within_five: number of predictions with the correct candidate first, or among the first five.
         surprise: mean negative logarithm of the probability of the correct candidates, if there are any.
     """
 
@@ -120,7 +122,8 @@ def _case(rows: Sequence[Mapping[str, Any]], formula: str, bundle: WeightBundle,
         for row, structure in zip(rows, found, strict=True)
     ]
     right, n_atoms = (np.array([row[name] for row in rows]) for name in ("both", "n_atoms"))
-    return Case(np.column_stack([energies - energies.min(), beside]), right, n_atoms)
+    terms = np.column_stack([energies - energies.min(), beside])
+    return Case(terms, right, n_atoms, composition.reduced_formula)
 
 
 def _mean_energies(energies: Sequence[Sequence[float | None]]) -> Float[NDArray[np.float64], " n"]:
@@ -146,17 +149,20 @@ def _structure(row: Mapping[str, Any], composition: Composition, counted: Struct
 def fit_terms(cases: Sequence[Case]) -> Weights:
     """Return the non-negative weights of all terms that maximise the likelihood of the correct candidates.
 
+    A term that is equal for all candidates of each composition has weight zero.
+
     Raises:
         DataError: fewer than ten compositions have the correct candidate among theirs.
     """
     use = [case for case in cases if case.right.any()]
-    if len(use) < FOLDS:
-        raise DataError(f"{len(use)} compositions with the right candidate are too few for a fit.")
-    scale = np.concatenate([terms - terms.mean(0) for terms, _, _ in use]).std(0) + 1e-9
+    if len(n_right := {case.formula for case in use}) < FOLDS:
+        raise DataError(f"{len(n_right)} compositions with the right candidate are too few for a fit.")
+    spread = np.concatenate([case.terms - case.terms.mean(0) for case in use]).std(0)
+    scale = np.where(spread > NO_SPREAD, spread + NO_SPREAD, np.inf)
 
     def loss(w: Weights) -> tuple[float, Weights]:
         value, slope = RIDGE / 2 * float((w**2).sum()), RIDGE * w
-        for terms, right, _ in use:
+        for terms, right, *_ in use:
             x = terms / scale
             p = np.exp(-(x @ w) + (x @ w).min())
             p /= p.sum()
@@ -207,9 +213,15 @@ def folds(n: int, *, seed: int = 0) -> NDArray[np.int64]:
     return np.asarray(np.random.default_rng(seed).permutation(n) % FOLDS)
 
 
+def _folds_of(cases: Sequence[Case], *, seed: int) -> NDArray[np.int64]:
+    """Return the fold of each case; all predictions of a composition, which differ in their seeds, are in one."""
+    place = {formula: at for at, formula in enumerate(dict.fromkeys(case.formula for case in cases))}
+    return folds(len(place), seed=seed)[[place[case.formula] for case in cases]]
+
+
 def cross_validated_order(cases: Sequence[Case], *, seed: int = 0) -> Order:
     """Return the performance of the fit on unseen compositions."""
-    fold = folds(len(cases), seed=seed)
+    fold = _folds_of(cases, seed=seed)
     ranks = np.full(len(cases), ABSENT)
     surprises: list[float] = []
     for k in range(FOLDS):
@@ -224,12 +236,12 @@ def cross_validated_order(cases: Sequence[Case], *, seed: int = 0) -> Order:
 def cross_validated_probabilities(
     cases: Sequence[Case], present: ScoreWeights, *, seed: int = 0
 ) -> list[Float[NDArray[np.float64], " n"]]:
-    """Return the probabilities of all candidates of each composition, with score and calibration fitted without it.
+    """Return the probabilities of all candidates of each case, with score and calibration fitted without its formula.
 
     Args:
         present: weights whose floor is kept.
     """
-    fold = folds(len(cases), seed=seed)
+    fold = _folds_of(cases, seed=seed)
     found: list[Float[NDArray[np.float64], " n"]] = [np.zeros(0)] * len(cases)
     for k in range(FOLDS):
         rest = [case for case, f in zip(cases, fold, strict=True) if f != k]

@@ -205,9 +205,13 @@ def _outcomes(job: Job, predictor: Predictor) -> list[Outcome]:
 
 
 def _known_energies(members: Sequence[Reference], config: RelaxationSpec) -> list[float | None]:
-    """Return the formation energies of references, relaxed like the candidates."""
+    """Return the formation energies of references, relaxed like the first candidates: to `fmax`, then further."""
     options = RelaxConfig(fmax=config.fmax, max_steps=config.max_steps)
     results = relax_crystals([reference.crystal for reference in members], config.oracle, options, processes=1)
+    if config.n_final and config.final_fmax < config.fmax:
+        closer = replace(options, fmax=config.final_fmax)
+        further = relax_crystals([one.crystal for one in results], config.oracle, closer, processes=1)
+        results = [new if old.usable and new.usable else old for old, new in zip(results, further, strict=True)]
     references = load_references(config.oracle)
     return [
         None

@@ -199,4 +199,5 @@ def _unreadable(answer: Answer) -> str:
 
 
 def _share(share: Share) -> dict[str, float | int]:
-    return {**asdict(share), "value": share.value, "low": share.low, "high": share.high}
+    counts = {"successes": share.successes, "trials": share.trials}
+    return {**counts, "value": share.value, "low": share.low, "high": share.high}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
 from math import sqrt
 
 Z_95 = 1.959964
@@ -14,12 +14,15 @@ class Share:
     """The proportion of successes among trials, with its 95 % Wilson interval.
 
     Attributes:
+        n_independent: number of independent trials, from which the interval follows, such as the number of compounds
+            that were predicted with several seeds; None: all trials are independent.
         value: successes / trials; NaN without trials.
         low, high: ends of the interval (Wilson 1927).
     """
 
     successes: int
     trials: int
+    n_independent: int | None = field(default=None, compare=False)
 
     @property
     def value(self) -> float:
@@ -34,7 +37,7 @@ class Share:
         return self._interval()[1]
 
     def _interval(self) -> tuple[float, float]:
-        n = self.trials
+        n = self.trials if self.n_independent is None else self.n_independent
         if not n:
             return 0.0, 1.0
         p, z2 = self.value, Z_95**2
@@ -46,10 +49,17 @@ class Share:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def share_within(ranks: Iterable[int | None], k: int) -> Share:
-    """Return the share of ranks that are k or better; None counts as not found."""
+def share_within(ranks: Iterable[int | None], k: int, *, of: Iterable[Hashable] | None = None) -> Share:
+    """Return the share of ranks that are k or better; None counts as not found.
+
+    Args:
+        of: what each rank belongs to, such as the name of a compound; equal ones, with other seeds, are not
+            independent. None: all differ.
+    """
     counted = list(ranks)
-    return Share(sum(rank is not None and rank <= k for rank in counted), len(counted))
+    return Share(
+        sum(rank is not None and rank <= k for rank in counted), len(counted), None if of is None else len(set(of))
+    )
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

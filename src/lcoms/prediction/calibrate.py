@@ -28,7 +28,7 @@ from lcoms.core.fitted import read_fitted
 from lcoms.models.manifest import record_files
 from lcoms.models.weights import CALIBRATION_FILE
 from lcoms.prediction.rank import mean_energies
-from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.spec import PhononSpec, PredictionSpec
 from lcoms.prediction.stages import Candidate
 
 FORMAT = 6
@@ -148,7 +148,8 @@ class Calibration:
 
 def relevant_part(spec: PredictionSpec) -> PredictionSpec:
     """Return the specification with the options that do not affect probabilities set to fixed values."""
-    return replace(spec, n_candidates=1, seed=0, search=replace(spec.search, exclude_same=False))
+    search = replace(spec.search, exclude_same=False)
+    return replace(spec, n_candidates=1, seed=0, search=search, phonons=PhononSpec())
 
 
 def load_calibration(folder: Path) -> Calibration:

@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.decode import MIN_DISTANCE
 from lcoms.prediction.known_cell import BEFORE_RELAXATION
 from lcoms.prediction.spec import ConstraintSpec, PredictionSpec
 from lcoms.prediction.stages import Decoded, Proposal
@@ -34,7 +35,6 @@ PER_STRUCTURE = 2
 MOST_SAME, MOST_OTHER = 8, 4  # templates of the stoichiometry, and of others
 MOST_ATOMS = 24  # in the primitive cell if no cell is known; larger ones take more time than they are worth
 MOST_TOGETHER = 160  # atoms in all of them
-LEAST_APART = 0.7  # angstrom; H-H bonds are 0.74
 
 
 class _Placed(NamedTuple):
@@ -158,7 +158,7 @@ def _fits(crystal: Crystal, sites: ExactSites, constraints: ConstraintSpec) -> b
     Args:
         crystal: scaled primitive cell of the sites.
     """
-    if shortest_distance(crystal.lattice, crystal.frac_coords) < LEAST_APART:
+    if shortest_distance(crystal.lattice, crystal.frac_coords) < MIN_DISTANCE:
         return False
     cell = constraints.known_cell
     if cell is None:

@@ -25,11 +25,14 @@ class RankingSpec:
         """Return the names of the energy models, the relaxing one first; empty if there is none.
 
         Raises:
-            ConfigError: there are further models but nothing is relaxed.
+            ConfigError: there are further models but nothing is relaxed, or one is named twice.
         """
         if oracle is None and self.committee:
             raise ConfigError("a committee ranks only relaxed crystals; add --relax, or omit the committee.")
-        return () if oracle is None else (oracle, *self.committee)
+        names = () if oracle is None else (oracle, *self.committee)
+        if twice := [name for at, name in enumerate(names) if name in names[:at]]:
+            raise ConfigError(f"{twice[0]} is named twice and would count twice; name each energy model once.")
+        return names
 
 
 @dataclass(frozen=True, kw_only=True)

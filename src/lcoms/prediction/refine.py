@@ -137,8 +137,10 @@ def why_unusable(result: RelaxResult, formation_energy: FormationEnergy) -> str 
 
 def more_symmetric(
     results: Sequence[RelaxResult], relax: Relax, began: Sequence[Decoded] | None = None
-) -> list[RelaxResult]:
+) -> list[tuple[RelaxResult, int]]:
     """Return relaxations; one that ended near a more symmetric crystal is replaced by that crystal's, if as low.
+
+    Each is given with the number of energy evaluations that it took, including those of a second relaxation.
 
     A relaxation that started without symmetry ends slightly before the minimum, so its crystal may have the symmetry
     only within a tolerance that would prove nothing by itself.
@@ -154,11 +156,13 @@ def more_symmetric(
             closely = symmetrise(result.crystal, ladder=NEAR_LADDER)
             if symmetry_of(loosely) > symmetry_of(closely):
                 near[at] = loosely.crystal
-    better = list(results)
+    better = [(result, result.n_steps + 1) for result in results]
     for at, again in zip(near, relax(list(near.values())) if near else [], strict=True):
         lost = EXACT_AS_LOW if exact[at] else AS_LOW
-        if again.usable and again.energy_per_atom <= results[at].energy_per_atom + lost:
-            better[at] = _one_after_the_other(results[at], again)
+        kept, n_evaluations = better[at]
+        if again.usable and again.energy_per_atom <= kept.energy_per_atom + lost:
+            kept = _one_after_the_other(kept, again)
+        better[at] = kept, n_evaluations + again.n_steps + 1
     return better
 
 

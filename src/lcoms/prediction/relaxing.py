@@ -62,13 +62,14 @@ class Relaxer:
         run = partial(self._run, fmax=spec.fmax, checkpoint=self.checkpoint)
         first = run(starts(every, self.spec, oracle), counted(tell, "relaxing", names))
         began = [one for some in chosen for one in some]
-        results = iter(first if self.fixed_cell else more_symmetric(first, run, began))
+        counted_results = [(one, one.n_steps + 1) for one in first]
+        results = iter(counted_results if self.fixed_cell else more_symmetric(first, run, began))
         ask = self.energy_models.further_energies
-        found = [collect(some, [next(results) for _ in some], self._formation_energy, ask) for some in chosen]
-        found = [
-            replace(one, n_oracle_calls=one.n_oracle_calls + choice.n_evaluations)
-            for one, choice in zip(found, choices, strict=True)
-        ]
+        found = []
+        for some, choice in zip(chosen, choices, strict=True):
+            mine = [next(results) for _ in some]
+            one = collect(some, [result for result, _ in mine], self._formation_energy, ask)
+            found.append(replace(one, n_oracle_calls=choice.n_evaluations + sum(n for _, n in mine)))
         return [self._further(one, decoded.composition) for one, decoded in zip(found, sets, strict=True)]
 
     def _further(self, relaxed: RelaxedSet, composition: Composition) -> RelaxedSet:

@@ -17,6 +17,7 @@ from lcoms.oracles.hull import Hull
 from lcoms.prediction.cif_record import Made
 from lcoms.prediction.decode import DecodedSet
 from lcoms.prediction.output import (
+    FORMATS,
     RESULTS,
     candidate_files,
     candidate_record,
@@ -189,14 +190,26 @@ class Prediction:
         return write_files(results_folder(Path(folder), self.composition.reduced_formula), self.files(formats))
 
 
-def is_finished(folder: Path, composition: Composition, spec: PredictionSpec, weights_digest: str) -> bool:
-    """Return whether FOLDER/FORMULA has a prediction of this composition by this version, specification and weights."""
+def is_finished(
+    folder: Path,
+    composition: Composition,
+    spec: PredictionSpec,
+    weights_digest: str,
+    formats: Sequence[str] = ("cif",),
+) -> bool:
+    """Return whether FOLDER/FORMULA has a prediction of this composition by this version, specification and weights.
+
+    Args:
+        formats: file formats in which every candidate must be there.
+    """
     place = results_folder(folder, composition.reduced_formula)
     try:
         found = parse_json((place / RESULTS).read_text(encoding="utf-8"))
         same = Composition.from_formula(str(found["formula"])).reduced == composition.reduced
         made = (found["lcoms_version"], found["weights"], found[SPEC])
-        written = {Path(one["cif"]).stem for one in found["candidates"]} <= {path.stem for path in place.iterdir()}
+        stems = [Path(one["cif"]).stem for one in found["candidates"]]
+        names = {f"{stem}.{FORMATS[name].suffix}" for stem in stems for name in formats}
+        written = names <= {path.name for path in place.iterdir()}
         return same and written and made == (__version__, weights_digest, spec.to_dict())
     except (OSError, ValueError, KeyError, TypeError, LcomsError):
         return False

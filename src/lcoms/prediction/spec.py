@@ -56,6 +56,15 @@ class DecoderSpec:
     max_misfit: float = 0.15
     kept: int = 1
 
+    def __post_init__(self) -> None:
+        require(
+            self,
+            "decoder",
+            at_least_one=["max_sequences", "max_lattices", "coded_lattices", "kept"],
+            positive=["known_to", "max_misfit"],
+            not_negative=["coded_samples", "samples", "more_samples", "best_settings", "near_enough"],
+        )
+
 
 @dataclass(frozen=True)
 class SearchSpec:
@@ -102,6 +111,7 @@ class SearchSpec:
         require(
             self,
             at_least_one=["n_starts", "max_atoms", "max_polymorphs", "max_alike"],
+            positive=["step_size"],
             not_negative=["steps", "known", "direct", "direct_atoms"],
         )
         if not 0 <= self.substituted <= 1:

@@ -130,7 +130,8 @@ def sentences(prediction: Prediction) -> list[str]:
         said.append(f"{n} candidate{'s were' if n > 1 else ' was'} not relaxed; raise --n-relax to relax more.")
     said += [_known_sentence(rank, c) for rank, c in enumerate(prediction.candidates, 1) if c.known is not None][:3]
     if n := prediction.decoded.known_passed_over:
-        said.append(f"{n} more known crystals were not relaxed: too high above the hull, too large or too many.")
+        were = "more known crystal was" if n == 1 else "more known crystals were"
+        said.append(f"{n} {were} not relaxed: too high above the hull, too large or too many.")
     if prediction.candidates and (sentence := _hull_sentence(prediction.candidates[0])):
         said.append(sentence)
     said += phonon_sentences(prediction.candidates)

@@ -64,8 +64,10 @@ class TrainConfig(FitConfig):
     devices: int = 1
 
     def __post_init__(self) -> None:
-        least = ["steps", "log_every", "devices", "atoms_per_batch", "crystals_per_batch", "batches_per_step"]
-        require(self, "training", at_least_one=least, not_negative=["seed"])
+        super().__post_init__()
+        least = ["steps", "devices", "atoms_per_batch", "crystals_per_batch", "batches_per_step"]
+        not_negative = ["weight_decay", "warmup", "decay"]
+        require(self, "training", at_least_one=least, positive=["learning_rate", "clip"], not_negative=not_negative)
         if self.batches_per_step % self.devices:
             raise ConfigError(f"batches_per_step {self.batches_per_step} must be a multiple of devices {self.devices}.")
 

@@ -52,8 +52,9 @@ class Decoy:
 
 
 def choose_anchors(store: Store, rows: NDArray[np.int64], n: int, rng: np.random.Generator) -> list[Anchor]:
-    """Return the crystals of lowest energy of `n` random compositions among the rows."""
+    """Return the crystals of lowest energy of `n` random compositions among the training and validation rows."""
     columns = store.columns("split", "formula", "formation_energy_per_atom")
+    rows = rows[np.isin(columns["split"][rows], ("train", "val"))]
     energies = columns["formation_energy_per_atom"][rows]
     best: dict[str, int] = {}
     for at in np.argsort(energies, kind="stable"):

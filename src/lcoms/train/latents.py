@@ -14,6 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcoms.core.errors import DataError
 from lcoms.core.parallel import parallel_map
 from lcoms.data.dataset import plausible_volume, to_batch
 from lcoms.data.store import Store
@@ -59,15 +60,21 @@ def encode_rows(
 
 
 def surrogate_data(store: Store, rows: NDArray[np.int64], latents: Float[Tensor, "n latent"]) -> SurrogateData:
-    """Return latents, compositions and formation energies of the rows whose energy is known.
+    """Return latents, compositions and formation energies of the training and validation rows with a known energy.
 
-    Validation crystals whose composition also occurs among the training crystals become training crystals.
+    Validation crystals whose composition also occurs among the training crystals become training crystals; test
+    crystals are left out.
+
+    Raises:
+        DataError: there are none.
     """
-    crystals = store.arrays(rows)
-    known = np.isfinite(crystals.formation_energy)
+    crystals, split = store.arrays(rows), store.columns("split")["split"][rows]
+    known = np.isfinite(crystals.formation_energy) & np.isin(split, ("train", "val"))
+    if not known.any():
+        raise DataError(f"{store.path} has no training crystals with formation energies; ingest data that have them.")
     batch = to_batch(crystals.take(np.flatnonzero(known)))
     features = batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals)
-    is_val = (store.columns("split")["split"][rows][known] == "val").astype(bool)
+    is_val = (split[known] == "val").astype(bool)
     groups = composition_keys(features)
     seen = np.zeros(groups.max() + 1, dtype=bool)
     seen[groups[~is_val]] = True

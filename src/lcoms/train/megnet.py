@@ -65,12 +65,13 @@ class MegnetTraining(FitConfig):
     conservatism: InputConservatism = field(default_factory=InputConservatism)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             self,
             "training",
-            at_least_one=["epochs", "edges_per_batch", "log_every"],
+            at_least_one=["epochs", "edges_per_batch"],
             positive=["learning_rate", "huber_delta", "clip"],
-            not_negative=["seed", "patience", "weight_decay"],
+            not_negative=["patience", "weight_decay", "warmup"],
             one_of={"schedule": ("one-cycle", "constant"), "loss": ("huber", "mse")},
         )
 

@@ -71,9 +71,15 @@ def heights_above(compositions: Sequence[Composition], energies: Sequence[float]
 def evaluate_as_given(
     store: Store, rows: Sequence[int], oracle: EnergyOracle, work: Path, tell: Tell | None = None
 ) -> dict[str, float]:
-    """Return energies (eV/atom) by id of crystals as relaxed by the source; an interrupted evaluation is continued."""
+    """Return energies (eV/atom) by id of crystals as relaxed by the source; an interrupted evaluation is continued.
+
+    Raises:
+        ConfigError: the folder holds energies by another model, or of another store.
+    """
     ids = store.columns("material_id")["material_id"]
-    with Journal[tuple[str, float]](work / AS_GIVEN, _encode, _decode, what="line of energies") as journal:
+    header = {"oracle": oracle.name, "provenance": list(oracle.provenance), "store": store.fingerprint}
+    what = "line of energies"
+    with Journal[tuple[str, float]](work / AS_GIVEN, _encode, _decode, what=what, header=header) as journal:
         found = dict(journal.read())
         missing = [row for row in rows if ids[row] not in found]
         for start in range(0, len(missing), CHUNK):

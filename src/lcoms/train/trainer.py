@@ -13,7 +13,9 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
+from lcoms.core.bounds import require
 from lcoms.core.config import to_dict
+from lcoms.core.errors import ConfigError
 from lcoms.models.surrogate_file import must_fit, read_tensors
 from lcoms.train.fitting import RemainingSteps, RestoreOptimizers, SafeCheckpoint, States, Steps, fit, require_same_run
 
@@ -52,6 +54,11 @@ class FitConfig:
     checkpoint_minutes: float = 3.0
     log_every: int = 50
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self, "training", at_least_one=["log_every"], not_negative=["seed", "checkpoint_minutes"])
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"training option ema must lie in [0, 1), not {self.ema}.")
 
 
 class Run(NamedTuple):
