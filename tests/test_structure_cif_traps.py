@@ -143,3 +143,12 @@ def test_atoms_in_save_frames_are_read_or_accounted_for() -> None:
     readings = read_cif(f"{cif(SALT)}{frame}")
     assert [reading.name for reading in readings] == ["x", "x, save frame phase"]
     assert all(reading.crystal is not None for reading in readings)
+
+
+def test_a_number_alone_whose_atoms_favour_another_cell_choice_is_said() -> None:
+    zirconia = ("Zr1 Zr 0.2083 -0.0395 0.2754", "O1 O 0.3447 -0.3317 0.07", "O2 O 0.4792 -0.7569 0.4496")
+    cell = (5.317, 5.212, 5.150, 90, 99.23, 90)
+    assert read(cif(zirconia, "_symmetry_space_group_name_H-M 'P 1 21/a 1'\n", cell)).warnings == ()
+    reading = read(cif(zirconia, "_symmetry_Int_Tables_number 14\n", cell))
+    assert [remark.topic for remark in reading.remarks] == [Topic.ORIGIN]
+    assert "P 1 21/c 1 is taken, though P 1 21/a 1 would fit the atoms better" in reading.warnings[0]

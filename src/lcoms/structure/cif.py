@@ -17,7 +17,7 @@ from lcoms.structure.cif_checks import Assessment, Facts, assess, counts_of, rea
 from lcoms.structure.cif_expand import Expanded, expand
 from lcoms.structure.cif_left_out import left_out, require_ordinary
 from lcoms.structure.cif_sites import CARTN, FRACT, Site, read_sites
-from lcoms.structure.cif_symmetry import Candidate, elsewhere_stated, find_candidates
+from lcoms.structure.cif_symmetry import NOT_AS_STATED, Candidate, elsewhere_stated, find_candidates
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.distances import LONGEST_EDGE, SHORTEST_EDGE, distance_remarks, require_cell
 from lcoms.structure.lattice import lattice_from_parameters
@@ -28,6 +28,7 @@ LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 UNITS = {"": 1.0, "_pm": 0.01, "_nm": 10.0}  # early CIF dictionaries had names with other units
 CLEAR = 0.15  # smaller differences of cost are not decisive
+FAVOURED = 0.5  # larger differences of cost by the atoms are reported
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +159,7 @@ def _choose(
     first = min(choices, key=lambda choice: choice.candidate.cost)
     if rival is None:
         if best is first or _alike(best, first):
-            return best, []
+            return best, _better_otherwise(best, ordered)
         text = f"{best.candidate.name} fits the atoms better than {first.candidate.name} and is read."
         if best.candidate.number == first.candidate.number:
             text = f"the setting is not stated; {text}"
@@ -173,6 +174,17 @@ def _choose(
     other = rival if likelier is best else best
     text = f"the setting is not stated; {likelier.candidate.name} is taken, {other.candidate.name} would fit as well."
     return likelier, [Remark(Topic.ORIGIN, text)]
+
+
+def _better_otherwise(best: _Choice, choices: list[_Choice]) -> list[Remark]:
+    """Return a remark if the atoms alone favour another setting of the group, though not enough to choose it."""
+    others = [choice for choice in choices if choice.candidate.cost < NOT_AS_STATED]
+    other = min(others, key=lambda choice: choice.found.cost, default=best)
+    if best.found.cost - other.found.cost < FAVOURED or _alike(best, other):
+        return []
+    names = best.candidate.name, other.candidate.name
+    text = f"the setting is not stated; {names[0]} is taken, though {names[1]} would fit the atoms better."
+    return [Remark(Topic.ORIGIN, text)]
 
 
 def _alike(first: _Choice, second: _Choice) -> bool:

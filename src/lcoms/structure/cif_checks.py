@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lcoms.structure.cif_block import Block, number
 from lcoms.structure.cif_expand import MAX_ATOMS, Expanded
 from lcoms.structure.cif_sites import Site
-from lcoms.structure.distances import ClosePair, closest_pair
+from lcoms.structure.distances import ClosePair, closest_pair, far_out_remarks
 from lcoms.structure.elements import SYMBOLS, atomic_volume
 from lcoms.structure.reading import Remark, Topic
 from lcoms.structure.site_elements import formula_sum, moiety_formula
@@ -26,7 +26,6 @@ CONTRADICTION = 5.0
 MOVED_AT_ALL = 1e-3  # angstrom
 MOVED_FAR = 0.03
 DENSITY_OFF = 0.05  # relative; a hydrogen atom in a hydroxide is less
-FAR_OUT = 2.5  # cells; larger fractional coordinates are reported
 AMU = 1.66053907  # g/cm^3 for 1 amu per cubic angstrom
 
 
@@ -132,7 +131,12 @@ def remarks_on(
     if facts.volume and abs(facts.volume / volume - 1) > 0.01:
         text = f"the cell has a volume of {volume:.2f} cubic angstrom, but the file states {facts.volume:g}."
         remarks.append(Remark(Topic.CELL, text))
-    return remarks + _density(expanded, volume, facts, remarks) + _far_out(sites)
+    places = np.array([site.frac_coords for site in sites])
+    return (
+        remarks
+        + _density(expanded, volume, facts, remarks)
+        + far_out_remarks(places, [f"site {site.label}" for site in sites])
+    )
 
 
 def _contents(counts: dict[int, int], facts: Facts, found: Assessment) -> list[Remark]:
@@ -163,16 +167,6 @@ def _density(expanded: Expanded, volume: float, facts: Facts, said: Sequence[Rem
         return []
     text = f"the crystal has a density of {density:.3g} g/cm3, but the file states {facts.density:g}"
     return [Remark(Topic.FORMULA, f"{text}; atoms may be missing.")]
-
-
-def _far_out(sites: Sequence[Site]) -> list[Remark]:
-    """Return a remark if coordinates are so large that they may not be fractional."""
-    far = max(sites, key=lambda site: float(np.abs(site.frac_coords).max()))
-    largest = float(np.abs(far.frac_coords).max())
-    if largest < FAR_OUT:
-        return []
-    text = f"site {far.label} has a fractional coordinate of {largest:.4g}; check that it is not in angstrom."
-    return [Remark(Topic.CELL, text)]
 
 
 def _multiplicities(expanded: Expanded, sites: Sequence[Site]) -> list[Remark]:
