@@ -34,6 +34,20 @@ def test_fortran_exponents_and_deuterium() -> None:
     assert (reading.crystal.composition.formula, reading.warnings) == ("HCl", ("D is read as H.",))
 
 
+@pytest.mark.parametrize(("typed", "symbol"), [("NA", "Na"), ("na", "Na"), ("CO", "Co"), ("T", "H")])
+def test_odd_capitals_and_isotopes_are_said(typed: str, symbol: str) -> None:
+    for text in (SALT, SALT.replace("Properties=species:S:1:pos:R:3 ", "")):
+        (reading,) = read_extxyz(text.replace("Na", typed))
+        assert reading.crystal is not None, reading.error
+        assert reading.warnings == (f"{typed} is read as {symbol}.",)
+
+
+def test_magnetic_moments_are_said() -> None:
+    text = SALT.replace("pos:R:3", "pos:R:3:magmoms:R:1").replace("0 0 0\n", "0 0 0 1\n").replace("2 2 2", "2 2 2 1")
+    (reading,) = read_extxyz(text)
+    assert reading.warnings == ("magnetic moments are not kept.",)
+
+
 def test_constraints_are_said() -> None:
     text = (
         SALT.replace("pos:R:3", "pos:R:3:move_mask:L:1").replace("0 0 0\n", "0 0 0 T\n").replace("2 2 2\n", "2 2 2 F\n")
@@ -56,8 +70,14 @@ def test_constraints_are_said() -> None:
         (f"0\n{HEADER}", "a frame of 0 atoms; from 1"),
         (SALT.replace("Cl 2 2 2\n", ""), "a frame of 2 atoms is cut short"),
         ("", "it is empty"),
+        (SALT.replace("pos:R:3", "pos:R:3:occupancy:R:1").replace("0 0 0\n", "0 0 0 .5\n").replace("2 2 2", "2 2 2 1"),
+         "partly occupied sites"),
+        (SALT.replace("pbc", 'occupancy="_JSON {\\"0\\": {\\"Na\\": 0.5, \\"K\\": 0.5}}" pbc'), "partly occupied"),
+        (SALT.replace("pbc", "units=bohr pbc"), "lengths are in bohr"),
+        (SALT.replace("pbc", 'Lattice="5 0 0 0 5 0 0 0 5" pbc'), "gives two cells"),
+        (SALT.replace("4 0 0 0 4 0 0 0 4", "4 4 4 90 90 90"), "the cell needs nine numbers"),
     ],
-)
+)  # fmt: skip
 def test_frames_that_are_no_crystals_are_refused(text: str, said: str) -> None:
     (reading,) = read_extxyz(text)
     assert reading.error is not None

@@ -41,6 +41,11 @@ def test_fractions_of_water_and_of_elements(half: str) -> None:
     assert ordered_approximation(f"Li{half.strip()}CoO2", 20).formula == "LiCo2O4"
 
 
+def test_a_vulgar_fraction_after_a_count_is_not_part_of_its_digits() -> None:
+    assert ordered_approximation("CaSO4½H2O", 60).counts == {20: 2, 16: 2, 8: 9, 1: 2}
+    assert ordered_approximation("Li2½Cl5", 60).formula == "LiCl2"
+
+
 @pytest.mark.parametrize(
     ("text", "plain"),
     [
@@ -101,6 +106,10 @@ def test_deuterium_is_read_as_hydrogen_and_said(caplog: pytest.LogCaptureFixture
         ("Fe2O3(s)", "type Fe2O3."),
         ("mp-22862", "is the identifier of a database entry; type its formula."),
         ("Na1/0Cl", "a count of 0 is not possible"),
+        ("[Fe(CN)6]4-", "type [Fe(CN)6]."),
+        ("alpha-quartz", "did you mean SiO2?"),
+        ("TiO2-rutile", "type TiO2."),
+        ("MgO-Al2O3", "did you mean MgO·Al2O3?"),
         ("NaCl.", "there is a dot where a count should be"),
     ],
 )

@@ -79,6 +79,22 @@ def test_flags_of_selective_dynamics_are_said() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (poscar(mode="angstrom"), "line 8 says 'angstrom', neither Direct nor Cartesian"),
+        (poscar(mode=""), "line 8 says 'nothing', neither Direct nor Cartesian"),
+        (poscar(atoms=ATOMS.replace("0 0 .5", "5 0 .5")), "atom 8 has a fractional coordinate of"),
+        (poscar(atoms=ATOMS.replace("\n", " T T F\n")), "the flags of selective dynamics are not kept"),
+    ],
+)
+def test_what_may_be_meant_otherwise_is_said(text: str, said: str) -> None:
+    reading = read_poscar(text)
+    assert reading.crystal is not None, reading.error
+    assert len(reading.warnings) == 1
+    assert said in reading.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
         (poscar(scale="4.21 -4.21 4.21", cell=UNIT), "gives no cell"),
         (poscar(scale="0"), "gives no cell"),
         (poscar(scale="1.0 2.0"), "one scale or three, not '1.0 2.0'"),
@@ -90,6 +106,11 @@ def test_flags_of_selective_dynamics_are_said() -> None:
         (poscar(atoms=ATOMS.replace(".5 .5 0", "***** 0 0")), "atom 2 should begin with 3 numbers"),
         (poscar(cell="1 0 0\n1 0 0\n0 0 1\n"), "span no volume"),
         ("hello\n", "it has 2 lines"),
+        (poscar(scale="1.0 1 1 1"), "one scale or three, not '1.0 1 1 1'"),
+        (poscar(cell=CELL.replace(".", ",")), "line 3 has decimal commas"),
+        (poscar(atoms=ATOMS.replace("0 0 0", "0,0 0,0 0,0")), "atom 1 has decimal commas"),
+        (poscar().replace("4 4\n", "4 -4\n"), "'-4' on line 7 is not a number of atoms"),
+        (poscar().replace("4 4\n", "4.0 4.0\n"), "'4.0' on line 7 is not a number of atoms"),
     ],
 )
 def test_what_is_no_poscar_is_refused(text: str, said: str) -> None:

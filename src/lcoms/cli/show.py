@@ -33,7 +33,7 @@ def show(
 
 def _rows_of(path: Path) -> list[dict[str, Any]]:
     """Return a row for each structure in a file, or in the files of a folder."""
-    from lcoms.structure.io import no_structure_files, read_file, structure_files
+    from lcoms.structure.io import no_structure_files, read_file, say_unread, structure_files
 
     paths = [path]
     if path.is_dir():
@@ -43,6 +43,7 @@ def _rows_of(path: Path) -> list[dict[str, Any]]:
             return [_refused(str(path), "", f"cannot be read ({error.strerror}).")]
         if not paths:
             return [_refused(str(path), "", f"the folder {no_structure_files(path)}")]
+        say_unread(path)
     return [_row(str(file), reading) for file in paths for reading in read_file(file)]
 
 

@@ -15,6 +15,7 @@ predictions `formula` and `rank`.
 from __future__ import annotations
 
 import csv
+import logging
 import re
 import sys
 import zlib
@@ -32,7 +33,9 @@ from lcoms.structure.extxyz import crystal_of, frame_atoms
 from lcoms.structure.reading import RefusedError
 
 ID_PROP = "id_prop.csv"
+REST = "cells beyond the header"
 _BATCH_ROWS = 1024
+_log = logging.getLogger("lcoms")
 _SPLIT_NAMES = ("train", "val", "test")
 
 
@@ -93,7 +96,9 @@ def csv_reader(path: Path) -> Reader:
     with open_text(path) as handle:
         header: list[str] = next(_guarded(iter(csv.reader(handle)), path), [])
     if not ("cif" in header or {"unit_cell", "sites"} <= set(header)):
-        raise DataError(f"{path} needs a column cif, or the columns unit_cell and sites.")
+        raise DataError(f"{path} needs a column cif, or the columns unit_cell and sites, separated by commas.")
+    if twice := next((name for name in header if name and header.count(name) > 1), ""):
+        raise DataError(f"{path} has two columns named {twice}; rename one.")
     return Reader(path, partial(_csv_rows, path), parse_row)
 
 
@@ -101,8 +106,8 @@ def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(sys.maxsize)
     stem = path.name.partition(".")[0]
     with open_text(path) as handle:
-        for number, row in enumerate(_guarded(csv.DictReader(handle, restkey="rest"), path)):
-            row = _named(dict(row), path, number)
+        for number, row in enumerate(_guarded(csv.DictReader(handle, restkey=REST), path)):
+            row = _named({} if REST in row else dict(row), path, number)  # too many cells are in doubt, all of them
             if stem in _SPLIT_NAMES:
                 row["split"] = row.get("split") or stem
                 row["source"] = row.get("source") or path.resolve().parent.name
@@ -151,19 +156,56 @@ def folder_reader(path: Path) -> Reader:
     """Return the reader of a folder: the files listed in `id_prop.csv`, in its order, otherwise all, by name."""
     files = door.structure_files(path)
     rows = _listed(path, files) if (path / ID_PROP).exists() else [(file.name, file, "") for file in files]
+    door.say_unread(path)
     if not rows:
         raise DataError(f"{path} holds neither {ID_PROP} nor CIF, POSCAR or extxyz files.")
     return Reader(path, partial(_folder_rows, path, rows), _parse_file)
 
 
 def _listed(path: Path, files: list[Path]) -> list[tuple[str, Path, str]]:
-    """Return id, file and energy of each line of `id_prop.csv`; ids are file names with or without extensions."""
-    by_name = {file.name: file for file in files}
-    by_stem = {_stem(file.name): file for file in reversed(files)}
-    with (path / ID_PROP).open(newline="", encoding="utf-8-sig", errors="replace") as handle:
-        lines = [[cell.strip() for cell in row] for row in csv.reader(handle) if row and row[0].strip()]
-    named = [(row[0], by_name.get(row[0]) or by_stem.get(row[0]) or path / f"{row[0]}.cif") for row in lines]
-    return [(name, file, row[1] if len(row) > 1 else "") for (name, file), row in zip(named, lines, strict=True)]
+    """Return id, file and energy of each line of `id_prop.csv`; ids are file names with or without extensions.
+
+    Ids without a file are kept, to be counted as unreadable; they and files without an id are logged as warnings.
+
+    Raises:
+        DataError: the list cannot be read, an id is listed twice or may mean several files, or none has a file.
+    """
+    by_name = {file.name: [file] for file in files}
+    by_stem: dict[str, list[Path]] = {}
+    for file in files:
+        by_stem.setdefault(_stem(file.name), []).append(file)
+    listed = path / ID_PROP
+    try:
+        text = door.file_text(listed)
+    except RefusedError as error:
+        raise DataError(f"{listed}: {error}") from error
+    lines = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row and row[0].strip()]
+    rows: dict[str, tuple[str, Path, str]] = {}
+    for name, value in ((row[0], row[1] if len(row) > 1 else "") for row in lines):
+        found = by_name.get(name) or by_stem.get(name) or [path / f"{name}.cif"]
+        if len(found) > 1:
+            names = " or ".join(file.name for file in found)
+            raise DataError(f"{listed}: {name} may be {names}; write the name of the file.")
+        if name in rows:
+            raise DataError(f"{listed}: {name} is listed twice; take one line out.")
+        rows[name] = name, found[0], value
+    _say_unmatched(listed, files, list(rows.values()))
+    return list(rows.values())
+
+
+def _say_unmatched(listed: Path, files: list[Path], rows: list[tuple[str, Path, str]]) -> None:
+    """Log a warning for ids without a file and files without an id; raises DataError if no id has a file."""
+    absent = [name for name, file, _ in rows if file not in files]
+    if rows and len(absent) == len(rows):
+        raise DataError(
+            f"{listed}: none of its ids, such as {absent[0][:40]!r}, is a structure file of the folder; write one id "
+            "and energy per line, separated by a comma."
+        )
+    taken = {file for _, file, _ in rows}
+    unlisted = [file.name for file in files if file not in taken]
+    for names, what in ((absent, "ids without a file"), (unlisted, "files not listed and left out")):
+        if names:
+            _log.warning("%s: %s: %d, such as %s", listed, what, len(names), names[0])
 
 
 def _stem(name: str) -> str:

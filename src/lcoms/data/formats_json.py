@@ -7,6 +7,7 @@ rows by id, or one row per line (`.jsonl`). A row is an object, or a list with i
 - `atoms`: lattice_mat, coords, elements and cartesian (JARVIS, and its copy of OQMD);
 - `unit_cell` and `sites`: three rows in angstrom, or a, b, c, alpha, beta, gamma, and sites `Na @ 0 0 0` in fractional
   coordinates (OQMD API and exports, also as text in a CSV file);
+- `attributes`: an OPTIMADE structure; `sites` with `lattice`: a pymatgen structure; `positions` with `cell`: ASE;
 - `cif`: CIF text;
 - `numbers`, `frac_coords` and `lattice`: arrays.
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -27,17 +27,11 @@ import numpy as np
 
 from lcoms.core.config import parse_json, parse_whole
 from lcoms.core.errors import DataError
-from lcoms.data.records import Reader, Reason, Record, RowError, crystal_from_cif, make_crystal, make_record
-from lcoms.structure.crystal import Crystal
-from lcoms.structure.elements import number_of
-from lcoms.structure.io import ReadCrystal
-from lcoms.structure.lattice import lattice_from_parameters
+from lcoms.data.layouts import crystal_of_row, is_row
+from lcoms.data.records import Reader, Reason, Record, RowError, make_record
 
 _CHUNK = 1 << 20
 _LARGEST_ITEM = 1 << 28
-_STRUCTURE_KEYS = ("structure", "atoms", "unit_cell", "cif", "numbers")
-_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
-_SITE = re.compile(rf"([A-Z][a-z]?)[\d+-]*\s*@\s*{_NUMBER}[\s,]+{_NUMBER}[\s,]+{_NUMBER}")
 
 
 def json_reader(path: Path) -> Reader:
@@ -75,27 +69,26 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     stem = path.name.partition(".")[0]
     index: list[Any] = []
     columns: list[Any] = []
-    number = 0
+    number, key = 0, None
     for key, item in stream_items(path):
         if key == "index":
             index.append(item)
         elif key == "columns":
             columns.append(item)
-        elif isinstance(item, list) or (isinstance(item, dict) and (_is_row(item) or key in (None, "data"))):
-            row = (
-                dict(item)
-                if isinstance(item, dict)
-                else dict(zip(columns or ("structure", "e_form"), item, strict=False))
-            )
+        elif key in (None, "data") or (isinstance(item, dict) and is_row(item)):
+            row = dict(item) if isinstance(item, dict) else _named_row(item, columns)
             by_id = isinstance(item, dict) and key not in (None, "data")
             name = key if by_id else index[number] if number < len(index) else f"{stem}-{number}"
             row["row_name"], row["source_name"] = str(name), stem
             number += 1
             yield row
+    if key is not None and not number:
+        raise DataError(f"{path} holds no rows in a known layout; write structures as a list of objects.")
 
 
-def _is_row(item: Mapping[str, Any]) -> bool:
-    return any(key in item for key in _STRUCTURE_KEYS)
+def _named_row(item: Any, columns: list[Any]) -> dict[str, Any]:
+    """Return a list of values with the names of their columns; empty, and so dropped with a reason, without these."""
+    return dict(zip(columns, item, strict=True)) if isinstance(item, list) and len(item) == len(columns) else {}
 
 
 def stream_items(path: Path) -> Iterator[tuple[str | None, Any]]:
@@ -108,6 +101,7 @@ def stream_items(path: Path) -> Iterator[tuple[str | None, Any]]:
         stream = _Stream(path, handle)
         if stream.peek() == "[":
             yield from ((None, item) for item in stream.elements())
+            stream.require_end()
             return
         stream.expect("{")
         while stream.peek() != "}":
@@ -121,6 +115,7 @@ def stream_items(path: Path) -> Iterator[tuple[str | None, Any]]:
             if stream.peek() == ",":
                 stream.expect(",")
         stream.expect("}")
+        stream.require_end()
 
 
 class _Stream:
@@ -157,6 +152,13 @@ class _Stream:
             what = "is cut short" if found == "" else f"is not valid JSON: {character} expected, {found} found"
             raise DataError(f"{self.path} {what}; fetch it again.")
         self.position += 1
+
+    def require_end(self) -> None:
+        if self.peek():
+            raise DataError(
+                f"{self.path} goes on after the end of its JSON, and that part would be lost; write one list of rows, "
+                "or one row per line into a file named .jsonl."
+            )
 
     def value(self) -> Any:
         """Return the next value as a whole."""
@@ -209,60 +211,7 @@ def parse_row(row: Mapping[str, Any]) -> Record:
         RowError: with the reason to drop it.
     """
     try:
-        crystal, remarks = _crystal(row)
+        crystal, remarks = crystal_of_row(row)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, np.linalg.LinAlgError):
         raise RowError(Reason.UNREADABLE) from None
     return make_record(row, crystal, row["row_name"], row["source_name"], remarks)
-
-
-def _crystal(row: Mapping[str, Any]) -> ReadCrystal:
-    if row.get("structure"):
-        return ReadCrystal(_from_structure(row["structure"]), ())
-    if row.get("atoms"):
-        return ReadCrystal(_from_jarvis(row["atoms"]), ())
-    if row.get("unit_cell"):
-        return ReadCrystal(_from_oqmd(row["unit_cell"], row["sites"]), ())
-    if row.get("cif"):
-        return crystal_from_cif(row["cif"])
-    return ReadCrystal(make_crystal(row["lattice"], row["frac_coords"], row["numbers"]), ())
-
-
-def _from_structure(structure: Any) -> Crystal:
-    """Return the crystal of a pymatgen dict, read here because building the object takes many times as long."""
-    numbers, frac_coords = [], []
-    for site in structure["sites"]:
-        species = site["species"]
-        if len(species) != 1 or abs(species[0].get("occu", 1) - 1) > 1e-3:
-            raise RowError(Reason.PARTLY_OCCUPIED)
-        numbers.append(_atomic_number(species[0]["element"]))
-        frac_coords.append(site["abc"])
-    return make_crystal(structure["lattice"]["matrix"], frac_coords, numbers)
-
-
-def _from_jarvis(atoms: Mapping[str, Any]) -> Crystal:
-    lattice, coords = np.asarray(atoms["lattice_mat"], dtype=float), np.asarray(atoms["coords"], dtype=float)
-    if str(atoms.get("cartesian", False)).lower() == "true":
-        coords = coords @ np.linalg.inv(lattice)
-    return make_crystal(lattice, coords, [_atomic_number(symbol) for symbol in atoms["elements"]])
-
-
-def _from_oqmd(unit_cell: Any, sites: Any) -> Crystal:
-    """Return the crystal of a cell of nine or six numbers (lists or text) and sites `El @ x y z` (list or text)."""
-    cell = np.array([float(number) for number in re.findall(_NUMBER, str(unit_cell))])
-    lattice = lattice_from_parameters(cell[:3], cell[3:]) if len(cell) == 6 else cell.reshape(3, 3)
-    listed = sites if isinstance(sites, str) else "\n".join(str(site) for site in sites)
-    found = _SITE.findall(listed)
-    if len(found) != listed.count("@"):
-        raise RowError(Reason.UNREADABLE)
-    frac_coords = [[float(number) for number in site[1:]] for site in found]
-    return make_crystal(lattice, frac_coords, [_atomic_number(site[0]) for site in found])
-
-
-def _atomic_number(symbol: str) -> int:
-    """Return the atomic number of a symbol, with or without oxidation state; deuterium and tritium are hydrogen."""
-    letters = re.match(r"[A-Za-z]*", symbol.strip())
-    name = letters.group() if letters else ""
-    number = 1 if name in ("D", "T") else number_of(name)
-    if number is None:
-        raise RowError(Reason.UNKNOWN_ELEMENT)
-    return number

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lcoms.structure import io as door
 from lcoms.structure.crystal import Crystal
@@ -34,6 +35,11 @@ ALIASES = {
     "cohesive_energy_per_atom": ("cohesive_energy_per_atom", "e_coh"),
     "e_above_hull": ("e_above_hull", "ehull", "stability", "_oqmd_stability"),
 }
+
+
+MISSING = ("", "nan", "none", "null", "na", "n/a", "-", "--")  # words for a missing number
+NO_NUMBER = "energy that is not a number left out"
+TWO_VALUES = "two energies of one kind differ; the first is read"
 
 
 class Reason(StrEnum):
@@ -114,7 +120,7 @@ def make_crystal(lattice: Any, frac_coords: Any, atomic_numbers: Any) -> Crystal
     try:
         lattice = np.asarray(lattice, dtype=float).reshape(3, 3)
         frac_coords = np.asarray(frac_coords, dtype=float).reshape(-1, 3)
-        atomic_numbers = np.asarray(atomic_numbers, dtype=np.int64)
+        atomic_numbers = _integers(atomic_numbers)
     except (TypeError, ValueError, OverflowError):
         raise RowError(Reason.UNREADABLE) from None
     if atomic_numbers.ndim != 1 or len(atomic_numbers) != len(frac_coords) or not len(atomic_numbers):
@@ -128,12 +134,25 @@ def make_crystal(lattice: Any, frac_coords: Any, atomic_numbers: Any) -> Crystal
     return Crystal(lattice, frac_coords, atomic_numbers)
 
 
+def _integers(values: Any) -> NDArray[np.int64]:
+    """Return whole numbers as integers; raises ValueError if they are not whole."""
+    numbers = np.asarray(values, dtype=float)
+    if not (np.abs(numbers) < 1e6).all() or not (np.abs(numbers - np.round(numbers)) < 1e-6).all():
+        raise ValueError("numbers that are not whole")
+    return np.round(numbers).astype(np.int64)
+
+
 def make_record(
     row: Mapping[str, Any], crystal: Crystal, material_id: str, source: str, remarks: Iterable[Remark] = ()
 ) -> Record:
     """Return a record of a crystal and the named values of its row; `material_id` and `source` replace missing ones."""
     values = {name: _first(row, names) for name, names in ALIASES.items()}
     found_id = values.pop("material_id")
+    topics = {remark.topic.value for remark in remarks}
+    if any(_is_lost(value) for value in values.values()):
+        topics.add(NO_NUMBER)
+    if any(_differ(row, names) for name, names in ALIASES.items() if name in values):
+        topics.add(TWO_VALUES)
     return Record(
         material_id if found_id in (None, "") else str(found_id),
         crystal,
@@ -141,9 +160,22 @@ def make_record(
         split=str(row.get("split") or ""),
         rank=rank_of(row),
         formula=str(row.get("formula") or ""),
-        remarks=tuple(sorted({remark.topic.value for remark in remarks})),
+        remarks=tuple(sorted(topics)),
         **{name: _number(value) for name, value in values.items()},
     )
+
+
+def _is_lost(value: Any) -> bool:
+    """Return whether a value is given, is not a number, and is not a word for a missing one."""
+    missing = value is None or (isinstance(value, str) and value.strip().lower() in MISSING)
+    number = _number(value)
+    return not missing and number != number and value == value
+
+
+def _differ(row: Mapping[str, Any], names: tuple[str, ...]) -> bool:
+    """Return whether a row gives two different values of one quantity."""
+    values = [number for name in names if not np.isnan(number := _number(row.get(name)))]
+    return bool(values) and max(values) - min(values) > 1e-3
 
 
 def rank_of(row: Mapping[str, Any]) -> int:

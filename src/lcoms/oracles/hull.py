@@ -191,6 +191,7 @@ def structure_files_at(path: Path) -> list[Path]:
     found = door.structure_files(path)
     if not found:
         raise DataError(f"{path}: {door.no_structure_files(path)}")
+    door.say_unread(path)
     return found
 
 

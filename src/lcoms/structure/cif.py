@@ -15,8 +15,9 @@ from lcoms.core.errors import CrystalError, FileFormatError
 from lcoms.structure.cif_block import Block, number, parse_blocks
 from lcoms.structure.cif_checks import Assessment, Facts, assess, counts_of, read_facts, remarks_on
 from lcoms.structure.cif_expand import Expanded, expand
+from lcoms.structure.cif_left_out import left_out, require_ordinary
 from lcoms.structure.cif_sites import CARTN, FRACT, Site, read_sites
-from lcoms.structure.cif_symmetry import Candidate, find_candidates
+from lcoms.structure.cif_symmetry import NOT_AS_STATED, Candidate, elsewhere_stated, find_candidates
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.distances import LONGEST_EDGE, SHORTEST_EDGE, distance_remarks, require_cell
 from lcoms.structure.lattice import lattice_from_parameters
@@ -27,6 +28,7 @@ LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 UNITS = {"": 1.0, "_pm": 0.01, "_nm": 10.0}  # early CIF dictionaries had names with other units
 CLEAR = 0.15  # smaller differences of cost are not decisive
+FAVOURED = 0.5  # larger differences of cost by the atoms are reported
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ def read_cif(text: str) -> list[Reading]:
         what = f"data block {cells[0]} has a cell and no atoms" if cells else "no data block has a cell and atoms"
         refusal = RefusedError(Topic.COORDINATES, f"not a CIF that can be read: {what}.")
         return [Reading.refused("", refusal)]
-    readings = [_read(block) for block in wanted]
+    readings = [_read(block, elsewhere_stated(block, blocks)) for block in wanted]
     for block in blocks:
         if block not in wanted and block.columns.get(LENGTHS[0]):
             text = f"data block {block.name} has a cell and no atoms; it is left out."
@@ -66,8 +68,12 @@ def _has_atoms(block: Block) -> bool:
     return any(block.columns.get(name) for name in (*FRACT, *CARTN))
 
 
-def _read(block: Block) -> Reading:
+def _read(block: Block, elsewhere: str) -> Reading:
+    """Return the crystal of a block or its refusal, also if only another block, `elsewhere`, states its symmetry."""
     try:
+        if elsewhere:
+            text = f"states no symmetry, but data block {elsewhere} does; write that of this structure into its block."
+            raise RefusedError(Topic.SYMMETRY, text)
         return _crystal(block)
     except FileFormatError as error:
         return Reading.refused(block.name, error)
@@ -88,6 +94,7 @@ def _crystal(block: Block) -> Reading:
 
 def _with_cell(block: Block, lattice: NDArray[np.float64], remarks: list[Remark]) -> Reading:
     """Return the crystal of a block, given its lattice and the remarks on it; raises RefusedError."""
+    require_ordinary(block)
     facts, more = read_facts(block)
     remarks = remarks + more
     sites, more = read_sites(block, lattice, tuple(facts.formula))
@@ -97,7 +104,8 @@ def _with_cell(block: Block, lattice: NDArray[np.float64], remarks: list[Remark]
     chosen, more = _choose(candidates, sites, lattice, facts)
     remarks += more
     remarks += remarks_on(chosen.expanded, sites, lattice, facts, chosen.found)
-    remarks += _left_out(block)
+    counts = counts_of(chosen.expanded.atomic_numbers)
+    remarks += left_out(block, counts, formula_known=facts.states_formula)
     crystal = Crystal(lattice, chosen.expanded.frac_coords, chosen.expanded.atomic_numbers)
     remarks += distance_remarks(crystal, chosen.found.pair, [sites[i].label for i in chosen.expanded.sites])
     remarks += _unlisted(candidates, chosen, crystal)
@@ -151,7 +159,7 @@ def _choose(
     first = min(choices, key=lambda choice: choice.candidate.cost)
     if rival is None:
         if best is first or _alike(best, first):
-            return best, []
+            return best, _better_otherwise(best, ordered)
         text = f"{best.candidate.name} fits the atoms better than {first.candidate.name} and is read."
         if best.candidate.number == first.candidate.number:
             text = f"the setting is not stated; {text}"
@@ -166,6 +174,17 @@ def _choose(
     other = rival if likelier is best else best
     text = f"the setting is not stated; {likelier.candidate.name} is taken, {other.candidate.name} would fit as well."
     return likelier, [Remark(Topic.ORIGIN, text)]
+
+
+def _better_otherwise(best: _Choice, choices: list[_Choice]) -> list[Remark]:
+    """Return a remark if the atoms alone favour another setting of the group, though not enough to choose it."""
+    others = [choice for choice in choices if choice.candidate.cost < NOT_AS_STATED]
+    other = min(others, key=lambda choice: choice.found.cost, default=best)
+    if best.found.cost - other.found.cost < FAVOURED or _alike(best, other):
+        return []
+    names = best.candidate.name, other.candidate.name
+    text = f"the setting is not stated; {names[0]} is taken, though {names[1]} would fit the atoms better."
+    return [Remark(Topic.ORIGIN, text)]
 
 
 def _alike(first: _Choice, second: _Choice) -> bool:
@@ -188,17 +207,3 @@ def _unlisted(candidates: list[Candidate], chosen: _Choice, crystal: Crystal) ->
         return []
     text = f"the listed operations contradict the space group {stated.name}; the list is read."
     return [Remark(Topic.SYMMETRY, text)]
-
-
-def _left_out(block: Block) -> list[Remark]:
-    """Return remarks on parts of the block that a `Crystal` cannot represent."""
-    remarks = []
-    if any(name.startswith("_atom_site_moment") for name in block.columns):
-        remarks.append(Remark(Topic.LEFT_OUT, "magnetic moments are not kept."))
-    if any(name.startswith(("_cell_wave_vector", "_cell_modulation")) for name in block.columns):
-        remarks.append(Remark(Topic.LEFT_OUT, "a modulated structure; its modulation is not kept."))
-    hydrogens = sum(number(text) or 0 for text in block.columns.get("_atom_site_attached_hydrogens", ()))
-    if hydrogens:
-        text = f"{hydrogens:g} hydrogen atoms are attached to sites and have no coordinates; they are missing."
-        remarks.append(Remark(Topic.FORMULA, text))
-    return remarks

@@ -48,16 +48,23 @@ class Block:
         return ()
 
     def value(self, *names: str) -> str:
-        """Return the first non-empty value of these names; empty if there is none."""
+        """Return the first non-empty value of these names; empty if there is none.
+
+        Raises:
+            RefusedError: the name has several values.
+        """
         for name in names:
-            column = self.column(name)
-            if column and column[0].strip():
-                return " ".join(column[0].split())
+            found = list(dict.fromkeys(" ".join(text.split()) for text in self.column(name)))
+            if len(found) > 1:
+                text = f"{name} has {len(found)} values, such as {found[0]!r} and {found[1]!r}; give one."
+                raise RefusedError(Topic.UNREADABLE, text)
+            if found and found[0]:
+                return found[0]
         return ""
 
 
 def parse_blocks(text: str) -> list[Block]:
-    """Return all data blocks.
+    """Return all data blocks, and their save frames as blocks of their own.
 
     Raises:
         RefusedError: the text is not a CIF.
@@ -73,7 +80,13 @@ def parse_blocks(text: str) -> list[Block]:
             document = cif.read_string(_as_cif_1(text), 0)
     except (ValueError, RuntimeError, UnicodeError) as error:
         raise RefusedError(Topic.UNREADABLE, f"not a CIF that can be read: {_where(str(error), text)}") from error
-    return [_block(block) for block in document]
+    return [_block(part, name) for block in document for part, name in _with_frames(block)]
+
+
+def _with_frames(block: cif.Block) -> list[tuple[cif.Block, str]]:
+    """Return a data block and its save frames, each with a name."""
+    frames: list[Any] = [item.frame for item in block if item.frame is not None]
+    return [(block, block.name), *((frame, f"{block.name}, save frame {frame.name}") for frame in frames)]
 
 
 def _where(message: str, text: str) -> str:
@@ -87,7 +100,7 @@ def _where(message: str, text: str) -> str:
     return f"line {match[1]}{shown}: {' '.join(match[2].split())[:80]}."
 
 
-def _block(block: cif.Block) -> Block:
+def _block(block: cif.Block, name: str) -> Block:
     from gemmi import cif
 
     columns: dict[str, Sequence[str]] = {}
@@ -109,7 +122,7 @@ def _block(block: cif.Block) -> Block:
             values = list(item.loop.values)
             for place, tag in enumerate(item.loop.tags):
                 add(tag, values[place::width])
-    return Block(block.name, columns, conflicts)
+    return Block(name, columns, conflicts)
 
 
 def _as_cif_1(text: str) -> str:

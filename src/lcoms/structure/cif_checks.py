@@ -6,32 +6,50 @@ The cost of a candidate setting is a sum over contradictions; a difference of ab
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import log
+from dataclasses import dataclass, field
+from math import gcd, log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.structure.cif_block import Block, number
-from lcoms.structure.cif_expand import Expanded
+from lcoms.structure.cif_expand import MAX_ATOMS, Expanded
 from lcoms.structure.cif_sites import Site
-from lcoms.structure.distances import ClosePair, closest_pair
+from lcoms.structure.distances import ClosePair, closest_pair, far_out_remarks
 from lcoms.structure.elements import SYMBOLS, atomic_volume
 from lcoms.structure.reading import Remark, Topic
-from lcoms.structure.site_elements import formula_sum
+from lcoms.structure.site_elements import formula_sum, moiety_formula
 
+Z, VOLUME, DENSITY = "_cell_formula_units_z", "_cell_volume", "_exptl_crystal_density_diffrn"
+MOIETIES = ("_chemical_formula_moiety", "_chemical_formula_structural", "_chemical_formula_iupac")
 CONTRADICTION = 5.0
 MOVED_AT_ALL = 1e-3  # angstrom
 MOVED_FAR = 0.03
+DENSITY_OFF = 0.05  # relative; a hydrogen atom in a hydroxide is less
+AMU = 1.66053907  # g/cm^3 for 1 amu per cubic angstrom
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Statements of a block about its cell: counts of the formula sum (may be empty), Z and volume (0 if missing)."""
+    """Statements of a block about its cell; 0 or empty if missing.
+
+    Attributes:
+        formula: counts of the formula sum.
+        z: number of formula units in the cell.
+        volume: cubic angstrom.
+        moieties: counts of the moiety or structural formula; used only if there is no formula sum.
+        density: g/cm^3, computed by the authors from the contents of the cell.
+    """
 
     formula: Mapping[int, float]
     z: float = 0.0
     volume: float = 0.0
+    moieties: Mapping[int, float] = field(default_factory=dict)
+    density: float = 0.0
+
+    @property
+    def states_formula(self) -> bool:
+        return bool(self.formula or self.moieties)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +64,12 @@ class Assessment:
 
 def read_facts(block: Block) -> tuple[Facts, list[Remark]]:
     """Return formula sum, formula units and volume, and a remark if the sum cannot be understood."""
-    text = block.value("_chemical_formula_sum")
+    text = block.value("_chemical_formula_sum").strip("?.")
     found = formula_sum(text)
     remarks = [] if found is not None else [Remark(Topic.FORMULA, f"the formula sum {text!r} is not understood.")]
-    z = number(block.value("_cell_formula_units_z")) or 0.0
-    return Facts(found or {}, z, number(block.value("_cell_volume")) or 0.0), remarks
+    moieties = next(filter(None, (moiety_formula(block.value(name)) for name in MOIETIES)), {})
+    z, volume, density = (number(block.value(name)) or 0.0 for name in (Z, VOLUME, DENSITY))
+    return Facts(found or {}, z, volume, {} if found else moieties, density), remarks
 
 
 def assess(expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float64], facts: Facts) -> Assessment:
@@ -107,19 +126,47 @@ def remarks_on(
         )
         remarks.append(Remark(Topic.MOVED, text))
     remarks += _multiplicities(expanded, sites)
-    counts = counts_of(expanded.atomic_numbers)
-    if not found.formula_agrees:
-        text = f"the formula sum {_text(facts.formula)} differs from the atoms of the cell, {_text(counts)}."
-        remarks.append(Remark(Topic.FORMULA, text))
-    elif not found.z_agrees:
-        units = sum(counts.values()) / sum(facts.formula.values())
-        text = f"the cell holds {units:g} formula units, but the file states Z = {facts.z:g}."
-        remarks.append(Remark(Topic.FORMULA, text))
+    remarks += _contents(counts_of(expanded.atomic_numbers), facts, found)
     volume = abs(float(np.linalg.det(lattice)))
     if facts.volume and abs(facts.volume / volume - 1) > 0.01:
         text = f"the cell has a volume of {volume:.2f} cubic angstrom, but the file states {facts.volume:g}."
         remarks.append(Remark(Topic.CELL, text))
-    return remarks
+    places = np.array([site.frac_coords for site in sites])
+    return (
+        remarks
+        + _density(expanded, volume, facts, remarks)
+        + far_out_remarks(places, [f"site {site.label}" for site in sites])
+    )
+
+
+def _contents(counts: dict[int, int], facts: Facts, found: Assessment) -> list[Remark]:
+    """Return a remark if the formula or the number of formula units differs from the atoms of the cell."""
+    n_atoms = sum(counts.values())
+    if not found.formula_agrees:
+        text = f"the formula sum {_text(facts.formula)} differs from the atoms of the cell, {_text(counts)}."
+    elif facts.moieties and not same_ratios(counts, facts.moieties):
+        text = f"the formula {_text(facts.moieties)} differs from the atoms of the cell, {_text(counts)}."
+    elif not found.z_agrees:
+        units = n_atoms / sum(facts.formula.values())
+        text = f"the cell holds {units:g} formula units, but the file states Z = {facts.z:g}."
+    elif not facts.formula and 1 <= facts.z < MAX_ATOMS and gcd(*counts.values()) % round(facts.z):
+        text = f"the atoms of the cell, {_text(counts)}, are not Z = {facts.z:g} formula units, as the file states."
+    else:
+        return []
+    return [Remark(Topic.FORMULA, text)]
+
+
+def _density(expanded: Expanded, volume: float, facts: Facts, said: Sequence[Remark]) -> list[Remark]:
+    """Return a remark if the stated density is not that of the crystal and nothing said before explains it."""
+    if not facts.density or any(remark.topic in (Topic.FORMULA, Topic.CELL, Topic.SYMMETRY) for remark in said):
+        return []
+    from ase.data import atomic_masses
+
+    density = AMU * float(atomic_masses[expanded.atomic_numbers].sum()) / volume
+    if abs(facts.density / density - 1) < DENSITY_OFF:
+        return []
+    text = f"the crystal has a density of {density:.3g} g/cm3, but the file states {facts.density:g}"
+    return [Remark(Topic.FORMULA, f"{text}; atoms may be missing.")]
 
 
 def _multiplicities(expanded: Expanded, sites: Sequence[Site]) -> list[Remark]:

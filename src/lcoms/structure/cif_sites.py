@@ -17,7 +17,9 @@ from lcoms.structure.site_elements import VACANCY, element_of
 FRACT = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
 CARTN = tuple(f"_atom_site_cartn_{axis}" for axis in "xyz")
 FULL = 0.005  # occupancies closer to one count as one
-OVERFULL = 0.1  # refined occupancies may exceed one by up to this
+OVERFULL = 0.1  # refined occupancies may differ from one by up to this, if their uncertainty is as large
+ROUNDING = 1e-9
+OTHER_PLACE = 0.1  # angstrom
 SAME_PLACE = 2e-4  # fraction of a cell edge
 
 
@@ -46,6 +48,7 @@ def read_sites(
     """
     coordinates, remarks = _coordinates(block, lattice)
     n_sites = len(coordinates)
+    _require_one_model(_texts(block, n_sites, "_atom_site_pdbx_pdb_model_num"))
     labels = _texts(block, n_sites, "_atom_site_label") or _texts(block, n_sites, "_atom_site_id")
     symbols = _texts(block, n_sites, "_atom_site_type_symbol")
     flags = _texts(block, n_sites, "_atom_site_calc_flag")
@@ -87,7 +90,8 @@ def read_sites(
 
 def _alternatives(block: Block, n_sites: int) -> list[tuple[str, str]]:
     """Return disorder assembly and group of each site, empty if it has none."""
-    groups = _texts(block, n_sites, "_atom_site_disorder_group") or [""] * n_sites
+    names = ("_atom_site_disorder_group", "_atom_site_label_alt_id")
+    groups = next(filter(None, (_texts(block, n_sites, name) for name in names)), [""] * n_sites)
     assemblies = _texts(block, n_sites, "_atom_site_disorder_assembly") or [""] * n_sites
     return list(zip(assemblies, groups, strict=True))
 
@@ -105,6 +109,14 @@ def _require_one_alternative(label: str, assembly: str, group: str, ordered: dic
         )
 
 
+def _require_one_model(models: list[str]) -> None:
+    """Raise RefusedError if a list of atoms holds several models of one structure, as in the PDB."""
+    found = list(dict.fromkeys(models))
+    if len(found) > 1:
+        text = f"the list of atoms holds {len(found)} models of the structure; give one of them."
+        raise RefusedError(Topic.SEVERAL, text)
+
+
 def _coordinates(block: Block, lattice: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[Remark]]:
     """Return fractional coordinates (n, 3), NaN where a value is not a number."""
     for names in (FRACT, CARTN):
@@ -119,7 +131,7 @@ def _coordinates(block: Block, lattice: NDArray[np.float64]) -> tuple[NDArray[np
         raise RefusedError(Topic.COORDINATES, "the columns of coordinates have different lengths.")
     values = np.array([[_or_nan(text) for text in column] for column in columns], dtype=float).T
     if names is FRACT:
-        return values, []
+        return values, _two_kinds(block, values, lattice)
     transform, shift = _cartesian_axes(block)
     if transform is not None:
         return (values - shift) @ np.linalg.inv(transform).T, []
@@ -129,6 +141,19 @@ def _coordinates(block: Block, lattice: NDArray[np.float64]) -> tuple[NDArray[np
         text = "Cartesian coordinates are read with a along x and b in the xy plane, since the file does not say."
         remarks.append(Remark(Topic.SYMMETRY, text))
     return values @ np.linalg.inv(standard), remarks
+
+
+def _two_kinds(block: Block, frac_coords: NDArray[np.float64], lattice: NDArray[np.float64]) -> list[Remark]:
+    """Return a remark if Cartesian coordinates are given as well and put the sites at other distances."""
+    columns = [block.column(name) for name in CARTN]
+    if {len(column) for column in columns} != {len(frac_coords)}:
+        return []
+    cart_coords = np.array([[_or_nan(text) for text in column] for column in columns]).T
+    apart = [np.linalg.norm(some - some[0], axis=1) for some in (frac_coords @ lattice, cart_coords)]
+    if not (np.abs(apart[0] - apart[1]) > OTHER_PLACE).any():
+        return []
+    text = "the fractional and the Cartesian coordinates contradict one another; the fractional ones are read."
+    return [Remark(Topic.SYMMETRY, text)]
 
 
 def _or_nan(text: str) -> float:
@@ -167,9 +192,9 @@ def _occupancy(text: str, label: str) -> tuple[float, float]:
     if not text:
         return 1.0, FULL
     value, uncertainty = uncertain_number(text)
-    if value is None or value < 0:
+    if value is None or not 0 <= value <= 1 + OVERFULL + ROUNDING:
         raise RefusedError(Topic.PARTLY_OCCUPIED, f"the occupancy of site {label} is {text}, which is not possible.")
-    return value, max(uncertainty, FULL, OVERFULL if 1 < value <= 1 + OVERFULL else 0.0)
+    return value, ROUNDING + max(FULL, OVERFULL if value > 1 else min(uncertainty, OVERFULL))
 
 
 def _as_full(occupancy: float, label: str, said: dict[str, None]) -> float:

@@ -7,18 +7,18 @@ fit the cell are candidates, each with a cost; `lcoms.structure.cif` decides bet
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.structure.cif_block import Block
 from lcoms.structure.cif_expand import Operations
+from lcoms.structure.cif_listed import LISTED, MAGNETIC, listed_operations
 from lcoms.structure.reading import RefusedError, Remark, Topic
 from lcoms.structure.space_group_names import (
     Setting,
-    as_operations,
     number_of_schoenflies,
     setting_of_hall,
     settings_named,
@@ -27,12 +27,6 @@ from lcoms.structure.space_group_names import (
     without_number,
 )
 
-if TYPE_CHECKING:
-    import gemmi
-
-LISTED = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz", "_symmetry_equiv_pos_as_xyz_")
-MAGNETIC = "_space_group_symop_magn_operation_xyz"
-CENTERING = "_space_group_symop_magn_centering_xyz"
 HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
 NAME = (
     "_space_group_name_h-m_alt",
@@ -78,11 +72,13 @@ def find_candidates(block: Block, lattice: NDArray[np.float64]) -> tuple[list[Ca
         RefusedError: no statement can be understood, or no candidate fits the cell.
     """
     stated, numbers, remarks = _stated(block)
-    listed, sentence = _listed(block)
+    listed, sentence, said = listed_operations(block)
     if sentence:
         if not stated:
             raise RefusedError(Topic.SYMMETRY, f"{sentence}; give a complete list, or the name of the space group.")
         remarks.append(Remark(Topic.SYMMETRY, f"{sentence}; the space group {stated[0].name} is used in its place."))
+    if said:
+        remarks.append(Remark(Topic.SYMMETRY, said))
     if sentence := _two_lists(block):
         remarks.append(Remark(Topic.SYMMETRY, sentence))
     if listed is not None:
@@ -216,30 +212,6 @@ def _number_of(operations: Operations) -> int:
     return int(kind.number) if kind is not None else 0
 
 
-def _listed(block: Block) -> tuple[Operations | None, str]:
-    """Return the listed operations; None if there are none or, with the reason, if they are not a group."""
-    import gemmi
-
-    magnetic = block.column(MAGNETIC)
-    texts = [text for text in (magnetic or block.column(*LISTED)) if text.strip()]
-    if not texts:
-        return None, ""
-    try:
-        ops = [_operation(text) for text in texts]
-        if magnetic:
-            shifts = [_operation(text) for text in block.column(CENTERING) if text.strip()]
-            ops = [shift * op for shift in shifts or [gemmi.Op()] for op in ops]
-    except (RuntimeError, ValueError) as error:
-        return None, f"the listed operations cannot be understood ({' '.join(str(error).split())[:80]})"
-    unique = list({op.wrap().triplet(): op.wrap() for op in ops}.values())
-    operations = as_operations(unique)
-    if len(unique) > 192 * 16 or not _is_group(operations):
-        return None, "the listed operations are not a group: some are missing or wrong"
-    identity = np.abs(operations.rotations - np.eye(3)).max(axis=(1, 2)) + np.abs(operations.translations).max(axis=1)
-    order = np.argsort(identity > 1e-9, kind="stable")
-    return Operations(operations.rotations[order], operations.translations[order]), ""
-
-
 def _two_lists(block: Block) -> str:
     """Return a sentence if a block lists different operations under two names; the first name takes precedence."""
     lists = [{re.sub(r"\s", "", text).lower() for text in block.column(name)} for name in LISTED]
@@ -247,45 +219,24 @@ def _two_lists(block: Block) -> str:
     return "two lists of operations contradict one another; that with the newer name is used." if differing else ""
 
 
-def _operation(text: str) -> gemmi.Op:
-    import gemmi
-
-    parts = re.sub(r"\s", "", text).strip("'\"").lower().split(",")
-    if len(parts) == 4 and parts[3] in ("1", "+1", "-1"):  # time reversal
-        parts = parts[:3]
-    return gemmi.Op(",".join(parts))
-
-
-def _is_group(operations: Operations) -> bool:
-    """Return whether the list is closed under products; translations are compared in units of 1/24."""
-    rotations = np.round(operations.rotations).astype(int)
-    translations = np.round(operations.translations * 24).astype(int) % 24
-    if np.abs(rotations - operations.rotations).max() > 1e-6 or np.abs(rotations).max() > 1:
-        return False
-    if not np.allclose(np.abs(np.linalg.det(rotations)), 1):
-        return False
-    known = np.unique(_codes(rotations, translations))
-    for rotation, translation in zip(rotations, translations, strict=True):
-        turned = np.einsum("ij,njk->nik", rotation, rotations)
-        if np.abs(turned).max() > 1:
-            return False
-        moved = (translations @ rotation.T + translation) % 24
-        if not np.isin(_codes(turned, moved), known).all():
-            return False
-    return True
-
-
-def _codes(rotations: NDArray[np.int64], translations: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return an integer per operation; rotation elements are -1, 0 or 1, translations are in units of 1/24."""
-    turns = (rotations + 1).reshape(-1, 9) @ 3 ** np.arange(9)
-    return np.asarray(turns * 24**3 + translations @ np.array([24**2, 24, 1]))
-
-
 def _cannot_know(block: Block) -> str:
     """Return why the symmetry of a block cannot be read in three dimensions; empty if none is stated at all."""
-    names = block.columns
-    if any(name.startswith("_space_group_symop_ssg_operation") for name in names):
+    if any(name.startswith(("_space_group_symop_ssg_", "_space_group_ssg_")) for name in block.columns):
         return "a modulated structure in superspace; give an approximant in three dimensions."
-    if any(name.startswith("_space_group_magn_") for name in names):
+    if any(name.startswith(("_space_group_magn_", "_space_group_symop_magn_")) for name in block.columns):
         return "the magnetic space group is named, but its operations are not listed; list them."
     return ""
+
+
+def elsewhere_stated(block: Block, blocks: Sequence[Block]) -> str:
+    """Return the name of a block without atoms that states a symmetry, if this block states none; otherwise empty."""
+    if _states_symmetry(block):
+        return ""
+    places = ("_atom_site_fract_x", "_atom_site_cartn_x")
+    others = [other for other in blocks if not any(name in other.columns for name in places)]
+    return next((other.name for other in others if _states_symmetry(other)), "")
+
+
+def _states_symmetry(block: Block) -> bool:
+    names = (*HALL, *NAME, *NUMBER, *SCHOENFLIES, *LISTED, MAGNETIC)
+    return any(_given(text) for name in names for text in block.columns.get(name, ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ TOO_NEAR = 0.5  # angstrom; closer atoms are refused
 SHORT = 0.6  # of the sum of covalent radii; closer atoms are reported
 SPARSE = 500.0  # cubic angstrom per atom
 SHORTEST_EDGE, LONGEST_EDGE = 0.5, 2000.0  # angstrom
+FAR_OUT = 2.5  # cells; larger fractional coordinates are reported
 FARTHEST = 1e4  # cells or angstrom from the origin; larger coordinates are refused
 
 
@@ -109,6 +111,16 @@ def distance_remarks(crystal: Crystal, pair: ClosePair, labels: list[str]) -> li
         text = f"each atom has {per_atom:.0f} cubic angstrom; check the units of the cell."
         return [Remark(Topic.CELL, text)]
     return []
+
+
+def far_out_remarks(frac_coords: NDArray[np.float64], names: Sequence[str]) -> list[Remark]:
+    """Return a remark if coordinates (n, 3) of named atoms are so large that they may not be fractional."""
+    largest = np.abs(frac_coords).max(axis=1)
+    far = int(np.argmax(largest))
+    if largest[far] < FAR_OUT:
+        return []
+    text = f"{names[far]} has a fractional coordinate of {largest[far]:.4g}; check that it is not in angstrom."
+    return [Remark(Topic.CELL, text)]
 
 
 def _named(crystal: Crystal, labels: list[str], place: int) -> str:

@@ -14,15 +14,19 @@ from lcoms.structure.crystal import Crystal
 from lcoms.structure.distances import FARTHEST, closest_pair, distance_remarks, require_cell
 from lcoms.structure.elements import number_of
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
+from lcoms.structure.site_elements import ISOTOPES
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 _FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
+OCCUPANCIES, FULL = ("occupancy", "occupancies", "occ"), 0.005  # columns, and what counts as one
 NUMBERS = ("z", "numbers", "atomic_numbers")  # columns of atomic numbers
 _KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _KEY = re.compile(r"\b(lattice|properties|pbc)(?=\s*=)", re.IGNORECASE)
 _PROPERTIES = re.compile(r"\bProperties\s*=\s*\"?([^\s\"]+)")
+_CELL = re.compile(r"\blattice\s*=\s*([\"{'\[]?)([^\"}'\]]*)", re.IGNORECASE)
+_UNIT = re.compile(r"\b[a-z_]*units?\s*=\s*[\"']?(bohr|au|a\.u\.|nm|pm|nanometer)\b", re.IGNORECASE)
 _QUOTED_LATTICE = re.compile(r"lattice\s*=\s*[\"{'\[][^\"}'\]]*", re.IGNORECASE)
 _LATTICE = re.compile(r"\blattice\s*=", re.IGNORECASE)
 
@@ -83,20 +87,21 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
     """
     from ase.io import read
 
-    remarks = []
+    remarks: list[Remark] = []
     lines = text.split("\n")
     comment = _KEY.sub(lambda match: _KEYS[match[0].lower()], lines[1]) if len(lines) > 1 else ""
     if not _LATTICE.search(comment) and "VEC1" not in text:
         raise RefusedError(
             Topic.CELL, 'not periodic: the second line gives no cell; write Lattice="ax ay az bx by bz cx cy cz" there.'
         )
+    _require_angstrom(comment)
     body = [_FORTRAN.sub("e", line) for line in lines[2:]]
     n_atoms = int(lines[0]) if lines[0].strip().isdecimal() else 0
     if blank := next((i for i, line in enumerate(body[:n_atoms], 1) if not line.strip()), 0):
         raise RefusedError(Topic.COORDINATES, f"not an extxyz file that can be read: atom {blank} is a blank line.")
-    if any(re.match(r"\s*[DT]\s", line) for line in body) and "species:S:1:pos" in comment:
-        body = [re.sub(r"^(\s*)[DT](?=\s)", r"\1H", line) for line in body]
-        remarks.append(Remark(Topic.ELEMENT, "D is read as H."))
+    if "species:S:1:pos" in comment or not _PROPERTIES.search(comment):
+        body, more = _plain_symbols(body, n_atoms)
+        remarks += more
     _require_one_element(comment, body)
     if (found := _PROPERTIES.search(comment)) and "pos" not in found[1].split(":")[::3]:
         raise RefusedError(Topic.COORDINATES, "the Properties have no positions; name their columns pos:R:3.")
@@ -110,6 +115,32 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
             raise RefusedError(Topic.UNKNOWN_ELEMENT, f"not an extxyz file that can be read: {text}.") from error
         raise RefusedError(Topic.UNREADABLE, f"not an extxyz file that can be read: {message}") from error
     return atoms, remarks
+
+
+def _require_angstrom(comment: str) -> None:
+    """Raise RefusedError if a comment line gives two cells, a cell of other than nine numbers, or another unit."""
+    cells = {" ".join(match[2].replace(",", " ").split()) for match in _CELL.finditer(comment)}
+    if len(cells) > 1:
+        raise RefusedError(Topic.CELL, "the second line gives two cells; take one out.")
+    if any(len(cell.split()) != 9 for cell in cells):
+        text = 'the cell needs nine numbers: Lattice="ax ay az bx by bz cx cy cz".'
+        raise RefusedError(Topic.CELL, text)
+    if unit := _UNIT.search(comment):
+        text = f"the second line says that lengths are in {unit[1]}; extended XYZ is in angstrom, so convert them."
+        raise RefusedError(Topic.CELL, text)
+
+
+def _plain_symbols(body: list[str], n_atoms: int) -> tuple[list[str], list[Remark]]:
+    """Return the lines of the atoms with isotopes and odd capitals as element symbols, and a remark on each kind."""
+    plain = list(body)
+    said: dict[str, None] = {}
+    for i, line in enumerate(body[:n_atoms]):
+        word = next(iter(line.split()), "")
+        symbol = "H" if word in ISOTOPES else word if number_of(word) else word.capitalize()
+        if symbol != word and number_of(symbol):
+            plain[i] = line.replace(word, symbol, 1)
+            said[f"{word} is read as {symbol}."] = None
+    return plain, [Remark(Topic.ELEMENT, text) for text in said]
 
 
 def _require_one_element(comment: str, body: list[str]) -> None:
@@ -153,6 +184,21 @@ def crystal_of(atoms: Atoms) -> tuple[Crystal, list[Remark]]:
         raise RefusedError(Topic.UNREADABLE, str(error)) from error
     pair = closest_pair(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
     remarks = distance_remarks(crystal, pair, [])
+    _require_full(atoms)
+    results = atoms.calc.results if atoms.calc is not None else {}
+    if any("magmoms" in name for name in (*atoms.arrays, *results)):
+        remarks.append(Remark(Topic.LEFT_OUT, "magnetic moments are not kept."))
     if atoms.constraints:
         remarks.append(Remark(Topic.LEFT_OUT, "constraints on atoms are not kept: all atoms may move."))
     return crystal, remarks
+
+
+def _require_full(atoms: Atoms) -> None:
+    """Raise RefusedError if a column or ASE's dictionary of occupancies has a site that is not fully occupied."""
+    columns = [np.asarray(atoms.arrays[name]) for name in OCCUPANCIES if name in atoms.arrays]
+    kinds = atoms.info.get("occupancy")
+    shares = [list(kind.values()) for kind in kinds.values()] if isinstance(kinds, dict) else []
+    if any((np.abs(column - 1) > FULL).any() for column in columns) or any(
+        len(kind) != 1 or abs(float(kind[0]) - 1) > FULL for kind in shares
+    ):
+        raise RefusedError(Topic.PARTLY_OCCUPIED, "partly occupied sites cannot be handled; give an ordered model.")

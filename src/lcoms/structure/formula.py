@@ -31,6 +31,7 @@ _VARIABLE = re.compile(
 )
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉−–⁺⁻₊₋", "0123456789--+-+-")
 _FRACTIONS = str.maketrans({"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⁄": "/"})
+_MIXED = re.compile("([0-9]{1,6})([½⅓⅔¼¾])")
 _SPACED = re.compile(r"\s*([·•⋅∙‧・*])\s*([0-9][0-9./]*)?\s*")
 
 
@@ -154,10 +155,18 @@ def _amounts(text: str) -> tuple[dict[int, Fraction], tuple[str, ...]]:
 def _plain(text: str) -> str:
     """Return the text with subscripts as plain digits and without markup."""
     plain = re.sub(r"</?su[bp]>|\$|\\cdot", lambda m: "·" if m[0] == r"\cdot" else "", text.strip())
-    plain = plain.translate(_SUBSCRIPTS).translate(_FRACTIONS)
+    plain = plain.translate(_SUBSCRIPTS)
+    plain = re.sub(rf"(?<=[0-9])(?=[½⅓⅔¼¾](?:{_LIGANDS}))", "·", plain)
+    plain = _MIXED.sub(_improper, plain).translate(_FRACTIONS)
     plain = re.sub(r"_\{?([0-9]+\.?[0-9]*)\}?", r"\1", plain)
     plain = re.sub(r"\\(?:mathrm|ce)\b(?:\{([^{}]*)\})?", lambda m: m[1] or "", plain)
     return _SPACED.sub(lambda m: m[1] + (m[2] or ""), plain)
+
+
+def _improper(match: re.Match[str]) -> str:
+    """Return a mixed number such as 2½ as a fraction."""
+    above, below = match[2].translate(_FRACTIONS).split("/")
+    return f"{int(match[1]) * int(below) + int(above)}/{below}"
 
 
 def _refuse_what_is_none(text: str, plain: str) -> None:

@@ -12,10 +12,11 @@ from lcoms.structure.elements import number_of
 
 _HYDRATE = re.compile(r"(.+?)(?:\s*-\s*|\s+)([0-9]+(?:[./][0-9]+)?)\s*((?:H2O|D2O|NH3)[0-9]*)")
 _BEFORE = re.compile(r"(?:([^\W\d_]{1,8}|[0-9]{1,2}[A-Z])['′]?-|([a-z]+)\s+)(\S+)")
-_BEHIND = re.compile(r"(\S+?)(?:\s*\(([a-z][a-z -]*)\)|\s+([a-z]+))")
+_BEHIND = re.compile(r"(\S+?)(?:\s*\(([a-z][a-z -]*)\)|\s+([a-z]+)|-[a-z]{3,})")
 _IDENTIFIER = re.compile(r"(?:mp|mvc|oqmd|jvasp|cod|icsd|agm|aflow)[-: ]?[0-9]+", re.IGNORECASE)
 _CHARGE = re.compile(r"\^?\(?\{?([0-9]?)[+\-]+\}?\)?")
-_COUNT_AND_SIGN = re.compile(r"(?<=[A-Za-z)\]])([0-9])[+-]$")
+_COUNT_AND_SIGN = re.compile(r"(?<=[A-Za-z])([0-9])[+-]$")
+_FORM = re.compile(r"^(?:[α-ω]|alpha|beta|gamma|delta|low|high)[\s-]+(?=[A-Za-z])", re.IGNORECASE)
 
 
 @cache
@@ -31,7 +32,7 @@ def name_hint(text: str) -> str:
     """
     if any(letter.isupper() for letter in text[1:]) and not text.isupper():
         return ""
-    formula = _names().get(re.sub(r"[\s-]", "", text).lower())
+    formula = _names().get(re.sub(r"[\s-]", "", _FORM.sub("", text, count=1)).lower())
     return f"did you mean {formula}?" if formula and not number_of(text) else ""
 
 
@@ -76,13 +77,16 @@ def what_it_is(text: str, is_formula: Callable[[str], bool]) -> str:
         return f": the name of a polymorph is not part of a formula; type {before[3]}."
     if behind and is_formula(behind[1]):
         return f": the name of a phase is not part of a formula; type {behind[1]}."
+    parts = re.split("[-–—]", text)
+    if len(parts) > 1 and all(part and is_formula(part) for part in parts):
+        return f": did you mean {'·'.join(parts)}?"
     return ""
 
 
 def without_charges(text: str) -> str:
     """Return a formula without its charges.
 
-    A digit before a sign is the charge in Fe3+2O3 and Ca2+, and a count at the end of an ion of several elements, NH4+.
+    A digit before a sign is the charge in Fe3+2O3, Ca2+ and [Fe(CN)6]4-, and a count at the end of NH4+.
     """
     counted = _COUNT_AND_SIGN.search(text)
     if counted and len(re.findall("[A-Z][a-z]?", text)) > 1:

@@ -36,6 +36,10 @@ PACKERS: dict[bytes, tuple[str, Callable[[BytesIO], BufferedIOBase]]] = {
     b"BZh": ("bzip2", bz2.BZ2File),
     b"\xfd7zXZ\0": ("xz", lzma.LZMAFile),
 }  # how packed files begin
+UNREAD = (
+    ".res", ".ins", ".cell", ".xsf", ".cube", ".pdb", ".gen", ".in", ".pwi", ".pwo", ".struct", ".fdf", ".lmp", ".mol",
+    ".cssr", ".gin", ".cfg", ".traj", ".vesta", ".magres", ".castep",
+)  # fmt: skip
 UNKNOWN_KIND = "unknown kind of file; give a .cif, a POSCAR (or .vasp) or an .extxyz file."
 
 _log = logging.getLogger("lcoms")
@@ -115,6 +119,14 @@ def is_structure_file(name: str) -> bool:
 def structure_files(folder: Path) -> list[Path]:
     """Return the structure files of a folder, judged and sorted by name; subfolders are not searched."""
     return sorted(file for file in folder.iterdir() if is_structure_file(file.name) and file.is_file())
+
+
+def say_unread(folder: Path) -> None:
+    """Log a warning if a folder has structure files of formats that are not read."""
+    names = sorted(file.name for file in folder.iterdir() if unpacked_name(file.name.lower()).endswith(UNREAD))
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        _log.warning("%s: only CIF, POSCAR and extxyz files are read, not %s%s", folder, ", ".join(names[:3]), more)
 
 
 def no_structure_files(folder: Path) -> str:
@@ -217,14 +229,15 @@ def file_text(path: Path) -> str:
     Raises:
         RefusedError: the file cannot be read, or is too large.
     """
+    packer = ""
     try:
         content = path.read_bytes()
         packer, unpack = next((one for start, one in PACKERS.items() if content.startswith(start)), ("", None))
         if unpack is not None:
             with unpack(BytesIO(content)) as file:
                 content = file.read(MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        reason = getattr(error, "strerror", None) or f"damaged {packer} file"
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        reason = getattr(error, "strerror", None) or (f"damaged {packer} file" if packer else "not a file name")
         raise RefusedError(Topic.UNREADABLE, f"cannot be read ({reason}).") from error
     if len(content) > MAX_BYTES:
         raise RefusedError(Topic.TOO_LARGE, f"cannot be read (more than {MAX_BYTES >> 20} MB).")

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from lcoms.structure.cif_expand import MAX_ATOMS
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.distances import FARTHEST, closest_pair, distance_remarks, require_cell
+from lcoms.structure.distances import FARTHEST, closest_pair, distance_remarks, far_out_remarks, require_cell
 from lcoms.structure.elements import number_of
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 from lcoms.structure.site_elements import ISOTOPES
 
 _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]+)?")
+_MODE = re.compile(r"[dck]|frac|rel|red", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[0-9],[0-9]")
+_FLAGS = re.compile(r"(?:\s+[-+.0-9eEdD]+){3}(?:\s+\.?(?:[TF]|TRUE|FALSE)\.?){3}(?=\s|$)", re.IGNORECASE)
 NO_SYMBOLS = "no element symbols (VASP 4): insert a line with them above the line of counts."
 
 
@@ -43,6 +46,9 @@ def _read(text: str) -> Reading:
     mode = lines[at].strip()
     if mode and _REAL.fullmatch(mode.split()[0]):
         raise RefusedError(Topic.UNREADABLE, f"line {at + 1} should say Direct or Cartesian, not {mode[:30]!r}.")
+    if not _MODE.match(mode):
+        said = f"line {at + 1} says {mode[:30] or 'nothing'!r}, neither Direct nor Cartesian"
+        remarks.append(Remark(Topic.CELL, f"{said}; the coordinates are read as fractional."))
     rows, total = lines[at + 1 :], sum(counts)
     if total > MAX_ATOMS:
         raise RefusedError(Topic.TOO_LARGE, f"{total} atoms are too many; at most {MAX_ATOMS} can be handled.")
@@ -50,15 +56,18 @@ def _read(text: str) -> Reading:
         raise RefusedError(Topic.UNREADABLE, f"it is cut short: {total} atoms are announced, {len(rows)} lines follow.")
     coordinates = np.array([_reals(rows[i], 3, f"atom {i + 1}") for i in range(total)])
     numbers = _elements(lines[0], named, counts, rows[:total], remarks)
-    remarks += _contradictions(numbers, rows[:total], first=6 if selective else 3) if named else []
+    flagged = selective or any(_FLAGS.match(f" {row}") for row in rows[:total])
+    remarks += _contradictions(numbers, rows[:total], first=6 if flagged else 3) if named else []
     lattice = matrix * scale
     require_cell(lattice)
     if mode[:1] in ("c", "C", "k", "K"):
         coordinates = (coordinates * scale) @ np.linalg.inv(lattice)
+    else:
+        remarks += far_out_remarks(coordinates, [f"atom {i + 1}" for i in range(total)])
     crystal = Crystal(lattice, coordinates, numbers)
     pair = closest_pair(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
     remarks += distance_remarks(crystal, pair, [])
-    if selective and any(word.upper().startswith(("F", ".F")) for row in rows[:total] for word in row.split()[3:6]):
+    if flagged and any(word.upper().startswith(("F", ".F")) for row in rows[:total] for word in row.split()[3:6]):
         remarks.append(Remark(Topic.LEFT_OUT, "the flags of selective dynamics are not kept: all atoms may move."))
     configurations = sum(row.lower().startswith("direct configuration") for row in rows)
     if configurations:
@@ -76,6 +85,8 @@ def _words(line: str) -> list[str]:
 
 
 def _reals(line: str, n: int, where: str) -> NDArray[np.float64]:
+    if len(line.split()) >= n and _DECIMAL_COMMA.search(line):
+        raise RefusedError(Topic.COORDINATES, f"{where} has decimal commas, {line.strip()[:40]!r}; write points.")
     words = line.replace(",", " ").split()[:n]
     if len(words) < n or not all(_REAL.fullmatch(word) for word in words):
         raise RefusedError(Topic.COORDINATES, f"{where} should begin with {n} numbers, not {line.strip()[:40]!r}.")
@@ -89,9 +100,8 @@ def _scale(line: str, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return factors (3,) of the Cartesian components; a negative scale is the volume of the cell."""
     words = _words(line)
     n = next((i for i, word in enumerate(words) if not _REAL.fullmatch(word)), len(words))
-    if n == 2:
+    if n == 2 or n > 3:
         raise RefusedError(Topic.CELL, f"line 2 should have one scale or three, not {line.strip()[:40]!r}.")
-    n = n if n in (1, 3) else min(n, 1)
     if not n:
         raise RefusedError(Topic.CELL, f"line 2 should be a scale, not {line.strip()[:40]!r}.")
     values = _reals(line, n, "line 2")
@@ -116,6 +126,8 @@ def _counts(lines: list[str]) -> tuple[int, list[str], list[int]]:
         raise RefusedError(Topic.NO_SYMBOLS, NO_SYMBOLS)
     n = next((i for i, word in enumerate(second) if not re.fullmatch("[0-9]+", word)), len(second))
     counts = _whole(second[:n])
+    if n < len(second) and re.match("[-+.0-9]", second[n]):
+        raise RefusedError(Topic.UNREADABLE, f"{second[n]!r} on line 7 is not a number of atoms.")
     if len(first) != len(counts) or not sum(counts):
         raise RefusedError(
             Topic.UNREADABLE, f"line 6 has {len(first)} symbols and line 7 {len(counts)} counts; they must agree."

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+from lcoms.core.errors import FormulaError
 from lcoms.structure.elements import number_of
+from lcoms.structure.formula import parse_formula
 from lcoms.structure.reading import RefusedError, Topic
 
 VACANCY = 0
@@ -26,21 +28,21 @@ def element_of(type_symbol: str, label: str, expected: Collection[int] = ()) -> 
         RefusedError: neither names an element, or a label is ambiguous.
     """
     if type_symbol.strip():
-        return _of_symbol(type_symbol.strip(), label)
+        return _of_symbol(type_symbol.strip(), label, expected)
     if not label.strip():
         raise RefusedError(Topic.NO_SYMBOLS, "a site has neither type symbol nor label, so its element is unknown.")
     return _of_label(label.strip(), expected)
 
 
-def _of_symbol(symbol: str, label: str) -> tuple[int, str]:
+def _of_symbol(symbol: str, label: str, expected: Collection[int]) -> tuple[int, str]:
     match = re.fullmatch(r"([0-9]{0,3})([A-Za-z□]+)([^A-Za-z]*)", symbol)
     letters = match[2] if match else ""
     found = _exact(letters)
     if found is not None:
         number, said = found
-        labelled = re.match(r"[A-Z][a-z]?", label)
-        other = number_of(labelled[0]) if labelled else None
-        if labelled and number and other and other != number and len(labelled[0]) == 2:
+        if match is not None and match[1]:
+            said = said or f"{match[1]}{letters} is read as {letters}."
+        if number and _names_another(label, number, expected):
             said = (
                 said or f"the label {label} and the type symbol {symbol} name different elements; the symbol is used."
             )
@@ -51,6 +53,15 @@ def _of_symbol(symbol: str, label: str) -> tuple[int, str]:
     if core and number_of(core[1]):
         return number_of(core[1]) or VACANCY, ""
     raise RefusedError(Topic.UNKNOWN_ELEMENT, f"{symbol} is not an element; write the element symbol of each atom.")
+
+
+def _names_another(label: str, number: int, expected: Collection[int]) -> bool:
+    """Return whether a label names another element than the type symbol, and no formula sum decides for the symbol."""
+    found = re.match(r"[A-Z][a-z](?![a-z])|[A-Z](?![A-Za-z])", label)
+    other = number_of(found[0]) if found else None
+    if found is None or other in (None, number):
+        return False
+    return len(found[0]) == 2 or not expected or other in expected
 
 
 def _exact(letters: str) -> tuple[int, str] | None:
@@ -92,7 +103,8 @@ def _of_label(label: str, expected: Collection[int]) -> tuple[int, str]:
         raise RefusedError(
             Topic.UNKNOWN_ELEMENT, f"the label {label} names no element; write the element symbol of each atom."
         )
-    return (one or two or VACANCY), ""
+    said = f"the label {label} is read as {letters[0]}." if proper and one and one not in expected else ""
+    return (one or two or VACANCY), said
 
 
 def formula_sum(text: str) -> Mapping[int, float] | None:
@@ -111,3 +123,13 @@ def formula_sum(text: str) -> Mapping[int, float] | None:
             return None
         counts[number] = counts.get(number, 0.0) + (float(digits) if digits else 1.0)
     return {number: count for number, count in counts.items() if count > 0}
+
+
+def moiety_formula(text: str) -> Mapping[int, float]:
+    """Return the counts of a moiety or structural formula such as `Ca 2+, 2(Cl -)`; empty if it is not understood."""
+    plain = re.sub(r"(?<=\s)[0-9]*[+-](?=[\s,)\]]|$)", "", text)
+    try:
+        counts = parse_formula(re.sub(r"\s", "", plain).replace(",", "·")).counts
+    except FormulaError:
+        return {}
+    return {number: float(count) for number, count in counts.items()}

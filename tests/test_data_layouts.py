@@ -1,0 +1,138 @@
+"""Structures in rows of JSON: every layout is read rightly or refused, and what is left out is counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lcoms.core.errors import DataError
+from lcoms.data.formats import open_reader
+from lcoms.data.records import NO_NUMBER, TWO_VALUES, Reason, Record, RowError
+from lcoms.structure.reading import Topic
+
+CELL = (np.eye(3) * 4.1).tolist()
+HALF, PLACES = [[0.0] * 3, [0.5] * 3], [[0.0] * 3, [2.05] * 3]
+ARRAYS = {"numbers": [55, 17], "frac_coords": HALF, "lattice": CELL}
+PYMATGEN = {
+    "@class": "Structure",
+    "lattice": {"matrix": CELL},
+    "sites": [
+        {"species": [{"element": symbol, "occu": 1}], "abc": place}
+        for symbol, place in zip(("Cs", "Cl"), HALF, strict=True)
+    ],
+}
+SPECIES = [{"name": name, "chemical_symbols": [name[:2]], "concentration": [1.0]} for name in ("Cs1", "Cl1")]
+ATTRIBUTES = {
+    "dimension_types": [1, 1, 1],
+    "lattice_vectors": CELL,
+    "cartesian_site_positions": PLACES,
+    "species_at_sites": ["Cs1", "Cl1"],
+    "species": SPECIES,
+}
+ASE = {"numbers": [55, 17], "positions": PLACES, "cell": CELL, "pbc": [True, True, True]}
+JARVIS = {"lattice_mat": CELL, "coords": PLACES, "elements": ["Cs", "Cl"], "cartesian": 1}
+
+
+def read(folder: Path, content: Any) -> list[Record | Reason]:
+    path = folder / "rows.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    reader, found = open_reader(path), []
+    for row in reader.rows():
+        try:
+            found.append(reader.parse(row))
+        except RowError as error:
+            found.append(error.reason)
+    return found
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [ARRAYS],
+        [PYMATGEN],
+        [{"structure": PYMATGEN}],
+        {"mp-1": PYMATGEN},
+        {"data": [{"id": "x", "type": "structures", "attributes": ATTRIBUTES}], "meta": {}},
+        {"data": {"id": "x", "type": "structures", "attributes": ATTRIBUTES}, "meta": {}},
+        {"1": ASE, "ids": [1], "nextid": 2},
+        {"1": {**ASE, "positions": {"__ndarray__": [[2, 3], "float64", [0, 0, 0, 2.05, 2.05, 2.05]]}}, "ids": [1]},
+        [{"atoms": JARVIS}],
+    ],
+)
+def test_layouts_give_the_same_crystal(tmp_path: Path, content: Any) -> None:
+    (record,) = read(tmp_path, content)
+    assert isinstance(record, Record)
+    assert record.crystal.composition.formula == "CsCl"
+    np.testing.assert_allclose(record.crystal.lattice, CELL)
+    np.testing.assert_allclose(record.crystal.frac_coords, HALF)
+    assert record.remarks == ()
+
+
+def with_species(**kind: Any) -> dict[str, Any]:
+    return {"attributes": {**ATTRIBUTES, "species": [{**SPECIES[0], **kind}, SPECIES[1]]}}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({**PYMATGEN, "lattice": {"matrix": CELL, "pbc": [True, True, False]}}, Reason.CELL),
+        ({**ASE, "pbc": [True, True, False]}, Reason.CELL),
+        ({"attributes": {**ATTRIBUTES, "dimension_types": [1, 1, 0]}}, Reason.CELL),
+        (with_species(chemical_symbols=["Cs", "K"], concentration=[0.5, 0.5]), Reason.PARTLY_OCCUPIED),
+        (with_species(chemical_symbols=["Cs", "vacancy"], concentration=[0.9, 0.1]), Reason.PARTLY_OCCUPIED),
+        (with_species(concentration=[0.9]), Reason.PARTLY_OCCUPIED),
+        (with_species(chemical_symbols=["X"]), Reason.UNKNOWN_ELEMENT),
+        (with_species(attached=["H"], nattached=[1]), Reason.COORDINATES),
+        ({**ARRAYS, "numbers": [55.7, 17.2]}, Reason.UNREADABLE),
+        ("a row of text", Reason.UNREADABLE),
+        ([ARRAYS, -1.0], Reason.UNREADABLE),  # values without the names of their columns
+        (None, Reason.UNREADABLE),
+    ],
+)
+def test_what_is_no_ordered_crystal_is_counted_and_not_skipped(tmp_path: Path, row: Any, reason: Reason) -> None:
+    found = read(tmp_path, [row, ARRAYS])
+    assert found[0] == reason
+    assert isinstance(found[1], Record)
+
+
+@pytest.mark.parametrize(
+    ("row", "topic"),
+    [
+        ({**PYMATGEN, "charge": 1.0}, Topic.LEFT_OUT),
+        ({"structure": json.loads(json.dumps(PYMATGEN).replace('"abc"', '"properties": {"magmom": 1.0}, "abc"'))},
+         Topic.LEFT_OUT),
+        ({"atoms": {**JARVIS, "elements": ["D", "Cl"]}}, Topic.ELEMENT),
+        ({**ASE, "initial_magmoms": [1.0, 0.0]}, Topic.LEFT_OUT),
+        ({**ARRAYS, "e_form": "-1,5"}, NO_NUMBER),
+        ({**ARRAYS, "e_form": "-1.5 eV"}, NO_NUMBER),
+        ({**ARRAYS, "e_form": -1.5, "delta_e": -2.5}, TWO_VALUES),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_is_counted(tmp_path: Path, row: Any, topic: str) -> None:
+    (record,) = read(tmp_path, [row])
+    assert isinstance(record, Record)
+    assert record.remarks == (str(topic),)
+
+
+@pytest.mark.parametrize("value", ["", "na", "N/A", None, "nan", -1.5, "-1.5"])
+def test_missing_energies_need_no_word(tmp_path: Path, value: Any) -> None:
+    (record,) = read(tmp_path, [{**ARRAYS, "e_form": value}])
+    assert isinstance(record, Record)
+    assert record.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (json.dumps([ARRAYS]) + json.dumps([ARRAYS]), "goes on after the end of its JSON"),
+        (json.dumps({"x": ARRAYS}) + "\n" + json.dumps({"y": ARRAYS}), "goes on after the end of its JSON"),
+        (json.dumps({"@class": "Structure", "charge": 0}), "holds no rows in a known layout"),
+    ],
+)
+def test_files_of_which_a_part_would_be_lost_are_refused(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read(tmp_path, content)
