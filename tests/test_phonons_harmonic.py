@@ -109,6 +109,12 @@ def test_negative_springs_are_soft_at_the_corner_of_the_zone() -> None:
     assert found.lowest == softest.frequency
 
 
+def test_imaginary_frequencies_below_the_noise_are_no_soft_modes() -> None:
+    found = compute_phonons(sodium(), Springs(-1e-4), PhononConfig(least_edge=5.0))
+    assert -0.3 < found.lowest < -0.1
+    assert found.stable
+
+
 def test_rock_salt_at_the_minimum_of_its_pair_energy_is_stable() -> None:
     edge = 2 * float(SALT.lattice.max())
     relaxed, other = (relaxed_in_symmetry(rock_salt(scale * edge), AnalyticOracle()) for scale in (1.03, 0.98))

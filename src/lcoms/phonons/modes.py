@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lcoms.core.unique import unique
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import SYMBOLS
-from lcoms.structure.symmetry import space_group_number, space_group_symbol
+from lcoms.structure.symmetry import EXACT_SYMPREC, space_group_symbol
+from lcoms.structure.symmetry_search import moyo_dataset
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -37,7 +39,7 @@ _HEXAGONAL: dict[tuple[tuple[str, ...], str], str] = {
     (("1/3", "1/3"), "0"): "K",
     (("1/3", "1/3"), "1/2"): "H",
 }
-"""Points of the hexagonal zone by the sorted absolute components in the plane, and that along the axis."""
+"""Points of the hexagonal zone by the sorted components in the plane, none negative, and that along the axis."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,43 @@ class SoftMode:
         return f"{-self.frequency:.1f}i THz at {self.point}{kind}: {self.motion}{times}"
 
 
+class _Symmetry(NamedTuple):
+    """What makes wave vectors equivalent.
+
+    Attributes:
+        space_group: number in the International Tables.
+        rotations: (g, 3, 3) of the conventional cell, acting on columns of fractional coordinates.
+        primitive: (3, 3) primitive lattice vectors in the conventional basis, rows.
+    """
+
+    space_group: int
+    rotations: NDArray[np.int64]
+    primitive: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, cell: Crystal, phonons: Phonopy) -> _Symmetry:
+        dataset = moyo_dataset(cell, symprec=EXACT_SYMPREC)
+        primitive = np.array(phonons.primitive.cell) @ np.linalg.inv(cell.lattice)
+        if dataset is None:
+            return cls(1, np.eye(3, dtype=np.int64)[None], primitive)
+        return cls(int(dataset.number), np.array(dataset.operations.rotations, dtype=np.int64), primitive)
+
+    def images(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the vectors (2 g, 3) that a wave vector becomes under the rotations and time reversal."""
+        turned = q @ self.rotations
+        return np.concatenate([turned, -turned])
+
+    def equivalent(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+        """Return whether the vectors are images of one another, modulo the reciprocal lattice."""
+        apart = (self.images(first) - second) @ self.primitive.T
+        return bool((np.abs(apart - np.round(apart)).max(axis=1) < 1e-4).any())
+
+
 def soft_modes(phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]) -> tuple[tuple[SoftMode, ...], float]:
     """Return the soft modes, the softest first, and the lowest frequency in THz, without the acoustic modes at Γ."""
     modes: list[SoftMode] = []
     lowest = np.inf
-    number = space_group_number(cell, symprec=0.01)
+    symmetry = _Symmetry.of(cell, phonons)
     for conventional_q, q in _wave_vectors(phonons, cell, repeats):
         frequencies, vectors = phonons.get_frequencies_with_eigenvectors(q)
         at_rest = not np.any(np.abs(q - np.round(q)) > 1e-6)
@@ -90,7 +124,7 @@ def soft_modes(phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]) -
                 SoftMode(
                     frequency=float(frequencies[alike].mean()),
                     wave_vector=(float(conventional_q[0]), float(conventional_q[1]), float(conventional_q[2])),
-                    point=_point(conventional_q, number),
+                    point=_point(conventional_q, symmetry),
                     degeneracy=len(alike),
                     irrep=_irrep(phonons, q, alike[0]) if at_rest else "",
                     motion=_motion(phonons, vectors[:, alike]),
@@ -98,7 +132,7 @@ def soft_modes(phonons: Phonopy, cell: Crystal, repeats: tuple[int, int, int]) -
                     eigenvectors=vectors[:, alike],
                 )
             )
-    return _distinct(modes), 0.0 if not np.isfinite(lowest) else lowest
+    return _distinct(modes, symmetry), 0.0 if not np.isfinite(lowest) else lowest
 
 
 def _wave_vectors(
@@ -157,17 +191,18 @@ def _motion(phonons: Phonopy, vectors: NDArray[np.complex128]) -> str:
     return " and ".join(named) + axis + plane
 
 
-def _point(q: NDArray[np.float64], number: int) -> str:
+def _point(q: NDArray[np.float64], symmetry: _Symmetry) -> str:
     """Return the components of a wave vector, preceded by its name where the crystal is cubic or hexagonal; Γ alone."""
     if np.abs(q).max() < 1e-6:
         return "Γ"
-    parts = [_fraction(abs(value)) for value in q]
+    number, name = symmetry.space_group, ""
     lattice = space_group_symbol(number)[0]
-    name = ""
     if number >= FIRST_CUBIC:
-        name = _CUBIC[lattice].get(tuple(sorted(parts, key=Fraction)), "")
-    elif number >= FIRST_HEXAGONAL and lattice == "P":
-        name = _HEXAGONAL.get((tuple(sorted(parts[:2], key=Fraction)), parts[2]), "")
+        name = _CUBIC[lattice].get(tuple(sorted((_fraction(abs(value)) for value in q), key=Fraction)), "")
+    elif number >= FIRST_HEXAGONAL and lattice == "P":  # (1/3, -1/3, 0) is not K but on the way to M
+        forward = [image for image in symmetry.images(q) if (image > -1e-6).all()]
+        named = ((tuple(sorted((_fraction(a), _fraction(b)), key=Fraction)), _fraction(c)) for a, b, c in forward)
+        name = next((_HEXAGONAL[parts] for parts in named if parts in _HEXAGONAL), "")
     components = "(" + ", ".join(_fraction(value) for value in q) + ")"
     return f"{name} {components}".strip()
 
@@ -176,16 +211,11 @@ def _fraction(value: float) -> str:
     return str(Fraction(float(value)).limit_denominator(24))
 
 
-def _distinct(modes: list[SoftMode]) -> tuple[SoftMode, ...]:
-    """Return one of each set of modes whose wave vectors differ only by a rotation, the softest first."""
-    kept: list[SoftMode] = []
-    for mode in sorted(modes, key=lambda mode: mode.frequency):
-        size = sorted(abs(value) for value in mode.wave_vector)
-        if not any(
-            abs(mode.frequency - other.frequency) < SAME
-            and mode.degeneracy == other.degeneracy
-            and np.allclose(size, sorted(abs(value) for value in other.wave_vector))
-            for other in kept
-        ):
-            kept.append(mode)
-    return tuple(kept)
+def _distinct(modes: list[SoftMode], symmetry: _Symmetry) -> tuple[SoftMode, ...]:
+    """Return one of each set of modes whose wave vectors are equivalent, the softest first."""
+
+    def same(first: SoftMode, second: SoftMode) -> bool:
+        near = abs(first.frequency - second.frequency) < SAME and first.degeneracy == second.degeneracy
+        return near and symmetry.equivalent(np.array(first.wave_vector), np.array(second.wave_vector))
+
+    return tuple(unique(sorted(modes, key=lambda mode: mode.frequency), same))
