@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,13 @@ def test_a_mode_at_the_zone_boundary_doubles_the_cell_and_moves_neighbours_again
     assert found.crystal.volume == pytest.approx(2 * EDGE**3)
     assert shortest_distance(found.crystal.lattice, found.crystal.frac_coords) == pytest.approx(EDGE - 0.4)
     assert found.space_group == 123  # P4/mmm: pairs along z
+
+
+def test_waves_that_repeat_only_after_many_cells_are_not_followed() -> None:
+    phonons = compute_phonons(simple_cubic(), Pairing(), PhononConfig(least_edge=6.0))
+    for denominator, n in ((6, 1), (7, 0)):
+        mode = replace(phonons.soft[0], primitive_q=np.array([1 / denominator, 0, 0]))
+        assert len(distortions(replace(phonons, soft=(mode,)))) == n
 
 
 def test_degenerate_modes_give_crystals_of_the_subgroups_along_axes_and_diagonals() -> None:

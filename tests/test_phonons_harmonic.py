@@ -15,9 +15,11 @@ from lcoms.core.errors import ConfigError, CrystalError, OracleError
 from lcoms.oracles.analytic import AnalyticOracle, best_distance
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.registry import make_oracle
+from lcoms.phonons import relaxed
 from lcoms.phonons.figure import density_figure
 from lcoms.phonons.harmonic import PhononConfig, compute_phonons, supercell_repeats
 from lcoms.phonons.relaxed import relaxed_in_symmetry
+from lcoms.relax import RelaxResult, Status
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import to_cif
 
@@ -122,6 +124,20 @@ def test_rock_salt_at_the_minimum_of_its_pair_energy_is_stable() -> None:
     found = compute_phonons(relaxed, AnalyticOracle())
     assert found.stable
     assert found.largest_force < 1e-6
+
+
+def test_a_crystal_that_leaves_its_symmetry_has_no_phonons(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = perovskite()
+    moved = start.frac_coords + np.array([[0, 0, 0], [0, 0, 0.05], [0, 0, 0], [0, 0, 0], [0, 0, 0]])
+    ends = {99: Crystal(start.lattice, moved, start.atomic_numbers), 221: start}
+    for group, end in ends.items():
+        result = RelaxResult(end, -1.0, Status.CONVERGED, 3, 0.001)
+        monkeypatch.setattr(relaxed, "relax_crystals", lambda *_, found=result: [found])
+        if group == 221:
+            assert relaxed_in_symmetry(start, AnalyticOracle()).n_atoms == 5
+        else:
+            with pytest.raises(OracleError, match="leaves space group 221 for 99"):
+                relaxed_in_symmetry(start, AnalyticOracle())
 
 
 def test_the_supercell_grows_along_short_edges_until_it_is_large_enough() -> None:

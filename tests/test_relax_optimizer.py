@@ -111,6 +111,56 @@ def test_atoms_move_no_further_than_a_step_may() -> None:
     assert min(result.trajectory.energies) == result.energy
 
 
+def test_a_rejected_step_is_halved_and_steps_grow_again_by_half() -> None:
+    """A constant force has no curvature, so that the limit alone decides the lengths."""
+    edge, lengths = 7.0, []
+    relaxation = Relaxation(Crystal(edge * np.eye(3), np.zeros((1, 3)), np.array([11])), RelaxConfig(fixed_cell=True))
+    start = relaxation.crystal.frac_coords[0, 0]
+    for energy in (0.0, 1.0, -1.0, -2.0, -3.0):
+        assert relaxation.tell(Evaluation(energy, np.array([[100.0, 0, 0]]), np.zeros((3, 3)))) is None
+        lengths.append((relaxation.crystal.frac_coords[0, 0] - start) * edge)
+    np.testing.assert_allclose(lengths, np.array([2, 1, 1 + 1.5, 1 + 1.5 + 2, 1 + 1.5 + 2 + 2]) * 0.15)
+
+
+def test_a_step_may_rise_to_the_highest_of_the_last_energies_but_not_above_the_start() -> None:
+    def energies(*values: float) -> list[bool]:
+        """Return which of the steps are accepted."""
+        relaxation, accepted = Relaxation(rock_salt(), RelaxConfig(fixed_cell=True)), []
+        for value in values:
+            before = relaxation.crystal
+            relaxation.tell(Evaluation(value, np.array([[1.0, 0, 0], [-1.0, 0, 0]]), np.zeros((3, 3))))
+            accepted.append(relaxation._at is not None and relaxation._at[0] is before)
+        return accepted
+
+    assert energies(0.0, -3.0, -1.0) == [True, True, True]
+    assert energies(0.0, 0.1) == [True, False]
+    assert energies(0.0, 1e-6) == [True, True]  # rounding
+    assert energies(0.0, -5.0, -5.1, -5.2, -5.3, -4.9) == [True, True, True, True, True, False]
+
+
+def test_a_relaxation_ends_where_atoms_or_planes_come_too_close() -> None:
+    def end(crystal: Crystal, forces: list[list[float]], stress: float, config: RelaxConfig) -> RelaxResult | None:
+        evaluation = Evaluation(0.0, np.array(forces), np.diag([stress, 0, 0]))
+        return Relaxation(crystal, config).tell(evaluation)
+
+    pair = Crystal(6 * np.eye(3), np.array([[0, 0, 0], [0.1, 0, 0]]), np.array([11, 17]))
+    result = end(pair, [[50.0, 0, 0], [-50.0, 0, 0]], 0.0, RelaxConfig(min_distance=0.5, fixed_cell=True))
+    assert result is not None
+    assert (result.status, result.reason) == (Status.EXPLODED, "two atoms are 0.00 angstrom apart.")
+    flat = Crystal(np.diag([1.0, 6.0, 6.0]), np.zeros((1, 3)), np.array([11]))
+    result = end(flat, [[0.0, 0, 0]], 50.0, RelaxConfig(length_bounds=(0.95, 50.0)))
+    assert result is not None
+    assert result.status is Status.EXPLODED
+    assert "angstrom thin" in result.reason
+
+
+def test_the_residual_of_a_stress_is_its_largest_principal_value_times_the_volume_per_atom() -> None:
+    crystal = Crystal(4 * np.eye(3), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), np.array([11, 17]))
+    stress = np.array([[0.0, 0.02, 0], [0.02, 0, 0], [0, 0, -0.01]])
+    assert residual(crystal, Evaluation(0.0, np.full((2, 3), 0.1), stress)) == pytest.approx(0.02 * 64 / 2)
+    assert residual(crystal, Evaluation(0.0, np.full((2, 3), 1.0), stress)) == pytest.approx(np.sqrt(3))
+
+
 def test_the_step_limit_is_kept_and_said() -> None:
     result = relax(random_crystals("Na4Cl4", 1)[0], RelaxConfig(fmax=1e-3, max_steps=3))
     assert (result.status, result.n_steps) == (Status.STEP_LIMIT, 3)
