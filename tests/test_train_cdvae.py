@@ -284,8 +284,9 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="multiple of devices"):
         replace(QUICK, batches_per_step=3, devices=2)
     for option in ("seed", "warmup", "decay", "weight_decay", "checkpoint_minutes"):
+        below = type(getattr(QUICK, option))(-1)
         with pytest.raises(ConfigError, match=f"{option} must be zero or positive"):
-            replace(QUICK, **{option: -1})
+            replace(QUICK, **{option: below})
     for option in ("learning_rate", "clip"):
         with pytest.raises(ConfigError, match=f"{option} must be positive"):
             replace(QUICK, **{option: 0.0})
