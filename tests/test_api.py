@@ -39,8 +39,8 @@ def test_predict_gives_ranked_pymatgen_structures(tiny_weights: Path) -> None:
     assert {structure.composition.reduced_formula for structure in found} == {"NaCl"}
     assert [structure.properties["rank"] for structure in found] == list(range(1, len(found) + 1))
     first = found[0].properties
-    assert set(first) >= {"energy_per_atom", "space_group", "source"}
-    assert np.isfinite(first["energy_per_atom"])
+    assert set(first) >= {"surrogate_energy", "space_group", "source"}
+    assert np.isfinite(first["surrogate_energy"])
     again = lcoms.predict("NaCl", relax=False, weights=str(tiny_weights), starts=6, steps=3, seed=2)
     assert [s.lattice.matrix.tolist() for s in again] == [s.lattice.matrix.tolist() for s in found]
     assert found.to_dataframe()["rank"].tolist() == [s.properties["rank"] for s in found]

@@ -126,6 +126,14 @@ def test_fractions_are_predicted_as_an_ordered_formula_when_asked(predict, tmp_p
     assert results(tmp_path, "SrZn2O3")["formula"] == "SrZn2O3"
 
 
+def test_a_formula_that_is_read_as_a_smaller_one_is_named(predict, tmp_path: Path) -> None:
+    code, _, complaints = predict("Na4Cl4", "ZnO")
+    assert code == 0
+    assert complaints == ["lcoms: Na4Cl4 is predicted as NaCl; --formula-units sets the size of the cells to search."]
+    assert results(tmp_path, "NaCl")["formula"] == "NaCl"
+    assert predict("Na4Cl4", "--quiet")[2] == []
+
+
 def test_formulas_from_a_file(predict, tmp_path: Path) -> None:
     file = tmp_path / "formulas.txt"
     file.write_text("NaCl  # table salt\n\n# nothing\nKx\n")

@@ -240,3 +240,13 @@ def test_figures(tmp_path: Path) -> None:
         assert (tmp_path / name).stat().st_size > 5000
     with pytest.raises(ConfigError, match=r"figures are written as .png"):
         check_figure(tmp_path / "a.bmp")
+
+
+def test_a_crystal_without_lines_in_the_range_is_fitted_without_warnings() -> None:
+    whole = simulated(ORTHORHOMBIC)
+    below = whole.two_theta < 30
+    narrow = replace(whole, two_theta=whole.two_theta[below], counts=whole.counts[below])
+    iron = Crystal(np.eye(3) * 2.87, np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), np.array([26, 26]))  # first line at 45
+    fit = fit_pattern(iron, narrow)
+    assert fit.cosine == 0
+    assert fit.unexplained

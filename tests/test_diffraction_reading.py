@@ -76,6 +76,19 @@ def test_spacings_without_a_header_are_not_taken_for_angles(pattern: PowderPatte
         parse_pattern(text_of(pattern, axis="d"), COPPER)
 
 
+def test_angles_are_not_taken_for_spacings(pattern: PowderPattern) -> None:
+    """As spacings they would all lie in the first degrees, where no crystal has lines."""
+    with pytest.raises(FileFormatError, match="use --axis two-theta"):
+        parse_pattern(text_of(pattern), COPPER, axis="d")
+
+
+def test_a_narrow_range_is_fitted_only_on_request(pattern: PowderPattern) -> None:
+    lines = [line for line in text_of(pattern).splitlines() if float(line.split()[0]) < 30]
+    with pytest.raises(FileFormatError, match="the range is too narrow"):
+        parse_pattern("\n".join(lines), COPPER)
+    assert parse_pattern("\n".join(lines), COPPER, axis="two-theta").two_theta[-1] < 30
+
+
 def test_points_of_one_angle_are_averaged_and_it_is_said(pattern: PowderPattern) -> None:
     text = text_of(pattern)
     read = parse_pattern(text + text.splitlines()[0] + "\n", COPPER)
@@ -93,6 +106,7 @@ def test_points_of_one_angle_are_averaged_and_it_is_said(pattern: PowderPattern)
         ("20 1\n21 2\n22 3 4\n", "2 or 3 columns"),
         ("\n".join(f"{20 + i} 5" for i in range(20)), "only 20 points"),
         ("\n".join(f"{20 + i / 10} 5" for i in range(200)), "all counts are the same"),
+        ("\n".join(f"{20 + i / 10} {-i % 7 - 9}" for i in range(200)), "no counts are positive"),
         ("2theta\n" + "\n".join(f"{20 + i / 1000} {i % 7}" for i in range(200)), "0.2 degrees only"),
         ("\n".join(f"{i} 5" for i in range(200)), "must lie between 0 and 180"),
         ("\n".join(f"{20 + i / 10} nan" for i in range(200)), "not finite"),

@@ -122,6 +122,21 @@ def test_the_first_candidates_of_a_folder_get_folders(tmp_path: Path, capsys: py
     assert "exported the first 2 of 3 crystals; use -n to export more." in capsys.readouterr().out
 
 
+def test_copies_with_fitted_cells_do_not_take_the_place_of_the_next_candidate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, out = tmp_path / "NaCl", tmp_path / "out"
+    results.mkdir()
+    for name in ("rank-01", "rank-01-fitted", "rank-02", "rank-02-fitted"):
+        (results / f"{name}.cif").write_text(to_cif(rock_salt()))
+    assert run(["export", str(results), "--to", "espresso", "-n", "2", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["rank-01", "rank-02"]
+    assert "fitted cells (rank-01-fitted, ...) are left out" in capsys.readouterr().out
+    fitted = str(results / "rank-01-fitted.cif")
+    assert run(["export", fitted, "--to", "espresso", "--out", str(out)]) == 0
+    assert (out / "rank-01-fitted").is_dir()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -188,6 +188,21 @@ def test_tables_can_be_sorted_by_what_they_show(page: Page) -> None:
     assert "" in values  # the candidate that was not relaxed
 
 
+def test_the_score_that_ranks_is_shown_above_that_of_rank_1() -> None:
+    made = salt()
+    told = Page(page_html(made)).text
+    above = f"{made.candidates[1].score - made.candidates[0].score:.3f} eV/atom"
+    assert "Score above rank 1 0.000 eV/atom" in " ".join(told.split())
+    assert f"Score above rank 1 {above}" in " ".join(told.split())
+
+
+def test_a_structure_type_named_after_the_compound_is_no_secret() -> None:
+    named = decoded_of(rock_salt(), proposal=proposal("AB_cF8_225_a_b", "NaCl", 0.0), descent_energies=(-1.0,))
+    made = salt(candidates=(relaxed(named, -2.02, 0.0),))
+    told = " ".join(Page(page_html(made, overlap_of(made))).text.split())
+    assert "rank 1 comes from AB_cF8_225_a_b, a structure type that is named after NaCl." in told
+
+
 def test_columns_without_values_are_left_out() -> None:
     unrelaxed = Page(page_html(titanate())).text
     assert "Above lowest" not in unrelaxed

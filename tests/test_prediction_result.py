@@ -64,11 +64,14 @@ def test_a_prediction_is_a_sequence_of_pymatgen_structures() -> None:
     assert list(found) == [found[0], found[1], found[2]] == [*found[:2], found[-1]]
     assert from_pymatgen(found[0]).n_atoms == 2
     assert matches(from_pymatgen(found[0]), rock_salt(), STRICT)
-    assert found[0].properties == {
-        "rank": 1, "energy_per_atom": -1.234567, "space_group": 225, "source": "mp-22862", "formation_energy": -2.0,
-        "energy_above_lowest": 0.0,
-    }  # fmt: skip
-    assert set(found[2].properties) == {"rank", "energy_per_atom", "space_group", "source"}
+    first = found[0].properties
+    assert (first["rank"], first["space_group"], first["source"]) == (1, 225, "mp-22862")
+    assert (first["formation_energy"], first["surrogate_energy"], first["energy_above_lowest"]) == (-2.0, -1.234567, 0)
+    table = found.to_dataframe()
+    assert set(first) <= set(table.columns)
+    assert first["score"] == table["score"][0]
+    relaxed_only = {"formation_energy", "energy_above_lowest", "e_above_hull"}
+    assert set(first) - set(found[2].properties) == relaxed_only
     assert [structure.properties["rank"] for structure in found] == [1, 2, 3]
     with pytest.raises(IndexError):
         found[3]

@@ -13,7 +13,7 @@ from tiny import caesium_chloride, decoded_of, decoded_set, proposal_of, relaxed
 from lcoms.oracles.hull import HullPlace, Part
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
-from lcoms.prediction.stages import Candidate
+from lcoms.prediction.stages import Candidate, Known
 from lcoms.prediction.table import sentences, table
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import from_ase, to_ase
@@ -75,6 +75,24 @@ def test_relaxed_candidates_show_the_energies_that_decide() -> None:
     )
     assert [column.header for column in table(judged, 100).columns] == [*headings[:3], "hull", *headings[3:]]
     assert [row[3] for row in rows(judged)] == ["0.020", "-", "-", "-"]
+
+
+def test_hulls_have_the_digits_of_their_spread_and_zeros_no_sign() -> None:
+    made = prediction(
+        Candidate.of_relaxed(relaxed_of(decoded_of(rock_salt()), -3.4, formation_energy=-0.0001), -3.4, 0.0),
+        relaxed=True,
+    )
+    judged = replace(made.candidates[0], hull=HullPlace(-0.0002, ALONE, 0.018))
+    (first,) = rows(replace(made, candidates=(judged,)))
+    assert first[1] == "0.000"
+    assert first[3:6] == ["0.000", "±", "0.018"]
+
+
+def test_known_crystals_that_were_not_relaxed_are_counted() -> None:
+    made = prediction(Candidate.of_decoded(decoded_of(rock_salt())))
+    for n, text in ((1, "1 more known crystal was not"), (3, "3 more known crystals were not")):
+        (said,) = sentences(replace(made, decoded=replace(made.decoded, known_passed_over=n)))
+        assert said.startswith(text)
 
 
 def test_a_narrow_terminal_loses_the_least_important_columns_first() -> None:
@@ -144,3 +162,13 @@ def test_it_is_said_where_the_first_candidate_lies_above_the_hull() -> None:
         "None of them has this composition and an energy as low."
     )
     assert said(HullPlace(-1.25, elements)) == f"Rank 1 lies 1.250 eV/atom {below}"
+
+
+def test_a_known_crystal_that_is_the_phase_on_the_hull_is_not_said_to_lie_below_itself() -> None:
+    first = Candidate.of_relaxed(relaxed_of(decoded_of(rock_salt()), -3.4), -3.4, 0.0)
+    place, made = HullPlace(-0.006, ALONE), prediction(first, relaxed=True)
+    of_itself = "on the hull of known phases, of which it is one: NaCl (mp-1)"
+    for known, text in (("mp-1", of_itself), ("mp-2", "0.006 eV/atom below")):
+        judged = replace(first, hull=place, known=Known(known, 0.0, 0.0))
+        (said,) = (one for one in sentences(replace(made, candidates=(judged,))) if "hull of known" in one)
+        assert text in said

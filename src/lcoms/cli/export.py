@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,11 @@ from lcoms.cli.console import complain
 from lcoms.cli.structures import read_named
 from lcoms.core.disk import require_writable, write_together
 from lcoms.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lcoms.structure.crystal import Crystal
+
+FITTED = "-fitted"
 
 
 def export(
@@ -36,6 +41,7 @@ def export(
         for name, reason in broken:
             complain(f"{name}: {reason}")
         failed += len(broken)
+        found = _without_fitted(found, given)
         for name, crystal in found[:n]:
             target = _free(folder / _folder_name(name), written)
             contents = export_files(crystal, code)
@@ -45,6 +51,15 @@ def export(
             typer.echo(f"{given}: exported the first {n} of {len(found)} crystals; use -n to export more.")
     if failed:
         raise typer.Exit(2)
+
+
+def _without_fitted(found: list[tuple[str, Crystal]], given: Path) -> list[tuple[str, Crystal]]:
+    """Return the crystals of a folder without their copies in cells fitted to a pattern, such as rank-01-fitted.cif."""
+    stems = {Path(name).stem for name, _ in found}
+    copies = {stem for stem in stems if stem.endswith(FITTED) and stem.removesuffix(FITTED) in stems}
+    if copies:
+        typer.echo(f"{given}: files with fitted cells ({min(copies)}, ...) are left out; name a file to export it.")
+    return [(name, crystal) for name, crystal in found if Path(name).stem not in copies]
 
 
 def _folder_name(name: str) -> str:

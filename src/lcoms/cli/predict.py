@@ -77,7 +77,7 @@ def predict(
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
     from lcoms.cli.predicting import Inputs, Output, Run, predict_all
 
-    compositions, failed = _read(_gather(formulas, from_file), ordered=ordered_approximation)
+    compositions, failed = _read(_gather(formulas, from_file), ordered=ordered_approximation, quiet=quiet)
     if compositions:
         output = Output(out, _formats_of(formats), as_json, quiet, verbose, report, overwrite)
         inputs = Inputs(start_structure, hull, pattern, wavelength)
@@ -116,7 +116,7 @@ def _gather(formulas: list[str] | None, from_file: str | None) -> list[str]:
     return texts
 
 
-def _read(texts: list[str], *, ordered: bool) -> tuple[list[Composition], int]:
+def _read(texts: list[str], *, ordered: bool, quiet: bool) -> tuple[list[Composition], int]:
     """Return the distinct compositions in order and the number of unreadable formulas, each reported in a sentence."""
     from lcoms.structure.crystal import Composition
 
@@ -126,6 +126,10 @@ def _read(texts: list[str], *, ordered: bool) -> tuple[list[Composition], int]:
         try:
             composition = Composition.from_formula(text, ordered_approximation=ordered)
             compositions[composition.reduced] = None
+            if composition.n_formula_units > 1 and not quiet:
+                reduced = composition.reduced_formula
+                size = "--formula-units sets the size of the cells to search"
+                complain(f"{text.strip()} is predicted as {reduced}; {size}.")
         except FormulaError as error:
             failed += 1
             complain(str(error))

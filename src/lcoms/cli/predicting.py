@@ -36,6 +36,7 @@ PRESSURE_NOTE = "H: enthalpies at {pressure:g} GPa after relaxation with {oracle
 RELAXED_NOTE = "Formation energies in eV/atom, after relaxation with {oracle}{before}."
 BEFORE_NOTE = "; `surrogate`: before relaxation"
 MEAN_NOTE = " `above` is the mean of {models}."
+SPREAD_NOTE = " ± is the standard deviation over the energy models."
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,7 @@ class Done:
 
     n: int = 0
     starred: bool = False
+    spread: bool = False
     ranked_by: tuple[str, ...] = ()
     next_step: str = ""
     columns: frozenset[str] = frozenset()
@@ -188,9 +190,11 @@ class Done:
         starred = any(
             one is not None and one.usable and one.formation_energy is None and not one.pressure for one in relaxed
         )
+        spread = any(c.hull is not None and c.hull.spread is not None for c in prediction.candidates)
         return Done(
             self.n + 1,
             self.starred or starred,
+            self.spread or spread,
             prediction.ranked_by,
             self.next_step or next_step,
             self.columns | columns,
@@ -205,6 +209,7 @@ class Done:
         note = note.format(oracle=spec.relaxation.oracle, pressure=spec.pressure, before=before)
         if len(self.ranked_by) > 1 and "above" in self.columns:
             note += MEAN_NOTE.format(models=" and ".join(self.ranked_by))
+        note += SPREAD_NOTE if self.spread and "hull" in self.columns else ""
         return note + (STAR_NOTE if self.starred else "")
 
 

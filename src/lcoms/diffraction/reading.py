@@ -69,10 +69,10 @@ def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, n
     at, counts, chosen = chosen_columns(header, table.shape[1], None if axis is None else axis.lower(), table)
     x, y = table[:, at], table[:, counts]
     notes: list[str] = []
-    if chosen is None:
-        chosen = "two-theta"
-        _require_reach(x, radiation)
+    guessed, chosen = chosen is None, chosen or "two-theta"
     two_theta, y = _to_two_theta(x, y, chosen, radiation, notes)
+    if guessed or chosen != "two-theta":
+        _require_reach(two_theta, chosen, radiation)
     order = np.argsort(two_theta, kind="stable")
     two_theta, y = _merged(two_theta[order], y[order], notes)
     _require_pattern(two_theta, y)
@@ -130,16 +130,21 @@ def _decimal_commas(lines: list[str]) -> bool:
     return any("," in line for line in hits) and len(hits) >= 0.9 * sum(line[:1].isdigit() for line in lines)
 
 
-def _require_reach(x: NDArray[np.float64], radiation: Radiation) -> None:
-    highest = float(x.max())
-    if not 0 < highest < 180:
+def _require_reach(two_theta: NDArray[np.float64], axis: str, radiation: Radiation) -> None:
+    highest = float(two_theta.max())
+    if highest <= 0:
         return  # reported later
     spacing = radiation.mean / 2 / np.sin(np.radians(highest / 2))
-    if spacing > USELESS:
-        raise FileFormatError(
-            f"read as two theta it ends at {highest:g} degrees, a spacing of {spacing:.1f} angstrom; "
-            "if the first column is d or Q, add --axis d or --axis q."
-        )
+    if spacing <= USELESS:
+        return
+    if axis == "two-theta":
+        what = "if the first column is d or Q, add --axis d or --axis q; if it is two theta, the range is too narrow"
+        what += " to tell crystals apart, and --axis two-theta fits it all the same."
+    else:
+        what = "if the first column is two theta, use --axis two-theta."
+    raise FileFormatError(
+        f"read as {axis} it ends at {highest:.5g} degrees two theta, a spacing of {spacing:.1f} angstrom; {what}"
+    )
 
 
 def _to_two_theta(
@@ -183,7 +188,9 @@ def _require_pattern(x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
         raise FileFormatError(f"two theta runs over {x[-1] - x[0]:.2g} degrees only; a pattern needs at least 3.")
     scatter = float(np.median(np.abs(np.diff(y, 2)))) / 1.65
     contrast = float(np.percentile(y, 99.8) - np.median(y))
-    if y.max() <= 0 or np.ptp(y) == 0:
+    if y.max() <= 0:
+        raise FileFormatError("no counts are positive; this is not a powder pattern.")
+    if np.ptp(y) == 0:
         raise FileFormatError("all counts are the same; this is not a powder pattern.")
     if contrast < LEAST_CONTRAST * scatter:
         raise FileFormatError("no reflection rises above the noise; this is not a powder pattern.")

@@ -228,7 +228,7 @@ def _placed(lines: Lines, pattern: Prepared, window: Window, state: State) -> _P
     return _Placed(
         places=np.degrees(2 * theta) + zero,
         widths=widths,
-        eta=float(np.mean(eta * own / widths)),
+        eta=float(np.mean(eta * own / widths)) if len(widths) else float(eta),
         units=units * np.exp(-thermal * np.square(length) / 2),
         shares=np.where(second, ratio, 1.0),
         second=second,

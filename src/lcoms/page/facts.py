@@ -50,7 +50,7 @@ def number(value: float | None, digits: int, unit: str = "") -> str:
     """Return a number with its unit; a dash if there is none."""
     if value is None or not isfinite(value):
         return NO_VALUE
-    return f"{value:.{digits}f} {unit}".strip()
+    return f"{value:z.{digits}f} {unit}".strip()
 
 
 def group_name(space_group: int) -> str:
@@ -91,6 +91,7 @@ def energy_facts(candidate: Candidate, prediction: Prediction) -> tuple[Fact, ..
             Fact(f"Formation energy, {oracle}", number(relaxed.formation_energy, 3, unit)),
             Fact(f"Total energy, {oracle}", number(relaxed.energy_per_atom - relaxed.pressure_volume, 3, unit)),
             Fact("Above the lowest candidate", number(candidate.energy_above_lowest, 3, unit)),
+            Fact("Score above rank 1", number(candidate.score - prediction.candidates[0].score, 3, unit)),
         ]
         if relaxed.pressure:
             enthalpy = number(relaxed.energy_per_atom, 3, unit)
@@ -187,11 +188,23 @@ def summary(prediction: Prediction, overlap: TrainingOverlap | None) -> tuple[st
 def _overlap_sentence(prediction: Prediction, overlap: TrainingOverlap) -> str:
     formula = prediction.composition.reduced_formula
     if not overlap.n_same:
-        return f"The training data ({overlap.n_library} crystals) hold no crystal of {formula}."
+        return (
+            f"The training data ({overlap.n_library} crystals) hold no crystal of {formula}{_named_type(prediction)}."
+        )
     held = f"The training data hold {overlap.n_same} crystal{'s' if overlap.n_same > 1 else ''} of {formula} itself"
     if prediction.spec.search.exclude_same:
         return f"{held}; none was used as a template, but the weights were trained on them."
     return f"{held}, so this answer may be recalled rather than predicted."
+
+
+def _named_type(prediction: Prediction) -> str:
+    """Return the end of a sentence on a named structure type of this composition among the templates, otherwise ""."""
+    formula = prediction.composition.reduced_formula
+    for rank, candidate in enumerate(prediction.candidates, 1):
+        for proposal in (candidate.proposal, *candidate.decoded.others):
+            if proposal.formula == formula:
+                return f"; rank {rank} comes from {proposal.source}, a structure type that is named after {formula}"
+    return ""
 
 
 def notes(prediction: Prediction) -> tuple[Fact, ...]:

@@ -18,10 +18,10 @@ def stability_facts(candidate: Candidate) -> tuple[Fact, ...]:
 
 def _hull_facts(place: HullPlace) -> tuple[Fact, ...]:
     """Return the energy above the hull and the phases there, each with its fraction of the atoms and its source."""
-    spread = "" if place.spread is None else f" ± {place.spread:.2f}"
+    spread = "" if place.spread is None else f" ± {place.spread:.3f}"
     name = "Decomposes into" if place.e_above_hull > 0 else "Competing phases"
     return (
-        Fact("Energy above the hull", f"{place.e_above_hull:.3f}{spread} eV/atom"),
+        Fact("Energy above the hull", f"{place.e_above_hull:z.3f}{spread} eV/atom"),
         *(Fact(name, _phase(part), source_address(part.id)) for part in place.decomposition),
     )
 

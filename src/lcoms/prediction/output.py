@@ -141,17 +141,22 @@ def cif_name(rank: int) -> str:
 
 
 def to_structure(rank: int, candidate: Candidate) -> Structure:
-    """Return a candidate as a pymatgen structure, with its results in `properties`."""
+    """Return a candidate as a pymatgen structure, with its results in `properties`, named as in `row`; eV/atom."""
     structure = to_pymatgen(candidate.crystal)
     structure.properties = {
         "rank": rank,
-        "energy_per_atom": candidate.decoded.energy_per_atom,
+        "score": candidate.score,
+        "probability": candidate.probability,
         "space_group": candidate.space_group,
+        "surrogate_energy": candidate.decoded.energy_per_atom,
+        "prototype_probability": candidate.prototype_probability,
+        "known": None if candidate.known is None else candidate.known.id,
         "source": candidate.proposal.source,
     }
     if candidate.relaxed is not None:
         structure.properties["formation_energy"] = candidate.relaxed.formation_energy
         structure.properties["energy_above_lowest"] = candidate.energy_above_lowest
+        structure.properties["e_above_hull"] = candidate.e_above_hull
     return structure
 
 

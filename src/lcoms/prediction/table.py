@@ -46,7 +46,7 @@ MATCHED = Column("probability", "right", 8, lambda c, _: "" if c.pattern is None
 STATED = Column("probability", "right", 8, lambda c, _: "" if c.probability is None else f"{c.probability:.0%}")
 KNOWN = Column("known as", "left", 3, lambda c, _: "" if c.known is None else c.known.id)
 DECODED = (
-    Column("eV/atom", "right", 8, lambda c, _: f"{c.decoded.energy_per_atom:.3f}"),
+    Column("eV/atom", "right", 8, lambda c, _: f"{c.decoded.energy_per_atom:z.3f}"),
     SCORE,
     SPACE_GROUP,
     CELL,
@@ -64,7 +64,7 @@ RELAXED = (
     CELL,
     PROTOTYPE,
     KNOWN,
-    Column("surrogate", "right", 1, lambda c, _: f"{c.decoded.energy_per_atom:.3f}"),
+    Column("surrogate", "right", 1, lambda c, _: f"{c.decoded.energy_per_atom:z.3f}"),
 )
 ENTHALPY = Column("H", "right", 8, lambda c, _: _enthalpy_text(c))
 HULL = Column("hull", "right", 7, lambda c, _: _hull_text(c))
@@ -173,13 +173,13 @@ def _formation_text(candidate: Candidate) -> str:
     if relaxed is None or not relaxed.usable:
         return "-"
     if relaxed.formation_energy is None:
-        return f"{relaxed.energy_per_atom:.3f}*"
-    return f"{relaxed.formation_energy:.3f}"
+        return f"{relaxed.energy_per_atom:z.3f}*"
+    return f"{relaxed.formation_energy:z.3f}"
 
 
 def _enthalpy_text(candidate: Candidate) -> str:
     relaxed = candidate.relaxed
-    return "-" if relaxed is None or not relaxed.usable else f"{relaxed.energy_per_atom:.3f}"
+    return "-" if relaxed is None or not relaxed.usable else f"{relaxed.energy_per_atom:z.3f}"
 
 
 def _above_text(candidate: Candidate) -> str:
@@ -190,7 +190,7 @@ def _hull_text(candidate: Candidate) -> str:
     if candidate.hull is None:
         return "-"
     spread = candidate.hull.spread
-    return f"{candidate.hull.e_above_hull:.3f}" + ("" if spread is None else f" ± {spread:.2f}")
+    return f"{candidate.hull.e_above_hull:z.3f}" + ("" if spread is None else f" ± {spread:.3f}")
 
 
 def _hull_sentence(candidate: Candidate) -> str | None:
@@ -209,6 +209,9 @@ def _hull_sentence(candidate: Candidate) -> str | None:
         return f"Rank 1 lies on the hull of known phases, within {abs(place.e_above_hull):.3f} eV/atom: {phases}."
     if place.e_above_hull > 0:
         return f"Rank 1 lies {place.e_above_hull:.3f} eV/atom above the hull of known phases: {phases}."
+    if candidate.known is not None and not others and first.id == candidate.known.id:
+        lower = f"after relaxation its energy is {-place.e_above_hull:.3f} eV/atom lower than there"
+        return f"Rank 1 lies on the hull of known phases, of which it is one: {phases}; {lower}."
     below = f"Rank 1 lies {-place.e_above_hull:.3f} eV/atom below the hull of known phases"
     return f"{below}: {phases}. None of them has this composition and an energy as low."
 
