@@ -94,7 +94,7 @@ def test_energies_of_compressed_crystals_are_refused(tmp_path: Path) -> None:
         ("formula,energy_per_atom\nNaCl,nan\n", "not finite"),
         ("formula,energy\nNaCl,1\n", "needs energy_per_atom or formation_energy_per_atom"),
         ("formula,energy_per_atom\nNaCl,1\nXx,1\n", "entry 2: .*Xx"),
-        ("energy_per_atom\n1\n", "entry 1: the formula is empty"),
+        ("energy_per_atom\n1\n", "its first line should name the columns"),
         ("formula,formation_energy_per_atom\nNaBr,-1\n", "needs the oracle's references for all elements of NaBr"),
     ],
 )
@@ -102,6 +102,45 @@ def test_rows_that_lack_something_are_named(text: str, sentence: str, tmp_path: 
     (tmp_path / "phases.csv").write_text(text)
     with pytest.raises(DataError, match=sentence):
         read_entries(tmp_path / "phases.csv", no_energies, REFERENCES, "made")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("p.json", '[{"formula": "NaCl", "energy_per_atom": -3400, "oracle": "made"}]', "not an energy in eV/atom"),
+        ("p.json", '[{"formula": "NaCl", "energy_per_atom": true, "oracle": "made"}]', "is not a number but True"),
+        ("p.json", json.dumps([{"formula": "NaCl", "energy_per_atom": -3.5, "formation_energy_per_atom": -3.4}]),
+         "should be -2.000 eV/atom by the oracle's references, not -3.4"),
+        ("p.json", "[]", "holds no reference phases"),
+        ("p.csv", "formula,energy_per_atom,oracle\n", "holds no reference phases"),
+        ("p.csv", "formula;energy_per_atom;oracle\nNaCl;-3,5;made\n", "should name the columns"),
+        ("p.csv", "formula,energy_per_atom,energy_per_atom,oracle\nNaCl,-3,-4,made\n", "two columns named energy_per"),
+        ("p.json", json.dumps({"options": {"pressure": 0.1}, "crystals": [{"formula": "NaCl", "energy_per_atom": -3}]}),
+         "relaxed under pressure"),
+    ],
+)  # fmt: skip
+def test_energies_that_are_something_else_are_refused(name: str, text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(DataError, match=said):
+        read_entries(path, no_energies, REFERENCES, "made")
+
+
+def test_crystals_whose_relaxation_failed_are_no_reference_phases(tmp_path: Path) -> None:
+    rows = [
+        {"formula": "NaCl", "energy_per_atom": -3.5, "status": "converged"},
+        {"formula": "NaCl", "energy_per_atom": -9.0, "status": "exploded"},
+    ]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"oracle": "made", "crystals": rows}))
+    assert [phase.energy_per_atom for phase in read_entries(path, no_energies, REFERENCES, "made")] == [-3.5]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_phases_may_have_any_encoding(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "phases.csv"
+    path.write_bytes("formula,energy_per_atom,oracle\r\n\r\nNaCl,-3.5,made\r\n,,\r\n".encode(encoding))
+    assert len(read_entries(path, no_energies, REFERENCES, "made")) == 1
 
 
 def test_crystals_are_evaluated(tmp_path: Path) -> None:

@@ -137,6 +137,10 @@ def test_partly_occupied_sites_are_refused() -> None:
         from_pymatgen(alloy)
     with pytest.raises(FileFormatError, match="partly occupied"):
         from_cif(alloy.to(fmt="cif"))
+    atoms = to_ase(triclinic())
+    atoms.info["occupancy"] = {"0": {"Cu": 0.5, "Zn": 0.5}}
+    with pytest.raises(CrystalError, match="partly occupied"):
+        from_ase(atoms)
 
 
 def test_molecules_are_refused() -> None:
@@ -144,6 +148,8 @@ def test_molecules_are_refused() -> None:
     atoms.pbc = [True, True, False]
     with pytest.raises(CrystalError, match="not periodic"):
         from_ase(atoms)
+    with pytest.raises(CrystalError, match="not periodic"):
+        from_pymatgen(Structure(Lattice(np.eye(3) * 4, pbc=(True, True, False)), ["Cu"], [[0, 0, 0]]))
 
 
 def test_periodic_atoms_without_a_cell_are_refused() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.core.errors import FileFormatError
+from lcoms.diffraction.header import require_axis, require_counts
 
 Axis = Literal["two-theta", "d", "q"]
 _AXES: tuple[tuple[Axis, str], ...] = (
@@ -29,8 +30,17 @@ def axis_of(header: str) -> Axis | None:
     return None
 
 
-def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.float64]) -> tuple[int, int, str | None]:
-    """Return the column of the axis, the column of the counts, and the kind of axis (None where nothing names it).
+class Columns(NamedTuple):
+    """Columns of the axis and of the counts, the kind of axis (None where nothing names it), and a note."""
+
+    axis: int
+    counts: int
+    kind: str | None
+    note: str = ""
+
+
+def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.float64]) -> Columns:
+    """Return the columns to be read.
 
     Args:
         header: lines before the numbers.
@@ -38,18 +48,22 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
         axis: kind of axis given by the user.
 
     Raises:
-        FileFormatError: the columns cannot be told apart, or the second one cannot be counts.
+        FileFormatError: the columns cannot be told apart, or they are another axis or not counts.
     """
     for line in reversed(header.lower().splitlines()):
         names = _names(line, n)
         axes = {at: found for at, name in enumerate(names) if (found := _axis(name)) is not None}
+        if not axes and axis is None and any(re.search(_COUNTS, name) for name in names[1:]):
+            require_axis(names[0])
         fitting = [at for at in axes if axis in (None, axes[at])]
-        if not fitting or n < 3:
+        if not fitting:
             continue
         rest = [at for at in range(n) if at not in axes and not re.search(_OTHER, names[at])]
         counts = [at for at in rest if re.search(_COUNTS, names[at])] or rest
         if counts:
-            return fitting[0], counts[0], axis or axes[fitting[0]]
+            require_counts(names[counts[0]])
+            note = f"counts are read from column {counts[0] + 1}, {names[counts[0]]}" if len(counts) > 1 else ""
+            return Columns(fitting[0], counts[0], axis or axes[fitting[0]], note)
     if n > 3:
         raise FileFormatError(f"{n} columns; keep two (two theta and counts), or name them in the line above.")
     steps = np.diff(table[:, 1])
@@ -58,7 +72,7 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
             "the second of three columns is monotonic, which counts are not; name the columns in the line above, "
             "such as 2theta,d,counts, or keep two."
         )
-    return 0, 1, axis or axis_of(header)
+    return Columns(0, 1, axis or axis_of(header))
 
 
 def _names(line: str, n: int) -> list[str]:
@@ -72,4 +86,6 @@ def _names(line: str, n: int) -> list[str]:
 
 
 def _axis(name: str) -> Axis | None:
+    if re.search(r"1\s*/\s*d\b|sin", name):
+        return None
     return next((axis for axis, words in _AXES if re.search(words, name)), None)

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from lcoms.core.errors import ConfigError, FileFormatError
 from lcoms.diffraction.columns import chosen_columns
+from lcoms.diffraction.header import loop_names, require_wavelength, scale_of
 from lcoms.diffraction.radiation import Radiation
 
 AXES = ("two-theta", "d", "q")
 LEAST_POINTS = 60
 LEAST_CONTRAST = 4.0  # height of the highest points over the scatter between neighbours
 USELESS = 2.6  # angstrom; numbers that end at larger spacings are not two theta
+_UNCERTAINTY = re.compile(r"(?<=[0-9.])\([0-9]+\)")
 COMMENTS = ("#", "!", ";", "//", "'", '"', "/*", "*", "%", "_", "loop_", "data_")
 
 
@@ -66,13 +68,20 @@ def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = N
 def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, name: str = "pattern") -> PowderPattern:
     """Read a pattern from a text, as `read_pattern` does from a file."""
     header, table = _table(text)
-    at, counts, chosen = chosen_columns(header, table.shape[1], None if axis is None else axis.lower(), table)
+    require_wavelength(header, radiation)
+    header = loop_names(header)
+    at, counts, chosen, note = chosen_columns(header, table.shape[1], None if axis is None else axis.lower(), table)
     x, y = table[:, at], table[:, counts]
-    notes: list[str] = []
+    notes = [note] if note else []
+    if "*RAS_INT_START" in header and table.shape[1] == 3:
+        y = y * table[:, 2]  # the attenuation
+    _require_fine_steps(x)
     guessed, chosen = chosen is None, chosen or "two-theta"
-    two_theta, y = _to_two_theta(x, y, chosen, radiation, notes)
+    two_theta, y = _to_two_theta(x * scale_of(header, chosen), y, chosen, radiation, notes)
     if guessed or chosen != "two-theta":
         _require_reach(two_theta, chosen, radiation)
+    if (y < 0).any():
+        notes.append(f"{int((y < 0).sum())} counts are negative and are used as they are")
     order = np.argsort(two_theta, kind="stable")
     two_theta, y = _merged(two_theta[order], y[order], notes)
     _require_pattern(two_theta, y)
@@ -116,7 +125,8 @@ def _table(text: str) -> tuple[str, NDArray[np.float64]]:
 
 
 def _numbers(line: str, *, decimal_commas: bool) -> list[float] | None:
-    parts = re.split(r"[\s;]+" if decimal_commas else r"[\s,;]+", line.strip(" \t,;"))
+    plain = _UNCERTAINTY.sub("", line.replace('"', "")).strip(" \t,;")
+    parts = re.split(r"[\s;]+" if decimal_commas else r"[\s,;]+", plain)
     try:
         return [float(part.replace(",", ".") if decimal_commas else part) for part in parts]
     except ValueError:
@@ -176,6 +186,15 @@ def _merged(
     if len(angles) < len(x):
         notes.append(f"{len(x) - len(angles)} points of the same angle are averaged")
     return angles, np.bincount(places, y) / n
+
+
+def _require_fine_steps(x: NDArray[np.float64]) -> None:
+    """Raise FileFormatError if most points share their angle and all are whole: decimals were taken for columns."""
+    if len(x) > LEAST_POINTS and (x == np.round(x)).all() and len(np.unique(x)) * 5 < len(x):
+        raise FileFormatError(
+            "all angles are whole, and most are there several times; if commas are both decimals and separators, write "
+            "decimal points."
+        )
 
 
 def _require_pattern(x: NDArray[np.float64], y: NDArray[np.float64]) -> None:

@@ -28,12 +28,15 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from lcoms.core.config import parse_json
-from lcoms.core.errors import DataError, FormulaError
+from lcoms.core.errors import DataError, FileFormatError, FormulaError
 from lcoms.oracles.references import References
 from lcoms.structure import io as door
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
 
+WHOLE = ("converged", "step limit")  # how a relaxation ends whose energy counts
+MOST_ENERGY = 100.0  # eV/atom; larger values are in another unit
+OFF = 0.01  # eV/atom; total and formation energies that differ by more contradict one another
 LEAST_SHARE = 1e-8  # of the atoms; smaller ones are rounding errors
 
 
@@ -162,10 +165,18 @@ def read_entries(
     name = path.name.lower()
     if name.endswith((".json", ".csv")):
         try:
+<<<<<<< HEAD
             text = path.read_text(encoding="utf-8-sig")
             rows = _json_rows(text, path) if name.endswith(".json") else list(csv.DictReader(text.splitlines()))
         except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+=======
+            text = door.file_text(path)
+            rows = _json_rows(text, path) if name.endswith(".json") else _csv_rows(text, path)
+        except (FileFormatError, ValueError, csv.Error) as error:
+>>>>>>> wt-i
             raise DataError(f"{path}: cannot be read as a file of reference phases.") from error
+        if not rows:
+            raise DataError(f"{path}: holds no reference phases; give formula, energy_per_atom and oracle of each.")
         phases = [_phase(row, f"{path}, entry {i}", references) for i, row in enumerate(rows, 1)]
         for i, row in enumerate(rows, 1):
             _require_oracle(row.get("oracle"), oracle, f"{path}, entry {i}")
@@ -195,6 +206,17 @@ def structure_files_at(path: Path) -> list[Path]:
     return found
 
 
+def _csv_rows(text: str, path: Path) -> list[Mapping[str, Any]]:
+    """Return the rows of a CSV text; raises DataError if its header lacks a column or has one twice."""
+    rows = csv.DictReader(text.splitlines())
+    header = list(rows.fieldnames or ())
+    if "formula" not in header:
+        raise DataError(f"{path}: its first line should name the columns: formula,energy_per_atom,oracle.")
+    if twice := next((name for name in header if header.count(name) > 1), ""):
+        raise DataError(f"{path}: has two columns named {twice}; rename one.")
+    return [row for row in rows if any(row.values())]
+
+
 def _json_rows(text: str, path: Path) -> list[Mapping[str, Any]]:
     content, said = parse_json(text), {}
     if isinstance(content, dict):
@@ -215,8 +237,16 @@ def _rows_of_results(content: Mapping[str, Any], path: Path) -> Any:
     if found is not None:
         return found
     if isinstance(crystals := content.get("crystals"), list):
+<<<<<<< HEAD
         _require_no_pressure(content.get("options"), path)
         found = [row for row in crystals if isinstance(row, dict) and row.get("energy_per_atom") is not None]
+=======
+        options = content.get("options")
+        if isinstance(options, dict) and options.get("pressure"):
+            raise DataError(f"{path}: its crystals were relaxed under pressure; name their CIF files.")
+        rows = [row for row in crystals if isinstance(row, dict) and row.get("energy_per_atom") is not None]
+        found = [row for row in rows if row.get("status", WHOLE[0]) in WHOLE]
+>>>>>>> wt-i
     elif isinstance(candidates := content.get("candidates"), list):
         spec = content.get("spec")
         relaxation = spec.get("relaxation") if isinstance(spec, dict) else None
@@ -253,19 +283,34 @@ def _phase(row: Mapping[str, Any], where: str, references: References | None) ->
         composition = Composition.from_formula(str(row.get("formula") or "")).reduced
     except FormulaError as error:
         raise DataError(f"{where}: {error}") from error
-    for key in ("energy_per_atom", "formation_energy_per_atom"):
-        if row.get(key) in (None, ""):
-            continue
-        try:
-            energy = float(row[key])
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{where}: {key} is not a number but {row[key]!r}.") from error
-        if not math.isfinite(energy):
-            raise DataError(f"{where}: {key} is not finite.")
-        return Phase(
-            composition, energy if key == "energy_per_atom" else _total(composition, energy, references, where)
-        )
+    total, formation = (_energy(row, key, where) for key in ("energy_per_atom", "formation_energy_per_atom"))
+    if total is not None and formation is not None and references is not None:
+        zero = references.formation_energy(composition, 0.0)
+        if zero is not None and abs(total + zero - formation) > OFF:
+            raise DataError(
+                f"{where}: its formation energy should be {total + zero:.3f} eV/atom by the oracle's references, not "
+                f"{formation:g}; take one of the energies out."
+            )
+    if total is not None:
+        return Phase(composition, total)
+    if formation is not None:
+        return Phase(composition, _total(composition, formation, references, where))
     raise DataError(f"{where}: needs energy_per_atom or formation_energy_per_atom.")
+
+
+def _energy(row: Mapping[str, Any], key: str, where: str) -> float | None:
+    """Return an energy in eV/atom, None if it is missing."""
+    if row.get(key) in (None, ""):
+        return None
+    try:
+        energy = float("true" if isinstance(row[key], bool) else row[key])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: {key} is not a number but {row[key]!r}.") from error
+    if not math.isfinite(energy):
+        raise DataError(f"{where}: {key} is not finite.")
+    if abs(energy) > MOST_ENERGY:
+        raise DataError(f"{where}: {key} is {energy:g}, which is not an energy in eV/atom; convert it.")
+    return energy
 
 
 def _total(composition: Composition, formation_energy: float, references: References | None, where: str) -> float:

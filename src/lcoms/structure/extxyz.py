@@ -194,11 +194,14 @@ def crystal_of(atoms: Atoms) -> tuple[Crystal, list[Remark]]:
 
 
 def _require_full(atoms: Atoms) -> None:
-    """Raise RefusedError if a column or ASE's dictionary of occupancies has a site that is not fully occupied."""
+    if is_partly_occupied(atoms):
+        raise RefusedError(Topic.PARTLY_OCCUPIED, "partly occupied sites cannot be handled; give an ordered model.")
+
+
+def is_partly_occupied(atoms: Atoms) -> bool:
+    """Return whether a column or ASE's dictionary of occupancies has a site that is not fully occupied."""
     columns = [np.asarray(atoms.arrays[name]) for name in OCCUPANCIES if name in atoms.arrays]
     kinds = atoms.info.get("occupancy")
     shares = [list(kind.values()) for kind in kinds.values()] if isinstance(kinds, dict) else []
-    if any((np.abs(column - 1) > FULL).any() for column in columns) or any(
-        len(kind) != 1 or abs(float(kind[0]) - 1) > FULL for kind in shares
-    ):
-        raise RefusedError(Topic.PARTLY_OCCUPIED, "partly occupied sites cannot be handled; give an ordered model.")
+    partial = any(len(kind) != 1 or abs(float(kind[0]) - 1) > FULL for kind in shares)
+    return partial or any(bool((np.abs(column - 1) > FULL).any()) for column in columns)

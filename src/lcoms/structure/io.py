@@ -22,7 +22,7 @@ import numpy as np
 from lcoms.core.errors import CrystalError, FileFormatError
 from lcoms.structure.cif import read_cif
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.extxyz import read_extxyz
+from lcoms.structure.extxyz import is_partly_occupied, read_extxyz
 from lcoms.structure.poscar import read_poscar
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 
@@ -53,9 +53,11 @@ class ReadCrystal(NamedTuple):
 
 
 def from_pymatgen(structure: Structure) -> Crystal:
-    """Convert a pymatgen structure; raises CrystalError for partly occupied sites."""
+    """Convert a pymatgen structure; raises CrystalError for partly occupied sites, or if it is not periodic."""
     if not structure.is_ordered:
         raise CrystalError(f"{structure.composition.reduced_formula}: partly occupied sites cannot be handled.")
+    if not all(structure.lattice.pbc):
+        raise CrystalError("the structure is not periodic in all three directions.")
     numbers = np.array([site.specie.Z for site in structure])
     return Crystal(structure.lattice.matrix, structure.frac_coords, numbers)
 
@@ -68,9 +70,11 @@ def to_pymatgen(crystal: Crystal) -> Structure:
 
 
 def from_ase(atoms: Atoms) -> Crystal:
-    """Convert ASE atoms; raises CrystalError unless they are periodic in all three directions."""
+    """Convert ASE atoms; raises CrystalError unless they are periodic in all three directions and fully occupied."""
     if not np.all(atoms.pbc):
         raise CrystalError("the structure is not periodic in all three directions.")
+    if is_partly_occupied(atoms):
+        raise CrystalError(f"{atoms.get_chemical_formula()}: partly occupied sites cannot be handled.")
     return Crystal(np.array(atoms.cell), atoms.get_scaled_positions(wrap=True), atoms.numbers)
 
 
