@@ -13,7 +13,7 @@ from lcoms.core.errors import ConfigError
 from lcoms.core.figures import check_figure, write_figure
 from lcoms.diffraction.figure import pattern_figure
 from lcoms.diffraction.fit import PatternFitter, fit_pattern
-from lcoms.diffraction.lines import allowed_strains, find_lines
+from lcoms.diffraction.lines import Lines, allowed_strains, find_lines
 from lcoms.diffraction.posterior import (
     explained,
     explained_probability,
@@ -22,11 +22,12 @@ from lcoms.diffraction.posterior import (
     pattern_probabilities,
     verdict,
 )
-from lcoms.diffraction.prepare import prepare
+from lcoms.diffraction.prepare import Prepared, prepare
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.reading import PowderPattern
-from lcoms.diffraction.refine import evaluate, first_state, make_window
+from lcoms.diffraction.refine import State, Window, evaluate, first_state, make_window
 from lcoms.diffraction.simulate import Measurement, measured_pattern
+from lcoms.diffraction.texture import march_dollase
 from lcoms.diffraction.weights import load_pattern_weights
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import primitive_standard
@@ -250,3 +251,30 @@ def test_a_crystal_without_lines_in_the_range_is_fitted_without_warnings() -> No
     fit = fit_pattern(iron, narrow)
     assert fit.cosine == 0
     assert fit.unexplained
+
+
+def test_high_angles_without_lines_are_not_fitted() -> None:
+    pattern = simulated(wurtzite(), last=72.0)
+    beyond = np.arange(72.02, 120.0, 0.02)
+    counts = np.random.default_rng(2).poisson(np.median(pattern.counts[-100:]), len(beyond)).astype(np.float64)
+    longer = replace(pattern, two_theta=np.append(pattern.two_theta, beyond), counts=np.append(pattern.counts, counts))
+    fitter, last = PatternFitter(longer), prepare(pattern).peaks[-1].two_theta
+    assert last < fitter.pattern.two_theta[-1] < 1.08 * last
+    assert explained_probability(fitter.fit(wurtzite())) > 0.8
+
+
+def test_a_fit_is_refined_again_after_preferred_orientation_is_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = fit_pattern(wurtzite(), simulated(wurtzite()))
+
+    def misled(
+        lines: Lines, _: Prepared, window: Window, state: State
+    ) -> tuple[State, float, tuple[int, int, int] | None]:
+        if not window.broadening:
+            return replace(state, texture=np.ones(len(lines.strengths))), 1.0, None
+        factors = march_dollase(lines, lines.vectors[0], np.array([0.5]))[:, 0]
+        return replace(state, texture=factors), 0.5, lines.indices(0)
+
+    monkeypatch.setattr("lcoms.diffraction.fit.fitted_texture", misled)
+    again = fit_pattern(wurtzite(), simulated(wurtzite()))
+    assert plain.texture_axis is None
+    assert again.rwp == pytest.approx(plain.rwp, rel=0.01)

@@ -15,7 +15,7 @@ from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.posterior import log_likelihood
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
-from lcoms.diffraction.weights import load_pattern_weights
+from lcoms.diffraction.weights import Features, load_pattern_weights
 from lcoms.prediction import by_pattern
 from lcoms.prediction.by_pattern import explains, pattern_sentence, read_fitter
 from lcoms.prediction.cif_record import Made
@@ -82,6 +82,18 @@ def test_the_likelihood_of_the_pattern_multiplies_the_probability_by_score() -> 
 def test_it_is_said_where_no_candidate_explains_the_pattern() -> None:
     ranked = rank_by_pattern([candidate_of(zinc_blende(4.6, MAGNESIA))], fitter(nickel_arsenide()))
     assert pattern_sentence(ranked).startswith("No crystal explains the pattern")
+
+
+@pytest.mark.parametrize(("probability", "said"), [(0.58, "No crystal explains the pattern"), (0.62, "")])
+def test_a_candidate_explains_the_pattern_from_a_probability_of_0_6(probability: float, said: str) -> None:
+    (found,) = rank_by_pattern([candidate_of(rock_salt(4.2, MAGNESIA))], fitter(rock_salt(4.2, MAGNESIA)))
+    assert found.pattern is not None
+    intercept = float(np.log(probability / (1 - probability)))
+    weights = replace(found.pattern.fit.weights, explained=Features(0.0, 0.0, 0.0), intercept=intercept)
+    candidate = replace(found, pattern=replace(found.pattern, fit=replace(found.pattern.fit, weights=weights)))
+    assert explains(candidate) == (not said)
+    assert pattern_sentence([candidate]).startswith(said)
+    assert bool(pattern_sentence([candidate])) == bool(said)
 
 
 def test_results_hold_the_fit_and_a_file_with_the_fitted_cell() -> None:

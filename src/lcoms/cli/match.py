@@ -149,7 +149,8 @@ def _print(fits: Fits, pattern: PowderPattern, seconds: float) -> None:
             Path(name).name,
         )
     Console(highlight=False).print(table)
-    shift = f"zero shift {results[0].zero_shift:+.3f} degrees"
+    end = f"fitted up to {results[0].two_theta[-1]:.1f} degrees"
+    shift = f"zero shift {results[0].zero_shift:+.3f} degrees, {end}"
     typer.echo(f"{len(fits)} crystals against {pattern.name} ({pattern.radiation.name}, {shift}) in {seconds:.1f} s.")
     for sentence in (*(f"{note}." for note in pattern.notes), verdict(results)):
         if sentence:

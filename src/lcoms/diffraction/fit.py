@@ -194,8 +194,9 @@ class PatternFitter:
         states = [refine(lines, self.pattern, self._sharp, state, steps=4, sharp=False) for state in states]
         best = min(states, key=lambda state: state.cost)
         best = refine(lines, self.pattern, self._sharp, best, steps=10, sharp=True)
+        textured = bool((best.texture != 1).any())
         best, coefficient, axis = fitted_texture(lines, self.pattern, self._sharp, best)
-        if axis is not None:
+        if textured or axis is not None:
             best = refine(lines, self.pattern, self._sharp, best, steps=6, sharp=True)
         return self._result(lines, best, coefficient, axis)
 

@@ -18,6 +18,7 @@ KNOTS = 30  # of the background spline
 SMOOTHNESS = 10.0
 STANDS_OUT = 6.0  # times the noise: least prominence of a line
 WEAKEST_PEAK = 0.02  # of the strongest
+BEYOND = 1.05  # of 1 / d of the last line that stands out; high angles where none does are not fitted
 MOST_REACH = 1.15  # 1/angstrom; lines of smaller spacings take time and add little information
 
 
@@ -98,6 +99,8 @@ def prepare(pattern: PowderPattern) -> Prepared:
         raise FileFormatError(f"{pattern.name}: no reflection rises above the noise; this is not a powder pattern.")
     unit = float(net[found].max())
     peaks = tuple(Peak(float(x[i]), float(net[i] / unit)) for i in found if net[i] > WEAKEST_PEAK * unit)
+    n = int((np.sin(np.radians(x / 2)) <= BEYOND * np.sin(np.radians(peaks[-1].two_theta / 2))).sum())
+    x, net, background, noise = x[:n], net[:n], background[:n], noise[:n]
     return Prepared(pattern.radiation, x, net / unit, background / unit, noise / unit, unit, width, peaks, pattern.name)
 
 

@@ -24,6 +24,7 @@ def fit_record(fit: PatternFit) -> dict[str, Any]:
         "cosine": round(fit.cosine, 5),
         "zero_shift": round(fit.zero_shift, 5),
         "width": round(fit.width, 5),
+        "fitted_up_to": round(float(fit.two_theta[-1]), 3),
         "volume_change": round(fit.scale_change, 5),
         "shape_change": round(fit.strain, 5),
         "absent": round(fit.absent, 4),

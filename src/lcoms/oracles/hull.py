@@ -165,15 +165,9 @@ def read_entries(
     name = path.name.lower()
     if name.endswith((".json", ".csv")):
         try:
-<<<<<<< HEAD
-            text = path.read_text(encoding="utf-8-sig")
-            rows = _json_rows(text, path) if name.endswith(".json") else list(csv.DictReader(text.splitlines()))
-        except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
-=======
             text = door.file_text(path)
             rows = _json_rows(text, path) if name.endswith(".json") else _csv_rows(text, path)
         except (FileFormatError, ValueError, csv.Error) as error:
->>>>>>> wt-i
             raise DataError(f"{path}: cannot be read as a file of reference phases.") from error
         if not rows:
             raise DataError(f"{path}: holds no reference phases; give formula, energy_per_atom and oracle of each.")
@@ -237,16 +231,9 @@ def _rows_of_results(content: Mapping[str, Any], path: Path) -> Any:
     if found is not None:
         return found
     if isinstance(crystals := content.get("crystals"), list):
-<<<<<<< HEAD
         _require_no_pressure(content.get("options"), path)
-        found = [row for row in crystals if isinstance(row, dict) and row.get("energy_per_atom") is not None]
-=======
-        options = content.get("options")
-        if isinstance(options, dict) and options.get("pressure"):
-            raise DataError(f"{path}: its crystals were relaxed under pressure; name their CIF files.")
         rows = [row for row in crystals if isinstance(row, dict) and row.get("energy_per_atom") is not None]
         found = [row for row in rows if row.get("status", WHOLE[0]) in WHOLE]
->>>>>>> wt-i
     elif isinstance(candidates := content.get("candidates"), list):
         spec = content.get("spec")
         relaxation = spec.get("relaxation") if isinstance(spec, dict) else None
