@@ -135,6 +135,13 @@ def test_a_ranking_is_fitted_in_electronvolts_and_written(tmp_path: Path, capsys
     assert after.fitted["data"] == "60 compositions"
 
 
+def test_a_model_that_fails_for_a_candidate_is_left_out_of_the_mean_of_all() -> None:
+    assert fitting._mean_energies([[-1.0, None], [-0.9, -5.0]]).tolist() == [-1.0, -0.9]
+    assert fitting._mean_energies([[-1.0, -3.0], [-0.8, -5.0]]).tolist() == [-2.0, -2.9]
+    with pytest.raises(ValueError, match="no model has an energy of every crystal"):
+        fitting._mean_energies([[None, -1.0], [-1.0, None]])
+
+
 def test_predictions_of_one_composition_are_never_divided_between_fit_and_test() -> None:
     """Each composition is predicted with two seeds and has its own right answer, which only its twin could teach."""
     random = np.random.default_rng(0)

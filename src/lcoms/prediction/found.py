@@ -27,17 +27,5 @@ class Found:
     def also(self, further: Sequence[Decoded], relaxed: RelaxedSet | None) -> Found:
         """Return these and further crystals, with their relaxations."""
         every = replace(self.decoded, direct=(*self.decoded.direct, *further))
-        return replace(self, decoded=every, relaxed=_joined(self.relaxed, relaxed))
-
-
-def _joined(first: RelaxedSet | None, second: RelaxedSet | None) -> RelaxedSet | None:
-    if first is None or second is None:
-        return first
-    return RelaxedSet(
-        chosen=first.chosen + second.chosen,
-        usable=first.usable + second.usable,
-        failed=first.failed + second.failed,
-        failures=first.failures + second.failures,
-        n_relaxations=first.n_relaxations + second.n_relaxations,
-        n_oracle_calls=first.n_oracle_calls + second.n_oracle_calls,
-    )
+        both = self.relaxed if relaxed is None or self.relaxed is None else self.relaxed.followed_by(relaxed)
+        return replace(self, decoded=every, relaxed=both)

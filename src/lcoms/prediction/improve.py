@@ -136,7 +136,7 @@ def improve(
         )
         seen += [one.crystal for one in fresh.crystals]
         seen += [one.crystal for one in relaxed.usable]
-        done = relaxed if done is None else _together(done, relaxed)
+        done = relaxed if done is None else done.followed_by(relaxed)
         known = _known(done, predictor, rounds)
         said(Progress(composition.reduced_formula, "fitting the surrogate"))
         before = relative_error(taught.bundle.surrogate, known, composition)
@@ -170,18 +170,6 @@ def _all(sets: Sequence[DecodedSet]) -> DecodedSet:
         n_invalid=sum(some.n_invalid for some in sets),
         n_too_close=sum(some.n_too_close for some in sets),
         n_duplicates=sum(some.n_duplicates for some in sets),
-    )
-
-
-def _together(first: RelaxedSet, second: RelaxedSet) -> RelaxedSet:
-    """Return the relaxations of two rounds as one set."""
-    return RelaxedSet(
-        (*first.chosen, *second.chosen),
-        (*first.usable, *second.usable),
-        (*first.failed, *second.failed),
-        (*first.failures, *second.failures),
-        first.n_relaxations + second.n_relaxations,
-        first.n_oracle_calls + second.n_oracle_calls,
     )
 
 

@@ -52,6 +52,17 @@ class RelaxedSet:
     n_relaxations: int = 0
     n_oracle_calls: int = 0
 
+    def followed_by(self, other: RelaxedSet) -> RelaxedSet:
+        """Return these relaxations and then those of another set of the same composition."""
+        return RelaxedSet(
+            chosen=self.chosen + other.chosen,
+            usable=self.usable + other.usable,
+            failed=self.failed + other.failed,
+            failures=self.failures + other.failures,
+            n_relaxations=self.n_relaxations + other.n_relaxations,
+            n_oracle_calls=self.n_oracle_calls + other.n_oracle_calls,
+        )
+
 
 def collect(
     chosen: Sequence[Decoded],
