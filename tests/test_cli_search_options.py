@@ -73,6 +73,12 @@ def test_an_option_that_is_typed_changes_what_is_asked_for(name: str) -> None:
 def test_a_file_of_formulas_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(FormulaError, match=r"none\.txt: .* \(No such file or directory\)"):
         formulas_of(tmp_path / "none.txt")
-    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "bytes.txt").write_bytes(b"Na\xe4")
     with pytest.raises(FormulaError, match=r"bytes\.txt: .* \(not UTF-8 text\)"):
         formulas_of(tmp_path / "bytes.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_of_formulas_may_have_any_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "list.txt").write_bytes("NaCl\r\nFe₂O₃ # hematite\r\n".encode(encoding))
+    assert formulas_of(tmp_path / "list.txt") == ["NaCl", "Fe₂O₃"]

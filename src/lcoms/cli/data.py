@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.console import plain_console, plain_text, progress_bar
+from lcoms.cli.options import formulas_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -155,7 +156,7 @@ def _excluded(values: list[str]) -> frozenset[str]:
     lines: list[str] = []
     for value in values:
         path = Path(value)
-        lines += path.read_text(encoding="utf-8").splitlines() if path.is_file() else [value]
+        lines += formulas_of(path) if path.is_file() else [value]
     return read_formulas(lines)
 
 

@@ -242,7 +242,9 @@ def formulas_of(file: Path) -> list[str]:
         FormulaError: the file cannot be read as text.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        content = file.read_bytes()
+        marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        lines = content.decode("utf-16" if marked else "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise FormulaError(f"{file}: cannot be read as a text file of formulas ({reason}).") from error
