@@ -59,6 +59,7 @@ def test_the_right_crystal_is_first_and_everything_is_written(folder: Path, caps
     assert rows[1].split()[:3] == ["1", "MgO", "Fm-3m"]
     assert rows[1].split()[-1] == "b1.cif"
     assert "5 crystals against data.xy (CuKa, zero shift +0.04" in printed.out
+    assert "degrees, fitted up to 8" in printed.out
     assert "No crystal explains" not in printed.out
     (best,) = read_crystals(out / "rank-01.cif")
     assert (best.volume / best.n_atoms * 8) ** (1 / 3) == pytest.approx(4.21, rel=5e-4)

@@ -98,9 +98,11 @@ def test_a_candidate_explains_the_pattern_from_a_probability_of_0_6(probability:
 
 def test_results_hold_the_fit_and_a_file_with_the_fitted_cell() -> None:
     (found,) = rank_by_pattern([candidate_of(rock_salt(4.29, MAGNESIA))], fitter(rock_salt(4.2, MAGNESIA)))
+    assert found.pattern is not None
     record = candidate_record(1, found)["pattern"]
     assert record["probability"] == 1
     assert 0 < record["rwp"] < 0.3
+    assert record["fitted_up_to"] == pytest.approx(found.pattern.fit.two_theta[-1], abs=1e-3)
     made = Made("MgO", 1, PredictionSpec())
     files = candidate_files([found], made)
     assert set(files) == {"rank-01.cif", "rank-01-fitted.cif", "rank-01-pattern.svg"}
