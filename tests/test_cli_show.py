@@ -79,7 +79,7 @@ def test_a_table_of_paragraphs(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "Fm-3m (225)" in output
     assert "rejected: not a POSCAR that can be read: no element symbols" in output
     assert "rejected: cannot be read (No such file or directory)." in output
-    assert output.splitlines()[-1] == "1 crystals read, 2 rejected."
+    assert output.splitlines()[-1] == "1 crystal read, 2 rejected."
     assert max(map(len, output.splitlines())) <= 200
 
 

@@ -41,3 +41,8 @@ def plain_text(text: str) -> TextColumn:
 def complain(sentence: str) -> None:
     """Print one sentence to standard error."""
     typer.echo(f"lcoms: {' '.join(sentence.split())}", err=True)
+
+
+def counted(n: int) -> str:
+    """Return a number of crystals in words, such as 1 crystal or 3 crystals."""
+    return f"{n} crystal{'' if n == 1 else 's'}"

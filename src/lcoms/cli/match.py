@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.cli.console import complain
+from lcoms.cli.console import complain, counted
 from lcoms.cli.structures import Failure, read_named
 from lcoms.core.disk import require_writable, write_together, write_whole
 from lcoms.core.errors import ConfigError
@@ -151,7 +151,7 @@ def _print(fits: Fits, pattern: PowderPattern, seconds: float) -> None:
     Console(highlight=False).print(table)
     end = f"fitted up to {results[0].two_theta[-1]:.1f} degrees"
     shift = f"zero shift {results[0].zero_shift:+.3f} degrees, {end}"
-    typer.echo(f"{len(fits)} crystals against {pattern.name} ({pattern.radiation.name}, {shift}) in {seconds:.1f} s.")
+    typer.echo(f"{counted(len(fits))} against {pattern.name} ({pattern.radiation.name}, {shift}) in {seconds:.1f} s.")
     for sentence in (*(f"{note}." for note in pattern.notes), verdict(results)):
         if sentence:
             typer.echo(sentence)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.cli.console import complain, plain_console, plain_text, progress_bar
+from lcoms.cli.console import complain, counted, plain_console, plain_text, progress_bar
 from lcoms.cli.structures import Failure, read_named, tell_reach
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.oracles.base import evaluate_all
@@ -186,7 +186,7 @@ def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seco
     console = plain_console()
     console.print(table)
     n = len(ranked) + sum(len(row.duplicates) for row in ranked)
-    typer.echo(f"{n} crystals by {oracle}, as they are, in {seconds:.1f} s; {len(failed)} failed. All in eV/atom.")
+    typer.echo(f"{counted(n)} by {oracle}, as they are, in {seconds:.1f} s; {len(failed)} failed. All in eV/atom.")
     for formula in sorted({row.crystal.composition.reduced_formula for row in ranked}) if hull else ():
         lacking = _lacking(hull, formula)
         if lacking:

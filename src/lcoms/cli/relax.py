@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.cli.console import complain
+from lcoms.cli.console import complain, counted
 from lcoms.cli.structures import tell_reach
 from lcoms.core.disk import require_no_campaign, write_whole
 from lcoms.core.errors import LcomsError
@@ -80,7 +80,7 @@ def relax(
         rows = [_row(name, result) for (name, _), result in zip(starts, results, strict=True)]
         _write(out, rows, results, oracle, config)
         _print(rows)
-        typer.echo(f"{len(rows)} crystals, total energies by {oracle}, {time.perf_counter() - clock:.1f} s; see {out}.")
+        typer.echo(f"{counted(len(rows))}, total energies by {oracle}, {time.perf_counter() - clock:.1f} s; see {out}.")
         failed += sum(not result.converged for result in results)
     if failed:
         raise typer.Exit(2)

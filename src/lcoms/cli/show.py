@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lcoms.cli.console import counted
+
 if TYPE_CHECKING:
     from lcoms.structure.crystal import Crystal
     from lcoms.structure.reading import Reading
@@ -104,4 +106,4 @@ def _print(rows: list[dict[str, Any]]) -> None:
         for sentence in row["warnings"]:
             typer.echo(f"  warning: {sentence}")
     n_refused = sum(bool(row["error"]) for row in rows)
-    typer.echo(f"{len(rows) - n_refused} crystals read, {n_refused} rejected.")
+    typer.echo(f"{counted(len(rows) - n_refused)} read, {n_refused} rejected.")

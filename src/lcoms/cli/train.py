@@ -193,7 +193,7 @@ def megnet(
     data = open_training(store)
     out.mkdir(parents=True, exist_ok=True)
     with progress_bar() as progress:
-        task = progress.add_task("Finding neighbours", total=len(data.select(max_atoms=max_atoms)))
+        task = progress.add_task("Finding neighbors", total=len(data.select(max_atoms=max_atoms)))
         found = megnet_data(
             data, network, out / "graphs.safetensors", max_atoms=max_atoms, on_chunk=lambda n: progress.advance(task, n)
         )

@@ -156,7 +156,7 @@ def nearness(overlap: TrainingOverlap | None, nearest: Overlap | None) -> str:
     if overlap is None or nearest is None:
         return ""
     half, most = f"{overlap.typical:.2f}", f"{overlap.far:.2f}"
-    scale = f"half of the training crystals have a neighbour within {half}, and 19 of 20 within {most}"
+    scale = f"half of the training crystals have a neighbor within {half}, and 19 of 20 within {most}"
     if nearest.distance <= overlap.typical:
         return f"Close to the training data: {scale}."
     if nearest.distance <= overlap.far:
