@@ -13,6 +13,7 @@ from lcoms.core.errors import ConfigError, FileFormatError
 from lcoms.diffraction.columns import chosen_columns
 from lcoms.diffraction.header import loop_names, require_wavelength, scale_of
 from lcoms.diffraction.radiation import Radiation
+from lcoms.diffraction.xrdml import table_of_xrdml
 
 AXES = ("two-theta", "d", "q")
 LEAST_POINTS = 60
@@ -42,7 +43,7 @@ class PowderPattern:
 
 
 def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = None) -> PowderPattern:
-    """Read a file of two columns, or three with errors.
+    """Read a file of two columns, or three with errors, or an XRDML file.
 
     Args:
         axis: kind of the first column: two-theta, d (angstrom) or q (1/angstrom); None takes it from the header, and
@@ -94,6 +95,8 @@ def _decoded(content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")
     text = content.decode("utf-8-sig", errors="replace")
+    if "<xrdMeasurements" in text[:4096]:
+        return table_of_xrdml(text)
     if text.lstrip().startswith(("<?xml", "<xrd", "{", "<!DOCTYPE", "<html")):
         raise FileFormatError("not a table; export the pattern as text of two columns, two theta and counts.")
     return text
