@@ -27,6 +27,8 @@ BINS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 """Bins of stated probabilities."""
 FEWEST_STATED = 2  # predictions with a stated probability, below which a set shows nothing about calibration
 N_FAILURES = 10
+ABOVE_HULL = "above the hull"
+"""Subset of crystals that are not ground states, to which stated probabilities do not apply."""
 
 Rank = Callable[[PredictionRow], int | None]
 """One of the ranks of a prediction."""
@@ -97,7 +99,7 @@ def headline_table(measurements: Sequence[Measurement], shipped: str) -> str:
 
 def short_table(measurements: Sequence[Measurement]) -> str:
     """Return how often the known structure is first and among the first five, for the README."""
-    lines = [(title, *_found_among(rows, (1, 5))) for _, title, rows in _sets(measurements)]
+    lines = [(one.header.title, *_found_among(one.predictions, (1, 5))) for one in measurements]
     return lines_of(("test set", "known structure first", "among five"), lines)
 
 
@@ -175,7 +177,7 @@ def calibration_table(measurements: Sequence[Measurement]) -> str:
 
 
 def failures_table(measurements: Sequence[Measurement]) -> str:
-    """Return compounds whose known structure was not first with seed 0, highest stated probability first."""
+    """Return compounds whose known ground state was not first with seed 0, highest stated probability first."""
     header = (
         "compound",
         "test set",
@@ -188,11 +190,14 @@ def failures_table(measurements: Sequence[Measurement]) -> str:
         (row, one.header.title)
         for one in measurements
         for row in one.predictions
-        if row.final.both != 1 and row.seed == 0
+        if row.final.both != 1 and row.seed == 0 and row.subset != ABOVE_HULL
     ]
     missed.sort(key=lambda pair: (-(pair[0].probability or 0.0), pair[0].formula))
+    distinct: dict[tuple[str, str], PredictionRow] = {}
+    for row, title in missed:
+        distinct.setdefault((row.formula, title), row)
     lines = []
-    for row, title in missed[:N_FAILURES]:
+    for (_, title), row in list(distinct.items())[:N_FAILURES]:
         rank = "not found" if row.final.both is None else str(row.final.both)
         stated = "" if row.probability is None else f"{row.probability:.2f}"
         lines.append((row.formula, title, _or_dash(row.space_group), _or_dash(row.first_space_group), rank, stated))
