@@ -34,8 +34,8 @@ def constrained(number: int, lengths: Float[Array, " 3"], angles: Float[Array, "
 
 
 def with_orbits(number: int, orbits: Orbits, conventional: Array, triples: Array) -> Crystal:
-    """Return the primitive cell, given the three coordinates of each orbit."""
+    """Return the primitive cell, given the three coordinates of each orbit; further triples are not used."""
     cell, positions = symmetric_cell(number, orbits), wyckoff_positions(number)
-    free = [positions[letter].free.T @ triple for (letter, _), triple in zip(orbits, triples, strict=True)]
+    free = [positions[letter].free.T @ triple for (letter, _), triple in zip(orbits, triples, strict=False)]
     frac = cell.shifts + cell.directions @ np.concatenate(free)
     return Crystal(cell.primitive @ conventional, frac, cell.atomic_numbers)
