@@ -42,7 +42,7 @@ def facts_of(**changes: object) -> tuple[Fact, ...]:
 
 def test_a_candidate_above_the_hull_decomposes_into_phases_with_their_sources() -> None:
     assert facts_of(hull=HullPlace(0.0251, PARTS, 0.031)) == (
-        Fact("Energy above the hull", "0.025 ± 0.03 eV/atom"),
+        Fact("Energy above the hull", "0.025 ± 0.031 eV/atom"),
         Fact("Decomposes into", "NaCl (mp-22862), 75% of the atoms", f"{SOURCE}mp-22862"),
         Fact("Decomposes into", "Cl, 25% of the atoms"),
     )
