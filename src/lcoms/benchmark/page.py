@@ -60,7 +60,9 @@ def page_tables(folder: Path, *, shipped: str) -> dict[str, str]:
     for name, one in measured.items():
         if one.header.kind == "cases":
             found[name] = cases_table(one)
-        elif len({row.n_atoms for row in one.predictions} - {0}) > 1:
+            continue
+        found[f"{name}-conventions"] = conventions_table([one])
+        if len({row.n_atoms for row in one.predictions} - {0}) > 1:
             found[f"{name}-sizes"] = sizes_table(one)
     return found | comparison_tables(folder) | dft_table(folder)
 
