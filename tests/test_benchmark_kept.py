@@ -64,7 +64,7 @@ def test_ranks_are_counted() -> None:
     assert first_line(headline_table([some], "a" * 16)) == [
         "Some", "4", "1/4: 0.25 [0.05, 0.70]", "2/4: 0.50 [0.15, 0.85]", "3/4: 0.75 [0.30, 0.95]", "2.0", "aaaaaaaa",
     ]  # fmt: skip
-    assert first_line(headline_table([some], "b" * 16))[-1] == "aaaaaaaa (earlier)"
+    assert first_line(headline_table([some], "b" * 16))[-1] == "aaaaaaaa (not shipped)"
     assert first_line(conventions_table([some]))[1:] == [
         "1/4: 0.25 [0.05, 0.70]", "3/4: 0.75 [0.30, 0.95]", "0/4: 0.00 [0.00, 0.49]", "0/4: 0.00 [0.00, 0.49]",
         "1/4: 0.25 [0.05, 0.70]",

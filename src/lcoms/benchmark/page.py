@@ -259,7 +259,7 @@ def _sets(measurements: Sequence[Measurement]) -> list[tuple[Measurement, str, S
 def _weights(digest: str, shipped: str) -> str:
     if not digest:
         return ""
-    return f"{digest[:8]}{'' if digest == shipped else ' (earlier)'}"
+    return f"{digest[:8]}{'' if digest == shipped else ' (not shipped)'}"
 
 
 def _seconds(rows: Sequence[PredictionRow]) -> str:
