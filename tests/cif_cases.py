@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.structure.lattice import lattice_from_parameters, parameters_from_lattice, shortest_distance
+from lcoms.structure.reading import Reading, Topic
 from lcoms.structure.space_group_names import Setting
 
 VOLUME = 40.0  # cubic angstrom an atom
@@ -65,3 +66,9 @@ def same_places(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool
     offsets = first[:, None] - second[None]
     near = (np.abs(offsets - np.round(offsets)) < 1e-4).all(axis=2)
     return bool(near.any(axis=0).all() and near.any(axis=1).all())
+
+
+def require_remark(reading: Reading, topic: Topic, said: str) -> None:
+    """Fail unless a crystal was read and a remark on the topic says this."""
+    assert reading.crystal is not None, reading.error
+    assert any(said in remark.sentence and remark.topic == topic for remark in reading.remarks), reading.remarks

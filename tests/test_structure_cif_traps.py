@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cif_cases import require_remark
 
 from lcoms.structure.cif import read_cif
 from lcoms.structure.reading import Reading, Topic
@@ -88,9 +89,7 @@ def test_occupancies_within_their_uncertainty_of_one_are_one(occupancy: str) -> 
     ],
 )  # fmt: skip
 def test_what_may_be_missing_or_meant_otherwise_is_said(text: str, topic: Topic, said: str) -> None:
-    reading = read(text)
-    assert reading.crystal is not None, reading.error
-    assert any(said in remark.sentence and remark.topic == topic for remark in reading.remarks), reading.remarks
+    require_remark(read(text), topic, said)
 
 
 @pytest.mark.parametrize(

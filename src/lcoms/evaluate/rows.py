@@ -10,7 +10,8 @@ from lcoms.evaluate.references import Reference
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.matching import STRICT, matches
-from lcoms.structure.symmetry import EXACT_SYMPREC, STANDARD_SYMPREC, same_space_group
+from lcoms.structure.symmetry import EXACT_SYMPREC, same_space_group
+from lcoms.structure.symmetry_search import LOOSEST
 from lcoms.structure.wyckoff import wyckoff_orbits
 
 
@@ -70,7 +71,7 @@ def rows_of(
     rows = []
     for c in after:
         strict = matches(c.crystal, reference.crystal, STRICT)
-        symprec = min(c.symprec or EXACT_SYMPREC, STANDARD_SYMPREC)  # the crystal is exact; the search never ends above
+        symprec = min(c.symprec or EXACT_SYMPREC, LOOSEST)  # the crystal is exact; the search never ends above
         number, orbits = wyckoff_orbits(c.crystal, symprec=symprec) or (0, ())
         rows.append(
             Row(

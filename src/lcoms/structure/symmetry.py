@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lcoms.core.errors import CrystalError
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import shortest_distance
-from lcoms.structure.symmetry_search import moyo_dataset
+from lcoms.structure.symmetry_search import LOOSEST, moyo_dataset
 
 TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
 NEAR_LADDER = (0.1, 0.05, 0.02)  # for crystals close to their symmetry: relaxed, or decoded within a space group
@@ -108,7 +108,7 @@ def symmetrise(
     shortest = shortest_distance(crystal.lattice, crystal.frac_coords)
     per_atom = crystal.volume / crystal.n_atoms
     for symprec in ladder:
-        found = _loosely(crystal, symprec) if symprec > STANDARD_SYMPREC else _closely(crystal, symprec)
+        found = _loosely(crystal, symprec) if symprec > LOOSEST else _closely(crystal, symprec)
         if found is None:
             continue
         number, lattice, frac_coords, atomic_numbers = found
