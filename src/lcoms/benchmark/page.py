@@ -112,13 +112,17 @@ def conventions_table(measurements: Sequence[Measurement]) -> str:
     for _, title, rows in _sets(measurements):
         shares = [_within(rows, lambda row: row.final.loose, k) for k in (1, 20)]
         shares += [_within(rows, lambda row: row.final.filtered, k) for k in (1, 20)]
-        lines.append((title, *shares, share(_matched_of_every(rows))))
+        lines.append((title, *shares, share(_matched_of_every(rows, one.predictions))))
     return lines_of(header, lines)
 
 
-def _matched_of_every(rows: Sequence[PredictionRow]) -> Share:
-    """Return METRe: the share of known structures among the first K candidates of a formula with K known structures."""
-    known = Counter((row.formula, row.seed) for row in rows)
+def _matched_of_every(rows: Sequence[PredictionRow], every: Sequence[PredictionRow]) -> Share:
+    """Return METRe: the share of known structures among the first K candidates of a formula with K known structures.
+
+    Args:
+        every: rows of the whole set, which determine K.
+    """
+    known = Counter((row.formula, row.seed) for row in every)
     found = sum((row.final.loose or inf) <= known[row.formula, row.seed] for row in rows)
     return Share(found, len(rows), len({row.name for row in rows}))
 
