@@ -109,7 +109,7 @@ def conventions_table(measurements: Sequence[Measurement]) -> str:
     """Return match rates by the usual, looser criterion, without and with the validity filter, and METRe."""
     header = ("test set", "match@1", "match@20", "filtered match@1", "filtered match@20", "METRe")
     lines = []
-    for _, title, rows in _sets(measurements):
+    for one, title, rows in _sets(measurements):
         shares = [_within(rows, lambda row: row.final.loose, k) for k in (1, 20)]
         shares += [_within(rows, lambda row: row.final.filtered, k) for k in (1, 20)]
         lines.append((title, *shares, share(_matched_of_every(rows, one.predictions))))
