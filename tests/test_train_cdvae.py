@@ -158,10 +158,18 @@ def test_a_finished_run_is_not_trained_further(undisturbed: Path, tmp_path: Path
     assert calls == []
 
 
+def test_a_run_can_be_lengthened(tmp_path: Path) -> None:
+    train(tmp_path, replace(QUICK, steps=1))
+    calls: list[int] = []
+    train(tmp_path, replace(QUICK, steps=3), model=model_that(calls.append))
+    assert read_tensors(tmp_path / CHECKPOINT_FILE, KIND, VERSION)[1]["step"] == 3
+    assert calls
+
+
 def test_checkpoints_of_other_runs_are_refused(tmp_path: Path) -> None:
     train(tmp_path, replace(QUICK, steps=1))
     with pytest.raises(WeightsError, match="another train"):
-        train(tmp_path, replace(QUICK, steps=2))
+        train(tmp_path, replace(QUICK, steps=1, clip=1.0))
     with pytest.raises(WeightsError, match="another metadata"):
         train(tmp_path, replace(QUICK, steps=1), metadata=METADATA | {"max_atoms": 9})
     with pytest.raises(WeightsError, match="another config"):

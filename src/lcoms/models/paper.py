@@ -68,7 +68,7 @@ class PaperConfig:
 
 
 class PaperCDVAE(CDVAE):
-    """CD-VAE with the networks of the paper.
+    """CD-VAE with the networks of the paper; with `mixed`, encoder and denoiser compute in bfloat16, geometry not.
 
     Attributes:
         teacher_forcing: whether training adds noise in the true lattice rather than in the predicted one. CDVAE turns
@@ -105,8 +105,9 @@ class PaperCDVAE(CDVAE):
         self, batch: CrystalBatch
     ) -> tuple[Float[Tensor, "n_crystals latent"], Float[Tensor, "n_crystals latent"]]:
         """Return mean and log-variance of the latent of each crystal."""
-        hidden = self.encoder(batch)
-        mu, logvar = (layer(hidden).to(batch.lattice.dtype) for layer in (self.to_mu, self.to_logvar))
+        with self._autocast():
+            hidden = self.encoder(batch).to(batch.lattice)
+        mu, logvar = self.to_mu(hidden), self.to_logvar(hidden)
         return mu, clamp_logvar(logvar)
 
     def losses(self, batch: CrystalBatch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -115,7 +116,7 @@ class PaperCDVAE(CDVAE):
         features = batch_composition_features(batch).to(mu)
         condition = self._condition(sample_latent(mu, logvar, generator), features)
         volumes = self.volume_baseline(features)
-        six = self.lattice_head(condition).to(batch.lattice.dtype)
+        six = self.lattice_head(condition)
         parts = {
             "coord": self._coord_loss(batch, self._noise_lattice(batch, six, volumes), condition, generator),
             "lattice": nn.functional.mse_loss(six, self.lattice_transform(batch.lattice, volumes)),
@@ -130,9 +131,8 @@ class PaperCDVAE(CDVAE):
         self, z: Float[Tensor, "n latent"], features: Float[Tensor, "n 104"]
     ) -> tuple[Float[Tensor, "n 3 3"], Tensor]:
         """Return the lattices (rows, angstrom), and which (n,) of them are valid cells."""
-        return self.lattice_transform.to_lattice(
-            self.lattice_head(self._condition(z, features)).to(z.dtype), self.volume_baseline(features)
-        )
+        six = self.lattice_head(self._condition(z, features))
+        return self.lattice_transform.to_lattice(six, self.volume_baseline(features))
 
     @torch.no_grad()
     def decode(
@@ -163,7 +163,7 @@ class PaperCDVAE(CDVAE):
         self, start: CrystalBatch, z: Tensor, features: Tensor, generator: torch.Generator
     ) -> list[Crystal | None]:
         condition = self._condition(z, features)
-        batch, finite = anneal(start, lambda noisy, _: self.denoiser(noisy, condition), self.langevin, generator)
+        batch, finite = anneal(start, lambda noisy, _: self._denoise(noisy, condition), self.langevin, generator)
         sizes = batch.n_atoms.tolist()
         parts = zip(
             batch.lattice.cpu().double(),
@@ -173,6 +173,14 @@ class PaperCDVAE(CDVAE):
             strict=True,
         )
         return [_crystal(*(t.numpy() for t in tensors)) if good else None for *tensors, good in parts]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.to_mu.weight.device.type, torch.bfloat16, enabled=self.mixed)
+
+    def _denoise(self, noisy: CrystalBatch, condition: Tensor) -> Float[Tensor, "n_atoms 3"]:
+        with self._autocast():
+            score: Tensor = self.denoiser(noisy, condition)
+        return score.to(noisy.lattice)
 
     def _condition(self, z: Tensor, features: Tensor) -> Float[Tensor, "n condition"]:
         return torch.cat([z, self.embed_composition(features)], dim=1)
@@ -196,7 +204,7 @@ class PaperCDVAE(CDVAE):
         step = row_products(sigma * noise, torch.linalg.inv(lattice)[idx])
         noisy = batch.replace(lattice=lattice, frac_coords=(batch.frac_coords + step) % 1.0)
         target = minimum_image(batch.frac_coords - noisy.frac_coords, batch.lattice[idx]) / sigma
-        error = 0.5 * (target - self.denoiser(noisy, condition).to(target)).square().sum(dim=1)
+        error = 0.5 * (target - self._denoise(noisy, condition)).square().sum(dim=1)
         return segment_mean(error, idx, batch.n_crystals).mean()
 
 

@@ -177,7 +177,7 @@ def train_cdvae(
     module = CDVAEModule(model, config)
     configs, facts = {"config": model.config, "train": config}, {"preset": preset_of(model), "metadata": metadata}
     accelerator, often = "auto" if device is None else device.type, (config.checkpoint_minutes, config.log_every)
-    run = Run(out, KIND, VERSION, configs, facts, *often, config.devices, progress, accelerator)
+    run = Run(out, KIND, VERSION, configs, facts, *often, config.devices, progress, accelerator, free=("steps",))
     states = resume(module, run)
     steps = TrainingSteps(
         crystals,
