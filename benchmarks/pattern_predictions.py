@@ -29,9 +29,10 @@ from lcoms.diffraction.fit import PatternFit, PatternFitter
 from lcoms.diffraction.posterior import explained_probability, features, log_likelihood
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import measured_pattern
+from lcoms.diffraction.weights import load_pattern_weights
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.statistics import Share
-from lcoms.prediction.by_pattern import EXPLAINED, pattern_sentence
+from lcoms.prediction.by_pattern import pattern_sentence
 from lcoms.prediction.decode import nothing_decoded
 from lcoms.prediction.found import Found
 from lcoms.prediction.pipeline import Predictor
@@ -139,8 +140,8 @@ def tell(rows: list[dict[str, Any]]) -> None:
         first = Share(sum(rank == 1 for rank in both), len(chosen))
         print(f"  {name:14} first {first}, strict match alone {sum(rank == 1 for rank in strict)}, ", end="")
         print(f"among five {sum(rank is not None and rank <= 5 for rank in both)}")
-    there = [row for row in rows if place(row, "strict") == 1]
-    told = sum(row["rows"][0]["explained"] >= EXPLAINED for row in there)
+    there, least = [row for row in rows if place(row, "strict") == 1], load_pattern_weights().least
+    told = sum(row["rows"][0]["explained"] >= least for row in there)
     print(f"  known structure first: called explained {Share(told, len(there))}")
     said = Counter(kind(row["withheld"]) for row in rows)
     print(f"  known structure withheld: none explains the pattern {Share(said['none'], len(rows))}")

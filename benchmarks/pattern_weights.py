@@ -14,6 +14,7 @@ import argparse
 import gzip
 import json
 from collections.abc import Sequence
+from math import log
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +62,7 @@ def fit(asked: argparse.Namespace) -> None:
     for path in (asked.rows, *asked.report):
         print(f"{path.name}: weights of {asked.rows.name} with {', '.join(chosen)}")
         tell(read_rows(path), weights.likelihood)
-        tell_explained(read_rows(path), weights)
+        tell_explained(read_rows(path), weights, asked.least)
     content = {
         "format": FORMAT,
         "made_by": f"benchmarks/pattern_weights.py, {len(rows)} simulated patterns of training compositions"
@@ -69,6 +70,7 @@ def fit(asked: argparse.Namespace) -> None:
         "likelihood": named(weights.likelihood),
         "explained": named(weights.explained),
         "intercept": round(weights.intercept, 4),
+        "least": asked.least,
     }
     if asked.weights is not None:
         write_whole(asked.weights / PATTERN_FILE, json.dumps(content, indent=1) + "\n")
@@ -159,11 +161,12 @@ def cases(
     return right, wrong
 
 
-def tell_explained(rows: list[dict[str, Any]], weights: Weights) -> None:
+def tell_explained(rows: list[dict[str, Any]], weights: Weights, least: float) -> None:
     """Print how often the verdict that the best crystal does, or does not, explain the pattern is correct."""
     right, wrong = cases(rows, weights.likelihood)
-    kept = right @ weights.explained + weights.intercept > 0
-    said = wrong @ weights.explained + weights.intercept <= 0
+    least = log(least / (1 - least))
+    kept = right @ weights.explained + weights.intercept >= least
+    said = wrong @ weights.explained + weights.intercept < least
     better = np.array([not as_good(row, weights.likelihood) for row in rows])
     print(f"  true crystal among them: explained {Share(int(kept.sum()), len(right))}")
     print(f"  true crystal withheld: said that none explains it {Share(int(said.sum()), len(wrong))}")
@@ -184,6 +187,7 @@ def main() -> None:
     parser.add_argument("--measured", type=Path, help="folder of measured patterns and their structures")
     parser.add_argument("--but", nargs="*", default=[], help="names of those that are told, but not fitted to")
     parser.add_argument("--weights", type=Path, help="folder of weights to write the fit to")
+    parser.add_argument("--least", type=float, default=0.6, help="probability from which a crystal explains a pattern")
     fit(parser.parse_args())
 
 

@@ -14,7 +14,7 @@ from tiny import rock_salt
 
 from lcoms.core.errors import WeightsError
 from lcoms.diffraction.fit import PatternFitter
-from lcoms.diffraction.posterior import explained_probability, features, log_likelihood
+from lcoms.diffraction.posterior import explained_probability, explains, features, log_likelihood
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
 from lcoms.diffraction.weights import PATTERN_FILE, Features, PatternWeights, load_pattern_weights
@@ -47,6 +47,7 @@ def test_a_folder_without_the_file_takes_those_that_ship(tmp_path: Path) -> None
         {"likelihood": {"misfit": -1.0, "angle": 0.0, "unexplained": 0.0, "colour": 1.0}},
         {"explained": {"misfit": float("inf"), "angle": 0.0, "unexplained": 0.0}},
         {"explained": 3},
+        {"least": 1.0},
     ],
 )
 def test_damaged_files_are_refused(damage: dict[str, Any], tmp_path: Path) -> None:
@@ -72,9 +73,11 @@ def test_a_fit_is_judged_by_the_weights_of_its_fitter() -> None:
     nothing = Features(0.0, 0.0, 0.0)
     plain = PatternFitter(pattern).fit(rock_salt())
     assert plain.weights == load_pattern_weights()
-    even = PatternFitter(pattern, PatternWeights(nothing, nothing, 0.0)).fit(rock_salt())
-    assert (log_likelihood(even), explained_probability(even)) == (0.0, 0.5)
-    shaped = PatternFitter(pattern, PatternWeights(nothing._replace(angle=-2.0), nothing, 0.0)).fit(rock_salt())
+    even = PatternFitter(pattern, PatternWeights(nothing, nothing, 0.0, 0.5)).fit(rock_salt())
+    assert (log_likelihood(even), explained_probability(even), explains(even)) == (0.0, 0.5, True)
+    strict = PatternFitter(pattern, PatternWeights(nothing, nothing, 0.0, 0.51)).fit(rock_salt())
+    assert not explains(strict)
+    shaped = PatternFitter(pattern, PatternWeights(nothing._replace(angle=-2.0), nothing, 0.0, 0.5)).fit(rock_salt())
     assert log_likelihood(shaped) == -2.0 * features(shaped).angle
 
 

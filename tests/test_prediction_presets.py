@@ -29,6 +29,13 @@ def test_each_effort_does_more_than_the_one_before() -> None:
     assert set(EFFORTS) == {"fast", "normal", "thorough"}
 
 
+def test_more_is_decoded_where_nothing_is_relaxed() -> None:
+    for effort in ("fast", "normal"):
+        alone = spec_for(Options(relax=False, effort=effort))
+        assert alone.search.n_starts > spec_for(replace(RELAXED, effort=effort)).search.n_starts
+    assert spec_for(Options(relax=False, starts=4)).search.n_starts == 4
+
+
 def test_normal_is_the_default_of_the_specification() -> None:
     assert spec_for(RELAXED) == PredictionSpec()
 

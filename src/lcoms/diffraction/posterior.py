@@ -17,7 +17,6 @@ from lcoms.diffraction.weights import Features
 
 LEAST, LEAST_ANGLE, LEAST_ABSENT = 0.02, 1e-3, 3e-3  # floors of logarithms: better fits are not told apart
 MOST_NAMED = 6  # lines
-LIKELY = 0.5  # from this probability a pattern counts as explained
 
 
 def features(fit: PatternFit) -> Features:
@@ -57,21 +56,18 @@ def explained_probability(fit: PatternFit) -> float:
     return 1 / (1 + exp(-min(max(odds, -50.0), 50.0)))
 
 
-def explained(fits: Sequence[PatternFit], *, likely: float = LIKELY) -> bool:
-    """Return whether the most likely crystal explains the pattern.
-
-    Args:
-        likely: probability from which it does.
-    """
-    return bool(fits) and explained_probability(max(fits, key=log_likelihood)) >= likely
+def explains(fit: PatternFit) -> bool:
+    """Return whether the crystal explains the pattern."""
+    return explained_probability(fit) >= fit.weights.least
 
 
-def verdict(fits: Sequence[PatternFit], *, likely: float = LIKELY) -> str:
-    """Return a sentence if no crystal explains the pattern or the best leaves strong lines unexplained, else empty.
+def explained(fits: Sequence[PatternFit]) -> bool:
+    """Return whether the most likely crystal explains the pattern."""
+    return bool(fits) and explains(max(fits, key=log_likelihood))
 
-    Args:
-        likely: probability from which a crystal explains the pattern.
-    """
+
+def verdict(fits: Sequence[PatternFit]) -> str:
+    """Return a sentence if no crystal explains the pattern or the best leaves strong lines unexplained, else empty."""
     if not fits:
         return "There is no crystal to compare with the pattern."
     best = max(fits, key=log_likelihood)
@@ -79,7 +75,7 @@ def verdict(fits: Sequence[PatternFit], *, likely: float = LIKELY) -> str:
     lines = f"{n} strong line{'s' if n > 1 else ''} unexplained"
     angles = ", ".join(f"{peak.two_theta:.2f}" for peak in best.unexplained[:MOST_NAMED])
     where = f" (at {angles}{', ...' if n > MOST_NAMED else ''} degrees)"
-    if not explained(fits, likely=likely):
+    if not explains(best):
         return f"No crystal explains the pattern: {lines + where if n else f'Rwp {best.rwp:.2f} at best'}."
     return f"The most probable crystal leaves {lines}{where}: an impurity?" if n else ""
 

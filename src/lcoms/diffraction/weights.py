@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from lcoms.core.fitted import SHIPPED, fitted_file, read_fitted
 
 PATTERN_FILE = "pattern_weights.json"
-FORMAT = 1
+FORMAT = 2
 
 
 class Features(NamedTuple):
@@ -55,11 +55,13 @@ class PatternWeights:
         likelihood: weights of the log-likelihood, which is known up to a constant of the pattern.
         explained: weights of the log-odds that the crystal explains the pattern.
         intercept: intercept of these log-odds.
+        least: probability from which a crystal explains the pattern.
     """
 
     likelihood: Features
     explained: Features
     intercept: float
+    least: float
 
 
 def load_pattern_weights(folder: Path = SHIPPED) -> PatternWeights:
@@ -74,7 +76,10 @@ def load_pattern_weights(folder: Path = SHIPPED) -> PatternWeights:
 
 def _weights(content: Mapping[str, Any]) -> PatternWeights:
     likelihood, explained = (_features(content[name]) for name in ("likelihood", "explained"))
-    return PatternWeights(likelihood, explained, _finite(content["intercept"]))
+    least = _finite(content["least"])
+    if not 0 < least < 1:
+        raise ValueError(f"{least} is not a probability between 0 and 1")
+    return PatternWeights(likelihood, explained, _finite(content["intercept"]), least)
 
 
 def _features(values: Mapping[str, float]) -> Features:

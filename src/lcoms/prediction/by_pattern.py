@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from lcoms.core.errors import ConfigError
+from lcoms.diffraction import posterior
 from lcoms.diffraction.fit import PatternFitter
-from lcoms.diffraction.posterior import explained_probability, log_likelihood, verdict
+from lcoms.diffraction.posterior import log_likelihood, verdict
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.reading import read_pattern
 from lcoms.diffraction.weights import PatternWeights
@@ -25,7 +26,6 @@ from lcoms.structure.crystal import Crystal
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import RELAXED_SYMPREC, same_space_group, space_group_number
 
-EXPLAINED = 0.6  # least probability, chosen on 25 validation compositions (docs/patterns.md)
 HIGHEST = 0.3  # eV/atom above the lowest score: no known crystal of 171 validation predictions lies higher than 0.19
 
 
@@ -82,18 +82,18 @@ def read_fitter(pattern: Path | None, wavelength: str | None, weights: PatternWe
 
 def explains(candidate: Candidate) -> bool:
     """Return whether a candidate explains the pattern."""
-    return candidate.pattern is not None and explained_probability(candidate.pattern.fit) >= EXPLAINED
+    return candidate.pattern is not None and posterior.explains(candidate.pattern.fit)
 
 
 def pattern_sentence(candidates: Sequence[Candidate]) -> str:
     """Return what the fits say about the ranked candidates; empty if rank 1 explains the whole pattern."""
     first = candidates[0] if candidates else None
     if first is not None and first.pattern is not None and explains(first):
-        return verdict([first.pattern.fit], likely=EXPLAINED)
+        return verdict([first.pattern.fit])
     others = [rank for rank, one in enumerate(candidates, 1) if one.has_energy and explains(one)]
     if first is None or not others:
         fits = [candidate.pattern.fit for candidate in candidates if candidate.pattern is not None]
-        return verdict(fits, likely=EXPLAINED)
+        return verdict(fits)
     alike = [one.is_relaxed == first.is_relaxed for one in candidates]  # other scores cannot be compared
     lowest = min(one.score for one, comparable in zip(candidates, alike, strict=True) if comparable)
     probable = [rank for rank in others if alike[rank - 1] and candidates[rank - 1].score <= lowest + HIGHEST]

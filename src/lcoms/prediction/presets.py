@@ -17,7 +17,7 @@ Typed = tuple[tuple[str, Any], ...]
 DEFAULT_EFFORT = "normal"
 EFFORTS: Mapping[str, Mapping[str, Any]] = {
     "fast": {
-        "search": {"n_starts": 10, "direct": 15, "decoder": {"coded_samples": 1, "samples": 6, "more_samples": 4}},
+        "search": {"n_starts": 5, "direct": 15, "decoder": {"coded_samples": 1, "samples": 6, "more_samples": 4}},
         "relaxation": {"n_relax": 5},
     },
     "normal": {},
@@ -32,6 +32,12 @@ EFFORTS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """Options in which each effort differs from the defaults."""
+UNRELAXED: Mapping[str, Mapping[str, Any]] = {
+    "fast": {"search": {"n_starts": 10}},
+    "normal": {"search": {"n_starts": 30}},
+    "thorough": {},
+}
+"""The same if nothing is relaxed: more is decoded, since templates on exact sites then win less often."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +127,12 @@ def spec_for(options: Options) -> PredictionSpec:
         raise ConfigError("temperature has no effect without phonons; omit it, or give --phonons N.")
     if options.phonons or options.soft_modes:
         require_phonopy()
-    spec = PredictionSpec().with_options(EFFORTS[options.effort]).with_options(_search(options))
-    models = options.models
+    spec, models = PredictionSpec().with_options(EFFORTS[options.effort]), options.models
     if not models:
         _require_effect(options)
-        return spec.with_models(()).with_options({"search": {"random_symmetric": {"n": 0}}})
+        alone = spec.with_options(UNRELAXED[options.effort]).with_options(_search(options))
+        return alone.with_models(()).with_options({"search": {"random_symmetric": {"n": 0}}})
+    spec = spec.with_options(_search(options))
     relaxation = _given(
         n_relax=options.n_relax,
         n_least=options.n_relax,

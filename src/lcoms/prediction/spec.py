@@ -91,7 +91,7 @@ class SearchSpec:
     """
 
     start: Literal["library", "prior", "random"] = "library"
-    n_starts: int = 30
+    n_starts: int = 10
     formula_units: tuple[int, int] | None = None
     max_atoms: int | None = None
     max_polymorphs: int = 3
