@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 MEANINGS = {
     "above": "above: over the lowest crystal of the same formula",
     "E form": "E form: formation energy",
-    "hull": "hull: above the convex hull",
 }
 
 
@@ -122,7 +121,7 @@ def _evaluate(crystals: list[Crystal], oracle: EnergyOracle) -> list[Evaluation]
 
 def _hull(path: Path | None, oracle: EnergyOracle, references: References | None, ranked: list[Crystal]) -> Hull | None:
     """Return the convex hull of the user's phases, or of those that ship with the package."""
-    from lcoms.oracles.hull import Hull, read_entries
+    from lcoms.oracles.hull import Hull, phases_in, read_entries
     from lcoms.prediction.phases import hull_of_files
 
     if path is None:
@@ -132,7 +131,7 @@ def _hull(path: Path | None, oracle: EnergyOracle, references: References | None
         oracle.check([crystal.composition for crystal in crystals])
         return [r.energy / c.n_atoms for c, r in zip(crystals, _evaluate(crystals, oracle), strict=True)]
 
-    return Hull(read_entries(path, energies, references, oracle.name), references)
+    return Hull(read_entries(path, energies, references, oracle.name), references, name=phases_in(path))
 
 
 def _to_json(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seconds: float) -> str:
@@ -185,6 +184,8 @@ def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seco
     n = len(ranked) + sum(len(row.duplicates) for row in ranked)
     typer.echo(f"{counted(n)} by {oracle}, as they are, in {seconds:.1f} s; {len(failed)} failed. All in eV/atom.")
     meanings = [text for heading, text in MEANINGS.items() if heading in columns]
+    if hull is not None:
+        meanings.append(f"hull: above the convex hull of {hull.name}")
     typer.echo(f"{'; '.join(meanings)}.")
     for formula in sorted({row.crystal.composition.reduced_formula for row in ranked}) if hull else ():
         lacking = _lacking(hull, formula)
