@@ -113,3 +113,13 @@ def test_files_that_cannot_be_read_are_said_and_the_rest_go_on(
     assert printed.out.splitlines()[1].split()[-1] == "b1.cif"
     assert "bad.cif: " in printed.err
     assert "heavy.cif: Lr: no X-ray scattering factor is known" in printed.err
+
+
+def test_files_of_one_name_are_told_apart_and_brackets_stay(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("first", "second"):
+        (folder / name).mkdir()
+        (folder / name / "[b]salt.cif").write_text(to_cif(CRYSTALS["b1"]))
+    arguments = [folder / "first", folder / "second", "--pattern", folder / "data.xy", "--wavelength", "CuKa"]
+    assert match(*arguments) == 0
+    ends = {line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:3]}
+    assert ends == {str(folder / name / "[b]salt.cif") for name in ("first", "second")}

@@ -44,8 +44,9 @@ def test_a_folder_is_ranked(folder: Path, capsys: pytest.CaptureFixture[str]) ->
         ["2", "NaCl", "Pm-3m"],
         ["3", "NaCl", "F-43m"],
     ]
-    assert lines[-1].startswith("3 crystals by analytic, as they are, in ")
-    assert "0 failed" in lines[-1]
+    assert lines[-2].startswith("3 crystals by analytic, as they are, in ")
+    assert "0 failed" in lines[-2]
+    assert lines[-1] == "above: over the lowest crystal of the same formula."
     assert printed.err == ""
     out = json.loads((folder / "out.json").read_text())
     direct = AnalyticOracle().evaluate([rock_salt(5.9)])[0].energy / 2
@@ -125,8 +126,7 @@ def test_formation_energy_and_hull(folder: Path, capsys: pytest.CaptureFixture[s
         assert row["formation_energy_per_atom"] == pytest.approx(row["energy_per_atom"] + 1.25)
         assert row["e_above_hull"] == pytest.approx(row["energy_per_atom"] + 3.4)
     header = capsys.readouterr().out.splitlines()[0]
-    assert "formation" in header
-    assert "above hull" in header
+    assert header.split()[3:] == ["eV/atom", "above", "E", "form", "hull", "file"]
 
 
 def test_a_hull_of_crystals_is_evaluated_by_the_same_oracle(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,3 +167,26 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, capsy
     text = "".join(capsys.readouterr().out.split())
     assert "B1/salt.cif" in text
     assert "B2/salt.cif" in text
+
+
+def test_the_table_fits_eighty_columns_and_breaks_no_number_or_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lcoms.cli import text_table
+
+    elements = {"Na": {"energy_per_atom": -1.0}, "Cl": {"energy_per_atom": -1.5}}
+    (folder / "ref.json").write_text(to_json({"analytic": {"elements": elements}}))
+    (folder / "hull.csv").write_text("formula,energy_per_atom,oracle\nNaCl,-3.4,analytic\n")
+    name = "sodium-chloride-from-the-second-search-with-a-long-name.cif"
+    (folder / "B3.cif").rename(folder / name)
+    files = [folder / "B1.cif", folder / "B2.cif", folder / name]
+    arguments = [*files, *ANALYTIC, "--hull", folder / "hull.csv", "--references", folder / "ref.json"]
+    assert rank(*arguments) == 0
+    row = capsys.readouterr().out.splitlines()[3]
+    assert row.startswith("3  NaCl     F-43m (216)")
+    assert row.endswith(f"  {name}")
+    monkeypatch.setattr(text_table, "terminal_width", lambda: 80)
+    assert rank(*arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines[:8])
+    assert f"   {name}" in lines

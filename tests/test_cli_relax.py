@@ -111,7 +111,7 @@ def test_what_fails_is_a_row_with_a_reason_and_the_rest_is_done(relax, files: li
     assert rows["far"]["status"] == "exploded"
     assert "the volume is" in rows["far"]["reason"]
     assert rows["far"]["energy_per_atom"] is None
-    assert "the volume is" in next(line for line in output.splitlines() if line.startswith("far"))
+    assert "the volume is" in next(line for line in output.splitlines() if " far: " in line)
     assert not (tmp_path / "out" / "far.cif").exists()
 
 
@@ -179,3 +179,10 @@ def test_a_kind_of_trajectory_that_does_not_exist_is_one_sentence(
     (line,) = capsys.readouterr().err.splitlines()
     assert "trajectory" in line
     assert not (tmp_path / "w").exists()
+
+
+def test_no_name_or_formula_is_cut_in_the_table(tmp_path: Path, relax) -> None:  # type: ignore[no-untyped-def]
+    name = "a-name-of-more-than-thirty-characters-for-one-salt"
+    (tmp_path / f"{name}.cif").write_text(to_cif(rock_salt(5.9)))
+    _, out, _ = relax(tmp_path / f"{name}.cif", "--oracle", "analytic", "--steps", "1")
+    assert name in out

@@ -201,3 +201,15 @@ def test_the_phases_at_a_composition_are_told_with_their_shares_of_the_atoms() -
     on_it = hull.place(Composition.from_formula("NaCl"), -3.6)
     assert on_it is not None
     assert [(p.formula, p.share) for p in on_it.decomposition] == [("NaCl", 1.0)]
+
+
+def test_a_place_names_the_phases_of_its_hull(tmp_path: Path) -> None:
+    from lcoms.oracles.hull import phases_in
+
+    salt = Composition.from_formula("NaCl")
+    named = Hull([], REFERENCES, name=phases_in(tmp_path / "my.csv")).place(salt, -3.0)
+    assert named is not None
+    assert named.phases == "the phases in my.csv"
+    shipped = Hull([], REFERENCES).place(salt, -3.0)
+    assert shipped is not None
+    assert shipped.phases == "known phases"

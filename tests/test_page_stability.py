@@ -49,6 +49,9 @@ def test_a_candidate_above_the_hull_decomposes_into_phases_with_their_sources() 
 
 
 def test_a_candidate_below_the_hull_has_competing_phases() -> None:
+    assert facts_of(hull=HullPlace(0.0251, PARTS, phases="the phases in my.csv"))[0] == Fact(
+        "Energy above the hull", "0.025 eV/atom, of the phases in my.csv"
+    )
     below = facts_of(hull=HullPlace(-0.01, PARTS[:1]))
     assert [fact.name for fact in below] == ["Energy above the hull", "Competing phases"]
     assert below[0].text == "-0.010 eV/atom"

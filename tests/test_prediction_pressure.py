@@ -72,6 +72,7 @@ def test_a_hull_under_pressure_is_refused_where_its_phases_are_not_predicted(tmp
     with pytest.raises(ConfigError, match=r"have no enthalpies at 20 GPa; .* --hull predicted"):
         read_hull(tmp_path / "phases.json", spec)
     assert predicted_hull([], spec).missing(rock_salt().composition) == ["Na", "Cl"]
+    assert predicted_hull([], spec).name == "the phases predicted together"
 
 
 @pytest.mark.parametrize("pressure", [-1.0, 501.0, float("nan")])

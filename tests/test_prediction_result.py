@@ -140,7 +140,7 @@ def test_results_hold_every_option_and_figure() -> None:
         "status": "converged", "total_energy_per_atom": -3.4, "formation_energy_per_atom": -2.0,
         "committee_energies_per_atom": [-9.1], "energy_above_lowest": 0.0, "e_above_hull": 0.25, "n_steps": 5,
         "energies": [-3.0, -3.4], "e_above_hull_spread": 0.03, "enthalpy_per_atom": None,
-        "decomposition": [{"formula": "NaCl", "share_of_atoms": 1.0, "id": "mp-1"}],
+        "hull": "known phases", "decomposition": [{"formula": "NaCl", "share_of_atoms": 1.0, "id": "mp-1"}],
     }  # fmt: skip
     assert (failed["relaxation"]["status"], failed["relaxation"]["total_energy_per_atom"]) == ("exploded", None)
     assert plain["relaxation"] is None
@@ -227,6 +227,9 @@ def test_results_follow_the_schema_that_ships() -> None:
     for made in (content, salt(candidates=()).to_dict()):
         assert [error.message for error in validator.iter_errors(made)] == []
     told = schema["properties"]["candidates"]["items"]["properties"]
+    energies = {name for name in content["candidates"][0] if "energ" in name}
+    assert energies <= {name for name, facts in told.items() if "description" in facts}
+    assert content["candidates"][0]["surrogate_energy"] == content["candidates"][0]["energy_per_atom"]
     assert set(told["relaxation"]["properties"]) == set(content["candidates"][0]["relaxation"])
     content["candidates"][0]["space_group"] = 231
     assert not validator.is_valid(content)

@@ -162,6 +162,9 @@ def test_it_is_said_where_the_first_candidate_lies_above_the_hull() -> None:
         "None of them has this composition and an energy as low."
     )
     assert said(HullPlace(-1.25, elements)) == f"Rank 1 lies 1.250 eV/atom {below}"
+    assert said(HullPlace(0.02, ALONE, phases="the phases in my.csv")) == (
+        "Rank 1 lies 0.020 eV/atom above the hull of the phases in my.csv: NaCl (mp-1)."
+    )
 
 
 def test_a_known_crystal_that_is_the_phase_on_the_hull_is_not_said_to_lie_below_itself() -> None:

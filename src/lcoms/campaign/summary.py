@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         "space_group": pa.int16(),
         "space_group_symbol": pa.string(),
         "energy_per_atom": pa.float64(),
+        "surrogate_energy": pa.float64(),
         "total_energy_per_atom": pa.float64(),
         "formation_energy_per_atom": pa.float64(),
         "probability": pa.float64(),
@@ -36,7 +37,8 @@ SCHEMA = pa.schema(
         "path": pa.string(),
     }
 )
-"""Columns for the first candidate: energy_per_atom is a formation energy by the surrogate; all energies are in eV/atom.
+"""Columns for the first candidate; energies in eV/atom. surrogate_energy, also under its older name energy_per_atom, is
+a formation energy by the surrogate, before relaxation; the others are by the model that relaxed.
 The path is that of its CIF file, relative to the folder of the campaign."""
 
 
@@ -105,6 +107,7 @@ def _done_row(formula: str, found: dict[str, Any]) -> dict[str, Any]:
         "space_group": first["space_group"],
         "space_group_symbol": first["space_group_symbol"],
         "energy_per_atom": first["energy_per_atom"],
+        "surrogate_energy": first["energy_per_atom"],
         "total_energy_per_atom": relaxation.get("total_energy_per_atom"),
         "formation_energy_per_atom": relaxation.get("formation_energy_per_atom"),
         "probability": found["probability"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lcoms.cli.structures import short_names
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import FileFormatError
 
@@ -46,9 +47,10 @@ def _only(path: Path) -> Crystal:
 def _print(paths: tuple[Path, Path], crystals: tuple[Crystal, Crystal], found: Comparison) -> None:
     from lcoms.structure.symmetry import space_group_symbol
 
+    names = short_names([str(path) for path in paths])
     for path, crystal, volume, group in zip(paths, crystals, found.volume_per_atom, found.space_groups, strict=True):
         typer.echo(
-            f"{path.name}: {crystal.composition.formula}, {space_group_symbol(group)} ({group}), "
+            f"{names[str(path)]}: {crystal.composition.formula}, {space_group_symbol(group)} ({group}), "
             f"{volume:.3f} cubic angstrom/atom"
         )
     if not found.same_composition:

@@ -9,6 +9,7 @@ import typer
 
 from lcoms.cli.console import plain_console, plain_text, progress_bar
 from lcoms.cli.options import formulas_of
+from lcoms.cli.text_table import print_table
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -178,18 +179,15 @@ def _download_bar() -> Progress:
 
 
 def _print_kept(store: Store) -> None:
-    from rich.table import Table
-
     manifest = store.manifest
-    table = Table("rows", "number", "share", title=str(store.path), title_justify="left")
     rows = [("read", manifest.n_read), ("kept", manifest.n_crystals)]
     rows += [(f"dropped: {reason}", n) for reason, n in sorted(manifest.dropped.items(), key=lambda item: -item[1])]
     remarks = manifest.provenance.get("remarks", {})
     rows += [(f"noted: {topic}", n) for topic, n in sorted(remarks.items(), key=lambda item: -item[1])]
     rows += [(f"moved to {split}", n) for split, n in manifest.provenance.get("n_moved", {}).items()]
-    for name, number in rows:
-        table.add_row(name, f"{number:,}", f"{number / max(manifest.n_read, 1):.2%}")
-    plain_console().print(table)
+    typer.echo(f"{store.path}:")
+    texts = [(f"{number:,}", f"{number / max(manifest.n_read, 1):.2%}", name) for name, number in rows]
+    print_table(("number", "share", "rows"), texts)
     fallbacks = manifest.provenance.get("n_fallbacks", 0)
     if fallbacks:
         typer.echo(f"{fallbacks:,} cells have no Niggli form within tolerance and were Minkowski-reduced.")

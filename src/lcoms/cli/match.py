@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcoms.cli.console import complain, counted
-from lcoms.cli.structures import Failure, read_named
+from lcoms.cli.structures import Failure, read_named, short_names
+from lcoms.cli.text_table import print_table
 from lcoms.core.disk import require_writable, write_together, write_whole
 from lcoms.core.errors import ConfigError
 from lcoms.core.figures import check_figure, write_figure
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from lcoms.diffraction.fit import PatternFit, PatternFitter
     from lcoms.diffraction.reading import PowderPattern
     from lcoms.structure.crystal import Crystal
+
+HEADINGS = ("", "formula", "space group", "Rwp", "cosine", "prob.", "volume", "missing", "file")
 
 
 def match(
@@ -124,20 +127,14 @@ def _to_json(fits: Fits, failed: list[Failure], pattern: PowderPattern) -> str:
 
 
 def _print(fits: Fits, pattern: PowderPattern, seconds: float) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from lcoms.diffraction.posterior import pattern_probabilities, verdict
     from lcoms.structure.symmetry import EXACT_SYMPREC, space_group_number, space_group_symbol
 
     results = [fit for _, fit in fits]
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "formula", "space group", "Rwp", "cosine", "probability", "volume", "unexplained", "file"):
-        left = name in ("formula", "space group", "file")
-        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
+    names, rows = short_names([name for name, _ in fits]), []
     for rank, ((name, fit), probability) in enumerate(zip(fits, pattern_probabilities(results), strict=True), 1):
         group = space_group_number(fit.crystal, symprec=EXACT_SYMPREC)
-        table.add_row(
+        row = (
             str(rank),
             fit.crystal.composition.reduced_formula,
             f"{space_group_symbol(group)} ({group})",
@@ -146,12 +143,14 @@ def _print(fits: Fits, pattern: PowderPattern, seconds: float) -> None:
             f"{probability:.3f}",
             f"{fit.scale_change:+.1%}",
             str(len(fit.unexplained)),
-            Path(name).name,
+            names[name],
         )
-    Console(highlight=False).print(table)
+        rows.append(row)
+    print_table(HEADINGS, rows, left=("formula", "space group"))
     end = f"fitted up to {results[0].two_theta[-1]:.1f} degrees"
     shift = f"zero shift {results[0].zero_shift:+.3f} degrees, {end}"
     typer.echo(f"{counted(len(fits))} against {pattern.name} ({pattern.radiation.name}, {shift}) in {seconds:.1f} s.")
+    typer.echo("volume: change by the fit; missing: strong lines of the pattern that the crystal lacks.")
     for sentence in (*(f"{note}." for note in pattern.notes), verdict(results)):
         if sentence:
             typer.echo(sentence)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.console import complain
-from lcoms.cli.structures import read_named, tell_reach
+from lcoms.cli.structures import read_named, short_names, tell_reach
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import LcomsError
 from lcoms.core.figures import check_figure, write_figure
@@ -56,6 +56,7 @@ def phonons(
     energy_oracle = make_oracle(oracle)
     found, failed = read_named(files)
     tell_reach(found, energy_oracle)
+    names = short_names([name for name, _ in found])
     rows: list[dict[str, Any]] = []
     for number, (name, crystal) in enumerate(found, 1):
         clock = time.perf_counter()
@@ -65,10 +66,10 @@ def phonons(
             failed.append((name, str(error)))
             continue
         rows.append(_row(name, result, energy_oracle.name, time.perf_counter() - clock))
-        _print(name, result, rows[-1]["seconds"])
+        _print(names[name], result, rows[-1]["seconds"])
         if figure is not None:
             path = figure if len(found) == 1 else figure.with_stem(f"{figure.stem}-{number}")
-            title = f"{result.crystal.composition.reduced_formula}, {Path(name).name}"
+            title = f"{result.crystal.composition.reduced_formula}, {names[name]}"
             write_figure(density_figure(result, title), path)
     for name, reason in failed:
         complain(f"{name}: {reason}")
@@ -142,13 +143,13 @@ def _print(name: str, result: Phonons, seconds: float) -> None:
     times = f"{result.n_displaced} displacement{'s' if result.n_displaced > 1 else ''}"
     how = f"{cell} conventional cells, {times}, {seconds:.1f} s"
     if result.stable:
-        typer.echo(f"{formula} ({Path(name).name}): stable; lowest frequency {result.lowest:.2f} THz ({how}).")
+        typer.echo(f"{formula} ({name}): stable; lowest frequency {result.lowest:.2f} THz ({how}).")
         typer.echo(
             f"  harmonic free energy at {result.temperature:g} K {result.free_energy:.4f} eV/atom, "
             f"zero-point energy {result.zero_point:.4f} eV/atom"
         )
     else:
-        typer.echo(f"{formula} ({Path(name).name}): unstable; soft modes ({how}):")
+        typer.echo(f"{formula} ({name}): unstable; soft modes ({how}):")
         for mode in result.soft:
             typer.echo(f"  {mode.name}")
     if result.largest_force > LARGEST_FORCE:

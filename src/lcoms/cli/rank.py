@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcoms.cli.console import complain, counted, plain_console, plain_text, progress_bar
-from lcoms.cli.structures import Failure, read_named, tell_reach
+from lcoms.cli.console import complain, counted, plain_text, progress_bar
+from lcoms.cli.structures import Failure, read_named, short_names, tell_reach
+from lcoms.cli.text_table import print_table
 from lcoms.core.disk import require_writable, write_whole
 from lcoms.oracles.base import evaluate_all
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from lcoms.oracles.ranking import RankedCrystal
     from lcoms.oracles.references import References
     from lcoms.structure.crystal import Crystal
+
+MEANINGS = {
+    "above": "above: over the lowest crystal of the same formula",
+    "E form": "E form: formation energy",
+}
 
 
 def rank(
@@ -115,7 +121,7 @@ def _evaluate(crystals: list[Crystal], oracle: EnergyOracle) -> list[Evaluation]
 
 def _hull(path: Path | None, oracle: EnergyOracle, references: References | None, ranked: list[Crystal]) -> Hull | None:
     """Return the convex hull of the user's phases, or of those that ship with the package."""
-    from lcoms.oracles.hull import Hull, read_entries
+    from lcoms.oracles.hull import Hull, phases_in, read_entries
     from lcoms.prediction.phases import hull_of_files
 
     if path is None:
@@ -125,7 +131,7 @@ def _hull(path: Path | None, oracle: EnergyOracle, references: References | None
         oracle.check([crystal.composition for crystal in crystals])
         return [r.energy / c.n_atoms for c, r in zip(crystals, _evaluate(crystals, oracle), strict=True)]
 
-    return Hull(read_entries(path, energies, references, oracle.name), references)
+    return Hull(read_entries(path, energies, references, oracle.name), references, name=phases_in(path))
 
 
 def _to_json(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seconds: float) -> str:
@@ -158,46 +164,33 @@ def _to_json(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, se
 
 
 def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seconds: float, hull: Hull | None) -> None:
-    from rich.table import Table
-
     from lcoms.structure.symmetry import space_group_symbol
 
-    formation = any(row.formation_energy is not None for row in ranked)
+    names = short_names([name for row in ranked for name in (row.name, *row.duplicates)])
     columns: dict[str, Callable[[RankedCrystal], str]] = {
         "": lambda row: str(row.rank),
         "formula": lambda row: row.crystal.composition.reduced_formula,
         "space group": lambda row: f"{space_group_symbol(row.space_group)} ({row.space_group})",
-        "eV/atom": lambda row: f"{row.energy_per_atom:.4f}",
-        "above lowest": lambda row: f"{row.energy_above_lowest:.4f}",
+        "eV/atom": lambda row: f"{row.energy_per_atom:.3f}",
+        "above": lambda row: f"{row.energy_above_lowest:.3f}",
     }
-    if formation:
-        columns["formation"] = lambda row: _number(row.formation_energy)
+    if any(row.formation_energy is not None for row in ranked):
+        columns["E form"] = lambda row: _number(row.formation_energy)
     if hull is not None:
-        columns["above hull"] = lambda row: _number(row.e_above_hull)
-    columns["file"] = lambda row: (
-        _short(row.name, ranked) + "".join(f"\n  = {_short(n, ranked)}" for n in row.duplicates)
-    )
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        right = name in ("", "eV/atom", "above lowest", "formation", "above hull")
-        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
-    for row in ranked:
-        table.add_row(*(column(row) for column in columns.values()))
-    console = plain_console()
-    console.print(table)
+        columns["hull"] = lambda row: _number(row.e_above_hull)
+    columns["file"] = lambda row: "\n= ".join(names[name] for name in (row.name, *row.duplicates))
+    rows = [[column(row) for column in columns.values()] for row in ranked]
+    print_table(list(columns), rows, left=("formula", "space group"))
     n = len(ranked) + sum(len(row.duplicates) for row in ranked)
     typer.echo(f"{counted(n)} by {oracle}, as they are, in {seconds:.1f} s; {len(failed)} failed. All in eV/atom.")
+    meanings = [text for heading, text in MEANINGS.items() if heading in columns]
+    if hull is not None:
+        meanings.append(f"hull: above the convex hull of {hull.name}")
+    typer.echo(f"{'; '.join(meanings)}.")
     for formula in sorted({row.crystal.composition.reduced_formula for row in ranked}) if hull else ():
         lacking = _lacking(hull, formula)
         if lacking:
             typer.echo(f"{formula}: the hull lacks {lacking}; add a phase of the pure element.")
-
-
-def _short(name: str, ranked: list[RankedCrystal]) -> str:
-    """Return the file name without folders if it is unique among the crystals."""
-    last = Path(name).name
-    alike = [other for row in ranked for other in (row.name, *row.duplicates) if Path(other).name == last]
-    return last if len(alike) == 1 else name
 
 
 def _lacking(hull: Any, formula: str) -> str:
@@ -207,4 +200,4 @@ def _lacking(hull: Any, formula: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None else f"{value:z.3f}"

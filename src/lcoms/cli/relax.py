@@ -12,6 +12,7 @@ import typer
 
 from lcoms.cli.console import complain, counted
 from lcoms.cli.structures import tell_reach
+from lcoms.cli.text_table import print_table
 from lcoms.core.disk import require_no_campaign, write_whole
 from lcoms.core.errors import LcomsError
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -193,10 +194,16 @@ def _write(out: Path, rows: list[dict[str, Any]], results: list[RelaxResult], or
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    width = max(4, min(30, max(len(row["name"]) for row in rows)))
-    typer.echo(f"{'name':<{width}}  {'formula':<12} {'status':<13} {'steps':>5} {'eV/atom':>9}  space group")
-    for row in rows:
-        energy = "-" if row["energy_per_atom"] is None else f"{row['energy_per_atom']:.4f}"
-        group = f"{row['space_group_symbol']} ({row['space_group']})" if "space_group" in row else "-"
-        start = f"{row['name'][:width]:<{width}}  {row['formula'][:12]:<12} {row['status']:<13} {row['n_steps']:>5}"
-        typer.echo(f"{start} {energy:>9}  {group}{'  ' + row['reason'] if row['reason'] else ''}")
+    texts = [
+        (
+            row["formula"],
+            row["status"],
+            str(row["n_steps"]),
+            "-" if row["energy_per_atom"] is None else f"{row['energy_per_atom']:.4f}",
+            f"{row['space_group_symbol']} ({row['space_group']})" if "space_group" in row else "-",
+            f"{row['name']}: {row['reason']}" if row["reason"] else row["name"],
+        )
+        for row in rows
+    ]
+    headings = ("formula", "status", "steps", "eV/atom", "space group", "name")
+    print_table(headings, texts, left=("formula", "status", "space group"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,12 @@ def read_named(files: list[Path]) -> tuple[list[tuple[str, Crystal]], list[Failu
 
 def _without_name(error: LcomsError, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ")
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return each name without its folders, unless another name would then be the same."""
+    count = Counter(Path(name).name for name in names)
+    return {name: Path(name).name if count[Path(name).name] == 1 else name for name in names}
 
 
 def tell_reach(found: list[tuple[str, Crystal]], oracle: EnergyOracle) -> None:

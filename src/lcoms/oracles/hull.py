@@ -37,6 +37,7 @@ from lcoms.structure.elements import SYMBOLS
 WHOLE = ("converged", "step limit")  # how a relaxation ends whose energy counts
 MOST_ENERGY = 100.0  # eV/atom; larger values are in another unit
 OFF = 0.01  # eV/atom; total and formation energies that differ by more contradict one another
+KNOWN_PHASES = "known phases"
 LEAST_SHARE = 1e-8  # of the atoms; smaller ones are rounding errors
 
 
@@ -75,11 +76,13 @@ class HullPlace:
         e_above_hull: eV/atom above the hull, negative below it.
         decomposition: the phases of the hull at its composition, the largest share first.
         spread: standard deviation of `e_above_hull` over the energy models, eV/atom; None for a single model.
+        phases: the phases of the hull in words.
     """
 
     e_above_hull: float
     decomposition: tuple[Part, ...]
     spread: float | None = None
+    phases: str = KNOWN_PHASES
 
 
 class Hull:
@@ -89,9 +92,11 @@ class Hull:
 
     Args:
         references: energies of the elements that are not among the phases.
+        name: the phases in words, such as the file that they come from.
     """
 
-    def __init__(self, phases: Iterable[Phase], references: References | None) -> None:
+    def __init__(self, phases: Iterable[Phase], references: References | None, *, name: str = KNOWN_PHASES) -> None:
+        self.name = name
         self._phases = list(phases)
         held = {phase.composition.atomic_numbers for phase in self._phases}
         for z, energy in (references.energies if references else {}).items():
@@ -117,7 +122,7 @@ class Hull:
         if unit not in self._mixtures:
             self._mixtures[unit] = self._lowest_mixture(unit)
         lowest, parts = self._mixtures[unit]
-        return HullPlace(energy_per_atom - lowest, parts)
+        return HullPlace(energy_per_atom - lowest, parts, phases=self.name)
 
     def _lowest_mixture(self, composition: Composition) -> tuple[float, tuple[Part, ...]]:
         """Return the energy (eV/atom) of the lowest mixture of phases with a composition, and its parts."""
@@ -145,6 +150,11 @@ def _fractions(phase: Composition, composition: Composition) -> Float[NDArray[np
     """Return the fractions of a phase's atoms that are each element of a composition."""
     counts = dict(zip(phase.atomic_numbers, phase.counts, strict=True))
     return np.array([counts.get(z, 0) / phase.n_atoms for z in composition.atomic_numbers])
+
+
+def phases_in(path: Path) -> str:
+    """Return the phases of a file or folder in words."""
+    return f"the phases in {path.name or path}"
 
 
 def read_entries(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lcoms.oracles.hull import HullPlace, Part
+from lcoms.oracles.hull import KNOWN_PHASES, HullPlace, Part
 from lcoms.page.facts import Fact, number, source_address
 from lcoms.phonons.harmonic import Phonons
 from lcoms.prediction.stages import Candidate
@@ -19,9 +19,10 @@ def stability_facts(candidate: Candidate) -> tuple[Fact, ...]:
 def _hull_facts(place: HullPlace) -> tuple[Fact, ...]:
     """Return the energy above the hull and the phases there, each with its fraction of the atoms and its source."""
     spread = "" if place.spread is None else f" ± {place.spread:.3f}"
+    of = "" if place.phases == KNOWN_PHASES else f", of {place.phases}"
     name = "Decomposes into" if place.e_above_hull > 0 else "Competing phases"
     return (
-        Fact("Energy above the hull", f"{place.e_above_hull:z.3f}{spread} eV/atom"),
+        Fact("Energy above the hull", f"{place.e_above_hull:z.3f}{spread} eV/atom{of}"),
         *(Fact(name, _phase(part), source_address(part.id)) for part in place.decomposition),
     )
 

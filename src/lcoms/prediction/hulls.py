@@ -7,13 +7,15 @@ from pathlib import Path
 
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.base import evaluate_all
-from lcoms.oracles.hull import Hull, read_entries
+from lcoms.oracles.hull import Hull, phases_in, read_entries
 from lcoms.oracles.references import load_references
 from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.rank import lowest_phase
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Crystal
+
+PREDICTED_PHASES = "the phases predicted together"
 
 
 def read_hull(path: Path, spec: PredictionSpec) -> Hull:
@@ -40,7 +42,7 @@ def read_hull(path: Path, spec: PredictionSpec) -> Hull:
         return [e.energy / crystal.n_atoms for e, crystal in zip(found, crystals, strict=True)]
 
     references = load_references(name)
-    return Hull(read_entries(path, evaluate, references, name), references)
+    return Hull(read_entries(path, evaluate, references, name), references, name=phases_in(path))
 
 
 def predicted_hull(predictions: Sequence[Prediction], spec: PredictionSpec) -> Hull:
@@ -53,4 +55,4 @@ def predicted_hull(predictions: Sequence[Prediction], spec: PredictionSpec) -> H
         raise ConfigError("the hull needs relaxed energies; relax the candidates (--relax).")
     found = [lowest_phase(prediction.composition, prediction.candidates) for prediction in predictions]
     references = None if spec.pressure else load_references(spec.relaxation.oracle)
-    return Hull([phase for phase in found if phase is not None], references)
+    return Hull([phase for phase in found if phase is not None], references, name=PREDICTED_PHASES)

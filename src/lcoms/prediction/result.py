@@ -91,8 +91,10 @@ class Prediction:
     def structures(self) -> tuple[Structure, ...]:
         """The candidates as pymatgen structures.
 
-        `properties` holds rank, space_group, source of the proposal, energy_per_atom (formation energy by the
-        surrogate, eV/atom) and, for relaxed candidates, formation_energy and energy_above_lowest (eV/atom).
+        `properties` holds rank, score, probability, space_group, prototype_probability, known (id of the known crystal
+        that it is), source of the proposal, surrogate_energy (formation energy that the surrogate predicts before
+        relaxation) and, if anything was relaxed, formation_energy (by the relaxing model, relative to the elements),
+        energy_above_lowest (mean of all models) and e_above_hull (by the relaxing model); energies in eV/atom.
         """
         return tuple(to_structure(rank, candidate) for rank, candidate in enumerate(self.candidates, 1))
 
@@ -149,7 +151,7 @@ class Prediction:
             "options": {name: list(value) if isinstance(value, tuple) else value for name, value in self.options},
             SPEC: self.spec.to_dict(),
             "units": {
-                "energy": "eV/atom; energy_per_atom is a formation energy by the surrogate",
+                "energy": "eV/atom; surrogate_energy (once energy_per_atom) is a formation energy by the surrogate",
                 "length": "Å",
             },
             "ranked_by": list(self.ranked_by),

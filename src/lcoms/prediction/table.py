@@ -206,13 +206,13 @@ def _hull_sentence(candidate: Candidate) -> str | None:
     else:
         phases = f"{first.formula} ({first.id})" if first.id else first.formula
     if abs(place.e_above_hull) < ON_HULL:
-        return f"Rank 1 lies on the hull of known phases, within {abs(place.e_above_hull):.3f} eV/atom: {phases}."
+        return f"Rank 1 lies on the hull of {place.phases}, within {abs(place.e_above_hull):.3f} eV/atom: {phases}."
     if place.e_above_hull > 0:
-        return f"Rank 1 lies {place.e_above_hull:.3f} eV/atom above the hull of known phases: {phases}."
+        return f"Rank 1 lies {place.e_above_hull:.3f} eV/atom above the hull of {place.phases}: {phases}."
     if candidate.known is not None and not others and first.id == candidate.known.id:
         lower = f"after relaxation its energy is {-place.e_above_hull:.3f} eV/atom lower than there"
-        return f"Rank 1 lies on the hull of known phases, of which it is one: {phases}; {lower}."
-    below = f"Rank 1 lies {-place.e_above_hull:.3f} eV/atom below the hull of known phases"
+        return f"Rank 1 lies on the hull of {place.phases}, of which it is one: {phases}; {lower}."
+    below = f"Rank 1 lies {-place.e_above_hull:.3f} eV/atom below the hull of {place.phases}"
     return f"{below}: {phases}. None of them has this composition and an energy as low."
 
 
