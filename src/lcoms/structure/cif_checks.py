@@ -5,6 +5,7 @@ The cost of a candidate setting is a sum over contradictions; a difference of ab
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd, log
@@ -16,12 +17,14 @@ from lcoms.structure.cif_block import Block, number
 from lcoms.structure.cif_expand import MAX_ATOMS, Expanded
 from lcoms.structure.cif_sites import Site
 from lcoms.structure.distances import ClosePair, closest_pair, far_out_remarks
-from lcoms.structure.elements import SYMBOLS, atomic_volume
+from lcoms.structure.elements import SYMBOLS, atomic_volume, number_of
 from lcoms.structure.reading import Remark, Topic
-from lcoms.structure.site_elements import formula_sum, moiety_formula
+from lcoms.structure.site_elements import ISOTOPES, formula_sum, moiety_formula
 
 Z, VOLUME, DENSITY = "_cell_formula_units_z", "_cell_volume", "_exptl_crystal_density_diffrn"
 MOIETIES = ("_chemical_formula_moiety", "_chemical_formula_structural", "_chemical_formula_iupac")
+WEIGHT = "_chemical_formula_weight"
+_HEAVY_HYDROGEN = r"[23]?[DT](?![a-z])|[23]H"
 CONTRADICTION = 5.0
 MOVED_AT_ALL = 1e-3  # angstrom
 MOVED_FAR = 0.03
@@ -37,15 +40,19 @@ class Facts:
         formula: counts of the formula sum.
         z: number of formula units in the cell.
         volume: cubic angstrom.
-        moieties: counts of the moiety or structural formula; used only if there is no formula sum.
+        moieties: counts of the moiety and structural formulas.
         density: g/cm^3, computed by the authors from the contents of the cell.
+        weight: g/mol of a formula unit; 0 if hydrogen isotopes are listed.
+        in_cell: atoms of each element in the cell.
     """
 
     formula: Mapping[int, float]
     z: float = 0.0
     volume: float = 0.0
-    moieties: Mapping[int, float] = field(default_factory=dict)
+    moieties: tuple[Mapping[int, float], ...] = ()
     density: float = 0.0
+    weight: float = 0.0
+    in_cell: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def states_formula(self) -> bool:
@@ -67,9 +74,27 @@ def read_facts(block: Block) -> tuple[Facts, list[Remark]]:
     text = block.value("_chemical_formula_sum").strip("?.")
     found = formula_sum(text)
     remarks = [] if found is not None else [Remark(Topic.FORMULA, f"the formula sum {text!r} is not understood.")]
-    moieties = next(filter(None, (moiety_formula(block.value(name)) for name in MOIETIES)), {})
-    z, volume, density = (number(block.value(name)) or 0.0 for name in (Z, VOLUME, DENSITY))
-    return Facts(found or {}, z, volume, {} if found else moieties, density), remarks
+    moieties = tuple(filter(None, (moiety_formula(block.value(name)) for name in MOIETIES)))
+    z, volume, density, weight = (number(block.value(name)) or 0.0 for name in (Z, VOLUME, DENSITY, WEIGHT))
+    weight = 0.0 if any(re.match(_HEAVY_HYDROGEN, symbol) for symbol in _symbols(block)) else weight
+    return Facts(found or {}, z, volume, moieties, density, weight, _in_cell(block)), remarks
+
+
+def _symbols(block: Block) -> Sequence[str]:
+    return block.columns.get("_atom_site_type_symbol") or block.columns.get("_atom_site_label", ())
+
+
+def _in_cell(block: Block) -> dict[int, float]:
+    """Return the stated numbers of atoms in the cell by element; empty unless all are understood."""
+    symbols, texts = (block.columns.get(f"_atom_type_{name}", ()) for name in ("symbol", "number_in_cell"))
+    found: dict[int, float] = {}
+    for symbol, text in zip(symbols, texts, strict=False):
+        match = re.match(r"[A-Z][a-z]?", symbol)
+        z, count = number_of("H" if match and match[0] in ISOTOPES else match[0]) if match else None, number(text)
+        if z is None or count is None:
+            return {}
+        found[z] = found.get(z, 0.0) + count
+    return found
 
 
 def assess(expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float64], facts: Facts) -> Assessment:
@@ -78,8 +103,7 @@ def assess(expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float6
     pair = closest_pair(lattice, expanded.frac_coords, expanded.atomic_numbers)
     formula_agrees = not facts.formula or same_ratios(counts, facts.formula)
     z_agrees = not (facts.formula and facts.z) or _z_agrees(facts, len(expanded.atomic_numbers))
-    multiplicities = expanded.multiplicities()
-    wrong = sum(bool(s.multiplicity) and s.multiplicity != m for s, m in zip(sites, multiplicities, strict=True))
+    wrong = len(_wrong_multiplicities(expanded, sites))
     expected = sum(atomic_volume(z) * n for z, n in counts.items())
     unlike = abs(log(abs(float(np.linalg.det(lattice))) / expected)) if expected else 0.0
     cost = CONTRADICTION * (not formula_agrees) + CONTRADICTION * (not z_agrees)
@@ -106,6 +130,22 @@ def same_ratios(counts: Mapping[int, int], formula: Mapping[int, float]) -> bool
     """Return whether the counts have the ratios of a formula, within a hundredth of the atoms."""
     total, whole = sum(counts.values()), sum(formula.values())
     return all(abs(counts.get(z, 0) / total - formula.get(z, 0) / whole) < 0.01 for z in {*counts, *formula})
+
+
+def same_counts(counts: Mapping[int, int], stated: Mapping[int, float]) -> bool:
+    """Return whether the atoms of each element are as many as stated."""
+    return all(abs(counts.get(z, 0) - stated.get(z, 0)) < 0.5 for z in {*counts, *stated})
+
+
+def _weight_agrees(counts: Mapping[int, int], facts: Facts) -> bool:
+    """Return whether whole formula units of the stated weight make up the cell."""
+    if not facts.weight:
+        return True
+    from ase.data import atomic_masses
+
+    units = sum(float(atomic_masses[z]) * n for z, n in counts.items()) / facts.weight
+    wanted = [facts.z, 1.0] if facts.z else [max(1.0, round(units))]
+    return any(abs(units - one) < max(0.02, 0.005 * one) for one in wanted)
 
 
 def remarks_on(
@@ -144,8 +184,12 @@ def _contents(counts: dict[int, int], facts: Facts, found: Assessment) -> list[R
     n_atoms = sum(counts.values())
     if not found.formula_agrees:
         text = f"the formula sum {_text(facts.formula)} differs from the atoms of the cell, {_text(counts)}."
-    elif facts.moieties and not same_ratios(counts, facts.moieties):
-        text = f"the formula {_text(facts.moieties)} differs from the atoms of the cell, {_text(counts)}."
+    elif other := next((formula for formula in facts.moieties if not same_ratios(counts, formula)), None):
+        text = f"the formula {_text(other)} differs from the atoms of the cell, {_text(counts)}."
+    elif facts.in_cell and not same_counts(counts, facts.in_cell):
+        text = f"the file states {_text(facts.in_cell)} in the cell, which differs from its atoms, {_text(counts)}."
+    elif not facts.states_formula and not _weight_agrees(counts, facts):
+        text = f"the atoms of the cell, {_text(counts)}, are not formula units of {facts.weight:g} g/mol, as is stated."
     elif not found.z_agrees:
         units = n_atoms / sum(facts.formula.values())
         text = f"the cell holds {units:g} formula units, but the file states Z = {facts.z:g}."
@@ -171,13 +215,28 @@ def _density(expanded: Expanded, volume: float, facts: Facts, said: Sequence[Rem
 
 def _multiplicities(expanded: Expanded, sites: Sequence[Site]) -> list[Remark]:
     """Return a remark if sites give more or fewer atoms than the file states; sites merged into others are skipped."""
-    pairs = zip(sites, expanded.multiplicities().tolist(), strict=True)
-    wrong = [(site, n) for site, n in pairs if n and site.multiplicity not in (0, n)]
+    wrong = [(site, n) for site, n in _wrong_multiplicities(expanded, sites) if n]
     if not wrong:
         return []
     (first, n), more = wrong[0], len(wrong) - 1
-    text = f"site {first.label} gives {n} atoms, but the file states a multiplicity of {first.multiplicity}"
+    by_order = first.order and first.order * n != expanded.order
+    stated = f"{expanded.order / first.order:g}, by its symmetry order" if by_order else f"{first.multiplicity}"
+    text = f"site {first.label} gives {n} atoms, but the file states a multiplicity of {stated}"
     return [Remark(Topic.SYMMETRY, text + (f"; so do {more} more." if more else "."))]
+
+
+def _wrong_multiplicities(expanded: Expanded, sites: Sequence[Site]) -> list[tuple[Site, int]]:
+    """Return the sites whose multiplicity, or the order of whose symmetry, is not the stated one, and their atoms.
+
+    SHELXL-97 writes the order of the site symmetry as multiplicity; a list that is right when so read is not wrong.
+    """
+    pairs = list(zip(sites, expanded.multiplicities().tolist(), strict=True))
+    orders = all(not site.multiplicity or site.multiplicity * n == expanded.order for site, n in pairs)
+    return [
+        (site, n)
+        for site, n in pairs
+        if (site.multiplicity not in (0, n) and not orders) or (site.order and site.order * n != expanded.order)
+    ]
 
 
 def _text(counts: Mapping[int, float] | Mapping[int, int]) -> str:

@@ -53,6 +53,7 @@ class Expanded:
         sites: (n_atoms,) index of the site that each atom comes from.
         moved: (n_sites,) distance by which each site was moved, angstrom.
         merged: labels of sites whose atoms all coincide with those of others.
+        order: number of symmetry operations, centring translations included.
     """
 
     frac_coords: NDArray[np.float64]
@@ -60,6 +61,7 @@ class Expanded:
     sites: NDArray[np.int64]
     moved: NDArray[np.float64]
     merged: tuple[str, ...]
+    order: int
 
     def multiplicities(self) -> NDArray[np.int64]:
         """Return the number of atoms that each site gives, (n_sites,)."""
@@ -87,7 +89,7 @@ def expand(sites: Sequence[Site], operations: Operations, lattice: NDArray[np.fl
         owners = np.append(owners, np.full(len(new), index))
         if len(places) > MAX_ATOMS:
             raise RefusedError(Topic.TOO_LARGE, f"the cell has more than {MAX_ATOMS} atoms, which is too many here.")
-    return Expanded(wrap(places), numbers, owners, moved, tuple(merged))
+    return Expanded(wrap(places), numbers, owners, moved, tuple(merged), len(operations))
 
 
 def _orbit(

@@ -50,6 +50,14 @@ def listed_operations(block: Block) -> tuple[Operations | None, str, str]:
     return Operations(operations.rotations[order], operations.translations[order]), "", said
 
 
+def operations_of(texts: Sequence[str]) -> Operations | None:
+    """Return the operations of one column as they are listed, None if they cannot be understood."""
+    try:
+        return as_operations([_operation(text).wrap() for text in _lines(texts)])
+    except (RuntimeError, ValueError):
+        return None
+
+
 def _lines(texts: Sequence[str]) -> list[str]:
     """Return the operations of a column, of which one value may hold several lines."""
     return [line.strip() for text in texts for line in text.splitlines() if line.strip()]

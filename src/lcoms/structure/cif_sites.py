@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,10 @@ from lcoms.structure.site_elements import VACANCY, element_of
 
 FRACT = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
 CARTN = tuple(f"_atom_site_cartn_{axis}" for axis in "xyz")
+MULTIPLICITY = (
+    "_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity", "_atom_site_wyckoff_symbol",
+)  # fmt: skip
+ORDER = "_atom_site_site_symmetry_order"
 FULL = 0.005  # occupancies closer to one count as one
 OVERFULL = 0.1  # refined occupancies may differ from one by up to this, if their uncertainty is as large
 ROUNDING = 1e-9
@@ -25,13 +30,14 @@ SAME_PLACE = 2e-4  # fraction of a cell edge
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One listed site: fractional coordinates (3,) and the multiplicity that the file states, 0 if none."""
+    """One listed site: fractional coordinates (3,), and the multiplicity and order of its symmetry, 0 if not stated."""
 
     label: str
     atomic_number: int
     frac_coords: NDArray[np.float64]
     occupancy: float = 1.0
     multiplicity: int = 0
+    order: int = 0
 
 
 def read_sites(
@@ -54,8 +60,7 @@ def read_sites(
     flags = _texts(block, n_sites, "_atom_site_calc_flag")
     occupancies = _texts(block, n_sites, "_atom_site_occupancy")
     alternatives = _alternatives(block, n_sites)
-    names = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
-    multiplicities = _texts(block, n_sites, *names)
+    multiplicities, orders = _whole_numbers(block, n_sites, *MULTIPLICITY), _whole_numbers(block, n_sites, ORDER)
     sites, empty, dummies = [], [], []
     said: dict[str, None] = {}
     ordered: dict[str, tuple[str, str]] = {}
@@ -76,8 +81,7 @@ def read_sites(
         if abs(occupancy - 1) <= uncertainty:
             occupancy = _as_full(occupancy, label, said)
             _require_one_alternative(label, *alternatives[i], ordered)
-        multiplicity = number(multiplicities[i]) if multiplicities else None
-        sites.append(Site(label, atomic_number, place, occupancy, int(min(multiplicity or 0, 1000))))
+        sites.append(Site(label, atomic_number, place, occupancy, multiplicities[i], orders[i]))
     remarks += [Remark(Topic.OCCUPANCY if "occupancy" in text else Topic.ELEMENT, text) for text in said]
     if empty:
         remarks.append(Remark(Topic.LEFT_OUT, f"empty sites hold no atom and are left out: {_listed(empty)}."))
@@ -86,6 +90,13 @@ def read_sites(
     if not sites:
         raise RefusedError(Topic.COORDINATES, "the list of sites holds no atom.")
     return _whole(sites, remarks), remarks
+
+
+def _whole_numbers(block: Block, n_sites: int, *names: str) -> list[int]:
+    """Return the number in each value of the first of these columns that is present, as 4 of the Wyckoff symbol 4a."""
+    texts = _texts(block, n_sites, *names) or [""] * n_sites
+    found = [re.match(r"[0-9]{1,3}(?=[a-zA-Z]?$)", text) for text in texts]
+    return [int(match[0]) if match else 0 for match in found]
 
 
 def _alternatives(block: Block, n_sites: int) -> list[tuple[str, str]]:

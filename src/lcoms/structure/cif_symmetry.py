@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lcoms.structure.cif_block import Block
 from lcoms.structure.cif_expand import Operations
-from lcoms.structure.cif_listed import LISTED, MAGNETIC, listed_operations
+from lcoms.structure.cif_listed import LISTED, MAGNETIC, listed_operations, operations_of
 from lcoms.structure.reading import RefusedError, Remark, Topic
 from lcoms.structure.space_group_names import (
     Setting,
@@ -113,41 +113,60 @@ def _candidate(setting: Setting, cost: float = 0.0) -> Candidate:
 
 def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]]:
     """Return candidates of the stated symbols, the statement behind each space group number, and remarks."""
-    hall, name, number = (_given(block.value(*names)) for names in (HALL, NAME, NUMBER))
-    name, beside = without_number(name)
-    number = number or beside
     code = block.value(CODE).upper()
-    if code in CODES and name and not stated_extension(name):
-        name = f"{name}:{code}"
     groups: list[tuple[str, list[Candidate]]] = []
     remarks = []
-    if hall:
+    for hall in _all_given(block, HALL):
         setting = setting_of_hall(hall)
         if setting is not None:
             groups.append((f"Hall symbol {hall}", _of_hall(setting)))
         else:
             remarks.append(Remark(Topic.SYMMETRY, f"the Hall symbol {hall!r} is not understood."))
-    if name:
-        found = _of_name(name)
-        if found:
-            groups.append((f"space group {name}", found))
+    names, numbers_given = _names_and_numbers(block, code)
+    named = [(f"space group {name}", found) for name in names if (found := _of_name(name))]
+    if names and not named:
+        remarks.append(Remark(Topic.SYMMETRY, f"the space group name {names[0]!r} is not understood."))
+    groups += named
+    for number in numbers_given:
+        if re.fullmatch(r"[0-9]{1,3}", number) and 1 <= int(number) <= 230:
+            groups.append((f"number {int(number)}", _of_number(int(number), code)))
         else:
-            remarks.append(Remark(Topic.SYMMETRY, f"the space group name {name!r} is not understood."))
-    by_number = int(number) if re.fullmatch(r"[0-9]{1,3}", number) else 0
-    by_number = by_number or number_of_schoenflies(block.value(*SCHOENFLIES))
-    if (by_number and not 1 <= by_number <= 230) or (number and not by_number):
-        remarks.append(Remark(Topic.SYMMETRY, f"there is no space group with number {number}."))
-    elif by_number:
-        groups.append((f"number {by_number}", _of_number(by_number, code)))
+            remarks.append(Remark(Topic.SYMMETRY, f"there is no space group with number {number}."))
     if remarks and not groups:
         raise RefusedError(Topic.SYMMETRY, f"{remarks[0].sentence[:-1]}; give its number or its operations.")
     numbers = {next((c.number for c in found if c.number), 0): said for said, found in reversed(groups)}
     numbers.pop(0, None)
     if len(numbers) > 1:
-        text = " but ".join(reversed([f"{said} is {n}" for n, said in numbers.items()]))
+        said = [text if text == f"number {n}" else f"{text} is {n}" for n, text in numbers.items()]
+        text = " but ".join(reversed(said))
         remarks.append(Remark(Topic.SYMMETRY, f"the statements of the space group contradict one another: {text}."))
         return [c for _, found in groups for c in found], numbers, remarks
+    if other := _other_setting(groups):
+        text = f"{groups[0][0]} and {other[0]} are different settings"
+        remarks.append(Remark(Topic.SYMMETRY, f"the statements of the space group contradict one another: {text}."))
+        return [*groups[0][1], *other[1]], numbers, remarks
     return (groups[0][1] if groups else []), numbers, remarks
+
+
+def _names_and_numbers(block: Block, code: str) -> tuple[list[str], list[str]]:
+    """Return all different names, those that state a setting first, and all numbers of the space group."""
+    parts = [without_number(text) for text in _all_given(block, NAME)]
+    names = list(dict.fromkeys(name for name, _ in parts if name))
+    if code in CODES:
+        names = [name if stated_extension(name) else f"{name}:{code}" for name in names]
+    numbers = [
+        text.lstrip("0") or "0" for text in (*_all_given(block, NUMBER), *(beside for _, beside in parts)) if text
+    ]
+    if number := number_of_schoenflies(block.value(*SCHOENFLIES)):
+        numbers.append(str(number))
+    return sorted(names, key=lambda name: not stated_extension(name)), list(dict.fromkeys(numbers))
+
+
+def _other_setting(groups: Sequence[tuple[str, list[Candidate]]]) -> tuple[str, list[Candidate]] | None:
+    """Return the first statement of another setting of the same group than the first statement has, None without."""
+    meant = [{c.name for c in found if c.number and c.cost < NOT_AS_STATED} for _, found in groups]
+    places = (i for i, some in enumerate(meant) if some and meant[0] and not some & meant[0])
+    return next((groups[i] for i in places), None)
 
 
 def _of_hall(setting: Setting) -> list[Candidate]:
@@ -164,6 +183,11 @@ def _of_name(name: str) -> list[Candidate]:
             cost = NOT_AS_STATED
         candidates.append(_candidate(setting, cost))
     return candidates
+
+
+def _all_given(block: Block, names: Sequence[str]) -> list[str]:
+    """Return the different values of these names, in their order, without placeholders."""
+    return list(dict.fromkeys(filter(None, (_given(block.value(name)) for name in names))))
 
 
 def _given(text: str) -> str:
@@ -189,6 +213,8 @@ def _with_listed(
     number = _number_of(listed)
     own = Candidate(listed, number, "the listed operations", listed=True)
     if magnetic or not numbers or number in numbers:
+        if not magnetic and (sentence := _other_list(listed, stated)):
+            remarks.append(Remark(Topic.SYMMETRY, sentence))
         return [own]
     more = [replace(c, cost=c.cost + NOT_AS_LISTED) for c in stated if len(c.operations) > len(listed)]
     if not more:
@@ -196,6 +222,29 @@ def _with_listed(
         text = f"the listed operations are those of space group {number or 'unknown'}, which contradicts {said}."
         remarks.append(Remark(Topic.SYMMETRY, text))
     return [own, *more]
+
+
+def _other_list(listed: Operations, stated: list[Candidate]) -> str:
+    """Return a sentence if the listed operations are those of another setting than the stated ones; otherwise empty.
+
+    A list that belongs to none of the tabulated settings has another origin, which no name states.
+    """
+    meant = [c for c in stated if c.cost < NOT_AS_STATED]
+    wanted = _as_set(listed)
+    if not meant or any(_as_set(c.operations) == wanted for c in meant):
+        return ""
+    settings = settings_of(meant[0].number) if meant[0].number else []
+    other = next((s for s in settings if _as_set(s.operations()) == wanted), None)
+    if other is None:
+        return ""
+    return f"the listed operations are those of {other.name}, which contradicts {meant[0].name}; the list is read."
+
+
+def _as_set(operations: Operations) -> frozenset[bytes]:
+    """Return the operations in a form that can be compared, whatever their order and lattice translations."""
+    turns = np.round(operations.rotations).astype(np.int8).reshape(-1, 9)
+    shifts = (np.round(operations.translations * 24).astype(np.int8)) % 24
+    return frozenset(row.tobytes() for row in np.concatenate([turns, shifts], axis=1))
 
 
 def _number_of(operations: Operations) -> int:
@@ -214,9 +263,10 @@ def _number_of(operations: Operations) -> int:
 
 def _two_lists(block: Block) -> str:
     """Return a sentence if a block lists different operations under two names; the first name takes precedence."""
-    lists = [{re.sub(r"\s", "", text).lower() for text in block.column(name)} for name in LISTED]
-    differing = [some for some in lists if some and len(some) != len(next(filter(None, lists)))]
-    return "two lists of operations contradict one another; that with the newer name is used." if differing else ""
+    lists = [operations_of(block.column(name)) for name in LISTED if any(block.column(name))]
+    if all(some is None or lists[0] is None or _as_set(some) == _as_set(lists[0]) for some in lists):
+        return ""
+    return "two lists of operations contradict one another; that with the newer name is used."
 
 
 def _cannot_know(block: Block) -> str:

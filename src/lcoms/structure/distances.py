@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.elements import SYMBOLS, covalent_radius
+from lcoms.structure.elements import SYMBOLS, atomic_volume, covalent_radius
 from lcoms.structure.lattice import is_valid_lattice, plane_spacings, shifts_within
 from lcoms.structure.reading import RefusedError, Remark, Topic
 
@@ -18,6 +18,7 @@ FAR = 1.0  # larger ratios are not searched for
 TOO_NEAR = 0.5  # angstrom; closer atoms are refused
 SHORT = 0.6  # of the sum of covalent radii; closer atoms are reported
 SPARSE = 500.0  # cubic angstrom per atom
+WIDE = 5.5  # volume relative to that of the elements; a cell in bohr that is read as angstrom is 6.7 times too large
 SHORTEST_EDGE, LONGEST_EDGE = 0.5, 2000.0  # angstrom
 FAR_OUT = 2.5  # cells; larger fractional coordinates are reported
 FARTHEST = 1e4  # cells or angstrom from the origin; larger coordinates are refused
@@ -110,6 +111,10 @@ def distance_remarks(crystal: Crystal, pair: ClosePair, labels: list[str]) -> li
     if per_atom > SPARSE:
         text = f"each atom has {per_atom:.0f} cubic angstrom; check the units of the cell."
         return [Remark(Topic.CELL, text)]
+    usual = sum(atomic_volume(int(z)) for z in crystal.atomic_numbers)
+    if usual and crystal.volume > WIDE * usual:
+        text = f"the cell has {crystal.volume / usual:.1f} times the volume that is usual for these atoms"
+        return [Remark(Topic.CELL, f"{text}; check its units, unless it holds a vacuum or pores.")]
     return []
 
 

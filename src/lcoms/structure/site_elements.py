@@ -12,6 +12,13 @@ from lcoms.structure.reading import RefusedError, Topic
 
 VACANCY = 0
 VACANCIES = {"va", "vac", "vacancy", "vacancies", "x", "xx", "□", "vv"}
+_SYMBOL = r"[A-Z][a-z]?"
+_MIXTURE = re.compile(  # Fe/Mg, Al-Si, Fe0.5Mg0.5
+    rf"({_SYMBOL})[0-9.]*[+-]?\s*(?:[/,+&]|-(?=[A-Z][a-z]))\s*({_SYMBOL})|({_SYMBOL})0?\.[0-9]+({_SYMBOL})"
+)
+_RUN_ON = re.compile(rf"({_SYMBOL})[0-9]*({_SYMBOL})(?![a-z])")  # FeMg, Fe1Mg1, but also O1W and CaM2
+_GROUP = re.compile(r"(?:NH[34]|[HD]2O|H3O|OH2|SO[34]|PO4|CO3|NO3|ClO4|BF4|PF6|BO3|SiO4|AsO4|CH[34])(?![0-9a-z])")
+WATER = ("OH", "OW")  # labels of oxygen, reported if no hydrogen is listed
 ISOTOPES = {"D": 1, "T": 1}  # isotopes with their own symbols, and their atomic numbers
 _SUM = re.compile(r"([A-Z][a-z]?)\s*([0-9]*\.?[0-9]*)")
 
@@ -36,6 +43,9 @@ def element_of(type_symbol: str, label: str, expected: Collection[int] = ()) -> 
 
 def _of_symbol(symbol: str, label: str, expected: Collection[int]) -> tuple[int, str]:
     match = re.fullmatch(r"([0-9]{0,3})([A-Za-z□]+)([^A-Za-z]*)", symbol)
+    if match and re.fullmatch(r"[0-9]*\.[0-9]+", match[3]):
+        text = f"the type symbol {symbol} holds a fraction; write the element, and the fraction as its occupancy."
+        raise RefusedError(Topic.UNKNOWN_ELEMENT, text)
     letters = match[2] if match else ""
     found = _exact(letters)
     if found is not None:
@@ -46,6 +56,8 @@ def _of_symbol(symbol: str, label: str, expected: Collection[int]) -> tuple[int,
             said = (
                 said or f"the label {label} and the type symbol {symbol} name different elements; the symbol is used."
             )
+        if _MIXTURE.match(label):
+            said = said or f"the label {label} names two elements; the type symbol {symbol} is used."
         if letters == "V" and re.match(r"va[c0-9]|va$", label, re.IGNORECASE):
             said = f"site {label} is vanadium by its type symbol; a vacancy would have the type symbol Va."
         return number, said
@@ -78,6 +90,7 @@ def _exact(letters: str) -> tuple[int, str] | None:
 
 
 def _of_label(label: str, expected: Collection[int]) -> tuple[int, str]:
+    _require_one_atom(label, expected)
     match = re.match(r"[A-Za-z□]+", label)
     letters = match[0] if match else ""
     if letters.lower() in VACANCIES:
@@ -103,8 +116,28 @@ def _of_label(label: str, expected: Collection[int]) -> tuple[int, str]:
         raise RefusedError(
             Topic.UNKNOWN_ELEMENT, f"the label {label} names no element; write the element symbol of each atom."
         )
-    said = f"the label {label} is read as {letters[0]}." if proper and one and one not in expected else ""
+    more = not expected and bool(re.match(r"[A-GI-Z][A-Z]", letters)) and bool(number_of(letters[1]))
+    unknown = proper or (more and letters[:2] not in WATER)
+    said = f"the label {label} is read as {letters[0]}." if unknown and one and one not in expected else ""
     return (one or two or VACANCY), said
+
+
+def _require_one_atom(label: str, expected: Collection[int]) -> None:
+    """Raise RefusedError if a label is that of a mixture of elements, of a group of atoms, or of a tetrahedral site."""
+    mixture, run_on = _MIXTURE.match(label), _RUN_ON.match(label)
+    symbols = [symbol for symbol in (mixture.groups() if mixture else run_on.groups() if run_on else ()) if symbol]
+    named = [number_of(symbol) for symbol in symbols]
+    if len(named) == 2 and all(named) and named[0] != named[1]:
+        second_is_meant = named[1] in expected if expected else len(symbols[1]) == 2
+        if mixture or (second_is_meant and len(symbols[1]) == 2):
+            text = f"the label {label} names two elements; list each with its occupancy, or give a type symbol."
+            raise RefusedError(Topic.UNKNOWN_ELEMENT, text)
+    if _GROUP.match(label) and not expected:
+        text = f"the label {label} is that of a group of atoms; list each atom, or give a type symbol."
+        raise RefusedError(Topic.UNKNOWN_ELEMENT, text)
+    if re.match(r"T(?![A-Za-z])", label) and 1 not in expected:
+        text = f"the label {label} may be a tetrahedral site or tritium; give an _atom_site_type_symbol."
+        raise RefusedError(Topic.UNKNOWN_ELEMENT, text)
 
 
 def formula_sum(text: str) -> Mapping[int, float] | None:
