@@ -86,7 +86,7 @@ def test_the_table_alone(campaign, tmp_path: Path) -> None:
         (("--effort", "heroic"), "unknown effort"),
         (("--relax", "--oracle", "crystal ball"), "crystal ball"),
         (("--relax", "--oracle", "analytic", "--committee", "crystal ball"), "crystal ball"),
-        (("--n-relax", "3"), "n_relax has no effect without relaxation"),
+        (("--n-relax", "3"), "--n-relax has no effect without relaxation"),
         (("--weights", "nowhere"), "there is no file"),
     ],
 )

@@ -57,10 +57,10 @@ CASES = {
     "volume and density": (["--volume", "45", "--density", "2.1"], "are equivalent"),
     "an absurd volume": (["--volume", "1"], "is not possible in a crystal"),
     "an absurd density": (["--density", "400"], "is not possible in a crystal"),
-    "a negative volume": (["--volume", "-45"], "volume must be positive"),
-    "a tolerance of nothing": (["--tolerance", "0.1"], "tolerance has no effect"),
-    "a tolerance of no cell": (["--cell-tolerance", "0.1"], "cell_tolerance has no effect"),
-    "a tolerance of the whole cell": (["--cell", CUBE, "--cell-tolerance", "2"], "between 0 and 0.2"),
+    "a negative volume": (["--volume", "-45"], "--volume must be positive"),
+    "a tolerance of nothing": (["--tolerance", "0.1"], "--tolerance has no effect"),
+    "a tolerance of no cell": (["--cell-tolerance", "0.1"], "--cell-tolerance has no effect"),
+    "a tolerance of the whole cell": (["--cell", CUBE, "--cell-tolerance", "2"], "--cell-tolerance must be above 0"),
     "an unknown prototype": (["--prototype", "rutlie"], "did you mean Rutile"),
     "a file that is not there": (["--prototype", "nothing.cif"], "nothing.cif"),
     "a prototype of another stoichiometry": (["--prototype", "rutile"], "which has another stoichiometry"),
@@ -72,8 +72,8 @@ CASES = {
     "a file of another group": (["--prototype", "salt.cif", "--space-group", "216"], "salt.cif is Fm-3m"),
     "a prototype in another cell": (["--prototype", "B1", "--cell", BRICK], r"has no lattice of Fm-3m \(225\)"),
     "a prototype with other units": (["--prototype", "B4", "--formula-units", "1"], "B4 has 2 formula units"),
-    "a negative energy": (["--max-e-above", "-0.1", "--relax"], "max_e_above must be zero or positive"),
-    "an energy without relaxation": (["--max-e-above", "0.1"], "max_e_above has no effect without relaxation"),
+    "a negative energy": (["--max-e-above", "-0.1", "--relax"], "--max-e-above must be zero or positive"),
+    "an energy without relaxation": (["--max-e-above", "0.1"], "--max-e-above has no effect without relaxation"),
 }
 
 

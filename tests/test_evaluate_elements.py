@@ -14,6 +14,7 @@ from lcoms.oracles.analytic import AnalyticOracle, depth
 from lcoms.oracles.elemental import ElementalForm
 from lcoms.relax import RelaxConfig, RelaxResult, Status, relax_crystals
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.symmetry import space_group_number
 
 FACE, BODY = 2.0 * (1 - np.eye(3)), 1.7 * (1 - 2 * np.eye(3))
 
@@ -82,3 +83,13 @@ def test_relaxed_metals_reach_the_exact_energies() -> None:
     assert found["prototype"] == "body-centred cubic"  # 8 first and 6 second neighbours share the well
     assert -7 * float(depth(29, 29)) < found["energy_per_atom"] < -6 * float(depth(29, 29))
     assert found["others"]["face-centred cubic"] == pytest.approx(-6 * float(depth(29, 29)), abs=1e-5)
+
+
+def test_the_mirror_image_of_a_form_is_the_same_form() -> None:
+    lattice = np.array([[4.4, 0, 0], [-2.2, 2.2 * 3**0.5, 0], [0, 0, 5.0]])
+    chains = np.array([[0.22, 0, 1 / 3], [0, 0.22, 2 / 3], [-0.22, -0.22, 0]])
+    left, right = (Crystal(lattice, frac, np.full(3, 34)) for frac in (chains, -chains))
+    form, relaxed = ElementalForm("Se", "chains", "made", left), RelaxResult(right, -9.0, Status.CONVERGED, 3, 0.01)
+    found = make_references([form], lambda _: [relaxed], {"fmax": 0.02})["elements"]["Se"]  # type: ignore[index]
+    assert {space_group_number(left), found["space_group"]} == {152, 154}
+    assert found["kept_its_space_group"]

@@ -183,7 +183,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--temperature", "-5"], "the temperature must be 0 K or more"),
+        (["--temperature", "-5"], "--temperature must be 0 K or more"),
         (["--figure", "dos.bmp"], "figures are written as .png, .svg, .pdf"),
         (["--oracle", "nothing"], "there is no oracle 'nothing'"),
     ],

@@ -77,5 +77,5 @@ def test_a_hull_under_pressure_is_refused_where_its_phases_are_not_predicted(tmp
 
 @pytest.mark.parametrize("pressure", [-1.0, 501.0, float("nan")])
 def test_pressures_without_sense_are_refused(pressure: float) -> None:
-    with pytest.raises(ConfigError, match="pressure must lie between 0 and 500 GPa"):
+    with pytest.raises(ConfigError, match="pressure must be between 0 and 500 GPa"):
         RelaxationSpec(pressure=pressure)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lcoms.core.bounds import require_processes
 from lcoms.core.config import read_range
-from lcoms.core.errors import ConfigError, FormulaError
+from lcoms.core.errors import ConfigError, FormulaError, OptionError
 from lcoms.core.keywords import named_options
 from lcoms.models.device import require_device
 from lcoms.prediction.by_pattern import read_fitter
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("lcoms")
 MAX_THREADS = 256
+UNITS = "formula_units"
 
 SYNONYMS = {
     "callback": "progress",
@@ -172,7 +175,7 @@ def predict(
         exclude_same=exclude_same,
         relax=relax,
         oracle=oracle,
-        committee=None if committee is None else tuple(committee),
+        committee=None if committee is None else _models(committee),
         n_relax=n_relax,
         random_symmetric=random_symmetric,
         fmax=fmax,
@@ -186,8 +189,8 @@ def predict(
         tolerance=tolerance,
         cell=_numbers(cell),
         cell_tolerance=cell_tolerance,
-        prototypes=_types(prototype),
-        exclude_prototypes=_types(exclude_prototype),
+        prototypes=_types(prototype, "prototype"),
+        exclude_prototypes=_types(exclude_prototype, "exclude_prototype"),
         max_e_above=max_e_above,
         seed=seed,
     )
@@ -197,8 +200,8 @@ def predict(
     predictor = _loaded(chosen, weights, processes, threads, device)
     _check(composition, predictor)
     crystal = _crystal(start_structure)
-    phases = None if hull is None else read_hull(Path(hull), chosen)
-    fitter = read_fitter(None if pattern is None else Path(pattern), wavelength, predictor.bundle.pattern)
+    phases = None if (references := _file(hull, "hull")) is None else read_hull(references, chosen)
+    fitter = read_fitter(_file(pattern, "pattern"), wavelength, predictor.bundle.pattern)
     found = predictor.predict(composition, structure=crystal, hull=phases, pattern=fitter, progress=progress)
     return replace(found, options=typed(options))
 
@@ -249,7 +252,7 @@ def _loaded(
 ) -> Predictor:
     import torch
 
-    if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
         raise ConfigError(f"threads must be from 1 to {MAX_THREADS}, not {threads}.")
     require_processes(processes)
     require_device(device)
@@ -263,20 +266,42 @@ def _check(composition: Composition, predictor: Predictor) -> None:
         _log.warning("%s: %s", composition.reduced_formula, sentence)
 
 
+def _models(committee: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(committee, str) or not all(isinstance(name, str) for name in _several(committee, "committee")):
+        raise OptionError("{} must be a list of names of energy models, not {value!r}.", ["committee"], committee)
+    return tuple(committee)
+
+
 def _names(space_group: int | str | Sequence[int | str] | None) -> list[str]:
-    given = [space_group] if isinstance(space_group, int | str) else space_group or []
-    return [str(one) for one in given]
+    given = [space_group] if isinstance(space_group, Integral | str) else space_group or []
+    return [str(one) for one in _several(given, "space_group")]
 
 
 def _numbers(cell: str | Sequence[float] | None) -> tuple[float, ...] | None:
     if isinstance(cell, str):
         return read_cell(cell)
-    return None if cell is None else tuple(map(float, cell))
+    try:
+        return None if cell is None else tuple(map(float, cell))
+    except (TypeError, ValueError):
+        sentence = "{} must be three lengths in angstrom and three angles in degrees, not {value!r}."
+        raise OptionError(sentence, ["cell"], cell) from None
 
 
-def _types(types: str | Path | Sequence[str | Path] | None) -> tuple[StructureType, ...]:
+def _types(types: str | Path | Sequence[str | Path] | None, option: str) -> tuple[StructureType, ...]:
     given = [types] if isinstance(types, str | Path) else types or []
-    return tuple(read_structure_type(str(one)) for one in given)
+    return tuple(read_structure_type(str(one)) for one in _several(given, option))
+
+
+def _several(values: object, option: str) -> Iterable[Any]:
+    if not isinstance(values, Iterable):
+        raise OptionError("{} must be one value or a list, not {value!r}.", [option], values)
+    return values
+
+
+def _file(path: str | Path | None, option: str) -> Path | None:
+    if not (path is None or isinstance(path, str | PathLike)):
+        raise OptionError("{} must be the path of a file, not {value!r}.", [option], path)
+    return None if path is None else Path(path)
 
 
 def _crystal(structure: object) -> Crystal | None:
@@ -295,8 +320,12 @@ def _crystal(structure: object) -> Crystal | None:
     raise ConfigError(f"start_structure must be a structure of pymatgen, ASE or lcoms, or a file, not {kind}.")
 
 
-def _units(units: int | str | tuple[int, int] | None) -> tuple[int, int] | None:
+def _units(units: object) -> tuple[int, int] | None:
     """Return the smallest and largest number of formula units."""
     if isinstance(units, str):
-        return read_range(units, "formula_units")
-    return (units, units) if isinstance(units, int) else units
+        return read_range(units, UNITS)
+    ends = tuple(units) if isinstance(units, list | tuple) else (units, units)
+    whole = all(type(end) is not bool and isinstance(end, Integral) for end in ends)
+    if units is not None and not (len(ends) == 2 and whole):
+        raise OptionError('{} must be a number or a range, such as 2, "1-4" or (1, 4), not {value!r}.', [UNITS], units)
+    return None if units is None else (int(ends[0]), int(ends[1]))

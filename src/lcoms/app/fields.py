@@ -86,6 +86,11 @@ def form_fields(options: Options) -> tuple[Field, ...]:
     return tuple(_field(name, hints[name], getattr(options, name)) for name in names)
 
 
+def label_of(name: str) -> str:
+    """Return the label of the field of an option, in quotation marks; the name if it has none."""
+    return f'"{LABELS[name][0]}"' if name in LABELS else name
+
+
 def _field(name: str, hint: Any, default: Any) -> Field:
     label, meaning = LABELS.get(name, (name.replace("_", " ").capitalize(), ""))
     if default is True:
@@ -113,11 +118,11 @@ def read_fields(form: Mapping[str, str], options: Options) -> Options:
 
 def _read(field: Field, text: str) -> Any:
     if field.kind == "whole":
-        return _whole(field.name, text)
+        return _whole(field, text)
     if field.kind == "number":
-        return _number(field.name, text)
+        return _number(field.label, text)
     if field.kind == "range":
-        return read_range(text, field.name.replace("_", " "))
+        return read_range(text, field.label)
     if field.kind == "groups":
         return _groups(text)
     if field.kind == "cell":
@@ -127,27 +132,27 @@ def _read(field: Field, text: str) -> Any:
     if field.kind == "check":
         return True
     if text not in field.choices:
-        raise ConfigError(f"option {field.name}: choose one of {', '.join(filter(None, field.choices))}.")
+        raise ConfigError(f"{field.label}: choose one of {', '.join(filter(None, field.choices))}.")
     return text if field.choices != ("yes", "no") else text == "yes"
 
 
-def _whole(name: str, text: str) -> int:
+def _whole(field: Field, text: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise ConfigError(f"option {name}: expected a whole number, not {text[:20]!r}.") from None
-    if value > MOST.get(name, value):
-        raise ConfigError(f"{name} must be at most {MOST[name]} here, not {value}.")
+        raise ConfigError(f"{field.label}: expected a whole number, not {text[:20]!r}.") from None
+    if value > MOST.get(field.name, value):
+        raise ConfigError(f"{field.label}: at most {MOST[field.name]} here, not {value}.")
     return value
 
 
-def _number(name: str, text: str) -> float:
+def _number(label: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
     if not isfinite(value):
-        raise ConfigError(f"option {name}: expected a number, not {text[:20]!r}.")
+        raise ConfigError(f"{label}: expected a number, not {text[:20]!r}.")
     return value
 
 

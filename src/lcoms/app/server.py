@@ -17,9 +17,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from lcoms.app.desk import BusyError, Desk, Run
-from lcoms.app.fields import FIRST, form_fields, read_fields
+from lcoms.app.fields import FIRST, form_fields, label_of, read_fields
 from lcoms.app.working import Order, work_for
-from lcoms.core.errors import ConfigError, FormulaError, LcomsError
+from lcoms.core.errors import ConfigError, FormulaError, LcomsError, OptionError
 from lcoms.page.render import asset
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
@@ -113,7 +113,10 @@ def read_form(form: Mapping[str, str], settings: Settings) -> Order:
         OracleError: the oracle cannot handle the elements.
     """
     composition = _composition(form.get("formula", ""))
-    spec = spec_for(read_fields(form, settings.options))
+    try:
+        spec = spec_for(read_fields(form, settings.options))
+    except OptionError as error:
+        raise error.renamed(label_of) from error
     predictor = Predictor(settings.predictor.bundle, spec, processes=settings.predictor.processes)
     names = form.get("hull", "").replace(",", " ").split()
     if len(names) > MOST_PHASES:

@@ -19,7 +19,7 @@ from typer.main import get_command, get_group
 
 from lcoms import __version__
 from lcoms.cli.console import complain
-from lcoms.core.errors import LcomsError, is_want
+from lcoms.core.errors import LcomsError, OptionError, is_want
 from lcoms.core.machine import WANT, one_blas_thread, require_machine
 
 EXIT_USER_ERROR = 2
@@ -134,6 +134,8 @@ def run(arguments: Sequence[str]) -> int:
             completion_init()
         # Anything but an integer is a return value of a command, not an exit code.
         result = get_group(app).main(args=arguments, prog_name="lcoms", standalone_mode=False)
+    except OptionError as error:
+        return _fail(str(error.renamed(lambda name: _as_typed(name, arguments))))
     except LcomsError as error:
         return _fail(str(error))
     except typer.TyperException as error:
@@ -152,6 +154,12 @@ def run(arguments: Sequence[str]) -> int:
     if result == EXIT_INTERRUPTED:
         return _fail("stopped before it was done.", EXIT_INTERRUPTED)
     return result if type(result) is int else 0
+
+
+def _as_typed(name: str, arguments: Sequence[str]) -> str:
+    """Return the name of an option as it was typed, such as --fmax; unchanged if it was not typed."""
+    option = f"--{name.replace('_', '-')}"
+    return option if any(text.partition("=")[0] == option for text in arguments) else name
 
 
 def _require_text(arguments: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from lcoms.core.config import read_range
-from lcoms.core.errors import ConfigError, FormulaError
+from lcoms.core.errors import ConfigError, FormulaError, OptionError
 
 if TYPE_CHECKING:
     from lcoms.prediction.presets import Options
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 DEFAULT_EFFORT = "normal"
 NONE = "none"
 BY_EFFORT = "set by --effort"
+TYPED = {
+    "n_candidates": "-n",
+    "exclude_same": "--without-same",
+    "space_groups": "--space-group",
+    "prototypes": "--prototype",
+    "exclude_prototypes": "--exclude-prototype",
+}
+"""Options of a prediction (`prediction.presets.Options`) that have another name on the command line."""
 
 EffortOption = Annotated[
     str, typer.Option(help="fast, normal or thorough; sets the number of templates, samples and relaxations.")
@@ -180,7 +188,10 @@ def spec_of(options: Options, spec: Path | None = None) -> PredictionSpec:
     from lcoms.prediction.spec import read_spec
 
     if spec is None:
-        return spec_for(options)
+        try:
+            return spec_for(options)
+        except OptionError as error:
+            raise error.renamed(lambda name: TYPED.get(name, f"--{name.replace('_', '-')}")) from error
     if options != Options():
         raise ConfigError("--spec already sets all search options; omit the other ones.")
     return read_spec(spec)

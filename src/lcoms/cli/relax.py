@@ -14,7 +14,7 @@ from lcoms.cli.console import complain, counted
 from lcoms.cli.structures import tell_reach
 from lcoms.cli.text_table import print_table
 from lcoms.core.disk import require_no_campaign, write_whole
-from lcoms.core.errors import LcomsError
+from lcoms.core.errors import LcomsError, OptionError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
@@ -44,12 +44,9 @@ def relax(
     ] = "none",
 ) -> None:
     """Relax atomic positions and cells of crystals, and write them as symmetrized CIF files."""
-    from lcoms.core.config import from_dict
-    from lcoms.relax import RelaxConfig, relax_crystals
-    from lcoms.relax.result import GIGAPASCAL
+    from lcoms.relax import relax_crystals
 
-    options = {"fmax": fmax, "max_steps": steps, "pressure": pressure * GIGAPASCAL, "trajectory": trajectory}
-    config = from_dict(RelaxConfig, options)
+    config = _config(fmax=fmax, steps=steps, pressure=pressure, trajectory=trajectory)
     starts, failed = _read(files)
     if starts:
         from lcoms.oracles.registry import make_oracle
@@ -85,6 +82,23 @@ def relax(
         failed += sum(not result.converged for result in results)
     if failed:
         raise typer.Exit(2)
+
+
+def _config(*, fmax: float, steps: int, pressure: float, trajectory: str) -> RelaxConfig:
+    """Return the options of the relaxation; the pressure is in GPa.
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+    from lcoms.core.config import from_dict
+    from lcoms.relax.result import GIGAPASCAL, RelaxConfig, require_pressure
+
+    require_pressure(pressure)
+    options = {"fmax": fmax, "max_steps": steps, "pressure": pressure * GIGAPASCAL, "trajectory": trajectory}
+    try:
+        return from_dict(RelaxConfig, options)
+    except OptionError as error:
+        raise error.renamed(lambda name: "steps" if name == "max_steps" else name) from error
 
 
 def _read(files: list[Path]) -> tuple[list[tuple[str, Crystal]], int]:

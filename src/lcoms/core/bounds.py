@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, OptionError
 
 MAX_PROCESSES = 512
 
@@ -13,8 +13,10 @@ def require_processes(processes: int | None) -> None:
     """Check a number of processes; None, for as many as fit, passes.
 
     Raises:
-        ConfigError: less than one, or more than `MAX_PROCESSES`.
+        ConfigError: not a whole number, less than one, or more than `MAX_PROCESSES`.
     """
+    if processes is not None and (isinstance(processes, bool) or not isinstance(processes, int)):
+        raise ConfigError(f"the number of processes must be a whole number, not {processes!r}.")
     if processes is not None and processes < 1:
         raise ConfigError(f"at least one process is needed, not {processes}.")
     if processes is not None and processes > MAX_PROCESSES:
@@ -36,7 +38,7 @@ def require(
         what: subject of the options, such as training; empty if their names suffice.
 
     Raises:
-        ConfigError: names the first invalid option, NaN included.
+        OptionError: names the first invalid option, NaN included.
     """
     option = f"{what} option " if what else ""
     for names, holds, rule in (
@@ -46,7 +48,7 @@ def require(
     ):
         for name in names:
             if (value := getattr(config, name)) is not None and not holds(value):
-                raise ConfigError(f"{option}{name} must be {rule}, not {value}.")
+                raise OptionError(f"{option}{{}} must be {rule}, not {{value}}.", [name], value)
     for name, values in (one_of or {}).items():
         if (value := getattr(config, name)) not in values:
-            raise ConfigError(f"{option}{name} must be {' or '.join(values)}, not {value!r}.")
+            raise OptionError(f"{option}{{}} must be {' or '.join(values)}, not {{value!r}}.", [name], value)

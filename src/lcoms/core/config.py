@@ -13,11 +13,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from numbers import Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, OptionError
 
 Config = TypeVar("Config")
 
@@ -162,6 +163,8 @@ def _make(build: Any, where: str) -> Any:
     """Call `build`; a ValueError or TypeError of a dataclass's own checks is raised as a ConfigError."""
     try:
         return build()
+    except OptionError as error:
+        raise error.renamed(lambda name: f"{where}{name}") from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{_label(where)}: {error}" if where else str(error)) from error
 
@@ -206,10 +209,10 @@ def _convert_items(value: Any, origin: Any, args: tuple[Any, ...], where: str, *
         stripped = str(value).strip("()[] ").rstrip(",")
         value = [part.strip() for part in stripped.split(",")] if stripped else []
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ConfigError(f"{_label(where)}: expected several values, not {value!r}.")
+        raise OptionError("option {}: expected several values, not {value!r}.", [where], value)
     if origin is tuple and args and args[-1] is not Ellipsis:
         if len(value) != len(args):
-            raise ConfigError(f"{_label(where)}: expected {len(args)} values, not {len(value)}.")
+            raise OptionError(f"option {{}}: expected {len(args)} values, not {len(value)}.", [where])
         kinds: Sequence[Any] = args
     else:
         kinds = [args[0] if args else Any] * len(value)
@@ -232,7 +235,7 @@ def _convert_mapping(value: Any, args: tuple[Any, ...], where: str) -> Any:
 
 
 def _convert_scalar(value: Any, hint: Any, where: str, *, from_text: bool) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)  # NumPy's included
     try:
         if hint is bool and (isinstance(value, bool) or from_text):
             return value if isinstance(value, bool) else _WORDS[value.lower()]
@@ -248,14 +251,14 @@ def _convert_scalar(value: Any, hint: Any, where: str, *, from_text: bool) -> An
         pass
     if hint not in _NAMES:
         raise ConfigError(f"{_label(where)} is of a kind that cannot be read from a file or the command line: {hint}.")
-    raise ConfigError(f"{_label(where)}: expected {_NAMES[hint]}, not {value!r}.")
+    raise OptionError(f"option {{}}: expected {_NAMES[hint]}, not {{value!r}}.", [where], value)
 
 
 def _choose(value: Any, choices: Mapping[str, Any], where: str) -> Any:
     if str(value) in choices:
         return choices[str(value)]
     hint = _nearest(str(value), choices) or "."
-    raise ConfigError(f"{_label(where)}: {value!r} is not among {', '.join(choices)}{hint}")
+    raise OptionError(f"option {{}}: {{value!r}} is not among {', '.join(choices)}{hint}", [where], value)
 
 
 def _unknown(key: str, known: Mapping[str, Any], where: str) -> str:

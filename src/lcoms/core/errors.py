@@ -1,6 +1,9 @@
 """Exceptions of lcoms: each message says what was wrong and what to do instead."""
 
+from __future__ import annotations
+
 import errno
+from collections.abc import Callable, Sequence
 
 WANT_ERRORS = (errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO)
 WANT_WORDS = (
@@ -55,6 +58,27 @@ class WeightsError(LcomsError):
 
 class ConfigError(LcomsError):
     """An option that does not exist or has an unusable value."""
+
+
+class OptionError(ConfigError):
+    """An option with an unusable value; each interface gives the option the name that the user typed.
+
+    Args:
+        sentence: with {} for each option and, if the value is told, {value}.
+        options: names of the options, in the order of the sentence.
+        value: the unusable value.
+    """
+
+    def __init__(self, sentence: str, options: Sequence[str], value: object = "") -> None:
+        super().__init__(sentence, options, value)
+        self.sentence, self.options, self.value = sentence, tuple(options), value
+
+    def __str__(self) -> str:
+        return self.sentence.format(*self.options, value=self.value)
+
+    def renamed(self, name: Callable[[str], str]) -> OptionError:
+        """Return the error with the names of its options replaced."""
+        return OptionError(self.sentence, [name(option) for option in self.options], self.value)
 
 
 class UnknownOptionError(ConfigError, TypeError):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from lcoms.core.errors import UnknownOptionError
+from lcoms.core.errors import LcomsError, OptionError, UnknownOptionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+TYPED = re.compile(r"--[a-z][a-z-]*[a-z]")
 ALIKE = 0.6  # least difflib ratio for a suggestion
 
 
 def named_options(synonyms: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator for functions that report which option does not exist, and which may have been meant.
+    """Return a decorator for functions whose errors name their keywords, also those that do not exist.
 
     Args:
         synonyms: names of options in other programs or on the command line.
@@ -32,11 +34,27 @@ def named_options(synonyms: Mapping[str, str]) -> Callable[[Callable[P, R]], Cal
                     raise UnknownOptionError(
                         f"{function.__name__} has no option {name!r}{_hint(name, known, synonyms)}"
                     )
-            return function(*arguments, **options)
+            try:
+                return function(*arguments, **options)
+            except OptionError as error:
+                raise error.renamed(lambda name: _singular(name, known)) from error
+            except LcomsError as error:
+                error.args = (TYPED.sub(lambda found: _keyword(found[0], known), str(error)),)
+                raise
 
         return call
 
     return decorate
+
+
+def _singular(name: str, known: Collection[str]) -> str:
+    return name.removesuffix("s") if name not in known and name.removesuffix("s") in known else name
+
+
+def _keyword(typed: str, known: Iterable[str]) -> str:
+    """Return the keyword for an option of the command line, such as max_atoms for --max-atoms; else the option."""
+    name = typed.removeprefix("--").replace("-", "_")
+    return name if name in known else typed
 
 
 def _hint(name: str, known: Iterable[str], synonyms: Mapping[str, str]) -> str:

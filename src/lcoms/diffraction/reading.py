@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from lcoms.core.errors import ConfigError, FileFormatError
 from lcoms.diffraction.columns import chosen_columns
+from lcoms.diffraction.gsas import BANK, table_of_gsas
 from lcoms.diffraction.header import loop_names, require_wavelength, scale_of
 from lcoms.diffraction.radiation import Radiation
+from lcoms.diffraction.scans import IS_UXD, table_of_udf, table_of_uxd
 from lcoms.diffraction.xrdml import table_of_xrdml
+from lcoms.structure.io import file_bytes
 
 AXES = ("two-theta", "d", "q")
 LEAST_POINTS = 60
@@ -43,7 +46,7 @@ class PowderPattern:
 
 
 def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = None) -> PowderPattern:
-    """Read a file of two columns, or three with errors, or an XRDML file.
+    """Read a file of two columns, or three with errors, or an XRDML, GSAS, UXD or UDF file, compressed or not.
 
     Args:
         axis: kind of the first column: two-theta, d (angstrom) or q (1/angstrom); None takes it from the header, and
@@ -57,10 +60,7 @@ def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = N
     if axis is not None and axis.lower() not in AXES:
         raise ConfigError(f"{axis!r} is not an axis of a powder pattern; choose {', '.join(AXES)}.")
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror}).") from error
-    try:
+        content = file_bytes(path)
         return parse_pattern(_decoded(content), radiation, axis=axis, name=path.name)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
@@ -97,6 +97,12 @@ def _decoded(content: bytes) -> str:
     text = content.decode("utf-8-sig", errors="replace")
     if "<xrdMeasurements" in text[:4096]:
         return table_of_xrdml(text)
+    if BANK.search(text):
+        return table_of_gsas(text)
+    if text.startswith("SampleIdent,"):
+        return table_of_udf(text)
+    if IS_UXD.search(text):
+        return table_of_uxd(text)
     if text.lstrip().startswith(("<?xml", "<xrd", "{", "<!DOCTYPE", "<html")):
         raise FileFormatError("not a table; export the pattern as text of two columns, two theta and counts.")
     return text

@@ -11,7 +11,7 @@ from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.elemental import ElementalForm, elemental_forms
 from lcoms.relax import RelaxResult
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.symmetry import space_group_number
+from lcoms.structure.symmetry import same_space_group, space_group_number
 
 
 def forms_for(oracle: EnergyOracle, elements: Sequence[str] | None) -> list[ElementalForm]:
@@ -83,7 +83,7 @@ def _row(form: ElementalForm, result: RelaxResult) -> dict[str, Any]:
         "energy_per_atom": round(result.energy / result.crystal.n_atoms, 6),
         "prototype": form.prototype,
         "space_group": space_group,
-        "kept_its_space_group": space_group == space_group_number(form.crystal),
+        "kept_its_space_group": same_space_group(space_group, space_group_number(form.crystal)),
         "n_atoms": result.crystal.n_atoms,
         "volume_per_atom": round(result.crystal.volume / result.crystal.n_atoms, 4),
         "status": str(result.status),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lcoms.core.errors import ConfigError, CrystalError, OracleError
+from lcoms.core.errors import ConfigError, CrystalError, OptionError, OracleError
 from lcoms.oracles.base import EnergyOracle, evaluate_all
 from lcoms.phonons.modes import SoftMode, soft_modes
 from lcoms.structure.crystal import Crystal
@@ -53,13 +53,14 @@ class PhononConfig:
 
     def __post_init__(self) -> None:
         if not (isfinite(self.temperature) and self.temperature >= 0):
-            raise ConfigError(f"the temperature must be 0 K or more, not {self.temperature}.")
+            raise OptionError("{} must be 0 K or more, not {value}.", ["temperature"], self.temperature)
         if not 0 < self.displacement <= 0.3:
-            raise ConfigError(f"the displacement must be between 0 and 0.3 angstrom, not {self.displacement}.")
+            sentence = "{} must be above 0 and at most 0.3 angstrom, not {value}."
+            raise OptionError(sentence, ["displacement"], self.displacement)
         if not (isfinite(self.least_edge) and self.least_edge > 0):
-            raise ConfigError(f"the least edge must be a positive length, not {self.least_edge}.")
+            raise OptionError("{} must be a positive length, not {value}.", ["least_edge"], self.least_edge)
         if self.most_atoms < 1:
-            raise ConfigError(f"the supercell needs at least one atom, not {self.most_atoms}.")
+            raise OptionError("{} must be at least 1, not {value}.", ["most_atoms"], self.most_atoms)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ def read_hull(path: Path, spec: PredictionSpec) -> Hull:
     if spec.pressure:
         raise ConfigError(
             f"the phases of {path} have no enthalpies at {spec.pressure:g} GPa; predict the competing formulas and the "
-            "elements with the same --pressure in one command, with --hull predicted."
+            f"elements in one command: lcoms predict FORMULAS --pressure {spec.pressure:g} --hull predicted."
         )
     name = spec.relaxation.oracle
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, OptionError
 from lcoms.structure.bravais import fitting_lattices
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.lattice import is_valid_lattice, lattice_from_parameters, volume
@@ -111,7 +111,8 @@ def check_cell(parameters: tuple[float, ...], tolerance: float) -> None:
     if not sums or not is_valid_lattice(lattice_from_parameters(np.array(parameters[:3]), np.array(parameters[3:]))):
         raise ConfigError(f"cell {said}: no cell has these three angles; check them.")
     if not 0 < tolerance <= MOST_TOLERANCE:
-        raise ConfigError(f"cell_tolerance must lie between 0 and {MOST_TOLERANCE}, relative, not {tolerance}.")
+        sentence = f"{{}} must be above 0 and at most {MOST_TOLERANCE}, relative, not {{value}}."
+        raise OptionError(sentence, ["cell_tolerance"], tolerance)
 
 
 @lru_cache(maxsize=512)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, OptionError
 from lcoms.oracles.registry import DEFAULT_ORACLE, default_further
 
 
@@ -28,7 +28,8 @@ class RankingSpec:
             ConfigError: there are further models but nothing is relaxed, or one is named twice.
         """
         if oracle is None and self.committee:
-            raise ConfigError("a committee ranks only relaxed crystals; add --relax, or omit the committee.")
+            sentence = "{} ranks only relaxed crystals; relax, or omit it."
+            raise OptionError(sentence, ["ranking.committee"])
         names = () if oracle is None else (oracle, *self.committee)
         if twice := [name for at, name in enumerate(names) if name in names[:at]]:
             raise ConfigError(f"{twice[0]} is named twice and would count twice; name each energy model once.")

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from lcoms.core.errors import ConfigError
+import numpy as np
+
+from lcoms.core.errors import ConfigError, OptionError
 from lcoms.phonons.harmonic import require_phonopy
 from lcoms.prediction.model_options import ModelOptions
 from lcoms.prediction.spec import PredictionSpec
@@ -38,6 +40,28 @@ UNRELAXED: Mapping[str, Mapping[str, Any]] = {
     "thorough": {},
 }
 """The same if nothing is relaxed: more is decoded, since templates on exact sites then win less often."""
+
+KEYS = {
+    "search.n_starts": "starts",
+    "search.random_symmetric.n": "random_symmetric",
+    "relaxation.n_least": "n_relax",
+    "phonons.n": "phonons",
+    "ranking.committee": "committee",
+    "relaxation.oracle": "oracle",
+} | {
+    f"{group}.{name}": name
+    for group, names in {
+        "search": ("formula_units", "max_atoms", "steps", "start", "symmetry", "exclude_same"),
+        "relaxation": ("n_relax", "fmax", "pressure", "soft_modes"),
+        "constraints": (
+            "space_groups", "volume", "density", "tolerance", "cell", "cell_tolerance", "prototypes",
+            "exclude_prototypes", "max_e_above",
+        ),
+        "phonons": ("temperature",),
+    }.items()
+    for name in names
+}  # fmt: skip
+"""Keys of a specification, with the names of the options that set them."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +136,8 @@ def _recorded(value: Any) -> Any:
     """Return the value of an option in a form that JSON has."""
     if isinstance(value, tuple):
         return tuple(_recorded(one) for one in value)
+    if isinstance(value, np.generic):
+        return value.item()
     return value.name if isinstance(value, StructureType) else value
 
 
@@ -119,12 +145,22 @@ def spec_for(options: Options) -> PredictionSpec:
     """Return the specification of an effort, changed by the options.
 
     Raises:
-        ConfigError: there is no such effort, an option is invalid, or it would have no effect.
+        ConfigError: there is no such effort, an option is invalid, or it would have no effect; an `OptionError` has the
+            names of `Options`.
     """
+    try:
+        return _spec_for(options)
+    except OptionError as error:
+        raise error.renamed(lambda name: KEYS.get(name, name)) from error
+
+
+def _spec_for(options: Options) -> PredictionSpec:
+    if not (options.relax is None or isinstance(options.relax, bool)):
+        raise OptionError("option {}: expected true or false, not {value!r}.", ["relax"], options.relax)
     if options.effort not in EFFORTS:
         raise ConfigError(f"unknown effort {options.effort!r}; choose one of {', '.join(EFFORTS)}.")
     if options.temperature is not None and not options.phonons:
-        raise ConfigError("temperature has no effect without phonons; omit it, or give --phonons N.")
+        raise OptionError("{} has no effect without {}; give both, or omit it.", ["temperature", "phonons"])
     if options.phonons or options.soft_modes:
         require_phonopy()
     spec, models = PredictionSpec().with_options(EFFORTS[options.effort]), options.models
@@ -167,9 +203,10 @@ def _search(options: Options) -> dict[str, Any]:
 def _known(options: Options) -> dict[str, Any]:
     """Return the options that describe the crystal."""
     if options.cell_tolerance is not None and options.cell is None:
-        raise ConfigError("cell_tolerance has no effect without a cell; give --cell, or omit it.")
+        raise OptionError("{} has no effect without {}; give both, or omit it.", ["cell_tolerance", "cell"])
     if options.tolerance is not None and options.volume is None and options.density is None:
-        raise ConfigError("tolerance has no effect without volume or density; give one of them, or omit it.")
+        sentence = "{} has no effect without {} or {}; give one of them, or omit it."
+        raise OptionError(sentence, ["tolerance", "volume", "density"])
     return _given(
         space_groups=list(options.space_groups) or None,
         volume=options.volume,
@@ -195,7 +232,7 @@ def _require_effect(options: Options) -> None:
     }
     for name, value in without.items():
         if value is not None:
-            raise ConfigError(f"{name} has no effect without relaxation; omit it, or relax.")
+            raise OptionError("{} has no effect without relaxation; omit it, or relax.", [name])
 
 
 def _given(**values: Any) -> dict[str, Any]:

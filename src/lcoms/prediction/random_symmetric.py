@@ -59,7 +59,6 @@ class RandomSymmetricSpec:
     def __post_init__(self) -> None:
         require(
             self,
-            "random_symmetric",
             at_least_one=["max_alike"],
             not_negative=["n", "drawn", "max_atoms", "evenness", "closest"],
         )

@@ -12,16 +12,16 @@ from typing import Any, Literal
 
 from lcoms.core.bounds import require
 from lcoms.core.config import from_dict, merged, to_dict
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, OptionError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 from lcoms.prediction.known_cell import KnownCell, check_cell
 from lcoms.prediction.model_options import RankingSpec
 from lcoms.prediction.random_symmetric import RandomSymmetricSpec
 from lcoms.prediction.structure_types import StructureType
-from lcoms.relax.result import GIGAPASCAL, RelaxConfig
+from lcoms.relax.result import GIGAPASCAL, RelaxConfig, require_pressure
 
 SPEC = "spec"  # its key in results.json
-MOST_PRESSURE = 500.0  # GPa
+PHONONS = "phonons.n"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,6 @@ class DecoderSpec:
     def __post_init__(self) -> None:
         require(
             self,
-            "decoder",
             at_least_one=["max_sequences", "max_lattices", "coded_lattices", "kept"],
             positive=["known_to", "max_misfit"],
             not_negative=["coded_samples", "samples", "more_samples", "best_settings", "near_enough"],
@@ -115,9 +114,10 @@ class SearchSpec:
             not_negative=["steps", "known", "direct", "direct_atoms"],
         )
         if not 0 <= self.substituted <= 1:
-            raise ConfigError(f"substituted is a fraction of the templates, from 0 to 1, not {self.substituted}.")
+            sentence = "{} is a fraction of the templates, from 0 to 1, not {value}."
+            raise OptionError(sentence, ["substituted"], self.substituted)
         if self.start not in ("library", "prior", "random"):
-            raise ConfigError(f"start must be library, prior or random, not {self.start!r}.")
+            raise OptionError("{} must be library, prior or random, not {value!r}.", ["start"], self.start)
         if self.formula_units is not None and not 1 <= self.formula_units[0] <= self.formula_units[1]:
             low, high = self.formula_units
             raise ConfigError(f"formula units {low}-{high} are not a range; write, for instance, 1-4.")
@@ -159,9 +159,9 @@ class RelaxationSpec:
             not_negative=["n_final", "soft_modes", "n_least", "window"],
         )
         if self.soft_modes and self.pressure:
-            raise ConfigError("soft modes are computed only at zero pressure; omit --soft-modes or --pressure.")
-        if not 0 <= self.pressure <= MOST_PRESSURE:
-            raise ConfigError(f"the pressure must lie between 0 and {MOST_PRESSURE:g} GPa, not be {self.pressure:g}.")
+            sentence = "soft modes are computed only at zero pressure; omit {} or {}."
+            raise OptionError(sentence, ["soft_modes", "pressure"])
+        require_pressure(self.pressure)
 
     @property
     def config(self) -> RelaxConfig:
@@ -202,7 +202,7 @@ class ConstraintSpec:
             if not 1 <= group <= 230:
                 raise ConfigError(f"{group} is not a space group; their numbers are 1 to 230.")
         if self.volume is not None and self.density is not None:
-            raise ConfigError("volume and density are equivalent; give one of them.")
+            raise OptionError("{} and {} are equivalent; give one of them.", ["volume", "density"])
         require(self, positive=["volume", "density", "tolerance"], not_negative=["max_e_above"])
         if self.cell is not None:
             check_cell(self.cell, self.cell_tolerance)
@@ -233,7 +233,7 @@ class PhononSpec:
     def __post_init__(self) -> None:
         require(self, not_negative=["n"])
         if not 0 <= self.temperature < inf:
-            raise ConfigError(f"the temperature must be 0 K or more, not {self.temperature}.")
+            raise OptionError("{} must be 0 K or more, not {value}.", ["temperature"], self.temperature)
 
 
 @dataclass(frozen=True)
@@ -258,14 +258,17 @@ class PredictionSpec:
     def __post_init__(self) -> None:
         require(self, at_least_one=["n_candidates"])
         if self.phonons.n and self.relaxation is None:
-            raise ConfigError("phonons need relaxed candidates; add --relax, or omit --phonons.")
+            raise OptionError("phonons need relaxed candidates; relax, or omit {}.", [PHONONS])
         if self.phonons.n and self.pressure:
-            raise ConfigError("phonons are computed only at zero pressure; omit --phonons or --pressure.")
+            sentence = "phonons are computed only at zero pressure; omit {} or {}."
+            raise OptionError(sentence, [PHONONS, "relaxation.pressure"])
         if self.relaxation is not None and self.relaxation.soft_modes and self.constraints.cell is not None:
-            raise ConfigError("soft modes change the cell; omit --soft-modes or --cell.")
+            sentence = "soft modes change the cell; omit {} or {}."
+            raise OptionError(sentence, ["relaxation.soft_modes", "constraints.cell"])
         self.ranking.models(None if self.relaxation is None else self.relaxation.oracle)
         if self.relaxation is None and self.constraints.max_e_above is not None:
-            raise ConfigError("max_e_above has no effect without relaxation; omit it, or relax.")
+            sentence = "{} has no effect without relaxation; omit it, or relax."
+            raise OptionError(sentence, ["constraints.max_e_above"])
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from lcoms.core.bounds import require
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import OptionError
 from lcoms.structure.crystal import Crystal, crystal_from_dict, crystal_to_dict
 
 GIGAPASCAL = 0.006241509074  # eV/angstrom^3
+MOST_PRESSURE = 500.0  # GPa
 TRAJECTORIES = ("none", "energies", "frames")
 
 
@@ -24,6 +25,16 @@ class Status(StrEnum):
     ORACLE_FAILED = "oracle failed"
     HOPELESS = "hopeless"
     WORKER_DIED = "worker died"
+
+
+def require_pressure(pressure: float) -> None:
+    """Check a pressure in GPa.
+
+    Raises:
+        OptionError: it is negative, not a number, or too high for any energy model.
+    """
+    if not 0 <= pressure <= MOST_PRESSURE:
+        raise OptionError(f"{{}} must be between 0 and {MOST_PRESSURE:g} GPa, not {{value:g}}.", ["pressure"], pressure)
 
 
 @dataclass(frozen=True)
@@ -64,16 +75,17 @@ class RelaxConfig:
     def __post_init__(self) -> None:
         for name in ("fmax", "max_step", "min_distance"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ConfigError(f"{name} must be a positive number, not {getattr(self, name)}.")
+                raise OptionError("{} must be a positive number, not {value}.", [name], getattr(self, name))
         require(self, not_negative=["max_steps", "hopeless_after", "pressure"])
         if math.isinf(self.pressure):
-            raise ConfigError("pressure must be finite.")
+            raise OptionError("{} must be finite.", ["pressure"])
         if self.trajectory not in TRAJECTORIES:
-            raise ConfigError(f"a trajectory is one of {', '.join(TRAJECTORIES)}, not {self.trajectory!r}.")
+            sentence = f"{{}} must be {', '.join(TRAJECTORIES)}, not {{value!r}}."
+            raise OptionError(sentence, ["trajectory"], self.trajectory)
         for name in ("volume_bounds", "length_bounds"):
             low, high = getattr(self, name)
             if not 0 < low < high:
-                raise ConfigError(f"{name} must be two positive numbers, the smaller first.")
+                raise OptionError("{} must be two positive numbers, the smaller first.", [name])
 
 
 @dataclass(frozen=True, eq=False)

@@ -233,6 +233,17 @@ def file_text(path: Path) -> str:
     Raises:
         RefusedError: the file cannot be read, or is too large.
     """
+    content = file_bytes(path)
+    text = content.decode(_encoding(content), errors="replace").rstrip("\x1a")  # as DOS ends a text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def file_bytes(path: Path) -> bytes:
+    """Return the content of a file, unpacked if it is compressed (gzip, bzip2, xz).
+
+    Raises:
+        RefusedError: the file cannot be read, or is too large.
+    """
     packer = ""
     try:
         content = path.read_bytes()
@@ -245,8 +256,7 @@ def file_text(path: Path) -> str:
         raise RefusedError(Topic.UNREADABLE, f"cannot be read ({reason}).") from error
     if len(content) > MAX_BYTES:
         raise RefusedError(Topic.TOO_LARGE, f"cannot be read (more than {MAX_BYTES >> 20} MB).")
-    text = content.decode(_encoding(content), errors="replace").rstrip("\x1a")  # as DOS ends a text
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return content
 
 
 def _encoding(content: bytes) -> str:
