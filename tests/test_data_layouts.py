@@ -76,6 +76,10 @@ def with_species(**kind: Any) -> dict[str, Any]:
     return {"attributes": {**ATTRIBUTES, "species": [{**SPECIES[0], **kind}, SPECIES[1]]}}
 
 
+def with_attributes(**values: Any) -> dict[str, Any]:
+    return {"attributes": {**ATTRIBUTES, **values}}
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
@@ -87,6 +91,10 @@ def with_species(**kind: Any) -> dict[str, Any]:
         (with_species(concentration=[0.9]), Reason.PARTLY_OCCUPIED),
         (with_species(chemical_symbols=["X"]), Reason.UNKNOWN_ELEMENT),
         (with_species(attached=["H"], nattached=[1]), Reason.COORDINATES),
+        (with_species(attached=["H"]), Reason.COORDINATES),
+        (with_attributes(structure_features=["implicit_atoms"]), Reason.COORDINATES),
+        (with_attributes(structure_features=["disorder", "assemblies"]), Reason.PARTLY_OCCUPIED),
+        (with_attributes(dimension_types=None, nperiodic_dimensions=2), Reason.CELL),
         ({**ARRAYS, "numbers": [55.7, 17.2]}, Reason.UNREADABLE),
         ("a row of text", Reason.UNREADABLE),
         ([ARRAYS, -1.0], Reason.UNREADABLE),  # values without the names of their columns
@@ -107,6 +115,13 @@ def test_what_is_no_ordered_crystal_is_counted_and_not_skipped(tmp_path: Path, r
          Topic.LEFT_OUT),
         ({"atoms": {**JARVIS, "elements": ["D", "Cl"]}}, Topic.ELEMENT),
         ({**ASE, "initial_magmoms": [1.0, 0.0]}, Topic.LEFT_OUT),
+        ({**ASE, "constraints": [{"name": "FixAtoms", "kwargs": {"indices": [0]}}]}, Topic.LEFT_OUT),
+        ({**ARRAYS, "formula": "KCl"}, Topic.FORMULA),
+        ({"structure": PYMATGEN, "formula_pretty": "KCl"}, Topic.FORMULA),
+        ({"structure": PYMATGEN, "nsites": 3}, Topic.FORMULA),
+        (with_attributes(chemical_formula_reduced="Cl2Cs"), Topic.FORMULA),
+        ({**PYMATGEN, "lattice": {"matrix": CELL, "a": 5.0, "b": 4.1, "c": 4.1}}, Topic.CELL),
+        (json.loads(json.dumps(PYMATGEN).replace('"abc"', '"xyz": [0.5, 0.5, 0.5], "abc"')), Topic.CELL),
         ({**ARRAYS, "e_form": "-1,5"}, NO_NUMBER),
         ({**ARRAYS, "e_form": "-1.5 eV"}, NO_NUMBER),
         ({**ARRAYS, "e_form": -1.5, "delta_e": -2.5}, TWO_VALUES),
@@ -116,6 +131,29 @@ def test_what_is_left_out_is_counted(tmp_path: Path, row: Any, topic: str) -> No
     (record,) = read(tmp_path, [row])
     assert isinstance(record, Record)
     assert record.remarks == (str(topic),)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {**ARRAYS, "formula": "ClCs", "formula_pretty": "CsCl", "nsites": 2},
+        {**ARRAYS, "formula": "Cs0.5Cl0.5", "composition": {"Cs": 1}, "natoms": None},
+        with_attributes(chemical_formula_reduced="ClCs", nsites=2, nperiodic_dimensions=3, structure_features=[]),
+        {**PYMATGEN, "lattice": {"matrix": CELL, "a": 4.1, "b": 4.1, "c": 4.1}},
+    ],
+)
+def test_statements_that_agree_need_no_word(tmp_path: Path, row: Any) -> None:
+    (record,) = read(tmp_path, [row])
+    assert isinstance(record, Record)
+    assert record.remarks == ()
+
+
+def test_energies_are_read_by_the_names_of_their_databases(tmp_path: Path) -> None:
+    rows = [{"structure": PYMATGEN, "energy_above_hull": 0.1}, with_attributes(_oqmd_stability=0.1, _oqmd_delta_e=-2)]
+    first, second = read(tmp_path, rows)
+    assert isinstance(first, Record)
+    assert isinstance(second, Record)
+    assert (first.e_above_hull, second.e_above_hull, second.formation_energy_per_atom) == (0.1, 0.1, -2.0)
 
 
 @pytest.mark.parametrize("value", ["", "na", "N/A", None, "nan", -1.5, "-1.5"])

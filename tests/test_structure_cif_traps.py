@@ -15,7 +15,7 @@ CARTESIAN = "label type_symbol Cartn_x Cartn_y Cartn_z"
 P1 = "_symmetry_space_group_name_H-M 'P 1'\n"
 FM3M = "_symmetry_space_group_name_H-M 'F m -3 m'\n"
 CUBE = (5.64, 5.64, 5.64, 90, 90, 90)
-MONOCLINIC = (8.0, 6.0, 7.0, 90, 100, 90)
+MONOCLINIC = (7.0, 5.6, 6.0, 90, 100, 90)
 C2 = ("x,y,z", "-x,y,-z", "x+1/2,y+1/2,z", "-x+1/2,y+1/2,-z")
 
 

@@ -74,6 +74,10 @@ def test_constraints_are_said() -> None:
          "partly occupied sites"),
         (SALT.replace("pbc", 'occupancy="_JSON {\\"0\\": {\\"Na\\": 0.5, \\"K\\": 0.5}}" pbc'), "partly occupied"),
         (SALT.replace("pbc", "units=bohr pbc"), "lengths are in bohr"),
+        (SALT.replace("T\"\n", "T\" positions in Bohr\n"), "lengths are in Bohr"),
+        (SALT.replace("pbc", 'length_unit="a0" pbc'), "lengths are in a0"),
+        (SALT.replace("pos:R:3", "pos:R:3:occupation:R:1").replace("0 0 0\n", "0 0 0 .5\n").replace("2 2 2", "2 2 2 1"),
+         "partly occupied sites"),
         (SALT.replace("pbc", 'Lattice="5 0 0 0 5 0 0 0 5" pbc'), "gives two cells"),
         (SALT.replace("4 0 0 0 4 0 0 0 4", "4 4 4 90 90 90"), "the cell needs nine numbers"),
     ],
@@ -82,6 +86,11 @@ def test_frames_that_are_no_crystals_are_refused(text: str, said: str) -> None:
     (reading,) = read_extxyz(text)
     assert reading.error is not None
     assert said in reading.error.sentence
+
+
+@pytest.mark.parametrize("said", ["energy_unit=au", "force_unit=Ha/bohr", "forces in Ha/bohr", "length_unit=angstrom"])
+def test_other_units_are_not_those_of_lengths(said: str) -> None:
+    assert formulas(SALT.replace("pbc", f"{said} pbc")) == ["NaCl"]
 
 
 def test_keys_of_the_second_line_may_have_other_capitals() -> None:

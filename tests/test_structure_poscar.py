@@ -13,6 +13,9 @@ UNIT = "1 0 0\n0 1 0\n0 0 1\n"
 ATOMS = "0 0 0\n.5 .5 0\n.5 0 .5\n0 .5 .5\n.5 .5 .5\n.5 0 0\n0 .5 0\n0 0 .5\n"
 
 
+ROWS = ATOMS.splitlines()
+
+
 def poscar(
     *,
     comment: str = "x",
@@ -42,6 +45,8 @@ def scaled(factor: float) -> str:
         (poscar(scale="1.0 ! none", symbols="Mg_pv O/1a2b\n", atoms=ATOMS.replace("\n", " ! here\n")), 4.21**3),
         (poscar(atoms=ATOMS + "\nLattice velocities and vectors\n  1\n" + CELL + CELL + "\n" + ATOMS), 4.21**3),
         (poscar(atoms=ATOMS + "\n" + ATOMS), 4.21**3),
+        (poscar(atoms=ATOMS + "\n 20 20 20\n 0.1 0.2 0.3\n"), 4.21**3),  # a density follows
+        (poscar(atoms="".join(f"{row} {'Mg1' if i < 4 else 'O1'}\n" for i, row in enumerate(ROWS))), 4.21**3),
     ],
 )
 def test_dialects_of_vasp(text: str, volume: float) -> None:
@@ -83,6 +88,12 @@ def test_flags_of_selective_dynamics_are_said() -> None:
         (poscar(mode=""), "line 8 says 'nothing', neither Direct nor Cartesian"),
         (poscar(atoms=ATOMS.replace("0 0 .5", "5 0 .5")), "atom 8 has a fractional coordinate of"),
         (poscar(atoms=ATOMS.replace("\n", " T T F\n")), "the flags of selective dynamics are not kept"),
+        (poscar(atoms=ATOMS.replace("\n", " Mg1\n")), "contradict line 6, first at atom 5"),
+        (poscar() + poscar(symbols="Ca O\n"), "another structure follows the first one; it is left out"),
+        (poscar() + "\n" + poscar(symbols="Ca O\n"), "another structure follows the first one; it is left out"),
+        (poscar(atoms=ATOMS + "\n0.25 0.25 0.25\n"), "1 lines of three numbers follow the 8 atoms, too few for"),
+        (poscar(scale="1.0 bohr"), "mention bohr; lengths of a POSCAR are in angstrom"),
+        (poscar(cell=CELL.replace("4.21", "7.956")), "4.2 times the volume that is usual for these atoms"),
     ],
 )
 def test_what_may_be_meant_otherwise_is_said(text: str, said: str) -> None:

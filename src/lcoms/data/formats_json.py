@@ -214,4 +214,6 @@ def parse_row(row: Mapping[str, Any]) -> Record:
         crystal, remarks = crystal_of_row(row)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, np.linalg.LinAlgError):
         raise RowError(Reason.UNREADABLE) from None
-    return make_record(row, crystal, row["row_name"], row["source_name"], remarks)
+    attributes = row.get("attributes")
+    values = {**attributes, **row} if isinstance(attributes, dict) else row
+    return make_record(values, crystal, row["row_name"], row["source_name"], remarks)

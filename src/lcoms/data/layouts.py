@@ -22,6 +22,11 @@ _SITE = re.compile(rf"([A-Z][a-z]?)[\d+-]*\s*@\s*{NUMBER}[\s,]+{NUMBER}[\s,]+{NU
 _KEYS = ("structure", "atoms", "unit_cell", "cif", "numbers")
 _MOMENTS = Remark(Topic.LEFT_OUT, "magnetic moments are not kept.")
 _CHARGE = Remark(Topic.LEFT_OUT, "the charge of the cell is not kept.")
+_CONSTRAINTS = Remark(Topic.LEFT_OUT, "constraints on atoms are not kept: all atoms may move.")
+_CONTRADICTION = Remark(
+    Topic.CELL, "lengths or Cartesian coordinates contradict the matrix and the fractional coordinates, which are read."
+)
+APART = 0.05  # angstrom
 _ISOTOPE = Remark(Topic.ELEMENT, "D is read as H.")
 _TRUE = ("true", "1", "1.0", "yes", "t")
 Said = dict[Remark, None]
@@ -62,7 +67,22 @@ def _from_structure(structure: Any, said: Said) -> Crystal:
             said[_MOMENTS] = None
     if structure.get("charge"):
         said[_CHARGE] = None
+    if _contradicts(structure, np.asarray(frac_coords, dtype=float)):
+        said[_CONTRADICTION] = None
     return make_crystal(structure["lattice"]["matrix"], frac_coords, numbers)
+
+
+def _contradicts(structure: Mapping[str, Any], frac_coords: NDArray[np.float64]) -> bool:
+    """Return whether the lengths or the Cartesian coordinates contradict the matrix and the fractional coordinates."""
+    lattice, sites = structure["lattice"], structure["sites"]
+    matrix = np.asarray(lattice["matrix"], dtype=float).reshape(3, 3)
+    lengths = [lattice.get(name) for name in "abc"]
+    if None not in lengths and np.abs(np.linalg.norm(matrix, axis=1) - np.array(lengths, dtype=float)).max() > APART:
+        return True
+    places = [site.get("xyz") for site in sites]
+    if None in places:
+        return False
+    return bool(np.abs(frac_coords @ matrix - np.array(places, dtype=float)).max(initial=0.0) > APART)
 
 
 def _from_jarvis(atoms: Mapping[str, Any], said: Said) -> Crystal:
@@ -87,13 +107,18 @@ def _from_oqmd(unit_cell: Any, sites: Any, said: Said) -> Crystal:
 def _from_optimade(entry: Mapping[str, Any], said: Said) -> Crystal:
     """Return the crystal of the attributes of an OPTIMADE structure."""
     _require_periodic(entry.get("dimension_types") or True)
+    _require_periodic(entry.get("nperiodic_dimensions") in (None, 3))
+    if "implicit_atoms" in (features := entry.get("structure_features") or ()):
+        raise RowError(Reason.COORDINATES)
+    if "assemblies" in features or entry.get("assemblies"):
+        raise RowError(Reason.PARTLY_OCCUPIED)
     species = {kind["name"]: kind for kind in entry["species"]}
     symbols = []
     for name in entry["species_at_sites"]:
         kind = species[name]
         if len(kind["chemical_symbols"]) != 1 or abs(kind.get("concentration", [1.0])[0] - 1) > 1e-3:
             raise RowError(Reason.PARTLY_OCCUPIED)
-        if any(kind.get("nattached") or ()):
+        if any(kind.get("nattached") or kind.get("attached") or ()):
             raise RowError(Reason.COORDINATES)
         symbols.append(kind["chemical_symbols"][0])
     lattice = np.asarray(entry["lattice_vectors"], dtype=float)
@@ -108,6 +133,8 @@ def _from_ase(row: Mapping[str, Any], said: Said) -> Crystal:
     lattice = _array(cell["array"] if isinstance(cell, dict) and "array" in cell else cell).astype(float)
     if any(np.any(_array(row[name])) for name in ("initial_magmoms", "magmoms") if row.get(name) is not None):
         said[_MOMENTS] = None
+    if row.get("constraints"):
+        said[_CONSTRAINTS] = None
     coords = _array(row["positions"]).astype(float) @ np.linalg.inv(lattice)
     return make_crystal(lattice, coords, _array(row["numbers"]))
 

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lcoms.core.errors import FormulaError
 from lcoms.structure import io as door
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import N_ELEMENTS
+from lcoms.structure.formula import parse_formula
 from lcoms.structure.io import ReadCrystal
 from lcoms.structure.lattice import is_valid_lattice
-from lcoms.structure.reading import RefusedError, Remark
+from lcoms.structure.reading import RefusedError, Remark, Topic
 
 NAN = float("nan")
 ALIASES = {
@@ -33,10 +35,12 @@ ALIASES = {
     ),
     "energy_per_atom": ("energy_per_atom",),
     "cohesive_energy_per_atom": ("cohesive_energy_per_atom", "e_coh"),
-    "e_above_hull": ("e_above_hull", "ehull", "stability", "_oqmd_stability"),
+    "e_above_hull": ("e_above_hull", "energy_above_hull", "ehull", "stability", "_oqmd_stability"),
 }
 
 
+FORMULAS = ("formula_pretty", "pretty_formula", "chemical_formula_reduced", "reduced_formula", "composition", "formula")
+SITES = ("nsites", "natoms", "_oqmd_natoms")
 MISSING = ("", "nan", "none", "null", "na", "n/a", "-", "--")  # words for a missing number
 NO_NUMBER = "energy that is not a number left out"
 TWO_VALUES = "two energies of one kind differ; the first is read"
@@ -153,6 +157,8 @@ def make_record(
         topics.add(NO_NUMBER)
     if any(_differ(row, names) for name, names in ALIASES.items() if name in values):
         topics.add(TWO_VALUES)
+    if _is_another(row, crystal):
+        topics.add(Topic.FORMULA.value)
     return Record(
         material_id if found_id in (None, "") else str(found_id),
         crystal,
@@ -163,6 +169,24 @@ def make_record(
         remarks=tuple(sorted(topics)),
         **{name: _number(value) for name, value in values.items()},
     )
+
+
+def _is_another(row: Mapping[str, Any], crystal: Crystal) -> bool:
+    """Return whether a formula or a number of atoms of a row is not that of its crystal."""
+    if any(
+        _number(row.get(name)) not in (crystal.n_atoms, 0.0) for name in SITES if not np.isnan(_number(row.get(name)))
+    ):
+        return True
+    return any(_is_other_formula(row[name], crystal) for name in FORMULAS if isinstance(row.get(name), str))
+
+
+def _is_other_formula(text: str, crystal: Crystal) -> bool:
+    """Return whether a text is a formula other than that of a crystal; a text that is none may mean anything."""
+    try:
+        counts = parse_formula("".join(text.split())).counts
+    except FormulaError:
+        return False
+    return Composition.from_counts(counts).reduced != crystal.composition.reduced
 
 
 def _is_lost(value: Any) -> bool:

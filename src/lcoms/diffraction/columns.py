@@ -14,7 +14,7 @@ from lcoms.diffraction.header import require_axis, require_counts
 Axis = Literal["two-theta", "d", "q"]
 _AXES: tuple[tuple[Axis, str], ...] = (
     ("two-theta", r"2\s*[-_ ]?\s*(theta|th\b|θ)|two\s*[-_]?theta|tth|angle|degree"),
-    ("q", r"\bq\b|q\s*\(|1/a\b|a\^-1|å-1|inverse angstrom"),
+    ("q", r"\bq\b|q\s*\(|scattering vector|momentum transfer|1/a\b|a\^-1|å-1|inverse angstrom"),
     ("d", r"\bd\b|d[-_ ]?spac|d\s*\(|spacing"),
 )
 _COUNTS = r"count|intens|\bobs|yobs|iobs|\bi\b|\by\b|cps|signal"
@@ -31,12 +31,13 @@ def axis_of(header: str) -> Axis | None:
 
 
 class Columns(NamedTuple):
-    """Columns of the axis and of the counts, the kind of axis (None where nothing names it), and a note."""
+    """Columns of the axis and of the counts, the kind of axis (None where nothing names it), a note, and if named."""
 
     axis: int
     counts: int
     kind: str | None
     note: str = ""
+    named: bool = False
 
 
 def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.float64]) -> Columns:
@@ -63,7 +64,7 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
         if counts:
             require_counts(names[counts[0]])
             note = f"counts are read from column {counts[0] + 1}, {names[counts[0]]}" if len(counts) > 1 else ""
-            return Columns(fitting[0], counts[0], axis or axes[fitting[0]], note)
+            return Columns(fitting[0], counts[0], axis or axes[fitting[0]], note, named=True)
     if n > 3:
         raise FileFormatError(f"{n} columns; keep two (two theta and counts), or name them in the line above.")
     steps = np.diff(table[:, 1])
@@ -86,6 +87,7 @@ def _names(line: str, n: int) -> list[str]:
 
 
 def _axis(name: str) -> Axis | None:
+    name = name.replace("_", " ")
     if re.search(r"1\s*/\s*d\b|sin", name):
         return None
     return next((axis for axis, words in _AXES if re.search(words, name)), None)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from lcoms.core.errors import ConfigError, FileFormatError
 from lcoms.diffraction.columns import chosen_columns
+from lcoms.diffraction.doubts import require_errors_last, require_no_thousands, require_one_scan, without_padding
 from lcoms.diffraction.gsas import BANK, table_of_gsas
-from lcoms.diffraction.header import loop_names, require_wavelength, scale_of
+from lcoms.diffraction.header import loop_names, require_radiation, require_wavelength, scale_of
 from lcoms.diffraction.radiation import Radiation
 from lcoms.diffraction.scans import IS_UXD, table_of_udf, table_of_uxd
 from lcoms.diffraction.xrdml import table_of_xrdml
@@ -70,13 +71,19 @@ def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, n
     """Read a pattern from a text, as `read_pattern` does from a file."""
     header, table = _table(text)
     require_wavelength(header, radiation)
+    require_radiation(header, radiation)
     header = loop_names(header)
-    at, counts, chosen, note = chosen_columns(header, table.shape[1], None if axis is None else axis.lower(), table)
+    at, counts, chosen, note, named = chosen_columns(
+        header, table.shape[1], None if axis is None else axis.lower(), table
+    )
     x, y = table[:, at], table[:, counts]
+    if not named and table.shape[1] == 3:
+        require_errors_last(y, table[:, 2])
     notes = [note] if note else []
     if "*RAS_INT_START" in header and table.shape[1] == 3:
         y = y * table[:, 2]  # the attenuation
     _require_fine_steps(x)
+    require_one_scan(x, y)
     guessed, chosen = chosen is None, chosen or "two-theta"
     two_theta, y = _to_two_theta(x * scale_of(header, chosen), y, chosen, radiation, notes)
     if guessed or chosen != "two-theta":
@@ -84,7 +91,7 @@ def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, n
     if (y < 0).any():
         notes.append(f"{int((y < 0).sum())} counts are negative and are used as they are")
     order = np.argsort(two_theta, kind="stable")
-    two_theta, y = _merged(two_theta[order], y[order], notes)
+    two_theta, y = _merged(*without_padding(two_theta[order], y[order], notes), notes)
     _require_pattern(two_theta, y)
     return PowderPattern(two_theta, y, radiation, name, tuple(notes))
 
@@ -111,6 +118,7 @@ def _decoded(content: bytes) -> str:
 def _table(text: str) -> tuple[str, NDArray[np.float64]]:
     """Return the lines before the numbers, and the numbers (n, columns)."""
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    require_no_thousands([line for _, line in lines])
     comma = _decimal_commas([line for _, line in lines])
     header: list[str] = []
     rows: list[list[float]] = []

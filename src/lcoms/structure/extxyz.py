@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
-OCCUPANCIES, FULL = ("occupancy", "occupancies", "occ"), 0.005  # columns, and what counts as one
+OCCUPANCIES = ("occupancy", "occupancies", "occupation", "occupations", "site_occupancy", "occ")  # columns
+FULL = 0.005  # occupancies closer to one count as one
 NUMBERS = ("z", "numbers", "atomic_numbers")  # columns of atomic numbers
 _KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _KEY = re.compile(r"\b(lattice|properties|pbc)(?=\s*=)", re.IGNORECASE)
 _PROPERTIES = re.compile(r"\bProperties\s*=\s*\"?([^\s\"]+)")
 _CELL = re.compile(r"\blattice\s*=\s*([\"{'\[]?)([^\"}'\]]*)", re.IGNORECASE)
-_UNIT = re.compile(r"\b[a-z_]*units?\s*=\s*[\"']?(bohr|au|a\.u\.|nm|pm|nanometer)\b", re.IGNORECASE)
+_UNIT = re.compile(
+    r"(?<!/)\b(bohrs?|nanomet(?:er|re)s?|picomet(?:er|re)s?)\b"
+    r"|\b(?!\w*(?:energy|force|stress|dipole|charge))\w*(?:unit|length)\w*\s*[=:]\s*[\"']?(a0|au|a\.u\.|atomic|nm|pm)(?!\w)",
+    re.IGNORECASE,
+)
 _QUOTED_LATTICE = re.compile(r"lattice\s*=\s*[\"{'\[][^\"}'\]]*", re.IGNORECASE)
 _LATTICE = re.compile(r"\blattice\s*=", re.IGNORECASE)
 
@@ -126,7 +131,8 @@ def _require_angstrom(comment: str) -> None:
         text = 'the cell needs nine numbers: Lattice="ax ay az bx by bz cx cy cz".'
         raise RefusedError(Topic.CELL, text)
     if unit := _UNIT.search(comment):
-        text = f"the second line says that lengths are in {unit[1]}; extended XYZ is in angstrom, so convert them."
+        name = unit[1] or unit[2]
+        text = f"the second line says that lengths are in {name}; extended XYZ is in angstrom, so convert them."
         raise RefusedError(Topic.CELL, text)
 
 

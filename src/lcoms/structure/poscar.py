@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import dropwhile, pairwise, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from lcoms.structure.site_elements import ISOTOPES
 _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]+)?")
 _MODE = re.compile(r"[dck]|frac|rel|red", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[0-9],[0-9]")
+_UNIT = re.compile(r"\b(bohrs?|a\.u\.|nm|pm|nanomet(?:er|re)s?)(?!\w)", re.IGNORECASE)
 _FLAGS = re.compile(r"(?:\s+[-+.0-9eEdD]+){3}(?:\s+\.?(?:[TF]|TRUE|FALSE)\.?){3}(?=\s|$)", re.IGNORECASE)
 NO_SYMBOLS = "no element symbols (VASP 4): insert a line with them above the line of counts."
 
@@ -37,6 +39,9 @@ def _read(text: str) -> Reading:
     remarks: list[Remark] = []
     matrix = np.array([_reals(lines[row], 3, f"line {row + 1}") for row in (2, 3, 4)])
     scale = _scale(lines[1], matrix)
+    if unit := _UNIT.search(f"{lines[0]}\n{lines[1]}"):
+        text = f"its first lines mention {unit[1]}; lengths of a POSCAR are in angstrom and are read so."
+        remarks.append(Remark(Topic.CELL, text))
     at, named, counts = _counts(lines)
     flags = _words(lines[at])[:1]
     selective = bool(flags) and flags[0][0] in "sS"
@@ -69,13 +74,7 @@ def _read(text: str) -> Reading:
     remarks += distance_remarks(crystal, pair, [])
     if flagged and any(word.upper().startswith(("F", ".F")) for row in rows[:total] for word in row.split()[3:6]):
         remarks.append(Remark(Topic.LEFT_OUT, "the flags of selective dynamics are not kept: all atoms may move."))
-    configurations = sum(row.lower().startswith("direct configuration") for row in rows)
-    if configurations:
-        text = f"{configurations} more configurations follow the first one, as in an XDATCAR; they are left out."
-        remarks.append(Remark(Topic.LEFT_OUT, text))
-    elif len(rows) > total and _is_place(rows[total]):
-        text = f"more lines of coordinates follow than the {total} atoms that are announced; they are left out."
-        remarks.append(Remark(Topic.LEFT_OUT, text))
+    remarks += _left_out(rows, total)
     return Reading("", crystal, tuple(remarks))
 
 
@@ -177,12 +176,43 @@ def _behind_coordinates(rows: list[str], remarks: list[Remark]) -> NDArray[np.in
 
 def _contradictions(numbers: NDArray[np.int64], rows: list[str], *, first: int) -> list[Remark]:
     """Return a remark if symbols after the coordinates differ from those of line 6, which VASP uses."""
-    behind = [next(filter(None, map(number_of, row.split()[first:])), None) for row in rows]
+    behind = [next(filter(None, map(_element_of_label, row.split()[first:])), None) for row in rows]
     other = [i for i, (n, z) in enumerate(zip(numbers.tolist(), behind, strict=True), 1) if z not in (None, n)]
     if not other:
         return []
     text = f"symbols behind the coordinates contradict line 6, first at atom {other[0]}; line 6 is read."
     return [Remark(Topic.ELEMENT, text)]
+
+
+def _element_of_label(word: str) -> int | None:
+    """Return the element of a symbol that may be numbered, such as Ca1."""
+    return number_of(re.sub("[0-9]+$", "", word))
+
+
+def _left_out(rows: list[str], total: int) -> list[Remark]:
+    """Return a remark if more structures or coordinates follow those of the atoms; velocities need none."""
+    behind = rows[total:]
+    configurations = sum(row.lower().startswith("direct configuration") for row in rows)
+    pairs = [(_words(row), _words(below)) for row, below in pairwise(behind)]
+    if configurations:
+        text = f"{configurations} more configurations follow the first one, as in an XDATCAR; they are left out."
+    elif any(a and len(a) == len(b) and all(map(number_of, a)) and all(map(str.isdecimal, b)) for a, b in pairs):
+        text = "another structure follows the first one; it is left out."
+    elif behind and _is_place(behind[0]):
+        text = f"more lines of coordinates follow than the {total} atoms that are announced; they are left out."
+    elif 0 < (n := _n_places(behind)) < total:
+        text = f"{n} lines of three numbers follow the {total} atoms, too few for velocities; they are left out."
+    else:
+        return []
+    return [Remark(Topic.LEFT_OUT, text)]
+
+
+def _n_places(rows: list[str]) -> int:
+    """Return the number of lines of three numbers after blank lines; 0 for the sizes of a grid, which are whole."""
+    some = list(takewhile(str.strip, dropwhile(lambda row: not row.strip(), rows)))
+    places = list(takewhile(_is_place, some))
+    whole = bool(places) and all(map(str.isdecimal, places[0].split()[:3]))
+    return 0 if whole or len(places) < len(some) else len(places)
 
 
 def _is_place(row: str) -> bool:

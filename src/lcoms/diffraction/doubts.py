@@ -1,0 +1,84 @@
+"""Tables of numbers that could be read as a powder pattern and are not one: several scans, other columns, thousands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcoms.core.errors import FileFormatError
+
+SHARED = 0.5  # of the shorter range; scans that are pieces of one pattern overlap by less
+REPEATED = 0.9  # correlation of repeated scans
+SHUFFLED = 0.1  # of the points step backwards in a table without an order
+LEAST_RUN = 10  # points
+LEAST_PADDING = 20  # points
+_THOUSANDS = re.compile(
+    r"[+-]?[0-9]+(?:[.,][0-9]+)?(?:[\t;]\s*[0-9]{1,3}(?:[ ,][0-9]{3})+|\s+[0-9]{1,3}(?:,[0-9]{3})+)"
+)
+
+
+def require_one_scan(x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Raise FileFormatError if a table holds scans of different patterns over the same range, one after the other."""
+    steps = np.diff(x)
+    back = np.flatnonzero(steps * np.sign(np.sign(steps).sum() or 1.0) < 0)
+    if not len(back) or len(back) > SHUFFLED * len(x):
+        return
+    pieces = [piece for piece in np.split(np.arange(len(x)), back + 1) if len(piece) >= LEAST_RUN]
+    for first, second in pairwise(pieces):
+        low, high = (max(x[first].min(), x[second].min()), min(x[first].max(), x[second].max()))
+        if high - low > SHARED * min(np.ptp(x[first]), np.ptp(x[second])) and not _same(x, y, first, second):
+            raise FileFormatError(
+                f"several patterns: after {x[first[-1]]:g} the first column goes back to {x[second[0]]:g}; keep one."
+            )
+
+
+def _same(x: NDArray[np.float64], y: NDArray[np.float64], first: NDArray[np.int64], second: NDArray[np.int64]) -> bool:
+    """Return whether two scans have the same points and much the same counts."""
+    one, other = (order[np.argsort(x[order])] for order in (first, second))
+    if len(one) != len(other) or not np.allclose(x[one], x[other], atol=1e-6):
+        return False
+    return bool(np.corrcoef(y[one], y[other])[0, 1] > REPEATED)
+
+
+def require_no_thousands(lines: Sequence[str]) -> None:
+    """Raise FileFormatError if counts are written with separators of thousands, such as 5,200 or 5 200."""
+    found = next((line for line in lines if _THOUSANDS.fullmatch(line)), None)
+    if found is not None:
+        raise FileFormatError(
+            f"{found[:40]!r} is an angle and counts with separators of thousands, or three numbers; write the counts "
+            "without separators, or the columns with commas throughout."
+        )
+
+
+def require_errors_last(second: NDArray[np.float64], third: NDArray[np.float64]) -> None:
+    """Raise FileFormatError if the second of three columns without names is the square root of the third."""
+    usable = (second > 0) & (third > 0)
+    if usable.sum() < len(second) / 2:
+        return
+    of_third, of_second = (
+        np.median(np.abs(error[usable] ** 2 / counts[usable] - 1))
+        for error, counts in ((second, third), (third, second))
+    )
+    if of_third < 0.1 < of_second:
+        raise FileFormatError(
+            "the second of three columns is the square root of the third, as errors are of counts; name the columns in "
+            "the line above, such as 2theta,error,counts, or keep two."
+        )
+
+
+def without_padding(
+    x: NDArray[np.float64], y: NDArray[np.float64], notes: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a pattern without the zeros that stand for points not measured before and after it, with a note."""
+    measured = np.flatnonzero(y)
+    if not len(measured) or np.median(y[measured[0] : measured[-1] + 1]) <= 0:
+        return x, y
+    first = measured[0] if measured[0] >= LEAST_PADDING else 0
+    last = measured[-1] + 1 if len(y) - measured[-1] > LEAST_PADDING else len(y)
+    if last - first < len(y):
+        notes.append(f"{len(y) - last + first} points of zero counts before or after the pattern are left out")
+    return x[first:last], y[first:last]
