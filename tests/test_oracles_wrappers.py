@@ -21,7 +21,7 @@ from lcoms.core.errors import OracleError
 from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.registry import make_oracle
-from lcoms.oracles.wrappers import CachedOracle, CountedOracle, cache_key
+from lcoms.oracles.wrappers import CachedOracle, CountedOracle, RememberingOracle, cache_key
 from lcoms.structure.crystal import Composition, Crystal
 
 CRYSTALS = [shaken(rock_salt(), 0.2, seed) for seed in range(5)]
@@ -68,6 +68,21 @@ class Failing(EnergyOracle):
 def same(first: Evaluation, second: Evaluation) -> bool:
     arrays = np.array_equal(first.forces, second.forces) and np.array_equal(first.stress, second.stress)
     return first.energy == second.energy and arrays and first.status == second.status
+
+
+def test_a_remembered_crystal_is_evaluated_once_and_a_failure_again() -> None:
+    counted = CountedOracle(Failing())
+    remembering = RememberingOracle(counted)
+    first = remembering.evaluate([*CRYSTALS, zinc_blende()])
+    again = remembering.evaluate([*reversed(CRYSTALS), shaken(rock_salt(), 0.2, 0)])
+    assert counted.n_crystals == len(CRYSTALS) + 2
+    assert all(map(same, again, [*reversed(first[:-1]), first[0]]))
+    failing = zinc_blende()
+    assert [result.ok for result in remembering.evaluate([failing, CRYSTALS[0], failing])] == [False, True, False]
+    assert not remembering.evaluate([failing])[0].ok
+    assert counted.n_failed == 4
+    with pytest.raises(OracleError, match="asked for"):
+        remembering.check([])
 
 
 def test_what_an_answer_depends_on_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

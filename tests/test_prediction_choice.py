@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from lcoms.prediction.choice import STEPS, lowest_at_volumes, scores_unrelaxed, 
 from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.spec import RelaxationSpec
 from lcoms.prediction.stages import Decoded
+from lcoms.structure import operations
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import EXACT_SYMPREC
 
@@ -24,6 +26,14 @@ LENGTHS = (4.6, 5.0, 5.3, 5.64, 6.0, 6.4)
 
 def exact(crystal: Crystal, **changes: object) -> Decoded:
     return decoded_of(crystal, symprec=EXACT_SYMPREC, **changes)
+
+
+class Symmetric(AnalyticOracle):
+    """Oracle that uses the symmetry of crystals."""
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        assert all(len(operations.operations_of(crystal)) == 48 for crystal in crystals)
+        return super().evaluate(crystals)
 
 
 @pytest.fixture
@@ -131,3 +141,11 @@ def test_a_crystal_without_excess_pressure_is_evaluated_once(monkeypatch: pytest
     (found,), n_evaluations = lowest_at_volumes([best], ORACLE, 0.0)
     assert n_evaluations == sum(evaluated) == 1
     assert found == pytest.approx(ORACLE.energies([best])[0] / 2)
+
+
+def test_the_symmetry_of_scaled_crystals_is_not_searched_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = []
+    search = operations.moyo_dataset
+    monkeypatch.setattr(operations, "moyo_dataset", lambda *a, **k: searched.append(a) or search(*a, **k))
+    _, n_evaluations = lowest_at_volumes([rock_salt(a) for a in (4.6, 7.0)], Symmetric(), 0.0)
+    assert n_evaluations > len(searched) == 2

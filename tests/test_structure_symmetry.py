@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import moyopy
 import numpy as np
 import pytest
@@ -71,6 +73,17 @@ def test_moyopy_is_not_asked_where_it_may_never_end() -> None:
     assert moyo_dataset(rock_salt(), symprec=0.1).number == 225
     with pytest.raises(ValueError, match=r"may never end at a tolerance of 0\.2"):
         moyo_dataset(rock_salt(), symprec=0.2)
+
+
+def test_a_further_search_leaves_the_log_levels_as_they_are() -> None:
+    """Each change of a level clears the caches of all loggers."""
+    moyo_dataset(rock_salt(), symprec=0.1)
+    root = logging.getLogger()
+    root.isEnabledFor(logging.ERROR)
+    before = dict(root._cache)
+    moyo_dataset(rock_salt(), symprec=0.1)
+    assert before
+    assert before.items() <= root._cache.items()
 
 
 def test_a_crystal_without_symmetry_stays_p1() -> None:

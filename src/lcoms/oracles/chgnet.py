@@ -43,7 +43,7 @@ class ChgnetOracle(EnergyOracle):
         OracleError: the weights are unknown, or the package chgnet is not installed.
     """
 
-    batch_size = 16
+    batch_size = 32
     quick = True
 
     def __init__(self, weights: str = "r2scan") -> None:

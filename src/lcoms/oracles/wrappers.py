@@ -1,4 +1,4 @@
-"""Oracles around oracles: one counts the calls, one caches the results on disk."""
+"""Oracles around oracles: one counts the calls, one remembers the results, one caches them on disk."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from lcoms import __version__
 from lcoms.core.errors import OracleError
-from lcoms.oracles.base import EnergyOracle, Evaluation
+from lcoms.oracles.base import EnergyOracle, Evaluation, evaluate_all
 from lcoms.structure.crystal import Composition, Crystal
 
 CACHE_FORMAT = 1
@@ -48,6 +49,24 @@ class CountedOracle(EnergyOracle):
         self.n_crystals += len(crystals)
         self.n_failed += sum(not result.ok for result in results)
         return results
+
+    def check(self, compositions: Iterable[Composition]) -> None:
+        self._oracle.check(compositions)
+
+
+class RememberingOracle(EnergyOracle):
+    """Evaluates each crystal object once while it lives; failures are evaluated again."""
+
+    def __init__(self, oracle: EnergyOracle) -> None:
+        self.name, self.batch_size, self.provenance = oracle.name, oracle.batch_size, oracle.provenance
+        self.quick, self.cutoff, self._oracle = oracle.quick, oracle.cutoff, oracle
+        self._known: WeakKeyDictionary[Crystal, Evaluation] = WeakKeyDictionary()
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        missing = [crystal for crystal in crystals if crystal not in self._known]
+        new = dict(zip(missing, evaluate_all(self._oracle, missing), strict=True))
+        self._known.update({crystal: result for crystal, result in new.items() if result.ok})
+        return [new[crystal] if crystal in new else self._known[crystal] for crystal in crystals]
 
     def check(self, compositions: Iterable[Composition]) -> None:
         self._oracle.check(compositions)

@@ -21,6 +21,7 @@ from lcoms.prediction.spec import RelaxationSpec
 from lcoms.prediction.stages import Decoded
 from lcoms.relax.result import GIGAPASCAL
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.operations import keep_operations
 
 FAR = 5.0  # GPa; below it, the energy gained by scaling the volume is about 0.01 eV/atom
 STEPS = 3
@@ -116,4 +117,6 @@ class _Volume:
             measured = (excess - self.before[0]) / log(self.before[1] / volume)
             modulus = min(max(measured, LEAST_MODULUS), MOST_MODULUS)
         change = min(max(-excess / modulus, -LARGEST_CHANGE), LARGEST_CHANGE)
-        return _Volume(scaled(self.crystal, exp(-change)), modulus, (excess, volume))
+        following = scaled(self.crystal, exp(-change))
+        keep_operations(self.crystal, following)
+        return _Volume(following, modulus, (excess, volume))

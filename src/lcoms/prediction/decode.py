@@ -139,11 +139,9 @@ def _symmetrised(
         symmetrise(one.crystal, ladder=NEAR_LADDER if one.space_group else TOLERANCE_LADDER) for _, one in decodes
     ]
     energies = bundle.energies([s.crystal for s in symmetric])
-    latents = bundle.encode([one.crystal for _, one in decodes])
     weights = bundle.ranking.decoded
     decoded = []
-    for (row, _), s, energy, latent in zip(decodes, symmetric, energies, latents, strict=True):
-        distance = float((latent - descent.z[row]).norm())
+    for (row, one), s, energy in zip(decodes, symmetric, energies, strict=True):
         decoded.append(
             Decoded(
                 crystal=s.crystal,
@@ -153,8 +151,8 @@ def _symmetrised(
                 energy_per_atom=energy,
                 latent_energy=float(descent.energies[row]),
                 descent_energies=tuple(descent.energy_path[:, row].tolist()),
-                latent_distance=distance,
-                score=energy + weights.distance * distance,
+                latent_distance=one.distance,
+                score=energy + weights.distance * one.distance,
                 proposal=proposals[row],
             )
         )

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.energy_models import EnergyModels
 from lcoms.oracles.references import References, load_references
+from lcoms.oracles.wrappers import RememberingOracle
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.choice import worth_relaxing
 from lcoms.prediction.decode import DecodedSet
@@ -54,7 +56,7 @@ class Relaxer:
             OracleError: the energy model cannot be created.
         """
         spec = self._relaxation
-        weights, oracle = self.bundle.ranking.unrelaxed, self.energy_models.first
+        weights, oracle = self.bundle.ranking.unrelaxed, self._oracle
         choices = [worth_relaxing(decoded, oracle, weights, spec) for decoded in sets]
         chosen = [choice.crystals for choice in choices]
         names = [s.composition.reduced_formula for s, some in zip(sets, chosen, strict=True) for _ in some]
@@ -91,6 +93,11 @@ class Relaxer:
         return self.spec.relaxation
 
     @cached_property
+    def _oracle(self) -> EnergyOracle:
+        """The relaxing model; relaxations begin with evaluations that the choice of crystals has already made."""
+        return RememberingOracle(self.energy_models.first)
+
+    @cached_property
     def _references(self) -> References | None:
         return load_references(self._relaxation.oracle)
 
@@ -106,9 +113,11 @@ class Relaxer:
         fmax: float,
         checkpoint: Path | None,
     ) -> Sequence[RelaxResult]:
-        fixed, oracle = self.fixed_cell or self.spec.constraints.cell is not None, self._relaxation.oracle
+        fixed = self.fixed_cell or self.spec.constraints.cell is not None
         config, processes = replace(self._relaxation.config, fmax=fmax, fixed_cell=fixed), self.processes
         if processes is None and self.energy_models.first.quick:
             few = sum(operations_of(crystal).n_independent for crystal in crystals) < WORTH_A_PROCESS
             processes = 1 if few else None
+        here = processes == 1 and checkpoint is None  # other processes and checkpoints need the oracle's name
+        oracle = self._oracle if here else self._relaxation.oracle
         return relax_crystals(crystals, oracle, config, processes=processes, checkpoint=checkpoint, progress=progress)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,15 +30,22 @@ def moyo_dataset(crystal: Crystal, *, symprec: float, standard: bool = False) ->
     """
     if symprec > LOOSEST:
         raise ValueError(f"moyopy may never end at a tolerance of {symprec} angstrom; use at most {LOOSEST}.")
-    import moyopy
-
-    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns about every centred cell
+    moyopy = _quiet_moyopy()
     cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
     setting = moyopy.Setting.standard() if standard else None
     try:
         return moyopy.MoyoDataset(cell, symprec=symprec, setting=setting)
     except Exception:  # moyopy raises its own untyped errors where no group is consistent with the tolerance
         return None
+
+
+@cache
+def _quiet_moyopy() -> ModuleType:
+    """Return moyopy, which would otherwise warn about every centred cell."""
+    import moyopy
+
+    logging.getLogger("moyo").setLevel(logging.ERROR)
+    return moyopy
 
 
 def normalizer_cosets(dataset: Any) -> list[Any] | None:
