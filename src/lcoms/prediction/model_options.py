@@ -9,6 +9,9 @@ from typing import Any
 from lcoms.core.errors import ConfigError, OptionError
 from lcoms.oracles.registry import DEFAULT_ORACLE, default_further
 
+MODEL_KEYS = {"relaxation.oracle": "oracle", "ranking.committee": "committee"}
+"""Names of `ModelOptions` by the keys of the specification."""
+
 
 @dataclass(frozen=True)
 class RankingSpec:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lcoms.core.errors import ConfigError, OptionError
 from lcoms.phonons.harmonic import require_phonopy
-from lcoms.prediction.model_options import ModelOptions
+from lcoms.prediction.model_options import MODEL_KEYS, ModelOptions
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.structure_types import StructureType
 
@@ -46,8 +46,7 @@ KEYS = {
     "search.random_symmetric.n": "random_symmetric",
     "relaxation.n_least": "n_relax",
     "phonons.n": "phonons",
-    "ranking.committee": "committee",
-    "relaxation.oracle": "oracle",
+    **MODEL_KEYS,
 } | {
     f"{group}.{name}": name
     for group, names in {
