@@ -110,14 +110,14 @@ def predict(
         n_candidates: maximum number of distinct crystals returned.
         formula_units: number in the primitive cell, such as 2, "1-4" or (1, 4).
         max_atoms: number of atoms in the largest cell that is tried.
-        starts: number of latents to descend from.
+        starts: number of descents in latent space, each from a template or a random point.
         steps: number of steps of latent descent; 0 decodes the starts.
         start: where descents start.
         start_structure: crystal (pymatgen, ASE or lcoms) or file to start from instead of the library.
         symmetry: decode within the space groups of the templates, or freely.
         exclude_same: exclude templates of the same composition.
         relax: relax the best candidates and rank by energy models; None: if CHGNet is installed.
-        oracle: energy model for relaxation (`lcoms oracle list`).
+        oracle: energy model for relaxation, such as "chgnet:r2scan" or "package.module:Calculator".
         committee: further energy models, with equal weight in the ranking; an empty one for none.
         n_relax: number of candidates to relax.
         random_symmetric: number of random symmetric crystals to relax in addition.
@@ -132,14 +132,14 @@ def predict(
         density: g/cm^3.
         tolerance: relative tolerance of volume or density.
         cell: lengths (angstrom) and angles (degrees) of the primitive or conventional cell.
-        cell_tolerance: relative tolerance of the cell.
+        cell_tolerance: tolerance of the cell, relative for lengths and in radians for angles.
         prototype: structure types that the crystal may have: names such as "rutile", or structure files.
         exclude_prototype: structure types that the crystal must not have.
         max_e_above: largest energy above the hull, or above the lowest candidate if no hull is known, eV/atom.
         ordered_approximation: replace a formula with fractions by the smallest ordered one close to it, which is
             logged: LiCo2O4 for Li0.5CoO2.
         hull: a file or folder of reference phases, for energies above their hull.
-        pattern: a file with a powder pattern of the compound (xy, xye, csv), which then enters the ranking.
+        pattern: a file with a powder pattern of the compound (columns, xrdml, GSAS, uxd, udf), for the ranking.
         wavelength: of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or "neutron 1.54".
         seed: of all random numbers.
         spec: a complete specification instead of the options above.

@@ -104,7 +104,7 @@ def run(
 ) -> None:
     """Run methods on compounds; each finished run is a line of OUT/rows.jsonl.
 
-    Track paper: the number of atoms is known, and starts are random cells in their nearest minimum. Track formula: the
+    Track paper: the number of atoms is known, and the starts are relaxed random crystals. Track formula: the
     formula alone. Methods: lcoms, sl, cdvae, start, input-coms, lcoms-decoded, megnet-random, megnet-pso, megnet-tpe,
     random, evolution, dft-pso.
     """

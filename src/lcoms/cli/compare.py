@@ -21,7 +21,7 @@ def compare(
     first: Annotated[Path, typer.Argument(help="CIF, POSCAR or extxyz file with one crystal.")],
     second: Annotated[Path, typer.Argument(help="File to compare it with.")],
     symprec: Annotated[float, typer.Option(help="Tolerance of the space groups, angstrom.", min=1e-6, max=1.0)] = 0.1,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the comparison to this file.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the comparison to this JSON file.")] = None,
 ) -> None:
     """Decide whether two crystals have the same structure, map their atoms, and compare volumes and space groups."""
     from lcoms.structure.comparison import compare as compared

@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Fetch, inges
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="mp_e_form, mp_20, oqmd, jarvis_dft_3d, perov_5 or carbon_24.")],
+    name: Annotated[str, typer.Argument(help="Data set: mp_e_form, mp_20, oqmd, jarvis_dft_3d, perov_5 or carbon_24.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to download into.")] = Path(),
 ) -> None:
     """Download a public data set; an interrupted download is resumed."""
@@ -68,7 +68,7 @@ def ingest(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the store.")],
     max_atoms: Annotated[int, typer.Option(help="Largest number of atoms in a cell.")] = 200,
-    min_distance: Annotated[float, typer.Option(help="Shortest distance allowed, angstrom.")] = 0.5,
+    min_distance: Annotated[float, typer.Option(help="Shortest allowed distance between atoms, angstrom.")] = 0.5,
     volume_range: Annotated[
         tuple[float, float], typer.Option(help="Smallest and largest allowed volume per atom, cubic angstrom.")
     ] = (2.0, 200.0),

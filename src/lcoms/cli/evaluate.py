@@ -50,7 +50,7 @@ def reconstruction(
         typer.Option("--symmetry/--no-symmetry", help="Also decode within the space groups of similar crystals."),
     ] = True,
     max_atoms: Annotated[int, typer.Option(help="Largest number of atoms in a cell.")] = 20,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
     """Decode latents of crystals, given number of atoms and species, and match them with the crystals."""
     import numpy as np

@@ -40,7 +40,7 @@ def surrogate(
     max_atoms: MaxAtomsOption = 20,
     out: OutOption = None,
 ) -> None:
-    """Errors of surrogates on unseen compositions, and how well they rank the crystals of each."""
+    """Measure errors of surrogates on unseen compositions, and how well they rank the crystals of each."""
     from lcoms.data.store import Store
     from lcoms.evaluate.surrogates import encode_crystals, score_surrogates, unseen_rows
     from lcoms.models.surrogate_file import load_surrogate
@@ -78,7 +78,7 @@ def latents(
         int, typer.Option("-n", help="Number of pairs of crystals, each of another composition.", min=1)
     ] = 100,
     points: Annotated[int, typer.Option(help="Number of latents decoded along each path.", min=2)] = 11,
-    oracle: Annotated[str, typer.Option(help="Energy oracle for the decoded crystals, or none.")] = "none",
+    oracle: Annotated[str, typer.Option(help="Energy model that evaluates the decoded crystals, or none.")] = "none",
     probe: Annotated[
         int,
         typer.Option(
@@ -87,7 +87,7 @@ def latents(
     ] = 10_000,
     split: Annotated[str, typer.Option(help="Split of the pairs: train or val.")] = "val",
     max_atoms: MaxAtomsOption = 20,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     out: OutOption = None,
 ) -> None:
     """Decode the path between two crystals of one composition, and regress energies linearly on latents."""

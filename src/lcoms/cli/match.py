@@ -26,7 +26,9 @@ HEADINGS = ("", "formula", "space group", "Rwp", "cosine", "prob.", "volume", "m
 
 def match(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.")],
-    pattern: Annotated[Path, typer.Option(help="Measured powder pattern: two theta and counts (xy, xye, csv).")],
+    pattern: Annotated[
+        Path, typer.Option(help="Measured powder pattern: columns of two theta and counts, xrdml, GSAS, uxd or udf.")
+    ],
     wavelength: Annotated[
         str,
         typer.Option(help="CuKa (the doublet), CuKa1, CoKa, MoKa, ..., a wavelength in angstrom, or 'neutron 1.54'."),
@@ -39,7 +41,7 @@ def match(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for CIF files with fitted cells.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Plot the best fit to this file: .png, .svg or .pdf.")] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write all fits to this file.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write all fits to this JSON file.")] = None,
 ) -> None:
     """Fit cells and profiles of crystals to a powder pattern, and rank them by how well they explain it."""
     from lcoms.diffraction.fit import PatternFitter

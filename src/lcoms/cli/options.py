@@ -54,7 +54,10 @@ RelaxProcessesOption = Annotated[
     int | None, typer.Option(help="Number of processes for relaxations.", max=512, show_default="all cores")
 ]
 StartsOption = Annotated[
-    int | None, typer.Option(help="Number of starting latents, from templates or random.", show_default=BY_EFFORT)
+    int | None,
+    typer.Option(
+        help="Number of descents in latent space, each from a template or a random point.", show_default=BY_EFFORT
+    ),
 ]
 NRelaxOption = Annotated[
     int | None,
@@ -128,7 +131,11 @@ class Models(NamedTuple):
 
 
 FmaxOption = Annotated[
-    float | None, typer.Option(help="Relax until the largest force is below this, eV/angstrom.", show_default="0.1")
+    float | None,
+    typer.Option(
+        help="Relax until the largest force is below this, eV/angstrom.",
+        show_default="0.1, then 0.02 for the first five",
+    ),
 ]
 PressureOption = Annotated[
     float | None,
@@ -160,9 +167,15 @@ ToleranceOption = Annotated[
 ]
 CellOption = Annotated[
     str | None,
-    typer.Option(help='Required cell, primitive or conventional: lengths and angles, such as "5.4 7.6 5.3 90 90 90".'),
+    typer.Option(
+        help="Required cell, primitive or conventional: lengths (angstrom) and angles (degrees), such as "
+        '"5.4 7.6 5.3 90 90 90".'
+    ),
 ]
-CellToleranceOption = Annotated[float | None, typer.Option(help="Relative tolerance of --cell.", show_default="0.05")]
+CellToleranceOption = Annotated[
+    float | None,
+    typer.Option(help="Tolerance of --cell: relative for lengths, in radians for angles.", show_default="0.05"),
+]
 PrototypeOption = Annotated[
     list[str] | None,
     typer.Option(help="Required structure type: a name such as B1 or rutile, or a structure file; repeatable."),

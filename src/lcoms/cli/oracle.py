@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Test energy models and compute their reference energies.")
 
 NameArgument = Annotated[
-    str, typer.Argument(help="chgnet:r2scan, chgnet:0.3.0, gpaw, analytic, or package.module:Calculator.")
+    str,
+    typer.Argument(help="chgnet:r2scan, chgnet:0.3.0, sevennet:l3i5, gpaw, analytic, or package.module:Calculator."),
 ]
 
 
@@ -65,7 +66,7 @@ def references(
         Path, typer.Option("--out", "-o", help="File to write; entries of other energy models in it are kept.")
     ],
     elements: Annotated[
-        str | None, typer.Option(help="Element symbols, such as Na,Cl.", show_default="all that the oracle can handle")
+        str | None, typer.Option(help="Element symbols, such as Na,Cl.", show_default="all that the model can handle")
     ] = None,
     fmax: Annotated[float, typer.Option(help="Largest force at the end, eV/angstrom.")] = 0.02,
     steps: Annotated[int, typer.Option(help="Maximum number of steps of a relaxation.")] = 500,
@@ -73,7 +74,7 @@ def references(
         int | None, typer.Option(help="Number of processes.", max=512, show_default="one a core")
     ] = None,
 ) -> None:
-    """Relax all forms of the elements with an oracle; the lowest are the references of formation energies."""
+    """Relax all forms of the elements; those of lowest energy are the references of formation energies."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from lcoms.evaluate.elements import forms_for, make_references
     from lcoms.oracles.references import read_tables, to_json

@@ -30,7 +30,7 @@ def phonons(
     relax: Annotated[
         bool, typer.Option("--relax/--no-relax", help="Relax within the symmetry of the crystal first.")
     ] = True,
-    displacement: Annotated[float, typer.Option(help="Displacement of atoms, angstrom.")] = 0.03,
+    displacement: Annotated[float, typer.Option(help="Displacement of the atoms, angstrom.")] = 0.03,
     most_atoms: Annotated[int, typer.Option(help="Maximum number of atoms in the supercell.")] = 220,
     figure: Annotated[
         Path | None,
@@ -38,7 +38,7 @@ def phonons(
             help="Plot the density of states to this file (.png, .svg, .pdf); NAME-1, NAME-2, ... for several crystals."
         ),
     ] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the results to this JSON file.")] = None,
 ) -> None:
     """Compute phonons by finite displacements, and list imaginary modes."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")

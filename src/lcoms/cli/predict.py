@@ -43,7 +43,9 @@ def predict(
     ] = None,
     pattern: Annotated[
         Path | None,
-        typer.Option(help="Measured powder pattern (xy, xye, csv); candidates are also ranked by their fit to it."),
+        typer.Option(
+            help="Measured powder pattern (columns, xrdml, GSAS, uxd, udf); candidates are also ranked by their fit."
+        ),
     ] = None,
     wavelength: Annotated[
         str | None,
@@ -58,7 +60,10 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also print progress and the fate of every crystal.")
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Also print progress, and how many crystals were decoded, dropped and relaxed."
+        ),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Repeat predictions that OUT already holds for the same options.")

@@ -34,7 +34,8 @@ MEANINGS = {
 def rank(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.")],
     oracle: Annotated[
-        str, typer.Option("--oracle", help="chgnet:r2scan, chgnet:0.3.0, gpaw, analytic, or package.module:Calculator.")
+        str,
+        typer.Option(help="chgnet:r2scan, chgnet:0.3.0, sevennet:l3i5, gpaw, analytic, or package.module:Calculator."),
     ] = DEFAULT_ORACLE,
     hull: Annotated[
         Path | None,
@@ -49,8 +50,12 @@ def rank(
             help="Reference energies of the elements, made by lcoms oracle references.", show_default="in the package"
         ),
     ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Cache energies in this file.")] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write all rows to this file.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep energies in this file, and take those that it has from there.")
+    ] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write the ranked crystals to this JSON file.")
+    ] = None,
 ) -> None:
     """Compute the energies of crystals without relaxation, remove duplicates, and list the lowest energy first."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make energies of small crystals slower

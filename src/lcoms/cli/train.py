@@ -98,7 +98,7 @@ def surrogate(
         str, typer.Option(help="off trains by plain regression, the paper's supervised-learning (SL) baseline.")
     ] = "on",
     max_atoms: MaxAtomsOption = 20,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Encode a store, train the conservative surrogate and build the library; OUT then holds weights for prediction."""
@@ -213,17 +213,17 @@ def megnet(
 def decoys(
     store: StoreArgument,
     out: Annotated[Path, typer.Option(help="Parquet file to write; ingest it with --keep-split.")],
-    n: Annotated[int, typer.Option("-n", help="Compositions.")] = 3000,
+    n: Annotated[int, typer.Option("-n", help="Number of compositions.")] = 3000,
     starts: Annotated[int, typer.Option(help="Number of decoys for each composition.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps of latent descent.")] = 50,
-    oracle: Annotated[str, typer.Option(help="Energy model for the labels.")] = "chgnet:0.3.0",
+    oracle: Annotated[str, typer.Option(help="Energy model for the decoys.")] = "chgnet:0.3.0",
     weights: Annotated[
         Path | None, typer.Option(help="Folder of trained weights.", show_default="in the package")
     ] = None,
     max_atoms: MaxAtomsOption = 20,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
-    """Decode crystals of known compositions, as in a prediction, and label them with the energies of an oracle.
+    """Decode crystals of known compositions, as in a prediction, and compute their energies with an energy model.
 
     Crystals of the same composition are excluded from the templates.
     """

@@ -1,4 +1,4 @@
-"""Read measured powder patterns from text files: xy, xye, csv; two theta, d or Q; any order; comments and headers."""
+"""Read measured powder patterns from text files: columns of two theta, d or Q in any order, and formats of programs."""
 
 from __future__ import annotations
 

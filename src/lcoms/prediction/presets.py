@@ -72,7 +72,7 @@ class Options(ModelOptions):
         n_candidates: maximum number of distinct crystals returned.
         formula_units: smallest and largest number of formula units in the primitive cell.
         max_atoms: number of atoms in the largest cell that is tried.
-        starts: number of latents to descend from.
+        starts: number of descents in latent space.
         steps: number of steps of latent descent; 0 decodes the starts.
         start: where descents start: library, prior or random.
         symmetry: decode within the space groups of the templates, or freely.
@@ -87,7 +87,7 @@ class Options(ModelOptions):
         density: g/cm^3.
         tolerance: relative tolerance of volume or density.
         cell: lengths (angstrom) and angles (degrees) of the primitive or conventional cell.
-        cell_tolerance: relative tolerance of the cell.
+        cell_tolerance: tolerance of the cell, relative for lengths and in radians for angles.
         prototypes: structure types, one of which the crystal has; none: any.
         exclude_prototypes: structure types that the crystal must not have.
         max_e_above: largest energy above the hull, or above the lowest candidate if no hull is known, eV/atom.
