@@ -14,6 +14,7 @@ import lcoms
 from lcoms.app.fields import label_of
 from lcoms.cli.main import run
 from lcoms.core.errors import ConfigError, OptionError
+from lcoms.core.keywords import named_options
 from lcoms.prediction.presets import KEYS, Options
 from lcoms.prediction.spec import PredictionSpec, read_spec
 
@@ -155,6 +156,20 @@ def test_commands_name_their_own_options(capsys: pytest.CaptureFixture[str]) -> 
     ):
         assert run(command.split()) == 2
         assert capsys.readouterr().err == f"lcoms: {said}\n"
+
+
+def test_what_to_type_in_a_shell_stays_as_it_is() -> None:
+    @named_options({})
+    def fail(sentence: str, *, max_atoms: int = 1) -> None:
+        raise ConfigError(sentence * max_atoms)
+
+    for sentence, said in (
+        ("too small; raise --max-atoms or --other-thing.", "too small; raise max_atoms or --other-thing."),
+        ("lcoms predict NaCl --max-atoms 4 does it.", "lcoms predict NaCl --max-atoms 4 does it."),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            fail(sentence)
+        assert str(caught.value) == said
 
 
 def test_an_error_about_an_option_reaches_another_process_whole() -> None:

@@ -191,7 +191,8 @@ def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seco
     meanings = [text for heading, text in MEANINGS.items() if heading in columns]
     if hull is not None:
         meanings.append(f"hull: above the convex hull of {hull.name}")
-    typer.echo(f"{'; '.join(meanings)}.")
+    for meaning in meanings:
+        typer.echo(f"{meaning}.")
     for formula in sorted({row.crystal.composition.reduced_formula for row in ranked}) if hull else ():
         lacking = _lacking(hull, formula)
         if lacking:

@@ -14,6 +14,7 @@ from lcoms.core.errors import LcomsError, OptionError, UnknownOptionError
 P = ParamSpec("P")
 R = TypeVar("R")
 TYPED = re.compile(r"--[a-z][a-z-]*[a-z]")
+COMMAND = "lcoms predict "  # in a sentence that says what to type in a shell
 ALIKE = 0.6  # least difflib ratio for a suggestion
 
 
@@ -39,7 +40,8 @@ def named_options(synonyms: Mapping[str, str]) -> Callable[[Callable[P, R]], Cal
             except OptionError as error:
                 raise error.renamed(lambda name: _singular(name, known)) from error
             except LcomsError as error:
-                error.args = (TYPED.sub(lambda found: _keyword(found[0], known), str(error)),)
+                if COMMAND not in str(error):
+                    error.args = (TYPED.sub(lambda found: _keyword(found[0], known), str(error)),)
                 raise
 
         return call
