@@ -1,4 +1,4 @@
-"""GSAS powder data (GSAS Technical Manual, LAUR 86-748): one constant-wavelength bank of type STD, ESD, FXY or FXYE."""
+"""GSAS powder data: one constant-wavelength bank of type STD, ESD, FXY or FXYE, as GSAS-II reads it."""
 
 from __future__ import annotations
 
