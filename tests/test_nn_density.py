@@ -7,7 +7,7 @@ import torch
 from symmetry_cases import random_rotation
 from torch import Tensor
 
-from lcoms.nn.density import DensityLayer, DensityTrunk, PairReadout
+from lcoms.nn.density import DensityLayer, DensityTrunk, PairReadout, by_group
 from lcoms.nn.geometry import DensityBasis, densities
 
 BASIS = DensityBasis(cutoff=4.5, n_scalar=6, n_vector=5, n_tensor=4, n_coarse=3)
@@ -29,9 +29,9 @@ class Network(torch.nn.Module):
         self.double()
 
     def forward(self, h: Tensor, frac: Tensor, lattice: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        g = densities(frac, lattice, BASIS)
-        h, v = self.trunk(h, g, condition)
-        return h, v, self.readout(h, v, g)
+        groups = [densities(frac, lattice, BASIS)]
+        h, v = self.trunk(h.flatten(0, 1), groups, condition)
+        return tuple(by_group(x, groups)[0] for x in (h, v, self.readout(h, v, groups)))
 
 
 @pytest.fixture
@@ -85,6 +85,20 @@ def test_crystals_of_a_group_do_not_see_each_other(inputs: dict[str, Tensor]) ->
             torch.testing.assert_close(one[0], many[row], **CLOSE)
 
 
+def test_groups_of_different_sizes_do_not_see_each_other(inputs: dict[str, Tensor]) -> None:
+    network = Network()
+    pairs = {"h": inputs["h"][:2, :3], "frac": inputs["frac"][:2, :3], "lattice": inputs["lattice"][1:]}
+    some = [inputs, {**pairs, "condition": inputs["condition"][:2] + 1}]
+    groups = [densities(one["frac"], one["lattice"], BASIS) for one in some]
+    h, v = network.trunk(
+        torch.cat([one["h"].flatten(0, 1) for one in some]), groups, torch.cat([one["condition"] for one in some])
+    )
+    together = (h, v, network.readout(h, v, groups))
+    for at, one in enumerate(some):
+        for found, alone in zip(together, network(**one), strict=True):
+            torch.testing.assert_close(by_group(found, groups)[at], alone, **CLOSE)
+
+
 def test_every_parameter_gets_a_gradient_and_the_condition_matters(inputs: dict[str, Tensor]) -> None:
     network = Network()
     h, v, moves = network(**inputs)
@@ -99,11 +113,11 @@ def test_every_parameter_gets_a_gradient_and_the_condition_matters(inputs: dict[
 
 def test_a_fresh_layer_leaves_scalars_alone_and_ignores_the_condition(inputs: dict[str, Tensor]) -> None:
     layer = DensityLayer(BASIS, condition=3, **SIZES).double()
-    g = densities(inputs["frac"], inputs["lattice"], BASIS)
-    v = torch.zeros(3, 4, 3, 6, dtype=torch.float64)
-    h, v1 = layer(inputs["h"], v, g, inputs["condition"])
-    torch.testing.assert_close(h, inputs["h"] + layer.contract.bias)
-    _, v2 = layer(inputs["h"], v, g, inputs["condition"] + 1)
+    g = [densities(inputs["frac"], inputs["lattice"], BASIS)]
+    before, v = inputs["h"].flatten(0, 1), torch.zeros(12, 3, 6, dtype=torch.float64)
+    h, v1 = layer(before, v, g, inputs["condition"])
+    torch.testing.assert_close(h, before + layer.contract.bias)
+    _, v2 = layer(before, v, g, inputs["condition"] + 1)
     torch.testing.assert_close(v1, v2)
 
 

@@ -9,9 +9,10 @@ Crystals are grouped by their number of atoms: frac_coords (b, n, 3), lattice (b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -30,10 +31,10 @@ from lcoms.models.base import (
     sample_latent,
 )
 from lcoms.models.fast_config import FastConfig
-from lcoms.models.fast_decode import Sampler
+from lcoms.models.fast_decode import AT_ONCE, Sampler
 from lcoms.models.fast_layers import N_WAVES, STRAIN_SCALE, size_feature, waves
 from lcoms.models.fast_loss import denoising_losses
-from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout
+from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout, mean_over_atoms
 from lcoms.nn.geometry import Densities, densities
 from lcoms.nn.heads import mlp
 from lcoms.structure.batch import CrystalBatch
@@ -41,6 +42,14 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import N_ELEMENTS
 
 LATTICE_SIX = 6
+
+
+class Cells(NamedTuple):
+    """Crystals of equal size."""
+
+    frac_coords: Float[Tensor, "b n 3"]
+    lattice: Float[Tensor, "b 3 3"]
+    numbers: Int[Tensor, "b n"]
 
 
 class FastCDVAE(CDVAE):
@@ -80,10 +89,17 @@ class FastCDVAE(CDVAE):
     def encode(self, batch: CrystalBatch) -> tuple[Tensor, Tensor]:
         mu = batch.lattice.new_zeros(batch.n_crystals, self.latent_dim)
         logvar = torch.zeros_like(mu)
-        for size, crystals, atoms in batch.by_size():
-            frac_coords = batch.frac_coords[atoms].view(-1, size, 3)
-            numbers = batch.atomic_numbers[atoms].view(-1, size)
-            mu[crystals], logvar[crystals] = self._encode(frac_coords, batch.lattice[crystals], numbers)
+        for groups in _together(batch.by_size()):
+            cells = [
+                Cells(
+                    batch.frac_coords[atoms].view(-1, n, 3),
+                    batch.lattice[rows],
+                    batch.atomic_numbers[atoms].view(-1, n),
+                )
+                for n, rows, atoms in groups
+            ]
+            every = torch.cat([rows for _, rows, _ in groups])
+            mu[every], logvar[every] = self._encode(cells)
         return mu, logvar
 
     @torch.no_grad()
@@ -132,7 +148,7 @@ class FastCDVAE(CDVAE):
 
     @property
     def _sampler(self) -> Sampler:
-        return Sampler(self.denoise, self._encode, self.config)
+        return Sampler(self.denoise, lambda *cells: self._encode([Cells(*cells)]), self.config)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.energy_mean.device.type, torch.bfloat16, enabled=self.mixed)
@@ -147,13 +163,16 @@ class FastCDVAE(CDVAE):
     def _cell_volume(self, numbers: Int[Tensor, "b n"]) -> Float[Tensor, " b"]:
         return self.volumes.atomic_volumes[numbers - 1].sum(1)
 
-    def _encode(self, frac_coords: Tensor, lattice: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        g = self._densities(frac_coords, lattice)
-        composition = self._composition(numbers)
+    def _encode(self, groups: Sequence[Cells]) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of the latents of all crystals, group by group."""
+        g = [self._densities(cells.frac_coords, cells.lattice) for cells in groups]
+        composition = torch.cat([self._composition(cells.numbers) for cells in groups])
+        numbers = torch.cat([cells.numbers.flatten() for cells in groups])
         with self._autocast():
             h, _ = self.encoder(self.embed(numbers), g, composition)
         h = self.encoder_norm(h.float())
-        mu, logvar = self.to_latent(torch.cat([h.mean(1), h.square().mean(1)], -1)).chunk(2, -1)
+        means = torch.cat([mean_over_atoms(h, g), mean_over_atoms(h.square(), g)], -1)
+        mu, logvar = self.to_latent(means).chunk(2, -1)
         return mu, clamp_logvar(logvar)
 
     def _lattice_vector(self, z: Tensor, numbers: Tensor) -> Float[Tensor, "b 6"]:
@@ -177,11 +196,11 @@ class FastCDVAE(CDVAE):
         known = [self._composition(numbers), size_feature(numbers)]
         cell = self.lattice_transform(lattice, self._cell_volume(numbers))
         condition = self.to_condition(torch.cat([z, *known, cell, waves(sigma)], -1))
-        g = self._densities(frac_coords, lattice)
+        g = [self._densities(frac_coords, lattice)]
         h = self.embed_site(numbers) + self.start(condition)[:, None, :]
         with self._autocast():
-            h, v = self.decoder(h, g, condition)
-            moves = self.readout(h, v, g).float()
+            h, v = self.decoder(h.flatten(0, 1), g, condition)
+            moves = self.readout(h, v, g).float().view_as(frac_coords)
             strain = self.strain_readout(h, v, g).float()
         moves = moves - moves.mean(1, keepdim=True)
         return moves * self.config.noise.scale(sigma)[:, None, None], strain * STRAIN_SCALE
@@ -190,7 +209,7 @@ class FastCDVAE(CDVAE):
         self, frac_coords: Tensor, lattice: Tensor, numbers: Tensor, energy: Tensor | None, generator: torch.Generator
     ) -> dict[str, Tensor]:
         c = self.config
-        mu, logvar = self._encode(frac_coords, lattice, numbers)
+        mu, logvar = self._encode([Cells(frac_coords, lattice, numbers)])
         z = sample_latent(mu, logvar, generator)
         target = self.lattice_transform(lattice, self._cell_volume(numbers))
         coord, strain = denoising_losses(self.denoise, c, z, frac_coords, lattice, numbers, generator)
@@ -247,3 +266,19 @@ class FastCDVAE(CDVAE):
         if keep_lattices:
             sampler = replace(sampler, config=replace(self.config, strain_below=0.0))
         return sampler.within(z, starts, generator, known_to)
+
+
+Group = tuple[int, Tensor, Tensor]
+"""Number of atoms of each crystal, and indices of crystals and of atoms in the batch."""
+
+
+def _together(groups: Iterable[Group]) -> Iterator[list[Group]]:
+    """Yield the groups of crystals that are encoded at once, `AT_ONCE` atoms or a few more."""
+    some: list[Group] = []
+    for group in groups:
+        some.append(group)
+        if sum(len(atoms) for _, _, atoms in some) >= AT_ONCE:
+            yield some
+            some = []
+    if some:
+        yield some

@@ -4,9 +4,14 @@ Scalars h (n_atoms, channels) and vectors v (n_atoms, 3, n_vectors). A message i
 to the features of neighbours, m_i = sum_k W_k sum_j G[i, j, k] phi_j, so that nearly all work is matrix products.
 Vectors and quadrupoles of the density enter the scalars through their invariant products; the output vectors are
 displacements.
+
+Crystals with equal numbers of atoms are a group. Only the densities G are separate for each group: all else is computed
+for the atoms of all groups at once, in the order of groups, crystals and atoms.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -47,30 +52,30 @@ class DensityLayer(nn.Module):
         nn.init.zeros_(self.modulate.bias)
 
     def forward(
-        self, h: Tensor, v: Tensor, g: Densities, condition: Tensor
-    ) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b n 3 v"]]:
-        scale, shift = self.modulate(condition)[:, None, :].chunk(2, dim=-1)
+        self, h: Tensor, v: Tensor, groups: Sequence[Densities], condition: Float[Tensor, "n_crystals k"]
+    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n 3 v"]]:
+        scale, shift = _to_atoms(self.modulate(condition), groups).chunk(2, dim=-1)
         x = self.norm(h) * (1 + scale) + shift
         phi = self.neighbor(x) * FILTER_SCALE
-        message = self.scalar_filter(_gather(g.scalar, phi).flatten(2))
-        u = self.vector_filter(_gather(g.vector, phi).flatten(3)) + self._passed_on(v, g)
-        t = self.tensor_filter(_gather(g.tensor, phi).flatten(3))
+        message = self.scalar_filter(_gather([g.scalar for g in groups], phi).flatten(1))
+        u = self.vector_filter(_gather([g.vector for g in groups], phi).flatten(2)) + self._passed_on(v, groups)
+        t = self.tensor_filter(_gather([g.tensor for g in groups], phi).flatten(2))
         w = v + u
-        bent = torch.einsum("bnmc,mxy,bnyc->bnxc", t, self.quadrupole.view(5, 3, 3).to(t.dtype), self.turn_in(w))
-        invariants = torch.cat([(self.left(w) * self.right(w)).sum(2), t.square().sum(2)], dim=-1)
+        bent = torch.einsum("nmc,mxy,nyc->nxc", t, self.quadrupole.view(5, 3, 3).to(t.dtype), self.turn_in(w))
+        invariants = torch.cat([(self.left(w) * self.right(w)).sum(1), t.square().sum(1)], dim=-1)
         hidden = functional.silu(self.expand(torch.cat([x, message, invariants], dim=-1)))
         h = h + self.contract(hidden)
-        gate_u, gate_v = self.gate(hidden)[:, :, None, :].chunk(2, dim=-1)
+        gate_u, gate_v = self.gate(hidden)[:, None, :].chunk(2, dim=-1)
         return h, _normalised(w + gate_u * self.mix(u) + gate_v * self.turn_out(bent))
 
-    def _passed_on(self, v: Tensor, g: Densities) -> Tensor:
-        sent = self.pass_in(v).flatten(2)
-        received = _gather(g.coarse, sent).unflatten(3, (3, -1))
-        return self.pass_out(received.transpose(2, 3).flatten(3))
+    def _passed_on(self, v: Tensor, groups: Sequence[Densities]) -> Tensor:
+        sent = self.pass_in(v).flatten(1)
+        received = _gather([g.coarse for g in groups], sent).unflatten(2, (3, -1))
+        return self.pass_out(received.transpose(1, 2).flatten(2))
 
 
 class DensityTrunk(nn.Module):
-    """A stack of layers for one group of crystals with equal numbers of atoms."""
+    """A stack of layers."""
 
     def __init__(
         self, basis: DensityBasis, *, layers: int, channels: int, filters: int, vectors: int, condition: int
@@ -82,10 +87,12 @@ class DensityTrunk(nn.Module):
             for _ in range(layers)
         )
 
-    def forward(self, h: Tensor, g: Densities, condition: Tensor) -> tuple[Tensor, Tensor]:
-        v = h.new_zeros(*h.shape[:2], 3, self.vectors)
+    def forward(
+        self, h: Float[Tensor, "n c"], groups: Sequence[Densities], condition: Float[Tensor, "n_crystals k"]
+    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n 3 v"]]:
+        v = h.new_zeros(len(h), 3, self.vectors)
         for layer in self.layers:
-            h, v = layer(h, v, g, condition)
+            h, v = layer(h, v, groups, condition)
         return h, v
 
 
@@ -100,12 +107,12 @@ class PairReadout(nn.Module):
         self.gate = nn.Linear(channels, vectors)
         nn.init.zeros_(self.own.weight)
 
-    def forward(self, h: Tensor, v: Tensor, g: Densities) -> Float[Tensor, "b n 3"]:
+    def forward(self, h: Tensor, v: Tensor, groups: Sequence[Densities]) -> Float[Tensor, "n 3"]:
         x = self.norm(h)
-        pulled = _gather(g.vector, self.neighbor(x) * FILTER_SCALE).flatten(3)
+        pulled = _gather([g.vector for g in groups], self.neighbor(x) * FILTER_SCALE).flatten(2)
         weights = self.own(x)
-        pairs = torch.einsum("bnxk,bnk->bnx", pulled, weights) / weights.shape[-1] ** 0.5
-        return (pairs + torch.einsum("bnxc,bnc->bnx", v, self.gate(x)) / v.shape[-1] ** 0.5).float()
+        pairs = torch.einsum("nxk,nk->nx", pulled, weights) / weights.shape[-1] ** 0.5
+        return (pairs + torch.einsum("nxc,nc->nx", v, self.gate(x)) / v.shape[-1] ** 0.5).float()
 
 
 class StrainReadout(nn.Module):
@@ -126,29 +133,52 @@ class StrainReadout(nn.Module):
         for layer in (self.own, self.gate, self.trace):
             nn.init.zeros_(layer.weight)
 
-    def forward(self, h: Tensor, v: Tensor, g: Densities) -> Float[Tensor, "b 3 3"]:
+    def forward(self, h: Tensor, v: Tensor, groups: Sequence[Densities]) -> Float[Tensor, "n_crystals 3 3"]:
         x = self.norm(h)
-        pulled = _gather(g.tensor, self.neighbor(x) * FILTER_SCALE).flatten(3)
+        pulled = _gather([g.tensor for g in groups], self.neighbor(x) * FILTER_SCALE).flatten(2)
         weights = self.own(x)
-        five = torch.einsum("bnmk,bnk->bnm", pulled, weights).float().mean(1) / weights.shape[-1] ** 0.5
-        outer = torch.einsum("bnxc,bnyc->bnxy", self.left(v) * self.gate(x)[:, :, None, :], self.right(v))
-        outer = outer.float().mean(1) / v.shape[-1] ** 0.5
+        five = mean_over_atoms(torch.einsum("nmk,nk->nm", pulled, weights).float(), groups) / weights.shape[-1] ** 0.5
+        outer = torch.einsum("nxc,nyc->nxy", self.left(v) * self.gate(x)[:, None, :], self.right(v))
+        outer = mean_over_atoms(outer.float(), groups) / v.shape[-1] ** 0.5
         eye = torch.eye(3, device=h.device)
         return (
             (five @ self.quadrupole).view(-1, 3, 3)
             + (outer + outer.transpose(1, 2)) / 2
-            + self.trace(x).float().mean(1)[..., None] * eye
+            + mean_over_atoms(self.trace(x).float(), groups)[..., None] * eye
         )
 
 
-def _gather(g: Tensor, phi: Float[Tensor, "b n f"]) -> Tensor:
-    """Return sum_j G[b, i, ..., j] phi[b, j, f] as one batched matrix product."""
-    b, n = phi.shape[:2]
-    phi = phi.to(g.dtype)
-    return torch.bmm(g.reshape(b, -1, n), phi).view(*g.shape[:-1], phi.shape[-1])
+def by_group(values: Float[Tensor, "n ..."], groups: Sequence[Densities]) -> list[Float[Tensor, "b m ..."]]:
+    """Return values of atoms by group, crystal and atom."""
+    shapes = [g.scalar.shape[:2] for g in groups]
+    parts = values.split([b * m for b, m in shapes])
+    return [part.unflatten(0, tuple(shape)) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def _normalised(v: Float[Tensor, "b n 3 c"]) -> Float[Tensor, "b n 3 c"]:
+def mean_over_atoms(values: Float[Tensor, "n ..."], groups: Sequence[Densities]) -> Float[Tensor, "n_crystals ..."]:
+    """Return the mean of each crystal's atoms."""
+    return torch.cat([part.mean(1) for part in by_group(values, groups)])
+
+
+def _to_atoms(values: Float[Tensor, "n_crystals k"], groups: Sequence[Densities]) -> Float[Tensor, "n k"]:
+    """Return values of crystals for each of their atoms."""
+    parts = values.split([len(g.scalar) for g in groups])
+    wide = [part[:, None].expand(-1, g.scalar.shape[1], -1) for part, g in zip(parts, groups, strict=True)]
+    return torch.cat([part.flatten(0, 1) for part in wide])
+
+
+def _gather(densities: Sequence[Tensor], phi: Float[Tensor, "n f"]) -> Float[Tensor, "n ... f"]:
+    """Return sum_j G[b, i, ..., j] phi[b, j, f], of each group as one batched matrix product."""
+    sizes = [(len(g), g.shape[1]) for g in densities]
+    parts = phi.to(densities[0].dtype).split([b * m for b, m in sizes])
+    products = [
+        torch.bmm(g.reshape(b, -1, m), part.view(b, m, -1)).view(b * m, *g.shape[2:-1], -1)
+        for g, part, (b, m) in zip(densities, parts, sizes, strict=True)
+    ]
+    return torch.cat(products)
+
+
+def _normalised(v: Float[Tensor, "n 3 c"]) -> Float[Tensor, "n 3 c"]:
     """Return vectors over sqrt(1 + their mean square length), so that they do not diverge with depth."""
-    size = v.float().square().sum(2, keepdim=True).mean(3, keepdim=True)
+    size = v.float().square().sum(1, keepdim=True).mean(2, keepdim=True)
     return v * torch.rsqrt(1 + size).to(v.dtype)

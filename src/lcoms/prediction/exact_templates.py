@@ -60,9 +60,9 @@ def on_exact_sites(
     if bundle.templates is None:
         return []
     chosen, crystals = _unlike(composition, templates, bundle.templates.element_volumes, n)
-    latents = bundle.encode(crystals)
+    every = bundle.encode([*crystals, *(one.template.crystal for one in chosen)])
+    latents, before = every[: len(crystals)], every[len(crystals) :]
     energies = bundle.energies(crystals, latents=latents)
-    before = bundle.encode([one.template.crystal for one in chosen])
     nearest: dict[int, float] = {}
     made = []
     for one, crystal, latent, own, energy in zip(chosen, crystals, latents, before, energies, strict=True):
