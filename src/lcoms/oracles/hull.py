@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError, FileFormatError, FormulaError
+from lcoms.core.numerals import real
 from lcoms.oracles.references import References
 from lcoms.structure import io as door
 from lcoms.structure.crystal import Composition, Crystal
@@ -316,7 +317,7 @@ def _energy(row: Mapping[str, Any], key: str, where: str) -> float | None:
     if row.get(key) in (None, ""):
         return None
     try:
-        energy = float("true" if isinstance(row[key], bool) else row[key])
+        energy = real(str(row[key]))
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: {key} is not a number but {row[key]!r}.") from error
     if not math.isfinite(energy):
