@@ -80,6 +80,14 @@ def test_structure_files_that_are_not_read_are_said(tmp_path: Path, caplog: pyte
     assert "only CIF, POSCAR and extxyz files are read, not b.res, c.xsf.gz" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["b.cif.txt", "b.cif.bak", "b.cif~", "b.zip", "b.vasp.old"])
+def test_copies_and_archives_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    folder(tmp_path, "", "a.cif", "a.cifra.txt", name)
+    with caplog.at_level(logging.WARNING):
+        say_unread(tmp_path)
+    assert caplog.text.strip().endswith(f"only CIF, POSCAR and extxyz files are read, not {name}")
+
+
 def test_a_name_that_no_file_can_have_is_one_sentence() -> None:
     (reading,) = read_file("a\0b.cif")
     assert reading.error is not None

@@ -108,6 +108,9 @@ def test_rows_that_lack_something_are_named(text: str, sentence: str, tmp_path: 
     ("name", "text", "said"),
     [
         ("p.json", '[{"formula": "NaCl", "energy_per_atom": -3400, "oracle": "made"}]', "not an energy in eV/atom"),
+        ("p.json", '[{"formula": "NaCl", "energy_per_atom": -15.0, "oracle": "made"}]', "not per formula unit"),
+        ("p.json", '[{"formula": "Cl2", "energy_per_atom": -4.0, "oracle": "made"}]', "not per formula unit"),
+        ("p.json", '[{"formula": "NaCl", "formation_energy_per_atom": -80, "oracle": "made"}]', "NaCl is -80.00"),
         ("p.json", '[{"formula": "NaCl", "energy_per_atom": true, "oracle": "made"}]', "is not a number but True"),
         ("p.json", json.dumps([{"formula": "NaCl", "energy_per_atom": -3.5, "formation_energy_per_atom": -3.4}]),
          "should be -2.000 eV/atom by the oracle's references, not -3.4"),

@@ -106,3 +106,10 @@ def test_a_type_symbol_with_a_fraction_is_refused() -> None:
     reading = read(cif(("Fe1 Fe0.5 0 0 0", SALT[1])))
     assert reading.error is not None
     assert "the type symbol Fe0.5 holds a fraction" in reading.error.sentence
+
+
+@pytest.mark.parametrize("name", ["occupancy", "site_occupancy", "occupance", "occ", "sof"])
+def test_occupancies_under_any_name_are_read(name: str) -> None:
+    reading = read(cif((f"{SALT[0]} 0.5", f"{SALT[1]} 1"), columns=f"{COLUMNS} {name}"))
+    assert reading.error is not None
+    assert reading.error.topic == Topic.PARTLY_OCCUPIED

@@ -70,6 +70,27 @@ def test_deuterium_is_read_as_hydrogen_and_said(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("NaC1", "NaC1 holds carbon; did you mean NaCl?"),
+        ("CaCI2", "CaCI2 holds carbon; did you mean CaCl2?"),
+        ("H20", "H20 is an element; did you mean H2O?"),
+        ("SIC", "SIC is read letter by letter; did you mean SiC?"),
+        ("HFO2", "HFO2 is read letter by letter; did you mean HfO2?"),
+    ],
+)
+def test_formulas_that_look_like_others_get_a_question(text: str, said: str) -> None:
+    assert parse_formula(text).notes == (said,)
+
+
+@pytest.mark.parametrize(
+    "text", ["C60", "Na1C1N1", "CO", "KNO3", "C12H22O11", "CSI", "Li0.5C6", "Ca10P6O26H2", "H2SO4", "CHCl3", "CI4"]
+)
+def test_formulas_that_look_like_no_other_get_none(text: str) -> None:
+    assert not any("did you mean" in note for note in parse_formula(text, ordered=True).notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
         ("Na+", "charges are not part of a formula, since a crystal is neutral; type Na."),
         ("Fe3+2O3", "type Fe2O3."),
         ("Na⁺Cl⁻", "type NaCl."),
@@ -111,6 +132,11 @@ def test_deuterium_is_read_as_hydrogen_and_said(caplog: pytest.LogCaptureFixture
         ("TiO2-rutile", "type TiO2."),
         ("MgO-Al2O3", "did you mean MgO·Al2O3?"),
         ("NaCl.", "there is a dot where a count should be"),
+        ("Si02", "a count begins with 0; did you mean SiO2?"),
+        ("Al2(S04)3", "a count begins with 0; did you mean Al2(SO4)3?"),
+        ("Al203", "has too many atoms; did you mean Al2O3?"),
+        ("Na200Cl", "has too many atoms; at most 200"),
+        ("Ti-6Al-4V", "names an alloy by percentages"),
     ],
 )
 def test_what_is_no_formula_gets_a_sentence(text: str, said: str) -> None:

@@ -20,6 +20,7 @@ from lcoms.structure.io import (
     from_poscar,
     from_pymatgen,
     read_crystals,
+    read_file,
     structure_files,
     to_ase,
     to_cif,
@@ -108,6 +109,8 @@ def test_files_are_told_apart_by_their_names(tmp_path: Path) -> None:
         ("utf16.cif", lambda text: text.decode().encode("utf-16")),
         ("unmarked.cif", lambda text: text.decode().encode("utf-16-le")),
         ("big-endian.cif", lambda text: text.decode().encode("utf-16-be")),
+        ("utf32.cif", lambda text: text.decode().encode("utf-32")),
+        ("twice.cif", lambda text: ("\ufeff" + text.decode()).encode("utf-16")),
         ("dos.cif", lambda text: text.replace(b"\n", b"\r\n") + b"\x1a"),
     ],
 )
@@ -115,6 +118,14 @@ def test_packed_and_foreign_text_is_read(tmp_path: Path, name: str, pack: Callab
     (tmp_path / name).write_bytes(pack(to_cif(triclinic()).encode()))
     (file,) = structure_files(tmp_path)
     assert_same_metric(read_crystals(file)[0], triclinic())
+
+
+def test_a_link_that_leads_nowhere_is_refused_and_not_skipped(tmp_path: Path) -> None:
+    (tmp_path / "a.cif").symlink_to(tmp_path / "nowhere.cif")
+    (file,) = structure_files(tmp_path)
+    (reading,) = read_file(file)
+    assert reading.error is not None
+    assert "cannot be read (No such file or directory)" in reading.error.sentence
 
 
 @pytest.mark.parametrize(("name", "pack"), [("gzip", gzip.compress), ("bzip2", bz2.compress), ("xz", lzma.compress)])

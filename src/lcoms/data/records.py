@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.core.errors import FormulaError
+from lcoms.core.numerals import real
 from lcoms.structure import io as door
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import N_ELEMENTS
@@ -215,7 +216,7 @@ def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 def _number(value: Any) -> float:
     """Return a number; NaN if it is missing or not a number."""
     try:
-        return float(value)
+        return real(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError, OverflowError):
         return NAN
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.core.errors import ConfigError, FileFormatError
+from lcoms.core.numerals import real
 from lcoms.diffraction.columns import chosen_columns
 from lcoms.diffraction.doubts import require_errors_last, require_no_thousands, require_one_scan, without_padding
 from lcoms.diffraction.gsas import BANK, table_of_gsas
@@ -145,7 +146,7 @@ def _numbers(line: str, *, decimal_commas: bool) -> list[float] | None:
     plain = _UNCERTAINTY.sub("", line.replace('"', "")).strip(" \t,;")
     parts = re.split(r"[\s;]+" if decimal_commas else r"[\s,;]+", plain)
     try:
-        return [float(part.replace(",", ".") if decimal_commas else part) for part in parts]
+        return [real(part.replace(",", ".") if decimal_commas else part) for part in parts]
     except ValueError:
         return None
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError, FileFormatError, FormulaError
+from lcoms.core.numerals import real
 from lcoms.oracles.references import References
 from lcoms.structure import io as door
 from lcoms.structure.crystal import Composition, Crystal
@@ -36,6 +37,8 @@ from lcoms.structure.elements import SYMBOLS
 
 WHOLE = ("converged", "step limit")  # how a relaxation ends whose energy counts
 MOST_ENERGY = 100.0  # eV/atom; larger values are in another unit
+POSSIBLE = (-5.5, 6.0)  # eV/atom; formation energies, of which those of fluorides are lowest, -4.5
+POSSIBLE_ELEMENT = (-0.5, 8.0)  # eV/atom; from the reference to free atoms
 OFF = 0.01  # eV/atom; total and formation energies that differ by more contradict one another
 KNOWN_PHASES = "known phases"
 LEAST_SHARE = 1e-8  # of the atoms; smaller ones are rounding errors
@@ -289,10 +292,24 @@ def _phase(row: Mapping[str, Any], where: str, references: References | None) ->
                 f"{formation:g}; take one of the energies out."
             )
     if total is not None:
+        if references and (found := references.formation_energy(composition, total)) is not None:
+            _require_possible(composition, found, f"energy_per_atom {total:g}", where)
         return Phase(composition, total)
     if formation is not None:
+        _require_possible(composition, formation, f"formation_energy_per_atom {formation:g}", where)
         return Phase(composition, _total(composition, formation, references, where))
     raise DataError(f"{where}: needs energy_per_atom or formation_energy_per_atom.")
+
+
+def _require_possible(composition: Composition, formation: float, what: str, where: str) -> None:
+    """Raise DataError if a formation energy is one that no compound or element has."""
+    low, high = POSSIBLE if len(composition.atomic_numbers) > 1 else POSSIBLE_ELEMENT
+    if low <= formation <= high:
+        return
+    raise DataError(
+        f"{where}: {what} for {composition.reduced_formula} is {formation:+.2f} eV/atom from the elements by the "
+        "oracle, which is not possible; give energies in eV per atom, not per formula unit, by this model."
+    )
 
 
 def _energy(row: Mapping[str, Any], key: str, where: str) -> float | None:
@@ -300,7 +317,7 @@ def _energy(row: Mapping[str, Any], key: str, where: str) -> float | None:
     if row.get(key) in (None, ""):
         return None
     try:
-        energy = float("true" if isinstance(row[key], bool) else row[key])
+        energy = real(str(row[key]))
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: {key} is not a number but {row[key]!r}.") from error
     if not math.isfinite(energy):

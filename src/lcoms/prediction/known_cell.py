@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from lcoms.core.errors import ConfigError, OptionError
+from lcoms.core.numerals import real
 from lcoms.structure.bravais import fitting_lattices
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.lattice import is_valid_lattice, lattice_from_parameters, volume
@@ -25,6 +26,7 @@ OF_RELAXATION = 0.03  # relative error of relaxed cells; larger in layered cryst
 BEFORE_RELAXATION = 0.08  # relative; additional tolerance for decoded cells
 BODY_CENTRED = 71  # a group with the primitive vectors of a body-centred cell
 MOST_TOLERANCE = 0.2
+SWAPPED = 40.0  # if all lengths are above and all angles below, the angles come first
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def read_cell(text: str) -> tuple[float, ...]:
     """
     parts = text.replace(",", " ").split()
     try:
-        numbers = tuple(float(part) for part in parts)
+        numbers = tuple(real(part) for part in parts)
     except ValueError:
         numbers = ()
     if len(numbers) != 6:
@@ -106,6 +108,8 @@ def check_cell(parameters: tuple[float, ...], tolerance: float) -> None:
         raise ConfigError(f"cell {said}: lengths are in angstrom and must lie between 0.5 and 1000.")
     if not all(5 <= angle <= 175 for angle in parameters[3:]):
         raise ConfigError(f"cell {said}: angles are in degrees and must lie between 5 and 175.")
+    if max(parameters[3:]) < SWAPPED <= min(parameters[:3]) <= max(parameters[:3]) <= 150:
+        raise ConfigError(f"cell {said}: the lengths come first, then the angles.")
     alpha, beta, gamma = parameters[3:]
     sums = alpha + beta + gamma < 360 and all(2 * angle < alpha + beta + gamma for angle in (alpha, beta, gamma))
     if not sums or not is_valid_lattice(lattice_from_parameters(np.array(parameters[:3]), np.array(parameters[3:]))):

@@ -20,6 +20,7 @@ CARTN = tuple(f"_atom_site_cartn_{axis}" for axis in "xyz")
 MULTIPLICITY = (
     "_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity", "_atom_site_wyckoff_symbol",
 )  # fmt: skip
+OCCUPANCY = "_atom_site_occupancy"
 ORDER = "_atom_site_site_symmetry_order"
 FULL = 0.005  # occupancies closer to one count as one
 OVERFULL = 0.1  # refined occupancies may differ from one by up to this, if their uncertainty is as large
@@ -58,7 +59,7 @@ def read_sites(
     labels = _texts(block, n_sites, "_atom_site_label") or _texts(block, n_sites, "_atom_site_id")
     symbols = _texts(block, n_sites, "_atom_site_type_symbol")
     flags = _texts(block, n_sites, "_atom_site_calc_flag")
-    occupancies = _texts(block, n_sites, "_atom_site_occupancy")
+    occupancies = _texts(block, n_sites, *_occupancy_names(block))
     alternatives = _alternatives(block, n_sites)
     multiplicities, orders = _whole_numbers(block, n_sites, *MULTIPLICITY), _whole_numbers(block, n_sites, ORDER)
     sites, empty, dummies = [], [], []
@@ -97,6 +98,12 @@ def _whole_numbers(block: Block, n_sites: int, *names: str) -> list[int]:
     texts = _texts(block, n_sites, *names) or [""] * n_sites
     found = [re.match(r"[0-9]{1,3}(?=[a-zA-Z]?$)", text) for text in texts]
     return [int(match[0]) if match else 0 for match in found]
+
+
+def _occupancy_names(block: Block) -> list[str]:
+    """Return the names of columns of occupancies, the standard one first; programs also write others."""
+    other = re.compile(r"_atom_site_(?:\w*occupan\w*|occ|sof)")
+    return [OCCUPANCY, *(name for name in block.columns if name != OCCUPANCY and other.fullmatch(name))]
 
 
 def _alternatives(block: Block, n_sites: int) -> list[tuple[str, str]]:

@@ -15,7 +15,16 @@ from math import gcd
 
 from lcoms.core.errors import FormulaError
 from lcoms.structure.elements import number_of
-from lcoms.structure.formula_hints import hint_for, name_hint, what_it_is, without_charges
+from lcoms.structure.formula_hints import (
+    begins_with_zero,
+    hint_for,
+    is_alloy,
+    look_alikes,
+    name_hint,
+    what_it_is,
+    without_charges,
+    zero_hint,
+)
 from lcoms.structure.formula_order import formula_text, number_text
 
 MAX_FORMULA_ATOMS = 200
@@ -93,7 +102,9 @@ def parse_formula(text: str, *, ordered: bool = False) -> ParsedFormula:
         )
     counts = {z: int(amount) for z, amount in amounts.items()}
     if sum(counts.values()) > MAX_FORMULA_ATOMS:
-        raise FormulaError(f"{text!r} has too many atoms; at most {MAX_FORMULA_ATOMS} can be handled.")
+        hint = zero_hint(_plain(text), _is_formula)
+        said = hint or f"at most {MAX_FORMULA_ATOMS} can be handled."
+        raise FormulaError(f"{text!r} has too many atoms; {said}")
     return ParsedFormula(counts, notes)
 
 
@@ -149,6 +160,8 @@ def _amounts(text: str) -> tuple[dict[int, Fraction], tuple[str, ...]]:
             total[z] = total.get(z, Fraction(0)) + times * amount
     if not total:
         raise FormulaError(f"{text!r} holds no element; type one such as NaCl.")
+    if note := look_alikes(plain, _is_formula, printed=formula_text({z: max(1, int(n)) for z, n in total.items()})):
+        notes[note] = None
     return total, tuple(notes)
 
 
@@ -184,6 +197,10 @@ def _refuse_what_is_none(text: str, plain: str) -> None:
         raise FormulaError(f"{text!r}: oxidation states in brackets are not part of a formula; leave them out.")
     if re.search(r"[A-Za-z]I{2,3}(?![a-z])", plain):
         raise FormulaError(f"{text!r}: oxidation states are not part of a formula; leave them out.")
+    if begins_with_zero(plain):
+        raise FormulaError(f"{text!r}: a count begins with 0; {zero_hint(plain, _is_formula)}")
+    if is_alloy(plain):
+        raise FormulaError(f"{text!r} names an alloy by percentages; type a formula with numbers of atoms.")
     if re.search(r"[+\-^²³¹]", plain):
         bare = without_charges(plain)
         try:

@@ -16,6 +16,9 @@ _BEHIND = re.compile(r"(\S+?)(?:\s*\(([a-z][a-z -]*)\)|\s+([a-z]+)|-[a-z]{3,})")
 _IDENTIFIER = re.compile(r"(?:mp|mvc|oqmd|jvasp|cod|icsd|agm|aflow)[-: ]?[0-9]+", re.IGNORECASE)
 _CHARGE = re.compile(r"\^?\(?\{?([0-9]?)[+\-]+\}?\)?")
 _COUNT_AND_SIGN = re.compile(r"(?<=[A-Za-z])([0-9])[+-]$")
+_LEADING_ZERO = re.compile(r"(?<![0-9.])0(?=[0-9])")
+_INNER_ZERO = re.compile(r"(?<=[0-9])0(?=[0-9])")
+_PERCENT = re.compile(r"[A-Z][a-z]?(?:-[0-9.]+[A-Z][a-z]?)+")
 _FORM = re.compile(r"^(?:[α-ω]|alpha|beta|gamma|delta|low|high)[\s-]+(?=[A-Za-z])", re.IGNORECASE)
 
 
@@ -92,3 +95,52 @@ def without_charges(text: str) -> str:
     if counted and len(re.findall("[A-Z][a-z]?", text)) > 1:
         return _CHARGE.sub("", text[: counted.start()]) + counted[1]
     return _CHARGE.sub("", text)
+
+
+def zero_hint(text: str, is_formula: Callable[[str], bool]) -> str:
+    """Return what to type for a formula with the digit 0 in place of the letter O; empty if a zero is that of a count.
+
+    A count of one to nine does not begin with a zero, and no formula has counts such as 203.
+    """
+    letters = _LEADING_ZERO.sub("O", text)
+    if letters != text:
+        return f"did you mean {letters}?" if is_formula(letters) else "a count does not begin with 0."
+    letters = _INNER_ZERO.sub("O", text)
+    return f"did you mean {letters}?" if letters != text and is_formula(letters) else ""
+
+
+def begins_with_zero(text: str) -> bool:
+    """Return whether a count of a formula begins with a zero that is no decimal fraction."""
+    return bool(_LEADING_ZERO.search(text))
+
+
+def is_alloy(text: str) -> bool:
+    """Return whether a text names an alloy by its percentages, such as Ti-6Al-4V."""
+    return bool(_PERCENT.fullmatch(text))
+
+
+def look_alikes(text: str, is_formula: Callable[[str], bool], *, printed: str) -> str:
+    """Return a note on a formula that differs from a likelier one by characters that look alike; empty otherwise.
+
+    These are C1 or CI for Cl, a final 0 of an element for O, and capitals that can also be two elements.
+
+    Args:
+        printed: the formula in conventional order; a text in that order is taken for a formula, not for a slip.
+    """
+    hydrogen = re.search(r"H(?![a-z])", text)
+    chlorine = re.sub(r"(?<=.)C(?:1|I)(?=[2-9]?(?:$|[^0-9a-z]))", "Cl", text)
+    if chlorine != text and not hydrogen and not re.search(r"[A-BD-Z][a-z]?1(?![0-9])", text) and is_formula(chlorine):
+        return f"{text} holds carbon; did you mean {chlorine}?"
+    oxide = re.fullmatch(r"((?!C[0-9])[A-Z][a-z]?[0-9]*)0", text)
+    if oxide and is_formula(f"{oxide[1]}O"):
+        return f"{text} is an element; did you mean {oxide[1]}O?"
+    if text == printed or not re.fullmatch(r"[A-Z0-9]+", text) or len(re.findall("[A-Z]", text)) < 3:
+        return ""
+    others = [r for r in _readings(text) if r != text and is_formula(r) and _is_usual_binary(r)]
+    return f"{text} is read letter by letter; did you mean {' or '.join(others)}?" if 1 <= len(others) <= 3 else ""
+
+
+def _is_usual_binary(formula: str) -> bool:
+    """Return whether a formula has at most two elements, none beyond bismuth."""
+    symbols = set(re.findall("[A-Z][a-z]?", formula))
+    return len(symbols) <= 2 and all((number_of(symbol) or 0) <= 83 for symbol in symbols)

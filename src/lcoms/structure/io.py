@@ -40,6 +40,8 @@ UNREAD = (
     ".res", ".ins", ".cell", ".xsf", ".cube", ".pdb", ".gen", ".in", ".pwi", ".pwo", ".struct", ".fdf", ".lmp", ".mol",
     ".cssr", ".gin", ".cfg", ".traj", ".vesta", ".magres", ".castep",
 )  # fmt: skip
+ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
+_COPY = re.compile(r"\.(cif|mcif|mmcif|vasp|poscar|xyz|extxyz)(?![a-z])", re.IGNORECASE)
 UNKNOWN_KIND = "unknown kind of file; give a .cif, a POSCAR (or .vasp) or an .extxyz file."
 
 _log = logging.getLogger("lcoms")
@@ -122,15 +124,22 @@ def is_structure_file(name: str) -> bool:
 
 def structure_files(folder: Path) -> list[Path]:
     """Return the structure files of a folder, judged and sorted by name; subfolders are not searched."""
-    return sorted(file for file in folder.iterdir() if is_structure_file(file.name) and file.is_file())
+    found = (file for file in folder.iterdir() if is_structure_file(file.name))
+    return sorted(file for file in found if file.is_file() or not file.exists())  # links that lead nowhere are reported
 
 
 def say_unread(folder: Path) -> None:
     """Log a warning if a folder has structure files of formats that are not read."""
-    names = sorted(file.name for file in folder.iterdir() if unpacked_name(file.name.lower()).endswith(UNREAD))
+    names = sorted(file.name for file in folder.iterdir() if _is_unread(file.name))
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         _log.warning("%s: only CIF, POSCAR and extxyz files are read, not %s%s", folder, ", ".join(names[:3]), more)
+
+
+def _is_unread(name: str) -> bool:
+    """Return whether a file is one of structures by its name and is not read, such as x.res, x.cif.txt or x.cif.zip."""
+    ending = unpacked_name(name.lower()).endswith((*UNREAD, *ARCHIVES))
+    return ending or (_kind(name) is None and bool(_COPY.search(name)))
 
 
 def no_structure_files(folder: Path) -> str:
@@ -228,13 +237,13 @@ def only(readings: list[Reading]) -> ReadCrystal:
 
 
 def file_text(path: Path) -> str:
-    """Return the text of a file, compressed (gzip, bzip2, xz) or not, in UTF-8 or UTF-16, with Unix line endings.
+    """Return the text of a file, compressed (gzip, bzip2, xz) or not, in UTF-8, 16 or 32, with Unix line endings.
 
     Raises:
         RefusedError: the file cannot be read, or is too large.
     """
     content = file_bytes(path)
-    text = content.decode(_encoding(content), errors="replace").rstrip("\x1a")  # as DOS ends a text
+    text = content.decode(_encoding(content), errors="replace").lstrip("\ufeff").rstrip("\x1a")  # as DOS ends a text
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -260,7 +269,9 @@ def file_bytes(path: Path) -> bytes:
 
 
 def _encoding(content: bytes) -> str:
-    """Return the encoding: UTF-16 by its byte order mark or by a zero among the first two bytes; otherwise UTF-8."""
+    """Return the encoding: UTF-16 or UTF-32 by its byte order mark or zeros among the first bytes; otherwise UTF-8."""
+    if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
     if 0 in content[:2] and any(content[:2]):
