@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lcoms.core.errors import FormulaError
 from lcoms.prediction.constraints import groups_in_effect, target_volume
-from lcoms.prediction.known_cell import KnownCell
+from lcoms.prediction.known_cell import CENTRINGS, KnownCell
 from lcoms.prediction.spec import ConstraintSpec
 from lcoms.structure.crystal import Composition
 from lcoms.structure.symmetry import space_group_symbol
@@ -65,7 +65,8 @@ def _check_cell(cell: KnownCell, constraints: ConstraintSpec, composition: Compo
             f"{formula}: {size} is too small for a formula unit of {composition.n_atoms} atoms, which usually takes "
             f"{composition.reduced.usual_volume:.0f}; check --cell."
         )
-    if not any(units * composition.n_atoms <= largest for units in cell.primitive_units(composition)):
+    most = largest // composition.n_atoms
+    if held[0] > most * max(CENTRINGS.values()) or not any(n <= most for n in cell.primitive_units(composition)):
         raise FormulaError(
             f"{formula}: {size} holds at least {held[0] * composition.n_atoms} atoms, more than the largest cells that "
             f"are tried, of {largest} primitive ones; check --cell, or raise --max-atoms."

@@ -51,12 +51,12 @@ class KnownCell:
         """Volume, cubic angstrom."""
         return float(volume(self.lattice))
 
-    def units(self, composition: Composition, *, usual: bool = False) -> tuple[int, ...]:
+    def units(self, composition: Composition, *, usual: bool = False) -> range:
         """Return the numbers of formula units that the cell may hold, from the atomic volumes of the elements."""
         low, high = USUAL if usual else POSSIBLE
         one = composition.reduced.usual_volume
         least, most = int(np.ceil(self.volume / (high * one))), int(self.volume / (low * one))
-        return tuple(range(max(1, least), most + 1))
+        return range(max(1, least), most + 1)
 
     def primitive_units(self, composition: Composition, *, usual: bool = False) -> tuple[int, ...]:
         """Return the same for the primitive cell, for all possible centrings of the lattice."""
