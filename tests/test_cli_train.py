@@ -79,7 +79,7 @@ def test_a_run_is_taken_up_again_but_not_with_other_options(
     before = (trained / "config.json").read_text()
     assert train(store, trained) == 0
     assert "Next: lcoms train surrogate" in capsys.readouterr().out
-    assert train(store, trained, "--set", "steps=4") == 2
+    assert train(store, trained, "--set", "clip=0.5") == 2
     complaint = capsys.readouterr().err
     assert "was written by a run with another train" in complaint.splitlines()[-1]
     assert (trained / "config.json").read_text() == before

@@ -147,7 +147,7 @@ def test_models_are_kept_as_json(tmp_path: Path) -> None:
         {"relaxation": {"n_relax": 5}},
         {"relaxation": {"fmax": 0.05}},
         {"ranking": {"committee": ["sevennet:l3i5"]}},
-        {"search": {"n_starts": 10}},
+        {"search": {"n_starts": 30}},
         {"search": {"steps": 0}},
         {"search": {"start": "prior"}},
         {"search": {"symmetry": False}},

@@ -19,7 +19,7 @@ TOO_NEAR = 0.5  # angstrom; closer atoms are refused
 SHORT = 0.6  # of the sum of covalent radii; closer atoms are reported
 SPARSE = 500.0  # cubic angstrom per atom
 WIDE = 5.5  # volume relative to that of the elements; a cell in bohr that is read as angstrom is 6.7 times too large
-WIDE_UNBOUND = 4.18  # where no atoms are as close as the sum of their radii; of metals, Rb has most, 4.16
+WIDE_UNBOUND = 4.18  # of compounds in which no atoms are as close as the sum of their radii; the element Cs has 5.25
 SHORTEST_EDGE, LONGEST_EDGE = 0.5, 2000.0  # angstrom
 FAR_OUT = 2.5  # cells; larger fractional coordinates are reported
 FARTHEST = 1e4  # cells or angstrom from the origin; larger coordinates are refused
@@ -113,7 +113,8 @@ def distance_remarks(crystal: Crystal, pair: ClosePair, labels: list[str]) -> li
         text = f"each atom has {per_atom:.0f} cubic angstrom; check the units of the cell."
         return [Remark(Topic.CELL, text)]
     usual = sum(atomic_volume(int(z)) for z in crystal.atomic_numbers)
-    if usual and crystal.volume > (WIDE if pair.first >= 0 else WIDE_UNBOUND) * usual:
+    element = len(set(crystal.atomic_numbers.tolist())) == 1
+    if usual and crystal.volume > (WIDE if pair.first >= 0 or element else WIDE_UNBOUND) * usual:
         text = f"the cell has {crystal.volume / usual:.1f} times the volume that is usual for these atoms"
         return [Remark(Topic.CELL, f"{text}; check its units, unless it holds a vacuum or pores.")]
     return []
