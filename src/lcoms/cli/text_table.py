@@ -34,7 +34,9 @@ def table_lines(
     """Return the lines of a table; if one is longer than the width, the names follow on separate lines below each row.
 
     Args:
-        headings, rows, left: as for `print_table`.
+        headings: of the columns.
+        rows: texts of each row.
+        left: headings of the columns that are aligned to the left.
         width: in characters; None: unlimited.
     """
     *before, last = headings
