@@ -16,6 +16,7 @@ from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.core.machine import bound_kernel_caches
 from lcoms.diffraction.weights import PATTERN_FILE
 from lcoms.models.base import CDVAE
+from lcoms.models.device import has_bfloat16
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.manifest import MANIFEST, checked_digest
@@ -162,7 +163,7 @@ def load_weights(folder: Path | None = None) -> Weights:
 def _for_inference(model: CDVAE) -> CDVAE:
     """Set half precision inside the layers where the processor supports it natively; elsewhere it would be slower."""
     if not torch.cuda.is_available():
-        model.mixed = bool(torch.cpu._is_avx512_bf16_supported())
+        model.mixed = has_bfloat16(torch.device("cpu"))
         bound_kernel_caches()
     model.eval()
     return model
