@@ -7,14 +7,13 @@ import torch
 
 from lcoms.core.errors import ConfigError, DataError, WeightsError
 from lcoms.models.composition import batch_element_fractions, composition_keys, element_fractions
+from lcoms.models.conservative import adversarial_latents, conservative_losses
 from lcoms.models.surrogate import (
     ConservativeSurrogate,
     SurrogateConfig,
-    adversarial_latents,
-    conservative_losses,
     predict_energies,
 )
-from lcoms.models.surrogate_file import load_surrogate, save_surrogate
+from lcoms.models.surrogate_file import load_surrogate, read_tensors, save_surrogate, write_tensors
 from lcoms.structure.crystal import Composition
 
 SMALL = SurrogateConfig(hidden=16, precision="float32")
@@ -181,6 +180,40 @@ def test_conservatism_off_is_plain_regression() -> None:
     assert losses.overestimation.item() == 0
 
 
+def test_products_are_those_of_two_linear_maps() -> None:
+    surrogate, z, features, _ = make(replace(SMALL, hidden=1, layers=1, element_pairs=2, latent_pairs=3))
+    (network,) = surrogate.networks
+    normalised, scaled = surrogate.normalise(z), features * SMALL.composition_scale
+    with torch.no_grad():
+        network.hidden[0].weight.zero_()
+        network.hidden[0].weight[0, 6 + 103 :] = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+        network.hidden[0].bias.fill_(1000.0)  # where the leaky ReLU is linear
+        network.head.weight.fill_(1.0)
+        network.head.bias.fill_(-1000.0)
+        (of_elements, of_latent), (second, third) = network.left, network.right
+        expected = 0.3 * (of_elements(scaled) * second(scaled)) @ torch.tensor([1.0, 2.0]).double()
+        expected += 0.3 * (of_latent(normalised) * third(scaled)) @ torch.tensor([3.0, 4.0, 5.0]).double()
+    assert torch.allclose(surrogate.normalised_energy(normalised, features), expected)
+
+
+def test_each_member_is_fitted_and_descent_follows_their_mean() -> None:
+    config = replace(SMALL, members=3, tau=0.4, inner_steps=2, absolute=0.7)
+    surrogate, z, features, energies = make(config)
+    normalised, targets = surrogate.normalise(z), surrogate.normalise_energies(energies, features)
+    members = surrogate.member_energies(normalised, features)
+    assert members.std(dim=0).min() > 1e-4
+    assert torch.allclose(surrogate.normalised_energy(normalised, features), members.mean(dim=0))
+    losses = conservative_losses(surrogate, normalised, features, targets, torch.tensor(0.3).double())
+    adversary = adversarial_latents(surrogate, normalised, features, steps=2, step_size=SMALL.step_size)
+    lowered = surrogate.member_energies(adversary, features).mean(dim=0)
+    over = (members.mean(dim=0) - lowered).mean()
+    error = members - targets
+    expected = (error**2).mean() + 0.7 * error.abs().mean()
+    assert losses.overestimation.item() == pytest.approx(over.item())
+    assert losses.model.item() == pytest.approx((expected + torch.tensor(0.3).exp() * over).item())
+    assert losses.absolute_error.item() == pytest.approx((members.mean(dim=0) - targets).abs().mean().item())
+
+
 def test_config_refuses_what_cannot_be_used() -> None:
     with pytest.raises(ConfigError, match="inner_steps must be at least 1, not 0"):
         SurrogateConfig(inner_steps=0)
@@ -209,6 +242,18 @@ def test_saved_surrogate_predicts_the_same(tmp_path) -> None:
     assert torch.allclose(coarse(z, features), surrogate(z, features), atol=2e-2)
     sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("s", "half", "int8")]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_file_of_the_first_format_holds_one_network(tmp_path) -> None:
+    surrogate, z, features, _ = make()
+    surrogate.float()
+    save_surrogate(surrogate, tmp_path / "now.safetensors", dtype=torch.int8)
+    tensors, header = read_tensors(tmp_path / "now.safetensors", "lcoms-surrogate", 2)
+    earlier = {name.removeprefix("networks.0."): tensor for name, tensor in tensors.items()}
+    assert "hidden.0.weight" in earlier
+    write_tensors(tmp_path / "then.safetensors", earlier, header | {"version": 1})
+    now, then = (load_surrogate(tmp_path / f"{name}.safetensors")[0] for name in ("now", "then"))
+    assert torch.equal(now(z.float(), features.float()), then(z.float(), features.float()))
 
 
 def test_damaged_or_foreign_weights_are_named(tmp_path) -> None:

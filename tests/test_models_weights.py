@@ -35,7 +35,7 @@ from lcoms.models.weights import (
 )
 from lcoms.structure.batch import CrystalBatch
 
-KINDS = {CDVAE_FILE: (KIND, VERSION), SURROGATE_FILE: ("lcoms-surrogate", 1), LIBRARY_FILE: ("lcoms-latent-library", 5)}
+KINDS = {CDVAE_FILE: (KIND, VERSION), SURROGATE_FILE: ("lcoms-surrogate", 2), LIBRARY_FILE: ("lcoms-latent-library", 5)}
 FACTS = {"elements": [8, 22, 38], "max_atoms": 12}
 
 

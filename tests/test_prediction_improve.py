@@ -13,7 +13,8 @@ from tiny import caesium_chloride, rock_salt, wurtzite, zinc_blende
 from lcoms.cli.main import run
 from lcoms.core.errors import ConfigError
 from lcoms.models.composition import element_fractions
-from lcoms.models.surrogate import conservative_losses, predict_energies
+from lcoms.models.conservative import conservative_losses
+from lcoms.models.surrogate import predict_energies
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.improve import ImproveConfig, Round, improve
 from lcoms.prediction.pipeline import Predictor
@@ -124,14 +125,14 @@ def test_the_zero_of_energy_is_the_oracles_own(weights: WeightBundle) -> None:
         refit(weights, Known(latents, torch.tensor([-5.0, -4.5]) + zero), SALT, few, torch.Generator().manual_seed(0))
         for zero in (0.0, 8.0)
     ]
-    torch.testing.assert_close(heads[0].head.weight, heads[1].head.weight, rtol=1e-3, atol=1e-5)
-    assert not torch.equal(heads[0].head.weight, weights.surrogate.head.weight)
+    torch.testing.assert_close(heads[0].networks[0].head.weight, heads[1].networks[0].head.weight, rtol=1e-3, atol=1e-5)
+    assert not torch.equal(heads[0].networks[0].head.weight, weights.surrogate.networks[0].head.weight)
 
 
 def test_without_steps_the_surrogate_stays(weights: WeightBundle) -> None:
     known = Known(weights.encode([rock_salt()]), torch.tensor([-5.0]))
     same = refit(weights, known, SALT, RefitConfig(steps=0), torch.Generator().manual_seed(0))
-    assert torch.equal(same.head.weight, weights.surrogate.head.weight)
+    assert torch.equal(same.networks[0].head.weight, weights.surrogate.networks[0].head.weight)
 
 
 def test_what_was_relaxed_is_not_listed_a_second_time_unrelaxed(weights: WeightBundle) -> None:

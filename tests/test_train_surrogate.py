@@ -11,7 +11,8 @@ import torch
 from scipy.stats import spearmanr
 
 from lcoms.core.errors import DataError, WeightsError
-from lcoms.models.surrogate import ConservativeLosses, SurrogateConfig
+from lcoms.models.conservative import ConservativeLosses
+from lcoms.models.surrogate import SurrogateConfig
 from lcoms.models.surrogate_file import load_surrogate
 from lcoms.prediction.descend import descend
 from lcoms.train import surrogate as module

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError
+from lcoms.models.conservative import ConservativeLosses
 from lcoms.models.megnet import Megnet
-from lcoms.models.surrogate import AdversaryConfig, ConservativeLosses
+from lcoms.models.surrogate import AdversaryConfig
 from lcoms.nn.distance_graph import DistanceGraph, distance_graph
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.neighbors import row_products
@@ -123,9 +124,8 @@ def input_losses(
         targets: normalised energies per atom.
     """
     adversary = distance_graph(adversarial_crystals(model, batch, config, generator), model.config.cutoff)
-    return ConservativeLosses.of(
-        model.normalised(graph), model.normalised(adversary), targets, log_alpha, tau=config.tau
-    )
+    energies = model.normalised(graph)[None]
+    return ConservativeLosses.of(energies, model.normalised(adversary), targets, log_alpha, tau=config.tau)
 
 
 def _limited(values: Tensor, limit: Tensor) -> Tensor:

@@ -8,16 +8,15 @@ Source: Trabucco et al., Conservative Objective Models (2021), with the opposite
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError, DataError
+from lcoms.models.energy_network import EnergyNetwork, NetworkConfig
 from lcoms.structure.elements import N_ELEMENTS
 
 MIN_LATENT_STD = 0.05  # a dimension with a smaller spread of means is collapsed: the decoder ignores it
@@ -39,17 +38,16 @@ class AdversaryConfig:
 
 
 @dataclass(frozen=True)
-class SurrogateConfig(AdversaryConfig):
-    """Sizes and settings of the surrogate and of its training.
+class SurrogateConfig(NetworkConfig, AdversaryConfig):
+    """Settings of the surrogate and of its training, with the sizes of its networks.
 
     Attributes:
-        hidden, layers: width and number of the hidden layers.
-        negative_slope: of the leaky ReLU.
-        composition_scale: factor of the element fractions, which are small compared with z-scored latents.
+        members: number of networks, whose mean is the energy; each is fitted to the data by itself.
         residual: learn the residual of a ridge regression of the energy on element fractions.
         ridge: regularisation strength of that regression, in units of the number of training crystals.
         learning_rate, batch_size, epochs: of Adam on the network.
         weight_decay: of Adam, decoupled.
+        absolute: weight of the mean absolute error beside the mean squared error, which outliers dominate.
         listwise: weight of the loss that orders the crystals of a composition (see `lcoms.models.listwise`); 0: none.
         listwise_width: energy differences below it contribute little to that loss, eV/atom.
         final_lr_fraction: the learning rate falls along a cosine to this fraction of its value; 1 keeps it constant.
@@ -63,10 +61,7 @@ class SurrogateConfig(AdversaryConfig):
         ConfigError: a value is out of range.
     """
 
-    hidden: int = 2048
-    layers: int = 2
-    negative_slope: float = 0.3
-    composition_scale: float = 8.0
+    members: int = 1
     residual: bool = False
     ridge: float = 1e-5
     learning_rate: float = 3e-5
@@ -75,6 +70,7 @@ class SurrogateConfig(AdversaryConfig):
     final_lr_fraction: float = 1.0
     latent_noise: float = 0.0
     weight_decay: float = 0.0
+    absolute: float = 0.0
     listwise: float = 0.0
     listwise_width: float = 0.05
     conservatism: Literal["on", "off"] = "on"
@@ -86,7 +82,7 @@ class SurrogateConfig(AdversaryConfig):
         require(
             self,
             "surrogate",
-            at_least_one=["hidden", "layers", "batch_size", "epochs", "inner_steps"],
+            at_least_one=["hidden", "layers", "members", "batch_size", "epochs", "inner_steps"],
             positive=[
                 "learning_rate",
                 "step_size",
@@ -96,7 +92,7 @@ class SurrogateConfig(AdversaryConfig):
                 "ridge",
                 "listwise_width",
             ],
-            not_negative=["weight_decay", "listwise", "latent_noise"],
+            not_negative=["weight_decay", "listwise", "latent_noise", "absolute", "element_pairs", "latent_pairs"],
             one_of={"conservatism": ("on", "off"), "precision": ("float32", "bfloat16")},
         )
         if not 0 <= self.final_lr_fraction <= 1:
@@ -125,9 +121,7 @@ class ConservativeSurrogate(nn.Module):
         super().__init__()
         self.config = config or SurrogateConfig()
         self.latent_dim = latent_dim
-        sizes = [latent_dim + N_ELEMENTS] + [self.config.hidden] * self.config.layers
-        self.hidden = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
-        self.head = nn.Linear(self.config.hidden, 1)
+        self.networks = nn.ModuleList(EnergyNetwork(latent_dim, self.config) for _ in range(self.config.members))
         self.register_buffer("latent_mean", torch.zeros(latent_dim))
         self.register_buffer("latent_std", torch.ones(latent_dim))
         self.register_buffer("latent_mask", torch.ones(latent_dim))
@@ -135,14 +129,11 @@ class ConservativeSurrogate(nn.Module):
         self.register_buffer("energy_std", torch.ones(()))
         self.register_buffer("baseline", torch.zeros(N_ELEMENTS))
 
-    @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw new weights, uniform in +-1 / sqrt(number of inputs) of each layer."""
-        for layer in [*self.hidden, self.head]:
-            assert isinstance(layer, nn.Linear)
-            bound = layer.in_features**-0.5
-            for parameter in (layer.weight, layer.bias):
-                parameter.copy_((torch.rand(parameter.shape, generator=generator) * 2 - 1) * bound)
+        """Draw new weights of all networks."""
+        for network in self.networks:
+            assert isinstance(network, EnergyNetwork)
+            network.initialise(generator)
 
     @torch.no_grad()
     def fit_normalisation(
@@ -193,12 +184,14 @@ class ConservativeSurrogate(nn.Module):
     def normalised_energy(
         self, normalised: Float[Tensor, "n latent"], composition_features: Float[Tensor, "n 103"]
     ) -> Float[Tensor, " n"]:
-        """Return the network's output, z-scored energies, for normalised latents. The last layer stays in float32."""
-        h = torch.cat([normalised, composition_features * self.config.composition_scale], dim=-1)
-        for layer in self.hidden:
-            h = functional.leaky_relu(layer(h), self.config.negative_slope)
-        energy: Tensor = (h.to(self.head.weight.dtype) * self.head.weight[0]).sum(dim=-1) + self.head.bias
-        return energy
+        """Return z-scored energies for normalised latents, the mean over the networks."""
+        return self.member_energies(normalised, composition_features).mean(dim=0)
+
+    def member_energies(
+        self, normalised: Float[Tensor, "n latent"], composition_features: Float[Tensor, "n 103"]
+    ) -> Float[Tensor, "members n"]:
+        """Return the z-scored energies of each network for normalised latents."""
+        return torch.stack([network(normalised, composition_features) for network in self.networks])
 
     def forward(
         self, z: Float[Tensor, "n latent"], composition_features: Float[Tensor, "n 103"]
@@ -236,94 +229,6 @@ def _ridge(features: Float[Tensor, "n 103"], energies: Float[Tensor, " n"], stre
     gram = x.T @ x + len(x) * strength * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     weights: Tensor = torch.linalg.solve(gram, x.T @ y)
     return weights
-
-
-@dataclass(frozen=True)
-class ConservativeLosses:
-    """Losses of one batch.
-
-    Attributes:
-        model: minimised over the network's weights.
-        alpha: minimised over log alpha.
-        squared_error, absolute_error: means, in normalised units, detached.
-        overestimation: mean of E(z) - E(z-), the energy decrease by the adversary, in normalised units, detached.
-    """
-
-    model: Float[Tensor, ""]
-    alpha: Float[Tensor, ""]
-    squared_error: Float[Tensor, ""]
-    absolute_error: Float[Tensor, ""]
-    overestimation: Float[Tensor, ""]
-
-    @classmethod
-    def of(
-        cls,
-        energy: Float[Tensor, " n"],
-        lowered: Float[Tensor, " n"],
-        targets: Float[Tensor, " n"],
-        log_alpha: Float[Tensor, ""],
-        *,
-        tau: float,
-    ) -> ConservativeLosses:
-        """Return the losses from predicted energies, those lowered by the adversary, and targets, all normalised."""
-        over = energy - lowered
-        error = energy - targets
-        squared_error = error.square().mean()
-        alpha = log_alpha.exp()
-        return cls(
-            model=squared_error + alpha.detach() * over.mean(),
-            alpha=(alpha * (tau - over.detach())).mean(),
-            squared_error=squared_error.detach(),
-            absolute_error=error.detach().abs().mean(),
-            overestimation=over.detach().mean(),
-        )
-
-
-def adversarial_latents(
-    surrogate: ConservativeSurrogate,
-    normalised: Float[Tensor, "n latent"],
-    composition_features: Float[Tensor, "n 103"],
-    *,
-    steps: int,
-    step_size: float,
-) -> Float[Tensor, "n latent"]:
-    """Return the normalised latents z- to which descent leads from the data; no gradient passes through the steps."""
-    for _ in range(steps):
-        normalised, _ = surrogate.descent_step(normalised, composition_features, step_size)
-    return normalised.detach()
-
-
-def conservative_losses(
-    surrogate: ConservativeSurrogate,
-    normalised: Float[Tensor, "n latent"],
-    composition_features: Float[Tensor, "n 103"],
-    targets: Float[Tensor, " n"],
-    log_alpha: Float[Tensor, ""],
-) -> ConservativeLosses:
-    """Return the losses of conservative objective models, for energies that are minimised.
-
-    over = E(z, c) - E(z-, c); model: mean((y - E(z, c))^2 + alpha over); alpha: mean(alpha (tau - over)).
-    Minimising the first raises the energy where descent leads, relative to the data. The gradient reaches the weights
-    through both energies but not through z-. With conservatism off only the squared error remains.
-
-    Args:
-        normalised: latents from `ConservativeSurrogate.normalise`.
-        targets: energies from `ConservativeSurrogate.normalise_energies`.
-    """
-    config = surrogate.config
-    if config.conservatism == "off":
-        error = surrogate.normalised_energy(normalised, composition_features) - targets
-        nothing = torch.zeros_like(targets[0])
-        squared_error = (error**2).mean()
-        return ConservativeLosses(
-            squared_error, nothing, squared_error.detach(), error.detach().abs().mean(), overestimation=nothing
-        )
-    adversary = adversarial_latents(
-        surrogate, normalised, composition_features, steps=config.inner_steps, step_size=config.step_size
-    )
-    both = surrogate.normalised_energy(torch.cat([normalised, adversary]), composition_features.repeat(2, 1))
-    energy, lowered = both.chunk(2)
-    return ConservativeLosses.of(energy, lowered, targets, log_alpha, tau=config.tau)
 
 
 @torch.no_grad()

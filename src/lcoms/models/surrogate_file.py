@@ -21,7 +21,8 @@ from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 
 KIND = "lcoms-surrogate"
-VERSION = 1
+VERSION = 2
+EARLIER = 1  # one network, whose tensors had no prefix
 INT8_LEVELS = 127
 ROW_SCALE = ".row_scale"
 TIMES_HELD, ALWAYS_ALLOWED = 30, 3_000_000  # elements of tensors, including those that initialisation rewrites
@@ -41,8 +42,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     write_whole(path, save(written, {"lcoms": json.dumps(header)}))
 
 
-def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path, kind: str, *versions: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return tensors and JSON header of a file written by `write_tensors`.
+
+    Args:
+        versions: format versions that the caller can read, the present one first.
 
     Raises:
         WeightsError: the file is missing, damaged, of another kind or of another version.
@@ -58,8 +62,10 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
     if not isinstance(header, dict) or header.get("kind") != kind:
         header = header if isinstance(header, dict) else {}
         raise WeightsError(f"{path} is not a {kind} file but {header.get('kind', 'something else')}.")
-    if header.get("version") != version:
-        raise WeightsError(f"{path} has format version {header.get('version')}; this program reads version {version}.")
+    if header.get("version") not in versions:
+        raise WeightsError(
+            f"{path} has format version {header.get('version')}; this program reads version {versions[0]}."
+        )
     return tensors, header
 
 
@@ -143,13 +149,19 @@ def load_surrogate(path: Path | str) -> tuple[ConservativeSurrogate, dict[str, A
     Raises:
         WeightsError: the file is missing, damaged, of another version or does not fit its own configuration.
     """
-    tensors, header = read_tensors(Path(path), KIND, VERSION)
+    tensors, header = read_tensors(Path(path), KIND, VERSION, EARLIER)
+    if header["version"] == EARLIER:
+        tensors = {_present_name(name): tensor for name, tensor in tensors.items()}
     with must_fit(path, tensors):
         surrogate = ConservativeSurrogate(int(header["latent_dim"]), SurrogateConfig(**header["config"]))
         surrogate.load_state_dict({name: _restored(name, tensors) for name in tensors if not name.endswith(ROW_SCALE)})
         metadata = dict(header["metadata"])
     surrogate.requires_grad_(False).eval()
     return surrogate, metadata
+
+
+def _present_name(name: str) -> str:
+    return f"networks.0.{name}" if name.startswith(("hidden.", "head.")) else name
 
 
 def _restored(name: str, tensors: Mapping[str, Tensor]) -> Tensor:

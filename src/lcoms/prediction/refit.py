@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lcoms.core.bounds import require
 from lcoms.models.composition import element_fractions
-from lcoms.models.surrogate import ConservativeSurrogate, adversarial_latents, predict_energies
+from lcoms.models.conservative import adversarial_latents
+from lcoms.models.surrogate import ConservativeSurrogate, predict_energies
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.structure.crystal import Composition
 

@@ -21,13 +21,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lcoms.core.disk import write_whole
+from lcoms.models.conservative import ConservativeLosses, conservative_losses
 from lcoms.models.listwise import listwise_loss
 from lcoms.models.surrogate import (
     LOG_ALPHA_LIMIT,
-    ConservativeLosses,
     ConservativeSurrogate,
     SurrogateConfig,
-    conservative_losses,
 )
 from lcoms.models.surrogate_file import save_surrogate
 from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, optimizers_of, with_prefix
