@@ -16,9 +16,12 @@ from tiny import made_crystals, make_store, tiny_cdvae
 
 from lcoms.baselines.input_space import descend_crystals
 from lcoms.cli.main import run
+from lcoms.data.store import Store
 from lcoms.models.megnet import MEGNET_FILE, formation_energies, load_megnet
 from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, load_cdvae, load_weights, save_cdvae
+from lcoms.prediction.bundle import WeightBundle
 from lcoms.templates.exact import load_templates
+from lcoms.train.latents import encode_rows, select_rows
 
 NETWORK = [
     "latent_dim=8", "channels=16", "filters=4", "vectors=4", "encoder_layers=1", "decoder_layers=1", "condition=16",
@@ -139,6 +142,21 @@ def test_conservatism_can_be_switched_off(
     assert (tmp_path / "surrogate-off").is_dir()
     assert load_weights(tmp_path).surrogate.config.conservatism == "off"
     capsys.readouterr()
+
+
+def test_larger_cells_teach_the_surrogate_but_do_not_enter_the_library(
+    trained: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--cdvae", str(trained / CDVAE_FILE), "--out", str(tmp_path), *options("--set", SURROGATE)]
+    assert run(["train", "surrogate", str(store), *arguments, "--max-atoms", "2", "--larger", "8"]) == 0
+    output = capsys.readouterr().out
+    data = Store.open(store)
+    assert f"{(data.n_atoms > 2).sum()} larger crystals of up to 8 atoms" in output
+    weights = load_weights(tmp_path)
+    assert WeightBundle.load(tmp_path).library.n_atoms.max() <= 2
+    every = select_rows(data, max_atoms=8, split="train")
+    latents = encode_rows(load_cdvae(trained / CDVAE_FILE)[0], data, every)
+    torch.testing.assert_close(weights.surrogate.latent_mean, latents.mean(dim=0))
 
 
 MEGNET = ["n_gaussians=20", "embedding=8", "n_blocks=2", "hidden=16", "width=8", "units=4"]

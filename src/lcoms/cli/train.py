@@ -98,6 +98,13 @@ def surrogate(
         str, typer.Option(help="off trains by plain regression, the paper's supervised-learning (SL) baseline.")
     ] = "on",
     max_atoms: MaxAtomsOption = 20,
+    larger: Annotated[
+        int | None,
+        typer.Option(
+            help="Train the surrogate on cells of up to this many atoms as well; they do not enter the library.",
+            show_default="--max-atoms",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -147,6 +154,10 @@ def surrogate(
     typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")
     run = out / f"surrogate-{config.conservatism}"
     learned = surrogate_data(data, rows, latents)
+    wide = select_rows(data, max_atoms=larger or max_atoms, min_atoms=max_atoms + 1)
+    if len(wide):
+        learned = learned.joined(surrogate_data(data, wide, encode_rows(model, data, wide)))
+        typer.echo(f"{len(wide)} larger crystals of up to {larger} atoms")
     for path in decoys or []:
         extra = open_training(path)
         kept = extra.select(max_atoms=max_atoms)

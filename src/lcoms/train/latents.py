@@ -32,9 +32,9 @@ Described = SitesDescribed | None
 """Space group, Wyckoff orbits and codes of the sites of a crystal, in its primitive cell."""
 
 
-def select_rows(store: Store, *, max_atoms: int, split: str | None = None) -> NDArray[np.int64]:
-    """Return rows whose cells have at most `max_atoms` atoms and a plausible volume."""
-    rows = store.select(split=split, max_atoms=max_atoms)
+def select_rows(store: Store, *, max_atoms: int, min_atoms: int = 1, split: str | None = None) -> NDArray[np.int64]:
+    """Return rows whose cells have `min_atoms` to `max_atoms` atoms and a plausible volume."""
+    rows = store.select(split=split, max_atoms=max_atoms, min_atoms=min_atoms)
     return rows[plausible_volume(store.arrays(rows))]
 
 
