@@ -65,6 +65,27 @@ def test_separators_of_thousands_are_not_columns(form: str, separator: str) -> N
         parse_pattern("\n".join(rows), COPPER)
 
 
+@pytest.mark.parametrize(
+    "form", ['{:.2f},"{:,.0f}"', '"{:.2f}","{:,.0f}"', '{:.2f};"{:,.0f}"', "{:.2f}\t{:,.1f}", "{:.2f} {:,.2f}"]
+)
+def test_separators_of_thousands_in_quotes_or_before_decimals_are_not_columns(form: str) -> None:
+    rows = (form.format(x, 100 * y) for x, y in zip(ANGLES, COUNTS, strict=True))
+    with pytest.raises(FileFormatError, match="separators of thousands"):
+        parse_pattern("2theta counts\n" + "\n".join(rows), COPPER)
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2009", "\u202f"])
+def test_spaces_that_do_not_break_are_separators_of_thousands(space: str) -> None:
+    rows = (f"{x:.2f} {100 * y:,.0f}".replace(",", space) for x, y in zip(ANGLES, COUNTS, strict=True))
+    with pytest.raises(FileFormatError, match="separators of thousands"):
+        parse_pattern("\n".join(rows), COPPER)
+
+
+def test_quoted_columns_without_separators_of_thousands_are_read() -> None:
+    rows = (f'"{x:.2f}","{y:.0f}"' for x, y in zip(ANGLES, COUNTS, strict=True))
+    assert_as_measured(parse_pattern("\n".join(rows), COPPER))
+
+
 def test_errors_before_counts_are_not_taken_for_them() -> None:
     errors = np.sqrt(COUNTS)
     assert_as_measured(parse_pattern(table(ANGLES, COUNTS, errors), COPPER))

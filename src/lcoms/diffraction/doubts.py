@@ -16,8 +16,12 @@ REPEATED = 0.9  # correlation of repeated scans
 SHUFFLED = 0.1  # of the points step backwards in a table without an order
 LEAST_RUN = 10  # points
 LEAST_PADDING = 20  # points
+_GROUPS = r"[0-9]{1,3}(?:[%s][0-9]{3})+(?:[.][0-9]+)?"
+_SPACES = "\u00a0\u2009\u202f"  # that do not break
+_ANGLE = r"\"?[+-]?[0-9]+(?:[.,][0-9]+)?\"?"
 _THOUSANDS = re.compile(
-    r"[+-]?[0-9]+(?:[.,][0-9]+)?(?:[\t;]\s*[0-9]{1,3}(?:[ ,][0-9]{3})+|\s+[0-9]{1,3}(?:,[0-9]{3})+)"
+    rf"{_ANGLE}(?:[\t;]\s*{_GROUPS % f' ,{_SPACES}'}|\s+{_GROUPS % f',{_SPACES}'}"
+    rf"|\s*[\s,;]\s*\"{_GROUPS % f' ,{_SPACES}'}\")"
 )
 
 
