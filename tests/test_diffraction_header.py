@@ -84,3 +84,11 @@ def test_a_choice_among_columns_and_negative_counts_are_said() -> None:
     assert parse_pattern(text, COPPER).notes == ("counts are read from column 2, samplea",)
     text = table(ANGLES, np.where(np.arange(len(ANGLES)) % 100, COUNTS, -1))
     assert parse_pattern(text, COPPER).notes == ("14 counts are negative and are used as they are",)
+
+
+@pytest.mark.parametrize("after", ["loop_\n_refln_h\n_refln_k\n1 1\n2 0\n", "data_y\n" + table(ANGLES, COUNTS)])
+def test_numbers_of_another_loop_are_not_points_of_the_pattern(after: str) -> None:
+    text = "data_x\nloop_\n_pd_meas_2theta_scan\n_pd_meas_counts_total\n" + table(ANGLES, COUNTS)
+    assert_as_measured(parse_pattern(text + "loop_\n_atom_site_label\nNa1\n", COPPER))
+    with pytest.raises(FileFormatError, match="second table of numbers; keep the loop of the pattern"):
+        parse_pattern(text + after, COPPER)

@@ -40,13 +40,20 @@ def text_of(pattern: PowderPattern, form: str = "{:.3f} {:.1f}", *, header: str 
         ("  {:.3f}   {:.1f}  3.0", "! an xye file\n"),
         ("{:.3f} {:.1f}", "20.0 0.05 60.0\n"),
         ("{:.3f} {:.1f}", "'a title'\n\n"),
-        ("{:.3f} {:.1f}", "\ufeff"),
     ],
 )
 def test_columns_separators_and_headers(pattern: PowderPattern, form: str, header: str) -> None:
-    read = parse_pattern(text_of(pattern, form, header=header).replace("\ufeff", ""), COPPER)
+    read = parse_pattern(text_of(pattern, form, header=header), COPPER)
     np.testing.assert_allclose(read.two_theta, pattern.two_theta, atol=1e-3)
     np.testing.assert_allclose(read.counts, pattern.counts)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "ascii"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_encodings_and_line_endings(pattern: PowderPattern, tmp_path: Path, encoding: str, ending: str) -> None:
+    path = tmp_path / "data.xy"
+    path.write_bytes((text_of(pattern) + "\x1a").replace("\n", ending).encode(encoding))
+    np.testing.assert_allclose(read_pattern(path, COPPER).counts, pattern.counts)
 
 
 def test_decimal_commas(pattern: PowderPattern) -> None:

@@ -18,14 +18,15 @@ from lcoms.diffraction.header import loop_names, require_radiation, require_wave
 from lcoms.diffraction.radiation import Radiation
 from lcoms.diffraction.scans import IS_UXD, table_of_udf, table_of_uxd
 from lcoms.diffraction.xrdml import table_of_xrdml
-from lcoms.structure.io import file_bytes
+from lcoms.structure.io import decoded, file_bytes
 
 AXES = ("two-theta", "d", "q")
 LEAST_POINTS = 60
 LEAST_CONTRAST = 4.0  # height of the highest points over the scatter between neighbours
 USELESS = 2.6  # angstrom; numbers that end at larger spacings are not two theta
 _UNCERTAINTY = re.compile(r"(?<=[0-9.])\([0-9]+\)")
-COMMENTS = ("#", "!", ";", "//", "'", '"', "/*", "*", "%", "_", "loop_", "data_")
+NEXT_TABLE = ("loop_", "data_")
+COMMENTS = ("#", "!", ";", "//", "'", '"', "/*", "*", "%", "_", *NEXT_TABLE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +99,9 @@ def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, n
 
 
 def _decoded(content: bytes) -> str:
-    if b"\x00" in content[:4096] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    text = decoded(content)
+    if "\x00" in text[:4096]:
         raise FileFormatError("a binary file; export the pattern as text of two columns, two theta and counts.")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    text = content.decode("utf-8-sig", errors="replace")
     if "<xrdMeasurements" in text[:4096]:
         return table_of_xrdml(text)
     if BANK.search(text):
@@ -123,8 +122,14 @@ def _table(text: str) -> tuple[str, NDArray[np.float64]]:
     comma = _decimal_commas([line for _, line in lines])
     header: list[str] = []
     rows: list[list[float]] = []
+    ended = False  # by another loop or data block of a CIF
     for number, line in lines:
         row = _numbers(line, decimal_commas=comma)
+        ended = ended or (bool(rows) and line.startswith(NEXT_TABLE))
+        if ended and row is not None and len(row) >= 2:
+            raise FileFormatError(f"line {number} is in a second table of numbers; keep the loop of the pattern alone.")
+        if ended:
+            continue
         if row is not None and len(row) >= 2:
             rows.append(row)
         elif line.startswith(COMMENTS) or not rows:

@@ -242,7 +242,11 @@ def file_text(path: Path) -> str:
     Raises:
         RefusedError: the file cannot be read, or is too large.
     """
-    content = file_bytes(path)
+    return decoded(file_bytes(path))
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a file's content in UTF-8, 16 or 32, with Unix line endings; unknown bytes are replaced."""
     text = content.decode(_encoding(content), errors="replace").lstrip("\ufeff").rstrip("\x1a")  # as DOS ends a text
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
