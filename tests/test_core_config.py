@@ -142,6 +142,8 @@ def test_later_overrides_win_and_the_original_stays() -> None:
         ("n_steps=ten", "option n_steps: expected a whole number, not 'ten'."),
         ("n_steps=2.5", "option n_steps: expected a whole number, not '2.5'."),
         ("n_steps=inf", "option n_steps: expected a whole number, not 'inf'."),
+        ("n_steps=5_0", "option n_steps: expected a whole number, not '5_0'."),
+        ("learning_rate=1_0.5", "option learning_rate: expected a number, not '1_0.5'."),
         ("learning_rate=nan", "option learning_rate: expected a number, not 'nan'."),
         ("resume=perhaps", "option resume: expected true or false, not 'perhaps'."),
         ("kind=papper", "option kind: 'papper' is not among fast, paper; did you mean paper?"),

@@ -131,3 +131,10 @@ def test_anything_else_is_refused_in_a_sentence(name: str, pattern: PowderPatter
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(("text", "name"), [(UXD + "_COUNTS\n5_6\n", "a.uxd"), (UDF + "5_6,/\n", "a.udf")])
+def test_numbers_with_underscores_are_refused(tmp_path: Path, text: str, name: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(FileFormatError, match="'5_6' in place of numbers"):
+        read_pattern(tmp_path / name, COPPER)

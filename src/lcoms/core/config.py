@@ -19,6 +19,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lcoms.core.errors import ConfigError, OptionError
+from lcoms.core.numerals import real
 
 Config = TypeVar("Config")
 
@@ -239,10 +240,10 @@ def _convert_scalar(value: Any, hint: Any, where: str, *, from_text: bool) -> An
     try:
         if hint is bool and (isinstance(value, bool) or from_text):
             return value if isinstance(value, bool) else _WORDS[value.lower()]
-        if hint is int and (number or from_text) and float(value) == int(float(value)):
-            return int(value) if not isinstance(value, str) or value.lstrip("+-").isdecimal() else int(float(value))
-        if hint is float and (number or from_text) and math.isfinite(float(value)):
-            return float(value)
+        if hint is int and (number or from_text) and _amount(value) == int(_amount(value)):
+            return int(value) if not isinstance(value, str) or value.lstrip("+-").isdecimal() else int(_amount(value))
+        if hint is float and (number or from_text) and math.isfinite(_amount(value)):
+            return _amount(value)
         if hint is str and isinstance(value, str):
             return value
         if hint is Path and isinstance(value, str | Path):
@@ -252,6 +253,10 @@ def _convert_scalar(value: Any, hint: Any, where: str, *, from_text: bool) -> An
     if hint not in _NAMES:
         raise ConfigError(f"{_label(where)} is of a kind that cannot be read from a file or the command line: {hint}.")
     raise OptionError(f"option {{}}: expected {_NAMES[hint]}, not {{value!r}}.", [where], value)
+
+
+def _amount(value: Any) -> float:
+    return real(value) if isinstance(value, str) else float(value)
 
 
 def _choose(value: Any, choices: Mapping[str, Any], where: str) -> Any:

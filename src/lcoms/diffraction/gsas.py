@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.core.errors import FileFormatError
+from lcoms.core.numerals import real
 
 Values = NDArray[np.float64]
 CENTIDEGREES = 100.0  # in a degree
@@ -100,7 +101,7 @@ def _fields(lines: list[str], width: int, *, split: int = 8) -> Values:
 
 def _numbers(words: list[str]) -> list[float]:
     try:
-        return [float(word) for word in words]
+        return [real(word) for word in words]
     except ValueError:
         raise FileFormatError(f"the GSAS bank has {' '.join(words)[:40]!r} in place of numbers.") from None
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from lcoms.core.errors import FileFormatError
+from lcoms.core.numerals import real
 
 DRIVES = ("COUPLED", "LOCKEDCOUPLED", "UNLOCKEDCOUPLED", "2THETA", "TWOTHETA")  # scans over two theta
 _BLOCK = re.compile(r"^_(2THETA)?(COUNTS|CPS)\s*(=\s*\d+\s*)?$", re.IGNORECASE)
@@ -91,6 +92,6 @@ def _lines(lengths: list[str], x: list[float], y: list[float]) -> str:
 
 def _numbers(words: list[str], kind: str) -> list[float]:
     try:
-        return [float(word) for word in words]
+        return [real(word) for word in words]
     except ValueError:
         raise FileFormatError(f"the {kind} scan has {' '.join(words)[:40]!r} in place of numbers.") from None
