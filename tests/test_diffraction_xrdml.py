@@ -92,3 +92,12 @@ def test_another_wavelength_than_that_of_the_file_is_rejected(tmp_path: Path, pa
 def test_anything_else_is_rejected_in_a_sentence(text: str, what: str) -> None:
     with pytest.raises(FileFormatError, match=what):
         table_of_xrdml(text)
+
+
+def test_counts_of_different_times_refer_to_one_time(tmp_path: Path, pattern: PowderPattern) -> None:
+    times = np.where(pattern.two_theta < 40, 10.0, 40.0)
+    counted = f"<intensities>{words(pattern.counts * times)}</intensities>"
+    found = read(tmp_path, file_of(counted, more=f'<countingTimes unit="seconds">{words(times)}</countingTimes>'))
+    assert_allclose(found.counts, pattern.counts * times.mean(), rtol=1e-6)
+    with pytest.raises(FileFormatError, match="as many positive counting times"):
+        read(tmp_path, file_of(counted, more="<countingTimes>1 2 3</countingTimes>"))

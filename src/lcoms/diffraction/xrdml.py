@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.core.errors import FileFormatError
+from lcoms.core.numerals import real
 
 Values = NDArray[np.float64]
 
@@ -15,7 +16,8 @@ Values = NDArray[np.float64]
 def table_of_xrdml(text: str) -> str:
     """Return the scan of an XRDML file as lines of two theta and counts, preceded by its wavelengths.
 
-    Counts are multiplied by the attenuation factors, where the file has them beside raw counts.
+    Counts are multiplied by the attenuation factors, where the file has them beside raw counts, and refer to the mean
+    counting time, where each point has its own.
 
     Raises:
         FileFormatError: the file is damaged, has several scans or none over two theta.
@@ -26,7 +28,7 @@ def table_of_xrdml(text: str) -> str:
         raise FileFormatError(f"an XRDML file with {len(scans)} scans; export the scan of the pattern alone.")
     points = scans[0].find("dataPoints")
     assert points is not None
-    counts = _counts(points)
+    counts = _per_time(_counts(points), points)
     two_theta = _positions(points, len(counts))
     names = {"kAlpha1", "kAlpha2"}
     lengths = [node.text.strip() for node in root.iter() if node.tag in names and node.text]
@@ -62,6 +64,17 @@ def _counts(points: ET.Element) -> Values:
     return counts * attenuation
 
 
+def _per_time(counts: Values, points: ET.Element) -> Values:
+    """Return counts in the mean counting time, where the points have different ones; otherwise the counts."""
+    listed = points.find("countingTimes")
+    if listed is None:
+        return counts
+    times = _numbers(listed)
+    if len(times) != len(counts) or not (times > 0).all():
+        raise FileFormatError(f"{len(counts)} counts need as many positive counting times.")
+    return counts * times.mean() / times
+
+
 def _positions(points: ET.Element, n: int) -> Values:
     """Return two theta of n points, listed or from the first to the last."""
     axis = next((node for node in points.findall("positions") if node.get("axis") == "2Theta"), None)
@@ -84,7 +97,7 @@ def _positions(points: ET.Element, n: int) -> Values:
 
 def _numbers(node: ET.Element) -> Values:
     try:
-        found = np.array([float(word) for word in (node.text or "").split()])
+        found = np.array([real(word) for word in (node.text or "").split()])
     except ValueError as error:
         raise FileFormatError(f"{node.tag} are not numbers.") from error
     if not len(found):
