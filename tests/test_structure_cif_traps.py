@@ -56,6 +56,16 @@ def test_operations_in_all_their_spellings(symmetry: str) -> None:
     assert (reading.crystal.n_atoms, reading.warnings) == (4, ())
 
 
+@pytest.mark.parametrize(
+    ("plain", "copied"), [("-0.5", "\u22120.5"), ("-0.5", "\u20130.5"), (" ", "\u00a0"), (" ", "\u2009")]
+)
+def test_minus_signs_and_spaces_of_web_pages_are_read(plain: str, copied: str) -> None:
+    text = cif(("Na1 Na 0 0 0", "Cl1 Cl -0.5 0.5 0.5"))
+    reading = read(text.replace(plain, copied))
+    assert reading.crystal is not None, reading.error
+    assert (reading.crystal.composition.formula, reading.warnings) == ("Na4Cl4", ())
+
+
 def test_a_list_that_lacks_only_the_identity_is_completed_and_it_is_said() -> None:
     reading = read(silicon(operations(*C2[1:])))
     assert reading.crystal is not None, reading.error

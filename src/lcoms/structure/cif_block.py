@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]+)?)(?:\(([0-9]+)\))?")
 _FRACTION = re.compile(r"([+-]?[0-9]{1,3})/([0-9]{1,3})")
+_MINUS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))  # hyphens and dashes
+_SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " "))  # as copied from web pages
 _TRIPLE = re.compile(r"'''(.*?)'''|\"\"\"(.*?)\"\"\"", re.DOTALL)
 
 
@@ -71,6 +73,7 @@ def parse_blocks(text: str) -> list[Block]:
     """
     from gemmi import cif
 
+    text = text.translate(_MINUS | _SPACES)
     try:
         try:
             document = cif.read_string(text, 0)

@@ -20,7 +20,6 @@ LISTED = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz", "_sy
 MAGNETIC = "_space_group_symop_magn_operation_xyz"
 CENTERING = "_space_group_symop_magn_centering_xyz"
 MOST_OPERATIONS = 192 * 16
-MINUS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))  # hyphens and dashes
 _NUMBERING = re.compile(r"^[0-9]{1,3}[.):]?\s+(?=[-+xyzXYZ0-9.])")
 
 
@@ -71,7 +70,7 @@ def _operation(text: str) -> gemmi.Op:
     """
     import gemmi
 
-    plain = _NUMBERING.sub("", text.translate(MINUS).strip("'\" "))
+    plain = _NUMBERING.sub("", text.strip("'\" "))
     parts = re.sub(r"\s", "", plain).lower().strip(",").split(",")
     if len(parts) == 4 and parts[3] in ("1", "+1", "-1"):  # time reversal
         parts = parts[:3]
