@@ -292,6 +292,14 @@ def test_a_frame_that_claims_more_atoms_than_there_are_lines_ends_at_once(tmp_pa
     assert second == Reason.UNREADABLE
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_extxyz_with_the_cell_below_the_atoms(tmp_path: Path, ending: str) -> None:
+    frame = "2\nsalt\nCs 0 0 0\nCl 2 2 2\nVEC1 4 0 0\nVEC2 0 4 0\nVEC3 0 0 4\n"
+    (tmp_path / "frames.xyz").write_bytes((frame + "\n" + frame).replace("\n", ending).encode())
+    items = read(tmp_path / "frames.xyz")
+    assert [item.crystal.volume for item in items if isinstance(item, Record)] == pytest.approx([64.0, 64.0])
+
+
 def test_extxyz(tmp_path: Path) -> None:
     path = tmp_path / "frames.extxyz"
     text = door.to_extxyz(CRYSTALS)

@@ -113,11 +113,15 @@ def test_what_is_no_ordered_crystal_is_counted_and_not_skipped(tmp_path: Path, r
         ({**PYMATGEN, "charge": 1.0}, Topic.LEFT_OUT),
         ({"structure": json.loads(json.dumps(PYMATGEN).replace('"abc"', '"properties": {"magmom": 1.0}, "abc"'))},
          Topic.LEFT_OUT),
+        (json.loads(json.dumps(PYMATGEN).replace('"occu"', '"spin": 5, "occu"')), Topic.LEFT_OUT),
+        (json.loads(json.dumps(PYMATGEN).replace('"occu"', '"properties": {"spin": 5}, "occu"')), Topic.LEFT_OUT),
         ({"atoms": {**JARVIS, "elements": ["D", "Cl"]}}, Topic.ELEMENT),
         ({**ASE, "initial_magmoms": [1.0, 0.0]}, Topic.LEFT_OUT),
         ({**ASE, "constraints": [{"name": "FixAtoms", "kwargs": {"indices": [0]}}]}, Topic.LEFT_OUT),
         ({**ARRAYS, "formula": "KCl"}, Topic.FORMULA),
         ({"structure": PYMATGEN, "formula_pretty": "KCl"}, Topic.FORMULA),
+        ({**ARRAYS, "formula": "Cs0.7Rb0.3Cl"}, Topic.FORMULA),
+        ({**ASE, "energy": "unknown"}, NO_NUMBER),
         ({"structure": PYMATGEN, "nsites": 3}, Topic.FORMULA),
         (with_attributes(chemical_formula_reduced="Cl2Cs"), Topic.FORMULA),
         ({**PYMATGEN, "lattice": {"matrix": CELL, "a": 5.0, "b": 4.1, "c": 4.1}}, Topic.CELL),
@@ -154,6 +158,13 @@ def test_energies_are_read_by_the_names_of_their_databases(tmp_path: Path) -> No
     assert isinstance(first, Record)
     assert isinstance(second, Record)
     assert (first.e_above_hull, second.e_above_hull, second.formation_energy_per_atom) == (0.1, 0.1, -2.0)
+
+
+def test_the_energy_of_a_row_of_ase_is_that_of_the_cell(tmp_path: Path) -> None:
+    first, second = read(tmp_path, [{**ASE, "energy": -7.0}, {**ASE, "energy": -7.0, "energy_per_atom": -3.4}])
+    assert isinstance(first, Record)
+    assert isinstance(second, Record)
+    assert (first.energy_per_atom, second.energy_per_atom, first.remarks) == (-3.5, -3.4, ())
 
 
 @pytest.mark.parametrize("value", ["", "na", "N/A", None, "nan", -1.5, "-1.5"])

@@ -129,20 +129,26 @@ def extxyz_reader(path: Path) -> Reader:
 def _extxyz_rows(path: Path) -> Iterator[dict[str, Any]]:
     with open_text(path) as handle:
         lines = _guarded(handle, path)
-        for number, first in enumerate(line for line in lines if line.strip()):
-            n_atoms = first.strip(" \t\r\n")
+        first, number = next(lines, ""), 0
+        while first:
+            if not (n_atoms := first.strip(" \t\r\n")):
+                first = next(lines, "")
+                continue
             if not re.fullmatch(r"[0-9]{1,9}", n_atoms):
                 raise DataError(f"{path}: frame {number} does not begin with its number of atoms.")
             frame = [first, *islice(lines, int(n_atoms) + 1)]
             whole = len(frame) == int(n_atoms) + 2
+            while (first := next(lines, "")).lstrip().startswith("VEC"):  # lattice vectors below the atoms
+                frame.append(first)
             yield _named({"frame": "".join(frame) if whole else ""}, path, number)
+            number += 1
 
 
 def _parse_frame(row: Mapping[str, Any]) -> Record:
     if not row["frame"]:
         raise RowError(Reason.UNREADABLE)
     try:
-        atoms, remarks = frame_atoms(row["frame"].replace("\r\n", "\n"))
+        atoms, remarks = frame_atoms(row["frame"].replace("\r\n", "\n").replace("\r", "\n"))
         crystal, more = crystal_of(atoms)
     except RefusedError as error:
         raise row_error(error) from None

@@ -27,7 +27,7 @@ import numpy as np
 
 from lcoms.core.config import parse_json, parse_whole
 from lcoms.core.errors import DataError
-from lcoms.data.layouts import crystal_of_row, is_row
+from lcoms.data.layouts import crystal_of_row, is_ase, is_row
 from lcoms.data.records import Reader, Reason, Record, RowError, make_record
 
 _CHUNK = 1 << 20
@@ -47,7 +47,7 @@ def json_reader(path: Path) -> Reader:
 
 def open_text(path: Path) -> TextIOWrapper:
     """Open a text file with its line endings unchanged, decompressed if its name ends in .gz."""
-    opener = cast(Callable[..., TextIOWrapper], gzip.open if path.name.endswith(".gz") else open)
+    opener = cast(Callable[..., TextIOWrapper], gzip.open if path.name.lower().endswith(".gz") else open)
     return opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
 
 
@@ -216,4 +216,11 @@ def parse_row(row: Mapping[str, Any]) -> Record:
         raise RowError(Reason.UNREADABLE) from None
     attributes = row.get("attributes")
     values = {**attributes, **row} if isinstance(attributes, dict) else row
+    if is_ase(row) and row.get("energy_per_atom") is None:  # ASE's energies are those of the cell
+        values = {**values, "energy_per_atom": _per_atom(row.get("energy"), crystal.n_atoms)}
     return make_record(values, crystal, row["row_name"], row["source_name"], remarks)
+
+
+def _per_atom(energy: Any, n_atoms: int) -> Any:
+    """Return an energy per atom; what is not a number is returned as it is, to be counted."""
+    return energy / n_atoms if isinstance(energy, int | float) else energy

@@ -37,6 +37,11 @@ def is_row(item: Mapping[str, Any]) -> bool:
     return any(key in item for key in _KEYS) or "attributes" in item or {"lattice", "sites"} <= set(item)
 
 
+def is_ase(row: Mapping[str, Any]) -> bool:
+    """Return whether a row is one of an ASE database, whose energy is that of the cell."""
+    return not any(row.get(key) for key in (*_KEYS[:-1], "attributes", "sites")) and {"positions", "cell"} <= set(row)
+
+
 def crystal_of_row(row: Mapping[str, Any]) -> ReadCrystal:
     """Return the crystal of a row, and remarks on it.
 
@@ -63,7 +68,8 @@ def _from_structure(structure: Any, said: Said) -> Crystal:
             raise RowError(Reason.PARTLY_OCCUPIED)
         numbers.append(_atomic_number(species[0]["element"], said))
         frac_coords.append(site["abc"])
-        if any((site.get("properties") or {}).get(name) for name in ("magmom", "final_magmom")):
+        moments = {**(site.get("properties") or {}), **(species[0].get("properties") or {}), **species[0]}
+        if any(moments.get(name) for name in ("magmom", "final_magmom", "spin")):
             said[_MOMENTS] = None
     if structure.get("charge"):
         said[_CHARGE] = None
@@ -172,5 +178,5 @@ _LAYOUTS: tuple[Layout, ...] = (
     (lambda row: row.get("unit_cell"), lambda row, said: _from_oqmd(row["unit_cell"], row["sites"], said)),
     (lambda row: row.get("attributes"), lambda row, said: _from_optimade(row["attributes"], said)),
     (lambda row: row.get("sites"), _from_structure),
-    (lambda row: "positions" in row and "cell" in row, _from_ase),
+    (is_ase, _from_ase),
 )

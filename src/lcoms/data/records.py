@@ -184,7 +184,7 @@ def _is_another(row: Mapping[str, Any], crystal: Crystal) -> bool:
 def _is_other_formula(text: str, crystal: Crystal) -> bool:
     """Return whether a text is a formula other than that of a crystal; a text that is none may mean anything."""
     try:
-        counts = parse_formula("".join(text.split())).counts
+        counts = parse_formula("".join(text.split()), ordered=True).counts
     except FormulaError:
         return False
     return Composition.from_counts(counts).reduced != crystal.composition.reduced
