@@ -77,6 +77,12 @@ def test_phases_are_read_from_json_and_csv(tmp_path: Path) -> None:
         assert [one.composition for one in found] == [one.composition for one in expected]
 
 
+def test_spaces_after_the_commas_of_a_table_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "phases.csv").write_text("formula, energy_per_atom, oracle\nNaCl, -3.5, made \n")
+    found = read_entries(tmp_path / "phases.csv", no_energies, REFERENCES, "made")
+    assert [(one.composition.formula, one.energy_per_atom) for one in found] == [("NaCl", -3.5)]
+
+
 def test_energies_of_compressed_crystals_are_refused(tmp_path: Path) -> None:
     rows = [{"formula": "NaCl", "energy_per_atom": -3.5, "enthalpy_per_atom": -3.1}]
     content = {"oracle": "made", "options": {"pressure": 0.06}, "crystals": rows}
@@ -117,6 +123,7 @@ def test_rows_that_lack_something_are_named(text: str, sentence: str, tmp_path: 
         ("p.json", "[]", "holds no reference phases"),
         ("p.csv", "formula,energy_per_atom,oracle\n", "holds no reference phases"),
         ("p.csv", "formula;energy_per_atom;oracle\nNaCl;-3,5;made\n", "should name the columns"),
+        ("p.csv", "oracle,formula,energy_per_atom\nmade,NaCl,-3,5\n", "entry 1: more cells than columns; write"),
         ("p.csv", "formula,energy_per_atom,energy_per_atom,oracle\nNaCl,-3,-4,made\n", "two columns named energy_per"),
         ("p.json", json.dumps({"options": {"pressure": 0.1}, "crystals": [{"formula": "NaCl", "energy_per_atom": -3}]}),
          "relaxed under pressure"),

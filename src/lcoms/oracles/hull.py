@@ -214,14 +214,19 @@ def structure_files_at(path: Path) -> list[Path]:
 
 
 def _csv_rows(text: str, path: Path) -> list[Mapping[str, Any]]:
-    """Return the rows of a CSV text; raises DataError if its header lacks a column or has one twice."""
-    rows = csv.DictReader(text.splitlines())
-    header = list(rows.fieldnames or ())
+    """Return the rows of a CSV text; raises DataError if a column is missing or twice there, or a row is too long."""
+    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    header = rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
     if "formula" not in header:
         raise DataError(f"{path}: its first line should name the columns: formula,energy_per_atom,oracle.")
     if twice := next((name for name in header if header.count(name) > 1), ""):
         raise DataError(f"{path}: has two columns named {twice}; rename one.")
-    return [row for row in rows if any(row.values())]
+    found = [row for row in rows if any(row.values())]
+    if longer := next((i for i, row in enumerate(found, 1) if None in row), 0):
+        raise DataError(
+            f"{path}, entry {longer}: more cells than columns; write decimals with points, or quote the cell."
+        )
+    return [{name: (cell or "").strip() for name, cell in row.items()} for row in found]
 
 
 def _json_rows(text: str, path: Path) -> list[Mapping[str, Any]]:
