@@ -25,7 +25,7 @@ SNAP = 3e-4  # relative; a wavelength this close to a K line is that line
 KEV_ANGSTROM = 12.398419739
 LIMITS = {"xray": (0.1, 5.0), "neutron": (0.3, 10.0)}  # angstrom
 
-_NAME = re.compile(r"([a-z]{2})k(a|b)?(1|2)?", re.IGNORECASE)
+_NAME = re.compile(r"([a-z]{2})k(a(?:lpha)?|b(?:eta)?)?(1|2)?", re.IGNORECASE)
 _NUMBER = re.compile(r"([+-]?[\d.]+(?:e-?\d+)?)\s*(å|a|angstrom|kev|pm|nm)?", re.IGNORECASE)
 
 
@@ -58,7 +58,8 @@ class Radiation:
 def read_radiation(text: str) -> Radiation:
     """Return the radiation given by a name (CuKa, MoKa1, CuKa1+CuKa2), a wavelength in angstrom, or "neutron 1.54".
 
-    K-alpha without a number is the doublet. A wavelength that is not a K line is taken as synchrotron radiation.
+    K-alpha without a number is the doublet, and so is its wavelength to two decimals, such as 1.54. A wavelength that
+    is not a K line is taken as synchrotron radiation.
 
     Raises:
         ConfigError: the name is unknown, or the wavelength is out of range.
@@ -75,7 +76,7 @@ def read_radiation(text: str) -> Radiation:
     if named is not None:
         return named
     if _NUMBER.fullmatch(asked):
-        return _numbered(_length(asked, text, "xray"))
+        return _numbered(_length(asked, text, "xray"), rounded=re.fullmatch(r"[0-9]\.[0-9]{2}", asked) is not None)
     raise ConfigError(
         f"{text!r} is not a radiation: give a name ({', '.join(f'{anode}Ka' for anode in K_LINES)}, or CuKa1), "
         "a wavelength in angstrom such as 0.4586, or 'neutron 1.54'."
@@ -90,11 +91,11 @@ def _named(asked: str) -> Radiation | None:
     anode = found[0][1].capitalize()
     first, second, beta = K_LINES[anode]
     if len(parts) == 2:
-        rest = re.fullmatch(rf"(?:{anode})?k?a?2", parts[1], re.IGNORECASE)
+        rest = re.fullmatch(rf"(?:{anode})?k?(?:a|alpha)?2", parts[1], re.IGNORECASE)
         return Radiation(f"{anode}Ka", "xray", first, second) if rest and found[0][3] == "1" else None
     if len(parts) > 2:
         return None
-    if (found[0][2] or "a").lower() == "b":
+    if (found[0][2] or "a").lower().startswith("b"):
         return Radiation(f"{anode}Kb", "xray", beta)
     number = found[0][3]
     if number is None:
@@ -102,11 +103,15 @@ def _named(asked: str) -> Radiation | None:
     return Radiation(f"{anode}Ka{number}", "xray", first if number == "1" else second)
 
 
-def _numbered(length: float) -> Radiation:
-    """Return a K line or a doublet where the wavelength is close to its line or mean, else synchrotron radiation."""
+def _numbered(length: float, *, rounded: bool) -> Radiation:
+    """Return a K line or a doublet where the wavelength is close to its line or mean, else synchrotron radiation.
+
+    Args:
+        rounded: whether the wavelength is given to two decimals only.
+    """
     for anode, (first, second, beta) in K_LINES.items():
         mean = (first + DOUBLET * second) / (1 + DOUBLET)
-        if abs(length / mean - 1) < SNAP / 2:
+        if abs(length / mean - 1) < SNAP / 2 or (rounded and round(mean, 2) == length):
             return Radiation(f"{anode}Ka", "xray", first, second)
         for name, line in ((f"{anode}Ka1", first), (f"{anode}Ka2", second), (f"{anode}Kb", beta)):
             if abs(length / line - 1) < SNAP:
