@@ -27,10 +27,15 @@ VITRIOL = {29: 1, 16: 1, 8: 9, 1: 10}
     [
         "CuSO4·5H2O", "CuSO4.5H2O", "CuSO4*5H2O", "CuSO₄·5H₂O", "CuSO4•5H2O", "5H2O.CuSO4", "CuSO4 · 5H2O",
         "CuSO4 · 5 H2O", "CuSO4 * 5 H2O", r"\ce{CuSO4*5H2O}", r"CuSO$_4$ $\cdot$ 5 H$_2$O",
+        "CuSO4.5(H2O)", "CuSO4.5[H2O]", "CuSO4·5(H2O)",
     ],
 )  # fmt: skip
 def test_hydrates(text: str) -> None:
     assert parse_formula(text).counts == VITRIOL
+
+
+def test_a_decimal_before_water_in_brackets_is_no_hydrate() -> None:
+    assert ordered_approximation("Li0.5(H2O)", 20).formula == ordered_approximation("LiO2H4", 20).formula
 
 
 @pytest.mark.parametrize("half", ["0.5", "1/2", "½", " 1/2 "])
@@ -131,6 +136,9 @@ def test_formulas_that_look_like_no_other_get_none(text: str) -> None:
         ("alpha-quartz", "did you mean SiO2?"),
         ("TiO2-rutile", "type TiO2."),
         ("MgO-Al2O3", "did you mean MgO·Al2O3?"),
+        ("Al2O3+SiO2", "did you mean Al2O3·SiO2?"),
+        ("Al2O3 + SiO2", "did you mean Al2O3·SiO2?"),
+        ("Fe3+2O2-3", "charges are not part of a formula"),
         ("NaCl.", "there is a dot where a count should be"),
         ("Si02", "a count begins with 0; did you mean SiO2?"),
         ("Al2(S04)3", "a count begins with 0; did you mean Al2(SO4)3?"),

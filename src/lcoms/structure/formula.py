@@ -30,7 +30,10 @@ from lcoms.structure.formula_order import formula_text, number_text
 MAX_FORMULA_ATOMS = 200
 NEAR = Fraction(5, 100)  # atoms of the formula as typed by which a close ordered formula may deviate
 _LIGANDS = "H2O|D2O|OH2|NH3"
-_SEPARATOR = re.compile(rf"[·•⋅∙‧・*]|\.(?=[0-9]*(?:\.[0-9]+|/[0-9]+)?(?:{_LIGANDS}))|\.(?=[A-Z(\[{{])")
+_SEPARATOR = re.compile(
+    rf"[·•⋅∙‧・*]|\.(?=[0-9]*(?:\.[0-9]+|/[0-9]+)?(?:{_LIGANDS}))|\.(?=[A-Z(\[{{])"
+    rf"|(?<![A-Za-z)\]]0)\.(?=[0-9]+[(\[](?:{_LIGANDS})[)\]]$)"
+)
 _AMOUNT = r"[0-9]+/[0-9]+|[0-9]*\.?[0-9]*"
 _TOKEN = re.compile(rf"([A-Z][a-z]?)({_AMOUNT})|([(\[{{])|([)\]}}])({_AMOUNT})")
 _LEADING = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6}|/[0-9]{1,6})?")

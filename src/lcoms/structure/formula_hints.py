@@ -81,8 +81,11 @@ def what_it_is(text: str, is_formula: Callable[[str], bool]) -> str:
     if behind and is_formula(behind[1]):
         return f": the name of a phase is not part of a formula; type {behind[1]}."
     parts = re.split("[-–—]", text)
-    if len(parts) > 1 and all(part and is_formula(part) for part in parts):
-        return f": did you mean {'·'.join(parts)}?"
+    compounds = re.split(r"\s*\+\s*", text)  # Al2O3+SiO2, not Fe3+2O3
+    several = all(len(set(re.findall("[A-Z][a-z]?", part))) > 1 for part in compounds)
+    for found in [parts, *([compounds] if several else [])]:
+        if len(found) > 1 and all(part and is_formula(part) for part in found):
+            return f": did you mean {'·'.join(found)}?"
     return ""
 
 
