@@ -11,8 +11,10 @@ from tiny import caesium_chloride, fluorite, nickel_arsenide, perovskite, rock_s
 from lcoms.core.errors import ConfigError
 from lcoms.diffraction.lines import find_lines
 from lcoms.diffraction.radiation import read_radiation
+from lcoms.diffraction.scattering import scattering_factors
 from lcoms.diffraction.simulate import Measurement, measured_pattern, powder_pattern
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.io import to_pymatgen
 from lcoms.structure.symmetry import conventional
 
@@ -68,6 +70,14 @@ def test_negative_scattering_lengths_make_neutrons_see_other_lines() -> None:
     neutrons, x_rays = (powder_pattern(perovskite(), read_radiation(name)) for name in ("neutron 1.54", "1.54"))
     assert max(x_rays, key=lambda line: line.intensity).planes == "(1 1 0)"
     assert max(neutrons, key=lambda line: line.intensity).planes != "(1 1 0)"
+
+
+@pytest.mark.parametrize(("symbol", "cross_section"), [("Gd", 29.3), ("Sm", 0.422), ("Cd", 3.04), ("Fe", 11.22)])
+def test_neutron_lengths_give_the_coherent_cross_sections(symbol: str, cross_section: float) -> None:
+    # In barn, as tabulated next to the lengths (Neutron News 3, 1992): 4 pi |b|^2, and 100 fm^2 is a barn.
+    numbers, anywhere = (SYMBOLS.index(symbol),), np.array([0.3])
+    length = scattering_factors(numbers, read_radiation("neutron 0.8"), anywhere)[0, 0]
+    assert 4 * np.pi * abs(length) ** 2 / 100 == pytest.approx(cross_section, rel=0.003)
 
 
 def test_plates_that_lie_flat_show_their_planes_more_often() -> None:

@@ -1,7 +1,8 @@
 """Scattering factors of atoms for X-rays and neutrons, from gemmi's tables.
 
 X-rays: f(s) = sum a exp(-b s^2) + c + f' + i f'', s = sin(theta) / lambda (International Tables 1992, table 6.1.1.4;
-dispersion after Cromer and Liberman 1981). Neutrons: bound coherent scattering lengths in fm (Neutron News 3, 1992).
+dispersion after Cromer and Liberman 1981). Neutrons: bound coherent scattering lengths in fm (Neutron News 3, 1992);
+gemmi has their real parts, and `ABSORBERS` the imaginary ones of elements that absorb neutrons strongly.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from lcoms.core.errors import ConfigError
 from lcoms.diffraction.radiation import KEV_ANGSTROM, Radiation
 from lcoms.structure.elements import SYMBOLS
+
+ABSORBERS = {"B": -0.213, "Cd": -0.70, "In": -0.0539, "Sm": -1.65, "Eu": -1.26, "Gd": -13.82, "Dy": -0.276}  # fm
 
 
 def scattering_factors(
@@ -55,4 +58,4 @@ def _neutron(atomic_number: int) -> Factor:
     length = gemmi.Element(atomic_number).neutron92.get_coefs()[0]
     if length == 0:
         raise ConfigError(f"{SYMBOLS[atomic_number]}: no neutron scattering length is known.")
-    return (0.0,) * 4, (0.0,) * 4, complex(length)
+    return (0.0,) * 4, (0.0,) * 4, complex(length, ABSORBERS.get(SYMBOLS[atomic_number], 0.0))
