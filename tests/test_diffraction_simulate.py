@@ -100,3 +100,15 @@ def test_an_element_without_a_table_is_named() -> None:
         powder_pattern(rock_salt(5, (103, 9)))
     with pytest.raises(ConfigError, match="Pu: no neutron scattering length is known"):
         powder_pattern(rock_salt(5, (94, 8)), read_radiation("neutron 1.5"))
+
+
+def test_cells_with_too_many_lines_are_refused() -> None:
+    huge = Crystal(564.0 * np.eye(3), rock_salt().frac_coords, rock_salt().atomic_numbers)
+    with pytest.raises(ConfigError, match="has too many lines for a powder pattern"):
+        powder_pattern(huge)
+
+
+def test_structure_factors_do_not_depend_on_how_many_are_computed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = find_lines(wurtzite(), COPPER, 0.9).strengths
+    monkeypatch.setattr("lcoms.diffraction.lines.AT_ONCE", 8)
+    np.testing.assert_allclose(find_lines(wurtzite(), COPPER, 0.9).strengths, together, rtol=1e-12)

@@ -75,7 +75,7 @@ Fits = list[tuple[str, "PatternFit"]]
 
 
 def _fitted(found: list[tuple[str, Crystal]], fitter: PatternFitter) -> tuple[Fits, list[Failure]]:
-    """Return the fits, most likely first, and the crystals with elements that have no tabulated scattering factors."""
+    """Return the fits, most likely first, and the crystals that have none: of untabulated elements, or too large."""
     from lcoms.diffraction.posterior import log_likelihood
     from lcoms.structure.symmetry import RELAXED_SYMPREC
 

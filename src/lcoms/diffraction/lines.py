@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lcoms.core.errors import ConfigError
 from lcoms.diffraction.radiation import Radiation
 from lcoms.diffraction.scattering import scattering_factors
 from lcoms.structure.crystal import Crystal
@@ -18,6 +19,8 @@ from lcoms.structure.lattice import shifts_within
 from lcoms.structure.symmetry import PrimitiveStandard, primitive_standard
 
 FAINT = 1e-4  # of the strongest multiplicity |F|^2; fainter families are left out
+MOST_PLANES = 300_000  # at 1 angstrom the planes of a cell of about 70 000 cubic angstrom
+AT_ONCE = 1 << 23  # phases in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,7 @@ def find_lines(
         symprec: angstrom; tolerance of the symmetry, which determines the allowed strains.
 
     Raises:
-        ConfigError: an element has no tabulated scattering factor.
+        ConfigError: an element has no tabulated scattering factor, or the cell has too many planes.
     """
     cell = crystal if isinstance(crystal, PrimitiveStandard) else primitive_standard(crystal, symprec=symprec)
     reciprocal = np.asarray(np.linalg.inv(cell.crystal.lattice).T, dtype=np.float64)
@@ -130,7 +133,10 @@ def allowed_strains(lattice: NDArray[np.float64], rotations: NDArray[np.int64]) 
 
 
 def _indices(lattice: NDArray[np.float64], reciprocal: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
-    """Return all Miller indices (n, 3) within the reach except 0 0 0."""
+    """Return all Miller indices (n, 3) within the reach except 0 0 0; raises ConfigError if there are too many."""
+    size = abs(float(np.linalg.det(lattice)))
+    if 4 / 3 * np.pi * reach**3 * size > MOST_PLANES:
+        raise ConfigError(f"the primitive cell, of {size:.0f} cubic angstrom, has too many lines for a powder pattern.")
     most = np.floor(reach * np.linalg.norm(lattice, axis=1) + 1e-9).astype(int)
     grid = shifts_within(most)
     squares = np.square(grid @ reciprocal).sum(1)
@@ -155,9 +161,13 @@ def proper_rotations(rotations: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _squares(crystal: Crystal, radiation: Radiation, indices: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return |F|^2 (k,), averaged over hkl and -h-k-l."""
-    s = np.linalg.norm(indices @ np.linalg.inv(crystal.lattice).T, axis=1) / 2
     elements = crystal.composition.atomic_numbers
-    factors = scattering_factors(elements, radiation, s)
-    phases = np.exp(2j * np.pi * (indices @ crystal.frac_coords.T))
-    sums = np.stack([phases[:, crystal.atomic_numbers == z].sum(1) for z in elements])
-    return np.asarray(np.abs((factors.real * sums).sum(0)) ** 2 + np.abs((factors.imag * sums).sum(0)) ** 2)
+    some = max(1, AT_ONCE // crystal.n_atoms)
+    parts = []
+    for planes in (indices[at : at + some] for at in range(0, len(indices), some)):
+        s = np.linalg.norm(planes @ np.linalg.inv(crystal.lattice).T, axis=1) / 2
+        factors = scattering_factors(elements, radiation, s)
+        phases = np.exp(2j * np.pi * (planes @ crystal.frac_coords.T))
+        sums = np.stack([phases[:, crystal.atomic_numbers == z].sum(1) for z in elements])
+        parts.append(np.abs((factors.real * sums).sum(0)) ** 2 + np.abs((factors.imag * sums).sum(0)) ** 2)
+    return np.concatenate(parts) if parts else np.zeros(0)
