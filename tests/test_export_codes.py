@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import nickel_arsenide, perovskite, rock_salt, wurtzite
+from tiny import left_handed_tellurium, nickel_arsenide, perovskite, rock_salt, wurtzite
 
 from lcoms.cli.main import run
 from lcoms.core.errors import ConfigError
@@ -17,6 +17,7 @@ from lcoms.export.codes import CODES, export_files, kpoint_mesh
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import from_ase, from_pymatgen, to_cif
 from lcoms.structure.matching import STRICT, rmsd
+from lcoms.structure.symmetry import space_group_number
 
 MONOCLINIC = Crystal(
     np.array([[5.1, 0, 0], [0.3, 5.9, 0], [-1.1, 0.2, 6.3]]),
@@ -80,6 +81,12 @@ def test_no_licensed_potential_is_written_and_what_is_missing_is_said() -> None:
     abinit = export_files(rock_salt(), "abinit")["run.abi"]
     assert 'pseudos "Na.psp8, Cl.psp8"' in abinit
     assert "ixc 11" in abinit
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_left_handed_cell_does_not_become_its_mirror_image(code: str) -> None:
+    found = read_back(code, export_files(left_handed_tellurium(), code))
+    assert (np.linalg.det(found.lattice) > 0, space_group_number(found)) == (True, 152)
 
 
 def test_the_script_for_gpaw_is_python() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from tiny import left_handed_tellurium
 
 from lcoms.core.errors import CrystalError, FileFormatError
 from lcoms.structure.crystal import Crystal
@@ -28,6 +29,7 @@ from lcoms.structure.io import (
     to_poscar,
     to_pymatgen,
 )
+from lcoms.structure.symmetry import space_group_number
 
 NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
@@ -67,6 +69,13 @@ def test_cif_and_back() -> None:
 
 def test_poscar_and_back() -> None:
     assert_same(from_poscar(to_poscar(triclinic())), triclinic(), atol=1e-6)
+
+
+@pytest.mark.parametrize("through", [lambda c: from_cif(to_cif(c)), lambda c: from_poscar(to_poscar(c))])
+def test_a_left_handed_cell_does_not_become_its_mirror_image(through: Callable[[Crystal], Crystal]) -> None:
+    crystal = left_handed_tellurium()
+    assert np.linalg.det(crystal.lattice) < 0
+    assert [space_group_number(one) for one in (crystal, through(crystal))] == [152, 152]
 
 
 def test_poscar_sorts_atoms_by_element() -> None:

@@ -84,6 +84,13 @@ def cadmium_iodide(a: float = 4.24, c: float = 6.84, numbers: tuple[int, int] = 
     return Crystal(_hexagonal(a, c), sites, np.repeat(numbers, [1, 2]))
 
 
+def left_handed_tellurium() -> Crystal:
+    """Tellurium in P3_121, whose mirror image is P3_221, in a left-handed cell."""
+    right, u = _hexagonal(4.456, 5.927), 0.2636
+    frac_coords = np.array([[u, 0, 1 / 3], [0, u, 2 / 3], [-u, -u, 0]])
+    return Crystal(right[[1, 0, 2]], frac_coords[:, [1, 0, 2]], np.array([52, 52, 52]))
+
+
 def _hexagonal(a: float, c: float) -> np.ndarray:
     return np.array([[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, c]])
 

@@ -13,7 +13,7 @@ import numpy as np
 from lcoms.core.errors import ConfigError
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.elements import SYMBOLS
-from lcoms.structure.io import to_ase, to_extxyz, to_pymatgen
+from lcoms.structure.io import right_handed, to_ase, to_extxyz, to_pymatgen
 
 KPOINT_SPACING = 0.25  # 1/angstrom, including 2 pi
 CUTOFF_RYDBERG = 80.0
@@ -40,7 +40,7 @@ def export_files(crystal: Crystal, code: str) -> Files:
         raise ConfigError(f"{code!r} is not a code that lcoms can export to; choose {', '.join(CODES)}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return writer(crystal)
+        return writer(right_handed(crystal))
 
 
 def kpoint_mesh(crystal: Crystal, *, spacing: float = KPOINT_SPACING) -> tuple[int, int, int]:

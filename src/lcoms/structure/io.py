@@ -87,6 +87,16 @@ def to_ase(crystal: Crystal) -> Atoms:
     return Atoms(crystal.atomic_numbers, scaled_positions=crystal.frac_coords, cell=crystal.lattice, pbc=True)
 
 
+def right_handed(crystal: Crystal) -> Crystal:
+    """Return the crystal in a right-handed cell: lengths and angles alone make a mirror image of a left-handed one.
+
+    Vectors and coordinates change their signs, so that no atom moves.
+    """
+    if np.linalg.det(crystal.lattice) > 0:
+        return crystal
+    return Crystal(-crystal.lattice, -crystal.frac_coords, crystal.atomic_numbers)
+
+
 def from_cif(text: str) -> Crystal:
     """Return the only structure of a CIF text.
 
@@ -102,7 +112,7 @@ def to_cif(crystal: Crystal, symprec: float | None = None) -> str:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return str(CifWriter(to_pymatgen(crystal), symprec=symprec))
+        return str(CifWriter(to_pymatgen(right_handed(crystal)), symprec=symprec))
 
 
 def from_poscar(text: str) -> Crystal:
@@ -114,7 +124,7 @@ def to_poscar(crystal: Crystal) -> str:
     """Return POSCAR text; the atoms are sorted by element."""
     from pymatgen.io.vasp import Poscar
 
-    return str(Poscar(to_pymatgen(crystal).get_sorted_structure()))
+    return str(Poscar(to_pymatgen(right_handed(crystal)).get_sorted_structure()))
 
 
 def is_structure_file(name: str) -> bool:
