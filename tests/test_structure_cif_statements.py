@@ -113,3 +113,19 @@ def test_occupancies_under_any_name_are_read(name: str) -> None:
     reading = read(cif((f"{SALT[0]} 0.5", f"{SALT[1]} 1"), columns=f"{COLUMNS} {name}"))
     assert reading.error is not None
     assert reading.error.topic == Topic.PARTLY_OCCUPIED
+
+
+@pytest.mark.parametrize(
+    ("formula", "agrees"), [("Na199 Cl", True), ("Na0.995 Cl0.005", True), ("Na0.99 Cl0.01", True), ("Na", False)]
+)
+def test_one_atom_of_a_large_cell_is_not_missed(formula: str, agrees: bool) -> None:
+    places = [(i, j, k) for i in range(10) for j in range(10) for k in range(2)]
+    sites = (
+        f"{'Na' if at else 'Cl'} {'Na' if at else 'Cl'} 0.{i} 0.{j} {k / 2}" for at, (i, j, k) in enumerate(places)
+    )
+    text = cif(
+        tuple(sites),
+        f"_symmetry_space_group_name_H-M 'P 1'\n_chemical_formula_sum '{formula}'\n",
+        (33, 33, 6.6, 90, 90, 90),
+    )
+    assert (not any("formula sum" in said for said in read(text).warnings)) == agrees

@@ -29,6 +29,7 @@ CONTRADICTION = 5.0
 MOVED_AT_ALL = 1e-3  # angstrom
 MOVED_FAR = 0.03
 DENSITY_OFF = 0.05  # relative; a hydrogen atom in a hydroxide is less
+ROUNDED = 0.006  # error of a count with two decimals
 AMU = 1.66053907  # g/cm^3 for 1 amu per cubic angstrom
 
 
@@ -127,9 +128,11 @@ def counts_of(atomic_numbers: NDArray[np.int64]) -> dict[int, int]:
 
 
 def same_ratios(counts: Mapping[int, int], formula: Mapping[int, float]) -> bool:
-    """Return whether the counts have the ratios of a formula, within a hundredth of the atoms."""
+    """Return whether the counts have the ratios of a formula, within half an atom or the rounding of the formula."""
     total, whole = sum(counts.values()), sum(formula.values())
-    return all(abs(counts.get(z, 0) / total - formula.get(z, 0) / whole) < 0.01 for z in {*counts, *formula})
+    rounded = any(n != round(n) for n in formula.values())
+    allowed = min(max(0.5, ROUNDED * total / whole if rounded else 0.0), 0.01 * total)
+    return all(abs(counts.get(z, 0) - formula.get(z, 0) * total / whole) < allowed for z in {*counts, *formula})
 
 
 def same_counts(counts: Mapping[int, int], stated: Mapping[int, float]) -> bool:
