@@ -187,7 +187,9 @@ def test_a_prediction_is_written_into_a_folder_of_its_formula(tmp_path: Path) ->
     "changes",
     [
         {"formula": None}, {"formula": "KCl"}, {"lcoms_version": "0"}, {"candidates": None}, {"candidates": [{}]},
-        {"candidates": [{"cif": None}]}, {"weights": []}, {"spec": {}},
+        {"candidates": [{"cif": None}]}, {"weights": []}, {"spec": {}}, {"options": {"pattern": "measured.xy"}},
+        {"options": {"hull": "predicted"}}, {"options": {"start_structure": "start.cif"}}, {"options": {"budget": 48}},
+        {"options": None},
     ],
     ids=str,
 )  # fmt: skip

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 SCHEMA_VERSION = 1
+BESIDE_SPEC = frozenset({"start_structure", "hull", "pattern", "wavelength", "budget"})
+"""Recorded options that change the answer but are not in the specification; the last is that of `lcoms improve`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +203,8 @@ def is_finished(
 ) -> bool:
     """Return whether FOLDER/FORMULA has a prediction of this composition by this version, specification and weights.
 
+    Results that also depend on input files, or of `lcoms improve`, are others.
+
     Args:
         formats: file formats in which every candidate must be there.
     """
@@ -212,7 +216,8 @@ def is_finished(
         stems = [Path(one["cif"]).stem for one in found["candidates"]]
         names = {f"{stem}.{FORMATS[name].suffix}" for stem in stems for name in formats}
         written = names <= {path.name for path in place.iterdir()}
-        return same and written and made == (__version__, weights_digest, spec.to_dict())
+        plain = BESIDE_SPEC.isdisjoint(found["options"])
+        return same and written and plain and made == (__version__, weights_digest, spec.to_dict())
     except (OSError, ValueError, KeyError, TypeError, LcomsError):
         return False
 
