@@ -14,6 +14,7 @@ from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.progress import Progress
 from lcoms.prediction.rank import with_hull
 from lcoms.prediction.result import Prediction, require_candidates
+from lcoms.prediction.spec import ConstraintSpec, PhononSpec
 from lcoms.structure.crystal import Composition
 
 STAGES = {"searching": (0.05, 0.3), "relaxing": (0.3, 1.0)}  # start and end of each, as fractions of a prediction
@@ -33,12 +34,12 @@ class Order:
     phases: tuple[Composition, ...] = ()
 
     def predictor_of(self, composition: Composition) -> Predictor:
-        """Return the predictor of a composition; the constraints apply to the compound, not to further phases."""
+        """Return the predictor of a composition; constraints and phonons apply to the compound, not to further ones."""
         if composition == self.composition:
             return self.predictor
         spec = self.predictor.spec
-        free = replace(spec, constraints=replace(spec.constraints, space_groups=(), volume=None, density=None))
-        free = replace(free, search=replace(free.search, formula_units=None))
+        search = replace(spec.search, formula_units=None)
+        free = replace(spec, search=search, constraints=ConstraintSpec(), phonons=PhononSpec())
         return Predictor(self.predictor.bundle, free, processes=self.predictor.processes)
 
 
