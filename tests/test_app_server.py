@@ -17,6 +17,7 @@ from lcoms.app import server as module
 from lcoms.app.desk import Run
 from lcoms.app.fields import FIXED, RELAXATION, form_fields, read_fields
 from lcoms.app.server import read_form
+from lcoms.core.errors import ConfigError
 from lcoms.models.fast import FastCDVAE
 from lcoms.prediction.answer import answer
 from lcoms.prediction.found import Found
@@ -109,6 +110,7 @@ def test_bad_formulas_get_a_sentence_and_are_only_text(formula: str, client) -> 
         ("max_atoms", "100000", "Largest primitive cell, atoms: at most 400 here"),
         ("steps", "9" * 300, "the limit is 100 characters"),
         ("hull", "BaO TiO2", "the hull needs relaxed energies; start lcoms app with --relax."),
+        ("hull", " ".join(f"NaCl{n}" for n in range(2, 11)), "at most 8 further phases are allowed, not 9."),
     ],
 )
 def test_other_fields_are_read_as_strictly(field: str, value: str, sentence: str, client) -> None:

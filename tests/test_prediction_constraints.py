@@ -21,12 +21,13 @@ from lcoms.prediction.constraints import (
     volume_of_density,
 )
 from lcoms.prediction.contradictions import check_constraints
+from lcoms.prediction.hulls import predicted_hull
 from lcoms.prediction.in_cell import in_known_cell, nearest_cell_first
 from lcoms.prediction.known_cell import KnownCell, read_cell
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.random_symmetric import RandomSymmetricSpec, draw_crystals
-from lcoms.prediction.spec import ConstraintSpec
+from lcoms.prediction.spec import ConstraintSpec, PredictionSpec
 from lcoms.prediction.structure_types import StructureType, crystals_of_type, is_of_type, read_structure_type
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import to_cif
@@ -217,12 +218,27 @@ def test_cells_and_energies_contradict_candidates() -> None:
     assert satisfying([unstable], ConstraintSpec(max_e_above=0.1), SALT)[0] == []
 
 
+def test_no_limit_refers_to_a_hull_that_is_known_only_after_the_choice() -> None:
+    limited = PredictionSpec(constraints=ConstraintSpec(max_e_above=0.1))
+    with pytest.raises(ConfigError, match="max_e_above cannot refer to the hull of the phases predicted together"):
+        predicted_hull([], limited)
+
+
 def test_decoded_crystals_of_the_groups_asked_for_come_first() -> None:
     salt, zinc = candidate_of(rock_salt()).decoded, candidate_of(zinc_blende(6.1, (11, 17))).decoded
     kept, left = promising([zinc, salt], ConstraintSpec(space_groups=(225,)), SALT)
     assert (kept, left.sentences()) == ([salt, zinc], [])
     kept, left = promising([zinc, salt], ConstraintSpec(volume=44.9), SALT)
     assert (kept, left.volume) == ([salt], 1)
+
+
+def test_the_volume_asked_for_under_pressure_is_that_of_the_compressed_crystal() -> None:
+    salt, caesium = candidate_of(rock_salt()).decoded, candidate_of(caesium_chloride(2.4, (11, 17))).decoded
+    small = ConstraintSpec(volume=31.0)  # per formula unit, compressed from 44.9
+    assert promising([salt], small, SALT)[0] == []
+    assert promising([salt, caesium], small, SALT, pressure=40.0)[0] == [salt]
+    huge = ConstraintSpec(volume=15.0)
+    assert promising([salt], huge, SALT, pressure=40.0)[0] == []  # no solid is compressed so far
 
 
 def test_a_prediction_in_a_cell_has_no_other(tiny_weights: Path) -> None:

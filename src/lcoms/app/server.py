@@ -21,6 +21,7 @@ from lcoms.app.fields import FIRST, form_fields, label_of, read_fields
 from lcoms.app.working import Order, work_for
 from lcoms.core.errors import ConfigError, FormulaError, LcomsError, OptionError
 from lcoms.page.render import asset
+from lcoms.prediction.hulls import predicted_hull
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.structure.crystal import Composition
@@ -113,16 +114,18 @@ def read_form(form: Mapping[str, str], settings: Settings) -> Order:
         OracleError: the oracle cannot handle the elements.
     """
     composition = _composition(form.get("formula", ""))
-    try:
-        spec = spec_for(read_fields(form, settings.options))
-    except OptionError as error:
-        raise error.renamed(label_of) from error
-    predictor = Predictor(settings.predictor.bundle, spec, processes=settings.predictor.processes)
     names = form.get("hull", "").replace(",", " ").split()
     if len(names) > MOST_PHASES:
         raise ConfigError(f"at most {MOST_PHASES} further phases are allowed, not {len(names)}.")
-    if names and spec.relaxation is None:
-        raise ConfigError("the hull needs relaxed energies; start lcoms app with --relax.")
+    try:
+        spec = spec_for(read_fields(form, settings.options))
+        if names and spec.relaxation is None:
+            raise ConfigError("the hull needs relaxed energies; start lcoms app with --relax.")
+        if names:
+            predicted_hull([], spec)  # raises now if there can be none
+    except OptionError as error:
+        raise error.renamed(label_of) from error
+    predictor = Predictor(settings.predictor.bundle, spec, processes=settings.predictor.processes)
     phases = tuple(dict.fromkeys(_composition(name) for name in names))
     order = Order(composition, predictor, tuple(phase for phase in phases if phase != composition))
     for one in (composition, *order.phases):

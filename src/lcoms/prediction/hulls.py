@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, OptionError
 from lcoms.oracles.base import evaluate_all
 from lcoms.oracles.hull import Hull, phases_in, read_entries
 from lcoms.oracles.references import load_references
@@ -49,10 +49,14 @@ def predicted_hull(predictions: Sequence[Prediction], spec: PredictionSpec) -> H
     """Return the hull of the lowest candidates and the elements; under pressure, elements must be predicted as well.
 
     Raises:
-        ConfigError: nothing is relaxed, so there are no energies to compare.
+        ConfigError: nothing is relaxed, so there are no energies to compare; or candidates are limited by this hull,
+            which is known only after they have been chosen.
     """
     if spec.relaxation is None:
         raise ConfigError("the hull needs relaxed energies; relax the candidates (--relax).")
+    if spec.constraints.max_e_above is not None:
+        sentence = "{} cannot refer to the hull of the phases predicted together, which is known last; omit one."
+        raise OptionError(sentence, ["max_e_above"])
     found = [lowest_phase(prediction.composition, prediction.candidates) for prediction in predictions]
     references = None if spec.pressure else load_references(spec.relaxation.oracle)
     return Hull([phase for phase in found if phase is not None], references, name=PREDICTED_PHASES)
