@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 from typing import TypeVar
 
 from lcoms.core.errors import ConfigError
+from lcoms.prediction.pressure import LEAST_RATIO
 from lcoms.prediction.spec import ConstraintSpec
 from lcoms.prediction.stages import Candidate, Decoded
 from lcoms.prediction.structure_types import is_of_type
@@ -142,16 +143,19 @@ def groups_in_effect(constraints: ConstraintSpec, composition: Composition) -> t
 
 
 def promising(
-    crystals: Sequence[Decoded], constraints: ConstraintSpec, composition: Composition
+    crystals: Sequence[Decoded], constraints: ConstraintSpec, composition: Composition, *, pressure: float = 0.0
 ) -> tuple[list[Decoded], Contradictions]:
     """Return decoded crystals that may satisfy the constraints once relaxed, those in a requested space group first.
 
     Relaxation changes cells by a few percent and may raise the symmetry, but does not lead to another structure.
+
+    Args:
+        pressure: GPa; decoded crystals have volumes of zero pressure, the requested volume is that at the pressure.
     """
     cell, target = constraints.known_cell, target_volume(constraints, composition)
     kept, contrary = _parted(crystals, lambda one: cell is None or cell.fits(one.crystal, relaxed=False))
-    volume = constraints.tolerance + VOLUME_BEFORE
-    kept, other = _parted(kept, lambda one: target is None or _fits(one.crystal, target, volume))
+    volume, least = constraints.tolerance + VOLUME_BEFORE, LEAST_RATIO if pressure else 1.0
+    kept, other = _parted(kept, lambda one: target is None or _fits(one.crystal, target, volume, least=least))
     excluded = constraints.exclude_prototypes
     kept, alike = _parted(kept, lambda one: not is_of_type(one.crystal, one.space_group, excluded))
     groups = groups_in_effect(constraints, composition)
@@ -190,6 +194,7 @@ def _is_low(candidate: Candidate, most: float | None) -> bool:
     return above <= most
 
 
-def _fits(crystal: Crystal, target: float, tolerance: float) -> bool:
-    per_unit = crystal.volume / crystal.composition.n_formula_units
-    return abs(per_unit / target - 1) <= tolerance
+def _fits(crystal: Crystal, target: float, tolerance: float, *, least: float = 1.0) -> bool:
+    """Return whether the volume of a formula unit, times a ratio from `least` to 1, is the target."""
+    ratio = crystal.volume / crystal.composition.n_formula_units / target
+    return 1 - tolerance <= ratio and ratio * least <= 1 + tolerance

@@ -87,7 +87,7 @@ def decode(
     apart = [(row, d) for row, d in kept if shortest_distance(d.crystal.lattice, d.crystal.frac_coords) >= MIN_DISTANCE]
     decoded = _symmetrised(apart, proposals, descent, bundle)
     distinct = in_score_order(drop_duplicates(sorted(decoded, key=_score)), bundle)
-    wanted, contradicting = promising(distinct, spec.constraints, composition)
+    wanted, contradicting = promising(distinct, spec.constraints, composition, pressure=spec.pressure)
     return DecodedSet(
         composition=composition.reduced,
         crystals=tuple(wanted),

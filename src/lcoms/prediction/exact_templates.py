@@ -35,9 +35,9 @@ def with_direct_crystals(decoded: DecodedSet, direct: Direct, bundle: WeightBund
     likely = [one for one in direct.likely if not groups or one.template.sites.space_group in groups]
     made = on_exact_sites(decoded.composition, likely, bundle, spec.search.direct)
     new = [one for one in made if not any(same_structure(one, other) for other in direct.crystals)]
-    exact, contradicting = promising(new, spec.constraints, decoded.composition)
+    exact, contradicting = promising(new, spec.constraints, decoded.composition, pressure=spec.pressure)
     scored = in_score_order(with_exact_sites(decoded.crystals, exact), bundle)
-    ordered, _ = promising(scored, spec.constraints, decoded.composition)
+    ordered, _ = promising(scored, spec.constraints, decoded.composition, pressure=spec.pressure)
     return replace(
         decoded,
         crystals=tuple(ordered),

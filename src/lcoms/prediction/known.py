@@ -87,7 +87,7 @@ def direct_crystals(composition: Composition, bundle: WeightBundle, spec: Predic
     found, groups = _without_types(composition, bundle, spec.search, decoded_to), spec.constraints.space_groups
     fitting = fitting_templates(composition, bundle, spec)
     every = drop_duplicates([*found.crystals, *_of_types(composition, bundle, spec.constraints), *fitting])
-    kept, contradicting = promising(every, spec.constraints, composition)
+    kept, contradicting = promising(every, spec.constraints, composition, pressure=spec.pressure)
     inside = tuple(one for one in kept if not groups or one.space_group in groups)
     contradicting += Contradictions(space_group=len(kept) - len(inside))
     return replace(found, crystals=inside, contradicting=contradicting)

@@ -45,7 +45,7 @@ def pattern_templates(
     ]
     fits.sort(key=lambda one: -log_likelihood(one[0]))
     made = [decoded_template(template, fit.crystal, bundle, 0.0, distance) for fit, template, distance in fits]
-    return promising(drop_duplicates(made), spec.constraints, composition)[0][:TAKEN]
+    return promising(drop_duplicates(made), spec.constraints, composition, pressure=spec.pressure)[0][:TAKEN]
 
 
 def _crystals(
