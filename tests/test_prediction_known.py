@@ -80,6 +80,19 @@ def test_known_crystals_keep_the_order_and_the_distances_of_their_source() -> No
     assert scores(KnownWeights(0.1, 0.1, highest=0.1, least_probability=0.02), caesium, salt) == [-3.55, -3.52]
 
 
+def test_unrelaxed_candidates_come_last_wherever_the_energy_model_has_its_zero() -> None:
+    weights = KnownWeights(0.1, 0.1, highest=0.1, least_probability=0.02)
+    salt, blende = candidate(NACL, 0.3, 0.0), candidate(CRYSTALS["blende"], 0.5)
+    unrelaxed = Candidate.of_decoded(decoded_of(CRYSTALS["caesium"], score=-1.9))
+    failed = replace(unrelaxed, relaxed=relaxed_of(unrelaxed.decoded, nan, status="exploded"), score=-1.8)
+    found = known_first([blende, salt, failed, unrelaxed], weights)
+    assert [one.score for one in found] == [pytest.approx(0.2), 0.5, -1.9, -1.8]
+    assert [one.score for one in known_first([unrelaxed, replace(salt, relaxed=None)], weights)] == [
+        -1.9,
+        pytest.approx(0.2),
+    ]
+
+
 def test_weights_are_positive() -> None:
     with pytest.raises(ConfigError, match="above_hull must be zero or positive"):
         KnownWeights(0.1, -0.1, highest=0.1, least_probability=0.02)

@@ -243,6 +243,8 @@ def known_first(candidates: Sequence[Candidate], weights: KnownWeights) -> list[
     The first known one takes the best score among the known ones less a bonus; the others lie above it by the energy
     differences of their source.
 
+    Scores of relaxed and unrelaxed candidates cannot be compared: unless a crystal is known, the latter come last.
+
     Args:
         weights: determine how far an unknown crystal must lie below the known ones to precede them.
     """
@@ -251,8 +253,11 @@ def known_first(candidates: Sequence[Candidate], weights: KnownWeights) -> list[
         return list(candidates)
     lowest = min(heights.values())
     best = min(c.score for c in candidates if id(c) in heights) - weights.bonus(lowest)
+    relaxed = any(c.is_relaxed for c in candidates)
+    later = [relaxed and not c.is_relaxed and id(c) not in heights for c in candidates]
     scored = [replace(c, score=best + heights[id(c)] - lowest) if id(c) in heights else c for c in candidates]
-    return sorted(scored, key=lambda candidate: candidate.score)
+    order = sorted(range(len(scored)), key=lambda at: (later[at], scored[at].score))
+    return [scored[at] for at in order]
 
 
 def in_known_order(
