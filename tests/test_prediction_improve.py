@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 import torch
+from test_prediction_known import templates
 from tiny import caesium_chloride, rock_salt, wurtzite, zinc_blende
 
 from lcoms.cli.main import run
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.models.composition import element_fractions
 from lcoms.models.conservative import conservative_losses
 from lcoms.models.surrogate import predict_energies
@@ -56,6 +58,12 @@ def test_rounds_keep_the_budget_and_relax_nothing_twice(weights: WeightBundle) -
         assert space_group_number(a) != space_group_number(b) or not matches(a, b, STRICT)
     again = improve(SALT, predictor, ROUNDS)
     assert [c.score for c in again.candidates] == [c.score for c in found.candidates]
+
+
+def test_formulas_whose_cells_are_too_large_to_be_decoded_are_refused(weights: WeightBundle) -> None:
+    bundle = replace(weights, templates=templates(salt=(0.0, -2.0)))
+    with pytest.raises(FormulaError, match="Na20Cl21: its cells are too large to be decoded"):
+        improve(Composition.from_formula("Na20Cl21"), Predictor(bundle, SPEC, processes=1), ROUNDS)
 
 
 def test_relaxations_of_a_run_that_was_stopped_are_kept(

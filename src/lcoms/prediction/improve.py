@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from lcoms.core.bounds import require
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import DecodedSet
@@ -101,7 +101,7 @@ def improve(
             it, even with a larger budget.
 
     Raises:
-        FormulaError: the weights cannot handle the composition.
+        FormulaError: the weights cannot handle the composition, or only with exact templates, which are not improved.
         OracleError: the energy model cannot handle the elements.
         ConfigError: the specification includes no relaxation.
     """
@@ -115,6 +115,11 @@ def improve(
     n_starts = spec.search.n_starts
     wide = spec.with_options({"search": {"n_starts": n_starts * (1 + rounds.budget // rounds.batch)}})
     library = find_proposals(composition, bundle, wide, generator)
+    if not library:
+        raise FormulaError(
+            f"{composition.reduced_formula}: its cells are too large to be decoded, and improve needs decoding; "
+            "lcoms predict uses exact templates."
+        )
     seen: list[Crystal] = []
     sets: list[DecodedSet] = []
     done: RelaxedSet | None = None
@@ -126,6 +131,8 @@ def improve(
         proposals, library = library[:share], library[share:]
         if done is not None:
             proposals = [*_variations(predictor.rank(done.usable), bundle, rounds, generator), *proposals]
+        if not proposals:
+            break
         size = min(rounds.batch, rounds.budget - spent)
         fresh = _new(taught.decode_from(proposals, composition, generator), seen, size)
         sets.append(fresh)
