@@ -47,7 +47,7 @@ def test_a_candidate_without_phonons_is_named_and_the_others_are_distorted(bundl
     found = distort([candidate_of(perovskite(A))], Blind(), bundle, silent)
     assert found.crystals == ()
     (failure,) = found.failures
-    assert failure.startswith("no soft modes of the candidate in space group 221")
+    assert failure.startswith("No soft modes of the candidate in space group 221")
 
 
 def test_what_was_found_is_joined_with_further_crystals_and_their_relaxations(bundle: WeightBundle) -> None:

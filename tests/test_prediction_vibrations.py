@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 from tiny import caesium_chloride, decoded_of, decoded_set, relaxed_of, rock_salt
 
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.analytic import AnalyticOracle
+from lcoms.oracles.base import Evaluation
+from lcoms.page.facts import summary
+from lcoms.phonons.modes import SoftMode
 from lcoms.phonons.record import phonon_record
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.progress import silent
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PhononSpec, PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate
+from lcoms.prediction.table import sentences
 from lcoms.prediction.vibrations import phonon_sentences, with_phonons
+from lcoms.structure.crystal import Crystal
 
 pytestmark = pytest.mark.skipif(find_spec("phonopy") is None, reason="phonopy is not installed")
 
@@ -53,6 +60,29 @@ def test_free_energies_make_an_order_of_their_own() -> None:
         "Dynamically stable: ranks 1, 2.",
         "Harmonic free energies at 400 K, eV/atom above the lowest: rank 2 (0.000), rank 1 (0.050).",
     ]
+
+
+def test_a_candidate_without_phonons_stays_ranked_and_is_named() -> None:
+    class Blind(AnalyticOracle):
+        def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+            return [Evaluation.failed("no answer.", crystal.n_atoms) for crystal in crystals]
+
+    made = with_phonons(prediction(1), Blind(), silent)
+    (failure,) = made.no_phonons
+    assert failure.startswith("No phonons for rank 1: ")
+    assert failure in sentences(made)
+    assert (made.failures, len(made)) == ((), 2)
+    assert (made.to_dict()["failed_relaxations"], made.to_dict()["failed_phonons"]) == ([], [failure])
+    assert failure in summary(made, None)
+
+
+def test_the_number_of_further_soft_modes_is_named() -> None:
+    (first, _) = with_phonons(prediction(1), AnalyticOracle(), silent).candidates
+    assert first.phonons is not None
+    mode = SoftMode(-1.0, (0.0, 0.0, 1.0), "X (0, 0, 1)", 1, "", "Na along z", np.zeros(3), np.zeros((6, 1), complex))
+    for n, end in ((1, f"{mode.name}."), (2, "and 1 more soft mode."), (3, "and 2 more soft modes.")):
+        (said,) = phonon_sentences([replace(first, phonons=replace(first.phonons, soft=(mode,) * n))])
+        assert said.endswith(end)
 
 
 def test_options_that_make_no_sense_are_refused() -> None:

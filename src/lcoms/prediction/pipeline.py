@@ -234,7 +234,7 @@ class Predictor:
                 break
             found = self._also(found, distorted.crystals, tell)
             made = self._answer(found, task)
-        return replace(made, failures=made.failures + failures)
+        return replace(made, no_phonons=failures)
 
     def _also(self, found: Found, further: Sequence[Decoded], tell: Tell, *, fixed_cell: bool = False) -> Found:
         """Return what was found with further crystals, relaxed if anything is."""

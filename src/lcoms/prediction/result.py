@@ -67,6 +67,7 @@ class Prediction:
         ranked_by: names of the energy models whose mean energy was used in the ranking; empty if nothing was relaxed.
         n_duplicates: number of crystals equal to a better candidate.
         failures: one sentence for each relaxation that could not be ranked.
+        no_phonons: one sentence for each candidate whose phonons or soft modes could not be computed.
         n_relaxations: number of crystals relaxed.
         n_oracle_calls: number of energy evaluations.
         left_out: one sentence for each reason why candidates contradict the constraints.
@@ -83,6 +84,7 @@ class Prediction:
     ranked_by: tuple[str, ...] = ()
     n_duplicates: int = 0
     failures: tuple[str, ...] = ()
+    no_phonons: tuple[str, ...] = ()
     n_relaxations: int = 0
     n_oracle_calls: int = 0
     left_out: tuple[str, ...] = ()
@@ -165,6 +167,7 @@ class Prediction:
                 "duplicates": self.n_duplicates,
             },
             "failed_relaxations": list(self.failures),
+            "failed_phonons": list(self.no_phonons),
             "left_out": list(self.left_out),
             "candidates": [candidate_record(rank, c) for rank, c in enumerate(self.candidates, 1)],
         }

@@ -44,7 +44,7 @@ def distort(candidates: Sequence[Candidate], oracle: EnergyOracle, bundle: Weigh
         try:
             phonons = compute_phonons(relaxed_in_symmetry(candidate.crystal, oracle), oracle, PhononConfig())
         except LcomsError as error:
-            failures.append(f"no soft modes of the candidate in space group {candidate.space_group}: {error}")
+            failures.append(f"No soft modes of the candidate in space group {candidate.space_group}: {error}")
             continue
         made += [_decoded(one, candidate, bundle) for one in distortions(phonons)]
     return Distorted(tuple(made), tuple(failures))

@@ -134,7 +134,7 @@ def sentences(prediction: Prediction) -> list[str]:
         said.append(f"{n} {were} not relaxed: too high above the hull, too large or too many.")
     if prediction.candidates and (sentence := _hull_sentence(prediction.candidates[0])):
         said.append(sentence)
-    said += phonon_sentences(prediction.candidates)
+    said += [*phonon_sentences(prediction.candidates), *prediction.no_phonons]
     if prediction.spec.pressure:
         said += pressure_sentences(prediction.candidates, prediction.spec.pressure)
     share, larger = prediction.decoded.left_out

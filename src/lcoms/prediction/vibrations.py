@@ -17,13 +17,13 @@ from lcoms.prediction.stages import Candidate
 def with_phonons(prediction: Prediction, oracle: EnergyOracle | None, tell: Tell) -> Prediction:
     """Return the prediction with the phonons of the requested number of top candidates.
 
-    Each is relaxed further within its symmetry; if that or the phonons fail, a sentence is added to the failures.
+    Each is relaxed further within its symmetry; if that or the phonons fail, a sentence says so.
     """
     wanted = prediction.spec.phonons
     if oracle is None or not wanted.n:
         return prediction
     config, name = PhononConfig(temperature=wanted.temperature), prediction.composition.reduced_formula
-    found, failures = list(prediction.candidates), list(prediction.failures)
+    found, failures = list(prediction.candidates), list(prediction.no_phonons)
     ranks = [rank for rank, one in enumerate(found[: wanted.n], 1) if one.is_relaxed]
     for done, rank in enumerate(ranks):
         tell(Progress(name, "phonons", done, len(ranks)))
@@ -31,10 +31,10 @@ def with_phonons(prediction: Prediction, oracle: EnergyOracle | None, tell: Tell
             crystal = relaxed_in_symmetry(found[rank - 1].crystal, oracle)
             phonons = compute_phonons(crystal, oracle, config)
         except LcomsError as error:
-            failures.append(f"no phonons for rank {rank}: {error}")
+            failures.append(f"No phonons for rank {rank}: {error}")
             continue
         found[rank - 1] = replace(found[rank - 1], phonons=phonons)
-    return replace(prediction, candidates=tuple(found), failures=tuple(failures))
+    return replace(prediction, candidates=tuple(found), no_phonons=tuple(failures))
 
 
 def phonon_sentences(candidates: Sequence[Candidate]) -> list[str]:
@@ -63,4 +63,4 @@ def phonon_sentences(candidates: Sequence[Candidate]) -> list[str]:
 
 
 def _more(n: int) -> str:
-    return f", and {n} more soft modes." if n else "."
+    return f", and {n} more soft mode{'s' if n > 1 else ''}." if n else "."
