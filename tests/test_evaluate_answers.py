@@ -47,6 +47,9 @@ def test_what_predict_leaves_is_read_back(tmp_path: Path) -> None:
         assert [a.crystal.volume / a.crystal.n_atoms for a in answers if a.crystal] == pytest.approx(
             [c.volume / c.n_atoms for c in crystals], rel=1e-4
         )
+        (folder / "rank-01-fitted.cif").write_text((folder / "rank-02.cif").read_text())
+        assert [a.name for a in read_answers(path)] == ["NaCl/rank-01.cif", "NaCl/rank-02.cif"]
+        (folder / "rank-01-fitted.cif").unlink()
         # Energies of results.json are the surrogate's; they are no match for those of known structures.
         assert all(not answer.energies for answer in answers)
 

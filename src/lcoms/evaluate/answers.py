@@ -27,6 +27,8 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import read_crystal
 
 RESULTS = "results.json"
+FITTED = re.compile(r"rank-\d+-fitted\.cif")
+"""Copies of candidates in cells fitted to a powder pattern, which are no further answers."""
 ENERGIES = {
     "formation": "formation_energy_per_atom",
     "cohesive": "cohesive_energy_per_atom",
@@ -117,7 +119,7 @@ def _is_one_answer(path: Path) -> bool:
 def _ranked_files(folder: Path) -> Iterator[Answer]:
     """Yield answers from the CIF files of one formula or id, including missing files that results.json names."""
     ranks = _ranks(folder)
-    files = sorted(folder.glob("*.cif"), key=_by_numbers)
+    files = sorted((file for file in folder.glob("*.cif") if not FITTED.fullmatch(file.name)), key=_by_numbers)
     listed = {file.name for file in files}
     last = max(ranks.values(), default=0)
     for file in files:
