@@ -231,6 +231,12 @@ def test_reconstruction_counts_by_attempt_and_size() -> None:
     assert result.rmsds[1, 1] == pytest.approx(0, abs=1e-6)
 
 
+def test_no_size_is_left_out_of_the_reconstruction() -> None:
+    found = Reconstruction(np.array([2, 20, 21, 40]), np.array([[0.1], [0.1], [0.1], [np.nan]]))
+    bands = {name: (first.successes, first.trials) for name, first, *_ in found.bands()}
+    assert bands == {"1-20": (2, 2), "1-12": (1, 1), "1-2": (1, 1), "13-20": (1, 1), "21-40": (1, 2), "1-40": (3, 4)}
+
+
 def test_reconstruction_does_not_depend_on_the_size_of_batches() -> None:
     model = tiny_cdvae()
     crystals = [perovskite(), rock_salt(), zinc_blende(), perovskite(4.0), caesium_chloride()]

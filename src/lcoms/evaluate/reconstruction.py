@@ -31,6 +31,7 @@ MOST_GROUPS = 6
 DECODER = DecoderSpec(samples=24, more_samples=12)
 Decode = Callable[[Float[Tensor, "n latent"], Sequence[Composition], torch.Generator], list[Crystal | None]]
 SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
+LARGEST = SIZE_BANDS[0][1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +47,13 @@ class Reconstruction:
     rmsds: NDArray[np.float64]
 
     def bands(self) -> Iterator[tuple[str, Share, Share, float]]:
-        """Yield the name, match@1, match@k and RMSE of first decodes for each range of cell sizes."""
-        for low, high in SIZE_BANDS:
+        """Yield the name, match@1, match@k and RMSE of first decodes for each range of cell sizes.
+
+        Cells of more than 20 atoms, if there are any, have a range of their own, and all cells another.
+        """
+        largest = int(self.n_atoms.max(initial=0))
+        larger = ((LARGEST + 1, largest), (1, largest)) if largest > LARGEST else ()
+        for low, high in (*SIZE_BANDS, *larger):
             inside = (self.n_atoms >= low) & (self.n_atoms <= high)
             found = ~np.isnan(self.rmsds[inside])
             if not len(found):
