@@ -20,6 +20,7 @@ import lcoms
 from lcoms.core.errors import ConfigError, DataError, FileFormatError, FormulaError, OracleError, WeightsError
 from lcoms.prediction.pipeline import Predictor, Progress
 from lcoms.prediction.presets import Options
+from lcoms.prediction.result import is_finished
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.structure.io import to_ase, to_cif, to_pymatgen
 
@@ -110,6 +111,12 @@ def test_a_structure_of_pymatgen_or_of_a_file_is_the_only_start(tiny_weights: Pa
         found = lcoms.predict("NaCl", start_structure=structure, **options)  # type: ignore[arg-type]
         assert found.decoded.n_proposals == 1
         assert found[0].properties["source"] == "given"
+        named = str(file) if isinstance(structure, str | Path) else type(structure).__name__
+        assert dict(found.options)["start_structure"] == named
+        assert not is_finished(found.write(tmp_path).parent, found.composition, found.spec, found.weights_digest)
+    for other in ({"starts": 3}, {"random_symmetric": 5}, {"formula_units": 2}, {"max_atoms": 20}, {"start": "prior"}):
+        with pytest.raises(ConfigError, match=f"{min(other)} has no effect with start_structure; omit one of them"):
+            lcoms.predict("NaCl", start_structure=file, weights=tiny_weights, **other)  # type: ignore[arg-type]
 
 
 def test_a_whole_specification_takes_the_place_of_options(tiny_weights: Path) -> None:

@@ -33,7 +33,8 @@ def predict(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     def call(*arguments: str, out: Path | None = None, weights: Path | None = None) -> tuple[int, str, list[str]]:
         folders = ["--weights", str(weights or tiny_weights), "--out", str(out or tmp_path / "results")]
         relaxing = () if {"--relax", "--no-relax"} & set(arguments) else UNRELAXED
-        code = run(["predict", *arguments, *relaxing, *QUICK, *folders])
+        quick = QUICK[2:] if "--start-structure" in arguments else QUICK
+        code = run(["predict", *arguments, *relaxing, *quick, *folders])
         captured = capsys.readouterr()
         return code, captured.out, captured.err.splitlines()
 
@@ -184,6 +185,14 @@ def test_a_start_structure_replaces_the_library(predict, tmp_path: Path) -> None
         assert code == 2
         assert len(complaints) == 1
         assert name in complaints[0]
+
+
+@pytest.mark.parametrize("option", ["--starts 4", "--start prior", "--formula-units 2", "--max-atoms 40"])
+def test_options_of_other_starts_are_refused_beside_a_start_structure(option: str, predict, tmp_path: Path) -> None:
+    (tmp_path / "start.cif").write_text(to_cif(wurtzite()))
+    code, _, complaints = predict("NaCl", "--start-structure", str(tmp_path / "start.cif"), *option.split())
+    assert code == 2
+    assert complaints == [f"lcoms: {option.split()[0]} has no effect with --start-structure; omit one of them."]
 
 
 def test_other_options_reach_the_results(predict, tmp_path: Path) -> None:

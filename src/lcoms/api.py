@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from numbers import Integral
 from os import PathLike
@@ -20,7 +20,7 @@ from lcoms.prediction.constraints import groups_asked
 from lcoms.prediction.hulls import read_hull
 from lcoms.prediction.known_cell import read_cell
 from lcoms.prediction.pipeline import Predictor
-from lcoms.prediction.presets import Options, spec_for, typed
+from lcoms.prediction.presets import Options, Typed, require_use, spec_for, typed
 from lcoms.prediction.progress import Progress
 from lcoms.prediction.reach import beyond_reach
 from lcoms.prediction.result import Prediction
@@ -196,6 +196,8 @@ def predict(
     )
     if spec is not None and options != Options():
         raise ConfigError("spec contains all options; change it with spec.with_options, or omit the other options.")
+    if start_structure is not None:
+        require_use(typed(options))
     chosen = spec_for(options) if spec is None else spec
     predictor = _loaded(chosen, weights, processes, threads, device)
     _check(composition, predictor)
@@ -203,7 +205,8 @@ def predict(
     phases = None if (references := _file(hull, "hull")) is None else read_hull(references, chosen)
     fitter = read_fitter(_file(pattern, "pattern"), wavelength, predictor.bundle.pattern)
     found = predictor.predict(composition, structure=crystal, hull=phases, pattern=fitter, progress=progress)
-    return replace(found, options=typed(options))
+    inputs = {"start_structure": start_structure, "hull": hull, "pattern": pattern, "wavelength": wavelength}
+    return replace(found, options=(*typed(options), *_inputs(inputs)))
 
 
 @named_options(SYNONYMS | {field.name: f"options=lcoms.Options({field.name}=...)" for field in fields(Options)})
@@ -302,6 +305,12 @@ def _file(path: str | Path | None, option: str) -> Path | None:
     if not (path is None or isinstance(path, str | PathLike)):
         raise OptionError("{} must be the path of a file, not {value!r}.", [option], path)
     return None if path is None else Path(path)
+
+
+def _inputs(given: Mapping[str, object]) -> Typed:
+    """Return the input files that were given, for results.json; a structure that is no file by its type."""
+    named = ((name, value) for name, value in given.items() if value is not None)
+    return tuple((name, str(one) if isinstance(one, str | PathLike) else type(one).__name__) for name, one in named)
 
 
 def _crystal(structure: object) -> Crystal | None:

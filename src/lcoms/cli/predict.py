@@ -81,12 +81,15 @@ def predict(
 ) -> None:
     """Predict the crystal structures of formulas and write them as CIF files, best first."""
     from lcoms.cli.predicting import Inputs, Output, Run, predict_all
+    from lcoms.prediction.presets import require_use
 
     compositions, failed = _read(_gather(formulas, from_file), ordered=ordered_approximation, quiet=quiet)
     if compositions:
         output = Output(out, _formats_of(formats), as_json, quiet, verbose, report, overwrite)
         inputs = Inputs(start_structure, hull, pattern, wavelength)
         spec, typed = asked_spec(asked)
+        if start_structure is not None:
+            require_use(typed)
         run = Run(spec, (*typed, *inputs.typed), output, inputs, weights, processes, threads, device)
         failed += predict_all(compositions, run)
     if failed:

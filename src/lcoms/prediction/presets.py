@@ -41,6 +41,9 @@ UNRELAXED: Mapping[str, Mapping[str, Any]] = {
 }
 """The same if nothing is relaxed: more is decoded, since templates on exact sites then win less often."""
 
+ALONE = ("starts", "start", "random_symmetric", "formula_units", "max_atoms")
+"""Options that determine which starts are chosen."""
+
 KEYS = {
     "search.n_starts": "starts",
     "search.random_symmetric.n": "random_symmetric",
@@ -129,6 +132,17 @@ def typed(options: Options) -> Typed:
     default = Options()
     pairs = ((field.name, getattr(options, field.name)) for field in fields(options))
     return tuple((name, _recorded(value)) for name, value in pairs if value != getattr(default, name))
+
+
+def require_use(typed: Typed) -> None:
+    """Check that no option typed is ignored if descent starts from a given structure, the only start.
+
+    Raises:
+        OptionError: one is.
+    """
+    for name, value in typed:
+        if name in ALONE and value:
+            raise OptionError("{} has no effect with {}; omit one of them.", [name, "start_structure"])
 
 
 def _recorded(value: Any) -> Any:
