@@ -40,6 +40,24 @@ def test_reconstruction_is_printed_by_size(
     assert "holds no crystals of split 'test'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "evaluate reconstruction STORE -n 0", "evaluate reconstruction STORE -k 0",
+        "evaluate reconstruction STORE --seed -1", "evaluate latents STORE --seed -1", "evaluate compounds --seeds 0",
+        "evaluate table FILE -n -1", "evaluate table FILE --sample-seed -1", "evaluate known --seeds -1",
+        "train decoys STORE --out FILE -n -1", "train decoys STORE --out FILE --seed -1",
+        "benchmark run --out FOLDER --table FILE -n -1", "oracle check analytic --seed -1",
+    ],
+)  # fmt: skip
+def test_numbers_that_are_too_small_are_refused_in_a_sentence(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments.split()) == 2
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert "Input should be greater than or equal to" in complaint
+
+
 def test_compounds_are_predicted_by_every_seed(
     tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

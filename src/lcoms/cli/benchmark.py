@@ -33,7 +33,7 @@ TableOption = Annotated[
     Path | None, typer.Option(help="Data file of known structures, instead of the paper's 26 compounds.")
 ]
 NumberOption = Annotated[
-    int | None, typer.Option("-n", help="Take a random sample of this size from the table.", show_default="all")
+    int | None, typer.Option("-n", help="Take a random sample of this size from the table.", show_default="all", min=1)
 ]
 SeedsOption = Annotated[int | None, typer.Option(help="Number of seeds (0, 1, ...).", show_default="3, quick 1", min=1)]
 StepsOption = Annotated[int, typer.Option(help="Steps of gradient descent.")]

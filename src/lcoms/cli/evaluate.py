@@ -42,15 +42,15 @@ def reconstruction(
         ),
     ] = None,
     weights: WeightsOption = None,
-    n: Annotated[int, typer.Option("-n", help="Number of crystals, drawn at random.")] = 1000,
-    k: Annotated[int, typer.Option("-k", help="Number of independent decodes of each.")] = 3,
+    n: Annotated[int, typer.Option("-n", help="Number of crystals, drawn at random.", min=1)] = 1000,
+    k: Annotated[int, typer.Option("-k", help="Number of independent decodes of each.", min=1)] = 3,
     split: Annotated[str, typer.Option(help="train or val.")] = "val",
     symmetry: Annotated[
         bool,
         typer.Option("--symmetry/--no-symmetry", help="Also decode within the space groups of similar crystals."),
     ] = True,
     max_atoms: Annotated[int, typer.Option(help="Largest number of atoms in a cell.")] = 20,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
 ) -> None:
     """Decode latents of crystals, given number of atoms and species, and match them with the crystals."""
     import numpy as np
@@ -79,7 +79,7 @@ def reconstruction(
         typer.echo(f"{name:>6}  {first.trials:>5}  {first!s:<22}  {any_of_k!s:<22}  {rmse:.3f}")
 
 
-SeedsOption = Annotated[int, typer.Option(help="Number of independent predictions of each.")]
+SeedsOption = Annotated[int, typer.Option(help="Number of independent predictions of each.", min=1)]
 StepsOption = Annotated[int, typer.Option(help="Steps of gradient descent in latent space.")]
 RelaxOption = Annotated[
     bool, typer.Option("--relax/--no-relax", help="Relax the candidates and rank them with energy models.")
@@ -93,8 +93,10 @@ RowsOption = Annotated[
 ]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest number of atoms in the known cell.")]
 MinAtomsOption = Annotated[int, typer.Option(help="Smallest number of atoms in the known cell.")]
-SampleOption = Annotated[int | None, typer.Option("-n", help="Draw a random sample of this size.", show_default="all")]
-SampleSeedOption = Annotated[int, typer.Option(help="Random seed of the sample.")]
+SampleOption = Annotated[
+    int | None, typer.Option("-n", help="Draw a random sample of this size.", show_default="all", min=1)
+]
+SampleSeedOption = Annotated[int, typer.Option(help="Random seed of the sample.", min=0)]
 
 
 class _Asked(NamedTuple):

@@ -87,7 +87,7 @@ def latents(
     ] = 10_000,
     split: Annotated[str, typer.Option(help="Split of the pairs: train or val.")] = "val",
     max_atoms: MaxAtomsOption = 20,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
     out: OutOption = None,
 ) -> None:
     """Decode the path between two crystals of one composition, and regress energies linearly on latents."""

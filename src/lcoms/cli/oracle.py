@@ -38,7 +38,7 @@ def check(
     energy: Annotated[
         float, typer.Option(help="Allowed energy difference between equivalent crystals, eV/atom.")
     ] = 1e-5,
-    seed: Annotated[int, typer.Option(help="Random seed of the displacements.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the displacements.", min=0)] = 0,
 ) -> None:
     """Compare forces and stress with finite differences of the energy, and test invariance and extensivity."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make energies of small crystals slower

@@ -224,7 +224,7 @@ def megnet(
 def decoys(
     store: StoreArgument,
     out: Annotated[Path, typer.Option(help="Parquet file to write; ingest it with --keep-split.")],
-    n: Annotated[int, typer.Option("-n", help="Number of compositions.")] = 3000,
+    n: Annotated[int, typer.Option("-n", help="Number of compositions.", min=1)] = 3000,
     starts: Annotated[int, typer.Option(help="Number of decoys for each composition.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps of latent descent.")] = 50,
     oracle: Annotated[str, typer.Option(help="Energy model for the decoys.")] = "chgnet:0.3.0",
@@ -232,7 +232,7 @@ def decoys(
         Path | None, typer.Option(help="Folder of trained weights.", show_default="in the package")
     ] = None,
     max_atoms: MaxAtomsOption = 20,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
 ) -> None:
     """Decode crystals of known compositions, as in a prediction, and compute their energies with an energy model.
 
