@@ -24,7 +24,6 @@ from tiny import perovskite, rock_salt
 import lcoms
 from lcoms.cli.main import run
 from lcoms.evaluate.judging import time_limit
-from lcoms.models.weights import load_weights
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import to_cif, to_extxyz, to_poscar
@@ -302,7 +301,6 @@ def try_out(example: Example, place: Place) -> None:
         file.write_bytes(example.content)
     known = {"{file}": str(file), "{out}": str(out), "{folder}": str(folder)}
     said, complained = io.StringIO(), io.StringIO()
-    load_weights.cache_clear()
     with redirect_stdout(said), redirect_stderr(complained), time_limit(LONGEST):
         code = run([known.get(argument, argument) for argument in example.arguments])
     lines = complained.getvalue().splitlines()

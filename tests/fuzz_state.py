@@ -25,7 +25,6 @@ from lcoms.cli import campaign
 from lcoms.cli.main import run
 from lcoms.data.store import MANIFEST, Store
 from lcoms.evaluate.judging import time_limit
-from lcoms.models.weights import load_weights
 from lcoms.prediction.calibrate import Calibration, CalibrationModel
 from lcoms.prediction.ranking_file import load_ranking
 from lcoms.prediction.spec import PredictionSpec
@@ -141,7 +140,6 @@ def _run(kept: Kept, folder: Path, place: Place) -> tuple[int, str]:
     names = {"out": folder / "out", "weights": folder / "weights", "inputs": place.folder / "in"}
     arguments = [text.format(**names) if "{" in text else text for text in kept.arguments]
     said = io.StringIO()
-    load_weights.cache_clear()
     before = campaign._workers
     campaign._workers = lambda plan, *_: InlineWorkers(plan)  # type: ignore[assignment]
     try:

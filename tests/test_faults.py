@@ -16,7 +16,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lcoms.cli.main import run
-from lcoms.models.weights import load_weights
 
 CHANGING = ("logs/", "tensorboard/", "journal.jsonl", "summary.", "metrics.csv", "cache.db", ".lock")
 """Files that tell of time and runs, and so are not equal for equal runs."""
@@ -38,7 +37,6 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
     """Run a command; return exit code and error lines, one for code 2 and none for 0."""
 
     def call(arguments: list[str]) -> tuple[int, list[str]]:
-        load_weights.cache_clear()
         code = run(arguments)
         complaints = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lcoms: ")]
         assert (code, len(complaints)) in ((0, 0), (2, 1)), complaints

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from lcoms.core.errors import WeightsError
-from lcoms.models.weights import load_weights
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.calibrate import Calibration, CalibrationModel
 from lcoms.prediction.ranking_file import RANKING_FILE, RankingWeights, load_ranking
@@ -76,7 +75,6 @@ def test_every_file_that_decides_an_answer_is_in_the_digest(tiny_weights: Path, 
     models = [CalibrationModel(0.04, 0.1, -0.03, 100, 40, PredictionSpec())]
     for one in (MADE, Calibration(tuple(models))):
         one.save(folder)
-        load_weights.cache_clear()
         digests.add(WeightBundle.load(folder).digest)
     assert len(digests) == 3
     assert WeightBundle.load(folder).ranking == MADE

@@ -133,9 +133,8 @@ def load_cdvae(path: Path | str) -> tuple[CDVAE, dict[str, Any]]:
     return _for_inference(model), metadata
 
 
-@lru_cache(maxsize=2)
 def load_weights(folder: Path | None = None) -> Weights:
-    """Return the weights that ship with the package, or those in a folder.
+    """Return the weights that ship with the package, or those in a folder; read once, and again if a file changes.
 
     Raises:
         WeightsError: a file is missing, damaged or differs from its record in the manifest (`lcoms.models.manifest`).
@@ -148,6 +147,19 @@ def load_weights(folder: Path | None = None) -> Weights:
     for name in REQUIRED:
         if not (folder / name).is_file():
             raise WeightsError(f"there is no file {folder / name}; check the folder, or train first.")
+    return _loaded(folder, _state(folder))
+
+
+def _state(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """Return facts that change if a file of the weights in a folder is written or replaced."""
+    files = (folder / name for name in (*REQUIRED, *OPTIONAL, MANIFEST))
+    facts = [file.stat() for file in files if file.is_file()]
+    return tuple((one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) for one in facts)
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: Path, _: tuple[tuple[int, ...], ...]) -> Weights:
+    """Return the weights in a folder whose files are in a certain state."""
     digest = checked_digest(folder, (*REQUIRED, *(name for name in OPTIONAL if (folder / name).is_file())))
     cdvae, metadata = load_cdvae(folder / CDVAE_FILE)
     surrogate, _ = load_surrogate(folder / SURROGATE_FILE)
