@@ -228,12 +228,12 @@ def test_phases_of_a_hull_are_free_of_the_constraints_of_the_compound(tiny_weigh
     asked = settings(tiny_weights, Options(oracle="toy_oracles:Raises"))
     order = read_form(
         {
-            "formula": "NaCl", "hull": "Na2Cl, NaCl NaCl3", "space_groups": "225", "formula_units": "1",
+            "formula": "NaCl", "hull": "Na2Cl, NaCl NaCl3 Na Cl", "space_groups": "225", "formula_units": "1",
             "cell": "5.64 5.64 5.64 90 90 90", "prototypes": "B1", "phonons": "1",
         },
         asked,
     )  # fmt: skip
-    assert [phase.reduced_formula for phase in order.phases] == ["Na2Cl", "NaCl3"]
+    assert [phase.reduced_formula for phase in order.phases[:2]] == ["Na2Cl", "NaCl3"]
     assert order.predictor_of(order.composition).spec.constraints.space_groups == (225,)
     assert not order.predictor_of(order.phases[0]).spec.constraints.any
     assert order.predictor_of(order.phases[0]).spec.search.formula_units is None
@@ -245,6 +245,13 @@ def test_a_limit_above_the_hull_of_predicted_phases_is_refused_at_once(tiny_weig
     with pytest.raises(ConfigError, match='"Highest energy above the hull, eV/atom" cannot refer to the hull'):
         read_form({"formula": "NaCl", "hull": "NaCl3", "max_e_above": "0.1"}, asked)
     assert read_form({"formula": "NaCl", "max_e_above": "0.1"}, asked).phases == ()
+
+
+def test_a_hull_without_its_elements_is_refused_at_once(tiny_weights: Path) -> None:
+    asked = settings(tiny_weights, Options(oracle="toy_oracles:Raises"))  # has no references
+    with pytest.raises(ConfigError, match="the hull needs the elements, too; add Cl to the further phases"):
+        read_form({"formula": "NaCl", "hull": "NaCl3 Na"}, asked)
+    assert len(read_form({"formula": "NaCl", "hull": "Cl2 NaCl3 Na"}, asked).phases) == 3
 
 
 def test_elements_that_the_oracle_does_not_know_are_refused_at_once(

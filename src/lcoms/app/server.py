@@ -25,6 +25,7 @@ from lcoms.prediction.hulls import predicted_hull
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.structure.crystal import Composition
+from lcoms.structure.elements import SYMBOLS
 
 COOKIE = "lcoms-token"
 MAX_FORM = 10_000  # bytes
@@ -121,8 +122,7 @@ def read_form(form: Mapping[str, str], settings: Settings) -> Order:
         spec = spec_for(read_fields(form, settings.options))
         if names and spec.relaxation is None:
             raise ConfigError("the hull needs relaxed energies; start lcoms app with --relax.")
-        if names:
-            predicted_hull([], spec)  # raises now if there can be none
+        hull = predicted_hull([], spec) if names else None  # raises now if there can be none
     except OptionError as error:
         raise error.renamed(label_of) from error
     predictor = Predictor(settings.predictor.bundle, spec, processes=settings.predictor.processes)
@@ -130,6 +130,9 @@ def read_form(form: Mapping[str, str], settings: Settings) -> Order:
     order = Order(composition, predictor, tuple(phase for phase in phases if phase != composition))
     for one in (composition, *order.phases):
         order.predictor_of(one).check(one)
+    elements = {SYMBOLS[one.atomic_numbers[0]] for one in order.phases if len(one.atomic_numbers) == 1}
+    if hull is not None and (lacking := [one for one in hull.missing(composition) if one not in elements]):
+        raise ConfigError(f"the hull needs the elements, too; add {', '.join(lacking)} to the further phases.")
     return order
 
 
