@@ -19,11 +19,12 @@ from tiny import decoded_of, rock_salt
 
 from lcoms.core.errors import LcomsError
 from lcoms.page import PageWriter, page_html
-from lcoms.page.facts import source_address
+from lcoms.page.facts import notes, source_address
 from lcoms.page.render import LICENCES, SCRIPTS, STYLES, asset
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.overlap import training_overlap
 from lcoms.prediction.result import Prediction
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Known
 from lcoms.structure.io import from_cif, from_poscar
 from lcoms.structure.matching import STRICT, matches
@@ -120,6 +121,20 @@ def test_figures_of_every_candidate_are_there(page: Page) -> None:
     unrelaxed = Page(page_html(titanate())).text
     assert "a random crystal of this composition" in unrelaxed
     assert "No probability is stated for candidates that are not relaxed." in unrelaxed
+
+
+def test_the_page_says_what_determined_the_order() -> None:
+    def said(prediction: Prediction) -> dict[str, str]:
+        return {fact.name: fact.text for fact in notes(prediction)}
+
+    assert said(salt())["Ranked by"] == "energy after relaxation (chgnet:r2scan), prototype probability"
+    assert said(titanate())["Ranked by"] == "energy by the surrogate, prototype probability"
+    assert said(fitted())["Ranked by"].endswith(", prototype probability, fit to the powder pattern")
+    pressed = salt(spec=PredictionSpec(relaxation=RelaxationSpec(pressure=5.0)), ranked_by=("one", "two"))
+    assert said(pressed)["Ranked by"] == "enthalpy after relaxation (one and two, mean)"
+    (first, *_) = salt().candidates
+    given = replace(first, decoded=replace(first.decoded, proposal=proposal("given", "", float("nan"))))
+    assert said(salt(candidates=(given,)))["Descents"].startswith("48 (given structure), ")
 
 
 def test_ids_lead_to_their_source(page: Page) -> None:

@@ -210,15 +210,14 @@ def _named_type(prediction: Prediction) -> str:
 def notes(prediction: Prediction) -> tuple[Fact, ...]:
     """Return how a prediction was made and what was discarded."""
     search, decoded = prediction.spec.search, prediction.decoded
-    ranked = "energy by the surrogate"
-    if prediction.ranked_by:
-        ranked = f"energy after relaxation ({' and '.join(prediction.ranked_by)}, mean)"
+    given = {one.proposal.source for one in prediction.candidates} == {"given"}
     return (
         Fact(
             "Descents",
-            f"{decoded.n_proposals} ({search.start}), {search.steps} steps each, seed {prediction.spec.seed}",
+            f"{decoded.n_proposals} ({'given structure' if given else search.start}), {search.steps} steps each, seed "
+            f"{prediction.spec.seed}",
         ),
-        Fact("Ranked by", f"{ranked}, prototype probability"),
+        Fact("Ranked by", _ranked_by(prediction)),
         Fact(
             "Dropped",
             f"{decoded.n_invalid} without a valid crystal, {decoded.n_too_close} with atoms too close, "
@@ -226,6 +225,16 @@ def notes(prediction: Prediction) -> tuple[Fact, ...]:
         ),
         Fact("Weights", prediction.weights_digest),
     )
+
+
+def _ranked_by(prediction: Prediction) -> str:
+    """Return what determined the order of the candidates."""
+    models = " and ".join(prediction.ranked_by) + (", mean" if len(prediction.ranked_by) > 1 else "")
+    energy = "enthalpy" if prediction.spec.pressure else "energy"
+    parts = [f"{energy} after relaxation ({models})" if models else "energy by the surrogate"]
+    parts += [] if prediction.spec.pressure else ["prototype probability"]
+    parts += ["fit to the powder pattern"] if any(one.pattern for one in prediction.candidates) else []
+    return ", ".join(parts)
 
 
 def _times(n_found: int) -> str:
