@@ -18,6 +18,7 @@ from lcoms.phonons.harmonic import Phonons
 from lcoms.phonons.modes import SoftMode
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
+from lcoms.prediction.table import sentences
 from lcoms.structure.crystal import Composition
 
 PARTS = (
@@ -40,6 +41,10 @@ def facts_of(**changes: object) -> tuple[Fact, ...]:
     return stability_facts(replace(salt().candidates[0], **changes))  # type: ignore[arg-type]
 
 
+def on_hull(height: float) -> Candidate:
+    return replace(salt().candidates[0], hull=HullPlace(height, PARTS[:1]))
+
+
 def test_a_candidate_above_the_hull_decomposes_into_phases_with_their_sources() -> None:
     assert facts_of(hull=HullPlace(0.0251, PARTS, 0.031)) == (
         Fact("Energy above the hull", "0.025 ± 0.031 eV/atom"),
@@ -55,6 +60,14 @@ def test_a_candidate_below_the_hull_has_competing_phases() -> None:
     below = facts_of(hull=HullPlace(-0.01, PARTS[:1]))
     assert [fact.name for fact in below] == ["Energy above the hull", "Competing phases"]
     assert below[0].text == "-0.010 eV/atom"
+
+
+@pytest.mark.parametrize("height", [0.004, 0.0, -0.004])
+def test_a_candidate_on_the_hull_within_the_error_does_not_decompose(height: float) -> None:
+    found = facts_of(hull=HullPlace(height, PARTS[:1]))
+    assert [fact.name for fact in found] == ["Energy above the hull", "Lies on the hull with"]
+    (said,) = (one for one in sentences(salt(candidates=(on_hull(height),))) if "hull" in one)
+    assert said.startswith("Rank 1 lies on the hull")
 
 
 def test_a_stable_candidate_has_its_free_energy_and_entropy() -> None:
