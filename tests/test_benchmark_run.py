@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from test_models_megnet import SMALL, new_model
 from tiny import caesium_chloride, rock_salt, write_weights, wurtzite
 
 from lcoms.benchmark import methods, searches
 from lcoms.benchmark.methods import METHODS, Case, Files, Method, choose_methods, load_models, places, settings_of
 from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Task, make_start, why_unphysical
-from lcoms.benchmark.rows import ROWS_FILE, Row, read_rows
+from lcoms.benchmark.rows import ROWS_FILE, Judged, Row, read_rows
 from lcoms.benchmark.run import SEARCHES, run_benchmark
 from lcoms.benchmark.searches import BelievedEnergy, Found, cells_of, is_milestone
 from lcoms.core.errors import ConfigError, LcomsError
@@ -133,6 +135,26 @@ def test_resume_gives_the_rows_of_an_unbroken_run(tiny_weights: Path, tmp_path: 
     before = broken.read_text()
     assert run_benchmark(TASKS, {"paper": names}, [0], CONFIG, Files(tiny_weights), tmp_path / "broken") == 8
     assert broken.read_text() == before
+
+
+def test_one_process_has_one_thread_as_each_of_several(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    look = Judge.look
+
+    def counted(self: Judge, crystals: Sequence[Crystal], reference: Reference) -> list[Judged]:
+        threads.append(torch.get_num_threads())
+        return look(self, crystals, reference)
+
+    monkeypatch.setattr(Judge, "look", counted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run(tmp_path, TASKS[:1], ["start"], tiny_weights)
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {1}
 
 
 def test_several_processes_give_the_same_rows(tiny_weights: Path, tmp_path: Path) -> None:

@@ -245,6 +245,7 @@ def _rows(
     if not jobs:
         return
     if processes == 1:
+        torch.set_num_threads(1)  # as in worker processes, whose last digits and times it would otherwise not have
         runner = Runner(config, models, searches, label=label)
         for job in jobs:
             yield from runner.run(job)
