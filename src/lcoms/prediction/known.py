@@ -61,7 +61,8 @@ class Direct:
         large: prototype probability of cells larger than those decoded.
         left_out: the part of it in cells too large to try.
         larger: number of atoms in the most probable of the latter; 0 if there are none.
-        passed_over: number of known crystals of the composition that are not among the crystals.
+        passed_over: number of known crystals of the composition, with the requested numbers of formula units, that are
+            not among the crystals.
         contradicting: numbers of crystals that contradict the constraints.
     """
 
@@ -108,10 +109,11 @@ def _without_types(composition: Composition, bundle: WeightBundle, search: Searc
     if bundle.templates is None or search.start != "library":
         return Direct()
     most, limits = search.max_atoms or search.direct_atoms, bundle.ranking.known
-    entries = [] if search.exclude_same else known_of(composition, bundle.templates)
+    low, high = search.formula_units or (1, 10**6)
+    every = [] if search.exclude_same else known_of(composition, bundle.templates)
+    entries = [one for one in every if low <= one.template.composition.n_formula_units <= high]
     own = [one.template for one in entries if one.height <= limits.highest and one.template.crystal.n_atoms <= most]
     own = own[: search.known]
-    low, high = search.formula_units or (1, 10**6)
     choice = TemplateChoice(n=10**6, units=(low, high), exclude_same=search.exclude_same, max_per_structure=ALIKE)
     chosen = choose_templates(composition, bundle.templates, bundle.library.similarity, choice)
     size = composition.reduced.n_atoms
@@ -119,7 +121,7 @@ def _without_types(composition: Composition, bundle: WeightBundle, search: Searc
     shares = prototype_shares(chosen)
     beyond = [one for one in large if one.n_formula_units * size > most]
     probabilities = {one.template.structure: one.prototype_probability for one in chosen}
-    there = [one.template.structure for one in entries]
+    there = [one.template.structure for one in every]
     named = [] if search.exclude_same else named_prototypes(composition, there, most, (low, high))[: search.known]
     crystals = [decoded_template(t, t.crystal, bundle, probabilities.get(t.structure, 0.0), 0.0) for t in own]
     unseen = [0.0 if t.structure in probabilities else 1 / len(named) for t in named]  # others get theirs when merged
