@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-from tiny import candidate_of, prototypes, rock_salt, shaken
+from tiny import candidate_of, decoded_of, prototypes, relaxed_of, rock_salt, shaken
 
 from lcoms.core.errors import LcomsError
-from lcoms.prediction.cif_record import Made
+from lcoms.prediction.cif_record import Made, cif_items
 from lcoms.prediction.output import candidate_files, candidate_record, make_folder, results_folder, write_files
-from lcoms.prediction.spec import PredictionSpec
+from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import from_pymatgen
@@ -90,3 +90,18 @@ def test_folders_differ_by_more_than_case_in_whatever_order_they_are_made(
         assert made[0].name == order[0]
         assert len({folder.name.casefold() for folder in made}) == len(formulas)
         assert [results_folder(out, formula) for formula in order] == made
+
+
+def test_the_cif_says_at_which_pressure_and_in_which_cell_a_crystal_was_relaxed() -> None:
+    decoded = decoded_of(rock_salt())
+    one = Candidate.of_relaxed(relaxed_of(decoded, -3.4), -3.4, 0.0)
+
+    def refinement(spec: PredictionSpec) -> str:
+        return cif_items(1, one, Made("NaCl", 1, spec))["_computing_structure_refinement"]
+
+    plain = PredictionSpec(relaxation=RelaxationSpec("analytic"))
+    assert refinement(plain) == "relaxed with analytic (converged)"
+    pressed = plain.with_options({"relaxation": {"pressure": 12.5}})
+    assert refinement(pressed) == "relaxed with analytic at 12.5 GPa (converged)"
+    inside = plain.with_options({"constraints": {"cell": (5.64, 5.64, 5.64, 90.0, 90.0, 90.0)}})
+    assert refinement(inside) == "relaxed with analytic in the given cell (converged)"

@@ -67,7 +67,9 @@ def _refinement(candidate: Candidate, made: Made, *, fitted: bool) -> str:
     if candidate.relaxed is None or made.spec.relaxation is None:
         how = "not relaxed"
     else:
-        how = f"relaxed with {made.spec.relaxation.oracle} ({candidate.relaxed.status})"
+        where = f" at {made.spec.pressure:g} GPa" if made.spec.pressure else ""
+        where += " in the given cell" if made.spec.constraints.cell is not None else ""
+        how = f"relaxed with {made.spec.relaxation.oracle}{where} ({candidate.relaxed.status})"
         if len(made.ranked_by) > 1:
             how += f", ranked by {' and '.join(made.ranked_by)}"
     return f"{how}, cell fitted to a powder pattern" if fitted else how
