@@ -158,7 +158,7 @@ def _state(folder: Path) -> tuple[tuple[int, ...], ...]:
 
 
 @lru_cache(maxsize=2)
-def _loaded(folder: Path, _: tuple[tuple[int, ...], ...]) -> Weights:
+def _loaded(folder: Path, _facts: tuple[tuple[int, ...], ...]) -> Weights:
     """Return the weights in a folder whose files are in a certain state."""
     digest = checked_digest(folder, (*REQUIRED, *(name for name in OPTIONAL if (folder / name).is_file())))
     cdvae, metadata = load_cdvae(folder / CDVAE_FILE)
