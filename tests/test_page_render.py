@@ -19,6 +19,7 @@ from tiny import decoded_of, rock_salt
 
 from lcoms.core.errors import LcomsError
 from lcoms.page import PageWriter, page_html
+from lcoms.page.columns import table_columns
 from lcoms.page.facts import notes, source_address
 from lcoms.page.render import LICENCES, SCRIPTS, STYLES, asset
 from lcoms.prediction.bundle import WeightBundle
@@ -209,6 +210,8 @@ def test_the_score_that_ranks_is_shown_above_that_of_rank_1() -> None:
     above = f"{made.candidates[1].score - made.candidates[0].score:.3f} eV/atom"
     assert "Score above rank 1 0.000 eV/atom" in " ".join(told.split())
     assert f"Score above rank 1 {above}" in " ".join(told.split())
+    (column,) = (one for one in table_columns(made) if one.heading == "Score")
+    assert [column.text(one) for one in made.candidates] == ["0.000", above.split()[0], "-"]  # the last is not relaxed
 
 
 def test_a_structure_type_named_after_the_compound_is_no_secret() -> None:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from lcoms.page.facts import NO_VALUE, group_name, source_address
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate, Relaxed
+from lcoms.prediction.table import score_above
 
 
 class Column(NamedTuple):
@@ -48,7 +49,6 @@ def table_columns(prediction: Prediction) -> tuple[Column, ...]:
 
     Total energies are shown only if the oracle has no references for formation energies.
     """
-    best = prediction.candidates[0].score if prediction.candidates else 0.0
     columns = (
         _figure("Probability", "by pattern", lambda c: None if c.pattern is None else c.pattern.probability, 2, keep=9),
         _figure("Probability", "ground state", lambda c: c.probability, 2, keep=9),
@@ -60,7 +60,7 @@ def table_columns(prediction: Prediction) -> tuple[Column, ...]:
         ),
         _figure("Above lowest", "eV/atom", lambda c: c.energy_above_lowest, 3, keep=7),
         _figure("Above hull", "eV/atom", lambda c: c.e_above_hull, 3, keep=8),
-        _figure("Score", "eV/atom", lambda c: c.score - best, 3, keep=7),
+        _figure("Score", "eV/atom", lambda c: score_above(c, prediction.candidates[0]), 3, keep=7),
         Column("Space group", "", lambda c: c.space_group, lambda c: group_name(c.space_group), 10, kind="group"),
         _figure("Prototype", "probability", lambda c: c.prototype_probability, 2, keep=6),
         Column("Known as", "", _known, lambda c: _known(c) or NO_VALUE, 5),

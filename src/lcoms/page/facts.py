@@ -9,6 +9,7 @@ from typing import NamedTuple
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
+from lcoms.prediction.table import score_above
 from lcoms.prediction.table import sentences as said_of
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import parameters_from_lattice
@@ -91,7 +92,7 @@ def energy_facts(candidate: Candidate, prediction: Prediction) -> tuple[Fact, ..
             Fact(f"Formation energy, {oracle}", number(relaxed.formation_energy, 3, unit)),
             Fact(f"Total energy, {oracle}", number(relaxed.energy_per_atom - relaxed.pressure_volume, 3, unit)),
             Fact("Above the lowest candidate", number(candidate.energy_above_lowest, 3, unit)),
-            Fact("Score above rank 1", number(candidate.score - prediction.candidates[0].score, 3, unit)),
+            Fact("Score above rank 1", number(score_above(candidate, prediction.candidates[0]), 3, unit)),
         ]
         if relaxed.pressure:
             enthalpy = number(relaxed.energy_per_atom, 3, unit)

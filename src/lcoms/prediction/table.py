@@ -28,19 +28,19 @@ class Column(NamedTuple):
 
     Attributes:
         keep: columns with the lowest value are dropped first if the terminal is narrow.
-        text: its text for a candidate, given the score of the first one.
+        text: its text for a candidate, given the first one.
     """
 
     heading: str
     justify: Literal["left", "right"]
     keep: int
-    text: Callable[[Candidate, float], str]
+    text: Callable[[Candidate, Candidate], str]
 
 
 SPACE_GROUP = Column("space group", "left", 9, lambda c, _: f"{space_group_symbol(c.space_group)} ({c.space_group})")
 CELL = Column("cell, angstrom", "left", 4, lambda c, _: _cell_text(c))
 PROTOTYPE = Column("prototype", "right", 5, lambda c, _: f"{c.prototype_probability:.0%}")
-SCORE = Column("score", "right", 6, lambda c, best: f"{c.score - best:.3f}")
+SCORE = Column("score", "right", 6, lambda c, first: _score_text(c, first))
 RWP = Column("Rwp", "right", 8, lambda c, _: "" if c.pattern is None else f"{c.pattern.fit.rwp:.3f}")
 MATCHED = Column("probability", "right", 8, lambda c, _: "" if c.pattern is None else f"{c.pattern.probability:.0%}")
 STATED = Column("probability", "right", 8, lambda c, _: "" if c.probability is None else f"{c.probability:.0%}")
@@ -103,14 +103,13 @@ def headings(prediction: Prediction, width: int) -> frozenset[str]:
 def _fitting(prediction: Prediction, width: int) -> tuple[list[Column], list[list[str]]]:
     """Return the columns that fit, and the texts in each; columns without any text are left out."""
     candidates = prediction.candidates
-    best = candidates[0].score if candidates else 0.0
     every = list(DECODED if prediction.spec.relaxation is None else RELAXED)
     if prediction.spec.pressure:
         every[0] = ENTHALPY
     if any(c.e_above_hull is not None for c in candidates):
         every.insert(2, HULL)
     every[-1:-1] = [RWP, MATCHED]
-    texts = [[column.text(candidate, best) for candidate in candidates] for column in every]
+    texts = [[column.text(candidate, candidates[0]) for candidate in candidates] for column in every]
     kept = [(column, text) for column, text in zip(every, texts, strict=True) if any(text)]
     while len(kept) > 1 and _width(kept) > width:
         kept.remove(min(kept, key=lambda pair: pair[0].keep))
@@ -160,6 +159,14 @@ def sentences(prediction: Prediction) -> list[str]:
     return said
 
 
+def score_above(candidate: Candidate, first: Candidate) -> float | None:
+    """Return the score above that of the first candidate, eV/atom; None if only one of the two was relaxed.
+
+    Energies before and after relaxation are by different models.
+    """
+    return candidate.score - first.score if candidate.is_relaxed == first.is_relaxed else None
+
+
 def _known_sentence(rank: int, candidate: Candidate) -> str:
     assert candidate.known is not None
     height = candidate.known.e_above_hull
@@ -180,6 +187,11 @@ def _formation_text(candidate: Candidate) -> str:
 def _enthalpy_text(candidate: Candidate) -> str:
     relaxed = candidate.relaxed
     return "-" if relaxed is None or not relaxed.usable else f"{relaxed.energy_per_atom:z.3f}"
+
+
+def _score_text(candidate: Candidate, first: Candidate) -> str:
+    above = score_above(candidate, first)
+    return "-" if above is None else f"{above:.3f}"
 
 
 def _above_text(candidate: Candidate) -> str:
