@@ -369,11 +369,12 @@ def test_energies_above_the_hull(predict, tmp_path: Path) -> None:
     code, _, complaints = predict("NaCl", *options, "--hull", "predicted")
     assert code == 0
     assert len(complaints) == 1
-    assert "Na and Cl" in complaints[0]
+    assert complaints[0].endswith("the hull needs a phase of Na and Cl; predict them in the same command.")
     assert results(tmp_path, "NaCl")["candidates"][0]["relaxation"]["e_above_hull"] is None
     for wrong, sentence in (
         (("--hull", str(tmp_path / "none.json"), "--relax", "--oracle", "analytic"), "none.json"),
         (("--hull", "predicted", "--no-relax"), "the hull needs relaxed energies"),
+        (("--hull", "predicted", *options, "--max-e-above", "0.1"), "--max-e-above cannot refer to the hull"),
         (("--hull", str(tmp_path / "phases.json"), "--no-relax"), "the hull needs relaxed energies"),
     ):
         code, _, complaints = predict("NaCl", *wrong)

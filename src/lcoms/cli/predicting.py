@@ -264,9 +264,12 @@ def _print(prediction: Prediction, console: Console) -> None:
 
 
 def _complain_of_missing(composition: Composition, hull: Hull) -> None:
+    from lcoms.prediction.hulls import PREDICTED_PHASES
+
     if lacking := hull.missing(composition):
         name = composition.reduced_formula
-        complain(f"{name}: the hull needs a phase of {' and '.join(lacking)}; add one to --hull.")
+        remedy = "predict them in the same command" if hull.name == PREDICTED_PHASES else "add one to --hull"
+        complain(f"{name}: the hull needs a phase of {' and '.join(lacking)}; {remedy}.")
 
 
 def _predict_one(
