@@ -138,6 +138,9 @@ def test_options_that_make_no_sense_are_refused() -> None:
             with_search(formula_units=units)
     with pytest.raises(ConfigError, match="max_atoms must be at least 1"):
         with_search(max_atoms=0)
+    with pytest.raises(ConfigError, match=r"max_atoms must be at most 1000, not 1001\."):
+        with_search(max_atoms=1001)
+    assert with_search(max_atoms=1000).search.max_atoms == 1000
     with pytest.raises(ConfigError, match=r"search\.start: 'moon' is not among library, prior, random"):
         with_search(start="moon")
     for option in ({"n_relax": 0}, {"max_steps": 0}, {"fmax": 0.0}, {"fmax": -1.0}):

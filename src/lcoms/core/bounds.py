@@ -30,6 +30,7 @@ def require(
     at_least_one: Iterable[str] = (),
     positive: Iterable[str] = (),
     not_negative: Iterable[str] = (),
+    at_most: Mapping[str, int] | None = None,
     one_of: Mapping[str, tuple[str, ...]] | None = None,
 ) -> None:
     """Check the options of a configuration by their names; numbers that are None pass.
@@ -49,6 +50,9 @@ def require(
         for name in names:
             if (value := getattr(config, name)) is not None and not holds(value):
                 raise OptionError(f"{option}{{}} must be {rule}, not {{value}}.", [name], value)
+    for name, most in (at_most or {}).items():
+        if (value := getattr(config, name)) is not None and not value <= most:
+            raise OptionError(f"{option}{{}} must be at most {most}, not {{value}}.", [name], value)
     for name, values in (one_of or {}).items():
         if (value := getattr(config, name)) not in values:
             raise OptionError(f"{option}{{}} must be {' or '.join(values)}, not {{value!r}}.", [name], value)

@@ -112,6 +112,7 @@ class SearchSpec:
             at_least_one=["n_starts", "max_atoms", "max_polymorphs", "max_alike"],
             positive=["step_size"],
             not_negative=["steps", "known", "direct", "direct_atoms"],
+            at_most={"max_atoms": 1000, "direct_atoms": 1000},  # the largest template has 200
         )
         if not 0 <= self.substituted <= 1:
             sentence = "{} is a fraction of the templates, from 0 to 1, not {value}."
