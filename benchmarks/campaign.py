@@ -24,7 +24,7 @@ FORMULAS = [
     "NaCl", "MgO", "ZnS", "GaAs", "SrTiO3", "CaF2", "TiO2", "BaTiO3", "Mg2Si", "LiFeO2", "Al2O3", "Cu2O",
     "KBr", "CsI", "NiAs", "FeS2", "LaAlO3", "ZrO2", "CdTe", "InP", "Li2O", "BaF2", "MgAl2O4", "SnO2",
 ]  # fmt: skip
-SAME = ("formula", "status", "space_group", "energy_per_atom", "oracle_formation_energy")
+SAME = ("formula", "status", "space_group", "surrogate_energy", "formation_energy_per_atom")
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
         (folder / "formulas.txt").write_text("\n".join(FORMULAS[: options.n]) + "\n")
         for way in ("1", "2", *(() if options.no_dask else ("dask",))):
             rows, seconds = _run(folder, way, options.effort)
-            answers.append([{key: row[key] for key in SAME if key in row} for row in rows])
+            answers.append([{key: row[key] for key in SAME} for row in rows])
             what = "two Dask workers" if way == "dask" else f"processes: {way}"
             print(
                 f"{what:<16} {len(rows)} formulas, {seconds:.0f} s, {60 * len(rows) / seconds:.1f} a minute", flush=True
