@@ -98,7 +98,7 @@ def run(
     ] = None,
     processes: ProcessesOption = 1,
     label: Annotated[
-        str, typer.Option(help="Text appended to the method names in the rows, such as '(paper)'.", show_default="")
+        str, typer.Option(help="Text appended to the method names in the rows, such as '(paper)'.", show_default=False)
     ] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Small run: four compounds, one seed, small budgets.")] = False,
 ) -> None:

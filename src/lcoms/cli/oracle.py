@@ -71,7 +71,7 @@ def references(
     fmax: Annotated[float, typer.Option(help="Largest force at the end, eV/angstrom.")] = 0.02,
     steps: Annotated[int, typer.Option(help="Maximum number of steps of a relaxation.")] = 500,
     processes: Annotated[
-        int | None, typer.Option(help="Number of processes.", max=512, show_default="one a core")
+        int | None, typer.Option(help="Number of processes.", max=512, show_default="all cores")
     ] = None,
 ) -> None:
     """Relax all forms of the elements; those of lowest energy are the references of formation energies."""

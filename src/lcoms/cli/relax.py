@@ -34,7 +34,7 @@ def relax(
     steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 500,
     pressure: Annotated[float, typer.Option(help="Pressure in GPa; the enthalpy is minimized.")] = 0.0,
     processes: Annotated[
-        int | None, typer.Option(help="Number of processes.", max=512, show_default="as many as cores")
+        int | None, typer.Option(help="Number of processes.", max=512, show_default="all cores")
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the results; an interrupted run is resumed there.")

@@ -40,9 +40,7 @@ def score(
         Path | None, typer.Option(help="JSON file with energies of free atoms in eV, for cohesive energies.")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Time limit of one comparison, s.")] = 30.0,
-    workers: Annotated[
-        int | None, typer.Option(help="Number of processes.", max=512, show_default="one for each core")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes.", max=512, show_default="all cores")] = None,
     out: Annotated[
         Path | None, typer.Option("--json", help="Write all scores, per known structure, to this file.")
     ] = None,
