@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,9 @@ from lcoms.cli.train_library import OutOption, StoreArgument, library, open_trai
 from lcoms.core.disk import require_writable, write_whole
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from lcoms.data.store import Store
 
 DECOY_CHUNK = 100  # compositions
@@ -154,15 +158,9 @@ def surrogate(
     typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")
     run = out / f"surrogate-{config.conservatism}"
     learned = surrogate_data(data, rows, latents)
-    wide = select_rows(data, max_atoms=larger or max_atoms, min_atoms=max_atoms + 1)
-    if len(wide):
-        learned = learned.joined(surrogate_data(data, wide, encode_rows(model, data, wide)))
-        typer.echo(f"{len(wide)} larger crystals of up to {larger} atoms")
-    for path in decoys or []:
-        extra = open_training(path)
-        kept = extra.select(max_atoms=max_atoms)
-        learned = learned.joined(surrogate_data(extra, kept, encode_rows(model, extra, kept)))
-        typer.echo(f"{len(kept)} decoys of {path}")
+    for name, extra, some in _further(data, max_atoms, larger, decoys or []):
+        learned = learned.joined(surrogate_data(extra, some, encode_rows(model, extra, some)))
+        typer.echo(f"{len(some)} {name}")
     train_surrogate(learned, run, config=config, seed=seed, device=place, on_epoch=_echo)
     best, trained = load_surrogate(run / "last.safetensors")
     statistics.save(out / ORBITS_FILE)  # saved last and together, because files of an earlier run may be present
@@ -262,6 +260,20 @@ def decoys(
         made, n_lost = made + found, n_lost + lost
         write_decoys(out, made)
     typer.echo(f"{out}: {len(made)} decoys of {len(anchors)} compositions, {n_lost} lost.")
+
+
+def _further(
+    data: Store, max_atoms: int, larger: int | None, decoys: list[Path]
+) -> Iterator[tuple[str, Store, NDArray[np.int64]]]:
+    """Yield names, stores and rows of further crystals that teach the surrogate."""
+    from lcoms.train.latents import select_rows
+
+    wide = select_rows(data, max_atoms=larger or max_atoms, min_atoms=max_atoms + 1)
+    if len(wide):
+        yield f"larger crystals of up to {larger} atoms", data, wide
+    for path in decoys:
+        extra = open_training(path)
+        yield f"decoys of {path}", extra, extra.select(max_atoms=max_atoms)
 
 
 def _metadata(store: Store, atomic_numbers: Any, max_atoms: int, n_crystals: int) -> dict[str, Any]:
