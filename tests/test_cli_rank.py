@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import caesium_chloride, rock_salt, zinc_blende
 
@@ -14,6 +15,7 @@ from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.references import to_json
 from lcoms.oracles.wrappers import CountedOracle
+from lcoms.structure.crystal import Crystal
 from lcoms.structure.io import to_cif, to_extxyz, to_poscar
 
 ANALYTIC = ["--oracle", "analytic"]
@@ -127,6 +129,16 @@ def test_formation_energy_and_hull(folder: Path, capsys: pytest.CaptureFixture[s
         assert row["e_above_hull"] == pytest.approx(row["energy_per_atom"] + 3.4)
     header = capsys.readouterr().out.splitlines()[0]
     assert header.split()[3:] == ["eV/atom", "above", "E", "form", "hull", "file"]
+
+
+def test_the_hull_of_a_cell_of_more_atoms_than_a_formula_may_have(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = np.array([[i / 11, j / 11, k / 2] for i in range(11) for j in range(11) for k in range(2)])
+    large = Crystal(np.diag([33.0, 33.0, 6.0]), places, np.array([17] + [11] * 241))
+    (folder / "large.cif").write_text(to_cif(large))
+    assert rank(folder / "large.cif", *ANALYTIC, "--hull", folder / "B1.cif") == 0
+    assert "Na241Cl: the hull lacks Na, Cl" in capsys.readouterr().out
 
 
 def test_a_hull_of_crystals_is_evaluated_by_the_same_oracle(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

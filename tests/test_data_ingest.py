@@ -210,6 +210,16 @@ def test_a_composition_that_is_validation_in_one_file_is_validation_in_all(tmp_p
     assert [one.manifest.provenance["n_moved"] for one in single] == [{}, {}]
 
 
+def test_rows_of_more_atoms_than_a_formula_may_have_get_a_split(tmp_path: Path) -> None:
+    places = [x for i in range(11) for j in range(11) for k in range(2) for x in (i / 11, j / 11, k / 2)]
+    cell = [33.0, 0.0, 0.0, 0.0, 33.0, 0.0, 0.0, 0.0, 6.0]
+    row = {"numbers": [17] + [11] * 241, "frac_coords": places, "lattice": cell, "split": None}
+    path = write_parquet(tmp_path / "large.parquet", [row])
+    options = IngestOptions(keep_split=True, max_atoms=300, reduce=False)
+    store = ingest([path], tmp_path / "store", options=options)
+    assert store.columns("split")["split"].tolist() == [split_of("Na241Cl", seed=0, val_fraction=0.05)]
+
+
 @pytest.mark.parametrize("stop_after", [0, 1, 2])
 def test_an_interruption_while_splits_are_united_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -193,16 +193,12 @@ def _print(ranked: list[RankedCrystal], failed: list[Failure], oracle: str, seco
         meanings.append(f"hull: above the convex hull of {hull.name}")
     for meaning in meanings:
         typer.echo(f"{meaning}.")
-    for formula in sorted({row.crystal.composition.reduced_formula for row in ranked}) if hull else ():
-        lacking = _lacking(hull, formula)
-        if lacking:
+    if hull is None:
+        return
+    compositions = {row.crystal.composition.reduced_formula: row.crystal.composition for row in ranked}
+    for formula in sorted(compositions):
+        if lacking := ", ".join(hull.missing(compositions[formula])):
             typer.echo(f"{formula}: the hull lacks {lacking}; add a phase of the pure element.")
-
-
-def _lacking(hull: Any, formula: str) -> str:
-    from lcoms.structure.crystal import Composition
-
-    return ", ".join(hull.missing(Composition.from_formula(formula)))
 
 
 def _number(value: float | None) -> str:

@@ -44,7 +44,8 @@ def unite_splits(
         batch, state = _read(out / shard.name, state_key)
         formulas, splits = _names(batch)
         final = [
-            _split(formula, split, given[formula], options) for formula, split in zip(formulas, splits, strict=True)
+            _split(atoms, split, given[formula], options)
+            for atoms, formula, split in zip(batch.column("atomic_numbers"), formulas, splits, strict=True)
         ]
         if final != splits:
             known = Counter(state.get("moved", {}))
@@ -58,10 +59,16 @@ def unite_splits(
     return united, moved
 
 
-def _split(formula: str, split: str, given: set[str], options: IngestOptions) -> str:
+def _split(atoms: pa.ListScalar, split: str, given: set[str], options: IngestOptions) -> str:
+    """Return the split of a row.
+
+    Args:
+        atoms: atomic numbers of its crystal.
+        given: splits of all rows of its composition.
+    """
     if split == NO_SPLIT:
         found = next((name for name in _ORDER if name in given), None)
-        key = Composition.from_formula(formula).key
+        key = Composition.from_atoms(atoms.as_py()).key  # formulas of large cells cannot be read back
         return found or split_of(key, seed=options.seed, val_fraction=options.val_fraction)
     return "val" if split == "train" and "val" in given else split
 
