@@ -115,6 +115,15 @@ def test_imaginary_frequencies_below_the_noise_are_no_soft_modes() -> None:
     found = compute_phonons(sodium(), Springs(-1e-4), PhononConfig(least_edge=5.0))
     assert -0.3 < found.lowest < -0.1
     assert found.stable
+    assert found.omitted == 1.0
+
+
+def test_modes_that_a_free_energy_leaves_out_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "na.cif").write_text(to_cif(sodium()))
+    for stiffness, said in ((0.5, False), (-1e-4, True)):
+        springs = f"{__name__}:Springs?stiffness={stiffness}"
+        assert run(["phonons", str(tmp_path / "na.cif"), "--no-relax", "--oracle", springs]) == 0
+        assert ("without the 100.0% of the modes" in capsys.readouterr().out) == said
 
 
 def test_rock_salt_at_the_minimum_of_its_pair_energy_is_stable() -> None:

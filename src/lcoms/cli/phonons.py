@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from lcoms.structure.crystal import Crystal
 
 
+MOST_OMITTED = 0.01  # fraction of the modes; the acoustic modes at a single wave vector are fewer
+
+
 def phonons(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.")],
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
@@ -114,6 +117,7 @@ def _row(name: str, result: Phonons, oracle: str, seconds: float) -> dict[str, A
         "free_energy": result.free_energy,
         "zero_point_energy": result.zero_point,
         "entropy": result.entropy,
+        "omitted_modes": round(result.omitted, 6),
         "supercell": list(result.repeats),
         "n_displacements": result.n_displaced,
         "largest_force": round(result.largest_force, 6),
@@ -136,7 +140,7 @@ def _to_json(rows: list[dict[str, Any]], failed: list[tuple[str, str]]) -> str:
 
 
 def _print(name: str, result: Phonons, seconds: float) -> None:
-    from lcoms.phonons.harmonic import LARGEST_FORCE
+    from lcoms.phonons.harmonic import LARGEST_FORCE, LEAST_FREQUENCY
 
     formula = result.crystal.composition.reduced_formula
     cell = " x ".join(map(str, result.repeats))
@@ -148,6 +152,11 @@ def _print(name: str, result: Phonons, seconds: float) -> None:
             f"  harmonic free energy at {result.temperature:g} K {result.free_energy:.4f} eV/atom, "
             f"zero-point energy {result.zero_point:.4f} eV/atom"
         )
+        if result.omitted > MOST_OMITTED:
+            typer.echo(
+                f"  without the {result.omitted:.1%} of the modes that are imaginary or below {LEAST_FREQUENCY:g} THz; "
+                "do not trust these energies."
+            )
     else:
         typer.echo(f"{formula} ({name}): unstable; soft modes ({how}):")
         for mode in result.soft:

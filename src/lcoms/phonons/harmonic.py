@@ -29,6 +29,7 @@ MOST_ATOMS = 220  # in the supercell
 DISPLACEMENT = 0.03  # angstrom; large enough for forces to exceed the noise of single precision
 MESH = 45.0  # angstrom; phonopy's measure of the density of sampled wave vectors
 KJ_PER_MOL = 96.48533212  # of an eV
+LEAST_FREQUENCY = 0.01  # THz; slower modes are left out of free energies, to which they would add without bound
 LARGEST_FORCE = 0.05  # eV/angstrom; with larger forces the crystal is not at a minimum
 
 
@@ -82,6 +83,7 @@ class Phonons:
         free_energy: eV/atom, harmonic, without the static energy; None where modes are unstable.
         zero_point: eV/atom, at 0 K; None where modes are unstable.
         entropy: eV/K/atom; None where modes are unstable.
+        omitted: fraction of the modes that these three leave out, since they are imaginary or below `LEAST_FREQUENCY`.
     """
 
     crystal: Crystal
@@ -98,6 +100,7 @@ class Phonons:
     free_energy: float | None
     zero_point: float | None
     entropy: float | None
+    omitted: float = 0.0
 
     @property
     def stable(self) -> bool:
@@ -209,10 +212,12 @@ def _result(
 ) -> Phonons:
     soft, lowest = soft_modes(phonons, cell, repeats)
     phonons.run_mesh(MESH)
+    mesh = phonons.get_mesh_dict()
+    slow = np.average((mesh["frequencies"] < LEAST_FREQUENCY).mean(axis=1), weights=mesh["weights"])
     dos = phonons.run_total_dos()
     free = zero = entropy = None
     if not soft:
-        found = phonons.run_thermal_properties(temperatures=[0.0, config.temperature], cutoff_frequency=1e-2)
+        found = phonons.run_thermal_properties(temperatures=[0.0, config.temperature], cutoff_frequency=LEAST_FREQUENCY)
         n_atoms = len(phonons.primitive)
         zero, free = (float(value) / KJ_PER_MOL / n_atoms for value in np.array(found.free_energy))
         entropy = float(np.array(found.entropy)[1]) / KJ_PER_MOL / 1000 / n_atoms  # phonopy has J/K/mol
@@ -231,4 +236,5 @@ def _result(
         free_energy=free,
         zero_point=zero,
         entropy=entropy,
+        omitted=float(slow),
     )
