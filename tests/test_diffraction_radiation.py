@@ -32,6 +32,8 @@ from lcoms.diffraction.radiation import read_radiation
         ("30 keV", "synchrotron 0.413281", 0.41328, None),
         ("neutron 1.54", "neutron 1.54", 1.54, None),
         ("neutron:2.41", "neutron 2.41", 2.41, None),
+        ("neutron 2.41 D", "neutron 2.41 D", 2.41, None),
+        ("neutron 2.41A deuterated", "neutron 2.41 D", 2.41, None),
     ],
 )
 def test_names_and_numbers(text: str, name: str, wavelength: float, second: float | None) -> None:

@@ -80,6 +80,12 @@ def test_neutron_lengths_give_the_coherent_cross_sections(symbol: str, cross_sec
     assert 4 * np.pi * abs(length) ** 2 / 100 == pytest.approx(cross_section, rel=0.003)
 
 
+@pytest.mark.parametrize(("name", "length"), [("neutron 1.5", -3.739), ("neutron 1.5 D", 6.671)])
+def test_hydrogen_of_deuterated_samples_scatters_as_deuterium(name: str, length: float) -> None:
+    lengths = scattering_factors((1, 8), read_radiation(name), np.array([0.3]))[:, 0]
+    np.testing.assert_allclose(lengths, [length, 5.803], atol=2e-3)
+
+
 def test_plates_that_lie_flat_show_their_planes_more_often() -> None:
     def share(texture: float) -> float:
         pattern = measured_pattern(

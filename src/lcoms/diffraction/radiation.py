@@ -39,6 +39,7 @@ class Radiation:
         wavelength: angstrom, of the strongest line.
         second: angstrom, of the second line of the K-alpha doublet; None for a single wavelength.
         polarised: whether the beam is polarised, as at a synchrotron; intensities then have no polarisation factor.
+        deuterated: whether hydrogen scatters as deuterium, which crystals do not tell apart from it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Radiation:
     wavelength: float
     second: float | None = None
     polarised: bool = False
+    deuterated: bool = False
 
     @property
     def mean(self) -> float:
@@ -67,8 +69,10 @@ def read_radiation(text: str) -> Radiation:
     asked = re.sub(r"[\s_:=]+|(?<=[A-Za-z])-+", " ", text.strip().replace("α", "a").replace("β", "b")).strip()
     words = asked.split(" ", 1)
     if words[0].lower() in ("neutron", "neutrons", "n") and len(words) == 2:
-        length = _length(words[1], text, "neutron")
-        return Radiation(f"neutron {length:g}", "neutron", length)
+        heavy = re.search(r"\b(?:d|deuterated)$", words[1], re.IGNORECASE)
+        length = _length(words[1][: heavy.start()] if heavy else words[1], text, "neutron")
+        name = f"neutron {length:g}{' D' if heavy else ''}"
+        return Radiation(name, "neutron", length, deuterated=heavy is not None)
     if words[0].lower() in ("synchrotron", "xray") and len(words) == 2:
         length = _length(words[1], text, "xray")
         return Radiation(f"{words[0].lower()} {length:g}", "xray", length, polarised=words[0].lower() == "synchrotron")

@@ -27,7 +27,8 @@ def scattering_factors(
     Raises:
         ConfigError: an element is not in the tables.
     """
-    rows = [_neutron(z) if radiation.kind == "neutron" else _xray(z, radiation.wavelength) for z in atomic_numbers]
+    neutrons, heavy = radiation.kind == "neutron", radiation.deuterated
+    rows = [_neutron(z, heavy) if neutrons else _xray(z, radiation.wavelength) for z in atomic_numbers]
     heights = np.array([row[0] for row in rows])
     widths = np.array([row[1] for row in rows])
     constants = np.array([row[2] for row in rows])
@@ -52,10 +53,11 @@ def _xray(atomic_number: int, wavelength: float) -> Factor:
 
 
 @cache
-def _neutron(atomic_number: int) -> Factor:
+def _neutron(atomic_number: int, deuterated: bool) -> Factor:
     import gemmi
 
-    length = gemmi.Element(atomic_number).neutron92.get_coefs()[0]
+    element = gemmi.Element("D") if deuterated and atomic_number == 1 else gemmi.Element(atomic_number)
+    length = element.neutron92.get_coefs()[0]
     if length == 0:
         raise ConfigError(f"{SYMBOLS[atomic_number]}: no neutron scattering length is known.")
     return (0.0,) * 4, (0.0,) * 4, complex(length, ABSORBERS.get(SYMBOLS[atomic_number], 0.0))
