@@ -167,6 +167,16 @@ def test_the_energy_of_a_row_of_ase_is_that_of_the_cell(tmp_path: Path) -> None:
     assert (first.energy_per_atom, second.energy_per_atom, first.remarks) == (-3.5, -3.4, ())
 
 
+def test_objects_without_a_structure_among_rows_by_id_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps({"mp-1": ARRAYS, "mp-2": {"error": "not found"}, "ids": [1, 2], "n": 2}))
+    reader = open_reader(path)
+    first, second = reader.rows()
+    assert reader.parse(first).material_id == "mp-1"
+    with pytest.raises(RowError, match=Reason.UNREADABLE.value):
+        reader.parse(second)
+
+
 @pytest.mark.parametrize("value", ["", "na", "N/A", None, "nan", -1.5, "-1.5"])
 def test_missing_energies_need_no_word(tmp_path: Path, value: Any) -> None:
     (record,) = read(tmp_path, [{**ARRAYS, "e_form": value}])

@@ -69,15 +69,16 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     stem = path.name.partition(".")[0]
     index: list[Any] = []
     columns: list[Any] = []
-    number, key = 0, None
+    number, key, rows_by_id = 0, None, False
     for key, item in stream_items(path):
         if key == "index":
             index.append(item)
         elif key == "columns":
             columns.append(item)
-        elif key in (None, "data") or (isinstance(item, dict) and is_row(item)):
+        elif key in (None, "data") or (isinstance(item, dict) and (is_row(item) or rows_by_id)):
             row = dict(item) if isinstance(item, dict) else _named_row(item, columns)
             by_id = isinstance(item, dict) and key not in (None, "data")
+            rows_by_id = rows_by_id or by_id  # from then on, objects without a structure are rows that lack one
             name = key if by_id else index[number] if number < len(index) else f"{stem}-{number}"
             row["row_name"], row["source_name"] = str(name), stem
             number += 1
