@@ -160,6 +160,14 @@ def test_energies_are_read_by_the_names_of_their_databases(tmp_path: Path) -> No
     assert (first.e_above_hull, second.e_above_hull, second.formation_energy_per_atom) == (0.1, 0.1, -2.0)
 
 
+@pytest.mark.parametrize("missing", ["", "NaN", float("nan"), None])
+def test_a_missing_value_does_not_hide_that_under_another_name(tmp_path: Path, missing: Any) -> None:
+    names = {"material_id": missing, "id": "salt", "e_form": missing, "delta_e": -1.5}
+    (record,) = read(tmp_path, [{**ARRAYS, **names}])
+    assert isinstance(record, Record)
+    assert (record.material_id, record.formation_energy_per_atom, record.remarks) == ("salt", -1.5, ())
+
+
 def test_the_energy_of_a_row_of_ase_is_that_of_the_cell(tmp_path: Path) -> None:
     first, second = read(tmp_path, [{**ASE, "energy": -7.0}, {**ASE, "energy": -7.0, "energy_per_atom": -3.4}])
     assert isinstance(first, Record)

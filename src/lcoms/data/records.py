@@ -161,7 +161,7 @@ def make_record(
     if _is_another(row, crystal):
         topics.add(Topic.FORMULA.value)
     return Record(
-        material_id if found_id in (None, "") else str(found_id),
+        material_id if found_id in (None, "") or found_id != found_id else str(found_id),
         crystal,
         source=str(row.get("source") or source),
         split=str(row.get("split") or ""),
@@ -192,9 +192,7 @@ def _is_other_formula(text: str, crystal: Crystal) -> bool:
 
 def _is_lost(value: Any) -> bool:
     """Return whether a value is given, is not a number, and is not a word for a missing one."""
-    missing = value is None or (isinstance(value, str) and value.strip().lower() in MISSING)
-    number = _number(value)
-    return not missing and number != number and value == value
+    return value is not None and not _is_missing(value) and bool(np.isnan(_number(value)))
 
 
 def _differ(row: Mapping[str, Any], names: tuple[str, ...]) -> bool:
@@ -210,7 +208,14 @@ def rank_of(row: Mapping[str, Any]) -> int:
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((row[name] for name in names if row.get(name) is not None), None)
+    """Return the first value given under these names, preferably one that is not missing; None if there is none."""
+    given = [row[name] for name in names if row.get(name) is not None]
+    return next((value for value in given if not _is_missing(value)), given[0] if given else None)
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value is NaN or a word for a missing one."""
+    return bool(value != value) or (isinstance(value, str) and value.strip().lower() in MISSING)
 
 
 def _number(value: Any) -> float:
