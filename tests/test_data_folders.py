@@ -65,6 +65,7 @@ def test_files_and_ids_without_each_other_are_said(
     [
         ("a;-1\nb;-2\n", "none of its ids, such as 'a;-1', is a structure file"),
         ("a,-1\na,-2\n", "a is listed twice"),
+        ("a,-1,5\nb.cif,-2\n", "'a,-1,5' is more than an id and an energy; write decimals with points"),
         ("b,-1\n", "b may be b.cif or b.mcif; write the name of the file"),
     ],
 )

@@ -174,7 +174,8 @@ def _listed(path: Path, files: list[Path]) -> list[tuple[str, Path, str]]:
     Ids without a file are kept, to be counted as unreadable; they and files without an id are logged as warnings.
 
     Raises:
-        DataError: the list cannot be read, an id is listed twice or may mean several files, or none has a file.
+        DataError: the list cannot be read, a line has more than two cells, an id is listed twice or may mean several
+            files, or none has a file.
     """
     by_name = {file.name: [file] for file in files}
     by_stem: dict[str, list[Path]] = {}
@@ -186,6 +187,10 @@ def _listed(path: Path, files: list[Path]) -> list[tuple[str, Path, str]]:
     except RefusedError as error:
         raise DataError(f"{listed}: {error}") from error
     lines = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row and row[0].strip()]
+    if longer := next((row for row in lines if any(row[2:])), None):
+        raise DataError(
+            f"{listed}: {','.join(longer)[:60]!r} is more than an id and an energy; write decimals with points."
+        )
     rows: dict[str, tuple[str, Path, str]] = {}
     for name, value in ((row[0], row[1] if len(row) > 1 else "") for row in lines):
         found = by_name.get(name) or by_stem.get(name) or [path / f"{name}.cif"]
