@@ -162,7 +162,9 @@ def test_store_and_table_of_reasons(tmp_path: Path) -> None:
         {**salt(), "formation_energy_per_atom": 9.0},
         {**salt(5.7), "split": "val"},
         {**salt(5.4, z=19), "split": "test", "formation_energy_per_atom": None},
-        {**salt(5.5, z=3), "split": "other"},
+        {**salt(5.5, z=3), "split": None},
+        {**salt(5.6, z=37), "split": "Testing"},
+        {**salt(5.8, z=55), "split": "fold 3"},
     ]
     path = write_parquet(tmp_path / "rows.parquet", rows)
     reports: list[Progress] = []
@@ -174,16 +176,17 @@ def test_store_and_table_of_reasons(tmp_path: Path) -> None:
         Reason.UNREADABLE,
         Reason.NOT_FINITE,
         Reason.ENERGY,
+        Reason.SPLIT,
     )
     assert store.manifest.dropped == {reason.value: 1 for reason in expected}
-    assert (len(store), store.manifest.n_read) == (4, 10)
-    assert (reports[-1].n_read, reports[-1].n_total, reports[-1].n_kept) == (10, 10, 4)
+    assert (len(store), store.manifest.n_read) == (5, 12)
+    assert (reports[-1].n_read, reports[-1].n_total, reports[-1].n_kept) == (12, 12, 5)
     columns = store.columns("material_id", "formula", "split", "source", "formation_energy_per_atom")
-    assert columns["material_id"].tolist() == ["m-0", "m-7", "m-8", "m-9"]
-    assert columns["formula"].tolist() == ["NaCl", "NaCl", "KCl", "LiCl"]
-    assert columns["split"].tolist() == ["val", "val", "test", split_of("LiCl", seed=0, val_fraction=0.05)]
+    assert columns["material_id"].tolist() == ["m-0", "m-7", "m-8", "m-9", "m-10"]
+    assert columns["formula"].tolist() == ["NaCl", "NaCl", "KCl", "LiCl", "RbCl"]
+    assert columns["split"].tolist() == ["val", "val", "test", split_of("LiCl", seed=0, val_fraction=0.05), "test"]
     assert set(columns["source"]) == {"rows"}
-    np.testing.assert_array_equal(columns["formation_energy_per_atom"], [-1, -1, np.nan, -1])
+    np.testing.assert_array_equal(columns["formation_energy_per_atom"], [-1, -1, np.nan, -1, -1])
     assert store[0].frac_coords.max() < 1
     assert json.loads((store.path / MANIFEST).read_text())["provenance"]["options"]["keep_split"] is True
 

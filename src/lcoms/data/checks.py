@@ -17,7 +17,10 @@ from lcoms.data.store import SCHEMA
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.lattice import niggli_reduce, shortest_distance
 
-SPLITS = ("train", "val", "test")
+SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # by their names in lower case  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class IngestOptions:
         val_fraction: fraction of the compositions assigned to the validation split.
         seed: of the hash that splits compositions.
         keep_split: keep the split given by the source, except as described in `lcoms.data.splits`; compositions without
-            any given split are split by composition.
+            any given split are split by composition, and rows with a split of an unknown name are dropped.
         shard_rows: number of crystals after which a file of the store is closed.
     """
 
@@ -78,6 +81,8 @@ def check(record: Record, options: IngestOptions) -> tuple[Crystal, bool]:
         raise RowError(Reason.TOO_MANY_ATOMS)
     if crystal.composition.reduced_formula in options.exclude:
         raise RowError(Reason.EXCLUDED)
+    if options.keep_split and record.split and record.split.lower() not in SPLITS:
+        raise RowError(Reason.SPLIT)
     if abs(record.formation_energy_per_atom) > options.max_formation_energy:
         raise RowError(Reason.ENERGY)
     if not options.min_volume <= crystal.volume / crystal.n_atoms <= options.max_volume:
@@ -134,7 +139,7 @@ def record_batch(columns: dict[str, list[Any]]) -> pa.RecordBatch:
 def _row(record: Record, crystal: Crystal, options: IngestOptions) -> dict[str, Any]:
     formula = crystal.composition.reduced_formula
     if options.keep_split:  # empty splits are filled, and those of a composition united, once all rows are known
-        split = record.split if record.split in SPLITS else ""
+        split = SPLITS.get(record.split.lower(), "")
     else:
         split = split_of(crystal.composition.key, seed=options.seed, val_fraction=options.val_fraction)
     frac_coords = crystal.frac_coords.astype(np.float32)

@@ -66,6 +66,7 @@ class Reason(StrEnum):
     SYMMETRY = "symmetry unclear or contradictory"
     SEVERAL = "several structures where one is expected"
     NO_REDUCTION = "cell cannot be reduced"
+    SPLIT = "split of an unknown name"
 
 
 class RowError(Exception):
