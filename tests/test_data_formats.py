@@ -125,8 +125,9 @@ def test_parquet(tmp_path: Path) -> None:
     assert np.isnan(first.e_above_hull)
 
 
-def test_cdvae_csv(tmp_path: Path) -> None:
-    path = tmp_path / "mp_20" / "val.csv"
+@pytest.mark.parametrize("split", ["val", "Test", "validation"])
+def test_cdvae_csv(tmp_path: Path, split: str) -> None:
+    path = tmp_path / "mp_20" / f"{split}.csv"
     path.parent.mkdir()
     with path.open("w", newline="") as handle:
         writer = csv.writer(handle)
@@ -141,7 +142,7 @@ def test_cdvae_csv(tmp_path: Path) -> None:
     assert_same(first.crystal, SALT, 1e-5)
     assert_same(second.crystal, WURTZITE, 1e-5)
     assert (second.material_id, second.formation_energy_per_atom, second.e_above_hull) == ("mp-1", -1.25, 0.02)
-    assert (second.split, second.source) == ("val", "mp_20")
+    assert (second.split, second.source) == (split, "mp_20")
 
 
 def test_oqmd_csv_and_its_text_forms(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from lcoms.core.errors import DataError
+from lcoms.data.checks import SPLITS
 from lcoms.data.formats_json import json_reader, open_text, parse_row
 from lcoms.data.records import ALIASES, Reader, Reason, Record, RowError, make_record, row_error
 from lcoms.structure import io as door
@@ -36,7 +37,6 @@ ID_PROP = "id_prop.csv"
 REST = "cells beyond the header"
 _BATCH_ROWS = 1024
 _log = logging.getLogger("lcoms")
-_SPLIT_NAMES = ("train", "val", "test")
 
 
 def open_reader(path: Path, file_format: str | None = None) -> Reader:
@@ -92,7 +92,7 @@ def _parquet_rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def csv_reader(path: Path) -> Reader:
-    """Return the reader of a CSV file with a header; files named train, val or test set the split if no column does."""
+    """Return the reader of a CSV file with a header; files named after a split set the split if no column does."""
     with open_text(path) as handle:
         header: list[str] = next(_guarded(iter(csv.reader(handle)), path), [])
     if not ("cif" in header or {"unit_cell", "sites"} <= set(header)):
@@ -108,7 +108,7 @@ def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     with open_text(path) as handle:
         for number, row in enumerate(_guarded(csv.DictReader(handle, restkey=REST), path)):
             row = _named({} if REST in row else dict(row), path, number)  # too many cells are in doubt, all of them
-            if stem in _SPLIT_NAMES:
+            if stem.lower() in SPLITS:
                 row["split"] = row.get("split") or stem
                 row["source"] = row.get("source") or path.resolve().parent.name
             yield row
