@@ -77,6 +77,12 @@ def test_phases_are_read_from_json_and_csv(tmp_path: Path) -> None:
         assert [one.composition for one in found] == [one.composition for one in expected]
 
 
+def test_an_empty_oracle_of_a_phase_is_that_of_the_file(tmp_path: Path) -> None:
+    rows = [{"formula": "NaCl", "energy_per_atom": -3.5, "oracle": None}]
+    (tmp_path / "phases.json").write_text(json.dumps({"oracle": "made", "entries": rows}))
+    assert len(read_entries(tmp_path / "phases.json", no_energies, REFERENCES, "made")) == 1
+
+
 def test_spaces_after_the_commas_of_a_table_do_not_matter(tmp_path: Path) -> None:
     (tmp_path / "phases.csv").write_text("formula, energy_per_atom, oracle\nNaCl, -3.5, made \n")
     found = read_entries(tmp_path / "phases.csv", no_energies, REFERENCES, "made")

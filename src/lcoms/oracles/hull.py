@@ -236,7 +236,7 @@ def _json_rows(text: str, path: Path) -> list[Mapping[str, Any]]:
         content = _rows_of_results(content, path)
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise DataError(f"{path}: a JSON file of reference phases is a list of objects with formula and energy.")
-    return [said | row for row in content]
+    return [row if row.get("oracle") else row | said for row in content]
 
 
 def _rows_of_results(content: Mapping[str, Any], path: Path) -> Any:
