@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from lcoms.structure.symmetry import EXACT_SYMPREC, conventional, primitive_stan
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
+    from phonopy.phonon.mesh import Mesh
 
 LEAST_EDGE = 7.5  # angstrom, of the supercell
 MOST_ATOMS = 220  # in the supercell
@@ -212,8 +213,8 @@ def _result(
 ) -> Phonons:
     soft, lowest = soft_modes(phonons, cell, repeats)
     phonons.run_mesh(MESH)
-    mesh = phonons.get_mesh_dict()
-    slow = np.average((mesh["frequencies"] < LEAST_FREQUENCY).mean(axis=1), weights=mesh["weights"])
+    mesh = cast("Mesh", phonons.mesh)  # other kinds of mesh have no frequencies of all wave vectors
+    slow = np.average((mesh.frequencies < LEAST_FREQUENCY).mean(axis=1), weights=mesh.weights)
     dos = phonons.run_total_dos()
     free = zero = entropy = None
     if not soft:
