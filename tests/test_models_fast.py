@@ -332,20 +332,3 @@ def test_overfit_lowers_the_loss() -> None:
 def test_config_goes_through_plain_dicts() -> None:
     config = FastConfig(latent_dim=5, noise=NoiseSchedule(sigma_max=3.0))
     assert from_dict(FastConfig, to_dict(config)) == config
-
-
-def test_a_decode_asks_the_denoiser_ten_times_from_the_largest_noise_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(TINY, steps=FastConfig().steps, samples=1)
-    model = FastCDVAE(config)
-    asked: list[float] = []
-    denoise = model.denoise
-
-    def counted(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        asked.append(float(arguments[4].max()))
-        return denoise(*arguments)
-
-    monkeypatch.setattr(model, "denoise", counted)
-    model.decode(torch.zeros(1, config.latent_dim), [rock_salt().composition], torch.Generator().manual_seed(0))
-    assert len(asked) == 10
-    assert asked[0] == pytest.approx(config.noise.sigma_max)
-    assert asked[-1] == pytest.approx(config.noise.sigma_min)

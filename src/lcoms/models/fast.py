@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -32,9 +31,9 @@ from lcoms.models.base import (
 )
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.fast_decode import AT_ONCE, Sampler
-from lcoms.models.fast_layers import N_WAVES, STRAIN_SCALE, size_feature, waves
+from lcoms.models.fast_layers import N_WAVES, STRAIN_SCALE, Cells, NoisyCells, size_feature, waves
 from lcoms.models.fast_loss import denoising_losses
-from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout, mean_over_atoms
+from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout, by_group, mean_over_atoms, to_atoms
 from lcoms.nn.geometry import Densities, densities
 from lcoms.nn.heads import mlp
 from lcoms.structure.batch import CrystalBatch
@@ -42,14 +41,6 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import N_ELEMENTS
 
 LATTICE_SIX = 6
-
-
-class Cells(NamedTuple):
-    """Crystals of equal size."""
-
-    frac_coords: Float[Tensor, "b n 3"]
-    lattice: Float[Tensor, "b 3 3"]
-    numbers: Int[Tensor, "b n"]
 
 
 class FastCDVAE(CDVAE):
@@ -148,7 +139,7 @@ class FastCDVAE(CDVAE):
 
     @property
     def _sampler(self) -> Sampler:
-        return Sampler(self.denoise, lambda *cells: self._encode([Cells(*cells)]), self.config)
+        return Sampler(self.denoise_groups, self._encode_groups, self.config)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.energy_mean.device.type, torch.bfloat16, enabled=self.mixed)
@@ -175,6 +166,12 @@ class FastCDVAE(CDVAE):
         mu, logvar = self.to_latent(means).chunk(2, -1)
         return mu, clamp_logvar(logvar)
 
+    def _encode_groups(self, groups: Sequence[Cells]) -> list[tuple[Tensor, Tensor]]:
+        """Return mean and log-variance of the latents of each group."""
+        sizes = [len(cells.lattice) for cells in groups]
+        mu, logvar = (t.split(sizes) for t in self._encode(groups))
+        return list(zip(mu, logvar, strict=True))
+
     def _lattice_vector(self, z: Tensor, numbers: Tensor) -> Float[Tensor, "b 6"]:
         return self.lattice_head(torch.cat([z, self._composition(numbers), size_feature(numbers)], -1))
 
@@ -193,17 +190,34 @@ class FastCDVAE(CDVAE):
 
         The displacements have no net translation. The clean lattice is lattice @ (1 + strain).
         """
-        known = [self._composition(numbers), size_feature(numbers)]
-        cell = self.lattice_transform(lattice, self._cell_volume(numbers))
-        condition = self.to_condition(torch.cat([z, *known, cell, waves(sigma)], -1))
-        g = [self._densities(frac_coords, lattice)]
-        h = self.embed_site(numbers) + self.start(condition)[:, None, :]
+        [told] = self.denoise_groups([NoisyCells(z, frac_coords, lattice, numbers, sigma)])
+        return told
+
+    def denoise_groups(self, groups: Sequence[NoisyCells]) -> list[tuple[Tensor, Tensor]]:
+        """Return displacements and strains of each group, as `denoise`, computed at once."""
+        g = [self._densities(some.frac_coords, some.lattice) for some in groups]
+        sigma = torch.cat([some.sigma for some in groups])
+        condition = self._condition(groups, sigma)
+        h = self.embed_site(torch.cat([some.numbers.flatten() for some in groups])) + to_atoms(self.start(condition), g)
         with self._autocast():
-            h, v = self.decoder(h.flatten(0, 1), g, condition)
-            moves = self.readout(h, v, g).float().view_as(frac_coords)
+            h, v = self.decoder(h, g, condition)
+            moves = self.readout(h, v, g).float().view(-1, 3)
             strain = self.strain_readout(h, v, g).float()
-        moves = moves - moves.mean(1, keepdim=True)
-        return moves * self.config.noise.scale(sigma)[:, None, None], strain * STRAIN_SCALE
+        moves = (moves - to_atoms(mean_over_atoms(moves, g), g)) * to_atoms(self.config.noise.scale(sigma)[:, None], g)
+        strains = (strain * STRAIN_SCALE).split([len(some.sigma) for some in groups])
+        return list(zip(by_group(moves, g), strains, strict=True))
+
+    def _condition(self, groups: Sequence[NoisyCells], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b condition"]:
+        """Return all that the denoiser knows of the crystals of all groups in addition to their atoms."""
+        cells = [self.lattice_transform(some.lattice, self._cell_volume(some.numbers)) for some in groups]
+        known = [
+            torch.cat([some.z for some in groups]),
+            torch.cat([self._composition(some.numbers) for some in groups]),
+            torch.cat([size_feature(some.numbers) for some in groups]),
+            torch.cat(cells),
+            waves(sigma),
+        ]
+        return self.to_condition(torch.cat(known, -1))
 
     def _losses(
         self, frac_coords: Tensor, lattice: Tensor, numbers: Tensor, energy: Tensor | None, generator: torch.Generator

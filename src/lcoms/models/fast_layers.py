@@ -1,6 +1,8 @@
-"""Further inputs of the fast preset's networks (size of the cell, noise level), and their MLPs."""
+"""Inputs of the fast preset's networks: crystals of equal size, and features of the cell's size and the noise level."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -8,6 +10,29 @@ from torch import Tensor
 
 N_WAVES = 8
 STRAIN_SCALE = 0.03  # factor of the denoiser's strain output
+
+
+class Cells(NamedTuple):
+    """Crystals of equal size, as the encoder sees them."""
+
+    frac_coords: Float[Tensor, "b n 3"]
+    lattice: Float[Tensor, "b 3 3"]
+    numbers: Int[Tensor, "b n"]
+
+
+class NoisyCells(NamedTuple):
+    """Crystals of equal size, as the denoiser sees them.
+
+    Attributes:
+        z: latents of the clean crystals.
+        sigma: noise levels, angstrom.
+    """
+
+    z: Float[Tensor, "b latent"]
+    frac_coords: Float[Tensor, "b n 3"]
+    lattice: Float[Tensor, "b 3 3"]
+    numbers: Int[Tensor, "b n"]
+    sigma: Float[Tensor, " b"]
 
 
 def size_feature(numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b 1"]:

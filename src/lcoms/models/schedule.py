@@ -66,6 +66,8 @@ Denoiser = Callable[
     tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]],
 ]
 """Maps (fractional coordinates, lattice, sigma) to displacements (angstrom) and the strain to the clean cell."""
+GroupDenoiser = Callable[[Sequence[tuple[Tensor, Tensor, Tensor]]], Sequence[tuple[Tensor, Tensor]]]
+"""The same for several groups of crystals; those of one group have equal numbers of atoms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,39 +106,106 @@ def anneal(
     strain_below: float = 0.0,
     symmetry: Symmetry | None = None,
 ) -> tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]]:
-    """Anneal atoms and cells: each step covers the part of the predicted move by which the level's scale decreases.
-
-    The last step covers the whole move and adds nothing, so the result carries no residual noise.
-
-    Args:
-        frac_coords: start of the atoms, usually random.
-        generator: source of the noise that `churn` adds.
-        churn: noise added before a step, as a fraction of its level, down to CHURN_END (Karras et al. 2022).
-        strain_below: angstrom; at and below this level each step also applies the strain predicted by the denoiser.
-        symmetry: symmetry that the crystals have and keep; lattices must then be lower triangular, and stay so.
+    """Anneal atoms and cells of crystals of equal size; arguments as for `Annealing`.
 
     Returns:
         Fractional coordinates in [0, 1), and lattices.
     """
-    first = torch.linalg.inv(lattice)
-    levels = schedule.levels(steps).to(frac_coords.device)
-    added = torch.where(levels > CHURN_END, churn * levels, 0.0)
-    added[0] = 0.0
-    raised = torch.sqrt(levels.square() + added.square())
-    now, then = schedule.scale(raised), torch.cat([schedule.scale(levels[1:]), levels.new_zeros(1)])
-    for level, noise, share in zip(raised, added, 1 - then / now, strict=True):
-        inverse = torch.linalg.inv(lattice)
-        if noise > 0:
-            random = torch.randn(frac_coords.shape, generator=generator).to(frac_coords.device)
-            noise_moves = random * noise @ inverse
-            frac_coords = frac_coords + (noise_moves if symmetry is None else symmetry.kept(noise_moves))
-        moves, strain = denoise(frac_coords, lattice, level.expand(len(frac_coords)))
-        moves = moves @ inverse
-        frac_coords = frac_coords + share * (moves if symmetry is None else symmetry.kept(moves))
-        if level <= strain_below:
+    group = Annealing(
+        frac_coords,
+        lattice,
+        schedule.levels(steps),
+        schedule.scale,
+        generator=generator,
+        churn=churn,
+        strain_below=strain_below,
+        symmetry=symmetry,
+    )
+    anneal_together(lambda asked: [denoise(*one) for one in asked], [group])
+    return group.found
+
+
+def anneal_together(denoise: GroupDenoiser, groups: Sequence[Annealing]) -> None:
+    """Anneal groups of crystals step by step, with one call of the denoiser for all groups in each step.
+
+    All groups must have the same number of steps.
+    """
+    for step in range(groups[0].n_steps if groups else 0):
+        told = denoise([group.noisy(step) for group in groups])
+        for group, (moves, strain) in zip(groups, told, strict=True):
+            group.move(step, moves, strain)
+
+
+class Annealing:
+    """Crystals of equal size that are annealed.
+
+    Each step covers the part of the predicted move by which the level's scale decreases. The last step covers the whole
+    move and adds nothing, so the result carries no residual noise. All random numbers are drawn at once, so that they
+    do not depend on what else is annealed.
+
+    Args:
+        frac_coords: start of the atoms, usually random.
+        levels: noise levels, angstrom.
+        scale: typical displacement (angstrom) at a noise level.
+        generator: source of the noise that `churn` adds.
+        churn: noise added before a step, as a fraction of its level, down to CHURN_END (Karras et al. 2022).
+        strain_below: angstrom; at and below this level each step also applies the strain predicted by the denoiser.
+        symmetry: symmetry that the crystals have and keep; lattices must then be lower triangular, and stay so.
+    """
+
+    def __init__(
+        self,
+        frac_coords: Float[Tensor, "b n 3"],
+        lattice: Float[Tensor, "b 3 3"],
+        levels: Float[Tensor, " steps"],
+        scale: Callable[[Tensor], Tensor],
+        *,
+        generator: torch.Generator | None,
+        churn: float,
+        strain_below: float,
+        symmetry: Symmetry | None,
+    ) -> None:
+        levels = levels.to(frac_coords.device)
+        added = torch.where(levels > CHURN_END, churn * levels, 0.0)
+        added[0] = 0.0
+        self._levels = torch.sqrt(levels.square() + added.square())
+        now, then = scale(self._levels), torch.cat([scale(levels[1:]), levels.new_zeros(1)])
+        self._shares = 1 - then / now
+        self._noise = [
+            torch.randn(frac_coords.shape, generator=generator).to(frac_coords.device) * noise if noise > 0 else None
+            for noise in added
+        ]
+        self._strain_below, self._symmetry = strain_below, symmetry
+        self._frac_coords, self._lattice = frac_coords, lattice
+        self._first = torch.linalg.inv(lattice)
+
+    @property
+    def n_steps(self) -> int:
+        return len(self._levels)
+
+    @property
+    def found(self) -> tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"]]:
+        """Fractional coordinates in [0, 1), and lattices."""
+        return self._frac_coords % 1.0, self._lattice
+
+    def noisy(self, step: int) -> tuple[Float[Tensor, "b n 3"], Float[Tensor, "b 3 3"], Float[Tensor, " b"]]:
+        """Add the noise of a step; return fractional coordinates, lattices and noise levels for the denoiser."""
+        noise = self._noise[step]
+        if noise is not None:
+            self._frac_coords = self._frac_coords + self._kept(noise @ torch.linalg.inv(self._lattice))
+        return self._frac_coords, self._lattice, self._levels[step].expand(len(self._frac_coords))
+
+    def move(self, step: int, moves: Float[Tensor, "b n 3"], strain: Float[Tensor, "b 3 3"]) -> None:
+        """Move the atoms, and strain the cells, as the denoiser told."""
+        lattice = self._lattice
+        kept = self._kept(moves @ torch.linalg.inv(lattice))
+        self._frac_coords = self._frac_coords + self._shares[step] * kept
+        if self._levels[step] <= self._strain_below:
             strained = lattice + lattice @ strain.nan_to_num(0.0).clamp(-MAX_STRAIN, MAX_STRAIN)
-            if symmetry is not None:
-                strained = symmetry.averaged(strained)
-            off = torch.linalg.matrix_norm(first @ strained - torch.eye(3, device=lattice.device))
-            lattice = torch.where((off < MAX_TOTAL_STRAIN)[:, None, None], strained, lattice)
-    return frac_coords % 1.0, lattice
+            if self._symmetry is not None:
+                strained = self._symmetry.averaged(strained)
+            off = torch.linalg.matrix_norm(self._first @ strained - torch.eye(3, device=lattice.device))
+            self._lattice = torch.where((off < MAX_TOTAL_STRAIN)[:, None, None], strained, lattice)
+
+    def _kept(self, moves: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 3"]:
+        return moves if self._symmetry is None else self._symmetry.kept(moves)

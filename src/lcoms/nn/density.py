@@ -54,7 +54,7 @@ class DensityLayer(nn.Module):
     def forward(
         self, h: Tensor, v: Tensor, groups: Sequence[Densities], condition: Float[Tensor, "n_crystals k"]
     ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n 3 v"]]:
-        scale, shift = _to_atoms(self.modulate(condition), groups).chunk(2, dim=-1)
+        scale, shift = to_atoms(self.modulate(condition), groups).chunk(2, dim=-1)
         x = self.norm(h) * (1 + scale) + shift
         phi = self.neighbor(x) * FILTER_SCALE
         message = self.scalar_filter(_gather([g.scalar for g in groups], phi).flatten(1))
@@ -160,7 +160,7 @@ def mean_over_atoms(values: Float[Tensor, "n ..."], groups: Sequence[Densities])
     return torch.cat([part.mean(1) for part in by_group(values, groups)])
 
 
-def _to_atoms(values: Float[Tensor, "n_crystals k"], groups: Sequence[Densities]) -> Float[Tensor, "n k"]:
+def to_atoms(values: Float[Tensor, "n_crystals k"], groups: Sequence[Densities]) -> Float[Tensor, "n k"]:
     """Return values of crystals for each of their atoms."""
     parts = values.split([len(g.scalar) for g in groups])
     wide = [part[:, None].expand(-1, g.scalar.shape[1], -1) for part, g in zip(parts, groups, strict=True)]
