@@ -103,7 +103,9 @@ def test_distance_to_copies_counts() -> None:
     assert reason_for(record(skewed)) == Reason.TOO_CLOSE
 
 
-def test_shortest_distance_equals_brute_force() -> None:
+@pytest.mark.parametrize("at_once", [1, 1 << 16])
+def test_shortest_distance_equals_brute_force(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcoms.structure.lattice._AT_ONCE", at_once)
     rng = np.random.default_rng(1)
     steps = np.arange(-7, 8)
     images = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)

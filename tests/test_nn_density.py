@@ -7,8 +7,8 @@ import torch
 from symmetry_cases import random_rotation
 from torch import Tensor
 
-from lcoms.nn.density import DensityLayer, DensityTrunk, PairReadout, by_group
-from lcoms.nn.geometry import DensityBasis, densities
+from lcoms.nn.density import DensityLayer, DensityTrunk, PairReadout, _bent, by_group
+from lcoms.nn.geometry import DensityBasis, densities, quadrupole_matrix
 
 BASIS = DensityBasis(cutoff=4.5, n_scalar=6, n_vector=5, n_tensor=4, n_coarse=3)
 SIZES = {"channels": 12, "filters": 4, "vectors": 6}
@@ -32,6 +32,19 @@ class Network(torch.nn.Module):
         groups = [densities(frac, lattice, BASIS)]
         h, v = self.trunk(h.flatten(0, 1), groups, condition)
         return tuple(by_group(x, groups)[0] for x in (h, v, self.readout(h, v, groups)))
+
+
+def test_quadrupoles_bend_vectors_by_their_matrices() -> None:
+    generator = torch.Generator().manual_seed(4)
+    t, u = torch.randn(7, 5, 6, generator=generator), torch.randn(7, 3, 6, generator=generator)
+    quadrupole = quadrupole_matrix(torch.float32)
+    expected = torch.einsum("nmc,mxy,nyc->nxc", t, quadrupole.view(5, 3, 3), u)
+    torch.testing.assert_close(_bent(t, quadrupole, u), expected)
+    along_z = torch.zeros(1, 5, 1)
+    along_z[0, 2] = 1.0  # the third component is the quadrupole along z: diagonal (-1/2, -1/2, 1)
+    torch.testing.assert_close(
+        _bent(along_z, quadrupole, torch.ones(1, 3, 1)).flatten(), torch.tensor([-0.5, -0.5, 1.0])
+    )
 
 
 @pytest.fixture

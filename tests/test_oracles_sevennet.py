@@ -10,7 +10,7 @@ import torch
 from tiny import perovskite, rock_salt, shaken, wurtzite, zinc_blende
 
 from lcoms.core.errors import OracleError
-from lcoms.oracles import installed
+from lcoms.oracles import installed, sevennet_network
 from lcoms.oracles import sevennet as module
 from lcoms.oracles.registry import DEFAULT_ORACLE, default_further, make_oracle
 from lcoms.structure.crystal import Composition, Crystal
@@ -59,6 +59,8 @@ def test_energies_alone_are_the_same(oracle: SevenNetOracle, monkeypatch: pytest
     monkeypatch.setattr(module, "MAX_EDGES_ALONE", 1)  # each crystal by itself
     assert oracle.energies(crystals()) == pytest.approx(whole, abs=1e-5)
     assert len(list(module._chunks(crystals(), {}, 1))) == len(crystals())
+    monkeypatch.setattr(sevennet_network, "EDGES_AT_ONCE", 7)
+    assert oracle.energies(crystals()) == pytest.approx(whole, abs=1e-5)
 
 
 def test_features_of_equivalent_atoms_are_rotations_of_one_another(oracle: SevenNetOracle) -> None:

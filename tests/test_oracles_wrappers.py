@@ -81,6 +81,12 @@ def test_a_remembered_crystal_is_evaluated_once_and_a_failure_again() -> None:
     assert [result.ok for result in remembering.evaluate([failing, CRYSTALS[0], failing])] == [False, True, False]
     assert not remembering.evaluate([failing])[0].ok
     assert counted.n_failed == 4
+    calls = counted.n_crystals
+    energies = remembering.energies([CRYSTALS[1], failing, shaken(rock_salt(), 0.2, 7)])
+    assert energies[0] == first[1].energy
+    assert np.isnan(energies[1])
+    assert np.isfinite(energies[2])
+    assert counted.n_crystals == calls + 2
     with pytest.raises(OracleError, match="asked for"):
         remembering.check([])
 

@@ -127,6 +127,26 @@ def test_a_template_of_a_wrong_volume_is_judged_near_its_best_volume(length: flo
     assert energies.min() - 1e-6 <= found < energies.min() + 0.3 * (unscaled - energies.min())
 
 
+@pytest.mark.parametrize("pressure", [0.0, 0.1])
+def test_only_energies_are_asked_for_at_the_last_volume(pressure: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forces and stress would be thrown away; the energy still counts, with the work against the pressure."""
+    alone: list[Crystal] = []
+
+    def energies(oracle: AnalyticOracle, crystals: Sequence[Crystal]) -> list[float]:
+        alone.extend(crystals)
+        return [result.energy for result in oracle.evaluate(crystals)]
+
+    monkeypatch.setattr("lcoms.prediction.choice.FAR", 0.0)
+    whole, n_evaluations = lowest_at_volumes([rock_salt(7.4), rock_salt(0.5)], ORACLE, pressure)
+    monkeypatch.setattr(AnalyticOracle, "energies", energies)
+    assert lowest_at_volumes([rock_salt(7.4), rock_salt(0.5)], ORACLE, pressure) == (whole, n_evaluations)
+    assert len(alone) == 1
+    assert n_evaluations == STEPS + 2
+    assert whole[1] == np.inf
+    last = (ORACLE.evaluate(alone)[0].energy + pressure * alone[0].volume) / alone[0].n_atoms
+    assert whole[0] == pytest.approx(last)  # the steps go downhill
+
+
 def test_a_crystal_without_excess_pressure_is_evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = np.linspace(5.0, 6.5, 1501)
     best = rock_salt(lengths[int(np.argmin(ORACLE.energies([rock_salt(a) for a in lengths])))])

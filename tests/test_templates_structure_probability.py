@@ -9,7 +9,8 @@ import pytest
 from test_templates_exact import VOLUMES, caesium_chloride, known, pair
 from tiny import rock_salt, zinc_blende
 
-from lcoms.structure.crystal import Composition
+from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.wyckoff import Orbits, wyckoff_orbits
 from lcoms.templates.exact import ExactTemplates
 from lcoms.templates.exact_build import build_templates
 from lcoms.templates.similarity import ElementSimilarity
@@ -41,6 +42,23 @@ def test_shares_of_the_similar_crystals() -> None:
     none = exp(-9)
     assert probabilities(exclude_same=False) == pytest.approx([3 / (4 + none), 1 / (4 + none), 0.0])
     assert probabilities(exclude_same=True) == pytest.approx([2 / (3 + none), 1 / (3 + none), 0.0])
+
+
+def test_the_symmetry_of_a_crystal_is_searched_once_for_each_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = structure_probabilities(SALT, templates(), SIMILARITY, exclude_same=False)
+    searched: list[float] = []
+
+    def counted(crystal: Crystal, *, symprec: float) -> tuple[int, Orbits] | None:
+        searched.append(symprec)
+        return wyckoff_orbits(crystal, symprec=symprec)
+
+    monkeypatch.setattr("lcoms.templates.structure_probability.wyckoff_orbits", counted)
+    crystal = rock_salt()
+    first = [found.of(crystal, symprec=symprec) for symprec in (0.01, 0.01, 0.1)]
+    assert searched == [0.01, 0.1]
+    assert first == [found.of(rock_salt(), symprec=0.01)] * 3
+    assert found.of(zinc_blende(6.0, (11, 17)), symprec=0.01) == 0.0
+    assert len(searched) == 4
 
 
 def test_chemically_near_crystals_count_more() -> None:

@@ -61,7 +61,7 @@ class DensityLayer(nn.Module):
         u = self.vector_filter(_gather([g.vector for g in groups], phi).flatten(2)) + self._passed_on(v, groups)
         t = self.tensor_filter(_gather([g.tensor for g in groups], phi).flatten(2))
         w = v + u
-        bent = torch.einsum("nmc,mxy,nyc->nxc", t, self.quadrupole.view(5, 3, 3).to(t.dtype), self.turn_in(w))
+        bent = _bent(t, self.quadrupole, self.turn_in(w))
         invariants = torch.cat([(self.left(w) * self.right(w)).sum(1), t.square().sum(1)], dim=-1)
         hidden = functional.silu(self.expand(torch.cat([x, message, invariants], dim=-1)))
         h = h + self.contract(hidden)
@@ -176,6 +176,17 @@ def _gather(densities: Sequence[Tensor], phi: Float[Tensor, "n f"]) -> Float[Ten
         for g, part, (b, m) in zip(densities, parts, sizes, strict=True)
     ]
     return torch.cat(products)
+
+
+def _bent(
+    t: Float[Tensor, "n 5 c"], quadrupole: Float[Tensor, "5 9"], u: Float[Tensor, "n 3 c"]
+) -> Float[Tensor, "n 3 c"]:
+    """Return sum_m t_m Q_m u: vectors multiplied by the matrices of quadrupoles.
+
+    In two steps, since torch.einsum searches for the best order of three factors at each call.
+    """
+    matrices = quadrupole.view(5, 3, 3).transpose(0, 1).reshape(3, 15).to(t.dtype)
+    return torch.matmul(matrices, (t[:, :, None] * u[:, None]).flatten(1, 2))
 
 
 def _normalised(v: Float[Tensor, "n 3 c"]) -> Float[Tensor, "n 3 c"]:

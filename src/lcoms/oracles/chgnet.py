@@ -27,7 +27,7 @@ WEIGHTS = {
     "0.3.0": "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
 }
 HEAVIEST = 94
-MAX_ROWS = 20_000  # bonds and angles computed at once, unless a single crystal has more
+MAX_ROWS = 4_000  # bonds and angles computed at once, to fit into caches, unless a single crystal has more
 
 
 class ChgnetOracle(EnergyOracle):

@@ -27,7 +27,7 @@ WEIGHTS = {"l3i5": "pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth"}
 CLOSEST = 0.1  # angstrom; the model is meaningless for closer atoms
 MAX_NEIGHBORS = 1000  # of an atom, estimated from the density of the cell
 MAX_EDGES = 2500  # computed at once with slopes, unless a single crystal has more
-MAX_EDGES_ALONE = 10_000  # the same for energies alone, before those that the symmetry makes equal are left out
+MAX_EDGES_ALONE = 3_000  # the same for energies alone, before those that the symmetry makes equal are left out
 
 
 class SevenNetOracle(EnergyOracle):

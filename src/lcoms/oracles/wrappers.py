@@ -68,6 +68,11 @@ class RememberingOracle(EnergyOracle):
         self._known.update({crystal: result for crystal, result in new.items() if result.ok})
         return [new[crystal] if crystal in new else self._known[crystal] for crystal in crystals]
 
+    def energies(self, crystals: Sequence[Crystal]) -> list[float]:
+        missing = [crystal for crystal in crystals if crystal not in self._known]
+        new = dict(zip(missing, self._oracle.energies(missing), strict=True))
+        return [new[crystal] if crystal in new else self._known[crystal].energy for crystal in crystals]
+
     def check(self, compositions: Iterable[Composition]) -> None:
         self._oracle.check(compositions)
 

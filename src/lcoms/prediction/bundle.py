@@ -119,7 +119,15 @@ class WeightBundle:
         """
         if self.templates is None:
             return ALL_ALIKE
-        return structure_probabilities(composition, self.templates, self.library.similarity, exclude_same=exclude_same)
+        return _structures(composition.reduced, self.templates, self.library, exclude_same)
+
+
+@lru_cache(maxsize=4)
+def _structures(
+    composition: Composition, templates: ExactTemplates, library: LatentLibrary, exclude_same: bool
+) -> StructureProbabilities:
+    """Return the probabilities of the structures of a composition, which a prediction needs several times."""
+    return structure_probabilities(composition, templates, library.similarity, exclude_same=exclude_same)
 
 
 @lru_cache(maxsize=2)

@@ -81,7 +81,7 @@ def lowest_at_volumes(crystals: Sequence[Crystal], oracle: EnergyOracle, pressur
     """
     lowest, n_evaluations = [inf] * len(crystals), 0
     states = {at: _Volume(crystal, USUAL_MODULUS) for at, crystal in enumerate(crystals)}
-    for _ in range(STEPS + 1):
+    for _ in range(STEPS):
         found = evaluate_all(oracle, [state.crystal for state in states.values()])
         n_evaluations += len(found)
         following = {}
@@ -94,7 +94,11 @@ def lowest_at_volumes(crystals: Sequence[Crystal], oracle: EnergyOracle, pressur
             if abs(excess) > FAR:
                 following[at] = state.towards(excess)
         states = following
-    return lowest, n_evaluations
+    last = [state.crystal for state in states.values()]  # no further step follows from their stress
+    for at, crystal, energy in zip(states, last, oracle.energies(last), strict=True):
+        enthalpy = (energy + pressure * crystal.volume) / crystal.n_atoms
+        lowest[at] = min(lowest[at], enthalpy) if isfinite(enthalpy) else lowest[at]
+    return lowest, n_evaluations + len(last)
 
 
 @dataclass(frozen=True)

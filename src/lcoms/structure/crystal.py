@@ -198,7 +198,7 @@ class Crystal:
     def composition(self) -> Composition:
         return Composition.from_atoms(self.atomic_numbers.tolist())
 
-    @property
+    @cached_property
     def volume(self) -> float:
         """Cell volume in cubic angstrom."""
         return float(volume(self.lattice))

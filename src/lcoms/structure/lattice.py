@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+_AT_ONCE = 1 << 16  # vectors between atoms held in memory at a time
 
 
 def lattice_from_parameters(lengths: Array, angles: Array) -> Array:
@@ -108,11 +109,13 @@ def shortest_distance(lattice: Array, frac_coords: Array, *, up_to: float = np.i
     images = shifts_within(reach)
     copies = np.linalg.norm(images[np.any(images != 0, axis=1)] @ lattice, axis=1)
     best = min(best, float(copies.min(initial=best)))
-    for image in images:
-        # Pairs with a component that is out of reach of this image are skipped.
-        chosen = pairs[np.all(np.abs(pairs + image) <= best / spacings, axis=1)] if len(pairs) else pairs
+    n = max(1, _AT_ONCE // max(1, len(pairs)))
+    for start in range(0, len(images) if len(pairs) else 0, n):
+        vectors = images[start : start + n, None] + pairs
+        # Vectors with a component that is out of reach are skipped.
+        chosen = vectors[np.all(np.abs(vectors) <= best / spacings, axis=2)]
         if len(chosen):
-            best = min(best, float(np.linalg.norm((chosen + image) @ lattice, axis=1).min()))
+            best = min(best, float(np.linalg.norm(chosen @ lattice, axis=1).min()))
     return best
 
 

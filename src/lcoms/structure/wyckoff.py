@@ -198,8 +198,14 @@ def n_primitive_atoms(number: int, orbits: Orbits) -> int:
 
 def orbit_sizes(number: int, orbits: Orbits) -> list[int]:
     """Return the number of atoms of each orbit in the primitive cell."""
-    positions, in_basis = wyckoff_positions(number), abs(np.linalg.det(primitive_basis(number)))
-    return [round(positions[letter].multiplicity * in_basis) for letter, _ in orbits]
+    positions, share = wyckoff_positions(number), _primitive_share(number)
+    return [round(positions[letter].multiplicity * share) for letter, _ in orbits]
+
+
+@cache
+def _primitive_share(number: int) -> float:
+    """Return the volume of the primitive cell of a space group in units of its conventional cell."""
+    return float(abs(np.linalg.det(primitive_basis(number))))
 
 
 @lru_cache(maxsize=512)  # up to 100 kB each

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -39,13 +40,24 @@ class StructureProbabilities:
         Args:
             symprec: angstrom; tolerance of the symmetry search.
         """
-        found = wyckoff_orbits(crystal, symprec=symprec) if self.shares else None
+        found = _orbits_of(crystal, symprec) if self.shares else None
         return 0.0 if found is None else self.of_orbits(crystal.composition, *found)
 
     def of_orbits(self, composition: Composition, number: int, orbits: Orbits) -> float:
         """Return the fraction for a space group with orbits."""
         places = {z: at for at, z in enumerate(elements_in_order(composition))}
         return self.shares.get(signature(number, tuple((letter, places[z]) for letter, z in orbits)), 0.0)
+
+
+_ORBITS: WeakKeyDictionary[Crystal, dict[float, tuple[int, Orbits] | None]] = WeakKeyDictionary()
+
+
+def _orbits_of(crystal: Crystal, symprec: float) -> tuple[int, Orbits] | None:
+    """Return space group and orbits of a crystal, cached for its lifetime; None if the search fails."""
+    known = _ORBITS.setdefault(crystal, {})
+    if symprec not in known:
+        known[symprec] = wyckoff_orbits(crystal, symprec=symprec)
+    return known[symprec]
 
 
 ALL_ALIKE = StructureProbabilities({})

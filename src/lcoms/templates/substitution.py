@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,10 +185,13 @@ def _in_order(orbits: Orbits, sites: Sequence[int], elements: Sequence[int]) -> 
     return tuple((letter, z) for letter, z, _ in rows), tuple(site for _, _, site in rows)
 
 
+@lru_cache(maxsize=4)
 def _apart(library: LatentLibrary, target: Composition) -> NDArray[np.float64]:
-    """Return the distances (104, k) of all elements to those of a composition."""
+    """Return the distances (104, k) of all elements to those of a composition, the same for all entries."""
     vectors = library.element_vectors.astype(np.float64)
-    return np.asarray(np.linalg.norm(vectors[:, None] - vectors[list(target.atomic_numbers)], axis=-1))
+    apart = np.asarray(np.linalg.norm(vectors[:, None] - vectors[list(target.atomic_numbers)], axis=-1))
+    apart.flags.writeable = False
+    return apart
 
 
 def _hull(library: LatentLibrary, index: int) -> float:

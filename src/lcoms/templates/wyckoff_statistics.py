@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from lcoms.core.config import parse_json
@@ -104,7 +104,7 @@ class OrbitStatistics:
             content = parse_json(path.read_text(encoding="utf-8"))
             sequences = {
                 (int(number), tuple(map(int, counts.split()))): {
-                    tuple((word[0], int(word[1:])) for word in text.split()): int(n) for text, n in seen.items()
+                    tuple(map(_letter_and_place, text.split())): int(n) for text, n in seen.items()
                 }
                 for number, group in content["groups"].items()
                 for counts, seen in group.items()
@@ -134,6 +134,12 @@ def in_sequence_order(composition: Composition, orbits: Orbits, codes: Sequence[
     elements = elements_in_order(composition)
     order = sorted((letter, elements.index(z), code) for (letter, z), code in zip(orbits, codes, strict=True))
     return tuple(code for _, _, code in order)
+
+
+@cache
+def _letter_and_place(word: str) -> tuple[str, int]:
+    """Return the parts of a word such as a0; few different ones make up all sequences."""
+    return word[0], int(word[1:])
 
 
 def _sequence(composition: Composition, orbits: Orbits) -> WyckoffSequence:
