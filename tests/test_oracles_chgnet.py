@@ -13,7 +13,7 @@ from tiny import perovskite, rock_salt, shaken, wurtzite, zinc_blende
 
 from lcoms.core.errors import OracleError
 from lcoms.oracles import chgnet as module
-from lcoms.oracles import installed
+from lcoms.oracles import chgnet_orbits, installed
 from lcoms.oracles.base import Evaluation
 from lcoms.oracles.registry import make_oracle
 from lcoms.structure.crystal import Composition, Crystal
@@ -172,6 +172,41 @@ BROKEN = {
     "too flat": Crystal(np.diag([1e-3, 300.0, 300.0]), np.zeros((1, 3)), np.array([11])),
     "beyond Pu": rock_salt(numbers=(95, 17)),
 }  # fmt: skip
+
+
+def test_a_graph_reused_between_steps_equals_one_made_anew(
+    oracle: ChgnetOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small moves and strains keep the bonds; larger ones, other elements and another symmetry need a new graph."""
+    monkeypatch.setattr(chgnet_orbits, "_KNOWN", {})
+    start = wurtzite()
+    strained = Crystal(start.lattice * 1.0001, start.frac_coords, start.atomic_numbers)
+    moved = Crystal(
+        start.lattice * 1.0001,
+        start.frac_coords + [[0, 0, 1e-4 * (z > 10)] for z in start.atomic_numbers],
+        start.atomic_numbers,
+    )
+    exchanged = Crystal(start.lattice, start.frac_coords, start.atomic_numbers[::-1])
+    far = Crystal(start.lattice * 1.1, start.frac_coords, start.atomic_numbers)
+    lower = shaken(start, 1e-3, 0)
+    made = []
+    for crystal in (start, strained, moved, exchanged, far, lower, start):
+        [found] = oracle.evaluate([crystal])
+        made.append(len(chgnet_orbits._KNOWN))
+        with monkeypatch.context() as patch:
+            patch.setattr(chgnet_orbits, "_KNOWN", {})
+            [anew] = oracle.evaluate([crystal])
+        assert found.energy == anew.energy
+        np.testing.assert_array_equal(found.forces, anew.forces)
+        np.testing.assert_array_equal(found.stress, anew.stress)
+    assert made == [1, 1, 1, 2, 3, 4, 4]
+
+
+def test_only_the_latest_graphs_are_remembered(oracle: ChgnetOracle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chgnet_orbits, "_KNOWN", {})
+    monkeypatch.setattr(chgnet_orbits, "KEPT", 3)
+    oracle.evaluate([rock_salt(length) for length in np.linspace(3.5, 7.5, 9)])
+    assert len(chgnet_orbits._KNOWN) == 3
 
 
 @pytest.mark.parametrize("reason", BROKEN)

@@ -8,8 +8,10 @@ and stress follow from their average over the group.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,6 +21,7 @@ from lcoms.oracles.chgnet_graph import BondGraph, tetrahedron
 from lcoms.structure.operations import Operations, bond_keys
 
 Index = NDArray[np.int64]
+KEPT = 128  # graphs of orbits that are remembered, more than relax at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +67,38 @@ class OrbitGraph:
         return len(self.first) + len(self.angle_left)
 
 
+_KNOWN: dict[bytes, tuple[OrbitGraph, Index]] = {}
+
+
 def orbit_graph(graph: BondGraph, operations: Operations | None = None) -> OrbitGraph:
     """Return what differs under the operations; everything if there are none.
 
-    Everything is returned as well if equivalent bonds are just inside and just outside the angle cutoff.
+    Everything is returned as well if equivalent bonds are just inside and just outside the angle cutoff. All but the
+    vectors stays the same in the many steps of a relaxation in which no bond crosses a cutoff, and is then reused.
     """
+    key = _key(graph, operations)
+    known = _KNOWN.get(key)
+    if known is None:
+        while len(_KNOWN) >= KEPT:
+            _KNOWN.pop(next(iter(_KNOWN)), None)
+        known = _KNOWN[key] = _searched(graph, operations)
+    found, used = known
+    return replace(found, vectors=graph.vectors[used])
+
+
+def _key(graph: BondGraph, operations: Operations | None) -> bytes:
+    """Return a digest of all that the graph of the orbits depends on, its vectors excepted."""
+    arrays = [graph.atomic_numbers, graph.first, graph.second, graph.images, graph.short]
+    if operations is not None:
+        arrays += [operations.rotations, operations.images, operations.shifts]
+    digest = hashlib.blake2b(repr([array.shape for array in arrays]).encode(), digest_size=16)
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.digest()
+
+
+def _searched(graph: BondGraph, operations: Operations | None) -> tuple[OrbitGraph, Index]:
+    """Return the graph of the orbits, and the bond whose vector each of its vectors is."""
     if operations is not None and len(operations) > 1:
         atoms, bonds, n_short = operations.images.min(axis=0), _bond_sets(graph, operations), len(graph.short)
         directed = _images_of_short(graph, operations)
@@ -79,8 +109,8 @@ def orbit_graph(graph: BondGraph, operations: Operations | None = None) -> Orbit
     return _represented(graph, *(np.arange(len(x)) for x in (graph.atomic_numbers, graph.first, graph.angle_left)))
 
 
-def _represented(graph: BondGraph, atoms: Index, bonds: Index, angles: Index) -> OrbitGraph:
-    """Return one of each set, given a label of the set of each atom, bond and angle."""
+def _represented(graph: BondGraph, atoms: Index, bonds: Index, angles: Index) -> tuple[OrbitGraph, Index]:
+    """Return one of each set, given a label of the set of each atom, bond and angle, and the bond of each vector."""
     n_short = len(graph.short)
     atom, atom_set, n_atom = _sets(atoms)
     bond, bond_set, n_bond = _sets(bonds)
@@ -98,7 +128,7 @@ def _represented(graph: BondGraph, atoms: Index, bonds: Index, angles: Index) ->
     left, right = (place[s] + len(short) * (first[s] != centre) for s in sets)
     used, where = np.unique(np.concatenate([bond, *own]), return_inverse=True)
     vector_of_bond, *vector_of_side = np.split(where.reshape(-1), [len(bond), len(bond) + len(angle)])
-    return OrbitGraph(
+    found = OrbitGraph(
         atomic_numbers=graph.atomic_numbers[atom],
         crystal_idx=np.zeros(len(atom), dtype=np.int64),
         atom_counts=n_atom.astype(np.float32),
@@ -115,6 +145,7 @@ def _represented(graph: BondGraph, atoms: Index, bonds: Index, angles: Index) ->
         angle_vectors=np.stack(vector_of_side),
         angle_signs=np.where(backward[0] == backward[1], 1, -1).astype(np.float32),
     )
+    return found, used
 
 
 def _sets(labels: Index) -> tuple[Index, Index, Index]:
@@ -144,6 +175,7 @@ def _images_of_short(graph: BondGraph, operations: Operations) -> Index | None:
     return found if (own[found] == keys).all() else None
 
 
+@cache
 def ballast() -> OrbitGraph:
     """Return a tetrahedron of hydrogen, in the format of a crystal.
 

@@ -34,6 +34,7 @@ Array = NDArray[np.float64]
 EXACT_LADDER = (0.1, 0.05, 0.02, 0.01)
 MOST_MOVED = 0.01  # angstrom; symmetry that moves an atom farther is not the crystal's own
 MOST_STRAIN = 0.001
+_AT_ONCE = 1 << 20  # components of vectors between atoms held in memory at a time
 SAME_SITE = 0.05  # angstrom; tolerance for images of a site in a cell that is already symmetric
 _SHIFTS = np.array(list(product(range(-2, 3), repeat=3)), dtype=np.float64)
 
@@ -137,11 +138,12 @@ def moved_by_symmetry(crystal: Crystal, *, symprec: float) -> tuple[float, float
     frac, lattice = crystal.frac_coords, crystal.lattice
     other = crystal.atomic_numbers[:, None] != crystal.atomic_numbers
     moved, atoms = np.zeros_like(frac), np.arange(len(frac))
-    for rotation, translation in zip(rotations, found.translations, strict=True):
-        apart = _nearest((frac @ rotation.T + translation)[:, None] - frac)
+    images = frac @ rotations.transpose(0, 2, 1) + np.array(found.translations)[:, None]
+    for some in np.array_split(images, -(-images.size * len(frac) // _AT_ONCE)):
+        apart = _nearest(some[:, :, None] - frac)
         lengths = ((apart @ lattice) ** 2).sum(axis=-1)
-        to = np.where(other, np.inf, lengths).argmin(axis=1)
-        np.add.at(moved, to, apart[atoms, to] / len(rotations))
+        to = np.where(other, np.inf, lengths).argmin(axis=2)
+        np.add.at(moved, to, apart[np.arange(len(some))[:, None], atoms, to] / len(rotations))
     metric = lattice @ lattice.T
     change = (rotations.transpose(0, 2, 1) @ metric @ rotations).mean(axis=0) - metric
     inverse = np.linalg.inv(lattice)

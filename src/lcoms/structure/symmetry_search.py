@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +30,12 @@ def moyo_dataset(crystal: Crystal, *, symprec: float, standard: bool = False) ->
     """
     if symprec > LOOSEST:
         raise ValueError(f"moyopy may never end at a tolerance of {symprec} angstrom; use at most {LOOSEST}.")
+    return _searched(crystal, symprec, standard)
+
+
+@lru_cache(maxsize=128)
+def _searched(crystal: Crystal, symprec: float, standard: bool) -> Any:
+    """Return moyopy's dataset, which several steps of a prediction need of the same crystal; None if it fails."""
     moyopy = _quiet_moyopy()
     cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
     setting = moyopy.Setting.standard() if standard else None
