@@ -309,6 +309,15 @@ def test_no_probability_is_stated_for_other_options_or_without_a_relaxed_candida
     assert predictor(weights, RELAXED).finish(decoded_set(salt), failed).probability is None
 
 
+def test_no_probability_is_stated_if_only_a_start_structure_was_tried(bundle: WeightBundle) -> None:
+    found = predictor(calibrated(bundle, sure=RELAXED), RELAXED)
+    assert found.predict(SALT).probability is not None
+    alone = found.predict(SALT, structure=rock_salt())
+    assert any(candidate.is_relaxed for candidate in alone.candidates)
+    assert [candidate.probability for candidate in alone.candidates] == [None] * len(alone)
+    assert alone.calibrated_atoms is None
+
+
 def test_the_committee_is_asked_about_relaxed_crystals(bundle: WeightBundle) -> None:
     found = predictor(bundle, replace(RELAXED, ranking=RankingSpec(("toy_oracles:Springs",)))).predict(SALT)
     assert found.ranked_by == ("analytic", "toy_oracles:Springs")

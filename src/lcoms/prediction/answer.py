@@ -27,7 +27,8 @@ def answer(
 
     Args:
         found: decoded and relaxed crystals.
-        task: has the hull of reference phases (None: of the phases in the bundle), and the fitter of a powder pattern.
+        task: has the start structure, if any, the hull of reference phases (None: of the phases in the bundle), and the
+            fitter of a powder pattern.
         energy_models: models used to relax and rank; None if nothing was relaxed.
     """
     decoded, relaxed, pattern = found.decoded, found.relaxed, task.pattern
@@ -44,7 +45,8 @@ def answer(
         merged = len(relaxed.usable) - len(ranked)
     candidates = in_known_order(candidates, decoded.composition, bundle, spec)
     models = ranking_models(relaxed.usable, spec.models)
-    calibrated = bundle.calibration.applying(candidates, spec, models) if pattern is None else None
+    usual = pattern is None and task.structure is None  # as in the predictions of the calibration
+    calibrated = bundle.calibration.applying(candidates, spec, models) if usual else None
     if pattern is not None:
         fitted = [one.crystal for one in found.fitted]
         candidates = rank_by_pattern(candidates, pattern, fitted, score_error=bundle.ranking.score_error)

@@ -46,7 +46,7 @@ class Task:
 
     Attributes:
         structure: start from this crystal instead of the library; None: from the library.
-        hull: of reference phases, for energies above it; None: none.
+        hull: of reference phases, for energies above it; None: of the phases in the weights.
         pattern: fitter of a measured powder pattern of the compound; None: none.
     """
 
