@@ -128,6 +128,8 @@ def test_steps_and_trajectories_are_kept_to(relax, files: list[Path], tmp_path: 
     assert "step limit" in output
     row = json.loads((tmp_path / "out" / "results.json").read_text())["crystals"][1]
     assert (row["n_steps"], len(row["energies"])) == (2, 3)
+    assert row["energies"][0] == row["start_energy_per_atom"]
+    assert min(row["energies"]) == row["energy_per_atom"]
     assert len(read_crystals(tmp_path / "out" / row["frames"])) == 3
 
 

@@ -186,7 +186,7 @@ def _write(out: Path, rows: list[dict[str, Any]], results: list[RelaxResult], or
             if symmetric is not None:
                 write_whole(out / row["cif"], to_cif(conventional(symmetric), symprec=EXACT_SYMPREC))
             if result.trajectory is not None:
-                row["energies"] = list(result.trajectory.energies)
+                row["energies"] = [_number(energy / result.crystal.n_atoms) for energy in result.trajectory.energies]
                 if result.trajectory.frames:
                     row["frames"] = f"{row['name']}.extxyz"
                     write_whole(out / row["frames"], to_extxyz(list(result.trajectory.frames)))
