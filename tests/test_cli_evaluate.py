@@ -58,6 +58,15 @@ def test_numbers_that_are_too_small_are_refused_in_a_sentence(
     assert "Input should be greater than or equal to" in complaint
 
 
+@pytest.mark.parametrize("arguments", ["reconstruction", "latents", "surrogate --surrogate FILE"])
+def test_a_folder_of_weights_that_would_not_be_used_is_refused(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", *arguments.split(), "STORE", "--cdvae", "FILE", "--weights", "FOLDER"]) == 2
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert complaint == "lcoms: --weights has no effect with --cdvae; omit one of them."
+
+
 def test_compounds_are_predicted_by_every_seed(
     tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,8 @@ def test_a_calibration_counts_each_prediction_once(
     for options, sentence in (
         (["--stated"], "state no probability"),
         (["--again", str(tmp_path)], "has no calibration.json for chgnet:r2scan"),
+        (["--again", str(weights), "--weights", str(weights)], "--again and --weights exclude each other"),
+        (["--stated", "--weights", str(weights)], "--again and --weights exclude each other"),
     ):
         assert run([*command, *options]) == 2
         assert sentence in capsys.readouterr().err

@@ -110,6 +110,9 @@ def test_weights_can_be_trained_further(
     assert (first.embed.weight != second.embed.weight).any()
     assert (first.lattice_transform.mean == second.lattice_transform.mean).all()
     capsys.readouterr()
+    other = ("--start-from", str(trained / CDVAE_FILE), "--model", "channels=24")
+    assert train(store, tmp_path / "other", *other) == 2
+    assert "--model has no effect with --start-from, whose network is trained further" in capsys.readouterr().err
 
 
 def test_a_formula_is_predicted_from_weights_trained_here(

@@ -62,6 +62,7 @@ def reconstruction(
     from lcoms.models.weights import load_cdvae
     from lcoms.prediction.bundle import WeightBundle
 
+    evaluate_latents.require_one(cdvae, weights)
     model = WeightBundle.load(weights).cdvae if cdvae is None else load_cdvae(cdvae)[0]
     arrays = Store.open(store)
     rows = arrays.select(split=split, max_atoms=max_atoms)

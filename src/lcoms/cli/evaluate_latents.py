@@ -12,7 +12,7 @@ import typer
 
 from lcoms.cli.options import WeightsOption
 from lcoms.core.disk import require_writable, write_whole
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, OptionError
 
 StoreArgument = Annotated[Path, typer.Argument(help="Store made by lcoms data ingest.")]
 CdvaeOption = Annotated[
@@ -48,6 +48,7 @@ def surrogate(
 
     if out is not None:
         require_writable(out)
+    require_one(cdvae if surrogates else None, weights)
     data = Store.open(store)
     rows = unseen_rows(data, max_atoms=max_atoms, split=split)
     used = [load_surrogate(file)[0] for file in surrogates] if surrogates else [load_weights(weights).surrogate]
@@ -63,6 +64,16 @@ def surrogate(
         typer.echo(f"{one.name:<10} {one.n_crystals:>6}  {one.mae!s:<22} {within} {one.n_ordered}")
     if out is not None:
         write_whole(out, json.dumps([asdict(one) for one in scores], indent=1) + "\n")
+
+
+def require_one(cdvae: Path | None, weights: Path | None) -> None:
+    """Check that not both a CD-VAE and a folder of weights, from which nothing would then be used, are given.
+
+    Raises:
+        OptionError: both are.
+    """
+    if cdvae is not None and weights is not None:
+        raise OptionError("{} has no effect with {}; omit one of them.", ["weights", "cdvae"])
 
 
 def _require_fit(latent_dim: int, theirs: list[int]) -> None:
@@ -103,6 +114,7 @@ def latents(
 
     if out is not None:
         require_writable(out)
+    require_one(cdvae, weights)
     judge, random = None if oracle == "none" else make_oracle(oracle), np.random.default_rng(seed)
     model, data = load_weights(weights).cdvae if cdvae is None else load_cdvae(cdvae)[0], Store.open(store)
     clock = time.perf_counter()

@@ -11,7 +11,7 @@ import typer
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import Models, spec_of
 from lcoms.cli.search_options import options_of
-from lcoms.core.errors import DataError
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def calibration(
     from lcoms.evaluate.fitting import cases_of, cross_validated_probabilities, read_outcomes, scored
     from lcoms.prediction.calibrate import CALIBRATION_FILE, fit_calibration, load_calibration
 
+    if stated + (again is not None) + (weights is not None) > 1:
+        raise ConfigError("--stated, --again and --weights exclude each other: only --weights writes a fit.")
     outcomes = read_outcomes(rows)
     if stated:
         right = np.array([outcome["ranks"]["both"] == 1 for outcome in outcomes], dtype=bool)

@@ -12,6 +12,7 @@ import typer
 from lcoms.cli.console import progress_bar
 from lcoms.cli.train_library import OutOption, StoreArgument, library, open_training, require_energies, templates
 from lcoms.core.disk import require_writable, write_whole
+from lcoms.core.errors import OptionError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +71,9 @@ def cdvae(
         model = new_cdvae(preset, with_overrides(find_preset(preset).config(), model_set or []))
     else:
         model = load_cdvae(start_from)[0].requires_grad_(True).train()
+        if with_overrides(model.config, model_set or []) != model.config:
+            sentence = "{} has no effect with {}, whose network is trained further; omit it."
+            raise OptionError(sentence, ["model", "start_from"])
     model.mixed = has_bfloat16(place)
     crystals = data.arrays(rows)
     metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
