@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny import caesium_chloride, made_crystals, make_store, perovskite, rock_salt
 
+from lcoms.cli.evaluate import _print_shares
 from lcoms.cli.main import run
 from lcoms.evaluate import references
+from lcoms.evaluate.formulas import NOT_FOUND, Outcome, Ranks
 from lcoms.evaluate.references import Reference
 from lcoms.models.weights import CDVAE_FILE
 from lcoms.structure.io import to_extxyz
@@ -65,6 +68,18 @@ def test_a_folder_of_weights_that_would_not_be_used_is_refused(
     assert run(["evaluate", *arguments.split(), "STORE", "--cdvae", "FILE", "--weights", "FOLDER"]) == 2
     (complaint,) = capsys.readouterr().err.splitlines()
     assert complaint == "lcoms: --weights has no effect with --cdvae; omit one of them."
+
+
+def test_known_crystals_that_need_no_decoding_are_counted_without_relaxation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = Outcome("salt", "NaCl", 0, Ranks(1, 1, 1, 1), NOT_FOUND, 225, 225, 1, None, 1.0)
+    _print_shares([found], (1,), relaxed=False, majority=False)
+    said = capsys.readouterr().out
+    assert said.index("decoded") < said.index("strict@1           0.000") < said.index("ranked with crystals")
+    assert said.index("ranked with crystals") < said.index("strict@1           1.000")
+    _print_shares([replace(found, ranks=NOT_FOUND)], (1,), relaxed=False, majority=False)
+    assert "ranked" not in capsys.readouterr().out
 
 
 def test_compounds_are_predicted_by_every_seed(

@@ -260,8 +260,10 @@ def _print_shares(outcomes: list[Outcome], ks: tuple[int, ...], *, relaxed: bool
         ("strict+group", "both"),
     )
     names = [outcome.name for outcome in outcomes]
-    for decoded in (True, False) if relaxed else (True,):
-        typer.echo("decoded" if decoded else "relaxed and ranked by the oracle")
+    final = "relaxed and ranked by the oracle" if relaxed else "ranked with crystals that need no decoding"
+    differ = any(outcome.ranks != outcome.decoded for outcome in outcomes)
+    for decoded in (True, False) if relaxed or differ else (True,):
+        typer.echo("decoded" if decoded else final)
         for name, criterion in criteria:
             for k in ks:
                 share = share_within(ranks_of(outcomes, criterion, decoded=decoded), k, of=names)
