@@ -56,7 +56,9 @@ def test_rounds_keep_the_budget_and_relax_nothing_twice(weights: WeightBundle) -
     assert found.n_relaxations == counts[-1]
     for a, b in combinations([c.decoded.crystal for c in relaxed], 2):
         assert space_group_number(a) != space_group_number(b) or not matches(a, b, STRICT)
-    again = improve(SALT, predictor, ROUNDS)
+    thorough = predictor.with_options({"search": {"random_symmetric": {"n": 5}}})
+    again = improve(SALT, thorough, ROUNDS)
+    assert again.spec == found.spec == SPEC  # which says that there are no random symmetric crystals
     assert [c.score for c in again.candidates] == [c.score for c in found.candidates]
 
 

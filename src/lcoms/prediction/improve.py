@@ -106,6 +106,7 @@ def improve(
         ConfigError: the specification includes no relaxation.
     """
     predictor = predictor.with_bundle(predictor.bundle.on(torch.device("cpu")))  # the surrogate is fitted there
+    predictor = predictor.with_options({"search": {"random_symmetric": {"n": 0}}})  # the rounds use none
     bundle, spec = predictor.bundle, predictor.spec
     if spec.relaxation is None:
         raise ConfigError("improve needs relaxation; omit --no-relax.")
@@ -123,7 +124,7 @@ def improve(
     seen: list[Crystal] = []
     sets: list[DecodedSet] = []
     done: RelaxedSet | None = None
-    taught = predictor.with_options({"n_candidates": EVERY, "search": {"random_symmetric": {"n": 0}}})
+    taught = predictor.with_options({"n_candidates": EVERY})
     while (spent := 0 if done is None else done.n_relaxations) < rounds.budget:
         said = partial(_in_round, tell, len(sets) + 1)
         said(Progress(composition.reduced_formula, "searching"))
