@@ -99,6 +99,15 @@ def test_fractions_are_predicted_as_an_ordered_formula_when_asked(
         assert "NaCl has the composition of Na0.5Cl0.5." in caplog.text
 
 
+def test_a_formula_that_is_predicted_as_another_one_is_named(
+    tiny_weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = Options(relax=False, starts=2, steps=0)
+    found = list(lcoms.predict_all(["Na2Cl2", PymatgenComposition("Na2Cl2"), "NaCl"], options, weights=tiny_weights))
+    assert {one.composition.reduced_formula for one in found} == {"NaCl"}
+    assert caplog.text.count("Na2Cl2 is predicted as NaCl.") == 1
+
+
 def test_a_structure_of_pymatgen_or_of_a_file_is_the_only_start(tiny_weights: Path, tmp_path: Path) -> None:
     options = {"relax": False, "weights": tiny_weights, "steps": 1}
     file = tmp_path / "start.cif"

@@ -67,6 +67,12 @@ def test_formulas_that_fail_are_rows_and_exit_code_2(campaign, tmp_path: Path) -
     assert "no crystal with Au" in rows[1]["reason"]
 
 
+def test_a_formula_that_is_predicted_as_another_one_is_named(campaign, tmp_path: Path) -> None:
+    code, _, complaints = campaign(formulas="Na2Cl2\nZnO\n")
+    assert (code, complaints) == (0, ["lcoms: Na2Cl2 is predicted as NaCl."])
+    assert (tmp_path / "out" / "NaCl" / "results.json").is_file()
+
+
 def test_the_table_alone(campaign, tmp_path: Path) -> None:
     campaign(formulas="NaCl\n")
     code, output, _ = campaign("--summary", formulas="NaCl\nZnO\n")

@@ -162,7 +162,7 @@ def predict(
     """
     if isinstance(formula, list | tuple | set | frozenset):
         raise FormulaError("predict takes one formula; lcoms.predict_all takes several.")
-    composition = Composition.of(formula, ordered_approximation=ordered_approximation)
+    composition = _composition(formula, ordered=ordered_approximation)
     options = Options(
         effort=effort,
         n_candidates=n_candidates,
@@ -241,13 +241,20 @@ def predict_all(
     if options is not None and not isinstance(options, Options | PredictionSpec):
         raise ConfigError(f"options must be lcoms.Options or lcoms.PredictionSpec, not {type(options).__name__}.")
     spec = options if isinstance(options, PredictionSpec) else spec_for(options or Options())
-    compositions = [Composition.of(formula, ordered_approximation=ordered_approximation) for formula in formulas]
+    compositions = [_composition(formula, ordered=ordered_approximation) for formula in formulas]
     predictor = _loaded(spec, weights, processes, threads, device)
     for composition in compositions:
         _check(composition, predictor)
     asked = typed(options) if isinstance(options, Options) else ()
     found = predictor.predict_all(compositions, progress=progress)
     return (replace(prediction, options=asked) for prediction in found)
+
+
+def _composition(formula: Formula, *, ordered: bool) -> Composition:
+    composition = Composition.of(formula, ordered_approximation=ordered)
+    if isinstance(formula, str) and composition.n_formula_units > 1:
+        _log.warning("%s is predicted as %s.", formula.strip(), composition.reduced_formula)
+    return composition
 
 
 def _loaded(

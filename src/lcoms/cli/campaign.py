@@ -68,7 +68,10 @@ def _read(file: Path, *, ordered: bool) -> dict[str, str]:
     known: dict[str, str] = {}
     for text in formulas_of(file):
         try:
-            known[Composition.from_formula(text, ordered_approximation=ordered).reduced_formula] = ""
+            composition = Composition.from_formula(text, ordered_approximation=ordered)
+            known[composition.reduced_formula] = ""
+            if composition.n_formula_units > 1:
+                complain(f"{text} is predicted as {composition.reduced_formula}.")
         except FormulaError as error:
             known[text] = str(error)
     if not known:

@@ -70,6 +70,8 @@ def improve(
     require_no_campaign(out)
     torch.set_num_threads(threads)
     console, name = plain_console(), composition.reduced_formula
+    if composition.n_formula_units > 1:
+        complain(f"{formula.strip()} is predicted as {name}.")
     console.print(f"{name}: {budget} relaxations in rounds of {batch} ...", soft_wrap=True)
     predictor = Predictor.load(weights, spec=spec_of(options), processes=processes)
     predictor.check(composition)
