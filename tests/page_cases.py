@@ -43,7 +43,7 @@ def salt(**changes: object) -> Prediction:
     made = Prediction(
         decoded[0].crystal.composition.reduced, candidates, replace(decoded_set(*decoded), n_proposals=48),
         PredictionSpec(), "0123abcd", ranked_by=("chgnet:r2scan",), n_duplicates=3,
-        failures=("candidate 3 in the surrogate's order: hopeless",),
+        failures=("a crystal in space group 186 from mp-1: hopeless",),
     )  # fmt: skip
     return replace(made, **changes)  # type: ignore[arg-type]
 

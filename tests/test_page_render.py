@@ -108,7 +108,7 @@ def test_figures_of_every_candidate_are_there(page: Page) -> None:
         "template mp-22862, KCl",
         "1.50 (learned distance)",
         "converged, 5 steps with chgnet:r2scan",
-        "candidate 3 in the surrogate's order: hopeless",
+        "a crystal in space group 186 from mp-1: hopeless",
         f"48 (library), {salt().spec.search.steps} steps each, seed 0",
         "1 without a valid crystal, 2 with atoms too close, 3 duplicates",
         "Close to the training data:",

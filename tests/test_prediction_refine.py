@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import nan
 
 import pytest
-from tiny import caesium_chloride, decoded_of, nickel_arsenide, rock_salt, shaken, zinc_blende
+from tiny import caesium_chloride, decoded_of, nickel_arsenide, proposal_of, rock_salt, shaken, zinc_blende
 
 from lcoms.prediction.refine import FurtherEnergies, RelaxedSet, collect, more_symmetric, with_further
 from lcoms.prediction.stages import Decoded
@@ -118,9 +118,10 @@ def test_a_relaxed_crystal_stands_on_its_symmetry_and_keeps_what_was_decoded() -
     assert space_group_number(one.crystal, symprec=1e-5) == 225
 
 
-def test_failures_are_said_with_the_rank_of_the_surrogate() -> None:
+def test_failures_are_said_with_space_group_and_source() -> None:
     salt, caesium, nickeline = rock_salt(), caesium_chloride(3.4, SALT), nickel_arsenide(3.9, 6.2, SALT)
-    chosen = [decoded_of(crystal) for crystal in (caesium, nickeline, salt)]
+    template = proposal_of("mp-22862", "KCl", 1.5)
+    chosen = [decoded_of(caesium), decoded_of(nickeline), decoded_of(salt, proposal=template)]
     results = [
         result(caesium, nan, Status.EXPLODED),
         result(nickeline, -13.0),
@@ -132,8 +133,8 @@ def test_failures_are_said_with_the_rank_of_the_surrogate() -> None:
     assert found.failed[0].crystal is caesium
     assert not found.failed[0].usable
     assert found.failures == (
-        "candidate 1 in the surrogate's order: exploded",
-        "candidate 3 in the surrogate's order: no memory",
+        f"a crystal in space group 221 from {chosen[0].proposal.source}: exploded",
+        "a crystal in space group 225 from mp-22862: no memory",
     )
 
 

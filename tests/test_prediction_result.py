@@ -52,7 +52,7 @@ def salt(**changes: object) -> Prediction:
     )
     made = Prediction(
         rock_salt().composition.reduced, candidates, decoded_set(*decoded), SPEC, "0123abcd", ("one", "two"), 5,
-        ("candidate 2 in the surrogate's order: exploded",),
+        ("a crystal in space group 221 from mp-1: exploded",),
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -121,7 +121,7 @@ def test_results_hold_every_option_and_figure() -> None:
     assert (content["n_proposals"], content["ranked_by"], content["probability"]) == (9, ["one", "two"], 0.83)
     assert [one["probability"] for one in content["candidates"]] == [0.83, None, None]
     assert content["dropped"] == {"invalid": 1, "atoms too close": 2, "duplicates": 5}
-    assert content["failed_relaxations"] == ["candidate 2 in the surrogate's order: exploded"]
+    assert content["failed_relaxations"] == ["a crystal in space group 221 from mp-1: exploded"]
     assert [entry["rank"] for entry in content["candidates"]] == [1, 2, 3]
     entry, failed, plain = content["candidates"]
     assert entry["proposal"] == {"source": "mp-22862", "formula": "KCl", "chemical_distance": 1.5, "formula_units": 2}

@@ -78,13 +78,14 @@ def collect(
         further_energies: energies by further models; None: there are none.
     """
     usable, failed, failures = [], [], []
-    for rank, (decoded, result) in enumerate(zip(chosen, results, strict=True), 1):
+    for decoded, result in zip(chosen, results, strict=True):
         reason = why_unusable(result, formation_energy)
         if reason is None:
             usable.append(_relaxed(decoded, result, formation_energy))
         elif decoded.n_found:  # a random symmetric crystal is no candidate before it is relaxed
             failed.append(_not_relaxed(decoded, result))
-            failures.append(f"candidate {rank} in the surrogate's order: {reason}")
+            where = f"space group {decoded.space_group} from {decoded.proposal.source}"
+            failures.append(f"a crystal in {where}: {reason}")
     usable, gains = _trusted(usable)
     failures += [
         f"a random symmetric crystal: {gain:.1f} eV/atom below all others, an unphysical minimum of the energy model."
