@@ -88,6 +88,7 @@ def test_more_faults_than_fit_are_counted(tmp_path: Path, capsys: pytest.Capture
         (["{truth}", "{out}"], "holds neither id_prop.csv nor CIF, POSCAR or extxyz files"),
         (["{out}", "{truth}", "-k", "0"], "must be 1 or more"),
         (["{out}", "{truth}", "--timeout", "0"], "time limit must be positive"),
+        (["{out}", "{truth}", "--timeout", "inf"], "time limit must be positive, up to 1000000 s"),
         (["{out}", "{truth}", "--workers", "0"], "at least one worker"),
         (["{out}", "{truth}", "--oracle", "nothing"], "there is no oracle 'nothing'"),
         (["{out}", "{truth}", "--free-atoms", "{truth}"], "cannot be read as energies of free atoms"),

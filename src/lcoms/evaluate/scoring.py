@@ -27,6 +27,8 @@ from lcoms.evaluate.scores import Score, all_scores
 from lcoms.evaluate.statistics import Share
 from lcoms.oracles.base import EnergyOracle
 
+LONGEST = 1_000_000  # seconds; the timers of the system have a limit, too
+
 
 @dataclass(frozen=True)
 class ScoreOptions:
@@ -45,8 +47,8 @@ class ScoreOptions:
     def __post_init__(self) -> None:
         if not self.ks or min(self.ks) < 1:
             raise ConfigError("numbers of answers to look at (-k) must be 1 or more.")
-        if not self.timeout > 0 or self.workers < 1:
-            raise ConfigError("the time limit must be positive, and at least one worker is needed.")
+        if not 0 < self.timeout <= LONGEST or self.workers < 1:
+            raise ConfigError(f"the time limit must be positive, up to {LONGEST} s, and at least one worker is needed.")
         object.__setattr__(self, "ks", tuple(sorted(set(self.ks))))
 
 
