@@ -97,6 +97,23 @@ def test_a_calibration_counts_each_prediction_once(
         assert sentence in capsys.readouterr().err
 
 
+def test_rows_of_one_energy_model_calibrate_no_committee(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in files:
+        content = json.loads(file.read_text())
+        for row in (row for one in content for row in one["rows"]):
+            row["energies"] = row["energies"][:1]
+        file.write_text(json.dumps(content))
+    command, two = ["fit", "calibration", *map(str, files)], ["--oracle", "one", "--committee", "two"]
+    (tmp_path / "weights").mkdir()
+    assert run([*command, *two, "--weights", str(tmp_path / "weights")]) == 2
+    assert "rows have energies by one energy model, not by one, two" in capsys.readouterr().err
+    assert not list((tmp_path / "weights").iterdir())
+    assert run([*command, "--oracle", "one", "--committee", "none"]) == 0
+    capsys.readouterr()
+
+
 def test_larger_cells_whose_candidates_are_more_often_all_wrong_lower_the_probability(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

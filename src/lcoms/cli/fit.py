@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from lcoms.evaluate.fitting import Case
     from lcoms.prediction.bundle import WeightBundle
+    from lcoms.prediction.spec import PredictionSpec
 
 app = typer.Typer(no_args_is_help=True, help="Fit the ranking and the stated probability on validation rows.")
 
@@ -88,6 +89,7 @@ def calibration(
     spec = spec_of(replace(options_of(models), relax=True))
     bundle = _bundle(weights if again is None else again)
     cases, order = cases_of(outcomes, bundle, n_models=len(spec.models)), bundle.ranking.relaxed
+    _require_models(outcomes, spec)
     every = scored(cases, order)
     if again is not None:
         model = load_calibration(again).find(spec)
@@ -132,6 +134,20 @@ def known(
         source = f"{len(gaps)} predictions of validation compositions; lcoms fit known ROWS --store STORE"
         replace(present, known=bonuses, fitted={**present.fitted, "known": source}).save(weights)
         typer.echo(f"Written: {weights / 'ranking.json'}")
+
+
+def _require_models(outcomes: list[dict[str, Any]], spec: PredictionSpec) -> None:
+    """Check that the rows have energies by as many models as the predictions whose probability is fitted.
+
+    Raises:
+        DataError: they have fewer.
+    """
+    relaxed = [row for outcome in outcomes for row in outcome["rows"] if row["energy"] is not None]
+    if (n := min(len(row["energies"]) for row in relaxed)) < len(spec.models):
+        models = "one energy model" if n == 1 else f"{n} energy models"
+        raise DataError(
+            f"rows have energies by {models}, not by {spec.ranked_by}; name theirs by --oracle, --committee."
+        )
 
 
 def _bundle(weights: Path | None) -> WeightBundle:
