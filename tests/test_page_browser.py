@@ -59,6 +59,18 @@ def order(page: Page) -> list[str]:
     return page.locator("section[data-formula=NaCl] tbody tr[data-anchor] th a").all_inner_texts()
 
 
+def test_the_curve_of_a_relaxation_under_pressure_is_an_enthalpy(watched: Watched, tmp_path: Path) -> None:
+    for pressure, name in ((0.0, "Energy"), (0.1, "Enthalpy")):
+        (first, *others) = salt().candidates
+        assert first.relaxed is not None
+        pressed = replace(first, relaxed=replace(first.relaxed, pressure=pressure))
+        file = tmp_path / f"{name}.html"
+        file.write_text(page_html(salt(candidates=(pressed, *others))), encoding="utf-8")
+        watched.page.goto(file.as_uri())
+        curve = watched.page.locator("article:not([hidden]) [data-plot=relaxation] .curve")
+        assert (curve.get_attribute("aria-label") or "").startswith(f"{name} along the relaxation: from ")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
 def test_the_page_loads_draws_and_asks_for_nothing(browser: Browser, address: str, size, scheme) -> None:

@@ -42,6 +42,7 @@ def drawing(
         },
         "descent": _finite(candidate.decoded.descent_energies),
         "relaxation": _finite(candidate.relaxed.energies if candidate.relaxed else ()),
+        "pressed": bool(candidate.relaxed and candidate.relaxed.pressure),  # energies of the relaxation are enthalpies
         "pattern": [[round(x.two_theta, 3), round(x.intensity, 2), x.planes, round(x.spacing, 4)] for x in lines],
         "measured": None if candidate.pattern is None else _measured(candidate.pattern.fit),
     }

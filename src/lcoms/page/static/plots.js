@@ -9,6 +9,10 @@ const PLOTS = {
   relaxation: {
     title: "Relaxation", x: "Evaluation", y: "Energy, eV/atom", data: (drawing) => curve(drawing.relaxation),
     tell: ([, y]) => `Energy along the relaxation: from ${y.at(0)} to ${y.at(-1)} eV/atom in ${y.length} evaluations.`,
+    pressed: {
+      y: "Enthalpy, eV/atom",
+      tell: ([, y]) => `Enthalpy along the relaxation: from ${y.at(0)} to ${y.at(-1)} eV/atom in ${y.length} evaluations.`,
+    },
   },
   pattern: {
     title: "", x: "2θ, degrees", y: "Intensity", pattern: true, data: (drawing) => patternData(drawing),
@@ -39,7 +43,8 @@ function patternData({ pattern, measured, loaded }) {
 
 function drawPlot(place, drawing) {
   if (plots.has(place)) return;
-  const kind = PLOTS[place.dataset.plot];
+  const usual = PLOTS[place.dataset.plot];
+  const kind = drawing.pressed ? { ...usual, ...usual.pressed } : usual;
   const data = kind.data(drawing);
   if (data[0].length < (kind.pattern ? 1 : 2)) {
     place.hidden = true;
