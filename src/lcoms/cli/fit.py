@@ -145,9 +145,7 @@ def _require_models(outcomes: list[dict[str, Any]], spec: PredictionSpec) -> Non
     relaxed = [row for outcome in outcomes for row in outcome["rows"] if row["energy"] is not None]
     if (n := min(len(row["energies"]) for row in relaxed)) < len(spec.models):
         models = "one energy model" if n == 1 else f"{n} energy models"
-        raise DataError(
-            f"rows have energies by {models}, not by {spec.ranked_by}; name theirs by --oracle, --committee."
-        )
+        raise DataError(f"rows have energies by {models}, not by {spec.ranked_by}; name the models that made them.")
 
 
 def _bundle(weights: Path | None) -> WeightBundle:
