@@ -21,8 +21,8 @@ from lcoms.benchmark.run import SEARCHES, run_benchmark
 from lcoms.benchmark.searches import BelievedEnergy, Found, cells_of, is_milestone
 from lcoms.core.errors import ConfigError, LcomsError
 from lcoms.evaluate.references import Reference
+from lcoms.models.energy_network import EnergyNetwork
 from lcoms.models.megnet import save_megnet
-from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.models.surrogate_file import load_surrogate, save_surrogate
 from lcoms.models.weights import SURROGATE_FILE
 from lcoms.oracles.analytic import AnalyticOracle
@@ -242,8 +242,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder = tmp_path_factory.mktemp("models")
     weights, sl = write_weights(folder / "weights"), write_weights(folder / "sl")
     other = load_surrogate(sl / SURROGATE_FILE)[0]
-    assert isinstance(other, ConservativeSurrogate)
-    other.head.bias += 0.5  # another one, of the same autoencoder
+    (network,) = other.networks
+    assert isinstance(network, EnergyNetwork)
+    network.head.bias += 0.5  # another one, of the same autoencoder
     save_surrogate(other, sl / SURROGATE_FILE)
     save_megnet(new_model(), folder / "megnet.safetensors", metadata={})
     save_megnet(new_model(replace(SMALL, smooth=True)), folder / "input.safetensors", metadata={})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from functools import cache, lru_cache
+from functools import cache
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Float
@@ -15,10 +16,11 @@ from lcoms.structure.crystal import Crystal
 
 Array = NDArray[np.float64]
 LOOSEST = 0.1  # angstrom
+_FOUND: WeakKeyDictionary[Crystal, dict[tuple[float, bool], Any]] = WeakKeyDictionary()
 
 
 def moyo_dataset(crystal: Crystal, *, symprec: float, standard: bool = False) -> Any:
-    """Return moyopy's dataset of a crystal, or None if the search fails.
+    """Return moyopy's dataset of a crystal, cached for its lifetime, or None if the search fails.
 
     Args:
         symprec: angstrom, up to `LOOSEST`: moyopy may never end and exhaust the memory if the tolerance is large
@@ -30,12 +32,14 @@ def moyo_dataset(crystal: Crystal, *, symprec: float, standard: bool = False) ->
     """
     if symprec > LOOSEST:
         raise ValueError(f"moyopy may never end at a tolerance of {symprec} angstrom; use at most {LOOSEST}.")
-    return _searched(crystal, symprec, standard)
+    known = _FOUND.setdefault(crystal, {})
+    if (symprec, standard) not in known:
+        known[symprec, standard] = _searched(crystal, symprec, standard)
+    return known[symprec, standard]
 
 
-@lru_cache(maxsize=128)
 def _searched(crystal: Crystal, symprec: float, standard: bool) -> Any:
-    """Return moyopy's dataset, which several steps of a prediction need of the same crystal; None if it fails."""
+    """Return moyopy's dataset, or None if the search fails."""
     moyopy = _quiet_moyopy()
     cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
     setting = moyopy.Setting.standard() if standard else None
