@@ -35,7 +35,7 @@ from lcoms.train.surrogate_figures import EpochRecord, validation_figures, write
 from lcoms.train.trainer import Run, resume, train
 
 KIND = "lcoms-surrogate-checkpoint"
-VERSION = 2
+VERSION = 3
 CHECKPOINT_MINUTES = 3.0
 
 
