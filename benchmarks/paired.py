@@ -51,6 +51,8 @@ def relaxed_energies(rows: list[dict[str, Any]], method: str) -> Energies:
 def compared(name: str, energies: Energies, other: str, others: Energies) -> str:
     """Return a line on the differences of two methods."""
     both = sorted(energies.keys() & others.keys())
+    if not both:
+        return f"{name:22} - {other:22} no run in common"
     differences = np.array([energies[key] - others[key] for key in both])
     lower, higher = int((differences < -EQUAL).sum()), int((differences > EQUAL).sum())
     p = wilcoxon(differences).pvalue if np.any(differences) else 1.0

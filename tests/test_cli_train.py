@@ -153,6 +153,8 @@ def test_larger_cells_teach_the_surrogate_but_do_not_enter_the_library(
     arguments = ["--cdvae", str(trained / CDVAE_FILE), "--out", str(tmp_path), *options("--set", SURROGATE)]
     assert run(["train", "surrogate", str(store), *arguments, "--max-atoms", "2", "--larger", "8"]) == 0
     output = capsys.readouterr().out
+    assert run(["train", "surrogate", str(store), *arguments, "--max-atoms", "8", "--larger", "8"]) == 2
+    assert "--larger must exceed --max-atoms" in capsys.readouterr().err
     data = Store.open(store)
     assert f"{(data.n_atoms > 2).sum()} larger crystals of up to 8 atoms" in output
     weights = load_weights(tmp_path)

@@ -138,6 +138,8 @@ def surrogate(
     from lcoms.train.surrogate import train_surrogate
     from lcoms.train.templates import make_templates
 
+    if larger is not None and larger <= max_atoms:
+        raise OptionError("{} must exceed {}, or it adds no cells; raise or omit it.", ["larger", "max_atoms"])
     config = with_overrides(SurrogateConfig(), [f"conservatism={conservatism}", *(train_set or [])])
     place = require_device(device)
     require_writable(out / SURROGATE_FILE)

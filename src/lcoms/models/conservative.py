@@ -51,7 +51,7 @@ class ConservativeLosses:
         """
         error = energies - targets
         squared_error = error.square().mean()
-        fit = squared_error + absolute * error.abs().mean() if absolute else squared_error
+        fit = squared_error + absolute * error.abs().mean()
         absolute_error = (energies.detach().mean(dim=0) - targets).abs().mean()
         if lowered is None:
             nothing = torch.zeros_like(targets[0])
@@ -92,8 +92,8 @@ def conservative_losses(
 
     over = E(z, c) - E(z-, c); model: mean((y - E(z, c))^2 + alpha over); alpha: mean(alpha (tau - over)).
     Minimising the first raises the energy where descent leads, relative to the data. The gradient reaches the weights
-    through both energies but not through z-. With conservatism off only the squared error remains. Descent follows
-    the mean of several networks, and so does the adversary; the squared error is the mean of theirs.
+    through both energies but not through z-. With conservatism off only the errors remain. Descent follows the mean
+    of several networks, and so does the adversary; the errors are the means of theirs.
 
     Args:
         normalised: latents from `ConservativeSurrogate.normalise`.
