@@ -58,6 +58,16 @@ def udf(pattern: PowderPattern) -> str:
     return UDF + in_lines([f"{y:9.0f}," for y in pattern.counts], 8).rstrip(",\n") + "/\n"
 
 
+def cif(pattern: PowderPattern, counts: str, name: str = "a") -> str:
+    """Return a powder CIF whose loop has counts, with uncertainties, and calculated values, but no angles."""
+    kind = "proc" if counts.startswith("proc") else "meas"
+    start, end = pattern.two_theta[[0, -1]]
+    head = f"data_{name}\n_diffrn_radiation_wavelength 1.5406\n_pd_{kind}_2theta_range_min {start:.2f}\n"
+    head += f"_pd_{kind}_2theta_range_max {end:.2f}\n_pd_{kind}_2theta_range_inc 0.05\n"
+    rows = "".join(f"{y!r}(2) {y / 2!r}\n" for y in pattern.counts.tolist())
+    return f"{head}loop_\n_pd_{counts}\n_pd_calc_intensity_{'net' if 'calc' in counts else 'total'}\n{rows}"
+
+
 FORMATS: dict[str, Callable[[PowderPattern], str]] = {
     "STD": lambda p: bank(p, "STD"),
     "ESD": lambda p: bank(p, "ESD"),
@@ -66,6 +76,8 @@ FORMATS: dict[str, Callable[[PowderPattern], str]] = {
     "UXD rates": lambda p: uxd(p, "_2THETACPS"),
     "UXD counts": lambda p: uxd(p, "_COUNTS"),
     "UDF": udf,
+    "CIF range": lambda p: cif(p, "meas_counts_total"),
+    "CIF range, processed": lambda p: cif(p, "proc_intensity_net"),
 }
 
 
@@ -119,6 +131,22 @@ REFUSED: dict[str, tuple[Callable[[PowderPattern], str], str]] = {
     "another wavelength": (lambda p: uxd(p, "_COUNTS").replace("1.54", "1.79"), "states a wavelength of 1.79"),
     "too few counts": (lambda p: udf(p).replace("60.0000", "61.0000"), "801 counts in steps of 0.05"),
     "no range": (lambda p: udf(p).replace("DataAngleRange", "Range"), "without DataAngleRange"),
+    "a range too short": (
+        lambda p: cif(p, "meas_counts_total").replace("max 60", "max 59"),
+        "801 counts in steps of 0.05",
+    ),
+    "a range without step": (lambda p: cif(p, "meas_counts_total").replace("inc 0.05", "inc ?"), "2theta_range_inc"),
+    "two patterns": (lambda p: cif(p, "meas_counts_total") + cif(p, "meas_counts_total", "b"), "2 columns of measured"),
+    "calculated counts": (lambda p: cif(p, "calc_intensity_total"), "0 columns of measured counts"),
+    "a damaged CIF": (lambda p: cif(p, "meas_counts_total") + "loop_\n_a\n_b\n1\n", "a damaged powder CIF"),
+    "another wavelength in CIF": (
+        lambda p: cif(p, "meas_counts_total").replace("1.5406", "0.7093"),
+        "states a wavelength of 0.7093",
+    ),
+    "counts alone": (
+        lambda p: cif(p, "meas_counts_total").replace("2theta_range", "range"),
+        "named as an axis",
+    ),
     "words": (lambda p: udf(p).replace("RawScan\n", "RawScan\nmany, "), "in place of numbers"),
 }
 

@@ -27,7 +27,8 @@ HEADINGS = ("", "formula", "space group", "Rwp", "cosine", "prob.", "volume", "m
 def match(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.")],
     pattern: Annotated[
-        Path, typer.Option(help="Measured powder pattern: columns of two theta and counts, xrdml, GSAS, uxd or udf.")
+        Path,
+        typer.Option(help="Measured powder pattern: columns of two theta and counts, CIF, xrdml, GSAS, uxd or udf."),
     ],
     wavelength: Annotated[
         str,

@@ -44,7 +44,7 @@ def predict(
     pattern: Annotated[
         Path | None,
         typer.Option(
-            help="Measured powder pattern (columns, xrdml, GSAS, uxd, udf); candidates are also ranked by their fit."
+            help="Measured powder pattern (columns, CIF, xrdml, GSAS, uxd, udf); it also ranks the candidates."
         ),
     ] = None,
     wavelength: Annotated[

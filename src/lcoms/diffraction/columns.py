@@ -56,6 +56,7 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
         axes = {at: found for at, name in enumerate(names) if (found := _axis(name)) is not None}
         if not axes and axis is None and any(re.search(_COUNTS, name) for name in names[1:]):
             require_axis(names[0])
+            _require_not_counts(names[0])
         fitting = [at for at in axes if axis in (None, axes[at])]
         if not fitting:
             continue
@@ -74,6 +75,13 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
             "such as 2theta,d,counts, or keep two."
         )
     return Columns(0, 1, axis or axis_of(header))
+
+
+def _require_not_counts(name: str) -> None:
+    if re.search(_COUNTS, name) and not re.search(_OTHER, name):
+        raise FileFormatError(
+            f"no column is named as an axis, the first is {name[:30]!r}; add the column of two theta, d or Q."
+        )
 
 
 def _names(line: str, n: int) -> list[str]:

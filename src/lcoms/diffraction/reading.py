@@ -15,6 +15,7 @@ from lcoms.diffraction.columns import chosen_columns
 from lcoms.diffraction.doubts import require_errors_last, require_no_thousands, require_one_scan, without_padding
 from lcoms.diffraction.gsas import BANK, table_of_gsas
 from lcoms.diffraction.header import loop_names, require_radiation, require_wavelength, scale_of
+from lcoms.diffraction.powder_cif import table_of_range
 from lcoms.diffraction.radiation import Radiation
 from lcoms.diffraction.scans import IS_UXD, table_of_udf, table_of_uxd
 from lcoms.diffraction.xrdml import table_of_xrdml
@@ -49,7 +50,7 @@ class PowderPattern:
 
 
 def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = None) -> PowderPattern:
-    """Read a file of two columns, or three with errors, or an XRDML, GSAS, UXD or UDF file, compressed or not.
+    """Read a file of two columns, or three with errors, or an XRDML, GSAS, UXD, UDF or CIF file, compressed or not.
 
     Args:
         axis: kind of the first column: two-theta, d (angstrom) or q (1/angstrom); None takes it from the header, and
@@ -110,6 +111,8 @@ def _decoded(content: bytes) -> str:
         return table_of_udf(text)
     if IS_UXD.search(text):
         return table_of_uxd(text)
+    if (table := table_of_range(text)) is not None:
+        return table
     if text.lstrip().startswith(("<?xml", "<xrd", "{", "<!DOCTYPE", "<html")):
         raise FileFormatError("not a table; export the pattern as text of two columns, two theta and counts.")
     return text
