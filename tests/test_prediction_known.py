@@ -93,6 +93,16 @@ def test_unrelaxed_candidates_come_last_wherever_the_energy_model_has_its_zero()
     ]
 
 
+def test_the_score_of_an_unrelaxed_known_crystal_does_not_raise_the_known_ones_above_the_relaxed() -> None:
+    weights = KnownWeights(0.1, 0.1, highest=0.1, least_probability=0.02)
+    salt, blende = candidate(NACL, 0.3, 0.0), candidate(CRYSTALS["blende"], 0.1)
+    decoded = Candidate.of_decoded(decoded_of(CRYSTALS["caesium"], score=-1.9))
+    unrelaxed = replace(decoded, known=Known("two", 0.05, 0.05))
+    found = known_first([blende, salt, unrelaxed], weights)
+    assert [one.score for one in found] == [0.1, pytest.approx(0.2), pytest.approx(0.25)]
+    assert [one.score for one in known_first([blende, unrelaxed], weights)] == [0.1, -1.9]
+
+
 def test_weights_are_positive() -> None:
     with pytest.raises(ConfigError, match="above_hull must be zero or positive"):
         KnownWeights(0.1, -0.1, highest=0.1, least_probability=0.02)

@@ -60,6 +60,11 @@ def test_free_energies_make_an_order_of_their_own() -> None:
         "Dynamically stable: ranks 1, 2.",
         "Harmonic free energies at 400 K, eV/atom above the lowest: rank 2 (0.000), rank 1 (0.050).",
     ]
+    slow = replace(soft, omitted=0.123)
+    said = phonon_sentences([replace(first, phonons=stiff), replace(second, phonons=slow)])
+    assert said[2:] == [
+        "That of rank 2 is without the 12.3% of the modes that are imaginary or below 0.01 THz; do not trust it."
+    ]
 
 
 def test_a_candidate_without_phonons_stays_ranked_and_is_named() -> None:

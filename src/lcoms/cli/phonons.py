@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from lcoms.structure.crystal import Crystal
 
 
-MOST_OMITTED = 0.01  # fraction of the modes; the acoustic modes at a single wave vector are fewer
-
-
 def phonons(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.")],
     oracle: Annotated[str, typer.Option(help="Energy model, such as chgnet:r2scan.")] = DEFAULT_ORACLE,
@@ -140,7 +137,7 @@ def _to_json(rows: list[dict[str, Any]], failed: list[tuple[str, str]]) -> str:
 
 
 def _print(name: str, result: Phonons, seconds: float) -> None:
-    from lcoms.phonons.harmonic import LARGEST_FORCE, LEAST_FREQUENCY
+    from lcoms.phonons.harmonic import LARGEST_FORCE, LEAST_FREQUENCY, MOST_OMITTED
 
     formula = result.crystal.composition.reduced_formula
     cell = " x ".join(map(str, result.repeats))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lcoms.oracles.hull import KNOWN_PHASES, HullPlace, Part
 from lcoms.page.facts import Fact, number, source_address
-from lcoms.phonons.harmonic import Phonons
+from lcoms.phonons.harmonic import MOST_OMITTED, Phonons
 from lcoms.prediction.stages import Candidate
 from lcoms.prediction.table import ON_HULL
 
@@ -49,4 +49,6 @@ def _phonon_facts(phonons: Phonons) -> tuple[Fact, ...]:
         facts.append(Fact("Zero-point energy", number(phonons.zero_point, 3, "eV/atom")))
     if phonons.entropy is not None:
         facts.append(Fact(f"Vibrational entropy at {temperature}", number(phonons.entropy * MEV, 3, "meV/K/atom")))
+    if phonons.free_energy is not None and phonons.omitted > MOST_OMITTED:
+        facts.append(Fact("Modes omitted from these", f"{phonons.omitted:.1%}: do not trust them"))
     return tuple(facts)

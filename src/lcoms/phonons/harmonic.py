@@ -31,6 +31,7 @@ DISPLACEMENT = 0.03  # angstrom; large enough for forces to exceed the noise of 
 MESH = 45.0  # angstrom; phonopy's measure of the density of sampled wave vectors
 KJ_PER_MOL = 96.48533212  # of an eV
 LEAST_FREQUENCY = 0.01  # THz; slower modes are left out of free energies, to which they would add without bound
+MOST_OMITTED = 0.01  # fraction of the modes; the acoustic modes at a single wave vector are fewer
 LARGEST_FORCE = 0.05  # eV/angstrom; with larger forces the crystal is not at a minimum
 
 

@@ -19,6 +19,7 @@ def phonon_record(phonons: Phonons | None) -> dict[str, Any] | None:
         "free_energy": phonons.free_energy,
         "zero_point_energy": phonons.zero_point,
         "entropy": phonons.entropy,
+        "omitted_modes": round(phonons.omitted, 6),
         "frequencies": phonons.frequencies.round(4).tolist(),
         "density_of_states": phonons.density.round(6).tolist(),
     }

@@ -245,17 +245,19 @@ def known_first(candidates: Sequence[Candidate], weights: KnownWeights) -> list[
     The first known one takes the best score among the known ones less a bonus; the others lie above it by the energy
     differences of their source.
 
-    Scores of relaxed and unrelaxed candidates cannot be compared: unless a crystal is known, the latter come last.
+    Scores of relaxed and unrelaxed candidates cannot be compared. Unrelaxed ones come last, except a known crystal
+    beside relaxed known ones, whose place follows from its source.
 
     Args:
         weights: determine how far an unknown crystal must lie below the known ones to precede them.
     """
     heights = {id(c): c.known.height for c in candidates if c.known is not None and c.has_energy}
-    if not heights:
-        return list(candidates)
-    lowest = min(heights.values())
-    best = min(c.score for c in candidates if id(c) in heights) - weights.bonus(lowest)
     relaxed = any(c.is_relaxed for c in candidates)
+    compared = [c for c in candidates if id(c) in heights and (c.is_relaxed or not relaxed)]
+    if not compared:
+        return list(candidates)
+    lowest = min(heights[id(c)] for c in compared)
+    best = min(c.score for c in compared) - weights.bonus(lowest)
     later = [relaxed and not c.is_relaxed and id(c) not in heights for c in candidates]
     scored = [replace(c, score=best + heights[id(c)] - lowest) if id(c) in heights else c for c in candidates]
     order = sorted(range(len(scored)), key=lambda at: (later[at], scored[at].score))

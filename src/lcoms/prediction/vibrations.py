@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lcoms.core.errors import LcomsError
 from lcoms.oracles.base import EnergyOracle
-from lcoms.phonons.harmonic import PhononConfig, compute_phonons
+from lcoms.phonons.harmonic import LEAST_FREQUENCY, MOST_OMITTED, PhononConfig, compute_phonons
 from lcoms.phonons.relaxed import relaxed_in_symmetry
 from lcoms.prediction.progress import Progress, Tell
 from lcoms.prediction.result import Prediction
@@ -59,6 +59,12 @@ def phonon_sentences(candidates: Sequence[Candidate]) -> list[str]:
         order = ", ".join(f"rank {rank} ({energy - lowest:.3f})" for energy, rank in sorted(free))
         kelvin = have[0][2].temperature
         said.append(f"Harmonic free energies at {kelvin:g} K, eV/atom above the lowest: {order}.")
+        said += [
+            f"That of rank {rank} is without the {phonons.omitted:.1%} of the modes that are imaginary or below "
+            f"{LEAST_FREQUENCY:g} THz; do not trust it."
+            for rank, _, phonons in have
+            if phonons.free_energy is not None and phonons.omitted > MOST_OMITTED
+        ]
     return said
 
 
