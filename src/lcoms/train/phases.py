@@ -166,14 +166,16 @@ def make_table(
 
 def _lowest(store: Store, sources: Sequence[str]) -> tuple[list[int], list[Composition], list[float]]:
     """Return row, composition and formation energy of the lowest crystal of each composition."""
-    columns = store.columns("formula", "formation_energy_per_atom", "source")
+    columns = store.columns("formation_energy_per_atom", "source")
     energies = columns["formation_energy_per_atom"]
     good = np.abs(energies) <= LARGEST
     if sources:
         good &= np.array([str(source).startswith(tuple(sources)) for source in columns["source"]])
+    arrays = store.arrays()
     first: dict[Composition, int] = {}
     for row in sorted(np.nonzero(good)[0].tolist(), key=lambda row: (energies[row], row)):
-        first.setdefault(Composition.from_formula(str(columns["formula"][row])).reduced, row)
+        atoms = arrays.atomic_numbers[arrays.offsets[row] : arrays.offsets[row + 1]].tolist()
+        first.setdefault(Composition.from_atoms(atoms).reduced, row)
     rows = list(first.values())
     return rows, list(first), energies[rows].tolist()
 
