@@ -76,6 +76,18 @@ def with_species(**kind: Any) -> dict[str, Any]:
     return {"attributes": {**ATTRIBUTES, "species": [{**SPECIES[0], **kind}, SPECIES[1]]}}
 
 
+@pytest.mark.parametrize(("functional", "is_read"), [("gga_gga+u", True), ("r2scan", False)])
+def test_the_formation_energies_of_one_functional_are_read_from_the_materials_project(
+    tmp_path: Path, functional: str, *, is_read: bool
+) -> None:
+    values = {"formation_energy_per_atom": -1.9, "energy_above_hull": 0.02, "last_updated": "2025-01-01"}
+    row = with_attributes(_mp_stability={functional: values})
+    (found,) = read(tmp_path, [row])
+    assert isinstance(found, Record)
+    energies = found.formation_energy_per_atom, found.e_above_hull
+    assert energies == (-1.9, 0.02) if is_read else np.isnan(energies).all()
+
+
 def with_attributes(**values: Any) -> dict[str, Any]:
     return {"attributes": {**ATTRIBUTES, **values}}
 

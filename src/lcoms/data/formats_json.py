@@ -30,6 +30,8 @@ from lcoms.core.errors import DataError
 from lcoms.data.layouts import crystal_of_row, is_ase, is_row
 from lcoms.data.records import Reader, Reason, Record, RowError, make_record
 
+MP_FUNCTIONAL = "gga_gga+u"
+MP_VALUES = ("formation_energy_per_atom", "energy_above_hull")
 _CHUNK = 1 << 20
 _LARGEST_ITEM = 1 << 28
 
@@ -216,10 +218,17 @@ def parse_row(row: Mapping[str, Any]) -> Record:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, np.linalg.LinAlgError):
         raise RowError(Reason.UNREADABLE) from None
     attributes = row.get("attributes")
-    values = {**attributes, **row} if isinstance(attributes, dict) else row
+    values = {**_stability(attributes), **attributes, **row} if isinstance(attributes, dict) else row
     if is_ase(row) and row.get("energy_per_atom") is None:  # ASE's energies are those of the cell
         values = {**values, "energy_per_atom": _per_atom(row.get("energy"), crystal.n_atoms)}
     return make_record(values, crystal, row["row_name"], row["source_name"], remarks)
+
+
+def _stability(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the PBE(+U) energies of the Materials Project in OPTIMADE; those of other functionals are not read."""
+    by_functional = attributes.get("_mp_stability")
+    found = by_functional.get(MP_FUNCTIONAL) if isinstance(by_functional, dict) else None
+    return {name: found.get(name) for name in MP_VALUES} if isinstance(found, dict) else {}
 
 
 def _per_atom(energy: Any, n_atoms: int) -> Any:
