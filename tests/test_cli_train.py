@@ -18,7 +18,16 @@ from lcoms.baselines.input_space import descend_crystals
 from lcoms.cli.main import run
 from lcoms.data.store import Store
 from lcoms.models.megnet import MEGNET_FILE, formation_energies, load_megnet
-from lcoms.models.weights import CDVAE_FILE, LIBRARY_FILE, SURROGATE_FILE, load_cdvae, load_weights, save_cdvae
+from lcoms.models.weights import (
+    CDVAE_FILE,
+    LIBRARY_FILE,
+    ORBITS_FILE,
+    SURROGATE_FILE,
+    TEMPLATES_FILE,
+    load_cdvae,
+    load_weights,
+    save_cdvae,
+)
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.templates.exact import load_templates
 from lcoms.train.latents import encode_rows, select_rows
@@ -145,6 +154,26 @@ def test_conservatism_can_be_switched_off(
     assert (tmp_path / "surrogate-off").is_dir()
     assert load_weights(tmp_path).surrogate.config.conservatism == "off"
     capsys.readouterr()
+
+
+def test_the_library_of_other_weights_is_copied_if_their_autoencoder_is_the_same(
+    trained: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, other = tmp_path / "first", tmp_path / "second", tmp_path / "other.safetensors"
+    arguments = ["--cdvae", str(trained / CDVAE_FILE), *options("--set", SURROGATE)]
+    assert run(["train", "surrogate", str(store), *arguments, "--out", str(first)]) == 0
+    further = ["--library-from", str(first), "--conservatism", "off", "--out", str(second)]
+    capsys.readouterr()
+    assert run(["train", "surrogate", str(store), *arguments, *further]) == 0
+    assert "symmetries" not in capsys.readouterr().out
+    for name in (LIBRARY_FILE, ORBITS_FILE, TEMPLATES_FILE):
+        assert (second / name).read_bytes() == (first / name).read_bytes()
+    assert load_weights(second).surrogate.config.conservatism == "off"
+    other.write_bytes((first / LIBRARY_FILE).read_bytes())
+    assert run(["train", "surrogate", str(store), "--cdvae", str(other), *further]) == 2
+    assert f"was made with another CD-VAE than {other}" in capsys.readouterr().err
+    assert run(["train", "surrogate", str(store), *arguments, "--library-from", str(trained), "--out", "x"]) == 2
+    assert f"there is no {LIBRARY_FILE} in {trained}" in capsys.readouterr().err
 
 
 def test_larger_cells_teach_the_surrogate_but_do_not_enter_the_library(

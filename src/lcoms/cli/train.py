@@ -113,6 +113,10 @@ def surrogate(
             show_default="--max-atoms",
         ),
     ] = None,
+    library_from: Annotated[
+        Path | None,
+        typer.Option(help="Folder of weights whose library is copied, instead of building one from the store."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -124,24 +128,17 @@ def surrogate(
     from lcoms.models.manifest import record_files
     from lcoms.models.surrogate import MIN_LATENT_STD, SurrogateConfig
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
-    from lcoms.models.weights import (
-        CDVAE_FILE,
-        LIBRARY_FILE,
-        ORBITS_FILE,
-        REQUIRED,
-        SURROGATE_FILE,
-        TEMPLATES_FILE,
-        load_cdvae,
-    )
-    from lcoms.train.latents import describe_rows, encode_rows, select_rows, surrogate_data
-    from lcoms.train.library import build_library, count_orbits
+    from lcoms.models.weights import CDVAE_FILE, REQUIRED, SURROGATE_FILE, TEMPLATES_FILE, load_cdvae
+    from lcoms.train.latents import encode_rows, select_rows, surrogate_data
+    from lcoms.train.library_files import build_files, copy_files, require_same_cdvae
     from lcoms.train.surrogate import train_surrogate
-    from lcoms.train.templates import make_templates
 
     if larger is not None and larger <= max_atoms:
         raise OptionError("{} must exceed {}, or it adds no cells; raise or omit it.", ["larger", "max_atoms"])
     config = with_overrides(SurrogateConfig(), [f"conservatism={conservatism}", *(train_set or [])])
     place = require_device(device)
+    if library_from is not None:
+        require_same_cdvae(library_from, cdvae)
     require_writable(out / SURROGATE_FILE)
     data = open_training(store)
     model, metadata = load_cdvae(cdvae)
@@ -149,19 +146,16 @@ def surrogate(
     require_energies(data, rows, max_atoms)
     typer.echo(f"Encoding {len(rows)} crystals ...")
     latents = encode_rows(model, data, rows)
-    typer.echo("Searching their symmetries ...")
-    symmetries = describe_rows(data, rows)
-    statistics = count_orbits(data, rows, symmetries)
-    facts = {"store": data.fingerprint, "cdvae": metadata}
-    library = build_library(model, data, rows, latents, symmetries, statistics, metadata=facts)
-    templates = make_templates(data)
     active = int((latents.std(0) > MIN_LATENT_STD).sum())
     typer.echo(f"Latent dimensions in use: {active} of {latents.shape[1]} (standard deviation over {MIN_LATENT_STD}).")
-    lost = templates.metadata["not_described"]
-    typer.echo(
-        f"Templates of every size: {len(templates)} crystals; {lost} without a recognized symmetry are left out."
-    )
-    typer.echo(f"Library: {len(library)} crystals. Training the surrogate ...")
+    files = None
+    if library_from is None:
+        typer.echo("Searching their symmetries ...")
+        files = build_files(model, data, rows, latents, metadata)
+        lost, n = files.templates.metadata["not_described"], len(files.templates)
+        typer.echo(f"Templates of every size: {n} crystals; {lost} without a recognized symmetry are left out.")
+        typer.echo(f"Library: {len(files.library)} crystals.")
+    typer.echo("Training the surrogate ...")
     run = out / f"surrogate-{config.conservatism}"
     learned = surrogate_data(data, rows, latents)
     for name, extra, some in _further(data, max_atoms, larger, decoys or []):
@@ -169,9 +163,10 @@ def surrogate(
         typer.echo(f"{len(some)} {name}")
     train_surrogate(learned, run, config=config, seed=seed, device=place, on_epoch=_echo)
     best, trained = load_surrogate(run / "last.safetensors")
-    statistics.save(out / ORBITS_FILE)  # saved last and together, because files of an earlier run may be present
-    library.save(out / LIBRARY_FILE)
-    templates.save(out / TEMPLATES_FILE)
+    if files is not None:  # saved last and together, because files of an earlier run may be present
+        files.save(out)
+    elif library_from is not None:
+        copy_files(library_from, out)
     save_surrogate(best, out / SURROGATE_FILE, metadata=trained, dtype=torch.int8)
     if cdvae.resolve() != (out / CDVAE_FILE).resolve():
         write_whole(out / CDVAE_FILE, cdvae.read_bytes())
