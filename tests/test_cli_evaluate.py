@@ -11,6 +11,7 @@ from tiny import caesium_chloride, made_crystals, make_store, perovskite, rock_s
 
 from lcoms.cli.evaluate import _print_shares
 from lcoms.cli.main import run
+from lcoms.data.store import Store
 from lcoms.evaluate import references
 from lcoms.evaluate.formulas import NOT_FOUND, Outcome, Ranks
 from lcoms.evaluate.references import Reference
@@ -152,6 +153,27 @@ def test_validation_takes_ground_states_and_relaxes(
     assert lines[15] == "relaxed and ranked by the oracle"
     assert run(["evaluate", "validation", str(tmp_path / "store"), "--max-atoms", "1", *QUICK]) == 2
     assert "no ground states" in capsys.readouterr().err
+
+
+def test_validation_can_be_limited_to_ids(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, ids = tmp_path / "store", tmp_path / "ids.txt"
+    make_store(
+        store, [rock_salt(), rock_salt(6.29, (19, 17))], energies=[-2.0, -2.1], hull=[0.0, 0.0], splits=["val"] * 2
+    )
+    names = Store.open(store).columns("material_id")["material_id"]
+    ids.write_text(f"# one of two\n{names[1]}\nabsent\n")
+    arguments = ["evaluate", "validation", str(store), "--weights", str(tiny_weights), "--ids", str(ids), *QUICK]
+    assert run(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == f"{ids}: 1 of them"
+    assert lines[2].startswith("KCl")
+    ids.write_text("absent\n")
+    assert run(arguments) == 2
+    assert "none of the 1 IDs" in capsys.readouterr().err
+    assert run([*arguments[:5], "--ids", str(tmp_path / "none.txt"), *QUICK]) == 2
+    assert "none.txt cannot be read" in capsys.readouterr().err
 
 
 def test_surrogates_are_scored_by_source(

@@ -160,16 +160,22 @@ def validation(
     store: Annotated[Path, typer.Argument(help="Store made by lcoms data ingest.")],
     max_atoms: MaxAtomsOption = 20,
     min_atoms: MinAtomsOption = 2,
+    ids: Annotated[
+        Path | None, typer.Option(help="Text file of IDs, one per line; others are not predicted.", show_default="all")
+    ] = None,
     *,
     drawn: _Sample,
     asked: _Asked,
 ) -> None:
     """Predict validation compositions from their formulas; ranking and probabilities may be fitted on these rows."""
     from lcoms.data.store import Store
-    from lcoms.evaluate.references import ground_states, sample
+    from lcoms.evaluate.references import among_ids, ground_states, sample
 
     references = ground_states(Store.open(store), max_atoms=max_atoms, min_atoms=min_atoms)
     typer.echo(f"{store}: {len(references)} ground states of validation compositions")
+    if ids is not None:
+        references = among_ids(references, ids)
+        typer.echo(f"{ids}: {len(references)} of them")
     _formulas(sample(references, drawn.n, drawn.sample_seed), asked, drawn.seeds, ks=(1, 5, 20))
 
 

@@ -136,6 +136,23 @@ def known_ground_states(templates: ExactTemplates, *, max_atoms: int) -> list[Re
     return found
 
 
+def among_ids(references: Sequence[Reference], path: Path) -> list[Reference]:
+    """Return the references whose names are in a text file, one per line; lines that start with # are comments.
+
+    Raises:
+        DataError: the file cannot be read, or names none of them.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    ids = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    found = [one for one in references if one.name in ids]
+    if not found:
+        raise DataError(f"none of the {len(ids)} IDs of {path} is among the {len(references)} ground states.")
+    return found
+
+
 def sample(references: Sequence[Reference], n: int | None, seed: int) -> list[Reference]:
     """Return a random selection of n references, or all of them, in the order given."""
     if n is None or n >= len(references):
