@@ -45,6 +45,7 @@ def main() -> None:
 def relaxed_energies(rows: list[dict[str, Any]], method: str) -> Energies:
     """Return the energies (eV/atom) of a method's relaxed answers, by compound and seed."""
     done = [row for row in rows if row["method"] == method and row["relaxed"]]
+    done = [row for row in done if row["relaxed"]["energy"] is not None]  # None: the relaxation failed
     return {(row["compound"], row["seed"]): row["relaxed"]["energy"] for row in done}
 
 
