@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lcoms.core.config import parse_json
+from lcoms.core.config import from_dict, parse_json
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import ConfigError, WeightsError
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
@@ -153,7 +153,7 @@ def load_surrogate(path: Path | str) -> tuple[ConservativeSurrogate, dict[str, A
     if header["version"] == EARLIER:
         tensors = {_present_name(name): tensor for name, tensor in tensors.items()}
     with must_fit(path, tensors):
-        surrogate = ConservativeSurrogate(int(header["latent_dim"]), SurrogateConfig(**header["config"]))
+        surrogate = ConservativeSurrogate(int(header["latent_dim"]), from_dict(SurrogateConfig, header["config"]))
         surrogate.load_state_dict({name: _restored(name, tensors) for name in tensors if not name.endswith(ROW_SCALE)})
         metadata = dict(header["metadata"])
     surrogate.requires_grad_(False).eval()
