@@ -47,7 +47,7 @@ def measure(reference: Reference, bundles: dict[str, WeightBundle], oracle: Ener
     heights = np.clip(energies[good] - energies[good].min(), 0, HIGHEST)
     chance = [heights[random.permutation(len(heights))[:SELECTED]] for _ in range(DRAWS_BY_CHANCE)]
     row = {"formula": reference.composition.reduced_formula, "n": len(heights)}
-    row["chance"] = [float(np.mean([some.min() for some in chance])), float(heights.mean()), 0.0]
+    row["chance"] = [float(np.mean([some.min() for some in chance])), float(heights.mean())]
     for name, bundle in bundles.items():
         scores = np.array(bundle.energies(crystals))
         selected = heights[np.argsort(scores)[:SELECTED]]
@@ -77,7 +77,7 @@ def main() -> None:
     )
     for name in ("chance", *bundles):
         values = np.array([row[name] for row in rows])
-        print(f"  {name:10} {np.mean(values[:, 0]):.3f}  {np.mean(values[:, 1]):.3f}  {np.mean(values[:, 2]):.2f}")
+        print(f"  {name:10}", "  ".join(f"{mean:.3f}" for mean in values.mean(axis=0)))
 
 
 if __name__ == "__main__":

@@ -165,7 +165,9 @@ def test_the_library_of_other_weights_is_copied_if_their_autoencoder_is_the_same
     further = ["--library-from", str(first), "--conservatism", "off", "--out", str(second)]
     capsys.readouterr()
     assert run(["train", "surrogate", str(store), *arguments, *further]) == 0
-    assert "symmetries" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "symmetries" not in said
+    assert "from another store" not in said
     for name in (LIBRARY_FILE, ORBITS_FILE, TEMPLATES_FILE):
         assert (second / name).read_bytes() == (first / name).read_bytes()
     assert load_weights(second).surrogate.config.conservatism == "off"

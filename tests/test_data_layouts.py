@@ -86,6 +86,7 @@ def test_the_formation_energies_of_one_functional_are_read_from_the_materials_pr
     assert isinstance(found, Record)
     energies = found.formation_energy_per_atom, found.e_above_hull
     assert energies == (-1.9, 0.02) if is_read else np.isnan(energies).all()
+    assert found.remarks == (() if is_read else (Topic.LEFT_OUT.value,))
 
 
 def with_attributes(**values: Any) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def surrogate(
     from lcoms.models.surrogate_file import load_surrogate, save_surrogate
     from lcoms.models.weights import CDVAE_FILE, REQUIRED, SURROGATE_FILE, TEMPLATES_FILE, load_cdvae
     from lcoms.train.latents import encode_rows, select_rows, surrogate_data
-    from lcoms.train.library_files import build_files, copy_files, require_same_cdvae
+    from lcoms.train.library_files import build_files, copy_files, require_same_cdvae, store_of
     from lcoms.train.surrogate import train_surrogate
 
     if larger is not None and larger <= max_atoms:
@@ -149,6 +149,8 @@ def surrogate(
     active = int((latents.std(0) > MIN_LATENT_STD).sum())
     typer.echo(f"Latent dimensions in use: {active} of {latents.shape[1]} (standard deviation over {MIN_LATENT_STD}).")
     files = None
+    if library_from is not None and store_of(library_from) != data.fingerprint:
+        typer.echo(f"The library of {library_from} is from another store; it may hold validation crystals of {store}.")
     if library_from is None:
         typer.echo("Searching their symmetries ...")
         files = build_files(model, data, rows, latents, metadata)

@@ -29,9 +29,11 @@ from lcoms.core.config import parse_json, parse_whole
 from lcoms.core.errors import DataError
 from lcoms.data.layouts import crystal_of_row, is_ase, is_row
 from lcoms.data.records import Reader, Reason, Record, RowError, make_record
+from lcoms.structure.reading import Remark, Topic
 
 MP_FUNCTIONAL = "gga_gga+u"
 MP_VALUES = ("formation_energy_per_atom", "energy_above_hull")
+_OTHER_FUNCTIONAL = Remark(Topic.LEFT_OUT, "energies of functionals other than PBE and PBE+U are not read.")
 _CHUNK = 1 << 20
 _LARGEST_ITEM = 1 << 28
 
@@ -219,6 +221,8 @@ def parse_row(row: Mapping[str, Any]) -> Record:
         raise RowError(Reason.UNREADABLE) from None
     attributes = row.get("attributes")
     values = {**_stability(attributes), **attributes, **row} if isinstance(attributes, dict) else row
+    if isinstance(attributes, dict) and attributes.get("_mp_stability") and not _stability(attributes):
+        remarks = (*remarks, _OTHER_FUNCTIONAL)
     if is_ase(row) and row.get("energy_per_atom") is None:  # ASE's energies are those of the cell
         values = {**values, "energy_per_atom": _per_atom(row.get("energy"), crystal.n_atoms)}
     return make_record(values, crystal, row["row_name"], row["source_name"], remarks)

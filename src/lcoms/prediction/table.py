@@ -138,8 +138,8 @@ def sentences(prediction: Prediction) -> list[str]:
         said += pressure_sentences(prediction.candidates, prediction.spec.pressure)
     wanted, n = prediction.spec.search.random_symmetric, len(prediction.decoded.random_symmetric)
     if n < wanted.n:
-        few = f"{n} of {wanted.n} random symmetric crystals could be drawn"
-        said.append(f"{few}: their cells have up to {wanted.max_atoms} atoms, and few have good distances.")
+        few = f"Only {n} of {wanted.n} random symmetric crystals were generated"
+        said.append(f"{few}: cells have at most {wanted.max_atoms} atoms, and short distances are rejected.")
     share, larger = prediction.decoded.left_out
     if share >= WORTH_SAYING:
         said.append(

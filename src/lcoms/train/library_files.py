@@ -66,6 +66,11 @@ def require_same_cdvae(folder: Path, cdvae: Path) -> None:
         )
 
 
+def store_of(folder: Path) -> str:
+    """Return the fingerprint of the store that the library in a folder was made from."""
+    return str(LatentLibrary.load(folder / LIBRARY_FILE).metadata.get("store"))
+
+
 def copy_files(source: Path, target: Path) -> None:
     """Copy the three files from one folder of weights to another."""
     if source.resolve() != target.resolve():
