@@ -123,3 +123,16 @@ def test_files_of_one_name_are_told_apart_and_brackets_stay(folder: Path, capsys
     assert match(*arguments) == 0
     ends = {line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:3]}
     assert ends == {str(folder / name / "[b]salt.cif") for name in ("first", "second")}
+
+
+def test_the_cells_replace_no_prediction_and_a_missing_folder_is_said_before_the_fits(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lcoms.cli.match._fitted", lambda *_: pytest.fail("no crystal is fitted"))
+    (folder / "MgO").mkdir()
+    (folder / "MgO" / "results.json").write_text('{"candidates": []}')
+    (folder / "file").write_text("")
+    command = [folder / "b1.cif", "--pattern", folder / "data.xy", "--wavelength", "CuKa", "--out"]
+    for out, sentence in (("MgO", "holds a prediction, which would be replaced"), ("file", "cannot be written")):
+        assert match(*command, folder / out) == 2
+        assert sentence in capsys.readouterr().err

@@ -122,6 +122,9 @@ def test_weights_can_be_trained_further(
     other = ("--start-from", str(trained / CDVAE_FILE), "--model", "channels=24")
     assert train(store, tmp_path / "other", *other) == 2
     assert "--model has no effect with --start-from, whose network is trained further" in capsys.readouterr().err
+    other = ("--start-from", str(trained / CDVAE_FILE), "--preset", "paper")
+    assert train(store, tmp_path / "other", *other) == 2
+    assert "--preset has no effect with --start-from, whose network is trained further" in capsys.readouterr().err
 
 
 def test_a_formula_is_predicted_from_weights_trained_here(
@@ -176,6 +179,10 @@ def test_the_library_of_other_weights_is_copied_if_their_autoencoder_is_the_same
     assert f"was made with another CD-VAE than {other}" in capsys.readouterr().err
     assert run(["train", "surrogate", str(store), *arguments, "--library-from", str(trained), "--out", "x"]) == 2
     assert f"there is no {LIBRARY_FILE} in {trained}" in capsys.readouterr().err
+    (second / CDVAE_FILE).write_bytes(b"of another run")
+    assert run(["train", "surrogate", str(store), *arguments, "--out", str(second)]) == 2
+    assert f"{second / CDVAE_FILE} exists and differs from" in capsys.readouterr().err
+    assert (second / CDVAE_FILE).read_bytes() == b"of another run"
 
 
 def test_larger_cells_teach_the_surrogate_but_do_not_enter_the_library(

@@ -163,3 +163,32 @@ def test_a_missing_file_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[st
     out = tmp_path / "out"
     assert run(["export", str(tmp_path / "none.cif"), "--to", "vasp", "--out", str(out)]) == 2
     assert "none.cif: cannot be read" in capsys.readouterr().err
+
+
+def test_no_file_of_another_crystal_and_no_changed_one_is_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, file = tmp_path / "out", tmp_path / "rank-01.cif"
+    command = ["export", str(file), "--to", "espresso", "--out", str(out)]
+    file.write_text(to_cif(rock_salt()))
+    assert run(command) == 0
+    before = (out / "rank-01" / "espresso.pwi").read_bytes()
+    assert run(command) == 0
+    file.write_text(to_cif(rock_salt(6.0)))
+    capsys.readouterr()
+    assert run(command) == 2
+    printed = capsys.readouterr()
+    assert "espresso.pwi exists and differs; choose another folder with --out" in printed.err
+    assert printed.out == ""
+    assert (out / "rank-01" / "espresso.pwi").read_bytes() == before
+
+
+def test_a_crystal_that_cannot_be_exported_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.cif").write_text(to_cif(rock_salt(5.0, (97, 17))))
+    (tmp_path / "b.cif").write_text(to_cif(rock_salt()))
+    files = [str(tmp_path / name) for name in ("a.cif", "b.cif")]
+    assert run(["export", *files, "--to", "vasp", "--out", str(tmp_path / "out")]) == 2
+    assert "a.cif: pymatgen's r2SCAN settings name no VASP potential of Bk" in capsys.readouterr().err
+    assert (tmp_path / "out" / "b" / "POSCAR").is_file()

@@ -172,6 +172,11 @@ def test_what_cannot_be_extended(
     assert run([*command, str(tmp_path / "out"), "--set", "min_atoms=15", "--set", "max_atoms=18"]) == 2
     assert "has no stable training crystal to add" in capsys.readouterr().err
     assert not (tmp_path / "out" / "cdvae.safetensors").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "cdvae.safetensors").write_bytes(b"of another run")
+    assert run([*command, str(tmp_path / "run"), "--set", "min_atoms=13"]) == 2
+    assert "cdvae.safetensors exists and differs from" in capsys.readouterr().err
+    assert [path.read_bytes() for path in (tmp_path / "run").iterdir()] == [b"of another run"]
     library = weights.library
     with pytest.raises(ValueError, match="other levels"):
         library.joined(replace(library, scale=2 * library.scale))

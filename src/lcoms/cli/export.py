@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,13 +45,31 @@ def export(
         found = _without_fitted(found, given)
         for name, crystal in found[:n]:
             target = _free(folder / _folder_name(name), written)
-            contents = export_files(crystal, code)
+            try:
+                contents = export_files(crystal, code)
+                _require_same(target, contents)
+            except ConfigError as error:
+                complain(f"{name}: {error}")
+                failed += 1
+                continue
             write_together(target, contents)
             typer.echo(f"{crystal.composition.formula}: {target} ({', '.join(contents)})")
         if len(found) > n:
             typer.echo(f"{given}: exported the first {n} of {len(found)} crystals; use -n to export more.")
     if failed:
         raise typer.Exit(2)
+
+
+def _require_same(target: Path, contents: Mapping[str, str]) -> None:
+    """Check that no file of another crystal, or one that the user has changed, would be replaced.
+
+    Raises:
+        ConfigError: the folder has a file of other content.
+    """
+    for name, content in contents.items():
+        path = target / name
+        if path.exists() and not (path.is_file() and path.read_bytes() == content.encode()):
+            raise ConfigError(f"{path} exists and differs; choose another folder with --out, or move {target} away.")
 
 
 def _without_fitted(found: list[tuple[str, Crystal]], given: Path) -> list[tuple[str, Crystal]]:

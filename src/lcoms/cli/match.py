@@ -12,7 +12,7 @@ import typer
 from lcoms.cli.console import complain, counted
 from lcoms.cli.structures import Failure, read_named, short_names
 from lcoms.cli.text_table import print_table
-from lcoms.core.disk import require_writable, write_together, write_whole
+from lcoms.core.disk import require_no_campaign, require_writable, write_together, write_whole
 from lcoms.core.errors import ConfigError
 from lcoms.core.figures import check_figure, write_figure
 
@@ -48,12 +48,17 @@ def match(
     from lcoms.diffraction.fit import PatternFitter
     from lcoms.diffraction.radiation import read_radiation
     from lcoms.diffraction.reading import read_pattern
+    from lcoms.prediction.output import make_folder, require_no_prediction
 
     for path in (json_out, figure):
         if path is not None:
             require_writable(path)
     if figure is not None:
         check_figure(figure)
+    if out is not None:
+        require_no_campaign(out)
+        require_no_prediction(out)
+        make_folder(out)
     read = read_pattern(pattern, read_radiation(wavelength), axis=axis)
     fitter = PatternFitter(read)
     found, failed = read_named(files)

@@ -11,7 +11,7 @@ import typer
 
 from lcoms.cli.console import progress_bar
 from lcoms.cli.train_library import OutOption, StoreArgument, library, open_training, require_energies, templates
-from lcoms.core.disk import require_writable, write_whole
+from lcoms.core.disk import require_same, require_writable, write_whole
 from lcoms.core.errors import OptionError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lcoms.data.store import Store
 
 DECOY_CHUNK = 100  # compositions
+DEFAULT_PRESET = "fast"
 
 app = typer.Typer(no_args_is_help=True, help="Train the autoencoder and the surrogate.")
 
@@ -43,7 +44,9 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda; auto uses a 
 def cdvae(
     store: StoreArgument,
     out: OutOption,
-    preset: Annotated[str, typer.Option(help="fast or paper.")] = "fast",
+    preset: Annotated[
+        str | None, typer.Option(help="fast or paper.", show_default="fast, or that of --start-from")
+    ] = None,
     model_set: ModelSetOption = None,
     train_set: SetOption = None,
     start_from: Annotated[Path | None, typer.Option(help="Weights file to continue from.")] = None,
@@ -68,12 +71,17 @@ def cdvae(
     rows = select_rows(data, max_atoms=max_atoms, split="train")
     torch.manual_seed(config.seed)
     if start_from is None:
-        model = new_cdvae(preset, with_overrides(find_preset(preset).config(), model_set or []))
+        chosen = DEFAULT_PRESET if preset is None else preset
+        model = new_cdvae(chosen, with_overrides(find_preset(chosen).config(), model_set or []))
     else:
         model = load_cdvae(start_from)[0].requires_grad_(True).train()
-        if with_overrides(model.config, model_set or []) != model.config:
-            sentence = "{} has no effect with {}, whose network is trained further; omit it."
-            raise OptionError(sentence, ["model", "start_from"])
+        for option, other in (
+            ("preset", preset not in (None, preset_of(model))),
+            ("model", with_overrides(model.config, model_set or []) != model.config),
+        ):
+            if other:
+                sentence = "{} has no effect with {}, whose network is trained further; omit it."
+                raise OptionError(sentence, [option, "start_from"])
     model.mixed = has_bfloat16(place)
     crystals = data.arrays(rows)
     metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
@@ -142,6 +150,7 @@ def surrogate(
     require_writable(out / SURROGATE_FILE)
     data = open_training(store)
     model, metadata = load_cdvae(cdvae)
+    require_same(out / CDVAE_FILE, cdvae)
     rows = select_rows(data, max_atoms=max_atoms)
     require_energies(data, rows, max_atoms)
     typer.echo(f"Encoding {len(rows)} crystals ...")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcoms.cli.console import progress_bar
-from lcoms.core.disk import require_writable, write_whole
+from lcoms.core.disk import require_same, require_writable, write_whole
 from lcoms.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ def library(
     data, trained = open_training(store), WeightBundle.load(weights)
     if out.exists() and out.samefile(trained.folder):
         raise ConfigError(f"{out} holds the weights to extend; name another folder.")
+    copies = [
+        file
+        for file in sorted(trained.folder.iterdir())
+        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE, TEMPLATES_FILE, MANIFEST)
+    ]
+    for file in copies:
+        require_same(out / file.name, file)
     there = trained.library
     extended, statistics = extend_library(there, trained.wyckoff, trained.cdvae, data, config)
     known = load_templates(trained.folder)
@@ -57,12 +64,9 @@ def library(
     statistics.save(out / ORBITS_FILE)
     extended.save(out / LIBRARY_FILE)
     templates.save(out / TEMPLATES_FILE)
-    copied = [TEMPLATES_FILE]
-    for file in sorted(trained.folder.iterdir()):
-        if file.is_file() and file.name not in (ORBITS_FILE, LIBRARY_FILE, TEMPLATES_FILE, MANIFEST):
-            write_whole(out / file.name, file.read_bytes())
-            copied.append(file.name)
-    record_files(out, [ORBITS_FILE, LIBRARY_FILE, *copied])
+    for file in copies:
+        write_whole(out / file.name, file.read_bytes())
+    record_files(out, [ORBITS_FILE, LIBRARY_FILE, TEMPLATES_FILE, *(file.name for file in copies)])
     typer.echo(f"Library: {len(there)} crystals and {len(extended) - len(there)} of {store}.")
     typer.echo(f"Templates of every size: {len(templates)} crystals.")
     typer.echo(f"Next: lcoms predict NaCl --weights {out}")

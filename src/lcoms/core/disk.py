@@ -282,6 +282,17 @@ def require_writable(path: Path) -> None:
         raise
 
 
+def require_same(path: Path, source: Path) -> None:
+    """Check, before hours of work, that a copy of a file would not replace another one.
+
+    Raises:
+        ConfigError: the path is a file of other content.
+        OSError: a file cannot be read.
+    """
+    if path.is_file() and not path.samefile(source) and sha256_of(path) != sha256_of(source):
+        raise ConfigError(f"{path} exists and differs from {source}; choose another folder with --out.")
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of the contents of a file, as hexadecimal digits.
 
