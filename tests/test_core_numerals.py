@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lcoms.core.errors import ConfigError
-from lcoms.core.numerals import real
+from lcoms.core.numerals import percent, real, rounded
 from lcoms.prediction.known_cell import check_cell, read_cell
 
 
@@ -30,3 +30,8 @@ def test_angles_before_lengths_are_rejected() -> None:
         check_cell((90.0, 90.0, 90.0, 5.64, 5.64, 5.64), 0.05)
     check_cell((60.0, 60.0, 5.0, 90.0, 90.0, 120.0), 0.05)
     check_cell((10.5, 10.5, 10.5, 24.2, 24.2, 24.2), 0.05)
+
+
+def test_a_probability_below_one_is_never_said_to_be_certain() -> None:
+    assert [percent(p) for p in (0.0, 0.834, 0.994, 0.9978, 1.0)] == ["0%", "83%", "99%", ">99%", "100%"]
+    assert [rounded(p, "{:.2f}", ">0.99") for p in (0.994, 0.9978, 1.0)] == ["0.99", ">0.99", "1.00"]

@@ -123,6 +123,9 @@ def test_sentences_say_what_failed_and_how_sure_the_answer_is() -> None:
         "Not ranked: candidate 2: exploded",
         "Rank 1 is the known ground state with a probability of 83%.",
     ]
+    nearly = replace(made, candidates=(replace(made.candidates[0], probability=0.9978),))
+    assert sentences(nearly) == ["Rank 1 is the known ground state with a probability of more than 99%."]
+    assert ">99%" in "".join(shown(nearly))
     assert sentences(prediction(Candidate.of_decoded(decoded_of(rock_salt())))) == []
 
 

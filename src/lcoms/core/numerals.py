@@ -1,4 +1,4 @@
-"""Numbers in files and on the command line, without what only Python takes for a number."""
+"""Numbers as text: those in files and on the command line, and probabilities that people read."""
 
 from __future__ import annotations
 
@@ -14,3 +14,14 @@ def real(text: str) -> float:
     if "_" in text or not text.isascii():
         raise ValueError(f"not a number: {text!r}")
     return float(text)
+
+
+def percent(probability: float) -> str:
+    """Return a probability in percent, below certainty at most as >99%."""
+    return rounded(probability, "{:.0%}", ">99%")
+
+
+def rounded(probability: float, pattern: str, most: str) -> str:
+    """Return a probability in a pattern; if it would read like certainty without being 1, the other text."""
+    text = pattern.format(probability)
+    return most if probability < 1 and text == pattern.format(1.0) else text

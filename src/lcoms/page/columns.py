@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Literal, NamedTuple
 
+from lcoms.core.numerals import rounded
 from lcoms.page.facts import NO_VALUE, group_name, source_address
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate, Relaxed
@@ -50,8 +51,8 @@ def table_columns(prediction: Prediction) -> tuple[Column, ...]:
     Total energies are shown only if the oracle has no references for formation energies.
     """
     columns = (
-        _figure("Probability", "by pattern", lambda c: None if c.pattern is None else c.pattern.probability, 2, keep=9),
-        _figure("Probability", "ground state", lambda c: c.probability, 2, keep=9),
+        _probability("by pattern", lambda c: None if c.pattern is None else c.pattern.probability),
+        _probability("ground state", lambda c: c.probability),
         _figure("Rwp", "", lambda c: None if c.pattern is None else c.pattern.fit.rwp, 3, keep=8),
         _relaxed("E form", lambda r: r.formation_energy, keep=9),
         _relaxed("Enthalpy", lambda r: r.energy_per_atom if r.pressure else None, keep=9),
@@ -94,6 +95,14 @@ def _figure(heading: str, unit: str, value: Callable[[Candidate], float | None],
         return NO_VALUE if figure is None or not isfinite(figure) else f"{figure:z.{digits}f}"
 
     return Column(heading, unit, value, text, keep, "number")
+
+
+def _probability(of: str, value: Callable[[Candidate], float | None]) -> Column:
+    def text(candidate: Candidate) -> str:
+        probability = value(candidate)
+        return NO_VALUE if probability is None else rounded(probability, "{:.2f}", ">0.99")
+
+    return Column("Probability", of, value, text, 9, "number")
 
 
 def _source(candidate: Candidate) -> str:

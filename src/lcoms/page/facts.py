@@ -6,6 +6,7 @@ import re
 from math import isfinite
 from typing import NamedTuple
 
+from lcoms.core.numerals import percent
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
@@ -112,7 +113,7 @@ def pattern_facts(candidate: Candidate) -> tuple[Fact, ...]:
     fit = candidate.pattern.fit
     lengths, angles = parameters_from_lattice(conventional(fit.crystal).lattice)
     facts = [
-        Fact("Probability, if one candidate gave it", f"{candidate.pattern.probability:.0%}"),
+        Fact("Probability, if one candidate gave it", percent(candidate.pattern.probability)),
         Fact("Rwp", f"{fit.rwp:.3f}, {fit.rwp_net:.3f} without background"),
         Fact("Fitted a, b, c", ", ".join(f"{length:.3f}" for length in lengths) + " Å"),
         Fact("Fitted α, β, γ", ", ".join(f"{angle:.2f}" for angle in angles) + "°"),

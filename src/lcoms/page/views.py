@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from lcoms.core.numerals import percent
 from lcoms.diffraction.simulate import Line, powder_pattern
 from lcoms.page.bonds import BondKind, bond_table, find_bonds
 from lcoms.page.columns import Column, TableCell, table_cell, table_columns
@@ -95,7 +96,7 @@ def formula_view(prediction: Prediction, overlap: TrainingOverlap | None = None)
             _candidate_view(rank, candidate, prediction, columns, overlap, nearest)
             for rank, (candidate, nearest) in enumerate(zip(prediction.candidates, near, strict=True), 1)
         ),
-        probability=NO_VALUE if prediction.probability is None else f"{prediction.probability:.0%}",
+        probability=NO_VALUE if prediction.probability is None else percent(prediction.probability),
         summary=summary(prediction, overlap),
         failures=prediction.failures,
         notes=notes(prediction),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from lcoms import __version__
 from lcoms.core.config import parse_json
 from lcoms.core.errors import FormulaError, LcomsError
+from lcoms.core.numerals import percent
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.oracles.hull import Hull
 from lcoms.prediction.cif_record import Made
@@ -136,7 +137,7 @@ class Prediction:
 
     def _repr_html_(self) -> str:
         """Return the table of candidates for notebooks."""
-        stated = "" if self.probability is None else f"; rank 1 with a probability of {self.probability:.0%}"
+        stated = "" if self.probability is None else f"; rank 1 with a probability of {percent(self.probability)}"
         title = f"<b>{self.composition.reduced_formula}</b>: {len(self)} candidates{stated}"
         table: str = self.to_dataframe().to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="-")
         return f"<div>{title}{table}</div>"

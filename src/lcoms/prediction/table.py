@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from lcoms.core.numerals import percent
 from lcoms.prediction.by_pattern import pattern_sentence
 from lcoms.prediction.pressure import pressure_sentences
 from lcoms.prediction.result import Prediction
@@ -42,8 +43,8 @@ CELL = Column("cell, angstrom", "left", 4, lambda c, _: _cell_text(c))
 PROTOTYPE = Column("prototype", "right", 5, lambda c, _: f"{c.prototype_probability:.0%}")
 SCORE = Column("score", "right", 6, lambda c, first: _score_text(c, first))
 RWP = Column("Rwp", "right", 8, lambda c, _: "" if c.pattern is None else f"{c.pattern.fit.rwp:.3f}")
-MATCHED = Column("probability", "right", 8, lambda c, _: "" if c.pattern is None else f"{c.pattern.probability:.0%}")
-STATED = Column("probability", "right", 8, lambda c, _: "" if c.probability is None else f"{c.probability:.0%}")
+MATCHED = Column("probability", "right", 8, lambda c, _: "" if c.pattern is None else percent(c.pattern.probability))
+STATED = Column("probability", "right", 8, lambda c, _: "" if c.probability is None else percent(c.probability))
 KNOWN = Column("known as", "left", 3, lambda c, _: "" if c.known is None else c.known.id)
 DECODED = (
     Column("eV/atom", "right", 8, lambda c, _: f"{c.decoded.energy_per_atom:z.3f}"),
@@ -148,19 +149,24 @@ def sentences(prediction: Prediction) -> list[str]:
         )
     first = prediction.candidates[0] if prediction.candidates else None
     if first is not None and first.pattern is not None:
-        probability = f"{first.pattern.probability:.0%}"
+        probability = _in_words(first.pattern.probability)
         said.append(f"Rank 1 gave the pattern with a probability of {probability}, if one of the candidates did.")
         said += [sentence] if (sentence := pattern_sentence(prediction.candidates)) else []
     if first is not None and (first.known is not None or first.pattern is not None):
         return said
     if prediction.probability is not None:
-        said.append(f"Rank 1 is the known ground state with a probability of {prediction.probability:.0%}.")
+        probability = _in_words(prediction.probability)
+        said.append(f"Rank 1 is the known ground state with a probability of {probability}.")
         largest = prediction.calibrated_atoms
         if first is not None and largest is not None and first.crystal.n_atoms > largest:
             said.append(f"This is uncertain: it was calibrated on cells of up to {largest} atoms.")
     elif prediction.spec.relaxation is not None and not prediction.spec.pressure:
         said.append("No probability is stated: it has not been calibrated for these options and energy models.")
     return said
+
+
+def _in_words(probability: float) -> str:
+    return percent(probability).replace(">", "more than ")
 
 
 def score_above(candidate: Candidate, first: Candidate) -> float | None:
