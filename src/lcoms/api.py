@@ -17,12 +17,12 @@ from lcoms.core.keywords import named_options
 from lcoms.models.device import require_device
 from lcoms.prediction.by_pattern import read_fitter
 from lcoms.prediction.constraints import groups_asked
-from lcoms.prediction.hulls import read_hull
+from lcoms.prediction.hulls import missing_phases, read_hull
 from lcoms.prediction.known_cell import read_cell
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, Typed, require_use, spec_for, typed
 from lcoms.prediction.progress import Progress
-from lcoms.prediction.reach import beyond_reach
+from lcoms.prediction.reach import doubts
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.structure_types import StructureType, read_structure_type
@@ -203,6 +203,8 @@ def predict(
     _check(composition, predictor)
     crystal = _crystal(start_structure)
     phases = None if (references := _file(hull, "hull")) is None else read_hull(references, chosen)
+    if phases is not None and (sentence := missing_phases(composition, phases)):
+        _log.warning("%s: %s", composition.reduced_formula, sentence)
     fitter = read_fitter(_file(pattern, "pattern"), wavelength, predictor.bundle.pattern)
     found = predictor.predict(composition, structure=crystal, hull=phases, pattern=fitter, progress=progress)
     inputs = {"start_structure": start_structure, "hull": hull, "pattern": pattern, "wavelength": wavelength}
@@ -272,7 +274,7 @@ def _loaded(
 
 def _check(composition: Composition, predictor: Predictor) -> None:
     predictor.check(composition)
-    for sentence in beyond_reach(predictor, composition):
+    for sentence in doubts(predictor, composition):
         _log.warning("%s: %s", composition.reduced_formula, sentence)
 
 

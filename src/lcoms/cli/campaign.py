@@ -47,6 +47,8 @@ def campaign(
     """Predict thousands of formulas. Each is saved as soon as it is finished; the same command resumes the campaign."""
     if processes is not None and scheduler is not None:
         raise ConfigError("--processes and --scheduler exclude each other; a cluster has its own workers.")
+    if summary and retry_failed:
+        raise ConfigError("--retry-failed has no effect with --summary, which predicts nothing; omit one of them.")
     known = _read(formulas, ordered=ordered_approximation)
     if not summary:
         from lcoms.campaign.plan import Plan
@@ -89,7 +91,7 @@ def _predict(
     from lcoms.campaign.plan import prepare
     from lcoms.campaign.run import Finished, run_campaign
 
-    _tell_reach(formulas, prepare(plan))
+    _tell_doubts(formulas, prepare(plan))
     versions = plan.versions()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), plain_text("{task.description}"))
     with (
@@ -110,13 +112,13 @@ def _predict(
             run_campaign(formulas, workers, folder, retry_failed=retry_failed, progress=tell)
 
 
-def _tell_reach(formulas: list[str], predictor: Predictor) -> None:
-    """Warn, before hours of work, of each element whose neighbors lie beyond the cutoff of an energy model."""
-    from lcoms.prediction.reach import beyond_reach
+def _tell_doubts(formulas: list[str], predictor: Predictor) -> None:
+    """Warn, before hours of work, of formulas whose predictions are doubtful."""
+    from lcoms.prediction.reach import doubts
     from lcoms.structure.crystal import Composition
 
     for formula in formulas:
-        for sentence in beyond_reach(predictor, Composition.from_formula(formula)):
+        for sentence in doubts(predictor, Composition.from_formula(formula)):
             complain(f"{formula}: {sentence}")
 
 

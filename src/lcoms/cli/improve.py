@@ -51,7 +51,10 @@ def improve(
     *,
     asked: _Asked,
 ) -> None:
-    """Relax candidates, refit the surrogate to their energies, and descend again, until the budget is spent."""
+    """Relax decoded crystals, refit the surrogate to their energies, and descend again, until the budget is spent.
+
+    Exact templates, known crystals and random symmetric crystals are not used.
+    """
     import torch
 
     from lcoms.prediction.improve import ImproveConfig
@@ -59,7 +62,7 @@ def improve(
     from lcoms.prediction.output import make_folder, results_folder
     from lcoms.prediction.pipeline import Predictor
     from lcoms.prediction.presets import typed
-    from lcoms.prediction.reach import beyond_reach
+    from lcoms.prediction.reach import doubts
     from lcoms.prediction.result import require_candidates
     from lcoms.prediction.table import sentences, table
     from lcoms.structure.crystal import Composition
@@ -75,7 +78,7 @@ def improve(
     console.print(f"{name}: {budget} relaxations in rounds of {batch} ...", soft_wrap=True)
     predictor = Predictor.load(weights, spec=spec_of(options), processes=processes)
     predictor.check(composition)
-    for sentence in beyond_reach(predictor, composition):
+    for sentence in doubts(predictor, composition):
         complain(f"{name}: {sentence}")
     make_folder(out)
     kept = out / f"improve-{results_folder(out, name).name}.jsonl"

@@ -144,14 +144,14 @@ def _prepare(run: Run) -> tuple[Predictor, Loaded]:
 
 def _checked(compositions: list[Composition], predictor: Predictor) -> list[Composition]:
     """Return the compositions that can be predicted, after printing a sentence on each of the others."""
-    from lcoms.prediction.reach import beyond_reach
+    from lcoms.prediction.reach import doubts
 
     able = []
     for composition in compositions:
         try:
             predictor.check(composition)
             able.append(composition)
-            for sentence in beyond_reach(predictor, composition):
+            for sentence in doubts(predictor, composition):
                 complain(f"{composition.reduced_formula}: {sentence}")
         except (FormulaError, OracleError) as error:
             name = composition.reduced_formula
@@ -264,12 +264,10 @@ def _print(prediction: Prediction, console: Console) -> None:
 
 
 def _complain_of_missing(composition: Composition, hull: Hull) -> None:
-    from lcoms.prediction.hulls import PREDICTED_PHASES
+    from lcoms.prediction.hulls import missing_phases
 
-    if lacking := hull.missing(composition):
-        name = composition.reduced_formula
-        remedy = "predict them in the same command" if hull.name == PREDICTED_PHASES else "add one to --hull"
-        complain(f"{name}: the hull needs a phase of {' and '.join(lacking)}; {remedy}.")
+    if sentence := missing_phases(composition, hull):
+        complain(f"{composition.reduced_formula}: {sentence}")
 
 
 def _predict_one(

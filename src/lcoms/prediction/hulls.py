@@ -13,7 +13,7 @@ from lcoms.oracles.registry import make_oracle
 from lcoms.prediction.rank import lowest_phase
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Composition, Crystal
 
 PREDICTED_PHASES = "the phases predicted together"
 
@@ -60,3 +60,12 @@ def predicted_hull(predictions: Sequence[Prediction], spec: PredictionSpec) -> H
     found = [lowest_phase(prediction.composition, prediction.candidates) for prediction in predictions]
     references = None if spec.pressure else load_references(spec.relaxation.oracle)
     return Hull([phase for phase in found if phase is not None], references, name=PREDICTED_PHASES)
+
+
+def missing_phases(composition: Composition, hull: Hull) -> str:
+    """Return a sentence on the elements of a composition without a phase in the hull; empty if it has all."""
+    lacking = hull.missing(composition)
+    if not lacking:
+        return ""
+    remedy = "predict them in the same command" if hull.name == PREDICTED_PHASES else "add one to --hull"
+    return f"the hull needs a phase of {' and '.join(lacking)}; {remedy}."

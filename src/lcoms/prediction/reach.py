@@ -1,4 +1,4 @@
-"""Check that the energy models of a prediction reach the neighbours of an element's atoms (`oracles.reach`)."""
+"""Formulas that a prediction can handle but probably gets wrong: short-sighted energy models, and molecules."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ from typing import TYPE_CHECKING
 
 from lcoms.oracles.reach import element_beyond_reach
 from lcoms.structure.crystal import Composition
+from lcoms.structure.elements import SYMBOLS
 
 if TYPE_CHECKING:
     from lcoms.prediction.pipeline import Predictor
 
+MOLECULAR = frozenset({"H", "C", "N", "O", "F", "S", "Cl", "Br", "I"})
+"""Elements that form mostly molecules with each other; salts such as NH4Cl and carbon are exceptions."""
 
-def beyond_reach(predictor: Predictor, composition: Composition) -> list[str]:
-    """Return one sentence for each model that relaxes or ranks and does not reach them."""
+
+def doubts(predictor: Predictor, composition: Composition) -> list[str]:
+    """Return sentences on why a prediction is doubtful: an energy model does not reach the neighbors, or molecules."""
     models = () if predictor.energy_models is None else predictor.energy_models.models
-    return [said for model in models if (said := element_beyond_reach(model, composition))]
+    said = [one for model in models if (one := element_beyond_reach(model, composition))]
+    return [*said, *_of_molecules(composition)]
+
+
+def _of_molecules(composition: Composition) -> list[str]:
+    symbols = {SYMBOLS[z] for z in composition.atomic_numbers}
+    if symbols == {"C"} or not symbols <= MOLECULAR:
+        return []
+    return ["it probably forms molecules; molecular crystals are out of scope, so do not trust the result."]
