@@ -159,6 +159,12 @@ def test_mistakes_are_told_before_anything_is_fetched(tmp_path: Path, capsys: py
     cases = {
         ("--data", "matbench"): "there is no data set 'matbench'",
         ("--data", "oqmd", "--preset", "slow"): "there is no preset 'slow'",
+        ("--data", "oqmd", "--compounds", "NaCl,XeF2"): "26 compounds hold no XeF2",
+        ("--data", "oqmd", "--compounds", ""): "--compounds '' has an empty name",
+        ("--data", "oqmd", "--judge", "crystal ball"): "there is no oracle 'crystal ball'",
+        ("--data", "oqmd", "--model", "depth=3"): "depth",
+        ("--data", "oqmd", "--train", "step=3"): "did you mean steps",
+        ("--data", "oqmd", "--surrogate", "epoch=3"): "did you mean epochs",
         ("--data", "oqmd", "--device", "tpu"): "there is no device 'tpu'; choose auto, cpu or cuda",
         ("--data", "oqmd", "--file", str(tmp_path / "none.json")): "none.json does not exist",
     }

@@ -14,14 +14,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from lcoms.benchmark.protocol import PAPER_GROUP
 from lcoms.core.bounds import require
+from lcoms.core.config import names_in, with_overrides
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import DataError
 from lcoms.core.journal import Journal
 from lcoms.data.sources import find_source
-from lcoms.evaluate.references import paper_compounds
+from lcoms.evaluate.references import named, paper_compounds
+from lcoms.models.surrogate import SurrogateConfig
 from lcoms.models.weights import CDVAE_FILE, find_preset
-from lcoms.oracles.registry import DEFAULT_ORACLE
+from lcoms.oracles.registry import DEFAULT_ORACLE, make_oracle
+from lcoms.train.cdvae import TrainConfig
 
 STAGES_FILE = "stages.jsonl"
 EXCLUDED_FILE = "excluded.txt"
@@ -32,7 +36,7 @@ SURROGATES: Mapping[str, tuple[str, ...]] = {
         "residual=true", "learning_rate=3e-4", "epochs=3", "final_lr_fraction=0.05", "inner_steps=5", "tau=0.1",
     ),
 }  # fmt: skip
-"""Settings of both surrogates: those of the paper, and those of the shipped weights."""
+"""Settings of both surrogates: those of the paper, and those with which the shipped surrogate was trained before."""
 TRAININGS: Mapping[str, tuple[str, ...]] = {
     "paper": ("steps=50000", "learning_rate=1e-3"),
     "fast": ("steps=30000",),
@@ -56,7 +60,7 @@ class Reproduction:
         model, training, surrogate: key=value, in addition to those of the preset.
 
     Raises:
-        ConfigError, DataError: the preset, data set or file does not exist.
+        ConfigError, DataError, OracleError: the preset, data set, file, judge, a compound or a setting does not exist.
     """
 
     data: str
@@ -72,8 +76,14 @@ class Reproduction:
     surrogate: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        find_preset(self.preset)
+        preset = find_preset(self.preset)
         find_source(self.data)
+        make_oracle(self.judge)
+        with_overrides(preset.config(), [*MODELS[self.preset], *self.model])
+        with_overrides(TrainConfig(), [*TRAININGS[self.preset], *self.training])
+        with_overrides(SurrogateConfig(), [*SURROGATES[self.preset], *self.surrogate])
+        if self.compounds is not None:
+            named(paper_compounds(), names_in(self.compounds, "--compounds"), PAPER_GROUP)
         if self.file is not None and not Path(self.file).exists():
             raise DataError(f"{self.file} does not exist.")
         require(self, at_least_one=["n_seeds", "max_atoms"], not_negative=["steps"])

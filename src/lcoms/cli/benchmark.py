@@ -11,6 +11,7 @@ import typer
 from lcoms.cli.benchmark_rows import keep, report
 from lcoms.cli.options import WeightsOption
 from lcoms.cli.reproduce import reproduce
+from lcoms.core.config import names_in
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -112,7 +113,7 @@ def run(
     from lcoms.benchmark.protocol import BenchmarkConfig
     from lcoms.benchmark.run import run_benchmark
 
-    tracks = _tracks(track)
+    tracks, wanted_methods = _tracks(track), None if methods is None else names_in(methods, "--methods")
     plain = BenchmarkConfig()
     config = BenchmarkConfig(
         judge=judge,
@@ -131,9 +132,10 @@ def run(
     models = load_models(files)
     chosen: dict[str, list[str]] = {}
     for name in tracks:
-        chosen[name], left_out = choose_methods(name, None if methods is None else _names(methods), models)
+        chosen[name], left_out = choose_methods(name, wanted_methods, models)
         for sentence in left_out:
             typer.echo(f"track {name}: {sentence}", err=True)
+    _require_run(wanted_methods or [], chosen)
     wanted = QUICK_COMPOUNDS if quick and compounds is None and table is None else compounds
     tasks = [task for name in tracks for task in _tasks(name, wanted, table, n)]
     n_seeds = _chosen(seeds, 1 if quick else 3)
@@ -251,6 +253,17 @@ def _tracks(name: str | None) -> list[Track]:
     return chosen
 
 
+def _require_run(methods: list[str], chosen: dict[str, list[str]]) -> None:
+    """Check that each method that was named runs on a track.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    for name in methods:
+        if not any(name in names for names in chosen.values()):
+            raise ConfigError(f"method {name} is not on track {' or '.join(chosen)}; omit it, or --track.")
+
+
 def _tasks(track: Track, compounds: str | None, table: Path | None, n: int | None) -> list[Task]:
     """Return the tasks of a track, from the paper's compounds or from a table."""
     from lcoms.benchmark.protocol import PAPER_GROUP, Task
@@ -265,21 +278,13 @@ def _tasks(track: Track, compounds: str | None, table: Path | None, n: int | Non
             typer.echo(f"{table.name}: {left_out} rows are left out (over {MAX_ATOMS} atoms or unreadable)", err=True)
         known, group = references.sample(known, n, 0), table.name.partition(".")[0]
     if compounds is not None:
-        names = _names(compounds)
-        missing = [name for name in names if name not in {one.name for one in known}]
-        if missing:
-            raise ConfigError(f"{group} hold no {missing[0]}; choose from {', '.join(one.name for one in known[:30])}.")
-        known = [one for one in known if one.name in names]
+        known = references.named(known, names_in(compounds, "--compounds"), group)
     return [Task(track, one, group) for one in known]
-
-
-def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _numbers(text: str, option: str) -> list[float]:
     try:
-        return [float(part) for part in _names(text)]
+        return [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise ConfigError(f"{option} {text}: write numbers separated by commas, such as 0.5,1,2.") from None
 

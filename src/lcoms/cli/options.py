@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from lcoms.core.config import read_range
+from lcoms.core.config import names_in, read_range
 from lcoms.core.errors import ConfigError, FormulaError, OptionError
 
 if TYPE_CHECKING:
@@ -211,10 +211,14 @@ def spec_of(options: Options, spec: Path | None = None) -> PredictionSpec:
 
 
 def names_of(text: str | None) -> tuple[str, ...] | None:
-    """Return names separated by commas: an empty tuple for "none", None if nothing was typed."""
+    """Return energy models separated by commas: an empty tuple for "none", None if nothing was typed.
+
+    Raises:
+        ConfigError: a name is empty.
+    """
     if text is None:
         return None
-    return () if text.strip().lower() == NONE else tuple(part.strip() for part in text.split(",") if part.strip())
+    return () if text.strip().lower() == NONE else tuple(names_in(text, "--committee"))
 
 
 def groups_of(space_group: str | None, crystal_system: str | None) -> tuple[int, ...]:

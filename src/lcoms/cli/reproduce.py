@@ -17,7 +17,9 @@ def reproduce(
     file: Annotated[
         Path | None, typer.Option(help="Read the data set from this file instead of downloading it.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="paper, or fast (the networks of the shipped weights).")] = "paper",
+    preset: Annotated[
+        str, typer.Option(help="paper, or fast (the autoencoder network of the shipped weights).")
+    ] = "paper",
     max_atoms: Annotated[int, typer.Option(help="Largest cell of the training data.")] = 20,
     compounds: Annotated[
         str | None, typer.Option(help="Names separated by commas, such as NaCl,MgO.", show_default="the paper's 26")

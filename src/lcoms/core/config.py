@@ -95,6 +95,18 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     return config
 
 
+def names_in(text: str, option: str) -> list[str]:
+    """Return the names in a text, separated by commas.
+
+    Raises:
+        ConfigError: a name is empty.
+    """
+    names = [part.strip() for part in text.split(",")]
+    if "" in names:
+        raise ConfigError(f"{option} {text!r} has an empty name; give names separated by commas, or omit the option.")
+    return names
+
+
 def read_range(text: str, option: str) -> tuple[int, int]:
     """Return the ends of a range of integers such as 1-4; 2 alone is both ends.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lcoms.core.errors import DataError
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.data.dataset import plausible_volume
 from lcoms.data.formats import open_reader
 from lcoms.data.records import RowError
@@ -151,6 +151,21 @@ def among_ids(references: Sequence[Reference], path: Path) -> list[Reference]:
     if not found:
         raise DataError(f"none of the {len(ids)} IDs of {path} is among the {len(references)} ground states.")
     return found
+
+
+def named(references: Sequence[Reference], names: Collection[str], group: str) -> list[Reference]:
+    """Return the references with these names, in the order given.
+
+    Args:
+        group: name of all of them, for the message.
+
+    Raises:
+        ConfigError: there is none of a name.
+    """
+    held = [one.name for one in references]
+    if missing := [name for name in names if name not in held]:
+        raise ConfigError(f"{group} hold no {missing[0]}; choose from {', '.join(held[:30])}.")
+    return [one for one in references if one.name in names]
 
 
 def sample(references: Sequence[Reference], n: int | None, seed: int) -> list[Reference]:
