@@ -155,6 +155,8 @@ def test_what_cannot_be_is_said_in_a_sentence(
         capsys, "--no-relax", "--host", "nowhere.invalid", *weights
     )
     assert "nonsense" in complaint(capsys, "--oracle", "nonsense", *weights)
+    local = complaint(capsys, "--no-relax", "--port", "0", "--name", "lab.example.org", *weights)
+    assert "--name has no effect with --host 127.0.0.1" in local
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

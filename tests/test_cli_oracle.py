@@ -48,6 +48,7 @@ def test_a_faulty_one_does_not(faulty: str, tmp_path: Path, capsys: pytest.Captu
     assert run(["oracle", "check", faulty, "--slope", "0.05"]) == 0
     file = tmp_path / "salt.cif"
     file.write_text(to_cif(rock_salt()))
+    assert run(["oracle", "check", faulty, str(tmp_path)]) == 0  # the folder of it
     assert run(["oracle", "check", faulty, str(file)]) == 0  # without forces there is nothing to be wrong
 
 
@@ -76,6 +77,11 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "there is no oracle 'nothing'" in capsys.readouterr().err
     assert run(["oracle", "references", "analytic", "--out", str(tmp_path / "r.json"), "--elements", "Xx"]) == 2
     assert "no structure is known here for Xx" in capsys.readouterr().err
+    assert run(["oracle", "references", "analytic", "--out", str(tmp_path / "r.json"), "--elements", ""]) == 2
+    assert "no structure is known here for an empty name" in capsys.readouterr().err
+    for option, value in (("--slope", "nan"), ("--energy", "-1")):
+        assert run(["oracle", "check", "analytic", option, value]) == 2
+        assert f"{option} must be positive" in capsys.readouterr().err
     (tmp_path / "other.json").write_text("{}")
     assert run(["oracle", "references", "analytic", "--out", str(tmp_path / "other.json")]) == 2
     assert "is not a table of references" in capsys.readouterr().err

@@ -143,9 +143,9 @@ def test_formulas_from_a_file(predict, tmp_path: Path) -> None:
     assert len(complaints) == 1
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"ZnO", "NaCl"}
     file.write_text("# nothing\n")
-    assert predict("--from-file", str(file)) == (
-        2, "", ["lcoms: no formula was given; type for instance: lcoms predict NaCl"]
-    )  # fmt: skip
+    for formulas in ((), ("NaCl",)):
+        code, _, complaints = predict(*formulas, "--from-file", str(file))
+        assert (code, complaints) == (2, [f"lcoms: {file} holds no formula; write one per line, such as NaCl."])
     code, _, complaints = predict("--from-file", str(tmp_path / "none.txt"))
     assert code == 2
     assert "none.txt: cannot be read" in complaints[0]

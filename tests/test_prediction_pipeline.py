@@ -35,6 +35,7 @@ from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.result import Prediction, decoded_candidates, require_candidates
 from lcoms.prediction.scoring import ScoreWeights
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
+from lcoms.prediction.table import sentences
 from lcoms.relax.result import RelaxConfig
 from lcoms.relax.run import relax_crystals
 from lcoms.structure.crystal import Composition
@@ -98,6 +99,10 @@ def test_candidates_are_as_many_as_wanted_and_say_how_they_were_made(bundle: Wei
 def test_a_start_structure_is_the_only_proposal(bundle: WeightBundle) -> None:
     found = predictor(bundle).predict(SALT, structure=wurtzite())
     assert found.decoded.n_proposals == 1
+    random = QUICK.with_options({"search": {"random_symmetric": {"n": 3}}})
+    both = predictor(bundle, random).predict(SALT, structure=wurtzite())
+    assert both.spec.search.random_symmetric.n == 0  # so that none is said to be missing
+    assert not any("random symmetric" in sentence for sentence in sentences(both))
     (candidate,) = found.candidates
     assert (candidate.proposal.source, candidate.proposal.n_formula_units) == ("given", 2)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from tiny import wurtzite
+from test_templates_exact import known
+from tiny import rock_salt, wurtzite
 
 from lcoms.core.errors import FormulaError
 from lcoms.prediction.bundle import WeightBundle
@@ -15,6 +18,7 @@ from lcoms.prediction.propose import check_composition, composition_seed, find_p
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Proposal
 from lcoms.structure.crystal import Composition
+from lcoms.templates.exact_build import build_templates
 
 SALT = Composition.from_formula("NaCl")
 
@@ -80,6 +84,9 @@ def test_formulas_that_cannot_be_handled(bundle: WeightBundle) -> None:
         check_composition(Composition.from_formula("FeAu2"), bundle)
     with pytest.raises(FormulaError, match=r"13 atoms in its formula unit; cells of up to 12 are tried"):
         check_composition(Composition.from_formula("Na12Cl"), bundle)
+    exact = replace(bundle, templates=build_templates([known("NaCl", rock_salt())], np.ones(104)))
+    with pytest.raises(FormulaError, match=r"cells of up to 80 are tried; --max-atoms 100 tries larger ones\.$"):
+        check_composition(Composition.from_formula("Na99Cl"), exact)
 
 
 def test_compositions_have_seeds_of_their_own() -> None:

@@ -67,6 +67,14 @@ def test_free_energies_make_an_order_of_their_own() -> None:
     ]
 
 
+def test_a_candidate_that_was_not_relaxed_gets_no_phonons_and_is_named() -> None:
+    one = prediction(2)
+    unrelaxed = Candidate.of_decoded(decoded_of(caesium_chloride(3.4, (11, 17))))
+    made = with_phonons(replace(one, candidates=(one.candidates[0], unrelaxed)), AnalyticOracle(), silent)
+    assert made.no_phonons == ("No phonons for rank 2: it was not relaxed; raise --n-relax.",)
+    assert made.candidates[0].phonons is not None
+
+
 def test_a_candidate_without_phonons_stays_ranked_and_is_named() -> None:
     class Blind(AnalyticOracle):
         def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:

@@ -62,6 +62,9 @@ def app(
     settings = Settings(predictor, options)
     listener = _listen(host, port)
     if _is_loopback(listener):
+        if name:
+            listener.close()
+            raise ConfigError(f"--name has no effect with --host {host}, which is local; omit it, or change --host.")
         settings = replace(settings, names=(*LOCAL_NAMES, host))
     else:
         settings = replace(settings, names=_names(host, name or []), token=secrets.token_urlsafe(16))

@@ -115,7 +115,7 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit with 0 (done), 2 (user error) or 130 (interrupted)."""
+    """Run the command line and exit with 0 (done), 1 (a check failed), 2 (user error) or 130 (interrupted)."""
     one_blas_thread()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):  # file names may contain characters that the terminal's encoding lacks

@@ -30,7 +30,8 @@ NameArgument = Annotated[
 def check(
     name: NameArgument,
     files: Annotated[
-        list[Path] | None, typer.Argument(help="CIF, POSCAR or extxyz files.", show_default="four small crystals")
+        list[Path] | None,
+        typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.", show_default="four small crystals"),
     ] = None,
     slope: Annotated[
         float, typer.Option(help="Allowed relative error between forces or stress and the derivative of the energy.")
@@ -40,14 +41,19 @@ def check(
     ] = 1e-5,
     seed: Annotated[int, typer.Option(help="Random seed of the displacements.", min=0)] = 0,
 ) -> None:
-    """Compare forces and stress with finite differences of the energy, and test invariance and extensivity."""
+    """Compare forces and stress with finite differences of the energy, and test invariance and extensivity.
+
+    The exit code is 1 if a check fails.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make energies of small crystals slower
     from lcoms.oracles.battery import BatteryConfig, run_battery
+    from lcoms.oracles.hull import structure_files_at
     from lcoms.oracles.registry import make_oracle
     from lcoms.structure.io import read_crystals
 
     oracle = make_oracle(name)
-    crystals = [crystal for file in files for crystal in read_crystals(file)] if files else None
+    paths = [path for file in files or [] for path in structure_files_at(file)]
+    crystals = [crystal for path in paths for crystal in read_crystals(path)] if files else None
     clock = time.perf_counter()
     report = run_battery(oracle, BatteryConfig(slope=slope, energy=energy, seed=seed), crystals)
     typer.echo(f"{oracle.name}: {time.perf_counter() - clock:.1f} s; error over what is allowed, worst crystal")
@@ -84,7 +90,7 @@ def references(
     oracle = make_oracle(name)
     tables = read_tables(out) if out.exists() else {}
     require_writable(out)
-    forms = forms_for(oracle, [symbol.strip() for symbol in elements.split(",")] if elements else None)
+    forms = forms_for(oracle, None if elements is None else [symbol.strip() for symbol in elements.split(",")])
     clock = time.perf_counter()
     provenance = {"version": _version(oracle), "fmax": fmax, "max_steps": steps}
 

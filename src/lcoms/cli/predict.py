@@ -115,7 +115,10 @@ def _gather(formulas: list[str] | None, from_file: str | None) -> list[str]:
     """Return the formulas that were typed, or read from a file or standard input."""
     texts = list(formulas or [])
     if from_file is not None and from_file != STANDARD_INPUT:
-        texts += formulas_of(Path(from_file))
+        listed = formulas_of(Path(from_file))
+        if not listed:
+            raise FormulaError(f"{from_file} holds no formula; write one per line, such as NaCl.")
+        texts += listed
     if STANDARD_INPUT in texts or from_file == STANDARD_INPUT:
         lines = [line.split("#")[0].strip() for line in sys.stdin.read().splitlines()]
         texts = [text for text in texts if text != STANDARD_INPUT] + [line for line in lines if line]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lcoms.core.bounds import require
 from lcoms.core.errors import CrystalError, DataError
 from lcoms.data.records import Reason, Record, RowError
 from lcoms.data.store import SCHEMA
@@ -59,6 +60,10 @@ class IngestOptions:
             raise DataError(f"the share of validation compositions must lie in [0, 1), not {self.val_fraction}.")
         if self.max_atoms < 1 or self.shard_rows < 1:
             raise DataError("the largest cell and the rows of a shard must be at least 1.")
+        require(self, positive=["max_formation_energy"], not_negative=["min_distance"])
+        if not 0 <= self.min_volume < self.max_volume:
+            limits = f"{self.min_volume:g} to {self.max_volume:g}"
+            raise DataError(f"volumes per atom from {limits} cubic angstrom are no range; write, for instance, 2 200.")
 
 
 def split_of(key: str, *, seed: int, val_fraction: float) -> str:

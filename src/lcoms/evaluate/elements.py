@@ -23,7 +23,8 @@ def forms_for(oracle: EnergyOracle, elements: Sequence[str] | None) -> list[Elem
     forms = elemental_forms()
     unknown = sorted(set(elements or ()) - {form.element for form in forms})
     if unknown:
-        raise OracleError(f"no structure is known here for {', '.join(unknown)}; leave them out.")
+        said = ", ".join(name or "an empty name" for name in unknown)
+        raise OracleError(f"no structure is known here for {said}; leave them out.")
     chosen = [form for form in forms if elements is None or form.element in elements]
     kept = []
     for form in chosen:

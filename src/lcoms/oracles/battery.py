@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lcoms.core.bounds import require
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.structure.crystal import Crystal
@@ -42,6 +43,9 @@ class BatteryConfig:
     step: float = 0.0025
     strain: float = 0.001
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self, positive=["energy", "force", "stress", "slope", "slope_energy", "step", "strain"])
 
 
 @dataclass(frozen=True)

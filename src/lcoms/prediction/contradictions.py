@@ -8,6 +8,7 @@ from lcoms.core.errors import FormulaError
 from lcoms.prediction.constraints import groups_in_effect, target_volume
 from lcoms.prediction.known_cell import CENTRINGS, KnownCell
 from lcoms.prediction.spec import ConstraintSpec
+from lcoms.prediction.structure_types import StructureType, is_of_type
 from lcoms.structure.crystal import Composition
 from lcoms.structure.symmetry import space_group_symbol
 from lcoms.structure.wyckoff_choices import wyckoff_choices
@@ -52,7 +53,7 @@ def _check_volume(constraints: ConstraintSpec, composition: Composition) -> None
     target = target_volume(constraints, composition)
     if target is not None and not LEAST_VOLUME <= target / composition.n_atoms <= MOST_VOLUME:
         raise FormulaError(
-            f"{composition.reduced_formula}: {target:.0f} cubic angstrom for a formula unit of {composition.n_atoms} "
+            f"{composition.reduced_formula}: {target:.3g} cubic angstrom for a formula unit of {composition.n_atoms} "
             "atoms is not possible in a crystal; --volume counts one formula unit, --density is in g/cm^3."
         )
 
@@ -94,7 +95,7 @@ def _check_prototypes(
                 f"{formula}: prototype {asked.name} is a structure of {others}, which has another stoichiometry; "
                 "choose one of the stoichiometry of the formula."
             )
-    if both := [one.name for one in constraints.prototypes if one in constraints.exclude_prototypes]:
+    if both := [one.name for one in constraints.prototypes if _is_excluded(one, constraints, composition)]:
         raise FormulaError(f"{formula}: prototype {both[0]} is both required and excluded; remove one of them.")
     templates = [one for asked in constraints.prototypes for one in asked.templates_for(composition)]
     if templates and not any(one.composition.n_formula_units in units for one in templates):
@@ -104,6 +105,14 @@ def _check_prototypes(
             f"{n * composition.n_atoms} atoms in its primitive cell, which --formula-units or --max-atoms ({largest}) "
             "exclude; leave one of them out."
         )
+
+
+def _is_excluded(required: StructureType, constraints: ConstraintSpec, composition: Composition) -> bool:
+    """Return whether all crystals of a required structure type are excluded, perhaps by another name."""
+    return all(
+        is_of_type(one.crystal, one.sites.space_group, constraints.exclude_prototypes)
+        for one in required.templates_for(composition)
+    )
 
 
 def _check_groups(constraints: ConstraintSpec, composition: Composition, units: Sequence[int], largest: int) -> None:

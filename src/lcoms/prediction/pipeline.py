@@ -51,6 +51,8 @@ from lcoms.prediction.stages import Candidate, Decoded, Proposal, Relaxed
 from lcoms.prediction.vibrations import with_phonons
 from lcoms.structure.crystal import Composition, Crystal
 
+NO_RANDOM: Mapping[str, Any] = {"search": {"random_symmetric": {"n": 0}}}
+
 
 class Predictor:
     """Predictor of crystal structures with the weights of a bundle and the options of a specification.
@@ -167,6 +169,8 @@ class Predictor:
         Raises:
             FormulaError, OracleError: as for `predict`.
         """
+        if task.structure is not None and self.spec.search.random_symmetric.n:  # the structure is the only start
+            return self.with_options(NO_RANDOM).run(task, progress)
         tell, name = progress or silent, task.composition.reduced_formula
         self.check(task.composition)
         tell(Progress(name, "searching"))
@@ -273,9 +277,8 @@ class Predictor:
             proposals = [p.with_share(1 - direct.large) for p in proposed[: direct.worth_decoding(len(proposed))]]
             decoded = self.decode_from(proposals, composition, generator) if proposals else nothing_decoded(composition)
             return with_direct_crystals(decoded, direct, self.bundle, self.spec)
-        nothing = {"search": {"random_symmetric": {"n": 0}}}
         given = given_proposal(structure, composition, self.bundle)
-        decoded = decode([given], composition, self.bundle, self.spec.with_options(nothing), generator)
+        decoded = decode([given], composition, self.bundle, self.spec.with_options(NO_RANDOM), generator)
         same = structure.composition.reduced == composition.reduced
         return replace(decoded, direct=(given_crystal(structure, given, self.bundle),)) if same else decoded
 

@@ -17,7 +17,7 @@ import torch
 from lcoms.core.errors import FormulaError
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import groups_in_effect
-from lcoms.prediction.spec import PredictionSpec, SearchSpec
+from lcoms.prediction.spec import MOST_ATOMS, PredictionSpec, SearchSpec
 from lcoms.prediction.stages import Proposal
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
@@ -64,7 +64,8 @@ def check_composition(composition: Composition, bundle: WeightBundle, search: Se
     reduced = composition.reduced
     if reduced.n_atoms > (most := largest_tried(bundle, search or SearchSpec())):
         raise FormulaError(
-            f"{composition.formula} has {reduced.n_atoms} atoms in its formula unit; cells of up to {most} are tried."
+            f"{composition.formula} has {reduced.n_atoms} atoms in its formula unit; cells of up to {most} are tried"
+            f"{_raised(reduced.n_atoms, bundle)}."
         )
     unseen = [SYMBOLS[z] for z in reduced.atomic_numbers if z not in bundle.elements]
     if unseen:
@@ -72,6 +73,13 @@ def check_composition(composition: Composition, bundle: WeightBundle, search: Se
             f"{composition.formula}: the training data hold no crystal with {' or '.join(unseen)}, so nothing can be "
             "predicted for it."
         )
+
+
+def _raised(n_atoms: int, bundle: WeightBundle) -> str:
+    """Return how to raise the limit to a number of atoms; empty without the exact templates that larger cells need."""
+    if bundle.templates is None or n_atoms > MOST_ATOMS:
+        return ""
+    return f"; --max-atoms {n_atoms} tries larger ones"
 
 
 def cell_sizes(composition: Composition, bundle: WeightBundle, search: SearchSpec) -> Units:
@@ -85,7 +93,7 @@ def cell_sizes(composition: Composition, bundle: WeightBundle, search: SearchSpe
     if low * unit > tried:
         raise FormulaError(
             f"{composition.reduced_formula}: {low} formula unit{'s make' if low > 1 else ' makes'} {low * unit} atoms; "
-            f"cells of up to {tried} can be handled."
+            f"cells of up to {tried} are tried{_raised(low * unit, bundle)}."
         )
     decoded = bundle.max_atoms
     if bundle.templates is None and (unit >= LARGE_FROM or search.formula_units or search.max_atoms):

@@ -22,6 +22,7 @@ from lcoms.relax.result import GIGAPASCAL, RelaxConfig, require_pressure
 
 SPEC = "spec"  # its key in results.json
 PHONONS = "phonons.n"
+MOST_ATOMS = 1000  # in a cell; the largest template has 200
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class SearchSpec:
             at_least_one=["n_starts", "max_atoms", "max_polymorphs", "max_alike"],
             positive=["step_size"],
             not_negative=["steps", "known", "direct", "direct_atoms"],
-            at_most={"max_atoms": 1000, "direct_atoms": 1000},  # the largest template has 200
+            at_most={"max_atoms": MOST_ATOMS, "direct_atoms": MOST_ATOMS},
         )
         if not 0 <= self.substituted <= 1:
             sentence = "{} is a fraction of the templates, from 0 to 1, not {value}."

@@ -25,6 +25,11 @@ def with_phonons(prediction: Prediction, oracle: EnergyOracle | None, tell: Tell
     config, name = PhononConfig(temperature=wanted.temperature), prediction.composition.reduced_formula
     found, failures = list(prediction.candidates), list(prediction.no_phonons)
     ranks = [rank for rank, one in enumerate(found[: wanted.n], 1) if one.is_relaxed]
+    failures += [
+        f"No phonons for rank {rank}: it was not relaxed{'; raise --n-relax' if one.relaxed is None else ''}."
+        for rank, one in enumerate(found[: wanted.n], 1)
+        if not one.is_relaxed
+    ]
     for done, rank in enumerate(ranks):
         tell(Progress(name, "phonons", done, len(ranks)))
         try:

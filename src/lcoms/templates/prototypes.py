@@ -105,7 +105,11 @@ def prototypes_named(name: str) -> list[Prototype]:
     if not found:
         known = {plain: said for one in prototypes() for plain, said in _names(one).items()}
         close = [known[plain] for plain in get_close_matches(wanted, known, n=3, cutoff=0.6)]
-        hint = f"did you mean {' or '.join(close)}?" if close else "such as B1, rutile, perovskite or AB_cF8_225_a_b."
+        hint = (
+            f"did you mean {' or '.join(close)}?"
+            if close
+            else "name one, such as B1, rutile, perovskite or AB_cF8_225_a_b."
+        )
         raise ConfigError(f"there is no prototype {name!r} and no file of that name; {hint}")
     return found
 
