@@ -157,6 +157,16 @@ def test_relaxed_structures_come_with_the_energies_of_the_model(tiny_weights: Pa
         lcoms.predict("NaCl", weights=tiny_weights, oracle="analytic", hull=tmp_path / "none.json")
 
 
+def test_elements_without_a_phase_in_the_hull_are_logged(
+    tiny_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "phases.json").write_text('{"oracle": "analytic", "entries": [{"formula": "Na", "energy_per_atom": 0}]}')
+    options = {"starts": 1, "steps": 0, "n_relax": 1, "n_candidates": 1, "fmax": 0.5, "processes": 1}
+    hull = tmp_path / "phases.json"
+    lcoms.predict("NaCl", weights=tiny_weights, oracle="analytic", hull=hull, **options)  # type: ignore[arg-type]
+    assert "NaCl: the hull needs a phase of Cl; add one to --hull." in caplog.text
+
+
 def test_under_pressure_crystals_are_denser_and_enthalpies_make_the_order(tiny_weights: Path) -> None:
     options = {"starts": 4, "steps": 1, "n_relax": 2, "n_candidates": 2, "fmax": 0.5, "processes": 1}
     free, pressed = (

@@ -89,7 +89,7 @@ def test_a_calibration_counts_each_prediction_once(
     assert float(lines[-2].removeprefix("expected calibration error ").partition(",")[0]) < 0.1
     for options, sentence in (
         (["--stated"], "state no probability"),
-        (["--stated", "--committee", "none"], "--oracle and --committee have no effect with --stated"),
+        (["--stated", "--committee", "none"], "energy models have no effect with --stated"),
         (["--again", str(tmp_path)], "has no calibration.json for chgnet:r2scan"),
         (["--again", str(weights), "--weights", str(weights)], "--again and --weights exclude each other"),
         (["--stated", "--weights", str(weights)], "--again and --weights exclude each other"),

@@ -20,7 +20,7 @@ from tiny import decoded_of, rock_salt
 from lcoms.core.errors import LcomsError
 from lcoms.page import PageWriter, page_html
 from lcoms.page.columns import table_columns
-from lcoms.page.facts import notes, source_address
+from lcoms.page.facts import notes, origin_facts, source_address
 from lcoms.page.render import LICENCES, SCRIPTS, STYLES, asset
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.overlap import training_overlap
@@ -29,6 +29,7 @@ from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Known
 from lcoms.structure.io import from_cif, from_poscar
 from lcoms.structure.matching import STRICT, matches
+from lcoms.structure.symmetry import EXACT_SYMPREC
 
 SOURCE = "https://next-gen.materialsproject.org/materials/"
 VOID = {"meta", "link", "br", "img", "input"}
@@ -136,6 +137,19 @@ def test_the_page_says_what_determined_the_order() -> None:
     (first, *_) = salt().candidates
     given = replace(first, decoded=replace(first.decoded, proposal=proposal("given", "", float("nan"))))
     assert said(salt(candidates=(given,)))["Descents"].startswith("48 (given structure), ")
+
+
+def test_a_template_on_exact_sites_is_not_said_to_come_from_a_descent() -> None:
+    (first, *_) = salt().candidates
+
+    def said(symprec: float, n_found: int) -> dict[str, str]:
+        made = replace(first, decoded=replace(first.decoded, symprec=symprec, n_found=n_found))
+        return {fact.name: fact.text for fact in origin_facts(made, None, None)}
+
+    exact, decoded = said(EXACT_SYMPREC, 1), said(0.1, 3)
+    assert "Descent from" not in exact
+    assert exact["Origin"] == decoded["Descent from"]
+    assert (exact["Found"], decoded["Found"]) == ("from one template or descent", "from 3 templates or descents")
 
 
 def test_ids_lead_to_their_source(page: Page) -> None:

@@ -82,7 +82,7 @@ def calibration(
     if stated + (again is not None) + (weights is not None) > 1:
         raise ConfigError("--stated, --again and --weights exclude each other: only --weights writes a fit.")
     if stated and models != Models():
-        raise ConfigError("--oracle and --committee have no effect with --stated, which fits nothing; omit them.")
+        raise ConfigError("energy models have no effect with --stated, which fits nothing; omit their names.")
     outcomes = read_outcomes(rows)
     if stated:
         right = np.array([outcome["ranks"]["both"] == 1 for outcome in outcomes], dtype=bool)

@@ -138,7 +138,7 @@ def origin_facts(candidate: Candidate, overlap: TrainingOverlap | None, nearest:
         facts.append(Fact("Known crystal", f"{known.id}{above}", source_address(known.id)))
     facts += [
         Fact("Found", _times(candidate.n_found)),
-        Fact("Descent from", template, source_address(proposal.source)),
+        Fact("Origin" if candidate.decoded.is_exact else "Descent from", template, source_address(proposal.source)),
         Fact("Formula units of the template", str(proposal.n_formula_units)),
     ]
     if isfinite(proposal.distance):
@@ -242,4 +242,4 @@ def _ranked_by(prediction: Prediction) -> str:
 def _times(n_found: int) -> str:
     if not n_found:
         return "only by the random symmetric search"
-    return f"by {n_found} descent{'s' if n_found > 1 else ''}"
+    return "from one template or descent" if n_found == 1 else f"from {n_found} templates or descents"
