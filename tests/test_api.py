@@ -160,7 +160,8 @@ def test_relaxed_structures_come_with_the_energies_of_the_model(tiny_weights: Pa
 def test_elements_without_a_phase_in_the_hull_are_logged(
     tiny_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "phases.json").write_text('{"oracle": "analytic", "entries": [{"formula": "Na", "energy_per_atom": 0}]}')
+    entries = '[{"formula": "Na", "energy_per_atom": 0}]'
+    (tmp_path / "phases.json").write_text(f'{{"oracle": "analytic", "entries": {entries}}}')
     options = {"starts": 1, "steps": 0, "n_relax": 1, "n_candidates": 1, "fmax": 0.5, "processes": 1}
     hull = tmp_path / "phases.json"
     lcoms.predict("NaCl", weights=tiny_weights, oracle="analytic", hull=hull, **options)  # type: ignore[arg-type]
