@@ -241,3 +241,21 @@ def test_orbits_count_in_their_own_group_and_not_in_one_without_their_letters() 
     assert _structure(row, composition, counted) == 0.7
     assert _structure({**row, "space_group": 1, "orbits_space_group": 225}, composition, counted) == 0.7
     assert _structure({**row, "space_group": 1}, composition, counted) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--near", "nan"), "--near must be zero or positive, not nan"),
+        (("--near", "-1"), "--near must be zero or positive, not -1"),
+        (("--source", "nowhere"), "holds no compound within 0.005 eV/atom of its hull; change --near or --source"),
+    ],
+)
+def test_a_hull_of_no_phases_is_refused(
+    options: tuple[str, str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_store(tmp_path / "store", [rock_salt()], energies=[-2.0], hull=[0.0], splits=["train"])
+    command = ["fit", "hull", str(tmp_path / "store"), "--work", str(tmp_path / "work"), "--oracle", "analytic"]
+    assert run([*command, "--weights", str(tmp_path), *options]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "phases.safetensors").exists()

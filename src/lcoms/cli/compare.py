@@ -59,7 +59,7 @@ def _print(paths: tuple[Path, Path], crystals: tuple[Crystal, Crystal], found: C
     how = "strict" if found.strict else "loose, not strict" if found.loose else "no"
     typer.echo(f"match: {how} (pymatgen's StructureMatcher)")
     if found.rms is not None and found.rms_angstrom is not None:
-        typer.echo(f"RMSE {found.rms:.4f} of the length of an atom's cell, {found.rms_angstrom:.4f} angstrom")
+        typer.echo(f"RMSE {found.rms:.4f} of the cube root of the volume per atom, {found.rms_angstrom:.4f} angstrom")
     volume = found.volume_per_atom[1] / found.volume_per_atom[0] - 1
     typer.echo(f"volume per atom {volume:+.2%}; space groups {'alike' if found.same_space_group else 'differ'}")
     if found.mapping:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +13,7 @@ import typer
 from lcoms.cli.groups import with_groups
 from lcoms.cli.options import Models, spec_of
 from lcoms.cli.search_options import options_of
-from lcoms.core.errors import ConfigError, DataError
+from lcoms.core.errors import ConfigError, DataError, OptionError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
@@ -239,14 +241,19 @@ def hull(
         relaxed_phases,
     )
 
+    if not 0 <= near < inf:
+        raise OptionError("{} must be zero or positive, not {value}.", ["near"], near)
     data, model = Store.open(store), make_oracle(oracle)
     rows, done = choose_phases(data, sources=source or (), near=near), 0
+    if not rows:
+        raise DataError(f"{store} holds no compound within {near:g} eV/atom of its hull; change --near or --source.")
     typer.echo(f"{len(rows)} phases within {near:g} eV/atom of the hull of the source")
 
     def tell(n: int) -> None:
         nonlocal done
         done += n
-        typer.echo(f"\r{done}", err=True, nl=False)
+        if os.isatty(2):
+            typer.echo(f"\r{done}", err=True, nl=False)
 
     lowered = 0.0
     if relax:
