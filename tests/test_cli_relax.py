@@ -141,6 +141,9 @@ def test_nothing_is_computed_for_what_makes_no_sense(relax, files: list[Path], t
     code, _, complaints = relax(files[0], "--oracle", "moon")
     assert (code, len(complaints)) == (2, 1)
     assert "no oracle 'moon'" in complaints[0]
+    code, _, complaints = relax(files[0], "--processes", "0")
+    assert (code, complaints) == (2, ["lcoms: at least one process is needed, not 0."])
+    assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")
     code, _, complaints = relax(files[0], out="file/out")
     assert (code, len(complaints)) == (2, 1)

@@ -127,6 +127,17 @@ def test_weights_can_be_trained_further(
     assert "--preset has no effect with --start-from, whose network is trained further" in capsys.readouterr().err
 
 
+def test_a_store_without_crystals_of_the_size_is_refused(
+    store: Path, tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(store, tmp_path / "none", "--max-atoms", "1") == 2
+    assert "has no training crystals of up to 1 atoms; raise --max-atoms" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+    command = ["train", "decoys", str(store), "--out", str(tmp_path / "decoys.parquet"), "--oracle", "analytic"]
+    assert run([*command, "--weights", str(tiny_weights), "--max-atoms", "1"]) == 2
+    assert "has no crystals of up to 1 atoms with formation energies" in capsys.readouterr().err
+
+
 def test_a_formula_is_predicted_from_weights_trained_here(
     trained: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ import typer
 from lcoms.cli.console import complain, counted
 from lcoms.cli.structures import tell_reach
 from lcoms.cli.text_table import print_table
+from lcoms.core.bounds import require_processes
 from lcoms.core.disk import require_no_campaign, write_whole
 from lcoms.core.errors import LcomsError, OptionError
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -52,10 +53,12 @@ def relax(
         from lcoms.oracles.registry import make_oracle
         from lcoms.prediction.output import make_folder, require_no_prediction
 
+        require_processes(processes)
+        model = make_oracle(oracle)
         require_no_campaign(out)
         require_no_prediction(out)
         make_folder(out)
-        tell_reach(starts, make_oracle(oracle))
+        tell_reach(starts, model)
         clock, done = time.perf_counter(), 0
 
         def tell(number: int, result: RelaxResult) -> None:

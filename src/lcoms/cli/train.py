@@ -12,7 +12,7 @@ import typer
 from lcoms.cli.console import progress_bar
 from lcoms.cli.train_library import OutOption, StoreArgument, library, open_training, require_energies, templates
 from lcoms.core.disk import require_same, require_writable, write_whole
-from lcoms.core.errors import OptionError
+from lcoms.core.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +69,8 @@ def cdvae(
     config, place = with_overrides(TrainConfig(), train_set or []), require_device(device)
     data = open_training(store)
     rows = select_rows(data, max_atoms=max_atoms, split="train")
+    if not len(rows):
+        raise DataError(f"{store} has no training crystals of up to {max_atoms} atoms; raise --max-atoms.")
     torch.manual_seed(config.seed)
     if start_from is None:
         chosen = DEFAULT_PRESET if preset is None else preset
@@ -264,6 +266,10 @@ def decoys(
     options = Options(starts=starts, steps=steps, exclude_same=True, relax=False)
     predictor = Predictor.load(weights, spec=spec_for(options))
     anchors = choose_anchors(data, select_rows(data, max_atoms=max_atoms), n, np.random.default_rng(seed))
+    if not anchors:
+        raise DataError(
+            f"{store} has no crystals of up to {max_atoms} atoms with formation energies; raise --max-atoms."
+        )
     made: list[Decoy] = []
     n_lost = 0
     for i in track(range(0, len(anchors), DECOY_CHUNK), description="Decoding and labelling"):
