@@ -20,13 +20,14 @@ from tiny import decoded_of, rock_salt
 from lcoms.core.errors import LcomsError
 from lcoms.page import PageWriter, page_html
 from lcoms.page.columns import table_columns
-from lcoms.page.facts import notes, origin_facts, source_address
+from lcoms.page.facts import notes, origin_facts, source_address, summary
 from lcoms.page.render import LICENCES, SCRIPTS, STYLES, asset
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.overlap import training_overlap
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Known
+from lcoms.structure.crystal import Composition
 from lcoms.structure.io import from_cif, from_poscar
 from lcoms.structure.matching import STRICT, matches
 from lcoms.structure.symmetry import EXACT_SYMPREC
@@ -137,6 +138,12 @@ def test_the_page_says_what_determined_the_order() -> None:
     (first, *_) = salt().candidates
     given = replace(first, decoded=replace(first.decoded, proposal=proposal("given", "", float("nan"))))
     assert said(salt(candidates=(given,)))["Descents"].startswith("48 (given structure), ")
+
+
+def test_the_page_says_that_molecules_are_out_of_scope() -> None:
+    said = "CO2 probably forms molecules; molecular crystals are out of scope, so do not trust the result."
+    assert said in summary(replace(salt(), composition=Composition.from_formula("CO2")), None)
+    assert not any("molecules" in one for one in summary(salt(), None))
 
 
 def test_a_template_on_exact_sites_is_not_said_to_come_from_a_descent() -> None:

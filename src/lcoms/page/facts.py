@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lcoms.core.numerals import percent
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
+from lcoms.prediction.reach import of_molecules
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
 from lcoms.prediction.table import score_above
@@ -180,6 +181,8 @@ def summary(prediction: Prediction, overlap: TrainingOverlap | None) -> tuple[st
     sentences.append(f"First of {len(prediction.candidates)}: {group_name(first.space_group)}, {energy}.")
     said = said_of(prediction)[len(prediction.failures) :]
     sentences += [one for one in said if not _FURTHER_KNOWN.match(one)]
+    formula = prediction.composition.reduced_formula
+    sentences += [f"{formula} {one.removeprefix('it ')}" for one in of_molecules(prediction.composition)]
     if relaxation is None:
         sentences.append("No probability is stated for candidates that are not relaxed.")
     if overlap is not None:

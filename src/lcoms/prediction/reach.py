@@ -19,10 +19,11 @@ def doubts(predictor: Predictor, composition: Composition) -> list[str]:
     """Return sentences on why a prediction is doubtful: an energy model does not reach the neighbors, or molecules."""
     models = () if predictor.energy_models is None else predictor.energy_models.models
     said = [one for model in models if (one := element_beyond_reach(model, composition))]
-    return [*said, *_of_molecules(composition)]
+    return [*said, *of_molecules(composition)]
 
 
-def _of_molecules(composition: Composition) -> list[str]:
+def of_molecules(composition: Composition) -> list[str]:
+    """Return a sentence, in a list, if the composition probably forms molecules."""
     symbols = {SYMBOLS[z] for z in composition.atomic_numbers}
     if symbols == {"C"} or not symbols <= MOLECULAR:
         return []
