@@ -15,7 +15,7 @@ from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.lattice import lattice_from_parameters
 from lcoms.structure.matching import Tolerance, matches
-from lcoms.structure.symmetry import space_group_number
+from lcoms.structure.symmetry import conventional, space_group_number
 from lcoms.structure.wyckoff import primitive_operations, wyckoff_positions
 from lcoms.structure.wyckoff_choices import wyckoff_choices
 
@@ -35,6 +35,19 @@ def test_known_structures_are_in_the_space(crystal: Crystal) -> None:
     again = space.encode(found)
     assert again is not None
     assert space.symmetry(again) == space.symmetry(vector)
+
+
+@pytest.mark.parametrize("contents", ["primitive", "conventional"])
+@pytest.mark.parametrize("crystal", [rock_salt(), wurtzite(), cadmium_iodide()], ids=lambda c: c.composition.formula)
+def test_known_structures_are_in_the_space_with_a_triple_for_each_atom(crystal: Crystal, contents: str) -> None:
+    config = SpaceConfig(triples="atom", contents=contents)  # type: ignore[arg-type]
+    cell = conventional(crystal).composition if contents == "conventional" else crystal.composition
+    space = SymmetricSpace(cell, config)
+    vector = space.encode(crystal)
+    assert vector is not None
+    found = space.decode(vector)
+    assert found.composition == cell
+    assert matches(crystal, found, EXACT)
 
 
 def test_conventional_contents_need_the_whole_cell() -> None:

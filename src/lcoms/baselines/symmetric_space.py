@@ -21,7 +21,7 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.description import centring, describe
 from lcoms.structure.lattice import is_valid_lattice, lattice_from_parameters, parameters_from_lattice
 from lcoms.structure.symmetric_cell import constrained, with_orbits
-from lcoms.structure.wyckoff import Orbits, primitive_basis, symmetric_cell, wyckoff_positions
+from lcoms.structure.wyckoff import Orbits, orbit_sizes, primitive_basis, symmetric_cell, wyckoff_positions
 from lcoms.structure.wyckoff_choices import WyckoffChoices, wyckoff_choices
 
 Array = NDArray[np.float64]
@@ -153,6 +153,9 @@ class SymmetricSpace:
         vector[0] = (self.groups.index(number) + 0.5) / len(self.groups)
         vector[1] = (index + 0.5) / choices.n
         vector[2:N_FIRST] = scaled
+        if self.config.triples == "atom":
+            whole = self.config.contents == "conventional"
+            triples = np.repeat(triples, _atoms_of_orbits(number, orbits, whole=whole), axis=0)
         vector[N_FIRST : N_FIRST + triples.size] = triples.ravel()
         return vector if self.symmetry(vector) == (number, orbits) else None  # beyond 2^52 choices are not distinct
 
@@ -167,9 +170,9 @@ def _with_atoms(number: int, orbits: Orbits, conventional: Array, triples: Array
     shifts = centring(number) if whole else np.zeros((1, 3))
     frac, numbers = [], []
     row = column = at = 0
-    for letter, z in orbits:
+    for (letter, z), size in zip(orbits, orbit_sizes(number, orbits), strict=True):
         position = positions[letter]
-        for _ in range(round(position.multiplicity * abs(np.linalg.det(basis)))):
+        for _ in range(size):
             directions = cell.directions[row, :, column : column + position.n_free]
             for shift in shifts:
                 point = cell.shifts[row] + directions @ (position.free.T @ triples[at])
@@ -179,6 +182,12 @@ def _with_atoms(number: int, orbits: Orbits, conventional: Array, triples: Array
             row += 1
         column += position.n_free
     return Crystal(conventional if whole else basis @ conventional, np.array(frac), np.array(numbers))
+
+
+def _atoms_of_orbits(number: int, orbits: Orbits, *, whole: bool) -> list[int]:
+    """Return the number of atoms of each orbit in the primitive cell, or in the whole conventional one."""
+    n = len(centring(number)) if whole else 1
+    return [n * size for size in orbit_sizes(number, orbits)]
 
 
 def _floor(value: float, n: int) -> int:
