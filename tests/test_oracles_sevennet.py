@@ -102,6 +102,13 @@ def test_what_cannot_be_handled_gets_a_status_and_no_number(oracle: SevenNetOrac
         oracle.check([polonium.composition, Composition.from_formula("NaCl")])
 
 
+def test_energies_that_are_not_finite_are_failures(oracle: SevenNetOracle, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = oracle._network.atom_energies
+    monkeypatch.setattr(oracle._network, "atom_energies", lambda *inputs: sound(*inputs) * torch.inf)
+    assert np.isnan(oracle.energies([rock_salt()])).all()
+    assert not oracle.evaluate([rock_salt()])[0].ok
+
+
 def test_spherical_harmonics_are_orthonormal() -> None:
     """Their mean products on a sphere are the identity; a third-order quadrature in the angles is exact."""
     heights, weights = np.polynomial.legendre.leggauss(8)

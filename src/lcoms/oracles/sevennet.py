@@ -101,7 +101,7 @@ class SevenNetOracle(EnergyOracle):
             owner = torch.repeat_interleave(torch.arange(len(numbers)), sizes)
             totals = atoms.new_zeros(len(numbers)).index_add_(0, owner, atoms)
             for number, energy in zip(numbers, totals.tolist(), strict=True):
-                found[number] = energy
+                found[number] = energy if np.isfinite(energy) else float("nan")
         return found
 
     @staticmethod
