@@ -46,7 +46,8 @@ class MegnetTraining(FitConfig):
     Attributes:
         edges_per_batch: edges of merged graphs per batch.
         schedule: one-cycle rises over the first `warmup` fraction of the steps and falls to zero along a cosine.
-        loss: mean squared error, or Huber loss, linear beyond `huber_delta` standard deviations of the energy.
+        loss: mean squared error, or Huber loss, linear beyond `huber_delta` standard deviations of the energy; a
+            conservative model always has the mean squared error, with which its losses are defined.
         clip: largest gradient norm.
         patience: number of validations (one per epoch) without improvement after which training stops with the best
             weights; 0 trains to the end and keeps the last.
