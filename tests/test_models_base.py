@@ -85,7 +85,7 @@ def test_scale_of_the_reference_volume_is_the_scale_of_the_cell() -> None:
 
 def test_impossible_cells_are_marked_and_replaced() -> None:
     transform = LatticeTransform()
-    volumes = torch.full((5,), 64.0)
+    volumes = torch.full((6,), 64.0)
     raw = torch.tensor(
         [
             [0.0, 0.0, 0.0, 90.0, 90.0, 90.0],
@@ -93,11 +93,12 @@ def test_impossible_cells_are_marked_and_replaced() -> None:
             [0.0, 0.0, 99.0, 90.0, 90.0, 90.0],
             [0.0, 0.0, 0.0, 40.0, 50.0, 150.0],  # alpha + beta < gamma
             [0.0, 0.0, -3.0, 90.0, 90.0, 90.0],  # an edge of 0.2 angstrom
+            [0.0, 0.0, 0.0, 60.0, 60.0, 119.9995],  # a cell almost without volume
         ]
     )
     rows, valid = transform.to_lattice((raw - transform.mean) / transform.std, volumes)
-    assert valid.tolist() == [True, False, False, False, False]
-    assert torch.allclose(rows[1:], torch.eye(3).expand(4, 3, 3) * 4.0)
+    assert valid.tolist() == [True, False, False, False, False, False]
+    assert torch.allclose(rows[1:], torch.eye(3).expand(5, 3, 3) * 4.0)
 
 
 def test_fitting_to_nothing_is_an_error() -> None:

@@ -15,6 +15,7 @@ from lcoms.core.config import from_dict, to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
+from lcoms.models.fast_loss import STRAIN_SEEN
 from lcoms.models.schedule import NoiseSchedule, random_strains
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
@@ -217,6 +218,19 @@ def test_the_strain_that_undoes_the_noise_on_the_cell_has_no_loss(monkeypatch: p
     assert 0.01 < asked[0].std() < 0.06
     monkeypatch.setattr(model, "denoise", lambda *inputs: (perfect(*inputs)[0], -perfect(*inputs)[1]))
     assert model.losses(batch_of([crystal] * 50), torch.Generator().manual_seed(0))["strain"] > 0.3
+
+
+def test_strain_counts_half_at_the_noise_that_hides_it_and_falls_with_its_fourth_power(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def loss(sigma: float) -> float:
+        model = tiny_cdvae(replace(TINY, strain=(0.1, 0.1), noise=NoiseSchedule(sigma, sigma, 0.5, sigma)))
+        monkeypatch.setattr(model, "denoise", lambda *inputs: (inputs[1], torch.ones(len(inputs[1]), 3, 3)))
+        return float(model.losses(batch_of([rock_salt()] * 8), torch.Generator().manual_seed(0))["strain"])
+
+    whole = loss(1e-3)
+    assert loss(STRAIN_SEEN) == pytest.approx(whole / 2, rel=1e-3)
+    assert loss(2 * STRAIN_SEEN) == pytest.approx(whole / 17, rel=1e-3)
 
 
 def test_random_strains_are_symmetric_and_of_the_sizes_asked_for() -> None:

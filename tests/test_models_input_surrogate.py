@@ -110,6 +110,22 @@ def test_no_atom_moves_further_than_allowed_and_broken_crystals_stay() -> None:
     assert not torch.equal(moved.frac_coords[5:], batch.frac_coords[5:])
 
 
+def test_cells_strain_like_lengths_by_the_gradient_per_atom_and_no_further_than_an_atom_moves() -> None:
+    """With lengths in units of that of the volume per atom, the step in the cell is the step of the atoms."""
+    model, batch = smooth_model(), batch_of(shaken(perovskite(), 0.1), shaken(wurtzite(), 0.1))
+    _, _, by_strain = energy_slopes(model, batch)
+    length = (torch.linalg.det(batch.lattice).abs() / batch.n_atoms) ** (1 / 3)
+    none = torch.eye(3, dtype=torch.float64)
+
+    def strains(step_size: float) -> torch.Tensor:
+        moved, _ = descent_step(model, batch, step_size=step_size, max_move=0.1)
+        return torch.linalg.solve(batch.lattice, moved.lattice) - none
+
+    expected = -1e-3 * by_strain / (batch.n_atoms * length**2)[:, None, None]
+    torch.testing.assert_close(strains(1e-3), expected, atol=1e-12, rtol=1e-6)
+    torch.testing.assert_close(strains(1e6).flatten(1).norm(dim=1), 0.1 / length)
+
+
 def test_adversaries_are_lower_than_the_data_and_repeat_with_the_seed() -> None:
     model, batch = smooth_model(), batch_of(shaken(perovskite(), 0.1), shaken(wurtzite(), 0.1))
 

@@ -124,6 +124,31 @@ def test_perfect_denoiser_has_no_coordinate_loss() -> None:
     assert model.losses(batch, torch.Generator().manual_seed(0))["coord"] < 1e-6
 
 
+def test_noise_is_added_in_the_predicted_lattice_and_scored_in_the_true_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without teacher forcing; a denoiser that returns nothing then has half the mean square of the noise as loss."""
+    model, sigma = new_model(), 0.02
+    langevin = LangevinConfig(sigma_max=sigma * (1 + 1e-6), sigma_min=sigma, n_levels=2)
+    model.config, model.teacher_forcing = dataclasses.replace(SMALL, langevin=langevin), False
+    batch = CrystalBatch.from_crystals(some_crystals() * 40)
+    monkeypatch.setattr(model.lattice_transform, "to_lattice", lambda *_: (2 * batch.lattice, None))
+    seen = []
+
+    class Still(torch.nn.Module):
+        def forward(self, noisy: CrystalBatch, _: torch.Tensor) -> torch.Tensor:
+            shift = noisy.frac_coords - batch.frac_coords
+            seen.append(
+                (noisy.lattice, torch.einsum("ni,nij->nj", shift - shift.round(), noisy.lattice[batch.crystal_idx]))
+            )
+            return torch.zeros_like(noisy.frac_coords)
+
+    model.denoiser = Still()
+    coord = model.losses(batch, torch.Generator().manual_seed(0))["coord"].item()
+    [(lattice, added)] = seen
+    assert torch.equal(lattice, 2 * batch.lattice)
+    assert added.std().item() == pytest.approx(sigma, rel=0.05)
+    assert coord == pytest.approx(0.5 * 3 / 2**2, rel=0.1)
+
+
 def test_overfit_lowers_the_losses(trained: tuple[PaperCDVAE, list[dict[str, float]]]) -> None:
     history = trained[1]
     first, last = history[0], {k: sum(h[k] for h in history[-20:]) / 20 for k in history[0]}

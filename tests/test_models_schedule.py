@@ -132,6 +132,16 @@ def test_the_cell_is_strained_at_low_noise_only_and_atoms_keep_to_their_places_i
     assert (lattice - clean).abs().max() < 0.6 * after[-1]
 
 
+def test_a_level_equal_to_the_limit_of_straining_strains() -> None:
+    limit = SCHEDULE.levels(3)[1].item()
+
+    def stretch(x: Tensor, cell: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(x), 0.1 * torch.eye(3).expand_as(cell)
+
+    _, lattice = anneal(stretch, torch.zeros(1, 1, 3), torch.eye(3)[None], SCHEDULE, steps=3, strain_below=limit)
+    torch.testing.assert_close(lattice, 1.1**2 * torch.eye(3)[None])
+
+
 def test_no_cell_is_strained_out_of_all_proportion() -> None:
     def towards(sign: float) -> Tensor:
         def wild(x: Tensor, cell: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:

@@ -81,6 +81,14 @@ def test_ridge_baseline_leaves_only_what_composition_cannot_explain() -> None:
     assert torch.allclose(surrogate.in_ev(surrogate.normalise_energies(energies, features), features), energies)
 
 
+def test_ridge_baseline_does_not_depend_on_how_often_the_data_are_repeated() -> None:
+    surrogate, z, features, energies = make(replace(SMALL, residual=True, ridge=1e-3))
+    once = surrogate.baseline.clone()
+    surrogate.fit_normalisation(z.repeat(3, 1), features.repeat(3, 1), energies.repeat(3))
+    assert once.abs().max() > 0.01
+    assert torch.allclose(surrogate.baseline, once)
+
+
 def test_fit_refuses_useless_data() -> None:
     surrogate, z, features, energies = make()
     with pytest.raises(DataError, match="finite"):

@@ -189,3 +189,17 @@ def test_full_size_starts_with_messages_like_those_of_triplets() -> None:
     denoiser(as_batch(crystals), torch.zeros(2, 3, dtype=torch.float64))
     for three, four in zip(sizes["triplets"], sizes["quadruplets"], strict=True):
         assert 0.2 < four / three < 5
+
+
+@pytest.mark.parametrize("quadruplets", [False, True])
+def test_messages_that_are_added_keep_their_variance(quadruplets: bool) -> None:
+    torch.manual_seed(0)
+    denoiser = GemNetDenoiser(replace(SMALL, quadruplets=quadruplets), 3).double()
+    block = denoiser.blocks[0]
+    names = ["own", "triplets", "quadruplets"] if quadruplets else ["own", "triplets"]
+    seen: list[Tensor] = []
+    for name in names:
+        getattr(block, name).register_forward_hook(lambda _, __, out: torch.randn_like(out))
+    block.before.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    denoiser(as_batch(some_crystals() * 4), torch.zeros(20, 3, dtype=torch.float64))
+    assert seen[0].std().item() == pytest.approx(1, abs=0.05)
