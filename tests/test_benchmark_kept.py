@@ -31,6 +31,7 @@ from lcoms.benchmark.page import (
     headline_table,
     sizes_table,
 )
+from lcoms.benchmark.page_figure import _points
 from lcoms.cli.main import run
 from lcoms.core.errors import DataError
 
@@ -89,6 +90,19 @@ def test_calibration_sizes_and_failures() -> None:
     assert cells == ["Some", "3", "0.67", "0.500", "", "0.30: 1 of 1", "", "", "0.90: 1 of 2"]
     assert [line.split("|")[1].strip() for line in sizes_table(some).splitlines()[2:]] == ["1 to 4", "21 to 40"]
     assert first_line(failures_table([some])) == ["ZnS", "Some", "225", "216", "3", "0.90"]
+
+
+def test_table_and_figure_of_calibration_have_the_same_bins() -> None:
+    """A probability between two bins is in the higher one, and one in the last; none are shown for a single row."""
+    stated = [0.0, 0.18, 0.2, 0.4, 0.79, 0.8, 1.0]
+    some = predictions(*(outcome(str(p), 1 if p > 0.5 else None, probability=p) for p in stated))
+    cells = first_line(calibration_table([some]))[4:]
+    assert cells == ["0.09: 0 of 2", "0.20: 0 of 1", "0.40: 0 of 1", "0.79: 1 of 1", "0.90: 2 of 2"]
+    points = [f"{mean:.2f}: {right.successes} of {right.trials}" for mean, right in _points(some)]
+    assert points == cells
+    alone = predictions(outcome("NaCl", 1), outcome("ZnS", 1, probability=None))
+    assert len(calibration_table([alone]).splitlines()) == 2
+    assert _points(alone) == []
 
 
 def test_cases_of_any_kind_become_shares_and_medians() -> None:

@@ -167,19 +167,31 @@ def calibration_table(measurements: Sequence[Measurement]) -> str:
     header = ("set", "stated", "right", "expected calibration error", *names)
     lines = []
     for _, title, rows in _sets(measurements):
-        pairs = [(row.probability, row.final.both == 1) for row in rows if row.probability is not None]
-        if len(pairs) < FEWEST_STATED:
+        bins = binned(rows)
+        if not bins:
             continue
-        cells, error = [], 0.0
-        for low, high in BINS:
-            some = [(p, hit) for p, hit in pairs if low <= p < high or (p == high == 1.0)]
-            hits, n = sum(hit for _, hit in some), len(some)
-            stated = sum(p for p, _ in some) / max(n, 1)
-            error += abs(stated * n - hits) / len(pairs)
-            cells.append(f"{stated:.2f}: {hits} of {n}" if n else "")
-        right = Share(sum(hit for _, hit in pairs), len(pairs))
-        lines.append((title, str(len(pairs)), f"{right.value:.2f}", f"{error:.3f}", *cells))
+        counts = [(mean_probability(some), sum(row.final.both == 1 for row in some), len(some)) for some in bins]
+        right = Share(sum(hits for _, hits, _ in counts), sum(n for _, _, n in counts))
+        error = sum(abs(stated * n - hits) for stated, hits, n in counts) / right.trials
+        cells = [f"{stated:.2f}: {hits} of {n}" if n else "" for stated, hits, n in counts]
+        lines.append((title, str(right.trials), f"{right.value:.2f}", f"{error:.3f}", *cells))
     return lines_of(header, lines)
+
+
+def binned(rows: Sequence[PredictionRow]) -> list[list[PredictionRow]]:
+    """Return the rows with a stated probability in each of BINS, none if they are fewer than FEWEST_STATED.
+
+    A probability between two bins is in the higher one; one is in the last.
+    """
+    stated = [(row.probability, row) for row in rows if row.probability is not None]
+    if len(stated) < FEWEST_STATED:
+        return []
+    return [[row for p, row in stated if low <= p < high or p == high == 1.0] for low, high in BINS]
+
+
+def mean_probability(rows: Sequence[PredictionRow]) -> float:
+    """Return the mean stated probability; 0 without rows."""
+    return sum(row.probability or 0.0 for row in rows) / max(len(rows), 1)
 
 
 def failures_table(measurements: Sequence[Measurement]) -> str:

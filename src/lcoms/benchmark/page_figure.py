@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lcoms.benchmark.kept import Measurement
-from lcoms.benchmark.page import BINS, FEWEST_STATED
+from lcoms.benchmark.page import binned, mean_probability
 from lcoms.evaluate.statistics import Share
 
 if TYPE_CHECKING:
@@ -39,14 +39,9 @@ def calibration_figure(measurements: Sequence[Measurement]) -> Figure | None:
 
 def _points(measurement: Measurement) -> list[tuple[float, Share]]:
     """Return for each bin the mean stated probability, and the share of predictions that were correct."""
-    rows = [row for row in measurement.predictions if row.probability is not None]
-    if len(rows) < FEWEST_STATED:
-        return []
     found = []
-    for low, high in BINS:
-        some = [row for row in rows if low <= (row.probability or 0.0) < high or (row.probability == high == 1.0)]
+    for some in binned(measurement.predictions):
         if some:
-            mean = sum(row.probability or 0.0 for row in some) / len(some)
             n_right, names = sum(row.final.both == 1 for row in some), {row.name for row in some}
-            found.append((mean, Share(n_right, len(some), len(names))))
+            found.append((mean_probability(some), Share(n_right, len(some), len(names))))
     return found
