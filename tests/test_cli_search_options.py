@@ -12,6 +12,7 @@ from lcoms.cli.groups import with_groups
 from lcoms.cli.options import formulas_of
 from lcoms.cli.search_options import SearchOptions, _flat, options_of
 from lcoms.core.errors import FormulaError
+from lcoms.prediction.presets import Options
 
 TYPED = {
     "n": 3,
@@ -63,6 +64,10 @@ def search_options(**typed: Any) -> SearchOptions:
 def test_every_option_is_tried_here() -> None:
     assert {*TYPED, "spec"} == {name for name, _ in _flat(SearchOptions())}
     assert search_options() == SearchOptions()
+
+
+def test_options_that_are_not_typed_have_the_defaults_of_the_package() -> None:
+    assert options_of(SearchOptions()) == Options()
 
 
 @pytest.mark.parametrize("name", TYPED)

@@ -11,6 +11,7 @@ from tiny import caesium_chloride, candidate_of, perovskite, rock_salt, wurtzite
 
 from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.oracles.hull import HullPlace
+from lcoms.page.facts import density
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.constraints import (
     groups_in_effect,
@@ -54,6 +55,11 @@ def test_systems_cover_all_groups_once() -> None:
 
 def test_the_density_of_rock_salt_gives_its_volume() -> None:
     assert volume_of_density(2.163, SALT) == pytest.approx(44.87, abs=0.05)
+
+
+def test_the_density_that_is_shown_is_the_one_that_can_be_asked_for() -> None:
+    crystal = rock_salt()
+    assert volume_of_density(density(crystal), SALT) == pytest.approx(crystal.volume)
 
 
 @pytest.mark.parametrize(

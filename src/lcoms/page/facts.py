@@ -7,6 +7,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from lcoms.core.numerals import percent
+from lcoms.prediction.constraints import DALTON
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
 from lcoms.prediction.reach import of_molecules
 from lcoms.prediction.result import Prediction
@@ -18,7 +19,6 @@ from lcoms.structure.lattice import parameters_from_lattice
 from lcoms.structure.symmetry import conventional, space_group_symbol
 
 NO_VALUE = "-"
-DALTON = 1.66053907  # g/cm^3 in a dalton per cubic angstrom
 ORIGINS = {
     "prior": "a random sample of the latent space",
     "random": "a random crystal of this composition",

@@ -6,7 +6,7 @@ from lcoms.oracles.hull import KNOWN_PHASES, HullPlace, Part
 from lcoms.page.facts import Fact, number, source_address
 from lcoms.phonons.harmonic import MOST_OMITTED, Phonons
 from lcoms.prediction.stages import Candidate
-from lcoms.prediction.table import ON_HULL
+from lcoms.prediction.table import HULL_UNCERTAINTY
 
 MEV = 1000.0  # meV per eV
 
@@ -21,8 +21,8 @@ def _hull_facts(place: HullPlace) -> tuple[Fact, ...]:
     """Return the energy above the hull and the phases there, each with its fraction of the atoms and its source."""
     spread = "" if place.spread is None else f" ± {place.spread:.3f}"
     of = "" if place.phases == KNOWN_PHASES else f", of {place.phases}"
-    name = "Decomposes into" if place.e_above_hull >= ON_HULL else "Competing phases"
-    name = "Lies on the hull with" if abs(place.e_above_hull) < ON_HULL else name
+    name = "Decomposes into" if place.e_above_hull >= HULL_UNCERTAINTY else "Competing phases"
+    name = "Lies on the hull with" if abs(place.e_above_hull) < HULL_UNCERTAINTY else name
     return (
         Fact("Energy above the hull", f"{place.e_above_hull:z.3f}{spread} eV/atom{of}"),
         *(Fact(name, _phase(part), source_address(part.id)) for part in place.decomposition),

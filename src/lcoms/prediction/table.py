@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FIRST_MONOCLINIC = 3
 WORTH_SAYING = 0.05  # probability of untried cells above which it is reported
 FIRST_ORTHORHOMBIC = 16
-ON_HULL = 0.005  # eV/atom; uncertainty from the relaxation of the phases
+HULL_UNCERTAINTY = 0.005  # eV/atom; uncertainty from the relaxation of the phases
 
 
 class Column(NamedTuple):
@@ -227,7 +227,7 @@ def _hull_sentence(candidate: Candidate) -> str | None:
         )
     else:
         phases = f"{first.formula} ({first.id})" if first.id else first.formula
-    if abs(place.e_above_hull) < ON_HULL:
+    if abs(place.e_above_hull) < HULL_UNCERTAINTY:
         return f"Rank 1 lies on the hull of {place.phases}, within {abs(place.e_above_hull):.3f} eV/atom: {phases}."
     if place.e_above_hull > 0:
         return f"Rank 1 lies {place.e_above_hull:.3f} eV/atom above the hull of {place.phases}: {phases}."

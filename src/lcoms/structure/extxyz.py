@@ -10,6 +10,7 @@ import numpy as np
 
 from lcoms.core.errors import CrystalError
 from lcoms.structure.cif_expand import MAX_ATOMS
+from lcoms.structure.cif_sites import FULL
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.distances import FARTHEST, closest_pair, distance_remarks, require_cell
 from lcoms.structure.elements import number_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
 OCCUPANCIES = ("occupancy", "occupancies", "occupation", "occupations", "site_occupancy", "occ")  # columns
-FULL = 0.005  # occupancies closer to one count as one
 NUMBERS = ("z", "numbers", "atomic_numbers")  # columns of atomic numbers
 _KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _KEY = re.compile(r"\b(lattice|properties|pbc)(?=\s*=)", re.IGNORECASE)
