@@ -127,6 +127,16 @@ def test_a_template_of_a_wrong_volume_is_judged_near_its_best_volume(length: flo
     assert energies.min() - 1e-6 <= found < energies.min() + 0.3 * (unscaled - energies.min())
 
 
+@pytest.mark.parametrize("length", [4.6, 6.2])
+def test_under_pressure_a_template_is_judged_near_the_volume_of_lowest_enthalpy(length: float) -> None:
+    pressure, cells = 0.2, [rock_salt(a) for a in (length, *np.linspace(4.2, 6.4, 441))]
+    works = pressure * np.array([cell.volume for cell in cells])
+    unscaled, *enthalpies = (np.array(ORACLE.energies(cells)) + works) / 2
+    (found,), _ = lowest_at_volumes(cells[:1], ORACLE, pressure)
+    assert unscaled > min(enthalpies) + 0.05
+    assert min(enthalpies) - 1e-6 <= found < min(enthalpies) + 0.2 * (unscaled - min(enthalpies))
+
+
 @pytest.mark.parametrize("pressure", [0.0, 0.1])
 def test_only_energies_are_asked_for_at_the_last_volume(pressure: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forces and stress would be thrown away; the energy still counts, with the work against the pressure."""

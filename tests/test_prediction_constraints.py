@@ -144,6 +144,14 @@ def test_a_strain_into_a_cell_keeps_the_symmetry_and_no_other_lattice_is_touched
     assert in_known_cell([other], brick) == [other]
 
 
+def test_a_supercell_of_a_more_symmetric_crystal_keeps_its_atoms() -> None:
+    salt = rock_salt(5.8)
+    halves = [(salt.frac_coords + shift) / np.array([1, 1, 2]) for shift in (np.zeros(3), np.array([0, 0, 1]))]
+    lattice = salt.lattice * np.array([[1.0], [1.0], [2.0]])
+    double = Crystal(lattice, np.concatenate(halves), np.tile(salt.atomic_numbers, 2))
+    assert in_known_cell([double], KnownCell((5.6, 5.7, 5.65, 90.0, 90.0, 90.0), 0.05)) == [double]
+
+
 def test_a_crystal_whose_symmetry_forbids_the_cell_comes_after_one_that_allows_it() -> None:
     brick = KnownCell((5.6, 5.64, 5.68, 90.0, 90.0, 90.0), 0.05)
     cubic = replace(candidate_of(rock_salt(5.64)), score=-1.01)

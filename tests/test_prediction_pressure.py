@@ -10,6 +10,7 @@ from tiny import caesium_chloride, decoded_of, relaxed_of, rock_salt
 
 from lcoms.core.errors import ConfigError
 from lcoms.oracles.analytic import AnalyticOracle
+from lcoms.oracles.base import Evaluation
 from lcoms.prediction.hulls import predicted_hull, read_hull
 from lcoms.prediction.pressure import compressed, pressure_sentences
 from lcoms.prediction.rank import rank_relaxed
@@ -37,6 +38,23 @@ def test_starts_are_compressed_to_nearly_the_volume_that_relaxes() -> None:
     assert start.volume == pytest.approx(there.volume, rel=0.03)
     np.testing.assert_allclose(start.frac_coords, relaxed.frac_coords)
     assert compressed([relaxed], oracle, 0.0) == [relaxed]
+
+
+def test_each_start_is_compressed_by_its_own_stiffness_or_by_the_usual_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    starts = [rock_salt(numbers=SALT), rock_salt(numbers=(12, 8)), rock_salt(numbers=(55, 17))]
+    moduli = {11: 30.0, 12: 150.0, 55: 0.1}  # GPa; the last one is unreasonable
+
+    def evaluate(_: AnalyticOracle, crystals: list[Crystal]) -> list[Evaluation]:
+        pressures = [moduli[int(one.atomic_numbers[0])] * np.log(starts[0].volume / one.volume) for one in crystals]
+        return [Evaluation(-1.0, np.zeros((2, 3)), -p * GIGAPASCAL * np.eye(3)) for p in pressures]
+
+    monkeypatch.setattr(AnalyticOracle, "evaluate", evaluate)
+    found = compressed(starts, AnalyticOracle(), 10.0)
+    ratios = [after.volume / before.volume for before, after in zip(starts, found, strict=True)]
+    assert ratios == pytest.approx([(1 + 40 / modulus) ** -0.25 for modulus in (30.0, 150.0, 90.0)], rel=1e-3)
+    assert compressed(starts[2:], AnalyticOracle(), 10.0) == starts[2:]
 
 
 def test_enthalpies_make_the_order_where_the_denser_crystal_has_the_higher_energy() -> None:

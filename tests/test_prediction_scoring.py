@@ -9,7 +9,7 @@ import pytest
 from tiny import decoded_of, proposal_of, rock_salt
 
 from lcoms.core.errors import ConfigError
-from lcoms.prediction.scoring import ScoreWeights
+from lcoms.prediction.scoring import ON_HULL, KnownWeights, ScoreWeights
 from lcoms.prediction.stages import Decoded
 
 FLOOR = 0.01
@@ -39,6 +39,11 @@ def test_a_crystal_without_a_template_can_be_ranked() -> None:
     weights = replace(NONE, n_found=0.2, prototype_probability=0.1, structure_probability=0.2)
     none = weights.score(0.0, decoded_of(rock_salt(), n_found=0))
     assert none == pytest.approx(-0.3 * log(FLOOR))
+
+
+def test_known_crystals_get_the_bonus_of_the_lowest_of_them() -> None:
+    weights = KnownWeights(on_hull=0.2, above_hull=0.05, highest=0.3, least_probability=0.01)
+    assert [weights.bonus(lowest) for lowest in (0.0, ON_HULL, 0.002)] == [0.2, 0.2, 0.05]
 
 
 def test_weights_below_zero_or_infinite_are_refused() -> None:

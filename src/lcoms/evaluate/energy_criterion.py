@@ -27,7 +27,7 @@ from lcoms.structure.elements import number_of
 RELATIVE = (0.20, 0.10, 0.05, 0.01)
 ABSOLUTE = (0.1, 0.05, 0.02)
 """Absolute thresholds, eV/atom."""
-ZERO = 1e-3  # eV/atom; formation energies below it are of elements
+ZERO = 1e-3  # eV/atom; formation energies below it are zero but for the relaxation
 ROUNDING = 1e-9  # eV/atom
 KINDS = ("formation", "cohesive", "total")
 
@@ -148,8 +148,9 @@ def share_within_energy(rows: Iterable[Compared], threshold: float, *, relative:
     """Return the share of predictions whose first candidate lies no higher than a threshold above the known structure.
 
     This is the criterion of the paper, (E - E_known) / |E_known| <= threshold, with formation energies, or the same
-    difference in eV/atom. A prediction without an energy counts as failed; elements, whose formation energy is zero,
-    are excluded from the relative criterion.
+    difference in eV/atom. A prediction without an energy counts as failed, and so does one whose known structure has
+    none. The relative criterion excludes known structures with a formation energy near zero (`ZERO`), as elements in
+    their reference phase have; unlike `energy_scores`, it counts other forms of elements.
     """
     counted = [row for row in rows if not (relative and row.known_energy is not None and abs(row.known_energy) < ZERO)]
     found = 0
