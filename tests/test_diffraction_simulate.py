@@ -55,6 +55,19 @@ def test_multiplicities_and_intensities_are_those_of_a_sum_over_all_planes(cryst
         assert lines.multiplicities[here].sum() <= there.sum()
 
 
+def test_absorption_makes_the_sides_of_polar_planes_unequal_and_both_count() -> None:
+    """Complex factors f make |F(hkl)| and |F(-h-k-l)| differ (Friedel); a powder shows the mean of the squares."""
+    lines = find_lines(zinc_blende(), COPPER, 0.6)
+    cell = lines.crystal
+    factors = scattering_factors((16, 30), COPPER, lines.lengths[:1] / 2)[:, 0]
+    assert np.abs(factors.imag).max() > 0.5
+    one_each = [factors[(16, 30).index(z)] for z in cell.atomic_numbers]
+    plane = np.round(lines.vectors[0] @ cell.lattice.T)
+    sides = [abs(np.exp(2j * np.pi * cell.frac_coords @ (s * plane)) @ one_each) ** 2 for s in (1, -1)]
+    assert abs(sides[0] - sides[1]) > 1
+    assert lines.strengths[0] == pytest.approx(lines.multiplicities[0] * np.mean(sides))
+
+
 def test_x_ray_intensities_are_near_those_of_pymatgen() -> None:
     from pymatgen.analysis.diffraction.xrd import XRDCalculator
 

@@ -41,6 +41,17 @@ def test_a_displaced_atom_is_the_one_that_is_far() -> None:
     assert found.rms_angstrom == pytest.approx(0.1 * (1 / 5 * (1 - 1 / 5)) ** 0.5, abs=1e-4)  # about the centre
 
 
+def test_displacements_are_those_at_the_mean_volume_whichever_crystal_is_first() -> None:
+    crystal = perovskite()
+    moved = crystal.frac_coords.copy()
+    moved[1, 2] += 0.03
+    larger = Crystal(1.04 * crystal.lattice, moved, crystal.atomic_numbers)
+    volume = crystal.volume * (1 + 1.04**3) / 2
+    expected = 0.03 * volume ** (1 / 3) * (1 / 5 * (1 - 1 / 5)) ** 0.5
+    assert compare(crystal, larger).rms_angstrom == pytest.approx(expected, rel=1e-3)
+    assert compare(larger, crystal).rms_angstrom == pytest.approx(expected, rel=1e-3)
+
+
 def test_a_primitive_and_a_conventional_cell() -> None:
     small, large = rock_salt(), conventional(rock_salt(5.8))
     for found, first in ((compare(small, large), small), (compare(large, small), large)):

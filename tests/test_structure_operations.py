@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from tiny import perovskite, rock_salt, shaken, wurtzite
 
+from lcoms.oracles.analytic import AnalyticOracle
 from lcoms.structure.crystal import Crystal
+from lcoms.structure.exact_sites import ExactSites, crystal_of
 from lcoms.structure.operations import keep_operations, operations_of
 
 
@@ -70,3 +72,27 @@ def test_averages_have_the_symmetry_and_leave_what_has_it() -> None:
     assert np.abs(once[0][:, 2]).max() > 0.1
     np.testing.assert_allclose(once[1], np.diag(np.diag(once[1])), atol=1e-6)
     assert once[1][0, 0] == pytest.approx(once[1][1, 1])
+
+
+def quartz() -> Crystal:
+    free = np.array([0.47, 0.413, 0.267, 0.119])
+    return crystal_of(
+        ExactSites(154, (("a", 14), ("c", 8)), free, np.array([4.91, 4.91, 5.4]), np.array([90.0, 90, 120]))
+    )
+
+
+def test_averages_leave_forces_and_stress_of_a_crystal_with_screw_axes() -> None:
+    crystal = quartz()
+    found, [exact] = operations_of(crystal), AnalyticOracle().evaluate([crystal])
+    assert len(found) == 6
+    forces, stress = found.averaged(crystal.lattice, exact.forces, exact.stress)
+    assert np.abs(exact.forces).max() > 0.1
+    np.testing.assert_allclose(forces, exact.forces, atol=1e-4)
+    np.testing.assert_allclose(stress, exact.stress, atol=1e-5)
+
+
+def test_proper_operations_are_the_rotations() -> None:
+    assert len(operations_of(quartz()).proper) == 6
+    half = operations_of(wurtzite()).proper
+    assert len(half) == len(half.images) == len(half.shifts) == len(half.translations) == 6
+    np.testing.assert_allclose(np.linalg.det(half.cartesian(wurtzite().lattice)), 1)
