@@ -229,6 +229,24 @@ def test_a_want_of_memory_is_no_result_and_is_tried_again(tmp_path: Path) -> Non
     assert all(result.converged for result in again)
 
 
+class Lost(AnalyticOracle):
+    """Oracle that has no energy of a crystal after several evaluations, for a reason that does not pass."""
+
+    left = 4
+
+    def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation]:
+        self.left -= 1
+        found = super().evaluate(crystals)
+        return found if self.left >= 0 else [Evaluation.failed("no energy there.", one.n_atoms) for one in crystals]
+
+
+def test_a_failure_on_the_way_is_a_result_and_is_not_tried_again(tmp_path: Path) -> None:
+    crystals, path = [shaken(rock_salt(5.0), 0.1, seed) for seed in range(3)], tmp_path / "kept.jsonl"
+    results = relax_crystals(crystals, Lost(), CONFIG, checkpoint=path)
+    assert {(result.status, result.reason) for result in results} == {(Status.ORACLE_FAILED, "no energy there.")}
+    assert all_same(relax_crystals(crystals, AnalyticOracle(), CONFIG, checkpoint=path), results)
+
+
 SCRIPT = """
 import json, sys
 sys.path.insert(0, {tests!r})
