@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,8 @@ _AXES: tuple[tuple[Axis, str], ...] = (
     ("d", r"\bd\b|d[-_ ]?spac|d\s*\(|spacing"),
 )
 _COUNTS = r"count|intens|\bobs|yobs|iobs|\bi\b|\by\b|cps|signal"
-_OTHER = r"err|sigma|esd|calc|diff|back|index|point|\bno\b|\bn\b|#"
+_OTHER = r"err|sigma|esd|calc|diff|back|bkg|bgr|index|point|\bno\b|\bn\b|#"
+_DIVISOR = r"\b(?:time|monitor|mon|attenuat\w*)\b"
 _MARKS = "#!;%*'\" \t_"
 
 
@@ -51,21 +53,26 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
     Raises:
         FileFormatError: the columns cannot be told apart, or they are another axis or not counts.
     """
-    for line in reversed(header.lower().splitlines()):
+    for place, line in enumerate(reversed(header.lower().splitlines())):
         names = _names(line, n)
+        if axis is None and names and _names_columns(names, last=place == 0):
+            require_axis(names[0].replace("_", " "))
         axes = {at: found for at, name in enumerate(names) if (found := _axis(name)) is not None}
-        if not axes and axis is None and any(re.search(_COUNTS, name) for name in names[1:]):
-            require_axis(names[0])
+        if not axes and axis is None and any(_is_counts(name) for name in names[1:]):
             _require_not_counts(names[0])
         fitting = [at for at in axes if axis in (None, axes[at])]
         if not fitting:
             continue
         rest = [at for at in range(n) if at not in axes and not re.search(_OTHER, names[at])]
-        counts = [at for at in rest if re.search(_COUNTS, names[at])] or rest
-        if counts:
-            require_counts(names[counts[0]])
-            note = f"counts are read from column {counts[0] + 1}, {names[counts[0]]}" if len(counts) > 1 else ""
-            return Columns(fitting[0], counts[0], axis or axes[fitting[0]], note, named=True)
+        others = [at for at in range(n) if at not in axes]
+        if not others:
+            raise FileFormatError("no column is named as counts; add the column of counts.")
+        counts = [at for at in rest if _is_counts(names[at])] or rest or others
+        require_counts(names[counts[0]])
+        _require_one_measure(names, table, counts[0])
+        doubtful = len(counts) > 1 or not rest
+        note = f"counts are read from column {counts[0] + 1}, {names[counts[0]]}" if doubtful else ""
+        return Columns(fitting[0], counts[0], axis or axes[fitting[0]], note, named=True)
     if n > 3:
         raise FileFormatError(f"{n} columns; keep two (two theta and counts), or name them in the line above.")
     steps = np.diff(table[:, 1])
@@ -77,8 +84,28 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
     return Columns(0, 1, axis or axis_of(header))
 
 
+def _is_counts(name: str) -> bool:
+    return re.search(_COUNTS, name.replace("_", " ")) is not None
+
+
+def _names_columns(names: Sequence[str], *, last: bool) -> bool:
+    """Return whether words are names of columns: one is that of counts, or they stand above the numbers."""
+    return any(_is_counts(name) for name in names[1:]) or (last and not any(re.search("[0-9]", n) for n in names[1:]))
+
+
+def _require_one_measure(names: Sequence[str], table: NDArray[np.float64], counts: int) -> None:
+    """Raise FileFormatError if the time or the monitor of the points varies, so that their counts do not compare."""
+    for at, name in enumerate(names):
+        column = table[:, at]
+        elapsed = bool((np.diff(column) > 0).all())
+        if at != counts and re.search(_DIVISOR, name) and not elapsed and np.ptp(column) > 0.01 * abs(column).max():
+            raise FileFormatError(
+                f"the column named {name[:30]!r} varies from point to point; divide the counts by it, and omit it."
+            )
+
+
 def _require_not_counts(name: str) -> None:
-    if re.search(_COUNTS, name) and not re.search(_OTHER, name):
+    if _is_counts(name) and not re.search(_OTHER, name):
         raise FileFormatError(
             f"no column is named as an axis, the first is {name[:30]!r}; add the column of two theta, d or Q."
         )
@@ -88,7 +115,7 @@ def _names(line: str, n: int) -> list[str]:
     """Return the names of the columns if the line has exactly n of them, else an empty list."""
     bare = line.strip().lstrip(_MARKS)
     for between in (r"[,;\t]", r"\s{2,}", r"\s+"):
-        names = [name.strip() for name in re.split(between, bare)]
+        names = [name.strip(" \"'") for name in re.split(between, bare)]
         if len(names) == n:
             return names
     return []
@@ -96,6 +123,6 @@ def _names(line: str, n: int) -> list[str]:
 
 def _axis(name: str) -> Axis | None:
     name = name.replace("_", " ")
-    if re.search(r"1\s*/\s*d\b|sin", name):
+    if re.search(r"1\s*/\s*d\b|\bd\s*\*", name) or (re.search("sin", name) and not re.match(r"q\b", name)):
         return None
     return next((axis for axis, words in _AXES if re.search(words, name)), None)

@@ -16,6 +16,8 @@ REPEATED = 0.9  # correlation of repeated scans
 SHUFFLED = 0.1  # of the points step backwards in a table without an order
 LEAST_RUN = 10  # points
 LEAST_PADDING = 20  # points
+FAR = 50  # steps
+SIMILAR = 0.5  # of the highest counts; errors of counts are smaller
 _GROUPS = r"[0-9]{1,3}(?:[%s][0-9]{3})+(?:[.][0-9]+)?"
 _SPACES = "\u00a0\u2009\u202f"  # that do not break
 _ANGLE = r"\"?[+-]?[0-9]+(?:[.,][0-9]+)?\"?"
@@ -72,6 +74,22 @@ def require_errors_last(second: NDArray[np.float64], third: NDArray[np.float64])
             "the second of three columns is the square root of the third, as errors are of counts; name the columns in "
             "the line above, such as 2theta,error,counts, or keep two."
         )
+
+
+def too_large_for_errors(counts: NDArray[np.float64], third: NDArray[np.float64]) -> str:
+    """Return a note if the third of three columns without names is as large as the counts, otherwise empty."""
+    if not np.nanmax(third) > SIMILAR * np.nanmax(counts):
+        return ""
+    return "the third of three columns, which is too large for errors of the counts, is not used"
+
+
+def stray_points(x: NDArray[np.float64], notes: list[str]) -> int:
+    """Return 1, with a note, if the first of ascending points is far from the others, such as a line of wavelengths."""
+    steps = np.diff(x)
+    if len(steps) < LEAST_RUN or steps[0] < FAR * np.median(steps):
+        return 0
+    notes.append(f"the first line, at {x[0]:g}, is far from the pattern and is left out")
+    return 1
 
 
 def without_padding(

@@ -9,26 +9,43 @@ from lcoms.diffraction.radiation import K_LINES, KEV_ANGSTROM, Radiation
 
 SAME_LENGTH = 3e-3  # relative; stated wavelengths are rounded
 SHORTEST = 0.1  # angstrom
-_LENGTH = re.compile(r"wave[\s_-]*length|\blambda\b|λ|\b_?wl[12]?\b|k[\s_-]*alpha", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![0-9.A-Za-z])([0-9]\.[0-9]{2,})")
+_WAVELENGTH = r"wave[\s_-]*length|wellenl\S{1,2}nge|(?:longueur|longitud|lunghezza)\s+d\S{1,2}\s*ond[ea]|\blambda\b|λ"
+_LENGTH = re.compile(rf"{_WAVELENGTH}|\b_?wl[12]?\b|k[\s_-]*alpha", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![0-9.A-Za-z])([0-9]\.[0-9]{2,})(?![0-9eE])")
 _RATIO = re.compile(r"ratio|intensit|sin", re.IGNORECASE)
-_PER_NM = re.compile(r"nm\s*\^?\s*[({]?\s*[-−]\s*1|1\s*/\s*nm|nm⁻¹|/\s*nm\b", re.IGNORECASE)
-_IN_NM = re.compile(r"[(\[]\s*nm\s*[)\]]", re.IGNORECASE)
 _FOREIGN = re.compile(
-    r"(?P<theta>th(?:eta)?\b|θ)|omega\b|ω|energy|e\s*[(\[]k?ev|tof\b|time\b|channel|1\s*/\s*d|s\s*[(\[=]|sin|bragg"
+    r"(?P<theta>(?:bragg\s*)?(?:angle\W*)?(?:th(?:eta)?|θ)(?![a-z\s/_-]*2)(?![a-z])|bragg)"
+    r"|omega\b|ω|phi\b|φ|chi\b|χ|psi\b|azimuth|energy|e\s*[(\[]k?ev|wave\s*(?:number|length)|λ|cm\s*\^?-1|raman"
+    r"|tof\b|time\b|t\s*[(\[]\s*[mµμu]?s\b|(?:\w+ )*time of flight|channel|pixel|position\s*[(\[]\s*mm|temperature"
+    r"|1\s*/\s*d|d\s*\*|s\s*(?:$|[(\[=])|sin|r\s*(?:$|[(\[,]|(?:å|a|angstrom|mm)\b)"
 )
-_NOT_COUNTS = re.compile(r"\b(log|ln|lg|sqrt)(?:10)?\b|√|square\s*root", re.IGNORECASE)
-
-
-_DIRECT = re.compile(  # a number right behind the word
-    r"(?:wave[\s_-]*length|\blambda|λ)\s*(?:[(\[]\s*(?P<before>nm|pm|å|a|angstrom)\s*[)\]])?\s*[:=]?\s*"
-    r"(?P<number>[0-9]+[.,][0-9]+)\s*(?P<unit>nm|pm)?\b",
+_NOT_COUNTS = re.compile(
+    r"\b(log|lg|sqrt)(?:10)?\b|\bln(?:\b|[iy(]|counts)|√|square\s*root|\^\s*\(?(?:0\.5|1/2)|[(\[]\s*db\s*[)\]]",
     re.IGNORECASE,
 )
-_KEV = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*keV\b", re.IGNORECASE)
-_ANODES = "|".join(K_LINES)
+_DIRECT = re.compile(  # a number right behind the word
+    rf"(?:{_WAVELENGTH})\s*(?:[(\[]\s*(?P<before>nm|pm|m|å|a|angstrom)\s*[)\]])?\s*[:=]?\s*"
+    r"(?P<number>[0-9]+[.,][0-9]+(?:e-?[0-9]+)?)\s*(?P<unit>nm|pm|m)?\b",
+    re.IGNORECASE,
+)
+_IN_METRES = 1e-7  # smaller numbers are wavelengths in metres
+_KEV = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*keV\b|\bkeV\s*[)\]]\s*[:=,]?\s*([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
+_EV = re.compile(
+    r"energy[^\n0-9]{0,20}([0-9]{4,6}(?:\.[0-9]+)?)\s*eV\b|energy\s*[(\[]\s*eV\s*[)\]]\s*[:=,]?\s*([0-9]{4,6})",
+    re.IGNORECASE,
+)
+_NOT_BEAM = re.compile("threshold|resolution|window|cut", re.IGNORECASE)
+_METALS = {"copper": "Cu", "cobalt": "Co", "molybdenum": "Mo", "chromium": "Cr", "iron": "Fe", "silver": "Ag"}
+_ANODES, _NAMED = "|".join(K_LINES), "|".join(_METALS)
 _ANODE = re.compile(
-    rf"(?:anode|target|tube)[^,;\n]{{0,25}}?\b({_ANODES})\b|\b({_ANODES})[\s-]*K[\s_\\-]*(?:alpha|α|a)", re.IGNORECASE
+    rf"(?:anode|target|tube)[^,;\n]{{0,25}}?\b({_ANODES})\b|\b({_ANODES})[\s-]*K[\s_\\-]*(?:alpha|α|a)"
+    rf"|(?:(?:anode|target|tube)[\s_]*(?:material|name|type)?\s*,|source\s*[:=])\s*\"?({_ANODES})\b(?!\.)"
+    rf"|(?:anode|target|tube|source|radiation)\W{{1,6}}({_NAMED})\b|\b({_NAMED})\s*(?:anode|target|tube|radiation|k)\b",
+    re.IGNORECASE,
+)
+_SCAN = re.compile(
+    r"scan[\s_]*(?:axis|type)(?:[\s_]*x)?[\s\",:;=]+(omega|phi|chi|psi|theta|eta|[xyz]|rocking(?:\s*curve)?)\W*$",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
@@ -41,11 +58,15 @@ def loop_names(header: str) -> str:
     return "\n".join([before.strip(), ", ".join(names)])
 
 
-def scale_of(header: str, axis: str) -> float:
-    """Return the factor that converts the axis to angstrom or 1/angstrom: other than 1 for nanometres in the header."""
-    if axis == "q" and _PER_NM.search(header):
-        return 0.1
-    return 10.0 if axis == "d" and _IN_NM.search(header) else 1.0
+def require_scan(header: str) -> None:
+    """Raise FileFormatError if a header names the axis of the scan, and it is not two theta."""
+    if found := _SCAN.search(header):
+        raise FileFormatError(f"a scan over {found[1]}, not over two theta.")
+
+
+def is_wavelength(line: str) -> bool:
+    """Return whether a line of a header states a wavelength."""
+    return _LENGTH.search(line) is not None and re.search(r"[0-9][.,][0-9]", line) is not None
 
 
 def require_axis(name: str) -> None:
@@ -72,7 +93,7 @@ def require_wavelength(header: str, radiation: Radiation) -> None:
     stated = [(float(number), SAME_LENGTH) for line in lines for number in _NUMBER.findall(line)]
     stated = [(length, off) for length, off in stated if length > SHORTEST]
     stated = [_in_angstrom(match) for match in _DIRECT.finditer("\n".join(lines))] + stated
-    stated += [(KEV_ANGSTROM / float(text), _rounding(text)) for text in _KEV.findall(header) if float(text) > 0]
+    stated += [(KEV_ANGSTROM / energy, off) for energy, off in _energies(header)]
     known = [radiation.wavelength, radiation.mean, *([radiation.second] if radiation.second else [])]
     known += [length / 10 for length in known]  # in nanometres
     if not stated or any(abs(one / other - 1) < off for one, off in stated for other in known):
@@ -84,11 +105,20 @@ def require_wavelength(header: str, radiation: Radiation) -> None:
     )
 
 
+def _energies(header: str) -> list[tuple[float, float]]:
+    """Return stated photon energies in keV, each with the relative error that its rounding allows."""
+    texts = [(first or second, 1.0) for first, second in _KEV.findall(header)]
+    lines = "\n".join(line for line in header.splitlines() if not _NOT_BEAM.search(line))
+    texts += [(first or second, 1e-3) for first, second in _EV.findall(lines)]
+    return [(float(text) * unit, _rounding(text)) for text, unit in texts if float(text) > 0]
+
+
 def _in_angstrom(match: re.Match[str]) -> tuple[float, float]:
     """Return a stated wavelength in angstrom, and the relative error that its rounding allows."""
-    text = match["number"].replace(",", ".")
+    text = match["number"].replace(",", ".").lower()
     unit = (match["unit"] or match["before"] or "").lower()
-    return float(text) * {"nm": 10.0, "pm": 0.01}.get(unit, 1.0), _rounding(text)
+    unit = "m" if float(text) < _IN_METRES else unit
+    return float(text) * {"nm": 10.0, "pm": 0.01, "m": 1e10}.get(unit, 1.0), _rounding(text.partition("e")[0])
 
 
 def _rounding(number: str) -> float:
@@ -98,7 +128,8 @@ def _rounding(number: str) -> float:
 
 def require_radiation(header: str, radiation: Radiation) -> None:
     """Raise FileFormatError if a header names an anode or a kind of radiation other than that to be used."""
-    anodes = list(dict.fromkeys((first or second).capitalize() for first, second in _ANODE.findall(header)))
+    words = ["".join(found).lower() for found in _ANODE.findall(header)]
+    anodes = list(dict.fromkeys(_METALS.get(word) or word.capitalize() for word in words))
     near = [anode for anode in anodes if any(abs(radiation.mean / line - 1) < 0.01 for line in K_LINES[anode])]
     if anodes and not near:
         raise FileFormatError(

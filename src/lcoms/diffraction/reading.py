@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 from lcoms.core.errors import ConfigError, FileFormatError
 from lcoms.core.numerals import real
 from lcoms.diffraction.columns import chosen_columns
-from lcoms.diffraction.doubts import require_errors_last, require_no_thousands, require_one_scan, without_padding
+from lcoms.diffraction.doubts import (
+    require_errors_last,
+    require_no_thousands,
+    require_one_scan,
+    stray_points,
+    too_large_for_errors,
+    without_padding,
+)
 from lcoms.diffraction.gsas import BANK, table_of_gsas
-from lcoms.diffraction.header import loop_names, require_radiation, require_wavelength, scale_of
+from lcoms.diffraction.header import loop_names, require_radiation, require_scan, require_wavelength
 from lcoms.diffraction.powder_cif import table_of_range
 from lcoms.diffraction.radiation import Radiation
 from lcoms.diffraction.scans import IS_UXD, table_of_udf, table_of_uxd
+from lcoms.diffraction.units import scale_of
 from lcoms.diffraction.xrdml import table_of_xrdml
 from lcoms.structure.io import decoded, file_bytes
 
@@ -26,6 +34,8 @@ LEAST_POINTS = 60
 LEAST_CONTRAST = 4.0  # height of the highest points over the scatter between neighbours
 USELESS = 2.6  # angstrom; numbers that end at larger spacings are not two theta
 _UNCERTAINTY = re.compile(r"(?<=[0-9.])\([0-9]+\)")
+_UNKNOWN = re.compile(r"(?<!\S)[.?](?!\S)")  # in a loop of a CIF
+_FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
 NEXT_TABLE = ("loop_", "data_")
 COMMENTS = ("#", "!", ";", "//", "'", '"', "/*", "*", "%", "_", *NEXT_TABLE)
 
@@ -75,6 +85,7 @@ def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, n
     header, table = _table(text)
     require_wavelength(header, radiation)
     require_radiation(header, radiation)
+    require_scan(header)
     header = loop_names(header)
     at, counts, chosen, note, named = chosen_columns(
         header, table.shape[1], None if axis is None else axis.lower(), table
@@ -82,6 +93,7 @@ def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, n
     x, y = table[:, at], table[:, counts]
     if not named and table.shape[1] == 3:
         require_errors_last(y, table[:, 2])
+        note = too_large_for_errors(y, table[:, 2])
     notes = [note] if note else []
     if "*RAS_INT_START" in header and table.shape[1] == 3:
         y = y * table[:, 2]  # the attenuation
@@ -94,6 +106,8 @@ def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, n
     if (y < 0).any():
         notes.append(f"{int((y < 0).sum())} counts are negative and are used as they are")
     order = np.argsort(two_theta, kind="stable")
+    if order[0] == 0:
+        order = order[stray_points(two_theta[order], notes) :]
     two_theta, y = _merged(*without_padding(two_theta[order], y[order], notes), notes)
     _require_pattern(two_theta, y)
     return PowderPattern(two_theta, y, radiation, name, tuple(notes))
@@ -123,6 +137,8 @@ def _table(text: str) -> tuple[str, NDArray[np.float64]]:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     require_no_thousands([line for _, line in lines])
     comma = _decimal_commas([line for _, line in lines])
+    if any(line == "loop_" for _, line in lines):
+        lines = [(number, _UNKNOWN.sub("nan", line)) for number, line in lines]
     header: list[str] = []
     rows: list[list[float]] = []
     ended = False  # by another loop or data block of a CIF
@@ -151,7 +167,7 @@ def _table(text: str) -> tuple[str, NDArray[np.float64]]:
 
 
 def _numbers(line: str, *, decimal_commas: bool) -> list[float] | None:
-    plain = _UNCERTAINTY.sub("", line.replace('"', "")).strip(" \t,;")
+    plain = _FORTRAN.sub("e", _UNCERTAINTY.sub("", line.replace('"', ""))).strip(" \t,;")
     parts = re.split(r"[\s;]+" if decimal_commas else r"[\s,;]+", plain)
     try:
         return [real(part.replace(",", ".") if decimal_commas else part) for part in parts]
@@ -162,8 +178,9 @@ def _numbers(line: str, *, decimal_commas: bool) -> list[float] | None:
 def _decimal_commas(lines: list[str]) -> bool:
     """Return whether commas are decimal separators; columns are then separated by something else."""
     number = r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?"
-    hits = [line for line in lines if re.fullmatch(rf"{number}(?:[\s;]+{number}){{1,2}}", line)]
-    return any("," in line for line in hits) and len(hits) >= 0.9 * sum(line[:1].isdigit() for line in lines)
+    plain = [line.replace('"', "") for line in lines]
+    hits = [line for line in plain if re.fullmatch(rf"{number}(?:[\s;]+{number})+;?", line)]
+    return any("," in line for line in hits) and len(hits) >= 0.9 * sum(line[:1].isdigit() for line in plain)
 
 
 def _require_reach(two_theta: NDArray[np.float64], axis: str, radiation: Radiation) -> None:
