@@ -12,6 +12,7 @@ from lcoms.prediction.spec import ConstraintSpec
 from lcoms.prediction.stages import Candidate, Decoded
 from lcoms.prediction.structure_types import is_of_type
 from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.space_group_names import number_of_group
 from lcoms.structure.symmetry import MIRROR
 
 SYSTEMS = {
@@ -62,23 +63,17 @@ NONE_LEFT_OUT = Contradictions()
 
 
 def read_space_groups(texts: Sequence[str]) -> tuple[int, ...]:
-    """Return the numbers of space groups given as numbers or Hermann-Mauguin symbols.
+    """Return the numbers of space groups given as numbers or symbols, as `number_of_group` reads them.
 
     Raises:
         ConfigError: one of them is not a space group.
     """
-    import gemmi
-
     numbers = []
     for text in texts:
-        name = text.strip()
-        if name.isdecimal() and 1 <= int(name[:4]) <= 230:
-            numbers.append(int(name))
-            continue
-        found = None if name.isdecimal() else gemmi.find_spacegroup_by_name(name.replace("_", ""))
-        if found is None:
+        number = number_of_group(text)
+        if not number:
             raise ConfigError(f"{text!r} is not a space group; give a number from 1 to 230 or a symbol such as Pnma.")
-        numbers.append(int(found.number))
+        numbers.append(number)
     return tuple(dict.fromkeys(numbers))
 
 

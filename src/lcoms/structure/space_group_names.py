@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 _OLD_CUBIC = (*range(200, 207), *range(221, 231))
 _E_GLIDES = {"Aem2": "Abm2", "Aea2": "Aba2", "Cmce": "Cmca", "Cmme": "Cmma", "Ccce": "Ccca"}
-_BARS = str.maketrans({"\u0304": "", "\u0305": "", "\u2013": "-", "\u2212": "-", "\u2010": "-", "\u00af": "-"})
+_BARS = str.maketrans("₁₂₃₄₅₆–−‐¯", "123456----", "\u0304\u0305")
 _ENDING = re.compile(r"(?:[\s:]*O?(?P<origin>[12])|[\s:]*(?P<axes>[HRShrsZz]{1,2}))$")
 _ORIGIN = re.compile(r"[\s:(,]*(?:(?:origin|choice)[\sa-z]*([12])\)?|\(O([12])\)$)", re.IGNORECASE)
 _NUMBERED = re.compile(r"\(\s*([0-9]{2,3})\s*\)$|(?:^|[(\s,]+)(?:no\.?|#)\s*([0-9]{1,3})\s*\)?$", re.IGNORECASE)
+_NUMBER_FIRST = re.compile(r"([0-9]{1,3})(?:\.0|:[0-9A-Za-z-]{1,4})?\s*(?:[(,]\s*([^0-9()].*?)\)?)?")
 _ORIGINS = {"S": "1", "Z": "2"}
 
 
@@ -208,9 +209,36 @@ def _full_symbols() -> dict[str, set[str]]:
     return found
 
 
+def number_of_group(text: str) -> int:
+    """Return the number of a space group given by number or symbol, or both; 0 if it is none, or two different ones.
+
+    Symbols are Hermann-Mauguin (full, short or old, in any setting), Hall, or Schoenflies such as Oh^5.
+    """
+    plain = text.strip().strip("'\"")
+    match = _NUMBER_FIRST.fullmatch(plain)
+    name, number = (match[2] or "", match[1]) if match else without_number(plain)
+    name, _, behind = (name, "", number) if number else plain.partition(",")
+    number = number or behind.strip()
+    if number and not (number.isdecimal() and 1 <= int(number) <= 230):
+        return 0
+    named = _number_of_symbol(name.strip()) if name.strip() else int(number or 0)
+    return named if not number or named == int(number) else 0
+
+
+def _number_of_symbol(name: str) -> int:
+    import gemmi
+
+    if (group := gemmi.find_spacegroup_by_name(name.replace("_", ""))) is not None:
+        return int(group.number)
+    if settings := settings_named(name):
+        return settings[0].number
+    hall = next((s.number for s in all_settings() if _plain_hall(s.hall) == _plain_hall(name)), 0)
+    return hall or (number_of_schoenflies(name) if "^" in name else 0)
+
+
 def number_of_schoenflies(symbol: str) -> int:
     """Return the space group number of a Schoenflies symbol such as Oh^5, 0 if there is none."""
-    wanted = re.sub(r"[\s_^]", "", symbol).lower()
+    wanted = re.sub(r"[\s_^{}$]", "", symbol).lower()
     if not wanted:
         return 0
     names = ((kind.schoenflies.replace("^", "").lower(), kind.number) for kind in _spglib_types())
