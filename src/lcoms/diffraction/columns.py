@@ -65,6 +65,8 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
             continue
         rest = [at for at in range(n) if at not in axes and not re.search(_OTHER, names[at])]
         others = [at for at in range(n) if at not in axes]
+        if not others and len(set(axes.values())) == 1:
+            continue  # one name, with a comma
         if not others:
             raise FileFormatError("no column is named as counts; add the column of counts.")
         counts = [at for at in rest if _is_counts(names[at])] or rest or others

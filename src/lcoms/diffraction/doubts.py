@@ -86,7 +86,8 @@ def too_large_for_errors(counts: NDArray[np.float64], third: NDArray[np.float64]
 def stray_points(x: NDArray[np.float64], notes: list[str]) -> int:
     """Return 1, with a note, if the first of ascending points is far from the others, such as a line of wavelengths."""
     steps = np.diff(x)
-    if len(steps) < LEAST_RUN or steps[0] < FAR * np.median(steps):
+    usual = np.median(steps[steps > 0]) if (steps > 0).any() else np.inf
+    if len(steps) < LEAST_RUN or steps[0] < FAR * usual:
         return 0
     notes.append(f"the first line, at {x[0]:g}, is far from the pattern and is left out")
     return 1
