@@ -42,6 +42,22 @@ def assert_as_measured(pattern: PowderPattern) -> None:
         "K-Alpha1 wavelength,1.5405980\nK-Alpha2 wavelength,1.544426\nK-Beta wavelength,1.392250\n"
         "Angle,Intensity\n" + table(ANGLES, COUNTS, sep=","),
         "# wavelength 0.15406 nm\n" + table(ANGLES, COUNTS),
+        "# 2th_rad I\n" + table(np.radians(ANGLES), COUNTS),
+        "2theta,intensity\nrad,counts\n" + table(np.radians(ANGLES), COUNTS, sep=","),
+        "Q (Inverse Nanometres)\nIntensity\n" + table(20 * np.pi * INVERSE, COUNTS),
+        "q (bohr^-1),I\n" + table(2 * np.pi * 0.529177 * INVERSE, COUNTS, sep=","),
+        "d in nm,I\n" + table(0.1 / INVERSE, COUNTS, sep=","),
+        "d (pm),I\n" + table(100 / INVERSE, COUNTS, sep=","),
+        "# wavelength [nm]: 0.15406\nd,I\n" + table(1 / INVERSE, COUNTS, sep=","),
+        "# lambda/nm = 0.15406\nQ,I\n" + table(2 * np.pi * INVERSE, COUNTS, sep=","),
+        "# Wavelength: 1.5406e-10 m\n" + table(ANGLES, COUNTS),
+        "# Threshold energy: 4024 eV\n" + table(ANGLES, COUNTS),
+        '"x","y_obs","weight","y_calc","y_bkg","Q"\n'
+        + table(ANGLES, COUNTS, COUNTS, COUNTS / 2, COUNTS / 3, 2 * np.pi * INVERSE, sep=","),
+        "data_x\nloop_\n_pd_meas_2theta_scan\n_pd_meas_counts_total\n_pd_calc_intensity_total\n"
+        + table(ANGLES, COUNTS).replace("\n", " .\n"),
+        table(ANGLES, COUNTS).replace(" ", "D+00 ").replace("\n", "D+00\n"),
+        "\n".join(f'"{x:.3f}";"{y:.4f}"'.replace(".", ",") for x, y in zip(ANGLES, COUNTS, strict=True)),
         "# theta-2theta scan, lambda/2 below 0.05\nTime of day 12\n" + table(ANGLES, COUNTS),
     ],
 )
@@ -56,6 +72,33 @@ def test_columns_and_units_are_those_of_the_header(text: str) -> None:
         ("Theta [deg]\tIntensity\n" + table(ANGLES / 2, COUNTS, sep="\t"), "double the angles"),
         ("omega counts\n" + table(ANGLES, COUNTS), "named 'omega'"),
         ("energy(keV),counts\n" + table(ANGLES, COUNTS, sep=","), "two theta, d and Q can be read"),
+        ("phi,counts\n" + table(ANGLES, COUNTS, sep=","), "named 'phi'"),
+        ("# chi_deg I\n" + table(ANGLES, COUNTS), "named 'chi deg'"),
+        ("r_mm I\n" + table(ANGLES, COUNTS), "named 'r mm'"),
+        ("r G(r)\n" + table(ANGLES, COUNTS), "named 'r'"),
+        ("Temperature (C),Heat flow (mW)\n" + table(ANGLES, COUNTS, sep=","), "named 'temperature"),
+        ("Raman shift (cm-1),Intensity\n" + table(ANGLES, COUNTS, sep=","), "named 'raman"),
+        ("t(us) I\n" + table(ANGLES, COUNTS), "named 't"),
+        ("Bragg angle,I\n" + table(ANGLES / 2, COUNTS, sep=","), "double the angles"),
+        ("Angle (theta),I\n" + table(ANGLES / 2, COUNTS, sep=","), "double the angles"),
+        ("d* (1/A),I\n" + table(INVERSE, COUNTS, sep=","), "two theta, d and Q can be read"),
+        ("2theta (mrad),I\n" + table(ANGLES, COUNTS, sep=","), "is in mrad"),
+        (
+            "loop_\n_pd_meas_time_of_flight\n_pd_meas_intensity_total\n" + table(ANGLES, COUNTS),
+            "named 'pd meas time of flight'",
+        ),
+        ('*MEAS_SCAN_AXIS_X "Omega"\n' + table(ANGLES, COUNTS), "a scan over Omega"),
+        ("Scan axis,Phi\nAngle,Intensity\n" + table(ANGLES, COUNTS, sep=","), "a scan over Phi"),
+        ("2theta,lnI\n" + table(ANGLES, np.log(COUNTS), sep=","), "on a linear scale"),
+        ("2theta,I^0.5\n" + table(ANGLES, np.sqrt(COUNTS), sep=","), "on a linear scale"),
+        ("2theta,counts,monitor\n" + table(ANGLES, COUNTS, 1.0 + (ANGLES > 50), sep=","), "named 'monitor' varies"),
+        ("2theta,d\n" + table(ANGLES, 1 / INVERSE, sep=","), "no column is named as counts"),
+        ("# photon energy: 30000 eV\n" + table(ANGLES, COUNTS), "wavelength of 0.4132807"),
+        ("# Energy [keV]: 30.0\n" + table(ANGLES, COUNTS), "wavelength of 0.4132807"),
+        ("# Wellenl\u00e4nge: 0,4133\n" + table(ANGLES, COUNTS), "wavelength of 0.4133"),
+        ("# Wavelength: 4.133e-11 m\n" + table(ANGLES, COUNTS), "wavelength of 0.4133"),
+        ("Anode material,Mo\n" + table(ANGLES, COUNTS), "names Mo radiation"),
+        ("# X-ray source: Cobalt\n" + table(ANGLES, COUNTS), "names Co radiation"),
         ("1/d I\n" + table(INVERSE, COUNTS), "named '1/d'"),
         ("sin(theta)/lambda I\n" + table(INVERSE / 2, COUNTS), "two theta, d and Q can be read"),
         ("2theta log(I)\n" + table(ANGLES, np.log10(COUNTS)), "on a linear scale"),
@@ -82,6 +125,12 @@ def test_a_wrong_name_of_the_axis_is_overridden() -> None:
 def test_a_choice_among_columns_and_negative_counts_are_said() -> None:
     text = "2theta sampleA sampleB\n" + table(ANGLES, COUNTS, COUNTS[::-1])
     assert parse_pattern(text, COPPER).notes == ("counts are read from column 2, samplea",)
+    text = table(ANGLES, COUNTS, COUNTS[::-1])
+    assert "is not used" in parse_pattern(text, COPPER).notes[0]
+    text = "2theta Icalc\n" + table(ANGLES, COUNTS)
+    assert parse_pattern(text, COPPER).notes == ("counts are read from column 2, icalc",)
+    text = "NaCl\n1.54056 1.54439\n" + table(ANGLES, COUNTS)
+    assert "1.54056, is far from the pattern" in parse_pattern(text, COPPER).notes[0]
     text = table(ANGLES, np.where(np.arange(len(ANGLES)) % 100, COUNTS, -1))
     assert parse_pattern(text, COPPER).notes == ("14 counts are negative and are used as they are",)
 

@@ -46,6 +46,26 @@ def test_space_groups_are_read_as_numbers_and_symbols() -> None:
             read_space_groups([wrong])
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("Pmn2(1)", 31), ("P2(1)2(1)2(1)", 19), ("P2\u2081/c", 14), ("P2_{1}/c", 14), ("P$2_1$/c", 14), ("P21/a", 14),
+        ("I2/a", 15), ("P 1 21/n 1", 14), ("R-3m:H", 166), ("R -3 m R", 166), ("F d -3 m O2", 227), ("Fd-3m S", 227),
+        ("Fm3\u0305m", 225), (r"Fm\bar{3}m", 225), ("P\u22121", 2), ("P\u00af1", 2), ("F 4/m -3 2/m", 225),
+        ("P 2_1/n 2_1/m 2_1/a", 62), ("Fm-3m (225)", 225), ("225 (Fm-3m)", 225), ("No. 225", 225), ("166:H", 166),
+        ("Oh^5", 225), ("D_{6h}^{4}", 194), ("-P 2ybc", 14), ("-F 4 2 3", 225), ("C2", 5), ("H3", 146), ("Aem2", 39),
+    ],
+)  # fmt: skip
+def test_space_groups_are_read_in_all_their_spellings(text: str, number: int) -> None:
+    assert read_space_groups([text]) == (number,)
+
+
+@pytest.mark.parametrize("text", ["Fm-3m (216)", "225 (F-43m)", "F43m", "m-3m", "62.441", "P", "cubic", "T1", "-1"])
+def test_what_is_no_space_group_or_two_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not a space group"):
+        read_space_groups([text])
+
+
 def test_systems_cover_all_groups_once() -> None:
     names = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "Cubic")
     assert [g for name in names for g in groups_of_system(name)] == list(range(1, 231))

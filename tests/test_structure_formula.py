@@ -60,6 +60,13 @@ def test_a_vulgar_fraction_after_a_count_is_not_part_of_its_digits() -> None:
         ("Fe$_2$O$_{3}$", "Fe2O3"),
         ("Fe<sub>2</sub>O<sub>3</sub>", "Fe2O3"),
         ("{Ca(OH)2}2", "Ca2O4H4"),
+        (r"$\mathrm{Al_2O_3}$", "Al2O3"),
+        (r"\ch{Al2O3}", "Al2O3"),
+        ("Al~2~O~3~", "Al2O3"),
+        ("Fe<SUB>2</SUB>O<SUB>3</SUB>", "Fe2O3"),
+        ("\ufeffFe2O3\u200b", "Fe2O3"),
+        ("\uff26\uff45\uff12O\uff13", "Fe2O3"),
+        ('"NaCl"', "NaCl"),
         ("Dy2O3", "Dy2O3"),
     ],
 )
@@ -80,6 +87,9 @@ def test_deuterium_is_read_as_hydrogen_and_said(caplog: pytest.LogCaptureFixture
         ("H20", "H20 is an element; did you mean H2O?"),
         ("SIC", "SIC is read letter by letter; did you mean SiC?"),
         ("HFO2", "HFO2 is read letter by letter; did you mean HfO2?"),
+        ("Pb(OAc)2", "Pb(OAc)2 holds actinium; write acetate as CH3COO."),
+        ("MnIVO2", "MnIVO2 holds vanadium and iodine; if IV is an oxidation state, type MnO2."),
+        ("CrVIO3", "CrVIO3 holds vanadium and iodine; if VI is an oxidation state, type CrO3."),
     ],
 )
 def test_formulas_that_look_like_others_get_a_question(text: str, said: str) -> None:
@@ -87,7 +97,23 @@ def test_formulas_that_look_like_others_get_a_question(text: str, said: str) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["C60", "Na1C1N1", "CO", "KNO3", "C12H22O11", "CSI", "Li0.5C6", "Ca10P6O26H2", "H2SO4", "CHCl3", "CI4"]
+    "text",
+    [
+        "C60",
+        "Na1C1N1",
+        "CO",
+        "KNO3",
+        "C12H22O11",
+        "CSI",
+        "Li0.5C6",
+        "Ca10P6O26H2",
+        "H2SO4",
+        "CHCl3",
+        "CI4",
+        "CsVI3",
+        "VIO3",
+        "AcOH",
+    ],
 )
 def test_formulas_that_look_like_no_other_get_none(text: str) -> None:
     assert not any("did you mean" in note for note in parse_formula(text, ordered=True).notes)
@@ -145,6 +171,36 @@ def test_formulas_that_look_like_no_other_get_none(text: str) -> None:
         ("Al203", "has too many atoms; did you mean Al2O3?"),
         ("Na200Cl", "has too many atoms; at most 200"),
         ("Ti-6Al-4V", "names an alloy by percentages"),
+        ("50Fe-50Pt", "names an alloy by percentages"),
+        ("Al30%Ga70%As", "names an alloy by percentages"),
+        ("CuSO4+5H2O", "did you mean CuSO4·5H2O?"),
+        ("CuSO4 x 5H2O", "did you mean CuSO4·5H2O?"),
+        ("CuSO4×5H2O", "did you mean CuSO4·5H2O?"),
+        ("CuSO4,5H2O", "did you mean CuSO4·5H2O?"),
+        ("3Al2O3-2SiO2", "did you mean 3Al2O3·2SiO2?"),
+        ("Fe+2O", "a crystal is neutral; leave them out."),
+        ("Fe³⁺₂O²⁻₃", "a crystal is neutral; type Fe2O3."),
+        ("Fe(0)", "oxidation states in brackets are not part of a formula"),
+        ("αAl2O3", "the name of a polymorph is not part of a formula; type Al2O3."),
+        ("γ''-Ni3Nb", "type Ni3Nb."),
+        ("T_d-WTe2", "type WTe2."),
+        ("bcc Fe", "type Fe."),
+        ("cBN", "did you mean BN or CBN?"),
+        ("ZnO_wurtzite", "type ZnO."),
+        ("MoS2 monolayer", "type MoS2."),
+        ("CaCO3, R-3c", "a space group is not part of a formula; type CaCO3 --space-group R-3c."),
+        ("NaCl [Fm-3m]", "a space group is not part of a formula; type NaCl --space-group Fm-3m."),
+        ("Y3Al5O12:Ce3+", "names a dopant; type Y3Al5O12, or a formula with"),
+        ("1% Nb:SrTiO3", "names a dopant; type SrTiO3, or a formula with"),
+        ("Cr-doped Al2O3", "names a dopant; type Al2O3, or a formula with"),
+        ("(Mg,Fe)SiO3", "elements that share a site"),
+        ("Ca5(PO4)3(OH,F)", "elements that share a site"),
+        ("⁷LiF", "isotopes are not part of a formula; type LiF."),
+        ("U-235", "type U."),
+        ("2Fe2O3", "a number before a formula is not part of it; type Fe2O3."),
+        ("[]Fe2O4", "vacancies and empty brackets are not part of a formula; type Fe2O4."),
+        ("Li0,5CoO2", "decimals are written with a point; type Li0.5CoO2."),
+        ("Na\u0421l", "a letter of the Cyrillic alphabet; type Latin letters."),
     ],
 )
 def test_what_is_no_formula_gets_a_sentence(text: str, said: str) -> None:

@@ -17,6 +17,7 @@ from lcoms.core.errors import FormulaError
 from lcoms.structure.elements import number_of
 from lcoms.structure.formula_hints import (
     begins_with_zero,
+    foreign_letter,
     hint_for,
     is_alloy,
     look_alikes,
@@ -42,6 +43,8 @@ _VARIABLE = re.compile(
     r"[0-9)\]A-Za-z][±+-][xyzδdn]|[·*(][xyzn](?=[A-Z])|[A-Z][a-z]?[0-9.]*[xyzδ](?![a-z])(?=[A-Z(]|$)"
 )
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉−–⁺⁻₊₋", "0123456789--+-+-")
+_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")  # characters without width, as copied from web pages
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _FRACTIONS = str.maketrans({"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⁄": "/"})
 _MIXED = re.compile("([0-9]{1,6})([½⅓⅔¼¾])")
 _SPACED = re.compile(r"\s*([·•⋅∙‧・*])\s*([0-9][0-9./]*)?\s*")
@@ -170,12 +173,13 @@ def _amounts(text: str) -> tuple[dict[int, Fraction], tuple[str, ...]]:
 
 def _plain(text: str) -> str:
     """Return the text with subscripts as plain digits and without markup."""
-    plain = re.sub(r"</?su[bp]>|\$|\\cdot", lambda m: "·" if m[0] == r"\cdot" else "", text.strip())
+    plain = _UNSEEN.sub("", text).translate(_FULL_WIDTH).strip().strip("\"'")
+    plain = re.sub(r"(?i:</?su[bp]>)|\$|\\cdot", lambda m: "·" if m[0] == r"\cdot" else "", plain)
     plain = plain.translate(_SUBSCRIPTS)
     plain = re.sub(rf"(?<=[0-9])(?=[½⅓⅔¼¾](?:{_LIGANDS}))", "·", plain)
     plain = _MIXED.sub(_improper, plain).translate(_FRACTIONS)
-    plain = re.sub(r"_\{?([0-9]+\.?[0-9]*)\}?", r"\1", plain)
-    plain = re.sub(r"\\(?:mathrm|ce)\b(?:\{([^{}]*)\})?", lambda m: m[1] or "", plain)
+    plain = re.sub(r"[_~](?:\{([0-9]+\.?[0-9]*)\}|([0-9]+\.?[0-9]*)~?)", lambda m: m[1] or m[2], plain)
+    plain = re.sub(r"\\(?:mathrm|ce|ch)\b(?:\{([^{}]*)\})?", lambda m: m[1] or "", plain)
     return _SPACED.sub(lambda m: m[1] + (m[2] or ""), plain)
 
 
@@ -196,10 +200,13 @@ def _refuse_what_is_none(text: str, plain: str) -> None:
         raise FormulaError(f"{text!r}{said}")
     if not _is_formula(plain) and _VARIABLE.search(plain):
         raise FormulaError(f"{text!r} has a variable in place of a count; type a number for it.")
-    if re.search(r"[A-Za-z]\((?:I{1,3}|I?V|VI{1,3})\)", plain):
+    if re.search(r"[A-Za-z]\((?:I{1,3}|I?V|VI{1,3}|0)\)", plain):
         raise FormulaError(f"{text!r}: oxidation states in brackets are not part of a formula; leave them out.")
     if re.search(r"[A-Za-z]I{2,3}(?![a-z])", plain):
         raise FormulaError(f"{text!r}: oxidation states are not part of a formula; leave them out.")
+    if re.search("[0-9],[0-9]", plain):
+        point = re.sub("(?<=[0-9]),(?=[0-9])", ".", plain)
+        raise FormulaError(f"{text!r}: decimals are written with a point; type {point}.")
     if begins_with_zero(plain):
         raise FormulaError(f"{text!r}: a count begins with 0; {zero_hint(plain, _is_formula)}")
     if is_alloy(plain):
@@ -207,7 +214,8 @@ def _refuse_what_is_none(text: str, plain: str) -> None:
     if re.search(r"[+\-^²³¹]", plain):
         bare = without_charges(plain)
         try:
-            hint = f"type {bare}." if bare and bare != plain and _group(bare, bare, {}) else "leave them out."
+            clear = bare and bare != plain and not re.search(r"(?<![0-9⁰¹²³⁴-⁹])[+\-][0-9]", plain)
+            hint = f"type {bare}." if clear and _group(bare, bare, {}) else "leave them out."
         except FormulaError:
             hint = "leave them out."
         raise FormulaError(f"{text!r}: charges are not part of a formula, since a crystal is neutral; {hint}")
@@ -244,7 +252,7 @@ def _group(plain: str, text: str, notes: dict[str, None]) -> dict[int, Fraction]
     while position < len(plain):
         match = _TOKEN.match(plain, position)
         if match is None:
-            hint = hint_for(plain, _is_formula) or "type a formula such as SrTiO3 or Ca(OH)2."
+            hint = foreign_letter(plain) or hint_for(plain, _is_formula) or "type a formula such as SrTiO3 or Ca(OH)2."
             raise FormulaError(f"{text!r}: cannot read {plain[position:]!r}; {hint}")
         symbol, count, opening, closing, outer = match.groups()
         if symbol:
@@ -257,6 +265,8 @@ def _group(plain: str, text: str, notes: dict[str, None]) -> dict[int, Fraction]
             if not opened or _PAIRS[opened.pop()] != closing:
                 raise FormulaError(f"{text!r}: a closing bracket has no opening one.")
             inner, times = stack.pop(), _count(outer, text)
+            if not inner:
+                raise FormulaError(f"{text!r}: a pair of brackets is empty.")
             for z, amount in inner.items():
                 stack[-1][z] = stack[-1].get(z, Fraction(0)) + amount * times
         position = match.end()
