@@ -34,8 +34,13 @@ from lcoms.structure.reading import Remark, Topic
 MP_FUNCTIONAL = "gga_gga+u"
 MP_VALUES = ("formation_energy_per_atom", "energy_above_hull")
 _OTHER_FUNCTIONAL = Remark(Topic.LEFT_OUT, "energies of functionals other than PBE and PBE+U are not read.")
+ROW_KEYS = ("structure", "atoms", "attributes")
 _CHUNK = 1 << 20
 _LARGEST_ITEM = 1 << 28
+
+
+class InList(str):
+    """Key of a list, of which an item is an element."""
 
 
 def json_reader(path: Path) -> Reader:
@@ -73,22 +78,29 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     stem = path.name.partition(".")[0]
     index: list[Any] = []
     columns: list[Any] = []
-    number, key, rows_by_id = 0, None, False
+    number, key, rows_begun = 0, None, False
     for key, item in stream_items(path):
         if key == "index":
             index.append(item)
         elif key == "columns":
             columns.append(item)
-        elif key in (None, "data") or (isinstance(item, dict) and (is_row(item) or rows_by_id)):
+        elif key in (None, "data") or (isinstance(item, dict) and (is_row(item) or rows_begun)):
+            _require_list(key, path)
             row = dict(item) if isinstance(item, dict) else _named_row(item, columns)
-            by_id = isinstance(item, dict) and key not in (None, "data")
-            rows_by_id = rows_by_id or by_id  # from then on, objects without a structure are rows that lack one
+            by_id = isinstance(item, dict) and key not in (None, "data") and not isinstance(key, InList)
+            rows_begun = rows_begun or key not in (None, "data")  # objects without a structure are rows that lack one
             name = key if by_id else index[number] if number < len(index) else f"{stem}-{number}"
             row["row_name"], row["source_name"] = str(name), stem
             number += 1
             yield row
     if key is not None and not number:
         raise DataError(f"{path} holds no rows in a known layout; write structures as a list of objects.")
+
+
+def _require_list(key: str | None, path: Path) -> None:
+    """Raise DataError if a key is the name of a value of a row, not of a row."""
+    if key in ROW_KEYS and not isinstance(key, InList):
+        raise DataError(f"{path} is a single row, and its other values would be lost; put it into a list: [...].")
 
 
 def _named_row(item: Any, columns: list[Any]) -> dict[str, Any]:
@@ -114,7 +126,7 @@ def stream_items(path: Path) -> Iterator[tuple[str | None, Any]]:
             stream.expect(":")
             if stream.peek() == "[":
                 for item in stream.elements():
-                    yield key, item
+                    yield InList(key), item
             else:
                 yield key, stream.value()
             if stream.peek() == ",":
@@ -220,6 +232,8 @@ def parse_row(row: Mapping[str, Any]) -> Record:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, np.linalg.LinAlgError):
         raise RowError(Reason.UNREADABLE) from None
     attributes = row.get("attributes")
+    if isinstance(row.get("data"), dict):  # as in Alexandria
+        row = {**row["data"], **row}
     values = {**_stability(attributes), **attributes, **row} if isinstance(attributes, dict) else row
     if isinstance(attributes, dict) and attributes.get("_mp_stability") and not _stability(attributes):
         remarks = (*remarks, _OTHER_FUNCTIONAL)

@@ -5,6 +5,7 @@ Sources use different names for the same quantities; `ALIASES` lists the names t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,13 +27,15 @@ from lcoms.structure.reading import RefusedError, Remark, Topic
 
 NAN = float("nan")
 ALIASES = {
-    "material_id": ("material_id", "mp_id", "entry_id", "_oqmd_entry_id", "jid", "id"),
+    "material_id": ("material_id", "mp_id", "entry_id", "_oqmd_entry_id", "jid", "mat_id", "id"),
     "formation_energy_per_atom": (
         "formation_energy_per_atom",
         "e_form",
         "delta_e",
         "_oqmd_delta_e",
         "formation_energy_peratom",
+        "e_form_per_atom",
+        "formation",
     ),
     "energy_per_atom": ("energy_per_atom",),
     "cohesive_energy_per_atom": ("cohesive_energy_per_atom", "e_coh"),
@@ -44,7 +47,14 @@ FORMULAS = ("formula_pretty", "pretty_formula", "chemical_formula_reduced", "red
 SITES = ("nsites", "natoms", "_oqmd_natoms")
 MISSING = ("", "nan", "none", "null", "na", "n/a", "-", "--")  # words for a missing number
 NO_NUMBER = "energy that is not a number left out"
+OTHER_NAME = "formation energy under a name that is not read"
 TWO_VALUES = "two energies of one kind differ; the first is read"
+
+
+_PLAIN = re.compile("[a-z_0-9]*")
+_FORMATION = re.compile(
+    "form(?:ation)?_?(?:en|enthalpy)|formation_e|e_?form(?:ation)?(?:_|$)|delta_?[eh](?:_|$)|enthalpy"
+)
 
 
 class Reason(StrEnum):
@@ -152,11 +162,14 @@ def make_record(
     row: Mapping[str, Any], crystal: Crystal, material_id: str, source: str, remarks: Iterable[Remark] = ()
 ) -> Record:
     """Return a record of a crystal and the named values of its row; `material_id` and `source` replace missing ones."""
+    row = {**_renamed(row), **row}
     values = {name: _first(row, names) for name, names in ALIASES.items()}
     found_id = values.pop("material_id")
     topics = {remark.topic.value for remark in remarks}
     if any(_is_lost(value) for value in values.values()):
         topics.add(NO_NUMBER)
+    if values["formation_energy_per_atom"] is None and any(_is_formation(name, row[name]) for name in row):
+        topics.add(OTHER_NAME)
     if any(_differ(row, names) for name, names in ALIASES.items() if name in values):
         topics.add(TWO_VALUES)
     if _is_another(row, crystal):
@@ -171,6 +184,17 @@ def make_record(
         remarks=tuple(sorted(topics)),
         **{name: _number(value) for name, value in values.items()},
     )
+
+
+def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values whose names are not in lower case, as Formation Energy (eV/atom), by plain names."""
+    names = (name for name in row if isinstance(name, str) and not _PLAIN.fullmatch(name))
+    return {re.sub(r"[\s-]+", "_", re.sub(r"[\[(].*", "", name).strip()).lower(): row[name] for name in names}
+
+
+def _is_formation(name: Any, value: Any) -> bool:
+    """Return whether a value is a number with the name of a formation energy, which none of `ALIASES` is."""
+    return isinstance(name, str) and bool(_FORMATION.search(name)) and not np.isnan(_number(value))
 
 
 def _is_another(row: Mapping[str, Any], crystal: Crystal) -> bool:
@@ -221,6 +245,8 @@ def _is_missing(value: Any) -> bool:
 
 def _number(value: Any) -> float:
     """Return a number; NaN if it is missing or not a number."""
+    if isinstance(value, bool):
+        return NAN
     try:
         return real(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError, OverflowError):

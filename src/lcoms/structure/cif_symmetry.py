@@ -39,6 +39,7 @@ NAME = (
 NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
 CODE, CODES = "_space_group_it_coordinate_system_code", ("1", "2", "H", "R")  # of origins and rhombohedral axes
 SCHOENFLIES = ("_space_group_name_schoenflies", "_space_group_schoenflies")
+_OF_ANOTHER = re.compile("magn|ssg|patterson|laue|point_group|parent|transf|subgroup|supergroup")
 MAX_STRAIN = 0.03  # relative change of the metric tensor beyond which a cell does not have the symmetry
 
 OTHER_CHOICE = 0.05  # costs on the scale of `lcoms.structure.cif_checks`; nothing contradicts such a setting
@@ -128,8 +129,9 @@ def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]
         remarks.append(Remark(Topic.SYMMETRY, f"the space group name {names[0]!r} is not understood."))
     groups += named
     for number in numbers_given:
-        if re.fullmatch(r"[0-9]{1,3}", number) and 1 <= int(number) <= 230:
-            groups.append((f"number {int(number)}", _of_number(int(number), code)))
+        match = re.fullmatch(r"([0-9]{1,3})(?:\.0*)?(?:\(0\))?", number)
+        if match and 1 <= int(match[1]) <= 230:
+            groups.append((f"number {int(match[1])}", _of_number(int(match[1]), code)))
         else:
             remarks.append(Remark(Topic.SYMMETRY, f"there is no space group with number {number}."))
     if remarks and not groups:
@@ -150,7 +152,7 @@ def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]
 
 def _names_and_numbers(block: Block, code: str) -> tuple[list[str], list[str]]:
     """Return all different names, those that state a setting first, and all numbers of the space group."""
-    parts = [without_number(text) for text in _all_given(block, NAME)]
+    parts = [without_number(text) for text in _all_given(block, NAME) or _under_other_names(block)]
     names = list(dict.fromkeys(name for name, _ in parts if name))
     if code in CODES:
         names = [name if stated_extension(name) else f"{name}:{code}" for name in names]
@@ -160,6 +162,18 @@ def _names_and_numbers(block: Block, code: str) -> tuple[list[str], list[str]]:
     if number := number_of_schoenflies(block.value(*SCHOENFLIES)):
         numbers.append(str(number))
     return sorted(names, key=lambda name: not stated_extension(name)), list(dict.fromkeys(numbers))
+
+
+def _under_other_names(block: Block) -> list[str]:
+    """Return the space group names given under names that no dictionary has, such as _space_group_symbol."""
+    known = {*HALL, *NUMBER, *SCHOENFLIES, *LISTED}
+    others = [
+        name
+        for name, values in block.columns.items()
+        if name.startswith(("_symmetry", "_space_group")) and name not in known and len(values) == 1
+    ]
+    texts = [block.value(name) for name in others if not _OF_ANOTHER.search(name)]
+    return [text for text in texts if text and settings_named(without_number(text)[0])]
 
 
 def _other_setting(groups: Sequence[tuple[str, list[Candidate]]]) -> tuple[str, list[Candidate]] | None:
@@ -275,6 +289,8 @@ def _cannot_know(block: Block) -> str:
         return "a modulated structure in superspace; give an approximant in three dimensions."
     if any(name.startswith(("_space_group_magn_", "_space_group_symop_magn_")) for name in block.columns):
         return "the magnetic space group is named, but its operations are not listed; list them."
+    if any(name.startswith(("_space_group_symop_generator", "_space_group_generator")) for name in block.columns):
+        return "only generators of the space group are listed; list all of its operations."
     return ""
 
 

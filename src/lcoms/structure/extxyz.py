@@ -194,9 +194,17 @@ def crystal_of(atoms: Atoms) -> tuple[Crystal, list[Remark]]:
     results = atoms.calc.results if atoms.calc is not None else {}
     if any("magmoms" in name for name in (*atoms.arrays, *results)):
         remarks.append(Remark(Topic.LEFT_OUT, "magnetic moments are not kept."))
+    if charge := _charge(atoms):
+        remarks.append(Remark(Topic.LEFT_OUT, f"the charge of the cell, {charge:g}, is not kept."))
     if atoms.constraints:
         remarks.append(Remark(Topic.LEFT_OUT, "constraints on atoms are not kept: all atoms may move."))
     return crystal, remarks
+
+
+def _charge(atoms: Atoms) -> float:
+    """Return the charge that a comment line states, 0 if it states none."""
+    value = next((value for key, value in atoms.info.items() if key.lower() in ("charge", "total_charge")), 0)
+    return float(value) if isinstance(value, int | float | np.number) else 0.0
 
 
 def _require_full(atoms: Atoms) -> None:

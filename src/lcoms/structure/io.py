@@ -38,7 +38,8 @@ PACKERS: dict[bytes, tuple[str, Callable[[BytesIO], BufferedIOBase]]] = {
 }  # how packed files begin
 UNREAD = (
     ".res", ".ins", ".cell", ".xsf", ".cube", ".pdb", ".gen", ".in", ".pwi", ".pwo", ".struct", ".fdf", ".lmp", ".mol",
-    ".cssr", ".gin", ".cfg", ".traj", ".vesta", ".magres", ".castep",
+    ".cssr", ".gin", ".cfg", ".traj", ".vesta", ".magres", ".castep", ".xtl", ".abi", ".mol2", ".sdf", ".cml", ".bcif",
+    ".pcr", ".gpx", ".m40", ".m50", "xdatcar", "chgcar", "outcar", "vasprun.xml",
 )  # fmt: skip
 ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 _COPY = re.compile(r"\.(cif|mcif|mmcif|vasp|poscar|xyz|extxyz)(?![a-z])", re.IGNORECASE)

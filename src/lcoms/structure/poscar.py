@@ -8,10 +8,12 @@ from itertools import dropwhile, pairwise, takewhile
 import numpy as np
 from numpy.typing import NDArray
 
+from lcoms.core.errors import FormulaError
 from lcoms.structure.cif_expand import MAX_ATOMS
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.distances import FARTHEST, closest_pair, distance_remarks, far_out_remarks, require_cell
 from lcoms.structure.elements import number_of
+from lcoms.structure.formula import parse_formula
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 from lcoms.structure.site_elements import ISOTOPES
 
@@ -74,6 +76,7 @@ def _read(text: str) -> Reading:
     remarks += distance_remarks(crystal, pair, [])
     if flagged and any(word.upper().startswith(("F", ".F")) for row in rows[:total] for word in row.split()[3:6]):
         remarks.append(Remark(Topic.LEFT_OUT, "the flags of selective dynamics are not kept: all atoms may move."))
+    remarks += _other_comment(lines[0], crystal) if named else []
     remarks += _left_out(rows, total)
     return Reading("", crystal, tuple(remarks))
 
@@ -182,6 +185,21 @@ def _contradictions(numbers: NDArray[np.int64], rows: list[str], *, first: int) 
         return []
     text = f"symbols behind the coordinates contradict line 6, first at atom {other[0]}; line 6 is read."
     return [Remark(Topic.ELEMENT, text)]
+
+
+def _other_comment(comment: str, crystal: Crystal) -> list[Remark]:
+    """Return a remark if the comment line is a formula of other atoms than those that are read."""
+    text = "".join(comment.split())
+    if not re.search("[a-z0-9]", text):
+        return []  # a word in capitals
+    try:
+        said = Composition.from_counts(parse_formula(text, ordered=True).counts).reduced
+    except FormulaError:
+        return []
+    if len(said.counts) < 2 or said == crystal.composition.reduced:
+        return []
+    text = f"the comment line says {comment.strip()[:40]!r}, but the atoms are {crystal.composition.formula}."
+    return [Remark(Topic.FORMULA, text)]
 
 
 def _element_of_label(word: str) -> int | None:

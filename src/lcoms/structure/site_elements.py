@@ -17,7 +17,9 @@ _MIXTURE = re.compile(  # Fe/Mg, Al-Si, Fe0.5Mg0.5
     rf"({_SYMBOL})[0-9.]*[+-]?\s*(?:[/,+&]|-(?=[A-Z][a-z]))\s*({_SYMBOL})|({_SYMBOL})0?\.[0-9]+({_SYMBOL})"
 )
 _RUN_ON = re.compile(rf"({_SYMBOL})[0-9]*({_SYMBOL})(?![a-z])")  # FeMg, Fe1Mg1, but also O1W and CaM2
-_GROUP = re.compile(r"(?:NH[34]|[HD]2O|H3O|OH2|SO[34]|PO4|CO3|NO3|ClO4|BF4|PF6|BO3|SiO4|AsO4|CH[34])(?![0-9a-z])")
+_GROUP = re.compile(
+    r"(?:[HD]2O|H3O)(?![a-z])|(?:NH[34]|OH2|SO[34]|PO4|CO3|NO3|ClO4|BF4|PF6|BO3|SiO4|AsO4|CH[34])(?![0-9a-z])"
+)
 WATER = ("OH", "OW")  # labels of oxygen, reported if no hydrogen is listed
 ISOTOPES = {"D": 1, "T": 1}  # isotopes with their own symbols, and their atomic numbers
 _SUM = re.compile(r"([A-Z][a-z]?)\s*([0-9]*\.?[0-9]*)")
@@ -132,6 +134,9 @@ def _require_one_atom(label: str, expected: Collection[int]) -> None:
         if mixture or (second_is_meant and len(symbols[1]) == 2):
             text = f"the label {label} names two elements; list each with its occupancy, or give a type symbol."
             raise RefusedError(Topic.UNKNOWN_ELEMENT, text)
+    if re.match(rf"{_SYMBOL}0\.[0-9]", label):
+        text = f"the label {label} holds a fraction; write the element, and the fraction as its occupancy."
+        raise RefusedError(Topic.UNKNOWN_ELEMENT, text)
     if _GROUP.match(label) and not expected:
         text = f"the label {label} is that of a group of atoms; list each atom, or give a type symbol."
         raise RefusedError(Topic.UNKNOWN_ELEMENT, text)

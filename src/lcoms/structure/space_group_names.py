@@ -118,6 +118,8 @@ def settings_named(name: str) -> list[Setting]:
         settings = [all_settings()[i] for i in found]
         if extension:
             chosen = [s for s in settings if s.extension == extension]
+            if not chosen and name.rstrip()[-2:-1] in " :" and not any(s.extension for s in settings):
+                return sorted(settings, key=lambda s: not s.standard)  # a group without such a choice
             if not chosen:
                 continue
             rest = [s for s in settings if s.extension != extension]
