@@ -81,7 +81,7 @@ def test_structure_files_that_are_not_read_are_said(tmp_path: Path, caplog: pyte
     assert "only CIF, POSCAR and extxyz files are read, not b.res, c.xsf.gz" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["b.cif.txt", "b.cif.bak", "b.cif~", "b.zip", "b.vasp.old"])
+@pytest.mark.parametrize("name", ["b.cif.txt", "b.cif.bak", "b.cif~", "b.zip", "b.vasp.old", "XDATCAR", "CHGCAR.gz"])
 def test_copies_and_archives_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
     folder(tmp_path, "", "a.cif", "a.cifra.txt", name)
     with caplog.at_level(logging.WARNING):

@@ -11,7 +11,7 @@ import pytest
 
 from lcoms.core.errors import DataError
 from lcoms.data.formats import open_reader
-from lcoms.data.records import NO_NUMBER, TWO_VALUES, Reason, Record, RowError
+from lcoms.data.records import NO_NUMBER, OTHER_NAME, TWO_VALUES, Reason, Record, RowError
 from lcoms.structure.reading import Topic
 
 CELL = (np.eye(3) * 4.1).tolist()
@@ -61,6 +61,7 @@ def read(folder: Path, content: Any) -> list[Record | Reason]:
         {"1": ASE, "ids": [1], "nextid": 2},
         {"1": {**ASE, "positions": {"__ndarray__": [[2, 3], "float64", [0, 0, 0, 2.05, 2.05, 2.05]]}}, "ids": [1]},
         [{"atoms": JARVIS}],
+        {"entries": [{"structure": PYMATGEN, "energy": -7.0}]},
     ],
 )
 def test_layouts_give_the_same_crystal(tmp_path: Path, content: Any) -> None:
@@ -142,6 +143,9 @@ def test_what_is_no_ordered_crystal_is_counted_and_not_skipped(tmp_path: Path, r
         ({**ARRAYS, "e_form": "-1,5"}, NO_NUMBER),
         ({**ARRAYS, "e_form": "-1.5 eV"}, NO_NUMBER),
         ({**ARRAYS, "e_form": -1.5, "delta_e": -2.5}, TWO_VALUES),
+        ({**ARRAYS, "e_form": True}, NO_NUMBER),
+        ({**ARRAYS, "formation_energy": -1.5}, OTHER_NAME),
+        ({**ARRAYS, "Enthalpy of formation (eV)": -1.5}, OTHER_NAME),
     ],
 )  # fmt: skip
 def test_what_is_left_out_is_counted(tmp_path: Path, row: Any, topic: str) -> None:
@@ -171,6 +175,22 @@ def test_energies_are_read_by_the_names_of_their_databases(tmp_path: Path) -> No
     assert isinstance(first, Record)
     assert isinstance(second, Record)
     assert (first.e_above_hull, second.e_above_hull, second.formation_energy_per_atom) == (0.1, 0.1, -2.0)
+
+
+def test_rows_of_alexandria_have_their_own_ids_and_energies(tmp_path: Path) -> None:
+    data = {"e_above_hull": 0.1, "formation": -2.0}
+    rows = [{"structure": PYMATGEN, "entry_id": None, "data": {**data, "mat_id": name}} for name in ("agm1", "agm2")]
+    records = read(tmp_path, {"entries": rows})
+    assert [record.material_id for record in records if isinstance(record, Record)] == ["agm1", "agm2"]
+    assert isinstance(records[0], Record)
+    assert (records[0].e_above_hull, records[0].formation_energy_per_atom) == (0.1, -2.0)
+
+
+def test_names_of_energies_may_have_capitals_and_units(tmp_path: Path) -> None:
+    for name in ("Formation Energy Per Atom", "delta_e (eV/atom)", "E_form"):
+        (record,) = read(tmp_path, [{**ARRAYS, name: -2.0}])
+        assert isinstance(record, Record)
+        assert (record.formation_energy_per_atom, record.remarks) == (-2.0, ())
 
 
 @pytest.mark.parametrize("missing", ["", "NaN", float("nan"), None])
@@ -210,6 +230,7 @@ def test_missing_energies_need_no_word(tmp_path: Path, value: Any) -> None:
     [
         (json.dumps([ARRAYS]) + json.dumps([ARRAYS]), "goes on after the end of its JSON"),
         (json.dumps({"x": ARRAYS}) + "\n" + json.dumps({"y": ARRAYS}), "goes on after the end of its JSON"),
+        (json.dumps({"structure": PYMATGEN, "e_form": -2.0}), "is a single row"),
         (json.dumps({"@class": "Structure", "charge": 0}), "holds no rows in a known layout"),
     ],
 )

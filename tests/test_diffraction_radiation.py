@@ -30,6 +30,8 @@ from lcoms.diffraction.radiation import read_radiation
         ("0.4586", "synchrotron 0.4586", 0.4586, None),
         ("0.4586 angstrom", "synchrotron 0.4586", 0.4586, None),
         ("30 keV", "synchrotron 0.413281", 0.41328, None),
+        ("30000 eV", "synchrotron 0.413281", 0.41328, None),
+        ("CuK\u03b1\u2081", "CuKa1", 1.54056, None),
         ("neutron 1.54", "neutron 1.54", 1.54, None),
         ("neutron:2.41", "neutron 2.41", 2.41, None),
         ("neutron 2.41 D", "neutron 2.41 D", 2.41, None),
@@ -49,7 +51,7 @@ def test_only_a_synchrotron_is_polarised() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "XxKa", "copper", "CuKa3", "CuKa1+CoKa2", "-1", "0", "154", "neutron", "nan", "1.2.3"]
+    "text", ["", "XxKa", "copper", "CuKa3", "CuKa1+CoKa2", "-1", "0", "154", "neutron", "nan", "1.2.3", "neutron 8 keV"]
 )
 def test_what_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"radiation|wavelength"):

@@ -51,6 +51,8 @@ def labelled(label: str, more: str = "") -> str:
          "site Na1 gives 4 atoms, but the file states a multiplicity of 8"),
         (cif(SALT, cell=(10.658, 10.658, 10.658, 90, 90, 90)), Topic.CELL, "6.3 times the volume that is usual"),
         (cif(("Na/K1 Na 0 0 0", SALT[1])), Topic.ELEMENT, "the label Na/K1 names two elements; the type symbol Na"),
+        (cif(SALT, f"_space_group_centring_type F\n{operations('x,y,z', '-x,-y,-z')}"), Topic.SYMMETRY,
+         "the file states the centring F, but the symmetry that is read, the listed operations, has another"),
         (labelled("CN1"), Topic.ELEMENT, "the label CN1 is read as C."),
         (labelled("O(H)"), Topic.FORMULA, "the label O(H) is that of water or hydroxide"),
         (labelled("O-H"), Topic.FORMULA, "the label O-H is that of water or hydroxide"),
@@ -65,6 +67,12 @@ def test_contradictions_are_said(text: str, topic: Topic, said: str) -> None:
     [
         cif(SALT, f"{NEW_NAME} 'F m -3 m'\n{NAME} 'F 4/m -3 2/m'\n_space_group_name_Schoenflies Oh^5\n"),
         cif(SALT, f"{NEW_NAME} 'F m -3 m'\n{NAME} '?'\n_space_group_IT_number 225\n_symmetry_Int_Tables_number 225\n"),
+        cif(SALT, "_space_group_symbol 'F m -3 m'\n_space_group_centring_type F\n"),
+        cif(SALT, "_symmetry_space_group_name_HM 'F m 3 m'\n_space_group_Patterson_name_H-M 'F m -3 m'\n"),
+        cif(SALT, f"{NAME} 'F m -3 m :1'\n"),
+        cif(SALT, f"{NAME} 'Fm-3m Z'\n"),
+        cif(SALT, "_symmetry_Int_Tables_number 225.0\n"),
+        cif(("Na1 Na ? ? ? 0 0 0", "Cl1 Cl . . . 2.82 2.82 2.82"), columns=f"{COLUMNS} Cartn_x Cartn_y Cartn_z"),
         zirconia(f"{NAME} 'P 21/c'\n_space_group_name_Hall '-P 2ybc'\n_space_group_IT_number 14\n"),
         zirconia(f"{NAME} 'P 21/c'\n{operations(*P21C)}{NEW_LIST}"),
         cif(ZIRCONIA[:1], operations(*P21C), MONOCLINIC).replace("_z\n", "_z\n_atom_site_symmetry_multiplicity\n")

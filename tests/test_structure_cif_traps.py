@@ -122,6 +122,9 @@ def test_statements_that_agree_need_no_word(text: str) -> None:
     [
         (silicon(operations("x1,x2,x3,x4", "-x1,-x2,-x3,-x4")), Topic.SYMMETRY, "4 components in 'x1,x2,x3,x4'"),
         (silicon(operations("\u03b1,y,z")), Topic.SYMMETRY, "unexpected characters in"),
+        (silicon("loop_\n_space_group_symop_generator_xyz\nx,y,z\n-x,y,-z\n"), Topic.SYMMETRY, "only generators"),
+        (cif(("Na1 0 0 0", "H2O1 .5 .5 .5"), columns=LABELS), Topic.UNKNOWN_ELEMENT, "is that of a group of atoms"),
+        (cif(("Na0.5 0 0 0", "Cl1 .5 .5 .5"), columns=LABELS), Topic.UNKNOWN_ELEMENT, "holds a fraction"),
         (silicon("_space_group_ssg_name 'P m(00g)'\n"), Topic.SYMMETRY, "a modulated structure in superspace"),
         (silicon("loop_\n_space_group_symop_magn_OG_operation.xyz\nx,y,z,+1\n"), Topic.SYMMETRY, "not listed"),
         (cif(SALT, f"{FM3M}loop_\n_atom_site_occ_special_func_atom_site_label\nNa1\n"), Topic.PARTLY_OCCUPIED,

@@ -48,6 +48,11 @@ def test_magnetic_moments_are_said() -> None:
     assert reading.warnings == ("magnetic moments are not kept.",)
 
 
+def test_charges_are_said() -> None:
+    (reading,) = read_extxyz(SALT.replace("Properties", "charge=1 Properties"))
+    assert reading.warnings == ("the charge of the cell, 1, is not kept.",)
+
+
 def test_constraints_are_said() -> None:
     text = (
         SALT.replace("pos:R:3", "pos:R:3:move_mask:L:1").replace("0 0 0\n", "0 0 0 T\n").replace("2 2 2\n", "2 2 2 F\n")

@@ -92,6 +92,7 @@ def test_flags_of_selective_dynamics_are_said() -> None:
         (poscar() + poscar(symbols="Ca O\n"), "another structure follows the first one; it is left out"),
         (poscar() + "\n" + poscar(symbols="Ca O\n"), "another structure follows the first one; it is left out"),
         (poscar(atoms=ATOMS + "\n0.25 0.25 0.25\n"), "1 lines of three numbers follow the 8 atoms, too few for"),
+        (poscar().replace(poscar().split("\n")[0], "Ca4 O4", 1), "the comment line says 'Ca4 O4', but the atoms are"),
         (poscar(scale="1.0 bohr"), "mention bohr; lengths of a POSCAR are in angstrom"),
         (poscar(cell=CELL.replace("4.21", "7.956")), "4.2 times the volume that is usual for these atoms"),
     ],

@@ -26,7 +26,8 @@ KEV_ANGSTROM = 12.398419739
 LIMITS = {"xray": (0.1, 5.0), "neutron": (0.3, 10.0)}  # angstrom
 
 _NAME = re.compile(r"([a-z]{2})k(a(?:lpha)?|b(?:eta)?)?(1|2)?", re.IGNORECASE)
-_NUMBER = re.compile(r"([+-]?[\d.]+(?:e-?\d+)?)\s*(å|a|angstrom|kev|pm|nm)?", re.IGNORECASE)
+_NUMBER = re.compile(r"([+-]?[\d.]+(?:e-?\d+)?)\s*(å|a|angstrom|k?ev|pm|nm)?", re.IGNORECASE)
+_PLAIN = str.maketrans("αβ₁₂", "ab12")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def read_radiation(text: str) -> Radiation:
     Raises:
         ConfigError: the name is unknown, or the wavelength is out of range.
     """
-    asked = re.sub(r"[\s_:=]+|(?<=[A-Za-z])-+", " ", text.strip().replace("α", "a").replace("β", "b")).strip()
+    asked = re.sub(r"[\s_:=]+|(?<=[A-Za-z])-+", " ", text.strip().translate(_PLAIN)).strip()
     words = asked.split(" ", 1)
     if words[0].lower() in ("neutron", "neutrons", "n") and len(words) == 2:
         heavy = re.search(r"\b(?:d|deuterated)$", words[1], re.IGNORECASE)
@@ -131,8 +132,9 @@ def _length(text: str, asked: str, kind: Literal["xray", "neutron"]) -> float:
         value = float("nan")
     unit = (found[2] or "a").lower() if found else "a"
     low, high = LIMITS[kind]
-    if unit == "kev":
-        value = KEV_ANGSTROM / value if value > 0 else float("nan")
+    if unit in ("kev", "ev"):
+        value *= 1 if unit == "kev" else 1e-3
+        value = KEV_ANGSTROM / value if value > 0 and kind == "xray" else float("nan")  # of photons
     value *= {"pm": 0.01, "nm": 10.0}.get(unit, 1.0)
     if not low <= value <= high:
         raise ConfigError(f"{asked!r}: give a wavelength between {low:g} and {high:g} angstrom, such as 1.5406.")

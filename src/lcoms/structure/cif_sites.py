@@ -139,7 +139,7 @@ def _coordinates(block: Block, lattice: NDArray[np.float64]) -> tuple[NDArray[np
     """Return fractional coordinates (n, 3), NaN where a value is not a number."""
     for names in (FRACT, CARTN):
         columns = [block.column(name) for name in names]
-        if all(columns):
+        if all(columns) and (any(map(any, columns)) or not all(block.column(name) for name in CARTN)):
             break
     else:
         raise RefusedError(

@@ -39,6 +39,8 @@ NAME = (
 NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
 CODE, CODES = "_space_group_it_coordinate_system_code", ("1", "2", "H", "R")  # of origins and rhombohedral axes
 SCHOENFLIES = ("_space_group_name_schoenflies", "_space_group_schoenflies")
+CENTRING = ("_space_group_centring_type", "_space_group_bravais_type")
+TRANSLATIONS = {"P": (1,), "A": (2,), "B": (2,), "C": (2,), "S": (2,), "I": (2,), "R": (1, 3), "H": (3,), "F": (4,)}
 _OF_ANOTHER = re.compile("magn|ssg|patterson|laue|point_group|parent|transf|subgroup|supergroup")
 MAX_STRAIN = 0.03  # relative change of the metric tensor beyond which a cell does not have the symmetry
 
@@ -292,6 +294,16 @@ def _cannot_know(block: Block) -> str:
     if any(name.startswith(("_space_group_symop_generator", "_space_group_generator")) for name in block.columns):
         return "only generators of the space group are listed; list all of its operations."
     return ""
+
+
+def centring_remarks(block: Block, chosen: Candidate) -> list[Remark]:
+    """Return a remark if a file states another centring of the lattice than that of the operations, unless P 1."""
+    stated = block.value(*CENTRING).strip()[-1:]
+    identity = np.abs(chosen.operations.rotations - np.eye(3)).max(axis=(1, 2)) < 1e-6
+    if stated not in TRANSLATIONS or len(chosen.operations) == 1 or int(identity.sum()) in TRANSLATIONS[stated]:
+        return []
+    text = f"the file states the centring {stated}, but the symmetry that is read, {chosen.name}, has another."
+    return [Remark(Topic.SYMMETRY, text)]
 
 
 def elsewhere_stated(block: Block, blocks: Sequence[Block]) -> str:
