@@ -42,7 +42,7 @@ _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _VARIABLE = re.compile(
     r"[0-9)\]A-Za-z][±+-][xyzδdn]|[·*(][xyzn](?=[A-Z])|[A-Z][a-z]?[0-9.]*[xyzδ](?![a-z])(?=[A-Z(]|$)"
 )
-_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉−–⁺⁻₊₋", "0123456789--+-+-")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉−–⁺⁻₊₋ₓᵧ", "0123456789--+-+-xy")
 _UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")  # characters without width, as copied from web pages
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _FRACTIONS = str.maketrans({"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⁄": "/"})

@@ -17,6 +17,10 @@ LONGEST_SYMBOLS = 3  # letters of a word that may be element symbols without cap
 _LATTICES = ("bcc", "fcc", "hcp", "dhcp", "ccp", "bct", "fct")
 _GREEK = re.compile(r"[α-ω]['′]*\s*(\S+)")
 _LETTER = re.compile(r"([a-z])\s?([A-Z]\S*)")  # cBN
+_WORDS_BEFORE = re.compile(r"(?:\S*[a-zα-ω]{4,}\S*\s+)+(\S+)")
+_WORDS_BEHIND = re.compile(r"(\S+)(?:\s+\(?\S*[a-z]{4,}\S*)+")
+_TYPE_BEFORE = re.compile(r"[A-Z]{1,2}[0-9]{0,3}['′]?-(\S+)")  # structure types and polymorphs: B2, L12, O3, T
+_TYPE_BEHIND = re.compile(r"(\S+?)(?:-[A-Z]{1,2}[0-9]{0,3}|\([A-Z][0-9]?\))")
 _BEHIND = re.compile(r"(\S+?)(?:\s*\(([a-z][a-z -]*)\)|\s+([a-z]+)|[-_][a-z]{3,})")
 _IN_GROUP = re.compile(r"(\S+?)\s*[\[( ,]\s*([PIFABCR][-0-9a-z_/:()\s]+?)[\])]?")
 _DOPED = re.compile(
@@ -40,7 +44,7 @@ _FORM = re.compile(r"^(?:[α-ω]|alpha|beta|gamma|delta|low|high)[\s-]+(?=[A-Za-
 @cache
 def _names() -> dict[str, str]:
     table = json.loads(files("lcoms.structure").joinpath("names.json").read_text(encoding="utf-8"))
-    return {**table["minerals"], **table["elements"]}
+    return {**table["abbreviations"], **table["minerals"], **table["elements"]}
 
 
 def name_hint(text: str) -> str:
@@ -130,6 +134,12 @@ def _more_than_elements(text: str, is_formula: Callable[[str], bool]) -> str:
     if (match := _LETTER.fullmatch(text)) and is_formula(match[2]):
         whole = match[1].upper() + match[2]
         return f": did you mean {match[2]}{f' or {whole}' if is_formula(whole) else ''}?"
+    for match in (_TYPE_BEFORE.fullmatch(text), _TYPE_BEHIND.fullmatch(text)):
+        if match and is_formula(match[1]) and len(set(re.findall("[A-Z][a-z]?", match[1]))) > 1:
+            return f": the name of a polymorph or structure type is not part of a formula; type {match[1]}."
+    for match in (_WORDS_BEFORE.fullmatch(text), _WORDS_BEHIND.fullmatch(text)):
+        if match and is_formula(match[1]):
+            return f": words are not part of a formula; type {match[1]}."
     if (match := _IN_GROUP.fullmatch(text)) and is_formula(match[1]) and _is_space_group(match[2]):
         return f": a space group is not part of a formula; type {match[1]} --space-group {''.join(match[2].split())}."
     return ""
@@ -157,8 +167,9 @@ def foreign_letter(text: str) -> str:
 def without_charges(text: str) -> str:
     """Return a formula without its charges.
 
-    A digit before a sign is the charge in Fe3+2O3, Ca2+ and [Fe(CN)6]4-, and a count at the end of NH4+.
+    A digit before a sign is the charge in Fe3+2O3, Ca2+ and [Fe(CN)6]4-, and a count in NH4+ and at the end of NO3-.
     """
+    text = re.sub(r"(?<=H)([0-9])\+", r"\1", text)
     counted = _COUNT_AND_SIGN.search(text)
     if counted and len(re.findall("[A-Z][a-z]?", text)) > 1:
         return _CHARGE.sub("", text[: counted.start()]) + counted[1]
@@ -196,6 +207,11 @@ def look_alikes(text: str, is_formula: Callable[[str], bool], *, printed: str) -
     Args:
         printed: the formula in conventional order; a text in that order is taken for a formula, not for a slip.
     """
+    if re.search(r"[·•⋅∙‧・*.][0-9./]*H20(?![0-9])", text):
+        return f"{text} holds 20 hydrogen atoms; did you mean {text.replace('H20', 'H2O')}?"
+    bare = re.sub(r"\([A-Z]\)$", "", text)  # the polymorph TiO2(B)
+    if bare != text and is_formula(bare) and len(set(re.findall("[A-Z][a-z]?", bare))) > 1:
+        return f"{text} is read with the element in brackets; if that names a polymorph, type {bare}."
     if "OAc" in text:
         return f"{text} holds actinium; write acetate as CH3COO."
     hydrogen = re.search(r"H(?![a-z])", text)
