@@ -42,6 +42,8 @@ def assert_as_measured(pattern: PowderPattern) -> None:
         "K-Alpha1 wavelength,1.5405980\nK-Alpha2 wavelength,1.544426\nK-Beta wavelength,1.392250\n"
         "Angle,Intensity\n" + table(ANGLES, COUNTS, sep=","),
         "# wavelength 0.15406 nm\n" + table(ANGLES, COUNTS),
+        "#S 1 ascan tth 10 80 1400 1\n#L TwoTheta  Epoch  Monitor  Detector\n"
+        + table(ANGLES, np.arange(len(ANGLES)), 0 * ANGLES + 1000, COUNTS),
         "# 2th_rad I\n" + table(np.radians(ANGLES), COUNTS),
         "2theta,intensity\nrad,counts\n" + table(np.radians(ANGLES), COUNTS, sep=","),
         "Q (Inverse Nanometres)\nIntensity\n" + table(20 * np.pi * INVERSE, COUNTS),
@@ -88,6 +90,11 @@ def test_columns_and_units_are_those_of_the_header(text: str) -> None:
             "named 'pd meas time of flight'",
         ),
         ('*MEAS_SCAN_AXIS_X "Omega"\n' + table(ANGLES, COUNTS), "a scan over Omega"),
+        ("# The X-axis unit is: Time-of-flight\n" + table(ANGLES, COUNTS), "a scan over Time-of-flight"),
+        ("#S 1 ascan omega 10 80 1400 1\n" + table(ANGLES, COUNTS), "a scan over omega"),
+        ("#L Omega  Detector\n" + table(ANGLES, COUNTS), "named 'omega'"),
+        ("# synchrotron data\n" + table(ANGLES, COUNTS), "says synchrotron, but CuKa"),
+        ("# electron diffraction\n" + table(ANGLES, COUNTS), "says electron diffraction"),
         ("Scan axis,Phi\nAngle,Intensity\n" + table(ANGLES, COUNTS, sep=","), "a scan over Phi"),
         ("2theta,lnI\n" + table(ANGLES, np.log(COUNTS), sep=","), "on a linear scale"),
         ("2theta,I^0.5\n" + table(ANGLES, np.sqrt(COUNTS), sep=","), "on a linear scale"),

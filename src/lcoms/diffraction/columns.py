@@ -18,7 +18,7 @@ _AXES: tuple[tuple[Axis, str], ...] = (
     ("q", r"\bq\b|q\s*\(|scattering vector|momentum transfer|1/a\b|a\^-1|å-1|inverse angstrom"),
     ("d", r"\bd\b|d[-_ ]?spac|d\s*\(|spacing"),
 )
-_COUNTS = r"count|intens|\bobs|yobs|iobs|\bi\b|\by\b|cps|signal"
+_COUNTS = r"count|intens|\bdet(?:ector)?\b|\bobs|yobs|iobs|\bi\b|\by\b|cps|signal"
 _OTHER = r"err|sigma|esd|calc|diff|back|bkg|bgr|index|point|\bno\b|\bn\b|#"
 _DIVISOR = r"\b(?:time|monitor|mon|attenuat\w*)\b"
 _MARKS = "#!;%*'\" \t_"
@@ -64,6 +64,7 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
         if not fitting:
             continue
         rest = [at for at in range(n) if at not in axes and not re.search(_OTHER, names[at])]
+        rest = [at for at in rest if not _is_ordered(table[:, at])] or rest  # indices and times elapsed
         others = [at for at in range(n) if at not in axes]
         if not others and len(set(axes.values())) == 1:
             continue  # one name, with a comma
@@ -77,13 +78,18 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
         return Columns(fitting[0], counts[0], axis or axes[fitting[0]], note, named=True)
     if n > 3:
         raise FileFormatError(f"{n} columns; keep two (two theta and counts), or name them in the line above.")
-    steps = np.diff(table[:, 1])
-    if n == 3 and len(steps) > 2 and ((steps > 0).all() or (steps < 0).all()):
+    if n == 3 and len(table) > 3 and _is_ordered(table[:, 1]):
         raise FileFormatError(
             "the second of three columns is monotonic, which counts are not; name the columns in the line above, "
             "such as 2theta,d,counts, or keep two."
         )
     return Columns(0, 1, axis or axis_of(header))
+
+
+def _is_ordered(column: NDArray[np.float64]) -> bool:
+    """Return whether the values of a column increase or decrease throughout, as those of an axis do."""
+    steps = np.diff(column)
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def _is_counts(name: str) -> bool:
@@ -99,8 +105,12 @@ def _require_one_measure(names: Sequence[str], table: NDArray[np.float64], count
     """Raise FileFormatError if the time or the monitor of the points varies, so that their counts do not compare."""
     for at, name in enumerate(names):
         column = table[:, at]
-        elapsed = bool((np.diff(column) > 0).all())
-        if at != counts and re.search(_DIVISOR, name) and not elapsed and np.ptp(column) > 0.01 * abs(column).max():
+        if (
+            at != counts
+            and re.search(_DIVISOR, name)
+            and not _is_ordered(column)
+            and np.ptp(column) > 0.01 * abs(column).max()
+        ):
             raise FileFormatError(
                 f"the column named {name[:30]!r} varies from point to point; divide the counts by it, and omit it."
             )
@@ -115,7 +125,7 @@ def _require_not_counts(name: str) -> None:
 
 def _names(line: str, n: int) -> list[str]:
     """Return the names of the columns if the line has exactly n of them, else an empty list."""
-    bare = line.strip().lstrip(_MARKS)
+    bare = re.sub("^#l ", "", line.strip()).lstrip(_MARKS)  # as SPEC begins a line of names
     for between in (r"[,;\t]", r"\s{2,}", r"\s+"):
         names = [name.strip(" \"'") for name in re.split(between, bare)]
         if len(names) == n:

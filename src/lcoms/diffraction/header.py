@@ -44,7 +44,9 @@ _ANODE = re.compile(
     re.IGNORECASE,
 )
 _SCAN = re.compile(
-    r"scan[\s_]*(?:axis|type)(?:[\s_]*x)?[\s\",:;=]+(omega|phi|chi|psi|theta|eta|[xyz]|rocking(?:\s*curve)?)\W*$",
+    r"scan[\s_]*(?:axis|type)(?:[\s_]*x)?[\s\",:;=]+(omega|phi|chi|psi|theta|eta|[xyz]|rocking(?:\s*curve)?)\W*$"
+    r"|x[\s-]*axis(?:\s*unit)?(?:\s*is)?\s*[:=]\s*(time[\s-]of[\s-]flight|tof|energy|wavelength|omega|phi|chi|theta(?![\s/-]*2))\b"
+    r"|^#S\s+\d+\s+\w*scan\s+(omega|om|phi|chi|eta|psi|th|theta|energy)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -61,7 +63,8 @@ def loop_names(header: str) -> str:
 def require_scan(header: str) -> None:
     """Raise FileFormatError if a header names the axis of the scan, and it is not two theta."""
     if found := _SCAN.search(header):
-        raise FileFormatError(f"a scan over {found[1]}, not over two theta.")
+        axis = next(filter(None, found.groups()))
+        raise FileFormatError(f"a scan over {axis}, not over two theta.")
 
 
 def is_wavelength(line: str) -> bool:
@@ -136,6 +139,13 @@ def require_radiation(header: str, radiation: Radiation) -> None:
             f"the header names {anodes[0]} radiation, but {radiation.name} is to be used; give --wavelength "
             f"{anodes[0]}Ka, or take the name out of the header."
         )
+    if (radiation.second or radiation.kind == "neutron") and re.search(r"\bsynchrotron\b", header, re.IGNORECASE):
+        raise FileFormatError(
+            f"the header says synchrotron, but {radiation.name} is to be used; give the --wavelength in angstrom, or "
+            "take the word out of the header."
+        )
+    if re.search(r"\belectron\s+diffraction\b", header, re.IGNORECASE):
+        raise FileFormatError("the header says electron diffraction; X-ray and neutron patterns can be fitted.")
     neutron, xray = (bool(re.search(word, header, re.IGNORECASE)) for word in (r"\bneutrons?\b", r"\bx[\s-]?rays?\b"))
     if neutron != xray and neutron != (radiation.kind == "neutron"):
         kinds = ("neutrons", "X-rays") if neutron else ("X-rays", "neutrons")
