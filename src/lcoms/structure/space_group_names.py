@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -230,7 +230,8 @@ def number_of_group(text: str) -> int:
 def _number_of_symbol(name: str) -> int:
     import gemmi
 
-    if (group := gemmi.find_spacegroup_by_name(name.replace("_", ""))) is not None:
+    group: Any = gemmi.find_spacegroup_by_name(name.replace("_", ""))
+    if group is not None:
         return int(group.number)
     if settings := settings_named(name):
         return settings[0].number
