@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,16 @@ def test_rows_of_alexandria_have_their_own_ids_and_energies(tmp_path: Path) -> N
     assert [record.material_id for record in records if isinstance(record, Record)] == ["agm1", "agm2"]
     assert isinstance(records[0], Record)
     assert (records[0].e_above_hull, records[0].formation_energy_per_atom) == (0.1, -2.0)
+
+
+def test_a_page_of_an_answer_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        read(tmp_path, {"data": [{"structure": PYMATGEN}], "links": {"next": "https://example.org/2"}})
+        assert "is one page of an answer" in caplog.text
+        caplog.clear()
+        (tmp_path / "last").mkdir()
+        read(tmp_path / "last", {"data": [{"structure": PYMATGEN}], "links": {"next": None}})
+        assert caplog.text == ""
 
 
 def test_names_of_energies_may_have_capitals_and_units(tmp_path: Path) -> None:

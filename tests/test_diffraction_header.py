@@ -44,6 +44,8 @@ def assert_as_measured(pattern: PowderPattern) -> None:
         "# wavelength 0.15406 nm\n" + table(ANGLES, COUNTS),
         "#S 1 ascan tth 10 80 1400 1\n#L TwoTheta  Epoch  Monitor  Detector\n"
         + table(ANGLES, np.arange(len(ANGLES)), 0 * ANGLES + 1000, COUNTS),
+        "# theta scan\n" + table(ANGLES, COUNTS),
+        "Bragg angle 2theta,Intensity\n" + table(ANGLES, COUNTS, sep=","),
         "# 2th_rad I\n" + table(np.radians(ANGLES), COUNTS),
         "2theta,intensity\nrad,counts\n" + table(np.radians(ANGLES), COUNTS, sep=","),
         "Q (Inverse Nanometres)\nIntensity\n" + table(20 * np.pi * INVERSE, COUNTS),

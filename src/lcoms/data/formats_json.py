@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, cast
@@ -35,6 +36,7 @@ MP_FUNCTIONAL = "gga_gga+u"
 MP_VALUES = ("formation_energy_per_atom", "energy_above_hull")
 _OTHER_FUNCTIONAL = Remark(Topic.LEFT_OUT, "energies of functionals other than PBE and PBE+U are not read.")
 ROW_KEYS = ("structure", "atoms", "attributes")
+_log = logging.getLogger("lcoms")
 _CHUNK = 1 << 20
 _LARGEST_ITEM = 1 << 28
 
@@ -84,6 +86,12 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             index.append(item)
         elif key == "columns":
             columns.append(item)
+        elif (
+            key in ("links", "meta")
+            and isinstance(item, dict)
+            and (item.get("next") or item.get("more_data_available"))
+        ):
+            _say_first_page(path)
         elif key in (None, "data") or (isinstance(item, dict) and (is_row(item) or rows_begun)):
             _require_list(key, path)
             row = dict(item) if isinstance(item, dict) else _named_row(item, columns)
@@ -95,6 +103,11 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             yield row
     if key is not None and not number:
         raise DataError(f"{path} holds no rows in a known layout; write structures as a list of objects.")
+
+
+@cache
+def _say_first_page(path: Path) -> None:
+    _log.warning("%s is one page of an answer; fetch the further pages as well.", path)
 
 
 def _require_list(key: str | None, path: Path) -> None:

@@ -18,7 +18,8 @@ _AXES: tuple[tuple[Axis, str], ...] = (
     ("q", r"\bq\b|q\s*\(|scattering vector|momentum transfer|1/a\b|a\^-1|å-1|inverse angstrom"),
     ("d", r"\bd\b|d[-_ ]?spac|d\s*\(|spacing"),
 )
-_COUNTS = r"count|intens|\bdet(?:ector)?\b|\bobs|yobs|iobs|\bi\b|\by\b|cps|signal"
+_COUNTS = r"count|intens|\bdet(?:ector)?\b|\bg\s*\(r\)|\bobs|yobs|iobs|\bi\b|\by\b|cps|signal"
+_SEPARATED = re.compile(r"[,;\t]|\S\s{2,}\S")
 _OTHER = r"err|sigma|esd|calc|diff|back|bkg|bgr|index|point|\bno\b|\bn\b|#"
 _DIVISOR = r"\b(?:time|monitor|mon|attenuat\w*)\b"
 _MARKS = "#!;%*'\" \t_"
@@ -55,7 +56,7 @@ def chosen_columns(header: str, n: int, axis: str | None, table: NDArray[np.floa
     """
     for place, line in enumerate(reversed(header.lower().splitlines())):
         names = _names(line, n)
-        if axis is None and names and _names_columns(names, last=place == 0):
+        if axis is None and names and _names_columns(names, last=place == 0 and _SEPARATED.search(line) is not None):
             require_axis(names[0].replace("_", " "))
         axes = {at: found for at, name in enumerate(names) if (found := _axis(name)) is not None}
         if not axes and axis is None and any(_is_counts(name) for name in names[1:]):
@@ -97,7 +98,7 @@ def _is_counts(name: str) -> bool:
 
 
 def _names_columns(names: Sequence[str], *, last: bool) -> bool:
-    """Return whether words are names of columns: one is that of counts, or they stand above the numbers."""
+    """Return whether words are names of columns: one is that of counts, or they are separated above the numbers."""
     return any(_is_counts(name) for name in names[1:]) or (last and not any(re.search("[0-9]", n) for n in names[1:]))
 
 

@@ -14,7 +14,7 @@ _LENGTH = re.compile(rf"{_WAVELENGTH}|\b_?wl[12]?\b|k[\s_-]*alpha", re.IGNORECAS
 _NUMBER = re.compile(r"(?<![0-9.A-Za-z])([0-9]\.[0-9]{2,})(?![0-9eE])")
 _RATIO = re.compile(r"ratio|intensit|sin", re.IGNORECASE)
 _FOREIGN = re.compile(
-    r"(?P<theta>(?:bragg\s*)?(?:angle\W*)?(?:th(?:eta)?|θ)(?![a-z\s/_-]*2)(?![a-z])|bragg)"
+    r"(?P<theta>(?:bragg\s*)?(?:angle\W*)?(?:th(?:eta)?|θ)(?![a-z\s/_-]*2)(?![a-z])|bragg(?!.*2\s*-?\s*(?:th|θ)))"
     r"|omega\b|ω|phi\b|φ|chi\b|χ|psi\b|azimuth|energy|e\s*[(\[]k?ev|wave\s*(?:number|length)|λ|cm\s*\^?-1|raman"
     r"|tof\b|time\b|t\s*[(\[]\s*[mµμu]?s\b|(?:\w+ )*time of flight|channel|pixel|position\s*[(\[]\s*mm|temperature"
     r"|1\s*/\s*d|d\s*\*|s\s*(?:$|[(\[=])|sin|r\s*(?:$|[(\[,]|(?:å|a|angstrom|mm)\b)"
