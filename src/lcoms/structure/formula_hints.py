@@ -13,6 +13,7 @@ from lcoms.structure.elements import number_of
 
 _HYDRATE = re.compile(r"(.+?)(?:\s*[-–—,;:×xX+●○∘˙ꞏ]\s*|\s+)([0-9]+(?:[./][0-9]+)?)\s*((?:H2O|D2O|NH3)[0-9]*)")
 _BEFORE = re.compile(r"(?:([^\W\d_]{1,8}|[0-9]{1,2}[A-Z]|[A-Z]_\{?[a-z]\}?)['′″\"]*-|([a-z]+)\s+)(\S+)")
+LONGEST_TEXT = 100
 LONGEST_SYMBOLS = 3  # letters of a word that may be element symbols without capitals
 _LATTICES = ("bcc", "fcc", "hcp", "dhcp", "ccp", "bct", "fct")
 _GREEK = re.compile(r"[α-ω]['′]*\s*(\S+)")
@@ -116,6 +117,8 @@ def _more_than_elements(text: str, is_formula: Callable[[str], bool]) -> str:
 
     These are dopants, elements that share a site, isotopes, vacancies, a number before it, polymorphs and space groups.
     """
+    if len(text) > LONGEST_TEXT:
+        return ""
     if _SHARED.search(text):
         return " has elements that share a site; type a formula with a number for each, such as MgFeSiO4."
     for match in (_DOPED.fullmatch(text), _DOPANT.fullmatch(text)):

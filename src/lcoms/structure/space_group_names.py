@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import gemmi
     from spglib import SpaceGroupType
 
+LONGEST = 60  # characters of a symbol
 _OLD_CUBIC = (*range(200, 207), *range(221, 231))
 _E_GLIDES = {"Aem2": "Abm2", "Aea2": "Aba2", "Cmce": "Cmca", "Cmme": "Cmma", "Ccce": "Ccca"}
 _BARS = str.maketrans("₁₂₃₄₅₆–−‐¯", "123456----", "\u0304\u0305")
@@ -217,6 +218,8 @@ def number_of_group(text: str) -> int:
     Symbols are Hermann-Mauguin (full, short or old, in any setting), Hall, or Schoenflies such as Oh^5.
     """
     plain = text.strip().strip("'\"")
+    if len(plain) > LONGEST:
+        return 0
     match = _NUMBER_FIRST.fullmatch(plain)
     name, number = (match[2] or "", match[1]) if match else without_number(plain)
     name, _, behind = (name, "", number) if number else plain.partition(",")
