@@ -356,6 +356,17 @@ def test_a_run_is_repeated_from_its_results(tiny_weights: Path, tmp_path: Path, 
     assert "did you mean search.n_starts" in capsys.readouterr().err
 
 
+def test_an_earlier_prediction_is_kept_or_said_to_be_replaced(predict, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "NaCl"
+    assert "NaCl: " not in predict("NaCl")[1]
+    made = (folder / "results.json").read_bytes()
+    assert f"NaCl: {folder} already holds this prediction; --overwrite repeats it." in predict("NaCl")[1].splitlines()
+    assert (folder / "results.json").read_bytes() == made
+    output = predict("NaCl", "--seed", "1")[1].splitlines()
+    assert f"NaCl: {folder} holds an earlier prediction, which this one replaces." in output
+    assert (folder / "results.json").read_bytes() != made
+
+
 def test_energies_above_the_hull(predict, tmp_path: Path) -> None:
     options = ("--relax", "--oracle", "analytic", "--n-relax", "2", "--processes", "1")
     entries = [{"formula": formula, "energy_per_atom": 0.0} for formula in ("Na", "Cl")]

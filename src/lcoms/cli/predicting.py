@@ -160,16 +160,21 @@ def _checked(compositions: list[Composition], predictor: Predictor) -> list[Comp
 
 
 def _is_there(composition: Composition, predictor: Predictor, run: Run, console: Console) -> bool:
-    """Return whether the results folder already holds this prediction; if so, print a line."""
+    """Return whether the results folder already holds this prediction; say so, or that it holds another one."""
+    from lcoms.prediction.output import holds_prediction, results_folder
     from lcoms.prediction.result import is_finished
 
-    if run.output.overwrite or not run.repeatable:
+    name = composition.reduced_formula
+    folder = results_folder(run.output.folder, name)
+    if run.output.overwrite or not holds_prediction(folder):
         return False
-    there = is_finished(run.output.folder, composition, run.spec, predictor.bundle.digest, run.output.formats)
-    if there:
-        name, folder = composition.reduced_formula, run.output.folder / composition.reduced_formula
-        text = f"{name}: {folder} already holds this prediction; --overwrite repeats it."
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
+    there = run.repeatable and is_finished(
+        run.output.folder, composition, run.spec, predictor.bundle.digest, run.output.formats
+    )
+    text = "already holds this prediction; --overwrite repeats it"
+    if not there:
+        text = "holds an earlier prediction, which this one replaces"
+    console.print(f"{name}: {folder} {text}.", soft_wrap=True, markup=False, highlight=False)
     return there
 
 

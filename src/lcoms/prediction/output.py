@@ -52,12 +52,16 @@ def require_no_prediction(folder: Path) -> None:
     Raises:
         ConfigError: the folder holds a prediction.
     """
+    if holds_prediction(folder):
+        raise ConfigError(f"{folder} holds a prediction, which would be replaced; choose another folder with --out.")
+
+
+def holds_prediction(folder: Path) -> bool:
+    """Return whether a folder holds the results of a prediction."""
     with suppress(OSError, ValueError):
         found = parse_json((folder / RESULTS).read_text(encoding="utf-8"))
-        if isinstance(found, dict) and "candidates" in found:
-            raise ConfigError(
-                f"{folder} holds a prediction, which would be replaced; choose another folder with --out."
-            )
+        return isinstance(found, dict) and "candidates" in found
+    return False
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> Path:
