@@ -7,15 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import caesium_chloride, made_crystals, make_store, perovskite, rock_salt
 
 from lcoms.cli.evaluate import _print_shares
 from lcoms.cli.main import run
+from lcoms.core.config import with_overrides
 from lcoms.data.store import Store
 from lcoms.evaluate import references
 from lcoms.evaluate.formulas import NOT_FOUND, Outcome, Ranks
 from lcoms.evaluate.references import Reference
-from lcoms.models.weights import CDVAE_FILE
+from lcoms.models.paper import PaperCDVAE, PaperConfig
+from lcoms.models.weights import CDVAE_FILE, save_cdvae
+from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.io import to_extxyz
 
 QUICK = ["--starts", "4", "--steps", "2"]
@@ -193,3 +197,29 @@ def test_surrogates_are_scored_by_source(
     again = [*arguments, "--surrogate", str(tiny_weights / "surrogate.safetensors")]
     assert run(again) == 0
     assert capsys.readouterr().out.splitlines()[2] == lines[2]
+
+
+def test_langevin_steps_belong_to_the_paper_preset(tiny_weights: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    crystals = made_crystals()[:4]
+    make_store(tmp_path / "store", crystals, energies=[0.0] * 4, hull=[0.0] * 4, splits=["val"] * 4)
+    arguments = ["evaluate", "reconstruction", str(tmp_path / "store"), "--langevin-steps", "3", "-k", "1"]
+    assert run([*arguments, "--weights", str(tiny_weights)]) == 2
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert complaint.startswith("lcoms: --langevin-steps has no effect on this CD-VAE")
+    sizes = ["encoder.hidden=8", "encoder.n_blocks=1", "decoder.atom=8", "decoder.edge=8", "decoder.n_blocks=1"]
+    config = with_overrides(PaperConfig(), [*sizes, "langevin.n_levels=2", "latent_dim=4"])
+    torch.manual_seed(0)
+    model = PaperCDVAE(config)
+    model.fit_statistics(CrystalBatch.from_crystals(crystals))
+    save_cdvae(model, tmp_path / "paper.safetensors", metadata={"elements": [], "max_atoms": 20})
+    asked: list[int] = []
+    plain = PaperCDVAE.decode
+
+    def decode(self: PaperCDVAE, *given, **named):
+        asked.append(self.langevin.steps_per_level)
+        return plain(self, *given, **named)
+
+    monkeypatch.setattr(PaperCDVAE, "decode", decode)
+    assert run([*arguments, "--cdvae", str(tmp_path / "paper.safetensors")]) == 0
+    assert set(asked) == {3}
+    assert "4 crystals of split val" in capsys.readouterr().out

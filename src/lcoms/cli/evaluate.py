@@ -28,56 +28,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Measure the accuracy of trained weights.")
 
+app.command()(evaluate_latents.reconstruction)
 app.command()(evaluate_latents.surrogate)
 app.command()(evaluate_latents.latents)
-
-
-@app.command()
-def reconstruction(
-    store: Annotated[Path, typer.Argument(help="Store made by lcoms data ingest.")],
-    cdvae: Annotated[
-        Path | None,
-        typer.Option(
-            help="Weights file of a CD-VAE, for decoding without symmetry.", show_default="the one in WEIGHTS"
-        ),
-    ] = None,
-    weights: WeightsOption = None,
-    n: Annotated[int, typer.Option("-n", help="Number of crystals, drawn at random.", min=1)] = 1000,
-    k: Annotated[int, typer.Option("-k", help="Number of independent decodes of each.", min=1)] = 3,
-    split: Annotated[str, typer.Option(help="train or val.")] = "val",
-    symmetry: Annotated[
-        bool,
-        typer.Option("--symmetry/--no-symmetry", help="Also decode within the space groups of similar crystals."),
-    ] = True,
-    max_atoms: Annotated[int, typer.Option(help="Largest number of atoms in a cell.")] = 20,
-    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
-) -> None:
-    """Decode latents of crystals, given number of atoms and species, and match them with the crystals."""
-    import numpy as np
-    import torch
-
-    from lcoms.data.dataset import plausible_volume
-    from lcoms.data.store import Store
-    from lcoms.evaluate.reconstruction import reconstruct, symmetric_decode
-    from lcoms.models.weights import load_cdvae
-    from lcoms.prediction.bundle import WeightBundle
-
-    evaluate_latents.require_one(cdvae, weights)
-    model = WeightBundle.load(weights).cdvae if cdvae is None else load_cdvae(cdvae)[0]
-    arrays = Store.open(store)
-    rows = arrays.select(split=split, max_atoms=max_atoms)
-    rows = rows[plausible_volume(arrays.arrays(rows))]
-    if not len(rows):
-        raise DataError(f"{store} holds no crystals of split {split!r} with up to {max_atoms} atoms; choose others.")
-    rows = np.random.default_rng(seed).permutation(rows)[:n]
-    clock = time.perf_counter()
-    decode = symmetric_decode(WeightBundle.load(weights)) if cdvae is None and symmetry else None
-    crystals = [arrays[int(i)] for i in rows]
-    result = reconstruct(model, crystals, torch.Generator().manual_seed(seed), decode=decode, k=k)
-    typer.echo(f"{len(rows)} crystals of split {split}, {time.perf_counter() - clock:.0f} s")
-    typer.echo(f"{'atoms':>6}  {'n':>5}  {'match@1':<22}  {f'match@{k}':<22}  RMSE")
-    for name, first, any_of_k, rmse in result.bands():
-        typer.echo(f"{name:>6}  {first.trials:>5}  {first!s:<22}  {any_of_k!s:<22}  {rmse:.3f}")
 
 
 SeedsOption = Annotated[int, typer.Option(help="Number of independent predictions of each.", min=1)]

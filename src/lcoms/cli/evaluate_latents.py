@@ -1,18 +1,21 @@
-"""`lcoms evaluate surrogate` and `latents`: information on energies and crystals in latents."""
+"""`lcoms evaluate reconstruction`, `surrogate` and `latents`: what latents hold of crystals and their energies."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lcoms.cli.options import WeightsOption
 from lcoms.core.disk import require_writable, write_whole
-from lcoms.core.errors import ConfigError, OptionError
+from lcoms.core.errors import ConfigError, DataError, OptionError
+
+if TYPE_CHECKING:
+    from lcoms.models.base import CDVAE
 
 StoreArgument = Annotated[Path, typer.Argument(help="Store made by lcoms data ingest.")]
 CdvaeOption = Annotated[
@@ -20,6 +23,59 @@ CdvaeOption = Annotated[
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the numbers to this JSON file.")]
 MaxAtomsOption = Annotated[int, typer.Option(help="Largest number of atoms in a cell.")]
+
+
+def reconstruction(
+    store: StoreArgument,
+    cdvae: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights file of a CD-VAE, for decoding without symmetry.", show_default="the one in WEIGHTS"
+        ),
+    ] = None,
+    weights: WeightsOption = None,
+    n: Annotated[int, typer.Option("-n", help="Number of crystals, drawn at random.", min=1)] = 1000,
+    k: Annotated[int, typer.Option("-k", help="Number of independent decodes of each.", min=1)] = 3,
+    split: Annotated[str, typer.Option(help="train or val.")] = "val",
+    symmetry: Annotated[
+        bool,
+        typer.Option("--symmetry/--no-symmetry", help="Also decode within the space groups of similar crystals."),
+    ] = True,
+    max_atoms: MaxAtomsOption = 20,
+    langevin_steps: Annotated[
+        int | None,
+        typer.Option(help="Steps at each noise level of a CD-VAE of the paper preset.", show_default="its own", min=1),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+) -> None:
+    """Decode latents of crystals, given number of atoms and species, and match them with the crystals."""
+    import numpy as np
+    import torch
+
+    from lcoms.data.dataset import plausible_volume
+    from lcoms.data.store import Store
+    from lcoms.evaluate.reconstruction import reconstruct, symmetric_decode
+    from lcoms.models.weights import load_cdvae
+    from lcoms.prediction.bundle import WeightBundle
+
+    require_one(cdvae, weights)
+    model = WeightBundle.load(weights).cdvae if cdvae is None else load_cdvae(cdvae)[0]
+    if langevin_steps is not None:
+        _sample_longer(model, langevin_steps)
+    arrays = Store.open(store)
+    rows = arrays.select(split=split, max_atoms=max_atoms)
+    rows = rows[plausible_volume(arrays.arrays(rows))]
+    if not len(rows):
+        raise DataError(f"{store} holds no crystals of split {split!r} with up to {max_atoms} atoms; choose others.")
+    rows = np.random.default_rng(seed).permutation(rows)[:n]
+    clock = time.perf_counter()
+    decode = symmetric_decode(WeightBundle.load(weights)) if cdvae is None and symmetry else None
+    crystals = [arrays[int(i)] for i in rows]
+    result = reconstruct(model, crystals, torch.Generator().manual_seed(seed), decode=decode, k=k)
+    typer.echo(f"{len(rows)} crystals of split {split}, {time.perf_counter() - clock:.0f} s")
+    typer.echo(f"{'atoms':>6}  {'n':>5}  {'match@1':<22}  {f'match@{k}':<22}  RMSE")
+    for name, first, any_of_k, rmse in result.bands():
+        typer.echo(f"{name:>6}  {first.trials:>5}  {first!s:<22}  {any_of_k!s:<22}  {rmse:.3f}")
 
 
 def surrogate(
@@ -143,3 +199,17 @@ def latents(
         figures["probe"] = found._asdict()
     if out is not None:
         write_whole(out, json.dumps(figures, indent=1) + "\n")
+
+
+def _sample_longer(model: CDVAE, steps: int) -> None:
+    """Set the Langevin steps at each noise level.
+
+    Raises:
+        OptionError: the model is not of the paper preset.
+    """
+    from lcoms.models.paper import PaperCDVAE
+
+    if not isinstance(model, PaperCDVAE):
+        sentence = "{} has no effect on this CD-VAE, which is not of the paper preset; omit it, or name another."
+        raise OptionError(sentence, ["langevin_steps"])
+    model.langevin = replace(model.langevin, steps_per_level=steps)
