@@ -165,6 +165,8 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
         "first, strict match": place(row, "strict") == 1,
         "withheld: none explains": kind(row["withheld"]) == "none",
         "withheld: another fits as well": as_good(row),
+        "explained probability": row["rows"][0]["explained"] if row["rows"] else None,
+        "withheld: explained probability": max((one["explained"] for one in row["withheld_rows"]), default=None),
         "verdict": kind(row["verdict"]),
         "verdict if withheld": kind(row["withheld"]),
         "atoms": row["n_atoms"],
