@@ -265,8 +265,8 @@ def _group(plain: str, text: str, notes: dict[str, None]) -> dict[int, Fraction]
             if not opened or _PAIRS[opened.pop()] != closing:
                 raise FormulaError(f"{text!r}: a closing bracket has no opening one.")
             inner, times = stack.pop(), _count(outer, text)
-            if not inner:
-                raise FormulaError(f"{text!r}: a pair of brackets is empty.")
+            if not inner and any(letter.isalpha() for letter in plain):
+                raise FormulaError(f"{text!r}: a pair of brackets is empty; remove it.")
             for z, amount in inner.items():
                 stack[-1][z] = stack[-1].get(z, Fraction(0)) + amount * times
         position = match.end()
