@@ -260,7 +260,7 @@ def test_what_cannot_be_trained_is_said_in_a_sentence(
         ("cdvae", str(store), "--out", out, "--model", "chanels=3"): "did you mean channels",
         ("cdvae", str(store), "--out", out, "--set", "steps=0"): "steps must be at least 1",
         ("cdvae", str(store), "--out", out, "--set", "steps"): "is not a setting",
-        ("cdvae", str(store), "--out", out, "--max-atoms", "1"): "has no training crystals of up to 1 atoms; raise --max-atoms.",
+        ("cdvae", str(store), "--out", out, "--max-atoms", "1"): "has no training crystals of up to 1 atoms",
         ("surrogate", str(store), "--out", out, "--cdvae", str(tmp_path / "no")): "there is no file",
         ("megnet", str(store), "--out", out, "--conservatism", "maybe"): "maybe",
         ("megnet", str(store), "--out", out, "--set", "epochs=0"): "epochs must be at least 1",
