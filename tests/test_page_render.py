@@ -141,7 +141,7 @@ def test_the_page_says_what_determined_the_order() -> None:
 
 
 def test_the_page_says_that_molecules_are_out_of_scope() -> None:
-    said = "CO2 probably forms molecules; molecular crystals are out of scope, so trust only candidates marked as known."
+    said = "CO2 probably forms molecules; molecular crystals are out of scope: trust only candidates marked known."
     assert said in summary(replace(salt(), composition=Composition.from_formula("CO2")), None)
     assert not any("molecules" in one for one in summary(salt(), None))
 

@@ -27,4 +27,4 @@ def of_molecules(composition: Composition) -> list[str]:
     symbols = {SYMBOLS[z] for z in composition.atomic_numbers}
     if symbols == {"C"} or not symbols <= MOLECULAR:
         return []
-    return ["it probably forms molecules; molecular crystals are out of scope, so trust only candidates marked as known."]
+    return ["it probably forms molecules; molecular crystals are out of scope: trust only candidates marked known."]
