@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lcoms.evaluate.fitting import FOLDS, Case, cases_of, folds, read_outcomes
+from lcoms.evaluate.fitting import FOLDS, cases_of, folds, read_outcomes
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.calibrate import reliability
 from lcoms.structure.crystal import Composition
