@@ -1,6 +1,6 @@
 """Alternative rankings of the candidates: further terms, a small network and gradient boosting, cross-validated.
 
-    python benchmarks/order.py results/validation_candidates.json.gz results/training_candidates.json.gz
+    python benchmarks/order.py results/ranking_candidates.json.gz results/calibration_candidates.json.gz
 
 The base is the shipped ranking: the energy as it counts, the prototype probability, the probability of the structure
 after relaxation, and the number of proposals that led to the candidate. The next lines leave terms out, let energies
