@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+_MINUS = dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")  # hyphens and dashes
+_SPACES = dict.fromkeys("\u00a0\u2009\u202f\v\f", " ")  # as copied from web pages, or ends of printed pages
+_PLAIN = str.maketrans(_MINUS | _SPACES)
+
+
+def plain_characters(text: str) -> str:
+    """Return a text with typographic minus signs and spaces, which no format has, as - and blanks."""
+    return text.translate(_PLAIN)
+
 
 def real(text: str) -> float:
     """Return the number in a text.

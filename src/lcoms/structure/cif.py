@@ -19,7 +19,7 @@ from lcoms.structure.cif_left_out import left_out, require_ordinary
 from lcoms.structure.cif_sites import CARTN, FRACT, Site, read_sites
 from lcoms.structure.cif_symmetry import NOT_AS_STATED, Candidate, centring_remarks, elsewhere_stated, find_candidates
 from lcoms.structure.crystal import Crystal
-from lcoms.structure.distances import LONGEST_EDGE, SHORTEST_EDGE, distance_remarks, require_cell
+from lcoms.structure.distances import LONGEST_EDGE, SHORTEST_EDGE, distance_remarks, far_out_remarks, require_cell
 from lcoms.structure.lattice import lattice_from_parameters
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 from lcoms.structure.symmetry import same_space_group, space_group_number
@@ -98,7 +98,8 @@ def _with_cell(block: Block, lattice: NDArray[np.float64], remarks: list[Remark]
     facts, more = read_facts(block)
     remarks = remarks + more
     sites, more = read_sites(block, lattice, tuple(facts.formula))
-    remarks += more
+    places = np.array([site.frac_coords for site in sites])
+    remarks += more + far_out_remarks(places, [f"site {site.label}" for site in sites])
     candidates, more = find_candidates(block, lattice)
     remarks += more
     chosen, more = _choose(candidates, sites, lattice, facts)
@@ -124,6 +125,10 @@ def _lattice(block: Block) -> tuple[NDArray[np.float64], list[Remark]]:
             raise RefusedError(Topic.CELL, f"{name} is {repr(text) if text else 'missing'}; give it in angstrom.")
         parameters.append(value * UNITS[suffix])
     missing = [name for name in ANGLES if not block.value(name)]
+    angles = [number(block.value(name)) or 0.0 for name in ANGLES]
+    if 0 < min(angles) and max(angles) <= np.pi:
+        stated = ", ".join(f"{angle:g}" for angle in angles)
+        raise RefusedError(Topic.CELL, f"the cell angles {stated} are as small as radians; give them in degrees.")
     for name in ANGLES:
         text = block.value(name) or "90"
         value = number(text)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lcoms.core.numerals import plain_characters
+from lcoms.structure.cif_repair import repaired, with_quoted_operations
 from lcoms.structure.reading import RefusedError, Topic
 
 if TYPE_CHECKING:
     from gemmi import cif
 
-_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]+)?)(?:\(([0-9]+)\))?")
+_NUMBER = re.compile(  # 5.64, 5.640(2), but also 5.640(-), 5.640(0.002) and 5.640 +/- 0.002
+    r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]+)?)"
+    r"(?:\s?\(\s*([-+0-9.*?]*)\s*\)|\s*(?:\u00b1|\+/?-)\s*([0-9]*\.?[0-9]+))?"
+)
 _FRACTION = re.compile(r"([+-]?[0-9]{1,3})/([0-9]{1,3})")
-_MINUS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))  # hyphens and dashes
-_SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " "))  # as copied from web pages
 _TRIPLE = re.compile(r"'''(.*?)'''|\"\"\"(.*?)\"\"\"", re.DOTALL)
 
 
@@ -71,25 +75,32 @@ def parse_blocks(text: str) -> list[Block]:
     Raises:
         RefusedError: the text is not a CIF.
     """
-    from gemmi import cif
-
-    text = text.translate(_MINUS | _SPACES)
+    text = with_quoted_operations(plain_characters(text))
     try:
-        try:
-            document = cif.read_string(text, 0)
-        except (ValueError, RuntimeError):
-            if "CIF_2" not in text[:200] and "'''" not in text and '"""' not in text:
-                raise
-            document = cif.read_string(_as_cif_1(text), 0)
+        document = _parsed(text)
     except (ValueError, RuntimeError, UnicodeError) as error:
         raise RefusedError(Topic.UNREADABLE, f"not a CIF that can be read: {_where(str(error), text)}") from error
     return [_block(part, name) for block in document for part, name in _with_frames(block)]
 
 
+def _parsed(text: str) -> cif.Document:
+    """Return the document of a text, if need be as CIF 2 or repaired; raises as gemmi does for the text itself."""
+    from gemmi import cif
+
+    try:
+        return cif.read_string(text, 0)
+    except (ValueError, RuntimeError):
+        is_cif_2 = "CIF_2" in text[:200] or "'''" in text or '"""' in text
+        with suppress(ValueError, RuntimeError):
+            return cif.read_string(_as_cif_1(text) if is_cif_2 else repaired(text), 0)
+        raise
+
+
 def _with_frames(block: cif.Block) -> list[tuple[cif.Block, str]]:
     """Return a data block and its save frames, each with a name."""
     frames: list[Any] = [item.frame for item in block if item.frame is not None]
-    return [(block, block.name), *((frame, f"{block.name}, save frame {frame.name}") for frame in frames)]
+    name = block.name.strip()
+    return [(block, name), *((frame, f"{name}, save frame {frame.name}") for frame in frames)]
 
 
 def _where(message: str, text: str) -> str:
@@ -171,4 +182,7 @@ def uncertain_number(text: str) -> tuple[float | None, float]:
     mantissa = re.split("[eEdD]", match[1])[0]
     value = float(match[1].replace("d", "e").replace("D", "e"))
     decimals = len(mantissa.partition(".")[2])
-    return value, float(int(match[2])) * 10.0**-decimals if match[2] else 0.0
+    if (match[2] or "").isdecimal():
+        return value, float(int(match[2])) * 10.0**-decimals
+    stated = re.fullmatch(r"[0-9]*\.[0-9]+", match[3] or match[2] or "")
+    return value, float(stated[0]) if stated else 0.0

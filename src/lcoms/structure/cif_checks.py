@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lcoms.structure.cif_block import Block, number
 from lcoms.structure.cif_expand import MAX_ATOMS, Expanded
 from lcoms.structure.cif_sites import Site
-from lcoms.structure.distances import ClosePair, closest_pair, far_out_remarks
+from lcoms.structure.distances import ClosePair, closest_pair
 from lcoms.structure.elements import SYMBOLS, atomic_volume, number_of
 from lcoms.structure.reading import Remark, Topic
 from lcoms.structure.site_elements import ISOTOPES, formula_sum, moiety_formula
@@ -174,12 +174,7 @@ def remarks_on(
     if facts.volume and abs(facts.volume / volume - 1) > 0.01:
         text = f"the cell has a volume of {volume:.2f} cubic angstrom, but the file states {facts.volume:g}."
         remarks.append(Remark(Topic.CELL, text))
-    places = np.array([site.frac_coords for site in sites])
-    return (
-        remarks
-        + _density(expanded, volume, facts, remarks)
-        + far_out_remarks(places, [f"site {site.label}" for site in sites])
-    )
+    return remarks + _density(expanded, volume, facts, remarks)
 
 
 def _contents(counts: dict[int, int], facts: Facts, found: Assessment) -> list[Remark]:

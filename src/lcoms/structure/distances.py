@@ -18,11 +18,13 @@ FAR = 1.0  # larger ratios are not searched for
 TOO_NEAR = 0.5  # angstrom; closer atoms are refused
 SHORT = 0.6  # of the sum of covalent radii; closer atoms are reported
 SPARSE = 500.0  # cubic angstrom per atom
+DENSE = 0.5  # cubic angstrom per atom; cells in nm that are read as angstrom are 1000 times too small
 WIDE = 5.5  # volume relative to that of the elements; a cell in bohr that is read as angstrom is 6.7 times too large
 WIDE_UNBOUND = 4.18  # of compounds in which no atoms are as close as the sum of their radii; the element Cs has 5.25
 SHORTEST_EDGE, LONGEST_EDGE = 0.5, 2000.0  # angstrom
 FAR_OUT = 2.5  # cells; larger fractional coordinates are reported
-FARTHEST = 1e4  # cells or angstrom from the origin; larger coordinates are refused
+FARTHEST = 1e4  # angstrom from the origin; larger coordinates are refused
+FARTHEST_CELL = 100  # cells from the origin; larger fractional coordinates are refused
 
 
 class ClosePair(NamedTuple):
@@ -94,8 +96,12 @@ def distance_remarks(crystal: Crystal, pair: ClosePair, labels: list[str]) -> li
     """Return remarks on atoms that are unusually close or far apart.
 
     Raises:
-        RefusedError: two atoms are closer than `TOO_NEAR`.
+        RefusedError: two atoms are closer than `TOO_NEAR`, or each has less room than `DENSE`.
     """
+    per_atom = crystal.volume / crystal.n_atoms
+    if per_atom < DENSE:
+        text = f"each atom has only {per_atom:.2g} cubic angstrom; give the lengths of the cell in angstrom, not in nm."
+        raise RefusedError(Topic.CELL, text)
     if pair.first >= 0 and pair.distance < TOO_NEAR:
         raise RefusedError(
             Topic.TOO_CLOSE,
@@ -108,7 +114,6 @@ def distance_remarks(crystal: Crystal, pair: ClosePair, labels: list[str]) -> li
             f"{pair.distance:.2f} angstrom apart."
         )
         return [Remark(Topic.TOO_CLOSE, text)]
-    per_atom = crystal.volume / crystal.n_atoms
     if per_atom > SPARSE:
         text = f"each atom has {per_atom:.0f} cubic angstrom; check the units of the cell."
         return [Remark(Topic.CELL, text)]
@@ -121,12 +126,19 @@ def distance_remarks(crystal: Crystal, pair: ClosePair, labels: list[str]) -> li
 
 
 def far_out_remarks(frac_coords: NDArray[np.float64], names: Sequence[str]) -> list[Remark]:
-    """Return a remark if coordinates (n, 3) of named atoms are so large that they may not be fractional."""
+    """Return a remark if coordinates (n, 3) of named atoms are so large that they may not be fractional.
+
+    Raises:
+        RefusedError: they cannot be fractional.
+    """
     largest = np.abs(frac_coords).max(axis=1)
     far = int(np.argmax(largest))
     if largest[far] < FAR_OUT:
         return []
-    text = f"{names[far]} has a fractional coordinate of {largest[far]:.4g}; check that it is not in angstrom."
+    text = f"{names[far]} has a fractional coordinate of {largest[far]:.4g}"
+    if largest[far] > FARTHEST_CELL:
+        raise RefusedError(Topic.COORDINATES, f"{text}; give coordinates as fractions of the cell edges, such as 0.25.")
+    text = f"{text}; check that it is not in angstrom."
     return [Remark(Topic.CELL, text)]
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lcoms.core.errors import CrystalError, FileFormatError
+from lcoms.core.numerals import plain_characters
 from lcoms.structure.cif import read_cif
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.extxyz import is_partly_occupied, read_extxyz
@@ -248,7 +249,7 @@ def only(readings: list[Reading]) -> ReadCrystal:
 
 
 def file_text(path: Path) -> str:
-    """Return the text of a file, compressed (gzip, bzip2, xz) or not, in UTF-8, 16 or 32, with Unix line endings.
+    """Return the text of a file, compressed (gzip, bzip2, xz) or not, in UTF-8, 16 or 32 or Windows-1252.
 
     Raises:
         RefusedError: the file cannot be read, or is too large.
@@ -257,9 +258,14 @@ def file_text(path: Path) -> str:
 
 
 def decoded(content: bytes) -> str:
-    """Return the text of a file's content in UTF-8, 16 or 32, with Unix line endings; unknown bytes are replaced."""
-    text = content.decode(_encoding(content), errors="replace").lstrip("\ufeff").rstrip("\x1a")  # as DOS ends a text
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    """Return the text of a file's content in UTF-8, 16 or 32 or Windows-1252, with plain signs and Unix line endings."""
+    encoding = _encoding(content)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        text = content.decode("cp1252" if encoding == "utf-8-sig" else encoding, errors="replace")
+    text = plain_characters(text.lstrip("\ufeff").rstrip("\x1a\0"))  # as DOS ends a text
+    return re.sub("\r+\n|\r", "\n", text)
 
 
 def file_bytes(path: Path) -> bytes:
@@ -306,7 +312,7 @@ def _kind(name: str) -> str | None:
         return "cif"
     if name.endswith((".xyz", ".extxyz")):
         return "extxyz"
-    if name.endswith(".vasp") or re.search(r"(^|[^a-z])(poscar|contcar)([^a-z]|$)", name):
+    if name.endswith(".vasp") or re.search(r"(^|[^a-z])[bmps]?(poscar|contcar)([^a-z]|$)", name):
         return "poscar"
     return None
 

@@ -16,6 +16,7 @@ _SYMBOL = r"[A-Z][a-z]?"
 _MIXTURE = re.compile(  # Fe/Mg, Al-Si, Fe0.5Mg0.5
     rf"({_SYMBOL})[0-9.]*[+-]?\s*(?:[/,+&]|-(?=[A-Z][a-z]))\s*({_SYMBOL})|({_SYMBOL})0?\.[0-9]+({_SYMBOL})"
 )
+_ROMAN = "VI{0,3}|I[VX]|I{1,3}"  # oxidation states
 _RUN_ON = re.compile(rf"({_SYMBOL})[0-9]*({_SYMBOL})(?![a-z])")  # FeMg, Fe1Mg1, but also O1W and CaM2
 _GROUP = re.compile(
     r"(?:[HD]2O|H3O)(?![a-z])|(?:NH[34]|OH2|SO[34]|PO4|CO3|NO3|ClO4|BF4|PF6|BO3|SiO4|AsO4|CH[34])(?![0-9a-z])"
@@ -49,6 +50,9 @@ def _of_symbol(symbol: str, label: str, expected: Collection[int]) -> tuple[int,
         text = f"the type symbol {symbol} holds a fraction; write the element, and the fraction as its occupancy."
         raise RefusedError(Topic.UNKNOWN_ELEMENT, text)
     letters = match[2] if match else ""
+    if _GROUP.match(symbol) or _is_group(letters, expected):
+        text = f"the type symbol {symbol} is that of a group of atoms; list each atom with its element symbol."
+        raise RefusedError(Topic.UNKNOWN_ELEMENT, text)
     found = _exact(letters)
     if found is not None:
         number, said = found
@@ -63,10 +67,20 @@ def _of_symbol(symbol: str, label: str, expected: Collection[int]) -> tuple[int,
         if letters == "V" and re.match(r"va[c0-9]|va$", label, re.IGNORECASE):
             said = f"site {label} is vanadium by its type symbol; a vacancy would have the type symbol Va."
         return number, said
+    stated = re.fullmatch(rf"({_SYMBOL})(?:\((?:{_ROMAN})\)|[+-](?:{_ROMAN}))", symbol)
+    if stated and (number := number_of(stated[1])):
+        return number, ""
     core = re.fullmatch(r"([A-Z][a-z]?)va?l?", letters)  # valence shells of multipole refinements: Cval, Siva
     if core and number_of(core[1]):
         return number_of(core[1]) or VACANCY, ""
     raise RefusedError(Topic.UNKNOWN_ELEMENT, f"{symbol} is not an element; write the element symbol of each atom.")
+
+
+def _is_group(letters: str, expected: Collection[int]) -> bool:
+    """Return whether two capitals are two elements of the formula sum, and the one element that they may be is not."""
+    if len(letters) != 2 or not letters.isupper():
+        return False
+    return number_of(letters.capitalize()) not in expected and all(number_of(one) in expected for one in letters)
 
 
 def _names_another(label: str, number: int, expected: Collection[int]) -> bool:
