@@ -17,7 +17,8 @@ from lcoms.structure.cif_checks import Assessment, Facts, assess, counts_of, rea
 from lcoms.structure.cif_expand import Expanded, expand
 from lcoms.structure.cif_left_out import left_out, require_ordinary
 from lcoms.structure.cif_sites import CARTN, FRACT, Site, read_sites
-from lcoms.structure.cif_symmetry import NOT_AS_STATED, Candidate, centring_remarks, elsewhere_stated, find_candidates
+from lcoms.structure.cif_symmetry import NOT_AS_STATED, Candidate, centring_remarks, find_candidates, system_remarks
+from lcoms.structure.cif_symmetry_items import elsewhere_stated
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.distances import LONGEST_EDGE, SHORTEST_EDGE, distance_remarks, far_out_remarks, require_cell
 from lcoms.structure.lattice import lattice_from_parameters
@@ -109,7 +110,7 @@ def _with_cell(block: Block, lattice: NDArray[np.float64], remarks: list[Remark]
     remarks += left_out(block, counts, formula_known=facts.states_formula)
     crystal = Crystal(lattice, chosen.expanded.frac_coords, chosen.expanded.atomic_numbers)
     remarks += distance_remarks(crystal, chosen.found.pair, [sites[i].label for i in chosen.expanded.sites])
-    remarks += centring_remarks(block, chosen.candidate)
+    remarks += centring_remarks(block, chosen.candidate) + system_remarks(block, chosen.candidate)
     remarks += _unlisted(candidates, chosen, crystal)
     return Reading(block.name, crystal, tuple(remarks))
 
@@ -126,7 +127,7 @@ def _lattice(block: Block) -> tuple[NDArray[np.float64], list[Remark]]:
         parameters.append(value * UNITS[suffix])
     missing = [name for name in ANGLES if not block.value(name)]
     angles = [number(block.value(name)) or 0.0 for name in ANGLES]
-    if 0 < min(angles) and max(angles) <= np.pi:
+    if min(angles) > 0 and max(angles) <= np.pi:
         stated = ", ".join(f"{angle:g}" for angle in angles)
         raise RefusedError(Topic.CELL, f"the cell angles {stated} are as small as radians; give them in degrees.")
     for name in ANGLES:

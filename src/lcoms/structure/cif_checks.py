@@ -144,11 +144,21 @@ def _weight_agrees(counts: Mapping[int, int], facts: Facts) -> bool:
     """Return whether whole formula units of the stated weight make up the cell."""
     if not facts.weight:
         return True
-    from ase.data import atomic_masses
-
-    units = sum(float(atomic_masses[z]) * n for z, n in counts.items()) / facts.weight
+    units = _mass(counts) / facts.weight
     wanted = [facts.z, 1.0] if facts.z else [max(1.0, round(units))]
     return any(abs(units - one) < max(0.02, 0.005 * one) for one in wanted)
+
+
+def _same_weight(facts: Facts) -> bool:
+    """Return whether the stated weight is that of the formula sum, or a whole multiple or fraction of it."""
+    ratio = _mass(facts.formula) / facts.weight if facts.weight else 1.0
+    return any(abs(one - round(one)) < 0.01 * round(one) for one in (ratio, 1 / ratio))
+
+
+def _mass(counts: Mapping[int, float] | Mapping[int, int]) -> float:
+    from ase.data import atomic_masses
+
+    return sum(float(atomic_masses[z]) * n for z, n in counts.items())
 
 
 def remarks_on(
@@ -188,6 +198,11 @@ def _contents(counts: dict[int, int], facts: Facts, found: Assessment) -> list[R
         text = f"the file states {_text(facts.in_cell)} in the cell, which differs from its atoms, {_text(counts)}."
     elif not facts.states_formula and not _weight_agrees(counts, facts):
         text = f"the atoms of the cell, {_text(counts)}, are not formula units of {facts.weight:g} g/mol, as is stated."
+    elif facts.formula and not _same_weight(facts):
+        text = (
+            f"the formula sum {_text(facts.formula)} does not weigh {facts.weight:g} g/mol, as is stated; atoms may be "
+        )
+        text += "missing."
     elif not found.z_agrees:
         units = n_atoms / sum(facts.formula.values())
         text = f"the cell holds {units:g} formula units, but the file states Z = {facts.z:g}."

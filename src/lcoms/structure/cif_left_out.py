@@ -11,7 +11,7 @@ from lcoms.structure.reading import RefusedError, Remark, Topic
 
 _WAVES = ("_cell_wave_vector", "_cell_modulation", "_atom_site_displace_", "_atom_site_fourier_wave_vector")
 _VARYING = ("_atom_site_occ_fourier", "_atom_site_occ_special_func", "_atom_site_occ_legendre")
-_WITH_HYDROGEN = re.compile(r"(?:O[\s_(-]*[wWhH](?:at)?|WAT|Wat|wat|HOH)(?![a-z])")  # oxygen of water
+_WITH_HYDROGEN = re.compile(r"(?:O[\s_(-]*[0-9]*\)?[wWhH](?:at)?|WAT|Wat|wat|HOH)(?![a-z])")  # oxygen of water
 
 
 def require_ordinary(block: Block) -> None:

@@ -16,32 +16,37 @@ from numpy.typing import NDArray
 from lcoms.structure.cif_block import Block
 from lcoms.structure.cif_expand import Operations
 from lcoms.structure.cif_listed import LISTED, MAGNETIC, listed_operations, operations_of
+from lcoms.structure.cif_symmetry_items import (
+    CENTRING,
+    CODE,
+    HALL,
+    SYSTEM,
+    all_given,
+    cannot_know,
+    names_and_numbers,
+    transformed,
+)
 from lcoms.structure.reading import RefusedError, Remark, Topic
 from lcoms.structure.space_group_names import (
     Setting,
-    number_of_schoenflies,
+    lacks_marks,
     setting_of_hall,
     settings_named,
     settings_of,
     stated_extension,
-    without_number,
 )
 
-HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
-NAME = (
-    "_space_group_name_h-m_alt",
-    "_symmetry_space_group_name_h-m",
-    "_space_group_name_h-m_full",
-    "_space_group_name_h-m_ref",
-    "_space_group_name_h-m",
-    "_symmetry_space_group_name_h-m_alt",
-)
-NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
-CODE, CODES = "_space_group_it_coordinate_system_code", ("1", "2", "H", "R")  # of origins and rhombohedral axes
-SCHOENFLIES = ("_space_group_name_schoenflies", "_space_group_schoenflies")
-CENTRING = ("_space_group_centring_type", "_space_group_bravais_type")
 TRANSLATIONS = {"P": (1,), "A": (2,), "B": (2,), "C": (2,), "S": (2,), "I": (2,), "R": (1, 3), "H": (3,), "F": (4,)}
-_OF_ANOTHER = re.compile("magn|ssg|patterson|laue|point_group|parent|transf|subgroup|supergroup")
+SYSTEMS = (  # last space group of each, and the names under which it is stated
+    (2, "triclinic anorthic"),
+    (15, "monoclinic"),
+    (74, "orthorhombic"),
+    (142, "tetragonal"),
+    (167, "trigonal rhombohedral hexagonal"),
+    (194, "hexagonal"),
+    (230, "cubic isometric"),
+)
+_SYMBOL = re.compile(r"[PABCFIRH][-0-9mabcden/()\s_]{2,20}")  # looks like a Hermann-Mauguin symbol
 MAX_STRAIN = 0.03  # relative change of the metric tensor beyond which a cell does not have the symmetry
 
 OTHER_CHOICE = 0.05  # costs on the scale of `lcoms.structure.cif_checks`; nothing contradicts such a setting
@@ -76,6 +81,9 @@ def find_candidates(block: Block, lattice: NDArray[np.float64]) -> tuple[list[Ca
     """
     stated, numbers, remarks = _stated(block)
     listed, sentence, said = listed_operations(block)
+    if listed is None and not stated and remarks:
+        needed = "its operations" if numbers else "its number or its operations"
+        raise RefusedError(Topic.SYMMETRY, f"{remarks[0].sentence[:-1]}; give {needed}.")
     if sentence:
         if not stated:
             raise RefusedError(Topic.SYMMETRY, f"{sentence}; give a complete list, or the name of the space group.")
@@ -85,10 +93,12 @@ def find_candidates(block: Block, lattice: NDArray[np.float64]) -> tuple[list[Ca
     if sentence := _two_lists(block):
         remarks.append(Remark(Topic.SYMMETRY, sentence))
     if listed is not None:
-        candidates = _with_listed(listed, stated, numbers, remarks, magnetic=bool(block.column(MAGNETIC)))
+        candidates = _with_listed(listed, stated, numbers, remarks, magnetic=bool(block.column(*MAGNETIC)))
     elif stated:
         candidates = stated
-    elif sentence := _cannot_know(block):
+        if not all_given(block, HALL) and (sentence := transformed(block)):
+            raise RefusedError(Topic.SYMMETRY, sentence)
+    elif sentence := cannot_know(block):
         raise RefusedError(Topic.SYMMETRY, sentence)
     else:
         candidates = [_candidate(settings_of(1)[0])]
@@ -119,16 +129,18 @@ def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]
     code = block.value(CODE).upper()
     groups: list[tuple[str, list[Candidate]]] = []
     remarks = []
-    for hall in _all_given(block, HALL):
+    for hall in all_given(block, HALL):
         setting = setting_of_hall(hall)
         if setting is not None:
             groups.append((f"Hall symbol {hall}", _of_hall(setting)))
         else:
             remarks.append(Remark(Topic.SYMMETRY, f"the Hall symbol {hall!r} is not understood."))
-    names, numbers_given = _names_and_numbers(block, code)
+    names, numbers_given = names_and_numbers(block, code)
     named = [(f"space group {name}", found) for name in names if (found := _of_name(name))]
-    if names and not named:
-        remarks.append(Remark(Topic.SYMMETRY, f"the space group name {names[0]!r} is not understood."))
+    remarks += [_completed(name) for name in names if lacks_marks(name)]
+    unknown = names[0] if names and not named else ""
+    if unknown:
+        remarks.append(Remark(Topic.SYMMETRY, f"the space group name {unknown!r} is not understood."))
     groups += named
     for number in numbers_given:
         match = re.fullmatch(r"([0-9]{1,3})(?:\.0*)?(?:\(0\))?", number)
@@ -136,10 +148,12 @@ def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]
             groups.append((f"number {int(match[1])}", _of_number(int(match[1]), code)))
         else:
             remarks.append(Remark(Topic.SYMMETRY, f"there is no space group with number {number}."))
-    if remarks and not groups:
-        raise RefusedError(Topic.SYMMETRY, f"{remarks[0].sentence[:-1]}; give its number or its operations.")
     numbers = {next((c.number for c in found if c.number), 0): said for said, found in reversed(groups)}
     numbers.pop(0, None)
+    groups = [(text, found if text[:6] != "number" else _with_centring(unknown, found)) for text, found in groups]
+    if unknown and groups and not any(found for _, found in groups):
+        text = f"the centring of the space group name {unknown!r} is that of no known setting of {groups[0][0]}."
+        return [], numbers, [Remark(Topic.SYMMETRY, text)]
     if len(numbers) > 1:
         said = [text if text == f"number {n}" else f"{text} is {n}" for n, text in numbers.items()]
         text = " but ".join(reversed(said))
@@ -152,30 +166,16 @@ def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]
     return (groups[0][1] if groups else []), numbers, remarks
 
 
-def _names_and_numbers(block: Block, code: str) -> tuple[list[str], list[str]]:
-    """Return all different names, those that state a setting first, and all numbers of the space group."""
-    parts = [without_number(text) for text in _all_given(block, NAME) or _under_other_names(block)]
-    names = list(dict.fromkeys(name for name, _ in parts if name))
-    if code in CODES:
-        names = [name if stated_extension(name) else f"{name}:{code}" for name in names]
-    numbers = [
-        text.lstrip("0") or "0" for text in (*_all_given(block, NUMBER), *(beside for _, beside in parts)) if text
-    ]
-    if number := number_of_schoenflies(block.value(*SCHOENFLIES)):
-        numbers.append(str(number))
-    return sorted(names, key=lambda name: not stated_extension(name)), list(dict.fromkeys(numbers))
+def _completed(name: str) -> Remark:
+    meant = settings_named(name)[0].name.partition(":")[0]
+    return Remark(Topic.SYMMETRY, f"the space group name {name!r} is read as {meant}.")
 
 
-def _under_other_names(block: Block) -> list[str]:
-    """Return the space group names given under names that no dictionary has, such as _space_group_symbol."""
-    known = {*HALL, *NUMBER, *SCHOENFLIES, *LISTED}
-    others = [
-        name
-        for name, values in block.columns.items()
-        if name.startswith(("_symmetry", "_space_group")) and name not in known and len(values) == 1
-    ]
-    texts = [block.value(name) for name in others if not _OF_ANOTHER.search(name)]
-    return [text for text in texts if text and settings_named(without_number(text)[0])]
+def _with_centring(name: str, candidates: list[Candidate]) -> list[Candidate]:
+    """Return the candidates with the centring of a name that is not understood, such as B 1 21/c 1; all without one."""
+    if not _SYMBOL.fullmatch(name):
+        return candidates
+    return [c for c in candidates if c.name[0] == name.strip()[0].upper()]
 
 
 def _other_setting(groups: Sequence[tuple[str, list[Candidate]]]) -> tuple[str, list[Candidate]] | None:
@@ -201,20 +201,10 @@ def _of_name(name: str) -> list[Candidate]:
     return candidates
 
 
-def _all_given(block: Block, names: Sequence[str]) -> list[str]:
-    """Return the different values of these names, in their order, without placeholders."""
-    return list(dict.fromkeys(filter(None, (_given(block.value(name)) for name in names))))
-
-
-def _given(text: str) -> str:
-    """Return the text; empty for the placeholders ? and ., which some programs put in quotes."""
-    return "" if text.strip() in ("?", ".") else text
-
-
 def _of_number(number: int, code: str = "") -> list[Candidate]:
     settings = settings_of(number)
     plain = settings[0].name.partition(":")[0]
-    if coded := [s for s in settings if code in CODES and s.extension == code]:
+    if coded := [s for s in settings if s.has_code(code)]:
         return [_candidate(s, 0.0 if s in coded else NOT_AS_STATED) for s in settings]
     return [
         _candidate(s, 0.0 if s.standard else OTHER_CHOICE if s.name.partition(":")[0] == plain else OTHER_SETTING)
@@ -285,15 +275,15 @@ def _two_lists(block: Block) -> str:
     return "two lists of operations contradict one another; that with the newer name is used."
 
 
-def _cannot_know(block: Block) -> str:
-    """Return why the symmetry of a block cannot be read in three dimensions; empty if none is stated at all."""
-    if any(name.startswith(("_space_group_symop_ssg_", "_space_group_ssg_")) for name in block.columns):
-        return "a modulated structure in superspace; give an approximant in three dimensions."
-    if any(name.startswith(("_space_group_magn_", "_space_group_symop_magn_")) for name in block.columns):
-        return "the magnetic space group is named, but its operations are not listed; list them."
-    if any(name.startswith(("_space_group_symop_generator", "_space_group_generator")) for name in block.columns):
-        return "only generators of the space group are listed; list all of its operations."
-    return ""
+def system_remarks(block: Block, chosen: Candidate) -> list[Remark]:
+    """Return a remark if a file states another crystal system than that of the space group that is read, unless P 1."""
+    stated = block.value(*SYSTEM).strip().lower()
+    known = {name for _, names in SYSTEMS for name in names.split()}
+    own = next((names for last, names in SYSTEMS if chosen.number <= last), "")
+    if chosen.number < 2 or stated not in known or stated in own.split():
+        return []
+    text = f"the file states the crystal system {stated}, but the symmetry that is read is that of space group"
+    return [Remark(Topic.SYMMETRY, f"{text} {chosen.number}.")]
 
 
 def centring_remarks(block: Block, chosen: Candidate) -> list[Remark]:
@@ -304,17 +294,3 @@ def centring_remarks(block: Block, chosen: Candidate) -> list[Remark]:
         return []
     text = f"the file states the centring {stated}, but the symmetry that is read, {chosen.name}, has another."
     return [Remark(Topic.SYMMETRY, text)]
-
-
-def elsewhere_stated(block: Block, blocks: Sequence[Block]) -> str:
-    """Return the name of a block without atoms that states a symmetry, if this block states none; otherwise empty."""
-    if _states_symmetry(block):
-        return ""
-    places = ("_atom_site_fract_x", "_atom_site_cartn_x")
-    others = [other for other in blocks if not any(name in other.columns for name in places)]
-    return next((other.name for other in others if _states_symmetry(other)), "")
-
-
-def _states_symmetry(block: Block) -> bool:
-    names = (*HALL, *NAME, *NUMBER, *SCHOENFLIES, *LISTED, MAGNETIC)
-    return any(_given(text) for name in names for text in block.columns.get(name, ()))

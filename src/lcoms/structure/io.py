@@ -258,7 +258,7 @@ def file_text(path: Path) -> str:
 
 
 def decoded(content: bytes) -> str:
-    """Return the text of a file's content in UTF-8, 16 or 32 or Windows-1252, with plain signs and Unix line endings."""
+    """Return the text of a file's content in UTF-8, 16, 32 or Windows-1252, with plain signs and Unix line ends."""
     encoding = _encoding(content)
     try:
         text = content.decode(encoding)

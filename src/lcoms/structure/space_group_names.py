@@ -42,6 +42,7 @@ class Setting:
         extension: H, R, 1 or 2; empty if there is no choice.
         standard: whether it is the reference setting of the International Tables.
         hall: Hall symbol, which gives the operations.
+        axes: unique axis and cell choice such as b2, or the order of the axes such as cab; empty if there is no choice.
     """
 
     number: int
@@ -49,6 +50,12 @@ class Setting:
     extension: str
     standard: bool
     hall: str
+    axes: str = ""
+
+    def has_code(self, code: str) -> bool:
+        """Return whether this is a setting of an `IT_coordinate_system_code` such as b2, cab, 2, 2cab or H."""
+        axes, extension = self.axes or "abc", self.extension.lower()
+        return code.lower() in filter(None, (axes, extension, extension + axes))
 
     def operations(self) -> Operations:
         return _operations(self.hall)
@@ -74,7 +81,7 @@ def all_settings() -> tuple[Setting, ...]:
     import gemmi
 
     return tuple(
-        Setting(s.number, s.xhm(), s.ext.strip("\x00"), s.is_reference_setting(), s.hall)
+        Setting(s.number, s.xhm(), s.ext.strip("\x00"), s.is_reference_setting(), s.hall, s.qualifier)
         for s in gemmi.spacegroup_table()
     )
 
@@ -126,7 +133,12 @@ def settings_named(name: str) -> list[Setting]:
             rest = [s for s in settings if s.extension != extension]
             return chosen + rest
         return sorted(settings, key=lambda s: not s.standard)
-    return []
+    return [all_settings()[i] for i in _without_marks().get(_plain(name), ())]
+
+
+def lacks_marks(name: str) -> bool:
+    """Return whether a name is understood only because one group has it if bars and slashes are left out, as P21c."""
+    return not any(text in _by_name() for text, _ in _readings(name)) and _plain(name) in _without_marks()
 
 
 def without_number(name: str) -> tuple[str, str]:
@@ -163,6 +175,8 @@ def _readings(name: str) -> list[tuple[str, str]]:
             letters = match["axes"].upper()
             extension = next((c for c in letters if c in "HR"), "") or _ORIGINS.get(letters[-1], "")
             readings.append((_plain(bare), extension))
+    if re.search(r"[1346]\s?-", text):  # the bar behind its digit
+        readings.append((_plain(re.sub(r"([1346])\s?-", r"-\1", text)), ""))
     if text[:1].upper() == "H":  # as the PDB writes rhombohedral groups on hexagonal axes
         readings.append((_plain("R" + text[1:]), "H"))
     return readings
@@ -201,6 +215,19 @@ def _by_name() -> dict[str, tuple[int, ...]]:
         for spelling in spellings:
             names.setdefault(_plain(spelling), {})[place] = None
     return {name: tuple(places) for name, places in names.items()}
+
+
+@cache
+def _without_marks() -> dict[str, tuple[int, ...]]:
+    """Return indices in `all_settings` by plain names without bars and slashes that belong to one group only."""
+    places: dict[str, dict[int, None]] = {}
+    for name, found in _by_name().items():
+        places.setdefault(re.sub("[-/]", "", name), {}).update(dict.fromkeys(found))
+    return {
+        name: tuple(sorted(found, key=lambda i: not all_settings()[i].standard))
+        for name, found in places.items()
+        if len({all_settings()[i].number for i in found}) == 1
+    }
 
 
 def _full_symbols() -> dict[str, set[str]]:
