@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lcoms.structure.extxyz import read_extxyz
+from lcoms.structure.reading import Topic
 
 HEADER = 'Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 pbc="T T T"\n'
 SALT = f"2\n{HEADER}Na 0 0 0\nCl 2 2 2\n"
@@ -42,8 +43,16 @@ def test_odd_capitals_and_isotopes_are_said(typed: str, symbol: str) -> None:
         assert reading.warnings == (f"{typed} is read as {symbol}.",)
 
 
-def test_magnetic_moments_are_said() -> None:
-    text = SALT.replace("pos:R:3", "pos:R:3:magmoms:R:1").replace("0 0 0\n", "0 0 0 1\n").replace("2 2 2", "2 2 2 1")
+def test_odd_capitals_are_said_in_any_column() -> None:
+    text = SALT.replace("species:S:1:pos:R:3", "id:I:1:pos:R:3:species:S:1")
+    (reading,) = read_extxyz(text.replace("Na 0 0 0", "1 0 0 0 CO").replace("Cl 2 2 2", "2 2 2 2 Cl"))
+    assert reading.crystal is not None, reading.error
+    assert (reading.crystal.composition.formula, reading.warnings) == ("CoCl", ("CO is read as Co.",))
+
+
+@pytest.mark.parametrize("name", ["magmoms", "magmom", "initial_magmoms", "magnetic_moments", "spin"])
+def test_magnetic_moments_are_said(name: str) -> None:
+    text = SALT.replace("pos:R:3", f"pos:R:3:{name}:R:1").replace("0 0 0\n", "0 0 0 1\n").replace("2 2 2", "2 2 2 1")
     (reading,) = read_extxyz(text)
     assert reading.warnings == ("magnetic moments are not kept.",)
 
@@ -119,3 +128,23 @@ def test_symbols_and_atomic_numbers_must_agree(column: str) -> None:
     (reading,) = read_extxyz(frame.format(9))
     assert reading.error is not None
     assert reading.error.sentence == "atom 2 is Cl by its symbol and 9 by its number; take one column out."
+
+
+@pytest.mark.parametrize("name", ["occupancy", "Occupancy", "site_occ", "occupation"])
+def test_partial_occupancies_in_any_column_are_refused(name: str) -> None:
+    text = SALT.replace("pos:R:3", f"pos:R:3:{name}:R:1").replace("0 0 0\n", "0 0 0 .5\n").replace("2 2 2", "2 2 2 1")
+    (reading,) = read_extxyz(text)
+    assert reading.error is not None
+    assert reading.error.topic == Topic.PARTLY_OCCUPIED
+
+
+def test_a_frame_with_more_atoms_than_announced_is_refused() -> None:
+    (reading,) = read_extxyz(SALT.replace("2\n", "1\n", 1))
+    assert reading.error is not None
+    assert "more lines of atoms follow than the 1 that frame 1 announces" in reading.error.sentence
+
+
+def test_decimal_commas_are_named() -> None:
+    (reading,) = read_extxyz(SALT.replace("2 2 2", "2,0 2,0 2,0"))
+    assert reading.error is not None
+    assert "has decimal commas, 'Cl 2,0 2,0 2,0'; write points" in reading.error.sentence

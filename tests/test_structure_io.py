@@ -100,6 +100,7 @@ def test_files_are_told_apart_by_their_names(tmp_path: Path) -> None:
         "b.CIF": to_cif(triclinic()),
         "POSCAR": to_poscar(triclinic()),
         "CONTCAR_3": to_poscar(triclinic()),
+        "SPOSCAR": to_poscar(triclinic()),
         "c.vasp": to_poscar(triclinic()),
     }
     for name, text in contents.items():

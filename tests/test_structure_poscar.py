@@ -91,8 +91,9 @@ def test_flags_of_selective_dynamics_are_said() -> None:
         (poscar(atoms=ATOMS.replace("\n", " Mg1\n")), "contradict line 6, first at atom 5"),
         (poscar() + poscar(symbols="Ca O\n"), "another structure follows the first one; it is left out"),
         (poscar() + "\n" + poscar(symbols="Ca O\n"), "another structure follows the first one; it is left out"),
-        (poscar(atoms=ATOMS + "\n0.25 0.25 0.25\n"), "1 lines of three numbers follow the 8 atoms, too few for"),
+        (poscar(atoms=ATOMS + "\n0.25 0.25 0.25\n"), "1 line of three numbers follows the 8 atoms, too few for"),
         (poscar().replace(poscar().split("\n")[0], "Ca4 O4", 1), "the comment line says 'Ca4 O4', but the atoms are"),
+        (poscar(comment="MgO2 rock salt"), "the comment line says 'MgO2', but the atoms are Mg4O4"),
         (poscar(scale="1.0 bohr"), "mention bohr; lengths of a POSCAR are in angstrom"),
         (poscar(cell=CELL.replace("4.21", "7.956")), "4.2 times the volume that is usual for these atoms"),
     ],
@@ -148,4 +149,32 @@ def test_symbols_that_contradict_line_6_are_said() -> None:
 
 def test_further_configurations_are_said() -> None:
     reading = read_poscar(poscar(atoms=ATOMS + "Direct configuration=     2\n" + ATOMS))
-    assert reading.warnings == ("1 more configurations follow the first one, as in an XDATCAR; they are left out.",)
+    assert reading.warnings == (
+        "1 more configuration follows the first one, as in an XDATCAR; only the first is read.",
+    )
+
+
+@pytest.mark.parametrize("words", ["MG o", "Mg1 O2", "Mg2+ O2-", "24Mg O"])
+def test_other_spellings_of_symbols_are_read_and_said(words: str) -> None:
+    reading = read_poscar(poscar(symbols=f"{words}\n"))
+    assert reading.crystal is not None, reading.error
+    assert reading.crystal.composition.formula == "Mg4O4"
+    expected = zip(words.split(), ("Mg", "O"), strict=True)
+    assert reading.warnings == tuple(f"{word} is read as {symbol}." for word, symbol in expected if word != symbol)
+
+
+def test_symbols_of_the_comment_line_that_contradict_those_behind_the_atoms_are_said() -> None:
+    behind = "".join(f"{row} {'Mg' if i < 4 else 'O'}\n" for i, row in enumerate(ROWS))
+    reading = read_poscar(poscar(comment="O Mg", symbols="", atoms=behind))
+    assert "contradict the comment line, first at atom 1; the comment line is read" in reading.warnings[1]
+
+
+def test_a_further_structure_of_vasp_4_is_said() -> None:
+    reading = read_poscar(poscar(comment="Mg O", symbols="") * 2)
+    assert reading.warnings[-1] == "another structure follows the first one; it is left out."
+
+
+def test_a_cell_in_nanometres_is_refused() -> None:
+    reading = read_poscar(poscar(cell=CELL.replace("4.21", "0.421")))
+    assert reading.error is not None
+    assert "in angstrom, not in nm" in reading.error.sentence

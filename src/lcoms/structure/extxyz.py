@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
-OCCUPANCIES = ("occupancy", "occupancies", "occupation", "occupations", "site_occupancy", "occ")  # columns
+_OCCUPANCIES = re.compile(r"(?:\w+_)?(?:occ|occupanc\w*|occupations?)", re.IGNORECASE)  # columns
+_MOMENTS = re.compile(r"magmom|magnetic_?moment|^spins?$", re.IGNORECASE)  # columns
+_DECIMAL_COMMA = re.compile(r"[0-9],[0-9]+(?=\s|$)")
 NUMBERS = ("z", "numbers", "atomic_numbers")  # columns of atomic numbers
 _KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _KEY = re.compile(r"\b(lattice|properties|pbc)(?=\s*=)", re.IGNORECASE)
@@ -71,6 +73,9 @@ def _frame_size(lines: list[str], at: int, name: str) -> int:
         raise RefusedError(Topic.UNREADABLE, f"not an extxyz file that can be read: {text}.")
     while end < len(lines) and lines[end].lstrip().startswith("VEC"):
         end += 1
+    if n_atoms and end < len(lines) and len(lines[end].split()) == len(lines[end - 1].split()) >= 4:
+        text = f"more lines of atoms follow than the {n_atoms} that frame {name} announces"
+        raise RefusedError(Topic.UNREADABLE, f"not an extxyz file that can be read: {text}.")
     return end - at
 
 
@@ -104,9 +109,13 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
     n_atoms = int(lines[0]) if lines[0].strip().isdecimal() else 0
     if blank := next((i for i, line in enumerate(body[:n_atoms], 1) if not line.strip()), 0):
         raise RefusedError(Topic.COORDINATES, f"not an extxyz file that can be read: atom {blank} is a blank line.")
-    if "species:S:1:pos" in comment or not _PROPERTIES.search(comment):
-        body, more = _plain_symbols(body, n_atoms)
+    place = _columns(comment).get("species", 0 if not _PROPERTIES.search(comment) else None)
+    if place is not None:
+        body, more = _plain_symbols(body, n_atoms, place)
         remarks += more
+    if comma := next((line for line in body[:n_atoms] if _DECIMAL_COMMA.search(line)), ""):
+        text = f"an atom has decimal commas, {comma.strip()[:40]!r}; write points."
+        raise RefusedError(Topic.COORDINATES, f"not an extxyz file that can be read: {text}")
     _require_one_element(comment, body)
     if (found := _PROPERTIES.search(comment)) and "pos" not in found[1].split(":")[::3]:
         raise RefusedError(Topic.COORDINATES, "the Properties have no positions; name their columns pos:R:3.")
@@ -136,29 +145,40 @@ def _require_angstrom(comment: str) -> None:
         raise RefusedError(Topic.CELL, text)
 
 
-def _plain_symbols(body: list[str], n_atoms: int) -> tuple[list[str], list[Remark]]:
-    """Return the lines of the atoms with isotopes and odd capitals as element symbols, and a remark on each kind."""
+def _plain_symbols(body: list[str], n_atoms: int, place: int) -> tuple[list[str], list[Remark]]:
+    """Return the lines of the atoms with isotopes and odd capitals as element symbols, and a remark on each kind.
+
+    Args:
+        place: number of the column of symbols, from 0.
+    """
     plain = list(body)
     said: dict[str, None] = {}
     for i, line in enumerate(body[:n_atoms]):
-        word = next(iter(line.split()), "")
+        word = next(iter(line.split()[place:]), "")
         symbol = "H" if word in ISOTOPES else word if number_of(word) else word.capitalize()
         if symbol != word and number_of(symbol):
-            plain[i] = line.replace(word, symbol, 1)
+            plain[i] = re.sub(rf"(?<!\S){re.escape(word)}(?!\S)", symbol, line, count=1)
             said[f"{word} is read as {symbol}."] = None
     return plain, [Remark(Topic.ELEMENT, text) for text in said]
 
 
-def _require_one_element(comment: str, body: list[str]) -> None:
-    """Raise RefusedError if a frame gives symbols and atomic numbers that disagree."""
+def _columns(comment: str) -> dict[str, int]:
+    """Return the number of the first column of each property, from 0, and under an empty name that of all columns."""
     found = _PROPERTIES.search(comment)
     words = found[1].split(":") if found else []
-    if len(words) % 3 or not all(word.isdecimal() for word in words[2::3]):
-        return
+    if not words or len(words) % 3 or not all(word.isdecimal() for word in words[2::3]):
+        return {}
     at, columns = 0, {}
     for name, width in zip(words[::3], map(int, words[2::3]), strict=True):
         columns[name.lower()] = at
         at += width
+    return {**columns, "": at}
+
+
+def _require_one_element(comment: str, body: list[str]) -> None:
+    """Raise RefusedError if a frame gives symbols and atomic numbers that disagree."""
+    columns = _columns(comment)
+    at = columns.pop("", 0)
     symbols, numbers = columns.get("species"), next((columns[n] for n in NUMBERS if n in columns), None)
     if symbols is None or numbers is None:
         return
@@ -192,7 +212,7 @@ def crystal_of(atoms: Atoms) -> tuple[Crystal, list[Remark]]:
     remarks = distance_remarks(crystal, pair, [])
     _require_full(atoms)
     results = atoms.calc.results if atoms.calc is not None else {}
-    if any("magmoms" in name for name in (*atoms.arrays, *results)):
+    if any(_MOMENTS.search(name) for name in (*atoms.arrays, *results)):
         remarks.append(Remark(Topic.LEFT_OUT, "magnetic moments are not kept."))
     if charge := _charge(atoms):
         remarks.append(Remark(Topic.LEFT_OUT, f"the charge of the cell, {charge:g}, is not kept."))
@@ -214,7 +234,7 @@ def _require_full(atoms: Atoms) -> None:
 
 def is_partly_occupied(atoms: Atoms) -> bool:
     """Return whether a column or ASE's dictionary of occupancies has a site that is not fully occupied."""
-    columns = [np.asarray(atoms.arrays[name]) for name in OCCUPANCIES if name in atoms.arrays]
+    columns = [np.asarray(values) for name, values in atoms.arrays.items() if _OCCUPANCIES.fullmatch(name)]
     kinds = atoms.info.get("occupancy")
     shares = [list(kind.values()) for kind in kinds.values()] if isinstance(kinds, dict) else []
     partial = any(len(kind) != 1 or abs(float(kind[0]) - 1) > FULL for kind in shares)

@@ -12,7 +12,7 @@ from lcoms.core.errors import FormulaError
 from lcoms.structure.cif_expand import MAX_ATOMS
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.distances import FARTHEST, closest_pair, distance_remarks, far_out_remarks, require_cell
-from lcoms.structure.elements import number_of
+from lcoms.structure.elements import SYMBOLS, number_of
 from lcoms.structure.formula import parse_formula
 from lcoms.structure.reading import Reading, RefusedError, Remark, Topic
 from lcoms.structure.site_elements import ISOTOPES
@@ -21,6 +21,7 @@ _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]+)?")
 _MODE = re.compile(r"[dck]|frac|rel|red", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[0-9],[0-9]")
 _UNIT = re.compile(r"\b(bohrs?|a\.u\.|nm|pm|nanomet(?:er|re)s?)(?!\w)", re.IGNORECASE)
+_SYMBOL = re.compile(r"[0-9]{0,3}([A-Za-z]{1,2})(?:[0-9]{0,2}|[0-9]?[+-]|[+-][0-9])")  # also Fe1, Fe3+ and 6Li
 _FLAGS = re.compile(r"(?:\s+[-+.0-9eEdD]+){3}(?:\s+\.?(?:[TF]|TRUE|FALSE)\.?){3}(?=\s|$)", re.IGNORECASE)
 NO_SYMBOLS = "no element symbols (VASP 4): insert a line with them above the line of counts."
 
@@ -64,7 +65,8 @@ def _read(text: str) -> Reading:
     coordinates = np.array([_reals(rows[i], 3, f"atom {i + 1}") for i in range(total)])
     numbers = _elements(lines[0], named, counts, rows[:total], remarks)
     flagged = selective or any(_FLAGS.match(f" {row}") for row in rows[:total])
-    remarks += _contradictions(numbers, rows[:total], first=6 if flagged else 3) if named else []
+    source = "line 6" if named else "the comment line"
+    remarks += _contradictions(numbers, rows[:total], source, first=6 if flagged else 3)
     lattice = matrix * scale
     require_cell(lattice)
     if mode[:1] in ("c", "C", "k", "K"):
@@ -159,12 +161,12 @@ def _elements(
 
 def _element(word: str, remarks: list[Remark]) -> int:
     symbol = re.split("[_/]", word)[0]
-    if symbol in ISOTOPES:
-        remarks.append(Remark(Topic.ELEMENT, f"{symbol} is read as H."))
-        return ISOTOPES[symbol]
-    number = number_of(symbol)
+    match = _SYMBOL.fullmatch(symbol)
+    number = ISOTOPES.get(match[1]) or number_of(match[1].capitalize()) if match else None
     if number is None:
         raise RefusedError(Topic.UNKNOWN_ELEMENT, f"{word} on line 6 is not an element symbol.")
+    if symbol != SYMBOLS[number]:
+        remarks.append(Remark(Topic.ELEMENT, f"{symbol} is read as {SYMBOLS[number]}."))
     return number
 
 
@@ -177,13 +179,13 @@ def _behind_coordinates(rows: list[str], remarks: list[Remark]) -> NDArray[np.in
     return np.array(numbers, dtype=np.int64)
 
 
-def _contradictions(numbers: NDArray[np.int64], rows: list[str], *, first: int) -> list[Remark]:
-    """Return a remark if symbols after the coordinates differ from those of line 6, which VASP uses."""
+def _contradictions(numbers: NDArray[np.int64], rows: list[str], source: str, *, first: int) -> list[Remark]:
+    """Return a remark if symbols after the coordinates differ from those of line 6, which VASP uses, or the comment."""
     behind = [next(filter(None, map(_element_of_label, row.split()[first:])), None) for row in rows]
     other = [i for i, (n, z) in enumerate(zip(numbers.tolist(), behind, strict=True), 1) if z not in (None, n)]
     if not other:
         return []
-    text = f"symbols behind the coordinates contradict line 6, first at atom {other[0]}; line 6 is read."
+    text = f"symbols behind the coordinates contradict {source}, first at atom {other[0]}; {source} is read."
     return [Remark(Topic.ELEMENT, text)]
 
 
@@ -195,7 +197,7 @@ def _other_comment(comment: str, crystal: Crystal) -> list[Remark]:
     try:
         said = Composition.from_counts(parse_formula(text, ordered=True).counts).reduced
     except FormulaError:
-        return []
+        return _other_comment(comment.split()[0], crystal) if len(comment.split()) > 1 else []
     if len(said.counts) < 2 or said == crystal.composition.reduced:
         return []
     text = f"the comment line says {comment.strip()[:40]!r}, but the atoms are {crystal.composition.formula}."
@@ -213,16 +215,30 @@ def _left_out(rows: list[str], total: int) -> list[Remark]:
     configurations = sum(row.lower().startswith("direct configuration") for row in rows)
     pairs = [(_words(row), _words(below)) for row, below in pairwise(behind)]
     if configurations:
-        text = f"{configurations} more configurations follow the first one, as in an XDATCAR; they are left out."
-    elif any(a and len(a) == len(b) and all(map(number_of, a)) and all(map(str.isdecimal, b)) for a, b in pairs):
+        many = "configurations follow" if configurations > 1 else "configuration follows"
+        text = f"{configurations} more {many} the first one, as in an XDATCAR; only the first is read."
+    elif _has_cell(behind) or any(
+        a and len(a) == len(b) and all(map(number_of, a)) and all(map(str.isdecimal, b)) for a, b in pairs
+    ):
         text = "another structure follows the first one; it is left out."
     elif behind and _is_place(behind[0]):
         text = f"more lines of coordinates follow than the {total} atoms that are announced; they are left out."
     elif 0 < (n := _n_places(behind)) < total:
-        text = f"{n} lines of three numbers follow the {total} atoms, too few for velocities; they are left out."
+        many = "lines of three numbers follow" if n > 1 else "line of three numbers follows"
+        text = f"{n} {many} the {total} atoms, too few for velocities; this is left out."
     else:
         return []
     return [Remark(Topic.LEFT_OUT, text)]
+
+
+def _has_cell(rows: list[str]) -> bool:
+    """Return whether a scale, three vectors and whole numbers of atoms follow one another, as in a POSCAR of VASP 4."""
+    for i, row in enumerate(rows[:-4]):
+        scale, counts, vectors = row.split(), _words(rows[i + 4]), rows[i + 1 : i + 4]
+        framed = len(scale) == 1 and _REAL.fullmatch(scale[0]) and counts and all(map(str.isdecimal, counts))
+        if framed and all(len(vector.split()) == 3 and _is_place(vector) for vector in vectors):
+            return True
+    return False
 
 
 def _n_places(rows: list[str]) -> int:
