@@ -112,3 +112,18 @@ def test_oxidation_states_are_no_elements(symbol: str) -> None:
     reading = read(cif((f"Na1 {symbol} 0 0 0", SALT[1]), columns=COLUMNS))
     assert reading.crystal is not None, reading.error
     assert (reading.crystal.composition.formula, reading.warnings) == ("Na4Cl4", ())
+
+
+@pytest.mark.parametrize(
+    ("length", "angle"), [("5.64\u00c5", "90\u00b0"), ("'5.64 A'", "'90 deg'"), ("5.64", "90.0(-)")]
+)
+def test_units_of_the_cell_may_be_written_out(length: str, angle: str) -> None:
+    reading = read(cif(SALT).replace("a 5.64", f"a {length}").replace("alpha 90", f"alpha {angle}"))
+    assert reading.crystal is not None, reading.error
+    assert (reading.crystal.composition.formula, reading.warnings) == ("Na4Cl4", ())
+
+
+def test_other_units_of_the_cell_are_named() -> None:
+    reading = read(cif(SALT).replace("a 5.64", "a '0.564 nm'"))
+    assert reading.error is not None
+    assert "_cell_length_a is '0.564 nm'; give it in angstrom" in reading.error.sentence

@@ -139,3 +139,41 @@ def test_a_weight_that_the_formula_sum_does_not_have_is_said() -> None:
     assert read(cif(SALT, f"{stated} 58.44\n")).warnings == ()
     assert read(cif(SALT, f"{stated} 233.77\n")).warnings == ()
     require_remark(read(cif(SALT, f"{stated} 76.46\n")), Topic.FORMULA, "does not weigh 76.46 g/mol, as is stated")
+
+
+@pytest.mark.parametrize(
+    ("triplets", "n_atoms"),
+    [
+        (tuple(f"x+{i}/5,y,z" for i in range(5)), 5),
+        (tuple(f"x,y+{i}/16,z" for i in range(16)), 16),
+        (("x,y,z", "0.123-x,0.456-y,-z"), 2),
+        (("x,y,z", "x+.50000,y,z"), 2),
+    ],
+)
+def test_translations_may_have_any_denominator(triplets: tuple[str, ...], n_atoms: int) -> None:
+    cell = (25.0, 64.0, 7.0, 90, 90, 90)
+    reading = read(cif(("Si1 Si 0.02 0.03 0.2",), operations(*triplets), cell))
+    assert reading.crystal is not None, reading.error
+    assert reading.crystal.n_atoms == n_atoms
+
+
+@pytest.mark.parametrize("number", ["'No. 225'", "'225 (Fm-3m)'", "'#225'", "'F m -3 m'", "'225, F m -3 m'"])
+def test_numbers_in_all_their_spellings(number: str) -> None:
+    reading = read(cif(SALT, f"{NUMBER} {number}\n"))
+    assert reading.crystal is not None, reading.error
+    assert (reading.crystal.composition.formula, reading.warnings) == ("Na4Cl4", ())
+
+
+def test_a_bar_as_journals_write_it() -> None:
+    assert number_of_group("F m \\=3 m") == 225
+
+
+def test_a_centring_that_a_list_of_all_atoms_does_not_have_is_said() -> None:
+    p1 = f"{operations('x,y,z')}_space_group_centring_type F\n"
+    require_remark(read(cif(SALT, p1)), Topic.SYMMETRY, "the file states the centring F")
+    faces = ((0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0))
+    every = [f"{el}{i} {el} {x + s} {y + s} {z + s}" for el, s in (("Na", 0), ("Cl", 0.5)) for i, (x, y, z) in
+             enumerate(faces)]  # fmt: skip
+    reading = read(cif(tuple(every), p1))
+    assert reading.crystal is not None, reading.error
+    assert reading.warnings == ()

@@ -6,6 +6,7 @@ typical volume of such atoms (`lcoms.structure.cif_checks`).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ from lcoms.structure.symmetry import same_space_group, space_group_number
 LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 UNITS = {"": 1.0, "_pm": 0.01, "_nm": 10.0}  # early CIF dictionaries had names with other units
+_UNIT = re.compile(r"\s*(?:\u00c5|\u212b|A|\u00b0|deg\.?|degrees?|[\u00e5a]ngstroe?ms?|ang\.?)$", re.IGNORECASE)
 CLEAR = 0.15  # smaller differences of cost are not decisive
 FAVOURED = 0.5  # larger differences of cost by the atoms are reported
 
@@ -110,7 +112,7 @@ def _with_cell(block: Block, lattice: NDArray[np.float64], remarks: list[Remark]
     remarks += left_out(block, counts, formula_known=facts.states_formula)
     crystal = Crystal(lattice, chosen.expanded.frac_coords, chosen.expanded.atomic_numbers)
     remarks += distance_remarks(crystal, chosen.found.pair, [sites[i].label for i in chosen.expanded.sites])
-    remarks += centring_remarks(block, chosen.candidate) + system_remarks(block, chosen.candidate)
+    remarks += centring_remarks(block, chosen.candidate, crystal) + system_remarks(block, chosen.candidate)
     remarks += _unlisted(candidates, chosen, crystal)
     return Reading(block.name, crystal, tuple(remarks))
 
@@ -121,18 +123,18 @@ def _lattice(block: Block) -> tuple[NDArray[np.float64], list[Remark]]:
     for name in LENGTHS:
         suffix = next((suffix for suffix in UNITS if block.value(name + suffix)), "")
         text = block.value(name + suffix)
-        value = number(text)
+        value = number(_UNIT.sub("", text))
         if value is None:
             raise RefusedError(Topic.CELL, f"{name} is {repr(text) if text else 'missing'}; give it in angstrom.")
         parameters.append(value * UNITS[suffix])
     missing = [name for name in ANGLES if not block.value(name)]
-    angles = [number(block.value(name)) or 0.0 for name in ANGLES]
+    angles = [number(_UNIT.sub("", block.value(name))) or 0.0 for name in ANGLES]
     if min(angles) > 0 and max(angles) <= np.pi:
         stated = ", ".join(f"{angle:g}" for angle in angles)
         raise RefusedError(Topic.CELL, f"the cell angles {stated} are as small as radians; give them in degrees.")
     for name in ANGLES:
         text = block.value(name) or "90"
-        value = number(text)
+        value = number(_UNIT.sub("", text))
         if value is None or not 0 < value < 180:
             raise RefusedError(Topic.CELL, f"{name} is {text!r}; give it in degrees.")
         parameters.append(value)

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lcoms.structure.cif_block import Block
 from lcoms.structure.cif_expand import Operations
-from lcoms.structure.space_group_names import as_operations
-
-if TYPE_CHECKING:
-    import gemmi
+from lcoms.structure.triplets import Triplet, arrays, is_group, parse_triplet
 
 LISTED = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz", "_symmetry_equiv_pos_as_xyz_")
 MAGNETIC = (
@@ -22,6 +15,7 @@ MAGNETIC = (
     "_space_group_magn_symop_operation_xyz",
     "_magnetic_space_group_symop_operation_xyz",
 )
+IDENTITY = parse_triplet("x,y,z")
 MOST_OPERATIONS = 192 * 16
 _ANY_LIST = re.compile(r"_(?:symmetry|space_group|magnetic)\w*_xyz_?")  # under names that no dictionary has
 _NOT_A_LIST = re.compile("generator|ssg|_og_|cent(?:e?r|re)ing|transf|parent")
@@ -32,33 +26,27 @@ _NUMBERING = re.compile(r"^[0-9]{1,3}[.):]?\s+(?=[-+xyzXYZ0-9.])")
 
 def listed_operations(block: Block) -> tuple[Operations | None, str, str]:
     """Return the listed operations (None if there are none), why they cannot be used, and what was added to them."""
-    import gemmi
-
     names = (*MAGNETIC, *LISTED, *_other_lists(block))
     texts = next(filter(None, (_lines(block.column(name)) for name in names)), None)
     if texts is None:
         return None, "", ""
     try:
         shifts = [_operation(text) for text in _lines(block.column(*filter(_CENTERING.fullmatch, block.columns)))]
-        ops = [shift * _operation(text) for shift in shifts or [gemmi.Op()] for text in texts]
-    except (RuntimeError, ValueError) as error:
+        ops = [shift * _operation(text) for shift in shifts or [IDENTITY] for text in texts]
+    except ValueError as error:
         return None, f"the listed operations cannot be understood ({' '.join(str(error).split())[:80]})", ""
-    unique = list({op.wrap().triplet(): op.wrap() for op in ops}.values())
-    whole = unique if gemmi.Op() in unique else [gemmi.Op(), *unique]
-    operations = as_operations(whole)
-    if len(whole) > MOST_OPERATIONS or not _is_group(operations):
+    whole = list(dict.fromkeys([IDENTITY, *ops]))
+    if len(whole) > MOST_OPERATIONS or not is_group(whole):
         return None, "the listed operations are not a group: some are missing or wrong", ""
-    said = "" if len(whole) == len(unique) else "the list of operations lacks the identity x,y,z, which is added."
-    identity = np.abs(operations.rotations - np.eye(3)).max(axis=(1, 2)) + np.abs(operations.translations).max(axis=1)
-    order = np.argsort(identity > 1e-9, kind="stable")
-    return Operations(operations.rotations[order], operations.translations[order]), "", said
+    said = "" if IDENTITY in ops else "the list of operations lacks the identity x,y,z, which is added."
+    return Operations(*arrays(whole)), "", said
 
 
 def operations_of(texts: Sequence[str]) -> Operations | None:
     """Return the operations of one column as they are listed, None if they cannot be understood."""
     try:
-        return as_operations([_operation(text).wrap() for text in _lines(texts)])
-    except (RuntimeError, ValueError):
+        return Operations(*arrays([_operation(text) for text in _lines(texts)]))
+    except ValueError:
         return None
 
 
@@ -82,14 +70,12 @@ def _operations_in(line: str) -> list[str]:
     return words if len(words) > 1 and all(re.fullmatch(_TRIPLET, word) for word in words) else [line]
 
 
-def _operation(text: str) -> gemmi.Op:
+def _operation(text: str) -> Triplet:
     """Return the operation of a triplet, which may have a number before it and a time reversal behind it.
 
     Raises:
         ValueError: it is not a triplet in three dimensions.
     """
-    import gemmi
-
     plain = _NUMBERING.sub("", text.strip("'\" "))
     parts = re.sub(r"\s", "", plain).lower().strip(",").split(",")
     if len(parts) == 4 and parts[3] in ("1", "+1", "-1"):  # time reversal
@@ -100,29 +86,4 @@ def _operation(text: str) -> gemmi.Op:
         raise ValueError(f"{len(parts)} components in {text[:40]!r}, where three are needed")
     if not all(part.isascii() for part in parts):
         raise ValueError(f"unexpected characters in {text[:40]!r}")
-    return gemmi.Op(",".join(parts))
-
-
-def _is_group(operations: Operations) -> bool:
-    """Return whether the list is closed under products; translations are compared in units of 1/24."""
-    rotations = np.round(operations.rotations).astype(int)
-    translations = np.round(operations.translations * 24).astype(int) % 24
-    if np.abs(rotations - operations.rotations).max() > 1e-6 or np.abs(rotations).max() > 1:
-        return False
-    if not np.allclose(np.abs(np.linalg.det(rotations)), 1):
-        return False
-    known = np.unique(_codes(rotations, translations))
-    for rotation, translation in zip(rotations, translations, strict=True):
-        turned = np.einsum("ij,njk->nik", rotation, rotations)
-        if np.abs(turned).max() > 1:
-            return False
-        moved = (translations @ rotation.T + translation) % 24
-        if not np.isin(_codes(turned, moved), known).all():
-            return False
-    return True
-
-
-def _codes(rotations: NDArray[np.int64], translations: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return an integer per operation; rotation elements are -1, 0 or 1, translations are in units of 1/24."""
-    turns = (rotations + 1).reshape(-1, 9) @ 3 ** np.arange(9)
-    return np.asarray(turns * 24**3 + translations @ np.array([24**2, 24, 1]))
+    return parse_triplet(",".join(parts))

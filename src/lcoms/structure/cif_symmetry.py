@@ -26,10 +26,12 @@ from lcoms.structure.cif_symmetry_items import (
     names_and_numbers,
     transformed,
 )
+from lcoms.structure.crystal import Crystal
 from lcoms.structure.reading import RefusedError, Remark, Topic
 from lcoms.structure.space_group_names import (
     Setting,
     lacks_marks,
+    number_of_group,
     setting_of_hall,
     settings_named,
     settings_of,
@@ -37,6 +39,9 @@ from lcoms.structure.space_group_names import (
 )
 
 TRANSLATIONS = {"P": (1,), "A": (2,), "B": (2,), "C": (2,), "S": (2,), "I": (2,), "R": (1, 3), "H": (3,), "F": (4,)}
+_A, _B, _C, _I = (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0), (0.5, 0.5, 0.5)
+SHIFTS = {"A": (_A,), "B": (_B,), "C": (_C,), "I": (_I,), "F": (_A, _B, _C)}
+MOST_TESTED, NEAR = 500, 0.1  # atoms; angstrom
 SYSTEMS = (  # last space group of each, and the names under which it is stated
     (2, "triclinic anorthic"),
     (15, "monoclinic"),
@@ -144,8 +149,9 @@ def _stated(block: Block) -> tuple[list[Candidate], dict[int, str], list[Remark]
     groups += named
     for number in numbers_given:
         match = re.fullmatch(r"([0-9]{1,3})(?:\.0*)?(?:\(0\))?", number)
-        if match and 1 <= int(match[1]) <= 230:
-            groups.append((f"number {int(match[1])}", _of_number(int(match[1]), code)))
+        value = int(match[1]) if match else number_of_group(number)
+        if 1 <= value <= 230:
+            groups.append((f"number {value}", _of_number(value, code)))
         else:
             remarks.append(Remark(Topic.SYMMETRY, f"there is no space group with number {number}."))
     numbers = {next((c.number for c in found if c.number), 0): said for said, found in reversed(groups)}
@@ -249,8 +255,8 @@ def _other_list(listed: Operations, stated: list[Candidate]) -> str:
 def _as_set(operations: Operations) -> frozenset[bytes]:
     """Return the operations in a form that can be compared, whatever their order and lattice translations."""
     turns = np.round(operations.rotations).astype(np.int8).reshape(-1, 9)
-    shifts = (np.round(operations.translations * 24).astype(np.int8)) % 24
-    return frozenset(row.tobytes() for row in np.concatenate([turns, shifts], axis=1))
+    shifts = np.round(operations.translations * 1000).astype(np.int16) % 1000
+    return frozenset(row.tobytes() for row in np.concatenate([turns.astype(np.int16), shifts], axis=1))
 
 
 def _number_of(operations: Operations) -> int:
@@ -275,6 +281,15 @@ def _two_lists(block: Block) -> str:
     return "two lists of operations contradict one another; that with the newer name is used."
 
 
+def _leaves(crystal: Crystal, shift: Sequence[float]) -> bool:
+    """Return whether a translation moves each atom onto one of its kind; not tested for large cells."""
+    if crystal.n_atoms > MOST_TESTED:
+        return True
+    offsets = crystal.frac_coords[:, None] + np.array(shift) - crystal.frac_coords[None]
+    near = np.linalg.norm((offsets - np.round(offsets)) @ crystal.lattice, axis=2) < NEAR
+    return bool((near & (crystal.atomic_numbers[:, None] == crystal.atomic_numbers[None])).any(axis=1).all())
+
+
 def system_remarks(block: Block, chosen: Candidate) -> list[Remark]:
     """Return a remark if a file states another crystal system than that of the space group that is read, unless P 1."""
     stated = block.value(*SYSTEM).strip().lower()
@@ -286,11 +301,13 @@ def system_remarks(block: Block, chosen: Candidate) -> list[Remark]:
     return [Remark(Topic.SYMMETRY, f"{text} {chosen.number}.")]
 
 
-def centring_remarks(block: Block, chosen: Candidate) -> list[Remark]:
-    """Return a remark if a file states another centring of the lattice than that of the operations, unless P 1."""
+def centring_remarks(block: Block, chosen: Candidate, crystal: Crystal) -> list[Remark]:
+    """Return a remark if a file states another centring of the lattice than that of the operations, or of all atoms."""
     stated = block.value(*CENTRING).strip()[-1:]
     identity = np.abs(chosen.operations.rotations - np.eye(3)).max(axis=(1, 2)) < 1e-6
-    if stated not in TRANSLATIONS or len(chosen.operations) == 1 or int(identity.sum()) in TRANSLATIONS[stated]:
+    if stated not in TRANSLATIONS or int(identity.sum()) in TRANSLATIONS[stated]:
+        return []
+    if len(chosen.operations) == 1 and all(_leaves(crystal, shift) for shift in SHIFTS.get(stated, ())):
         return []
     text = f"the file states the centring {stated}, but the symmetry that is read, {chosen.name}, has another."
     return [Remark(Topic.SYMMETRY, text)]

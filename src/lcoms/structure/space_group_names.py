@@ -185,6 +185,7 @@ def _readings(name: str) -> list[tuple[str, str]]:
 def _tidy(name: str) -> str:
     """Return a name with bars, LaTeX and markup converted to plain text."""
     text = re.sub(r"\\(?:bar|overline)\s*\{?\s*([0-9])\s*\}?", r"-\1", name)
+    text = re.sub(r"\\=\s*([0-9])", r"-\1", text)  # as in journals of the IUCr
     text = re.sub(r"([0-9])[\u0304\u0305]", r"-\1", text).translate(_BARS)
     text = _ORIGIN.sub(lambda m: f":{m[1] or m[2]}", re.sub(r"<sub>|</sub>|[$~^]", "", text))
     text = re.sub(r"([0-9])\s*bar|bar\s*([0-9])", lambda m: f"-{m[1] or m[2]}", text, flags=re.IGNORECASE)
