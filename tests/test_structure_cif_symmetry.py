@@ -9,7 +9,7 @@ from test_structure_cif_traps import COLUMNS, FM3M, SALT, cif, operations, read,
 
 from lcoms.structure.cif import read_cif
 from lcoms.structure.reading import Topic
-from lcoms.structure.space_group_names import Setting, all_settings, number_of_group
+from lcoms.structure.space_group_names import Setting, all_settings, lacks_marks, number_of_group, settings_named
 
 TWO = ("x,y,z", "-x,-y,-z")
 CENTERING = ("x,y,z,+1", "x+1/2,y+1/2,z,+1", "x+1/2,y,z+1/2,+1", "x,y+1/2,z+1/2,-1")
@@ -101,17 +101,21 @@ def test_a_reference_setting_that_is_to_be_transformed_is_refused() -> None:
     assert "stated by a transformation of the axes only" in reading.error.sentence
 
 
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [("Fm3-m", 225), ("R3-m", 166), ("P4-3m", 215), ("I 4- 3 d", 220), ("P63mmc", 194), ("P42mnm", 136), ("I42d", 122)],
-)
-def test_bars_behind_their_digit_and_missing_slashes(name: str, number: int) -> None:
+@pytest.mark.parametrize(("name", "number"), [("Fm3-m", 225), ("R3-m", 166), ("P4-3m", 215), ("I 4- 3 d", 220)])
+def test_bars_behind_their_digit(name: str, number: int) -> None:
     assert number_of_group(name) == number
+
+
+@pytest.mark.parametrize(("name", "number"), [("P63mmc", 194), ("P42mnm", 136), ("I42d", 122), ("C2c", 15)])
+def test_names_without_bars_and_slashes_are_those_of_one_group(name: str, number: int) -> None:
+    assert lacks_marks(name)
+    assert {setting.number for setting in settings_named(name)} == {number}
+    assert number_of_group(name) == 0  # as an option it must be complete
 
 
 @pytest.mark.parametrize("name", ["P42m", "P-", "Pnma1"])
 def test_names_of_two_groups_or_none_are_not_understood(name: str) -> None:
-    assert number_of_group(name) == 0
+    assert settings_named(name) == []
 
 
 def test_a_name_without_its_slash_is_said() -> None:

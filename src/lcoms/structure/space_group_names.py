@@ -264,7 +264,7 @@ def _number_of_symbol(name: str) -> int:
     group: Any = gemmi.find_spacegroup_by_name(name.replace("_", ""))
     if group is not None:
         return int(group.number)
-    if settings := settings_named(name):
+    if (settings := settings_named(name)) and not lacks_marks(name):
         return settings[0].number
     hall = next((s.number for s in all_settings() if _plain_hall(s.hall) == _plain_hall(name)), 0)
     return hall or (number_of_schoenflies(name) if "^" in name else 0)
