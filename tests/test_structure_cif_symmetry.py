@@ -181,3 +181,22 @@ def test_a_centring_that_a_list_of_all_atoms_does_not_have_is_said() -> None:
     reading = read(cif(tuple(every), p1))
     assert reading.crystal is not None, reading.error
     assert reading.warnings == ()
+
+
+@pytest.mark.parametrize("name", ["225 F4/m-32/m, Fm-3m, Oh-5", "Fm-3m, cubic", "225, F m -3 m"])
+def test_names_with_numbers_and_notes(name: str) -> None:
+    reading = read(cif(SALT, f"_symmetry_space_group_name_H-M '{name}'\n"))
+    assert reading.crystal is not None, reading.error
+    assert (reading.crystal.composition.formula, reading.warnings) == ("Na4Cl4", ())
+
+
+def test_cartesian_axes_under_the_names_of_the_pdb() -> None:
+    factors = {(1, 2): 0.177305, (2, 1): 0.177305, (3, 3): 0.177305}
+    axes = "".join(
+        f"_atom_sites.fract_transf_matrix[{i}][{j}] {factors.get((i, j), 0)}\n" for i in (1, 2, 3) for j in (1, 2, 3)
+    )
+    atoms = ("Na1 Na 0 0 0", "Cl1 Cl 2.82 0 0")
+    p1 = "_symmetry_space_group_name_H-M 'P 1'\n"
+    reading = read(cif(atoms, p1 + axes, columns=COLUMNS.replace("fract", "Cartn")))
+    assert reading.crystal is not None, reading.error
+    assert reading.crystal.frac_coords[1] == pytest.approx([0.0, 0.5, 0.0], abs=1e-4)

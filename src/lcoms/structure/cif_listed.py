@@ -32,7 +32,8 @@ def listed_operations(block: Block) -> tuple[Operations | None, str, str]:
         return None, "", ""
     try:
         shifts = [_operation(text) for text in _lines(block.column(*filter(_CENTERING.fullmatch, block.columns)))]
-        ops = [shift * _operation(text) for shift in shifts or [IDENTITY] for text in texts]
+        ops = [_operation(text) for text in texts]
+        ops = [shift * op for shift in shifts for op in ops] if shifts else ops
     except ValueError as error:
         return None, f"the listed operations cannot be understood ({' '.join(str(error).split())[:80]})", ""
     whole = list(dict.fromkeys([IDENTITY, *ops]))

@@ -182,9 +182,10 @@ def _or_nan(text: str) -> float:
 def _cartesian_axes(block: Block) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
     """Return the stated matrix from fractional to Cartesian coordinates (None if missing) and the stated shift."""
     for kind in ("cartn", "fract"):
-        names = [f"_atom_sites_{kind}_tran_matrix_{i}{j}" for i in "123" for j in "123"]
-        matrix = np.array([_or_nan(block.value(name)) for name in names]).reshape(3, 3)
-        vector = np.array([_or_nan(block.value(f"_atom_sites_{kind}_tran_vector_{i}")) for i in "123"])
+        name = f"_atom_sites_{kind}_tran"
+        parts = [(f"{name}_matrix_{i}{j}", f"{name}sf_matrix[{i}][{j}]") for i in "123" for j in "123"]
+        matrix = np.array([_or_nan(block.value(*names)) for names in parts]).reshape(3, 3)
+        vector = np.array([_or_nan(block.value(f"{name}_vector_{i}", f"{name}sf_vector[{i}]")) for i in "123"])
         vector = np.where(np.isnan(vector), 0.0, vector)
         if np.isfinite(matrix).all() and abs(np.linalg.det(matrix)) > 1e-9:
             if kind == "cartn":

@@ -41,6 +41,7 @@ UNREAD = (
     ".res", ".ins", ".cell", ".xsf", ".cube", ".pdb", ".gen", ".in", ".pwi", ".pwo", ".struct", ".fdf", ".lmp", ".mol",
     ".cssr", ".gin", ".cfg", ".traj", ".vesta", ".magres", ".castep", ".xtl", ".abi", ".mol2", ".sdf", ".cml", ".bcif",
     ".pcr", ".gpx", ".m40", ".m50", "xdatcar", "chgcar", "outcar", "vasprun.xml",
+    "locpot", "parchg", "elfcar", "aeccar0", "aeccar1", "aeccar2", ".amc", ".d12", ".str", ".inp",
 )  # fmt: skip
 ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 _COPY = re.compile(r"\.(cif|mcif|mmcif|vasp|poscar|xyz|extxyz)(?![a-z])", re.IGNORECASE)

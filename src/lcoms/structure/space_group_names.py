@@ -29,6 +29,7 @@ _BARS = str.maketrans("₁₂₃₄₅₆–−‐¯", "123456----", "\u0304\u03
 _ENDING = re.compile(r"(?:[\s:]*O?(?P<origin>[12])|[\s:]*(?P<axes>[HRShrsZz]{1,2}))$")
 _ORIGIN = re.compile(r"[\s:(,]*(?:(?:origin|choice)[\sa-z]*([12])\)?|\(O([12])\)$)", re.IGNORECASE)
 _NUMBERED = re.compile(r"\(\s*([0-9]{2,3})\s*\)$|(?:^|[(\s,]+)(?:no\.?|#)\s*([0-9]{1,3})\s*\)?$", re.IGNORECASE)
+_NUMBER_BEFORE = re.compile(r"([0-9]{1,3})[\s,:]+([A-Za-z].*)")  # as ISODISTORT writes 225 F4/m-32/m, Fm-3m, Oh-5
 _NUMBER_FIRST = re.compile(r"([0-9]{1,3})(?:\.0|:[0-9A-Za-z-]{1,4})?\s*(?:[(,]\s*([^0-9()].*?)\)?)?")
 _ORIGINS = {"S": "1", "Z": "2"}
 
@@ -149,6 +150,8 @@ def without_number(name: str) -> tuple[str, str]:
     text = name.strip("'\" ")
     if re.fullmatch("[0-9]{1,3}", text):
         return "", text
+    if match := _NUMBER_BEFORE.match(text):
+        return match[2], match[1]
     match = _NUMBERED.search(text)
     return (text[: match.start()].strip(), match[1] or match[2]) if match else (text, "")
 
@@ -177,6 +180,8 @@ def _readings(name: str) -> list[tuple[str, str]]:
             readings.append((_plain(bare), extension))
     if re.search(r"[1346]\s?-", text):  # the bar behind its digit
         readings.append((_plain(re.sub(r"([1346])\s?-", r"-\1", text)), ""))
+    if "," in text:  # several symbols, or a note
+        readings.append((_plain(text.partition(",")[0]), ""))
     if text[:1].upper() == "H":  # as the PDB writes rhombohedral groups on hexagonal axes
         readings.append((_plain("R" + text[1:]), "H"))
     return readings

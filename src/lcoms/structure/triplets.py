@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import lcm
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ def _dot(first: Sequence[Fraction], second: Sequence[Fraction]) -> Fraction:
     return sum((a * b for a, b in zip(first, second, strict=True)), Fraction(0))
 
 
+@lru_cache(maxsize=4096)
 def parse_triplet(text: str) -> Triplet:
     """Return the operation of three components with commas, without spaces, in lower case.
 
