@@ -159,7 +159,7 @@ def test_a_stated_origin_counts_whatever_the_atoms_look_like(ending: str) -> Non
          "two lists of operations contradict one another"),
         (cif(BI2TE3, name("R -3 m :H"), RHOMBOHEDRAL), Topic.SYMMETRY, "the cell does not fit R -3 m:H, which"),
         (cif(("Mg1 Mg 0 0 0 0", "O1 O .5 .5 .5 2"), columns=f"{COLUMNS} attached_hydrogens"), Topic.FORMULA,
-         "2 hydrogen atoms are attached to sites and have no coordinates"),
+         "2 hydrogen atoms are attached to sites without coordinates"),
         (cif(MGO, name("?")), Topic.SYMMETRY, "no symmetry is stated"),
     ],
 )  # fmt: skip

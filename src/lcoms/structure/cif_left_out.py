@@ -38,7 +38,8 @@ def left_out(block: Block, counts: Mapping[int, int], *, formula_known: bool) ->
         remarks.append(Remark(Topic.LEFT_OUT, "a modulated structure; its modulation is not kept."))
     hydrogens = sum(number(text) or 0 for text in block.columns.get("_atom_site_attached_hydrogens", ()))
     if hydrogens:
-        text = f"{hydrogens:g} hydrogen atoms are attached to sites and have no coordinates; they are missing."
+        many = "hydrogen atoms are" if hydrogens != 1 else "hydrogen atom is"
+        text = f"{hydrogens:g} {many} attached to sites without coordinates, and missing."
         remarks.append(Remark(Topic.FORMULA, text))
     elif not formula_known and number_of("H") not in counts:
         labels = [text for text in block.columns.get("_atom_site_label", ()) if _WITH_HYDROGEN.match(text)]

@@ -78,7 +78,9 @@ def read_sites(
             empty.append(label)
             continue
         if not (np.abs(place) < FARTHEST).all():
-            raise RefusedError(Topic.COORDINATES, f"site {label} has no coordinates that can be read.")
+            raise RefusedError(
+                Topic.COORDINATES, f"site {label} has no coordinates that can be read; give them, or take the site out."
+            )
         if abs(occupancy - 1) <= uncertainty:
             occupancy = _as_full(occupancy, label, said)
             _require_one_alternative(label, *alternatives[i], ordered)
@@ -212,7 +214,10 @@ def _occupancy(text: str, label: str) -> tuple[float, float]:
         return 1.0, FULL
     value, uncertainty = uncertain_number(text)
     if value is None or not 0 <= value <= 1 + OVERFULL + ROUNDING:
-        raise RefusedError(Topic.PARTLY_OCCUPIED, f"the occupancy of site {label} is {text}, which is not possible.")
+        raise RefusedError(
+            Topic.PARTLY_OCCUPIED,
+            f"the occupancy of site {label} is {text}, which is not possible; give a number from 0 to 1.",
+        )
     return value, ROUNDING + max(FULL, OVERFULL if value > 1 else min(uncertainty, OVERFULL))
 
 
