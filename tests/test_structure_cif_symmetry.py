@@ -200,3 +200,16 @@ def test_cartesian_axes_under_the_names_of_the_pdb() -> None:
     reading = read(cif(atoms, p1 + axes, columns=COLUMNS.replace("fract", "Cartn")))
     assert reading.crystal is not None, reading.error
     assert reading.crystal.frac_coords[1] == pytest.approx([0.0, 0.5, 0.0], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    ["_chemical_formula_structural 'Cu2 O'\n", "_chemical_formula_weight 143.09\n_cell_formula_units_Z 2\n",
+     "_exptl_crystal_density_diffrn 6.1\n"],
+)  # fmt: skip
+def test_formulas_weight_and_density_decide_on_the_origin_without_a_formula_sum(stated: str) -> None:
+    group = "_symmetry_space_group_name_H-M 'P n -3 m'\n"
+    for atoms in (("Cu1 Cu .25 .25 .25", "O1 O 0 0 0"), ("Cu1 Cu 0 0 0", "O1 O .25 .25 .25")):
+        reading = read(cif(atoms, group + stated, (4.27, 4.27, 4.27, 90, 90, 90)))
+        assert reading.crystal is not None, reading.error
+        assert reading.crystal.composition.formula == "Cu4O2"

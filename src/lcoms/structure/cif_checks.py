@@ -108,11 +108,21 @@ def assess(expanded: Expanded, sites: Sequence[Site], lattice: NDArray[np.float6
     expected = sum(atomic_volume(z) * n for z, n in counts.items())
     unlike = abs(log(abs(float(np.linalg.det(lattice))) / expected)) if expected else 0.0
     cost = CONTRADICTION * (not formula_agrees) + CONTRADICTION * (not z_agrees)
+    if not facts.formula and not _agrees_otherwise(counts, facts, abs(float(np.linalg.det(lattice)))):
+        cost += CONTRADICTION
     cost += CONTRADICTION * wrong / len(sites)
     cost += 4 * max(0.0, log(0.9 / max(pair.ratio, 1e-3)))
     cost += max(0.0, unlike - 0.2)
     cost += 5 * max(0.0, float(expanded.moved.max()) - MOVED_FAR) + len(expanded.merged) / len(sites)
     return Assessment(cost, pair, formula_agrees, z_agrees)
+
+
+def _agrees_otherwise(counts: Mapping[int, int], facts: Facts, volume: float) -> bool:
+    """Return whether the other formulas, the weight and the density are those of the atoms."""
+    if facts.moieties:
+        return same_ratios(counts, facts.moieties[0])
+    near = not facts.density or abs(facts.density * volume / (AMU * _mass(counts)) - 1) < DENSITY_OFF
+    return near and _weight_agrees(counts, facts)
 
 
 def _z_agrees(facts: Facts, n_atoms: int) -> bool:
@@ -217,9 +227,7 @@ def _density(expanded: Expanded, volume: float, facts: Facts, said: Sequence[Rem
     """Return a remark if the stated density is not that of the crystal and nothing said before explains it."""
     if not facts.density or any(remark.topic in (Topic.FORMULA, Topic.CELL, Topic.SYMMETRY) for remark in said):
         return []
-    from ase.data import atomic_masses
-
-    density = AMU * float(atomic_masses[expanded.atomic_numbers].sum()) / volume
+    density = AMU * _mass(counts_of(expanded.atomic_numbers)) / volume
     if abs(facts.density / density - 1) < DENSITY_OFF:
         return []
     text = f"the crystal has a density of {density:.3g} g/cm3, but the file states {facts.density:g}"

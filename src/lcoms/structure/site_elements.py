@@ -68,8 +68,8 @@ def _of_symbol(symbol: str, label: str, expected: Collection[int]) -> tuple[int,
             said = f"site {label} is vanadium by its type symbol; a vacancy would have the type symbol Va."
         return number, said
     stated = re.fullmatch(rf"({_SYMBOL})(?:\((?:{_ROMAN})\)|[+-](?:{_ROMAN}))", symbol)
-    if stated and (number := number_of(stated[1])):
-        return number, ""
+    if stated and number_of(stated[1]):
+        return number_of(stated[1]) or VACANCY, ""
     core = re.fullmatch(r"([A-Z][a-z]?)va?l?", letters)  # valence shells of multipole refinements: Cval, Siva
     if core and number_of(core[1]):
         return number_of(core[1]) or VACANCY, ""
