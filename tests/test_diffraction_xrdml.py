@@ -101,3 +101,19 @@ def test_counts_of_different_times_refer_to_one_time(tmp_path: Path, pattern: Po
     assert_allclose(found.counts, pattern.counts * times.mean(), rtol=1e-6)
     with pytest.raises(FileFormatError, match="as many positive counting times"):
         read(tmp_path, file_of(counted, more="<countingTimes>1 2 3</countingTimes>"))
+
+
+def test_the_anode_and_the_line_that_is_used_are_compared(tmp_path: Path, pattern: PowderPattern) -> None:
+    text = file_of(f"<counts>{words(pattern.counts)}</counts>")
+    bare = text.replace("<kAlpha", "<anodeMaterial>Co</anodeMaterial><kAlpha", 1).replace("kAlpha1", "k")
+    with pytest.raises(FileFormatError, match="names Co radiation"):
+        read(tmp_path, bare.replace("kAlpha2", "k"))
+    beta = text.replace("<usedWavelength>", '<usedWavelength intended="K-Beta"><kBeta>1.39225</kBeta>')
+    with pytest.raises(FileFormatError, match=r"states a wavelength of 1\.39225"):
+        read(tmp_path, beta)
+
+
+def test_a_detector_that_does_not_move_is_refused(tmp_path: Path, pattern: PowderPattern) -> None:
+    text = file_of(f"<counts>{words(pattern.counts)}</counts>").replace(">60.0<", ">20.0<")
+    with pytest.raises(FileFormatError, match="whose scan stays at 20 degrees two theta"):
+        read(tmp_path, text)

@@ -28,7 +28,7 @@ def match(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR or extxyz files, or folders of them.")],
     pattern: Annotated[
         Path,
-        typer.Option(help="Measured powder pattern: columns of two theta and counts, CIF, xrdml, GSAS, uxd or udf."),
+        typer.Option(help="Measured powder pattern: columns of two theta and counts, CIF, xrdml, GSAS, uxd, cpi, ..."),
     ],
     wavelength: Annotated[
         str,

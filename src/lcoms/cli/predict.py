@@ -44,7 +44,7 @@ def predict(
     pattern: Annotated[
         Path | None,
         typer.Option(
-            help="Measured powder pattern (columns, CIF, xrdml, GSAS, uxd, udf); it also ranks the candidates."
+            help="Measured powder pattern (columns, CIF, xrdml, GSAS, uxd, cpi, ...); it also ranks the candidates."
         ),
     ] = None,
     wavelength: Annotated[

@@ -28,7 +28,9 @@ _MARKS = "#!;%*'\" \t_"
 def axis_of(header: str) -> Axis | None:
     """Return the axis that the first column of a header names, in the last line that names one; None without any."""
     for line in reversed(header.lower().splitlines()):
-        if (axis := _axis(re.split(r"[,;\t]|\s{2,}", line.lstrip(_MARKS))[0])) is not None:
+        first = re.split(r"[,;\t]|\s{2,}", line.lstrip(_MARKS))[0]
+        if (axis := _axis(first)) is not None:
+            require_axis(first if re.match(r"s\s*[(\[]", first) else "")
             return axis
     return None
 
@@ -113,7 +115,7 @@ def _require_one_measure(names: Sequence[str], table: NDArray[np.float64], count
             and np.ptp(column) > 0.01 * abs(column).max()
         ):
             raise FileFormatError(
-                f"the column named {name[:30]!r} varies from point to point; divide the counts by it, and omit it."
+                f"the column named {name[:30]!r} varies from point to point; correct the counts for it, and omit it."
             )
 
 

@@ -17,6 +17,8 @@ SHUFFLED = 0.1  # of the points step backwards in a table without an order
 LEAST_RUN = 10  # points
 LEAST_PADDING = 20  # points
 FAR = 50  # steps
+UNEVEN = 0.5  # logarithm of the ratio of neighbouring steps; about 1.1 for random places
+RELATED = 0.5  # correlation of neighbouring points
 SIMILAR = 0.5  # of the highest counts; errors of counts are smaller
 _GROUPS = r"[0-9]{1,3}(?:[%s][0-9]{3})+(?:[.][0-9]+)?"
 _SPACES = "\u00a0\u2009\u202f"  # that do not break
@@ -83,14 +85,46 @@ def too_large_for_errors(counts: NDArray[np.float64], third: NDArray[np.float64]
     return "the third of three columns, which is too large for errors of the counts, is not used"
 
 
-def stray_points(x: NDArray[np.float64], notes: list[str]) -> int:
-    """Return 1, with a note, if the first of ascending points is far from the others, such as a line of wavelengths."""
+def without_stray_line(
+    x: NDArray[np.float64], y: NDArray[np.float64], notes: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return points in the order of the file without the first, with a note, if it is none.
+
+    It is none if it is far from the others, such as a line of wavelengths or of the number of points.
+    """
+    steps = np.diff(np.sort(x[1:]))
+    if len(steps) < LEAST_RUN or not (steps > 0).any():
+        return x, y
+    usual, first, last = np.median(steps[steps > 0]), x[1:].min(), x[1:].max()
+    if min(abs(x[1:] - x[0])) >= FAR * usual and not first < x[0] < last:
+        notes.append(f"the first line, at {x[0]:g}, is far from the pattern and is left out")
+        return x[1:], y[1:]
+    return x, y
+
+
+def without_range_line(table: NDArray[np.float64], at: int, notes: list[str]) -> NDArray[np.float64]:
+    """Return rows (n, columns) without the first, with a note, if it states the first and last angle (column at)."""
+    row, x = table[0], table[1:, at]
+    steps = np.diff(np.sort(x))
+    if not (steps > 0).any() or row[at] != x.min():
+        return table
+    if not (abs(np.delete(row, at) - x.max()) < np.median(steps[steps > 0])).any():
+        return table
+    notes.append(
+        f"the first line, {' '.join(f'{value:g}' for value in row)}, is the range of the pattern and is left out"
+    )
+    return table[1:]
+
+
+def require_profile(x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Raise FileFormatError if ascending points are a list of reflections: uneven steps and unrelated intensities."""
     steps = np.diff(x)
-    usual = np.median(steps[steps > 0]) if (steps > 0).any() else np.inf
-    if len(steps) < LEAST_RUN or steps[0] < FAR * usual:
-        return 0
-    notes.append(f"the first line, at {x[0]:g}, is far from the pattern and is left out")
-    return 1
+    uneven = np.median(np.abs(np.diff(np.log(steps)))) > UNEVEN and len(np.unique(steps.round(4))) > len(steps) / 4
+    if uneven and np.corrcoef(y[1:], y[:-1])[0, 1] < RELATED:
+        raise FileFormatError(
+            "the angles have no common step, and neighbouring intensities are unrelated, as in a list of reflections; "
+            "a measured profile is needed."
+        )
 
 
 def without_padding(

@@ -14,7 +14,7 @@ Values = NDArray[np.float64]
 CENTIDEGREES = 100.0  # in a degree
 CONSTANT = ("CONST", "CONS")
 COLUMNS = {"FXYE": 3, "FXY": 2}
-BANK = re.compile(r"^BANK\s+\d+\s+\d+", re.MULTILINE)
+BANK = re.compile(r"^BANK\s+\d+\s+\d+", re.MULTILINE | re.IGNORECASE)
 _FLIGHT = re.compile(r"\btof\b|time[- ]of[- ]flight|microsec|TIME_MAP", re.IGNORECASE)
 EVEN = 0.02  # relative spread of steps; those of times of flight grow in proportion to the time
 
@@ -25,7 +25,7 @@ def table_of_gsas(text: str) -> str:
     Raises:
         FileFormatError: several banks, a bank that is not over two theta, or fewer or more points than it states.
     """
-    before, *banks = re.split(r"^(?=BANK\s+\d+\s+\d+)", text, flags=re.MULTILINE)
+    before, *banks = re.split(r"^(?=BANK\s+\d+\s+\d+)", text, flags=BANK.flags)
     if len(banks) != 1:
         raise FileFormatError(f"a GSAS file with {len(banks)} banks; keep the bank of the pattern alone.")
     record, *lines = banks[0].splitlines()

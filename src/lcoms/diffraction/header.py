@@ -11,6 +11,7 @@ SAME_LENGTH = 3e-3  # relative; stated wavelengths are rounded
 SHORTEST = 0.1  # angstrom
 _WAVELENGTH = r"wave[\s_-]*length|wellenl\S{1,2}nge|(?:longueur|longitud|lunghezza)\s+d\S{1,2}\s*ond[ea]|\blambda\b|λ"
 _LENGTH = re.compile(rf"{_WAVELENGTH}|\b_?wl[12]?\b|k[\s_-]*alpha", re.IGNORECASE)
+_BARE = re.compile(r"\s*([0-2]\.[0-9]{3,})\s*(?:\n|$)")  # on the first line, as DASH writes it
 _NUMBER = re.compile(r"(?<![0-9.A-Za-z])([0-9]\.[0-9]{2,})(?![0-9eE])")
 _RATIO = re.compile(r"ratio|intensit|sin", re.IGNORECASE)
 _FOREIGN = re.compile(
@@ -43,6 +44,9 @@ _ANODE = re.compile(
     rf"|(?:anode|target|tube|source|radiation)\W{{1,6}}({_NAMED})\b|\b({_NAMED})\s*(?:anode|target|tube|radiation|k)\b",
     re.IGNORECASE,
 )
+_OTHER_ANODE = re.compile(
+    r"(?i:anode|target)(?i:[\s_]*(?:material|name|type))?\s*[:=,]?\s*[\"']?(Au|Ga|In|Ni|Pd|Rh|Ti|W|Zn)\b(?!\.)"
+)  # without lines in K_LINES
 _SCAN = re.compile(
     r"scan[\s_]*(?:axis|type)(?:[\s_]*x)?[\s\",:;=]+(omega|phi|chi|psi|theta|eta|[xyz]|rocking(?:\s*curve)?)\W*$"
     r"|x[\s-]*axis(?:\s*unit)?(?:\s*is)?\s*[:=]\s*(time[\s-]of[\s-]flight|tof|energy|wavelength|omega|phi|chi|theta(?![\s/-]*2))\b"
@@ -94,6 +98,7 @@ def require_wavelength(header: str, radiation: Radiation) -> None:
     """Raise FileFormatError if a header states wavelengths or energies, and none of them is that of the radiation."""
     lines = [line for line in header.splitlines() if _LENGTH.search(line) and not _RATIO.search(line)]
     stated = [(float(number), SAME_LENGTH) for line in lines for number in _NUMBER.findall(line)]
+    stated += [(float(found[1]), SAME_LENGTH) for found in [_BARE.match(header)] if found]
     stated = [(length, off) for length, off in stated if length > SHORTEST]
     stated = [_in_angstrom(match) for match in _DIRECT.finditer("\n".join(lines))] + stated
     stated += [(KEV_ANGSTROM / energy, off) for energy, off in _energies(header)]
@@ -138,6 +143,11 @@ def require_radiation(header: str, radiation: Radiation) -> None:
         raise FileFormatError(
             f"the header names {anodes[0]} radiation, but {radiation.name} is to be used; give --wavelength "
             f"{anodes[0]}Ka, or take the name out of the header."
+        )
+    if not anodes and (found := _OTHER_ANODE.search(header)) and radiation.kind == "xray" and radiation.second:
+        raise FileFormatError(
+            f"the header names {found[1]} radiation, but {radiation.name} is to be used; give the --wavelength in "
+            "angstrom, or take the name out of the header."
         )
     if (radiation.second or radiation.kind == "neutron") and re.search(r"\bsynchrotron\b", header, re.IGNORECASE):
         raise FileFormatError(

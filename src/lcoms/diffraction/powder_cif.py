@@ -1,6 +1,8 @@
-"""Powder CIF whose loop has counts without angles: equal steps over a stated range of two theta, read with gemmi."""
+"""Powder CIF, read with gemmi: the loop of the measured pattern, or its counts over a stated range of two theta."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
@@ -9,10 +11,82 @@ from lcoms.core.errors import FileFormatError
 from lcoms.core.numerals import real
 
 _ANGLES = ("_pd_meas_2theta_scan", "_pd_meas_2theta_corrected", "_pd_proc_2theta_corrected", "_pd_proc_d_spacing")
+_AXES = (*_ANGLES, "_pd_proc_recip_len_q", "_pd_meas_time_of_flight")
 _COUNTS = ("counts_total", "intensity_total", "counts_net", "intensity_net")
+_MEASURED = {kind: tuple(f"_pd_{kind}_{name}" for name in _COUNTS) for kind in ("meas", "proc")}
 _RANGES = {"meas": "_pd_meas_2theta_range_", "proc": "_pd_proc_2theta_range_"}
 _WAVELENGTH = "_diffrn_radiation_wavelength"
+_STATED = ("_diffrn", "_pd_")  # items that name the radiation and the axis
 OFF = 0.6  # steps; the last angle of a range may be rounded
+
+
+class _Pattern(NamedTuple):
+    """A loop with a pattern: its block, and the kind of its counts, None where they are calculated."""
+
+    block: gemmi.cif.Block
+    loop: gemmi.cif.Loop
+    kind: str | None
+
+
+def table_of_cif(text: str) -> str | None:
+    """Return the pattern of a powder CIF as a header and one loop; None unless a loop has an axis and intensities.
+
+    Loops of reflections, atoms and the like are left out. Measured intensities go before processed ones of their block.
+
+    Raises:
+        FileFormatError: several blocks have a pattern.
+    """
+    if "_pd_" not in text:
+        return None
+    try:
+        blocks = list(gemmi.cif.read_string(text))
+    except (ValueError, RuntimeError):
+        return None  # loops without a block, as cut from a file, are read line by line
+    found = [pattern for block in blocks for pattern in _patterns(block)]
+    for kind in (*_MEASURED, None):
+        chosen = [pattern for pattern in found if pattern.kind == kind]
+        if len(chosen) > 1 or len({pattern.block.name for pattern in found if pattern.kind}) > 1:
+            raise FileFormatError(f"a powder CIF with {max(len(chosen), 2)} patterns; keep one.")
+        if chosen:
+            stated = [line for block in blocks for line in _items(block)]
+            return "\n".join([*stated, *_lines(chosen[0].loop)]) + "\n"
+    return None
+
+
+def _patterns(block: gemmi.cif.Block) -> list[_Pattern]:
+    loops = [item.loop for item in block if item.loop is not None]
+    found = []
+    for loop in loops:
+        tags = {tag.lower() for tag in loop.tags}
+        kinds = [kind for kind, names in _MEASURED.items() if tags & set(names)]
+        calculated = any(tag.startswith("_pd_calc_intensity") for tag in tags)
+        if tags & set(_AXES) and (kinds or calculated):
+            found.append(_Pattern(block, loop, kinds[0] if kinds else None))
+    return found
+
+
+def _items(block: gemmi.cif.Block) -> list[str]:
+    """Return the statements of a block that concern the measurement, one per line, wavelengths by their name."""
+    pairs = [item.pair for item in block if item.pair is not None and item.pair[0].lower().startswith(_STATED)]
+    lines = [f"{tag} {' '.join(value.split())}" for tag, value in pairs if not gemmi.cif.is_null(value)]
+    loops = [column for name in (_WAVELENGTH, "_diffrn_radiation_type") for column in [block.find_loop(name)]]
+    return lines + [f"{column.tag} {value}" for column in loops if column for value in column]
+
+
+def _lines(loop: gemmi.cif.Loop) -> list[str]:
+    """Return a loop of numbers as lines; columns with anything else are left out, and unknown values are dots."""
+    columns = [[loop[row, at] for row in range(loop.length())] for at in range(loop.width())]
+    kept = [at for at, column in enumerate(columns) if all(gemmi.cif.is_null(v) or _is_number(v) for v in column)]
+    rows = [" ".join(columns[at][row] for at in kept) for row in range(loop.length())]
+    return ["loop_", *(loop.tags[at].lower() for at in kept), *rows]
+
+
+def _is_number(value: str) -> bool:
+    try:
+        real(value.partition("(")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def table_of_range(text: str) -> str | None:
@@ -46,9 +120,9 @@ def table_of_range(text: str) -> str | None:
 
 def _counts(block: gemmi.cif.Block) -> tuple[str, list[float]] | None:
     """Return whether counts are measured or processed, and the counts; None for a block without any."""
-    for kind in _RANGES:
-        for name in _COUNTS:
-            if column := list(block.find_values(f"_pd_{kind}_{name}")):
+    for names, kind in ((_MEASURED[kind], kind) for kind in _RANGES):
+        for name in names:
+            if column := list(block.find_values(name)):
                 return kind, [_number(word) for word in column]
     return None
 

@@ -10,34 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.core.errors import ConfigError, FileFormatError
-from lcoms.core.numerals import real
 from lcoms.diffraction.columns import chosen_columns
 from lcoms.diffraction.doubts import (
     require_errors_last,
-    require_no_thousands,
     require_one_scan,
-    stray_points,
+    require_profile,
     too_large_for_errors,
     without_padding,
+    without_range_line,
+    without_stray_line,
 )
+from lcoms.diffraction.equal_steps import IS_ASC, IS_CPI, table_of_asc, table_of_cpi, table_of_free, table_of_mdi
 from lcoms.diffraction.gsas import BANK, table_of_gsas
 from lcoms.diffraction.header import loop_names, require_radiation, require_scan, require_wavelength
-from lcoms.diffraction.powder_cif import table_of_range
+from lcoms.diffraction.powder_cif import table_of_cif, table_of_range
 from lcoms.diffraction.radiation import Radiation
 from lcoms.diffraction.scans import IS_UXD, table_of_udf, table_of_uxd
+from lcoms.diffraction.tables import read_table
 from lcoms.diffraction.units import scale_of
 from lcoms.diffraction.xrdml import table_of_xrdml
 from lcoms.structure.io import decoded, file_bytes
 
 AXES = ("two-theta", "d", "q")
 LEAST_POINTS = 60
+LEAST_ANGLE = -20.0  # degrees; a scan that begins lower is over another axis
 LEAST_CONTRAST = 4.0  # height of the highest points over the scatter between neighbours
 USELESS = 2.6  # angstrom; numbers that end at larger spacings are not two theta
-_UNCERTAINTY = re.compile(r"(?<=[0-9.])\([0-9]+\)")
-_UNKNOWN = re.compile(r"(?<!\S)[.?](?!\S)")  # in a loop of a CIF
-_FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
-NEXT_TABLE = ("loop_", "data_")
-COMMENTS = ("#", "!", ";", "//", "'", '"', "/*", "*", "%", "_", *NEXT_TABLE)
+_SEVERAL_PER_LINE = re.compile(r"^##XYDATA\s*=\s*\(X\+\+", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +59,7 @@ class PowderPattern:
 
 
 def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = None) -> PowderPattern:
-    """Read a file of two columns, or three with errors, or an XRDML, GSAS, UXD, UDF or CIF file, compressed or not.
+    """Read a file of two columns, or three with errors, or a file of a program, compressed or not.
 
     Args:
         axis: kind of the first column: two-theta, d (angstrom) or q (1/angstrom); None takes it from the header, and
@@ -82,7 +81,7 @@ def read_pattern(path: str | Path, radiation: Radiation, *, axis: str | None = N
 
 def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, name: str = "pattern") -> PowderPattern:
     """Read a pattern from a text, as `read_pattern` does from a file."""
-    header, table = _table(text)
+    header, table = read_table(text)
     require_wavelength(header, radiation)
     require_radiation(header, radiation)
     require_scan(header)
@@ -90,24 +89,27 @@ def parse_pattern(text: str, radiation: Radiation, *, axis: str | None = None, n
     at, counts, chosen, note, named = chosen_columns(
         header, table.shape[1], None if axis is None else axis.lower(), table
     )
+    notes = [note] if note else []
+    table = without_range_line(table, at, notes)
     x, y = table[:, at], table[:, counts]
     if not named and table.shape[1] == 3:
         require_errors_last(y, table[:, 2])
-        note = too_large_for_errors(y, table[:, 2])
-    notes = [note] if note else []
+        notes += filter(None, [too_large_for_errors(y, table[:, 2])])
     if "*RAS_INT_START" in header and table.shape[1] == 3:
         y = y * table[:, 2]  # the attenuation
     _require_fine_steps(x)
     require_one_scan(x, y)
     guessed, chosen = chosen is None, chosen or "two-theta"
+    if chosen == "two-theta":
+        x, y = without_stray_line(x, y, notes)
     two_theta, y = _to_two_theta(x * scale_of(header, chosen), y, chosen, radiation, notes)
     if guessed or chosen != "two-theta":
         _require_reach(two_theta, chosen, radiation)
     if (y < 0).any():
         notes.append(f"{int((y < 0).sum())} counts are negative and are used as they are")
+    if chosen != "two-theta":
+        two_theta, y = without_stray_line(two_theta, y, notes)
     order = np.argsort(two_theta, kind="stable")
-    if order[0] == 0:
-        order = order[stray_points(two_theta[order], notes) :]
     two_theta, y = _merged(*without_padding(two_theta[order], y[order], notes), notes)
     _require_pattern(two_theta, y)
     return PowderPattern(two_theta, y, radiation, name, tuple(notes))
@@ -125,62 +127,18 @@ def _decoded(content: bytes) -> str:
         return table_of_udf(text)
     if IS_UXD.search(text):
         return table_of_uxd(text)
-    if (table := table_of_range(text)) is not None:
-        return table
+    if IS_CPI.match(text):
+        return table_of_cpi(text)
+    if IS_ASC.search(text):
+        return table_of_asc(text)
+    for table_of in (table_of_range, table_of_cif, table_of_mdi, table_of_free):
+        if (table := table_of(text)) is not None:
+            return table
+    if _SEVERAL_PER_LINE.search(text):
+        raise FileFormatError("JCAMP-DX data with several counts per line; export two columns, two theta and counts.")
     if text.lstrip().startswith(("<?xml", "<xrd", "{", "<!DOCTYPE", "<html")):
         raise FileFormatError("not a table; export the pattern as text of two columns, two theta and counts.")
     return text
-
-
-def _table(text: str) -> tuple[str, NDArray[np.float64]]:
-    """Return the lines before the numbers, and the numbers (n, columns)."""
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    require_no_thousands([line for _, line in lines])
-    comma = _decimal_commas([line for _, line in lines])
-    if any(line == "loop_" for _, line in lines):
-        lines = [(number, _UNKNOWN.sub("nan", line)) for number, line in lines]
-    header: list[str] = []
-    rows: list[list[float]] = []
-    ended = False  # by another loop or data block of a CIF
-    for number, line in lines:
-        row = _numbers(line, decimal_commas=comma)
-        ended = ended or (bool(rows) and line.startswith(NEXT_TABLE))
-        if ended and row is not None and len(row) >= 2:
-            raise FileFormatError(f"line {number} is in a second table of numbers; keep the loop of the pattern alone.")
-        if ended:
-            continue
-        if row is not None and len(row) >= 2:
-            rows.append(row)
-        elif line.startswith(COMMENTS) or not rows:
-            header.append(line)
-        else:
-            raise FileFormatError(f"line {number} is not two numbers: {line[:40]!r}.")
-    if not rows:
-        raise FileFormatError("no powder pattern: no line has two numbers, an angle and counts.")
-    widths = {len(row) for row in rows}
-    if len(widths) > 1 and len(rows[0]) != len(rows[1] if len(rows) > 1 else rows[0]):
-        rows = rows[1:]  # some programs write start, step and end of the scan first
-        widths = {len(row) for row in rows}
-    if len(widths) > 1:
-        raise FileFormatError(f"lines have {' or '.join(map(str, sorted(widths)))} columns; all must have as many.")
-    return "\n".join(header), np.array(rows)
-
-
-def _numbers(line: str, *, decimal_commas: bool) -> list[float] | None:
-    plain = _FORTRAN.sub("e", _UNCERTAINTY.sub("", line.replace('"', ""))).strip(" \t,;")
-    parts = re.split(r"[\s;]+" if decimal_commas else r"[\s,;]+", plain)
-    try:
-        return [real(part.replace(",", ".") if decimal_commas else part) for part in parts]
-    except ValueError:
-        return None
-
-
-def _decimal_commas(lines: list[str]) -> bool:
-    """Return whether commas are decimal separators; columns are then separated by something else."""
-    number = r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?"
-    plain = [line.replace('"', "") for line in lines]
-    hits = [line for line in plain if re.fullmatch(rf"{number}(?:[\s;]+{number})+;?", line)]
-    return any("," in line for line in hits) and len(hits) >= 0.9 * sum(line[:1].isdigit() for line in plain)
 
 
 def _require_reach(two_theta: NDArray[np.float64], axis: str, radiation: Radiation) -> None:
@@ -206,6 +164,9 @@ def _to_two_theta(
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise FileFormatError("some values are not finite numbers.")
     if axis == "two-theta":
+        if LEAST_ANGLE <= x.min() < 0 < x.max():  # on the other side of the beam, in curved detectors
+            notes.append(f"{int((x < 0).sum())} points below zero degrees are left out")
+            x, y = x[x >= 0], y[x >= 0]
         if x.min() < 0 or x.max() >= 180:
             raise FileFormatError(f"two theta runs from {x.min():g} to {x.max():g}; it must lie between 0 and 180.")
         return x, y
@@ -254,5 +215,6 @@ def _require_pattern(x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
         raise FileFormatError("no counts are positive; this is not a powder pattern.")
     if np.ptp(y) == 0:
         raise FileFormatError("all counts are the same; this is not a powder pattern.")
+    require_profile(x, y)
     if contrast < LEAST_CONTRAST * scatter:
         raise FileFormatError("no reflection rises above the noise; this is not a powder pattern.")

@@ -35,7 +35,7 @@ def table_of_uxd(text: str) -> str:
             key, _, value = line[1:].partition("=")
             keys[key.strip().upper()] = value.strip().strip("'\"")
         elif blocks:
-            blocks[-1][1].extend(_numbers(line.split(), "UXD"))
+            blocks[-1][1].extend(numbers_of(line.split(), "UXD"))
     if len(blocks) != 1:
         raise FileFormatError(f"a UXD file with {len(blocks)} scans; export the scan of the pattern alone.")
     if re.sub(r"[^A-Z0-9]", "", keys.get("DRIVE", "").upper()) not in DRIVES:
@@ -46,13 +46,13 @@ def table_of_uxd(text: str) -> str:
     y = values[1::2] if paired else values
     x = values[::2] if paired else _equidistant(keys, len(y))
     lengths = [keys[name] for name in ("WL1", "WL2") if name in keys]
-    return _lines(lengths, x, y)
+    return lines_of(lengths, x, y)
 
 
 def _equidistant(keys: dict[str, str], n: int) -> list[float]:
     if "START" not in keys or "STEPSIZE" not in keys:
         raise FileFormatError("a UXD scan without _START and _STEPSIZE.")
-    start, step = _numbers([keys["START"], keys["STEPSIZE"]], "UXD")
+    start, step = numbers_of([keys["START"], keys["STEPSIZE"]], "UXD")
     return (start + step * np.arange(n)).tolist()
 
 
@@ -71,26 +71,32 @@ def table_of_udf(text: str) -> str:
         (first, last), (step,) = _words(keys["DataAngleRange"]), _words(keys["ScanStepSize"])
     except (KeyError, ValueError):
         raise FileFormatError("a UDF file without DataAngleRange and ScanStepSize.") from None
-    (start, end, width), values = _numbers([first, last, step], "UDF"), counts.replace("/", " ").replace("\x1a", " ")
-    y = _numbers(values.replace(",", " ").split(), "UDF")
+    (start, end, width), values = numbers_of([first, last, step], "UDF"), counts.replace("/", " ").replace("\x1a", " ")
+    y = numbers_of(values.replace(",", " ").split(), "UDF")
     if width <= 0 or abs(start + width * (len(y) - 1) - end) > OFF * width:
         raise FileFormatError(
             f"{len(y)} counts in steps of {width:g} degrees do not run from {start:g} to {end:g}; the file is wrong."
         )
     lengths = [word for name in ("LabdaAlpha1", "LabdaAlpha2") for word in _words(keys.get(name, []))[:1]]
-    return _lines(lengths, (start + width * np.arange(len(y))).tolist(), y)
+    return lines_of(lengths, (start + width * np.arange(len(y))).tolist(), y)
 
 
 def _words(parts: list[str]) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _lines(lengths: list[str], x: list[float], y: list[float]) -> str:
+def lines_of(lengths: list[str], x: list[float], y: list[float]) -> str:
+    """Return lines of two theta (degrees) and counts, preceded by the wavelengths (angstrom) and the names."""
     head = f"# wavelength {' '.join(lengths)}\n2theta,counts\n"
     return head + "\n".join(f"{a!r},{b!r}" for a, b in zip(x, y, strict=True))
 
 
-def _numbers(words: list[str], kind: str) -> list[float]:
+def numbers_of(words: list[str], kind: str) -> list[float]:
+    """Return the numbers in words of a kind of file.
+
+    Raises:
+        FileFormatError: a word is not a number.
+    """
     try:
         return [real(word) for word in words]
     except ValueError:

@@ -30,9 +30,10 @@ def table_of_xrdml(text: str) -> str:
     assert points is not None
     counts = _per_time(_counts(points), points)
     two_theta = _positions(points, len(counts))
-    names = {"kAlpha1", "kAlpha2"}
-    lengths = [node.text.strip() for node in root.iter() if node.tag in names and node.text]
-    header = f"# wavelength {' '.join(dict.fromkeys(lengths))}\n2theta,counts\n"
+    beta = any("beta" in node.get("intended", "").lower() for node in root.iter("usedWavelength"))
+    lengths = _texts(root, *(("kBeta",) if beta else ("kAlpha1", "kAlpha2")))
+    header = "".join(f"# anode {anode}\n" for anode in _texts(root, "anodeMaterial"))
+    header += f"# wavelength {' '.join(lengths)}\n2theta,counts\n"
     return header + "\n".join(f"{x!r},{y!r}" for x, y in zip(two_theta.tolist(), counts.tolist(), strict=True))
 
 
@@ -47,6 +48,10 @@ def _root(text: str) -> ET.Element:
     for node in root.iter():
         node.tag = node.tag.rpartition("}")[2]
     return root
+
+
+def _texts(root: ET.Element, *names: str) -> list[str]:
+    return list(dict.fromkeys(node.text.strip() for node in root.iter() if node.tag in names and node.text))
 
 
 def _counts(points: ET.Element) -> Values:
@@ -88,7 +93,10 @@ def _positions(points: ET.Element, n: int) -> Values:
     if listed is None:
         assert start is not None
         assert end is not None
-        return np.linspace(_numbers(start)[0], _numbers(end)[0], n)
+        first, last = _numbers(start)[0], _numbers(end)[0]
+        if first == last:
+            raise FileFormatError(f"an XRDML file whose scan stays at {first:g} degrees two theta.")
+        return np.linspace(first, last, n)
     found = _numbers(listed)
     if len(found) != n:
         raise FileFormatError(f"{len(found)} angles but {n} counts.")
