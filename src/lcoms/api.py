@@ -139,7 +139,7 @@ def predict(
         ordered_approximation: replace a formula with fractions by the smallest ordered one close to it, which is
             logged: LiCo2O4 for Li0.5CoO2.
         hull: a file or folder of reference phases, for energies above their hull.
-        pattern: a file with a powder pattern of the compound (columns, CIF, xrdml, GSAS, uxd, cpi, ...), for the ranking.
+        pattern: a file with a powder pattern of the compound (columns, CIF, xrdml, GSAS, cpi, ...), for the ranking.
         wavelength: of the pattern: CuKa (the doublet), CuKa1, CoKa, ..., angstrom, or "neutron 1.54".
         seed: of all random numbers.
         spec: a complete specification instead of the options above.
