@@ -34,7 +34,7 @@ def campaign(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_each_formula_is_as_predict_writes_it(campaign, tiny_weights: Path, tmp_path: Path) -> None:
     code, output, complaints = campaign(formulas="NaCl # salt\nZnO\nClNa\n\n")
-    assert (code, complaints) == (0, [])
+    assert (code, complaints) == (0, ["lcoms: given more than once: ClNa; each formula is predicted once."])
     assert output.startswith("2 formulas: 2 done; median ")
     run(
         [
@@ -65,6 +65,13 @@ def test_formulas_that_fail_are_rows_and_exit_code_2(campaign, tmp_path: Path) -
     assert [row["status"] for row in rows] == ["failed", "failed", "done", "failed"]
     assert "did you mean NaCl?" in rows[0]["reason"]
     assert "no crystal with Au" in rows[1]["reason"]
+
+
+def test_a_file_of_something_else_is_refused_before_any_work(campaign, tmp_path: Path) -> None:
+    code, output, complaints = campaign(formulas="formula,id\nNaCl,1\nKCl,2\n")
+    assert (code, output, len(complaints)) == (2, "", 1)
+    assert "holds no formula that can be read; the first: 'formula,id': cannot read" in complaints[0]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_formula_that_is_predicted_as_another_one_is_named(campaign, tmp_path: Path) -> None:

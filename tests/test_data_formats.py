@@ -417,3 +417,24 @@ def test_numbers_of_many_digits_cost_a_row_or_are_one_sentence(digits: str, name
             read_rows = [reader.parse(raw) for raw in reader.rows()]
             assert len(digits) == 30  # which a float may hold
             assert name == "lattice" or read_rows[0].formation_energy_per_atom == float(digits)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_tables_may_have_any_encoding_of_unicode(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="", encoding=encoding) as handle:
+        writer = csv.writer(handle)
+        writer.writerows([["material_id", "cif"], ["α-1", door.to_cif(SALT)]])
+    (record,) = read(path)
+    assert isinstance(record, Record)
+    assert record.material_id == "α-1"
+
+
+def test_columns_of_parquet_may_have_other_names(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    names = {"Material ID": ["a"], "E form (eV/atom)": [-1.5], "Ehull [meV]": [3.0]}
+    pq.write_table(pa.table({"cif": [door.to_cif(SALT)], **names}), path)
+    (record,) = read(path)
+    assert isinstance(record, Record)
+    assert (record.material_id, record.formation_energy_per_atom) == ("a", -1.5)
+    assert record.remarks == ("energy in a unit other than eV/atom left out",)

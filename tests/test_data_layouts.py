@@ -12,7 +12,18 @@ import pytest
 
 from lcoms.core.errors import DataError
 from lcoms.data.formats import open_reader
-from lcoms.data.records import NO_NUMBER, OTHER_NAME, TWO_VALUES, Reason, Record, RowError
+from lcoms.data.records import (
+    NO_NUMBER,
+    NO_RANK,
+    OTHER_HULL,
+    OTHER_NAME,
+    OTHER_TOTAL,
+    OTHER_UNIT,
+    TWO_VALUES,
+    Reason,
+    Record,
+    RowError,
+)
 from lcoms.structure.reading import Topic
 
 CELL = (np.eye(3) * 4.1).tolist()
@@ -62,7 +73,7 @@ def read(folder: Path, content: Any) -> list[Record | Reason]:
         {"1": ASE, "ids": [1], "nextid": 2},
         {"1": {**ASE, "positions": {"__ndarray__": [[2, 3], "float64", [0, 0, 0, 2.05, 2.05, 2.05]]}}, "ids": [1]},
         [{"atoms": JARVIS}],
-        {"entries": [{"structure": PYMATGEN, "energy": -7.0}]},
+        {"entries": [{"structure": PYMATGEN, "correction": -7.0}]},
     ],
 )
 def test_layouts_give_the_same_crystal(tmp_path: Path, content: Any) -> None:
@@ -147,12 +158,26 @@ def test_what_is_no_ordered_crystal_is_counted_and_not_skipped(tmp_path: Path, r
         ({**ARRAYS, "e_form": True}, NO_NUMBER),
         ({**ARRAYS, "formation_energy": -1.5}, OTHER_NAME),
         ({**ARRAYS, "Enthalpy of formation (eV)": -1.5}, OTHER_NAME),
+        ({**ARRAYS, "ΔHf": -1.5}, OTHER_NAME),
+        ({**ARRAYS, "e_form (kJ/mol)": -193.0}, OTHER_UNIT),
+        ({**ARRAYS, "E form [meV/atom]": -1500}, OTHER_UNIT),
+        ({**ARRAYS, "E_form (eV/f.u.)": -3.0}, OTHER_UNIT),
+        ({**ARRAYS, "energy_per_atom (Ry)": -20.0}, OTHER_UNIT),
+        ({**ARRAYS, "Energy per atom (Hartree)": -20.0}, OTHER_UNIT),
+        ({**ARRAYS, "ehull (meV)": 12}, OTHER_UNIT),
+        ({**ARRAYS, "hull_distance": 0.01}, OTHER_HULL),
+        ({**ARRAYS, "final_energy_per_atom": -3.0}, OTHER_TOTAL),
+        ({"structure": PYMATGEN, "energy": -7.0}, OTHER_TOTAL),
+        ({**ARRAYS, "rank": 0}, NO_RANK),
+        ({**ARRAYS, "rank": "first"}, NO_RANK),
     ],
 )  # fmt: skip
 def test_what_is_left_out_is_counted(tmp_path: Path, row: Any, topic: str) -> None:
     (record,) = read(tmp_path, [row])
     assert isinstance(record, Record)
     assert record.remarks == (str(topic),)
+    if topic == OTHER_UNIT:
+        assert np.isnan([record.formation_energy_per_atom, record.energy_per_atom, record.e_above_hull]).all()
 
 
 @pytest.mark.parametrize(

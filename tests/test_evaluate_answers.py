@@ -145,3 +145,23 @@ def test_nothing_at_all_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("")
     with pytest.raises(DataError, match="unknown kind"):
         read_answers(tmp_path / "p.txt")
+
+
+@pytest.mark.parametrize("rank", [0, -1, 1.5, "first"])
+def test_ranks_that_do_not_count_from_one_are_refused(tmp_path: Path, rank: Any) -> None:
+    """Rank 0 would come after all others, as a candidate without a rank does."""
+    path = tmp_path / "answers.jsonl"
+    rows = [as_row(rock_salt(), id="a", rank=rank), as_row(rock_salt(), id="b", rank=2)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match=r"a has a rank that is not a whole number from 1 on; number the candidates"):
+        read_answers(path)
+
+
+def test_energies_that_are_not_read_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "known.jsonl"
+    rows = [as_row(rock_salt(), **{"E form (kJ/mol)": -200}), as_row(rock_salt(), energy_per_atom="-3,4")]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    known, _ = read_known(path)
+    assert not any(one.energies for one in known)
+    assert "energy in a unit other than eV/atom left out: 1" in caplog.text
+    assert "energy that is not a number left out: 1" in caplog.text

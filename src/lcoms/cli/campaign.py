@@ -11,7 +11,7 @@ import typer
 
 from lcoms.cli.console import complain, plain_text, progress_bar
 from lcoms.cli.groups import with_groups
-from lcoms.cli.options import OrderedOption, WeightsOption, formulas_of
+from lcoms.cli.options import OrderedOption, WeightsOption, formulas_of, tell_repeated
 from lcoms.cli.search_options import SearchOptions, asked_spec
 from lcoms.core.errors import ConfigError, FormulaError
 
@@ -68,9 +68,11 @@ def _read(file: Path, *, ordered: bool) -> dict[str, str]:
     from lcoms.structure.crystal import Composition
 
     known: dict[str, str] = {}
+    again: list[str] = []
     for text in formulas_of(file):
         try:
             composition = Composition.from_formula(text, ordered_approximation=ordered)
+            again += [text] if composition.reduced_formula in known else []
             known[composition.reduced_formula] = ""
             if composition.n_formula_units > 1:
                 complain(f"{text} is predicted as {composition.reduced_formula}.")
@@ -78,6 +80,9 @@ def _read(file: Path, *, ordered: bool) -> dict[str, str]:
             known[text] = str(error)
     if not known:
         raise FormulaError(f"{file} holds no formula; write one per line, such as NaCl.")
+    if all(known.values()):
+        raise FormulaError(f"{file} holds no formula that can be read; the first: {next(iter(known.values()))}")
+    tell_repeated(again)
     return known
 
 

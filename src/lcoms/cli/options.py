@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from lcoms.cli.console import complain
 from lcoms.core.config import names_in, read_range
 from lcoms.core.errors import ConfigError, FormulaError, OptionError
 
@@ -269,11 +270,19 @@ def formulas_of(file: Path) -> list[str]:
     Raises:
         FormulaError: the file cannot be read as text.
     """
+    from lcoms.structure.io import encoding_of
+
     try:
         content = file.read_bytes()
-        marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        lines = content.decode("utf-16" if marked else "utf-8-sig").splitlines()
+        lines = content.decode(encoding_of(content)).rstrip("\x1a").splitlines()  # as DOS ends a text
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise FormulaError(f"{file}: cannot be read as a text file of formulas ({reason}).") from error
     return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
+
+
+def tell_repeated(texts: Sequence[str]) -> None:
+    """Say which formulas were given again, in whatever spelling."""
+    if texts:
+        more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
+        complain(f"given more than once: {texts[0]}{more}; each formula is predicted once.")

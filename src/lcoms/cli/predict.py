@@ -10,7 +10,14 @@ import typer
 
 from lcoms.cli.console import complain
 from lcoms.cli.groups import with_groups
-from lcoms.cli.options import OrderedOption, RelaxProcessesOption, ThreadsOption, WeightsOption, formulas_of
+from lcoms.cli.options import (
+    OrderedOption,
+    RelaxProcessesOption,
+    ThreadsOption,
+    WeightsOption,
+    formulas_of,
+    tell_repeated,
+)
 from lcoms.cli.search_options import SearchOptions, asked_spec
 from lcoms.core.errors import ConfigError, FormulaError
 
@@ -132,10 +139,12 @@ def _read(texts: list[str], *, ordered: bool, quiet: bool) -> tuple[list[Composi
     from lcoms.structure.crystal import Composition
 
     compositions: dict[Composition, None] = {}
+    again: list[str] = []
     failed = 0
     for text in texts:
         try:
             composition = Composition.from_formula(text, ordered_approximation=ordered)
+            again += [text.strip()] if composition.reduced in compositions else []
             compositions[composition.reduced] = None
             if composition.n_formula_units > 1 and not quiet:
                 reduced = composition.reduced_formula
@@ -144,4 +153,6 @@ def _read(texts: list[str], *, ordered: bool, quiet: bool) -> tuple[list[Composi
         except FormulaError as error:
             failed += 1
             complain(str(error))
+    if not quiet:
+        tell_repeated(again)
     return list(compositions), failed

@@ -28,7 +28,17 @@ from typing import Any
 from lcoms.core.errors import DataError
 from lcoms.data.checks import SPLITS
 from lcoms.data.formats_json import json_reader, open_text, parse_row
-from lcoms.data.records import ALIASES, Reader, Reason, Record, RowError, make_record, row_error
+from lcoms.data.records import (
+    ALIASES,
+    Reader,
+    Reason,
+    Record,
+    RowError,
+    is_read,
+    make_record,
+    plain_name,
+    row_error,
+)
 from lcoms.structure import io as door
 from lcoms.structure.extxyz import crystal_of, frame_atoms
 from lcoms.structure.reading import RefusedError
@@ -71,7 +81,7 @@ def parquet_reader(path: Path) -> Reader:
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as a Parquet file.") from error
     wanted = {"numbers", "frac_coords", "lattice", "cif", "source", "split", "rank", "formula"}.union(*ALIASES.values())
-    columns = [name for name in names if name in wanted]
+    columns = [name for name in names if plain_name(name) in wanted or is_read(name)]
     if not ({"numbers", "frac_coords", "lattice"} <= set(columns) or "cif" in columns):
         raise DataError(f"{path} needs the columns numbers, frac_coords and lattice, or cif.")
     return Reader(path, partial(_parquet_rows, path, columns), parse_row, n_rows)

@@ -19,6 +19,7 @@ import json
 import logging
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -30,6 +31,7 @@ from lcoms.core.config import parse_json, parse_whole
 from lcoms.core.errors import DataError
 from lcoms.data.layouts import crystal_of_row, is_ase, is_row
 from lcoms.data.records import Reader, Reason, Record, RowError, make_record
+from lcoms.structure.io import encoding_of
 from lcoms.structure.reading import Remark, Topic
 
 MP_FUNCTIONAL = "gga_gga+u"
@@ -57,9 +59,12 @@ def json_reader(path: Path) -> Reader:
 
 
 def open_text(path: Path) -> TextIOWrapper:
-    """Open a text file with its line endings unchanged, decompressed if its name ends in .gz."""
-    opener = cast(Callable[..., TextIOWrapper], gzip.open if path.name.lower().endswith(".gz") else open)
-    return opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
+    """Open a text file in UTF-8, 16 or 32, its line endings unchanged, decompressed if its name ends in .gz."""
+    opener = cast(Callable[..., Any], gzip.open if path.name.lower().endswith(".gz") else open)
+    start = b""
+    with suppress(EOFError, OSError, zlib.error), opener(path, "rb") as raw:  # damaged files are reported when read
+        start = raw.read(4)
+    return cast(TextIOWrapper, opener(path, "rt", encoding=encoding_of(start), errors="replace", newline=""))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

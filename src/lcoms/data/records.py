@@ -48,12 +48,26 @@ SITES = ("nsites", "natoms", "_oqmd_natoms")
 MISSING = ("", "nan", "none", "null", "na", "n/a", "-", "--")  # words for a missing number
 NO_NUMBER = "energy that is not a number left out"
 OTHER_NAME = "formation energy under a name that is not read"
+OTHER_UNIT = "energy in a unit other than eV/atom left out"
+OTHER_HULL = "energy above the hull under a name that is not read"
+OTHER_TOTAL = "total energy under a name that is not read"
+NO_RANK = "rank that is not a whole number from 1 on"
 TWO_VALUES = "two energies of one kind differ; the first is read"
+ENERGY_REMARKS = (NO_NUMBER, OTHER_NAME, OTHER_UNIT, OTHER_HULL, OTHER_TOTAL, TWO_VALUES)
 
 
 _PLAIN = re.compile("[a-z_0-9]*")
 _FORMATION = re.compile(
-    "form(?:ation)?_?(?:en|enthalpy)|formation_e|e_?form(?:ation)?(?:_|$)|delta_?[eh](?:_|$)|enthalpy"
+    "form(?:ation)?_?(?:en|enthalpy)|formation_e|e_?form(?:ation)?(?:_|$)|delta_?[eh](?:_|$)|enthalpy|^(?:d|δ|∆)_?h_?f"
+)
+_OTHERS = (
+    ("formation_energy_per_atom", _FORMATION, OTHER_NAME),
+    ("e_above_hull", re.compile("hull"), OTHER_HULL),
+    ("energy_per_atom", re.compile("^(?:.*_)?(?:total|final)_energy|^energy(?:$|_per_atom)"), OTHER_TOTAL),
+)
+_BRACKETS = re.compile(r"[\[(].*")
+_OTHER_UNIT = re.compile(
+    r"\bmev\b|\bkev\b|\bk?j\b|\bk?cal\b|hartree|\bha\b|\bry\b|rydberg|\ba\.?u\b|cm-1|\bf\.?u\b|formula|cell|mol"
 )
 
 
@@ -162,14 +176,21 @@ def make_record(
     row: Mapping[str, Any], crystal: Crystal, material_id: str, source: str, remarks: Iterable[Remark] = ()
 ) -> Record:
     """Return a record of a crystal and the named values of its row; `material_id` and `source` replace missing ones."""
+    others = [name for name in row if _has_other_unit(name)]
     row = {**_renamed(row), **row}
     values = {name: _first(row, names) for name, names in ALIASES.items()}
     found_id = values.pop("material_id")
     topics = {remark.topic.value for remark in remarks}
     if any(_is_lost(value) for value in values.values()):
         topics.add(NO_NUMBER)
-    if values["formation_energy_per_atom"] is None and any(_is_formation(name, row[name]) for name in row):
-        topics.add(OTHER_NAME)
+    if any(not np.isnan(_number(row[name])) for name in others):
+        topics.add(OTHER_UNIT)
+    rest = {name: value for name, value in row.items() if name not in others}
+    for field, names, topic in _OTHERS:
+        if values[field] is None and any(_is_named(names, name, value) for name, value in rest.items()):
+            topics.add(topic)
+    if not _is_missing(row.get("rank")) and row.get("rank") is not None and not rank_of(row):
+        topics.add(NO_RANK)
     if any(_differ(row, names) for name, names in ALIASES.items() if name in values):
         topics.add(TWO_VALUES)
     if _is_another(row, crystal):
@@ -186,15 +207,32 @@ def make_record(
     )
 
 
+def is_read(name: str) -> bool:
+    """Return whether a value of this name may be read, or is said not to be."""
+    plain = plain_name(name)
+    return any(plain in names for names in ALIASES.values()) or any(names.search(plain) for _, names, _ in _OTHERS)
+
+
+def plain_name(name: str) -> str:
+    """Return a name in lower case without what it has in brackets: e_form of E form (eV/atom)."""
+    return re.sub(r"[\s-]+", "_", _BRACKETS.sub("", name).strip()).lower()
+
+
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values whose names are not in lower case, as Formation Energy (eV/atom), by plain names."""
-    names = (name for name in row if isinstance(name, str) and not _PLAIN.fullmatch(name))
-    return {re.sub(r"[\s-]+", "_", re.sub(r"[\[(].*", "", name).strip()).lower(): row[name] for name in names}
+    names = [name for name in row if isinstance(name, str) and not _PLAIN.fullmatch(name)]
+    return {plain_name(name): row[name] for name in names if not _has_other_unit(name)}
 
 
-def _is_formation(name: Any, value: Any) -> bool:
-    """Return whether a value is a number with the name of a formation energy, which none of `ALIASES` is."""
-    return isinstance(name, str) and bool(_FORMATION.search(name)) and not np.isnan(_number(value))
+def _has_other_unit(name: Any) -> bool:
+    """Return whether the name of an energy has a unit other than eV/atom in brackets."""
+    found = _BRACKETS.search(name) if isinstance(name, str) and is_read(name) else None
+    return found is not None and _OTHER_UNIT.search(found[0].lower()) is not None
+
+
+def _is_named(names: re.Pattern[str], name: Any, value: Any) -> bool:
+    """Return whether a value is a number, and its name matches."""
+    return isinstance(name, str) and names.search(plain_name(name)) is not None and not np.isnan(_number(value))
 
 
 def _is_another(row: Mapping[str, Any], crystal: Crystal) -> bool:
@@ -229,7 +267,7 @@ def _differ(row: Mapping[str, Any], names: tuple[str, ...]) -> bool:
 def rank_of(row: Mapping[str, Any]) -> int:
     """Return the rank given by a row, counted from 1; 0 if it gives none."""
     rank = _number(row.get("rank"))
-    return int(rank) if 1 <= rank < float("inf") else 0
+    return int(rank) if 1 <= rank < float("inf") and rank == int(rank) else 0
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:

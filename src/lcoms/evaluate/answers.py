@@ -12,7 +12,9 @@ A prediction that cannot be read is kept as an answer without a crystal, at its 
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isnan
@@ -22,10 +24,11 @@ from typing import Any
 from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError, FormulaError, LcomsError
 from lcoms.data.formats import open_reader
-from lcoms.data.records import ALIASES, Reader, Record, RowError, rank_of
+from lcoms.data.records import ALIASES, ENERGY_REMARKS, NO_RANK, Reader, Record, RowError, rank_of
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import read_crystal
 
+_log = logging.getLogger("lcoms")
 RESULTS = "results.json"
 FITTED = re.compile(r"rank-\d+-fitted\.cif")
 """Copies of candidates in cells fitted to a powder pattern, which are no further answers."""
@@ -161,6 +164,8 @@ def _table_answers(path: Path) -> list[Answer]:
     answers = []
     for name, material_id, result in _records(open_reader(path)):
         if isinstance(result, Record):
+            if NO_RANK in result.remarks:
+                raise DataError(f"{path}: {name} has a {NO_RANK}; number the candidates from 1, the best.")
             formula = _reduced(result.formula) or result.crystal.composition.reduced_formula
             answers.append(Answer(name, material_id, formula, result.rank, result.crystal, "", _energies(result)))
         else:
@@ -171,7 +176,11 @@ def _table_answers(path: Path) -> list[Answer]:
 
 
 def _records(reader: Reader) -> Iterator[tuple[str, str, Record | tuple[str, Mapping[str, Any]]]]:
-    """Yield name, id (empty if not given) and record of each row, or a reason and the row if it has no record."""
+    """Yield name, id (empty if not given) and record of each row, or a reason and the row if it has no record.
+
+    Energies that are not read are logged as warnings.
+    """
+    remarks: Counter[str] = Counter()
     for number, row in enumerate(reader.rows()):
         made_up = f"{reader.path.name.partition('.')[0]}-{number}"
         try:
@@ -183,7 +192,10 @@ def _records(reader: Reader) -> Iterator[tuple[str, str, Record | tuple[str, Map
             yield name, "" if name == made_up else name, (error.reason.value, raw)
             continue
         name = record.material_id
+        remarks.update(topic for topic in record.remarks if topic in ENERGY_REMARKS)
         yield name, "" if name == made_up else name, record
+    for topic, n in remarks.items():
+        _log.warning("%s: %s: %d", reader.path, topic, n)
 
 
 def _content(row: Any) -> Mapping[str, Any]:

@@ -260,7 +260,7 @@ def file_text(path: Path) -> str:
 
 def decoded(content: bytes) -> str:
     """Return the text of a file's content in UTF-8, 16, 32 or Windows-1252, with plain signs and Unix line ends."""
-    encoding = _encoding(content)
+    encoding = encoding_of(content)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
@@ -290,7 +290,7 @@ def file_bytes(path: Path) -> bytes:
     return content
 
 
-def _encoding(content: bytes) -> str:
+def encoding_of(content: bytes) -> str:
     """Return the encoding: UTF-16 or UTF-32 by its byte order mark or zeros among the first bytes; otherwise UTF-8."""
     if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
         return "utf-32"
