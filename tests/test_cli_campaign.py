@@ -114,6 +114,18 @@ def test_what_cannot_be_done_is_one_sentence(arguments: tuple[str, ...], sentenc
     assert contents(tmp_path / "out") == before
 
 
+def test_a_wrong_number_of_processes_leaves_no_folder(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "formulas.txt").write_text("NaCl\n")
+    out = tmp_path / "out"
+    for option in (("--processes", "0"), ("--scheduler", "nowhere")):
+        options = ["--weights", str(tiny_weights), "--no-relax", "--out", str(out), *option]
+        assert run(["campaign", str(tmp_path / "formulas.txt"), *options]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+        assert not out.exists()
+
+
 def test_a_file_without_formulas_is_one_sentence(campaign, tmp_path: Path) -> None:
     for text in ("", "# nothing\n"):
         code, _, complaints = campaign(formulas=text)

@@ -202,3 +202,30 @@ def test_errors_are_one_sentence(
     assert message in printed.err
     assert len(printed.err.strip().splitlines()) == 1
     assert "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--max-atoms", "0"), "--max-atoms must be at least 1, not 0."),
+        (("--exclude", "empty.txt"), "empty.txt holds no formula to exclude"),
+        (("--format", ""), "--format has an empty value"),
+        (("--volume-range", "150", "151"), "none of the 4 rows could be kept"),
+    ],
+)
+def test_an_ingest_that_fails_leaves_no_folder(
+    table: Path, tmp_path: Path, options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    assert ingest(table, tmp_path / "store", *options) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_file_is_ingested_once(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = table.parent / "." / "x" / ".." / table.name
+    (table.parent / "x").mkdir()
+    assert run(["data", "ingest", str(table), str(again), "--out", str(tmp_path / "store")]) == 2
+    assert "is given twice; name it once." in capsys.readouterr().err

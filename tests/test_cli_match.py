@@ -136,3 +136,29 @@ def test_the_cells_replace_no_prediction_and_a_missing_folder_is_said_before_the
     for out, sentence in (("MgO", "holds a prediction, which would be replaced"), ("file", "cannot be written")):
         assert match(*command, folder / out) == 2
         assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--json", "data.xy"), "data.xy is an input, which would be replaced; write to another file."),
+        (("--json", "b1.cif"), "b1.cif is an input, which would be replaced"),
+        (("--json", "fit.svg", "--figure", "fit.svg"), "fit.svg is given for two outputs"),
+        (("--out", "."), "holds the input rank-01.cif; write to another folder with --out."),
+        (("--out", ""), "--out has an empty value; type one, or omit --out."),
+        (("--json=",), "--json has an empty value"),
+    ],
+)
+def test_no_input_is_replaced(
+    folder: Path,
+    options: tuple[str, ...],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "rank-01.cif").write_text((folder / "b1.cif").read_text())
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert match(".", "--pattern", "data.xy", "--wavelength", "CuKa", *options) == 2
+    assert said in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before

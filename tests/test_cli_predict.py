@@ -92,9 +92,20 @@ def test_a_bad_formula_gets_one_sentence_and_exit_code_2(formula: str, predict, 
     assert not list(tmp_path.glob("results/*"))
 
 
+def test_a_file_of_something_else_gets_one_sentence(predict, tmp_path: Path) -> None:
+    path = tmp_path / "pattern.xy"
+    path.write_text("\n".join(f"{10 + number / 10:.1f},{number}" for number in range(100)))
+    code, output, complaints = predict("-f", str(path))
+    assert (code, output, len(complaints)) == (2, "", 1)
+    assert "none of 100 texts is a formula that can be read; the first: '10.0,0'" in complaints[0]
+    assert "decimals" not in complaints[0]
+
+
 def test_good_formulas_beside_bad_ones_still_run(predict, tmp_path: Path) -> None:
     code, output, complaints = predict("Nacl", "AuCl", "NaCl", "Na0", "H2O)", "NaCl", "ClNa")
     assert code == 2
+    again = complaints.pop(3)
+    assert again == "lcoms: given more than once: NaCl and 1 more; each formula is predicted once."
     assert [next(key for key, text in BAD.items() if text in line) for line in complaints] == [
         "Nacl", "Na0", "H2O)", "AuCl"
     ]  # fmt: skip

@@ -202,3 +202,11 @@ def test_the_table_fits_eighty_columns_and_breaks_no_number_or_name(
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert f"   {name}" in lines
+
+
+def test_no_input_is_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = next(folder.glob("*.cif"))
+    before = path.read_bytes()
+    assert rank(folder, "--json", path) == 2
+    assert f"{path} is an input, which would be replaced" in capsys.readouterr().err
+    assert path.read_bytes() == before

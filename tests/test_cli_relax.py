@@ -191,3 +191,11 @@ def test_no_name_or_formula_is_cut_in_the_table(tmp_path: Path, relax) -> None: 
     (tmp_path / f"{name}.cif").write_text(to_cif(rock_salt(5.9)))
     _, out, _ = relax(tmp_path / f"{name}.cif", "--oracle", "analytic", "--steps", "1")
     assert name in out
+
+
+def test_no_input_is_replaced(files: list[Path], relax) -> None:
+    before = files[0].read_bytes()
+    code, output, complaints = relax(files[0], out=".")
+    assert (code, output) == (2, "")
+    assert "holds the input salt.cif; write to another folder with --out." in complaints[0]
+    assert files[0].read_bytes() == before

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from concurrent.futures import Future
 from functools import partial
 from importlib.util import find_spec
+from socket import create_connection
 from typing import Any
 
 from lcoms.campaign.plan import Answer, Plan, predict_one
@@ -78,9 +79,12 @@ class DaskWorkers(Workers):
         if find_spec("distributed") is None:
             raise ConfigError("--scheduler needs Dask; type pip install 'lcoms[dask]' first.")
         from distributed import Client
+        from distributed.comm.addressing import get_address_host_port, parse_address
 
         self._plan = plan
-        try:
+        try:  # a client that cannot connect waits and reports long after its error
+            place = get_address_host_port("://".join(parse_address(address)), strict=True)
+            create_connection(place, timeout=CONNECT_SECONDS).close()
             self._client: Any = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ConfigError(

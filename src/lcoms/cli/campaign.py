@@ -100,8 +100,8 @@ def _predict(
     versions = plan.versions()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), plain_text("{task.description}"))
     with (
+        _workers(plan, processes, scheduler, len(formulas)) as workers,  # first: its errors leave no folder behind
         CampaignFolder(out, plan.identity(), versions) as folder,
-        _workers(plan, processes, scheduler, len(formulas)) as workers,
     ):
         if folder.changed:
             complain(folder.changed)

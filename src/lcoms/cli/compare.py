@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.cli.structures import short_names
-from lcoms.core.disk import require_writable, write_whole
+from lcoms.cli.structures import require_outputs, short_names
+from lcoms.core.disk import write_whole
 from lcoms.core.errors import FileFormatError
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ def compare(
     """Decide whether two crystals have the same structure, map their atoms, and compare volumes and space groups."""
     from lcoms.structure.comparison import compare as compared
 
-    if json_out is not None:
-        require_writable(json_out)
+    require_outputs([json_out], (first, second))
     crystals = _only(first), _only(second)
     found = compared(*crystals, symprec=symprec)
     _print((first, second), crystals, found)

@@ -10,6 +10,7 @@ import typer
 from lcoms.cli.console import plain_console, plain_text, progress_bar
 from lcoms.cli.options import formulas_of
 from lcoms.cli.text_table import print_table
+from lcoms.core.errors import FormulaError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -157,7 +158,10 @@ def _excluded(values: list[str]) -> frozenset[str]:
     lines: list[str] = []
     for value in values:
         path = Path(value)
-        lines += formulas_of(path) if path.is_file() else [value]
+        listed = formulas_of(path) if path.is_file() else [value]
+        if not listed:
+            raise FormulaError(f"{path} holds no formula to exclude; write one per line, or omit --exclude.")
+        lines += listed
     return read_formulas(lines)
 
 

@@ -128,6 +128,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; user errors are printed to stderr as one sentence."""
     try:
         _require_text(arguments)
+        _require_values(arguments)
         if COMPLETION in os.environ:  # a shell requests completions; Typer registers its shells only here
             from typer.completion import completion_init
 
@@ -173,6 +174,18 @@ def _require_text(arguments: Sequence[str]) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise LcomsError(f"{text!r} holds bytes that are not UTF-8 text; rename the file or folder.") from None
+
+
+def _require_values(arguments: Sequence[str]) -> None:
+    """Check that no option has an empty value, as one from a variable of the shell that is not set.
+
+    Raises:
+        LcomsError: an option has one.
+    """
+    for option, value in zip(arguments, [*arguments[1:], "-"], strict=True):
+        name, equals, text = option.partition("=")
+        if name.startswith("-") and (value == "" or (equals and not text)):
+            raise LcomsError(f"{name} has an empty value; type one, or omit {name}.")
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

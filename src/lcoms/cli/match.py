@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcoms.cli.console import complain, counted
-from lcoms.cli.structures import Failure, read_named, short_names
+from lcoms.cli.structures import Failure, read_named, require_no_input, require_outputs, short_names
 from lcoms.cli.text_table import print_table
-from lcoms.core.disk import require_no_campaign, require_writable, write_together, write_whole
+from lcoms.core.disk import require_no_campaign, write_together, write_whole
 from lcoms.core.errors import ConfigError
 from lcoms.core.figures import check_figure, write_figure
 
@@ -50,12 +50,11 @@ def match(
     from lcoms.diffraction.reading import read_pattern
     from lcoms.prediction.output import make_folder, require_no_prediction
 
-    for path in (json_out, figure):
-        if path is not None:
-            require_writable(path)
+    require_outputs((json_out, figure), (*files, pattern))
     if figure is not None:
         check_figure(figure)
     if out is not None:
+        require_no_input(out, files, "rank-*.cif")
         require_no_campaign(out)
         require_no_prediction(out)
         make_folder(out)

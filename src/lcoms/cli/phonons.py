@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.console import complain
-from lcoms.cli.structures import read_named, short_names, tell_reach
-from lcoms.core.disk import require_writable, write_whole
+from lcoms.cli.structures import read_named, require_outputs, short_names, tell_reach
+from lcoms.core.disk import write_whole
 from lcoms.core.errors import LcomsError
 from lcoms.core.figures import check_figure, write_figure
 from lcoms.oracles.registry import DEFAULT_ORACLE
@@ -48,9 +48,7 @@ def phonons(
 
     require_phonopy()
     config = PhononConfig(temperature=temperature, displacement=displacement, most_atoms=most_atoms)
-    for path in (json_out, figure):
-        if path is not None:
-            require_writable(path)
+    require_outputs((json_out, figure), files)
     if figure is not None:
         check_figure(figure)
     energy_oracle = make_oracle(oracle)

@@ -24,6 +24,7 @@ from lcoms.core.errors import ConfigError, FormulaError
 if TYPE_CHECKING:
     from lcoms.structure.crystal import Composition
 
+MANY = 10  # errors that are told one by one, if nothing else can be read
 STANDARD_INPUT = "-"
 
 
@@ -140,7 +141,7 @@ def _read(texts: list[str], *, ordered: bool, quiet: bool) -> tuple[list[Composi
 
     compositions: dict[Composition, None] = {}
     again: list[str] = []
-    failed = 0
+    errors: list[str] = []
     for text in texts:
         try:
             composition = Composition.from_formula(text, ordered_approximation=ordered)
@@ -151,8 +152,11 @@ def _read(texts: list[str], *, ordered: bool, quiet: bool) -> tuple[list[Composi
                 size = "--formula-units sets the size of the cells to search"
                 complain(f"{text.strip()} is predicted as {reduced}; {size}.")
         except FormulaError as error:
-            failed += 1
-            complain(str(error))
+            errors.append(str(error))
+    if len(errors) > MANY and not compositions:
+        raise FormulaError(f"none of {len(errors)} texts is a formula that can be read; the first: {errors[0]}")
+    for sentence in errors:
+        complain(sentence)
     if not quiet:
         tell_repeated(again)
-    return list(compositions), failed
+    return list(compositions), len(errors)

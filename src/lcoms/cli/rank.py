@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcoms.cli.console import complain, counted, plain_text, progress_bar
-from lcoms.cli.structures import Failure, read_named, short_names, tell_reach
+from lcoms.cli.structures import Failure, read_named, require_outputs, short_names, tell_reach
 from lcoms.cli.text_table import print_table
-from lcoms.core.disk import require_writable, write_whole
+from lcoms.core.disk import write_whole
 from lcoms.oracles.base import evaluate_all
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
@@ -64,8 +64,7 @@ def rank(
     from lcoms.oracles.registry import make_oracle
     from lcoms.oracles.wrappers import CachedOracle
 
-    if json_out is not None:
-        require_writable(json_out)
+    require_outputs([json_out], (*files, hull, references, cache))
     found, failed = read_named(files)
     energy_oracle = make_oracle(oracle)
     found, refused = _checked(found, energy_oracle)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.console import complain, counted
-from lcoms.cli.structures import tell_reach
+from lcoms.cli.structures import require_no_input, tell_reach
 from lcoms.cli.text_table import print_table
 from lcoms.core.bounds import require_processes
 from lcoms.core.disk import require_no_campaign, write_whole
@@ -55,6 +55,7 @@ def relax(
 
         require_processes(processes)
         model = make_oracle(oracle)
+        require_no_input(out, files, "*.cif", "*.extxyz")
         require_no_campaign(out)
         require_no_prediction(out)
         make_folder(out)

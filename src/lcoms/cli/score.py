@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcoms.core.disk import require_writable, write_whole
+from lcoms.cli.structures import require_outputs
+from lcoms.core.disk import write_whole
 
 if TYPE_CHECKING:
     from lcoms.evaluate.scoring import Report
@@ -46,8 +47,7 @@ def score(
     ] = None,
 ) -> None:
     """Score predictions: match rates, RMSE, METRe, strict matches, space groups and energies."""
-    if out is not None:
-        require_writable(out)
+    require_outputs([out], (predictions, truth, free_atoms))
     from lcoms.evaluate.energy_criterion import read_free_atoms
     from lcoms.evaluate.scoring import ScoreOptions, score_files
 

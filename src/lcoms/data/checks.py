@@ -58,9 +58,12 @@ class IngestOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.val_fraction < 1:
             raise DataError(f"the share of validation compositions must lie in [0, 1), not {self.val_fraction}.")
-        if self.max_atoms < 1 or self.shard_rows < 1:
-            raise DataError("the largest cell and the rows of a shard must be at least 1.")
-        require(self, positive=["max_formation_energy"], not_negative=["min_distance"])
+        require(
+            self,
+            at_least_one=["max_atoms", "shard_rows"],
+            positive=["max_formation_energy"],
+            not_negative=["min_distance"],
+        )
         if not 0 <= self.min_volume < self.max_volume:
             limits = f"{self.min_volume:g} to {self.max_volume:g}"
             raise DataError(f"volumes per atom from {limits} cubic angstrom are no range; write, for instance, 2 200.")

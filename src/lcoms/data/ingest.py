@@ -97,6 +97,9 @@ def ingest(
     options, out = options or IngestOptions(), Path(out)
     if not sources:
         raise DataError("nothing to ingest: name at least one file or folder.")
+    places = [Path(source).resolve() for source in sources]
+    if twice := next((source for source, place in zip(sources, places, strict=True) if places.count(place) > 1), None):
+        raise DataError(f"{twice} is given twice; name it once.")
     readers = [open_reader(Path(source), file_format) for source in sources]
     job = _job(readers, options, file_format)
     if overwrite:
@@ -105,13 +108,18 @@ def ingest(
         if read_manifest(out).provenance.get("job") == job["job"]:
             return Store.open(out)
         raise DataError(f"{out} holds another store already; give another --out, or --overwrite to replace it.")
+    is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     shards, progress = _resume(out, str(job["job"]))
     counts = [reader.n_rows for reader in readers]
     progress.n_total = None if None in counts else sum(n for n in counts if n is not None)
     tasks = islice(_tasks(readers), progress.n_chunks, None)
-    for shard in _write_shards(_process(tasks, options, workers), out, len(shards), progress, options, job, report):
-        shards.append(shard)
+    try:
+        for shard in _write_shards(_process(tasks, options, workers), out, len(shards), progress, options, job, report):
+            shards.append(shard)
+    finally:
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
     if not shards:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in progress.dropped.most_common())
         raise DataError(f"none of the {progress.n_read} rows could be kept ({reasons or 'the sources are empty'}).")

@@ -203,7 +203,9 @@ class _Guard:
         path = self._cache._path
         if isinstance(error, OSError | sqlite3.OperationalError):
             return OracleError(f"the cache {path} cannot be used ({error}); give another path.")
-        return OracleError(f"the cache {path} is damaged or no cache ({error}); delete it, and it is built again.")
+        return OracleError(
+            f"the cache {path} is damaged or no cache ({error}); give another path, or delete it if it is a cache."
+        )
 
 
 def cache_key(oracle: EnergyOracle, crystal: Crystal) -> bytes:

@@ -204,7 +204,7 @@ def _refuse_what_is_none(text: str, plain: str) -> None:
         raise FormulaError(f"{text!r}: oxidation states in brackets are not part of a formula; leave them out.")
     if re.search(r"[A-Za-z]I{2,3}(?![a-z])", plain):
         raise FormulaError(f"{text!r}: oxidation states are not part of a formula; leave them out.")
-    if re.search("[0-9],[0-9]", plain):
+    if re.search(r"[A-Za-z)\]][0-9]+,[0-9]", plain):
         point = re.sub("(?<=[0-9]),(?=[0-9])", ".", plain)
         raise FormulaError(f"{text!r}: decimals are written with a point; type {point}.")
     if begins_with_zero(plain):
