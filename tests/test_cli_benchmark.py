@@ -54,7 +54,7 @@ def test_starts_by_another_oracle_have_names_of_their_own(tiny_weights: Path, tm
         (["run", "--methods", "uspex"], "there is no method 'uspex'; choose from"),
         (["run", "--methods", "megnet-pso"], "give it with --megnet FILE"),
         (["run", "--methods", "lcoms,lcoms-decoded", "--track", "paper"], "lcoms-decoded is not on track paper"),
-        (["run", "--methods", ""], "--methods '' has an empty name"),
+        (["run", "--methods", " "], "--methods ' ' has an empty name"),
         (["run", "--compounds", "NaCl,"], "--compounds 'NaCl,' has an empty name"),
         (["run", "-n", "3"], "-n has no effect without --table"),
         (["run", "--compounds", "XeF2"], "26 compounds hold no XeF2; choose from NaCl, CsCl"),

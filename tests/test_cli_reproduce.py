@@ -160,7 +160,7 @@ def test_mistakes_are_told_before_anything_is_fetched(tmp_path: Path, capsys: py
         ("--data", "matbench"): "there is no data set 'matbench'",
         ("--data", "oqmd", "--preset", "slow"): "there is no preset 'slow'",
         ("--data", "oqmd", "--compounds", "NaCl,XeF2"): "26 compounds hold no XeF2",
-        ("--data", "oqmd", "--compounds", ""): "--compounds '' has an empty name",
+        ("--data", "oqmd", "--compounds", " "): "--compounds ' ' has an empty name",
         ("--data", "oqmd", "--judge", "crystal ball"): "there is no oracle 'crystal ball'",
         ("--data", "oqmd", "--model", "depth=3"): "depth",
         ("--data", "oqmd", "--train", "step=3"): "did you mean steps",

@@ -18,7 +18,7 @@ NARROW = ("--tolerance", "0.02", "--cell-tolerance", "0.01")
 CASES = {
     "a number that is no space group": (["--space-group", "231"], "'231' is not a space group"),
     "a word that is none": (["--space-group", "Foo"], "'Foo' is not a space group"),
-    "an empty one": (["--space-group", ""], "is not a space group"),
+    "an empty one": (["--space-group", " "], "is not a space group"),
     "a group that holds the formula in no cell": (
         ["--space-group", "230"],
         r"this composition.* in Ia-3d \(230\)",

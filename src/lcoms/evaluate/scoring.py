@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lcoms import __version__
-from lcoms.core.bounds import require_processes
 from lcoms.core.config import without_nan
 from lcoms.core.errors import ConfigError
 from lcoms.evaluate.answers import Answer, Known, read_answers, read_known
@@ -49,8 +48,9 @@ class ScoreOptions:
         if not self.ks or min(self.ks) < 1:
             raise ConfigError("numbers of answers to look at (-k) must be 1 or more.")
         if not 0 < self.timeout <= LONGEST:
-            raise ConfigError(f"the time limit (timeout) must be positive, up to {LONGEST} s, not {self.timeout:g}.")
-        require_processes(self.workers)
+            raise ConfigError(f"the time limit must be positive, up to {LONGEST} s, not {self.timeout:g}.")
+        if self.workers < 1:
+            raise ConfigError(f"at least one worker is needed, not {self.workers}.")
         object.__setattr__(self, "ks", tuple(sorted(set(self.ks))))
 
 
