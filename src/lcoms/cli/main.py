@@ -182,7 +182,7 @@ def _require_values(arguments: Sequence[str]) -> None:
     Raises:
         LcomsError: an option has one.
     """
-    for option, value in zip(arguments, [*arguments[1:], "-"], strict=True):
+    for option, value in zip(arguments, [*arguments[1:], "-"], strict=False):
         name, equals, text = option.partition("=")
         if name.startswith("-") and (value == "" or (equals and not text)):
             raise LcomsError(f"{name} has an empty value; type one, or omit {name}.")
