@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import gemmi
 import numpy as np
@@ -67,8 +68,9 @@ def _patterns(block: gemmi.cif.Block) -> list[_Pattern]:
 
 def _items(block: gemmi.cif.Block) -> list[str]:
     """Return the statements of a block that concern the measurement, one per line, wavelengths by their name."""
-    pairs = [item.pair for item in block if item.pair is not None and item.pair[0].lower().startswith(_STATED)]
-    lines = [f"{tag} {' '.join(value.split())}" for tag, value in pairs if not gemmi.cif.is_null(value)]
+    pairs = [cast(Sequence[str], item.pair) for item in block if item.pair is not None]
+    stated = [(pair[0], pair[1]) for pair in pairs if pair[0].lower().startswith(_STATED)]
+    lines = [f"{tag} {' '.join(value.split())}" for tag, value in stated if not gemmi.cif.is_null(value)]
     loops = [column for name in (_WAVELENGTH, "_diffrn_radiation_type") for column in [block.find_loop(name)]]
     return lines + [f"{column.tag} {value}" for column in loops if column for value in column]
 
