@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmark_rows import row as run
 from tiny import caesium_chloride, perovskite, rock_salt, wurtzite, zinc_blende
 
+from lcoms.benchmark.kept import PredictionRow
+from lcoms.benchmark.rows import Known as KnownRun
+from lcoms.benchmark.success import Criterion, by_run
 from lcoms.core.errors import DataError, OracleError
 from lcoms.evaluate.answers import Answer, Known
 from lcoms.evaluate.energy_criterion import (
@@ -18,9 +22,11 @@ from lcoms.evaluate.energy_criterion import (
     excess,
     oracle_energies,
     read_free_atoms,
+    share_within_energy,
     with_free_atoms,
 )
 from lcoms.evaluate.pairing import pair
+from lcoms.evaluate.statistics import Share
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.structure.crystal import Composition, Crystal
 
@@ -57,6 +63,24 @@ def test_relative_criteria_leave_out_what_has_no_scale() -> None:
     assert hits(rows, relative=False)[0.1] == (2, 3)
     bound = [row(-4.0, -5.0, kind="cohesive", is_element=True)]
     assert hits(bound, relative=True, kind="cohesive") == {0.20: (1, 1), 0.10: (0, 1), 0.05: (0, 1), 0.01: (0, 1)}
+
+
+def test_every_share_counts_the_same_compositions() -> None:
+    """An element above its reference phase has no unit for percentages; without a known energy nothing counts."""
+    known = {"NaCl": -2.0, "Sn": 0.02, "YbI2": None, "KRb": 0.0005}
+    best = {"NaCl": -1.95, "Sn": 0.03, "YbI2": -1.0, "KRb": 0.01}
+    kept = [PredictionRow(f, f, 0, 1.0, energy=best[f], known_energy=known[f]) for f in known]
+    rows = [EnergyRow(f, "formation", e, {1: best[f]}, f == "Sn") for f, e in known.items() if e is not None]
+    runs = [
+        run("a", f, energy=best[f], known=None if e is None else KnownRun(None, e, 1, True)) for f, e in known.items()
+    ]
+    for relative, limit, share in ((True, 0.05, Share(1, 1)), (False, 0.05, Share(3, 3))):
+        assert share_within_energy(kept, limit, relative=relative) == share
+        found = {s.threshold: s.share for s in energy_scores(rows, (1,)) if s.relative == relative}
+        assert found[limit] == share
+        criterion = Criterion("energy", limit, relative)
+        hits_of_runs = by_run(runs, criterion, "answer")
+        assert Share(sum(hits_of_runs.values()), len(hits_of_runs)) == share
 
 
 def test_total_energies_have_absolute_thresholds_only() -> None:

@@ -140,10 +140,11 @@ def test_majority_of_the_seeds() -> None:
 
 
 def test_energies_within_a_share_of_the_known_one_or_within_electronvolts() -> None:
-    def outcome(energy: float | None, known: float | None) -> Outcome:
-        return Outcome("a", "a", 0, NOT_FOUND, NOT_FOUND, 1, 1, 5, None, 0.1, energy=energy, known_energy=known)
+    def outcome(energy: float | None, known: float | None, formula: str = "NaCl") -> Outcome:
+        return Outcome("a", formula, 0, NOT_FOUND, NOT_FOUND, 1, 1, 5, None, 0.1, energy=energy, known_energy=known)
 
-    rows = [outcome(-1.9, -2.0), outcome(-2.5, -2.0), outcome(-1.5, -2.0), outcome(None, -2.0), outcome(0.04, 0.0)]
+    rows = [outcome(-1.9, -2.0), outcome(-2.5, -2.0), outcome(-1.5, -2.0), outcome(None, -2.0)]
+    rows += [outcome(0.06, 0.02, "Sn"), outcome(-3.0, None, "YbI2")]  # an element, and one without a known energy
     assert share_within_energy(rows, 0.05, relative=True) == Share(2, 4)  # lower is never too high; no element counts
     assert share_within_energy(rows, 0.3, relative=True) == Share(3, 4)
     assert share_within_energy(rows, 0.04, relative=True) == Share(1, 4)

@@ -2,9 +2,8 @@
 
 Energies are compared as (E - E_known) / |E_known| (see `lcoms.evaluate.energy_criterion`), where E_known is the energy
 of the known structure relaxed by the judge: formation energies, or total energies if the judge has no references, which
-are meaningful only for oracles with isolated atoms as their zero, such as GPAW. With formation energies the relative
-criterion does not apply to elements, which are excluded. A run without an answer, or whose answer has no credible
-energy, fails every criterion. A compound whose known structure has no energy is excluded from the energy criteria.
+are meaningful only for oracles with isolated atoms as their zero, such as GPAW. Compounds to which a criterion does not
+apply are excluded from it. A run without an answer, or whose answer has no credible energy, fails every criterion.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from itertools import groupby
 from typing import Literal, TypeVar
 
 from lcoms.benchmark.rows import Judged, Row
-from lcoms.evaluate.energy_criterion import excess
+from lcoms.evaluate.energy_criterion import applies, is_within
 from lcoms.evaluate.statistics import Share, mcnemar
 from lcoms.structure.crystal import Composition
 
@@ -23,7 +22,6 @@ Stage = Literal["answer", "relaxed"]
 Case = TypeVar("Case")
 STAGES: tuple[Stage, ...] = ("answer", "relaxed")
 STAGE_WORDS: Mapping[Stage, str] = {"answer": "as answered", "relaxed": "after relaxation by the judge"}
-ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -66,18 +64,18 @@ class Criterion:
         """Return whether the criterion applies to the compound of a row."""
         if self.threshold is None:
             return True
-        if row.known is None or row.known.compared is None:
+        if row.known is None:
             return False
         is_element = len(Composition.from_formula(row.formula).atomic_numbers) == 1
-        no_unit = row.known.compared == 0 or (is_element and row.known.formation_energy is not None)
-        return not (self.relative and no_unit)
+        is_formation = row.known.formation_energy is not None
+        return applies(row.known.compared, is_element=is_element, is_formation=is_formation, relative=self.relative)
 
     def _within(self, energies: Sequence[float], row: Row) -> bool:
         assert row.known is not None
         assert row.known.compared is not None
         assert self.threshold is not None
         mean = sum(energies) / len(energies)
-        return excess(mean, row.known.compared, relative=self.relative) <= self.threshold + ROUNDING
+        return is_within(mean, row.known.compared, self.threshold, relative=self.relative)
 
 
 MATCH = Criterion("strict match + space group")

@@ -2,10 +2,14 @@
 
 Per composition, (E_pred - E_known) / |E_known| <= 0.20, with the lowest energy among the first k answers of each known
 structure and the lowest known energy. In the paper's formula the difference has the opposite sign, with which every
-answer would succeed. The energies are formation energies (not of elements, for which they are zero) and cohesive
-energies (relative to free atoms, negative if bound). Absolute thresholds in eV/atom are reported as well, because 20 %
-of either energy is far more than the differences between polymorphs. A composition without an answer that has an energy
-counts as failed.
+answer would succeed. The energies are formation energies and cohesive energies (relative to free atoms, negative if
+bound). Absolute thresholds in eV/atom are reported as well, because 20 % of either energy is far more than the
+differences between polymorphs.
+
+Which compositions count (`applies`) and which energies succeed (`is_within`) is the same for `lcoms score`, `lcoms
+evaluate`, the benchmark and the results page. A composition whose known structure has no energy is left out of every
+share, one without a unit for percentages (an element by its formation energy) of those. A composition without an
+answer that has an energy counts as failed.
 """
 
 from __future__ import annotations
@@ -27,8 +31,8 @@ from lcoms.structure.elements import number_of
 RELATIVE = (0.20, 0.10, 0.05, 0.01)
 ABSOLUTE = (0.1, 0.05, 0.02)
 """Absolute thresholds, eV/atom."""
-ZERO = 1e-3  # eV/atom; formation energies below it are zero but for the relaxation
-ROUNDING = 1e-9  # eV/atom
+ZERO = 1e-3  # eV/atom; energies below it are zero but for the relaxation
+ROUNDING = 1e-9  # eV/atom, or as a fraction of the known energy
 KINDS = ("formation", "cohesive", "total")
 
 Energies = Mapping[str, float]
@@ -103,26 +107,43 @@ def energy_scores(rows: Sequence[EnergyRow], ks: Sequence[int]) -> list[EnergySc
     """Return scores at relative thresholds for formation and cohesive energies, then absolute ones for one kind."""
     scores = []
     for kind in ("formation", "cohesive"):
-        some = [row for row in rows if row.kind == kind and row.known != 0 and not _is_reference(row)]
+        some = [row for row in rows if row.kind == kind and _applies_to(row, relative=True)]
         if some:
             scores += [_score(some, kind, limit, k, relative=True) for k in ks for limit in RELATIVE]
     for kind in KINDS:
-        some = [row for row in rows if row.kind == kind]
+        some = [row for row in rows if row.kind == kind and _applies_to(row, relative=False)]
         if some:
             return scores + [_score(some, kind, limit, k, relative=False) for k in ks for limit in ABSOLUTE]
     return scores
 
 
-def _is_reference(row: EnergyRow) -> bool:
-    return row.kind == "formation" and row.is_element
+def _applies_to(row: EnergyRow, *, relative: bool) -> bool:
+    return applies(row.known, is_element=row.is_element, is_formation=row.kind == "formation", relative=relative)
 
 
 def _score(rows: Sequence[EnergyRow], kind: str, limit: float, k: int, *, relative: bool) -> EnergyScore:
-    hits = 0
-    for row in rows:
-        best = row.best[k]
-        hits += best is not None and excess(best, row.known, relative=relative) <= limit + 1e-12
+    hits = sum(is_within(row.best[k], row.known, limit, relative=relative) for row in rows)
     return EnergyScore(kind, limit, relative, k, Share(hits, len(rows)))
+
+
+def applies(known: float | None, *, is_element: bool, is_formation: bool, relative: bool) -> bool:
+    """Return whether a criterion applies to a composition.
+
+    Args:
+        known: energy of the known structure, eV/atom; None if it has none, and then no criterion applies.
+        is_element: whether the composition is a single element.
+        is_formation: whether the energies are formation energies, whose zero is a structure of the element itself, so
+            that for elements a fraction of them means nothing.
+        relative: whether the threshold is a fraction of |known|, which then must be at least `ZERO`.
+    """
+    if known is None:
+        return False
+    return not relative or (abs(known) >= ZERO and not (is_element and is_formation))
+
+
+def is_within(energy: float | None, known: float, threshold: float, *, relative: bool) -> bool:
+    """Return whether an energy (eV/atom) exceeds the known one by no more than a threshold; without one it does not."""
+    return energy is not None and excess(energy, known, relative=relative) <= threshold + ROUNDING
 
 
 def excess(predicted: float, known: float, *, relative: bool) -> float:
@@ -132,10 +153,13 @@ def excess(predicted: float, known: float, *, relative: bool) -> float:
 
 @runtime_checkable
 class Compared(Protocol):
-    """A prediction of a named structure with its energy and that of the known structure, eV/atom, None if unknown."""
+    """A prediction of a named structure, with formation energies of it and of the known structure, eV/atom or None."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def formula(self) -> str: ...
 
     @property
     def energy(self) -> float | None: ...
@@ -148,17 +172,16 @@ def share_within_energy(rows: Iterable[Compared], threshold: float, *, relative:
     """Return the share of predictions whose first candidate lies no higher than a threshold above the known structure.
 
     This is the criterion of the paper, (E - E_known) / |E_known| <= threshold, with formation energies, or the same
-    difference in eV/atom. A prediction without an energy counts as failed, and so does one whose known structure has
-    none. The relative criterion excludes known structures with a formation energy near zero (`ZERO`), as elements in
-    their reference phase have; unlike `energy_scores`, it counts other forms of elements.
+    difference in eV/atom, over the predictions to which it `applies`.
     """
-    counted = [row for row in rows if not (relative and row.known_energy is not None and abs(row.known_energy) < ZERO)]
-    found = 0
-    for row in counted:
-        if row.energy is not None and row.known_energy is not None:
-            unit = abs(row.known_energy) if relative else 1.0
-            found += row.energy - row.known_energy <= threshold * unit + ROUNDING
-    return Share(found, len(counted), len({row.name for row in counted}))
+    counted = [(row, row.known_energy) for row in rows if row.known_energy is not None and _counts(row, relative)]
+    found = sum(is_within(row.energy, known, threshold, relative=relative) for row, known in counted)
+    return Share(found, len(counted), len({row.name for row, _ in counted}))
+
+
+def _counts(row: Compared, relative: bool) -> bool:
+    is_element = len(Composition.from_formula(row.formula).atomic_numbers) == 1
+    return applies(row.known_energy, is_element=is_element, is_formation=True, relative=relative)
 
 
 def read_free_atoms(path: Path) -> dict[int, float]:
