@@ -19,12 +19,12 @@ from lcoms.structure.wyckoff import wyckoff_orbits
 from lcoms.templates.exact import ExactTemplates
 from lcoms.templates.exact_build import KnownCrystal, as_known, build_templates, structure_id
 from lcoms.templates.exact_codes import CELL_LEVELS, COORD_LEVELS, LONGEST, SHORTEST, decoded_cell, encoded_cell
+from lcoms.templates.heights import least_heights
 from lcoms.templates.placing import (
     ChosenTemplate,
     TemplateChoice,
     choose_templates,
     known_entries,
-    least_heights,
     prototype_shares,
     substitute,
 )

@@ -11,6 +11,7 @@ import torch
 from lcoms.core.errors import DataError, WeightsError
 from lcoms.structure.crystal import Composition
 from lcoms.structure.elements import mendeleev_number
+from lcoms.templates.heights import instability_of
 from lcoms.templates.library import LatentLibrary, LibraryTemplates
 from lcoms.templates.similarity import ElementSimilarity
 
@@ -196,6 +197,8 @@ def test_unknown_hull_energies_are_the_least_they_can_be() -> None:
         torch.zeros(6, 1), compositions, energies, list("abcdef"), e_above_hull=np.array([np.nan] * 4 + [0.25, np.nan])
     )
     assert library.instability.tolist() == [0, 50, 50, 75, 25, 0]
+    told = np.array([0.25] + [np.nan] * 5)  # the hull at NaCl is then known from its first entry
+    assert instability_of(compositions, energies, told).tolist() == [25, 75, 50, 75, 0, 0]
     assert weighted(library, 0.0).nearest(Composition.from_formula("NaF"), 5).ids == ("c", "d", "a", "b", "e")
     assert weighted(library, 10.0).nearest(Composition.from_formula("NaF"), 5).ids == ("a", "c", "e", "b", "d")
 

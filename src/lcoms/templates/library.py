@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lcoms.structure.crystal import Composition
+from lcoms.templates.heights import INSTABILITY_STEP
 from lcoms.templates.library_arrays import LibraryArrays
 from lcoms.templates.stoichiometry import (
-    INSTABILITY_STEP,
     StoichiometryClass,
     empty_class,
     place_of_each,

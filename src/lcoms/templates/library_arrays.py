@@ -18,8 +18,8 @@ from lcoms.core.errors import DataError
 from lcoms.models.packed_file import read_packed, write_packed
 from lcoms.models.surrogate_file import must_fit
 from lcoms.structure.crystal import Composition
+from lcoms.templates.heights import instability_of
 from lcoms.templates.similarity import ElementSimilarity
-from lcoms.templates.stoichiometry import instability_of
 
 KIND = "lcoms-latent-library"
 VERSION = 5

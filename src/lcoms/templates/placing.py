@@ -13,6 +13,7 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.exact_sites import crystal_of
 from lcoms.templates.exact import ExactTemplates, Template
 from lcoms.templates.exact_codes import decoded_energies
+from lcoms.templates.heights import least_heights
 from lcoms.templates.similarity import ElementSimilarity
 from lcoms.templates.stoichiometry import StoichiometryClass, elements_in_order, place_of_each, prototype_probabilities
 
@@ -143,29 +144,6 @@ def known_entries(templates: ExactTemplates, composition: Composition) -> list[T
     unknown = np.isnan(hull).astype(np.int64) + (np.isnan(hull) & np.isnan(energies))
     order = sorted(range(len(found)), key=lambda at: (unknown[at] == 2, heights[at], unknown[at], found[at].id))
     return [found[at] for at in order]
-
-
-def least_heights(
-    hull: NDArray[np.float64], energies: NDArray[np.float64], compositions: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return energies above the hull (eV/atom) where known, else lower bounds of them.
-
-    The lower bound is the height above the hull energy known from other crystals of the composition, or above the
-    lowest of these crystals where it is not known, or the height above the elements if that is larger; 0 where no
-    energy is known.
-
-    Args:
-        hull: (n,) energies above the hull, NaN where unknown.
-        energies: (n,) formation energies, eV/atom, NaN where unknown.
-        compositions: (n,) labels, equal for crystals of one composition.
-    """
-    known = np.isfinite(hull) & np.isfinite(energies)
-    told, best = (np.full(compositions.max(initial=0) + 1, np.inf) for _ in range(2))
-    np.fmin.at(told, compositions[known], energies[known] - hull[known])
-    np.fmin.at(best, compositions, energies)
-    floor = np.where(np.isfinite(told), told, best)[compositions]
-    least = np.fmax(np.fmax(energies, energies - floor), 0.0)
-    return np.where(np.isfinite(hull), hull, least)
 
 
 def template_members(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,6 @@ from lcoms.structure.crystal import Composition
 from lcoms.structure.elements import N_ELEMENTS, mendeleev_number
 from lcoms.templates.similarity import ElementSimilarity
 
-INSTABILITY_STEP = 0.01  # eV/atom
 UNSEEN = 0.1  # fraction of the weight of unseen structures that is added to each structure
 _MENDELEEV = np.array([np.nan] + [mendeleev_number(z) for z in range(1, N_ELEMENTS + 1)])
 
@@ -113,19 +111,3 @@ def place_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     place = np.empty(len(label), dtype=np.int64)
     place[by_label] = np.arange(len(label)) - np.repeat(starts, run)
     return place
-
-
-def instability_of(
-    compositions: Sequence[Composition], energies: NDArray[np.float64], hull: NDArray[np.float64]
-) -> NDArray[np.uint8]:
-    """Return the energy above the hull where known, else its lower bound, in steps of 0.01 eV/atom.
-
-    The lower bound is the height above the elements, or above the lowest entry of the composition if that is larger.
-    """
-    best: dict[Composition, float] = {}
-    for composition, energy in zip(compositions, energies, strict=True):
-        best[composition.reduced] = min(energy, best.get(composition.reduced, np.inf))
-    above_best = energies - np.array([best[composition.reduced] for composition in compositions])
-    least = np.maximum(np.maximum(energies, 0.0), above_best)
-    height = np.where(np.isnan(hull), least, hull)
-    return np.clip(np.round(height / INSTABILITY_STEP), 0, 255).astype(np.uint8)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from lcoms.structure.crystal import Composition
 from lcoms.structure.wyckoff import Orbits, orbit_sizes
+from lcoms.templates.heights import INSTABILITY_STEP
 from lcoms.templates.library import LatentLibrary
 from lcoms.templates.similarity import MOST_ELEMENTS
-from lcoms.templates.stoichiometry import INSTABILITY_STEP
 from lcoms.templates.wyckoff_statistics import OrbitStatistics
 
 MOST_ENTRIES = 300  # entries whose orbits are examined: those with the smallest lower bound of the distance
