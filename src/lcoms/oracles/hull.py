@@ -23,13 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-from numpy.typing import NDArray
-
 from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError, FileFormatError, FormulaError
 from lcoms.core.numerals import real
+from lcoms.oracles.mixture import lowest_mixture
 from lcoms.oracles.references import References
 from lcoms.structure import io as door
 from lcoms.structure.crystal import Composition, Crystal
@@ -91,7 +88,7 @@ class HullPlace:
 class Hull:
     """The lower convex hull of energies over compositions.
 
-    At a composition it is the lowest energy of all mixtures of phases, the solution of a linear program.
+    At a composition it is the lowest energy of all mixtures of phases (`lowest_mixture`).
 
     Args:
         references: energies of the elements that are not among the phases.
@@ -129,8 +126,6 @@ class Hull:
 
     def _lowest_mixture(self, composition: Composition) -> tuple[float, tuple[Part, ...]]:
         """Return the energy (eV/atom) of the lowest mixture of phases with a composition, and its parts."""
-        from scipy.optimize import linprog
-
         lowest: dict[Composition, Phase] = {}
         for phase in self._phases:
             unit = phase.composition.reduced
@@ -138,21 +133,15 @@ class Hull:
             if within and (unit not in lowest or phase.energy_per_atom < lowest[unit].energy_per_atom):
                 lowest[unit] = phase
         phases = list(lowest.values())
-        fractions = np.stack([_fractions(phase.composition, composition) for phase in phases], axis=1)
-        energies = [phase.energy_per_atom for phase in phases]
-        found = linprog(energies, A_eq=fractions, b_eq=_fractions(composition, composition))
+        energy, shares = lowest_mixture(
+            composition, [phase.composition for phase in phases], [phase.energy_per_atom for phase in phases]
+        )
         parts = [
             Part(phase.composition, float(share), phase.id)
-            for phase, share in zip(phases, found.x, strict=True)
+            for phase, share in zip(phases, shares, strict=True)
             if share > LEAST_SHARE
         ]
-        return float(found.fun), tuple(sorted(parts, key=lambda part: -part.share))
-
-
-def _fractions(phase: Composition, composition: Composition) -> Float[NDArray[np.float64], " n_elements"]:
-    """Return the fractions of a phase's atoms that are each element of a composition."""
-    counts = dict(zip(phase.atomic_numbers, phase.counts, strict=True))
-    return np.array([counts.get(z, 0) / phase.n_atoms for z in composition.atomic_numbers])
+        return energy, tuple(sorted(parts, key=lambda part: -part.share))
 
 
 def phases_in(path: Path) -> str:

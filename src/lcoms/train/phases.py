@@ -19,6 +19,7 @@ from lcoms.core.journal import Journal
 from lcoms.data.store import Store
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.hull import Phase
+from lcoms.oracles.mixture import lowest_mixture
 from lcoms.prediction.phases import PhaseTable
 from lcoms.relax.result import RelaxConfig, RelaxResult
 from lcoms.relax.run import relax_crystals
@@ -64,7 +65,7 @@ def heights_above(compositions: Sequence[Composition], energies: Sequence[float]
         parts = [part for n in range(1, len(system) + 1) for part in combinations(system, n)]
         below = [at for part in parts for at in systems.get(part, ()) if part == system or heights[at] <= 0]
         for at in systems[system]:
-            heights[at] = energies[at] - _mixture(system, at, below, compositions, energies)
+            heights[at] = energies[at] - _mixture(at, below, compositions, energies)
     return heights
 
 
@@ -180,29 +181,14 @@ def _lowest(store: Store, sources: Sequence[str]) -> tuple[list[int], list[Compo
     return rows, list(first), energies[rows].tolist()
 
 
-def _mixture(
-    system: Elements,
-    own: int,
-    below: Sequence[int],
-    compositions: Sequence[Composition],
-    energies: Sequence[float],
-) -> float:
-    """Return the lowest formation energy (eV/atom) of a mixture of other phases and elements, by linear programming."""
-    from scipy.optimize import linprog
-
+def _mixture(own: int, below: Sequence[int], compositions: Sequence[Composition], energies: Sequence[float]) -> float:
+    """Return the lowest formation energy (eV/atom) of a mixture of other phases and elements."""
     others = [at for at in below if at != own]
     if not others:
         return 0.0
-    shares = np.array([_fractions(compositions[at], system) for at in others]).T
-    costs = np.array([energies[at] for at in others] + [0.0] * len(system))
-    columns = np.hstack([shares, np.eye(len(system))])
-    found = linprog(costs, A_eq=columns, b_eq=_fractions(compositions[own], system), method="highs")
-    return float(found.fun)
-
-
-def _fractions(composition: Composition, system: Elements) -> list[float]:
-    counts = dict(zip(composition.atomic_numbers, composition.counts, strict=True))
-    return [counts.get(z, 0) / composition.n_atoms for z in system]
+    elements = [Composition((z,), (1,)) for z in compositions[own].atomic_numbers]
+    phases = [*(compositions[at] for at in others), *elements]
+    return lowest_mixture(compositions[own], phases, [*(energies[at] for at in others), *(0.0 for _ in elements)])[0]
 
 
 def _encode(entry: tuple[str, float]) -> Any:
