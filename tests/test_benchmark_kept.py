@@ -179,6 +179,32 @@ def test_keep_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "give ROWS and --out FOLDER, or --results FOLDER" in capsys.readouterr().err.replace("\n", " ")
 
 
+def test_a_kept_measurement_is_replaced_only_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, kept = tmp_path / "rows.json", tmp_path / "some.jsonl.gz"
+    named = [
+        "--name",
+        "some",
+        "--title",
+        "Some",
+        "--command",
+        "made up",
+        "--date",
+        "2026-11-28",
+        "--out",
+        str(tmp_path),
+    ]
+    command = ["benchmark", "keep", str(rows), *named]
+    rows.write_text(json.dumps([outcome("NaCl", 1)]))
+    assert run(command) == run(command) == 0  # the same again changes nothing
+    before = kept.read_bytes()
+    rows.write_text(json.dumps([outcome("NaCl", None)]))
+    assert run(command) == 2
+    assert "give another --name, or --overwrite to replace them." in capsys.readouterr().err
+    assert kept.read_bytes() == before
+    assert run([*command, "--overwrite"]) == 0
+    assert read_measurement(kept).predictions[0].final.both is None
+
+
 def numbers_changed(text: str) -> str:
     """Return the page with the first digit of the first row of its first table changed."""
     rows = re.search(r"<!-- table: \S+ -->\n\n.*\n.*\n.*?(\d)", text)

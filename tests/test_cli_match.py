@@ -72,6 +72,19 @@ def test_the_right_crystal_is_first_and_everything_is_written(folder: Path, caps
     assert content["verdict"] == ""
 
 
+def test_rank_files_of_an_earlier_run_are_replaced_as_a_whole_and_only_on_request(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder / "fitted"
+    more = ["--pattern", folder / "data.xy", "--wavelength", "CuKa", "--out", out]
+    assert match(folder / "b1.cif", folder / "b2.cif", *more) == 0
+    (out / "notes.txt").write_text("mine")
+    assert match(folder / "b1.cif", *more) == 2
+    assert "holds rank-01.cif already; choose another folder" in capsys.readouterr().err
+    assert match(folder / "b1.cif", *more, "--overwrite") == 0
+    assert sorted(path.name for path in out.iterdir()) == ["notes.txt", "rank-01.cif"]
+
+
 def test_it_is_said_when_no_crystal_explains_the_pattern(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [folder / f"{name}.cif" for name in ("b2", "b3", "b4")]
     assert match(*files, "--pattern", folder / "data.xy", "--wavelength", "1.5406") == 0

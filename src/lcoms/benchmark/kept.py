@@ -154,16 +154,25 @@ def read_measurements(folder: Path) -> dict[str, Measurement]:
     return found
 
 
-def write_measurement(folder: Path, measurement: Measurement) -> Path:
+def write_measurement(folder: Path, measurement: Measurement, *, overwrite: bool = False) -> Path:
     """Write NAME.jsonl.gz; equal rows give equal bytes.
 
+    Args:
+        overwrite: replace another measurement of this name.
+
     Raises:
+        ConfigError: the file holds something else, which would be replaced.
         OSError: it cannot be written.
     """
     rows = [*map(to_dict, measurement.predictions), *map(dict, measurement.cases)]
     text = "\n".join(json.dumps(_rounded(one)) for one in [to_dict(measurement.header), *rows]) + "\n"
     path = folder / f"{measurement.header.measurement}{SUFFIX}"
-    write_whole(path, gzip.compress(text.encode(), mtime=0))
+    content = gzip.compress(text.encode(), mtime=0)
+    if not overwrite and path.exists() and path.read_bytes() != content:
+        raise ConfigError(
+            f"{path} holds another measurement already; give another --name, or --overwrite to replace it."
+        )
+    write_whole(path, content)
     return path
 
 

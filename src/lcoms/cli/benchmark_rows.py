@@ -55,6 +55,7 @@ def keep(
     date: Annotated[str | None, typer.Option(help="Date on which the rows were made.", show_default="today")] = None,
     columns: Annotated[str, typer.Option(help="Columns of the table, separated by commas.", show_default="all")] = "",
     headline: Annotated[bool, typer.Option("--headline", help="Include it in the headline table.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a kept measurement of this name.")] = False,
 ) -> None:
     """Keep rows in OUT/NAME.jsonl.gz, from which report --results makes the tables of the results page."""
     from lcoms.benchmark.kept import Header, measurement_of, read_content, write_measurement
@@ -65,7 +66,7 @@ def keep(
     made = time.strftime("%Y-%m-%d") if date is None else date
     chosen = tuple(part.strip() for part in columns.split(",") if part.strip())
     header = Header(name, kind, title, command, digest, made, machine, note, headline, chosen)
-    path = write_measurement(out, measurement_of(header, content))
+    path = write_measurement(out, measurement_of(header, content), overwrite=overwrite)
     typer.echo(f"{path}: {len(content)} rows.")
     typer.echo(f"Next: lcoms benchmark report --results {out} --page docs/results.md")
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lcoms.diffraction.reading import PowderPattern
     from lcoms.structure.crystal import Crystal
 
+RANKS = "rank-*.cif"
 HEADINGS = ("", "formula", "space group", "Rwp", "cosine", "prob.", "volume", "missing", "file")
 
 
@@ -43,6 +44,9 @@ def match(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for CIF files with fitted cells.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Plot the best fit to this file: .png, .svg or .pdf.")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all fits to this JSON file.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace all rank-*.cif files that --out already holds.")
+    ] = False,
 ) -> None:
     """Fit cells and profiles of crystals to a powder pattern, and rank them by how well they explain it."""
     from lcoms.diffraction.fit import PatternFitter
@@ -58,6 +62,8 @@ def match(
         require_no_campaign(out)
         require_no_prediction(out)
         make_folder(out)
+        if not overwrite:
+            _require_no_ranks(out)
     read = read_pattern(pattern, read_radiation(wavelength), axis=axis)
     fitter = PatternFitter(read)
     found, failed = read_named(files)
@@ -77,6 +83,19 @@ def match(
 
 
 Fits = list[tuple[str, "PatternFit"]]
+
+
+def _ranks_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob(RANKS))
+
+
+def _require_no_ranks(folder: Path) -> None:
+    """Raise ConfigError if a folder holds rank files, which would be replaced or remain among the new ones."""
+    if there := _ranks_in(folder):
+        raise ConfigError(
+            f"{folder} holds {there[0].name} already; choose another folder with --out, or replace all its {RANKS} "
+            "files with --overwrite."
+        )
 
 
 def _fitted(found: list[tuple[str, Crystal]], fitter: PatternFitter) -> tuple[Fits, list[Failure]]:
@@ -104,7 +123,10 @@ def _write(fits: Fits, out: Path | None, figure: Path | None) -> None:
             f"rank-{rank:0{width}d}.cif": to_cif(conventional(fit.crystal), symprec=EXACT_SYMPREC)
             for rank, (_, fit) in enumerate(fits, 1)
         }
+        old = [path for path in _ranks_in(out) if path.name not in cifs]
         write_together(out, cifs)
+        for path in old:
+            path.unlink()
     if figure is not None:
         name, best = fits[0]
         write_figure(fit_figure(best, Path(name).name), figure)
