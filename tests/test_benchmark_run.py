@@ -14,7 +14,8 @@ from test_models_megnet import SMALL, new_model
 from tiny import caesium_chloride, rock_salt, write_weights, wurtzite
 
 from lcoms.benchmark import methods, searches
-from lcoms.benchmark.methods import METHODS, Case, Files, Method, choose_methods, load_models, places, settings_of
+from lcoms.benchmark.choice import choose_methods
+from lcoms.benchmark.methods import METHODS, Case, Files, Method, load_models, places, settings_of
 from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Task, make_start, why_unphysical
 from lcoms.benchmark.rows import ROWS_FILE, Judged, Row, read_rows
 from lcoms.benchmark.run import SEARCHES, run_benchmark
@@ -254,7 +255,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 @pytest.mark.parametrize("track", ["paper", "formula"])
 def test_every_method_gives_a_row(track: str, files: Files, tmp_path: Path) -> None:
     task = Task(track, SALT)  # type: ignore[arg-type]
-    names, left_out = choose_methods(task.track, None, load_models(files))
+    names, left_out = choose_methods(task.track, None, files)
     assert not left_out
     assert set(names) == {name for of, name in METHODS if of == track} - {"dft-pso"}
     config = replace(CONFIG, dft="analytic", dft_relaxations=4, steps=2, points=2)
@@ -316,7 +317,7 @@ def test_a_search_from_the_formula_shares_its_budget_among_cells() -> None:
 
 
 def test_methods_are_chosen_by_name_and_by_what_is_there(files: Files) -> None:
-    bare = load_models(Files(files.weights))
+    bare = Files(files.weights)
     names, left_out = choose_methods("paper", None, bare)
     assert names == ["lcoms", "cdvae", "start", "random", "evolution"]
     assert left_out[0] == "sl is skipped: it needs --sl FOLDER."

@@ -153,8 +153,12 @@ def settings_of(name: str, track: Track, config: BenchmarkConfig, models: Models
     """Return everything that an answer of a method depends on, ready for JSON."""
     method, everything = METHODS[track, name], to_dict(config)
     options = ["judge", "relax", *(["start"] if method.from_start else []), *method.options]
-    own = (*method.models, *(("weights",) if name.startswith(("lcoms", "sl", "cdvae")) else ()))
-    return {key: everything[key] for key in options} | {key: models.facts[key] for key in own}
+    return {key: everything[key] for key in options} | {key: models.facts[key] for key in models_of(name, method)}
+
+
+def models_of(name: str, method: Method) -> tuple[str, ...]:
+    """Return the fields of `Models` that a method uses."""
+    return (*method.models, *(("weights",) if name.startswith(("lcoms", "sl", "cdvae")) else ()))
 
 
 def _require_same_training(path: Path, plain: WeightBundle, weights: WeightBundle) -> None:
@@ -310,33 +314,3 @@ _LIST = (
 )
 METHODS: dict[tuple[Track, str], Method] = {(track, name): method for name, method in _LIST for track in method.tracks}
 """Methods by track and name, in the order of the tables."""
-
-
-def choose_methods(track: Track, names: list[str] | None, models: Models) -> tuple[list[str], list[str]]:
-    """Return the methods of a track that can be run, and a sentence for each that is left out.
-
-    Args:
-        names: requested methods; None: all except those that must be named.
-
-    Raises:
-        ConfigError: a name does not exist, or a requested method lacks its model.
-    """
-    known = {name for _, name in METHODS}
-    for name in names or []:
-        if name not in known:
-            raise ConfigError(f"there is no method {name!r}; choose from {', '.join(dict(_LIST))}.")
-    chosen, left_out = [], []
-    for (of, name), method in METHODS.items():
-        if of != track or (name not in names if names else method.asked_for):
-            continue
-        missing = [model for model in method.models if model not in models.facts]
-        if missing and names:
-            raise ConfigError(f"method {name} needs a trained model; give it with {_OPTIONS[missing[0]]}.")
-        if missing:
-            left_out.append(f"{name} is skipped: it needs {_OPTIONS[missing[0]]}.")
-        else:
-            chosen.append(name)
-    return chosen, left_out
-
-
-_OPTIONS = {"sl": "--sl FOLDER", "megnet": "--megnet FILE", "input_model": "--input FILE"}

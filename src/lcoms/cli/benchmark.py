@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +14,7 @@ from lcoms.cli.benchmark_rows import keep, report
 from lcoms.cli.options import WeightsOption
 from lcoms.cli.reproduce import reproduce
 from lcoms.core.config import names_in
-from lcoms.core.errors import ConfigError
+from lcoms.core.errors import ConfigError, OptionError
 from lcoms.oracles.registry import DEFAULT_ORACLE
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from lcoms.benchmark.rows import Judged, Row
 
 QUICK_COMPOUNDS = "NaCl,MgO,ZnS,Si"
+QUICK: Mapping[str, Any] = {"points": 3, "budget": 100, "tpe_budget": 50, "relaxations": 10}
 MAX_ATOMS = 20
 
 app = typer.Typer(no_args_is_help=True, help="Run all methods under one protocol, and make tables of the rows.")
@@ -37,7 +40,8 @@ NumberOption = Annotated[
     int | None, typer.Option("-n", help="Take a random sample of this size from the table.", show_default="all", min=1)
 ]
 SeedsOption = Annotated[int | None, typer.Option(help="Number of seeds (0, 1, ...).", show_default="3, quick 1", min=1)]
-StepsOption = Annotated[int, typer.Option(help="Steps of gradient descent.")]
+STEPS_HELP = "Steps of gradient descent."
+StepsOption = Annotated[int, typer.Option(help=STEPS_HELP, min=0)]
 PointsOption = Annotated[
     int | None,
     typer.Option(help="Points along a descent to decode and evaluate, as in Figure 2.", show_default="0, quick 3"),
@@ -60,7 +64,7 @@ def run(
     table: TableOption = None,
     n: NumberOption = None,
     seeds: SeedsOption = None,
-    steps: StepsOption = 50,
+    steps: Annotated[int | None, typer.Option(help=STEPS_HELP, show_default="50", min=0)] = None,
     points: PointsOption = None,
     budget: Annotated[
         int | None,
@@ -77,12 +81,20 @@ def run(
     relaxations: Annotated[
         int | None, typer.Option(help="Relaxations per search.", show_default="50, quick 10", min=1)
     ] = None,
-    dft_relaxations: Annotated[int, typer.Option(help="Relaxations of dft-pso.", min=1)] = 20,
-    dft: Annotated[str, typer.Option(help="Energy model of dft-pso.")] = "gpaw",
+    dft_relaxations: Annotated[
+        int | None, typer.Option(help="Relaxations of dft-pso.", show_default="20", min=1)
+    ] = None,
+    dft: Annotated[str | None, typer.Option(help="Energy model of dft-pso.", show_default="gpaw")] = None,
     max_units: Annotated[
-        int, typer.Option(help="Largest number of formula units for searches from the formula alone.", min=1)
-    ] = 4,
-    effort: Annotated[str, typer.Option(help="fast, normal or thorough; for lcoms from the formula alone.")] = "normal",
+        int | None,
+        typer.Option(
+            help="Largest number of formula units for searches from the formula alone.", show_default="4", min=1
+        ),
+    ] = None,
+    effort: Annotated[
+        str | None,
+        typer.Option(help="fast, normal or thorough; for lcoms from the formula alone.", show_default="normal"),
+    ] = None,
     judge: JudgeOption = DEFAULT_ORACLE,
     start_oracle: Annotated[
         str | None, typer.Option(help="Energy model that relaxes the starts.", show_default="the judge")
@@ -109,33 +121,34 @@ def run(
     formula alone. Methods: lcoms, sl, cdvae, start, input-coms, lcoms-decoded, megnet-random, megnet-pso, megnet-tpe,
     random, evolution, dft-pso.
     """
-    from lcoms.benchmark.methods import Files, choose_methods, load_models
+    from lcoms.benchmark.choice import choose_methods
+    from lcoms.benchmark.methods import Files
     from lcoms.benchmark.protocol import BenchmarkConfig
     from lcoms.benchmark.run import run_benchmark
 
     tracks, wanted_methods = _tracks(track), None if methods is None else names_in(methods, "--methods")
-    plain = BenchmarkConfig()
-    config = BenchmarkConfig(
-        judge=judge,
-        start=start_oracle or "",
-        steps=steps,
-        points=_chosen(points, 3 if quick else plain.points),
-        budget=_chosen(budget, 100 if quick else plain.budget),
-        tpe_budget=_chosen(tpe_budget, 50 if quick else plain.tpe_budget),
-        relaxations=_chosen(relaxations, 10 if quick else plain.relaxations),
-        dft=dft,
-        dft_relaxations=dft_relaxations,
-        max_units=max_units,
-        effort=effort,
-    )
+    options = {
+        "start": start_oracle,
+        "steps": steps,
+        "points": points,
+        "budget": budget,
+        "tpe_budget": tpe_budget,
+        "relaxations": relaxations,
+        "dft": dft,
+        "dft_relaxations": dft_relaxations,
+        "max_units": max_units,
+        "effort": effort,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    config = replace(BenchmarkConfig(judge=judge), **((QUICK if quick else {}) | given))
     files = Files(weights, sl, megnet, input_model)
-    models = load_models(files)
-    chosen: dict[str, list[str]] = {}
+    chosen: dict[Track, list[str]] = {}
     for name in tracks:
-        chosen[name], left_out = choose_methods(name, wanted_methods, models)
+        chosen[name], left_out = choose_methods(name, wanted_methods, files)
         for sentence in left_out:
             typer.echo(f"track {name}: {sentence}", err=True)
     _require_run(wanted_methods or [], chosen)
+    _require_used([*given, *(name for name, path in vars(files).items() if path is not None)], chosen)
     wanted = QUICK_COMPOUNDS if quick and compounds is None and table is None else compounds
     tasks = [task for name in tracks for task in _tasks(name, wanted, table, n)]
     n_seeds = _chosen(seeds, 1 if quick else 3)
@@ -253,7 +266,7 @@ def _tracks(name: str | None) -> list[Track]:
     return chosen
 
 
-def _require_run(methods: list[str], chosen: dict[str, list[str]]) -> None:
+def _require_run(methods: list[str], chosen: Mapping[Track, list[str]]) -> None:
     """Check that each method that was named runs on a track.
 
     Raises:
@@ -262,6 +275,17 @@ def _require_run(methods: list[str], chosen: dict[str, list[str]]) -> None:
     for name in methods:
         if not any(name in names for names in chosen.values()):
             raise ConfigError(f"method {name} is not on track {' or '.join(chosen)}; omit it, or --track.")
+
+
+def _require_used(options: list[str], chosen: Mapping[Track, list[str]]) -> None:
+    """Check that the methods that run use each option that was given; raises OptionError with the option as typed."""
+    from lcoms.benchmark.choice import require_used
+
+    names = {"start": "start_oracle", "input_model": "input"}
+    try:
+        require_used(options, chosen)
+    except OptionError as error:
+        raise error.renamed(lambda name: names.get(name, name)) from error
 
 
 def _tasks(track: Track, compounds: str | None, table: Path | None, n: int | None) -> list[Task]:
