@@ -15,6 +15,7 @@ from lcoms.oracles.base import Evaluation
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import nothing_decoded
 from lcoms.prediction.found import Found
+from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.progress import silent
 from lcoms.prediction.refine import RelaxedSet
@@ -60,6 +61,13 @@ def test_what_was_found_is_joined_with_further_crystals_and_their_relaxations(bu
     assert both.relaxed.chosen == (one,)
     assert (both.relaxed.failures, both.relaxed.n_relaxations, both.relaxed.n_oracle_calls) == (("a", "b"), 5, 50)
     assert replace(first, relaxed=None).also([one], None).relaxed is None
+
+
+def test_a_candidate_that_was_not_relaxed_is_said_to_have_no_soft_modes(bundle: WeightBundle) -> None:
+    spec = spec_for(Options(soft_modes=2, n_relax=1, effort="fast")).with_models(["analytic"])
+    made = Predictor(bundle, spec).predict(Composition.from_formula("NaCl"))
+    assert [one.is_relaxed for one in made.candidates[:2]] == [True, False]
+    assert made.no_phonons[-1] == "No soft modes for rank 2: it was not relaxed; raise --n-relax."
 
 
 def test_soft_modes_need_relaxation_at_zero_pressure_in_a_cell_that_may_change() -> None:

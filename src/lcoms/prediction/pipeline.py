@@ -48,7 +48,7 @@ from lcoms.prediction.result import Prediction, Task
 from lcoms.prediction.soft_modes import ROUNDS, distort
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate, Decoded, Proposal, Relaxed
-from lcoms.prediction.vibrations import with_phonons
+from lcoms.prediction.vibrations import unrelaxed_sentences, with_phonons
 from lcoms.structure.crystal import Composition, Crystal
 
 NO_RANDOM: Mapping[str, Any] = {"search": {"random_symmetric": {"n": 0}}}
@@ -228,8 +228,9 @@ class Predictor:
         assert self.oracle is not None
         treated: list[Relaxed | None] = []
         failures: tuple[str, ...] = ()
+        n = self.spec.relaxation.soft_modes
         for _ in range(ROUNDS):
-            top = made.candidates[: self.spec.relaxation.soft_modes]
+            top = made.candidates[:n]
             new = [one for one in top if one.is_relaxed and not any(one.relaxed is other for other in treated)]
             treated += [one.relaxed for one in new]
             distorted = distort(new, self.oracle, self.bundle, tell)
@@ -238,7 +239,7 @@ class Predictor:
                 break
             found = self._also(found, distorted.crystals, tell)
             made = self._answer(found, task)
-        return replace(made, no_phonons=failures)
+        return replace(made, no_phonons=(*failures, *unrelaxed_sentences("soft modes", made.candidates[:n])))
 
     def _also(self, found: Found, further: Sequence[Decoded], tell: Tell, *, fixed_cell: bool = False) -> Found:
         """Return what was found with further crystals, relaxed if anything is."""

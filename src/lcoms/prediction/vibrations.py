@@ -25,11 +25,7 @@ def with_phonons(prediction: Prediction, oracle: EnergyOracle | None, tell: Tell
     config, name = PhononConfig(temperature=wanted.temperature), prediction.composition.reduced_formula
     found, failures = list(prediction.candidates), list(prediction.no_phonons)
     ranks = [rank for rank, one in enumerate(found[: wanted.n], 1) if one.is_relaxed]
-    failures += [
-        f"No phonons for rank {rank}: it was not relaxed{'; raise --n-relax' if one.relaxed is None else ''}."
-        for rank, one in enumerate(found[: wanted.n], 1)
-        if not one.is_relaxed
-    ]
+    failures += unrelaxed_sentences("phonons", found[: wanted.n])
     for done, rank in enumerate(ranks):
         tell(Progress(name, "phonons", done, len(ranks)))
         try:
@@ -40,6 +36,15 @@ def with_phonons(prediction: Prediction, oracle: EnergyOracle | None, tell: Tell
             continue
         found[rank - 1] = replace(found[rank - 1], phonons=phonons)
     return replace(prediction, candidates=tuple(found), no_phonons=tuple(failures))
+
+
+def unrelaxed_sentences(what: str, candidates: Sequence[Candidate]) -> list[str]:
+    """Return one sentence for each of the top candidates that lacks phonons or soft modes because it is not relaxed."""
+    return [
+        f"No {what} for rank {rank}: it was not relaxed{'; raise --n-relax' if one.relaxed is None else ''}."
+        for rank, one in enumerate(candidates, 1)
+        if not one.is_relaxed
+    ]
 
 
 def phonon_sentences(candidates: Sequence[Candidate]) -> list[str]:
