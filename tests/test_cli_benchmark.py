@@ -55,7 +55,7 @@ def test_starts_by_another_oracle_have_names_of_their_own(tmp_path: Path) -> Non
     [
         (
             "--tpe-budget 9",
-            "--tpe-budget has no effect on start on track paper; omit it, or run a method that uses it: megnet-tpe on t",
+            "--tpe-budget has no effect on start on track paper; omit it, or run a method that uses it: megnet-tpe on",
         ),
         ("--steps 9", "omit it, or run a method that uses it: lcoms, sl, input-coms on track paper."),
         ("--sl WEIGHTS", "--sl has no effect on start on track paper;"),
