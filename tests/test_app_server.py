@@ -17,6 +17,7 @@ from lcoms.app import server as module
 from lcoms.app.desk import Run
 from lcoms.app.fields import FIXED, RELAXATION, form_fields, read_fields
 from lcoms.app.server import read_form
+from lcoms.app.working import work_for
 from lcoms.core.errors import ConfigError
 from lcoms.models.fast import FastCDVAE
 from lcoms.prediction.answer import answer
@@ -67,6 +68,20 @@ def test_a_formula_becomes_a_report(client) -> None:
     assert 1 <= report.count("<article") <= 2
     assert '<a href="/">New prediction</a>' in report
     assert "done" in plain(client.get("/").text)
+
+
+def test_a_doubtful_prediction_is_said_to_be_so_before_and_in_its_report(client, monkeypatch) -> None:
+    for where in ("app.working", "prediction.answer"):
+        monkeypatch.setattr(f"lcoms.{where}.doubts", lambda *_: ["it is doubtful."])
+    started = threading.Event()
+    monkeypatch.setattr(module, "work_for", lambda order: lambda tell: started.wait(SECONDS) and work_for(order)(tell))
+    client.post("/predict", data={"formula": "Na2Cl2", "n_candidates": "1"})
+    waiting = plain(client.get("/runs/1").text)
+    assert "Na2Cl2 is predicted as NaCl." in waiting
+    assert "NaCl: it is doubtful." in waiting
+    started.set()
+    wait(client, "/runs/1")
+    assert "NaCl is doubtful." in plain(client.get("/runs/1").text)
 
 
 # The command line says the same of the same formulas, see test_cli_predict.

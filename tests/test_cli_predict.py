@@ -141,7 +141,9 @@ def test_fractions_are_predicted_as_an_ordered_formula_when_asked(predict, tmp_p
 def test_a_formula_that_is_read_as_a_smaller_one_is_named(predict, tmp_path: Path) -> None:
     code, _, complaints = predict("Na4Cl4", "ZnO")
     assert code == 0
-    assert complaints == ["lcoms: Na4Cl4 is predicted as NaCl; --formula-units sets the size of the cells to search."]
+    assert complaints == [
+        "lcoms: Na4Cl4 is predicted as NaCl; --formula-units limits the size of the cells that are tried."
+    ]
     assert results(tmp_path, "NaCl")["formula"] == "NaCl"
     assert predict("Na4Cl4", "--quiet")[2] == []
 

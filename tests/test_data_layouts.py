@@ -217,6 +217,10 @@ def test_a_page_of_an_answer_is_said(tmp_path: Path, caplog: pytest.LogCaptureFi
         read(tmp_path, {"data": [{"structure": PYMATGEN}], "links": {"next": "https://example.org/2"}})
         assert "is one page of an answer" in caplog.text
         caplog.clear()
+        reader = open_reader(tmp_path / "rows.json")
+        assert [*reader.rows()] == [*reader.rows()]
+        assert caplog.text.count("is one page of an answer") == 1  # by each reader, even if an earlier one has said it
+        caplog.clear()
         (tmp_path / "last").mkdir()
         read(tmp_path / "last", {"data": [{"structure": PYMATGEN}], "links": {"next": None}})
         assert caplog.text == ""

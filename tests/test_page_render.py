@@ -24,6 +24,7 @@ from lcoms.page.facts import notes, origin_facts, source_address, summary
 from lcoms.page.render import LICENCES, SCRIPTS, STYLES, asset
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.overlap import training_overlap
+from lcoms.prediction.reach import doubts
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec
 from lcoms.prediction.stages import Known
@@ -140,10 +141,13 @@ def test_the_page_says_what_determined_the_order() -> None:
     assert said(salt(candidates=(given,)))["Descents"].startswith("48 (given structure), ")
 
 
-def test_the_page_says_that_molecules_are_out_of_scope() -> None:
+def test_the_page_says_why_a_prediction_is_doubtful() -> None:
+    dioxide = Composition.from_formula("CO2")
     said = "CO2 probably forms molecules; molecular crystals are out of scope: trust only candidates marked known."
-    assert said in summary(replace(salt(), composition=Composition.from_formula("CO2")), None)
+    assert said in summary(replace(salt(), composition=dioxide, doubts=tuple(doubts(None, dioxide))), None)
     assert not any("molecules" in one for one in summary(salt(), None))
+    short = replace(salt(), doubts=("the nearest neighbours of Cs lie near the cutoff.",))
+    assert "The nearest neighbours of Cs lie near the cutoff." in summary(short, None)
 
 
 def test_a_template_on_exact_sites_is_not_said_to_come_from_a_descent() -> None:

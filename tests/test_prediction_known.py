@@ -124,15 +124,15 @@ def test_named_prototypes_of_the_composition_are_relaxed_as_they_are(tiny_weight
 def test_known_crystals_have_the_requested_numbers_of_formula_units(tiny_weights: Path) -> None:
     bundle = replace(WeightBundle.load(tiny_weights), templates=templates(salt=(0.0, -2.0), caesium=(0.02, -1.98)))
 
-    def found(units: tuple[int, int] | None, highest: float = 0.1) -> tuple[list[str], int]:
+    def found(units: tuple[int, int] | None, highest: float = 0.1) -> tuple[list[str], int, int]:
         known = replace(bundle.ranking.known, highest=highest)
         limited = replace(bundle, ranking=replace(bundle.ranking, known=known))
         made = direct_crystals(SALT, limited, PredictionSpec(search=SearchSpec(formula_units=units)), 12)
-        return [one.proposal.source for one in made.crystals], made.passed_over
+        return [one.proposal.source for one in made.crystals], made.passed_over, made.other_sizes
 
-    assert found(None) == found((1, 4)) == (["salt", "caesium"], 0)
-    assert found(None, highest=0.01) == (["salt"], 1)
-    assert found((2, 4)) == ([], 0)
+    assert found(None) == found((1, 4)) == (["salt", "caesium"], 0, 0)
+    assert found(None, highest=0.01) == (["salt"], 1, 0)
+    assert found((2, 4)) == ([], 0, 2)
 
 
 def test_the_less_is_decoded_the_more_probable_larger_cells_are() -> None:

@@ -23,10 +23,10 @@ def predictor(tiny_weights: Path) -> Predictor:
 
 @pytest.mark.parametrize("formula", MOLECULES)
 def test_molecules_are_said_to_be_out_of_scope(formula: str, predictor: Predictor) -> None:
-    (sentence,) = doubts(predictor, Composition.from_formula(formula))
+    (sentence,) = doubts(predictor.energy_models, Composition.from_formula(formula))
     assert "molecular crystals are out of scope" in sentence
 
 
 @pytest.mark.parametrize("formula", CRYSTALS)
 def test_other_formulas_are_not_doubted(formula: str, predictor: Predictor) -> None:
-    assert doubts(predictor, Composition.from_formula(formula)) == []
+    assert doubts(predictor.energy_models, Composition.from_formula(formula)) == []

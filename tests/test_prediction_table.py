@@ -93,6 +93,11 @@ def test_known_crystals_that_were_not_relaxed_are_counted() -> None:
     for n, text in ((1, "1 more known crystal was not"), (3, "3 more known crystals were not")):
         (said,) = sentences(replace(made, decoded=replace(made.decoded, known_passed_over=n)))
         assert said.startswith(text)
+    for n, text in (
+        (1, "1 known crystal of this formula has another number of formula units and was not tried."),
+        (2, "2 known crystals of this formula have another number of formula units and were not tried."),
+    ):
+        assert sentences(replace(made, decoded=replace(made.decoded, known_of_other_sizes=n))) == [text]
 
 
 def test_a_narrow_terminal_loses_the_least_important_columns_first() -> None:

@@ -108,7 +108,8 @@ def predict(
         formula: such as "SrTiO3", or a pymatgen Composition.
         effort: preset for the amount of work; the options below override it.
         n_candidates: maximum number of distinct crystals returned.
-        formula_units: number in the primitive cell, such as 2, "1-4" or (1, 4).
+        formula_units: number in the primitive cells that are tried, such as 2, "1-4" or (1, 4); known crystals of other
+            sizes are left out.
         max_atoms: number of atoms in the largest cell that is tried.
         starts: number of descents in latent space, each from a template or a random point.
         steps: number of steps of latent descent; 0 decodes the starts.
@@ -274,7 +275,7 @@ def _loaded(
 
 def _check(composition: Composition, predictor: Predictor) -> None:
     predictor.check(composition)
-    for sentence in doubts(predictor, composition):
+    for sentence in doubts(predictor.energy_models, composition):
         _log.warning("%s: %s", composition.reduced_formula, sentence)
 
 

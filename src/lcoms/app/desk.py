@@ -6,7 +6,7 @@ import logging
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lcoms.core.errors import LcomsError
@@ -37,6 +37,7 @@ class Run:
     """One prediction, requested from the page.
 
     Attributes:
+        notes: sentences on how the formula is read and why its prediction is doubtful.
         progress: the current step.
         fraction: fraction of the work that is done.
         complaint: one sentence if it failed.
@@ -45,6 +46,7 @@ class Run:
 
     number: int
     title: str
+    notes: tuple[str, ...] = ()
     progress: str = "queued"
     fraction: float = 0.0
     complaint: str = ""
@@ -75,8 +77,11 @@ class Desk:
         self._works = False
         self._asked = 0
 
-    def submit(self, title: str, work: Work) -> Run:
+    def submit(self, title: str, work: Work, notes: Sequence[str] = ()) -> Run:
         """Add work to the end of the queue.
+
+        Args:
+            notes: sentences that the page shows until the work is done.
 
         Raises:
             BusyError: the queue is full.
@@ -85,7 +90,7 @@ class Desk:
             if len(self._waiting) >= MOST_WAITING:
                 raise BusyError(f"{MOST_WAITING} predictions are queued; wait until one of them is done, or cancel it.")
             self._asked += 1
-            run = Run(self._asked, title)
+            run = Run(self._asked, title, tuple(notes))
             self._runs[run.number] = run
             self._waiting.append((run, work))
             ended = [number for number, one in self._runs.items() if one.ended.is_set()]

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from lcoms.app.desk import BusyError, Desk, Run
 from lcoms.app.fields import FIRST, form_fields, label_of, read_fields
-from lcoms.app.working import Order, work_for
+from lcoms.app.working import Order, doubts_of, work_for
 from lcoms.core.errors import ConfigError, FormulaError, LcomsError, OptionError
 from lcoms.page.render import asset
 from lcoms.prediction.hulls import predicted_hull
@@ -78,7 +78,8 @@ def make_app(settings: Settings) -> Flask:
     def predict() -> AnyResponse | tuple[str, int]:
         try:
             order = read_form(request.form, settings)
-            run = desk.submit(order.composition.reduced_formula, work_for(order))
+            notes = [*_reading(request.form.get("formula", "")), *doubts_of(order)]
+            run = desk.submit(order.composition.reduced_formula, work_for(order), notes)
         except BusyError as error:
             return _form(desk, settings, request.form, str(error)), 503
         except LcomsError as error:
@@ -140,6 +141,13 @@ def _composition(formula: str) -> Composition:
     if len(formula) > MAX_FORMULA:
         raise FormulaError(f"the formula is too long; the limit is {MAX_FORMULA} characters.")
     return Composition.from_formula(formula).reduced
+
+
+def _reading(formula: str) -> list[str]:
+    """Return a sentence, in a list, if a formula is predicted as a multiple of a smaller one."""
+    composition = Composition.from_formula(formula)
+    several = composition.n_formula_units > 1
+    return [f"{formula.strip()} is predicted as {composition.reduced_formula}."] if several else []
 
 
 def _progress(desk: Desk, run: Run) -> str:

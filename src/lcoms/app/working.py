@@ -13,6 +13,7 @@ from lcoms.prediction.overlap import training_overlap
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.progress import Progress
 from lcoms.prediction.rank import with_hull
+from lcoms.prediction.reach import doubts
 from lcoms.prediction.result import Prediction, require_candidates
 from lcoms.prediction.spec import ConstraintSpec, PhononSpec
 from lcoms.structure.crystal import Composition
@@ -41,6 +42,13 @@ class Order:
         search = replace(spec.search, formula_units=None)
         free = replace(spec, search=search, constraints=ConstraintSpec(), phonons=PhononSpec())
         return Predictor(self.predictor.bundle, free, processes=self.predictor.processes)
+
+
+def doubts_of(order: Order) -> list[str]:
+    """Return sentences on why the predictions of a compound and its further phases are doubtful."""
+    models = order.predictor.energy_models
+    every = (order.composition, *order.phases)
+    return [f"{one.reduced_formula}: {doubt}" for one in every for doubt in doubts(models, one)]
 
 
 def work_for(order: Order) -> Work:

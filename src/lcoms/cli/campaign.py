@@ -123,7 +123,7 @@ def _tell_doubts(formulas: list[str], predictor: Predictor) -> None:
     from lcoms.structure.crystal import Composition
 
     for formula in formulas:
-        for sentence in doubts(predictor, Composition.from_formula(formula)):
+        for sentence in doubts(predictor.energy_models, Composition.from_formula(formula)):
             complain(f"{formula}: {sentence}")
 
 

@@ -78,7 +78,7 @@ def improve(
     console.print(f"{name}: {budget} relaxations in rounds of {batch} ...", soft_wrap=True)
     predictor = Predictor.load(weights, spec=spec_of(options), processes=processes)
     predictor.check(composition)
-    for sentence in doubts(predictor, composition):
+    for sentence in doubts(predictor.energy_models, composition):
         complain(f"{name}: {sentence}")
     make_folder(out)
     kept = out / f"improve-{results_folder(out, name).name}.jsonl"

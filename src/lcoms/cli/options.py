@@ -73,7 +73,11 @@ RandomSymmetricOption = Annotated[
 CandidatesOption = Annotated[int, typer.Option("-n", help="Number of candidates to keep for each formula.")]
 FormulaUnitsOption = Annotated[
     str | None,
-    typer.Option(help="Number of formula units in the primitive cell, such as 2 or 1-4.", show_default="by template"),
+    typer.Option(
+        help="Formula units in the primitive cells that are tried, such as 2 or 1-4; known crystals of other sizes are "
+        "left out.",
+        show_default="by template",
+    ),
 ]
 MaxCellOption = Annotated[
     int | None,

@@ -149,7 +149,7 @@ def _read(texts: list[str], *, ordered: bool, quiet: bool) -> tuple[list[Composi
             compositions[composition.reduced] = None
             if composition.n_formula_units > 1 and not quiet:
                 reduced = composition.reduced_formula
-                size = "--formula-units sets the size of the cells to search"
+                size = "--formula-units limits the size of the cells that are tried"
                 complain(f"{text.strip()} is predicted as {reduced}; {size}.")
         except FormulaError as error:
             errors.append(str(error))

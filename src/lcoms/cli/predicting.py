@@ -151,7 +151,7 @@ def _checked(compositions: list[Composition], predictor: Predictor) -> list[Comp
         try:
             predictor.check(composition)
             able.append(composition)
-            for sentence in doubts(predictor, composition):
+            for sentence in doubts(predictor.energy_models, composition):
                 complain(f"{composition.reduced_formula}: {sentence}")
         except (FormulaError, OracleError) as error:
             name = composition.reduced_formula

@@ -20,7 +20,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, cast
@@ -55,7 +55,7 @@ def json_reader(path: Path) -> Reader:
         start = _Stream(path, handle).peek()
     if start not in ("[", "{"):
         raise DataError(f"{path} is not a JSON file of rows.")
-    return Reader(path, partial(_rows, path), parse_row)
+    return Reader(path, partial(_rows, path, _FirstPage(path)), parse_row)
 
 
 def open_text(path: Path) -> TextIOWrapper:
@@ -80,7 +80,19 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             raise DataError(f"{path} is damaged or cut short; fetch it again.") from error
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+class _FirstPage:
+    """The warning that a file holds one page of an answer, given once by each reader, however often it reads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.said = path, False
+
+    def say(self) -> None:
+        if not self.said:
+            self.said = True
+            _log.warning("%s is one page of an answer; fetch the further pages as well.", self.path)
+
+
+def _rows(path: Path, first_page: _FirstPage) -> Iterator[dict[str, Any]]:
     """Yield rows as objects, whatever the layout; each has a name that replaces a missing id."""
     stem = path.name.partition(".")[0]
     index: list[Any] = []
@@ -96,7 +108,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             and isinstance(item, dict)
             and (item.get("next") or item.get("more_data_available"))
         ):
-            _say_first_page(path)
+            first_page.say()
         elif key in (None, "data") or (isinstance(item, dict) and (is_row(item) or rows_begun)):
             _require_list(key, path)
             row = dict(item) if isinstance(item, dict) else _named_row(item, columns)
@@ -108,11 +120,6 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             yield row
     if key is not None and not number:
         raise DataError(f"{path} holds no rows in a known layout; write structures as a list of objects.")
-
-
-@cache
-def _say_first_page(path: Path) -> None:
-    _log.warning("%s is one page of an answer; fetch the further pages as well.", path)
 
 
 def _require_list(key: str | None, path: Path) -> None:

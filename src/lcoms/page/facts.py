@@ -9,7 +9,6 @@ from typing import NamedTuple
 from lcoms.core.numerals import percent
 from lcoms.prediction.constraints import DALTON
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
-from lcoms.prediction.reach import of_molecules
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
 from lcoms.prediction.table import score_above
@@ -182,12 +181,16 @@ def summary(prediction: Prediction, overlap: TrainingOverlap | None) -> tuple[st
     said = said_of(prediction)[len(prediction.failures) :]
     sentences += [one for one in said if not _FURTHER_KNOWN.match(one)]
     formula = prediction.composition.reduced_formula
-    sentences += [f"{formula} {one.removeprefix('it ')}" for one in of_molecules(prediction.composition)]
+    sentences += [_doubt_sentence(one, formula) for one in prediction.doubts]
     if relaxation is None:
         sentences.append("No probability is stated for candidates that are not relaxed.")
     if overlap is not None:
         sentences.append(_overlap_sentence(prediction, overlap))
     return tuple(sentences)
+
+
+def _doubt_sentence(doubt: str, formula: str) -> str:
+    return f"{formula} {doubt.removeprefix('it ')}" if doubt.startswith("it ") else doubt[:1].upper() + doubt[1:]
 
 
 def _overlap_sentence(prediction: Prediction, overlap: TrainingOverlap) -> str:

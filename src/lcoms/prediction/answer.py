@@ -14,6 +14,7 @@ from lcoms.prediction.known import in_known_order
 from lcoms.prediction.order import in_order
 from lcoms.prediction.phases import shipped_hull, with_spread
 from lcoms.prediction.rank import rank_decoded, ranking_models, with_hull
+from lcoms.prediction.reach import doubts
 from lcoms.prediction.refine import RelaxedSet
 from lcoms.prediction.result import Prediction, Task
 from lcoms.prediction.spec import PredictionSpec
@@ -64,6 +65,7 @@ def answer(
         weights_digest=bundle.digest,
         ranked_by=models,
         n_duplicates=decoded.n_duplicates + merged,
+        doubts=tuple(doubts(energy_models, decoded.composition)),
         failures=relaxed.failures,
         left_out=tuple((decoded.contradicting + contradictions).sentences()),
         n_relaxations=relaxed.n_relaxations,

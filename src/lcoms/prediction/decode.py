@@ -40,6 +40,7 @@ class DecodedSet:
         left_out: prototype probability of cells too large to try, and number of atoms in the most probable of them.
         known_passed_over: number of known crystals of the composition that were not taken directly: high above the
             hull, too large or too many.
+        known_of_other_sizes: number of those left out because of the requested numbers of formula units.
         contradicting: numbers of decoded crystals discarded because they contradict the constraints.
         n_proposals: number of descents.
         n_invalid: number of descents without a valid crystal.
@@ -57,6 +58,7 @@ class DecodedSet:
     direct: tuple[Decoded, ...] = ()
     left_out: tuple[float, int] = (0.0, 0)
     known_passed_over: int = 0
+    known_of_other_sizes: int = 0
     contradicting: Contradictions = NONE_LEFT_OUT
 
 

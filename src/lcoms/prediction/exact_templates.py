@@ -45,6 +45,7 @@ def with_direct_crystals(decoded: DecodedSet, direct: Direct, bundle: WeightBund
         contradicting=decoded.contradicting + direct.contradicting + contradicting,
         left_out=(direct.left_out, direct.larger),
         known_passed_over=direct.passed_over,
+        known_of_other_sizes=direct.other_sizes,
     )
 
 

@@ -63,6 +63,7 @@ class Direct:
         larger: number of atoms in the most probable of the latter; 0 if there are none.
         passed_over: number of known crystals of the composition, with the requested numbers of formula units, that are
             not among the crystals.
+        other_sizes: number of known crystals of the composition with other numbers of formula units.
         contradicting: numbers of crystals that contradict the constraints.
     """
 
@@ -72,6 +73,7 @@ class Direct:
     left_out: float = 0.0
     larger: int = 0
     passed_over: int = 0
+    other_sizes: int = 0
     contradicting: Contradictions = NONE_LEFT_OUT
 
     def worth_decoding(self, n: int) -> int:
@@ -135,8 +137,15 @@ def _without_types(composition: Composition, bundle: WeightBundle, search: Searc
         and (atoms <= decoded_to or shares[one.template.structure] >= limits.least_probability)
     )
     larger = max(beyond, key=lambda one: shares[one.template.structure]).n_formula_units * size if beyond else 0
-    left_out = (_total(shares, beyond), larger, len(entries) - len(own))
-    return Direct(tuple(crystals), likely, _total(shares, large), *left_out)
+    return Direct(
+        tuple(crystals),
+        likely,
+        large=_total(shares, large),
+        left_out=_total(shares, beyond),
+        larger=larger,
+        passed_over=len(entries) - len(own),
+        other_sizes=len(every) - len(entries),
+    )
 
 
 def named_prototypes(

@@ -73,7 +73,8 @@ class Options(ModelOptions):
     Attributes:
         effort: fast, normal or thorough.
         n_candidates: maximum number of distinct crystals returned.
-        formula_units: smallest and largest number of formula units in the primitive cell.
+        formula_units: smallest and largest number in the primitive cells that are tried; known crystals of other sizes
+            are left out.
         max_atoms: number of atoms in the largest cell that is tried.
         starts: number of descents in latent space.
         steps: number of steps of latent descent; 0 decodes the starts.

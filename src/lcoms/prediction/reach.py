@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from lcoms.oracles.energy_models import EnergyModels
 from lcoms.oracles.reach import element_beyond_reach
 from lcoms.structure.crystal import Composition
 from lcoms.structure.elements import SYMBOLS
-
-if TYPE_CHECKING:
-    from lcoms.prediction.pipeline import Predictor
 
 MOLECULAR = frozenset({"H", "C", "N", "O", "F", "S", "Cl", "Br", "I"})
 """Elements that form mostly molecules with each other; salts such as NH4Cl and carbon are exceptions."""
 
 
-def doubts(predictor: Predictor, composition: Composition) -> list[str]:
-    """Return sentences on why a prediction is doubtful: an energy model does not reach the neighbors, or molecules."""
-    models = () if predictor.energy_models is None else predictor.energy_models.models
+def doubts(energy_models: EnergyModels | None, composition: Composition) -> list[str]:
+    """Return sentences on why a prediction is doubtful: an energy model does not reach the neighbors, or molecules.
+
+    Args:
+        energy_models: models that relax and rank; None if nothing is relaxed.
+    """
+    models = () if energy_models is None else energy_models.models
     said = [one for model in models if (one := element_beyond_reach(model, composition))]
     return [*said, *of_molecules(composition)]
 

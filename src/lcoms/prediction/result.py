@@ -67,6 +67,7 @@ class Prediction:
         weights_digest: hash of the weights used.
         ranked_by: names of the energy models whose mean energy was used in the ranking; empty if nothing was relaxed.
         n_duplicates: number of crystals equal to a better candidate.
+        doubts: one sentence for each reason why the prediction is doubtful, whatever was found.
         failures: one sentence for each relaxation that could not be ranked.
         no_phonons: one sentence for each candidate whose phonons or soft modes could not be computed.
         n_relaxations: number of crystals relaxed.
@@ -84,6 +85,7 @@ class Prediction:
     weights_digest: str
     ranked_by: tuple[str, ...] = ()
     n_duplicates: int = 0
+    doubts: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     no_phonons: tuple[str, ...] = ()
     n_relaxations: int = 0

@@ -132,6 +132,9 @@ def sentences(prediction: Prediction) -> list[str]:
     if n := prediction.decoded.known_passed_over:
         were = "more known crystal was" if n == 1 else "more known crystals were"
         said.append(f"{n} {were} not relaxed: too high above the hull, too large or too many.")
+    if n := prediction.decoded.known_of_other_sizes:
+        were = "known crystal of this formula has" if n == 1 else "known crystals of this formula have"
+        said.append(f"{n} {were} another number of formula units and {'was' if n == 1 else 'were'} not tried.")
     if prediction.candidates and (sentence := _hull_sentence(prediction.candidates[0])):
         said.append(sentence)
     said += [*phonon_sentences(prediction.candidates), *prediction.no_phonons]
