@@ -83,6 +83,14 @@ def test_an_empty_oracle_of_a_phase_is_that_of_the_file(tmp_path: Path) -> None:
     assert len(read_entries(tmp_path / "phases.json", no_energies, REFERENCES, "made")) == 1
 
 
+def test_energies_of_another_number_of_processes_are_by_the_same_model(tmp_path: Path) -> None:
+    rows = [{"formula": "NaCl", "energy_per_atom": -3.5, "oracle": "gpaw:ranks=2"}]
+    (tmp_path / "phases.json").write_text(json.dumps(rows))
+    assert len(read_entries(tmp_path / "phases.json", no_energies, None, "gpaw:log=here")) == 1
+    with pytest.raises(DataError, match=r"is by gpaw:ranks=2, not by gpaw:spin=true"):
+        read_entries(tmp_path / "phases.json", no_energies, None, "gpaw:spin=true")
+
+
 def test_spaces_after_the_commas_of_a_table_do_not_matter(tmp_path: Path) -> None:
     (tmp_path / "phases.csv").write_text("formula, energy_per_atom, oracle\nNaCl, -3.5, made \n")
     found = read_entries(tmp_path / "phases.csv", no_energies, REFERENCES, "made")

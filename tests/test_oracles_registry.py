@@ -6,13 +6,16 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import rock_salt
 
 from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles import dft, installed
 from lcoms.oracles.analytic import AnalyticOracle
-from lcoms.oracles.registry import DEFAULT_ORACLE, NAMES, make_oracle
+from lcoms.oracles.registry import DEFAULT_ORACLE, NAMES, identity_of, make_oracle
+from lcoms.oracles.wrappers import cache_key
+from lcoms.structure.crystal import Crystal
 
 MODULE = """
 from ase.calculators.emt import EMT
@@ -139,7 +142,17 @@ def test_settings_of_gpaw_are_read_from_the_name(monkeypatch: pytest.MonkeyPatch
     oracle = make_oracle("gpaw:cutoff=500,kpts=2,ranks=2,spin=true")
     assert oracle.name == "gpaw:cutoff=500.0,kpts=2.0,spin=true,ranks=2"
     assert make_oracle(oracle.name).name == oracle.name
+    crystal = Crystal(4 * np.eye(3), np.zeros((1, 3)), np.array([11]))
+    two, other = make_oracle("gpaw:ranks=2,log=here"), make_oracle("gpaw:cutoff=500")
+    assert cache_key(two, crystal) == cache_key(make_oracle("gpaw"), crystal) != cache_key(other, crystal)
     with pytest.raises(ConfigError, match="did you mean cutoff"):
         make_oracle("gpaw:cutof=300")
     with pytest.raises(ConfigError, match="must be positive"):
         make_oracle("gpaw:kpts=0")
+
+
+def test_settings_on_which_no_energy_depends_are_no_part_of_the_identity() -> None:
+    assert identity_of("gpaw:ranks=2") == identity_of("gpaw:log=here,ranks=4") == identity_of("gpaw") == "gpaw"
+    assert identity_of("gpaw:ranks=2,cutoff=500") == identity_of("gpaw:cutoff=500.0") == "gpaw:cutoff=500.0"
+    assert identity_of("gpaw:ranks=0") == "gpaw:ranks=0"  # no oracle
+    assert identity_of("chgnet:r2scan") == "chgnet:r2scan"

@@ -63,9 +63,9 @@ class EnergyOracle(ABC):
     """An energy model of crystals.
 
     Attributes:
-        name: model and settings, such as "chgnet:r2scan"; equal names and `provenance` give equal results; references
-            are looked up by name. `oracles.registry.make_oracle(name)` makes the same oracle again, which is how other
-            processes get it.
+        name: model and settings, such as "chgnet:r2scan". Names of one `oracles.registry.identity_of` with equal
+            `provenance` give equal results; references are looked up by it. `oracles.registry.make_oracle(name)` makes
+            the same oracle again, which is how other processes get it.
         batch_size: number of crystals best passed to `evaluate` in one call.
         provenance: what the results depend on in addition to the name, such as "chgnet 0.4.2" and a digest of the
             weights; caches do not use results of another provenance.

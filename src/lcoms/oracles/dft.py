@@ -30,6 +30,7 @@ from lcoms.structure.crystal import Composition, Crystal, crystal_to_dict
 from lcoms.structure.elements import SYMBOLS
 
 FUNCTIONAL = "PBE"
+WITHOUT_EFFECT = ("ranks", "log")  # settings on which no energy depends
 INSTALL = 'install it with "make gpaw", or on Debian and Ubuntu with the two lines in docs/oracles.md'
 
 
@@ -62,7 +63,16 @@ class GpawConfig:
     @property
     def name(self) -> str:
         """The word gpaw, followed by the settings that differ from the defaults."""
-        changed = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
+        return self._named([field.name for field in fields(self)])
+
+    @property
+    def identity(self) -> str:
+        """The name without the settings on which no energy depends."""
+        return self._named([field.name for field in fields(self) if field.name not in WITHOUT_EFFECT])
+
+    def _named(self, settings: Sequence[str]) -> str:
+        plain = {field.name: field.default for field in fields(self)}
+        changed = [(name, getattr(self, name)) for name in settings if getattr(self, name) != plain[name]]
         text = ",".join(f"{key}={str(value).lower() if key == 'spin' else value}" for key, value in changed)
         return f"gpaw:{text}" if text else "gpaw"
 

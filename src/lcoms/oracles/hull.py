@@ -28,6 +28,7 @@ from lcoms.core.errors import DataError, FileFormatError, FormulaError
 from lcoms.core.numerals import real
 from lcoms.oracles.mixture import lowest_mixture
 from lcoms.oracles.references import References
+from lcoms.oracles.registry import identity_of
 from lcoms.structure import io as door
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import SYMBOLS
@@ -263,7 +264,7 @@ def _require_no_pressure(options: object, path: Path) -> None:
 
 def _require_oracle(said: object, wanted: str, where: str) -> None:
     """Raise DataError if an energy is not by the required oracle."""
-    if said == wanted:
+    if isinstance(said, str) and identity_of(said) == identity_of(wanted):
         return
     how = f"is by {said}, not by {wanted}" if said else "does not say by which energy model it is"
     raise DataError(

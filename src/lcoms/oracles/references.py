@@ -15,6 +15,7 @@ from typing import Any
 
 from lcoms.core.config import parse_json
 from lcoms.core.errors import OracleError
+from lcoms.oracles.registry import identity_of
 from lcoms.structure.crystal import Composition
 from lcoms.structure.elements import number_of
 
@@ -59,9 +60,10 @@ def load_references(oracle: str, file: Path | None = None) -> References | None:
         tables = _tables(resource.read_text(encoding="utf-8"), "references.json")
     else:
         tables = read_tables(file)
-        if oracle not in tables:
+        if identity_of(oracle) not in map(identity_of, tables):
             raise OracleError(f"{file}: holds no references for {oracle}, only for {', '.join(tables) or 'nothing'}.")
-    return References(oracle, _energies(tables[oracle], oracle)) if oracle in tables else None
+    table = next((table for name, table in tables.items() if identity_of(name) == identity_of(oracle)), None)
+    return None if table is None else References(oracle, _energies(table, oracle))
 
 
 def read_tables(file: Path) -> dict[str, dict[str, Any]]:

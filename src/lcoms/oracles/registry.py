@@ -18,11 +18,14 @@ import ast
 import re
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lcoms.core.errors import ConfigError, OracleError
 from lcoms.oracles.base import EnergyOracle
 from lcoms.oracles.provenance import of_imported
+
+if TYPE_CHECKING:
+    from lcoms.oracles.dft import GpawConfig
 
 DEFAULT_ORACLE = "chgnet:r2scan"
 DEFAULT_FURTHER = ("sevennet:l3i5",)
@@ -59,6 +62,20 @@ def make_oracle(name: str) -> EnergyOracle:
     return _imported(name.strip(), *found.groups(default=""))
 
 
+def identity_of(name: str) -> str:
+    """Return the name of an oracle without settings on which no energy depends, such as GPAW's number of processes.
+
+    Energies, references and checkpoints of two names with the same identity may replace one another.
+    """
+    family, _, rest = name.strip().partition(":")
+    if family != "gpaw":
+        return name
+    try:
+        return _gpaw_config(rest).identity
+    except ConfigError:  # not a name that `make_oracle` accepts
+        return name
+
+
 def _chgnet(weights: str) -> EnergyOracle:
     from lcoms.oracles.chgnet import ChgnetOracle
 
@@ -80,10 +97,16 @@ def default_further(oracle: str) -> tuple[str, ...]:
 
 
 def _gpaw(settings: str) -> EnergyOracle:
-    from lcoms.core.config import with_overrides
-    from lcoms.oracles.dft import GpawConfig, GpawOracle
+    from lcoms.oracles.dft import GpawOracle
 
-    return GpawOracle(with_overrides(GpawConfig(), _split(settings)))
+    return GpawOracle(_gpaw_config(settings))
+
+
+def _gpaw_config(settings: str) -> GpawConfig:
+    from lcoms.core.config import with_overrides
+    from lcoms.oracles.dft import GpawConfig
+
+    return with_overrides(GpawConfig(), _split(settings))
 
 
 def _imported(name: str, module: str, attribute: str, options: str) -> EnergyOracle:

@@ -17,6 +17,7 @@ import numpy as np
 from lcoms import __version__
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation, evaluate_all
+from lcoms.oracles.registry import identity_of
 from lcoms.structure.crystal import Composition, Crystal
 
 CACHE_FORMAT = 1
@@ -80,10 +81,10 @@ class RememberingOracle(EnergyOracle):
 class CachedOracle(EnergyOracle):
     """Returns previous results from a file: the same numbers, bit for bit.
 
-    A crystal is identified by the oracle's name and provenance, the version of lcoms, and the exact bits of its
-    lattice, coordinates and elements. Failures are not stored. Many processes may share the file (SQLite with a
-    write-ahead log, so on a local disk), and many threads the cache; a process killed at any moment leaves the file
-    intact, without the results not yet written.
+    A crystal is identified by the oracle's identity (`identity_of`) and provenance, the version of lcoms, and the exact
+    bits of its lattice, coordinates and elements. Failures are not stored. Many processes may share the file (SQLite
+    with a write-ahead log, so on a local disk), and many threads the cache; a process killed at any moment leaves the
+    file intact, without the results not yet written.
 
     Raises:
         OracleError: the file cannot be opened or is damaged.
@@ -210,7 +211,7 @@ class _Guard:
 
 def cache_key(oracle: EnergyOracle, crystal: Crystal) -> bytes:
     """Return the SHA-256 of all that a result depends on: the oracle, lcoms, and the numbers of a crystal as bytes."""
-    said = json.dumps(["lcoms evaluation", __version__, oracle.name, *oracle.provenance, crystal.n_atoms])
+    said = json.dumps(["lcoms evaluation", __version__, identity_of(oracle.name), *oracle.provenance, crystal.n_atoms])
     parts = (
         said.encode(),
         (crystal.lattice + 0.0).astype("<f8").tobytes(),  # adding zero turns -0 into 0

@@ -24,6 +24,7 @@ from lcoms.models.weights import PHASES_FILE
 from lcoms.oracles.energy_models import EnergyModels
 from lcoms.oracles.hull import Hull, Part, Phase
 from lcoms.oracles.references import load_references
+from lcoms.oracles.registry import identity_of
 from lcoms.prediction.spec import PredictionSpec
 from lcoms.prediction.stages import Candidate
 from lcoms.structure.crystal import Composition
@@ -142,7 +143,9 @@ def shipped_hull(composition: Composition, table: PhaseTable | None, spec: Predi
 def hull_of(composition: Composition, table: PhaseTable, oracle: str) -> Hull | None:
     """Return the hull of the phases without other elements, by the given model; None if there are none by it."""
     references = load_references(oracle)
-    return None if oracle != table.oracle or references is None else Hull(table.inside(composition), references)
+    if identity_of(oracle) != identity_of(table.oracle) or references is None:
+        return None
+    return Hull(table.inside(composition), references)
 
 
 def hull_of_files(compositions: Iterable[Composition], oracle: str) -> Hull | None:
@@ -150,7 +153,7 @@ def hull_of_files(compositions: Iterable[Composition], oracle: str) -> Hull | No
     with as_file(files("lcoms").joinpath("weights")) as folder:
         table = load_phases(Path(folder))
     references = load_references(oracle)
-    if table is None or oracle != table.oracle or references is None:
+    if table is None or identity_of(oracle) != identity_of(table.oracle) or references is None:
         return None
     systems = {composition.atomic_numbers: composition for composition in compositions}
     return Hull({phase for one in systems.values() for phase in table.inside(one)}, references)

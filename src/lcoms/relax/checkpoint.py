@@ -14,6 +14,7 @@ from typing import Any
 from lcoms.core.closing import Closing
 from lcoms.core.config import to_dict
 from lcoms.core.journal import Journal
+from lcoms.oracles.registry import identity_of
 from lcoms.relax.result import RelaxConfig, RelaxResult, result_from_dict, result_to_dict
 from lcoms.structure.crystal import Crystal
 
@@ -42,7 +43,7 @@ class Checkpoint(Closing):
     """
 
     def __init__(self, path: Path, oracle: str, config: RelaxConfig) -> None:
-        header = {"lcoms_relax": VERSION, "oracle": oracle, "options": to_dict(config)}
+        header = {"lcoms_relax": VERSION, "oracle": identity_of(oracle), "options": to_dict(config)}
         self._journal = Journal(path, _encode, _decode, what="line of a checkpoint as it was written", header=header)
         self._results = dict(self._journal.read())
 
