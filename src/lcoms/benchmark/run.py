@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from lcoms.benchmark.methods import METHODS, Case, Context, Files, Models, load_models, settings_of
-from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Start, Task, make_start
+from lcoms.benchmark.protocol import BenchmarkConfig, Judge, Start, Task, Track, make_start
 from lcoms.benchmark.rows import ROWS_FILE, Judged, Key, Point, Row, RowLog
 from lcoms.benchmark.searches import Found
 from lcoms.core.config import to_dict
@@ -43,7 +43,7 @@ class Job(NamedTuple):
 
 def run_benchmark(
     tasks: Sequence[Task],
-    methods: Mapping[str, Sequence[str]],
+    methods: Mapping[Track, Sequence[str]],
     seeds: Sequence[int],
     config: BenchmarkConfig,
     files: Files,
@@ -80,7 +80,7 @@ def run_benchmark(
 
 def plan(
     tasks: Sequence[Task],
-    methods: Mapping[str, Sequence[str]],
+    methods: Mapping[Track, Sequence[str]],
     seeds: Sequence[int],
     config: BenchmarkConfig,
     models: Models,

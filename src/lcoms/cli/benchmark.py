@@ -140,7 +140,7 @@ def run(
         "effort": effort,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    config = replace(BenchmarkConfig(judge=judge), **((QUICK if quick else {}) | given))
+    config = replace(BenchmarkConfig(judge=judge), **{**(QUICK if quick else {}), **given})
     files = Files(weights, sl, megnet, input_model)
     chosen: dict[Track, list[str]] = {}
     for name in tracks:
