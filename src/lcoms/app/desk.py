@@ -13,7 +13,7 @@ from lcoms.core.errors import LcomsError
 from lcoms.core.machine import release_memory
 
 KEPT = 20  # finished runs that can still be viewed
-MOST_WAITING = 20
+MOST_WAITING = 20  # queued predictions
 UNEXPECTED = "lcoms failed unexpectedly; the terminal it runs in shows details."
 CANCELLED = "cancelled."
 log = logging.getLogger(__name__)

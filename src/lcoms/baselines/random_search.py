@@ -22,9 +22,9 @@ from lcoms.structure.lattice import wrap
 from lcoms.structure.random_crystal import random_crystal
 from lcoms.structure.wyckoff import primitive_basis
 
-BATCH = 32
+BATCH = 32  # proposals evaluated together
 VECTOR_BATCH = 64  # few of them are feasible
-GROUPS_TRIED = 50
+GROUPS_TRIED = 50  # random space groups tried for one crystal
 NO_GROUP = "no crystal of these groups"
 
 

@@ -30,7 +30,7 @@ from lcoms.structure.matching import STRICT, matches
 
 SAME_ENERGY = 0.02  # eV/atom within which crystals are compared before both are kept
 LOOKED_AT = 10  # crystals compared for each one kept
-INFEASIBLE_PER_EVALUATION = 1000
+INFEASIBLE_PER_EVALUATION = 1000  # infeasible proposals allowed for each evaluation of the budget
 
 
 class Searcher(ABC):

@@ -26,7 +26,7 @@ SIZES = ((1, 4), (5, 8), (9, 12), (13, 20), (21, 40), (41, 80), (81, 200))
 BINS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 """Bins of stated probabilities."""
 FEWEST_STATED = 2  # predictions with a stated probability, below which a set shows nothing about calibration
-N_FAILURES = 10
+N_FAILURES = 10  # rows of the table of failures
 ABOVE_HULL = "above the hull"
 """Subset of crystals that are not ground states, to which stated probabilities do not apply."""
 

@@ -38,8 +38,8 @@ from lcoms.structure.symmetry import same_space_group, space_group_number
 Track = Literal["paper", "formula"]
 TRACKS: tuple[Track, ...] = ("paper", "formula")
 PAPER_GROUP = "26 compounds"
-START_DRAWS = 10
-COMPARISON_SECONDS = 30.0
+START_DRAWS = 10  # random cells tried for a start
+COMPARISON_SECONDS = 30.0  # after which the comparison of two crystals is given up
 
 
 @dataclass(frozen=True)

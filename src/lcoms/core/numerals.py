@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+_FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
 _MINUS = dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")  # hyphens and dashes
 _SPACES = dict.fromkeys("\u00a0\u2009\u202f\v\f", " ")  # as copied from web pages, or ends of printed pages
 _PLAIN = str.maketrans(_MINUS | _SPACES)
@@ -10,6 +13,11 @@ _PLAIN = str.maketrans(_MINUS | _SPACES)
 def plain_characters(text: str) -> str:
     """Return a text with typographic minus signs and spaces, which no format has, as - and blanks."""
     return text.translate(_PLAIN)
+
+
+def without_fortran(text: str) -> str:
+    """Return a text with the exponents that Fortran writes with a d, such as 1.5D-03, written with an e."""
+    return _FORTRAN.sub("e", text)
 
 
 def real(text: str) -> float:

@@ -15,7 +15,7 @@ from lcoms.diffraction.reading import LEAST_POINTS, PowderPattern
 STEPS_PER_WIDTH = 5.0  # enough points over the full width at half maximum
 MOST_POINTS = 5000
 KNOTS = 30  # of the background spline
-SMOOTHNESS = 10.0
+SMOOTHNESS = 10.0  # lambda of the background's penalised spline (pybaselines)
 STANDS_OUT = 6.0  # times the noise: least prominence of a line
 WEAKEST_PEAK = 0.02  # of the strongest
 BEYOND = 1.05  # of 1 / d of the last line that stands out; high angles where none does are not fitted

@@ -22,7 +22,7 @@ K_LINES = {
 """K-alpha-1, K-alpha-2 and K-beta-1 of each anode."""
 DOUBLET = 0.5  # intensity of K-alpha-2 over that of K-alpha-1
 SNAP = 3e-4  # relative; a wavelength this close to a K line is that line
-KEV_ANGSTROM = 12.398419739
+KEV_ANGSTROM = 12.398419739  # Planck constant times speed of light, keV angstrom
 LIMITS = {"xray": (0.1, 5.0), "neutron": (0.3, 10.0)}  # angstrom
 
 _NAME = re.compile(r"([a-z]{2})k(a(?:lpha)?|b(?:eta)?)?(1|2)?", re.IGNORECASE)

@@ -32,7 +32,7 @@ from lcoms.diffraction.xrdml import table_of_xrdml
 from lcoms.structure.io import decoded, file_bytes
 
 AXES = ("two-theta", "d", "q")
-LEAST_POINTS = 60
+LEAST_POINTS = 60  # of a pattern
 LEAST_ANGLE = -20.0  # degrees; a scan that begins lower is over another axis
 LEAST_CONTRAST = 4.0  # height of the highest points over the scatter between neighbours
 USELESS = 2.6  # angstrom; numbers that end at larger spacings are not two theta

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcoms.core.errors import FileFormatError
-from lcoms.core.numerals import real
+from lcoms.core.numerals import real, without_fortran
 from lcoms.diffraction.columns import axis_of
 from lcoms.diffraction.doubts import require_no_thousands
 
 _UNCERTAINTY = re.compile(r"(?<=[0-9.])\([0-9]+\)")
 _UNKNOWN = re.compile(r"(?<!\S)[.?](?!\S)")  # in a loop of a CIF
-_FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
 _POINT = re.compile(r"[\"'(\[]?\s*[+-]?\.?[0-9]")  # how a point begins, also in quotes
 NEXT_TABLE = ("loop_", "data_")
 COMMENTS = ("#", "!", ";", "//", "'", '"', "/*", "*", "%", "_", *NEXT_TABLE)
@@ -71,7 +70,7 @@ def _of_one_width(rows: list[list[float]]) -> NDArray[np.float64]:
 
 
 def _numbers(line: str, *, decimal_commas: bool) -> list[float] | None:
-    plain = _FORTRAN.sub("e", _UNCERTAINTY.sub("", line.replace('"', ""))).strip(" \t,;")
+    plain = without_fortran(_UNCERTAINTY.sub("", line.replace('"', ""))).strip(" \t,;")
     parts = re.split(r",?[\s;]+" if decimal_commas else r"[\s,;]+", plain)
     try:
         return [real(part.replace(",", ".") if decimal_commas else part) for part in parts]

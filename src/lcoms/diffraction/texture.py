@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COEFFICIENTS = np.exp(np.linspace(np.log(0.35), np.log(2.5), 15))
 FINER = np.exp(np.linspace(-0.105, 0.105, 7))  # factors of the best of these coefficients
 LEAST_GAIN = 0.12  # relative decrease of the misfit; less does not indicate preferred orientation
-N_AXES = 6
+N_AXES = 6  # directions of preferred orientation that are tried
 N_FAMILIES = 12  # families of the largest spacings, from which axes are chosen
 
 

@@ -25,11 +25,11 @@ from lcoms.core.config import parse_json
 from lcoms.core.errors import DataError, FormulaError, LcomsError
 from lcoms.data.formats import open_reader
 from lcoms.data.records import ALIASES, ENERGY_REMARKS, NO_RANK, Reader, Record, RowError, rank_of
+from lcoms.prediction.output import RESULTS
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import read_crystal
 
 _log = logging.getLogger("lcoms")
-RESULTS = "results.json"
 FITTED = re.compile(r"rank-\d+-fitted\.cif")
 """Copies of candidates in cells fitted to a powder pattern, which are no further answers."""
 ENERGIES = {

@@ -32,8 +32,8 @@ from lcoms.structure.wyckoff import wyckoff_positions
 from lcoms.templates.structure_probability import StructureProbabilities
 
 TERMS = ("energy", "prototype", "structure", "proposals")
-FOLDS = 10
-RIDGE = 0.3
+FOLDS = 10  # of the cross-validation, by formula
+RIDGE = 0.3  # quadratic penalty on the weights of the scaled terms
 ABSENT = 10**6
 NO_SPREAD = 1e-9  # of a term that differs only by rounding errors
 LEAST_LIKELY = 1e-12  # in logarithms of probabilities

@@ -27,7 +27,7 @@ LOWER = 0.001  # eV/atom; a crystal lower by more than this is another ground st
 WIDTH = 0.005  # eV/atom; broadening of the gaps, because few are available
 MOST = 0.3  # eV/atom; larger bonuses make no difference
 STEP = 0.001  # eV/atom
-FEWEST = 10
+FEWEST = 10  # predictions in a fit
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import LOOSE, matches
 from lcoms.train.surrogate_data import SurrogateData
 
-RIDGE = 1e-4
+RIDGE = 1e-4  # quadratic penalty of the linear fit
 
 
 class Pair(NamedTuple):

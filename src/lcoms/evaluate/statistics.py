@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from math import sqrt
 
-Z_95 = 1.959964
+Z_95 = 1.959964  # 97.5 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)

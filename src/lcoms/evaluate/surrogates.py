@@ -24,7 +24,7 @@ from lcoms.train.latents import encode_rows, select_rows
 from lcoms.train.ranking import members_of, within_composition_spearman
 from lcoms.train.surrogate_data import EncodedCrystals
 
-N_RESAMPLES = 1000
+N_RESAMPLES = 1000  # of the bootstrap
 ALL = "all"
 
 

@@ -13,12 +13,12 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
+from lcoms.oracles.limits import CLOSEST, MOST_IMAGES, TOO_CLOSE, TOO_DENSE
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import plane_spacings
 
-BOND_CUTOFF = 6.0
-ANGLE_CUTOFF = 3.0
-CLOSEST = 0.1  # angstrom; the model is meaningless for closer atoms
+BOND_CUTOFF = 6.0  # angstrom
+ANGLE_CUTOFF = 3.0  # angstrom; only shorter bonds form angles
 MAX_BONDS_PER_ATOM = 2000
 MAX_ANGLES_PER_ATOM = 2000
 _PERIODIC = np.ones(3, dtype=np.int64)
@@ -55,8 +55,12 @@ def bond_graph(crystal: Crystal) -> BondGraph | str:
     """Return the graph of a crystal, or a sentence on why CHGNet cannot handle it."""
     expected = 4.2 * BOND_CUTOFF**3 * crystal.n_atoms / crystal.volume
     reach = BOND_CUTOFF / plane_spacings(crystal.lattice)
-    if expected > MAX_BONDS_PER_ATOM or reach.max() > _SHIFT / 4 or (2 * reach + 1).prod() * crystal.n_atoms > 1e6:
-        return "the cell is too dense or too flat: an atom would have thousands of neighbours."
+    if (
+        expected > MAX_BONDS_PER_ATOM
+        or reach.max() > _SHIFT / 4
+        or (2 * reach + 1).prod() * crystal.n_atoms > MOST_IMAGES
+    ):
+        return TOO_DENSE
     cart_coords = np.ascontiguousarray(crystal.cart_coords)
     lattice = np.ascontiguousarray(crystal.lattice)
     first, second, images, lengths = find_points_in_spheres(
@@ -67,7 +71,7 @@ def bond_graph(crystal: Crystal) -> BondGraph | str:
     order = (shifts[:, 0] * _SHIFT + shifts[:, 1]) * _SHIFT + shifts[:, 2]
     kept = (first < second) | ((first == second) & (order > 0))
     if len(first) and lengths[kept].min(initial=np.inf) < CLOSEST:
-        return f"two atoms are closer than {CLOSEST} angstrom."
+        return TOO_CLOSE
     first, second, order, shifts = first[kept], second[kept], order[kept], shifts[kept]
     # The same order for all descriptions of one crystal, so that sums are the same to the last bit.
     sorting = np.lexsort((order, second, first))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lcoms.core.errors import ConfigError
 from lcoms.core.unique import grouped
 from lcoms.oracles.base import Evaluation
 from lcoms.oracles.hull import Hull
+from lcoms.oracles.references import FormationEnergy
 from lcoms.structure.comparison import same_structure
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.symmetry import space_group_number
-
-FormationEnergy = Callable[[Composition, float], float | None]
 
 
 @dataclass(frozen=True, eq=False)

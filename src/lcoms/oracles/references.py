@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from math import isfinite
@@ -20,6 +21,8 @@ from lcoms.structure.crystal import Composition
 from lcoms.structure.elements import number_of
 
 FORMAT = 1
+FormationEnergy = Callable[[Composition, float], float | None]
+"""Function from a composition and a total energy to the formation energy, both in eV/atom; None without references."""
 
 
 @dataclass(frozen=True)

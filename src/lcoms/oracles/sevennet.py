@@ -14,6 +14,7 @@ from torch import Tensor
 from lcoms.core.errors import OracleError
 from lcoms.oracles.base import EnergyOracle, Evaluation
 from lcoms.oracles.installed import weights_file
+from lcoms.oracles.limits import CLOSEST, MOST_IMAGES, TOO_CLOSE, TOO_DENSE
 from lcoms.oracles.provenance import of_file, of_package
 from lcoms.oracles.sevennet_network import CUTOFF, SevenNet
 from lcoms.oracles.sevennet_orbits import Orbits, join, orbits_of
@@ -24,7 +25,6 @@ from lcoms.structure.lattice import plane_spacings, shortest_distance
 from lcoms.structure.neighbors import neighbor_list
 
 WEIGHTS = {"l3i5": "pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth"}
-CLOSEST = 0.1  # angstrom; the model is meaningless for closer atoms
 MAX_NEIGHBORS = 1000  # of an atom, estimated from the density of the cell
 MAX_EDGES = 2500  # computed at once with slopes, unless a single crystal has more
 MAX_EDGES_ALONE = 3_000  # the same for energies alone, before those that the symmetry makes equal are left out
@@ -144,10 +144,10 @@ class SevenNetOracle(EnergyOracle):
         if unknown:
             return f"SevenNet does not know {', '.join(SYMBOLS[z] for z in unknown)}."
         reach = CUTOFF / plane_spacings(crystal.lattice)
-        if _n_neighbors(crystal) > MAX_NEIGHBORS or (2 * reach + 1).prod() * crystal.n_atoms > 1e6:
-            return "the cell is too dense or too flat: an atom would have thousands of neighbours."
+        if _n_neighbors(crystal) > MAX_NEIGHBORS or (2 * reach + 1).prod() * crystal.n_atoms > MOST_IMAGES:
+            return TOO_DENSE
         if shortest_distance(crystal.lattice, crystal.frac_coords) < CLOSEST:
-            return f"two atoms are closer than {CLOSEST} angstrom."
+            return TOO_CLOSE
         return ""
 
 

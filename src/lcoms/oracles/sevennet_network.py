@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import silu
 
-CUTOFF = 5.0
+CUTOFF = 5.0  # angstrom
 CHANNELS = (128, 64, 32, 32)  # of degrees 0 to 3
 N_LAYERS = 5
 ENVELOPE_POWER = 6

@@ -9,7 +9,7 @@ from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import RELAXED_SYMPREC, primitive_standard, same_space_group
 
 FMAX = 0.005  # eV/angstrom
-MAX_STEPS = 400
+MAX_STEPS = 400  # of a relaxation within the symmetry
 
 
 def relaxed_in_symmetry(crystal: Crystal, oracle: EnergyOracle) -> Crystal:

@@ -24,7 +24,7 @@ from lcoms.structure.crystal import Crystal
 from lcoms.structure.operations import keep_operations
 
 FAR = 5.0  # GPa; below it, the energy gained by scaling the volume is about 0.01 eV/atom
-STEPS = 3
+STEPS = 3  # evaluated volumes of a crystal, without the last
 USUAL_MODULUS = 60.0  # GPa, of an expanded crystal
 LARGEST_CHANGE = 0.25  # of the logarithm of the volume, in one step
 

@@ -30,8 +30,8 @@ from lcoms.templates.exact import ExactTemplates, Template
 from lcoms.templates.placing import TemplateChoice, choose_templates, substitute
 from lcoms.templates.substitution import shared_out, substituted
 
-MANY = 10_000
-PER_STRUCTURE = 2
+MANY = 10_000  # templates considered
+PER_STRUCTURE = 2  # templates of one structure
 MOST_SAME, MOST_OTHER = 8, 4  # templates of the stoichiometry, and of others
 MOST_ATOMS = 24  # in the primitive cell if no cell is known; larger ones take more time than they are worth
 MOST_TOGETHER = 160  # atoms in all of them

@@ -25,7 +25,7 @@ USUAL = (0.65, 2.6)  # range of nearly all of them
 OF_RELAXATION = 0.03  # relative error of relaxed cells; larger in layered crystals
 BEFORE_RELAXATION = 0.08  # relative; additional tolerance for decoded cells
 BODY_CENTRED = 71  # a group with the primitive vectors of a body-centred cell
-MOST_TOLERANCE = 0.2
+MOST_TOLERANCE = 0.2  # relative
 SWAPPED = 40.0  # if all lengths are above and all angles below, the angles come first
 
 

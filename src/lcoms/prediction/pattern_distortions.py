@@ -19,7 +19,7 @@ from lcoms.prediction.stages import Candidate, Decoded
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.symmetry import EXACT_SYMPREC, RELAXED_SYMPREC, Symmetrised, space_group_number
 
-TRIED, TAKEN = 5, 3
+TRIED, TAKEN = 5, 3  # candidates examined, and distorted crystals taken
 LEAST_GAIN = 2.0  # of log-likelihood, beyond the cost of the further parameters
 
 

@@ -22,10 +22,10 @@ from lcoms.structure.symmetry import EXACT_SYMPREC
 from lcoms.templates.exact import Template
 from lcoms.templates.placing import TemplateChoice, choose_templates, substitute
 
-LOOKED_AT = 300
+LOOKED_AT = 300  # templates screened
 MOST_UNSTABLE = 0.3  # eV/atom above the hull
-PER_STRUCTURE = 2
-FITTED, TAKEN = 24, 8
+PER_STRUCTURE = 2  # templates of one structure
+FITTED, TAKEN = 24, 8  # templates fitted after the screening, and crystals taken
 
 
 def pattern_templates(

@@ -24,7 +24,7 @@ from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.random_crystal import random_crystal
 from lcoms.templates.substitution import substituted
 
-MAX_PRIOR_UNITS = 4
+MAX_PRIOR_UNITS = 4  # formula units in cells without a template
 MANY = 10_000  # templates considered if a constraint leaves few of them
 LARGE_FROM = 6  # atoms in a formula unit; 98 % of the training ground states with fewer fit into cells of 20 atoms
 

@@ -26,7 +26,7 @@ from lcoms.structure.wyckoff import Orbits, primitive_basis
 from lcoms.structure.wyckoff_choices import wyckoff_choices
 
 IMAGES = np.array(list(product((-1, 0, 1), repeat=3)), dtype=np.float64)
-FIRST_GROUP = 2
+FIRST_GROUP = 2  # P-1; P1 has no symmetry
 DRAWS = 30  # draws per requested crystal
 SHAPE = 0.35  # standard deviation of the logarithm of a cell length
 VOLUME = 0.1  # standard deviation of the logarithm of the volume

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite, nan
 from statistics import median
 
+from lcoms.oracles.references import FormationEnergy
 from lcoms.prediction.stages import Decoded, Relaxed
 from lcoms.relax.result import RelaxResult, Trajectory
-from lcoms.structure.crystal import Composition, Crystal
+from lcoms.structure.crystal import Crystal
 from lcoms.structure.exact_sites import moved_by_symmetry
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.matching import STRICT, matches
@@ -27,7 +28,6 @@ AS_LOW = 0.002  # eV/atom; energy that a crystal may lose by becoming more symme
 EXACT_AS_LOW = 0.0005  # eV/atom; the same if the template has the distortion and the relaxation started from it
 
 Relax = Callable[[Sequence[Crystal]], Sequence[RelaxResult]]
-FormationEnergy = Callable[[Composition, float], float | None]
 FurtherEnergies = Callable[[Sequence[Crystal]], Sequence[tuple[float, ...]]]
 """Function from crystals to their energies, eV, by each further model; NaN if one fails."""
 

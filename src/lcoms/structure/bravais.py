@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from lcoms.structure.lattice import niggli_reduce
 from lcoms.structure.wyckoff import SymmetricCell
 
-N_LENGTHS = 24
-N_TRIED = 4000
+N_LENGTHS = 24  # shortest lattice vectors that are compared
+N_TRIED = 4000  # trial cells
 SPREAD = 1.3  # standard deviation of the logarithm of the trial ratios of lengths
 POLISH = 8  # Levenberg-Marquardt steps
 MET = 0.01  # distance of two metric tensors of unit volume at which one of them is not polished further

@@ -31,9 +31,9 @@ from lcoms.structure.wyckoff import (
 
 Array = NDArray[np.float64]
 
-EXACT_LADDER = (0.1, 0.05, 0.02, 0.01)
+EXACT_LADDER = (0.1, 0.05, 0.02, 0.01)  # angstrom; tolerances of the symmetry search, loosest first
 MOST_MOVED = 0.01  # angstrom; symmetry that moves an atom farther is not the crystal's own
-MOST_STRAIN = 0.001
+MOST_STRAIN = 0.001  # relative change of the cell, with the same meaning
 _AT_ONCE = 1 << 20  # components of vectors between atoms held in memory at a time
 SAME_SITE = 0.05  # angstrom; tolerance for images of a site in a cell that is already symmetric
 _SHIFTS = np.array(list(product(range(-2, 3), repeat=3)), dtype=np.float64)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from lcoms.core.errors import CrystalError
+from lcoms.core.numerals import without_fortran
 from lcoms.structure.cif_expand import MAX_ATOMS
 from lcoms.structure.cif_sites import FULL
 from lcoms.structure.crystal import Crystal
@@ -20,7 +21,6 @@ from lcoms.structure.site_elements import ISOTOPES
 if TYPE_CHECKING:
     from ase import Atoms
 
-_FORTRAN = re.compile(r"(?<=[0-9.])[dD](?=[+-]?[0-9])")
 _OCCUPANCIES = re.compile(r"(?:\w+_)?(?:occ|occupanc\w*|occupations?)", re.IGNORECASE)  # columns
 _MOMENTS = re.compile(r"magmom|magnetic_?moment|^spins?$", re.IGNORECASE)  # columns
 _DECIMAL_COMMA = re.compile(r"[0-9],[0-9]+(?=\s|$)")
@@ -105,7 +105,7 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
             Topic.CELL, 'not periodic: the second line gives no cell; write Lattice="ax ay az bx by bz cx cy cz" there.'
         )
     _require_angstrom(comment)
-    body = [_FORTRAN.sub("e", line) for line in lines[2:]]
+    body = [without_fortran(line) for line in lines[2:]]
     n_atoms = int(lines[0]) if lines[0].strip().isdecimal() else 0
     if blank := next((i for i, line in enumerate(body[:n_atoms], 1) if not line.strip()), 0):
         raise RefusedError(Topic.COORDINATES, f"not an extxyz file that can be read: atom {blank} is a blank line.")
@@ -119,7 +119,7 @@ def frame_atoms(text: str) -> tuple[Atoms, list[Remark]]:
     _require_one_element(comment, body)
     if (found := _PROPERTIES.search(comment)) and "pos" not in found[1].split(":")[::3]:
         raise RefusedError(Topic.COORDINATES, "the Properties have no positions; name their columns pos:R:3.")
-    header = _QUOTED_LATTICE.sub(lambda match: _FORTRAN.sub("e", match[0]), comment)
+    header = _QUOTED_LATTICE.sub(lambda match: without_fortran(match[0]), comment)
     try:
         atoms = cast("Atoms", read(StringIO("\n".join([lines[0], header, *body])), format="extxyz"))
     except Exception as error:  # ASE raises exceptions of many types for malformed text

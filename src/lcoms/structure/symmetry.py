@@ -18,7 +18,7 @@ from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import shortest_distance
 from lcoms.structure.symmetry_search import LOOSEST, moyo_dataset
 
-TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
+TOLERANCE_LADDER = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)  # angstrom, loosest first
 NEAR_LADDER = (0.1, 0.05, 0.02)  # for crystals close to their symmetry: relaxed, or decoded within a space group
 STANDARD_SYMPREC = 0.1  # angstrom; tolerance for crystals of any origin
 RELAXED_SYMPREC = 0.05  # angstrom; relaxed crystals obey their symmetry to about this distance

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 KIND = "lcoms-cdvae-checkpoint"
 VERSION = 1
-CRYSTALS_IN_LOSS = 128.0
+CRYSTALS_IN_LOSS = 128.0  # batch size to which the loss is normalised
 TEACHER_FORCED = 0.5  # of the steps; afterwards CDVAE adds noise in the predicted lattice
 
 

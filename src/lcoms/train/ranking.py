@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-MIN_MEMBERS = 3
+MIN_MEMBERS = 3  # crystals of a composition, for a rank correlation
 
 
 def members_of(groups: NDArray[np.integer]) -> list[NDArray[np.int64]]:

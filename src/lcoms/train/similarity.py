@@ -20,7 +20,7 @@ from lcoms.templates.similarity import MOST_ELEMENTS, ElementSimilarity
 
 TRAINING_SHARPNESS = 3.0
 SHARPNESS_IN_USE = 5.0  # maximises the probability of correct structures on validation compositions
-MIN_CLASS = 20
+MIN_CLASS = 20  # entries of a stoichiometry that is used in the training
 REACH_IN_USE = 0.8  # maximises the same probability
 SMALLEST = 1e-4  # added to squared lengths, so that gradients exist
 

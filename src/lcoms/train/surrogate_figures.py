@@ -21,7 +21,7 @@ from lcoms.train.ranking import within_composition_spearman
 from lcoms.train.surrogate_data import SurrogateData
 
 DROP_STEPS = (1, 10, 50)
-DROP_SAMPLE = 256
+DROP_SAMPLE = 256  # latents from which the decrease is estimated
 
 
 @dataclass(frozen=True)
