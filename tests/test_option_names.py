@@ -44,6 +44,8 @@ TYPED = {
     "--relax --soft-modes 1 --pressure 5": "soft modes are computed only at zero pressure; omit --soft-modes or "
     "--pressure.",
     "--relax --phonons -1": "--phonons must be zero or positive, not -1.",
+    "--relax --phonons 3 -n 2": "--phonons 3 is more than the number of candidates kept; raise -n.",
+    "--relax --soft-modes 11": "--soft-modes 11 is more than the number of candidates kept; raise -n.",
     "--relax --phonons 1 --temperature -5": "--temperature must be 0 K or more, not -5.0.",
     "--relax --phonons 1 --pressure 5": "phonons are computed only at zero pressure; omit --phonons or --pressure.",
     "--no-relax --phonons 1": "phonons need relaxed candidates; relax, or omit --phonons.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tiny import FACE_CENTRED, caesium_chloride, fluorite, perovskite, rock_salt
 
 from lcoms.cli.main import run
+from lcoms.cli.phonons import phonons as phonons_command
 from lcoms.core.errors import ConfigError, CrystalError, OracleError
 from lcoms.oracles.analytic import AnalyticOracle, best_distance
 from lcoms.oracles.base import EnergyOracle, Evaluation
@@ -19,6 +21,7 @@ from lcoms.phonons import relaxed
 from lcoms.phonons.figure import density_figure
 from lcoms.phonons.harmonic import PhononConfig, compute_phonons, supercell_repeats
 from lcoms.phonons.relaxed import relaxed_in_symmetry
+from lcoms.prediction.spec import PhononSpec
 from lcoms.relax import RelaxResult, Status
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.io import to_cif
@@ -236,3 +239,10 @@ def test_known_crystals_are_stable_or_not_by_chgnet(crystal: Crystal, stable: bo
     pytest.importorskip("chgnet")
     oracle = make_oracle("chgnet:r2scan")
     assert compute_phonons(relaxed_in_symmetry(crystal, oracle), oracle).stable == stable
+
+
+def test_defaults_of_the_command_and_of_predictions_are_those_of_the_calculation() -> None:
+    typed = inspect.signature(phonons_command).parameters
+    for name in ("temperature", "displacement", "most_atoms"):
+        assert typed[name].default == getattr(PhononConfig(), name)
+    assert PhononSpec().temperature == PhononConfig().temperature

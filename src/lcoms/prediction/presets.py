@@ -101,7 +101,7 @@ class Options(ModelOptions):
     """
 
     effort: str = DEFAULT_EFFORT
-    n_candidates: int = 10
+    n_candidates: int = PredictionSpec.n_candidates
     formula_units: tuple[int, int] | None = None
     max_atoms: int | None = None
     starts: int | None = None
@@ -163,9 +163,21 @@ def spec_for(options: Options) -> PredictionSpec:
             names of `Options`.
     """
     try:
-        return _spec_for(options)
+        spec = _spec_for(options)
+        _require_kept(spec)
     except OptionError as error:
         raise error.renamed(lambda name: KEYS.get(name, name)) from error
+    return spec
+
+
+def _require_kept(spec: PredictionSpec) -> None:
+    """Raise OptionError if phonons or soft modes of more candidates are requested than are kept."""
+    soft_modes = 0 if spec.relaxation is None else spec.relaxation.soft_modes
+    for name, n in (("phonons", spec.phonons.n), ("soft_modes", soft_modes)):
+        if n > spec.n_candidates:
+            raise OptionError(
+                "{} {value} is more than the number of candidates kept; raise {}.", [name, "n_candidates"], n
+            )
 
 
 def _spec_for(options: Options) -> PredictionSpec:
