@@ -100,6 +100,14 @@ def test_known_crystals_that_were_not_relaxed_are_counted() -> None:
         assert sentences(replace(made, decoded=replace(made.decoded, known_of_other_sizes=n))) == [text]
 
 
+def test_every_known_crystal_among_the_candidates_is_named() -> None:
+    one = Candidate.of_decoded(decoded_of(rock_salt()))
+    made = prediction(*(replace(one, known=Known(f"mp-{rank}", None, 0.0)) for rank in range(1, 6)))
+    said = [sentence for sentence in sentences(made) if "known crystal" in sentence]
+    assert said[0] == "Rank 1 is the known crystal mp-1."
+    assert said[3:] == ["2 more are known crystals: rank 4 (mp-4), rank 5 (mp-5)."]
+
+
 def test_a_narrow_terminal_loses_the_least_important_columns_first() -> None:
     made = prediction(Candidate.of_decoded(decoded_of(rock_salt(), proposal=TEMPLATE)))
     wide, narrow = ([str(column.header) for column in table(made, width).columns] for width in (120, 60))

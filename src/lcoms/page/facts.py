@@ -11,7 +11,7 @@ from lcoms.prediction.constraints import DALTON
 from lcoms.prediction.overlap import Overlap, TrainingOverlap
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.stages import Candidate
-from lcoms.prediction.table import score_above
+from lcoms.prediction.table import known_sentences, score_above
 from lcoms.prediction.table import sentences as said_of
 from lcoms.structure.crystal import Crystal
 from lcoms.structure.lattice import parameters_from_lattice
@@ -27,8 +27,6 @@ ORIGINS = {
 
 
 SOURCES = ((re.compile(r"(mp|mvc)-\d{1,9}"), "https://next-gen.materialsproject.org/materials/{}"),)
-
-_FURTHER_KNOWN = re.compile(r"Rank (?!1 )\d+ is the known crystal")  # shown in a column of the table
 
 
 class Fact(NamedTuple):
@@ -178,8 +176,8 @@ def summary(prediction: Prediction, overlap: TrainingOverlap | None) -> tuple[st
         figure = number(first.relaxed.formation_energy, 3)
         energy = f"formation energy {figure} eV/atom after relaxation with {relaxation.oracle}"
     sentences.append(f"First of {len(prediction.candidates)}: {group_name(first.space_group)}, {energy}.")
-    said = said_of(prediction)[len(prediction.failures) :]
-    sentences += [one for one in said if not _FURTHER_KNOWN.match(one)]
+    in_column = {one for one in known_sentences(prediction.candidates) if not one.startswith("Rank 1 ")}
+    sentences += [one for one in said_of(prediction)[len(prediction.failures) :] if one not in in_column]
     formula = prediction.composition.reduced_formula
     sentences += [_doubt_sentence(one, formula) for one in prediction.doubts]
     if relaxation is None:

@@ -10,7 +10,7 @@ from lcoms.core.numerals import percent
 from lcoms.prediction.by_pattern import pattern_sentence
 from lcoms.prediction.pressure import pressure_sentences
 from lcoms.prediction.result import Prediction
-from lcoms.prediction.stages import Candidate
+from lcoms.prediction.stages import Candidate, Known
 from lcoms.prediction.vibrations import phonon_sentences
 from lcoms.structure.lattice import parameters_from_lattice
 from lcoms.structure.symmetry import conventional, space_group_symbol
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FIRST_MONOCLINIC = 3
+KNOWN_IN_FULL = 3  # known crystals among the candidates with a sentence of their own
 WORTH_SAYING = 0.05  # probability of untried cells above which it is reported
 FIRST_ORTHORHOMBIC = 16
 HULL_UNCERTAINTY = 0.005  # eV/atom; uncertainty from the relaxation of the phases
@@ -128,7 +129,7 @@ def sentences(prediction: Prediction) -> list[str]:
     n = sum(c.relaxed is None for c in prediction.candidates)
     if 0 < n < len(prediction.candidates):
         said.append(f"{n} candidate{'s were' if n > 1 else ' was'} not relaxed; raise --n-relax to relax more.")
-    said += [_known_sentence(rank, c) for rank, c in enumerate(prediction.candidates, 1) if c.known is not None][:3]
+    said += known_sentences(prediction.candidates)
     if n := prediction.decoded.known_passed_over:
         were = "more known crystal was" if n == 1 else "more known crystals were"
         said.append(f"{n} {were} not relaxed: too high above the hull, too large or too many.")
@@ -180,11 +181,20 @@ def score_above(candidate: Candidate, first: Candidate) -> float | None:
     return candidate.score - first.score if candidate.is_relaxed == first.is_relaxed else None
 
 
-def _known_sentence(rank: int, candidate: Candidate) -> str:
-    assert candidate.known is not None
-    height = candidate.known.e_above_hull
+def known_sentences(candidates: Sequence[Candidate]) -> list[str]:
+    """Return a sentence on each of the first known crystals among the candidates, and one on all others together."""
+    found = [(rank, one.known) for rank, one in enumerate(candidates, 1) if one.known is not None]
+    said = [_known_sentence(rank, known) for rank, known in found[:KNOWN_IN_FULL]]
+    if more := [f"rank {rank} ({known.id})" for rank, known in found[KNOWN_IN_FULL:]]:
+        are = "is a known crystal" if len(more) == 1 else "are known crystals"
+        said.append(f"{len(more)} more {are}: {', '.join(more)}.")
+    return said
+
+
+def _known_sentence(rank: int, known: Known) -> str:
+    height = known.e_above_hull
     above = "" if height is None else f", {height:.3f} eV/atom above the hull in its source"
-    return f"Rank {rank} is the known crystal {candidate.known.id}{above}."
+    return f"Rank {rank} is the known crystal {known.id}{above}."
 
 
 def _formation_text(candidate: Candidate) -> str:
