@@ -1,6 +1,6 @@
 """Relative weights of the score and a powder pattern, by a maximum-likelihood fit of both.
 
-    python benchmarks/pattern_prior.py results/calibration_candidates.json.gz --patterns results/pattern_fits_val.json.gz
+    python pattern_prior.py results/calibration_candidates.json.gz --patterns results/pattern_fits_val.json.gz
 
 The posterior of a candidate with score s and log-likelihood l of the pattern is proportional to exp(-s / T + c l);
 `lcoms.prediction.by_pattern` has the `score_error` of `ranking.json` as T, and c = 1. The rows of predictions, scored
