@@ -2,9 +2,7 @@
 
     python benchmarks/order.py results/ranking_candidates.json.gz results/calibration_candidates.json.gz
 
-The base is the shipped ranking: the energy as it counts, the prototype probability, the probability of the structure
-after relaxation, and the number of proposals that led to the candidate. The next lines leave terms out, let energies
-count linearly, or with other widths.
+The base is the shipped ranking: energy, prototype probability, and the probability of the structure after relaxation.
 Each line gives the number of compositions with their known crystal first, gains and losses relative to the base, the
 mean negative logarithm of the probability of the true outcome (the known crystal, or none of the candidates), and the
 expected calibration error. Boosting needs scikit-learn.
@@ -14,7 +12,6 @@ expected calibration error. Boosting needs scikit-learn.
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lcoms.evaluate.fitting import FOLDS, cases_of, folds, read_outcomes
+from lcoms.evaluate.fitting import FOLDS, Case, cases_of, folds, read_outcomes
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.calibrate import reliability
 from lcoms.structure.crystal import Composition
@@ -32,28 +29,31 @@ from lcoms.structure.symmetry import space_group_order
 
 METALS_3D = frozenset(range(23, 29))
 F_ELECTRONS = frozenset(range(57, 72)) | frozenset(range(89, 104))
-BASE = 4  # terms of the shipped order, the number of proposals last
-WIDTHS = (0.0, 0.015, 0.03, 0.06, 0.12)  # eV/atom
+BASE = 3  # terms of the shipped order
+DECODED = 20  # atoms; larger cells come from exact templates alone, so few proposals lead to them
+ALIKE = 3  # proposals, at least, that larger cells are given
 STEPS, RATE, DECAY, MEMBERS = 200, 1e-2, 0.3, 5
 Array = NDArray[np.float64]
 
 
-def further_terms(outcome: Mapping[str, Any]) -> dict[str, Array]:
+def further_terms(outcome: Mapping[str, Any], case: Case) -> dict[str, Array]:
     """Return further terms by name, each (n,)."""
     rows = [row for row in outcome["rows"] if row["energy"] is not None]
     elements = Composition.from_formula(outcome["formula"]).atomic_numbers
     energies = np.array([[np.nan if e is None else e for e in row["energies"][:2]] for row in rows], dtype=np.float64)
     above = energies - np.nanmin(energies, axis=0)
-    above = np.where(np.isfinite(above), above, above[:, :1])
-    energy, chemical = above.mean(axis=1), [row["template_distance"] for row in rows]
+    number, large = np.array([row["n_found"] for row in rows]), np.array([row["n_atoms"] > DECODED for row in rows])
+    energy, chemical = case.terms[:, 0], [row["template_distance"] for row in rows]
     return {
         "energy of 3d metals": energy * bool(METALS_3D.intersection(elements)),
         "energy of f elements": energy * bool(F_ELECTRONS.intersection(elements)),
-        "difference of the models": np.ptp(above, axis=1),
+        "difference of the models": np.nan_to_num(np.ptp(above, axis=1)),
         "logarithm of the energy": np.log1p(energy / 0.02),
         "atoms in the cell": np.log([row["n_atoms"] for row in rows]),
         "volume per atom": np.log([row["volume"] for row in rows]),
         "latent distance": np.array([row["latent_distance"] for row in rows]),
+        "number of proposals": -np.log(np.maximum(number, 1)),
+        "the same, large cells alike": -np.log(np.where(large, np.maximum(number, ALIKE), np.maximum(number, 1))),
         "operations per atom": -np.log([space_group_order(row["space_group"]) / row["n_atoms"] for row in rows]),
         "chemical distance": np.array([5.0 if d is None else d for d in chemical]),
         "surrogate": np.array([row["surrogate"] for row in rows]),
@@ -159,10 +159,10 @@ def main() -> None:
     parser.add_argument("rows", type=Path, nargs="+", help="rows of lcoms evaluate --relax --out")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    outcomes, bundle = read_outcomes(asked.rows), WeightBundle.load(None)
-    cases = cases_of(outcomes, bundle)
+    outcomes = read_outcomes(asked.rows)
+    cases = cases_of(outcomes, WeightBundle.load(None))
     right = [case.right for case in cases]
-    further = [further_terms(outcome) for outcome in outcomes]
+    further = [further_terms(outcome, case) for outcome, case in zip(outcomes, cases, strict=True)]
     names = list(further[0])
 
     def with_terms(some: Sequence[str]) -> list[Array]:
@@ -175,13 +175,8 @@ def main() -> None:
     print(f"{'':<28} first  gain   loss surprise    ECE")
     tell("shipped order", shipped, right, base)
     tell("energy alone", run(linear, [case.terms[:, :1] for case in cases]), right, base)
-    tell("no number of proposals", run(linear, [case.terms[:, : BASE - 1] for case in cases]), right, base)
-    for width in WIDTHS:
-        order = replace(bundle.ranking.relaxed, width=width)
-        other = cases_of(outcomes, replace(bundle, ranking=replace(bundle.ranking, relaxed=order)))
-        tell(f"energies, width {width} eV", run(linear, [case.terms for case in other]), right, base)
-        if not width:
-            tell("the same, three terms", run(linear, [case.terms[:, : BASE - 1] for case in other]), right, base)
+    logarithms = [np.column_stack([np.log1p(c.terms[:, 0] / 0.02), c.terms[:, 1:]]) for c in cases]
+    tell("logarithm for the energy", run(linear, logarithms), right, base)
     for name in names:
         tell(f"+ {name}", run(linear, with_terms([name])), right, base)
     tell("+ all, linear", run(linear, with_terms(names)), right, base)

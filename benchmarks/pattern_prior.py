@@ -1,13 +1,12 @@
 """Relative weights of the score and a powder pattern, by a maximum-likelihood fit of both.
 
-    python pattern_prior.py results/calibration_candidates.json.gz --patterns results/pattern_fits_val.json.gz
+    python benchmarks/pattern_prior.py results/validation_candidates.json.gz --patterns results/pattern_fits_val.json.gz
 
 The posterior of a candidate with score s and log-likelihood l of the pattern is proportional to exp(-s / T + c l);
-`lcoms.prediction.by_pattern` has the `score_error` of `ranking.json` as T, and c = 1. The rows of predictions, scored
-with the shipped ranking, have no patterns; those of patterns have likelihoods but no scores. Therefore T is fitted on
-the former and c on the latter, both with cross-validation. Both together are tested, not fitted, on pairs drawn at
-random: the correct candidates of a prediction are given the features of a pattern's true crystal, the others those of
-its rivals.
+`lcoms.prediction.by_pattern` has the `score_error` of `ranking.json` as T, and c = 1. The rows of predictions have
+scores but no patterns, those of patterns have likelihoods but no scores. Therefore T is fitted on the former and c on
+the latter, both with cross-validation. Both together are tested, not fitted, on pairs drawn at random: the correct
+candidates of a prediction are given the features of a pattern's true crystal, the others those of its rivals.
 """
 
 # ruff: noqa: T201 - a benchmark prints
@@ -24,8 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from lcoms.diffraction.weights import load_pattern_weights
-from lcoms.evaluate.fitting import cases_of, read_outcomes, scored
-from lcoms.prediction.bundle import WeightBundle
+from lcoms.evaluate.fitting import read_outcomes
 from lcoms.prediction.ranking_file import load_ranking
 
 FOLDS = 10
@@ -42,11 +40,13 @@ class Case(NamedTuple):
 
 def predictions(path: Path) -> list[Case]:
     """Return the predictions with the correct candidate among the relaxed ones."""
-    bundle = WeightBundle.load()
-    every = scored(cases_of(read_outcomes([path]), bundle), bundle.ranking.relaxed)
-    return [
-        Case(np.column_stack([-one.heights, np.zeros(len(one.heights))]), one.right) for one in every if one.right.any()
-    ]
+    found = []
+    for outcome in read_outcomes([path]):
+        rows = [row for row in outcome["rows"] if row["energy"] is not None]
+        scores = np.array([row["score"] for row in rows])
+        right = np.array([row["both"] for row in rows], dtype=bool)
+        found.append(Case(np.column_stack([scores.min() - scores, np.zeros(len(rows))]), right))
+    return [case for case in found if case.right.any()]
 
 
 def patterns(path: Path) -> list[Case]:
@@ -57,10 +57,10 @@ def patterns(path: Path) -> list[Case]:
     return [Case(np.column_stack([np.zeros(len(x)), x]), np.arange(len(x)) == 0) for x in logs]
 
 
-def paired(predicted: Sequence[Case], measured: Sequence[Case], random: np.random.Generator) -> list[Case]:
+def paired(scored: Sequence[Case], measured: Sequence[Case], random: np.random.Generator) -> list[Case]:
     """Return each prediction combined with `DRAWS` random patterns."""
     found = []
-    for case in predicted:
+    for case in scored:
         for place in random.integers(len(measured), size=DRAWS):
             logs = measured[place].terms[:, 1]
             chosen = np.where(case.right, logs[0], random.choice(logs[1:], len(case.right)))
@@ -111,10 +111,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     random = np.random.default_rng(asked.seed)
-    candidates, measured = predictions(asked.predictions), patterns(asked.patterns)
-    cross_validated("predictions", candidates, random)
+    scored, measured = predictions(asked.predictions), patterns(asked.patterns)
+    cross_validated("predictions", scored, random)
     cross_validated("patterns", measured, random)
-    pairs = paired(candidates, measured, random)
+    pairs = paired(scored, measured, random)
     for temperature, weight in TRIED:
         mean = surprise(np.array([1 / temperature, weight]), pairs)
         alone = surprise(np.array([1 / temperature, weight]), measured)

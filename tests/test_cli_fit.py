@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import decoded_of, fluorite, make_store, proposal_of, rock_salt
+from tiny import fluorite, make_store, rock_salt
 
 from lcoms.cli.main import run
 from lcoms.core.errors import DataError
 from lcoms.evaluate import fitting
 from lcoms.evaluate.fitting import FOLDS, Case, _structure, cross_validated_order, fit_terms
-from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.calibrate import load_calibration
 from lcoms.prediction.presets import Options, spec_for
 from lcoms.prediction.ranking_file import load_ranking
@@ -154,40 +153,6 @@ def test_a_ranking_is_fitted_in_electronvolts_and_written(tmp_path: Path, capsys
     assert after.relaxed.structure_probability == 0  # all candidates have one structure
     assert (after.decoded, after.relaxed.limit) == (before.decoded, before.relaxed.limit)
     assert after.fitted["data"] == "60 compositions"
-
-
-def test_the_number_of_proposals_is_fitted_too(tmp_path: Path) -> None:
-    """At equal energies, the right candidate is the one that most proposals led to."""
-    rows = [
-        outcome(number, [candidate(0.0, 0.5, right=k == 0) | {"n_found": 8 if k == 0 else 2} for k in range(4)])
-        for number in range(40)
-    ]
-    for row in rows[::8]:  # here it is not
-        row["rows"] = [one | {"both": k == 1} for k, one in enumerate(row["rows"])]
-    for k, row in enumerate(rows):  # energies need a weight
-        row["rows"].append(candidate(0.01 + 0.001 * k, 0.5, right=False))
-    (tmp_path / "rows.json").write_text(json.dumps(rows))
-    assert run(["fit", "ranking", str(tmp_path / "rows.json"), "--weights", str(tmp_path)]) == 0
-    after = load_ranking(tmp_path)
-    assert after.relaxed.n_found > 0
-    shipped = load_ranking().relaxed
-    assert (after.relaxed.width, after.relaxed.straight) == (shipped.width, shipped.straight)
-
-
-@pytest.mark.parametrize("width", [0.0, 0.03])
-def test_energies_enter_the_fit_as_they_count_in_the_score(width: float) -> None:
-    bundle = WeightBundle.load()
-    order = replace(bundle.ranking.relaxed, width=width, straight=0.1)
-    bundle = replace(bundle, ranking=replace(bundle.ranking, relaxed=order))
-    rows = [candidate(above, 0.5, right=not above) for above in (0.0, 0.05, 0.4)]
-    (case,) = fitting.cases_of([outcome(0, rows)], bundle)
-    assert case.terms[:, 0] == pytest.approx([order.counted(above) for above in (0.0, 0.05, 0.4)])
-    (found,) = fitting.scored([case], order)
-    proposal = proposal_of("mp-1", "KCl", 1.0, prototype_probability=0.5)
-    alone = replace(order, excess=0.0)
-    one = decoded_of(rock_salt(), n_found=2, proposal=proposal)
-    scores = [alone.score(above, one, above=above) for above in (0.0, 0.05)]
-    assert np.diff(found.heights[:2]) == pytest.approx(np.diff(scores))
 
 
 def test_a_model_that_fails_for_a_candidate_is_left_out_of_the_mean_of_all() -> None:

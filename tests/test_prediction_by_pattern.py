@@ -152,10 +152,10 @@ def test_no_candidate_is_fitted_from_the_cell_of_another_structure() -> None:
     [
         (5.0, "No probable crystal explains the pattern; rank 2 does, but with a score 5.00 eV/atom higher."),
         (
-            0.13,
-            "No probable crystal explains the pattern; rank 2 does, but with a score 0.13 eV/atom higher.",
+            0.31,
+            "No probable crystal explains the pattern; rank 2 does, but with a score 0.31 eV/atom higher.",
         ),
-        (0.11, "Rank 1 does not explain the pattern; rank 2 does, with a score 0.11 eV/atom higher."),
+        (0.29, "Rank 1 does not explain the pattern; rank 2 does, with a score 0.29 eV/atom higher."),
     ],
 )
 def test_where_rank_1_does_not_explain_the_pattern_the_candidate_that_does_is_named(

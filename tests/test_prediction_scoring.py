@@ -54,23 +54,3 @@ def test_weights_below_zero_or_infinite_are_refused() -> None:
     for wrong in (inf, nan):
         with pytest.raises(ConfigError, match=r"finite|positive"):
             replace(NONE, excess=wrong)
-
-
-def test_energies_count_as_a_logarithm_and_then_along_its_tangent() -> None:
-    weights = replace(NONE, width=0.03, straight=0.1)
-    for above in (0.0, 0.01, 0.1):
-        assert weights.counted(above) == pytest.approx(0.03 * log(1 + above / 0.03))
-    slope = 0.03 / (0.03 + 0.1)
-    assert weights.counted(0.6) - weights.counted(0.1) == pytest.approx(0.5 * slope)
-    assert weights.counted(0.1) - weights.counted(0.1 - 1e-6) == pytest.approx(1e-6 * slope, rel=1e-3)
-    assert NONE.counted(0.6) == 0.6
-    assert weights.score(-1.0, decoded(), above=0.05) == pytest.approx(-1.05 + weights.counted(0.05))
-
-
-def test_differences_that_exceed_the_width_lose_weight_but_keep_their_order() -> None:
-    weights = replace(NONE, width=0.03, straight=0.1)
-    heights = [0.0, 0.001, 0.02, 0.05, 0.1, 0.2, 1.0]
-    counted = [weights.counted(above) for above in heights]
-    assert counted == sorted(counted)
-    assert counted[1] == pytest.approx(0.001, rel=0.02)
-    assert counted[-1] < 0.3

@@ -31,7 +31,7 @@ from lcoms.structure.elements import SYMBOLS
 from lcoms.structure.wyckoff import wyckoff_positions
 from lcoms.templates.structure_probability import StructureProbabilities
 
-TERMS = ("energy", "prototype", "structure", "proposals")
+TERMS = ("energy", "prototype", "structure")
 FOLDS = 10  # of the cross-validation, by formula
 RIDGE = 0.3  # quadratic penalty on the weights of the scaled terms
 ABSENT = 10**6
@@ -95,8 +95,8 @@ def cases_of(outcomes: Sequence[Mapping[str, Any]], bundle: WeightBundle, *, n_m
     """Return the relaxed candidates of each outcome.
 
     Args:
-        bundle: has the known crystals for structure probabilities, those of the same composition excluded, the floor
-            of both probabilities, and how energies count.
+        bundle: has the known crystals for structure probabilities, those of the same composition excluded, and the
+            floor of both probabilities.
         n_models: number of energy models used, the relaxing one first.
 
     Raises:
@@ -112,19 +112,18 @@ def _case(rows: Sequence[Mapping[str, Any]], formula: str, bundle: WeightBundle,
     composition = Composition.from_formula(formula)
     counted = bundle.structures(composition, exclude_same=True)
     found = [_structure(row, composition, counted) for row in rows]
-    order = bundle.ranking.relaxed
+    floor = bundle.ranking.relaxed.floor
     energies = _mean_energies([row["energies"][:n_models] for row in rows])
-    terms = [
+    beside = [
         [
-            order.counted(above),
-            -np.log(row["prototype_probability"] + order.floor),
-            -np.log(structure + order.floor),
-            -np.log(max(row["n_found"], 1)),
+            -np.log(row["prototype_probability"] + floor),
+            -np.log(structure + floor),
         ]
-        for row, above, structure in zip(rows, (energies - energies.min()).tolist(), found, strict=True)
+        for row, structure in zip(rows, found, strict=True)
     ]
     right, n_atoms = (np.array([row[name] for row in rows]) for name in ("both", "n_atoms"))
-    return Case(np.array(terms, dtype=np.float64), right, n_atoms, composition.reduced_formula)
+    terms = np.column_stack([energies - energies.min(), beside])
+    return Case(terms, right, n_atoms, composition.reduced_formula)
 
 
 def _mean_energies(energies: Sequence[Sequence[float | None]]) -> Float[NDArray[np.float64], " n"]:
@@ -180,19 +179,19 @@ def score_weights(terms: Weights, present: ScoreWeights) -> ScoreWeights:
     """Return weights in eV/atom from those of the terms.
 
     Args:
-        present: weights whose floor, width, straight, limit and excess are kept: the first three are inputs of the
-            fit, and rows without random symmetric crystals contain no information on the others.
+        present: weights whose floor, limit and excess are kept: the first is an input of the fit, and rows without
+            random symmetric crystals contain no information on the others.
 
     Raises:
         DataError: the fitted weight of the energy is not positive.
     """
-    energy, prototype, structure, proposals = terms.tolist()
+    energy, prototype, structure = terms.tolist()
     if energy <= 0:
         raise DataError("energies do not distinguish the right candidates in these rows; nothing can be fitted.")
     return replace(
         present,
         distance=0.0,
-        n_found=round(proposals / energy, 4),
+        n_found=0.0,
         prototype_probability=round(prototype / energy, 4),
         structure_probability=round(structure / energy, 4),
     )
@@ -200,7 +199,7 @@ def score_weights(terms: Weights, present: ScoreWeights) -> ScoreWeights:
 
 def scored(cases: Sequence[Case], weights: ScoreWeights) -> list[Scored]:
     """Return the cases with scores in eV/atom above the lowest energy."""
-    beside = np.array([1.0, weights.prototype_probability, weights.structure_probability, weights.n_found])
+    beside = np.array([1.0, weights.prototype_probability, weights.structure_probability])
     heights = [case.terms @ beside for case in cases]
     return [
         Scored(above, case.right, int(case.n_atoms[np.argmin(above)]))

@@ -8,7 +8,7 @@ stored in `ranking.json` of the weights (`prediction.ranking_file`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, log, log1p
+from math import isfinite, log
 
 from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError
@@ -63,9 +63,6 @@ class ScoreWeights(_Weights):
         limit: if random symmetric crystals are relaxed too, the energy above the lowest relaxed candidate that the
             prototype probability may compensate, eV/atom; known crystals rarely lie higher.
         excess: additional weight of the energy beyond the limit.
-        width: eV/atom; an energy e above the lowest counts as width ln(1 + e / width), because the energy models make
-            large errors more often than a normal distribution would have them. With 0 it counts as e.
-        straight: eV/atom; higher energies count along the tangent at this one.
     """
 
     distance: float
@@ -75,19 +72,10 @@ class ScoreWeights(_Weights):
     structure_probability: float = 0.0
     limit: float = 0.0
     excess: float = 0.0
-    width: float = 0.0
-    straight: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, positive=["floor"])
-
-    def counted(self, above: float) -> float:
-        """Return what an energy above the lowest relaxed candidate contributes to the score, both in eV/atom."""
-        if not self.width:
-            return above
-        curved = min(above, self.straight)
-        return self.width * log1p(curved / self.width) + (above - curved) / (1.0 + self.straight / self.width)
 
     def score(self, energy: float, decoded: Decoded, *, above: float = 0.0, share: float = 0.0) -> float:
         """Return the energy (eV/atom) with all corrections; the lowest score ranks first.
@@ -99,8 +87,6 @@ class ScoreWeights(_Weights):
         """
         return (
             energy
-            - above
-            + self.counted(above)
             + self.distance * decoded.latent_distance
             - self.n_found * log(max(decoded.n_found, 1))
             - self.prototype_probability * log(decoded.prototype_probability + self.floor)
