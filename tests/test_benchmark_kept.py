@@ -199,7 +199,7 @@ def test_a_kept_measurement_is_replaced_only_on_request(tmp_path: Path, capsys: 
     before = kept.read_bytes()
     rows.write_text(json.dumps([outcome("NaCl", None)]))
     assert run(command) == 2
-    assert "give another --name, or --overwrite to replace them." in capsys.readouterr().err
+    assert "give another --name, or --overwrite to replace it." in capsys.readouterr().err
     assert kept.read_bytes() == before
     assert run([*command, "--overwrite"]) == 0
     assert read_measurement(kept).predictions[0].final.both is None

@@ -83,11 +83,14 @@ def test_bad_files_are_rows_and_the_rest_go_on(folder: Path, capsys: pytest.Capt
     ]  # fmt: skip
 
 
-def test_crystals_without_energy_are_rows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "dense.vasp").write_text(to_poscar(rock_salt(1.2)))
+def test_crystals_without_energy_are_rows(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lcoms.oracles.analytic.LEAST_VOLUME", 10.0)
+    (folder / "dense.vasp").write_text(to_poscar(rock_salt(4.0)))
     assert rank(folder, *ANALYTIC) == 2
     printed = capsys.readouterr()
-    assert "dense.vasp: the cell has only 0.22 cubic angstrom per atom." in printed.err
+    assert "dense.vasp: the cell has only 8 cubic angstrom per atom." in printed.err
     assert "3 crystals by analytic" in printed.out
 
 

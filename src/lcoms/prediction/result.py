@@ -85,11 +85,11 @@ class Prediction:
     weights_digest: str
     ranked_by: tuple[str, ...] = ()
     n_duplicates: int = 0
-    doubts: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     no_phonons: tuple[str, ...] = ()
     n_relaxations: int = 0
     n_oracle_calls: int = 0
+    doubts: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     options: Typed = ()
     calibrated_atoms: int | None = None
