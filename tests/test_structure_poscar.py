@@ -88,6 +88,7 @@ def test_flags_of_selective_dynamics_are_said() -> None:
         (poscar(mode=""), "line 8 says 'nothing', neither Direct nor Cartesian"),
         (poscar(atoms=ATOMS.replace("0 0 .5", "5 0 .5")), "atom 8 has a fractional coordinate of"),
         (poscar(atoms=ATOMS.replace("\n", " T T F\n")), "the flags of selective dynamics are not kept"),
+        (poscar(atoms=ATOMS.replace("\n", " 0.5\n")), "numbers beside the coordinates, such as 0.5, are not read"),
         (poscar(atoms=ATOMS.replace("\n", " Mg1\n")), "contradict line 6, first at atom 5"),
         (poscar() + poscar(symbols="Ca O\n"), "another structure follows the first one; it is left out"),
         (poscar() + "\n" + poscar(symbols="Ca O\n"), "another structure follows the first one; it is left out"),

@@ -79,6 +79,7 @@ def _read(text: str) -> Reading:
     if flagged and any(word.upper().startswith(("F", ".F")) for row in rows[:total] for word in row.split()[3:6]):
         remarks.append(Remark(Topic.LEFT_OUT, "the flags of selective dynamics are not kept: all atoms may move."))
     remarks += _other_comment(lines[0], crystal) if named else []
+    remarks += _beside(rows[:total], first=6 if flagged else 3)
     remarks += _left_out(rows, total)
     return Reading("", crystal, tuple(remarks))
 
@@ -207,6 +208,14 @@ def _other_comment(comment: str, crystal: Crystal) -> list[Remark]:
 def _element_of_label(word: str) -> int | None:
     """Return the element of a symbol that may be numbered, such as Ca1."""
     return number_of(re.sub("[0-9]+$", "", word))
+
+
+def _beside(rows: list[str], *, first: int) -> list[Remark]:
+    """Return a remark if numbers that may be occupancies stand behind the first words of the atoms' lines."""
+    words = [word for row in rows for word in _words(row)[first:] if _REAL.fullmatch(word)]
+    found = [word for word in words if 0 < float(re.sub("[dD]", "e", word)) < 1]
+    text = "numbers beside the coordinates, such as {}, are not read; if they are occupancies, the crystal is disordered."
+    return [Remark(Topic.LEFT_OUT, text.format(found[0]))] if found else []
 
 
 def _left_out(rows: list[str], total: int) -> list[Remark]:
