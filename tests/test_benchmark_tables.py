@@ -120,6 +120,21 @@ def test_variants_stand_apart() -> None:
     ]
 
 
+def test_labelled_methods_are_columns_of_their_own_compared_with_lcoms_of_the_same_label() -> None:
+    paper = [replace(one, method=f"{one.method} (paper)") for one in some_rows() if " " not in one.method]
+    rows = [*paper, *some_rows()]
+    assert [column.method for column in columns(rows)] == ["lcoms", "sl", "lcoms (paper)", "sl (paper)"]
+    assert [column.method for column in variants(rows)] == ["lcoms tau=0.5", "lcoms tau=2"]
+    by_key = {(r["method"], r["stage"], r["criterion"]): r for r in lines_of(totals_table(rows))}
+    for mine, plain in (("lcoms (paper)", "lcoms"), ("sl (paper)", "sl")):
+        one, other = (dict(by_key[name, "as answered", "within 20 %"]) for name in (mine, plain))
+        assert one.pop("method") != other.pop("method")
+        assert one == other  # also what the paper says
+    alone = dict(by_key["sl (paper)", "as answered", MATCH.name])
+    assert alone["p against lcoms"] == "0.5"
+    assert [r["method"] for r in lines_of(falls_table(rows))] == ["lcoms", "sl", "lcoms (paper)", "sl (paper)"]
+
+
 def test_improvement_is_the_fall_over_the_start() -> None:
     rows = [row("lcoms", "LiF", 0, -1.5, start=BEGAN), row("lcoms", "LiF", 1, -2.0, start=judged(-1.6))]
     assert improvements(rows)["LiF"] == pytest.approx(((0.5 + 0.25) / 2, 0.45))

@@ -15,7 +15,7 @@ import numpy as np
 from lcoms.benchmark.protocol import PAPER_GROUP
 from lcoms.benchmark.rows import Judged, Row
 from lcoms.benchmark.success import CRITERIA, MATCH, Criterion, by_run
-from lcoms.benchmark.tables import Column, columns
+from lcoms.benchmark.tables import Column, columns, without_label
 from lcoms.evaluate.statistics import Share
 
 if TYPE_CHECKING:
@@ -205,7 +205,8 @@ def success_figure(rows: Sequence[Row], track: str) -> Figure | None:
 
     The current crystal of a run is used until there is a new one; none is relaxed by the judge.
     """
-    some = [column for column in columns([row for row in rows if row.group == PAPER_GROUP]) if column.track == track]
+    mine = [row for row in rows if row.group == PAPER_GROUP and row.method == without_label(row.method)]
+    some = [column for column in columns(mine) if column.track == track]
     if not some:
         return None
     figure, panels = _panels(4, per_line=2)

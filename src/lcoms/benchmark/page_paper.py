@@ -10,13 +10,13 @@ from lcoms.benchmark.page_text import lines_of
 from lcoms.benchmark.protocol import PAPER_GROUP, TRACKS
 from lcoms.benchmark.rows import Row, read_rows
 from lcoms.benchmark.success import CRITERIA, N_SHOWN, STAGES, total
-from lcoms.benchmark.tables import PAPER_TOTALS, REFERENCE, Column, columns
+from lcoms.benchmark.tables import PAPER_TOTALS, REFERENCE, Column, columns, without_label
 from lcoms.core.config import parse_json
 
 COMPARISON = "comparison.jsonl.gz"
 DFT = "dft_winners.json"
-MADE = "2026-11-23"
-"""Date of these two files, which have no header."""
+MADE = "2026-11-23 to 29"
+"""Dates of these two files, which have no header."""
 FEW = 3  # number of seeds of the searches
 CLOSE = 0.010  # eV/atom
 
@@ -80,7 +80,11 @@ def _comparison(found: list[Column], *, quoted: bool) -> str:
         cells = [f"{one.successes}/{one.trials}" if one.trials else "" for one in shares]
         line = [f"`{column.method}`", _seeds(column.rows), *cells, _seconds(column.rows)]
         if quoted:
-            line.append(", ".join("-" if one is None else f"{one}/26" for one in PAPER_TOTALS.get(column.method, ())))
+            line.append(
+                ", ".join(
+                    "-" if one is None else f"{one}/26" for one in PAPER_TOTALS.get(without_label(column.method), ())
+                )
+            )
         lines.append(line)
     return lines_of(header, lines)
 

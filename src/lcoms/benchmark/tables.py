@@ -80,18 +80,31 @@ class Column(NamedTuple):
     rows: list[Row]
 
 
+def without_label(method: str) -> str:
+    """Return the name of a method without a label, such as lcoms for `lcoms (paper)`; variants keep theirs."""
+    name, _, rest = method.partition(" ")
+    return name if rest.startswith("(") else method
+
+
 def columns(rows: Sequence[Row]) -> list[Column]:
-    """Return rows by track and method, in the order of `METHODS`; variants of methods are left out."""
-    found = [
-        Column(track, name, [row for row in rows if (row.track, row.method) == (track, name)])
-        for track, name in sorted(METHODS, key=lambda key: TRACKS.index(key[0]))
-    ]
-    return [column for column in found if column.rows]
+    """Return rows by track and method, in the order of `METHODS`, then those with a label; variants are left out."""
+    order = [key for track in TRACKS for key in METHODS if key[0] == track]
+    keys = {(row.track, row.method) for row in rows}
+    mine = [key for key in keys if (key[0], without_label(key[1])) in METHODS]
+
+    def place(key: tuple[str, str]) -> tuple[int, str, int]:
+        track, method = key
+        bare = without_label(method)
+        return TRACKS.index(track), method[len(bare) :], order.index((track, bare))
+
+    return [Column(*key, [row for row in rows if (row.track, row.method) == key]) for key in sorted(mine, key=place)]
 
 
 def variants(rows: Sequence[Row]) -> list[Column]:
     """Return rows of variants of methods, which are not in `METHODS`, such as `lcoms tau=0.5` from a sweep."""
-    keys = sorted({(row.track, row.method) for row in rows if (row.track, row.method) not in METHODS})
+    keys = sorted(
+        {key for row in rows if (key := (row.track, row.method)) and (key[0], without_label(key[1])) not in METHODS}
+    )
     return [Column(*key, [row for row in rows if (row.track, row.method) == key]) for key in keys]
 
 
@@ -184,7 +197,7 @@ def _paper_totals(column: Column, stage: Stage) -> tuple[int | None, int | None]
     """Return the paper's totals, which are for its own compounds, as answered and within 20 %."""
     if (column.track, stage, column.rows[0].group) != ("paper", "answer", PAPER_GROUP):
         return None, None
-    return PAPER_TOTALS.get(column.method, (None, None))
+    return PAPER_TOTALS.get(without_label(column.method), (None, None))
 
 
 def totals_table(rows: Sequence[Row]) -> Table:
@@ -192,7 +205,7 @@ def totals_table(rows: Sequence[Row]) -> Table:
     lines = []
     found = columns(rows)
     for column in found:
-        lcoms = next((c.rows for c in found if (c.track, c.method) == (column.track, REFERENCE)), [])
+        lcoms = _reference(column, [one for one in found if one.track == column.track])
         for stage, criterion in product(STAGES, CRITERIA):
             paper = _paper_totals(column, stage) if criterion is CRITERIA[0] else (None, None)
             cells = _total(column, [] if column.rows is lcoms else lcoms, criterion, stage)
@@ -239,7 +252,7 @@ def seconds_table(rows: Sequence[Row]) -> Table:
         cells = [_seconds([v for v in values if v is not None]) for values in parts]
         totals = _seconds([row.total_seconds for row in done])
         counts = [str(round(median(getattr(row, name) for row in done))) for name in ("n_evaluations", "single_points")]
-        paper = PAPER_SECONDS.get(column.method) if column.track == "paper" else None
+        paper = PAPER_SECONDS.get(without_label(column.method)) if column.track == "paper" else None
         lines.append((column.track, column.method, str(len(done)), *cells, totals, *counts, _or_nothing(paper)))
     return Table(
         "table2",
@@ -255,14 +268,16 @@ def seconds_table(rows: Sequence[Row]) -> Table:
 
 def falls_table(rows: Sequence[Row]) -> Table:
     """Return how often and by how much the judge's energy decreases from start to answer."""
-    decoded = {(row.compound, row.seed): row for row in rows if (row.track, row.method) == ("paper", "cdvae")}
     lines = []
     for column in columns(rows):
-        if column.track != "paper" or column.rows[0].start is None or column.method == "start":
+        bare = without_label(column.method)
+        if column.track != "paper" or column.rows[0].start is None or bare == "start":
             continue
+        cdvae = "cdvae" + column.method[len(bare) :]
+        decoded = {(row.compound, row.seed): row for row in rows if (row.track, row.method) == ("paper", cdvae)}
         starts = [(row.start, row.answer) for row in column.rows]
         begun = [(decoded[key].answer, row.answer) for row in column.rows
-                 if (key := (row.compound, row.seed)) in decoded and column.method != "cdvae"]  # fmt: skip
+                 if (key := (row.compound, row.seed)) in decoded and bare != "cdvae"]  # fmt: skip
         cells, n = [], len({row.compound for row in column.rows})
         for pairs in (starts, begun):
             drops = [None if b is None or a is None or b.compared is None or a.compared is None

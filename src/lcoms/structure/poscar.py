@@ -214,7 +214,9 @@ def _beside(rows: list[str], *, first: int) -> list[Remark]:
     """Return a remark if numbers that may be occupancies stand behind the first words of the atoms' lines."""
     words = [word for row in rows for word in _words(row)[first:] if _REAL.fullmatch(word)]
     found = [word for word in words if 0 < float(re.sub("[dD]", "e", word)) < 1]
-    text = "numbers beside the coordinates, such as {}, are not read; if they are occupancies, the crystal is disordered."
+    text = (
+        "numbers beside the coordinates, such as {}, are not read; if they are occupancies, the crystal is disordered."
+    )
     return [Remark(Topic.LEFT_OUT, text.format(found[0]))] if found else []
 
 
