@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from benchmark_rows import judged, point, row
 
-from lcoms.benchmark.figures import all_figures, improvements, success_curve, sweep_of
+from lcoms.benchmark.figures import all_figures, success_curve, sweep_of
+from lcoms.benchmark.figures_descent import improvements
 from lcoms.benchmark.rows import Row, read_rows
 from lcoms.benchmark.success import MATCH
 from lcoms.benchmark.tables import (

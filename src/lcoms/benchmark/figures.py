@@ -1,17 +1,18 @@
 """The figures, drawn from the rows alone; each is left out if the rows are not sufficient.
 
-Numbers follow the paper. Figure 2: energies along the descent. Figure 3: decrease of the energy from the start.
-Figure 4: effect of tau and the numbers of steps. Success: against evaluations and seconds.
+Numbers follow the paper. Figures 2 and 3 are in `benchmark.figures_descent`. Figure 4: effect of tau and the numbers
+of steps. Success: against evaluations and seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lcoms.benchmark.figures_descent import descent_figure, energy_of, improvement_figure, panels_of
 from lcoms.benchmark.protocol import PAPER_GROUP
 from lcoms.benchmark.rows import Judged, Row
 from lcoms.benchmark.success import CRITERIA, MATCH, Criterion, by_run
@@ -22,12 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 3.2  # width of a panel, inches
-N_COMPOUNDS = 6
 FIGURE_4_COMPOUNDS = ("SrS", "MgO")
-COLOURS = {"lcoms": "C0", "sl": "C3"}
-NEARLY_ZERO = 0.05  # eV/atom
-LINEAR_TO = 0.01  # height of bars beyond which their axis is logarithmic
 N_COLOURS = 10
 LINES = ("-", "--", "-.")  # repeated colours have another line style
 
@@ -44,98 +40,6 @@ def all_figures(rows: Sequence[Row]) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def descent_figure(rows: Sequence[Row]) -> Figure | None:
-    """Return Figure 2: predicted and judged energies along the descent, with and without conservatism, 6 compounds."""
-    judged = [row for row in rows if row.track == "paper" and row.method in COLOURS and row.progress]
-    by_compound: dict[str, list[Row]] = {}
-    for row in judged:
-        by_compound.setdefault(row.compound, []).append(row)
-    # Compounds that have both methods come first.
-    names = sorted(by_compound, key=lambda name: (-len({row.method for row in by_compound[name]}), name))
-    if not names:
-        return None
-    figure, panels = _panels(min(N_COMPOUNDS, len(names)), per_line=3)
-    for panel, name in zip(panels, names, strict=False):
-        for method in COLOURS:
-            mine = [row for row in by_compound[name] if row.method == method]
-            _draw_descents(panel, mine, method)
-        known = next((row.known.compared for row in by_compound[name] if row.known is not None), None)
-        if known is not None:
-            panel.axhline(known, color="black", linewidth=0.8, linestyle=":", label="known")
-        panel.set_title(name)
-        panel.set_xlabel("step")
-        panel.set_ylabel("energy, eV/atom")
-    panels[0].legend(fontsize="x-small")
-    return figure
-
-
-def _draw_descents(panel: Axes, rows: Sequence[Row], method: str) -> None:
-    """Draw means over the seeds."""
-    paths = [row.descent for row in rows if row.descent]
-    if paths and len({len(path) for path in paths}) == 1:
-        panel.plot(np.mean(paths, axis=0), color=COLOURS[method], linestyle="--", label=f"{method}, predicted")
-    at: dict[int, list[float]] = {}
-    for point in (point for row in rows for point in row.progress):
-        if point.judged is not None and point.judged.compared is not None:
-            at.setdefault(point.evaluations, []).append(point.judged.compared)
-    steps = sorted(at)
-    if steps:
-        panel.plot(
-            steps, [mean(at[s]) for s in steps], color=COLOURS[method], marker="o", ms=3, label=f"{method}, judged"
-        )
-
-
-def improvements(rows: Iterable[Row]) -> dict[str, tuple[float | None, float]]:
-    """Return the mean decrease of the judge's energy from start to answer by compound: over |E(start)|, and in eV/atom.
-
-    The first is None if the energy of a start is nearly zero, as for elements.
-    """
-    falls: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        before, after = _energy(row.start), _energy(row.answer)
-        if before is not None and after is not None:
-            falls.setdefault(row.compound, []).append((before, before - after))
-    return {name: (_relative(some), mean(f for _, f in some)) for name, some in falls.items()}
-
-
-def _relative(falls: Sequence[tuple[float, float]]) -> float | None:
-    """Return the mean decrease relative to the initial energies."""
-    return mean(fall / abs(e) for e, fall in falls) if all(abs(e) > NEARLY_ZERO for e, _ in falls) else None
-
-
-def improvement_figure(rows: Sequence[Row]) -> Figure | None:
-    """Return Figure 3: decrease of the judge's energy from the start, by compound, for each set of compounds."""
-    groups = sorted({row.group for row in rows}, key=lambda name: (name != PAPER_GROUP, name))
-    found = [
-        (group, improvements(row for row in rows if (row.group, row.track, row.method) == (group, "paper", "lcoms")))
-        for group in groups
-    ]
-    found = [(group, falls) for group, falls in found if falls]
-    if not found:
-        return None
-    figure, panels = _panels(2 * len(found), per_line=2, width=2 * WIDTH)
-    for i, (group, falls) in enumerate(found):
-        relative = {name: share for name, (share, _) in falls.items() if share is not None}
-        absolute = {name: fall for name, (_, fall) in falls.items()}
-        for panel, values, unit in (
-            (panels[2 * i], relative, "over |E(start)|"),
-            (panels[2 * i + 1], absolute, "eV/atom"),
-        ):
-            _draw_bars(panel, values)
-            panel.set_ylabel(f"fall of the energy, {unit}")
-            panel.set_title(f"{group}: {sum(v > 0 for v in values.values())} of {len(values)} fall")
-    return figure
-
-
-def _draw_bars(panel: Axes, values: Mapping[str, float]) -> None:
-    names = sorted(values, key=lambda name: -values[name])
-    panel.bar(range(len(names)), [values[name] for name in names], color="C0")
-    panel.axhline(0, color="black", linewidth=0.6)
-    panel.set_yscale("symlog", linthresh=LINEAR_TO)
-    if len(names) <= 30:
-        panel.set_xticks(range(len(names)), names, rotation=90, fontsize="x-small")
-
-
 def sweep_figure(rows: Sequence[Row]) -> Figure | None:
     """Return Figure 4: success, and the energy of two compounds, against each swept setting."""
     swept: dict[str, dict[float, list[Row]]] = {}
@@ -144,7 +48,7 @@ def sweep_figure(rows: Sequence[Row]) -> Figure | None:
             swept.setdefault(place[0], {}).setdefault(place[1], []).append(row)
     if not swept:
         return None
-    figure, panels = _panels(2 * len(swept), per_line=2)
+    figure, panels = panels_of(2 * len(swept), per_line=2)
     for i, name in enumerate(sorted(swept)):
         values = sorted(swept[name])
         for criterion in (CRITERIA[0], CRITERIA[1], MATCH):
@@ -192,7 +96,7 @@ def _draw_excess(panel: Axes, values: Sequence[float], rows: Mapping[float, Sequ
             energy - row.known.compared
             for row in rows[value]
             if row.compound == compound and row.known is not None and row.known.compared is not None
-            if (energy := _energy(row.answer)) is not None
+            if (energy := energy_of(row.answer)) is not None
         ]
         if above:
             x.append(value)
@@ -209,7 +113,7 @@ def success_figure(rows: Sequence[Row], track: str) -> Figure | None:
     some = [column for column in columns(mine) if column.track == track]
     if not some:
         return None
-    figure, panels = _panels(4, per_line=2)
+    figure, panels = panels_of(4, per_line=2)
     for line, criterion in enumerate((MATCH, CRITERIA[1])):
         for i, column in enumerate(some):
             for panel, of in ((panels[2 * line], "evaluations"), (panels[2 * line + 1], "seconds")):
@@ -260,16 +164,3 @@ def _way(row: Row, of: str) -> list[tuple[float, Judged | None]]:
     if of == "evaluations":
         return [*((float(p.evaluations), p.judged) for p in row.progress), (float(row.n_evaluations), row.answer)]
     return [*((start + p.seconds, p.judged) for p in row.progress), (max(start + own, 1e-3), row.answer)]
-
-
-def _energy(judged: Judged | None) -> float | None:
-    return None if judged is None else judged.compared
-
-
-def _panels(n: int, *, per_line: int, width: float = WIDTH) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
-
-    lines = -(-n // per_line)
-    figure = Figure(figsize=(width * min(n, per_line), 2.6 * lines), layout="constrained")
-    panels = [figure.add_subplot(lines, min(n, per_line), i + 1) for i in range(n)]
-    return figure, panels
