@@ -88,7 +88,7 @@ def without_label(method: str) -> str:
 
 def columns(rows: Sequence[Row]) -> list[Column]:
     """Return rows by track and method, in the order of `METHODS`, then those with a label; variants are left out."""
-    order = [key for track in TRACKS for key in METHODS if key[0] == track]
+    order: list[tuple[str, str]] = [key for track in TRACKS for key in METHODS if key[0] == track]
     keys = {(row.track, row.method) for row in rows}
     mine = [key for key in keys if (key[0], without_label(key[1])) in METHODS]
 
