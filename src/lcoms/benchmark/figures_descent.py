@@ -97,13 +97,13 @@ def improvement_figure(rows: Sequence[Row]) -> Figure | None:
         return None
     figure, panels = panels_of(2 * len(found), per_line=2, width=2 * WIDTH)
     for i, (group, falls) in enumerate(found):
-        for panel, place, unit in ((panels[2 * i], 0, "over |E(start)|"), (panels[2 * i + 1], 1, "eV/atom")):
+        for panel, place, unit in ((panels[2 * i], 0, " over |E(start)|"), (panels[2 * i + 1], 1, ", eV/atom")):
             values = {
                 method: {name: fall for name, both in some.items() if (fall := both[place]) is not None}
                 for method, some in falls.items()
             }
             _draw_bars(panel, values)
-            panel.set_ylabel(f"decrease of the energy, {unit}")
+            panel.set_ylabel(f"decrease{unit}")
             counts = (f"{method} {sum(v > 0 for v in some.values())} of {len(some)}" for method, some in values.items())
             panel.set_title(f"{group}, lower than the start: {', '.join(counts)}", fontsize="small")
     panels[0].legend(fontsize="x-small")
