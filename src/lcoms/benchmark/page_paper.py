@@ -15,8 +15,8 @@ from lcoms.core.config import parse_json
 
 COMPARISON = "comparison.jsonl.gz"
 DFT = "dft_winners.json"
-MADE = "2026-11-23 to 29"
-"""Dates of these two files, which have no header."""
+MADE = {COMPARISON: "2026-11-23 to 29", DFT: "2026-11-23"}
+"""Dates of the rows in these two files, which have no header."""
 FEW = 3  # number of seeds of the searches
 CLOSE = 0.010  # eV/atom
 
@@ -60,12 +60,19 @@ def comparison_source(folder: Path) -> list[Source]:
         digests = {str(row.settings["weights"]) for row in rows if row.method == REFERENCE}
         weights = min(digests) if len(digests) == 1 else ""
         found.append(
-            Source("comparison", "The paper's comparison", len(rows), "lcoms benchmark run, sweep", weights, MADE)
+            Source(
+                "comparison",
+                "The paper's comparison",
+                len(rows),
+                "lcoms benchmark run, sweep",
+                weights,
+                MADE[COMPARISON],
+            )
         )
     if (folder / DFT).is_file():
         n = len(parse_json((folder / DFT).read_bytes()))
         command = "python benchmarks/dft_winners.py comparison.jsonl.gz"
-        found.append(Source("dft_winners", "Winners of the comparison by GPAW", n, command, "", MADE))
+        found.append(Source("dft_winners", "Winners of the comparison by GPAW", n, command, "", MADE[DFT]))
     return found
 
 
