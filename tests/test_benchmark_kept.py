@@ -153,20 +153,15 @@ def test_a_page_is_filled_and_a_table_that_is_not_there_is_told() -> None:
         fill(text, {"b": ""})
 
 
+def keep(rows: Path, out: Path, *more: str) -> list[str]:
+    """Return a command that keeps rows as the measurement `some`."""
+    named = ["--name", "some", "--title", "Some", "--command", "made up", "--out", str(out)]
+    return ["benchmark", "keep", str(rows), *named, *more]
+
+
 def test_keep_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rows.json").write_text(json.dumps([outcome("NaCl", 1), outcome("KCl", 1)]))
-    options = [
-        "--name",
-        "some",
-        "--title",
-        "Some",
-        "--command",
-        "made up",
-        "--headline",
-        "--out",
-        str(tmp_path / "kept"),
-    ]
-    assert run(["benchmark", "keep", str(tmp_path / "rows.json"), *options]) == 0
+    assert run(keep(tmp_path / "rows.json", tmp_path / "kept", "--headline")) == 0
     assert run(["benchmark", "report", "--results", str(tmp_path / "kept")]) == 0
     assert "| Some | 2 | 2/2: 1.00 [0.34, 1.00] |" in capsys.readouterr().out
     page = tmp_path / "page.md"
@@ -181,19 +176,7 @@ def test_keep_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_kept_measurement_is_replaced_only_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows, kept = tmp_path / "rows.json", tmp_path / "some.jsonl.gz"
-    named = [
-        "--name",
-        "some",
-        "--title",
-        "Some",
-        "--command",
-        "made up",
-        "--date",
-        "2026-11-28",
-        "--out",
-        str(tmp_path),
-    ]
-    command = ["benchmark", "keep", str(rows), *named]
+    command = keep(rows, tmp_path, "--date", "2026-11-28")
     rows.write_text(json.dumps([outcome("NaCl", 1)]))
     assert run(command) == run(command) == 0  # the same again changes nothing
     before = kept.read_bytes()

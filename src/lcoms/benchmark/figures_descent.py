@@ -25,7 +25,7 @@ NORMAL_95 = 1.96  # standard errors
 
 
 def descent_figure(rows: Sequence[Row]) -> Figure | None:
-    """Return Figure 2: predicted and judged energies along the descent, with and without conservatism."""
+    """Return Figure 2: predicted and judged energies along the descent, with and without conservatism, 6 compounds."""
     judged = [row for row in rows if row.track == "paper" and row.method in COLOURS and row.progress]
     by_compound: dict[str, list[Row]] = {}
     for row in judged:
