@@ -17,8 +17,8 @@ from lcoms.benchmark.tables import (
     Table,
     all_tables,
     columns,
+    decreases_table,
     failures_table,
-    falls_table,
     seconds_table,
     success_table,
     summary_table,
@@ -101,7 +101,7 @@ def test_seconds_are_medians_of_the_runs_that_answered() -> None:
 
 
 def test_falls_and_failures_are_counted() -> None:
-    lcoms, sl = lines_of(falls_table(some_rows()))
+    lcoms, sl = lines_of(decreases_table(some_rows()))
     assert (lcoms["from the start"], lcoms["mean decrease, eV/atom"]) == ("4 of 4", "1.000")
     assert (sl["from the start"], sl["mean decrease, eV/atom"]) == ("3 of 4", "0.200")
     noted = row("cdvae", answer=judged(-9.0, note="too low"), relaxed=None)
@@ -133,7 +133,7 @@ def test_labelled_methods_are_columns_of_their_own_compared_with_lcoms_of_the_sa
         assert one == other  # also what the paper says
     alone = dict(by_key["sl (paper)", "as answered", MATCH.name])
     assert alone["p against lcoms"] == "0.5"
-    assert [r["method"] for r in lines_of(falls_table(rows))] == ["lcoms", "sl", "lcoms (paper)", "sl (paper)"]
+    assert [r["method"] for r in lines_of(decreases_table(rows))] == ["lcoms", "sl", "lcoms (paper)", "sl (paper)"]
 
 
 def test_improvement_is_the_fall_over_the_start() -> None:
@@ -154,7 +154,7 @@ def test_equal_rows_give_equal_files(tmp_path: Path) -> None:
     rows = some_rows()
     written = write_benchmark(rows, tmp_path / "a")
     names = {path.name for path in written}
-    assert {INDEX, "table1-paper-answer.csv", "totals.csv", "variants.csv", "table2.csv", "falls.csv"} <= names
+    assert {INDEX, "table1-paper-answer.csv", "totals.csv", "variants.csv", "table2.csv", "decreases.csv"} <= names
     assert {"figure2.png", "figure3.png", "figure4.png", "success-paper.png"} <= names
     assert "success-formula.png" not in names
     write_benchmark(rows, tmp_path / "b")
@@ -181,3 +181,18 @@ def test_the_documented_tables_are_those_of_the_kept_rows() -> None:
     assert sum(table.in_report for table in tables) > 10
     for table in tables:
         assert not table.in_report or table.to_markdown() in page, f"{table.name} is out of date; make the page anew"
+
+
+def test_figures_2_and_3_have_both_methods_and_intervals_over_the_seeds() -> None:
+    way = (point(0, 0.1, found=False), point(50, 1.0, found=True))
+    rows = [
+        row(method, "LiF", seed, height - 0.1 * seed, start=BEGAN, descent=(-1.0, -1.5), progress=way)
+        for method, height in (("lcoms", -1.5), ("sl", -0.5))
+        for seed in (0, 1)
+    ]
+    figures = all_figures(rows)
+    (panel,) = figures["figure2"].axes
+    assert len(panel.collections) == 2  # a band for each method
+    relative, _ = figures["figure3"].axes
+    assert relative.get_title() == "26 compounds, lower than the start: lcoms 1 of 1, sl 0 of 1"
+    assert [len(bars) for bars in relative.containers] == [1, 1]

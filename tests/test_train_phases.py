@@ -65,8 +65,8 @@ def test_a_run_goes_on_where_it_stopped_and_relaxed_crystals_lie_lower(store: St
         evaluate_as_given(store, [1], Springs(), tmp_path)
     relaxed = evaluate_relaxed(store, [1, 2], "analytic", tmp_path)
     assert all(relaxed[name] <= both[name] for name in both)
-    falls = [both[name] - relaxed[name] for name in both]
-    assert mean_decrease(store, [1, 2], AnalyticOracle(), tmp_path) == pytest.approx(sum(falls) / 2)
+    decreases = [both[name] - relaxed[name] for name in both]
+    assert mean_decrease(store, [1, 2], AnalyticOracle(), tmp_path) == pytest.approx(sum(decreases) / 2)
     table = make_table(store, [1], both, AnalyticOracle(), lowered=0.25)
     assert table.energies == pytest.approx([both["id-1"] - 0.25])
 

@@ -71,17 +71,21 @@ def improvements(rows: Iterable[Row]) -> dict[str, tuple[float | None, float]]:
 
     The first is None if the energy of a start is nearly zero, as for elements.
     """
-    falls: dict[str, list[tuple[float, float]]] = {}
+    decreases: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         before, after = energy_of(row.start), energy_of(row.answer)
         if before is not None and after is not None:
-            falls.setdefault(row.compound, []).append((before, before - after))
-    return {name: (_relative(some), mean(f for _, f in some)) for name, some in falls.items()}
+            decreases.setdefault(row.compound, []).append((before, before - after))
+    return {name: (_relative(some), mean(f for _, f in some)) for name, some in decreases.items()}
 
 
-def _relative(falls: Sequence[tuple[float, float]]) -> float | None:
+def _relative(decreases: Sequence[tuple[float, float]]) -> float | None:
     """Return the mean decrease relative to the initial energies."""
-    return mean(fall / abs(e) for e, fall in falls) if all(abs(e) > NEARLY_ZERO for e, _ in falls) else None
+    return (
+        mean(decrease / abs(e) for e, decrease in decreases)
+        if all(abs(e) > NEARLY_ZERO for e, _ in decreases)
+        else None
+    )
 
 
 def improvement_figure(rows: Sequence[Row]) -> Figure | None:
@@ -90,17 +94,17 @@ def improvement_figure(rows: Sequence[Row]) -> Figure | None:
     found = []
     for group in groups:
         mine = [row for row in rows if (row.group, row.track) == (group, "paper")]
-        falls = {method: improvements(row for row in mine if row.method == method) for method in COLOURS}
-        if falls["lcoms"]:
-            found.append((group, {method: some for method, some in falls.items() if some}))
+        decreases = {method: improvements(row for row in mine if row.method == method) for method in COLOURS}
+        if decreases["lcoms"]:
+            found.append((group, {method: some for method, some in decreases.items() if some}))
     if not found:
         return None
     figure, panels = panels_of(2 * len(found), per_line=2, width=2 * WIDTH)
-    for i, (group, falls) in enumerate(found):
+    for i, (group, decreases) in enumerate(found):
         for panel, place, unit in ((panels[2 * i], 0, " over |E(start)|"), (panels[2 * i + 1], 1, ", eV/atom")):
             values = {
-                method: {name: fall for name, both in some.items() if (fall := both[place]) is not None}
-                for method, some in falls.items()
+                method: {name: decrease for name, both in some.items() if (decrease := both[place]) is not None}
+                for method, some in decreases.items()
             }
             _draw_bars(panel, values)
             panel.set_ylabel(f"decrease{unit}")

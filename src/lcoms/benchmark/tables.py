@@ -117,7 +117,7 @@ def all_tables(rows: Sequence[Row]) -> list[Table]:
         mine = []
         for track, stage in product(TRACKS, STAGES):
             mine += [success_table(some, track, stage), summary_table(some, track, stage)]
-        mine += [totals_table(some), variants_table(some), seconds_table(some), falls_table(some)]
+        mine += [totals_table(some), variants_table(some), seconds_table(some), decreases_table(some)]
         if group != PAPER_GROUP:
             mine = [replace(one, name=f"{one.name}-{group}", title=f"{one.title}, {group}") for one in mine]
         tables += mine
@@ -266,7 +266,7 @@ def seconds_table(rows: Sequence[Row]) -> Table:
     )
 
 
-def falls_table(rows: Sequence[Row]) -> Table:
+def decreases_table(rows: Sequence[Row]) -> Table:
     """Return how often and by how much the judge's energy decreases from start to answer."""
     lines = []
     for column in columns(rows):
@@ -282,12 +282,12 @@ def falls_table(rows: Sequence[Row]) -> Table:
         for pairs in (starts, begun):
             drops = [None if b is None or a is None or b.compared is None or a.compared is None
                      else b.compared - a.compared for b, a in pairs]  # fmt: skip
-            fallen = [drop for drop in drops if drop is not None]
-            cells += [*_share(Share(sum(drop > 0 for drop in fallen), len(drops), min(n, len(drops))))]
-            cells.append(f"{mean(fallen):.3f}" if fallen else "")
+            found = [drop for drop in drops if drop is not None]
+            cells += [*_share(Share(sum(drop > 0 for drop in found), len(drops), min(n, len(drops))))]
+            cells.append(f"{mean(found):.3f}" if found else "")
         lines.append((column.method, *cells))
     return Table(
-        "falls",
+        "decreases",
         "How often the energy decreases",
         (
             "method", "from the start", "95 % interval", "mean decrease, eV/atom", "from the decoded start",

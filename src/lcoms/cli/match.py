@@ -58,7 +58,7 @@ def match(
     if figure is not None:
         check_figure(figure)
     if out is not None:
-        require_no_input(out, files, "rank-*.cif")
+        require_no_input(out, files, RANKS)
         require_no_campaign(out)
         require_no_prediction(out)
         make_folder(out)

@@ -131,8 +131,8 @@ def mean_decrease(store: Store, rows: Sequence[int], oracle: EnergyOracle, work:
     sample = sorted(np.random.default_rng(0).permutation(rows)[:SAMPLE].tolist())
     before = evaluate_as_given(store, sample, oracle, work)
     after = evaluate_relaxed(store, sample, oracle.name, work)
-    falls = [before[name] - after[name] for name in before if name in after]
-    return float(np.mean(falls)) if falls else 0.0
+    decreases = [before[name] - after[name] for name in before if name in after]
+    return float(np.mean(decreases)) if decreases else 0.0
 
 
 def make_table(
