@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,10 +122,18 @@ def test_weights_can_be_trained_further(
     capsys.readouterr()
     other = ("--start-from", str(trained / CDVAE_FILE), "--model", "channels=24")
     assert train(store, tmp_path / "other", *other) == 2
-    assert "--model has no effect with --start-from, whose network is trained further" in capsys.readouterr().err
+    assert "--model changes the layers of the network that --start-from trains further" in capsys.readouterr().err
     other = ("--start-from", str(trained / CDVAE_FILE), "--preset", "paper")
     assert train(store, tmp_path / "other", *other) == 2
     assert "--preset has no effect with --start-from, whose network is trained further" in capsys.readouterr().err
+
+
+def test_loss_weights_change_in_further_training(trained: Path, store: Path, tmp_path: Path) -> None:
+    other = ("--start-from", str(trained / CDVAE_FILE), "--model", "energy_weight=5")
+    assert train(store, tmp_path / "more", *other) == 0
+    first, second = load_cdvae(trained / CDVAE_FILE)[0], load_cdvae(tmp_path / "more" / CDVAE_FILE)[0]
+    assert replace(first.config, energy_weight=5.0) == second.config
+    assert (first.lattice_transform.mean == second.lattice_transform.mean).all()
 
 
 def test_a_store_without_crystals_of_the_size_is_refused(

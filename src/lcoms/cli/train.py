@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lcoms.data.store import Store
+    from lcoms.models.base import CDVAE
 
 DECOY_CHUNK = 100  # compositions
 DEFAULT_PRESET = "fast"
@@ -59,7 +60,7 @@ def cdvae(
 
     from lcoms.core.config import to_dict, with_overrides
     from lcoms.models.device import has_bfloat16, require_device
-    from lcoms.models.weights import find_preset, load_cdvae, new_cdvae, preset_of
+    from lcoms.models.weights import find_preset, new_cdvae, preset_of
     from lcoms.train.cdvae import TrainConfig, train_cdvae
     from lcoms.train.latents import select_rows
     from lcoms.train.trainer import CHECKPOINT_FILE
@@ -76,14 +77,7 @@ def cdvae(
         chosen = DEFAULT_PRESET if preset is None else preset
         model = new_cdvae(chosen, with_overrides(find_preset(chosen).config(), model_set or []))
     else:
-        model = load_cdvae(start_from)[0].requires_grad_(True).train()
-        for option, other in (
-            ("preset", preset not in (None, preset_of(model))),
-            ("model", with_overrides(model.config, model_set or []) != model.config),
-        ):
-            if other:
-                sentence = "{} has no effect with {}, whose network is trained further; omit it."
-                raise OptionError(sentence, [option, "start_from"])
+        model = _continued(start_from, preset, model_set or []).requires_grad_(True).train()
     model.mixed = has_bfloat16(place)
     crystals = data.arrays(rows)
     metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
@@ -292,6 +286,26 @@ def _further(
     for path in decoys:
         extra = open_training(path)
         yield f"decoys of {path}", extra, extra.select(max_atoms=max_atoms)
+
+
+def _continued(start_from: Path, preset: str | None, model_set: list[str]) -> CDVAE:
+    """Return the network of a weights file; settings that leave its tensors as they are may be changed."""
+    from lcoms.core.config import with_overrides
+    from lcoms.models.weights import load_cdvae, new_cdvae, preset_of
+
+    trained = load_cdvae(start_from)[0]
+    if preset not in (None, preset_of(trained)):
+        sentence = "{} has no effect with {}, whose network is trained further; omit it."
+        raise OptionError(sentence, ["preset", "start_from"])
+    config = with_overrides(trained.config, model_set)
+    if config == trained.config:
+        return trained
+    model, state = new_cdvae(preset_of(trained), config), trained.state_dict()
+    if {name: t.shape for name, t in model.state_dict().items()} != {name: t.shape for name, t in state.items()}:
+        sentence = "{} changes the layers of the network that {} trains further; change only loss weights."
+        raise OptionError(sentence, ["model", "start_from"])
+    model.load_state_dict(state)
+    return model
 
 
 def _metadata(store: Store, atomic_numbers: Any, max_atoms: int, n_crystals: int) -> dict[str, Any]:
