@@ -21,7 +21,7 @@ from tiny import (
 )
 
 from lcoms.core.errors import FormulaError
-from lcoms.evaluate import formulas
+from lcoms.evaluate import formulas, reconstruction
 from lcoms.evaluate.energy_criterion import share_within_energy
 from lcoms.evaluate.formulas import (
     NOT_FOUND,
@@ -31,17 +31,20 @@ from lcoms.evaluate.formulas import (
     evaluate_formulas,
     ranks_of,
 )
-from lcoms.evaluate.reconstruction import Reconstruction, reconstruct
+from lcoms.evaluate.reconstruction import Reconstruction, library_decode, reconstruct
 from lcoms.evaluate.references import Reference
 from lcoms.evaluate.rows import rows_of
 from lcoms.evaluate.statistics import Share, share_within
 from lcoms.models.base import CDVAE
 from lcoms.oracles.references import References
+from lcoms.prediction.bundle import WeightBundle
+from lcoms.prediction.decoder import Constraint, Decode
 from lcoms.prediction.pipeline import Predictor
 from lcoms.prediction.rank import rank_decoded
 from lcoms.prediction.result import Prediction
 from lcoms.prediction.spec import PredictionSpec, RelaxationSpec, SearchSpec
 from lcoms.prediction.stages import Candidate
+from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 
 SALT = Reference("salt", Composition.from_formula("NaCl"), rock_salt())
@@ -246,3 +249,45 @@ def test_reconstruction_does_not_depend_on_the_size_of_batches() -> None:
     assert isinstance(result, Reconstruction)
     torch.testing.assert_close(torch.tensor(result.rmsds), torch.tensor(again.rmsds), equal_nan=True)
     assert result.n_atoms.tolist() == [5, 2, 2, 5, 2]
+
+
+def test_reconstruction_starts_from_the_sites_of_the_nearest_entries(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = WeightBundle.load(tiny_weights)
+    n, library = len(bundle.library), bundle.library
+    with_sites = replace(
+        library,
+        wyckoff_sequences=np.zeros(n, dtype=np.int16),
+        site_codes=np.arange(n, dtype=np.uint8),
+        site_offsets=np.arange(n + 1, dtype=np.int32),
+        cell_codes=np.arange(10, 10 + n, dtype=np.int16),
+    )
+    bundle = replace(bundle, library=with_sites)
+    crystals = [rock_salt(), perovskite()]
+    with torch.no_grad():
+        z, _ = bundle.cdvae.encode(CrystalBatch.from_crystals(crystals))
+    asked: list[tuple[int, list[list[Constraint]], bool]] = []
+    answers = [
+        [[Decode(rock_salt(), 0.1, 225)], [Decode(shaken(perovskite(), 0.3), 2.0, 221)]],
+        [[Decode(perovskite(), 1.0, 1)]],
+    ]
+
+    def decode(*arguments, also_freely=False, **_):
+        asked.append((len(arguments[1]), arguments[3], also_freely))
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(reconstruction, "decode_latents", decode)
+    found = library_decode(bundle)(z, [crystal.composition for crystal in crystals], torch.Generator())
+    (n_all, placed, _), (n_far, searched, also_freely) = asked
+    assert (n_all, n_far, also_freely) == (2, 1, True)  # only the second decode is not near enough
+    for latent, crystal, some in zip(z, crystals, placed, strict=True):
+        alike = sorted(crystal.composition.counts)
+        same = [row for row in range(n) if sorted(library.composition(row).counts) == alike]
+        same.sort(key=lambda row: float(torch.linalg.norm(library.latents(np.array([row]))[0] - latent)))
+        assert [(one.sites, one.cell_code) for one in some] == [((row,), row + 10) for row in same]
+        assert [one.space_group for one in some] == [int(library.space_groups[row]) for row in same]
+    groups = library.space_groups_near(z[1], crystals[1].composition)
+    assert [(one.space_group, one.sites) for one in searched[0]] == [(group, ()) for group, _ in groups]
+    assert found[0] is answers[0][0][0].crystal
+    assert found[1] is answers[1][0][0].crystal  # the nearer one

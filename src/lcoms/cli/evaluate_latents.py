@@ -39,7 +39,10 @@ def reconstruction(
     split: Annotated[str, typer.Option(help="train or val.")] = "val",
     symmetry: Annotated[
         bool,
-        typer.Option("--symmetry/--no-symmetry", help="Also decode within the space groups of similar crystals."),
+        typer.Option(
+            "--symmetry/--no-symmetry",
+            help="Start also from sites, and within space groups, of the library's nearest latents.",
+        ),
     ] = True,
     max_atoms: MaxAtomsOption = 20,
     langevin_steps: Annotated[
@@ -54,7 +57,7 @@ def reconstruction(
 
     from lcoms.data.dataset import plausible_volume
     from lcoms.data.store import Store
-    from lcoms.evaluate.reconstruction import reconstruct, symmetric_decode
+    from lcoms.evaluate.reconstruction import library_decode, reconstruct
     from lcoms.models.weights import load_cdvae
     from lcoms.prediction.bundle import WeightBundle
 
@@ -69,7 +72,7 @@ def reconstruction(
         raise DataError(f"{store} holds no crystals of split {split!r} with up to {max_atoms} atoms; choose others.")
     rows = np.random.default_rng(seed).permutation(rows)[:n]
     clock = time.perf_counter()
-    decode = symmetric_decode(WeightBundle.load(weights)) if cdvae is None and symmetry else None
+    decode = library_decode(WeightBundle.load(weights)) if cdvae is None and symmetry else None
     crystals = [arrays[int(i)] for i in rows]
     result = reconstruct(model, crystals, torch.Generator().manual_seed(seed), decode=decode, k=k)
     typer.echo(f"{len(rows)} crystals of split {split}, {time.perf_counter() - clock:.0f} s")

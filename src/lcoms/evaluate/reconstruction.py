@@ -1,7 +1,8 @@
 """How often a crystal is reconstructed from its latent, number of atoms and species.
 
-Decoding is either by the CD-VAE alone, or also within the space groups of the nearest latents of the library, in which
-case the decode that encodes nearest to the latent is used.
+Decoding is either by the CD-VAE alone, or with the library: annealing starts from the sites of the entries with the
+nearest latents and, unless a decode then encodes near the latent, also from random positions within their space groups
+and without symmetry. The decode that encodes nearest to the latent is used.
 
 Match rate and RMSE are defined as in CDVAE and DiffCSP: StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10),
 displacements over (volume / atom)^(1/3), RMSE over matches only.
@@ -26,8 +27,12 @@ from lcoms.prediction.spec import DecoderSpec
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import LOOSE, rmsd
+from lcoms.templates.library import LatentLibrary
 
+MOST_ENTRIES = 8  # whose sites are starting points
+MOST_SEARCHED = 32  # nearest entries among which those are the first with distinct sites
 MOST_GROUPS = 6
+NEAR_ENOUGH = 0.8  # distance between latents at which a decode from the sites of an entry is kept
 DECODER = DecoderSpec(samples=24, more_samples=12)
 Decode = Callable[[Float[Tensor, "n latent"], Sequence[Composition], torch.Generator], list[Crystal | None]]
 SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
@@ -67,21 +72,39 @@ class Reconstruction:
             )
 
 
-def symmetric_decode(bundle: WeightBundle) -> Decode:
-    """Return a decoder within the space groups of the nearest latents of the library, and without symmetry."""
+def library_decode(bundle: WeightBundle) -> Decode:
+    """Return a decoder that starts from the sites and searches the space groups of the library's nearest latents."""
     library = bundle.library
 
     def decode(
         z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
     ) -> list[Crystal | None]:
-        constraints = [
-            [Constraint(*pair) for pair in library.space_groups_near(latent, composition)[:MOST_GROUPS]]
-            for latent, composition in zip(z, compositions, strict=True)
-        ]
-        within = decode_latents(bundle, z, compositions, constraints, generator, config=DECODER, also_freely=True)
-        return [some[0].crystal if some else None for some in within]
+        placed = [_sites_near(library, *pair) for pair in zip(z, compositions, strict=True)]
+        found = decode_latents(bundle, z, compositions, placed, generator, config=DECODER)
+        far = [row for row, some in enumerate(found) if not some or some[0].distance > NEAR_ENOUGH]
+        groups = [library.space_groups_near(z[row], compositions[row])[:MOST_GROUPS] for row in far]
+        constraints = [[Constraint(*pair) for pair in some] for some in groups]
+        contents = [compositions[row] for row in far]
+        searched = decode_latents(bundle, z[far], contents, constraints, generator, config=DECODER, also_freely=True)
+        for row, some in zip(far, searched, strict=True):
+            found[row] = sorted(found[row] + some, key=lambda one: one.distance)
+        return [some[0].crystal if some else None for some in found]
 
     return decode
+
+
+def _sites_near(library: LatentLibrary, latent: Float[Tensor, " latent"], cell: Composition) -> list[Constraint]:
+    """Return the distinct sites of the library's entries with the nearest latents."""
+    rows, _ = library.entries_near(latent, cell, n=MOST_SEARCHED)
+    distinct: dict[tuple[int, int, tuple[int, ...]], int] = {}
+    for row in rows.tolist():
+        if library.wyckoff_sequences[row] >= 0 and (sites := library.sites(row)):
+            group, sequence = int(library.space_groups[row]), int(library.wyckoff_sequences[row])
+            distinct.setdefault((group, sequence, sites), int(library.cell_codes[row]))
+    return [
+        Constraint(group, 1.0, sequence, sites, code)
+        for (group, sequence, sites), code in list(distinct.items())[:MOST_ENTRIES]
+    ]
 
 
 def reconstruct(

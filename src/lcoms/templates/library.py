@@ -139,16 +139,23 @@ class LatentLibrary(LibraryArrays):
         Args:
             n: number of neighbours; each has the weight exp(-distance).
         """
-        if (rows := self._cells.get(tuple(sorted(cell.counts)))) is None:
-            return []
-        distances = torch.linalg.norm(self.latents(rows) - latent, dim=1).numpy()
-        near = np.argsort(distances, kind="stable")[:n]
+        rows, distances = self.entries_near(latent, cell, n=n)
         weights: dict[int, float] = {}
-        for at in near:
-            number = int(self.space_groups[rows[at]])
-            weights[number] = weights.get(number, 0.0) + float(np.exp(distances[near[0]] - distances[at]))
+        for row, distance in zip(rows.tolist(), distances, strict=True):
+            number = int(self.space_groups[row])
+            weights[number] = weights.get(number, 0.0) + float(np.exp(distances[0] - distance))
         total = sum(weights.values())
         return sorted(((number, weight / total) for number, weight in weights.items()), key=lambda pair: -pair[1])
+
+    def entries_near(
+        self, latent: Float[Tensor, " latent"], cell: Composition, *, n: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the rows of the nearest latents among cells of the same counts, nearest first, and the distances."""
+        if (rows := self._cells.get(tuple(sorted(cell.counts)))) is None:
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        distances = torch.linalg.norm(self.latents(rows) - latent, dim=1).double().numpy()
+        near = np.argsort(distances, kind="stable")[:n]
+        return rows[near], distances[near]
 
     @cached_property
     def _cells(self) -> dict[tuple[int, ...], NDArray[np.int64]]:
