@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from benchmark_rows import judged, point, row
 
-from lcoms.benchmark.figures import all_figures, success_curve, sweep_of
-from lcoms.benchmark.figures_descent import improvements
+from lcoms.benchmark.figures import all_figures, success_curve
+from lcoms.benchmark.figures_descent import improvements, sweep_of
 from lcoms.benchmark.rows import Row, read_rows
 from lcoms.benchmark.success import MATCH
 from lcoms.benchmark.tables import (
@@ -155,7 +155,7 @@ def test_equal_rows_give_equal_files(tmp_path: Path) -> None:
     written = write_benchmark(rows, tmp_path / "a")
     names = {path.name for path in written}
     assert {INDEX, "table1-paper-answer.csv", "totals.csv", "variants.csv", "table2.csv", "decreases.csv"} <= names
-    assert {"figure2.png", "figure3.png", "figure4.png", "success-paper.png"} <= names
+    assert {"figure2.png", "figure3.png", "settings.png", "success-paper.png"} <= names
     assert "success-formula.png" not in names
     write_benchmark(rows, tmp_path / "b")
     for name in names:
@@ -196,3 +196,18 @@ def test_figures_2_and_3_have_both_methods_and_intervals_over_the_seeds() -> Non
     relative, _ = figures["figure3"].axes
     assert relative.get_title() == "26 compounds, lower than the start: lcoms 1 of 1, sl 0 of 1"
     assert [len(bars) for bars in relative.containers] == [1, 1]
+
+
+def test_figure_4_has_a_line_with_its_interval_for_each_tau() -> None:
+    rows = [
+        row(f"lcoms tau={tau}", name, seed, -1.0, progress=(point(0, 0.1, found=False), point(50, 1.0, found=True)))
+        for tau in (0.1, 5)
+        for name in ("SrS", "MgO", "LiF")
+        for seed in (0, 1)
+    ]
+    first, second = all_figures(rows)["figure4"].axes
+    assert (first.get_title(), second.get_title()) == ("SrS", "MgO")
+    for panel in (first, second):
+        assert len(panel.collections) == 2
+        assert [line.get_label() for line in panel.lines] == ["tau 0.1", "tau 5", "known"]
+    assert "figure4" not in all_figures([row("lcoms tau=0.1", "SrS"), *rows[4:6]])

@@ -1,29 +1,24 @@
 """The figures, drawn from the rows alone; each is left out if the rows are not sufficient.
 
-Numbers follow the paper. Figures 2 and 3 are in `benchmark.figures_descent`. Figure 4: effect of tau and the numbers
-of steps. Success: against evaluations and seconds.
+Numbers follow the paper. Figures 2 to 4 are in `benchmark.figures_descent`, the effect of single settings is in
+`benchmark.figures_settings`. Success: against evaluations and seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from statistics import mean
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lcoms.benchmark.figures_descent import descent_figure, energy_of, improvement_figure, panels_of
+from lcoms.benchmark.figures_descent import descent_figure, improvement_figure, legend_below, panels_of, tau_figure
+from lcoms.benchmark.figures_settings import settings_figure
 from lcoms.benchmark.protocol import PAPER_GROUP
 from lcoms.benchmark.rows import Judged, Row
-from lcoms.benchmark.success import CRITERIA, MATCH, Criterion, by_run
+from lcoms.benchmark.success import CRITERIA, MATCH, Criterion
 from lcoms.benchmark.tables import Column, columns, without_label
-from lcoms.evaluate.statistics import Share
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FIGURE_4_COMPOUNDS = ("SrS", "MgO")
 N_COLOURS = 10
 LINES = ("-", "--", "-.")  # repeated colours have another line style
 
@@ -33,75 +28,12 @@ def all_figures(rows: Sequence[Row]) -> dict[str, Figure]:
     figures = {
         "figure2": descent_figure(rows),
         "figure3": improvement_figure(rows),
-        "figure4": sweep_figure(rows),
+        "figure4": tau_figure(rows),
+        "settings": settings_figure(rows),
         "success-paper": success_figure(rows, "paper"),
         "success-formula": success_figure(rows, "formula"),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
-
-
-def sweep_figure(rows: Sequence[Row]) -> Figure | None:
-    """Return Figure 4: success, and the energy of two compounds, against each swept setting."""
-    swept: dict[str, dict[float, list[Row]]] = {}
-    for row in rows:
-        if row.group == PAPER_GROUP and (place := sweep_of(row)) is not None:
-            swept.setdefault(place[0], {}).setdefault(place[1], []).append(row)
-    if not swept:
-        return None
-    figure, panels = panels_of(2 * len(swept), per_line=2)
-    for i, name in enumerate(sorted(swept)):
-        values = sorted(swept[name])
-        for criterion in (CRITERIA[0], CRITERIA[1], MATCH):
-            hits = [by_run(swept[name][value], criterion, "answer") for value in values]
-            shares = [Share(sum(h.values()), len(h), len({compound for compound, _ in h})) for h in hits]
-            _draw_shares(panels[2 * i], values, shares, criterion.name)
-        panels[2 * i].set_ylabel("share of runs, as answered")
-        for compound in FIGURE_4_COMPOUNDS:
-            _draw_excess(panels[2 * i + 1], values, swept[name], compound)
-        panels[2 * i + 1].legend(fontsize="x-small")
-        panels[2 * i + 1].set_ylabel("energy above known, eV/atom")
-        for panel in panels[2 * i : 2 * i + 2]:
-            panel.set_xlabel(name)
-            panel.set_xscale("log")
-            panel.set_xticks(values, [f"{value:g}" for value in values], minor=False, fontsize="x-small")
-            panel.minorticks_off()
-    _legend_below(figure, panels[0], per_line=3)
-    return figure
-
-
-def sweep_of(row: Row) -> tuple[str, float] | None:
-    """Return the swept setting and its value, from a method's name such as `lcoms tau=0.5`; None for other rows."""
-    method, _, setting = row.method.partition(" ")
-    name, sign, value = setting.partition("=")
-    try:
-        return (name, float(value)) if method == "lcoms" and sign else None
-    except ValueError:
-        return None
-
-
-def _draw_shares(panel: Axes, values: Sequence[float], shares: Sequence[Share], label: str) -> None:
-    kept = [(value, share) for value, share in zip(values, shares, strict=True) if share.trials]
-    if kept:
-        x, height = [value for value, _ in kept], np.array([share.value for _, share in kept])
-        ends = np.abs(np.array([[share.low, share.high] for _, share in kept]).T - height)
-        panel.errorbar(x, height, yerr=ends, marker="o", ms=3, capsize=2, linewidth=1, label=label)
-    panel.set_ylim(-0.02, 1.02)
-
-
-def _draw_excess(panel: Axes, values: Sequence[float], rows: Mapping[float, Sequence[Row]], compound: str) -> None:
-    """Draw means over the seeds."""
-    x, y = [], []
-    for value in values:
-        above = [
-            energy - row.known.compared
-            for row in rows[value]
-            if row.compound == compound and row.known is not None and row.known.compared is not None
-            if (energy := energy_of(row.answer)) is not None
-        ]
-        if above:
-            x.append(value)
-            y.append(mean(above))
-    panel.plot(x, y, marker="o", ms=3, label=compound)
 
 
 def success_figure(rows: Sequence[Row], track: str) -> Figure | None:
@@ -127,13 +59,8 @@ def success_figure(rows: Sequence[Row], track: str) -> Figure | None:
             panel.set_ylabel(f"share of runs,\n{criterion.name}", fontsize="small")
             panel.set_xscale("symlog" if label == "evaluations" else "log")
             panel.set_ylim(-0.02, 1.02)
-    _legend_below(figure, panels[0], per_line=4)
+    legend_below(figure, panels[0], per_line=4)
     return figure
-
-
-def _legend_below(figure: Figure, panel: Axes, *, per_line: int) -> None:
-    """Place the legend of a panel below all panels, where it covers nothing."""
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=per_line, fontsize="x-small")
 
 
 def success_curve(column: Column, criterion: Criterion, of: str) -> tuple[list[float], list[float]]:

@@ -1,4 +1,4 @@
-"""Figures 2 and 3 of the paper: energies along the descent, and the decrease of the energy from the start."""
+"""Figures 2 to 4 of the paper: energies along the descent, the decrease from the start, and the effect of tau."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 3.2  # width of a panel, inches
 N_COMPOUNDS = 6
 COLOURS = {"lcoms": "C0", "sl": "C3"}
+FIGURE_4_COMPOUNDS = ("SrS", "MgO")
 NEARLY_ZERO = 0.05  # eV/atom
 LINEAR_TO = 0.01  # height of bars beyond which their axis is logarithmic
 FEW_NAMES = 30  # compounds whose names fit below the bars
@@ -36,24 +37,62 @@ def descent_figure(rows: Sequence[Row]) -> Figure | None:
         return None
     figure, panels = panels_of(min(N_COMPOUNDS, len(names)), per_line=3)
     for panel, name in zip(panels, names, strict=False):
-        for method in COLOURS:
+        for method, colour in COLOURS.items():
             mine = [row for row in by_compound[name] if row.method == method]
-            _draw_descents(panel, mine, method)
-        known = next((row.known.compared for row in by_compound[name] if row.known is not None), None)
-        if known is not None:
-            panel.axhline(known, color="black", linewidth=0.8, linestyle=":", label="known")
-        panel.set_title(name)
-        panel.set_xlabel("step")
-        panel.set_ylabel("energy, eV/atom")
+            _draw_predicted(panel, mine, colour, f"{method}, predicted")
+            _draw_judged(panel, mine, colour, f"{method}, judged")
+        _complete(panel, name, by_compound[name])
     panels[0].legend(fontsize="x-small")
     return figure
 
 
-def _draw_descents(panel: Axes, rows: Sequence[Row], method: str) -> None:
-    """Draw means over the seeds, those of judged energies with their 95 % intervals."""
+def tau_figure(rows: Sequence[Row]) -> Figure | None:
+    """Return Figure 4: judged energies along the descent for each tau, for two compounds."""
+    judged = [row for row in rows if row.compound in FIGURE_4_COMPOUNDS and row.progress]
+    swept: dict[float, list[Row]] = {}
+    for row in judged:
+        if (place := sweep_of(row)) is not None and place[0] == "tau":
+            swept.setdefault(place[1], []).append(row)
+    if not swept:
+        return None
+    figure, panels = panels_of(len(FIGURE_4_COMPOUNDS), per_line=2, width=1.4 * WIDTH)
+    for panel, name in zip(panels, FIGURE_4_COMPOUNDS, strict=True):
+        for i, tau in enumerate(sorted(swept)):
+            _draw_judged(panel, [row for row in swept[tau] if row.compound == name], f"C{i}", f"tau {tau:g}")
+        _complete(panel, name, [row for row in judged if row.compound == name])
+    legend_below(figure, panels[0], per_line=4)
+    return figure
+
+
+def sweep_of(row: Row) -> tuple[str, float] | None:
+    """Return the swept setting and its value, from a method's name such as `lcoms tau=0.5`; None for other rows."""
+    method, _, setting = row.method.partition(" ")
+    name, sign, value = setting.partition("=")
+    try:
+        return (name, float(value)) if method == "lcoms" and sign else None
+    except ValueError:
+        return None
+
+
+def _complete(panel: Axes, name: str, rows: Iterable[Row]) -> None:
+    """Add the energy of the known crystal, the title and the labels."""
+    known = next((row.known.compared for row in rows if row.known is not None), None)
+    if known is not None:
+        panel.axhline(known, color="black", linewidth=0.8, linestyle=":", label="known")
+    panel.set_title(name)
+    panel.set_xlabel("step")
+    panel.set_ylabel("energy, eV/atom")
+
+
+def _draw_predicted(panel: Axes, rows: Sequence[Row], colour: str, label: str) -> None:
+    """Draw the means over the seeds of the surrogate's energies."""
     paths = [row.descent for row in rows if row.descent]
     if paths and len({len(path) for path in paths}) == 1:
-        panel.plot(np.mean(paths, axis=0), color=COLOURS[method], linestyle="--", label=f"{method}, predicted")
+        panel.plot(np.mean(paths, axis=0), color=colour, linestyle="--", label=label)
+
+
+def _draw_judged(panel: Axes, rows: Sequence[Row], colour: str, label: str) -> None:
+    """Draw the means over the seeds of the judge's energies, with their 95 % intervals."""
     at: dict[int, list[float]] = {}
     for point in (point for row in rows for point in row.progress):
         if point.judged is not None and point.judged.compared is not None:
@@ -61,9 +100,9 @@ def _draw_descents(panel: Axes, rows: Sequence[Row], method: str) -> None:
     steps = sorted(at)
     if steps:
         means = np.array([mean(at[s]) for s in steps])
-        panel.plot(steps, means, color=COLOURS[method], marker="o", ms=3, label=f"{method}, judged")
+        panel.plot(steps, means, color=colour, marker="o", ms=3, label=label)
         half = np.array([NORMAL_95 * stdev(at[s]) / len(at[s]) ** 0.5 if len(at[s]) > 1 else 0.0 for s in steps])
-        panel.fill_between(steps, means - half, means + half, color=COLOURS[method], alpha=0.15, linewidth=0)
+        panel.fill_between(steps, means - half, means + half, color=colour, alpha=0.15, linewidth=0)
 
 
 def improvements(rows: Iterable[Row]) -> dict[str, tuple[float | None, float]]:
@@ -141,3 +180,8 @@ def panels_of(n: int, *, per_line: int, width: float = WIDTH) -> tuple[Figure, l
     figure = Figure(figsize=(width * min(n, per_line), 2.6 * lines), layout="constrained")
     panels = [figure.add_subplot(lines, min(n, per_line), i + 1) for i in range(n)]
     return figure, panels
+
+
+def legend_below(figure: Figure, panel: Axes, *, per_line: int) -> None:
+    """Place the legend of a panel below all panels, where it covers nothing."""
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=per_line, fontsize="x-small")

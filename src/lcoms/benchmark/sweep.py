@@ -1,4 +1,4 @@
-"""LCOMs with other settings, for Figure 4.
+"""LCOMs with other values of tau and of the numbers of steps, for Figure 4.
 
 A surrogate is trained for each value of tau and of the adversary's steps; variants of the number of steps of the final
 descent need none. All other settings are those of the shipped surrogate, unless stated otherwise.

@@ -183,6 +183,9 @@ def sweep(
     compounds: CompoundsOption = None,
     seeds: SeedsOption = 3,
     steps: StepsOption = 50,
+    points: Annotated[
+        int, typer.Option(help="Points along a descent to decode and evaluate, as in Figure 4.", min=0)
+    ] = 0,
     judge: JudgeOption = DEFAULT_ORACLE,
     weights: WeightsOption = None,
     processes: ProcessesOption = 1,
@@ -196,7 +199,7 @@ def sweep(
     variants = [Variant("tau", value) for value in _numbers(tau, "--tau")]
     variants += [Variant("inner_steps", value) for value in _numbers(inner_steps, "--inner-steps")]
     variants += [Variant("steps", value) for value in _numbers(final_steps, "--final-steps")]
-    config = BenchmarkConfig(judge=judge, steps=steps)
+    config = BenchmarkConfig(judge=judge, steps=steps, points=points)
     tasks, n_seeds = _tasks("paper", compounds, None, None), _chosen(seeds, 3)
     told = _Teller(len(variants) * n_seeds * len(tasks))
 
