@@ -178,6 +178,11 @@ def test_fetch_prints_licence_and_citation(
     ("arguments", "message"),
     [
         (["info", "nowhere"], "not a store of crystals"),
+        (["info", "salts.parquet"], "is a file, not a store of crystals; make one with: lcoms data ingest"),
+        (
+            ["ingest", "salts.parquet", "--out", "store", "--min-distance", "inf"],
+            "--min-distance must be at most 6, not inf",
+        ),
         (["fetch", "mp_21"], "did you mean mp_20?"),
         (["ingest", "nowhere.parquet", "--out", "store"], "nowhere.parquet does not exist"),
         (["ingest", "salts.parquet", "--out", "store", "--exclude", "Nacl"], "Nacl"),

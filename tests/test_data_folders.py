@@ -75,10 +75,11 @@ def test_lists_that_may_be_meant_otherwise_are_refused(tmp_path: Path, listed: s
 
 
 def test_structure_files_that_are_not_read_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder(tmp_path, "", "a.cif", "b.res", "c.xsf.gz", "notes.txt")
+    folder(tmp_path, "", "a.cif", "b.res", "c.xsf.gz", "d.json", "notes.txt", "results.json")
     with caplog.at_level(logging.WARNING):
         say_unread(tmp_path)
-    assert "only CIF, POSCAR and extxyz files are read, not b.res, c.xsf.gz" in caplog.text
+    assert "only CIF, POSCAR and extxyz files are read, not b.res, c.xsf.gz, d.json" in caplog.text
+    assert "results.json" not in caplog.text
 
 
 @pytest.mark.parametrize("name", ["b.cif.txt", "b.cif.bak", "b.cif~", "b.zip", "b.vasp.old", "XDATCAR", "CHGCAR.gz"])

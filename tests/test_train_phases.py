@@ -9,7 +9,7 @@ import pytest
 from tiny import caesium_chloride, make_store, rock_salt, zinc_blende
 from toy_oracles import Springs
 
-from lcoms.core.errors import ConfigError, WeightsError
+from lcoms.core.errors import ConfigError, DataError, WeightsError
 from lcoms.data.store import Store
 from lcoms.models.weights import PHASES_FILE
 from lcoms.oracles.analytic import AnalyticOracle
@@ -67,6 +67,8 @@ def test_a_run_goes_on_where_it_stopped_and_relaxed_crystals_lie_lower(store: St
     assert all(relaxed[name] <= both[name] for name in both)
     decreases = [both[name] - relaxed[name] for name in both]
     assert mean_decrease(store, [1, 2], AnalyticOracle(), tmp_path) == pytest.approx(sum(decreases) / 2)
+    with pytest.raises(DataError, match="analytic gives no energy for any of 0 relaxed crystals"):
+        mean_decrease(store, [], AnalyticOracle(), tmp_path)
     table = make_table(store, [1], both, AnalyticOracle(), lowered=0.25)
     assert table.energies == pytest.approx([both["id-1"] - 0.25])
 

@@ -22,6 +22,7 @@ SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # by their names in lower case  # fmt: skip
+LONGEST_BOND = 6  # angstrom; no crystal passes a larger limit of its shortest distance
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class IngestOptions:
             at_least_one=["max_atoms", "shard_rows"],
             positive=["max_formation_energy"],
             not_negative=["min_distance"],
+            at_most={"min_distance": LONGEST_BOND},
         )
         if not 0 <= self.min_volume < self.max_volume:
             limits = f"{self.min_volume:g} to {self.max_volume:g}"

@@ -230,6 +230,9 @@ def read_manifest(path: Path) -> Manifest:
         else:
             message = f"{path} is not a store of crystals; make one with: lcoms data ingest FILES --out {path}"
         raise DataError(message) from None
+    except NotADirectoryError:
+        message = f"{path} is a file, not a store of crystals; make one with: lcoms data ingest {path} --out STORE"
+        raise DataError(message) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path / MANIFEST} cannot be read; ingest the data again.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

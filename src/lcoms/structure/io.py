@@ -41,8 +41,9 @@ UNREAD = (
     ".res", ".ins", ".cell", ".xsf", ".cube", ".pdb", ".gen", ".in", ".pwi", ".pwo", ".struct", ".fdf", ".lmp", ".mol",
     ".cssr", ".gin", ".cfg", ".traj", ".vesta", ".magres", ".castep", ".xtl", ".abi", ".mol2", ".sdf", ".cml", ".bcif",
     ".pcr", ".gpx", ".m40", ".m50", "xdatcar", "chgcar", "outcar", "vasprun.xml",
-    "locpot", "parchg", "elfcar", "aeccar0", "aeccar1", "aeccar2", ".amc", ".d12", ".str", ".inp",
+    "locpot", "parchg", "elfcar", "aeccar0", "aeccar1", "aeccar2", ".amc", ".d12", ".str", ".inp", ".json",
 )  # fmt: skip
+OWN = ("results.json", "campaign.json", "config.json", "store.json")  # written by lcoms, and no structures
 ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 _COPY = re.compile(r"\.(cif|mcif|mmcif|vasp|poscar|xyz|extxyz)(?![a-z])", re.IGNORECASE)
 UNKNOWN_KIND = "unknown kind of file; give a .cif, a POSCAR (or .vasp) or an .extxyz file."
@@ -150,8 +151,8 @@ def say_unread(folder: Path) -> None:
 
 
 def _is_unread(name: str) -> bool:
-    """Return whether a file is one of structures by its name and is not read, such as x.res, x.cif.txt or x.cif.zip."""
-    ending = unpacked_name(name.lower()).endswith((*UNREAD, *ARCHIVES))
+    """Return whether a file is one of structures by its name and is not read, such as x.res, x.json or x.cif.zip."""
+    ending = unpacked_name(name.lower()).endswith((*UNREAD, *ARCHIVES)) and name not in OWN
     return ending or (_kind(name) is None and bool(_COPY.search(name)))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lcoms.core.errors import DataError
 from lcoms.core.journal import Journal
 from lcoms.data.store import Store
 from lcoms.oracles.base import EnergyOracle
@@ -127,12 +128,18 @@ def relaxed_phases(crystals: Sequence[Crystal], name: str, oracle: str) -> list[
 
 
 def mean_decrease(store: Store, rows: Sequence[int], oracle: EnergyOracle, work: Path) -> float:
-    """Return the mean decrease of the energy by a light relaxation for a sample of the crystals, eV/atom."""
+    """Return the mean decrease of the energy by a light relaxation for a sample of the crystals, eV/atom.
+
+    Raises:
+        DataError: none of the sample has an energy both before and after a relaxation.
+    """
     sample = sorted(np.random.default_rng(0).permutation(rows)[:SAMPLE].tolist())
     before = evaluate_as_given(store, sample, oracle, work)
     after = evaluate_relaxed(store, sample, oracle.name, work)
     decreases = [before[name] - after[name] for name in before if name in after]
-    return float(np.mean(decreases)) if decreases else 0.0
+    if not decreases:
+        raise DataError(f"{oracle.name} gives no energy for any of {len(sample)} relaxed crystals; try another one.")
+    return float(np.mean(decreases))
 
 
 def make_table(
