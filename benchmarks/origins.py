@@ -3,8 +3,9 @@
     python benchmarks/origins.py STORE -n 60 --out origins.jsonl
 
 Ten latents of each kind are decoded, and the five crystals of lowest score are relaxed. The compositions are ground
-states of the validation split; templates of their own composition are excluded. A kind finds the known structure if the
-relaxed crystal of lowest energy is the known ground state (strict matcher and space group).
+states of the validation split; templates of their own composition are excluded. A kind finds the known structure if one
+of its relaxed crystals is the known ground state (strict matcher and space group); `first` is the share in which that
+is the crystal of lowest energy.
 
 - templates: latents of the nearest templates without descent; descent-10 and descent-50 descend from these;
 - tethered-50: the same, with a penalty on the squared distance from the start in normalised latent space;
