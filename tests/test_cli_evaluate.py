@@ -42,8 +42,15 @@ def test_reconstruction_is_printed_by_size(
     bands = {line.split()[0]: int(line.split()[1]) for line in lines[2:]}
     assert bands["1-20"] == bands["1-12"] == 12 == bands["1-2"] + bands["3-4"] + bands["5-8"]
     assert lines[2].count("[") == 2
-    assert run([*arguments, "-n", "12", "-k", "2"]) == 0
+    out = tmp_path / "cases.json"
+    assert run([*arguments, "-n", "12", "-k", "2", "--out", str(out)]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == lines[1:]
+    cases = json.loads(out.read_text())
+    assert {case["setting"] for case in cases} == {"up to 12 atoms"}
+    assert len({case["case"] for case in cases}) == 12
+    share = sum(case["match@1"] for case in cases) / 12
+    assert lines[2].split()[2] == f"{share:.3f}"
+    assert all((case["RMSD"] is None) == (not case["match@1"]) for case in cases)
     assert run([*arguments, "--split", "test"]) == 2
     assert "holds no crystals of split 'test'" in capsys.readouterr().err
 

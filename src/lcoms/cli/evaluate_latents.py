@@ -50,6 +50,9 @@ def reconstruction(
         typer.Option(help="Steps at each noise level of a CD-VAE of the paper preset.", show_default="its own", min=1),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write the result for each crystal to this JSON file.")
+    ] = None,
 ) -> None:
     """Decode latents of crystals, given number of atoms and species, and match them with the crystals."""
     import numpy as np
@@ -62,6 +65,8 @@ def reconstruction(
     from lcoms.prediction.bundle import WeightBundle
 
     require_one(cdvae, weights)
+    if out is not None:
+        require_writable(out)
     model = WeightBundle.load(weights).cdvae if cdvae is None else load_cdvae(cdvae)[0]
     if langevin_steps is not None:
         _sample_longer(model, langevin_steps)
@@ -79,6 +84,9 @@ def reconstruction(
     typer.echo(f"{'atoms':>6}  {'n':>5}  {'match@1':<22}  {f'match@{k}':<22}  RMSE")
     for name, first, any_of_k, rmse in result.bands():
         typer.echo(f"{name:>6}  {first.trials:>5}  {first!s:<22}  {any_of_k!s:<22}  {rmse:.3f}")
+    if out is not None:
+        names = arrays.columns("material_id")["material_id"][rows].tolist()
+        write_whole(out, json.dumps(result.cases(names), indent=0) + "\n")
 
 
 def surrogate(

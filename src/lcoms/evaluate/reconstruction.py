@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ NEAR_ENOUGH = 0.8  # distance between latents at which a decode from the sites o
 DECODER = DecoderSpec(samples=24, more_samples=12)
 Decode = Callable[[Float[Tensor, "n latent"], Sequence[Composition], torch.Generator], list[Crystal | None]]
 SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
-LARGEST = SIZE_BANDS[0][1]
+LARGEST, SMALL = SIZE_BANDS[0][1], SIZE_BANDS[1][1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,21 @@ class Reconstruction:
                 Share(int(found.any(1).sum()), len(found)),
                 float(first[found[:, 0]].mean()) if found[:, 0].any() else float("nan"),
             )
+
+    def cases(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return for each crystal, named by these, whether its first and any of its k decodes match, and the RMSD."""
+        k = self.rmsds.shape[1]
+        return [
+            {
+                "case": name,
+                "setting": f"up to {SMALL} atoms" if n_atoms <= SMALL else f"{SMALL + 1} atoms or more",
+                "n_atoms": int(n_atoms),
+                "match@1": not np.isnan(rmsds[0]),
+                f"match@{k}": bool((~np.isnan(rmsds)).any()),
+                "RMSD": None if np.isnan(rmsds[0]) else round(float(rmsds[0]), 5),
+            }
+            for name, n_atoms, rmsds in zip(names, self.n_atoms, self.rmsds, strict=True)
+        ]
 
 
 def library_decode(bundle: WeightBundle) -> Decode:
