@@ -97,6 +97,10 @@ def test_the_defaults_in_the_help_are_those_of_the_protocol() -> None:
         (["run", "-n", "3"], "-n has no effect without --table"),
         (["run", "--compounds", "XeF2"], "26 compounds hold no XeF2; choose from NaCl, CsCl"),
         (["sweep", "STORE", "--tau", "much"], "--tau much: write numbers separated by commas"),
+        (
+            ["sweep", "S", *["--tau", "none", "--inner-steps", "none", "--final-steps", "None"]],
+            "there is nothing to vary",
+        ),
         (["report", "NOWHERE"], "cannot be read; give a folder that lcoms benchmark run has written"),
     ],
 )

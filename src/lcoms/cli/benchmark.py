@@ -174,9 +174,9 @@ def sweep(
         Path, typer.Argument(help="Store made by lcoms data ingest, on which the surrogates are trained.")
     ],
     out: OutOption,
-    tau: Annotated[str, typer.Option(help="Values separated by commas; empty for none.")] = "0.1,0.5,1,2,5",
-    inner_steps: Annotated[str, typer.Option(help="Steps of the adversary in training.")] = "1,50",
-    final_steps: Annotated[str, typer.Option(help="Steps of the final descent.")] = "10,40,50,200",
+    tau: Annotated[str, typer.Option(help="Values separated by commas, or none.")] = "0.1,0.5,1,2,5",
+    inner_steps: Annotated[str, typer.Option(help="Steps of the adversary in training, or none.")] = "1,50",
+    final_steps: Annotated[str, typer.Option(help="Steps of the final descent, or none.")] = "10,40,50,200",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value for all surrogates, such as epochs=20; repeatable.")
     ] = None,
@@ -199,6 +199,8 @@ def sweep(
     variants = [Variant("tau", value) for value in _numbers(tau, "--tau")]
     variants += [Variant("inner_steps", value) for value in _numbers(inner_steps, "--inner-steps")]
     variants += [Variant("steps", value) for value in _numbers(final_steps, "--final-steps")]
+    if not variants:
+        raise ConfigError("there is nothing to vary; give values to --tau, --inner-steps or --final-steps.")
     config = BenchmarkConfig(judge=judge, steps=steps, points=points)
     tasks, n_seeds = _tasks("paper", compounds, None, None), _chosen(seeds, 3)
     told = _Teller(len(variants) * n_seeds * len(tasks))
@@ -310,10 +312,13 @@ def _tasks(track: Track, compounds: str | None, table: Path | None, n: int | Non
 
 
 def _numbers(text: str, option: str) -> list[float]:
+    """Return the numbers of an option; none of them for the word none."""
+    if text.strip().lower() == "none":
+        return []
     try:
         return [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise ConfigError(f"{option} {text}: write numbers separated by commas, such as 0.5,1,2.") from None
+        raise ConfigError(f"{option} {text}: write numbers separated by commas, such as 0.5,1,2, or none.") from None
 
 
 def _chosen(value: int | None, usual: int) -> int:
