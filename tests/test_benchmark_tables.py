@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from benchmark_rows import judged, point, row
 
 from lcoms.benchmark.figures import all_figures, success_curve
 from lcoms.benchmark.figures_descent import improvements, sweep_of
+from lcoms.benchmark.page_paper import TAU, tau_table
 from lcoms.benchmark.rows import Row, read_rows
 from lcoms.benchmark.success import MATCH
 from lcoms.benchmark.tables import (
@@ -26,6 +29,7 @@ from lcoms.benchmark.tables import (
     variants,
 )
 from lcoms.benchmark.write import INDEX, write_benchmark
+from lcoms.core.config import to_dict
 
 BEGAN = judged(-1.0)
 """A start 1 eV/atom above the known structure."""
@@ -211,3 +215,22 @@ def test_figure_4_has_a_line_with_its_interval_for_each_tau() -> None:
         assert len(panel.collections) == 2
         assert [line.get_label() for line in panel.lines] == ["tau 0.1", "tau 5", "known"]
     assert "figure4" not in all_figures([row("lcoms tau=0.1", "SrS"), *rows[4:6]])
+
+
+def test_the_table_of_tau_has_mean_decreases_with_their_intervals(tmp_path: Path) -> None:
+    rows = [
+        row(
+            "lcoms tau=0.5",
+            "SrS",
+            seed,
+            -1.7 - 0.2 * seed,
+            descent=(-1.0, -1.25),
+            progress=(point(0, 0.1, found=False),),
+        )
+        for seed in (0, 1)
+    ]
+    assert tau_table(tmp_path) == {}
+    content = "".join(json.dumps(to_dict(one)) + "\n" for one in rows)
+    (tmp_path / TAU).write_bytes(gzip.compress(content.encode()))
+    # Decreases of 0.2 and 0.4, standard error 0.1.
+    assert "| 0.5 | 0.250 | 0.300 [0.104, 0.496], n = 2 |" in tau_table(tmp_path)["tau"]

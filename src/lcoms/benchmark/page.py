@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from lcoms.benchmark.kept import Measurement, PredictionRow, read_measurements
-from lcoms.benchmark.page_paper import Source, comparison_source, comparison_tables, dft_table
+from lcoms.benchmark.page_paper import Source, comparison_source, comparison_tables, dft_table, tau_table
 from lcoms.benchmark.page_text import lines_of, share
 from lcoms.core.errors import DataError
 from lcoms.evaluate.energy_criterion import share_within_energy
@@ -64,7 +64,7 @@ def page_tables(folder: Path, *, shipped: str) -> dict[str, str]:
         found[f"{name}-conventions"] = conventions_table([one])
         if len({row.n_atoms for row in one.predictions} - {0}) > 1:
             found[f"{name}-sizes"] = sizes_table(one)
-    return found | comparison_tables(folder) | dft_table(folder)
+    return found | comparison_tables(folder) | tau_table(folder) | dft_table(folder)
 
 
 def fill(text: str, tables: Mapping[str, str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 from typing import NamedTuple
 
+from lcoms.benchmark.figures_descent import FIGURE_4_COMPOUNDS, NORMAL_95, energy_of, sweep_of
 from lcoms.benchmark.page_text import lines_of
 from lcoms.benchmark.protocol import PAPER_GROUP, TRACKS
 from lcoms.benchmark.rows import Row, read_rows
@@ -13,10 +14,10 @@ from lcoms.benchmark.success import CRITERIA, N_SHOWN, STAGES, total
 from lcoms.benchmark.tables import PAPER_TOTALS, REFERENCE, Column, columns, without_label
 from lcoms.core.config import parse_json
 
-COMPARISON = "comparison.jsonl.gz"
+COMPARISON, TAU = "comparison.jsonl.gz", "tau.jsonl.gz"
 DFT = "dft_winners.json"
-MADE = {COMPARISON: "2026-11-23 to 29", DFT: "2026-11-23"}
-"""Dates of the rows in these two files, which have no header."""
+MADE = {COMPARISON: "2026-11-23 to 30", TAU: "2026-11-30", DFT: "2026-11-23"}
+"""Dates of the rows in these files, which have no header."""
 FEW = 3  # number of seeds of the searches
 CLOSE = 0.010  # eV/atom
 
@@ -53,22 +54,19 @@ def comparison_tables(folder: Path) -> dict[str, str]:
 
 
 def comparison_source(folder: Path) -> list[Source]:
-    """Return the sources of the rows of the comparison and of GPAW."""
+    """Return the sources of the rows of the comparison, of Figure 4 and of GPAW."""
     found = []
-    if (folder / COMPARISON).is_file():
-        rows = read_rows([folder / COMPARISON])
-        digests = {str(row.settings["weights"]) for row in rows if row.method == REFERENCE}
+    for file, title, command in (
+        (COMPARISON, "The paper's comparison", "lcoms benchmark run, sweep"),
+        (TAU, "Figure 4: descents for several values of tau", "lcoms benchmark sweep"),
+    ):
+        if not (folder / file).is_file():
+            continue
+        rows = read_rows([folder / file])
+        shipped = [row for row in rows if file == TAU or row.method == REFERENCE]
+        digests = {str(row.settings["weights"]).partition(",")[0] for row in shipped}  # without those of surrogates
         weights = min(digests) if len(digests) == 1 else ""
-        found.append(
-            Source(
-                "comparison",
-                "The paper's comparison",
-                len(rows),
-                "lcoms benchmark run, sweep",
-                weights,
-                MADE[COMPARISON],
-            )
-        )
+        found.append(Source(file.partition(".")[0], title, len(rows), command, weights, MADE[file]))
     if (folder / DFT).is_file():
         n = len(parse_json((folder / DFT).read_bytes()))
         command = "python benchmarks/dft_winners.py comparison.jsonl.gz"
@@ -115,6 +113,40 @@ def _seeds(rows: list[Row]) -> str:
 def _seconds(rows: list[Row]) -> str:
     done = [row.total_seconds for row in rows if row.status == "ok"]
     return f"{median(done):.2f}" if done else ""
+
+
+def tau_table(folder: Path) -> dict[str, str]:
+    """Return `tau`: decreases of the energy along the descent, as predicted and by the judge; empty without rows."""
+    path = folder / TAU
+    if not path.is_file():
+        return {}
+    rows = read_rows([path])
+    taus = {place[1] for row in rows if (place := sweep_of(row)) is not None}
+    header, lines = ["tau"], []
+    for name in FIGURE_4_COMPOUNDS:
+        header += [f"{name}: predicted decrease, eV/atom", f"{name}: decrease by the judge, eV/atom"]
+    for tau in sorted(taus):
+        line = [f"{tau:g}"]
+        for name in FIGURE_4_COMPOUNDS:
+            mine = [row for row in rows if row.compound == name and sweep_of(row) == ("tau", tau) and row.descent]
+            line.append(f"{mean(row.descent[0] - row.descent[-1] for row in mine):.3f}" if mine else "")
+            line.append(_mean_with_interval([fall for row in mine if (fall := _judged_decrease(row)) is not None]))
+        lines.append(line)
+    return {"tau": lines_of(header, lines)}
+
+
+def _judged_decrease(row: Row) -> float | None:
+    """Return the decrease of the judge's energy from the decoded start to the answer."""
+    first, last = (row.progress[0].judged if row.progress else None), row.answer
+    before, after = energy_of(first), energy_of(last)
+    return None if before is None or after is None else before - after
+
+
+def _mean_with_interval(values: list[float]) -> str:
+    if len(values) < 2:
+        return ""
+    half = NORMAL_95 * stdev(values) / len(values) ** 0.5
+    return f"{mean(values):.3f} [{mean(values) - half:.3f}, {mean(values) + half:.3f}], n = {len(values)}"
 
 
 def dft_table(folder: Path) -> dict[str, str]:
