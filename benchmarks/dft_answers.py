@@ -80,7 +80,7 @@ def case_of(name: str, method: str, row: Row, energy: float | None, known: float
     above = inf if energy is None else energy - known
     criteria = {one: above <= (share * abs(known) if share else CLOSE) for one, share in CRITERIA.items()}
     found = row.answer is not None and row.answer.strict and row.answer.same_group
-    return case | criteria | {"known structure": found, "above known, eV/atom": None if energy is None else above}
+    return case | criteria | {"known structure": found, "above known": None if energy is None else above}
 
 
 def single_point(crystal: Crystal, oracle: EnergyOracle) -> float | None:
