@@ -30,10 +30,10 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.matching import LOOSE, rmsd
 from lcoms.templates.library import LatentLibrary
 
-MOST_ENTRIES = 8  # whose sites are starting points
+MOST_ENTRIES = 6  # whose sites are starting points
 MOST_SEARCHED = 32  # nearest entries among which those are the first with distinct sites
 MOST_GROUPS = 6
-NEAR_ENOUGH = 0.8  # distance between latents at which a decode from the sites of an entry is kept
+NEAR_ENOUGH = 1.0  # distance between latents at which a decode from the sites of an entry is kept
 DECODER = DecoderSpec(samples=24, more_samples=12)
 Decode = Callable[[Float[Tensor, "n latent"], Sequence[Composition], torch.Generator], list[Crystal | None]]
 SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
