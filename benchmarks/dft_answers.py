@@ -23,6 +23,7 @@ from typing import Any
 
 from dft_winners import CLOSE, is_same, primitive
 
+from lcoms.benchmark.figures_descent import energy_of
 from lcoms.benchmark.protocol import PAPER_GROUP, BenchmarkConfig, Judge
 from lcoms.benchmark.rows import Judged, Row, read_rows
 from lcoms.evaluate.references import Reference, paper_compounds
@@ -44,14 +45,9 @@ def medians(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
             seeds[row.compound, row.method].append(row)
     found: dict[str, dict[str, Row]] = defaultdict(dict)
     for (compound, method), some in seeds.items():
-        some.sort(key=lambda row: (energy_of(row), row.seed))
+        some.sort(key=lambda row: (energy_of(row.answer) is None, energy_of(row.answer) or 0.0, row.seed))
         found[compound][method] = some[len(some) // 2]
     return found
-
-
-def energy_of(row: Row) -> float:
-    """Return the judge's energy of an answer, infinity for a failure."""
-    return inf if row.answer is None or row.answer.compared is None else row.answer.compared
 
 
 def evaluate(
@@ -63,7 +59,7 @@ def evaluate(
     cases = []
     for method, row in sorted(chosen.items(), key=lambda pair: METHODS.index(pair[0])):
         clock, energy, answer = time.perf_counter(), None, row.answer
-        if answer is not None and answer.compared is not None:
+        if answer is not None and energy_of(answer) is not None:
             same = [one for other, one in seen if is_same(other, answer)]
             energy = same[0] if same else single_point(primitive(crystal_from_dict(answer.crystal)), oracle)
             seen.append((answer, energy))

@@ -1,6 +1,6 @@
 """Where latent descent starts: templates, points between and around them, the prior, random crystals.
 
-    python benchmarks/origins.py STORE -n 60 --out origins.jsonl
+    python benchmarks/origins.py STORE -n 100 --out origins.jsonl
 
 Ten latents of each kind are decoded, and the five crystals of lowest score are relaxed. The compositions are ground
 states of the validation split; templates of their own composition are excluded. A kind finds the known structure if one
@@ -26,7 +26,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from math import comb
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -36,7 +35,7 @@ from torch import Tensor
 
 from lcoms.data.store import Store
 from lcoms.evaluate.references import Reference, ground_states, sample
-from lcoms.evaluate.statistics import Share
+from lcoms.evaluate.statistics import Share, mcnemar
 from lcoms.models.surrogate import ConservativeSurrogate
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decode import decode
@@ -167,23 +166,17 @@ def report(rows: Iterable[Mapping[str, Any]]) -> None:
         lost = sum(usual[key]["found"] and not mine[key]["found"] for key in both)
         above = [row["above known"] for row in mine.values() if row["above known"] is not None]
         share = Share(sum(row["found"] for row in mine.values()), len(mine))
-        p = sign_test(gained, lost)
+        p = mcnemar(gained, lost)
         print(
             f"{kind:<12} {share!s:<28} {gained:>8} {lost:>15} {p:>6.3f} {np.median(above) if above else np.nan:>22.4f}"
         )
-
-
-def sign_test(gained: int, lost: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test."""
-    n = gained + lost
-    return min(1.0, 2 * sum(comb(n, k) for k in range(min(gained, lost) + 1)) / 2**n) if n else 1.0
 
 
 def main() -> None:
     """Run missing cases and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
-    parser.add_argument("-n", type=int, default=60)
+    parser.add_argument("-n", type=int, default=100)
     parser.add_argument("--sample-seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", default=list(ORIGINS), choices=list(ORIGINS))
     parser.add_argument("--weights", type=Path, default=None)
