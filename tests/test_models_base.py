@@ -36,6 +36,11 @@ def test_kl_equals_torch_distributions() -> None:
     exact = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum(1).mean()
     assert torch.allclose(kl_divergence(mu, logvar), exact)
     assert kl_divergence(mu, torch.full_like(mu, 1e9)).isfinite()
+    other = torch.randn(mu.shape, generator=generator), torch.randn(mu.shape, generator=generator)
+    wide = torch.distributions.Normal(other[0], (0.5 * other[1]).exp())
+    exact = torch.distributions.kl_divergence(posterior, wide).sum(1).mean()
+    assert torch.allclose(kl_divergence(mu, logvar, other), exact)
+    assert float(kl_divergence(mu, logvar, (mu, logvar))) == pytest.approx(0, abs=1e-6)
 
 
 def test_samples_have_mean_and_variance() -> None:

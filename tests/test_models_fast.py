@@ -15,7 +15,7 @@ from lcoms.core.config import from_dict, to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
-from lcoms.models.fast_loss import STRAIN_SEEN
+from lcoms.models.fast_loss import STRAIN_SEEN, noisy_positions
 from lcoms.models.schedule import NoiseSchedule, random_strains
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
@@ -147,6 +147,23 @@ def test_losses_repeat_with_the_seed_and_only_with_it() -> None:
     first, again, other = (model.losses(batch, torch.Generator().manual_seed(s))["coord"] for s in (4, 4, 5))
     assert first == again
     assert first != other
+
+
+def test_the_encoder_sees_crystals_with_noise_up_to_the_given_one_in_training() -> None:
+    batch, generator = batch_of([wurtzite()]), torch.Generator().manual_seed(0)
+    frac_coords, lattice = batch.frac_coords[None].repeat(2000, 1, 1), batch.lattice.repeat(2000, 1, 1)
+    moves = (noisy_positions(frac_coords, lattice, 0.05, generator) - frac_coords) @ lattice
+    sizes = moves.square().mean((1, 2)).sqrt()
+    assert float(sizes.mean()) == pytest.approx(0.025, rel=0.1)
+    assert float(moves.square().mean().sqrt()) == pytest.approx(0.05 / 3**0.5, rel=0.05)
+    assert 0.2 < float((sizes > 0.025).float().mean()) < 0.6
+    model = tiny_cdvae()
+    noisy = FastCDVAE(replace(model.config, encoder_noise=0.3))
+    noisy.load_state_dict(model.state_dict())
+    crystals = batch_of([wurtzite(), rock_salt()])
+    one, other = (m.losses(crystals, torch.Generator().manual_seed(0)) for m in (model, noisy))
+    assert not torch.equal(one["kl"], other["kl"])
+    assert torch.equal(model.encode(crystals)[0], noisy.encode(crystals)[0])
 
 
 def test_unknown_energies_are_left_out() -> None:

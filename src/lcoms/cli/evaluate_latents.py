@@ -15,6 +15,9 @@ from lcoms.core.disk import require_writable, write_whole
 from lcoms.core.errors import ConfigError, DataError, OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lcoms.evaluate.latents import Pair
     from lcoms.models.base import CDVAE
 
 StoreArgument = Annotated[Path, typer.Argument(help="Store made by lcoms data ingest.")]
@@ -168,7 +171,7 @@ def latents(
     seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
     out: OutOption = None,
 ) -> None:
-    """Decode the path between two crystals of one composition, and regress energies linearly on latents."""
+    """Displace atoms, decode the path between two crystals of one composition, and regress energies on latents."""
     import numpy as np
     import torch
 
@@ -198,6 +201,7 @@ def latents(
         low, middle, high = np.percentile(barriers, [10, 50, 90])
         typer.echo(f"barrier, eV/atom         median {middle:.3f}, 10 to 90 %: {low:.3f} to {high:.3f}")
     figures: dict[str, object] = {"ways": [asdict(way) | {"barrier": way.barrier} for way in ways]}
+    figures |= _smoothness(model, pairs, seed)
     if probe:
         some = [select_rows(data, max_atoms=max_atoms, split=name) for name in ("train", "val")]
         rows = np.sort(np.concatenate([random.permutation(part)[:probe] for part in some]))
@@ -210,6 +214,21 @@ def latents(
         figures["probe"] = found._asdict()
     if out is not None:
         write_whole(out, json.dumps(figures, indent=1) + "\n")
+
+
+def _smoothness(model: CDVAE, pairs: Sequence[Pair], seed: int) -> dict[str, object]:
+    """Print and return how far latents of pairs of crystals are apart, and how far they move with the atoms."""
+    import numpy as np
+
+    from lcoms.evaluate.latents import latent_shifts, pair_distances
+
+    apart = float(np.median(pair_distances(model, pairs)))
+    typer.echo(f"latents of a pair        {apart:.2f} apart (median)")
+    shifts = latent_shifts(model, [one for pair in pairs for one in pair], np.random.default_rng(seed))
+    for shift in shifts:
+        told = f"atoms moved by {shift.displacement:g} A"
+        typer.echo(f"{told:<24} latents by {shift.median:.2f} (median), {shift.percentile_90:.2f} (90th percentile)")
+    return {"distance": apart, "shifts": [shift._asdict() for shift in shifts]}
 
 
 def _sample_longer(model: CDVAE, steps: int) -> None:

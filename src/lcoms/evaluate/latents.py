@@ -1,7 +1,8 @@
-"""Quality of the latent space: interpolation between two crystals of one composition, and energy in the latents.
+"""Quality of the latent space: smoothness, paths between two crystals of one composition, energy in the latents.
 
-A crystal decoded half-way between two others should be valid, with an energy not far above theirs; a linear regression
-on latents should predict the energy better than one on the composition alone.
+Small displacements of the atoms should move a latent by much less than the distance between two crystals. A crystal
+decoded half-way between two others should be valid, with an energy not far above theirs; a linear regression on latents
+should predict the energy better than one on the composition alone.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from lcoms.structure.matching import LOOSE, matches
 from lcoms.train.surrogate_data import SurrogateData
 
 RIDGE = 1e-4  # quadratic penalty of the linear fit
+DISPLACEMENTS = (1e-5, 1e-3, 0.01, 0.03, 0.1)  # angstrom
 
 
 class Pair(NamedTuple):
@@ -116,6 +118,52 @@ def interpolate(
         same = [c is not None and matches(c, p, LOOSE) for c, p in zip((crystals[0], crystals[-1]), pair, strict=True)]
         ways.append(Way(cell.formula, cell.n_atoms, tuple(valid), tuple(energies), (same[0], same[1])))
     return ways
+
+
+class Shift(NamedTuple):
+    """How far latents move when every atom is displaced.
+
+    Attributes:
+        displacement: standard deviation of each Cartesian component, angstrom.
+        median, percentile_90: distance from the latent of the undisplaced crystal.
+    """
+
+    displacement: float
+    median: float
+    percentile_90: float
+
+
+@torch.no_grad()
+def latent_shifts(
+    model: CDVAE,
+    crystals: Sequence[Crystal],
+    random: np.random.Generator,
+    *,
+    displacements: Sequence[float] = DISPLACEMENTS,
+) -> list[Shift]:
+    """Return how far the latents of crystals move when their atoms are displaced at random."""
+    latents = model.encode(CrystalBatch.from_crystals(crystals))[0]
+    shifts = []
+    for size in displacements:
+        moved = [
+            Crystal(
+                c.lattice,
+                c.frac_coords + size * random.normal(size=c.frac_coords.shape) @ np.linalg.inv(c.lattice),
+                c.atomic_numbers,
+            )
+            for c in crystals
+        ]
+        apart = torch.linalg.norm(model.encode(CrystalBatch.from_crystals(moved))[0] - latents, dim=1).numpy()
+        shifts.append(Shift(size, float(np.median(apart)), float(np.percentile(apart, 90))))
+    return shifts
+
+
+@torch.no_grad()
+def pair_distances(model: CDVAE, pairs: Sequence[Pair]) -> NDArray[np.float64]:
+    """Return the distance between the two latents of each pair."""
+    first, second = (model.encode(CrystalBatch.from_crystals(some))[0] for some in zip(*pairs, strict=True))
+    distances: NDArray[np.float64] = torch.linalg.norm(first - second, dim=1).double().numpy()
+    return distances
 
 
 class Probe(NamedTuple):

@@ -136,9 +136,20 @@ def clamp_logvar(logvar: Float[Tensor, "n latent"]) -> Float[Tensor, "n latent"]
     return logvar.clamp(*LOGVAR_RANGE)
 
 
-def kl_divergence(mu: Float[Tensor, "n latent"], logvar: Float[Tensor, "n latent"]) -> Float[Tensor, ""]:
-    """Return KL(N(mu, exp(logvar)) || N(0, I)), summed over dimensions and averaged over crystals (CDVAE)."""
+def kl_divergence(
+    mu: Float[Tensor, "n latent"],
+    logvar: Float[Tensor, "n latent"],
+    other: tuple[Float[Tensor, "n latent"], Float[Tensor, "n latent"]] | None = None,
+) -> Float[Tensor, ""]:
+    """Return the divergence of N(mu, exp(logvar)), summed over dimensions and averaged over crystals.
+
+    Args:
+        other: mean and log-variance of the distribution from which it diverges; None: N(0, I), as in CDVAE.
+    """
     logvar = clamp_logvar(logvar)
+    if other is not None:
+        width = clamp_logvar(other[1])
+        mu, logvar = (mu - other[0]) * (-0.5 * width).exp(), logvar - width
     return (0.5 * (mu.square() + logvar.exp() - 1.0 - logvar)).sum(dim=1).mean()
 
 

@@ -32,7 +32,7 @@ from lcoms.models.base import (
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.fast_decode import AT_ONCE, Sampler
 from lcoms.models.fast_layers import N_WAVES, STRAIN_SCALE, Cells, NoisyCells, size_feature, waves
-from lcoms.models.fast_loss import denoising_losses
+from lcoms.models.fast_loss import denoising_losses, noisy_positions
 from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout, by_group, mean_over_atoms, to_atoms
 from lcoms.nn.geometry import Densities, densities
 from lcoms.nn.heads import mlp
@@ -223,7 +223,14 @@ class FastCDVAE(CDVAE):
         self, frac_coords: Tensor, lattice: Tensor, numbers: Tensor, energy: Tensor | None, generator: torch.Generator
     ) -> dict[str, Tensor]:
         c = self.config
-        mu, logvar = self._encode([Cells(frac_coords, lattice, numbers)])
+        clean = Cells(frac_coords, lattice, numbers)
+        seen = [clean]
+        if c.encoder_noise:
+            seen = [
+                clean._replace(frac_coords=noisy_positions(frac_coords, lattice, c.encoder_noise, generator)),
+                clean,
+            ]
+        (mu, logvar), *others = self._encode_groups(seen)
         z = sample_latent(mu, logvar, generator)
         target = self.lattice_transform(lattice, self._cell_volume(numbers))
         coord, strain = denoising_losses(self.denoise, c, z, frac_coords, lattice, numbers, generator)
@@ -235,6 +242,9 @@ class FastCDVAE(CDVAE):
         }
         loss = parts["coord"] + c.strain_weight * parts["strain"]
         loss = loss + c.lattice_weight * parts["lattice"] + c.kl_weight * parts["kl"]
+        for other in others:
+            parts["consistency"] = kl_divergence(mu, logvar, other)
+            loss = loss + c.consistency_weight * parts["consistency"]
         if energy is not None:
             known = ~energy.isnan()
             error = self._energy(z, numbers)[known] - (energy[known] - self.energy_mean) / self.energy_std

@@ -24,6 +24,10 @@ class FastConfig:
         move_above: noise level (angstrom) above which the whole crystal may also be moved and inverted.
         equivalents: number of equivalents of the clean crystal from which the nearest is the target.
         noises_per_crystal: denoiser samples for each encoded crystal.
+        encoder_noise: largest standard deviation (angstrom) of noise on the atoms that the encoder sees in training;
+            that of each crystal is uniform between zero and this.
+        consistency_weight: weight of the divergence between the posteriors of the noisy and the clean crystal, which
+            makes latents vary smoothly with the positions.
         strain: smallest and largest standard deviation of the random strain on training cells, which the denoiser
             learns to remove.
         strain_weight: weight of the strain loss.
@@ -49,12 +53,14 @@ class FastConfig:
     move_above: float = 0.5
     equivalents: int = 4
     noises_per_crystal: int = 2
+    encoder_noise: float = 0.0
     strain: tuple[float, float] = (0.003, 0.06)
     strain_weight: float = 1.0
     strain_below: float = 0.6
     kl_weight: float = 5e-4
     lattice_weight: float = 1.0
     energy_weight: float = 0.1
+    consistency_weight: float = 0.0
     steps: int = 10
     churn: float = 0.4
     samples: int = 8

@@ -24,6 +24,14 @@ Denoise = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tenso
 """Maps latents, coordinates, lattices, atomic numbers and noise levels to displacements and strains."""
 
 
+def noisy_positions(
+    frac_coords: Float[Tensor, "b n 3"], lattice: Float[Tensor, "b 3 3"], largest: float, generator: torch.Generator
+) -> Float[Tensor, "b n 3"]:
+    """Return positions with Gaussian noise, for each crystal of a standard deviation between zero and `largest`."""
+    noise = torch.randn(frac_coords.shape, generator=generator) * torch.rand((len(lattice), 1, 1), generator=generator)
+    return frac_coords + (largest * noise).to(lattice.device) @ torch.linalg.inv(lattice)
+
+
 def denoising_losses(
     denoise: Denoise,
     c: FastConfig,
