@@ -13,6 +13,7 @@ from lcoms.nn.geometry import (
     Densities,
     DensityBasis,
     densities,
+    differentiable_densities,
     lattice_shifts,
     nearest_displacements,
     quadrupole_matrix,
@@ -175,3 +176,26 @@ def test_quadrupole_matrices_are_symmetric_traceless_and_fit_the_harmonics() -> 
     expected = (3 * unit[:, :, None] * unit[:, None, :] - torch.eye(3, dtype=torch.float64)) / 2
     torch.testing.assert_close(as_matrices(g)[:, 0, :, :, :, 1], expected[..., None] * size[:, None, None, :])
     torch.testing.assert_close(size, size[:1].expand(50, -1))
+
+
+def test_gradients_of_the_densities_equal_finite_differences() -> None:
+    random = np.random.default_rng(3)
+    lattice = torch.from_numpy(4 * np.eye(3) + 0.4 * random.normal(size=(2, 3, 3)))
+    frac = torch.from_numpy(random.random((2, 3, 3)))
+    plain = densities(frac, lattice, BASIS)
+    weights = [torch.from_numpy(random.normal(size=tuple(part.shape))) for part in _parts(plain)]
+
+    def weighted(frac: torch.Tensor, lattice: torch.Tensor) -> torch.Tensor:
+        parts = _parts(differentiable_densities(frac, lattice, BASIS))
+        return sum(((w * part).sum() for w, part in zip(weights, parts, strict=True)), torch.zeros(()))
+
+    inputs = frac.requires_grad_(True), lattice.requires_grad_(True)
+    for part, other in zip(_parts(plain), _parts(differentiable_densities(*inputs, BASIS)), strict=True):
+        assert torch.allclose(part, other, rtol=1e-12, atol=1e-12)
+        assert other.requires_grad
+        assert not part.requires_grad
+    assert torch.autograd.gradcheck(weighted, inputs, eps=1e-6, atol=1e-5)
+
+
+def _parts(g: Densities) -> list[torch.Tensor]:
+    return [g.scalar, g.vector, g.tensor, g.coarse]

@@ -88,6 +88,13 @@ def densities(
     frac_coords: Float[Tensor, "n_crystals n_atoms 3"], lattice: Float[Tensor, "n_crystals 3 3"], basis: DensityBasis
 ) -> Densities:
     """Return pair densities of crystals of equal size, without gradients with respect to the coordinates."""
+    return differentiable_densities(frac_coords, lattice, basis)
+
+
+def differentiable_densities(
+    frac_coords: Float[Tensor, "n_crystals n_atoms 3"], lattice: Float[Tensor, "n_crystals 3 3"], basis: DensityBasis
+) -> Densities:
+    """Return pair densities of crystals of equal size, with gradients with respect to coordinates and lattices."""
     n_crystals, n_atoms = frac_coords.shape[:2]
     translations, penalty = lattice_shifts(lattice, basis.cutoff)
     direct = wrapped_displacements(frac_coords, lattice).reshape(n_crystals, n_atoms * n_atoms, 3)
@@ -118,12 +125,16 @@ def _edge_columns(vectors: Float[Tensor, "n_edges 3"], basis: DensityBasis) -> F
     x = distance / basis.cutoff
     envelope = (1 - x).clamp_min(0).square() * (1 + 2 * x)
     n0, n1, n2, n3 = basis.n_scalar, 3 * basis.n_vector, 5 * basis.n_tensor, basis.n_coarse
-    columns = vectors.new_empty(len(vectors), n0 + n1 + n2 + n3)
-    scalar, vector, tensor, coarse = columns.split([n0, n1, n2, n3], dim=1)
 
     def radial(n: int) -> Tensor:
         return _gaussians(distance, n, basis.cutoff) * envelope[:, None]
 
+    if vectors.requires_grad:
+        moments = [(unit, basis.n_vector), (_quadrupole(unit), basis.n_tensor)]
+        products = [(angles[:, :, None] * radial(n)[:, None, :]).flatten(1) for angles, n in moments]
+        return torch.cat([radial(n0), *products, radial(n3)], dim=1)
+    columns = vectors.new_empty(len(vectors), n0 + n1 + n2 + n3)
+    scalar, vector, tensor, coarse = columns.split([n0, n1, n2, n3], dim=1)
     scalar.copy_(radial(n0))
     torch.mul(unit[:, :, None], radial(basis.n_vector)[:, None, :], out=vector.unflatten(1, (3, -1)))
     torch.mul(_quadrupole(unit)[:, :, None], radial(basis.n_tensor)[:, None, :], out=tensor.unflatten(1, (5, -1)))
