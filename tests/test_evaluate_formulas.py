@@ -36,6 +36,7 @@ from lcoms.evaluate.references import Reference
 from lcoms.evaluate.rows import rows_of
 from lcoms.evaluate.statistics import Share, share_within
 from lcoms.models.base import CDVAE
+from lcoms.models.fast import FastCDVAE
 from lcoms.oracles.references import References
 from lcoms.prediction.bundle import WeightBundle
 from lcoms.prediction.decoder import Constraint, Decode
@@ -269,18 +270,30 @@ def test_reconstruction_starts_from_the_sites_of_the_nearest_entries(
         z, _ = bundle.cdvae.encode(CrystalBatch.from_crystals(crystals))
     asked: list[tuple[int, list[list[Constraint]], bool]] = []
     answers = [
-        [[Decode(rock_salt(), 0.1, 225)], [Decode(shaken(perovskite(), 0.3), 2.0, 221)]],
-        [[Decode(perovskite(), 1.0, 1)]],
+        [
+            [Decode(rock_salt(), 1.3, 225)],
+            [Decode(shaken(perovskite(), 0.3), 1.1, 221), Decode(perovskite(5), 1.8, 221)],
+        ],
+        [[Decode(shaken(perovskite(), 0.4), 1.2, 1), Decode(perovskite(4.1), 2.0, 221)]],
     ]
+    nearer = {1.3: 0.9, 1.1: 1.05, 1.8: 1.02, 1.2: 1.2, 2.0: 0.2}  # distances before and after refinement
+    ends = {distance: perovskite(3 + distance) for distance in nearer.values()}
+
+    def refine(_, z: torch.Tensor, crystals: list[Crystal]) -> tuple[list[Crystal], torch.Tensor]:
+        decodes = {id(one.crystal): one.distance for some in answers for decodes in some for one in decodes}
+        distances = [nearer[decodes[id(crystal)]] for crystal in crystals]
+        assert len(z) == len(crystals)
+        return [ends[distance] for distance in distances], torch.tensor(distances)
 
     def decode(*arguments, also_freely=False, **_):
         asked.append((len(arguments[1]), arguments[3], also_freely))
         return answers[len(asked) - 1]
 
     monkeypatch.setattr(reconstruction, "decode_latents", decode)
+    monkeypatch.setattr(FastCDVAE, "refine", refine)
     found = library_decode(bundle)(z, [crystal.composition for crystal in crystals], torch.Generator())
     (n_all, placed, _), (n_far, searched, also_freely) = asked
-    assert (n_all, n_far, also_freely) == (2, 1, True)  # only the second decode is not near enough
+    assert (n_all, n_far, also_freely) == (2, 1, True)  # only the decodes of the second are not near enough
     for latent, crystal, some in zip(z, crystals, placed, strict=True):
         alike = sorted(crystal.composition.counts)
         same = [row for row in range(n) if sorted(library.composition(row).counts) == alike]
@@ -289,5 +302,5 @@ def test_reconstruction_starts_from_the_sites_of_the_nearest_entries(
         assert [one.space_group for one in some] == [int(library.space_groups[row]) for row in same]
     groups = library.space_groups_near(z[1], crystals[1].composition)
     assert [(one.space_group, one.sites) for one in searched[0]] == [(group, ()) for group, _ in groups]
-    assert found[0] is answers[0][0][0].crystal
-    assert found[1] is answers[1][0][0].crystal  # the nearer one
+    assert found[0] is ends[0.9]
+    assert found[1] is ends[0.2]  # the one that is nearest after refinement, not before

@@ -2,7 +2,7 @@
 
 Decoding is either by the CD-VAE alone, or with the library: annealing starts from the sites of the entries with the
 nearest latents and, unless a decode then encodes near the latent, also from random positions within their space groups
-and without symmetry. The decode that encodes nearest to the latent is used.
+and without symmetry. The nearest decodes are refined, and the one that then encodes nearest to the latent is used.
 
 Match rate and RMSE are defined as in CDVAE and DiffCSP: StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10),
 displacements over (volume / atom)^(1/3), RMSE over matches only.
@@ -23,7 +23,7 @@ from torch import Tensor
 from lcoms.evaluate.statistics import Share
 from lcoms.models.base import CDVAE
 from lcoms.prediction.bundle import WeightBundle
-from lcoms.prediction.decoder import Constraint, decode_latents
+from lcoms.prediction.decoder import Constraint, Decode, decode_latents
 from lcoms.prediction.spec import DecoderSpec
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
@@ -34,8 +34,8 @@ MOST_ENTRIES = 6  # whose sites are starting points
 MOST_SEARCHED = 32  # nearest entries among which those are the first with distinct sites
 MOST_GROUPS = 6
 NEAR_ENOUGH = 1.0  # distance between latents at which a decode from the sites of an entry is kept
-DECODER = DecoderSpec(samples=24, more_samples=12)
-Decode = Callable[[Float[Tensor, "n latent"], Sequence[Composition], torch.Generator], list[Crystal | None]]
+DECODER = DecoderSpec(samples=24, more_samples=12, kept=2)
+Decoder = Callable[[Float[Tensor, "n latent"], Sequence[Composition], torch.Generator], list[Crystal | None]]
 SIZE_BANDS = ((1, 20), (1, 12), (1, 2), (3, 4), (5, 8), (9, 12), (13, 20))
 LARGEST, SMALL = SIZE_BANDS[0][1], SIZE_BANDS[1][1]
 
@@ -88,7 +88,7 @@ class Reconstruction:
         ]
 
 
-def library_decode(bundle: WeightBundle) -> Decode:
+def library_decode(bundle: WeightBundle) -> Decoder:
     """Return a decoder that starts from the sites and searches the space groups of the library's nearest latents."""
     library = bundle.library
 
@@ -96,17 +96,30 @@ def library_decode(bundle: WeightBundle) -> Decode:
         z: Float[Tensor, "n latent"], compositions: Sequence[Composition], generator: torch.Generator
     ) -> list[Crystal | None]:
         placed = [_sites_near(library, *pair) for pair in zip(z, compositions, strict=True)]
-        found = decode_latents(bundle, z, compositions, placed, generator, config=DECODER)
+        found = _refined(bundle, z, decode_latents(bundle, z, compositions, placed, generator, config=DECODER))
         far = [row for row, some in enumerate(found) if not some or some[0].distance > NEAR_ENOUGH]
         groups = [library.space_groups_near(z[row], compositions[row])[:MOST_GROUPS] for row in far]
         constraints = [[Constraint(*pair) for pair in some] for some in groups]
         contents = [compositions[row] for row in far]
         searched = decode_latents(bundle, z[far], contents, constraints, generator, config=DECODER, also_freely=True)
-        for row, some in zip(far, searched, strict=True):
+        for row, some in zip(far, _refined(bundle, z[far], searched), strict=True):
             found[row] = sorted(found[row] + some, key=lambda one: one.distance)
         return [some[0].crystal if some else None for some in found]
 
     return decode
+
+
+def _refined(bundle: WeightBundle, z: Float[Tensor, "n latent"], found: Sequence[list[Decode]]) -> list[list[Decode]]:
+    """Return the decodes of each latent, refined where the preset can, those that then encode nearest to it first."""
+    if (model := bundle.cdvae.within_groups) is None or not any(found):
+        return list(found)
+    rows = [row for row, some in enumerate(found) for _ in some]
+    crystals, distances = model.refine(z[rows], [one.crystal for some in found for one in some])
+    moved = zip((one for some in found for one in some), crystals, distances.tolist(), strict=True)
+    ends: list[list[Decode]] = [[] for _ in found]
+    for row, (one, crystal, distance) in zip(rows, moved, strict=True):
+        ends[row].append(one._replace(crystal=crystal, distance=distance))
+    return [sorted(some, key=lambda one: one.distance) for some in ends]
 
 
 def _sites_near(library: LatentLibrary, latent: Float[Tensor, " latent"], cell: Composition) -> list[Constraint]:
@@ -128,7 +141,7 @@ def reconstruct(
     crystals: Sequence[Crystal],
     generator: torch.Generator,
     *,
-    decode: Decode | None = None,
+    decode: Decoder | None = None,
     k: int = 3,
     batch_size: int = 128,
 ) -> Reconstruction:

@@ -74,6 +74,11 @@ class SymmetricDecoder(Protocol):
             requested one.
         """
 
+    def refine(
+        self, z: Float[Tensor, "n latent"], crystals: Sequence[Crystal]
+    ) -> tuple[list[Crystal], Float[Tensor, " n"]]:
+        """Move atoms and cells towards the latents; return the crystals and the distances of their latents."""
+
 
 class CDVAE(nn.Module, ABC):
     """A variational autoencoder of crystals, conditional on the contents of the cell.

@@ -33,8 +33,9 @@ from lcoms.models.fast_config import FastConfig
 from lcoms.models.fast_decode import AT_ONCE, Sampler
 from lcoms.models.fast_layers import N_WAVES, STRAIN_SCALE, Cells, NoisyCells, size_feature, waves
 from lcoms.models.fast_loss import denoising_losses, noisy_positions
+from lcoms.models.refinement import refine_crystals
 from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout, by_group, mean_over_atoms, to_atoms
-from lcoms.nn.geometry import Densities, densities
+from lcoms.nn.geometry import Densities, densities, differentiable_densities
 from lcoms.nn.heads import mlp
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
@@ -141,12 +142,13 @@ class FastCDVAE(CDVAE):
     def _sampler(self) -> Sampler:
         return Sampler(self.denoise_groups, self._encode_groups, self.config)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.energy_mean.device.type, torch.bfloat16, enabled=self.mixed)
+    def _autocast(self, mixed: bool) -> torch.autocast:
+        return torch.autocast(self.energy_mean.device.type, torch.bfloat16, enabled=mixed)
 
-    def _densities(self, frac_coords: Tensor, lattice: Tensor) -> Densities:
-        g = densities(frac_coords, lattice, self.config.basis)
-        return g.to(torch.bfloat16) if self.mixed else g
+    def _densities(self, frac_coords: Tensor, lattice: Tensor, mixed: bool) -> Densities:
+        summed = differentiable_densities if frac_coords.requires_grad else densities
+        g = summed(frac_coords, lattice, self.config.basis)
+        return g.to(torch.bfloat16) if mixed else g
 
     def _composition(self, numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b c"]:
         return self.embed_composition(functional.one_hot(numbers - 1, N_ELEMENTS).float().mean(1))
@@ -154,12 +156,13 @@ class FastCDVAE(CDVAE):
     def _cell_volume(self, numbers: Int[Tensor, "b n"]) -> Float[Tensor, " b"]:
         return self.volumes.atomic_volumes[numbers - 1].sum(1)
 
-    def _encode(self, groups: Sequence[Cells]) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of the latents of all crystals, group by group."""
-        g = [self._densities(cells.frac_coords, cells.lattice) for cells in groups]
+    def _encode(self, groups: Sequence[Cells], *, exact: bool = False) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of the latents of all crystals, group by group; exact: in float32 throughout."""
+        mixed = self.mixed and not exact
+        g = [self._densities(cells.frac_coords, cells.lattice, mixed) for cells in groups]
         composition = torch.cat([self._composition(cells.numbers) for cells in groups])
         numbers = torch.cat([cells.numbers.flatten() for cells in groups])
-        with self._autocast():
+        with self._autocast(mixed):
             h, _ = self.encoder(self.embed(numbers), g, composition)
         h = self.encoder_norm(h.float())
         means = torch.cat([mean_over_atoms(h, g), mean_over_atoms(h.square(), g)], -1)
@@ -195,11 +198,11 @@ class FastCDVAE(CDVAE):
 
     def denoise_groups(self, groups: Sequence[NoisyCells]) -> list[tuple[Tensor, Tensor]]:
         """Return displacements and strains of each group, as `denoise`, computed at once."""
-        g = [self._densities(some.frac_coords, some.lattice) for some in groups]
+        g = [self._densities(some.frac_coords, some.lattice, self.mixed) for some in groups]
         sigma = torch.cat([some.sigma for some in groups])
         condition = self._condition(groups, sigma)
         h = self.embed_site(torch.cat([some.numbers.flatten() for some in groups])) + to_atoms(self.start(condition), g)
-        with self._autocast():
+        with self._autocast(self.mixed):
             h, v = self.decoder(h, g, condition)
             moves = self.readout(h, v, g).float().view(-1, 3)
             strain = self.strain_readout(h, v, g).float()
@@ -290,6 +293,11 @@ class FastCDVAE(CDVAE):
         if keep_lattices:
             sampler = replace(sampler, config=replace(self.config, strain_below=0.0))
         return sampler.within(z, starts, generator, known_to)
+
+    def refine(
+        self, z: Float[Tensor, "n latent"], crystals: Sequence[Crystal]
+    ) -> tuple[list[Crystal], Float[Tensor, " n"]]:
+        return refine_crystals(lambda cells: self._encode([cells], exact=True)[0], z, crystals)
 
 
 Group = tuple[int, Tensor, Tensor]
