@@ -193,7 +193,8 @@ def latents(
     typer.echo(f"{len(ways)} pairs of split {split}, {points} points each, {time.perf_counter() - clock:.0f} s")
     inner = [good for way in ways for good in way.valid[1:-1]]
     ends = [good for way in ways for good in (way.valid[0], way.valid[-1])]
-    typer.echo(f"valid between the ends   {Share(sum(inner), len(inner))}")
+    if inner:
+        typer.echo(f"valid between the ends   {Share(sum(inner), len(inner))}")
     typer.echo(f"valid at the ends        {Share(sum(ends), len(ends))}")
     typer.echo(f"ends that match          {Share(sum(sum(way.ends_match) for way in ways), 2 * len(ways))}")
     barriers = [way.barrier for way in ways if way.barrier is not None]
