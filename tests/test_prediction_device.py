@@ -26,7 +26,7 @@ from lcoms.structure.crystal import Composition, Crystal
 @pytest.fixture
 def _exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable half precision, which PyTorch does not support on "meta"."""
-    monkeypatch.setattr(FastCDVAE, "_autocast", lambda _: nullcontext())
+    monkeypatch.setattr(FastCDVAE, "_autocast", lambda *_: nullcontext())
     monkeypatch.setattr("lcoms.prediction.bundle.has_bfloat16", lambda _: False)
 
 
