@@ -1,6 +1,6 @@
 """How well energy models and the surrogate order the Materials Project's polymorphs of unseen compositions.
 
-    python benchmarks/polymorph_order.py STORE --oracle chgnet:r2scan sevennet:l3i5 --out rows.json
+    python benchmarks/polymorph_order.py STORE --oracle chgnet:r2scan chgnet:0.3.0 sevennet:l3i5 --out rows.json
 
 Compositions of the validation split with three or more crystals of the Materials Project (up to `--max-atoms` atoms),
 none of which the surrogate was trained on; the energy models were trained on the Materials Project as a whole. The
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lcoms.core.disk import require_writable
 from lcoms.data.store import Store
 from lcoms.evaluate.surrogates import encode_crystals, unseen_rows
 from lcoms.models.surrogate import predict_energies
@@ -90,6 +91,8 @@ def main() -> None:
     parser.add_argument("--max-atoms", type=int, default=20)
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
+    if chosen.out:
+        require_writable(chosen.out)
     store = Store.open(chosen.store)
     groups = polymorphs(store, chosen.source, chosen.max_atoms)
     rows = cases(store, groups, [SURROGATE, *chosen.oracle])

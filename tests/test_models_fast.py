@@ -363,3 +363,12 @@ def test_overfit_lowers_the_loss() -> None:
 def test_config_goes_through_plain_dicts() -> None:
     config = FastConfig(latent_dim=5, noise=NoiseSchedule(sigma_max=3.0))
     assert from_dict(FastConfig, to_dict(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"encoder_noise": -0.1}, "encoder_noise"), ({"consistency_weight": 0.1}, "no effect without encoder_noise")],
+)
+def test_noise_and_consistency_that_make_no_sense_are_refused(options: dict[str, float], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        replace(FastConfig(), **options)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from lcoms.core.bounds import require
+from lcoms.core.errors import ConfigError
 from lcoms.models.schedule import NoiseSchedule
 from lcoms.nn.geometry import DensityBasis
 
@@ -36,6 +38,9 @@ class FastConfig:
         churn: noise added during a decode, as a fraction of the level.
         samples: decodes of each latent; the one whose latent is nearest to the requested one is kept.
         samples_large: the same for cells of more than 8 atoms, for which a single decode fails more often.
+
+    Raises:
+        ConfigError: encoder_noise or consistency_weight is negative, or the second is set without the first.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {"tries": "samples", "tries_large": "samples_large"}
@@ -65,6 +70,13 @@ class FastConfig:
     churn: float = 0.4
     samples: int = 8
     samples_large: int = 12
+
+    def __post_init__(self) -> None:
+        require(self, "model", not_negative=["encoder_noise", "consistency_weight"])
+        if self.consistency_weight and not self.encoder_noise:
+            raise ConfigError(
+                "model option consistency_weight has no effect without encoder_noise; set both, or neither."
+            )
 
     def samples_for(self, n_atoms: int) -> int:
         """Return the number of samples of a decode, from which the one nearest to the latent is kept."""
