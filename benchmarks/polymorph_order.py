@@ -95,6 +95,8 @@ def main() -> None:
         require_writable(chosen.out)
     store = Store.open(chosen.store)
     groups = polymorphs(store, chosen.source, chosen.max_atoms)
+    if not groups:
+        parser.error(f"{chosen.store} has no validation composition with {MIN_MEMBERS} crystals of {chosen.source}")
     rows = cases(store, groups, [SURROGATE, *chosen.oracle])
     spread = np.median([row["spread, eV/atom"] for row in rows])
     print(f"{len(groups)} compositions, {sum(map(len, groups))} crystals, spread {spread:.3f} eV/atom (median)")

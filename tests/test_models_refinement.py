@@ -95,3 +95,17 @@ def test_latents_that_are_not_finite_leave_the_crystal_as_it_is() -> None:
     assert np.array_equal(found[0].lattice, rock_salt(5.5).lattice)
     assert torch.isinf(apart[0])
     assert bool(torch.isfinite(apart[1]))
+
+
+def test_a_cell_that_is_not_valid_leaves_the_crystal_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def collapsed(*given: object, **_: object) -> tuple[Tensor, Tensor, Tensor]:
+        (_, z, frac_coords, lattice) = given
+        assert isinstance(frac_coords, Tensor)
+        assert isinstance(lattice, Tensor)
+        assert isinstance(z, Tensor)
+        return frac_coords, torch.zeros_like(lattice), torch.zeros(len(z))
+
+    monkeypatch.setattr("lcoms.models.refinement.refined", collapsed)
+    found, apart = tiny_cdvae().refine(latents([rock_salt()]), [rock_salt(5.5)])
+    assert np.array_equal(found[0].lattice, rock_salt(5.5).lattice)
+    assert torch.isinf(apart[0])

@@ -91,7 +91,7 @@ class FastCDVAE(CDVAE):
                 for n, rows, atoms in groups
             ]
             every = torch.cat([rows for _, rows, _ in groups])
-            mu[every], logvar[every] = self._encode(cells)
+            mu[every], logvar[every] = self._encode(cells, exact=True)
         return mu, logvar
 
     @torch.no_grad()

@@ -67,6 +67,8 @@ def refine_crystals(
 ) -> tuple[list[Crystal], Float[Tensor, " n"]]:
     """Return each crystal refined towards its latent, in the same cell, and the distances between latents.
 
+    Where the refined positions or cell are not valid, the crystal stays as it is, and its distance is infinite.
+
     Args:
         encode: latents of crystals of equal size, with gradients.
     """
@@ -88,16 +90,11 @@ def refine_crystals(
             )
             distances[rows] = apart.cpu()
             for row, x, cell in zip(rows.tolist(), frac_coords.cpu(), lattice.cpu(), strict=True):
-                found[row] = _moved(found[row], x, cell)
+                try:
+                    found[row] = Crystal(cell.double().numpy(), x.double().numpy(), found[row].atomic_numbers)
+                except CrystalError:
+                    distances[row] = torch.inf
     return found, distances
-
-
-def _moved(crystal: Crystal, frac_coords: Tensor, lattice: Tensor) -> Crystal:
-    """Return the crystal with other positions and another cell; as it is, if these are not valid."""
-    try:
-        return Crystal(lattice.double().numpy(), frac_coords.double().numpy(), crystal.atomic_numbers)
-    except CrystalError:
-        return crystal
 
 
 def _squared_distance(
