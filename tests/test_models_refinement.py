@@ -98,11 +98,7 @@ def test_latents_that_are_not_finite_leave_the_crystal_as_it_is() -> None:
 
 
 def test_a_cell_that_is_not_valid_leaves_the_crystal_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def collapsed(*given: object, **_: object) -> tuple[Tensor, Tensor, Tensor]:
-        (_, z, frac_coords, lattice) = given
-        assert isinstance(frac_coords, Tensor)
-        assert isinstance(lattice, Tensor)
-        assert isinstance(z, Tensor)
+    def collapsed(_: object, z: Tensor, frac_coords: Tensor, lattice: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return frac_coords, torch.zeros_like(lattice), torch.zeros(len(z))
 
     monkeypatch.setattr("lcoms.models.refinement.refined", collapsed)
