@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny import candidate_of, rock_salt, zinc_blende
 
+from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.diffraction.fit import PatternFitter
 from lcoms.diffraction.radiation import read_radiation
 from lcoms.diffraction.simulate import Measurement, measured_pattern
@@ -69,3 +70,30 @@ def test_a_prediction_gains_the_template_that_the_pattern_tells(bundle: WeightBu
     assert found.candidates[0].space_group == 216
     assert found.candidates[0].proposal.source == "ZnS"
     assert explains(found.candidates[0])
+
+
+def test_a_template_that_cannot_be_compared_does_not_exclude_the_others(
+    bundle: WeightBundle, fitter: PatternFitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = PatternFitter.screen
+
+    def refuse_rock_salt(self: PatternFitter, crystal: Crystal, *, symprec: float) -> float:
+        if abs(crystal.frac_coords[1] - crystal.frac_coords[0] - 0.5).max() < 1e-6:
+            raise ConfigError("too many planes")
+        return screen(self, crystal, symprec=symprec)
+
+    monkeypatch.setattr(PatternFitter, "screen", refuse_rock_salt)
+    found = pattern_templates(ZNO, bundle, spec_for(Options(relax=False)), fitter)
+    assert [one.space_group for one in found] == [216]
+
+
+def test_a_composition_whose_patterns_cannot_be_calculated_is_refused_before_any_work() -> None:
+    pattern = measured_pattern(TRUE, read_radiation("neutron 1.5"), Measurement(), np.random.default_rng(1))
+    fitter, predictor = PatternFitter(pattern), Predictor.load(spec=spec_for(Options(relax=False)))
+    plutonium_oxide = Composition.from_formula("PuO2")
+    predictor.check(ZNO, fitter)
+    predictor.check(plutonium_oxide)
+    with pytest.raises(FormulaError, match="Pu: no neutron scattering length is known"):
+        predictor.check(plutonium_oxide, fitter)
+    with pytest.raises(FormulaError, match="Pu: no neutron scattering length is known"):
+        predictor.predict(plutonium_oxide, pattern=fitter)

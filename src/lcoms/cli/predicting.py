@@ -102,7 +102,7 @@ def predict_all(compositions: list[Composition], run: Run) -> int:
     clock = time.perf_counter()
     with console.status("Loading the weights ..."):
         predictor, loaded = _prepare(run)
-        able = _checked(compositions, predictor)
+        able = _checked(compositions, predictor, loaded.pattern)
     failed = len(compositions) - len(able)
     waiting = [one for one in able if not _is_there(one, predictor, run, console)]
     if loaded.hull is not None:
@@ -142,14 +142,14 @@ def _prepare(run: Run) -> tuple[Predictor, Loaded]:
     return predictor, Loaded(structure, hull, pattern)
 
 
-def _checked(compositions: list[Composition], predictor: Predictor) -> list[Composition]:
+def _checked(compositions: list[Composition], predictor: Predictor, pattern: PatternFitter | None) -> list[Composition]:
     """Return the compositions that can be predicted, after printing a sentence on each of the others."""
     from lcoms.prediction.reach import doubts
 
     able = []
     for composition in compositions:
         try:
-            predictor.check(composition)
+            predictor.check(composition, pattern)
             able.append(composition)
             for sentence in doubts(predictor.energy_models, composition):
                 complain(f"{composition.reduced_formula}: {sentence}")

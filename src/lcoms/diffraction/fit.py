@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from lcoms.core.errors import ConfigError, FormulaError
 from lcoms.diffraction.coarse import Spectrum, cell_starts, spectrum
 from lcoms.diffraction.distortion import strained_cell, strained_point_groups
 from lcoms.diffraction.free import free_profile
@@ -19,9 +20,10 @@ from lcoms.diffraction.lines import Lines, allowed_strains, find_lines
 from lcoms.diffraction.prepare import Peak, Prepared, prepare
 from lcoms.diffraction.reading import PowderPattern
 from lcoms.diffraction.refine import Model, State, Window, evaluate, first_state, make_window, refine
+from lcoms.diffraction.scattering import scattering_factors
 from lcoms.diffraction.texture import fitted_texture
 from lcoms.diffraction.weights import PatternWeights, load_pattern_weights
-from lcoms.structure.crystal import Crystal
+from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.symmetry import PrimitiveStandard, primitive_standard
 
 STRONG = 0.1  # of the strongest line
@@ -130,11 +132,22 @@ class PatternFitter:
         self._known: WeakKeyDictionary[Crystal, dict[float, PatternFit]] = WeakKeyDictionary()
         self._distorted: WeakKeyDictionary[Crystal, dict[float, list[PatternFit]]] = WeakKeyDictionary()
 
+    def check(self, composition: Composition) -> None:
+        """Check that patterns of a composition can be calculated.
+
+        Raises:
+            FormulaError: an element has no tabulated scattering factor.
+        """
+        try:
+            scattering_factors(composition.atomic_numbers, self.pattern.radiation, np.zeros(1))
+        except ConfigError as error:
+            raise FormulaError(f"{error} The pattern cannot be fitted; predict without it.") from error
+
     def screen(self, crystal: Crystal, *, symprec: float = 0.01) -> float:
         """Return the cosine with broad lines for the best cell; at 0.01 s it shows which crystals are worth a fit.
 
         Raises:
-            ConfigError: an element has no tabulated scattering factor.
+            ConfigError: an element has no tabulated scattering factor, or the cell has too many planes.
         """
         return self._screen(crystal, symprec)
 
@@ -145,7 +158,7 @@ class PatternFitter:
             symprec: angstrom; tolerance of the symmetry that the cell keeps.
 
         Raises:
-            ConfigError: an element has no tabulated scattering factor.
+            ConfigError: an element has no tabulated scattering factor, or the cell has too many planes.
         """
         known = self._known.setdefault(crystal, {})
         if symprec not in known:
@@ -158,7 +171,7 @@ class PatternFitter:
         A cubic crystal is first strained by up to `FAR`, as the pattern asks: many tetragonal ones are far from cubic.
 
         Raises:
-            ConfigError: an element has no tabulated scattering factor.
+            ConfigError: an element has no tabulated scattering factor, or the cell has too many planes.
         """
         known = self._distorted.setdefault(crystal, {})
         if symprec not in known:

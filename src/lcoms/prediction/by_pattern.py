@@ -115,6 +115,6 @@ def _matched(candidate: Candidate, fitter: PatternFitter, unrelaxed: Sequence[Cr
     ]
     try:
         fits = [fitter.fit(crystal, symprec=RELAXED_SYMPREC) for crystal in (candidate.crystal, *same)]
-    except ConfigError:  # an element without tabulated scattering factors
+    except ConfigError:  # a cell with too many planes
         return candidate
     return replace(candidate, pattern=PatternMatch(max(fits, key=log_likelihood), 0.0))

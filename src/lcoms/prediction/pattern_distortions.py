@@ -45,7 +45,7 @@ def _best(candidate: Candidate, fitter: PatternFitter) -> tuple[float, PatternFi
     assert candidate.pattern is not None
     try:
         fits = fitter.fit_distorted(candidate.crystal, symprec=RELAXED_SYMPREC)
-    except ConfigError:  # an element without tabulated scattering factors
+    except ConfigError:  # a cell with too many planes
         return -inf, None
     best = max(fits, key=_value, default=None)
     return (-inf, None) if best is None else (_value(best) - _value(candidate.pattern.fit), best)

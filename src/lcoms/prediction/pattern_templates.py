@@ -36,8 +36,8 @@ def pattern_templates(
     for template, crystal, distance in _crystals(composition, bundle, spec):
         try:
             found.append((fitter.screen(crystal, symprec=EXACT_SYMPREC), template, crystal, distance))
-        except ConfigError:  # an element without tabulated scattering factors
-            return []
+        except ConfigError:  # a cell with too many planes
+            continue
     found.sort(key=lambda one: -one[0])
     fits: list[tuple[PatternFit, Template, float]] = [
         (fitter.fit(crystal, symprec=EXACT_SYMPREC), template, distance)

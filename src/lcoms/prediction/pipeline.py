@@ -118,11 +118,11 @@ class Predictor:
         """The energy model that relaxes; None if nothing is relaxed."""
         return None if self.energy_models is None else self.energy_models.first
 
-    def check(self, composition: Composition) -> None:
+    def check(self, composition: Composition, pattern: PatternFitter | None = None) -> None:
         """Check that a composition can be predicted, before any work.
 
         Raises:
-            FormulaError: the weights cannot handle it.
+            FormulaError: the weights cannot handle it, or its powder patterns cannot be calculated.
             OracleError: the energy model that relaxes cannot handle its elements.
         """
         check_composition(composition, self.bundle, self.spec.search)
@@ -130,6 +130,8 @@ class Predictor:
         check_constraints(self.spec.constraints, composition, largest, search.formula_units)
         if self.oracle is not None:
             self.oracle.check([composition])
+        if pattern is not None:
+            pattern.check(composition)
 
     def predict(
         self,
@@ -150,7 +152,7 @@ class Predictor:
             progress: called with each step of the prediction.
 
         Raises:
-            FormulaError: the formula cannot be read, or the weights cannot handle it.
+            FormulaError: the formula cannot be read, or its crystals or powder patterns cannot be calculated.
             OracleError: the energy model that relaxes cannot handle the elements.
         """
         composition = Composition.from_formula(formula) if isinstance(formula, str) else formula
@@ -172,7 +174,7 @@ class Predictor:
         if task.structure is not None and self.spec.search.random_symmetric.n:  # the structure is the only start
             return self.with_options(NO_RANDOM).run(task, progress)
         tell, name = progress or silent, task.composition.reduced_formula
-        self.check(task.composition)
+        self.check(task.composition, task.pattern)
         tell(Progress(name, "searching"))
         with watched_by(lambda done, total: tell(Progress(name, "searching", done, total))):
             decoded = self.decode(task.composition, structure=task.structure)
