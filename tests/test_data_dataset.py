@@ -67,6 +67,20 @@ def test_batches_hold_one_size_and_keep_to_their_limits() -> None:
     assert largest == {1: 3, 2: 6, 5: 4, 12: 1}
 
 
+def test_crystals_with_the_same_atoms_follow_each_other() -> None:
+    kinds = [rock_salt(5.0 + 0.1 * i, elements) for elements in ((11, 17), (17, 11), (12, 8)) for i in range(4)]
+    crystals = to_arrays([kinds[i] for i in np.random.default_rng(0).permutation(len(kinds))])
+    steps = TrainingSteps(crystals, n_steps=99, seed=0, atoms_per_batch=16, batches_per_step=1)
+    orders = set()
+    for epoch in range(4):
+        first = epoch * steps.steps_per_epoch
+        batches = [batch for step in range(first, first + steps.steps_per_epoch) for batch in steps[step]]
+        held = [{tuple(sorted(row)) for row in b.atomic_numbers.view(-1, 2).tolist()} for b in batches]
+        assert sorted(len(one) for one in held) in ([1, 1], [1, 2])  # sodium chloride fills one batch of eight
+        orders.add(tuple(batches[0].lattice[:, 0, 1].tolist()))
+    assert len(orders) == 4
+
+
 def test_steps_follow_from_the_seed_and_their_number_alone() -> None:
     def make(seed: int) -> TrainingSteps:
         return TrainingSteps(arrays(SIZES), n_steps=99, seed=seed, atoms_per_batch=20)

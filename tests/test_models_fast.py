@@ -15,7 +15,7 @@ from lcoms.core.config import from_dict, to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
-from lcoms.models.fast_loss import STRAIN_SEEN, noisy_positions
+from lcoms.models.fast_loss import STRAIN_SEEN, energy_losses, noisy_positions
 from lcoms.models.schedule import NoiseSchedule, random_strains
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
@@ -136,7 +136,7 @@ def test_losses_of_a_mixed_batch_are_the_weighted_mean_of_its_groups(monkeypatch
     c = model.config
     total = (
         whole["coord"] + c.strain_weight * whole["strain"] + c.lattice_weight * whole["lattice"]
-        + c.kl_weight * whole["kl"] + c.energy_weight * whole["energy"]
+        + c.kl_weight * whole["kl"] + c.energy_weight * whole["energy"] + c.difference_weight * whole["difference"]
     )  # fmt: skip
     torch.testing.assert_close(whole["loss"], total)
     assert all(value.shape == () and value.isfinite() for value in whole.values())
@@ -178,6 +178,28 @@ def test_unknown_energies_are_left_out() -> None:
     singles = [loss(-1.0, nan, nan), loss(nan, -2.0, nan), loss(nan, nan, -3.0)]
     torch.testing.assert_close(loss(-1.0, -2.0, -3.0), sum(singles))
     assert loss(nan, nan, nan) == 0
+
+
+def test_energies_of_a_composition_are_also_compared_with_each_other() -> None:
+    numbers = torch.tensor([[11, 17], [17, 11], [17, 11], [12, 8]])
+    energies, differences = energy_losses(torch.tensor([0.5, 0.8, 0.8, 0.9]), numbers)
+    torch.testing.assert_close(energies, torch.tensor(0.5 + 0.8 + 0.8 + 0.9 - 4 * 0.01))
+    torch.testing.assert_close(differences, torch.tensor(0.2 + 0.1 + 0.1 - 3 * 0.0025))
+    shifted, same = energy_losses(torch.tensor([1.5, 1.8, 1.8, 1.9]), numbers)
+    torch.testing.assert_close(shifted, energies + 4)
+    torch.testing.assert_close(same, differences)
+    assert energy_losses(torch.zeros(0), numbers[:0]) == (0, 0)
+
+
+def test_the_energy_head_learns_from_the_mean_latent_of_the_undisplaced_crystal() -> None:
+    """Neither the noise on the atoms nor the sampled latent changes the loss of the energies."""
+    model = tiny_cdvae()
+    noisy = FastCDVAE(replace(model.config, encoder_noise=0.3))
+    noisy.load_state_dict(model.state_dict())
+    batch = batch_of([wurtzite(), rock_salt()]).replace(formation_energy=torch.tensor([-1.0, -2.0]))
+    losses = [m.losses(batch, torch.Generator().manual_seed(s))["energy"] for m in (model, noisy) for s in (0, 1)]
+    for loss in losses[1:]:
+        torch.testing.assert_close(loss, losses[0], **CLOSE)
 
 
 def test_every_parameter_gets_a_finite_gradient() -> None:

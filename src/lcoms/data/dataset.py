@@ -23,6 +23,8 @@ VOLUME_RANGE = (0.4, 4.0)
 class TrainingSteps(Dataset[list[CrystalBatch]]):
     """Item number `step` is the list of batches of that step; crystals of a batch have the same number of atoms.
 
+    Crystals with the same atoms follow each other, so that energies of polymorphs can be compared within a batch.
+
     Args:
         crystals: training crystals.
         atoms_per_batch: approximate number of atoms in a batch.
@@ -50,6 +52,7 @@ class TrainingSteps(Dataset[list[CrystalBatch]]):
         self._limits = {
             int(size): max(1, min(max_crystals, atoms_per_batch // int(size))) for size in np.unique(self._sizes)
         }
+        self._of_size = {size: _of_size(crystals, self._sizes, size) for size in self._limits}
         counts = {size: int((self._sizes == size).sum()) for size in self._limits}
         n_batches = sum(-(-counts[size] // limit) for size, limit in self._limits.items())
         self.steps_per_epoch = max(1, n_batches // batches_per_step)
@@ -68,9 +71,20 @@ class TrainingSteps(Dataset[list[CrystalBatch]]):
         random = np.random.default_rng([self.seed, epoch])
         batches = []
         for size, limit in self._limits.items():
-            rows = random.permutation(np.flatnonzero(self._sizes == size))
+            rows, contents = self._of_size[size]
+            rows = rows[np.lexsort((random.permutation(len(rows)), random.permutation(len(rows))[contents]))]
             batches += [rows[i : i + limit] for i in range(0, len(rows), limit)]
         return [batches[i] for i in random.permutation(len(batches))]
+
+
+def _of_size(
+    crystals: CrystalArrays, sizes: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of crystals of one size, and a number for each that is the same where the atoms are."""
+    rows = np.flatnonzero(sizes == size)
+    atoms = crystals.offsets[rows, None] + np.arange(size)
+    _, contents = np.unique(np.sort(crystals.atomic_numbers[atoms], axis=1), axis=0, return_inverse=True)
+    return rows, contents.ravel()
 
 
 def to_batch(crystals: CrystalArrays) -> CrystalBatch:

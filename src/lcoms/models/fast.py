@@ -32,7 +32,7 @@ from lcoms.models.base import (
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.fast_decode import AT_ONCE, Sampler
 from lcoms.models.fast_layers import N_WAVES, STRAIN_SCALE, Cells, NoisyCells, size_feature, waves
-from lcoms.models.fast_loss import denoising_losses, noisy_positions
+from lcoms.models.fast_loss import denoising_losses, energy_losses, noisy_positions
 from lcoms.models.refinement import refine_crystals
 from lcoms.nn.density import DensityTrunk, PairReadout, StrainReadout, by_group, mean_over_atoms, to_atoms
 from lcoms.nn.geometry import Densities, densities, differentiable_densities
@@ -250,9 +250,11 @@ class FastCDVAE(CDVAE):
             loss = loss + c.consistency_weight * parts["consistency"]
         if energy is not None:
             known = ~energy.isnan()
-            error = self._energy(z, numbers)[known] - (energy[known] - self.energy_mean) / self.energy_std
-            parts["energy"] = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="sum") / len(energy)
-            loss = loss + c.energy_weight * parts["energy"]
+            mean = others[0][0] if others else mu  # of the undisplaced crystal
+            error = self._energy(mean, numbers)[known] - (energy[known] - self.energy_mean) / self.energy_std
+            total, differences = energy_losses(error, numbers[known])
+            parts["energy"], parts["difference"] = total / len(energy), differences / len(energy)
+            loss = loss + c.energy_weight * parts["energy"] + c.difference_weight * parts["difference"]
         return {"loss": loss, **parts}
 
     def _decode(self, z: Tensor, numbers: Tensor, generator: torch.Generator) -> list[Crystal | None]:

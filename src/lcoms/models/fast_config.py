@@ -26,6 +26,8 @@ class FastConfig:
         move_above: noise level (angstrom) above which the whole crystal may also be moved and inverted.
         equivalents: number of equivalents of the clean crystal from which the nearest is the target.
         noises_per_crystal: denoiser samples for each encoded crystal.
+        energy_weight: weight of the loss of energies, which an energy head predicts from mean latents.
+        difference_weight: weight of the loss of energy differences within a composition.
         encoder_noise: largest standard deviation (angstrom) of noise on the atoms that the encoder sees in training;
             that of each crystal is uniform between zero and this.
         consistency_weight: weight of the divergence between the posteriors of the noisy and the clean crystal, which
@@ -40,7 +42,7 @@ class FastConfig:
         samples_large: the same for cells of more than 8 atoms, for which a single decode fails more often.
 
     Raises:
-        ConfigError: encoder_noise or consistency_weight is negative, or the second is set without the first.
+        ConfigError: a weight or encoder_noise is negative, or consistency_weight is set without encoder_noise.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {"tries": "samples", "tries_large": "samples_large"}
@@ -65,6 +67,7 @@ class FastConfig:
     kl_weight: float = 5e-4
     lattice_weight: float = 1.0
     energy_weight: float = 0.1
+    difference_weight: float = 0.2
     consistency_weight: float = 0.0
     steps: int = 10
     churn: float = 0.4
@@ -72,7 +75,8 @@ class FastConfig:
     samples_large: int = 12
 
     def __post_init__(self) -> None:
-        require(self, "model", not_negative=["encoder_noise", "consistency_weight"])
+        weights = [f"{loss}_weight" for loss in ("strain", "kl", "lattice", "energy", "difference", "consistency")]
+        require(self, "model", not_negative=["encoder_noise", *weights])
         if self.consistency_weight and not self.encoder_noise:
             raise ConfigError(
                 "model option consistency_weight has no effect without encoder_noise; set both, or neither."

@@ -1,8 +1,11 @@
-"""Training losses of the fast preset's denoiser, on crystals with noisy atoms and strained cells.
+"""Training losses of the fast preset: of the denoiser, on noisy atoms in strained cells, and of the energy head.
 
 The target of an atom is its displacement to the nearest equivalent of the clean crystal, divided by
 s(sigma) = sigma / sqrt(1 + (sigma / cap)^2), the typical size of such displacements in a crystal. This is denoising
 score matching (Song & Ermon 2019; CD-VAE, Xie et al. 2022, eq. 8) with a target that stays bounded.
+
+Polymorphs differ by far less than compositions do. In a loss of energies alone, the error of a composition's mean
+outweighs that of its differences, so these have a loss of their own.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from lcoms.models.fast_layers import STRAIN_SCALE
 from lcoms.models.schedule import random_strains
 
 STRAIN_SEEN = 0.6  # angstrom of noise
+LINEAR_ABOVE = 0.02  # error above which the loss of energies is linear, in standard deviations of the training energies
+DIFFERENCES_LINEAR_ABOVE = 0.005
 Denoise = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Maps latents, coordinates, lattices, atomic numbers and noise levels to displacements and strains."""
 
@@ -75,3 +80,25 @@ def denoising_losses(
     seen = 1 / (1 + (sigma / STRAIN_SEEN) ** 4)
     off = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.1, reduction="none").mean((1, 2))
     return error.square().sum(-1).mean(), (3 * seen * off).mean()
+
+
+def energy_losses(
+    error: Float[Tensor, " b"], numbers: Int[Tensor, "b n"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Return the loss of the energies and that of their differences, both summed over crystals (smooth L1).
+
+    Args:
+        error: predicted minus true energies, in standard deviations of the training energies.
+        numbers: atomic numbers. Crystals with equal atoms in any order have one composition, and their errors are
+            compared with the mean of these errors; a crystal without others has no loss of differences.
+    """
+    total = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="sum", beta=LINEAR_ABOVE)
+    if not len(error):
+        return total, total
+    _, group, counts = torch.unique(numbers.sort(dim=1).values, dim=0, return_inverse=True, return_counts=True)
+    mean = error.new_zeros(len(counts)).index_add_(0, group, error) / counts
+    relative = error - mean[group]
+    differences = functional.smooth_l1_loss(
+        relative, torch.zeros_like(relative), reduction="sum", beta=DIFFERENCES_LINEAR_ABOVE
+    )
+    return total, differences
