@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lcoms.core.config import from_dict, to_dict
 from lcoms.core.errors import ConfigError
+from lcoms.models.composition import batch_element_fractions
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.fast_loss import STRAIN_SEEN, energy_losses, noisy_positions
@@ -178,6 +179,21 @@ def test_unknown_energies_are_left_out() -> None:
     singles = [loss(-1.0, nan, nan), loss(nan, -2.0, nan), loss(nan, nan, -3.0)]
     torch.testing.assert_close(loss(-1.0, -2.0, -3.0), sum(singles))
     assert loss(nan, nan, nan) == 0
+
+
+def test_the_energy_head_can_be_used_without_the_autoencoder() -> None:
+    model, crystals = tiny_cdvae(), [wurtzite(), rock_salt()]
+    model.energy_mean.fill_(-1.5)
+    model.energy_std.fill_(0.7)
+    batch = batch_of(crystals)
+    mu = model.encode(batch)[0]
+    fractions = batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals)
+    energies = model.energy_model()(mu, fractions)
+    assert (energies[0] - energies[1]).abs() > 1e-3
+    truth = torch.tensor([-1.0, -2.0])
+    losses = model.losses(batch.replace(formation_energy=truth), torch.Generator().manual_seed(0))
+    errors = (energies - truth).abs() / 0.7
+    torch.testing.assert_close(losses["energy"], (errors - 0.01).mean(), **CLOSE)
 
 
 def test_energies_of_a_composition_are_also_compared_with_each_other() -> None:

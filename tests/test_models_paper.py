@@ -72,6 +72,11 @@ def test_total_is_the_weighted_sum_of_finite_scalars() -> None:
     assert torch.allclose(losses["loss"], total)
 
 
+def test_the_paper_preset_has_no_energy_head() -> None:
+    with pytest.raises(ConfigError, match="has no energy head; omit from_head"):
+        new_model().energy_model()
+
+
 def test_losses_repeat_with_the_seed_and_only_with_it() -> None:
     model, batch = new_model(), CrystalBatch.from_crystals(some_crystals())
     first, again, other = (model.losses(batch, torch.Generator().manual_seed(s))["coord"] for s in (4, 4, 5))

@@ -1,5 +1,6 @@
 """The surrogate: units, masks, the sign of conservatism and the destination of its gradients."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from lcoms.core.errors import ConfigError, DataError, WeightsError
 from lcoms.models.composition import batch_element_fractions, composition_keys, element_fractions
 from lcoms.models.conservative import adversarial_latents, conservative_losses
+from lcoms.models.energy_head import EnergyHead
 from lcoms.models.surrogate import (
     ConservativeSurrogate,
     SurrogateConfig,
@@ -19,14 +21,23 @@ from lcoms.structure.crystal import Composition
 SMALL = SurrogateConfig(hidden=16, precision="float32")
 
 
-def make(config: SurrogateConfig = SMALL, *, n: int = 40, d: int = 6, seed: int = 0):
+def random_head(latent_dim: int = 6) -> EnergyHead:
+    """Return an energy head with random weights whose energies differ by some tenths of eV/atom."""
+    torch.manual_seed(1)
+    head = EnergyHead(latent_dim, 8, 12)
+    head.energy_mean.fill_(-2.0)
+    head.energy_std.fill_(3.0)
+    return head
+
+
+def make(config: SurrogateConfig = SMALL, *, n: int = 40, d: int = 6, seed: int = 0, head: EnergyHead | None = None):
     """Return a surrogate with random weights and normalization from random data, in double precision."""
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(n, d, generator=generator, dtype=torch.double) * torch.linspace(0.2, 3, d) + 1
     features = torch.rand(n, 103, generator=generator, dtype=torch.double)
     features = features / features.sum(dim=1, keepdim=True)
     energies = torch.randn(n, generator=generator, dtype=torch.double) * 0.7 - 2
-    surrogate = ConservativeSurrogate(d, config).double()
+    surrogate = ConservativeSurrogate(d, config, head).double()
     surrogate.initialise(generator)
     surrogate.fit_normalisation(z, features, energies)
     return surrogate, z, features, energies
@@ -220,6 +231,45 @@ def test_each_member_is_fitted_and_descent_follows_their_mean() -> None:
     assert losses.overestimation.item() == pytest.approx(over.item())
     assert losses.model.item() == pytest.approx((expected + torch.tensor(0.3).exp() * over).item())
     assert losses.absolute_error.item() == pytest.approx((members.mean(dim=0) - targets).abs().mean().item())
+
+
+def test_networks_correct_the_energies_of_the_head() -> None:
+    config = replace(SMALL, members=2, from_head=True, residual=True)
+    head = random_head()
+    surrogate, z, features, _ = make(config, head=head)
+    normalised = surrogate.normalise(z)
+    given = deepcopy(head).double()(z, features)
+    assert given.std() > 0.05
+    corrections = torch.stack([network(normalised, features) for network in surrogate.networks])
+    expected = given + corrections.mean(dim=0) * surrogate.energy_std
+    assert torch.allclose(surrogate(z, features), expected)
+    assert torch.allclose(surrogate.in_ev(surrogate.normalised_energy(normalised, features), features), expected)
+    moved, _ = surrogate.descent_step(normalised, features, 0.01)
+    at = z.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(surrogate(at, features).sum() / surrogate.energy_std, at)
+    assert torch.allclose(moved, normalised - 0.01 * slope * surrogate.latent_std)
+    assert {id(p) for p in surrogate.parameters() if p.requires_grad} == {
+        id(p) for p in surrogate.networks.parameters()
+    }
+    for wrong in ((SMALL, head), (config, None)):
+        with pytest.raises(ConfigError, match="from_head needs the energy head of an autoencoder"):
+            ConservativeSurrogate(6, *wrong)
+
+
+def test_a_saved_surrogate_keeps_its_head_in_full_precision(tmp_path) -> None:
+    surrogate, z, features, _ = make(replace(SMALL, from_head=True), head=random_head())
+    surrogate.float()
+    with torch.no_grad():
+        for parameter in surrogate.networks.parameters():
+            parameter.zero_()
+    save_surrogate(surrogate, tmp_path / "s.safetensors", dtype=torch.int8)
+    loaded, _ = load_surrogate(tmp_path / "s.safetensors")
+    assert torch.equal(loaded(z.float(), features.float()), surrogate(z.float(), features.float()))
+    tensors, header = read_tensors(tmp_path / "s.safetensors", "lcoms-surrogate", 2)
+    for wrong in (None, [6, 8], [6, 8, 11], [6, 8, -1]):
+        write_tensors(tmp_path / "wrong.safetensors", tensors, {**header, "head": wrong})
+        with pytest.raises(WeightsError, match="does not fit this version"):
+            load_surrogate(tmp_path / "wrong.safetensors")
 
 
 def test_config_refuses_what_cannot_be_used() -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from lcoms.core.errors import DataError, WeightsError
+from lcoms.core.errors import ConfigError, DataError, WeightsError
 from lcoms.models.conservative import ConservativeLosses
+from lcoms.models.energy_head import EnergyHead
 from lcoms.models.surrogate import SurrogateConfig
 from lcoms.models.surrogate_file import load_surrogate
 from lcoms.prediction.descend import descend
@@ -255,6 +256,28 @@ def test_the_listwise_loss_orders_unseen_polymorphs_without_fitting_energies(tmp
     assert trained.history[-1].val_spearman > 0.9
     plain = SurrogateModule(make_data(), replace(config, listwise=0.0))
     assert len(torch.unique_consecutive(plain.groups[torch.cat(plain.batches)])) > len(torch.unique(groups))
+
+
+def test_training_corrects_the_energy_head_and_leaves_it_as_it_is(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data, head = make_data(), EnergyHead(4, 8, 16)
+    optimiser = torch.optim.Adam(head.parameters(), lr=1e-2)
+    seen = ~data.is_val
+    for _ in range(400):  # energies 0.2 eV/atom too high
+        error = head(data.latents[seen], data.composition_features[seen]) - data.energies[seen] - 0.2
+        optimiser.zero_grad()
+        error.square().mean().backward()
+        optimiser.step()
+    before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+    config = replace(TINY, epochs=30, from_head=True, weight_decay=0.1)
+    trained = train_surrogate(data, tmp_path, config=config, head=head)
+    assert trained.surrogate.head is not None
+    for name, tensor in trained.surrogate.head.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert trained.history[0].mae > 0.12
+    assert trained.history[-1].mae < 0.06
+    with pytest.raises(ConfigError, match="from_head"):
+        train_surrogate(data, tmp_path / "without", config=config)
 
 
 def test_weights_decay_on_request(tmp_path: Path) -> None:

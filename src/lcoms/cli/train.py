@@ -147,6 +147,7 @@ def surrogate(
     data = open_training(store)
     model, metadata = load_cdvae(cdvae)
     require_same(out / CDVAE_FILE, cdvae)
+    head = model.energy_model() if config.from_head else None
     rows = select_rows(data, max_atoms=max_atoms)
     require_energies(data, rows, max_atoms)
     typer.echo(f"Encoding {len(rows)} crystals ...")
@@ -168,7 +169,7 @@ def surrogate(
     for name, extra, some in _further(data, max_atoms, larger, decoys or []):
         learned = learned.joined(surrogate_data(extra, some, encode_rows(model, extra, some)))
         typer.echo(f"{len(some)} {name}")
-    train_surrogate(learned, run, config=config, seed=seed, device=place, on_epoch=_echo)
+    train_surrogate(learned, run, config=config, seed=seed, head=head, device=place, on_epoch=_echo)
     best, trained = load_surrogate(run / "last.safetensors")
     if files is not None:  # saved last and together, because files of an earlier run may be present
         files.save(out)

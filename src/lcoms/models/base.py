@@ -16,8 +16,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lcoms.core.errors import DataError
+from lcoms.core.errors import ConfigError, DataError
 from lcoms.models.composition import batch_element_fractions, element_fractions
+from lcoms.models.energy_head import EnergyHead
 from lcoms.structure.batch import CrystalBatch
 from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import N_ELEMENTS, atomic_volume
@@ -97,6 +98,14 @@ class CDVAE(nn.Module, ABC):
     @abstractmethod
     def within_groups(self) -> SymmetricDecoder | None:
         """The decoder within space groups; None where the preset has none."""
+
+    def energy_model(self) -> EnergyHead:
+        """Return a copy of the energy head that was trained with the encoder.
+
+        Raises:
+            ConfigError: the preset has none.
+        """
+        raise ConfigError("this autoencoder has no energy head; omit from_head.")
 
     @abstractmethod
     def encode(

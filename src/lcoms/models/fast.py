@@ -29,6 +29,7 @@ from lcoms.models.base import (
     kl_divergence,
     sample_latent,
 )
+from lcoms.models.energy_head import EnergyHead
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.fast_decode import AT_ONCE, Sampler
 from lcoms.models.fast_layers import N_WAVES, STRAIN_SCALE, Cells, NoisyCells, size_feature, waves
@@ -42,6 +43,7 @@ from lcoms.structure.crystal import Composition, Crystal
 from lcoms.structure.elements import N_ELEMENTS
 
 LATTICE_SIX = 6
+HEAD_CHANNELS = 256  # of the energy head
 
 
 class FastCDVAE(CDVAE):
@@ -62,7 +64,7 @@ class FastCDVAE(CDVAE):
         self.encoder_norm = nn.LayerNorm(c.channels)
         self.to_latent = head(2 * c.channels, c.channels, 2 * c.latent_dim)
         self.lattice_head = head(c.latent_dim + c.condition + 1, 256, 256, LATTICE_SIX)
-        self.energy_head = head(c.latent_dim + c.condition, 256, 1)
+        self.energy_head = head(c.latent_dim + c.condition, HEAD_CHANNELS, 1)
         self.to_condition = head(c.latent_dim + c.condition + 1 + LATTICE_SIX + 2 * N_WAVES, 256, c.condition)
         self.embed_site = nn.Embedding(N_ELEMENTS + 1, c.channels)
         self.start = nn.Linear(c.condition, c.channels)
@@ -108,6 +110,12 @@ class FastCDVAE(CDVAE):
             for row, crystal in zip(rows, self._decode(z[rows], numbers, generator), strict=True):
                 crystals[row] = crystal
         return crystals
+
+    def energy_model(self) -> EnergyHead:
+        head = EnergyHead(self.latent_dim, self.config.condition, HEAD_CHANNELS)
+        given, names = self.state_dict(), head.state_dict()
+        head.load_state_dict({name: given[name] for name in names})
+        return head
 
     def losses(self, batch: CrystalBatch, generator: torch.Generator) -> dict[str, Tensor]:
         totals: dict[str, Tensor] = {}

@@ -7,6 +7,7 @@ Source: Trabucco et al., Conservative Objective Models (2021), with the opposite
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from lcoms.core.bounds import require
 from lcoms.core.errors import ConfigError, DataError
+from lcoms.models.energy_head import EnergyHead
 from lcoms.models.energy_network import EnergyNetwork, NetworkConfig
 from lcoms.structure.elements import N_ELEMENTS
 
@@ -43,7 +45,8 @@ class SurrogateConfig(NetworkConfig, AdversaryConfig):
 
     Attributes:
         members: number of networks, whose mean is the energy; each is fitted to the data by itself.
-        residual: learn the residual of a ridge regression of the energy on element fractions.
+        from_head: learn corrections to the energy head of the autoencoder, which stays as it is.
+        residual: z-score the residual of a ridge regression of the energy on element fractions instead of the energy.
         ridge: regularisation strength of that regression, in units of the number of training crystals.
         learning_rate, batch_size, epochs: of Adam on the network.
         weight_decay: of Adam, decoupled.
@@ -62,6 +65,7 @@ class SurrogateConfig(NetworkConfig, AdversaryConfig):
     """
 
     members: int = 1
+    from_head: bool = False
     residual: bool = False
     ridge: float = 1e-5
     learning_rate: float = 3e-5
@@ -108,6 +112,12 @@ class ConservativeSurrogate(nn.Module):
 
     The composition is given by element fractions: the energy per atom does not depend on the number of formula
     units in the cell. Collapsed latent dimensions are masked: they change neither the energy nor the gradient.
+
+    Args:
+        head: energy head of the autoencoder, for `from_head`.
+
+    Raises:
+        ConfigError: `from_head` without a head, or the reverse.
     """
 
     latent_mean: Tensor
@@ -117,9 +127,12 @@ class ConservativeSurrogate(nn.Module):
     energy_std: Tensor
     baseline: Tensor
 
-    def __init__(self, latent_dim: int, config: SurrogateConfig | None = None) -> None:
+    def __init__(self, latent_dim: int, config: SurrogateConfig | None = None, head: EnergyHead | None = None) -> None:
         super().__init__()
         self.config = config or SurrogateConfig()
+        if self.config.from_head != (head is not None):
+            raise ConfigError("surrogate option from_head needs the energy head of an autoencoder of the fast preset.")
+        self.head = None if head is None else deepcopy(head).requires_grad_(False)
         self.latent_dim = latent_dim
         self.networks = nn.ModuleList(EnergyNetwork(latent_dim, self.config) for _ in range(self.config.members))
         self.register_buffer("latent_mean", torch.zeros(latent_dim))
@@ -190,8 +203,12 @@ class ConservativeSurrogate(nn.Module):
     def member_energies(
         self, normalised: Float[Tensor, "n latent"], composition_features: Float[Tensor, "n 103"]
     ) -> Float[Tensor, "members n"]:
-        """Return the z-scored energies of each network for normalised latents."""
-        return torch.stack([network(normalised, composition_features) for network in self.networks])
+        """Return the z-scored energies of each network for normalised latents, those of the head included."""
+        energies = torch.stack([network(normalised, composition_features) for network in self.networks])
+        if self.head is None:
+            return energies
+        of_head = self.head(normalised * self.latent_std + self.latent_mean, composition_features)
+        return energies + self.normalise_energies(of_head, composition_features)
 
     def forward(
         self, z: Float[Tensor, "n latent"], composition_features: Float[Tensor, "n 103"]

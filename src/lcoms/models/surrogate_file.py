@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from lcoms.core.config import from_dict, parse_json
 from lcoms.core.disk import write_whole
 from lcoms.core.errors import ConfigError, WeightsError
+from lcoms.models.energy_head import EnergyHead
 from lcoms.models.surrogate import ConservativeSurrogate, SurrogateConfig
 
 KIND = "lcoms-surrogate"
@@ -113,14 +114,14 @@ def save_surrogate(
     metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Save a surrogate for inference; weights may be stored in half precision, the normalisation is unchanged.
+    """Save a surrogate for inference; weights of its networks may be stored in half precision, all else is unchanged.
 
-    With torch.int8 the matrices are stored as integers with one scale per row, and the biases in half precision.
+    With torch.int8 their matrices are stored as integers with one scale per row, and their biases in half precision.
 
     Args:
         metadata: facts to store, such as metrics and the data's fingerprint; must be serialisable to JSON.
     """
-    weights = {name for name, _ in surrogate.named_parameters()}
+    weights = {name for name, _ in surrogate.networks.named_parameters(prefix="networks")}
     state = surrogate.state_dict()
     tensors: dict[str, Tensor] = {}
     for name, t in state.items():
@@ -138,6 +139,7 @@ def save_surrogate(
         "version": VERSION,
         "latent_dim": surrogate.latent_dim,
         "config": asdict(surrogate.config),
+        "head": None if surrogate.head is None else surrogate.head.sizes,
         "metadata": dict(metadata or {}),
     }
     write_tensors(Path(path), tensors, header)
@@ -153,7 +155,9 @@ def load_surrogate(path: Path | str) -> tuple[ConservativeSurrogate, dict[str, A
     if header["version"] == EARLIER:
         tensors = {_present_name(name): tensor for name, tensor in tensors.items()}
     with must_fit(path, tensors):
-        surrogate = ConservativeSurrogate(int(header["latent_dim"]), from_dict(SurrogateConfig, header["config"]))
+        config, sizes = from_dict(SurrogateConfig, header["config"]), header.get("head")
+        head = None if sizes is None else EnergyHead(*map(int, sizes))
+        surrogate = ConservativeSurrogate(int(header["latent_dim"]), config, head)
         surrogate.load_state_dict({name: _restored(name, tensors) for name in tensors if not name.endswith(ROW_SCALE)})
         metadata = dict(header["metadata"])
     surrogate.requires_grad_(False).eval()

@@ -82,8 +82,8 @@ def refit(
     old_energies = predict_energies(surrogate, old_latents, old_features)
     taught = _Rows.of(surrogate, known.latents, features, wanted)
     kept = _Rows.of(surrogate, old_latents, old_features, old_energies)
-    surrogate.requires_grad_(True)
-    optimiser = torch.optim.Adam(surrogate.parameters(), lr=config.rate, fused=True)
+    surrogate.networks.requires_grad_(True)
+    optimiser = torch.optim.Adam(surrogate.networks.parameters(), lr=config.rate, fused=True)
     for _ in range(config.steps):
         few = torch.randperm(n, generator=generator)[: config.adversary]
         some = torch.randint(len(rows), (config.replay,), generator=generator)

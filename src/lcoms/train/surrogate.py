@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lcoms.core.disk import write_whole
 from lcoms.models.conservative import ConservativeLosses, conservative_losses
+from lcoms.models.energy_head import EnergyHead
 from lcoms.models.listwise import listwise_loss
 from lcoms.models.surrogate import (
     LOG_ALPHA_LIMIT,
@@ -44,6 +45,7 @@ class SurrogateModule(lightning.LightningModule):
 
     Args:
         seed: seed of the initial weights, the order of batches and the noise.
+        head: energy head of the autoencoder, for `from_head`.
         on_epoch: called with the metrics of each epoch.
     """
 
@@ -59,6 +61,7 @@ class SurrogateModule(lightning.LightningModule):
         config: SurrogateConfig,
         *,
         seed: int = 0,
+        head: EnergyHead | None = None,
         on_epoch: Callable[[EpochRecord], None] | None = None,
     ) -> None:
         super().__init__()
@@ -67,7 +70,7 @@ class SurrogateModule(lightning.LightningModule):
         self.generator = torch.Generator().manual_seed(seed)
         train = ~data.is_val
         latents, features, energies = data.latents[train], data.composition_features[train], data.energies[train]
-        self.surrogate = ConservativeSurrogate(latents.shape[1], config)
+        self.surrogate = ConservativeSurrogate(latents.shape[1], config, head)
         self.surrogate.initialise(self.generator)
         self.surrogate.fit_normalisation(latents, features, energies)
         self.log_alpha = torch.nn.Parameter(torch.tensor(math.log(config.initial_alpha)))
@@ -106,7 +109,7 @@ class SurrogateModule(lightning.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         c = self.config
         network = torch.optim.AdamW(
-            self.surrogate.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay, fused=True
+            self.surrogate.networks.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay, fused=True
         )
         return [network, torch.optim.Adam([self.log_alpha], lr=c.alpha_learning_rate)]
 
@@ -153,7 +156,7 @@ class SurrogateModule(lightning.LightningModule):
                 width = self.config.listwise_width / self.surrogate.energy_std
                 loss = loss + self.config.listwise * listwise_loss(energies, targets, self.groups[index], width=width)
         self.manual_backward(loss)
-        gradients = [p.grad for p in self.surrogate.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.surrogate.networks.parameters() if p.grad is not None]
         if not bool(torch.isfinite(loss) & torch.isfinite(torch.nn.utils.get_total_norm(gradients))):
             return None
         network.step()
@@ -223,6 +226,7 @@ def train_surrogate(
     *,
     config: SurrogateConfig | None = None,
     seed: int = 0,
+    head: EnergyHead | None = None,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[EpochRecord], None] | None = None,
 ) -> SurrogateModule:
@@ -234,9 +238,11 @@ def train_surrogate(
 
     Args:
         seed: seed of the initial weights, the order of batches and the noise.
+        head: energy head of the autoencoder that made the latents, for `from_head`.
         on_epoch: called with the metrics of each epoch.
 
     Raises:
+        ConfigError: `from_head` without a head, or the reverse.
         WeightsError: the folder's checkpoint is damaged, or belongs to other settings or data.
     """
     folder, config = Path(out), config or SurrogateConfig()
@@ -253,7 +259,7 @@ def train_surrogate(
         if on_epoch is not None:
             on_epoch(record)
 
-    module = SurrogateModule(data, config, seed=seed, on_epoch=keep)
+    module = SurrogateModule(data, config, seed=seed, head=head, on_epoch=keep)
     run = Run(
         folder,
         KIND,
