@@ -9,7 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +114,32 @@ def test_an_interrupted_run_resumes_to_identical_weights(
     weights = train(tmp_path, model=model_that(calls.append))
     assert len(calls) == 2 * (QUICK.steps - 4)
     assert same(weights, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_ends_its_step_and_keeps_it(number: signal.Signals, undisturbed: Path, tmp_path: Path) -> None:
+    config = replace(QUICK, checkpoint_minutes=60.0)
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, config, model=model_that(lambda call: signal.raise_signal(number) if call == 9 else None))
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert not (tmp_path / CDVAE_FILE).exists()
+    assert read_tensors(tmp_path / CHECKPOINT_FILE, KIND, VERSION)[1]["step"] == 5
+    assert same(train(tmp_path, config), undisturbed)
+
+
+def test_a_second_signal_stops_a_run_within_its_step(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def stop(call: int) -> None:
+        calls.append(call)
+        if call in (9, 10):  # the two batches of the fifth step
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, replace(QUICK, checkpoint_minutes=60.0), model=model_that(stop))
+    assert calls[-1] == 10
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
 
 
 KILLED = """
@@ -360,29 +388,73 @@ def test_overfit_gives_crystals_back_and_the_latent_decides_between_polymorphs(t
 
 
 TWO_PROCESSES = """
-import sys
+import os, sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
 import test_train_cdvae as here
-here.train(Path({out!r}), replace(here.QUICK, devices=2, batches_per_step=4))
+def number(call):  # of the process, in its second step
+    if call == 4:
+        Path({out!r}, str(os.getpid())).touch()
+
+config = replace(here.QUICK, devices=2, batches_per_step=4, **{changes!r})
+here.train(Path({out!r}), config, model=here.model_that(number))
 """
+
+
+def two_processes(folder: Path, **changes: object) -> list[str]:
+    """Return the command that trains in `folder` with two processes; each makes a file with its number as the name."""
+    program = folder / "program.py"
+    program.write_text(TWO_PROCESSES.format(tests=str(Path(__file__).parent), out=str(folder), changes=changes))
+    return [sys.executable, str(program)]
+
+
+def exists(group: int) -> bool:
+    """Return whether a process of the group has not ended."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="takes GPUs where there are any")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_two_processes_stop_together(number: signal.Signals, tmp_path: Path) -> None:
+    """All processes get the signal, as from a terminal or a batch system."""
+    command = two_processes(tmp_path, steps=100_000, checkpoint_minutes=60.0)
+    with (tmp_path / "errors").open("w") as errors:
+        run = subprocess.Popen(command, stderr=errors, start_new_session=True)
+    try:
+        until = time.monotonic() + 300
+        while len(numbers := [int(file.name) for file in tmp_path.iterdir() if file.name.isdigit()]) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        os.killpg(run.pid, number)
+        run.wait(timeout=120)
+        while exists(run.pid):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    assert len(numbers) == 2
+    assert "rank1" not in (tmp_path / "errors").read_text()
+    assert read_tensors(tmp_path / CHECKPOINT_FILE, KIND, VERSION)[1]["step"] >= 2
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="takes GPUs where there are any")
 def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
     """Each process gets every other batch of a step; gradients are summed, so only the order of sums differs."""
-    program = tmp_path / "program.py"
-    program.write_text(TWO_PROCESSES.format(tests=str(Path(__file__).parent), out=str(tmp_path / "two")))
-    result = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, check=False, timeout=600, env={**os.environ}
-    )
+    result = subprocess.run(two_processes(tmp_path), capture_output=True, text=True, check=False, timeout=600)
     assert result.returncode == 0, result.stderr
     one = tensors(train(tmp_path / "one", replace(QUICK, batches_per_step=4)))
-    two, start = tensors(tmp_path / "two" / CDVAE_FILE), new_model().state_dict()
+    two, start = tensors(tmp_path / CDVAE_FILE), new_model().state_dict()
     learned = [name for name, _ in new_model().named_parameters()]
 
     def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import lightning
@@ -20,6 +22,7 @@ from lcoms.models.surrogate_file import write_tensors
 
 Batch = TypeVar("Batch", covariant=True)
 States = dict[int, dict[int, dict[str, Tensor]]]
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @runtime_checkable
@@ -63,6 +66,34 @@ class SafeCheckpoint(Callback):
         self.last = time.monotonic()
 
 
+class StopAfterStep(Callback):
+    """Ends a run after the present step at Ctrl-C or SIGTERM, with a checkpoint; a second signal ends it at once.
+
+    Of several processes only the first reacts, and ends the others; Lightning's own handling of SIGTERM blocks them.
+    """
+
+    def __init__(self, checkpoint: SafeCheckpoint) -> None:
+        self.checkpoint = checkpoint
+        self.requested = False
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                signal.signal(number, self._request if trainer.is_global_zero else signal.SIG_IGN)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        if self.requested:
+            self.checkpoint.save(pl_module)
+            if trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(signal.SIGKILL)  # now, or the others report a lost connection
+            raise KeyboardInterrupt
+
+    def _request(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
 class RestoreOptimizers(Callback):
     """Loads the states of a checkpoint into the optimisers, which exist only once training starts."""
 
@@ -93,7 +124,7 @@ def fit(trainer: lightning.Trainer, module: lightning.LightningModule, steps: Re
     """Run the remaining steps; Ctrl-C raises KeyboardInterrupt, which Lightning would turn into its own exit."""
     if not len(steps):
         return
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
     try:
         with warnings.catch_warnings():
             # Lightning 2.6 calls functions that torch 2.9 and later deprecate.
@@ -102,8 +133,11 @@ def fit(trainer: lightning.Trainer, module: lightning.LightningModule, steps: Re
             warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
             trainer.fit(module, steps)
     except SystemExit as stop:
-        signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from stop
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def optimizers_of(module: Any) -> list[Any]:

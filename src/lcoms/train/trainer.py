@@ -17,7 +17,16 @@ from lcoms.core.bounds import require
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError
 from lcoms.models.surrogate_file import must_fit, read_tensors
-from lcoms.train.fitting import RemainingSteps, RestoreOptimizers, SafeCheckpoint, States, Steps, fit, require_same_run
+from lcoms.train.fitting import (
+    RemainingSteps,
+    RestoreOptimizers,
+    SafeCheckpoint,
+    States,
+    Steps,
+    StopAfterStep,
+    fit,
+    require_same_run,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -127,10 +136,8 @@ def train(module: Any, steps: Steps[Any] | None, states: States, run: Run) -> bo
         Whether this is the process that writes the weights.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hides notes on devices and on its own services
-    callbacks: list[Callback] = [
-        SafeCheckpoint(run.checkpoint, run.header, run.checkpoint_minutes),
-        RestoreOptimizers(states),
-    ]
+    checkpoint = SafeCheckpoint(run.checkpoint, run.header, run.checkpoint_minutes)
+    callbacks: list[Callback] = [checkpoint, StopAfterStep(checkpoint), RestoreOptimizers(states)]
     if run.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
     trainer = lightning.Trainer(
