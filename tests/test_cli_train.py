@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import made_crystals, make_store, tiny_cdvae
+from tiny import caesium_chloride, made_crystals, make_store, tiny_cdvae
 
 from lcoms.baselines.input_space import descend_crystals
 from lcoms.cli.main import run
@@ -134,6 +134,23 @@ def test_loss_weights_change_in_further_training(trained: Path, store: Path, tmp
     first, second = load_cdvae(trained / CDVAE_FILE)[0], load_cdvae(tmp_path / "more" / CDVAE_FILE)[0]
     assert replace(first.config, energy_weight=5.0) == second.config
     assert (first.lattice_transform.mean == second.lattice_transform.mean).all()
+
+
+def test_energies_of_further_crystals_are_learned(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_store(tmp_path / "further", [caesium_chloride(3.4, (11, 17))], energies=[-1.9], hull=[0.0], splits=["train"])
+    further = ("--further", str(tmp_path / "further"))
+    assert train(store, tmp_path / "refused", *further) == 2
+    assert "only energies are learned from further crystals; set energy_atoms" in capsys.readouterr().err
+    paper = ["train", "cdvae", str(store), "--preset", "paper", "--out", str(tmp_path / "refused")]
+    assert run([*paper, "--set", "energy_atoms=64"]) == 2
+    assert "energy_atoms is for the fast preset" in capsys.readouterr().err
+    assert not (tmp_path / "refused").exists()
+    assert train(store, tmp_path / "out", *further, "--set", "energy_atoms=64") == 0
+    metadata = load_cdvae(tmp_path / "out" / CDVAE_FILE)[1]
+    assert metadata["further"] == [Store.open(tmp_path / "further").fingerprint]
+    assert metadata["n_crystals"] == 59
 
 
 def test_a_store_without_crystals_of_the_size_is_refused(

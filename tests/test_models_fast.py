@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lcoms.core.config import from_dict, to_dict
 from lcoms.core.errors import ConfigError
-from lcoms.models.composition import batch_element_fractions
+from lcoms.models.composition import batch_element_fractions, element_fractions
 from lcoms.models.fast import FastCDVAE
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.fast_loss import STRAIN_SEEN, energy_losses, noisy_positions
@@ -40,8 +40,7 @@ def turned(crystals: list[Crystal]) -> list[Crystal]:
 def features_of(model: FastCDVAE, crystals: list[Crystal]) -> tuple[Tensor, Tensor, Tensor]:
     """Return mu, logvar and the energy predicted from mu and the composition (independent of the cell)."""
     mu, logvar = model.encode(batch_of(crystals))
-    numbers = [torch.tensor(c.atomic_numbers)[None] for c in crystals]
-    energies = torch.cat([model._energy(z[None], some) for z, some in zip(mu, numbers, strict=True)])
+    energies = model.energy_model()(mu, element_fractions([c.composition for c in crystals]))
     return mu, logvar, energies
 
 
@@ -197,14 +196,14 @@ def test_the_energy_head_can_be_used_without_the_autoencoder() -> None:
 
 
 def test_energies_of_a_composition_are_also_compared_with_each_other() -> None:
-    numbers = torch.tensor([[11, 17], [17, 11], [17, 11], [12, 8]])
-    energies, differences = energy_losses(torch.tensor([0.5, 0.8, 0.8, 0.9]), numbers)
+    labels = torch.tensor([3, 3, 3, 0])
+    energies, differences = energy_losses(torch.tensor([0.5, 0.8, 0.8, 0.9]), labels)
     torch.testing.assert_close(energies, torch.tensor(0.5 + 0.8 + 0.8 + 0.9 - 4 * 0.01))
     torch.testing.assert_close(differences, torch.tensor(0.2 + 0.1 + 0.1 - 3 * 0.0025))
-    shifted, same = energy_losses(torch.tensor([1.5, 1.8, 1.8, 1.9]), numbers)
+    shifted, same = energy_losses(torch.tensor([1.5, 1.8, 1.8, 1.9]), labels)
     torch.testing.assert_close(shifted, energies + 4)
     torch.testing.assert_close(same, differences)
-    assert energy_losses(torch.zeros(0), numbers[:0]) == (0, 0)
+    assert energy_losses(torch.zeros(0), labels[:0]) == (0, 0)
 
 
 def test_the_energy_head_learns_from_the_mean_latent_of_the_undisplaced_crystal() -> None:
@@ -216,6 +215,36 @@ def test_the_energy_head_learns_from_the_mean_latent_of_the_undisplaced_crystal(
     losses = [m.losses(batch, torch.Generator().manual_seed(s))["energy"] for m in (model, noisy) for s in (0, 1)]
     for loss in losses[1:]:
         torch.testing.assert_close(loss, losses[0], **CLOSE)
+
+
+def test_losses_of_energies_compare_crystals_of_different_sizes() -> None:
+    """They equal those of the training on crystals of one size, and treat a supercell as the same composition."""
+    model = tiny_cdvae()
+    some = batch_of([wurtzite(), rock_salt()]).replace(formation_energy=torch.tensor([-1.0, -2.0]))
+    alone, whole = model.losses_of_energies(some), model.losses(some, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(alone["energy"], whole["energy"], **CLOSE)
+    assert alone["difference"] == whole["difference"] == 0
+    crystals = [rock_salt(5.2), *supercell([rock_salt(5.9)]), wurtzite(), zinc_blende()]
+    assert crystals[1].n_atoms > crystals[0].n_atoms
+    truth = torch.tensor([-1.0, -2.0, -1.5, float("nan")])
+    losses = model.losses_of_energies(batch_of(crystals).replace(formation_energy=truth))
+    mu = model.encode(batch_of(crystals))[0]
+    told = model.energy_model()(mu, element_fractions([c.composition for c in crystals]))
+    errors = (told - truth)[:3] / model.energy_std
+    torch.testing.assert_close(losses["energy"], (errors.abs() - 0.01).sum() / 4, **CLOSE)
+    apart = (errors[0] - errors[1]).abs() / 2
+    torch.testing.assert_close(losses["difference"], 2 * (apart - 0.0025) / 4, **CLOSE)
+    c = model.config
+    expected = c.energy_weight * losses["energy"] + c.difference_weight * losses["difference"]
+    torch.testing.assert_close(losses["loss"], expected)
+
+
+def test_losses_of_energies_train_the_encoder_but_not_the_denoiser() -> None:
+    model = tiny_cdvae()
+    batch = batch_of(list(prototypes().values())).replace(formation_energy=torch.linspace(-2, 0, 5))
+    model.losses_of_energies(batch)["loss"].backward()
+    moved = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved == {"embed", "embed_composition", "encoder", "encoder_norm", "to_latent", "energy_head"}
 
 
 def test_every_parameter_gets_a_finite_gradient() -> None:

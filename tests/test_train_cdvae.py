@@ -18,7 +18,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import TINY, cadmium_iodide, fluorite, made_crystals, perovskite, rock_salt, to_arrays, wurtzite, zinc_blende
+from tiny import (
+    TINY,
+    cadmium_iodide,
+    caesium_chloride,
+    fluorite,
+    made_crystals,
+    perovskite,
+    rock_salt,
+    to_arrays,
+    wurtzite,
+    zinc_blende,
+)
 from torch import Tensor
 
 from lcoms.core.errors import ConfigError, DataError, WeightsError
@@ -330,6 +341,43 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         replace(QUICK, ema=1.0)
     with pytest.raises(DataError, match="too few batches for 2 processes"):
         train_cdvae(new_model(), to_arrays([rock_salt()]), replace(QUICK, devices=2), tmp_path, metadata=METADATA)
+
+
+def test_energies_are_also_learned_from_whole_compositions_and_further_crystals(tmp_path: Path) -> None:
+    """The run resumes exactly; further crystals change the weights; without energy batches they are refused."""
+    config = replace(QUICK, steps=4, energy_atoms=16)
+    further = (to_arrays([caesium_chloride(3.4, (11, 17))], [-1.9]),)
+    seen: list[list[float]] = []
+
+    def remembering() -> FastCDVAE:
+        model = new_model()
+        losses = model.losses_of_energies
+
+        def remember(batch: CrystalBatch) -> dict[str, Tensor]:
+            assert batch.formation_energy is not None
+            seen.append(batch.formation_energy.tolist())
+            return losses(batch)
+
+        model.losses_of_energies = remember  # type: ignore[method-assign]
+        return model
+
+    weights = train(tmp_path / "all", config, remembering(), further=further)
+    assert len(seen) == config.steps
+    assert any(pytest.approx(-1.9) == energy for batch in seen for energy in batch)
+    assert not any(np.isnan(energy) for batch in seen for energy in batch)
+    assert not same(train(tmp_path / "none", replace(QUICK, steps=4)), weights)
+    assert not same(train(tmp_path / "own", config), weights)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            tmp_path / "stopped",
+            config,
+            model_that(lambda call: signal.raise_signal(signal.SIGINT) if call == 3 else None),
+            further=further,
+        )
+    assert read_tensors(tmp_path / "stopped" / CHECKPOINT_FILE, KIND, VERSION)[1]["step"] == 2
+    assert same(train(tmp_path / "stopped", config, further=further), weights)
+    with pytest.raises(ConfigError, match="only energies are learned from further crystals; set energy_atoms"):
+        train(tmp_path / "refused", further=further)
 
 
 def test_every_batch_of_every_step_has_random_numbers_of_its_own(tmp_path: Path) -> None:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcoms.cli.console import progress_bar
-from lcoms.cli.train_library import OutOption, StoreArgument, library, open_training, require_energies, templates
+from lcoms.cli.train_decoys import decoys, polymorphs
+from lcoms.cli.train_library import (
+    MaxAtomsOption,
+    OutOption,
+    StoreArgument,
+    library,
+    open_training,
+    require_energies,
+    templates,
+)
 from lcoms.core.disk import require_same, require_writable, write_whole
 from lcoms.core.errors import DataError, OptionError
 
@@ -21,7 +30,6 @@ if TYPE_CHECKING:
     from lcoms.data.store import Store
     from lcoms.models.base import CDVAE
 
-DECOY_CHUNK = 100  # compositions
 DEFAULT_PRESET = "fast"
 
 app = typer.Typer(no_args_is_help=True, help="Train the autoencoder and the surrogate.")
@@ -37,7 +45,6 @@ ModelSetOption = Annotated[
 TrainThreadsOption = Annotated[
     int | None, typer.Option(help="Number of threads per process.", min=1, max=256, show_default="all cores")
 ]
-MaxAtomsOption = Annotated[int, typer.Option(help="Largest number of atoms in a cell.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda; auto uses a GPU if there is one.")]
 
 
@@ -51,6 +58,13 @@ def cdvae(
     model_set: ModelSetOption = None,
     train_set: SetOption = None,
     start_from: Annotated[Path | None, typer.Option(help="Weights file to continue from.")] = None,
+    further: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Stores of further crystals (lcoms train polymorphs, lcoms data ingest), of which only the energies "
+            "are learned; needs --set energy_atoms=2048 or so."
+        ),
+    ] = None,
     max_atoms: MaxAtomsOption = 20,
     threads: TrainThreadsOption = None,
     device: DeviceOption = "auto",
@@ -61,7 +75,7 @@ def cdvae(
     from lcoms.core.config import to_dict, with_overrides
     from lcoms.models.device import has_bfloat16, require_device
     from lcoms.models.weights import find_preset, new_cdvae, preset_of
-    from lcoms.train.cdvae import TrainConfig, train_cdvae
+    from lcoms.train.cdvae import TrainConfig, require_energy_batches, train_cdvae
     from lcoms.train.latents import select_rows
     from lcoms.train.trainer import CHECKPOINT_FILE
 
@@ -78,16 +92,28 @@ def cdvae(
         model = new_cdvae(chosen, with_overrides(find_preset(chosen).config(), model_set or []))
     else:
         model = _continued(start_from, preset, model_set or []).requires_grad_(True).train()
+    require_energy_batches(model, config, further=bool(further))
     model.mixed = has_bfloat16(place)
     crystals = data.arrays(rows)
     metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
+    stores = [open_training(path) for path in further or []]
+    others = [one.arrays(one.select(split="train", max_atoms=max_atoms)) for one in stores]
+    if stores:
+        metadata["further"] = [one.fingerprint for one in stores]
     out.mkdir(parents=True, exist_ok=True)
     if not (out / CHECKPOINT_FILE).exists():
         settings = {"preset": preset_of(model), "model": to_dict(model.config), "train": to_dict(config)}
         write_whole(out / "config.json", json.dumps(settings, indent=2) + "\n")
     typer.echo(f"{len(rows)} training crystals of up to {max_atoms} atoms, {config.steps} steps.")
     weights = train_cdvae(
-        model, crystals, config, out, metadata=metadata, fit_statistics=start_from is None, device=place
+        model,
+        crystals,
+        config,
+        out,
+        metadata=metadata,
+        further=others,
+        fit_statistics=start_from is None,
+        device=place,
     )
     typer.echo(f"Weights: {weights}")
     if data.n_energies:
@@ -227,54 +253,6 @@ def megnet(
     typer.echo(f"Weights: {weights}")
 
 
-@app.command()
-def decoys(
-    store: StoreArgument,
-    out: Annotated[Path, typer.Option(help="Parquet file to write; ingest it with --keep-split.")],
-    n: Annotated[int, typer.Option("-n", help="Number of compositions.", min=1)] = 3000,
-    starts: Annotated[int, typer.Option(help="Number of decoys for each composition.")] = 4,
-    steps: Annotated[int, typer.Option(help="Steps of latent descent.")] = 50,
-    oracle: Annotated[str, typer.Option(help="Energy model for the decoys.")] = "chgnet:0.3.0",
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder of trained weights.", show_default="in the package")
-    ] = None,
-    max_atoms: MaxAtomsOption = 20,
-    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
-) -> None:
-    """Decode crystals of known compositions, as in a prediction, and compute their energies with an energy model.
-
-    Crystals of the same composition are excluded from the templates.
-    """
-    import numpy as np
-    from rich.progress import track
-
-    from lcoms.data.store import Store
-    from lcoms.oracles.registry import make_oracle
-    from lcoms.prediction.pipeline import Predictor
-    from lcoms.prediction.presets import Options, spec_for
-    from lcoms.train.decoys import Decoy, choose_anchors, make_decoys, write_decoys
-    from lcoms.train.latents import select_rows
-
-    require_writable(out)
-    data = Store.open(store)
-    judge = make_oracle(oracle)
-    options = Options(starts=starts, steps=steps, exclude_same=True, relax=False)
-    predictor = Predictor.load(weights, spec=spec_for(options))
-    anchors = choose_anchors(data, select_rows(data, max_atoms=max_atoms), n, np.random.default_rng(seed))
-    if not anchors:
-        raise DataError(
-            f"{store} has no crystals of up to {max_atoms} atoms with formation energies; raise --max-atoms."
-        )
-    made: list[Decoy] = []
-    n_lost = 0
-    for i in track(range(0, len(anchors), DECOY_CHUNK), description="Decoding and labelling"):
-        seeded = predictor.with_options({"seed": seed + i})
-        found, lost = make_decoys(anchors[i : i + DECOY_CHUNK], seeded, judge)
-        made, n_lost = made + found, n_lost + lost
-        write_decoys(out, made)
-    typer.echo(f"{out}: {len(made)} decoys of {len(anchors)} compositions, {n_lost} lost.")
-
-
 def _further(
     data: Store, max_atoms: int, larger: int | None, decoys: list[Path]
 ) -> Iterator[tuple[str, Store, NDArray[np.int64]]]:
@@ -341,5 +319,7 @@ def _echo_megnet(record: Any) -> None:
     )
 
 
+app.command()(decoys)
+app.command()(polymorphs)
 app.command()(library)
 app.command()(templates)

@@ -21,6 +21,7 @@ StoreArgument = Annotated[Path, typer.Argument(help="Store made by lcoms data in
 OutOption = Annotated[
     Path, typer.Option("--out", "-o", help="Folder of this run; an interrupted run is resumed there.")
 ]
+MaxAtomsOption = Annotated[int, typer.Option(help="Largest number of atoms in a cell.")]
 
 
 def library(

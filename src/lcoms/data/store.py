@@ -118,6 +118,18 @@ class CrystalArrays:
         )  # fmt: skip
 
 
+def joined(parts: Sequence[CrystalArrays]) -> CrystalArrays:
+    """Return the crystals of all parts, in order."""
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    return CrystalArrays(
+        np.concatenate([[0], np.cumsum(sizes)]),
+        np.concatenate([part.atomic_numbers for part in parts]),
+        np.concatenate([part.frac_coords for part in parts]),
+        np.concatenate([part.lattice for part in parts]),
+        np.concatenate([part.formation_energy for part in parts]),
+    )
+
+
 class Store:
     """A finished store, read through a memory map.
 

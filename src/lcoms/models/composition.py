@@ -46,3 +46,8 @@ def composition_keys(features: Float[Tensor, "n_crystals 103"]) -> NDArray[np.in
     rounded = np.round(features.detach().cpu().numpy().astype(np.float64), 5)
     _, labels = np.unique(rounded, axis=0, return_inverse=True)
     return labels.reshape(-1).astype(np.int64)
+
+
+def composition_labels(features: Float[Tensor, "n_crystals 103"]) -> Int[Tensor, " n_crystals"]:
+    """Return `composition_keys` as a tensor on the device of the features."""
+    return torch.from_numpy(composition_keys(features)).to(features.device)

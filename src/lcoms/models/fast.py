@@ -29,6 +29,7 @@ from lcoms.models.base import (
     kl_divergence,
     sample_latent,
 )
+from lcoms.models.composition import batch_element_fractions, composition_labels
 from lcoms.models.energy_head import EnergyHead
 from lcoms.models.fast_config import FastConfig
 from lcoms.models.fast_decode import AT_ONCE, Sampler
@@ -84,16 +85,8 @@ class FastCDVAE(CDVAE):
         mu = batch.lattice.new_zeros(batch.n_crystals, self.latent_dim)
         logvar = torch.zeros_like(mu)
         for groups in _together(batch.by_size()):
-            cells = [
-                Cells(
-                    batch.frac_coords[atoms].view(-1, n, 3),
-                    batch.lattice[rows],
-                    batch.atomic_numbers[atoms].view(-1, n),
-                )
-                for n, rows, atoms in groups
-            ]
             every = torch.cat([rows for _, rows, _ in groups])
-            mu[every], logvar[every] = self._encode(cells, exact=True)
+            mu[every], logvar[every] = self._encode([_cells(batch, *group) for group in groups], exact=True)
         return mu, logvar
 
     @torch.no_grad()
@@ -133,6 +126,18 @@ class FastCDVAE(CDVAE):
                 totals[name] = totals.get(name, value.new_zeros(())) + share * value
         return totals
 
+    def losses_of_energies(self, batch: CrystalBatch) -> dict[str, Tensor]:
+        """Return the losses of the energies alone, in float32: crystals may differ in size within a composition.
+
+        Crystals without an energy do not count.
+        """
+        groups = list(batch.by_size())
+        mu, _ = self._encode([_cells(batch, *group) for group in groups], exact=True)
+        rows = torch.cat([rows for _, rows, _ in groups])
+        features = batch_element_fractions(batch.atomic_numbers, batch.crystal_idx, batch.n_crystals)[rows]
+        assert batch.formation_energy is not None
+        return self._energy_losses(mu, features, batch.formation_energy[rows])
+
     @torch.no_grad()
     def fit_statistics(self, batch: CrystalBatch) -> None:
         """Set the scales of lattices and energies from training crystals."""
@@ -159,7 +164,7 @@ class FastCDVAE(CDVAE):
         return g.to(torch.bfloat16) if mixed else g
 
     def _composition(self, numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b c"]:
-        return self.embed_composition(functional.one_hot(numbers - 1, N_ELEMENTS).float().mean(1))
+        return self.embed_composition(_fractions(numbers))
 
     def _cell_volume(self, numbers: Int[Tensor, "b n"]) -> Float[Tensor, " b"]:
         return self.volumes.atomic_volumes[numbers - 1].sum(1)
@@ -186,8 +191,16 @@ class FastCDVAE(CDVAE):
     def _lattice_vector(self, z: Tensor, numbers: Tensor) -> Float[Tensor, "b 6"]:
         return self.lattice_head(torch.cat([z, self._composition(numbers), size_feature(numbers)], -1))
 
-    def _energy(self, z: Tensor, numbers: Tensor) -> Float[Tensor, " b"]:
-        return self.energy_head(torch.cat([z, self._composition(numbers)], -1)).squeeze(-1)
+    def _energy_losses(
+        self, mu: Float[Tensor, "b latent"], fractions: Float[Tensor, "b 103"], energy: Float[Tensor, " b"]
+    ) -> dict[str, Tensor]:
+        """Return the losses of the energy head on mean latents, with their weighted sum; energies in eV/atom."""
+        known = ~energy.isnan()
+        told = self.energy_head(torch.cat([mu, self.embed_composition(fractions)], -1)).squeeze(-1)[known]
+        error = told - (energy[known] - self.energy_mean) / self.energy_std
+        total, differences = (x / len(energy) for x in energy_losses(error, composition_labels(fractions[known])))
+        loss = self.config.energy_weight * total + self.config.difference_weight * differences
+        return {"loss": loss, "energy": total, "difference": differences}
 
     def denoise(
         self,
@@ -257,12 +270,10 @@ class FastCDVAE(CDVAE):
             parts["consistency"] = kl_divergence(mu, logvar, other)
             loss = loss + c.consistency_weight * parts["consistency"]
         if energy is not None:
-            known = ~energy.isnan()
             mean = others[0][0] if others else mu  # of the undisplaced crystal
-            error = self._energy(mean, numbers)[known] - (energy[known] - self.energy_mean) / self.energy_std
-            total, differences = energy_losses(error, numbers[known])
-            parts["energy"], parts["difference"] = total / len(energy), differences / len(energy)
-            loss = loss + c.energy_weight * parts["energy"] + c.difference_weight * parts["difference"]
+            of_energies = self._energy_losses(mean, _fractions(numbers), energy)
+            loss = loss + of_energies.pop("loss")
+            parts |= of_energies
         return {"loss": loss, **parts}
 
     def _decode(self, z: Tensor, numbers: Tensor, generator: torch.Generator) -> list[Crystal | None]:
@@ -324,3 +335,12 @@ def _together(groups: Iterable[Group]) -> Iterator[list[Group]]:
             some = []
     if some:
         yield some
+
+
+def _cells(batch: CrystalBatch, n: int, rows: Int[Tensor, " b"], atoms: Int[Tensor, " b_n"]) -> Cells:
+    """Return a group of crystals of n atoms, from their rows and those of their atoms."""
+    return Cells(batch.frac_coords[atoms].view(-1, n, 3), batch.lattice[rows], batch.atomic_numbers[atoms].view(-1, n))
+
+
+def _fractions(numbers: Int[Tensor, "b n"]) -> Float[Tensor, "b 103"]:
+    return functional.one_hot(numbers - 1, N_ELEMENTS).float().mean(1)

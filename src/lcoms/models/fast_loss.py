@@ -82,20 +82,18 @@ def denoising_losses(
     return error.square().sum(-1).mean(), (3 * seen * off).mean()
 
 
-def energy_losses(
-    error: Float[Tensor, " b"], numbers: Int[Tensor, "b n"]
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+def energy_losses(error: Float[Tensor, " b"], labels: Int[Tensor, " b"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return the loss of the energies and that of their differences, both summed over crystals (smooth L1).
 
     Args:
         error: predicted minus true energies, in standard deviations of the training energies.
-        numbers: atomic numbers. Crystals with equal atoms in any order have one composition, and their errors are
-            compared with the mean of these errors; a crystal without others has no loss of differences.
+        labels: equal for equal compositions, whose errors are compared with their mean; a crystal without others has
+            no loss of differences.
     """
     total = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="sum", beta=LINEAR_ABOVE)
     if not len(error):
         return total, total
-    _, group, counts = torch.unique(numbers.sort(dim=1).values, dim=0, return_inverse=True, return_counts=True)
+    _, group, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     mean = error.new_zeros(len(counts)).index_add_(0, group, error) / counts
     relative = error - mean[group]
     differences = functional.smooth_l1_loss(

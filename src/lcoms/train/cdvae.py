@@ -8,9 +8,10 @@ linear decay. The final weights are an exponential moving average.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
@@ -21,12 +22,14 @@ from lcoms.core.bounds import require
 from lcoms.core.config import to_dict
 from lcoms.core.errors import ConfigError, DataError
 from lcoms.data.dataset import TrainingSteps, to_batch
-from lcoms.data.store import CrystalArrays
+from lcoms.data.store import CrystalArrays, joined
 from lcoms.models.base import CDVAE
+from lcoms.models.fast import FastCDVAE
 from lcoms.models.manifest import record_files
 from lcoms.models.paper import PaperCDVAE
 from lcoms.models.weights import CDVAE_FILE, preset_of, save_cdvae
 from lcoms.structure.batch import CrystalBatch
+from lcoms.train.energy_steps import EnergySteps
 from lcoms.train.fitting import States, optimizer_states, optimizer_tensors, optimizers_of, update_average, with_prefix
 from lcoms.train.trainer import FitConfig, Run, resume, train
 
@@ -49,6 +52,8 @@ class TrainConfig(FitConfig):
         clip: largest gradient norm.
         atoms_per_batch, crystals_per_batch: upper limits of a batch, whose crystals have equal numbers of atoms.
         batches_per_step: batches whose gradients are summed.
+        energy_atoms: approximate number of atoms in a further batch for each process, of whole compositions, from
+            which only encoder and energy head learn (fast preset); 0: none.
         devices: processes (CPU) or GPUs, among which the batches of a step are divided.
     """
 
@@ -61,12 +66,13 @@ class TrainConfig(FitConfig):
     atoms_per_batch: int = 1024
     crystals_per_batch: int = 192
     batches_per_step: int = 2
+    energy_atoms: int = 0
     devices: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         least = ["steps", "devices", "atoms_per_batch", "crystals_per_batch", "batches_per_step"]
-        not_negative = ["weight_decay", "warmup", "decay"]
+        not_negative = ["weight_decay", "warmup", "decay", "energy_atoms"]
         require(self, "training", at_least_one=least, positive=["learning_rate", "clip"], not_negative=not_negative)
         if self.batches_per_step % self.devices:
             raise ConfigError(f"batches_per_step {self.batches_per_step} must be a multiple of devices {self.devices}.")
@@ -76,6 +82,29 @@ class TrainConfig(FitConfig):
         rise = min(1.0, (step + 1) / max(1, self.warmup))
         left = (self.steps - step) / max(1.0, self.decay * self.steps)
         return rise * min(1.0, left)
+
+
+class StepBatches(NamedTuple):
+    """Batches of one step: of crystals to reconstruct, and one for each process of those whose energies are learned."""
+
+    crystals: list[CrystalBatch]
+    energies: list[CrystalBatch]
+
+
+@dataclass(frozen=True, eq=False)
+class CDVAESteps:
+    """The batches of each step; `energies` is None where no step has batches of its own for energies."""
+
+    crystals: TrainingSteps
+    energies: EnergySteps | None
+    devices: int
+
+    def __len__(self) -> int:
+        return len(self.crystals)
+
+    def __getitem__(self, step: int) -> StepBatches:
+        numbers = range(step * self.devices, (step + 1) * self.devices)
+        return StepBatches(self.crystals[step], [self.energies[n] for n in numbers] if self.energies else [])
 
 
 class CDVAEModule(lightning.LightningModule):
@@ -102,12 +131,12 @@ class CDVAEModule(lightning.LightningModule):
             torch.optim.AdamW(rest, lr=c.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
         ]
 
-    def training_step(self, batches: list[CrystalBatch]) -> None:
+    def training_step(self, batches: StepBatches) -> None:
         c = self.config
         optimizers = optimizers_of(self)
         if isinstance(self.model, PaperCDVAE):
             self.model.teacher_forcing = self.step < TEACHER_FORCED * c.steps
-        mine = batches[self.global_rank :: c.devices]
+        mine = batches.crystals[self.global_rank :: c.devices]
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         for place, batch in enumerate(mine):
@@ -115,6 +144,12 @@ class CDVAEModule(lightning.LightningModule):
             losses = self.model.losses(batch, generator)
             self.manual_backward(losses["loss"] * (batch.n_crystals * c.devices / CRYSTALS_IN_LOSS))
             self.log_dict({name: value.detach() for name, value in losses.items()}, batch_size=batch.n_crystals)
+        for batch in batches.energies[self.global_rank :: c.devices]:
+            assert isinstance(self.model, FastCDVAE)
+            losses = self.model.losses_of_energies(batch)
+            self.manual_backward(losses["loss"] * (batch.n_crystals * c.devices / CRYSTALS_IN_LOSS))
+            told = {f"of_compositions_{name}": value.detach() for name, value in losses.items()}
+            self.log_dict(told, batch_size=batch.n_crystals)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
         if torch.isfinite(norm):
             for optimizer in optimizers:
@@ -153,6 +188,7 @@ def train_cdvae(
     out: Path,
     *,
     metadata: dict[str, Any],
+    further: Sequence[CrystalArrays] = (),
     fit_statistics: bool = True,
     progress: bool = True,
     device: torch.device | None = None,
@@ -162,6 +198,7 @@ def train_cdvae(
     Args:
         crystals: training crystals.
         metadata: facts about the data, stored with the weights; a checkpoint of other data is rejected.
+        further: crystals of which only the energies are learned, with `energy_atoms`.
         fit_statistics: set lattice and energy scales from the crystals; turn off to continue from trained weights.
         device: device of the training; None: a GPU where there is one.
 
@@ -169,9 +206,15 @@ def train_cdvae(
         The path of the weights.
 
     Raises:
+        ConfigError: `energy_atoms` is set for the paper preset, or there are further crystals without it.
         WeightsError: the checkpoint in `out` belongs to another model, configuration or data.
         DataError: there is nothing to train on, or too little for the number of processes.
     """
+    require_energy_batches(model, config, further=bool(further))
+    energies = None
+    if config.energy_atoms:
+        every = joined([crystals, *further])
+        energies = EnergySteps(every, atoms_per_batch=config.energy_atoms, seed=config.seed)
     if fit_statistics:
         model.fit_statistics(to_batch(crystals))
     module = CDVAEModule(model, config)
@@ -189,7 +232,7 @@ def train_cdvae(
     )
     if len(steps[0]) < config.devices:
         raise DataError(f"{len(crystals)} crystals make too few batches for {config.devices} processes; use fewer.")
-    writes = train(module, steps, states, run)
+    writes = train(module, CDVAESteps(steps, energies, config.devices), states, run)
     model.load_state_dict(module.average)
     weights = out / CDVAE_FILE
     if writes:
@@ -197,6 +240,18 @@ def train_cdvae(
         save_cdvae(model, weights, metadata=metadata | told)
         record_files(out, [CDVAE_FILE])
     return weights
+
+
+def require_energy_batches(model: CDVAE, config: TrainConfig, *, further: bool) -> None:
+    """Check that the model has an energy head if batches of energies are asked for, and that further crystals are used.
+
+    Raises:
+        ConfigError: one of them does not hold.
+    """
+    if config.energy_atoms and not isinstance(model, FastCDVAE):
+        raise ConfigError("training option energy_atoms is for the fast preset; the paper preset has no energy head.")
+    if further and not config.energy_atoms:
+        raise ConfigError("only energies are learned from further crystals; set energy_atoms, such as 2048.")
 
 
 def _generator(seed: int, step: int, batch: int) -> torch.Generator:

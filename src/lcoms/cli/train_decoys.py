@@ -1,0 +1,138 @@
+"""`lcoms train decoys` and `lcoms train polymorphs`: further crystals to train on, with energies of an energy model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lcoms.cli.console import progress_bar
+from lcoms.cli.train_library import MaxAtomsOption, StoreArgument
+from lcoms.core.disk import require_writable
+from lcoms.core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lcoms.data.store import Store
+    from lcoms.train.decoys import Anchor
+
+DECOY_CHUNK = 100  # compositions
+
+TableOption = Annotated[Path, typer.Option("--out", "-o", help="Parquet file to write; ingest it with --keep-split.")]
+NumberOption = Annotated[int, typer.Option("-n", help="Number of compositions.", min=1)]
+OracleOption = Annotated[str, typer.Option(help="Energy model.")]
+WeightsOption = Annotated[Path | None, typer.Option(help="Folder of trained weights.", show_default="in the package")]
+SeedOption = Annotated[int, typer.Option(help="Random seed.", min=0)]
+
+
+def decoys(
+    store: StoreArgument,
+    out: TableOption,
+    n: NumberOption = 3000,
+    starts: Annotated[int, typer.Option(help="Number of decoys for each composition.")] = 4,
+    steps: Annotated[int, typer.Option(help="Steps of latent descent.")] = 50,
+    oracle: OracleOption = "chgnet:0.3.0",
+    weights: WeightsOption = None,
+    max_atoms: MaxAtomsOption = 20,
+    seed: SeedOption = 0,
+) -> None:
+    """Decode crystals of known compositions, as in a prediction, and compute their energies with an energy model.
+
+    Crystals of the same composition are excluded from the templates.
+    """
+    from rich.progress import track
+
+    from lcoms.data.store import Store
+    from lcoms.oracles.registry import make_oracle
+    from lcoms.prediction.pipeline import Predictor
+    from lcoms.prediction.presets import Options, spec_for
+    from lcoms.train.decoys import Decoy, make_decoys, write_decoys
+
+    require_writable(out)
+    data = Store.open(store)
+    judge = make_oracle(oracle)
+    options = Options(starts=starts, steps=steps, exclude_same=True, relax=False)
+    predictor = Predictor.load(weights, spec=spec_for(options))
+    anchors = _anchors(data, max_atoms, n, seed)
+    made: list[Decoy] = []
+    n_lost = 0
+    for i in track(range(0, len(anchors), DECOY_CHUNK), description="Decoding and labelling"):
+        seeded = predictor.with_options({"seed": seed + i})
+        found, lost = make_decoys(anchors[i : i + DECOY_CHUNK], seeded, judge)
+        made, n_lost = made + found, n_lost + lost
+        write_decoys(out, made)
+    typer.echo(f"{out}: {len(made)} decoys of {len(anchors)} compositions, {n_lost} lost.")
+
+
+def polymorphs(
+    store: StoreArgument,
+    out: TableOption,
+    n: NumberOption = 10_000,
+    templates: Annotated[int, typer.Option(help="Number of templates for each composition.", min=1)] = 6,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Use only crystals whose source starts with this text; repeatable.", show_default="all sources"
+        ),
+    ] = None,
+    oracle: OracleOption = "chgnet:0.3.0",
+    processes: Annotated[
+        int | None, typer.Option(help="Number of processes.", min=1, max=512, show_default="all cores")
+    ] = None,
+    weights: WeightsOption = None,
+    max_atoms: MaxAtomsOption = 20,
+    seed: SeedOption = 0,
+) -> None:
+    """Relax the most probable templates of known compositions with an energy model.
+
+    Crystals of the same composition are excluded from the templates. An interrupted run continues from the finished
+    relaxations, which are in OUT.relaxed until OUT is written.
+    """
+    from lcoms.data.store import Store
+    from lcoms.prediction.bundle import WeightBundle
+    from lcoms.train.decoys import write_decoys
+    from lcoms.train.polymorphs import make_polymorphs, template_crystals
+
+    require_writable(out)
+    data, bundle = Store.open(store), WeightBundle.load(weights)
+    anchors = _anchors(data, max_atoms, n, seed, source or ())
+    starts = template_crystals(anchors, bundle, per_composition=templates, max_atoms=max_atoms)
+    checkpoint = out.with_name(f"{out.name}.relaxed")
+    with progress_bar() as progress:
+        task = progress.add_task("Relaxing templates", total=len(starts))
+        made, lost = make_polymorphs(
+            starts,
+            oracle,
+            processes=processes,
+            checkpoint=checkpoint,
+            progress=lambda *_: progress.advance(task),
+        )
+    write_decoys(out, made)
+    checkpoint.unlink(missing_ok=True)
+    typer.echo(f"{out}: {len(made)} crystals of {len(anchors)} compositions; {lost} templates gave none.")
+
+
+def _anchors(data: Store, max_atoms: int, n: int, seed: int, sources: Sequence[str] = ()) -> list[Anchor]:
+    """Return the known crystals of lowest energy of random compositions.
+
+    Raises:
+        DataError: there is none.
+    """
+    import numpy as np
+
+    from lcoms.train.decoys import choose_anchors
+    from lcoms.train.latents import select_rows
+
+    rows = select_rows(data, max_atoms=max_atoms)
+    if sources:
+        of = data.columns("source")["source"][rows]
+        rows = rows[[str(source).startswith(tuple(sources)) for source in of]]
+    anchors = choose_anchors(data, rows, n, np.random.default_rng(seed))
+    if not anchors:
+        what = f" from {' or '.join(sources)}" if sources else ""
+        raise DataError(
+            f"{data.path} has no crystals{what} of up to {max_atoms} atoms with formation energies; raise --max-atoms."
+        )
+    return anchors
