@@ -251,9 +251,10 @@ def test_networks_correct_the_energies_of_the_head() -> None:
     assert {id(p) for p in surrogate.parameters() if p.requires_grad} == {
         id(p) for p in surrogate.networks.parameters()
     }
-    for wrong in ((SMALL, head), (config, None)):
-        with pytest.raises(ConfigError, match="from_head needs the energy head of an autoencoder"):
-            ConservativeSurrogate(6, *wrong)
+    with pytest.raises(ConfigError, match="from_head needs the energy head of an autoencoder"):
+        ConservativeSurrogate(6, config, None)
+    with pytest.raises(ConfigError, match="an energy head is used only with the surrogate option from_head"):
+        ConservativeSurrogate(6, SMALL, head)
 
 
 def test_a_saved_surrogate_keeps_its_head_in_full_precision(tmp_path) -> None:

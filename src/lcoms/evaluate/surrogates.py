@@ -133,8 +133,8 @@ def _mean(sums: Sequence[tuple[float, int]]) -> Interval:
     if not sums:
         return Interval(*[float("nan")] * 3)
     table = np.array(sums, dtype=float)
-    drawn = np.random.default_rng(0).integers(len(table), size=(N_RESAMPLES, len(table)))
-    resampled = table[drawn].sum(axis=1)
+    random = np.random.default_rng(0)
+    resampled = np.array([table[random.integers(len(table), size=len(table))].sum(axis=0) for _ in range(N_RESAMPLES)])
     low, high = np.percentile(resampled[:, 0] / resampled[:, 1], [2.5, 97.5])
     value = table[:, 0].sum() / table[:, 1].sum()
     return Interval(float(value), float(low), float(high))

@@ -130,8 +130,10 @@ class ConservativeSurrogate(nn.Module):
     def __init__(self, latent_dim: int, config: SurrogateConfig | None = None, head: EnergyHead | None = None) -> None:
         super().__init__()
         self.config = config or SurrogateConfig()
-        if self.config.from_head != (head is not None):
+        if self.config.from_head and head is None:
             raise ConfigError("surrogate option from_head needs the energy head of an autoencoder of the fast preset.")
+        if head is not None and not self.config.from_head:
+            raise ConfigError("an energy head is used only with the surrogate option from_head; set it to true.")
         self.head = None if head is None else deepcopy(head).requires_grad_(False)
         self.latent_dim = latent_dim
         self.networks = nn.ModuleList(EnergyNetwork(latent_dim, self.config) for _ in range(self.config.members))
