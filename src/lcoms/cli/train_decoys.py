@@ -98,15 +98,18 @@ def polymorphs(
     require_writable(out)
     data, bundle = Store.open(store), WeightBundle.load(weights)
     anchors = _anchors(data, max_atoms, n, seed, source or ())
-    starts = template_crystals(anchors, bundle, per_composition=templates, max_atoms=max_atoms)
     checkpoint = out.with_name(f"{out.name}.relaxed")
     with progress_bar() as progress:
+        tracked = progress.track(anchors, description="Choosing templates")
+        starts = template_crystals(tracked, bundle, per_composition=templates, max_atoms=max_atoms)
+        known = progress.add_task("Known crystals", total=len({id(anchor) for anchor, _ in starts}))
         task = progress.add_task("Relaxing templates", total=len(starts))
         made, lost = make_polymorphs(
             starts,
             oracle,
             processes=processes,
             checkpoint=checkpoint,
+            on_known=lambda n: progress.update(known, completed=n),
             progress=lambda *_: progress.advance(task),
         )
     write_decoys(out, made)

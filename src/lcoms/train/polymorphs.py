@@ -7,7 +7,7 @@ moderate energy. Energies are anchored at the known crystal as those of decoys a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -27,7 +27,7 @@ SEARCHED = 2  # times as many templates, because some cells are too large
 
 
 def template_crystals(
-    anchors: Sequence[Anchor], bundle: WeightBundle, *, per_composition: int = 6, max_atoms: int = 20
+    anchors: Iterable[Anchor], bundle: WeightBundle, *, per_composition: int = 6, max_atoms: int = 20
 ) -> list[tuple[Anchor, Crystal]]:
     """Return crystals of each anchor's composition on the exact sites of its most probable templates.
 
@@ -59,6 +59,7 @@ def make_polymorphs(
     *,
     processes: int | None = None,
     checkpoint: Path | None = None,
+    on_known: Callable[[int], None] | None = None,
     progress: Callable[[int, RelaxResult], None] | None = None,
 ) -> tuple[list[Decoy], int]:
     """Return relaxed polymorphs, and their starts of moderate energy; also the number of starts that gave none.
@@ -66,6 +67,7 @@ def make_polymorphs(
     Args:
         starts: crystals to relax, each with the known crystal of its composition.
         oracle: name of the energy model.
+        on_known: called with the number of known crystals whose energies have been computed.
         processes, checkpoint, progress: as in `relax_crystals`.
 
     Raises:
@@ -73,7 +75,7 @@ def make_polymorphs(
         ConfigError: the checkpoint belongs to another run.
     """
     anchors = list({id(anchor): anchor for anchor, _ in starts}.values())
-    known = evaluate_all(make_oracle(oracle), [anchor.crystal for anchor in anchors])
+    known = evaluate_all(make_oracle(oracle), [anchor.crystal for anchor in anchors], on_batch=on_known)
     reference = {id(a): one.energy / a.crystal.n_atoms for a, one in zip(anchors, known, strict=True) if one.ok}
     crystals = [crystal for _, crystal in starts]
     results = relax_crystals(
