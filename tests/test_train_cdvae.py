@@ -362,7 +362,7 @@ def test_energies_are_also_learned_from_whole_compositions_and_further_crystals(
         return model
 
     weights = train(tmp_path / "all", config, remembering(), further=further)
-    assert len(seen) == config.steps
+    assert len(seen) == config.steps * config.batches_per_step
     assert any(pytest.approx(-1.9) == energy for batch in seen for energy in batch)
     assert not any(np.isnan(energy) for batch in seen for energy in batch)
     assert not same(train(tmp_path / "none", replace(QUICK, steps=4)), weights)
@@ -466,6 +466,25 @@ def exists(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="takes GPUs where there are any")
+def test_two_processes_take_up_the_run_of_one(tmp_path: Path) -> None:
+    """They give the same weights except for rounding."""
+    options = {"steps": 3, "energy_atoms": 16, "ema": 0.0}
+    config = replace(QUICK, batches_per_step=4, **options)
+    alone = tensors(train(tmp_path / "alone", config))
+    both = tmp_path / "both"
+    with pytest.raises(KeyboardInterrupt):
+        train(both, config, model_that(lambda call: signal.raise_signal(signal.SIGINT) if call == 5 else None))
+    assert read_tensors(both / CHECKPOINT_FILE, KIND, VERSION)[1]["step"] == 2
+    subprocess.run(two_processes(both, **options), check=True, capture_output=True)
+    assert read_tensors(both / CHECKPOINT_FILE, KIND, VERSION)[1]["step"] == 3
+    start, moved = new_model().state_dict(), tensors(both / CDVAE_FILE)
+    for name, value in alone.items():
+        torch.testing.assert_close(moved[name], value, atol=1e-4, rtol=1e-3, msg=name)
+    assert max((alone[name] - start[name]).abs().max() for name in alone) > 0.02
 
 
 @pytest.mark.slow

@@ -127,9 +127,11 @@ def surrogate(
     store: StoreArgument,
     out: OutOption,
     cdvae: Annotated[Path, typer.Option(help="Weights file of the CD-VAE.")],
-    decoys: Annotated[
+    further: Annotated[
         list[Path] | None,
-        typer.Option(help="Stores of decoys (lcoms train decoys, lcoms data ingest) to train on as well."),
+        typer.Option(
+            help="Stores of further crystals (lcoms train polymorphs or decoys, lcoms data ingest) to train on as well."
+        ),
     ] = None,
     train_set: SetOption = None,
     conservatism: Annotated[
@@ -192,7 +194,7 @@ def surrogate(
     typer.echo("Training the surrogate ...")
     run = out / f"surrogate-{config.conservatism}"
     learned = surrogate_data(data, rows, latents)
-    for name, extra, some in _further(data, max_atoms, larger, decoys or []):
+    for name, extra, some in _further(data, max_atoms, larger, further or []):
         learned = learned.joined(surrogate_data(extra, some, encode_rows(model, extra, some)))
         typer.echo(f"{len(some)} {name}")
     train_surrogate(learned, run, config=config, seed=seed, head=head, device=place, on_epoch=_echo)
@@ -254,7 +256,7 @@ def megnet(
 
 
 def _further(
-    data: Store, max_atoms: int, larger: int | None, decoys: list[Path]
+    data: Store, max_atoms: int, larger: int | None, further: list[Path]
 ) -> Iterator[tuple[str, Store, NDArray[np.int64]]]:
     """Yield names, stores and rows of further crystals that teach the surrogate."""
     from lcoms.train.latents import select_rows
@@ -262,9 +264,9 @@ def _further(
     wide = select_rows(data, max_atoms=larger or max_atoms, min_atoms=max_atoms + 1)
     if len(wide):
         yield f"larger crystals of up to {larger} atoms", data, wide
-    for path in decoys:
+    for path in further:
         extra = open_training(path)
-        yield f"decoys of {path}", extra, extra.select(max_atoms=max_atoms)
+        yield f"crystals of {path}", extra, extra.select(max_atoms=max_atoms)
 
 
 def _continued(start_from: Path, preset: str | None, model_set: list[str]) -> CDVAE:

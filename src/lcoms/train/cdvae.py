@@ -52,8 +52,8 @@ class TrainConfig(FitConfig):
         clip: largest gradient norm.
         atoms_per_batch, crystals_per_batch: upper limits of a batch, whose crystals have equal numbers of atoms.
         batches_per_step: batches whose gradients are summed.
-        energy_atoms: approximate number of atoms in a further batch for each process, of whole compositions, from
-            which only encoder and energy head learn (fast preset); 0: none.
+        energy_atoms: approximate number of atoms in each of as many further batches, of whole compositions, from which
+            only encoder and energy head learn (fast preset); 0: none.
         devices: processes (CPU) or GPUs, among which the batches of a step are divided.
     """
 
@@ -85,7 +85,7 @@ class TrainConfig(FitConfig):
 
 
 class StepBatches(NamedTuple):
-    """Batches of one step: of crystals to reconstruct, and one for each process of those whose energies are learned."""
+    """Batches of one step: of crystals to reconstruct, and as many of crystals whose energies are learned, or none."""
 
     crystals: list[CrystalBatch]
     energies: list[CrystalBatch]
@@ -97,14 +97,15 @@ class CDVAESteps:
 
     crystals: TrainingSteps
     energies: EnergySteps | None
-    devices: int
 
     def __len__(self) -> int:
         return len(self.crystals)
 
     def __getitem__(self, step: int) -> StepBatches:
-        numbers = range(step * self.devices, (step + 1) * self.devices)
-        return StepBatches(self.crystals[step], [self.energies[n] for n in numbers] if self.energies else [])
+        if self.energies is None:
+            return StepBatches(self.crystals[step], [])
+        n = self.crystals.batches_per_step
+        return StepBatches(self.crystals[step], [self.energies[i] for i in range(step * n, (step + 1) * n)])
 
 
 class CDVAEModule(lightning.LightningModule):
@@ -220,7 +221,9 @@ def train_cdvae(
     module = CDVAEModule(model, config)
     configs, facts = {"config": model.config, "train": config}, {"preset": preset_of(model), "metadata": metadata}
     accelerator, often = "auto" if device is None else device.type, (config.checkpoint_minutes, config.log_every)
-    run = Run(out, KIND, VERSION, configs, facts, *often, config.devices, progress, accelerator, free=("steps",))
+    run = Run(
+        out, KIND, VERSION, configs, facts, *often, config.devices, progress, accelerator, free=("steps", "devices")
+    )
     states = resume(module, run)
     steps = TrainingSteps(
         crystals,
@@ -232,7 +235,7 @@ def train_cdvae(
     )
     if len(steps[0]) < config.devices:
         raise DataError(f"{len(crystals)} crystals make too few batches for {config.devices} processes; use fewer.")
-    writes = train(module, CDVAESteps(steps, energies, config.devices), states, run)
+    writes = train(module, CDVAESteps(steps, energies), states, run)
     model.load_state_dict(module.average)
     weights = out / CDVAE_FILE
     if writes:
