@@ -94,6 +94,10 @@ WRITERS: dict[str, Callable[[Inputs, Path], list[str]]] = {
         "train", "decoys", str(i.store), "--out", str(out / "decoys.parquet"), "-n", "2", "--starts", "1", "--steps",
         "1", "--oracle", "analytic", "--weights", str(i.weights),
     ],
+    "polymorphs": lambda i, out: [
+        "train", "polymorphs", str(i.store), "--out", str(out / "polymorphs.parquet"), "-n", "2", "--templates", "1",
+        "--oracle", "analytic", "--processes", "1",
+    ],
     "predict": lambda i, out: [
         "predict", "NaCl", "--no-relax", "--report", *QUICK, "--weights", str(i.weights), "--out", str(out),
     ],

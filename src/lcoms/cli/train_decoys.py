@@ -104,14 +104,20 @@ def polymorphs(
         starts = template_crystals(tracked, bundle, per_composition=templates, max_atoms=max_atoms)
         known = progress.add_task("Known crystals", total=len({id(anchor) for anchor, _ in starts}))
         task = progress.add_task("Relaxing templates", total=len(starts))
-        made, lost = make_polymorphs(
-            starts,
-            oracle,
-            processes=processes,
-            checkpoint=checkpoint,
-            on_known=lambda n: progress.update(known, completed=n),
-            progress=lambda *_: progress.advance(task),
-        )
+        try:
+            made, lost = make_polymorphs(
+                starts,
+                oracle,
+                processes=processes,
+                checkpoint=checkpoint,
+                on_known=lambda n: progress.update(known, completed=n),
+                progress=lambda *_: progress.advance(task),
+            )
+        finally:
+            if checkpoint.exists() and not checkpoint.stat().st_size:  # it could not be written at all
+                checkpoint.unlink()
+    if not made:
+        raise DataError(f"no template gave a crystal: {lost} were tried for {len(anchors)} compositions.")
     write_decoys(out, made)
     checkpoint.unlink(missing_ok=True)
     typer.echo(f"{out}: {len(made)} crystals of {len(anchors)} compositions; {lost} templates gave none.")
