@@ -117,6 +117,13 @@ def test_weights_can_be_trained_further(
     assert train(store, tmp_path / "more", "--start-from", str(trained / CDVAE_FILE), "--threads", "1") == 0
     first, second = load_cdvae(trained / CDVAE_FILE)[0], load_cdvae(tmp_path / "more" / CDVAE_FILE)[0]
     assert first.config == second.config
+    before, after = (load_cdvae(folder / CDVAE_FILE)[1] for folder in (trained, tmp_path / "more"))
+    assert after["earlier"] == [{n: value for n, value in before.items() if n != "elements"} | {"model": {}}]
+    assert after["earlier"][0]["steps"] == 3
+    assert "earlier" not in before
+    again = ("--start-from", str(tmp_path / "more" / CDVAE_FILE))
+    assert train(store, tmp_path / "again", *again) == 0
+    assert len(load_cdvae(tmp_path / "again" / CDVAE_FILE)[1]["earlier"]) == 2
     assert (first.embed.weight != second.embed.weight).any()
     assert (first.lattice_transform.mean == second.lattice_transform.mean).all()
     capsys.readouterr()
@@ -133,6 +140,8 @@ def test_loss_weights_change_in_further_training(trained: Path, store: Path, tmp
     assert train(store, tmp_path / "more", *other) == 0
     first, second = load_cdvae(trained / CDVAE_FILE)[0], load_cdvae(tmp_path / "more" / CDVAE_FILE)[0]
     assert replace(first.config, energy_weight=5.0) == second.config
+    (earlier,) = load_cdvae(tmp_path / "more" / CDVAE_FILE)[1]["earlier"]
+    assert earlier["model"] == {"energy_weight": first.config.energy_weight}
     assert (first.lattice_transform.mean == second.lattice_transform.mean).all()
 
 

@@ -87,11 +87,12 @@ def cdvae(
     if not len(rows):
         raise DataError(f"{store} has no training crystals of up to {max_atoms} atoms; raise --max-atoms.")
     torch.manual_seed(config.seed)
+    earlier: list[dict[str, Any]] = []
     if start_from is None:
         chosen = DEFAULT_PRESET if preset is None else preset
         model = new_cdvae(chosen, with_overrides(find_preset(chosen).config(), model_set or []))
     else:
-        model = _continued(start_from, preset, model_set or []).requires_grad_(True).train()
+        model, earlier = _continued(start_from, preset, model_set or [])
     require_energy_batches(model, config, further=bool(further))
     model.mixed = has_bfloat16(place)
     crystals = data.arrays(rows)
@@ -100,6 +101,8 @@ def cdvae(
     others = [one.arrays(one.select(split="train", max_atoms=max_atoms)) for one in stores]
     if stores:
         metadata["further"] = [one.fingerprint for one in stores]
+    if earlier:
+        metadata["earlier"] = earlier
     out.mkdir(parents=True, exist_ok=True)
     if not (out / CHECKPOINT_FILE).exists():
         settings = {"preset": preset_of(model), "model": to_dict(model.config), "train": to_dict(config)}
@@ -269,24 +272,29 @@ def _further(
         yield f"crystals of {path}", extra, extra.select(max_atoms=max_atoms)
 
 
-def _continued(start_from: Path, preset: str | None, model_set: list[str]) -> CDVAE:
-    """Return the network of a weights file; settings that leave its tensors as they are may be changed."""
-    from lcoms.core.config import with_overrides
+def _continued(start_from: Path, preset: str | None, model_set: list[str]) -> tuple[CDVAE, list[dict[str, Any]]]:
+    """Return the network of a weights file, and its trainings so far, with those settings that are changed now.
+
+    Settings that leave the network's tensors as they are may be changed.
+    """
+    from lcoms.core.config import to_dict, with_overrides
     from lcoms.models.weights import load_cdvae, new_cdvae, preset_of
 
-    trained = load_cdvae(start_from)[0]
+    trained, metadata = load_cdvae(start_from)
     if preset not in (None, preset_of(trained)):
         sentence = "{} has no effect with {}, whose network is trained further; omit it."
         raise OptionError(sentence, ["preset", "start_from"])
     config = with_overrides(trained.config, model_set)
-    if config == trained.config:
-        return trained
+    now, before = to_dict(config), to_dict(trained.config)
+    last = {key: value for key, value in metadata.items() if key not in ("elements", "earlier")}
+    last |= {"model": {key: value for key, value in before.items() if value != now[key]}}
+    earlier = [*metadata.get("earlier", []), last]
     model, state = new_cdvae(preset_of(trained), config), trained.state_dict()
     if {name: t.shape for name, t in model.state_dict().items()} != {name: t.shape for name, t in state.items()}:
         sentence = "{} changes the layers of the network that {} trains further; change only loss weights."
         raise OptionError(sentence, ["model", "start_from"])
     model.load_state_dict(state)
-    return model
+    return model.train(), earlier
 
 
 def _metadata(store: Store, atomic_numbers: Any, max_atoms: int, n_crystals: int) -> dict[str, Any]:
