@@ -86,9 +86,10 @@ def test_energies_are_anchored_and_losses_counted(store: Store, bundle: WeightBu
     assert decoys[0].energy == pytest.approx(expected, abs=1e-9)
     assert decoys[1].energy == pytest.approx(-2.0 + MAX_ABOVE)
 
-    write_decoys(tmp_path / "decoys.parquet", decoys)
+    write_decoys(tmp_path / "decoys.parquet", decoys, source="by-volume")
     ingest([tmp_path / "decoys.parquet"], tmp_path / "read", options=IngestOptions(keep_split=True))
     again = Store.open(tmp_path / "read")
+    assert set(again.columns("source")["source"]) == {"by-volume"}
     np.testing.assert_allclose(
         again.columns("formation_energy_per_atom")["formation_energy_per_atom"], [expected, -2.0 + MAX_ABOVE]
     )

@@ -62,7 +62,7 @@ def decoys(
         seeded = predictor.with_options({"seed": seed + i})
         found, lost = make_decoys(anchors[i : i + DECOY_CHUNK], seeded, judge)
         made, n_lost = made + found, n_lost + lost
-        write_decoys(out, made)
+        write_decoys(out, made, source=oracle)
     typer.echo(f"{out}: {len(made)} decoys of {len(anchors)} compositions, {n_lost} lost.")
 
 
@@ -118,7 +118,7 @@ def polymorphs(
                 checkpoint.unlink()
     if not made:
         raise DataError(f"no template gave a crystal: {lost} were tried for {len(anchors)} compositions.")
-    write_decoys(out, made)
+    write_decoys(out, made, name="polymorph", source=oracle)
     checkpoint.unlink(missing_ok=True)
     typer.echo(f"{out}: {len(made)} crystals of {len(anchors)} compositions; {lost} templates gave none.")
 

@@ -90,11 +90,17 @@ def make_decoys(anchors: Sequence[Anchor], predictor: Predictor, oracle: EnergyO
     return decoys, lost
 
 
-def write_decoys(path: Path, decoys: Sequence[Decoy]) -> None:
-    """Write a Parquet table that `lcoms data ingest --keep-split` reads."""
+def write_decoys(path: Path, decoys: Sequence[Decoy], *, name: str = "decoy", source: str) -> None:
+    """Write a Parquet table that `lcoms data ingest --keep-split` reads.
+
+    Args:
+        name: the IDs are this and a number.
+        source: of the energies, the name of the energy model.
+    """
     table = pa.table(
         {
-            "material_id": [f"decoy-{i}" for i in range(len(decoys))],
+            "material_id": [f"{name}-{i}" for i in range(len(decoys))],
+            "source": [source] * len(decoys),
             "formula": [decoy.crystal.composition.reduced_formula for decoy in decoys],
             "numbers": [decoy.crystal.atomic_numbers.tolist() for decoy in decoys],
             "frac_coords": [decoy.crystal.frac_coords.ravel().tolist() for decoy in decoys],
