@@ -98,7 +98,9 @@ def test_the_command_writes_a_table_that_ingest_reads(tmp_path: Path, capsys: py
     assert run([*command, "--source", "MPDS"]) == 2
     assert "has no crystals from MPDS of up to 4 atoms" in capsys.readouterr().err
     assert run([*command, "--source", "MP"]) == 0
-    assert "crystals of 2 compositions; 0 templates gave none." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "crystals of 2 compositions; 0 templates gave none." in told
+    assert f"Next: lcoms data ingest {table} --keep-split --out {tmp_path / 'polymorphs'}" in told
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["polymorphs.parquet", "store"]
     assert run(["data", "ingest", str(table), "--keep-split", "--out", str(tmp_path / "further")]) == 0
     columns = Store.open(tmp_path / "further").columns("formula", "split", "formation_energy_per_atom")

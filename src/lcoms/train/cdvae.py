@@ -254,7 +254,7 @@ def require_energy_batches(model: CDVAE, config: TrainConfig, *, further: bool) 
     if config.energy_atoms and not isinstance(model, FastCDVAE):
         raise ConfigError("training option energy_atoms is for the fast preset; the paper preset has no energy head.")
     if further and not config.energy_atoms:
-        raise ConfigError("only energies are learned from further crystals; set energy_atoms, such as 2048.")
+        raise ConfigError("only energies are learned from further crystals; set energy_atoms=2048 or so.")
 
 
 def _generator(seed: int, step: int, batch: int) -> torch.Generator:
