@@ -100,7 +100,7 @@ def test_the_command_writes_a_table_that_ingest_reads(tmp_path: Path, capsys: py
     assert run([*command, "--source", "MP"]) == 0
     told = capsys.readouterr().out
     assert "crystals of 2 compositions; 0 templates gave none." in told
-    assert f"Next: lcoms data ingest {table} --keep-split --out {tmp_path / 'polymorphs'}" in told
+    assert f"Next: lcoms data ingest {table} --keep-split --out {tmp_path / 'polymorphs-store'}" in told
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["polymorphs.parquet", "store"]
     assert run(["data", "ingest", str(table), "--keep-split", "--out", str(tmp_path / "further")]) == 0
     columns = Store.open(tmp_path / "further").columns("formula", "split", "formation_energy_per_atom")

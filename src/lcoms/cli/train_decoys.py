@@ -121,7 +121,7 @@ def polymorphs(
     write_decoys(out, made, name="polymorph", source=oracle)
     checkpoint.unlink(missing_ok=True)
     typer.echo(f"{out}: {len(made)} crystals of {len(anchors)} compositions; {lost} templates gave none.")
-    typer.echo(f"Next: lcoms data ingest {out} --keep-split --out {out.with_suffix('')}")
+    typer.echo(f"Next: lcoms data ingest {out} --keep-split --out {out.with_name(out.stem + '-store')}")
 
 
 def _anchors(data: Store, max_atoms: int, n: int, seed: int, sources: Sequence[str] = ()) -> list[Anchor]:
