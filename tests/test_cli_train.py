@@ -157,6 +157,14 @@ def test_energies_of_further_crystals_are_learned(
     assert "energy_atoms is for the fast preset" in capsys.readouterr().err
     assert not (tmp_path / "refused").exists()
     assert train(store, tmp_path / "out", *further, "--set", "energy_atoms=64") == 0
+    assert "left out" not in capsys.readouterr().out
+    data = Store.open(store)
+    held_back = int(np.flatnonzero(data.columns("split")["split"] == "val")[0])
+    crystals = [caesium_chloride(3.4, (11, 17)), data[held_back]]
+    kept = {"energies": [-1.9] * 2, "hull": [0.0] * 2, "splits": ["train"] * 2}
+    mixed = make_store(tmp_path / "mixed", crystals, **kept)  # type: ignore[arg-type]
+    assert train(store, tmp_path / "held", "--further", str(mixed.path), "--set", "energy_atoms=64") == 0
+    assert f"1 crystals of {mixed.path} are left out: {store} holds back" in capsys.readouterr().out
     metadata = load_cdvae(tmp_path / "out" / CDVAE_FILE)[1]
     assert metadata["further"] == [Store.open(tmp_path / "further").fingerprint]
     assert metadata["n_crystals"] == 59

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lcoms.data.store import Store
+    from lcoms.data.store import CrystalArrays, Store
     from lcoms.models.base import CDVAE
 
 DEFAULT_PRESET = "fast"
@@ -98,7 +98,7 @@ def cdvae(
     crystals = data.arrays(rows)
     metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
     stores = [open_training(path) for path in further or []]
-    others = [one.arrays(one.select(split="train", max_atoms=max_atoms)) for one in stores]
+    others = [_only_trained(data, one, max_atoms) for one in stores]
     if stores:
         metadata["further"] = [one.fingerprint for one in stores]
     if earlier:
@@ -270,6 +270,18 @@ def _further(
     for path in further:
         extra = open_training(path)
         yield f"crystals of {path}", extra, extra.select(max_atoms=max_atoms)
+
+
+def _only_trained(data: Store, further: Store, max_atoms: int) -> CrystalArrays:
+    """Return the training crystals of a further store, except compositions that `data` holds back for validation."""
+    import numpy as np
+
+    rows = further.select(split="train", max_atoms=max_atoms)
+    own = data.columns("formula", "split")
+    held_back = np.isin(further.columns("formula")["formula"][rows], own["formula"][own["split"] != "train"])
+    if n := int(held_back.sum()):
+        typer.echo(f"{n} crystals of {further.path} are left out: {data.path} holds back their compositions.")
+    return further.arrays(rows[~held_back])
 
 
 def _continued(start_from: Path, preset: str | None, model_set: list[str]) -> tuple[CDVAE, list[dict[str, Any]]]:
