@@ -30,6 +30,7 @@ def bundle() -> WeightBundle:
 
 def test_templates_are_other_structures_of_the_composition_in_small_cells(bundle: WeightBundle) -> None:
     pairs = template_crystals([ANCHOR, Anchor(zinc_blende(), -1.0, "val")], bundle, per_composition=3, max_atoms=8)
+    assert template_crystals([ANCHOR], bundle, per_composition=3, max_atoms=1) == []
     salts = [crystal for anchor, crystal in pairs if anchor is ANCHOR]
     assert len(pairs) == 6
     assert len(salts) == 3
@@ -37,7 +38,7 @@ def test_templates_are_other_structures_of_the_composition_in_small_cells(bundle
     assert max(c.n_atoms for _, c in pairs) <= 8
     assert not any(matches(a, b, STRICT) for n, a in enumerate(salts) for b in salts[:n])
     with pytest.raises(WeightsError, match=r"has no templates\.safetensors"):
-        template_crystals([ANCHOR], replace(bundle, templates=None))
+        template_crystals([ANCHOR], replace(bundle, templates=None), per_composition=3, max_atoms=8)
 
 
 def test_energies_are_anchored(bundle: WeightBundle) -> None:
@@ -96,7 +97,11 @@ def test_the_command_writes_a_table_that_ingest_reads(tmp_path: Path, capsys: py
     command = ["train", "polymorphs", str(tmp_path / "store"), "--oracle", "analytic", "--processes", "1"]
     command += ["--out", str(table), "--templates", "2", "--max-atoms", "4"]
     assert run([*command, "--source", "MPDS"]) == 2
-    assert "has no crystals from MPDS of up to 4 atoms" in capsys.readouterr().err
+    complaint = capsys.readouterr().err
+    assert "has no crystals from MPDS of up to 4 atoms" in complaint
+    assert "check --source" in complaint
+    assert run([*command, "--oracle", "nothing"]) == 2
+    assert "there is no oracle 'nothing'" in capsys.readouterr().err
     assert run([*command, "--source", "MP"]) == 0
     told = capsys.readouterr().out
     assert "crystals of 2 compositions; 0 templates gave none." in told

@@ -281,6 +281,8 @@ def _only_trained(data: Store, further: Store, max_atoms: int) -> CrystalArrays:
     held_back = np.isin(further.columns("formula")["formula"][rows], own["formula"][own["split"] != "train"])
     if n := int(held_back.sum()):
         typer.echo(f"{n} crystals of {further.path} are left out: {data.path} holds back their compositions.")
+    if n := len(further.select(split="train")) - len(rows):
+        typer.echo(f"{n} crystals of {further.path} are left out: they have more than {max_atoms} atoms.")
     return further.arrays(rows[~held_back])
 
 

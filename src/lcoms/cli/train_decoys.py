@@ -87,22 +87,26 @@ def polymorphs(
 ) -> None:
     """Relax the most probable templates of known compositions with an energy model.
 
-    Crystals of the same composition are excluded from the templates. An interrupted run continues from the finished
+    Crystals of the same composition are excluded from the templates. Unrelaxed templates are written as well, unless
+    their energy is more than 0.6 eV/atom above the known crystal. An interrupted run continues from the finished
     relaxations, which are in OUT.relaxed until OUT is written.
     """
     from lcoms.data.store import Store
+    from lcoms.oracles.registry import make_oracle
     from lcoms.prediction.bundle import WeightBundle
     from lcoms.train.decoys import write_decoys
     from lcoms.train.polymorphs import make_polymorphs, template_crystals
 
     require_writable(out)
+    make_oracle(oracle)  # before the templates are chosen
     data, bundle = Store.open(store), WeightBundle.load(weights)
     anchors = _anchors(data, max_atoms, n, seed, source or ())
     checkpoint = out.with_name(f"{out.name}.relaxed")
     with progress_bar() as progress:
         tracked = progress.track(anchors, description="Choosing templates")
         starts = template_crystals(tracked, bundle, per_composition=templates, max_atoms=max_atoms)
-        known = progress.add_task("Known crystals", total=len({id(anchor) for anchor, _ in starts}))
+        n_with = len({id(anchor) for anchor, _ in starts})
+        known = progress.add_task("Known crystals", total=n_with)
         task = progress.add_task("Relaxing templates", total=len(starts))
         try:
             made, lost = make_polymorphs(
@@ -120,7 +124,9 @@ def polymorphs(
         raise DataError(f"no template gave a crystal: {lost} were tried for {len(anchors)} compositions.")
     write_decoys(out, made, name="polymorph", source=oracle)
     checkpoint.unlink(missing_ok=True)
-    typer.echo(f"{out}: {len(made)} crystals of {len(anchors)} compositions; {lost} templates gave none.")
+    typer.echo(f"{out}: {len(made)} crystals of {n_with} compositions; {lost} templates gave none.")
+    if n_with < len(anchors):
+        typer.echo(f"{len(anchors) - n_with} compositions have no template of up to {max_atoms} atoms.")
     typer.echo(f"Next: lcoms data ingest {out} --keep-split --out {out.with_name(out.stem + '-store')}")
 
 
@@ -142,7 +148,8 @@ def _anchors(data: Store, max_atoms: int, n: int, seed: int, sources: Sequence[s
     anchors = choose_anchors(data, rows, n, np.random.default_rng(seed))
     if not anchors:
         what = f" from {' or '.join(sources)}" if sources else ""
+        remedy = "check --source, or raise --max-atoms" if sources else "raise --max-atoms"
         raise DataError(
-            f"{data.path} has no crystals{what} of up to {max_atoms} atoms with formation energies; raise --max-atoms."
+            f"{data.path} has no crystals{what} of up to {max_atoms} atoms with formation energies; {remedy}."
         )
     return anchors

@@ -23,11 +23,10 @@ from lcoms.train.decoys import MAX_ABOVE, Anchor, Decoy
 
 RELAXATION = RelaxConfig(fmax=0.08, max_steps=60)
 STARTS_BELOW = 0.6  # eV/atom above the anchor
-SEARCHED = 2  # times as many templates, because some cells are too large
 
 
 def template_crystals(
-    anchors: Iterable[Anchor], bundle: WeightBundle, *, per_composition: int = 6, max_atoms: int = 20
+    anchors: Iterable[Anchor], bundle: WeightBundle, *, per_composition: int, max_atoms: int
 ) -> list[tuple[Anchor, Crystal]]:
     """Return crystals of each anchor's composition on the exact sites of its most probable templates.
 
@@ -42,14 +41,15 @@ def template_crystals(
     templates = bundle.templates
     if templates is None:
         raise WeightsError(f"{bundle.folder} has no templates.safetensors; write it with lcoms train templates.")
-    choice = TemplateChoice(n=SEARCHED * per_composition, exclude_same=True, max_per_structure=1, max_per_composition=2)
     pairs: list[tuple[Anchor, Crystal]] = []
     for anchor in anchors:
         composition = anchor.crystal.composition
+        units = (1, max_atoms // composition.reduced.n_atoms)
+        choice = TemplateChoice(
+            n=per_composition, units=units, exclude_same=True, max_per_structure=1, max_per_composition=2
+        )
         found = choose_templates(composition, templates, bundle.library.similarity, choice)
-        fitting = [one.template for one in found if one.n_formula_units * composition.reduced.n_atoms <= max_atoms]
-        made = [substitute(composition, one, templates.element_volumes) for one in fitting[:per_composition]]
-        pairs += [(anchor, crystal) for crystal in made]
+        pairs += [(anchor, substitute(composition, one.template, templates.element_volumes)) for one in found]
     return pairs
 
 
