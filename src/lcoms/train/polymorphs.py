@@ -68,7 +68,9 @@ def make_polymorphs(
         starts: crystals to relax, each with the known crystal of its composition.
         oracle: name of the energy model.
         on_known: called with the number of known crystals whose energies have been computed.
-        processes, checkpoint, progress: as in `relax_crystals`.
+        processes: as in `relax_crystals`.
+        checkpoint: as in `relax_crystals`.
+        progress: as in `relax_crystals`.
 
     Raises:
         OracleError: the oracle cannot be made.
