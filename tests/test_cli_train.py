@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from tiny import caesium_chloride, made_crystals, make_store, tiny_cdvae
 
 from lcoms.baselines.input_space import descend_crystals
@@ -30,6 +31,7 @@ from lcoms.models.weights import (
     save_cdvae,
 )
 from lcoms.prediction.bundle import WeightBundle
+from lcoms.structure.io import from_ase
 from lcoms.templates.exact import load_templates
 from lcoms.train.latents import encode_rows, select_rows
 
@@ -160,11 +162,15 @@ def test_energies_of_further_crystals_are_learned(
     assert "left out" not in capsys.readouterr().out
     data = Store.open(store)
     held_back = int(np.flatnonzero(data.columns("split")["split"] == "val")[0])
-    crystals = [caesium_chloride(3.4, (11, 17)), data[held_back]]
-    kept = {"energies": [-1.9] * 2, "hull": [0.0] * 2, "splits": ["train"] * 2}
-    mixed = make_store(tmp_path / "mixed", crystals, **kept)  # type: ignore[arg-type]
+    large = from_ase(bulk("LiF", "rocksalt", a=4.03) * (3, 2, 2))
+    crystals = [caesium_chloride(3.4, (11, 17)), data[held_back], large, large, caesium_chloride(3.5, (11, 17))]
+    energies = [-1.9, -1.9, -2.0, -2.0, float("nan")]
+    mixed = make_store(tmp_path / "mixed", crystals, energies=energies, hull=[0.0] * 5, splits=["train"] * 5)
     assert train(store, tmp_path / "held", "--further", str(mixed.path), "--set", "energy_atoms=64") == 0
-    assert f"1 crystals of {mixed.path} are left out: {store} holds back" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"{mixed.path}: 1 crystal left out (held back for validation by {store})." in told
+    assert f"{mixed.path}: 2 crystals left out (over 20 atoms)." in told
+    assert "\n1 crystal without a formation energy left out of the energy batches." in told
     metadata = load_cdvae(tmp_path / "out" / CDVAE_FILE)[1]
     assert metadata["further"] == [Store.open(tmp_path / "further").fingerprint]
     assert metadata["n_crystals"] == 59

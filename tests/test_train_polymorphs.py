@@ -10,6 +10,7 @@ import pytest
 from tiny import caesium_chloride, make_store, rock_salt, zinc_blende
 
 from lcoms.cli.main import run
+from lcoms.cli.train_decoys import polymorphs
 from lcoms.core.errors import WeightsError
 from lcoms.data.store import Store
 from lcoms.oracles.base import evaluate_all
@@ -105,8 +106,23 @@ def test_the_command_writes_a_table_that_ingest_reads(tmp_path: Path, capsys: py
     assert run([*command, "--source", "MP"]) == 0
     told = capsys.readouterr().out
     assert "crystals of 2 compositions; 0 templates gave none." in told
+    assert "without a template" not in told
+    assert polymorphs.__doc__ is not None
+    assert f"more than {STARTS_BELOW} eV/atom above the known crystal" in " ".join(polymorphs.__doc__.split())
     assert f"Next: lcoms data ingest {table} --keep-split --out {tmp_path / 'polymorphs-store'}" in told
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["polymorphs.parquet", "store"]
     assert run(["data", "ingest", str(table), "--keep-split", "--out", str(tmp_path / "further")]) == 0
     columns = Store.open(tmp_path / "further").columns("formula", "split", "formation_energy_per_atom")
     assert set(zip(columns["formula"], columns["split"], strict=True)) == {("NaCl", "train"), ("ZnS", "val")}
+
+
+def test_compositions_without_a_template_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = np.stack(np.meshgrid(*[[0.0, 0.5]] * 2, np.arange(5) / 5), -1).reshape(-1, 3)[:19]
+    odd = Crystal(np.diag([5.0, 5.0, 15.0]), places, np.array([3, 11, 19, 37] + [9] * 6 + [17] * 9))
+    kept: dict[str, object] = {"energies": [-2.0] * 2, "hull": [0.0] * 2, "splits": ["train"] * 2}
+    make_store(tmp_path / "store", [rock_salt(), odd], **kept)  # type: ignore[arg-type]
+    command = ["train", "polymorphs", str(tmp_path / "store"), "--oracle", "analytic", "--processes", "1"]
+    assert run([*command, "--out", str(tmp_path / "polymorphs.parquet"), "--templates", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "crystals of 1 composition; 0 templates gave none." in told
+    assert "1 composition without a template of up to 20 atoms." in told

@@ -70,6 +70,7 @@ def cdvae(
     device: DeviceOption = "auto",
 ) -> None:
     """Train a CD-VAE on the training split; writes OUT/cdvae.safetensors, logs and a checkpoint."""
+    import numpy as np
     import torch
 
     from lcoms.core.config import to_dict, with_overrides
@@ -99,6 +100,9 @@ def cdvae(
     metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
     stores = [open_training(path) for path in further or []]
     others = [_only_trained(data, one, max_atoms) for one in stores]
+    without = sum(int(np.isnan(some.formation_energy).sum()) for some in (crystals, *others))
+    if config.energy_atoms and without:
+        typer.echo(f"{without} crystal{'s'[: without > 1]} without a formation energy left out of the energy batches.")
     if stores:
         metadata["further"] = [one.fingerprint for one in stores]
     if earlier:
@@ -279,10 +283,11 @@ def _only_trained(data: Store, further: Store, max_atoms: int) -> CrystalArrays:
     rows = further.select(split="train", max_atoms=max_atoms)
     own = data.columns("formula", "split")
     held_back = np.isin(further.columns("formula")["formula"][rows], own["formula"][own["split"] != "train"])
-    if n := int(held_back.sum()):
-        typer.echo(f"{n} crystals of {further.path} are left out: {data.path} holds back their compositions.")
-    if n := len(further.select(split="train")) - len(rows):
-        typer.echo(f"{n} crystals of {further.path} are left out: they have more than {max_atoms} atoms.")
+    n_large = len(further.select(split="train")) - len(rows)
+    reasons = {f"held back for validation by {data.path}": int(held_back.sum()), f"over {max_atoms} atoms": n_large}
+    for reason, n in reasons.items():
+        if n:
+            typer.echo(f"{further.path}: {n} crystal{'s'[: n > 1]} left out ({reason}).")
     return further.arrays(rows[~held_back])
 
 

@@ -124,9 +124,10 @@ def polymorphs(
         raise DataError(f"no template gave a crystal: {lost} were tried for {len(anchors)} compositions.")
     write_decoys(out, made, name="polymorph", source=oracle)
     checkpoint.unlink(missing_ok=True)
-    typer.echo(f"{out}: {len(made)} crystals of {n_with} compositions; {lost} templates gave none.")
-    if n_with < len(anchors):
-        typer.echo(f"{len(anchors) - n_with} compositions have no template of up to {max_atoms} atoms.")
+    of, without = f"{n_with} composition{'s'[: n_with > 1]}", len(anchors) - n_with
+    typer.echo(f"{out}: {len(made)} crystals of {of}; {lost} templates gave none.")
+    if without:
+        typer.echo(f"{without} composition{'s'[: without > 1]} without a template of up to {max_atoms} atoms.")
     typer.echo(f"Next: lcoms data ingest {out} --keep-split --out {out.with_name(out.stem + '-store')}")
 
 
