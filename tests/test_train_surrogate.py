@@ -286,3 +286,23 @@ def test_weights_decay_on_request(tmp_path: Path) -> None:
         config = replace(TINY, weight_decay=decay, epochs=1)
         norms.append(float(weights_of(train_surrogate(make_data(), tmp_path / str(decay), config=config)).norm()))
     assert norms[1] < norms[0]
+
+
+@pytest.mark.parametrize(
+    ("precision", "units", "mixed"),
+    [("auto", True, True), ("auto", False, False), ("bfloat16", False, True), ("float32", True, False)],
+)
+def test_half_precision_is_used_where_the_processor_has_units_for_it(
+    precision: str, units: bool, mixed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, seen = module.conservative_losses, set()
+
+    def losses(*arguments):  # type: ignore[no-untyped-def]
+        seen.add(torch.is_autocast_enabled("cpu"))
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "conservative_losses", losses)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: units)
+    config = replace(TINY, epochs=1, precision=precision)  # type: ignore[arg-type]
+    train_surrogate(make_data(), tmp_path, config=config)
+    assert seen == {mixed}

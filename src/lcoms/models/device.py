@@ -28,3 +28,13 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def has_bfloat16_units(device: torch.device) -> bool:
+    """Return whether the device has units that multiply large matrices in bfloat16 (tensor cores, AMX).
+
+    Without them, such products take longer than in float32 on processors, those with AVX-512 BF16 included.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_amx_tile_supported())

@@ -58,7 +58,8 @@ class SurrogateConfig(NetworkConfig, AdversaryConfig):
         conservatism: off gives plain regression, the paper's SL baseline.
         step_size: of the adversary, in normalised latent space.
         tau: how far the adversary may lower the energy, in normalised units.
-        precision: of the matrix products in training; weights stay in float32.
+        precision: of the matrix products in training; auto is bfloat16 on devices that have units for it (tensor cores,
+            AMX), and float32 on others. Weights stay in float32.
 
     Raises:
         ConfigError: a value is out of range.
@@ -80,7 +81,7 @@ class SurrogateConfig(NetworkConfig, AdversaryConfig):
     conservatism: Literal["on", "off"] = "on"
     step_size: float = 0.2
     tau: float = 1.0
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
         require(
@@ -97,7 +98,7 @@ class SurrogateConfig(NetworkConfig, AdversaryConfig):
                 "listwise_width",
             ],
             not_negative=["weight_decay", "listwise", "latent_noise", "absolute", "element_pairs", "latent_pairs"],
-            one_of={"conservatism": ("on", "off"), "precision": ("float32", "bfloat16")},
+            one_of={"conservatism": ("on", "off"), "precision": ("auto", "float32", "bfloat16")},
         )
         if not 0 <= self.final_lr_fraction <= 1:
             raise ConfigError("surrogate option final_lr_fraction must lie in [0, 1].")

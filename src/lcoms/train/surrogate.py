@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lcoms.core.disk import write_whole
 from lcoms.models.conservative import ConservativeLosses, conservative_losses
+from lcoms.models.device import has_bfloat16_units
 from lcoms.models.energy_head import EnergyHead
 from lcoms.models.listwise import listwise_loss
 from lcoms.models.surrogate import (
@@ -168,7 +169,9 @@ class SurrogateModule(lightning.LightningModule):
         return losses
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        precision = self.config.precision
+        mixed = precision == "bfloat16" or (precision == "auto" and has_bfloat16_units(self.device))
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
 
     def _learning_rate(self, progress: float) -> float:
         low = self.config.final_lr_fraction
