@@ -171,6 +171,11 @@ def test_energies_of_further_crystals_are_learned(
     assert f"{mixed.path}: 1 crystal left out (held back for validation by {store})." in told
     assert f"{mixed.path}: 2 crystals left out (over 20 atoms)." in told
     assert "\n1 crystal without a formation energy left out of the energy batches." in told
+    surrogate = ["train", "surrogate", str(store), "--cdvae", str(tmp_path / "held" / CDVAE_FILE)]
+    surrogate += ["--out", str(tmp_path / "held"), *options("--set", SURROGATE)]
+    assert run([*surrogate, "--further", str(mixed.path)]) == 0
+    told = capsys.readouterr().out
+    assert f"{mixed.path}: 2 crystals left out (over 20 atoms).\n3 crystals of {mixed.path}\n" in told
     metadata = load_cdvae(tmp_path / "out" / CDVAE_FILE)[1]
     assert metadata["further"] == [Store.open(tmp_path / "further").fingerprint]
     assert metadata["n_crystals"] == 59

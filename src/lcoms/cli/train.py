@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from lcoms.cli.console import progress_bar
 from lcoms.cli.train_decoys import decoys, polymorphs
+from lcoms.cli.train_further import further_rows, only_trained, tell_without_energies
 from lcoms.cli.train_library import (
     MaxAtomsOption,
     OutOption,
@@ -24,10 +24,7 @@ from lcoms.core.disk import require_same, require_writable, write_whole
 from lcoms.core.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from lcoms.data.store import CrystalArrays, Store
+    from lcoms.data.store import Store
     from lcoms.models.base import CDVAE
 
 DEFAULT_PRESET = "fast"
@@ -70,7 +67,6 @@ def cdvae(
     device: DeviceOption = "auto",
 ) -> None:
     """Train a CD-VAE on the training split; writes OUT/cdvae.safetensors, logs and a checkpoint."""
-    import numpy as np
     import torch
 
     from lcoms.core.config import to_dict, with_overrides
@@ -99,10 +95,9 @@ def cdvae(
     crystals = data.arrays(rows)
     metadata = _metadata(data, crystals.atomic_numbers, max_atoms, len(rows))
     stores = [open_training(path) for path in further or []]
-    others = [_only_trained(data, one, max_atoms) for one in stores]
-    without = sum(int(np.isnan(some.formation_energy).sum()) for some in (crystals, *others))
-    if config.energy_atoms and without:
-        typer.echo(f"{without} crystal{'s'[: without > 1]} without a formation energy left out of the energy batches.")
+    others = [only_trained(data, one, max_atoms) for one in stores]
+    if config.energy_atoms:
+        tell_without_energies([crystals, *others])
     if stores:
         metadata["further"] = [one.fingerprint for one in stores]
     if earlier:
@@ -201,7 +196,7 @@ def surrogate(
     typer.echo("Training the surrogate ...")
     run = out / f"surrogate-{config.conservatism}"
     learned = surrogate_data(data, rows, latents)
-    for name, extra, some in _further(data, max_atoms, larger, further or []):
+    for name, extra, some in further_rows(data, max_atoms, larger, further or []):
         learned = learned.joined(surrogate_data(extra, some, encode_rows(model, extra, some)))
         typer.echo(f"{len(some)} {name}")
     train_surrogate(learned, run, config=config, seed=seed, head=head, device=place, on_epoch=_echo)
@@ -260,35 +255,6 @@ def megnet(
     metadata = _metadata(data, numbers, max_atoms, n_train)
     weights = train_megnet(model, found, config, out, metadata=metadata, on_validation=_echo_megnet)
     typer.echo(f"Weights: {weights}")
-
-
-def _further(
-    data: Store, max_atoms: int, larger: int | None, further: list[Path]
-) -> Iterator[tuple[str, Store, NDArray[np.int64]]]:
-    """Yield names, stores and rows of further crystals that teach the surrogate."""
-    from lcoms.train.latents import select_rows
-
-    wide = select_rows(data, max_atoms=larger or max_atoms, min_atoms=max_atoms + 1)
-    if len(wide):
-        yield f"larger crystals of up to {larger} atoms", data, wide
-    for path in further:
-        extra = open_training(path)
-        yield f"crystals of {path}", extra, extra.select(max_atoms=max_atoms)
-
-
-def _only_trained(data: Store, further: Store, max_atoms: int) -> CrystalArrays:
-    """Return the training crystals of a further store, except compositions that `data` holds back for validation."""
-    import numpy as np
-
-    rows = further.select(split="train", max_atoms=max_atoms)
-    own = data.columns("formula", "split")
-    held_back = np.isin(further.columns("formula")["formula"][rows], own["formula"][own["split"] != "train"])
-    n_large = len(further.select(split="train")) - len(rows)
-    reasons = {f"held back for validation by {data.path}": int(held_back.sum()), f"over {max_atoms} atoms": n_large}
-    for reason, n in reasons.items():
-        if n:
-            typer.echo(f"{further.path}: {n} crystal{'s'[: n > 1]} left out ({reason}).")
-    return further.arrays(rows[~held_back])
 
 
 def _continued(start_from: Path, preset: str | None, model_set: list[str]) -> tuple[CDVAE, list[dict[str, Any]]]:
