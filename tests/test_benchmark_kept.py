@@ -108,13 +108,13 @@ def test_table_and_figure_of_calibration_have_the_same_bins() -> None:
 
 def test_cases_of_any_kind_become_shares_and_medians() -> None:
     rows = [
-        {"compound": name, "method": "a", "found": {"1": hit}, "seconds": 2.0 + hit, "space": "text"}
+        {"compound": name, "method": "a", "found": {"1": hit}, "seconds": 2.0 + hit, "above": -0.0, "space": "text"}
         for name, hit in (("NaCl", True), ("ZnS", False), ("CsCl", False))
     ]
     kept = measurement_of(Header("search", "cases", "Search", "made up", note="So it is."), rows)
     table = cases_table(kept)
-    assert table.splitlines()[0] == "|  | cases | found 1 | seconds |"
-    assert first_line(table) == ["a", "3", "1/3: 0.33 [0.06, 0.79]", "2"]
+    assert table.splitlines()[0] == "|  | cases | found 1 | seconds | above |"
+    assert first_line(table) == ["a", "3", "1/3: 0.33 [0.06, 0.79]", "2", "0"]
     assert table.endswith("\nSo it is.\n")
     with pytest.raises(DataError, match="these rows are no cases: 'method' is missing"):
         measurement_of(kept.header, [{"case": "NaCl"}])

@@ -291,7 +291,7 @@ def _cell(values: Sequence[bool | int | float], n_cases: int) -> str:
         return ""
     if all(isinstance(value, bool) for value in values):
         return share(Share(sum(map(bool, values)), len(values), n_cases))
-    return f"{median(map(float, values)):.3g}"
+    return f"{median(map(float, values)) + 0.0:.3g}"  # + 0.0: no "-0"
 
 
 def _or_dash(value: int | None) -> str:
