@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
-from tiny import caesium_chloride, made_crystals, make_store, tiny_cdvae
+from tiny import caesium_chloride, made_crystals, make_store, rock_salt, tiny_cdvae
 
 from lcoms.baselines.input_space import descend_crystals
 from lcoms.cli.main import run
@@ -163,19 +163,27 @@ def test_energies_of_further_crystals_are_learned(
     data = Store.open(store)
     held_back = int(np.flatnonzero(data.columns("split")["split"] == "val")[0])
     large = from_ase(bulk("LiF", "rocksalt", a=4.03) * (3, 2, 2))
-    crystals = [caesium_chloride(3.4, (11, 17)), data[held_back], large, large, caesium_chloride(3.5, (11, 17))]
-    energies = [-1.9, -1.9, -2.0, -2.0, float("nan")]
-    mixed = make_store(tmp_path / "mixed", crystals, energies=energies, hull=[0.0] * 5, splits=["train"] * 5)
+    crystals = [
+        caesium_chloride(3.4, (11, 17)),
+        data[held_back],
+        large,
+        large,
+        caesium_chloride(3.5, (11, 17)),
+        rock_salt(),
+    ]
+    energies, splits = [-1.9, -1.9, -2.0, -2.0, float("nan"), -2.1], [*["train"] * 5, "val"]
+    mixed = make_store(tmp_path / "mixed", crystals, energies=energies, hull=[0.0] * 6, splits=splits)
     assert train(store, tmp_path / "held", "--further", str(mixed.path), "--set", "energy_atoms=64") == 0
     told = capsys.readouterr().out
     assert f"{mixed.path}: 1 crystal left out (held back for validation by {store})." in told
     assert f"{mixed.path}: 2 crystals left out (over 20 atoms)." in told
+    assert f"{mixed.path}: 1 crystal left out (not in its training split)." in told
     assert "\n1 crystal without a formation energy left out of the energy batches." in told
     surrogate = ["train", "surrogate", str(store), "--cdvae", str(tmp_path / "held" / CDVAE_FILE)]
     surrogate += ["--out", str(tmp_path / "held"), *options("--set", SURROGATE)]
     assert run([*surrogate, "--further", str(mixed.path)]) == 0
     told = capsys.readouterr().out
-    assert f"{mixed.path}: 2 crystals left out (over 20 atoms).\n3 crystals of {mixed.path}\n" in told
+    assert f"{mixed.path}: 2 crystals left out (over 20 atoms).\n4 crystals of {mixed.path}\n" in told
     metadata = load_cdvae(tmp_path / "out" / CDVAE_FILE)[1]
     assert metadata["further"] == [Store.open(tmp_path / "further").fingerprint]
     assert metadata["n_crystals"] == 59

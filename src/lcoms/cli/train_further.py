@@ -40,8 +40,12 @@ def only_trained(data: Store, further: Store, max_atoms: int) -> CrystalArrays:
     rows = further.select(split="train", max_atoms=max_atoms)
     own = data.columns("formula", "split")
     held_back = np.isin(further.columns("formula")["formula"][rows], own["formula"][own["split"] != "train"])
-    n_large = len(further.select(split="train")) - len(rows)
-    reasons = {f"held back for validation by {data.path}": int(held_back.sum()), f"over {max_atoms} atoms": n_large}
+    n_train = len(further.select(split="train"))
+    reasons = {
+        "not in its training split": len(further.select()) - n_train,
+        f"over {max_atoms} atoms": n_train - len(rows),
+        f"held back for validation by {data.path}": int(held_back.sum()),
+    }
     _tell_left_out(further, reasons)
     return further.arrays(rows[~held_back])
 
