@@ -107,11 +107,19 @@ def _angles(
     return order[left], order[left + 1 + within]
 
 
-def tetrahedron() -> BondGraph:
-    """Return the graph of four hydrogen atoms."""
+def hydrogen_cluster() -> BondGraph:
+    """Return the graph of seven hydrogen atoms: a tetrahedron, and three atoms too far from all others for angles.
+
+    It has 21 bonds, six of them short, and few angles.
+    """
     corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.6
-    first, second = np.triu_indices(4, k=1)
-    angles = _angles(np.concatenate([first, second]), 4)
+    places = np.concatenate([corners, np.eye(3) * 4])
+    first, second = np.triu_indices(len(places), k=1)
+    vectors = places[second] - places[first]
+    order = np.argsort(np.linalg.norm(vectors, axis=1) >= ANGLE_CUTOFF, kind="stable")
+    first, second, vectors = first[order], second[order], vectors[order]
+    short = np.arange(6)
+    angles = _angles(np.concatenate([first[short], second[short]]), len(places))
     assert angles is not None, "a tetrahedron has few angles"
-    images, vectors = np.zeros((6, 3), dtype=np.int64), corners[second] - corners[first]
-    return BondGraph(np.ones(4, dtype=np.int64), first, second, images, vectors, np.arange(6), *angles)
+    images = np.zeros((len(first), 3), dtype=np.int64)
+    return BondGraph(np.ones(len(places), dtype=np.int64), first, second, images, vectors, short, *angles)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from lcoms.oracles.chgnet_graph import BondGraph, tetrahedron
+from lcoms.oracles.chgnet_graph import BondGraph, hydrogen_cluster
 from lcoms.structure.operations import Operations, bond_keys
 
 Index = NDArray[np.int64]
@@ -177,12 +177,13 @@ def _images_of_short(graph: BondGraph, operations: Operations) -> Index | None:
 
 @cache
 def ballast() -> OrbitGraph:
-    """Return a tetrahedron of hydrogen, in the format of a crystal.
+    """Return a cluster of hydrogen with seven atoms and 21 bonds, in the format of a crystal.
 
-    Matrix products of fewer than four rows are rounded differently from larger ones. Adding this to a batch prevents
-    them, so that the numbers of a crystal are the same to the last bit alone and among others.
+    Matrix products of few rows are rounded differently from larger ones: fewer than four on some processors, and up to
+    five for the atoms and 15 for the bonds on others. Adding this to a batch prevents them, so that the numbers of a
+    crystal are the same to the last bit alone and among others.
     """
-    return orbit_graph(tetrahedron())
+    return orbit_graph(hydrogen_cluster())
 
 
 def join(graphs: Sequence[OrbitGraph]) -> OrbitGraph:
