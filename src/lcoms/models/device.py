@@ -24,7 +24,7 @@ def require_device(name: str) -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Return whether the device supports fast matrix products in bfloat16."""
+    """Return whether the device computes in bfloat16 natively, as the layers of the autoencoder then do."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return bool(torch.cpu._is_avx512_bf16_supported())
